@@ -1,0 +1,195 @@
+"""The command line: parse, call one function, write.
+
+Data goes to standard output, everything else to standard error. A user's mistake is one line and an exit code;
+a traceback is only ever ours. Nothing heavy is imported before it is needed: `cenote --help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import IntEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from cenote import __version__
+from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
+
+if TYPE_CHECKING:
+    from cenote.texts import Text
+
+
+class Exit(IntEnum):
+    """What the process says when it ends."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    USAGE = 2
+    INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with our way of saying what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(Exit.USAGE, f"{self.prog}: error: {message}\nTry: {self.prog} --help\n")
+
+
+def _poolings(args: argparse.Namespace) -> Iterator[str]:
+    from cenote.functional.pooling import POOLINGS
+
+    if args.json:
+        yield json.dumps(
+            [
+                {"name": name, "aliases": row.aliases, "options": row.options, "meaning": row.meaning}
+                for name, row in POOLINGS.items()
+            ],
+            indent=2,
+        )
+        return
+    width = max(map(len, POOLINGS))
+    for name, row in POOLINGS.items():
+        also = f" (also {', '.join(row.aliases)})" if row.aliases else ""
+        yield f"{name:<{width}}  {row.meaning}{also}"
+
+
+def _pool(args: argparse.Namespace) -> Iterator[str]:
+    from cenote.texts import read
+
+    texts = read(args.texts, column=args.column, id_column=args.id_column)
+    names = tuple(args.pooling.split(",")) if args.pooling else None
+    if names:
+        from cenote.functional.pooling import canonical
+
+        canonical(names)  # a misspelt name is told before seconds of loading
+    from transformers.utils.logging import disable_progress_bar
+
+    from cenote.loading import load
+
+    disable_progress_bar()  # of reading weights, which takes no time worth a bar
+    model = load(
+        args.model,
+        pooling=names,
+        interval=args.interval,
+        max_seq_length=args.max_seq_length,
+        device=args.device,
+        dtype=args.dtype,
+        trust_remote_code=args.trust_remote_code,
+    )
+    for batch in _batches(islice(texts, args.limit), 32):
+        words = [text.text for text in batch]
+        vectors = model.encode(words, convert_to_tensor=True, show_progress_bar=False).float().cpu().numpy()
+        for text, vector in zip(batch, vectors, strict=True):
+            # str() of a float32 is the shortest that reads back as the same number.
+            yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]}, ensure_ascii=False)
+
+
+def _batches(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
+    stream = iter(texts)
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+_count.__name__ = "whole number"  # argparse names the type in its message
+
+
+def _add_poolings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON, with aliases and options")
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or minilm, the demo model")
+    parser.add_argument(
+        "texts",
+        metavar="TEXTS",
+        help="a .txt (a text per line), .jsonl, .csv, .tsv or .parquet file, gzip'd or not; a folder of text files; "
+        "or - for standard input, a text per line",
+    )
+    parser.add_argument(
+        "--pooling", metavar="NAME", help="see `cenote poolings`; A,B concatenates; default: the model's"
+    )
+    parser.add_argument(
+        "--interval", type=_count, metavar="K", help="tokens per chunk, for landmark, multi_cls, every_k"
+    )
+    parser.add_argument("--column", default="text", help="where the text is, in files with columns (default: text)")
+    parser.add_argument(
+        "--id-column", metavar="NAME", help="where the id is (default: id if there is one, else row numbers)"
+    )
+    parser.add_argument("--limit", type=_count, metavar="N", help="stop after N texts")
+    parser.add_argument(
+        "--max-seq-length", type=_count, metavar="N", help="cut texts after N tokens; default: the model's"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ...; default: the best there is")
+    parser.add_argument("--dtype", help="float32, bfloat16, float16 or auto (as saved)")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that the model brings along")
+    parser.add_argument(
+        "--json", action="store_true", help="JSON lines: the only form there is, accepted for uniformity"
+    )
+
+
+# One line a command: what it does, its arguments, and the function that yields the lines it prints.
+Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], Iterator[str]]]
+COMMANDS: dict[str, Command] = {
+    "poolings": ("list the pooling operators", _add_poolings, _poolings),
+    "pool": ("embed a few texts for a quick look, as JSON lines", _add_pool, _pool),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; `docs/cli.md` is generated from it."""
+    top = _Parser(
+        prog="cenote",
+        description="Pooling in text-embedding models: how it works, how it collapses, and what to do about it.",
+        epilog="Exit codes: 0 success, 1 failure, 2 usage, 130 interrupted.",
+    )
+    top.add_argument("--version", action="version", version=f"cenote {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for name, (meaning, add_arguments, _) in COMMANDS.items():
+        sub = commands.add_parser(name, help=meaning, description=meaning[0].upper() + meaning[1:] + ".")
+        add_arguments(sub)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is returned, `SystemExit` is argparse's own."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    top = parser()
+    if not arguments:
+        top.print_help()
+        return Exit.USAGE
+    try:
+        if not arguments[0].startswith("-"):
+            choose(arguments[0], COMMANDS, "command")
+        args = top.parse_args(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            for line in COMMANDS[args.command][2](args):
+                print(line, flush=sys.stdout.isatty())
+        sys.stdout.flush()
+    except CenoteError as error:
+        print(f"cenote: error: {error}", file=sys.stderr)
+        return Exit.USAGE if isinstance(error, UnknownName) else Exit.FAILURE
+    except KeyboardInterrupt:
+        print("cenote: interrupted", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough, as in `cenote pool ... | head`; keep Python from flushing into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.SUCCESS
+    return Exit.SUCCESS
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    label = "warning" if issubclass(category, CenoteWarning) else f"warning ({category.__name__})"
+    print(f"cenote: {label}: {message}", file=sys.stderr)

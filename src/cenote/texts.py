@@ -1,0 +1,400 @@
+r"""Streams of `(id, text)` from files, folders and stdin, and a sample that every machine has.
+
+>>> import io
+>>> list(read("-", stdin=io.BytesIO(b"a pool\nthat a collapse made\n")))
+[Text(id='0', text='a pool'), Text(id='1', text='that a collapse made')]
+
+Nothing here holds a file: a text is read when it is asked for. A new format is one reader and one row of `READERS`.
+"""
+
+from __future__ import annotations
+
+import ast
+import codecs
+import csv
+import difflib
+import gzip
+import io
+import json
+import os
+import reprlib
+import sys
+import sysconfig
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from cenote.errors import BadInput, UnknownName, Value, choose, some
+
+__all__ = ["READERS", "Text", "read", "sample"]
+
+COLUMN = "text"
+WHOLE_FILES = (".txt", ".txt.gz", ".md")  # what counts as a text inside a folder
+LONGEST_FIELD = 2**26  # of a CSV, in characters; a limit at all, so that a quote never closed cannot fill the memory
+BATCH = 1024  # rows of a Parquet file held at once
+
+
+class Text(NamedTuple):
+    """One text and the name it goes by: `Text("7", "a pool")`."""
+
+    id: str
+    text: str
+
+
+Reader = Callable[[Path, str, str | None], Iterator[Text]]
+
+
+def read(
+    source: str | Path, *, column: str = COLUMN, id_column: str | None = None, stdin: BinaryIO | None = None
+) -> Iterator[Text]:
+    r"""Texts of a file, a folder, or stdin (`-`), one at a time.
+
+    >>> import io
+    >>> [text for _, text in read("-", stdin=io.BytesIO(b"one\r\n\ntwo"))]
+    ['one', '', 'two']
+
+    | source | a text is |
+    |---|---|
+    | `.txt` and stdin | a line; an empty line is an empty text |
+    | `.jsonl`, `.ndjson` | a line: a JSON object that holds `column`, or a JSON string; blank lines are skipped |
+    | `.csv`, `.tsv` | a row; the first line names the columns |
+    | `.parquet` | a row |
+    | a folder | a whole file, kept as it is: every `.txt`, `.txt.gz` and `.md` below it, in sorted order |
+
+    All but Parquet may be gzipped, which their first bytes tell. Text is UTF-8, with or without a byte order mark.
+    An id is what `id_column` holds; else the column `id`, if the first row has one; else the row's number from 0. In a
+    folder it is the path below the folder. Ids are not checked for repeats, since that would hold them all.
+
+    The first text is read at once, so that a wrong path, suffix or column is told by this call and not when a model has
+    been loaded. (For stdin this waits for the first line.)
+
+    Args:
+        source: path of a file or folder, or `-`.
+        column: where the text is, in formats that have columns.
+        id_column: where the id is, in formats that have columns.
+        stdin: read in place of the real one, for tests.
+
+    Raises:
+        BadInput: with the file, the line or row, what is wrong there, and what to do about it.
+    """
+    if str(source) == "-":
+        return _started(_txt(Path("stdin"), column, id_column, stdin=stdin or sys.stdin.buffer), "stdin")
+    path = Path(source)
+    _refuse_missing(path)
+    reader = _folder if path.is_dir() else _reader_of(path)
+    return _started(reader(path, column, id_column), str(path))
+
+
+def sample() -> Iterator[Text]:
+    """The built-in corpus: docstrings of Python's standard library, real prose of 3 to several hundred words.
+
+    >>> next(sample())
+    Text(id='abc', text='Abstract Base Classes (ABCs) according to PEP 3119.')
+
+    The order is always the same, no text and no id comes twice, and ids read `argparse:ArgumentParser.add_argument`.
+    Sources are parsed, never imported. Texts differ between versions of Python: compare results within one only.
+    """
+    library = Path(sysconfig.get_path("stdlib"))
+    return _started(_distinct(_documented(library)), f"the standard library in {library}")
+
+
+# How a stream starts, and what is refused before it does.
+
+
+def _started(texts: Iterator[Text], name: str) -> Iterator[Text]:
+    """The same texts, the first already read: that is where most mistakes show, and to hold none is one."""
+    first = next(texts, None)
+    if first is None:
+        raise BadInput(f"{name} holds no texts. Give a source with at least one.")
+    return chain((first,), texts)
+
+
+def _refuse_missing(path: Path) -> None:
+    with _readable(str(path)):
+        if path.exists():
+            return
+        folder = path.parent
+        names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    there = f"{folder} holds: {some(names) or 'nothing'}" if folder.is_dir() else f"there is no folder {folder} either"
+    raise BadInput(f"no such file or folder: {path}{hint} Check the path; {there}.")
+
+
+def _reader_of(path: Path) -> Reader:
+    endings = [ending.lower() for ending in path.suffixes]
+    suffix = "".join(endings[-2:] if endings[-1:] == [".gz"] else endings[-1:])
+    with _advice("Rename the file or convert it, or pipe lines of text into `-`."):
+        return choose(suffix, READERS, f"kind of file: {path} ends in")
+
+
+def _refuse_columns(name: str, column: str, id_column: str | None) -> None:
+    """Plain text has no columns; one asked for by name would be silently ignored."""
+    asked = id_column if column == COLUMN else column
+    if asked is not None:
+        raise BadInput(f"{name} is plain text and has no column {asked!r}. Name none, or convert it to .jsonl or .csv.")
+
+
+@contextmanager
+def _advice(remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except UnknownName as error:
+        raise UnknownName(f"{error} {remedy}") from None
+
+
+# From bytes to lines: the one place that opens, unzips and decodes.
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{name}: the gzip data is cut short or damaged ({error}). Fetch or zip it again.") from None
+    except OSError as error:
+        raise BadInput(f"{name} cannot be read ({error}). Check the path and its permissions.") from None
+
+
+@contextmanager
+def _opened(path: Path, stdin: BinaryIO | None = None) -> Iterator[io.BufferedIOBase]:
+    """The bytes of a file or of `stdin`, unzipped. The first of them tell, since names lie and stdin has none."""
+    with _readable(str(path)), nullcontext(stdin) if stdin else path.open("rb") as raw:
+        buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
+        start = buffered.peek(2)[:2]  # of a pipe perhaps a single byte; no text starts with \x1f, so that one is enough
+        zipped = start and b"\x1f\x8b".startswith(start)
+        yield io.BufferedReader(gzip.GzipFile(fileobj=buffered)) if zipped else buffered
+
+
+def _lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str]]:
+    r"""Lines with their numbers from 1 and their ends.
+
+    Split as bytes, since only "\n" ends a line: str.splitlines would also split at U+2028, U+0085, form feeds and more.
+    """
+    offset = 0
+    for number, raw in enumerate(stream, 1):
+        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            at = f"byte {offset + len(raw) - len(line) + error.start}, 0x{line[error.start]:02x}"
+            raise BadInput(f"{name}, line {number}: not UTF-8 ({at}). Convert it: iconv -f latin1 -t utf-8.") from None
+        offset += len(raw)
+        if text:  # a file of nothing but a byte order mark has no line
+            yield number, text
+
+
+# The readers.
+
+
+def _txt(path: Path, column: str, id_column: str | None, stdin: BinaryIO | None = None) -> Iterator[Text]:
+    _refuse_columns(str(path), column, id_column)
+    with _opened(path, stdin) as stream:
+        for number, line in _lines(stream, str(path)):
+            text = line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
+            yield Text(str(number - 1), text)
+
+
+def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
+    _refuse_columns(f"the folder {path}", column, id_column)
+    with _readable(str(path)):
+        # Not rglob, which passes over folders it may not read and says nothing.
+        errors: list[OSError] = []
+        below = (Path(folder, name) for folder, _, names in os.walk(path, onerror=errors.append) for name in names)
+        files = [file for file in below if file.name.lower().endswith(WHOLE_FILES)]
+        if errors:
+            raise errors[0]
+        there = some(sorted(entry.name for entry in path.iterdir())) or "nothing"
+    if not files:
+        raise BadInput(
+            f"the folder {path} has no {', '.join(WHOLE_FILES)} file below it; it holds: {there}. Name one of these "
+            "files, or give a folder with one text per file."
+        )
+    for name, file in sorted((file.relative_to(path).as_posix(), file) for file in files):
+        with _opened(file) as stream:
+            yield _text(name, "".join(line for _, line in _lines(stream, str(file))), str(file))
+
+
+def _jsonl(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
+    key = id_column
+    with _opened(path) as stream:
+        lines = (numbered for numbered in _lines(stream, str(path)) if numbered[1].strip(" \t\r\n"))
+        for row, (number, line) in enumerate(lines):
+            where = f"{path}, line {number}"
+            record = _record(line, column, where)
+            if row == 0 and key is None and "id" in record:
+                key = "id"
+            yield _text(row if key is None else _cell(record, key, where), _cell(record, column, where), where)
+
+
+def _record(line: str, column: str, where: str) -> dict[str, object]:
+    """The object on a line of JSON; a bare string is its own text."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits raises no JSONDecodeError
+        why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise BadInput(f"{where}: not JSON ({why}). Write one whole object per line.") from None
+    if isinstance(record, str):
+        return {column: record}
+    if not isinstance(record, dict):
+        raise BadInput(f"{where}: the row is {_kind(record)}. Make it an object that holds {column!r}, or a string.")
+    return record
+
+
+def _table(path: Path, column: str, id_column: str | None, *, delimiter: str) -> Iterator[Text]:
+    with _opened(path) as stream:
+        rows = _rows(_lines(stream, str(path)), delimiter, str(path))
+        _, header = next(rows, ("", None))
+        if header is None:
+            return
+        key = _key(header, column, id_column, str(path))
+        at, key_at = header.index(column), None if key is None else header.index(key)
+        for number, (where, row) in enumerate(rows):
+            if len(row) != len(header):
+                raise BadInput(
+                    f"{where}: {len(row)} fields, but the first line has {len(header)}. "
+                    f"Put fields that hold {delimiter!r} or a line end in double quotes."
+                )
+            yield _text(number if key_at is None else row[key_at], row[at], where)
+
+
+_csv_limit = threading.Lock()
+
+
+def _rows(lines: Iterable[tuple[int, str]], delimiter: str, name: str) -> Iterator[tuple[str, list[str]]]:
+    """Rows of a CSV, each with the place where it starts. Blank lines are no rows, as everywhere in CSV."""
+    # Python 3.10's csv refuses NUL. No lone surrogate comes out of UTF-8, so one can stand in for it.
+    masked = (line.replace("\0", "\udc00") for _, line in lines)
+    # Strict, since else a stray quote joins fields and rows, and nobody is told.
+    reader = csv.reader(masked, delimiter=delimiter, strict=True)
+    row: list[str] | None = []
+    while row is not None:
+        where = f"{name}, line {reader.line_num + 1}"
+        with _csv_limit:  # the limit is the whole process's: raised for one row, and put back
+            before = csv.field_size_limit(LONGEST_FIELD)
+            try:
+                row = next(reader, None)
+            except csv.Error as error:
+                raise BadInput(
+                    f"{where}: not CSV ({error}). Check the double quotes: each that opens a field must close it, "
+                    "and those inside it are written twice."
+                ) from None
+            finally:
+                csv.field_size_limit(before)
+        if row:
+            yield where, [cell.replace("\udc00", "\0") for cell in row]
+
+
+def _parquet(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
+    from pyarrow import ArrowException, parquet
+
+    row = 0
+    with _readable(str(path)), path.open("rb") as raw:
+        try:
+            # Buffered, and not in advance: else a row group's column is read whole, and many a file is one row group.
+            file = parquet.ParquetFile(raw, buffer_size=2**20, pre_buffer=False)
+            key = _key(file.schema_arrow.names, column, id_column, str(path))
+            for batch in file.iter_batches(BATCH, columns=[column] if key in (None, column) else [key, column]):
+                for at, text in enumerate(batch.column(column)):
+                    name = row if key is None else batch.column(key)[at].as_py()
+                    yield _text(name, text.as_py(), f"{path}, row {row} (from 0)")
+                    row += 1
+        except (ArrowException, UnicodeDecodeError, OSError) as error:
+            raise BadInput(f"{path}, row {row} (from 0): not sound Parquet ({error}). Write the file again.") from None
+
+
+# From cells to texts.
+
+
+def _key(names: Sequence[str], column: str, id_column: str | None, name: str) -> str | None:
+    """The column of ids, or None for row numbers; both columns are known to be there, and once."""
+    key = "id" if id_column is None and "id" in names else id_column
+    for wanted in (column, key):
+        if wanted is not None and _cell({each: names.count(each) for each in names}, wanted, name) > 1:
+            raise BadInput(f"{name} has {names.count(wanted)} columns {wanted!r}. Rename all but one.")
+    return key
+
+
+def _cell(row: Mapping[str, Value], key: str, where: str) -> Value:
+    if key in row:
+        return row[key]
+    with _advice("Name the text's column with `column`, the id's with `id_column`."):
+        return choose(key, row, f"column of {where}:", shown=[some((name[:60] for name in row), 20) or "none"])
+
+
+def _text(name: object, text: object, where: str) -> Text:
+    mend = "Mend or drop the row, or name another column."
+    if not isinstance(text, str):
+        raise BadInput(f"{where}: the text is {_kind(text)}, not a string. {mend}")
+    if isinstance(name, bool) or not isinstance(name, (str, int)):
+        raise BadInput(f"{where}: the id is {_kind(name)}, not a string or an integer. {mend}")
+    try:
+        (whole := f"{name}{text}").encode()
+    except UnicodeEncodeError as error:
+        half = f"half a surrogate pair ({whole[error.start]!a})"
+        raise BadInput(f"{where}: {half}, which UTF-8 cannot hold. {mend}") from None
+    return Text(str(name), text)
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else f"{type(value).__name__} {reprlib.repr(value)}"
+
+
+# The one list of formats: the look-up and the error text derive from it.
+READERS: dict[str, Reader] = {
+    ".txt": _txt,
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".csv": partial(_table, delimiter=","),
+    ".tsv": partial(_table, delimiter="\t"),
+}
+READERS |= {f"{suffix}.gz": reader for suffix, reader in READERS.items()} | {".parquet": _parquet}
+
+
+# The sample. Left out are tests, programs, and what is bundled or private.
+NO_PROSE = {"test", "tests", "idlelib", "idle_test", "lib2to3", "ensurepip", "turtledemo"}
+
+
+def _modules(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
+    """Names and sources of public modules, sorted. Folders that are left out are not even walked."""
+    for entry in sorted(folder.iterdir()):
+        name = entry.name.removesuffix(".py")
+        if name == "__init__":
+            yield prefix.removesuffix("."), entry
+        elif name.startswith("_") or name in NO_PROSE or not name.isidentifier():
+            continue  # no identifiers: site-packages, lib-dynload, config-3.11-x86_64-linux-gnu
+        elif entry.suffix == ".py":
+            yield prefix + name, entry
+        elif entry.is_dir():
+            yield from _modules(entry, f"{prefix}{name}.")
+
+
+def _documented(library: Path) -> Iterator[Text]:
+    with _readable(str(library)):
+        for module, path in _modules(library):
+            tree = ast.parse(path.read_bytes())  # bytes, since a source may declare another encoding
+            yield Text(module, ast.get_docstring(tree) or "")
+            yield from _definitions(tree, f"{module}:")
+
+
+def _definitions(node: ast.AST, prefix: str) -> Iterator[Text]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield Text(prefix + child.name, ast.get_docstring(child) or "")
+            yield from _definitions(child, f"{prefix}{child.name}.")
+        elif isinstance(child, (ast.stmt, ast.excepthandler)):  # definitions under an if, a try, a with
+            yield from _definitions(child, prefix)
+
+
+def _distinct(texts: Iterable[Text]) -> Iterator[Text]:
+    """Without stubs, repeated texts, and repeated ids (setters of a property, both branches of an if)."""
+    seen: set[str] = set()
+    for found in texts:
+        if len(found.text.split()) >= 3 and seen.isdisjoint(found):
+            seen.update(found)
+            yield found

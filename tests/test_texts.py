@@ -1,0 +1,349 @@
+"""Streams of texts: every format alike -> what a line is -> nothing is held -> every mistake is told -> the sample."""
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import re
+import subprocess
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cenote import texts
+from cenote.errors import BadInput, UnknownName
+from cenote.texts import READERS, Text, read, sample
+
+ODD = ["plain", "", "tab\tcomma, \"quote\" 'single'", "NUL\0inside", "sep\u2028\x0b\x0c\x85 not an end", "Ünï 池 🕳"]
+unicode_texts = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8)
+with_files = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def as_csv(rows, delimiter=","):
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
+    return out.getvalue()
+
+
+def write(path, found, ids=None):
+    """The texts as a file of the kind that its suffix says, with a column of ids if there are any."""
+    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    records = [{"text": text} | ({"id": ids[i]} if ids else {}) for i, text in enumerate(found)]
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(records), path, compression="none")
+        return path
+    content = {
+        "txt": lambda: "".join(f"{text}\n" for text in found),
+        "jsonl": lambda: "".join(json.dumps(record) + "\n" for record in records),
+        "ndjson": lambda: "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records),
+        "csv": lambda: as_csv([records[0], *(record.values() for record in records)]),
+        "tsv": lambda: as_csv([records[0], *(record.values() for record in records)], "\t"),
+    }[kind]().encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def save(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# Every format alike.
+
+
+@pytest.mark.parametrize("suffix", READERS)
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_every_format_gives_back_what_was_written(tmp_path, suffix, with_ids):
+    ids = [f"doc-{i}" for i in range(len(ODD))] if with_ids and ".txt" not in suffix else None
+    names = ids or map(str, range(len(ODD)))
+    path = write(tmp_path / f"a.b{suffix}", ODD, ids)
+    assert list(read(path)) == [Text(*row) for row in zip(names, ODD, strict=True)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet"])
+def test_columns_can_be_named(tmp_path, suffix):
+    path = write(tmp_path / f"a{suffix}", ["x", "y"], ids=["7", "8"])
+    assert list(read(path, column="id", id_column="text")) == [("x", "7"), ("y", "8")]
+    assert list(read(path, column="id", id_column="id")) == [("7", "7"), ("8", "8")]
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_the_documentation_names_every_suffix(suffix):
+    assert f"`{suffix.removesuffix('.gz')}`" in read.__doc__
+
+
+@with_files
+@given(found=unicode_texts)
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson.gz", ".csv", ".tsv", ".parquet"])
+def test_any_text_survives(tmp_path, suffix, found):
+    path = write(tmp_path / f"a{suffix}", found, ids=found)
+    assert list(read(path)) == [(text, text) for text in found]
+
+
+@with_files
+@given(data=st.lists(st.sampled_from(["a", "\r", "\n", "\u2028", "\ufeff", "\x85"])).map("".join))
+def test_only_newlines_end_a_line(data):
+    expected = re.split("\r?\n", data.removeprefix("\ufeff"))
+    if not expected[-1]:
+        expected.pop()
+    stream = io.BytesIO(data.encode())
+    if expected:
+        assert [text for _, text in read("-", stdin=stream)] == expected
+    else:
+        with pytest.raises(BadInput, match="stdin holds no texts"):
+            read("-", stdin=stream)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_parquet_strings_of_every_kind_and_integer_ids(tmp_path, kind):
+    found = [f"text {i % 3}" for i in range(3000)]
+    table = pa.table({"other": [0.5] * 3000, "text": pa.array(found).cast(kind), "id": range(3000)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1100)
+    assert list(read(tmp_path / "a.parquet")) == [(str(i), text) for i, text in enumerate(found)]
+
+
+def test_a_folder_gives_whole_files_in_order_and_leaves_the_rest(tmp_path):
+    (tmp_path / "b" / "c.txt").mkdir(parents=True)
+    save(tmp_path / "b" / "two.md", "# Two\r\nlines\n")
+    save(tmp_path / "b" / "c.txt" / "three.TXT.GZ", gzip.compress(b"three"))
+    save(tmp_path / "a.txt", b"\xef\xbb\xbfone")
+    save(tmp_path / "z.txt", "")
+    save(tmp_path / "a.jsonl", "no JSON")
+    expected = [("a.txt", "one"), ("b/c.txt/three.TXT.GZ", "three"), ("b/two.md", "# Two\r\nlines\n"), ("z.txt", "")]
+    assert list(read(tmp_path)) == expected
+
+
+# What a line is.
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "zipped"])
+def test_stdin_is_lines_zipped_or_not(pack):
+    content = "\ufeffone\r\n\ntwo\u2028\x0b\x0c\x85\0still two\rand still\nlast".encode()
+    expected = ["one", "", "two\u2028\x0b\x0c\x85\0still two\rand still", "last"]
+    assert list(read("-", stdin=io.BytesIO(pack(content)))) == [(str(i), text) for i, text in enumerate(expected)]
+
+
+def test_zipped_is_told_by_the_bytes_and_not_by_the_name(tmp_path):
+    assert list(read(save(tmp_path / "a.txt", gzip.compress(b"zipped")))) == [("0", "zipped")]
+    assert list(read(save(tmp_path / "a.txt.gz", b"not zipped"))) == [("0", "not zipped")]
+
+
+def test_json_lines_may_be_blank_or_bare_strings(tmp_path):
+    path = save(tmp_path / "a.jsonl", '\ufeff{"text": "a", "more": [1]}\r\n\n  \n"b\\u0000"\n{"text": "c", "id": 5}')
+    assert list(read(path)) == [("0", "a"), ("1", "b\0"), ("2", "c")]  # no id in the first row, so rows are numbered
+
+
+def test_csv_fields_keep_their_line_ends_and_may_be_long(tmp_path):
+    long, limit = "x" * (csv.field_size_limit() + 1), csv.field_size_limit()
+    path = save(tmp_path / "a.csv", f'\ufefftext,id\r\n"one\r\ntwo\nthree ""quoted""",7\r\n\r\n{long},8\r\n')
+    stream = read(path)
+    assert next(stream) == ("7", 'one\r\ntwo\nthree "quoted"')
+    assert csv.field_size_limit() == limit
+    assert list(stream) == [("8", long)]
+
+
+def test_csv_limit_is_put_back_by_threads_too(tmp_path):
+    limit = csv.field_size_limit()
+    path = save(tmp_path / "a.csv", "text\n" + "word\n" * 2000)
+    threads = [threading.Thread(target=lambda: list(read(path))) for _ in range(4)]
+    for step in (threading.Thread.start, threading.Thread.join):
+        for thread in threads:
+            step(thread)
+    assert csv.field_size_limit() == limit
+
+
+# Nothing is held.
+
+
+def test_stdin_is_read_as_texts_are_asked_for():
+    stream = io.BytesIO(b"a line of text\n" * 200_000)
+    found = read("-", stdin=stream)
+    assert next(found).text == "a line of text"
+    assert stream.tell() <= 2**17
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".jsonl", ".csv", ".parquet"])
+def test_no_file_is_held(tmp_path, suffix):
+    path = write(tmp_path / f"a{suffix}", [f"{i} " + "word " * 400 for i in range(4000)])  # 8 MB
+    for text in itertools.islice(read(path), 1):  # what is imported on first use is not the stream's
+        assert text.id == "0"
+    tracemalloc.start()
+    assert sum(1 for _ in read(path)) == 4000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**21
+
+
+def test_importing_loads_nothing_heavy():
+    code = "import sys, cenote.texts; print({'torch', 'pyarrow', 'numpy'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+# Every mistake is told, by the call itself where the first row shows it.
+
+
+FIRST_ROW = {
+    "empty": ("a.txt", b"", r"a\.txt holds no texts\. Give a source"),
+    "only a mark": ("a.txt", b"\xef\xbb\xbf", "holds no texts"),
+    "empty zip": ("a.jsonl.gz", gzip.compress(b""), "holds no texts"),
+    "blank": ("a.jsonl", "\n \n", "holds no texts"),
+    "header only": ("a.csv", "id,text\n", "holds no texts"),
+    "empty csv": ("a.csv", "", "holds no texts"),
+    "suffix": ("a.jsnl", "x", r"a\.jsnl ends in '\.jsnl'; did you mean '\.jsonl'\? There are: \.txt, .* Rename"),
+    "no suffix": ("a", "x", r"a ends in ''\. There are: .*\.tsv\.gz, \.parquet"),
+    "unknown zip": ("a.parquet.gz", "x", r"ends in '\.parquet\.gz'; did you mean '\.parquet'"),
+    "latin": ("a.txt", b"caf\xe9\n", r"a\.txt, line 1: not UTF-8 \(byte 3, 0xe9\)\. Convert it"),
+    "cut zip": ("a.txt.gz", gzip.compress(b"text" * 99)[:-12], "gzip data is cut short or damaged"),
+    "cut head": ("a.txt.gz", b"\x1f", "gzip data is cut short or damaged"),
+    "bad zip": ("a.txt.gz", gzip.compress(b"")[:10] + b"\xff" * 30, "gzip data is cut short or damaged"),
+    "no JSON": ("a.jsonl", '{"text": }\n', r"a\.jsonl, line 1: not JSON \(Expecting value at column 10\)\. Write one"),
+    "deep JSON": ("a.jsonl", "[" * 100_000, "line 1: not JSON .*recursion"),
+    "JSON list": ("a.jsonl", "[1, 2]", r"line 1: the row is list \[1, 2\]\. Make it an object that holds 'text'"),
+    "no column": ("a.jsonl", '{"txet": "a"}', r"line 1: 'text'; did you mean 'txet'\? There are: txet\. Name"),
+    "no keys": ("a.jsonl", "{}", r"column of .*line 1: 'text'\. There are: none\."),
+    "null": ("a.jsonl", '{"text": null}', r"line 1: the text is null, not a string\. Mend or drop the row"),
+    "number": ("a.jsonl", '{"text": 1.5}', r"line 1: the text is float 1\.5, not a string"),
+    "list": ("a.jsonl", '{"text": ["a"]}', r"the text is list \['a'\], not"),
+    "id": ("a.jsonl", '{"text": "a", "id": null}', "the id is null, not a string or an integer"),
+    "true id": ("a.jsonl", '{"text": "a", "id": true}', "the id is bool True, not"),
+    "surrogate": ("a.jsonl", '"a\\ud800b"', r"line 1: half a surrogate pair \('\\ud800'\), which UTF-8 cannot hold"),
+    "id surrogate": ("a.jsonl", '{"id": "\\udfff", "text": ""}', r"half a surrogate pair \('\\udfff'\)"),
+    "csv column": ("a.csv", "id,Text\n1,a\n", r"a\.csv: 'text'; did you mean 'Text'\? There are: id, Text\. Name the"),
+    "csv columns": ("a.csv", "text,text\na,b\n", "has 2 columns 'text'. Rename all but one"),
+    "short row": (
+        "a.csv",
+        "id,text\n1\n",
+        "a.csv, line 2: 1 fields, but the first line has 2. Put fields that hold ','",
+    ),
+    "long row": ("a.tsv", "id\ttext\n1\ta\tb\n", r"line 2: 3 fields, .* that hold '\\t'"),
+    "open quote": ("a.csv", 'text\n"a\nb\n', r"line 2: not CSV \(unexpected end of data\)\. Check the double quotes"),
+    "stray quote": ("a.tsv", 'id\ttext\n1\t"a" b\n', "line 2: not CSV .*expected after"),
+    "not parquet": ("a.parquet", b"PAR1 not at all PAR1", r"a\.parquet, row 0 \(from 0\): not sound Parquet .* Write"),
+    "empty parquet": ("a.parquet", b"", "not sound Parquet"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), FIRST_ROW.values(), ids=FIRST_ROW)
+def test_mistakes_in_the_first_row_are_told_by_the_call(tmp_path, name, content, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        read(save(tmp_path / name, content))
+    assert str(tmp_path / name) in str(caught.value)
+
+
+LATER_ROWS = {
+    "latin": ("a.txt", b"\xef\xbb\xbfone\r\ntwo\ncaf\xe9\n", r"line 3: not UTF-8 \(byte 15, 0xe9\)"),
+    "JSON after blanks": ("a.jsonl", '"a"\n\n\n{"text": "b"', "line 4: not JSON .*at column 13"),
+    "id later gone": ("a.jsonl", '{"id": 1, "text": "a"}\n{"text": "b"}', "line 2: 'id'. There are: text"),
+    "after newlines": ("a.csv", 'text,id\n"a\nb\nc",1\n\nd\n', "line 6: 1 fields"),
+    "cut zip": ("a.txt.gz", gzip.compress(b"".join(b"%d\n" % i for i in range(99_999)))[:-9], "cut short or damaged"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), LATER_ROWS.values(), ids=LATER_ROWS)
+def test_mistakes_further_down_name_the_line(tmp_path, name, content, message):
+    stream = read(save(tmp_path / name, content))  # the first row is sound
+    with pytest.raises(BadInput, match=message):
+        list(stream)
+
+
+@pytest.mark.parametrize("bad", [None, b"\xff"], ids=["null", "latin"])
+def test_bad_rows_of_parquet(tmp_path, bad):
+    column = pa.array([b"a"] * 1500 + [bad]).cast(pa.binary())
+    strings = pa.Array.from_buffers(pa.string(), len(column), column.buffers())
+    pq.write_table(pa.table({"text": strings}), tmp_path / "a.parquet")
+    stream = read(tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match=r"row 1500 \(from 0\): (the text is null|not sound Parquet .*utf-8)"):
+        list(stream)
+
+
+def test_parquet_cut_and_of_other_types(tmp_path):
+    path = write(tmp_path / "a.parquet", ["a"] * 99)
+    with pytest.raises(BadInput, match=r"There are: text\. Name"):
+        read(path, id_column="key")
+    with pytest.raises(BadInput, match="not sound Parquet"):
+        read(save(path, path.read_bytes()[:-20]))
+    pq.write_table(pa.table({"text": [1, 2]}), path)
+    with pytest.raises(BadInput, match=r"row 0 \(from 0\): the text is int 1, not a string"):
+        read(path)
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
+    with pytest.raises(BadInput, match="holds no texts"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_named_id_column_must_be_there(tmp_path, suffix):
+    with pytest.raises(UnknownName, match="'idd'; did you mean 'id'"):
+        read(write(tmp_path / f"a{suffix}", ["a"], ids=["7"]), id_column="idd")
+
+
+def test_plain_text_has_no_columns(tmp_path):
+    path = save(tmp_path / "a.txt", "a")
+    for source, options in ((path, {"id_column": "id"}), (tmp_path, {"column": "id"}), ("-", {"column": "id"})):
+        with pytest.raises(BadInput, match=r"is plain text and has no column 'id'\. Name none, or convert it to"):
+            read(source, **options, stdin=io.BytesIO(b"a"))
+
+
+def test_missing_files_and_folders(tmp_path):
+    save(tmp_path / "reviews.csv", "text\na\n")
+    with pytest.raises(BadInput, match=r"revews\.csv; did you mean 'reviews\.csv'\? Check .* holds: reviews\.csv"):
+        read(tmp_path / "revews.csv")
+    with pytest.raises(BadInput, match=r"Check the path; there is no folder .*none either"):
+        read(tmp_path / "none" / "a.txt")
+    with pytest.raises(BadInput, match=r"cannot be read .*name too long"):
+        read("a text and not a path " * 99)
+    with pytest.raises(BadInput, match=r"has no \.txt, \.txt\.gz, \.md file below it; it holds: reviews\.csv\. Name"):
+        read(tmp_path)
+
+
+def test_what_may_not_be_read(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.txt", "a")
+
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied", "a.txt")
+
+    monkeypatch.setattr(Path, "open", refuse)  # and not chmod, which does not stop root
+    with pytest.raises(
+        BadInput, match=r"a\.txt cannot be read .*Permission denied.* Check the path and its permissions"
+    ):
+        read(path)
+    monkeypatch.setattr(texts.os, "scandir", refuse)
+    with pytest.raises(BadInput, match=r"cannot be read .*Permission denied"):
+        read(tmp_path)
+
+
+# The sample.
+
+
+def test_the_sample_is_the_same_each_time_and_of_many_lengths():
+    found = list(sample())
+    assert found[:300] == list(itertools.islice(sample(), 300))
+    ids = {text.id for text in found}
+    assert len(found) == len(ids) == len({text.text for text in found}) > 3000
+    assert {"argparse", "json.decoder:JSONDecoder.raw_decode"} <= ids
+    assert "argparse:ArgumentParser.add_subparsers" not in ids  # it has no docstring
+    assert {"test", "idlelib", "pip", "_pydecimal"}.isdisjoint(re.split("[.:]", name)[0] for name in ids)
+    lengths = sorted(len(text.text.split()) for text in found)
+    assert lengths[0] == 3
+    assert lengths[len(lengths) // 2] < 30 < 100 < lengths[-200] < 400 < lengths[-1]
+    "".join(text.text for text in found).encode()
+
+
+def test_the_sample_streams(monkeypatch):
+    parsed, parse = [], texts.ast.parse
+    monkeypatch.setattr(texts.ast, "parse", lambda source: parsed.append(1) or parse(source))
+    assert list(itertools.islice(sample(), 3))
+    assert len(parsed) <= 3
+
+
+def test_a_library_without_sources(tmp_path, monkeypatch):
+    monkeypatch.setattr(texts.sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(BadInput, match=r"the standard library in .* holds no texts"):
+        sample()
