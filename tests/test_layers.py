@@ -1,0 +1,95 @@
+"""The house: which room may import which, how big a room may be, and what stands at the root."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cenote
+
+SOURCE = Path(cenote.__file__).parent
+MODULES = {path.relative_to(SOURCE).with_suffix("").as_posix(): path for path in SOURCE.rglob("*.py")}
+
+# From the ground up, as in docs/design.md. A room imports only from floors above it in this list, functional rooms
+# also from each other; rooms of one floor (the verbs, one day) never do.
+FLOORS = [
+    ["errors"],
+    ["texts"],
+    ["functional/landmarks", "functional/pooling", "functional/similarity"],
+    ["nn"],
+    ["loading"],
+    ["cli"],
+    ["__main__"],
+]
+FACES = {"__init__", "functional/__init__"}  # they hand names on and hold no code
+
+
+def imports(path):
+    """The rooms of ours that a file imports, at any depth: a late import is still an import."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "cenote":
+            name = "/".join(node.module.split(".")[1:])
+            yield from ([name] if name in MODULES else [alias.name for alias in node.names if alias.name in MODULES])
+        elif isinstance(node, ast.Import):
+            yield from ("/".join(alias.name.split(".")[1:]) for alias in node.names if alias.name.startswith("cenote."))
+
+
+def test_every_room_is_on_the_plan():
+    assert sorted(room for floor in FLOORS for room in floor) == sorted(set(MODULES) - FACES)
+
+
+@pytest.mark.parametrize("room", sorted(set(MODULES) - FACES))
+def test_rooms_import_only_from_below(room):
+    level = next(number for number, floor in enumerate(FLOORS) if room in floor)
+    for other in imports(MODULES[room]):
+        below = next(number for number, floor in enumerate(FLOORS) if other in floor)
+        siblings = room.startswith("functional/") and other.startswith("functional/")
+        assert below < level or siblings, f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("room", sorted(MODULES))
+def test_rooms_and_functions_stay_small(room):
+    text = MODULES[room].read_text("utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno - node.lineno < 60, f"{room}:{node.name}"
+
+
+def test_functional_rooms_know_no_model():
+    for room, path in MODULES.items():
+        if room.startswith("functional/"):
+            text = path.read_text("utf-8")
+            assert "import transformers" not in text
+            assert "from transformers" not in text
+            assert "from sentence_transformers" not in text
+
+
+def test_tests_mirror_the_source():
+    tests = Path(__file__).parent
+    for room in set(MODULES) - FACES - {"__main__"}:
+        path = tests / f"{room}.py"
+        assert path.with_name(f"test_{path.name}").is_file(), f"no test file for {room}"
+
+
+def test_public_names():
+    assert set(cenote.__all__) == {"__version__", "load", "pool", "similarity"}
+    assert set(cenote.__all__) <= set(dir(cenote))
+    for name in cenote.__all__:
+        assert getattr(cenote, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'encode'"):
+        _ = cenote.encode
+
+
+def test_import_and_help_touch_nothing_heavy():
+    heavy = ("torch", "transformers", "sentence_transformers", "numpy", "pyarrow")
+    script = (
+        "import sys, cenote, cenote.cli\n"
+        "try:\n    cenote.cli.main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+    assert "Pooling in text-embedding models" in run.stdout
