@@ -47,22 +47,22 @@ def test_poolings_come_from_the_table(capsys):
     assert rows[0].keys() == {"name", "aliases", "options", "meaning"}
 
 
-def test_pool_prints_the_models_vectors(capsys, monkeypatch, tmp_path, demo_model_path):
+def test_pool_prints_the_models_vectors(capsys, monkeypatch, tmp_path, demo_path):
     texts = ["a pool", "", "that a collapse made 🕳️ " * 40]
     file = tmp_path / "texts.jsonl"
     file.write_text("".join(json.dumps({"id": f"t{i}", "text": text}) + "\n" for i, text in enumerate(texts)), "utf-8")
-    assert main(["pool", str(demo_model_path), str(file)]) == Exit.SUCCESS
+    assert main(["pool", str(demo_path), str(file)]) == Exit.SUCCESS
     out, err = capsys.readouterr()
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["id"] for row in rows] == ["t0", "t1", "t2"]
-    expected = cenote.load(demo_model_path).encode(texts)
+    expected = cenote.load(demo_path).encode(texts)
     assert np.array_equal(np.array([row["embedding"] for row in rows], dtype=np.float32), expected)
     assert err == ""
 
 
-def test_warnings_are_one_line_on_standard_error(capsys, monkeypatch, demo_model_path):
+def test_warnings_are_one_line_on_standard_error(capsys, monkeypatch, demo_path):
     feed(monkeypatch, b"one\ntwo\nthree\n")
-    assert main(["pool", str(demo_model_path), "-", "--pooling", "cls,mean", "--limit", "2"]) == Exit.SUCCESS
+    assert main(["pool", str(demo_path), "-", "--pooling", "cls,mean", "--limit", "2"]) == Exit.SUCCESS
     out, err = capsys.readouterr()
     assert err.startswith("cenote: warning: ")
     assert err.count("\n") == 1
@@ -86,7 +86,7 @@ def test_warnings_are_one_line_on_standard_error(capsys, monkeypatch, demo_model
         (["pool", "minilm", "nothing.txt"], 1, "nothing.txt"),
     ],
 )
-def test_mistakes_are_one_line_and_a_code(arguments, code, message, capsys, monkeypatch, demo_model_path):
+def test_mistakes_are_one_line_and_a_code(arguments, code, message, capsys, monkeypatch, demo_path):
     feed(monkeypatch, b"a text\n")
     try:
         result = main(arguments)
@@ -99,7 +99,7 @@ def test_mistakes_are_one_line_and_a_code(arguments, code, message, capsys, monk
     assert "Traceback" not in err
 
 
-def test_bad_text_is_named_by_line(capsys, monkeypatch, demo_model_path):
+def test_bad_text_is_named_by_line(capsys, monkeypatch, demo_path):
     feed(monkeypatch, b"fine\nalso fine\nbroken \xff\xfe\n")
     assert main(["pool", "minilm", "-"]) == Exit.FAILURE
     assert "line 3" in capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_no_arguments_shows_help_as_a_usage_error(capsys):
     assert "usage: cenote" in capsys.readouterr().out
 
 
-def test_as_a_process(demo_model_path):
+def test_as_a_process(demo_path):
     """Exit codes and streams as a shell sees them, and no noise of the libraries beneath."""
     good = run("pool", "minilm", "-", stdin="one text\n")
     assert (good.returncode, good.stderr) == (0, "")

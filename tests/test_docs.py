@@ -28,7 +28,7 @@ def name(page):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
-def test_python_snippets_run_and_say_what_their_comments_say(page, tmp_path, monkeypatch, demo_model_path):
+def test_python_snippets_run_and_say_what_their_comments_say(page, tmp_path, monkeypatch, demo_path):
     monkeypatch.chdir(tmp_path)
     names = {}
     for content in blocks(page, "python"):
@@ -43,7 +43,7 @@ def test_python_snippets_run_and_say_what_their_comments_say(page, tmp_path, mon
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=name)
-def test_console_snippets_print_what_they_show(page, monkeypatch, demo_model_path):
+def test_console_snippets_print_what_they_show(page, monkeypatch, demo_path):
     for content in blocks(page, "console"):
         for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", content, re.MULTILINE):
             text, _, call = command.rpartition(" | ")
@@ -75,7 +75,7 @@ def test_links_between_pages_lead_somewhere(page):
             assert anchor[1:] in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
 
 
-def test_demo_runs(demo_model_path):
+def test_demo_runs(demo_path):
     run = subprocess.run([sys.executable, ROOT / "docs" / "demo.py"], capture_output=True, text=True, check=True)
     assert run.stdout.startswith("There is no diagnosis yet")
     assert len(re.findall(r"^\w+ +-?\d\.\d{3} +-?\d\.\d{3} +-?\d\.\d{3}$", run.stdout, re.MULTILINE)) == 9

@@ -6,7 +6,6 @@ The one place that knows about devices, dtypes, working offline and remote code.
 from __future__ import annotations
 
 import importlib.util
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +15,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
-from sentence_transformers.util import load_file_path
 
 from cenote.errors import BadInput, CenoteWarning, choose, some
 from cenote.functional.landmarks import INTERVAL, check_settings
 from cenote.functional.pooling import POOLINGS, canonical
-from cenote.nn import STANDARD, LandmarkTransformer, Pooling
+from cenote.nn import LANDMARK_DEFAULTS, STANDARD, LandmarkTransformer, Pooling
 
 # The demo model: inside a package of the [demo] extra, so that the first minutes need no hub.
 DEMO = "minilm"
@@ -80,13 +78,14 @@ def load(
     }
     if dtype is not None:
         kwargs["model_kwargs"] = {"dtype": dtype if isinstance(dtype, torch.dtype) else choose(dtype, DTYPES, "dtype")}
-    declared, classes = _declaration(where, local)
+    if names is not None:
+        _interval_settings(names, interval)  # what can be refused before the weights are read, is
+    loaded, declared = _load(where, kwargs)
     settings = _interval_settings(names or declared or (), interval)
-    loaded = _load(where, classes, kwargs)
-    if names is None and declared is None:
+    if declared is None and names is None:
         names = _assumption(where, loaded)
-    elif names is not None and declared is not None:
-        _warn_of(set(names) - set(declared), declared, where)
+    elif declared is not None and names is not None:
+        _warn_of(names, declared, where)
     if names is not None or settings:
         repool(loaded, names or declared or (), **settings)
     if max_seq_length is not None:
@@ -97,56 +96,86 @@ def load(
 def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings: Any) -> SentenceTransformer:
     """Give a loaded model another pooling, in place; its transformer, prompts and later modules stay.
 
+    `settings` are `k` for `every_k`, and `interval`, `splitter`, `training_intervals` and `seed` of
+    `cenote.nn.LandmarkTransformer` for `landmark` and `multi_cls`. What is refused leaves the model as it was.
+
     >>> model = repool(load("minilm"), "every_k", k=16)
     >>> model[1].names, model[1].options
     (('every_k',), {'k': 16})
     """
     names = canonical(pooling)
     modules = list(model)
-    if not isinstance(modules[0], Transformer) or modules[0].module_output_name != "token_embeddings":
+    reader = modules[0]
+    if not isinstance(reader, Transformer) or reader.module_output_name != "token_embeddings":
         raise BadInput(
-            f"the model starts with {type(modules[0]).__name__}, which gives no token embeddings to pool: "
+            f"the model starts with {type(reader).__name__}, which gives no token embeddings to pool: "
             "pooling can only be chosen for a model that starts with a transformer."
         )
-    place = next((i for i, module in enumerate(modules) if isinstance(module, StPooling)), None)
-    options = {key: settings.pop(key) for key in list(settings) if any(key in POOLINGS[n].options for n in names)}
-    include_prompt = True if place is None else bool(modules[place].include_prompt)
-    new = Pooling(modules[0].get_embedding_dimension(), names, include_prompt, **options)
-    _check_width(new, modules[1 if place is None else place + 1 :])
     markers = [name for name in names if POOLINGS[name].marks]
     if len(markers) > 1:
         raise BadInput(f"{' and '.join(markers)} insert different tokens: one model can read only one of them.")
+    options, landmarks = _split_settings(names, settings)
+    place = _place(modules)
+    include_prompt = bool(getattr(modules[place], "include_prompt", True)) if place else True
+    new = Pooling(reader.get_embedding_dimension(), names, include_prompt, **options).train(model.training)
+    _check_width(new, modules[place + 1 if place else 1 :])
     if markers:
-        model[0] = reader = LandmarkTransformer.adopt(modules[0], **{"marker": markers[0], **settings})
+        reader = LandmarkTransformer.adopt(reader, marker=markers[0], **landmarks)
+    elif isinstance(reader, LandmarkTransformer):
+        reader = reader.plain()
+
+    parts = list(model._modules.items())
+    parts[0] = (parts[0][0], reader)
+    parts[place or 1 : (place or 0) + 1] = [(parts[place][0] if place else "pooling", new)]
+    model._modules.clear()
+    model._modules.update(parts)
+    if isinstance(reader, LandmarkTransformer):
         reader.on_model_ready(model)
-    elif isinstance(modules[0], LandmarkTransformer):
-        model[0] = modules[0].plain()
-    if place is None:
-        model.insert(1, new)
-    else:
-        model[place] = new
     if card := getattr(model, "_model_card_text", None):
-        model._model_card_text = _noted(card, modules, new)
+        model._model_card_text = _noted(  # type: ignore[assignment]
+            card, names, modules[place] if place else None
+        )
     return model
 
 
-def _noted(card: str, before: Sequence[torch.nn.Module], new: Pooling) -> str:
-    """The model's own card with a note on top, below its metadata: what it says was measured with another pooling."""
-    old = next(("+".join(canonical(module.pooling_mode)) for module in before if isinstance(module, StPooling)), "none")
-    loads = "It reads texts with landmark tokens" if any(POOLINGS[name].marks for name in new.names) else ""
-    if loads or not set(new.names) <= set(STANDARD):
-        loads = (loads or "Its pooling is Cenote's own") + ", so it needs Cenote: `pip install cenote`, then\n>\n"
-        loads += '> ```python\n> import cenote\n> model = cenote.load("path/or/hub-id")\n> ```\n'
-    note = (
-        f"> **Pooling changed with Cenote: {'+'.join(new.names)!r} instead of {old!r}.** What is reported below was "
-        f"measured before. {loads}"
+def _split_settings(names: Sequence[str], settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings that are the operators' and those that are the reader's; one that is nobody's is refused."""
+    own = {key for name in names for key in POOLINGS[name].options} - {"landmarks"}
+    marks = any(POOLINGS[name].marks for name in names)
+    reads = set(LANDMARK_DEFAULTS) - {"marker"} if marks else set()
+    for key in settings:
+        if key not in own | reads:
+            takes = f"it takes {some(sorted(own | reads))}" if own | reads else "it takes none"
+            raise BadInput(f"setting {key!r} is not one of pooling {'+'.join(names)}: {takes}.")
+    return (
+        {key: value for key, value in settings.items() if key in own},
+        {key: value for key, value in settings.items() if key in reads},
     )
+
+
+def _place(modules: Sequence[torch.nn.Module]) -> int | None:
+    """Where a model pools: at a Pooling, of whoever's making."""
+    return next((i for i, module in enumerate(modules) if i and type(module).__name__ in _POOLING_NAMES), None)
+
+
+def _noted(card: str, names: Sequence[str], old: torch.nn.Module | None) -> str:
+    """The model's own card with a note on top, below its metadata: what it says was measured with another pooling."""
+    before = "+".join(old.names) if isinstance(old, Pooling) else getattr(old, "pooling_mode", None) or "none"
+    note = (
+        f"> **Pooling changed with Cenote: {'+'.join(names)!r} instead of {before!r}.** "
+        "What is reported below was measured before."
+    )
+    if not set(names) <= set(STANDARD):
+        note += (
+            " Loading it needs Cenote: `pip install cenote`, then\n>\n"
+            '> ```python\n> import cenote\n> model = cenote.load("path/or/hub-id")\n> ```'
+        )
     head, end, rest = card.partition("\n---\n") if card.startswith("---\n") else ("", "", card)
-    return f"{head}{end}\n{note.rstrip()}\n\n{rest.lstrip()}"
+    return f"{head}{end}\n{note}\n\n{rest.lstrip()}"
 
 
 def _interval_settings(names: Sequence[str], interval: int | Sequence[int] | None) -> dict[str, Any]:
-    """What `interval` means to the named poolings, checked before anything is loaded."""
+    """What `interval` means to the named poolings."""
     if interval is None:
         return {}
     takers = [name for name, row in POOLINGS.items() if row.marks or "k" in row.options]
@@ -154,14 +183,16 @@ def _interval_settings(names: Sequence[str], interval: int | Sequence[int] | Non
         raise BadInput(
             f"interval={interval!r} goes with pooling {', '.join(takers)}, not with {'+'.join(names) or 'none'}."
         )
-    drawn = [] if isinstance(interval, int) else list(interval)
-    fixed = interval if isinstance(interval, int) else INTERVAL
-    check_settings(fixed, "fixed", drawn or [fixed], "landmark")
-    settings: dict[str, Any] = {"k": fixed} if "every_k" in names else {}
+    drawn = list(interval) if isinstance(interval, (list, tuple)) else None
+    if drawn == []:
+        raise BadInput(f"interval={interval!r} is empty: give a number, or the numbers to draw from.")
+    if drawn and "every_k" in names:
+        raise BadInput(f"interval={interval!r}: intervals are drawn for landmarks; every_k takes one number.")
+    check_settings(INTERVAL if drawn else interval, "fixed", drawn or [INTERVAL], "landmark")  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"k": interval} if "every_k" in names else {}
     if any(POOLINGS[name].marks for name in names):
-        settings["interval"] = fixed
-        if drawn:
-            settings |= {"splitter": "variable", "training_intervals": drawn}
+        drawing = {"interval": INTERVAL, "splitter": "variable", "training_intervals": drawn}
+        settings |= drawing if drawn else {"interval": interval}
     return settings
 
 
@@ -174,72 +205,87 @@ def _check_device(device: str | torch.device | None) -> None:
     if device is None:
         return
     try:
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).tolist()  # the meta device, for one, has no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise BadInput(f"device={str(device)!r} cannot be used here: {_line(error)}") from error
 
 
 def _find(model: str | Path) -> tuple[str, bool]:
     """Where the model is, and whether that is on this machine."""
+    if not isinstance(model, (str, Path)):
+        raise BadInput(f"model={model!r}: name a folder, a hub id, or {DEMO!r}.")
     if model == DEMO:
         spec = importlib.util.find_spec(_DEMO_PACKAGE)
         if spec is None or not spec.submodule_search_locations:
             return _DEMO_HUB_ID, False
         return str(Path(spec.submodule_search_locations[0], "model")), True
-    path = Path(model).expanduser()
-    if path.is_dir():
+    text, path = str(model), Path(model).expanduser()
+    if text.strip() and path.is_dir():
         if not any((path / name).is_file() for name in ("modules.json", "config.json")):
             held = some(sorted(child.name for child in path.iterdir())) or "nothing"
-            raise BadInput(f"the folder {str(model)!r} is no model: no modules.json or config.json in it, but {held}.")
+            raise BadInput(f"the folder {text!r} is no model: no modules.json or config.json in it, but {held}.")
         return str(path), True
     if path.is_file():
-        raise BadInput(f"{str(model)!r} is a file: name the folder of a model, or a hub id.")
-    text = str(model)
+        raise BadInput(f"{text!r} is a file: name the folder of a model, or a hub id.")
     if isinstance(model, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
         raise BadInput(f"no such folder: {text!r}. Name the folder of a model, a hub id, or {DEMO!r}.")
     return text, False
 
 
-def _declaration(where: str, local: bool) -> tuple[tuple[str, ...] | None, dict[str, type]]:
-    """The pooling that a model declares, None if none, and the classes that its modules.json names are to become."""
-    classes: dict[str, type] = {f"cenote.nn.{cls.__name__}": cls for cls in (LandmarkTransformer, Pooling)}
-    try:
-        listing = load_file_path(where, "modules.json", local_files_only=local)
-        entries = json.loads(Path(listing).read_text("utf-8")) if listing else []
-        place = next((entry for entry in entries if entry["type"].endswith(".Pooling")), None)
-        if place is None:
-            return None, classes
-        config = StPooling.load_config(where, subfolder=place["path"], local_files_only=local)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"cannot read what {where!r} declares: {_line(error)}") from error
-    ours = place["type"] in classes or entries[0]["type"].startswith(("sentence_transformers.", "cenote."))
-    if not config:
-        return None, {**classes, place["type"]: _Undeclared}
-    declared = canonical(config.get("pooling_mode", "mean"))
-    # A Pooling that follows a transformer becomes ours: the same numbers, and an error where theirs would be zeros.
-    return declared, {**classes, place["type"]: Pooling} if ours else classes
+class _Classes(dict[str, type]):
+    """What the classes that a modules.json names become; it remembers the names in their order.
+
+    Ours are there, so that they load without `trust_remote_code`. The Pooling that follows a transformer becomes ours
+    as well: the same numbers, and an error where sentence-transformers' would be zeros.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({f"cenote.nn.{cls.__name__}": cls for cls in (LandmarkTransformer, Pooling)})
+        self.asked: list[str] = []
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.append(name)
+        theirs = name.startswith("sentence_transformers.") and name.endswith(".Pooling")
+        if theirs and self.asked[0].endswith("Transformer"):
+            return _Declared
+        return super().get(name, default)
+
+
+class _Declared(Pooling):
+    """Reads what a folder declares of its pooling, even if that is nothing."""
+
+    @classmethod
+    def load(cls, model_name_or_path: str, **kwargs: Any) -> torch.nn.Module:  # type: ignore[override]
+        hub = ("subfolder", "token", "cache_folder", "revision", "local_files_only")
+        config = cls.load_config(model_name_or_path, **{key: kwargs[key] for key in hub if key in kwargs})
+        return Pooling(**config) if config else _Undeclared()
 
 
 class _Undeclared(torch.nn.Identity):
     """Stands for a pooling module whose configuration is missing, until another takes its place."""
 
-    @classmethod
-    def load(cls, *_: Any, **__: Any) -> _Undeclared:
-        return cls()
+
+_POOLING_NAMES = ("Pooling", _Undeclared.__name__)
 
 
-def _load(where: str, classes: dict[str, type], kwargs: dict[str, Any]) -> SentenceTransformer:
+def _load(where: str, kwargs: dict[str, Any]) -> tuple[SentenceTransformer, tuple[str, ...] | None]:
+    """The model, and the pooling that it declares: operators, or the name of a class of its own; None for nothing."""
+    classes = _Classes()
     try:
         # The sanctioned way past the gate for module classes from elsewhere: ours are imported already, and
         # `trust_remote_code`, which would open the gate to the model's own code as well, stays what the user said.
         model: SentenceTransformer = SentenceTransformer._load_with_module_classes(where, classes, **kwargs)
-        return model
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except Exception as error:  # a folder can be broken in more ways than anyone has listed
         if "trust_remote_code" in str(error):
             raise BadInput(
                 f"{where!r} brings its own code: pass trust_remote_code=True if you trust its authors. {_line(error)}"
             ) from error
         raise BadInput(f"cannot load {where!r}: {_line(error)}") from error
+    place = _place(list(model))
+    if place is None or not classes.asked or isinstance(model[place], _Undeclared):
+        return model, None
+    module = model[place]
+    return model, module.names if isinstance(module, Pooling) else (classes.asked[place],)
 
 
 def _line(error: Exception) -> str:
@@ -268,26 +314,28 @@ _REASONS = {
 }
 
 
-def _warn_of(new: set[str], declared: tuple[str, ...], where: str) -> None:
-    for name in sorted(new & set(_REASONS)):
-        warnings.warn(
-            f"{where} declares pooling {'+'.join(declared)!r}, not {name!r}: {_REASONS[name]}",
-            CenoteWarning,
-            stacklevel=3,
-        )
+def _warn_of(names: tuple[str, ...], declared: tuple[str, ...], where: str) -> None:
+    for name in names:
+        if name in _REASONS and name not in declared:
+            message = f"{where} declares pooling {'+'.join(declared)!r}, not {name!r}: {_REASONS[name]}"
+            warnings.warn(message, CenoteWarning, stacklevel=3)
+
+
+# Under what attribute a module after the pooling keeps the width that it takes.
+_WIDTHS = ("in_features", "dimension")
 
 
 def _check_width(new: Pooling, after: Sequence[torch.nn.Module]) -> None:
-    """Refuse a pooling whose vectors the next dense layer cannot take."""
+    """Refuse a pooling whose vectors the next module with a width of its own cannot take."""
     wide = new.get_embedding_dimension()
     for module in after:
-        takes = getattr(module, "in_features", wide)
-        if takes != wide:
+        takes = next((getattr(module, name) for name in _WIDTHS if hasattr(module, name)), None)
+        if takes is not None and takes != wide:
             raise BadInput(
                 f"pooling {'+'.join(new.names)} gives {wide} dimensions, and the model's {type(module).__name__} "
                 f"after it takes {takes}: choose a pooling of that size."
             )
-        if hasattr(module, "in_features"):
+        if takes is not None:
             return
 
 
@@ -299,4 +347,7 @@ def _limit(model: SentenceTransformer, length: int) -> None:
             most = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
             if length > most:
                 raise BadInput(f"max_seq_length={length}: the model has positions for {most} tokens only.")
-    model.max_seq_length = length
+    try:
+        model.max_seq_length = length
+    except AttributeError:
+        raise BadInput(f"max_seq_length={length}: {type(model[0]).__name__} has no such limit to set.") from None

@@ -125,7 +125,7 @@ def _one_layout(features: dict[str, Any]) -> tuple[Tensor, Tensor | None, Tensor
     return tokens, mask if mask is not None and mask.shape[-1] == tokens.shape[1] else None, landmarks
 
 
-_LANDMARK_DEFAULTS: dict[str, Any] = {
+LANDMARK_DEFAULTS: dict[str, Any] = {
     "interval": INTERVAL,
     "splitter": "fixed",
     "training_intervals": TRAINING_INTERVALS,
@@ -150,11 +150,11 @@ class LandmarkTransformer(Transformer):
         **kwargs: see `*args`.
     """
 
-    landmark_keys = tuple(_LANDMARK_DEFAULTS)
+    landmark_keys = tuple(LANDMARK_DEFAULTS)
     config_keys: list[str] = [*Transformer.config_keys, *landmark_keys]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        settings = {key: kwargs.pop(key, default) for key, default in _LANDMARK_DEFAULTS.items()}
+        settings = {key: kwargs.pop(key, default) for key, default in LANDMARK_DEFAULTS.items()}
         _check(settings)
         super().__init__(*args, **kwargs)
         self._configure(**settings)
@@ -163,7 +163,7 @@ class LandmarkTransformer(Transformer):
     def adopt(cls, transformer: Transformer, **settings: Any) -> LandmarkTransformer:
         """The same loaded transformer, reading landmarks from now on; `settings` as for the class."""
         chosen = {
-            **_LANDMARK_DEFAULTS,
+            **LANDMARK_DEFAULTS,
             **{k: v for k, v in vars(transformer).items() if k in cls.landmark_keys},
             **settings,
         }

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import random
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from cenote.errors import BadInput, choose
 
@@ -49,6 +50,21 @@ class Template:
     between: tuple[int, ...]
     after: tuple[int, ...]
     types: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+
+    def around(self, texts: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """What opens and what closes each text.
+
+        Between two texts stands what closes the first and, where it is what opens a lone text too, what opens the
+        second: `<s> a </s> <s> b </s>`, or `<s> a <s> b`, where nothing closes the first.
+
+        >>> Template(before=(0,), between=(2, 0), after=(2,)).around(2)
+        [((0,), (2,)), ((0,), (2,))]
+        """
+        if texts == 1:
+            return [(self.before, self.after)]
+        size = len(self.before)
+        opens = self.before if size and self.between[-size:] == self.before else ()
+        return [(self.before, self.between[: len(self.between) - len(opens)]), (opens, self.after)]
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,7 @@ def variable(count: int, intervals: Sequence[int], draw: random.Random) -> list[
 
 # A sentence ends with its closing punctuation and the quotes or brackets after it, before white space (none is
 # written after full-width punctuation), or at a line break.
-_SENTENCE_END = re.compile(r"""[.!?…]+["'”’)\]]*(?=\s)|[。！？｡]+["'”’」』）)]*|\n+""")
+_SENTENCE_END = re.compile(r"""[.!?…؟۔।॥]+["'”’»)\]]*(?=\s)|[。！？｡]+["'”’」』）)]*|[\r\n]+""")
 
 
 def sentence(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
@@ -115,10 +131,10 @@ def sentence(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
     >>> sentence("One. Two!", [(0, 3), (3, 4), (5, 8), (8, 9)])
     [2, 4]
     """
-    starts: list[int] = []
-    for start, _ in spans:  # some tokenizers give a token of many bytes several spans: keep them in order
-        starts.append(max(start, starts[-1] if starts else 0))
-    ends = {bisect_left(starts, match.end()) for match in _SENTENCE_END.finditer(text)}
+    # A token belongs to the sentence in which it ends: many tokenizers begin a token with the white space before it.
+    # Some give the bytes of one character the same span: kept in order, they stay together.
+    token_ends = list(accumulate((end for _, end in spans), max))
+    ends = {bisect_right(token_ends, match.end()) for match in _SENTENCE_END.finditer(text)}
     return [*sorted(end for end in ends if 0 < end < len(spans)), len(spans)]
 
 
@@ -209,10 +225,11 @@ def assemble(
     >>> assemble([Content([7, 8, 9], [2, 3])], bert, Marker(102), most=5).ids
     [101, 7, 8, 102]
     """
-    closings = [template.after] if len(texts) == 1 else [template.between, template.after]
-    own = sum(map(bool, closings)) if marker.closes else bool(template.before)
+    around = template.around(len(texts))
     if most is not None:
-        room = most - sum(map(len, (template.before, *closings))) + own
+        # A tokenizer's own token that serves as a mark takes no room of its own.
+        own = sum(bool(closing if marker.closes else opening) for opening, closing in around)
+        room = most - sum(len(opening) + len(closing) for opening, closing in around) + own
         if room <= len(texts):
             raise BadInput(
                 f"max_seq_length={most} leaves no room for a token of text beside its special tokens and landmarks: "
@@ -223,29 +240,34 @@ def assemble(
         if side == "left":
             prompt = max(0, prompt - (whole - len(texts[0].ids)))
     row = Row()
-    row.add(template.before, template.types[0], None if marker.closes else -1)
-    for number, (content, closing) in enumerate(zip(texts, closings, strict=True)):
-        last = number + 1 == len(texts)
-        _add_chunks(row, content, marker, template.types[1 if number == 0 else 3], bool(closing), prompt)
-        row.add(closing, template.types[4 if last else 2], 0 if marker.closes else None)
+    before, first, between, second, after = template.types
+    kinds = [(before, first, after)] if len(texts) == 1 else [(before, first, between), (between, second, after)]
+    for content, (opening, closing), (left, kind, right) in zip(texts, around, kinds, strict=True):
+        row.add(opening, left, None if marker.closes else -1)
+        _add_chunks(row, content, marker, kind, bool(closing if marker.closes else opening), prompt)
+        row.add(closing, right, 0 if marker.closes else None)
         prompt = 0
     return row
 
 
-def _add_chunks(row: Row, content: Content, marker: Marker, kind: int, closed: bool, prompt: int) -> None:
-    """The chunks of one text; `closed` says that a special token of the tokenizer's own follows."""
+def _add_chunks(row: Row, content: Content, marker: Marker, kind: int, own: bool, prompt: int) -> None:
+    """The chunks of one text with their marks; `own` says that the tokenizer's token is the outermost of them.
+
+    The row's prompt never covers the mark of the last chunk, nor, where marks open chunks, that of a chunk that is
+    not all prompt: something is always left to pool.
+    """
     start = 0
     for end in content.ends:
         final = end == content.ends[-1]
-        if not (marker.closes or (row.marks and row.marks[-1])):
+        if not marker.closes and not (own and start == 0):
             row.add([marker.token], kind, 0)
         row.add(content.ids[start:end], kind)
-        if prompt > start:
+        if prompt > start and marker.closes:
             row.prompt = len(row.ids) - (end - min(end, prompt))
-        if marker.closes and not (final and closed):
+        if marker.closes and not (own and final):
             row.add([marker.token], kind, 0)
-            if prompt >= end and not final:
-                row.prompt += 1
+        if prompt >= end > 0 and not final:
+            row.prompt = len(row.ids)
         start = end
 
 
