@@ -3,8 +3,8 @@
     python benchmarks/landmarks.py
 
 The demo model under its own pooling and under landmarks. Time: the same texts encoded both ways, interleaved,
-beside the ratio of their tokens. Quality: STSBenchmark (Spearman of cosine) and SciFact (nDCG@10) from the folder that CENOTE_DATA
-names, ../shared/data by default; without it that part is skipped.
+beside the ratio of their tokens. Quality: STSBenchmark (Spearman of cosine) and SciFact (nDCG@10) from the folder that
+CENOTE_DATA names, ../shared/data by default; without it that part is skipped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `make demo` runs until `cenote diagnose` exists: one model, every pooling, and how well each tells texts apart."""
+"""What `make demo` runs until `cenote diagnose` exists: one model, every pooling, how well each tells texts apart."""
 
 import warnings
 

@@ -18,6 +18,7 @@ FLOORS = [
     ["errors"],
     ["texts"],
     ["functional/landmarks", "functional/pooling", "functional/similarity"],
+    ["cards"],
     ["nn"],
     ["loading"],
     ["cli"],

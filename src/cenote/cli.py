@@ -173,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             choose(arguments[0], COMMANDS, "command")
         args = top.parse_args(arguments)
         with warnings.catch_warnings():
+            warnings.simplefilter("default", CenoteWarning)
             warnings.showwarning = _show_warning
             for line in COMMANDS[args.command][2](args):
                 print(line, flush=sys.stdout.isatty())

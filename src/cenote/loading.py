@@ -16,10 +16,11 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 
+from cenote.cards import note_change
 from cenote.errors import BadInput, CenoteWarning, choose, some
 from cenote.functional.landmarks import INTERVAL, check_settings
 from cenote.functional.pooling import POOLINGS, canonical
-from cenote.nn import LANDMARK_DEFAULTS, STANDARD, LandmarkTransformer, Pooling
+from cenote.nn import LANDMARK_DEFAULTS, LandmarkTransformer, Pooling
 
 # The demo model: inside a package of the [demo] extra, so that the first minutes need no hub.
 DEMO = "minilm"
@@ -49,7 +50,7 @@ def load(
     >>> model = load("minilm")
     >>> model.encode("a pool that a collapse made").shape
     (384,)
-    >>> load("minilm", pooling=("cls", "mean")).encode("a pool").shape
+    >>> load("minilm", pooling=("mean", "max")).encode("a pool").shape
     (768,)
 
     Args:
@@ -104,7 +105,7 @@ def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings:
     (('every_k',), {'k': 16})
     """
     names = canonical(pooling)
-    modules = list(model)
+    modules: list[Any] = list(model)
     reader = modules[0]
     if not isinstance(reader, Transformer) or reader.module_output_name != "token_embeddings":
         raise BadInput(
@@ -117,6 +118,8 @@ def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings:
     options, landmarks = _split_settings(names, settings)
     place = _place(modules)
     include_prompt = bool(getattr(modules[place], "include_prompt", True)) if place else True
+    if place and isinstance(modules[place], Pooling):
+        options = {**{key: value for key, value in modules[place].options.items() if key in _own(names)}, **options}
     new = Pooling(reader.get_embedding_dimension(), names, include_prompt, **options).train(model.training)
     _check_width(new, modules[place + 1 if place else 1 :])
     if markers:
@@ -124,23 +127,30 @@ def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings:
     elif isinstance(reader, LandmarkTransformer):
         reader = reader.plain()
 
-    parts = list(model._modules.items())
-    parts[0] = (parts[0][0], reader)
-    parts[place or 1 : (place or 0) + 1] = [(parts[place][0] if place else "pooling", new)]
-    model._modules.clear()
-    model._modules.update(parts)
-    if isinstance(reader, LandmarkTransformer):
-        reader.on_model_ready(model)
-    if card := getattr(model, "_model_card_text", None):
-        model._model_card_text = _noted(  # type: ignore[assignment]
-            card, names, modules[place] if place else None
-        )
+    _install(model, reader, new, place)
+    note_change(model, _names_of(modules[place]) if place else (), names)
     return model
+
+
+def _install(model: Any, reader: torch.nn.Module, new: Pooling, place: int | None) -> None:
+    """Put both in their places; a pooling that was nowhere follows the reader. The modules keep their names."""
+    entries = list(model._modules.items())
+    entries[0] = (entries[0][0], reader)
+    if place is None:
+        entries.insert(1, ("pooling", new))
+    else:
+        entries[place] = (entries[place][0], new)
+    model._modules.clear()
+    model._modules.update(entries)
+
+
+def _names_of(module: torch.nn.Module) -> tuple[str, ...]:
+    return canonical(module.pooling_mode) if isinstance(module, StPooling) else ()
 
 
 def _split_settings(names: Sequence[str], settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings that are the operators' and those that are the reader's; one that is nobody's is refused."""
-    own = {key for name in names for key in POOLINGS[name].options} - {"landmarks"}
+    own = _own(names)
     marks = any(POOLINGS[name].marks for name in names)
     reads = set(LANDMARK_DEFAULTS) - {"marker"} if marks else set()
     for key in settings:
@@ -153,25 +163,13 @@ def _split_settings(names: Sequence[str], settings: dict[str, Any]) -> tuple[dic
     )
 
 
+def _own(names: Sequence[str]) -> set[str]:
+    return {key for name in names for key in POOLINGS[name].options} - {"landmarks"}
+
+
 def _place(modules: Sequence[torch.nn.Module]) -> int | None:
     """Where a model pools: at a Pooling, of whoever's making."""
     return next((i for i, module in enumerate(modules) if i and type(module).__name__ in _POOLING_NAMES), None)
-
-
-def _noted(card: str, names: Sequence[str], old: torch.nn.Module | None) -> str:
-    """The model's own card with a note on top, below its metadata: what it says was measured with another pooling."""
-    before = "+".join(old.names) if isinstance(old, Pooling) else getattr(old, "pooling_mode", None) or "none"
-    note = (
-        f"> **Pooling changed with Cenote: {'+'.join(names)!r} instead of {before!r}.** "
-        "What is reported below was measured before."
-    )
-    if not set(names) <= set(STANDARD):
-        note += (
-            " Loading it needs Cenote: `pip install cenote`, then\n>\n"
-            '> ```python\n> import cenote\n> model = cenote.load("path/or/hub-id")\n> ```'
-        )
-    head, end, rest = card.partition("\n---\n") if card.startswith("---\n") else ("", "", card)
-    return f"{head}{end}\n{note}\n\n{rest.lstrip()}"
 
 
 def _interval_settings(names: Sequence[str], interval: int | Sequence[int] | None) -> dict[str, Any]:
@@ -296,8 +294,7 @@ def _assumption(where: str, model: SentenceTransformer) -> tuple[str, ...] | Non
     """The pooling to give a model that declares none, said aloud; None for one that needs none."""
     if not isinstance(model[0], Transformer) or model[0].module_output_name != "token_embeddings":
         return None
-    platform = next((module.pooling_mode for module in model if isinstance(module, StPooling)), "mean")
-    names = canonical(platform)
+    names = next((_names_of(module) for module in model if isinstance(module, StPooling)), ("mean",))
     warnings.warn(
         f"{where} declares no pooling; assumed {'+'.join(names)!r}, as sentence-transformers does. The wrong pooling "
         "costs quality without an error: look up what the model was trained with and pass pooling=.",

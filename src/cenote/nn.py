@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.model_card import SentenceTransformerModelCardData
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from cenote.cards import set_card
 from cenote.errors import BadInput
 from cenote.functional.landmarks import (
     INTERVAL,
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 STANDARD = {canonical(mode)[0]: mode for mode in StPooling.POOLING_MODES}
 
 
+def _theirs(names: Sequence[str]) -> Any:
+    return tuple(STANDARD.get(name, name) for name in names)
+
+
 class Pooling(StPooling):
     """Pooling by any operator of `cenote.functional.pooling.POOLINGS`, as a module of a SentenceTransformer.
 
@@ -63,27 +67,44 @@ class Pooling(StPooling):
         include_prompt: bool = True,
         **options: Any,
     ) -> None:
-        names = canonical(pooling_mode)
-        check_options(names, options)
-        super().__init__(embedding_dimension, tuple(STANDARD.get(name, name) for name in names), include_prompt)
-        self.names = names
+        check_options(canonical(pooling_mode), options)
         self.options = options
-        if set(names) <= set(STANDARD):
-            self.__class__ = _Portable
+        super().__init__(embedding_dimension, _theirs(canonical(pooling_mode)), include_prompt)
+
+    @property  # type: ignore[override]  # an attribute there, of fewer names
+    def pooling_mode(self) -> str | tuple[str, ...]:
+        """The operators, by sentence-transformers' names where it has them. Can be set, as there."""
+        return self._pooling_mode
+
+    @pooling_mode.setter
+    def pooling_mode(self, value: str | Sequence[str]) -> None:
+        self.names = canonical(value)
+        theirs = _theirs(self.names)
+        self._pooling_mode: str | tuple[str, ...] = theirs[0] if len(theirs) == 1 else theirs
+        takes = {option for name in self.names for option in POOLINGS[name].options}
+        self.options = {key: option for key, option in self.options.items() if key in takes}
+        if type(self) in (Pooling, _Portable):
+            self.__class__ = _Portable if set(self.names) <= set(STANDARD) else Pooling
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add `sentence_embedding` to the features."""
-        tokens, mask, landmarks = _one_layout(features)
+        tokens, mask, landmarks, prompt = _one_layout(features)
         options = dict(self.options)
         if any(POOLINGS[name].marks for name in self.names):
             options["landmarks"] = landmarks
-        skip = 0 if self.include_prompt else features.get("prompt_length", 0)
+        skip: Any = 0
+        if not self.include_prompt:
+            skip = _prompt_length(features, len(tokens)) if prompt is None else prompt.sum(1)
         if self.training:  # an overflow in training is for the gradient scaler to see, not for us to raise
             pooled = compute(prepare(tokens, mask, skip), self.names, options)
         else:
             pooled = pool(tokens, mask, self.names, skip=skip, **options)
         features["sentence_embedding"] = pooled
         return features
+
+    def on_model_ready(self, model: BaseModel) -> None:
+        """Have the model's card say what it takes to load it."""
+        set_card(model)
 
     def get_config_dict(self) -> dict[str, Any]:
         """What `save` writes and `load` reads."""
@@ -109,20 +130,32 @@ def _new_portable() -> Pooling:
     return _Portable.__new__(_Portable)
 
 
-def _one_layout(features: dict[str, Any]) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Tokens, mask and landmarks of a batch in one layout, whichever of the two sentence-transformers sent."""
-    tokens, landmarks = features["token_embeddings"], features.get("landmark_mask")
+# Features with one entry per token that `LandmarkTransformer` adds, and the model does not see.
+_OWN_FEATURES = ("landmark_mask", "prompt_mask")
+
+
+def _one_layout(features: dict[str, Any]) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Tokens, mask, landmarks and prompt in one layout, whichever of the two sentence-transformers sent."""
+    tokens: Any = features["token_embeddings"]
+    landmarks, prompt = (features.get(name) for name in _OWN_FEATURES)
     if "cu_seq_lens_q" in features:
         lengths = features["cu_seq_lens_q"].diff()
         sizes = lengths.tolist()
         mask = torch.arange(max(sizes), device=tokens.device) < lengths.unsqueeze(1)
-        tokens = pad_sequence(tokens[0].split(sizes), batch_first=True)
-        if landmarks is not None:
-            landmarks = pad_sequence(landmarks[0].split(sizes), batch_first=True)
-        return tokens, mask, landmarks
+        tokens, landmarks, prompt = (
+            part if part is None else pad_sequence(part[0].split(sizes), batch_first=True)
+            for part in (tokens, landmarks, prompt)
+        )
+        return tokens, mask, landmarks, prompt
     mask = features.get("attention_mask")
     # Some image and audio models return another number of tokens than they were given: all of those are real.
-    return tokens, mask if mask is not None and mask.shape[-1] == tokens.shape[1] else None, landmarks
+    return tokens, mask if mask is not None and mask.shape[-1] == tokens.shape[1] else None, landmarks, prompt
+
+
+def _prompt_length(features: dict[str, Any], rows: int) -> Any:
+    """sentence-transformers' own: a number, or a tensor that repeats it, as often as there were rows before merging."""
+    length = features.get("prompt_length", 0)
+    return length.flatten()[:1] if isinstance(length, Tensor) and length.numel() != rows else length
 
 
 LANDMARK_DEFAULTS: dict[str, Any] = {
@@ -216,8 +249,8 @@ class LandmarkTransformer(Transformer):
         rows = self._rows(pairs, prompt or "", most or self.max_seq_length)
         features = self._flat(rows) if self.can_flatten_inputs else self._stacked(rows)
         features["modality"] = "text"
-        if prompt:
-            features["prompt_length"] = torch.tensor([row.prompt for row in rows])
+        if not prompt:
+            del features["prompt_mask"]
         return features
 
     def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None) -> list[Row]:
@@ -227,8 +260,10 @@ class LandmarkTransformer(Transformer):
         encoded = tokenizer(
             texts,
             add_special_tokens=False,
-            truncation=most is not None,
+            # Spares the rest of a long text; from the left it would cut the prompt, which is still to be counted.
+            truncation=most is not None and tokenizer.truncation_side == "right",
             max_length=most,
+            verbose=False,
             return_attention_mask=False,
             return_offsets_mapping=self.splitter == "sentence",
         )
@@ -266,6 +301,7 @@ class LandmarkTransformer(Transformer):
             "input_ids": _stack([row.ids for row in rows], pad_id or 0, side),
             "attention_mask": _stack([[1] * len(row.ids) for row in rows], 0, side),
             "landmark_mask": _stack([row.marks for row in rows], 0, side).bool(),
+            "prompt_mask": _stack([row.prompt_mask for row in rows], 0, side).bool(),
         }
         if "token_type_ids" in tokenizer.model_input_names:
             features["token_type_ids"] = _stack([row.types for row in rows], tokenizer.pad_token_type_id, side)
@@ -277,33 +313,19 @@ class LandmarkTransformer(Transformer):
         features.pop("labels", None)
         features["position_ids"] = features["position_ids"] + self._flatten_position_offset
         features["landmark_mask"] = torch.tensor([[mark for row in rows for mark in row.marks]])
+        features["prompt_mask"] = torch.tensor([[flag for row in rows for flag in row.prompt_mask]])
         return features
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Run the model on everything but the landmark mask, which is not the model's to see."""
-        marks = features.pop("landmark_mask", None)
+        """Run the model on everything but our own masks, which are not the model's to see."""
+        own = {name: features.pop(name) for name in _OWN_FEATURES if name in features}
         features = super().forward(features, **kwargs)
-        if marks is not None:
-            features["landmark_mask"] = marks
+        features.update(own)
         return features
 
     def on_model_ready(self, model: BaseModel) -> None:
         """Have the model's card say what it takes to load it."""
-        card = model.model_card_data
-        if type(card) is SentenceTransformerModelCardData:
-            card.__class__ = _LandmarkCard
-
-
-class _LandmarkCard(SentenceTransformerModelCardData):
-    """A model card whose usage section is true of a landmark model."""
-
-    def generate_usage_snippet(self) -> str:
-        """The two lines that load the model."""
-        name = self.model_id or "path/or/hub-id"
-        return (
-            "\n**This model reads texts with landmark tokens, so it needs Cenote:** `pip install cenote`.\n\n"
-            f'```python\nimport cenote\n\nmodel = cenote.load("{name}")\n```\n'
-        )
+        set_card(model)
 
 
 def _check(settings: dict[str, Any]) -> None:

@@ -434,7 +434,7 @@ NAN = torch.tensor([[1.0, 2.0], [math.nan, 1.0], [1.0, -math.inf]])
         ((A, A.to("meta")), {}, "a is on cpu but b on meta"),
         ((A, torch.ones(5, 3)), {"pairwise": True}, r"equal shapes, not a with \(2, 3\) and b with \(5, 3\)"),
         ((A[0], A), {"pairwise": True}, "equal shapes"),
-        ((A, A), {"p": 3}, "cosine takes no p, but p = 3 was given"),
+        ((A, A), {"p": 4}, "cosine takes no p, but p = 4 was given"),
         ((A, A, "euclidean"), {"p": 2}, "euclidean takes no p.*minkowski"),
         ((A, A, "minkowski"), {"p": 0}, "p >= 1.* not p = 0"),
         ((A, A, "minkowski"), {"p": -1.0}, "p >= 1.* not p = -1.0"),

@@ -84,6 +84,11 @@ class Row:
     marks: list[bool] = field(default_factory=list)
     prompt: int = 0
 
+    @property
+    def prompt_mask(self) -> list[bool]:
+        """Which positions are the prompt's."""
+        return [place < self.prompt for place in range(len(self.ids))]
+
     def add(self, ids: Sequence[int], kind: int, marked: int | None = None) -> None:
         """Append tokens of one type, the one at index `marked` as a mark."""
         marks = [False] * len(ids)
@@ -184,18 +189,17 @@ def cut_all(texts: Sequence[Content], room: int, side: str = "right") -> list[Co
     def total(most: int) -> int:
         return sum(cost(keep(text, most, side)) for text in texts)
 
-    # The highest level at which all fit; what it leaves over goes to the first text that can still use it.
+    # The highest level at which all fit; what it leaves over goes to the longest text, of equal ones to the last.
     low, high = 0, max(len(text.ids) for text in texts)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if total(middle) <= room else (low, middle - 1)
+    result = [keep(text, low, side) for text in texts]
     spare = room - total(low)
-    result = []
-    for text in texts:
-        kept = keep(text, low, side)
-        more = cut(text, cost(kept) + spare, side)
-        spare -= cost(more) - cost(kept)
-        result.append(more)
+    for place in sorted(range(len(texts)), key=lambda place: (-len(texts[place].ids), -place)):
+        before = cost(result[place])
+        result[place] = cut(texts[place], before + spare, side)
+        spare -= cost(result[place]) - before
     return result
 
 

@@ -196,18 +196,8 @@ def pool(
     if isinstance(tokens, np.ndarray):
         return _from_numpy(pool, tokens, mask, how, skip=skip, return_landmarks=return_landmarks, **options)
     names = canonical(how)
-    check_options(names, options)
-    if return_landmarks and not (len(names) == 1 and POOLINGS[names[0]].marks):
-        marked = [name for name, row in POOLINGS.items() if row.marks]
-        raise BadInput(f"return_landmarks=True needs one of {', '.join(marked)}, not {'+'.join(names)}.")
-    batch = prepare(tokens, mask, skip)
-    pooled = compute(batch, names, options)
-    hidden = any(POOLINGS[name].hides for name in names) and batch.tokens.numel()
-    if _may_look() and not (_finite(pooled) and (not hidden or _finite(batch.tokens.amin()))):
-        batch = _without_garbage(batch)
-        pooled = compute(batch, names, options)
-        if not _finite(pooled):
-            raise BadInput(f"the pooled vector overflows {tokens.dtype}: pass tokens.float().")
+    check_options(names, options, return_landmarks)
+    batch, pooled = _finite_pool(prepare(tokens, mask, skip), names, options)
     single = tokens.ndim == 2
     result = pooled[0] if single else pooled
     if not return_landmarks:
@@ -215,6 +205,19 @@ def pool(
     marks = _marks(options.get("landmarks"), batch)
     vectors = [row[where] for row, where in zip(batch.tokens, marks, strict=True)]
     return result, (vectors[0] if single else vectors)
+
+
+def _finite_pool(batch: Batch, names: Sequence[str], options: Mapping[str, Any]) -> tuple[Batch, Tensor]:
+    """Pool, and where that is not finite find out why: garbage in the padding, broken tokens, or an overflow."""
+    pooled = compute(batch, names, options)
+    hidden = any(POOLINGS[name].hides for name in names) and batch.tokens.numel()
+    if not _may_look() or (_finite(pooled) and (not hidden or _finite(batch.tokens.amin()))):
+        return batch, pooled
+    batch = _without_garbage(batch)
+    pooled = compute(batch, names, options)
+    if not _finite(pooled):
+        raise BadInput(f"the pooled vector overflows {batch.tokens.dtype}: pass tokens.float().")
+    return batch, pooled
 
 
 def compute(batch: Batch, names: Sequence[str], options: Mapping[str, Any]) -> Tensor:
@@ -277,13 +280,16 @@ def _marks(landmarks: Any, batch: Batch) -> Tensor:
     return _as_mask(landmarks, batch.tokens, "landmarks") & batch.kept
 
 
-def check_options(names: Sequence[str], options: Mapping[str, Any]) -> None:
+def check_options(names: Sequence[str], options: Mapping[str, Any], return_landmarks: bool = False) -> None:
     """Refuse an option that none of the named operators takes: ignoring it would hide a mistake."""
     allowed = {option for name in names for option in POOLINGS[name].options}
     for option in options:
         if option not in allowed:
             takes = f"it takes {some(sorted(allowed))}" if allowed else "it takes no option"
             raise BadInput(f"option {option!r} is not one of pooling {'+'.join(names)}: {takes}.")
+    if return_landmarks and not (len(names) == 1 and POOLINGS[names[0]].marks):
+        marked = [name for name, row in POOLINGS.items() if row.marks]
+        raise BadInput(f"return_landmarks=True needs one of {', '.join(marked)}, not {'+'.join(names)}.")
 
 
 def prepare(tokens: Any, mask: Any, skip: Any) -> Batch:

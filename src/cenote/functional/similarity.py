@@ -22,8 +22,6 @@ from cenote.errors import BadInput, choose, some
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["SIMILARITIES", "Measure", "similarity", "similarity_blocks"]
-
 Array = TypeVar("Array", torch.Tensor, npt.NDArray[Any])
 
 DEFAULT_P = 3.0
@@ -194,10 +192,9 @@ def _measure(how: str, p: Any) -> Measure:
     """The row that `how` and `p` ask for, with `p` filled in."""
     row = choose(how, _NAMES, "similarity", shown=SIMILARITIES)
     if not row.takes_p:
-        if p is not None:
+        if p != DEFAULT_P:
             raise BadInput(f"{how} takes no p, but p = {p!r} was given: leave it out, or use how='minkowski'.")
         return row
-    p = DEFAULT_P if p is None else p
     if isinstance(p, bool) or not isinstance(p, numbers.Real) or not (order := float(p)) >= 1:
         raise BadInput(f"{how} needs a number p >= 1 (inf is chebyshev; below 1 it is no metric), not p = {p!r}.")
     if order in _SPECIAL_P:
@@ -303,7 +300,7 @@ class _Engine:
         return self._finished(-values if self.measure.distance else values)
 
 
-def _engine(a: object, b: object, how: str, p: float | None) -> tuple[_Engine, torch.Tensor, torch.Tensor]:
+def _engine(a: object, b: object, how: str, p: float) -> tuple[_Engine, torch.Tensor, torch.Tensor]:
     """What will do the work, and both sides as tensors, checked one by one and against each other."""
     measure = _measure(how, p)
     left, right = _tensor(a, "a"), _tensor(b, "b")
@@ -320,7 +317,7 @@ def _engine(a: object, b: object, how: str, p: float | None) -> tuple[_Engine, t
     return _Engine(how, measure, torch.promote_types(left.dtype, right.dtype)), left, right
 
 
-def similarity(a: Array, b: Array, how: str = "cosine", *, p: float | None = None, pairwise: bool = False) -> Array:
+def similarity(a: Array, b: Array, how: str = "cosine", *, p: float = DEFAULT_P, pairwise: bool = False) -> Array:
     """How alike the rows of `a` and `b` are. Higher is always more similar: **distances are negated**.
 
     >>> a, b = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([[0.0, 1.0], [3.0, 4.0]])
@@ -348,7 +345,7 @@ def similarity(a: Array, b: Array, how: str = "cosine", *, p: float | None = Non
         a: [N, D], or [D] for one vector, whose dimension the result then lacks. A floating tensor or numpy array.
         b: [M, D] or [D], of the same kind and on the same device.
         how: a name in `SIMILARITIES`.
-        p: the order of minkowski, and of nothing else; 3 if not given.
+        p: the order of minkowski, and of nothing else.
         pairwise: only row i of `a` with row i of `b`.
 
     Returns:
@@ -367,7 +364,7 @@ def similarity(a: Array, b: Array, how: str = "cosine", *, p: float | None = Non
 
 
 def similarity_blocks(
-    a: Array, b: Array, how: str = "cosine", *, p: float | None = None, block: int = 4096
+    a: Array, b: Array, how: str = "cosine", *, p: float = DEFAULT_P, block: int = 4096
 ) -> Iterator[tuple[slice, slice, Array]]:
     """`similarity` of all pairs, walked block by block, for matrices that no memory holds.
 
