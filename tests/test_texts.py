@@ -116,9 +116,17 @@ def test_a_folder_gives_whole_files_in_order_and_leaves_the_rest(tmp_path):
     save(tmp_path / "b" / "c.txt" / "three.TXT.GZ", gzip.compress(b"three"))
     save(tmp_path / "a.txt", b"\xef\xbb\xbfone")
     save(tmp_path / "z.txt", "")
-    save(tmp_path / "a.jsonl", "no JSON")
+    save(tmp_path / "a.png", b"\x89PNG")
     expected = [("a.txt", "one"), ("b/c.txt/three.TXT.GZ", "three"), ("b/two.md", "# Two\r\nlines\n"), ("z.txt", "")]
     assert list(read(tmp_path)) == expected
+
+
+def test_a_folder_of_data_files_is_not_read_as_one_of_texts(tmp_path):
+    """Else a data set would be its README, and nobody would know."""
+    save(tmp_path / "SOURCE.md", "where it came from")
+    save(tmp_path / "train.jsonl.gz", gzip.compress(b'"one"'))
+    with pytest.raises(BadInput, match=r"holds files of many texts: train\.jsonl\.gz; in it are: SOURCE\.md, train"):
+        read(tmp_path)
 
 
 # What a line is.
@@ -299,8 +307,9 @@ def test_missing_files_and_folders(tmp_path):
         read(tmp_path / "none" / "a.txt")
     with pytest.raises(BadInput, match=r"cannot be read .*name too long"):
         read("a text and not a path " * 99)
-    with pytest.raises(BadInput, match=r"has no \.txt, \.txt\.gz, \.md file below it; it holds: reviews\.csv\. Name"):
-        read(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match=r"holds no \.txt, \.txt\.gz, \.md file; in it are: nothing\. Name"):
+        read(tmp_path / "empty")
 
 
 def test_what_may_not_be_read(tmp_path, monkeypatch):

@@ -31,8 +31,6 @@ from typing import BinaryIO, NamedTuple, cast
 
 from cenote.errors import BadInput, UnknownName, Value, choose, some
 
-__all__ = ["READERS", "Text", "read", "sample"]
-
 COLUMN = "text"
 WHOLE_FILES = (".txt", ".txt.gz", ".md")  # what counts as a text inside a folder
 LONGEST_FIELD = 2**26  # of a CSV, in characters; a limit at all, so that a quote never closed cannot fill the memory
@@ -209,11 +207,13 @@ def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
         files = [file for file in below if file.name.lower().endswith(WHOLE_FILES)]
         if errors:
             raise errors[0]
-        there = some(sorted(entry.name for entry in path.iterdir())) or "nothing"
-    if not files:
+        names = sorted(entry.name for entry in path.iterdir())
+    data = [name for name in names if name.lower().endswith(tuple(READERS.keys() - {*WHOLE_FILES}))]
+    if data or not files:
+        held = f"holds files of many texts: {some(data)}" if data else f"holds no {', '.join(WHOLE_FILES)} file"
         raise BadInput(
-            f"the folder {path} has no {', '.join(WHOLE_FILES)} file below it; it holds: {there}. Name one of these "
-            "files, or give a folder with one text per file."
+            f"the folder {path} {held}; in it are: {some(names) or 'nothing'}. Name one of them, or a folder with one "
+            "text per file."
         )
     for name, file in sorted((file.relative_to(path).as_posix(), file) for file in files):
         with _opened(file) as stream:

@@ -20,7 +20,7 @@ from cenote.functional import similarity as room
 from cenote.functional.similarity import SIMILARITIES, similarity, similarity_blocks
 
 DISTANCES = [name for name, row in SIMILARITIES.items() if row.distance]
-CASES = [(name, None) for name in SIMILARITIES] + [("minkowski", p) for p in (1, 1.5, 2, 4.0, 7, math.inf)]
+CASES = [(name, 3) for name in SIMILARITIES] + [("minkowski", p) for p in (1, 1.5, 2, 4.0, 7, math.inf)]
 # Rows of either side: some below, some above what is worth a loop over dimensions, so that both codes are met.
 SIZES = [(3, 5), (300, 300)]
 
@@ -34,11 +34,10 @@ def matrices(n, m, dimension=12, dtype=torch.float64, seed=0):
 # --- independent references ---------------------------------------------------------------------------------------
 
 
-def loop(x, y, how, p=None):
+def loop(x, y, how, p=3):
     """The definition of each measure for two lists of floats."""
     gaps = [abs(s - t) for s, t in zip(x, y, strict=True)]
     product = math.fsum(s * t for s, t in zip(x, y, strict=True))
-    p = 3 if p is None else p
     if how == "minkowski" and p == math.inf:
         how = "chebyshev"
     return {
@@ -67,7 +66,7 @@ PLATFORM = {
 
 
 def power(p):
-    return {} if p == math.inf else {"p": 3 if p is None else p}
+    return {} if p == math.inf else {"p": p}
 
 
 # --- shapes -------------------------------------------------------------------------------------------------------
