@@ -1,0 +1,102 @@
+"""Schedules by hand, both ways through JSON, and every temperature that has to be refused."""
+
+import json
+import math
+import pickle
+
+import pytest
+import torch
+
+from cenote.errors import BadInput, UnknownName
+from cenote.functional.temperature import SCHEDULES, LengthTemperature, check_temperature, from_json, to_json
+
+MADE = {
+    "constant": LengthTemperature("constant", value=0.7),
+    "linear": LengthTemperature("linear", start=1.0, end=0.6, shortest=10, longest=30),
+    "power": LengthTemperature("power", scale=1.2, exponent=-0.25),
+    "log": LengthTemperature("log", s=0.43),
+}
+# One length at a time, in plain Python.
+REFERENCE = {
+    "constant": lambda n: 0.7,
+    "linear": lambda n: 1.0 if n <= 10 else 0.6 if n >= 30 else 1.0 - 0.4 * (n - 10) / 20,
+    "power": lambda n: 1.2 / n**0.25,
+    "log": lambda n: 1 / (0.43 * math.log(max(n, 2))),
+}
+
+
+def test_every_schedule_is_tested():
+    assert set(MADE) == set(REFERENCE) == set(SCHEDULES)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_match_plain_python(name):
+    lengths = [1, 2, 9, 10, 11, 17, 30, 31, 512, 100_000]
+    taus = MADE[name](torch.tensor(lengths))
+    assert taus.dtype == torch.float32
+    assert taus.tolist() == pytest.approx([REFERENCE[name](n) for n in lengths], rel=1e-6)
+    assert MADE[name](torch.tensor([0])).isfinite().all()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_json_and_pickle_there_and_back(name):
+    made = MADE[name]
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301  our own bytes
+    assert hash(made) == hash(pickle.loads(pickle.dumps(made)))  # noqa: S301  our own bytes
+    expected = 0.7 if name == "constant" else made
+    assert from_json(json.loads(json.dumps(to_json(made)))) == expected
+    roles = {"query": 0.9, "document": made}
+    assert from_json(json.loads(json.dumps(to_json(roles)))) == {"query": 0.9, "document": expected}
+
+
+def test_numbers_pass_and_constants_become_numbers():
+    assert check_temperature(1) == 1.0
+    assert check_temperature(MADE["constant"]) == 0.7
+    assert str(MADE["linear"]) == "linear(start=1, end=0.6, shortest=10, longest=30)"
+
+
+@pytest.mark.parametrize(
+    ("temperature", "message"),
+    [
+        (0, "temperature is 0: it divides, so it has to be positive"),
+        (-0.5, "has to be positive"),
+        (1e-320, "has to be positive"),
+        (math.nan, "temperature is nan: pass a finite number"),
+        (math.inf, "pass a finite number"),
+        (True, "pass a finite number"),
+        ("0.8", "temperature is '0.8': pass a finite number"),
+        (None, "pass a finite number"),
+        ({"query": 0.8}, "names 'query' and 'document', both; given: 'query'"),
+        ({"query": 0.8, "passage": 0.8}, "given: 'query', 'passage'"),
+        ({}, "given: none"),
+        ({"query": 0.8, "document": 0}, "the document's temperature is 0"),
+        ({"query": {"query": 1, "document": 1}, "document": 1}, "the query's temperature is"),
+    ],
+)
+def test_bad_temperatures(temperature, message):
+    with pytest.raises(BadInput, match=message):
+        check_temperature(temperature)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "parameters", "message"),
+    [
+        ("linear", {"start": 1, "end": -1, "shortest": 1, "longest": 11}, "is 0 at length 6: "),
+        ("linear", {"start": 1, "end": 0.5, "shortest": 10, "longest": 10}, "longest=10 is not more than shortest=10"),
+        ("linear", {"start": 1, "end": 0.5}, "takes start, end, shortest, longest; given: end, start"),
+        ("power", {"scale": -1, "exponent": 0.1}, "is -1 at length 1: "),
+        ("power", {"scale": 1, "exponent": -60}, "at length 5: "),
+        ("log", {"s": 0}, "is inf at length 1: "),
+        ("log", {"s": -1}, "at length 1: "),
+        ("constant", {"value": math.nan}, "constant: value is nan: pass a finite number"),
+        ("constant", {}, "takes value; given: nothing"),
+    ],
+)
+def test_bad_schedules_name_the_length(schedule, parameters, message):
+    with pytest.raises(BadInput, match=message):
+        LengthTemperature(schedule, **parameters)
+
+
+def test_unknown_schedule():
+    with pytest.raises(UnknownName, match="did you mean 'linear'"):
+        LengthTemperature("linaer")
