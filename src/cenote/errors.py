@@ -25,6 +25,10 @@ class UnknownName(BadInput):
     """A name that is in none of our tables. Carries the near misses in its message."""
 
 
+class UnsupportedModel(CenoteError):
+    """A model whose attention cannot be reached, or not in the way that was asked for. Names the module."""
+
+
 class CenoteWarning(UserWarning):
     """Something was assumed or chosen that the user may not want."""
 

@@ -1,0 +1,297 @@
+"""Live tempering: the hooks that multiply what the table of `attention` names, and nothing else.
+
+All that is particular to one forward pass, the scale of each text and the role, lives in context variables: threads
+do not meet there, and nothing of it is copied or pickled with a model. The hooks themselves are plain objects, so a
+tempered model can be copied, pickled, and sent to another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from cenote.errors import BadInput, UnsupportedModel
+from cenote.functional.temperature import LengthTemperature, OneTemperature
+from cenote.surgery.attention import SDPA, SOFTMAXES, Place, Site
+
+Scale = float | Tensor  # 1 / tau: for all texts, or per text [B, 1], or per token of a flattened batch [1, total]
+
+
+class Setting:
+    """What all hooks of one tempering share; its identity tells them from another's."""
+
+    def __init__(self, temperature: OneTemperature | dict[str, OneTemperature], *, trial: bool = False) -> None:
+        self.temperature, self.trial = temperature, trial
+
+    def scale(self) -> Scale:
+        """The scale of the forward pass that runs in this thread."""
+        proving = _PROVING.get()
+        if proving is not self and (self.trial or proving is not None):
+            return 1.0
+        if isinstance(self.temperature, float):
+            return 1 / self.temperature
+        for owner, value in reversed(_SCALES.get()):
+            if owner is self:
+                return value
+        raise RuntimeError(
+            "a temperature by length or role is known while the tempered model itself runs: call the model, not a "
+            "part of it. (Gradient checkpointing runs parts of it again; a constant temperature goes with that.)"
+        )
+
+
+# Stacks, since forward passes nest: (whose, what).
+_SCALES: ContextVar[tuple[tuple[Setting, Scale], ...]] = ContextVar("cenote_scales", default=())
+_ROLES: ContextVar[tuple[tuple[Setting, str | None], ...]] = ContextVar("cenote_roles", default=())
+_MODES: ContextVar[tuple[tuple[Setting, _SoftmaxMode], ...]] = ContextVar("cenote_modes", default=())
+_BIASES: ContextVar[tuple[tuple[Setting, Tensor], ...]] = ContextVar("cenote_biases", default=())
+
+
+# The one setting that counts in this thread while it is proven. Other threads go on with what they had.
+_PROVING: ContextVar[Setting | None] = ContextVar("cenote_proving", default=None)
+
+
+@contextmanager
+def proving(setting: Setting) -> Iterator[None]:
+    """Inside, a trial setting works and all others rest."""
+    token = _PROVING.set(setting)
+    try:
+        yield
+    finally:
+        _PROVING.reset(token)
+
+
+def _push(stack: ContextVar[Any], owner: Setting, value: Any) -> None:
+    stack.set((*stack.get(), (owner, value)))
+
+
+def _pop(stack: ContextVar[Any], owner: Setting) -> Any:
+    """The owner's top entry, or None: a hook that always runs may follow one that never did."""
+    entries = stack.get()
+    if not entries or entries[-1][0] is not owner:
+        return None
+    stack.set(entries[:-1])
+    return entries[-1][1]
+
+
+class _Hook:
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+
+
+class _EnterRole(_Hook):
+    def __call__(self, _module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
+        _push(_ROLES, self.setting, kwargs.get("task"))
+
+
+class _LeaveRole(_Hook):
+    def __call__(self, *_: Any) -> None:
+        _pop(_ROLES, self.setting)
+
+
+class _EnterModel(_Hook):
+    """Knows the lengths of the texts, from the mask that the model is given."""
+
+    def __call__(self, _module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        chosen = self.setting.temperature
+        if isinstance(chosen, dict):
+            role = next((role for owner, role in reversed(_ROLES.get()) if owner is self.setting), None)
+            chosen = chosen["query" if role == "query" else "document"]
+        if isinstance(chosen, float):
+            _push(_SCALES, self.setting, 1 / chosen)
+            return
+        # A sentence-transformers module takes one mapping of features; a transformers model takes them by name.
+        named: Mapping[Any, Any] = {**dict(enumerate(args)), **kwargs}
+        if args and isinstance(args[0], Mapping):
+            named = args[0]
+        _push(_SCALES, self.setting, _by_length(chosen, named))
+
+
+class _LeaveModel(_Hook):
+    def __call__(self, *_: Any) -> None:
+        _pop(_SCALES, self.setting)
+
+
+def _by_length(temperature: LengthTemperature, features: Mapping[Any, Any]) -> Tensor:
+    if (bounds := features.get("cu_seq_lens_q")) is not None:
+        lengths = bounds.diff()
+        return (1 / temperature(lengths)).repeat_interleave(lengths.long()).unsqueeze(0)
+    mask = features.get("attention_mask", features.get(1))
+    if mask is None:
+        given = (features.get(name) for name in ("input_ids", 0, "inputs_embeds"))
+        ids = next((value for value in given if value is not None), None)
+        mask = None if ids is None else torch.ones(ids.shape[:2], device=ids.device)
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        what = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise BadInput(f"a temperature by length counts tokens in an attention_mask [B, T]; this one is {what}.")
+    return (1 / temperature((mask != 0).sum(1))).unsqueeze(1)
+
+
+def _spread(scale: Scale, like: Tensor, place: Place) -> Scale:
+    """The scale in the shape in which it multiplies `like`."""
+    if isinstance(scale, float):
+        return scale
+    shape = [1] * like.ndim
+    shape[place.texts], shape[place.tokens] = scale.shape
+    return scale.view(shape)
+
+
+class _Multiply(_Hook):
+    """On a place: its output, or the part of it that is the query."""
+
+    def __init__(self, setting: Setting, place: Place, part: int | None) -> None:
+        super().__init__(setting)
+        # Not the row itself: what it says of its parts may be a function that does not pickle.
+        self.axes, self.part = Place(place.path, tokens=place.tokens, texts=place.texts), part
+
+    def __call__(self, _module: nn.Module, _args: Any, out: Tensor) -> None:
+        scale = self.setting.scale()
+        if isinstance(scale, float) and scale == 1:
+            return
+        # In place: it costs no copy, keeps the dtype, and multiplies half precision by a float32 scale.
+        view = out if self.part is None else out[..., : self.part]
+        view.mul_(_spread(scale, out, self.axes))
+
+
+# Logits, queries and biases [texts, heads, tokens, ...].
+_LOGITS = Place("", tokens=2)
+
+
+def _scaled(values: Tensor, scale: Scale) -> Tensor:
+    return (values * _spread(scale, values, _LOGITS)).to(values.dtype)
+
+
+class _BiasIn(_Hook):
+    """A position bias is divided on its way into the attention module."""
+
+    def __init__(self, setting: Setting, handed_on: bool) -> None:
+        super().__init__(setting)
+        self.handed_on = handed_on
+
+    def __call__(self, module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        scale = self.setting.scale()
+        if isinstance(scale, float) and scale == 1:
+            return None
+        if not self.handed_on and len(args) > 2:  # MPNet, which gives it by position
+            return (*args[:2], _scaled(args[2], scale), *args[3:]), kwargs
+        bias = kwargs.get("position_bias")
+        if bias is None and self.handed_on and module.has_relative_attention_bias:
+            tokens = args[0].shape[1]
+            bias = module.compute_bias(tokens, tokens, device=args[0].device)
+        if bias is None:
+            return None
+        if self.handed_on:
+            _push(_BIASES, self.setting, bias)
+        return args, {**kwargs, "position_bias": _scaled(bias, scale)}
+
+
+class _BiasOut(_Hook):
+    """The layer hands its bias to the next one, which divides it itself: hand on the whole one."""
+
+    def __call__(self, _module: nn.Module, _args: Any, out: Any) -> Any:
+        whole = _pop(_BIASES, self.setting)
+        return None if whole is None or out is None else (out[0], whole, *out[2:])
+
+
+class _SoftmaxMode(TorchFunctionMode):
+    """Divides what goes into softmax, in this thread, while one attention module runs."""
+
+    def __init__(self, scale: Scale) -> None:
+        super().__init__()
+        self.scale, self.met = scale, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in SOFTMAXES:
+            self.met += 1
+            first = args[0] if args else kwargs.pop("input")
+            # A mask is finfo.min, already added: divided it would overflow, and a row without a token turn NaN.
+            logits = _scaled(first, self.scale).clamp(min=torch.finfo(first.dtype).min)
+            return func(logits, *args[1:], **kwargs)
+        if func is SDPA:
+            self.met += 1
+            query = args[0] if args else kwargs.pop("query")
+            mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
+            if mask is not None and mask.dtype != torch.bool:
+                hidden = mask <= torch.finfo(mask.dtype).min / 2
+                mask = torch.where(hidden, mask, _scaled(mask, self.scale))
+                args, kwargs = (*args[:3], *args[4:]), {**kwargs, "attn_mask": mask}
+            return func(_scaled(query, self.scale), *args[1:], **kwargs)
+        return func(*args, **kwargs)
+
+
+class _ModeOn(_Hook):
+    def __call__(self, _module: nn.Module, _args: Any) -> None:
+        scale = self.setting.scale()
+        if isinstance(scale, float) and scale == 1:
+            return
+        mode = _SoftmaxMode(scale)
+        _push(_MODES, self.setting, mode)
+        mode.__enter__()  # type: ignore[no-untyped-call]
+
+
+class _ModeOff(_Hook):
+    def __call__(self, module: nn.Module, _args: Any, out: Any) -> None:
+        mode = _pop(_MODES, self.setting)
+        if mode is None:
+            return
+        mode.__exit__(None, None, None)
+        if out is not None and not mode.met:
+            raise UnsupportedModel(
+                f"{type(module).__name__} ran no softmax that can be tempered: use the attention implementation "
+                "'eager' or 'sdpa'."
+            )
+
+
+def attach(sites: Iterable[Site], setting: Setting, *, scale_bias: bool = True) -> None:
+    """Hook every site."""
+    for site in sites:
+        family, module = site.family, site.module
+        if family.softmax:
+            module.register_forward_pre_hook(_ModeOn(setting))
+            module.register_forward_hook(_ModeOff(setting), always_call=True)
+            continue
+        for place, holder in site.places():
+            if not place.bias:
+                part = place.part(module) if place.part else None
+                holder.register_forward_hook(_Multiply(setting, place, part))
+        if family.bias and scale_bias:
+            handed_on = family.bias == "handed on"
+            module.register_forward_pre_hook(_BiasIn(setting, handed_on), with_kwargs=True)
+            if handed_on:
+                module.register_forward_hook(_BiasOut(setting), always_call=True)
+
+
+def attach_entries(entries: Iterable[nn.Module], whole: nn.Module | None, setting: Setting) -> None:
+    """Hook where lengths and roles come in; a number needs neither.
+
+    A SentenceTransformer's Transformer calls `model.forward` itself, past the hooks of that model: both are entries.
+    """
+    if isinstance(setting.temperature, float):
+        return
+    for entry in entries:
+        entry.register_forward_pre_hook(_EnterModel(setting), with_kwargs=True)
+        entry.register_forward_hook(_LeaveModel(setting), always_call=True)
+    if whole is not None and isinstance(setting.temperature, dict):
+        whole.register_forward_pre_hook(_EnterRole(setting), with_kwargs=True)
+        whole.register_forward_hook(_LeaveRole(setting), always_call=True)
+
+
+_BEFORE = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
+_AFTER = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
+
+
+def detach(model: nn.Module, setting: Setting | None = None) -> None:
+    """Take our hooks off a model, all or one setting's: also off a copy, for which no handle was ever made."""
+    for module in model.modules():
+        for first, *others in (_BEFORE, _AFTER):
+            hooks = getattr(module, first)
+            for key, hook in list(hooks.items()):
+                if isinstance(hook, _Hook) and setting in (None, hook.setting):
+                    for name in (first, *others):
+                        getattr(module, name).pop(key, None)
