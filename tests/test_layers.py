@@ -17,14 +17,17 @@ MODULES = {path.relative_to(SOURCE).with_suffix("").as_posix(): path for path in
 FLOORS = [
     ["errors"],
     ["texts"],
-    ["functional/landmarks", "functional/pooling", "functional/similarity"],
+    ["functional/landmarks", "functional/pooling", "functional/similarity", "functional/temperature"],
     ["cards"],
     ["nn"],
+    ["surgery/attention"],
+    ["surgery/hooks"],
+    ["surgery/tempering"],
     ["loading"],
     ["cli"],
     ["__main__"],
 ]
-FACES = {"__init__", "functional/__init__"}  # they hand names on and hold no code
+FACES = {"__init__", "functional/__init__", "surgery/__init__"}  # they hand names on and hold no code
 
 
 def imports(path):
@@ -76,7 +79,8 @@ def test_tests_mirror_the_source():
 
 
 def test_public_names():
-    assert set(cenote.__all__) == {"__version__", "load", "pool", "similarity"}
+    verbs = {"bake", "load", "pool", "similarity", "temper"}
+    assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:
         assert getattr(cenote, name) is not None

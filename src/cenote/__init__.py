@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cenote.functional.pooling import pool
     from cenote.functional.similarity import similarity
+    from cenote.functional.temperature import LengthTemperature
     from cenote.loading import load
+    from cenote.surgery.tempering import bake, temper
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "load", "pool", "similarity"]
+__all__ = ["LengthTemperature", "__version__", "bake", "load", "pool", "similarity", "temper"]
 
 # Where each public name lives; the type checker reads the same from the imports above.
 _ROOMS = {
+    "LengthTemperature": "cenote.functional.temperature",
+    "bake": "cenote.surgery.tempering",
     "load": "cenote.loading",
     "pool": "cenote.functional.pooling",
     "similarity": "cenote.functional.similarity",
+    "temper": "cenote.surgery.tempering",
 }
 
 

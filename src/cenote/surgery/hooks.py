@@ -106,7 +106,7 @@ class _EnterModel(_Hook):
             _push(_SCALES, self.setting, 1 / chosen)
             return
         # A sentence-transformers module takes one mapping of features; a transformers model takes them by name.
-        named: Mapping[Any, Any] = {**dict(enumerate(args)), **kwargs}
+        named: Mapping[str, Any] = {**dict(zip(("input_ids", "attention_mask"), args, strict=False)), **kwargs}
         if args and isinstance(args[0], Mapping):
             named = args[0]
         _push(_SCALES, self.setting, _by_length(chosen, named))
@@ -117,13 +117,13 @@ class _LeaveModel(_Hook):
         _pop(_SCALES, self.setting)
 
 
-def _by_length(temperature: LengthTemperature, features: Mapping[Any, Any]) -> Tensor:
+def _by_length(temperature: LengthTemperature, features: Mapping[str, Any]) -> Tensor:
     if (bounds := features.get("cu_seq_lens_q")) is not None:
         lengths = bounds.diff()
         return (1 / temperature(lengths)).repeat_interleave(lengths.long()).unsqueeze(0)
-    mask = features.get("attention_mask", features.get(1))
+    mask = features.get("attention_mask")
     if mask is None:
-        given = (features.get(name) for name in ("input_ids", 0, "inputs_embeds"))
+        given = (features.get(name) for name in ("input_ids", "inputs_embeds"))
         ids = next((value for value in given if value is not None), None)
         mask = None if ids is None else torch.ones(ids.shape[:2], device=ids.device)
     if not isinstance(mask, Tensor) or mask.ndim != 2:

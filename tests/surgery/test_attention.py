@@ -1,0 +1,136 @@
+"""The table: every row is met, models without a row get what fits them, and the rest is refused by name."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import BertConfig, BertModel
+
+from cenote.errors import UnsupportedModel
+from cenote.surgery.attention import FAMILIES, SHARED_BIASES, UNPLACED, Probe, address, find_sites
+from cenote.surgery.tempering import bake, temper
+
+
+def test_every_family_is_in_the_table(family, network):
+    sites = find_sites(network(family))
+    assert {address(site.module) for site in sites} <= FAMILIES.keys()
+    assert sum(site.calls for site in sites) == (4 if family == "modernbert" else 2)
+    assert all(list(site.places()) for site in sites)
+
+
+def test_every_row_has_a_class_of_that_name_in_transformers():
+    import importlib
+
+    for key in [*FAMILIES, *SHARED_BIASES]:
+        package, name = key.split(".")
+        module = importlib.import_module(f"transformers.models.{package}.modeling_{package}")
+        assert issubclass(getattr(module, name), nn.Module), key
+
+
+def test_a_name_alone_is_not_enough():
+    class BertSelfAttention(nn.Module):
+        pass
+
+    assert address(BertSelfAttention()).endswith("test_attention.BertSelfAttention")
+    assert address(BertSelfAttention()) not in FAMILIES
+
+
+# Architectures in no row: found by their softmax, and by their query projection where that is plain to see.
+OTHERS = {
+    "RemBertModel": {"input_embedding_size": 16},
+    "MegatronBertModel": {},
+    "RoFormerModel": {"embedding_size": 32},
+    "ConvBertModel": {"embedding_size": 16, "head_ratio": 2, "conv_kernel_size": 3},
+    "GPTNeoXModel": {},
+    "Olmo2Model": {"num_key_value_heads": 2, "pad_token_id": 0},
+    "DebertaModel": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "max_relative_positions": 16},
+    "UMT5EncoderModel": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4},
+}
+BAKED = {"RemBertModel", "MegatronBertModel", "RoFormerModel"}  # ConvBERT's query steers a convolution, too
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_models_without_a_row(name, network, batch, read, oracle):
+    model, features = network(name, **OTHERS[name]), batch()
+    plain = read(model, features)
+    with oracle(0.7):
+        expected = read(model, features)
+    with temper(model, 0.7):
+        assert (read(model, features) - expected).abs().max() < 1e-5
+    assert torch.equal(read(model, features), plain)
+    if name in BAKED:
+        assert (read(bake(model, 0.7), features) - expected).abs().max() < 1e-5
+    else:
+        with pytest.raises(UnsupportedModel, match="in no row of the table"):
+            bake(model, 0.7)
+        with pytest.raises(UnsupportedModel, match="scale_bias=False"):
+            temper(model, 0.7, scale_bias=False)
+
+
+class Misleading(nn.Module):
+    """Has a query projection as many do, and divides out whatever is done to it."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.query, self.key, self.value = attention.query, attention.key, attention.value
+
+    def forward(self, hidden, mask=None, **_):
+        def unit(x):
+            return nn.functional.normalize(x, dim=-1).unsqueeze(1)
+
+        logits = 8 * unit(self.query(hidden)) @ unit(self.key(hidden)).transpose(2, 3)
+        weights = nn.functional.softmax(logits if mask is None else logits + mask, dim=-1)
+        return (weights @ self.value(hidden).unsqueeze(1)).squeeze(1), weights
+
+
+def test_a_form_that_misleads_is_found_out(network, batch, read, oracle):
+    model, features = network("bert"), batch()
+    for layer in model.encoder.layer:
+        layer.attention.self = Misleading(layer.attention.self)
+    assert all(site.family.guessed for site in find_sites(model))
+    with oracle(0.7):
+        expected = read(model, features)
+    with temper(model, 0.7):
+        assert (read(model, features) - expected).abs().max() < 1e-5
+    with pytest.raises(UnsupportedModel, match=r"encoder.layer.0.attention.self \(.*Misleading\)"):
+        bake(model, 0.7)
+
+
+class Landmarks(Misleading):
+    """Attends by way of a few landmarks: softmax over something that is not tokens by tokens."""
+
+    def forward(self, hidden, mask=None, **_):
+        few = hidden[:, :3].unsqueeze(1)
+        weights = nn.functional.softmax(hidden.unsqueeze(1) @ few.transpose(2, 3), dim=-1)
+        return (weights @ few).squeeze(1), weights
+
+
+def test_what_cannot_be_placed_is_named(network):
+    model = network("bert")
+    model.encoder.layer[1].attention.self = Landmarks(model.encoder.layer[1].attention.self)
+    with pytest.raises(UnsupportedModel, match=r"cannot place encoder.layer.1.attention.self \(.*Landmarks\)"):
+        temper(model, 0.7)
+
+
+def test_an_encoder_and_a_decoder():
+    from transformers import T5Config, T5Model
+
+    model = T5Model(T5Config(vocab_size=50, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=4))
+    with pytest.raises(UnsupportedModel, match=r"pass the encoder, model.get_encoder\(\)"):
+        temper(model, 0.7)
+
+
+def test_a_model_that_reads_no_tokens():
+    with pytest.raises(UnsupportedModel, match="Linear has no table of token embeddings"):
+        Probe.of(nn.Linear(2, 2))
+
+    class Picky(BertModel):
+        def forward(self, **_):
+            raise KeyError("pixel_values")
+
+    config = BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    with pytest.raises(UnsupportedModel, match="Picky does not read a few token ids and their mask: 'pixel_values'"):
+        temper(Picky(config), 0.7)
+
+
+def test_guesses_are_never_rows():
+    assert not any(row.guessed or row is UNPLACED for row in FAMILIES.values())

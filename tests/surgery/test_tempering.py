@@ -1,0 +1,317 @@
+"""Live = baked = the oracle for every family; nothing changes that should not; and all that has to be refused."""
+
+import copy
+import math
+import pickle
+import threading
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+from cenote.errors import BadInput, UnsupportedModel
+from cenote.functional.temperature import LengthTemperature
+from cenote.surgery.tempering import bake, temper
+
+TAU = 0.7  # no power of two, which would round nowhere
+BY_LENGTH = LengthTemperature("log", s=0.55)
+TEXTS = ["a pool", "the deep cave holds light, and stone, and water " * 6, "collapse", "a query about two documents."]
+
+
+def far(a, b):
+    return (a - b).abs().max().item()
+
+
+@pytest.mark.parametrize("side", ["right", "left", None])
+def test_live_and_baked_are_the_oracle(family, side, network, variants, batch, read, oracle):
+    features, plain = batch(side), network(family)
+    taus = BY_LENGTH(features["attention_mask"].sum(1))
+    untempered = read(plain, features)
+    with oracle(TAU):
+        expected = read(plain, features)
+    with oracle(taus):
+        expected_by_length = read(plain, features)
+    assert far(untempered, expected) > 0.01
+    for attention in variants(family):
+        model = network(family, attention)
+        before = read(model, features)
+        baked = bake(model, TAU)
+        assert far(read(baked, features), expected) < 1e-5
+        with temper(model, TAU):
+            assert far(read(model, features), expected) < 1e-5
+        with temper(model, BY_LENGTH):
+            assert far(read(model, features), expected_by_length) < 1e-5
+        with temper(model, 1):
+            assert torch.equal(read(model, features), before)
+        with temper(model, LengthTemperature("power", scale=1, exponent=0)):
+            assert torch.equal(read(model, features), before)
+        assert torch.equal(read(model, features), before)
+
+
+def test_tiny_temperatures_and_rows_without_a_token_stay_finite(family, network, variants, batch, read):
+    features = batch()
+    features["attention_mask"][2] = 0
+    for attention in variants(family):
+        model = network(family, attention)
+        with torch.no_grad():
+            finite = model(**features)[0].isfinite().all()
+            for tau in (0.05, LengthTemperature("power", scale=0.05, exponent=0.1)):
+                with temper(model, tau):
+                    assert model(**features)[0].isfinite().all() or not finite
+
+
+def test_half_precision_rounds_no_worse_than_without(family, network, variants, batch, read, oracle):
+    features = batch()
+    for attention in variants(family):
+        model = network(family, attention).to(torch.bfloat16)
+        exact = network(family)
+        exact.load_state_dict(model.state_dict())
+        rounding = (read(model, features).float() - read(exact, features)).abs().mean()
+        with oracle(TAU):
+            expected = read(exact, features)
+        baked = read(bake(model, TAU), features).float()
+        with temper(model, TAU):
+            live = read(model, features)
+        assert live.dtype == torch.bfloat16
+        for result in (live.float(), baked):
+            assert (result - expected).abs().mean() < 2 * rounding + 1e-3
+
+
+def test_saved_and_read_again_a_baked_model_is_the_same(family, network, batch, read, tmp_path):
+    baked = bake(network(family), TAU)
+    baked.save_pretrained(tmp_path)
+    again = type(baked).from_pretrained(tmp_path, attn_implementation="eager").eval()
+    assert far(read(again, batch()), read(baked, batch())) < 1e-6
+
+
+def test_copies_and_pickles_stay_tempered(family, network, batch, read):
+    model = network(family)
+    plain = read(model, batch())
+    temper(model, BY_LENGTH)
+    tempered = read(model, batch())
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301  our own bytes
+        assert torch.equal(read(copied, batch()), tempered)
+        temper(copied, 1).remove()  # a copy has no handle of its own: tempering it anew replaces what it came with
+        assert torch.equal(read(copied, batch()), plain)
+    assert torch.equal(read(model, batch()), tempered)
+
+
+@pytest.mark.parametrize("name", ["bert", "t5", "mpnet", "deberta-v3", "modernbert", "qwen3"])
+def test_threads_do_not_meet(name, network, batch, read):
+    model = network(name)
+    temper(model, BY_LENGTH)
+    batches = [batch(), {key: value[1:, :7] for key, value in batch().items()}]
+    expected, wrong = [read(model, features) for features in batches], []
+
+    def work(which):
+        for _ in range(15):
+            if not torch.equal(read(model, batches[which]), expected[which]):
+                wrong.append(which)
+
+    threads = [threading.Thread(target=work, args=(which,)) for which in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["bert", "t5", "mpnet", "deberta-v2"])
+def test_single_layers(name, network, batch, read):
+    model, features = network(name), batch()
+    plain = read(model, features)
+    results = []
+    for layers in ([0], [1], [1, 0, 1]):
+        with temper(model, TAU, layers=layers):
+            results.append(read(model, features))
+    with temper(model, TAU):
+        everywhere = read(model, features)
+    assert torch.equal(results[2], everywhere)
+    assert all(far(a, b) > 1e-3 for a, b in [(results[0], results[1]), (results[0], everywhere), (results[1], plain)])
+    # The first layer alone: what its own hidden state is when all are tempered.
+    with torch.no_grad(), temper(model, TAU):
+        everywhere = model(**features, output_hidden_states=True).hidden_states[1]
+    with torch.no_grad(), temper(model, TAU, layers=[0]):
+        assert torch.equal(model(**features, output_hidden_states=True).hidden_states[1], everywhere)
+
+
+@pytest.mark.parametrize("name", ["t5", "mpnet"])
+def test_a_position_bias_can_be_left_alone(name, network, batch, read):
+    model, features = network(name), batch()
+    with temper(model, TAU):
+        whole = read(model, features)
+    with temper(model, TAU, scale_bias=False):
+        queries = read(model, features)
+    assert far(whole, queries) > 1e-3
+    assert far(read(bake(model, TAU, scale_bias=False), features), queries) < 1e-5
+
+
+def test_queries_of_a_normalised_family_are_reached(network, batch, read):
+    model, features = network("qwen3"), batch()
+    plain = read(model, features)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.self_attn.q_proj.weight.div_(0.5)
+    assert far(read(model, features), plain) < 1e-4  # what tempering would be if it went by the projection
+    with temper(model, 0.5):
+        assert far(read(model, features), plain) > 0.01
+
+
+def test_tempering_again_replaces(network, batch, read):
+    model = network("bert")
+    plain = read(model, batch())
+    with temper(model, TAU):
+        expected = read(model, batch())
+    old = temper(model, 0.1)
+    new = temper(model, TAU)
+    assert torch.equal(read(model, batch()), expected)
+    old.remove()
+    assert torch.equal(read(model, batch()), expected)
+    with pytest.raises(BadInput, match="no layer 7"):
+        temper(model, 0.1, layers=[7])
+    assert torch.equal(read(model, batch()), expected)
+    assert far(read(bake(model, TAU), batch()), expected) < 1e-5  # not both
+    new.remove()
+    new.remove()
+    assert torch.equal(read(model, batch()), plain)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_nothing_else_changes(network):
+    model = network("bert").train()
+    model.encoder.layer[0].eval()
+    modes = [module.training for module in model.modules()]
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    temper(model, TAU)
+    bake(model, TAU)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_gradients_flow(network, batch):
+    live, baked = network("bert"), bake(network("bert"), TAU)
+    temper(live, TAU)
+    grads = []
+    for model in (live, baked):
+        model(**batch())[0].square().mean().backward()
+        grads.append(model.encoder.layer[0].attention.self.key.weight.grad)
+    assert far(*grads) < 1e-5
+
+
+@pytest.fixture
+def minilm(demo):
+    return copy.deepcopy(demo)
+
+
+def test_demo_live_is_baked_and_one_is_nothing(minilm, tmp_path):
+    plain = minilm.encode(TEXTS, convert_to_tensor=True)
+    baked = bake(minilm, 0.8)
+    folded = baked.encode(TEXTS, convert_to_tensor=True)
+    assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), plain)
+    with temper(minilm, 0.8):
+        live = minilm.encode(TEXTS, convert_to_tensor=True)
+        assert far(bake(minilm, 0.8).encode(TEXTS, convert_to_tensor=True), folded) == 0
+    assert far(live, folded) < 1e-6
+    assert far(live, plain) > 0.01
+    with temper(minilm, 1):
+        assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), plain)
+    assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), plain)
+    baked.save(str(tmp_path))
+    again = SentenceTransformer(str(tmp_path), device="cpu", local_files_only=True)
+    assert torch.equal(again.encode(TEXTS, convert_to_tensor=True), folded)
+
+
+def test_demo_by_length_a_batch_is_one_by_one(minilm):
+    with temper(minilm, BY_LENGTH):
+        together = minilm.encode(TEXTS, convert_to_tensor=True)
+        alone = torch.stack([minilm.encode(text, convert_to_tensor=True) for text in TEXTS])
+    assert far(together, alone) < 1e-6
+    for text, vector in zip(TEXTS, alone, strict=True):
+        length = minilm.preprocess([text])["attention_mask"].sum()
+        with temper(minilm, BY_LENGTH(length).item()):
+            assert far(minilm.encode(text, convert_to_tensor=True), vector) < 1e-6
+
+
+def test_demo_roles(minilm):
+    by_role = {"query": 0.6, "document": LengthTemperature("linear", start=1, end=0.8, shortest=4, longest=40)}
+    expected = {}
+    for role, temperature in by_role.items():
+        with temper(minilm, temperature):
+            expected[role] = minilm.encode(TEXTS, convert_to_tensor=True)
+    with temper(minilm, by_role):
+        assert torch.equal(minilm.encode_query(TEXTS, convert_to_tensor=True), expected["query"])
+        assert torch.equal(minilm.encode_document(TEXTS, convert_to_tensor=True), expected["document"])
+        assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), expected["document"])
+
+
+def test_demo_in_other_processes(minilm):
+    temper(minilm, {"query": 0.6, "document": BY_LENGTH})
+    pool = minilm.start_multi_process_pool(["cpu"])
+    try:
+        spawned = minilm.encode_query(TEXTS, pool=pool, convert_to_tensor=True)
+    finally:
+        minilm.stop_multi_process_pool(pool)
+    assert far(spawned, minilm.encode_query(TEXTS, convert_to_tensor=True)) < 1e-6
+
+
+@pytest.mark.parametrize("temperature", [0, -1, math.nan, {"query": 0.5}, {"query": 1, "passage": 1}])
+def test_bad_temperatures_leave_the_model_alone(temperature, network):
+    model = network("bert")
+    for verb in (temper, bake):
+        with pytest.raises(BadInput, match=r"temperature is|names 'query' and 'document'"):
+            verb(model, temperature)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [([2], "no layer 2; the model has layers 0 to 1"), ([-1], "no layer -1"), ([], "no layer named"), ([True], "True")],
+)
+def test_layers_that_are_not_there(layers, message, network):
+    with pytest.raises(BadInput, match=message):
+        temper(network("bert"), TAU, layers=layers)
+
+
+def test_layers_of_a_shared_attention(network):
+    with pytest.raises(BadInput, match=r"the layers of this model share one attention, encoder\.albert_layer_groups"):
+        temper(network("albert"), TAU, layers=[0])
+
+
+def test_roles_need_a_sentence_transformer(network):
+    with pytest.raises(BadInput, match="this is a BertModel"):
+        temper(network("bert"), {"query": 0.8, "document": 0.9})
+
+
+def test_other_things_are_no_models():
+    with pytest.raises(BadInput, match="a Linear is neither a SentenceTransformer nor a transformers model"):
+        temper(torch.nn.Linear(2, 2), 0.8)
+
+
+def test_models_without_attention(network, demo):
+    static = SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
+    for verb in (temper, bake):
+        with pytest.raises(UnsupportedModel, match="StaticEmbedding has no attention"):
+            verb(static, 0.8)
+        with pytest.raises(UnsupportedModel, match="FNetModel has no attention that can be found"):
+            verb(network("FNetModel"), 0.8)
+
+
+@pytest.mark.parametrize("kind", ["length", "role"])
+def test_what_cannot_be_baked_says_where_it_goes(kind, minilm):
+    temperature = BY_LENGTH if kind == "length" else {"query": 0.8, "document": 0.9}
+    with pytest.raises(BadInput, match=rf"by {kind} cannot be folded .* saving the model stores it as configuration"):
+        bake(minilm, temperature)
+
+
+def test_a_temperature_without_effect_is_refused(network):
+    model = network("bert")
+    for layer in model.encoder.layer:
+        torch.nn.init.zeros_(layer.attention.self.query.weight)
+        torch.nn.init.zeros_(layer.attention.self.query.bias)
+    with pytest.raises(UnsupportedModel, match=r"tempering bert.BertSelfAttention changed nothing"):
+        temper(model, TAU)
+    assert not any(module._forward_hooks for module in model.modules())
