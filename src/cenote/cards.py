@@ -1,4 +1,4 @@
-"""What a saved model's card says of Cenote: how its pooling was changed, and what it takes to load it."""
+"""What a saved model's card says of Cenote: what was changed, and what it takes to load it."""
 
 from __future__ import annotations
 
@@ -26,35 +26,73 @@ _ANY_NAME = "path/or/hub-id"
 
 
 class _Card(SentenceTransformerModelCardData):
-    """A generated card whose usage section is true of a model that sentence-transformers alone cannot load."""
+    """A generated card whose usage section says what was changed, and is true of a model that needs Cenote."""
+
+    needs_cenote = False
+    notes: Sequence[str] = ()
 
     def generate_usage_snippet(self) -> str:
         """The lines that load the model."""
-        return "\n".join((MARKS[0], _HOW_TO_LOAD.format(name=self.model_id or _ANY_NAME), MARKS[1]))
+        how = _HOW_TO_LOAD.format(name=self.model_id or _ANY_NAME)
+        ours = [*self.notes, *([how] if self.needs_cenote else [])]
+        theirs = [] if self.needs_cenote else [super().generate_usage_snippet()]
+        return "\n".join((MARKS[0], "\n\n".join(ours), MARKS[1], *theirs))
 
 
 def set_card(model: BaseModel) -> None:
     """Give the model the kind of generated card that is true of it, unless it has one of the user's own kind."""
     card = model.model_card_data
     if type(card) in (SentenceTransformerModelCardData, _Card):
-        card.__class__ = _Card if _needs_cenote(model) else SentenceTransformerModelCardData
+        needs, notes = _needs_cenote(model), getattr(card, "notes", ())
+        card.__class__ = _Card if needs or notes else SentenceTransformerModelCardData
+        if isinstance(card, _Card):
+            card.needs_cenote = needs
 
 
 def note_change(model: Any, before: Sequence[str], after: Sequence[str]) -> None:
-    """Head the card that a model came with by a note of its new pooling: what it says was measured with the old one."""
+    """Note a new pooling."""
+    changed = tuple(before) != tuple(after)
+    sentence = f"{'+'.join(after)!r} instead of {'+'.join(before) or 'none'!r}"
+    note(model, "Pooling", sentence if changed else None, keep=not changed)
+
+
+def note_temperature(model: Any, temperature: str | None) -> None:
+    """Note the temperature that a model runs at, or take the note back."""
+    note(model, "Attention", f"its logits are divided by {temperature} as it runs" if temperature else None)
+
+
+def note_baked(model: Any, temperature: float) -> None:
+    """Note a temperature in the weights. One after another they multiply, so that each is noted."""
+    note(model, "Weights", f"they divide the attention logits by a temperature of {temperature:g}", keep=True)
+
+
+def note(model: Any, what: str, sentence: str | None, *, keep: bool = False) -> None:
+    """Head the model's card by a note of what was changed: what the card says was measured before.
+
+    There is one note for each `what`: a new one replaces it, None takes it back unless it is to be kept.
+    """
+    head = f"**{what} changed with Cenote: "
+    new = [f"{head}{sentence}.** What was reported of this model earlier was measured before."] if sentence else []
+    card = model.model_card_data
+    if type(card) in (SentenceTransformerModelCardData, _Card):
+        notes = [line for line in getattr(card, "notes", ()) if keep or not line.startswith(head)] + new
+        card.__dict__["notes"] = notes
     set_card(model)
-    if not isinstance(model._model_card_text, str) or tuple(before) == tuple(after):
+    if not isinstance(model._model_card_text, str):
         return
-    note = [
-        MARKS[0],
-        f"**Pooling changed with Cenote: {'+'.join(after)!r} instead of {'+'.join(before) or 'none'!r}.** "
-        "What is reported below was measured before.",
-        *(["", _HOW_TO_LOAD.format(name=_ANY_NAME)] if _needs_cenote(model) else []),
-        MARKS[1],
+    found = _OURS.search(model._model_card_text)
+    old = [
+        line for line in (found.group() if found else "").split("\n") if re.match(r"\*\*.* changed with Cenote: ", line)
     ]
-    card = _OURS.sub("", model._model_card_text)
-    metadata, end, rest = card.partition("\n---\n") if card.startswith("---\n") else ("", "", card)
-    model._model_card_text = f"{metadata}{end}\n" + "\n".join(note) + f"\n\n{rest.lstrip()}"
+    lines = [line for line in old if keep or not line.startswith(head)] + new
+    if lines == old:
+        return
+    text = _OURS.sub("", model._model_card_text)
+    metadata, end, rest = text.partition("\n---\n") if text.startswith("---\n") else ("", "", text)
+    if lines and _needs_cenote(model):
+        lines.append(_HOW_TO_LOAD.format(name=_ANY_NAME))
+    block = "\n".join((MARKS[0], "\n\n".join(lines), MARKS[1])) + "\n\n" if lines else ""
+    model._model_card_text = f"{metadata}{end}\n{block}{rest.lstrip()}"
 
 
 def _needs_cenote(model: BaseModel) -> bool:

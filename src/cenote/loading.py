@@ -20,7 +20,10 @@ from cenote.cards import note_change
 from cenote.errors import BadInput, CenoteWarning, choose, some
 from cenote.functional.landmarks import INTERVAL, check_settings
 from cenote.functional.pooling import POOLINGS, canonical
+from cenote.functional.temperature import Temperature, check_temperature, from_json
 from cenote.nn import LANDMARK_DEFAULTS, LandmarkTransformer, Pooling
+from cenote.nn import Temperature as SavedTemperature
+from cenote.surgery.tempering import temper
 
 # The demo model: inside a package of the [demo] extra, so that the first minutes need no hub.
 DEMO = "minilm"
@@ -40,6 +43,7 @@ def load(
     *,
     pooling: str | Sequence[str] | None = None,
     interval: int | Sequence[int] | None = None,
+    temperature: Temperature | None = None,
     max_seq_length: int | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -60,6 +64,7 @@ def load(
             declares; where it declares nothing, that is said in a warning.
         interval: tokens per chunk for `landmark` and `multi_cls`, and k for `every_k`; default 32. Several: training
             draws one per text, and evaluation uses 32.
+        temperature: divides the attention logits, as `cenote.temper` does; None keeps what the model was saved with.
         max_seq_length: tokens after which a text is cut; None keeps the model's own.
         device: as torch spells it; None takes the best there is.
         dtype: `float32`, `bfloat16`, `float16`, `auto` (as saved) or a torch dtype; None leaves it to the platform.
@@ -69,8 +74,7 @@ def load(
         A `SentenceTransformer` like any other: it trains, saves, and goes wherever they go.
     """
     names = canonical(pooling) if pooling is not None else None
-    _check_length(max_seq_length)
-    _check_device(device)
+    _check(max_seq_length, device, temperature)
     where, local = _find(model)
     kwargs: dict[str, Any] = {
         "device": str(device) if device is not None else None,
@@ -91,7 +95,17 @@ def load(
         repool(loaded, names or declared or (), **settings)
     if max_seq_length is not None:
         _limit(loaded, max_seq_length)
+    _temper(loaded, temperature)
     return loaded
+
+
+def _temper(model: SentenceTransformer, temperature: Temperature | None) -> None:
+    """Apply the given temperature, or the one that the model was saved with."""
+    saved = next((module for module in model if isinstance(module, SavedTemperature)), None)
+    if temperature is not None:
+        temper(model, temperature)
+    elif saved is not None:
+        temper(model, from_json(saved.temperature), layers=saved.layers, scale_bias=saved.scale_bias)
 
 
 def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings: Any) -> SentenceTransformer:
@@ -194,6 +208,14 @@ def _interval_settings(names: Sequence[str], interval: int | Sequence[int] | Non
     return settings
 
 
+def _check(length: int | None, device: str | torch.device | None, temperature: Temperature | None) -> None:
+    """What can be refused before anything is read."""
+    _check_length(length)
+    _check_device(device)
+    if temperature is not None:
+        check_temperature(temperature)
+
+
 def _check_length(value: int | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise BadInput(f"max_seq_length={value!r}: pass a whole number of tokens, at least 1.")
@@ -238,7 +260,7 @@ class _Classes(dict[str, type]):
     """
 
     def __init__(self) -> None:
-        super().__init__({f"cenote.nn.{cls.__name__}": cls for cls in (LandmarkTransformer, Pooling)})
+        super().__init__({f"cenote.nn.{cls.__name__}": cls for cls in (LandmarkTransformer, Pooling, SavedTemperature)})
         self.asked: list[str] = []
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from sentence_transformers.base.modules import Transformer
+from sentence_transformers.base.modules import Module, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -377,3 +377,24 @@ def _stack(rows: list[list[int]] | list[list[bool]], value: int, side: str) -> T
     return pad_sequence(
         [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=value, padding_side=side
     )
+
+
+class Temperature(Module):
+    """Keeps in a saved model the attention temperature that `cenote.temper` gave it; `cenote.load` applies it again."""
+
+    config_keys: list[str] = ["temperature", "layers", "scale_bias"]
+    applied = False
+
+    def __init__(self, temperature: Any, layers: Sequence[int] | None = None, scale_bias: bool = True) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.temperature, self.layers, self.scale_bias = temperature, layers, scale_bias
+
+    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Pass on what the tempered transformer gave, and refuse what an untempered one did."""
+        if not self.applied:
+            raise BadInput("this model was saved with an attention temperature: load it with cenote.load.")
+        return features
+
+    def save(self, output_path: str, *_: Any, **__: Any) -> None:
+        """Write the configuration; there are no weights."""
+        self.save_config(output_path)

@@ -10,6 +10,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
+import cenote
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.temperature import LengthTemperature
 from cenote.surgery.tempering import bake, temper
@@ -256,6 +257,44 @@ def test_demo_in_other_processes(minilm):
     finally:
         minilm.stop_multi_process_pool(pool)
     assert far(spawned, minilm.encode_query(TEXTS, convert_to_tensor=True)) < 1e-6
+
+
+@pytest.mark.parametrize("temperature", [0.8, BY_LENGTH, {"query": 0.6, "document": BY_LENGTH}])
+def test_a_tempered_model_is_saved_with_its_temperature(temperature, minilm, tmp_path):
+    plain = minilm.encode(TEXTS, convert_to_tensor=True)
+    handle = temper(minilm, temperature)
+    expected = [encode(TEXTS, convert_to_tensor=True) for encode in (minilm.encode_query, minilm.encode_document)]
+    minilm.save(str(tmp_path))
+    assert "Loading this model needs Cenote" in (tmp_path / "README.md").read_text("utf-8")
+    again = cenote.load(tmp_path, device="cpu")
+    for encode, vectors in zip((again.encode_query, again.encode_document), expected, strict=True):
+        assert far(encode(TEXTS, convert_to_tensor=True), vectors) < 1e-6
+    with pytest.raises(BadInput, match=r"saved with an attention temperature: load it with cenote\.load"):
+        SentenceTransformer(str(tmp_path), device="cpu", local_files_only=True, trust_remote_code=True).encode("a")
+    handle.remove()
+    assert [type(module).__module__.split(".")[0] for module in minilm] == ["sentence_transformers"] * 3
+    assert "Cenote" not in (minilm._model_card_text or "")
+    assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), plain)
+    assert far(bake(again, 1).encode(TEXTS, convert_to_tensor=True), plain) < 1e-6
+
+
+def test_layers_are_saved_too(minilm, tmp_path):
+    temper(minilm, 0.5, layers=[0, 3])
+    minilm.save(str(tmp_path))
+    again = cenote.load(tmp_path, device="cpu")
+    assert far(again.encode(TEXTS, convert_to_tensor=True), minilm.encode(TEXTS, convert_to_tensor=True)) < 1e-6
+
+
+@pytest.mark.parametrize("text", [None, "---\ntags:\n- x\n---\n# A model\n"])
+def test_the_card_of_a_baked_model_states_the_temperature(text, minilm, tmp_path):
+    minilm._model_card_text = text
+    twice = bake(bake(minilm, 0.9), 0.8)
+    twice.save(str(tmp_path))
+    card = (tmp_path / "README.md").read_text("utf-8")
+    for tau in (0.9, 0.8):
+        assert card.count(f"changed with Cenote: they divide the attention logits by a temperature of {tau}.**") == 1
+    assert "needs Cenote" not in card
+    assert minilm._model_card_text == text
 
 
 @pytest.mark.parametrize("temperature", [0, -1, math.nan, {"query": 0.5}, {"query": 1, "passage": 1}])

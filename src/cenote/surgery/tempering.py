@@ -7,6 +7,7 @@ return: a temperature that silently does nothing is the worst outcome.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,8 +19,10 @@ from sentence_transformers.base.modules import Transformer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from cenote.cards import note_baked, note_temperature
 from cenote.errors import BadInput, UnsupportedModel, some
-from cenote.functional.temperature import Temperature, check_temperature
+from cenote.functional.temperature import Temperature, check_temperature, to_json
+from cenote.nn import Temperature as Kept
 from cenote.surgery.attention import SHARED_BIASES, UNPLACED, Place, Probe, Site, address, find_sites
 from cenote.surgery.hooks import Setting, attach, attach_entries, detach, proving
 
@@ -29,12 +32,14 @@ Model = TypeVar("Model", bound=nn.Module)
 class Tempered:
     """What `temper` returns: takes the temperature off again, by `remove` or at the end of a `with` block."""
 
-    def __init__(self, model: nn.Module, setting: Setting) -> None:
-        self.model, self.setting = model, setting
+    def __init__(self, model: nn.Module, setting: Setting, kept: Kept | None) -> None:
+        self.model, self.setting, self.kept = model, setting, kept
 
     def remove(self) -> None:
         """Make the model what it was, bit for bit. A second time, or after another tempering, nothing happens."""
         detach(self.model, self.setting)
+        if self.kept is not None and self.kept in self.model.children():
+            _forget(self.model)
 
     def __enter__(self) -> Tempered:
         return self
@@ -62,7 +67,8 @@ def temper(
 
     Args:
         model: a `SentenceTransformer` or any transformers model. One that is tempered gets the new temperature
-            instead of the old one.
+            instead of the old one. A `SentenceTransformer` that is saved while tempered keeps the temperature as
+            configuration, for `cenote.load`.
         temperature: a number, a `LengthTemperature`, or `{"query": .., "document": ..}` of these: `encode_query` uses
             the query's, all else the document's. Only a `SentenceTransformer` knows roles.
         layers: which layers to temper, from 0; None means all.
@@ -81,7 +87,11 @@ def temper(
     for (_, entries), sites in zip(networks, found, strict=True):
         attach(sites, setting, scale_bias=scale_bias)
         attach_entries(entries, model if isinstance(model, SentenceTransformer) else None, setting)
-    return Tempered(model, setting)
+    kept = None
+    if isinstance(model, SentenceTransformer):
+        _forget(model)
+        kept = _keep(model, Kept(to_json(chosen), None if layers is None else list(layers), scale_bias))
+    return Tempered(model, setting, kept)
 
 
 def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> Model:
@@ -104,6 +114,7 @@ def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> 
         )
     baked = copy.deepcopy(model)
     detach(baked)
+    _forget(baked)
     for network, _ in _networks(baked):
         sites = _proven(network, scale_bias)
         if lost := [site for site in sites if not site.family.bakes]:
@@ -112,7 +123,26 @@ def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> 
                 "temperature is unknown: it can be tempered live, not baked."
             )
         _bake(network, sites, tau, scale_bias)
+    if isinstance(baked, SentenceTransformer):
+        note_baked(baked, tau)
     return baked
+
+
+def _keep(model: SentenceTransformer, kept: Kept) -> Kept:
+    """Have the model save its temperature, by a module that does nothing else."""
+    kept.applied = True
+    model.add_module("temperature", kept.train(model.training))
+    note_temperature(model, json.dumps(kept.temperature))
+    return kept
+
+
+def _forget(model: nn.Module) -> None:
+    """Take that module, and what the card says of it, away again."""
+    names = [name for name, module in model.named_children() if isinstance(module, Kept)]
+    for name in names:
+        delattr(model, name)
+    if names:
+        note_temperature(model, None)
 
 
 def _networks(model: Any) -> list[tuple[nn.Module, list[nn.Module]]]:
