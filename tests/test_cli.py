@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -142,3 +143,45 @@ def test_interrupt_is_130():
     assert child.returncode == Exit.INTERRUPTED
     assert err.endswith("cenote: interrupted\n")
     assert "Traceback" not in err
+
+
+def test_temper_bakes_and_info_says_so(copy_of, tmp_path, capsys):
+    folder, out = str(copy_of("bert")), str(tmp_path / "out")
+    assert main(["temper", folder, "--temperature", "0.8", "-o", out, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == f"{out}: temperature 0.8, in the weights\n"
+    assert main(["info", out]) == 0
+    assert re.search(r"^temperature +0\.8  \(README\.md, folded into the weights\)$", capsys.readouterr().out, re.M)
+    assert main(["temper", folder, "--temperature", "0.8", "-o", out]) == Exit.FAILURE
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "stored"),
+    [
+        (["--schedule", "power:scale=1,exponent=-0.05"], {"schedule": "power", "scale": 1.0, "exponent": -0.05}),
+        (["--query", "0.9", "--document", "log:s=0.3"], {"query": 0.9, "document": {"schedule": "log", "s": 0.3}}),
+    ],
+)
+def test_temper_stores_what_has_no_place_in_weights(options, stored, copy_of, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert main(["temper", str(copy_of("bert")), *options, "-o", out, "--json", "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["temperature"] == stored
+    assert main(["info", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["temperature"]["value"] == stored
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "name one of --temperature"),
+        (["--temperature", "1", "--query", "1"], "name one of --temperature"),
+        (["--temperature", "hot"], "'hot' is neither a number nor a schedule"),
+        (["--temperature", "0"], "temperature is 0.0: it divides"),
+        (["--query", "0.8"], "names 'query' and 'document', both"),
+        (["--schedule", "linaer:start=1"], "did you mean 'linear'"),
+        (["--schedule", "log:s"], "'log:s' is neither a number nor a schedule"),
+    ],
+)
+def test_temper_refuses_before_it_loads(options, message, capsys):
+    assert main(["temper", "no-such-model", *options, "-o", "nowhere"]) in (Exit.FAILURE, Exit.USAGE)
+    assert message in capsys.readouterr().err

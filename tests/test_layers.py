@@ -24,6 +24,7 @@ FLOORS = [
     ["surgery/hooks"],
     ["surgery/tempering"],
     ["loading"],
+    ["declarations"],
     ["cli"],
     ["__main__"],
 ]

@@ -50,10 +50,10 @@ def set_card(model: BaseModel) -> None:
 
 
 def note_change(model: Any, before: Sequence[str], after: Sequence[str]) -> None:
-    """Note a new pooling."""
+    """Note a new pooling. A generated card describes the model's modules anyway."""
     changed = tuple(before) != tuple(after)
     sentence = f"{'+'.join(after)!r} instead of {'+'.join(before) or 'none'!r}"
-    note(model, "Pooling", sentence if changed else None, keep=not changed)
+    note(model, "Pooling", sentence if changed else None, keep=not changed, generated=False)
 
 
 def note_temperature(model: Any, temperature: str | None) -> None:
@@ -66,7 +66,7 @@ def note_baked(model: Any, temperature: float) -> None:
     note(model, "Weights", f"they divide the attention logits by a temperature of {temperature:g}", keep=True)
 
 
-def note(model: Any, what: str, sentence: str | None, *, keep: bool = False) -> None:
+def note(model: Any, what: str, sentence: str | None, *, keep: bool = False, generated: bool = True) -> None:
     """Head the model's card by a note of what was changed: what the card says was measured before.
 
     There is one note for each `what`: a new one replaces it, None takes it back unless it is to be kept.
@@ -74,7 +74,7 @@ def note(model: Any, what: str, sentence: str | None, *, keep: bool = False) -> 
     head = f"**{what} changed with Cenote: "
     new = [f"{head}{sentence}.** What was reported of this model earlier was measured before."] if sentence else []
     card = model.model_card_data
-    if type(card) in (SentenceTransformerModelCardData, _Card):
+    if generated and type(card) in (SentenceTransformerModelCardData, _Card):
         notes = [line for line in getattr(card, "notes", ()) if keep or not line.startswith(head)] + new
         card.__dict__["notes"] = notes
     set_card(model)

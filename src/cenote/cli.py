@@ -14,10 +14,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cenote import __version__
-from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
+from cenote.errors import BadInput, CenoteError, CenoteWarning, UnknownName, choose
 
 if TYPE_CHECKING:
     from cenote.texts import Text
@@ -88,6 +89,69 @@ def _pool(args: argparse.Namespace) -> Iterator[str]:
             yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]}, ensure_ascii=False)
 
 
+def _temper(args: argparse.Namespace) -> Iterator[str]:
+    temperature = _temperature(args)
+    if (out := Path(args.output)).exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise BadInput(f"{args.output!r} is there already: name a new folder.")
+    from transformers.utils.logging import disable_progress_bar
+
+    from cenote.functional.temperature import to_json
+    from cenote.loading import load
+    from cenote.surgery.tempering import bake, temper
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    model = load(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
+    baked = isinstance(temperature, float)
+    if baked:
+        model = bake(model, temperature)
+    else:
+        temper(model, temperature)
+    model.save(args.output)
+    how = "in the weights" if baked else "as configuration, for cenote.load"
+    result = {"output": args.output, "temperature": to_json(temperature), "stored": how}
+    yield json.dumps(result) if args.json else f"{args.output}: temperature {json.dumps(result['temperature'])}, {how}"
+
+
+def _temperature(args: argparse.Namespace) -> Any:
+    """What the options of `cenote temper` say, all together."""
+    from cenote.functional.temperature import ROLES, check_temperature
+
+    given = {role: getattr(args, role) for role in ROLES if getattr(args, role) is not None}
+    single = [text for text in (args.temperature, args.schedule) if text is not None]
+    if len(single) + bool(given) != 1:
+        raise BadInput("name one of --temperature, --schedule, or --query with --document.")
+    return check_temperature({role: _parsed(text) for role, text in given.items()} if given else _parsed(single[0]))
+
+
+def _parsed(text: str) -> Any:
+    """A number, or a schedule as `linear:start=1,end=0.8,shortest=32,longest=256`."""
+    from cenote.functional.temperature import LengthTemperature
+
+    name, colon, rest = text.partition(":")
+    try:
+        if not colon:
+            return float(text)
+        pairs = (item.partition("=") for item in rest.split(","))
+        parameters = {key.strip(): float(value) for key, _, value in pairs}
+    except ValueError:
+        raise BadInput(f"{text!r} is neither a number nor a schedule such as power:scale=1,exponent=-0.05.") from None
+    return LengthTemperature(name, **parameters)
+
+
+def _info(args: argparse.Namespace) -> Iterator[str]:
+    from cenote.declarations import declared
+
+    facts = declared(args.model)
+    if args.json:
+        yield json.dumps(facts, indent=2)
+        return
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        value = fact["value"]
+        shown = value if isinstance(value, str) else "not declared" if value is None else json.dumps(value)
+        yield f"{name:<{width}}  {shown}" + (f"  ({fact['from']})" if fact["from"] else "")
+
+
 def _batches(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
     stream = iter(texts)
     while batch := list(islice(stream, size)):
@@ -138,10 +202,34 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_temper(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or minilm, the demo model")
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="the folder to write, a new one")
+    parser.add_argument("--temperature", metavar="TAU", help="a number: divides the attention logits, in the weights")
+    parser.add_argument(
+        "--schedule",
+        metavar="NAME:A=1,B=2",
+        help="by length: constant, linear, power or log with its parameters, such as "
+        "linear:start=1,end=0.8,shortest=32,longest=256",
+    )
+    parser.add_argument("--query", metavar="TAU", help="of queries: a number, or a schedule as above")
+    parser.add_argument("--document", metavar="TAU", help="of documents and all else, likewise")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ...; default: the best there is")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that the model brings along")
+    parser.add_argument("--json", action="store_true", help="say what was written as JSON")
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a folder, or minilm, the demo model")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
 # One line a command: what it does, its arguments, and the function that yields the lines it prints.
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], Iterator[str]]]
 COMMANDS: dict[str, Command] = {
     "poolings": ("list the pooling operators", _add_poolings, _poolings),
+    "temper": ("save a model with an attention temperature", _add_temper, _temper),
+    "info": ("show what a model folder declares, and where", _add_info, _info),
     "pool": ("embed a few texts for a quick look, as JSON lines", _add_pool, _pool),
 }
 

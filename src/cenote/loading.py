@@ -75,7 +75,7 @@ def load(
     """
     names = canonical(pooling) if pooling is not None else None
     _check(max_seq_length, device, temperature)
-    where, local = _find(model)
+    where, local = find(model)
     kwargs: dict[str, Any] = {
         "device": str(device) if device is not None else None,
         "trust_remote_code": trust_remote_code,
@@ -230,7 +230,7 @@ def _check_device(device: str | torch.device | None) -> None:
         raise BadInput(f"device={str(device)!r} cannot be used here: {_line(error)}") from error
 
 
-def _find(model: str | Path) -> tuple[str, bool]:
+def find(model: str | Path) -> tuple[str, bool]:
     """Where the model is, and whether that is on this machine."""
     if not isinstance(model, (str, Path)):
         raise BadInput(f"model={model!r}: name a folder, a hub id, or {DEMO!r}.")
