@@ -25,8 +25,8 @@ def main() -> None:
     cenote.temper(models["live"], 0.8)
     cenote.temper(models["by length"], cenote.LengthTemperature("log", s=0.25))
     models = {"untempered": plain, **models, "baked": cenote.bake(plain, 0.8)}
-    texts = [text.text for text in islice(sample(), 0, 3000, 30)]
-    for what, given, repeats in ((f"{len(texts)} docstrings", texts, 7), ("one short text", ["a pool"], 60)):
+    texts = [text.text for text in islice(sample(), 0, 3000, 100)]
+    for what, given, repeats in ((f"{len(texts)} docstrings", texts, 7), ("one short text", ["a pool"], 40)):
         functions = {name: lambda model=model, given=given: model.encode(given) for name, model in models.items()}
         seconds = interleaved(functions, repeats)
         print(f"\n{what}: {1000 * seconds['untempered']:.1f} ms untempered")

@@ -62,8 +62,8 @@ def temper(
     >>> plain = model.encode("a pool")
     >>> with temper(model, 0.8):
     ...     sharper = model.encode("a pool")
-    >>> bool((plain == sharper).any()), bool((plain == model.encode("a pool")).all())
-    (False, True)
+    >>> bool((plain != sharper).any()), bool((plain == model.encode("a pool")).all())
+    (True, True)
 
     Args:
         model: a `SentenceTransformer` or any transformers model. One that is tempered gets the new temperature
