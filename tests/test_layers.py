@@ -17,8 +17,8 @@ MODULES = {path.relative_to(SOURCE).with_suffix("").as_posix(): path for path in
 FLOORS = [
     ["errors"],
     ["texts"],
-    ["functional/landmarks", "functional/pooling", "functional/similarity"],
-    ["cards"],
+    ["functional/arrays", "functional/batches", "functional/landmarks", "functional/pooling", "functional/similarity"],
+    ["cards", "templates"],
     ["nn"],
     ["loading"],
     ["cli"],

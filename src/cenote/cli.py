@@ -82,16 +82,28 @@ def _pool(args: argparse.Namespace) -> Iterator[str]:
     )
     for batch in _batches(islice(texts, args.limit), 32):
         words = [text.text for text in batch]
-        vectors = model.encode(words, convert_to_tensor=True, show_progress_bar=False).float().cpu().numpy()
+        try:
+            vectors = model.encode(words, convert_to_tensor=True, show_progress_bar=False).float().cpu().numpy()
+        except RuntimeError as error:  # out of memory, above all
+            raise CenoteError(f"the model failed at texts {batch[0].id} to {batch[-1].id}: {error}") from error
         for text, vector in zip(batch, vectors, strict=True):
             # str() of a float32 is the shortest that reads back as the same number.
-            yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]}, ensure_ascii=False)
+            yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]})
 
 
 def _batches(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
-    stream = iter(texts)
-    while batch := list(islice(stream, size)):
-        yield batch
+    """Lists of `size`; a stream that breaks gives what came before, and then its error."""
+    batch: list[Text] = []
+    try:
+        for text in texts:
+            batch.append(text)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except CenoteError:
+        yield from [batch] if batch else []
+        raise
+    yield from [batch] if batch else []
 
 
 def _count(text: str) -> int:
@@ -176,8 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("default", CenoteWarning)
             warnings.showwarning = _show_warning
             for line in COMMANDS[args.command][2](args):
-                print(line, flush=sys.stdout.isatty())
-        sys.stdout.flush()
+                print(line, flush=True)  # a slow model's reader should not wait for a full buffer
     except CenoteError as error:
         print(f"cenote: error: {error}", file=sys.stderr)
         return Exit.USAGE if isinstance(error, UnknownName) else Exit.FAILURE
@@ -188,6 +199,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has seen enough, as in `cenote pool ... | head`; keep Python from flushing into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.SUCCESS
+    except OSError as error:  # a full disk behind a redirection, say
+        print(f"cenote: error: cannot write: {error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILURE
     return Exit.SUCCESS
 
 
