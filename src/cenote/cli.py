@@ -61,34 +61,62 @@ def _pool(args: argparse.Namespace) -> Iterator[str]:
     from cenote.texts import read
 
     texts = read(args.texts, column=args.column, id_column=args.id_column)
-    names = tuple(args.pooling.split(",")) if args.pooling else None
-    if names:
+    _note(f"loading {args.model} ...")
+    if args.pooling:
         from cenote.functional.pooling import canonical
 
-        canonical(names)  # a misspelt name is told before seconds of loading
+        canonical(args.pooling)  # a misspelt name is told before seconds of loading
+    import logging
+
     from transformers.utils.logging import disable_progress_bar
 
     from cenote.loading import load
 
     disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading weights, which takes no time worth a bar
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # whose retries are many lines of noise
     model = load(
         args.model,
-        pooling=names,
+        pooling=args.pooling,
         interval=args.interval,
         max_seq_length=args.max_seq_length,
         device=args.device,
         dtype=args.dtype,
         trust_remote_code=args.trust_remote_code,
     )
+    seen = cut = 0
     for batch in _batches(islice(texts, args.limit), 32):
         words = [text.text for text in batch]
         try:
             vectors = model.encode(words, convert_to_tensor=True, show_progress_bar=False).float().cpu().numpy()
         except RuntimeError as error:  # out of memory, above all
             raise CenoteError(f"the model failed at texts {batch[0].id} to {batch[-1].id}: {error}") from error
+        seen += len(batch)
+        cut += sum(_is_cut(model, text) for text in words)
         for text, vector in zip(batch, vectors, strict=True):
             # str() of a float32 is the shortest that reads back as the same number.
             yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]})
+
+    if cut:
+        print(
+            f"cenote: warning: {cut} of {seen} texts were cut at the model's {model.max_seq_length} tokens: "
+            "their ends are not in the vectors.",
+            file=sys.stderr,
+        )
+
+
+def _is_cut(model: Any, text: str) -> bool:
+    """Whether the model reads less than the whole text; one of few characters cannot be too long."""
+    most = model.max_seq_length
+    if not most or len(text) < most:
+        return False
+    whole: int = model.preprocess([text], max_length=10**6)["input_ids"].shape[-1]
+    return bool(whole > most)
+
+
+def _note(text: str) -> None:
+    """What keeps a person waiting, told to a person only."""
+    if sys.stderr.isatty():
+        print(f"cenote: {text}", file=sys.stderr)
 
 
 def _batches(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:

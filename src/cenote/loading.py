@@ -5,6 +5,7 @@ The one place that knows about devices, dtypes, working offline and remote code.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import warnings
 from collections.abc import Sequence
@@ -83,11 +84,12 @@ def load(
     if names is not None:
         _interval_settings(names, interval)  # what can be refused before the weights are read, is
     loaded, declared = _load(where, kwargs)
+    label = str(model)
     settings = _interval_settings(names or declared or (), interval)
     if declared is None and names is None:
-        names = _assumption(where, loaded)
+        names = _assumption(label, loaded)
     elif declared is not None and names is not None:
-        _warn_of(names, declared, where)
+        _warn_of(names, declared, label)
     if names is not None or settings:
         repool(loaded, names or declared or (), **settings)
     if max_seq_length is not None:
@@ -226,6 +228,8 @@ def _find(model: str | Path) -> tuple[str, bool]:
         return str(path), True
     if path.is_file():
         raise BadInput(f"{text!r} is a file: name the folder of a model, or a hub id.")
+    if "/" not in text and difflib.get_close_matches(text.lower(), [DEMO], cutoff=0.8):
+        raise BadInput(f"unknown model {text!r}; did you mean {DEMO!r}, the demo model?")
     if isinstance(model, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
         raise BadInput(f"no such folder: {text!r}. Name the folder of a model, a hub id, or {DEMO!r}.")
     return text, False
@@ -286,7 +290,8 @@ def _load(where: str, kwargs: dict[str, Any]) -> tuple[SentenceTransformer, tupl
             raise BadInput(
                 f"{where!r} brings its own code: pass trust_remote_code=True if you trust its authors. {_line(error)}"
             ) from error
-        raise BadInput(f"cannot load {where!r}: {_line(error)}") from error
+        hint = "" if kwargs["local_files_only"] else f" Offline, name a folder or {DEMO!r}."
+        raise BadInput(f"cannot load {where!r}: {_line(error)}{hint}") from error
     place = _place(list(model))
     if place is None or not classes.asked or isinstance(model[place], _Undeclared):
         return model, None

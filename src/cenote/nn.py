@@ -7,7 +7,7 @@ move, and `LandmarkTransformer` and `Pooling` keep reading what they once wrote.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -276,11 +276,9 @@ class LandmarkTransformer(Transformer):
             return {}
         pairs = [texts_of(item) for item in inputs]
         lengths = {"query": self.query_length, "document": self.document_length}
-        given = {**self.processing_kwargs.get("text", {}), **(processing_kwargs or {}).get("text", {})}
-        if unknown := set(given) - {"max_length"}:
-            raise BadInput(
-                f"processing_kwargs {sorted(unknown)} cannot be honoured with landmarks: only max_length can."
-            )
+        sections = [self.processing_kwargs, processing_kwargs or {}]
+        self._refuse_unknown(kwargs, *sections)
+        given = {key: value for section in sections for key, value in section.get("text", {}).items()}
         most = given.get("max_length") or kwargs.get("max_length") or lengths.get(kwargs.get("task") or "")
         rows = self._rows(pairs, prompt or "", most or self.max_seq_length)
         features = self._flat(rows) if self.can_flatten_inputs else self._stacked(rows)
@@ -288,6 +286,14 @@ class LandmarkTransformer(Transformer):
         if not prompt:
             del features["prompt_mask"]
         return features
+
+    @staticmethod
+    def _refuse_unknown(kwargs: dict[str, Any], *sections: Mapping[str, Any]) -> None:
+        """Of the many ways in which the platform lets a text be processed, say which do nothing here."""
+        asked = set(kwargs) - {"task", "max_length"}
+        asked |= {f"{name}.{key}" for section in sections for name, keys in section.items() for key in keys}
+        if unknown := sorted(asked - {"text.max_length"}):
+            raise BadInput(f"{', '.join(unknown)} cannot be honoured with landmarks: only max_length can be set.")
 
     def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None) -> list[Row]:
         most = most if most is not None and most < 1 << 20 else None  # tokenizers without a limit say 10^30

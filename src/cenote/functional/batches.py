@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from cenote.errors import BadInput, some
 from cenote.functional.arrays import from_numpy
@@ -41,7 +43,9 @@ class Batch:
 def prepare(tokens: Any, mask: Any, skip: Any) -> Batch:
     """Check shapes, dtypes and masks, and bring tokens into the one form that the operators read."""
     if not isinstance(tokens, Tensor):
-        raise BadInput(f"tokens is a {type(tokens).__name__}: pass a torch tensor or a numpy array.")
+        raise BadInput(
+            f"tokens is a {type(tokens).__name__}: pass a torch tensor, a numpy array or a list of [T, D] tensors."
+        )
     shape = tuple(tokens.shape)
     if tokens.ndim not in (2, 3):
         raise BadInput(f"tokens has shape {shape}: pass [B, T, D], or [T, D] for one text.")
@@ -58,6 +62,18 @@ def prepare(tokens: Any, mask: Any, skip: Any) -> Batch:
         refuse_rows(~real.any(1), "no real token", "leave such texts out, or give them a special token")
         refuse_rows(~batch.kept.any(1), f"no token left after skip={skip}", "skip fewer tokens")
     return batch
+
+
+def padded(texts: Sequence[Any], mask: Any) -> tuple[Tensor, Tensor]:
+    """Token matrices of different length as one padded tensor, and its mask."""
+    if not texts or not all(isinstance(text, Tensor) and text.ndim == 2 for text in texts) or mask is not None:
+        raise BadInput("a list of tokens is one [T, D] tensor per text, without a mask: all of their tokens are real.")
+    widths = {text.shape[1] for text in texts}
+    if len(widths) > 1:
+        raise BadInput(f"the token matrices have different widths: {some(sorted(widths))}. Are they of one model?")
+    lengths = torch.tensor([len(text) for text in texts], device=texts[0].device)
+    tokens = pad_sequence(list(texts), batch_first=True)
+    return tokens, torch.arange(tokens.shape[1], device=tokens.device) < lengths.unsqueeze(1)
 
 
 def as_mask(mask: Any, tokens: Tensor, name: str) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cenote.errors import BadInput, choose, some
 from cenote.functional.arrays import Array, from_numpy
-from cenote.functional.batches import Batch, as_mask, cleared, may_look, prepare, refuse_rows
+from cenote.functional.batches import Batch, as_mask, cleared, may_look, padded, prepare, refuse_rows
 
 # Rows of half-precision tokens are widened this many bytes at a time, so that the copy stays in cache.
 _CACHE_BYTES = 8 << 20
@@ -115,10 +115,12 @@ NAMES: dict[str, str] = {alias: name for name, row in POOLINGS.items() for alias
 def canonical(how: Any) -> tuple[str, ...]:
     """The names that `how` stands for, in order; an unknown one raises with a suggestion.
 
-    >>> canonical("mean_sqrt_len_tokens"), canonical(("cls", "mean"))
-    (('mean_sqrt_len',), ('cls', 'mean'))
+    >>> canonical("mean_sqrt_len_tokens"), canonical(("cls", "mean")), canonical("cls,mean")
+    (('mean_sqrt_len',), ('cls', 'mean'), ('cls', 'mean'))
     """
     names = tuple(how) if isinstance(how, (list, tuple)) else (how,)
+    if isinstance(how, str):
+        names = tuple(part.strip() for part in how.split(","))
     if not names:
         raise BadInput(f"how={how!r} names no pooling. There are: {', '.join(POOLINGS)}.")
     return tuple(choose(name, NAMES, "pooling", shown=POOLINGS) for name in names)
@@ -162,20 +164,19 @@ def pool(
     tensor([[2., 4.]])
     >>> pool(tokens, mask, "max")
     tensor([[3., 6.]])
-    >>> pool(tokens, mask, ("cls", "lasttoken"))                          # a tuple concatenates
-    tensor([[1., 2., 3., 6.]])
-    >>> pool(tokens[0], mask[0], "mean")                                  # [T, D] in, [D] out
-    tensor([2., 4.])
+    >>> pool(tokens[0], mask[0], ("cls", "lasttoken"))                    # a tuple concatenates; [T, D] in, [D] out
+    tensor([1., 2., 3., 6.])
     >>> pool(tokens, mask, "mean", skip=1)                                # leave out a prompt of one token
     tensor([[3., 6.]])
     >>> pool(tokens, mask, "landmark", landmarks=torch.tensor([[0, 1, 0]]))
     tensor([[3., 6.]])
 
     Args:
-        tokens: `[B, T, D]`, or `[T, D]` for one text: a floating torch tensor on any device, or a numpy array.
+        tokens: `[B, T, D]`, or `[T, D]` for one text: a floating torch tensor on any device, or a numpy array. Also a
+            list of `[T, D]` tensors of different length, as `encode(..., output_value="token_embeddings")` returns.
         mask: `[B, T]` or `[T]`, 1 for real tokens and 0 for padding, on either side. None: all tokens are real.
             What the padding holds has no influence, not even NaN.
-        how: a name from `POOLINGS` or an alias; a sequence of names concatenates their vectors.
+        how: a name from `POOLINGS` or an alias; several, in a sequence or joined by commas, concatenate their vectors.
         skip: leaves out the first `skip` real tokens of each text, as for a prompt: one number, or one per text.
         return_landmarks: also return each text's landmark vectors, a list of `[m, D]`; for `landmark`, `multi_cls`.
         **options: what the operator takes: `k` for `every_k` (default 32), `landmarks` (a mask of marked
@@ -195,6 +196,8 @@ def pool(
             return _as_arrays(pool(_tokens_of(tokens), mask, how, skip=skip, **options))
     names = canonical(how)
     check_options(names, options, return_landmarks)
+    if isinstance(tokens, (list, tuple)):
+        tokens, mask = padded(tokens, mask)
     batch, pooled = _finite_pool(prepare(tokens, mask, skip), names, options)
     single = tokens.ndim == 2
     result = pooled[0] if single else pooled
