@@ -36,10 +36,9 @@ def main() -> None:
         others = (cosines.sum() - own.sum()) / (COUNT * (COUNT - 1))
         found = int((cosines.argmax(1) == cosines.argmax(1).new_tensor(range(COUNT))).sum())
         print(f"{name:<14} {own.mean():>9.3f} {others:>7.3f}   {found:>3} of {COUNT}", flush=True)
-    print(
-        "\nThe model ends with a normalisation, so mean_sqrt_len is mean. Landmark pooling is learned: a model that never"
-        "\nlearned it loses. Sixty texts show the idea, not a ranking. Next: `.venv/bin/cenote --help`, README.md, docs/."
-    )
+    print("\nThe model ends with a normalisation, so mean_sqrt_len is mean. Landmark pooling is learned: a model that")
+    print("never learned it loses. Sixty texts show the idea, not a ranking.")
+    print("Next: `.venv/bin/cenote --help`, README.md, docs/.")
 
 
 if __name__ == "__main__":
