@@ -26,7 +26,7 @@ docs: $(READY)
 bench: $(READY)
 	for script in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$script || exit 1; done
 
-# torch comes first and alone, so that nothing else decides which build of it is installed.
+# torch comes first and alone: whichever build of it your package index offers is then left as it is.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)

@@ -23,7 +23,7 @@ from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
 import cenote
-from cenote.texts import sample
+from cenote.corpus import sample
 from timing import interleaved, machine
 
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))

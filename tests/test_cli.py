@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +107,31 @@ def test_bad_text_is_named_by_line(capsys, monkeypatch, demo_path):
     assert "line 3" in capsys.readouterr().err
 
 
+def test_rows_before_a_broken_one_are_printed(capsys, tmp_path, demo_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "one"}\n{"text": "two"}\n{"txet": "three"}\n')
+    assert main(["pool", str(demo_path), str(file)]) == Exit.FAILURE  # a fault of the row, not of the command
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["0", "1"]
+    assert "line 3: unknown column" in err or "column of" in err
+
+
+def test_texts_that_are_cut_are_told_of(capsys, monkeypatch, demo_path):
+    feed(monkeypatch, b"short\n" + b"long " * 300 + b"\n")
+    assert main(["pool", str(demo_path), "-"]) == Exit.SUCCESS
+    assert "1 of 2 texts were cut at the model's 256 tokens" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cenote", "poolings"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == Exit.FAILURE
+    assert done.stderr.startswith("cenote: error: cannot write: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_no_arguments_shows_help_as_a_usage_error(capsys):
     assert main([]) == Exit.USAGE
     assert "usage: cenote" in capsys.readouterr().out
@@ -137,7 +163,7 @@ def test_interrupt_is_130():
     child.stdin.write("one\n")  # it now waits for the rest, or is still importing: either way a key press ends it
     child.stdin.flush()
     with pytest.raises(subprocess.TimeoutExpired):
-        child.wait(timeout=1.5)
+        child.wait(timeout=5)
     os.kill(child.pid, signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == Exit.INTERRUPTED

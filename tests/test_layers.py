@@ -17,8 +17,17 @@ MODULES = {path.relative_to(SOURCE).with_suffix("").as_posix(): path for path in
 FLOORS = [
     ["errors"],
     ["texts"],
-    ["functional/landmarks", "functional/pooling", "functional/similarity", "functional/temperature"],
-    ["cards"],
+    ["corpus"],
+    [
+        "functional/arrays",
+        "functional/batches",
+        "functional/landmarks",
+        "functional/pooling",
+        "functional/similarity",
+        "functional/temperature",
+    ],
+    ["cards", "templates"],
+    ["layouts"],
     ["nn"],
     ["surgery/attention"],
     ["surgery/hooks"],
@@ -31,14 +40,31 @@ FLOORS = [
 FACES = {"__init__", "functional/__init__", "surgery/__init__"}  # they hand names on and hold no code
 
 
-def imports(path):
+def imports(text):
     """The rooms of ours that a file imports, at any depth: a late import is still an import."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "cenote":
-            name = "/".join(node.module.split(".")[1:])
-            yield from ([name] if name in MODULES else [alias.name for alias in node.names if alias.name in MODULES])
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "name the whole path"
+            if node.module and node.module.split(".")[0] == "cenote":
+                name = "/".join(node.module.split(".")[1:])
+                candidates = [name, *(f"{name}/{alias.name}".strip("/") for alias in node.names)]
+                yield from (candidate for candidate in candidates if candidate in MODULES)
         elif isinstance(node, ast.Import):
             yield from ("/".join(alias.name.split(".")[1:]) for alias in node.names if alias.name.startswith("cenote."))
+
+
+@pytest.mark.parametrize(
+    ("text", "rooms"),
+    [
+        ("from cenote.functional import similarity", ["functional/similarity"]),
+        ("from cenote import cli, errors", ["cli", "errors"]),
+        ("def f():\n    from cenote.nn import Pooling", ["nn"]),
+        ("import cenote.loading", ["loading"]),
+        ("import torch\nfrom torch import nn", []),
+    ],
+)
+def test_imports_are_found(text, rooms):
+    assert list(imports(text)) == rooms
 
 
 def test_every_room_is_on_the_plan():
@@ -48,7 +74,7 @@ def test_every_room_is_on_the_plan():
 @pytest.mark.parametrize("room", sorted(set(MODULES) - FACES))
 def test_rooms_import_only_from_below(room):
     level = next(number for number, floor in enumerate(FLOORS) if room in floor)
-    for other in imports(MODULES[room]):
+    for other in imports(MODULES[room].read_text("utf-8")):
         below = next(number for number, floor in enumerate(FLOORS) if other in floor)
         siblings = room.startswith("functional/") and other.startswith("functional/")
         assert below < level or siblings, f"{room} imports {other}"

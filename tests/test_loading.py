@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import (
@@ -213,6 +214,42 @@ def test_word_vectors_with_weights_pool_as_there(tmp_path):
     texts = ["pool cave stone", "water light", "stone"]
     expected = SentenceTransformer(str(tmp_path), device="cpu").encode(texts)
     assert_close(cenote.load(tmp_path, device="cpu").encode(texts), expected)
+
+
+def test_transformers_with_weights_pool_as_there(tiny, tmp_path):
+    reader = Transformer(str(tiny("bert")))
+    weights = WordWeights(list(reader.tokenizer.get_vocab()), {"pool": 3.0, "water": 0.5})
+    SentenceTransformer(modules=[reader, weights, StPooling(32, "mean")], device="cpu").save(str(tmp_path))
+    expected = SentenceTransformer(str(tmp_path), device="cpu").encode(TEXTS)
+    assert_close(cenote.load(tmp_path, device="cpu").encode(TEXTS), expected)
+
+
+def test_a_transformer_of_the_models_own_is_not_replaced(tiny):
+    class Louder(Transformer):
+        def forward(self, features, **kwargs):
+            features = super().forward(features, **kwargs)
+            features["token_embeddings"] = features["token_embeddings"] * 7
+            return features
+
+    model = SentenceTransformer(modules=[Louder(str(tiny("bert"))), StPooling(32, "mean")], device="cpu")
+    with pytest.raises(BadInput, match=r"Louder is a transformer of the model's own making.*Choose another pooling"):
+        repool(model, "landmark")
+    assert type(repool(model, "max")[0]) is Louder
+
+
+def test_a_near_miss_of_the_demo_model_is_told_before_any_hub_is_asked():
+    for name in ("mini-lm", "minilm6", "MiniLM"):
+        with pytest.raises(BadInput, match=f"unknown model '{name}'; did you mean 'minilm'"):
+            cenote.load(name)
+
+
+def test_pickles_are_not_read(copy_of):
+    folder = copy_of("bert")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(BadInput, match=r"cannot load .*bert-copy.*safetensors"):
+        cenote.load(folder, device="cpu")
 
 
 def test_a_model_without_token_embeddings(tmp_path, demo):

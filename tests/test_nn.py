@@ -147,7 +147,7 @@ def test_lengths_of_tasks_and_calls_are_kept(tiny_st):
     assert len(read(model, [TEXTS[4]], task="query", max_length=9)[0][0]) == 9
     assert len(read(model, [TEXTS[4]], processing_kwargs={"text": {"max_length": 5}}, max_length=9)[0][0]) == 5
     assert model.encode(TEXTS[4], processing_kwargs={"text": {"max_length": 8}}).shape == (32,)
-    with pytest.raises(BadInput, match=r"processing_kwargs \['padding'\] cannot be honoured with landmarks"):
+    with pytest.raises(BadInput, match=r"text\.padding cannot be honoured with landmarks"):
         model.encode("a", processing_kwargs={"text": {"padding": "max_length"}})
 
 
@@ -394,3 +394,11 @@ def test_two_processes_encode_as_one(tiny_st):
     finally:
         model.stop_multi_process_pool(pool)
     torch.testing.assert_close(vectors, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "unknown", [{"max_lenght": 3}, {"processing_kwargs": {"common": {"padding": False}}}], ids=["keyword", "section"]
+)
+def test_what_cannot_be_honoured_is_refused(tiny_st, unknown):
+    with pytest.raises(BadInput, match=r"(max_lenght|common\.padding) cannot be honoured with landmarks"):
+        landmarked(tiny_st("bert"))[0].preprocess(TEXTS, **unknown)

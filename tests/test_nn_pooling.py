@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import pickle
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 
 import cenote
+from cenote import layouts
 from cenote.errors import BadInput, UnknownName
 from cenote.nn import Pooling
 
@@ -217,3 +219,41 @@ def test_old_configurations_are_read(tmp_path):
         '"pooling_mode_max_tokens": false, "pooling_mode_mean_sqrt_len_tokens": false}'
     )
     assert Pooling.load(str(tmp_path)).get_config_dict() == StPooling(5, ("cls", "mean")).get_config_dict()
+
+
+def test_a_mode_that_is_set_brings_its_width_and_its_options():
+    module = Pooling(5, "every_k", k=2)
+    module.pooling_mode = ("mean", "max")
+    assert module.get_embedding_dimension() == 10
+    assert "k" not in module.get_config_dict()
+    module.pooling_mode = "every_k"
+    assert (module.get_embedding_dimension(), module.options) == (5, {"k": 2})
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "weightedmean", ("every_k", "cls")], ids=str)
+def test_what_padding_holds_has_no_influence_in_training_either(how):
+    features = batches([4, 2])[0]
+    spoiled = copied(features)
+    spoiled["token_embeddings"][1, 2:] = float("nan")
+    module = Pooling(5, how).train()
+    assert torch.equal(*(module(f)["sentence_embedding"] for f in (features, spoiled)))
+
+
+def test_weighted_tokens_are_left_to_those_who_weighted_them():
+    features = {**batches([4, 2])[0], "token_weights_sum": torch.tensor([3.0, 2.0])}
+    with pytest.raises(BadInput, match=r"WordWeights.*keep sentence-transformers' own Pooling"):
+        Pooling(5, "mean")(features)
+
+
+def test_one_long_text_does_not_pad_a_flattened_batch(monkeypatch):
+    lengths = [3, 2000, 2, 5, 1, 7]
+    tokens = torch.randn(1, sum(lengths), 4)
+    bounds = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32)
+    features = {"token_embeddings": tokens, "cu_seq_lens_q": bounds}
+    made = []
+    pad = layouts.pad_sequence
+    monkeypatch.setattr(layouts, "pad_sequence", lambda *a, **k: made.append(pad(*a, **k)) or made[-1])
+    vectors = Pooling(4, "mean").eval()(dict(features))["sentence_embedding"]
+    expected = torch.stack([part.mean(0) for part in tokens[0].split(lengths)])
+    torch.testing.assert_close(vectors, expected, rtol=1e-5, atol=1e-6)
+    assert sum(part.shape[0] * part.shape[1] for part in made) < 2 * sum(lengths)

@@ -333,3 +333,22 @@ def test_training_goes_on_from_a_checkpoint(landmark_model, tmp_path):
     again = cenote.load(checkpoint, device="cpu")
     np.testing.assert_allclose(again.encode(TEXTS), landmark_model.encode(TEXTS), atol=1e-6)
     train(again, tmp_path, steps=4, resume=str(checkpoint))
+
+
+def test_workers_of_a_loader_draw_anew_in_every_epoch(tiny_st):
+    """A worker is a copy of the module as it was: in evaluation mode, say, or before the first draw."""
+    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
+    repool(model, "landmark", splitter="variable", training_intervals=[1, 2, 3, 4], interval=9)
+    model.eval()
+    loader = torch.utils.data.DataLoader(
+        ["one two three pool cave water stone deep light"] * 8,
+        batch_size=2,
+        num_workers=1,
+        collate_fn=lambda texts: model.preprocess(texts)["landmark_mask"].sum(1),
+    )
+    torch.manual_seed(0)
+    epochs = [torch.cat(list(loader)).tolist() for _ in range(3)]
+    assert len(set(map(tuple, epochs))) == 3
+    assert all(len(set(epoch)) > 1 for epoch in epochs)
+    torch.manual_seed(0)
+    assert torch.cat(list(loader)).tolist() == epochs[0]

@@ -1,4 +1,4 @@
-"""Streams of texts: every format alike -> what a line is -> nothing is held -> every mistake is told -> the sample."""
+"""Streams of texts: every format alike -> what a line is -> nothing is held -> every mistake is told."""
 
 import csv
 import gzip
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from cenote import texts
 from cenote.errors import BadInput, UnknownName
-from cenote.texts import READERS, Text, read, sample
+from cenote.texts import READERS, Text, read
 
 ODD = ["plain", "", "tab\tcomma, \"quote\" 'single'", "NUL\0inside", "sep\u2028\x0b\x0c\x85 not an end", "Ünï 池 🕳"]
 unicode_texts = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8)
@@ -326,33 +326,3 @@ def test_what_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(texts.os, "scandir", refuse)
     with pytest.raises(BadInput, match=r"cannot be read .*Permission denied"):
         read(tmp_path)
-
-
-# The sample.
-
-
-def test_the_sample_is_the_same_each_time_and_of_many_lengths():
-    found = list(sample())
-    assert found[:300] == list(itertools.islice(sample(), 300))
-    ids = {text.id for text in found}
-    assert len(found) == len(ids) == len({text.text for text in found}) > 3000
-    assert {"argparse", "json.decoder:JSONDecoder.raw_decode"} <= ids
-    assert "argparse:ArgumentParser.add_subparsers" not in ids  # it has no docstring
-    assert {"test", "idlelib", "pip", "_pydecimal"}.isdisjoint(re.split("[.:]", name)[0] for name in ids)
-    lengths = sorted(len(text.text.split()) for text in found)
-    assert lengths[0] == 3
-    assert lengths[len(lengths) // 2] < 30 < 100 < lengths[-200] < 400 < lengths[-1]
-    "".join(text.text for text in found).encode()
-
-
-def test_the_sample_streams(monkeypatch):
-    parsed, parse = [], texts.ast.parse
-    monkeypatch.setattr(texts.ast, "parse", lambda source: parsed.append(1) or parse(source))
-    assert list(itertools.islice(sample(), 3))
-    assert len(parsed) <= 3
-
-
-def test_a_library_without_sources(tmp_path, monkeypatch):
-    monkeypatch.setattr(texts.sysconfig, "get_path", lambda name: str(tmp_path))
-    with pytest.raises(BadInput, match=r"the standard library in .* holds no texts"):
-        sample()

@@ -62,31 +62,62 @@ def _pool(args: argparse.Namespace) -> Iterator[str]:
     from cenote.texts import read
 
     texts = read(args.texts, column=args.column, id_column=args.id_column)
-    names = tuple(args.pooling.split(",")) if args.pooling else None
-    if names:
+    _note(f"loading {args.model} ...")
+    if args.pooling:
         from cenote.functional.pooling import canonical
 
-        canonical(names)  # a misspelt name is told before seconds of loading
+        canonical(args.pooling)  # a misspelt name is told before seconds of loading
+    import logging
+
     from transformers.utils.logging import disable_progress_bar
 
     from cenote.loading import load
 
     disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading weights, which takes no time worth a bar
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # whose retries are many lines of noise
     model = load(
         args.model,
-        pooling=names,
+        pooling=args.pooling,
         interval=args.interval,
         max_seq_length=args.max_seq_length,
         device=args.device,
         dtype=args.dtype,
         trust_remote_code=args.trust_remote_code,
     )
+    seen = cut = 0
     for batch in _batches(islice(texts, args.limit), 32):
         words = [text.text for text in batch]
-        vectors = model.encode(words, convert_to_tensor=True, show_progress_bar=False).float().cpu().numpy()
+        try:
+            vectors = model.encode(words, convert_to_tensor=True, show_progress_bar=False).float().cpu().numpy()
+        except RuntimeError as error:  # out of memory, above all
+            raise CenoteError(f"the model failed at texts {batch[0].id} to {batch[-1].id}: {error}") from error
+        seen += len(batch)
+        cut += sum(_is_cut(model, text) for text in words)
         for text, vector in zip(batch, vectors, strict=True):
             # str() of a float32 is the shortest that reads back as the same number.
-            yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]}, ensure_ascii=False)
+            yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]})
+
+    if cut:
+        print(
+            f"cenote: warning: {cut} of {seen} texts were cut at the model's {model.max_seq_length} tokens: "
+            "their ends are not in the vectors.",
+            file=sys.stderr,
+        )
+
+
+def _is_cut(model: Any, text: str) -> bool:
+    """Whether the model reads less than the whole text; one of few characters cannot be too long."""
+    most = model.max_seq_length
+    if not most or len(text) < most:
+        return False
+    whole: int = model.preprocess([text], max_length=10**6)["input_ids"].shape[-1]
+    return bool(whole > most)
+
+
+def _note(text: str) -> None:
+    """What keeps a person waiting, told to a person only."""
+    if sys.stderr.isatty():
+        print(f"cenote: {text}", file=sys.stderr)
 
 
 def _temper(args: argparse.Namespace) -> Iterator[str]:
@@ -153,9 +184,18 @@ def _info(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _batches(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
-    stream = iter(texts)
-    while batch := list(islice(stream, size)):
-        yield batch
+    """Lists of `size`; a stream that breaks gives what came before, and then its error."""
+    batch: list[Text] = []
+    try:
+        for text in texts:
+            batch.append(text)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except CenoteError:
+        yield from [batch] if batch else []
+        raise
+    yield from [batch] if batch else []
 
 
 def _count(text: str) -> int:
@@ -264,8 +304,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("default", CenoteWarning)
             warnings.showwarning = _show_warning
             for line in COMMANDS[args.command][2](args):
-                print(line, flush=sys.stdout.isatty())
-        sys.stdout.flush()
+                print(line, flush=True)  # a slow model's reader should not wait for a full buffer
     except CenoteError as error:
         print(f"cenote: error: {error}", file=sys.stderr)
         return Exit.USAGE if isinstance(error, UnknownName) else Exit.FAILURE
@@ -276,6 +315,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has seen enough, as in `cenote pool ... | head`; keep Python from flushing into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.SUCCESS
+    except OSError as error:  # a full disk behind a redirection, say
+        print(f"cenote: error: cannot write: {error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILURE
     return Exit.SUCCESS
 
 

@@ -5,6 +5,7 @@ The one place that knows about devices, dtypes, working offline and remote code.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import warnings
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling as StPool
 from cenote.cards import note_change
 from cenote.errors import BadInput, CenoteWarning, choose, some
 from cenote.functional.landmarks import INTERVAL, check_settings
-from cenote.functional.pooling import POOLINGS, canonical
+from cenote.functional.pooling import NAMES, POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature, from_json
 from cenote.nn import LANDMARK_DEFAULTS, LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
@@ -80,17 +81,17 @@ def load(
         "device": str(device) if device is not None else None,
         "trust_remote_code": trust_remote_code,
         "local_files_only": local,
+        "model_kwargs": _weights(dtype),
     }
-    if dtype is not None:
-        kwargs["model_kwargs"] = {"dtype": dtype if isinstance(dtype, torch.dtype) else choose(dtype, DTYPES, "dtype")}
     if names is not None:
         _interval_settings(names, interval)  # what can be refused before the weights are read, is
     loaded, declared = _load(where, kwargs)
+    label = str(model)
     settings = _interval_settings(names or declared or (), interval)
     if declared is None and names is None:
-        names = _assumption(where, loaded)
+        names = _assumption(label, loaded)
     elif declared is not None and names is not None:
-        _warn_of(names, declared, where)
+        _warn_of(names, declared, label)
     if names is not None or settings:
         repool(loaded, names or declared or (), **settings)
     if max_seq_length is not None:
@@ -106,6 +107,14 @@ def _temper(model: SentenceTransformer, temperature: Temperature | None) -> None
         temper(model, temperature)
     elif saved is not None:
         temper(model, from_json(saved.temperature), layers=saved.layers, scale_bias=saved.scale_bias)
+
+
+def _weights(dtype: str | torch.dtype | None) -> dict[str, Any]:
+    """How weights are read."""
+    safe = {"use_safetensors": True}  # the other format is pickle, which can hold anything
+    if dtype is None:
+        return safe
+    return {**safe, "dtype": dtype if isinstance(dtype, torch.dtype) else choose(dtype, DTYPES, "dtype")}
 
 
 def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings: Any) -> SentenceTransformer:
@@ -247,6 +256,8 @@ def find(model: str | Path) -> tuple[str, bool]:
         return str(path), True
     if path.is_file():
         raise BadInput(f"{text!r} is a file: name the folder of a model, or a hub id.")
+    if "/" not in text and difflib.get_close_matches(text.lower(), [DEMO], cutoff=0.8):
+        raise BadInput(f"unknown model {text!r}; did you mean {DEMO!r}, the demo model?")
     if isinstance(model, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
         raise BadInput(f"no such folder: {text!r}. Name the folder of a model, a hub id, or {DEMO!r}.")
     return text, False
@@ -266,7 +277,7 @@ class _Classes(dict[str, type]):
     def get(self, name: str, default: Any = None) -> Any:
         self.asked.append(name)
         theirs = name.startswith("sentence_transformers.") and name.endswith(".Pooling")
-        if theirs and self.asked[0].endswith("Transformer"):
+        if theirs and len(self.asked) == 2 and self.asked[0].endswith("Transformer"):
             return _Declared
         return super().get(name, default)
 
@@ -278,7 +289,14 @@ class _Declared(Pooling):
     def load(cls, model_name_or_path: str, **kwargs: Any) -> torch.nn.Module:  # type: ignore[override]
         hub = ("subfolder", "token", "cache_folder", "revision", "local_files_only")
         config = cls.load_config(model_name_or_path, **{key: kwargs[key] for key in hub if key in kwargs})
-        return Pooling(**config) if config else _Undeclared()
+        if not config:
+            return _Undeclared()
+        modes = config.get("pooling_mode", "mean")
+        ours = all(
+            mode in NAMES or mode not in StPooling.POOLING_MODES
+            for mode in ([modes] if isinstance(modes, str) else modes)
+        )
+        return Pooling(**config) if ours else StPooling(**config)  # theirs has operators that ours lacks
 
 
 class _Undeclared(torch.nn.Identity):
@@ -292,15 +310,16 @@ def _load(where: str, kwargs: dict[str, Any]) -> tuple[SentenceTransformer, tupl
     """The model, and the pooling that it declares: operators, or the name of a class of its own; None for nothing."""
     classes = _Classes()
     try:
-        # The sanctioned way past the gate for module classes from elsewhere: ours are imported already, and
-        # `trust_remote_code`, which would open the gate to the model's own code as well, stays what the user said.
+        # A private door, and not made for this. `trust_remote_code` would let our classes in, but the model's own code
+        # with them; through here come only the classes named above. Checked against sentence-transformers 6.0 to 6.2.
         model: SentenceTransformer = SentenceTransformer._load_with_module_classes(where, classes, **kwargs)
     except Exception as error:  # a folder can be broken in more ways than anyone has listed
         if "trust_remote_code" in str(error):
             raise BadInput(
                 f"{where!r} brings its own code: pass trust_remote_code=True if you trust its authors. {_line(error)}"
             ) from error
-        raise BadInput(f"cannot load {where!r}: {_line(error)}") from error
+        hint = "" if kwargs["local_files_only"] else f" Offline, name a folder or {DEMO!r}."
+        raise BadInput(f"cannot load {where!r}: {_line(error)}{hint}") from error
     place = _place(list(model))
     if place is None or not classes.asked or isinstance(model[place], _Undeclared):
         return model, None

@@ -7,38 +7,37 @@ move, and `LandmarkTransformer` and `Pooling` keep reading what they once wrote.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers.base.modules import Module, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from cenote.cards import set_card
 from cenote.errors import BadInput
+from cenote.functional.batches import cleared, prepare
 from cenote.functional.landmarks import (
     INTERVAL,
-    MARKERS,
     TRAINING_INTERVALS,
     Content,
-    Marker,
     Row,
-    Template,
     assemble,
     check_settings,
     fixed,
     sentence,
     variable,
 )
-from cenote.functional.pooling import POOLINGS, canonical, check_options, compute, pool, prepare
+from cenote.functional.pooling import NAMES, POOLINGS, canonical, check_options, compute, pool
+from cenote.layouts import OWN_FEATURES, layouts, prompt_length
+from cenote.templates import marker_of, stack, template_of, texts_of
 
 if TYPE_CHECKING:
     from sentence_transformers.base.model import BaseModel
 
 # Our name of each operator that sentence-transformers has too, and its name there.
-STANDARD = {canonical(mode)[0]: mode for mode in StPooling.POOLING_MODES}
+STANDARD = {NAMES[mode]: mode for mode in StPooling.POOLING_MODES if mode in NAMES}
 
 
 def _theirs(names: Sequence[str]) -> Any:
@@ -68,7 +67,7 @@ class Pooling(StPooling):
         **options: Any,
     ) -> None:
         check_options(canonical(pooling_mode), options)
-        self.options = options
+        self.given = options
         super().__init__(embedding_dimension, _theirs(canonical(pooling_mode)), include_prompt)
 
     @property  # type: ignore[override]  # an attribute there, of fewer names
@@ -81,26 +80,49 @@ class Pooling(StPooling):
         self.names = canonical(value)
         theirs = _theirs(self.names)
         self._pooling_mode: str | tuple[str, ...] = theirs[0] if len(theirs) == 1 else theirs
-        takes = {option for name in self.names for option in POOLINGS[name].options}
-        self.options = {key: option for key, option in self.options.items() if key in takes}
+        self.pooling_output_dimension = len(theirs) * self.embedding_dimension
         if type(self) in (Pooling, _Portable):
             self.__class__ = _Portable if set(self.names) <= set(STANDARD) else Pooling
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the given options that the present operators take."""
+        takes = {option for name in self.names for option in POOLINGS[name].options}
+        return {key: value for key, value in self.given.items() if key in takes}
+
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add `sentence_embedding` to the features."""
-        tokens, mask, landmarks, prompt = _one_layout(features)
-        options = dict(self.options)
+        if "token_weights_sum" in features:
+            raise BadInput(
+                "the tokens are weighted by an earlier module (WordWeights): keep sentence-transformers' own Pooling, "
+                "which divides by the weights."
+            )
+        parts = [(rows, self._pooled(features, *layout)) for rows, *layout in layouts(features)]
+        if len(parts) == 1:
+            features["sentence_embedding"] = parts[0][1]
+        else:
+            order = torch.cat([rows for rows, _ in parts]).argsort()
+            features["sentence_embedding"] = torch.cat([vectors for _, vectors in parts])[order]
+        return features
+
+    def _pooled(
+        self,
+        features: dict[str, Any],
+        tokens: Tensor,
+        mask: Tensor | None,
+        landmarks: Tensor | None,
+        prompt: Tensor | None,
+    ) -> Tensor:
+        options = self.options
         if any(POOLINGS[name].marks for name in self.names):
             options["landmarks"] = landmarks
         skip: Any = 0
         if not self.include_prompt:
-            skip = _prompt_length(features, len(tokens)) if prompt is None else prompt.sum(1)
+            skip = prompt_length(features, len(tokens)) if prompt is None else prompt.sum(1)
         if self.training:  # an overflow in training is for the gradient scaler to see, not for us to raise
-            pooled = compute(prepare(tokens, mask, skip), self.names, options)
-        else:
-            pooled = pool(tokens, mask, self.names, skip=skip, **options)
-        features["sentence_embedding"] = pooled
-        return features
+            return compute(cleared(prepare(tokens, mask, skip)), self.names, options)
+        pooled: Tensor = pool(tokens, mask, self.names, skip=skip, **options)
+        return pooled
 
     def on_model_ready(self, model: BaseModel) -> None:
         """Have the model's card say what it takes to load it."""
@@ -128,34 +150,6 @@ _Portable.__name__ = StPooling.__name__
 
 def _new_portable() -> Pooling:
     return _Portable.__new__(_Portable)
-
-
-# Features with one entry per token that `LandmarkTransformer` adds, and the model does not see.
-_OWN_FEATURES = ("landmark_mask", "prompt_mask")
-
-
-def _one_layout(features: dict[str, Any]) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Tokens, mask, landmarks and prompt in one layout, whichever of the two sentence-transformers sent."""
-    tokens: Any = features["token_embeddings"]
-    landmarks, prompt = (features.get(name) for name in _OWN_FEATURES)
-    if "cu_seq_lens_q" in features:
-        lengths = features["cu_seq_lens_q"].diff()
-        sizes = lengths.tolist()
-        mask = torch.arange(max(sizes), device=tokens.device) < lengths.unsqueeze(1)
-        tokens, landmarks, prompt = (
-            part if part is None else pad_sequence(part[0].split(sizes), batch_first=True)
-            for part in (tokens, landmarks, prompt)
-        )
-        return tokens, mask, landmarks, prompt
-    mask = features.get("attention_mask")
-    # Some image and audio models return another number of tokens than they were given: all of those are real.
-    return tokens, mask if mask is not None and mask.shape[-1] == tokens.shape[1] else None, landmarks, prompt
-
-
-def _prompt_length(features: dict[str, Any], rows: int) -> Any:
-    """sentence-transformers' own: a number, or a tensor that repeats it, as often as there were rows before merging."""
-    length = features.get("prompt_length", 0)
-    return length.flatten()[:1] if isinstance(length, Tensor) and length.numel() != rows else length
 
 
 LANDMARK_DEFAULTS: dict[str, Any] = {
@@ -201,15 +195,21 @@ class LandmarkTransformer(Transformer):
             **settings,
         }
         _check(chosen)
+        if type(transformer) not in (Transformer, cls):
+            raise BadInput(
+                f"{type(transformer).__name__} is a transformer of the model's own making, which may read texts in its "
+                "own way: landmarks cannot be added to it. Choose another pooling."
+            )
         module = cls.__new__(cls)
-        module.__dict__.update(transformer.__dict__)
+        module.__dict__.update(_own_state(transformer))
         module._configure(**chosen)
         return module
 
     def plain(self) -> Transformer:
         """The same loaded transformer without landmarks."""
         module: Transformer = Transformer.__new__(Transformer)
-        module.__dict__.update({key: value for key, value in self.__dict__.items() if key not in self.landmark_keys})
+        state = _own_state(self)
+        module.__dict__.update({key: value for key, value in state.items() if key not in self.landmark_keys})
         return module
 
     def _configure(
@@ -223,8 +223,9 @@ class LandmarkTransformer(Transformer):
         self.interval, self.splitter, self.marker, self.seed = interval, splitter, marker, seed
         self.training_intervals = list(training_intervals)
         self._draw = random.Random(seed)  # noqa: S311  chunk lengths are no secret
-        self._marker = _marker(self.tokenizer, marker)
-        self._templates = {count: _template(self.tokenizer, count) for count in (1, 2)}
+        self._seeded: int | None = None
+        self._marker = marker_of(self.tokenizer, marker)
+        self._templates = {count: template_of(self.tokenizer, count) for count in (1, 2)}
         if splitter == "sentence" and not getattr(self.tokenizer, "is_fast", False):
             raise BadInput(f"splitter='sentence' needs a fast tokenizer; {type(self.tokenizer).__name__} is not one.")
 
@@ -238,13 +239,11 @@ class LandmarkTransformer(Transformer):
         """Texts, or pairs of texts, to model inputs with landmarks."""
         if not inputs:
             return {}
-        pairs = [_texts(item) for item in inputs]
+        pairs = [texts_of(item) for item in inputs]
         lengths = {"query": self.query_length, "document": self.document_length}
-        given = {**self.processing_kwargs.get("text", {}), **(processing_kwargs or {}).get("text", {})}
-        if unknown := set(given) - {"max_length"}:
-            raise BadInput(
-                f"processing_kwargs {sorted(unknown)} cannot be honoured with landmarks: only max_length can."
-            )
+        sections = [self.processing_kwargs, processing_kwargs or {}]
+        self._refuse_unknown(kwargs, *sections)
+        given = {key: value for section in sections for key, value in section.get("text", {}).items()}
         most = given.get("max_length") or kwargs.get("max_length") or lengths.get(kwargs.get("task") or "")
         rows = self._rows(pairs, prompt or "", most or self.max_seq_length)
         features = self._flat(rows) if self.can_flatten_inputs else self._stacked(rows)
@@ -252,6 +251,14 @@ class LandmarkTransformer(Transformer):
         if not prompt:
             del features["prompt_mask"]
         return features
+
+    @staticmethod
+    def _refuse_unknown(kwargs: dict[str, Any], *sections: Mapping[str, Any]) -> None:
+        """Of the many ways in which the platform lets a text be processed, say which do nothing here."""
+        asked = set(kwargs) - {"task", "max_length"}
+        asked |= {f"{name}.{key}" for section in sections for name, keys in section.items() for key in keys}
+        if unknown := sorted(asked - {"text.max_length"}):
+            raise BadInput(f"{', '.join(unknown)} cannot be honoured with landmarks: only max_length can be set.")
 
     def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None) -> list[Row]:
         most = most if most is not None and most < 1 << 20 else None  # tokenizers without a limit say 10^30
@@ -288,9 +295,21 @@ class LandmarkTransformer(Transformer):
     def _ends(self, text: str, ids: list[int], spans: Any) -> list[int]:
         if self.splitter == "sentence":
             return sentence(text, spans)
-        if self.splitter == "variable" and self.training:
-            return variable(len(ids), self.training_intervals, self._draw)
+        if self.splitter == "variable" and (draw := self._drawing()):
+            return variable(len(ids), self.training_intervals, draw)
         return fixed(len(ids), self.interval)
+
+    def _drawing(self) -> random.Random | None:
+        """What intervals are drawn with, None where they are not: outside training.
+
+        A worker of a data loader is a copy, of the mode and the draws of the moment it was made. It draws whatever the
+        mode was, and by a seed of its own, which the loader gives it anew in each epoch.
+        """
+        worker = torch.utils.data.get_worker_info()
+        if worker is not None and self._seeded != worker.seed:
+            self._seeded = worker.seed
+            self._draw = random.Random(f"{self.seed}/{worker.seed}")  # noqa: S311  chunk lengths are no secret
+        return self._draw if self.training or worker is not None else None
 
     def _stacked(self, rows: list[Row]) -> dict[str, Any]:
         tokenizer: Any = self.tokenizer
@@ -298,13 +317,13 @@ class LandmarkTransformer(Transformer):
         if pad_id is None and len({len(row.ids) for row in rows}) > 1:
             raise BadInput("the tokenizer has no padding token: set model.tokenizer.pad_token.")
         features = {
-            "input_ids": _stack([row.ids for row in rows], pad_id or 0, side),
-            "attention_mask": _stack([[1] * len(row.ids) for row in rows], 0, side),
-            "landmark_mask": _stack([row.marks for row in rows], 0, side).bool(),
-            "prompt_mask": _stack([row.prompt_mask for row in rows], 0, side).bool(),
+            "input_ids": stack([row.ids for row in rows], pad_id or 0, side),
+            "attention_mask": stack([[1] * len(row.ids) for row in rows], 0, side),
+            "landmark_mask": stack([row.marks for row in rows], 0, side).bool(),
+            "prompt_mask": stack([row.prompt_mask for row in rows], 0, side).bool(),
         }
         if "token_type_ids" in tokenizer.model_input_names:
-            features["token_type_ids"] = _stack([row.types for row in rows], tokenizer.pad_token_type_id, side)
+            features["token_type_ids"] = stack([row.types for row in rows], tokenizer.pad_token_type_id, side)
         return features
 
     def _flat(self, rows: list[Row]) -> dict[str, Any]:
@@ -318,7 +337,7 @@ class LandmarkTransformer(Transformer):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Run the model on everything but our own masks, which are not the model's to see."""
-        own = {name: features.pop(name) for name in _OWN_FEATURES if name in features}
+        own = {name: features.pop(name) for name in OWN_FEATURES if name in features}
         features = super().forward(features, **kwargs)
         features.update(own)
         return features
@@ -328,55 +347,16 @@ class LandmarkTransformer(Transformer):
         set_card(model)
 
 
+def _own_state(module: torch.nn.Module) -> dict[str, Any]:
+    """What a module holds, with containers of its own, so that two that share weights do not share changes."""
+    return {key: value.copy() if key in _CONTAINERS else value for key, value in vars(module).items()}
+
+
+_CONTAINERS = ("_modules", "_parameters", "_buffers")
+
+
 def _check(settings: dict[str, Any]) -> None:
     check_settings(*(settings[key] for key in ("interval", "splitter", "training_intervals", "marker")))
-
-
-def _marker(tokenizer: Any, name: str) -> Marker:
-    sources, closes = MARKERS[name]
-    for source in sources:
-        if (token := getattr(tokenizer, source, None)) is not None:
-            return Marker(token, closes)
-    wanted = " or ".join(source.removesuffix("_id") for source in sources)
-    raise BadInput(f"{type(tokenizer).__name__} has no {wanted}, which {name} pooling inserts: set one of them.")
-
-
-def _template(tokenizer: Any, count: int) -> Template:
-    """How the tokenizer wraps one text or a pair, read off an example."""
-    content = tokenizer("a", add_special_tokens=False)["input_ids"]
-    wrapped = tokenizer(*["a"] * count)
-    ids, types = wrapped["input_ids"], wrapped.get("token_type_ids")
-    starts: list[int] = []
-    for start in range(len(ids) - len(content) + 1):
-        if ids[start : start + len(content)] == content and len(starts) < count:
-            starts.append(start)
-    if not content or len(starts) < count:
-        raise BadInput(
-            f"{type(tokenizer).__name__} wraps {'a pair' if count == 2 else 'a text'} in a way unknown here."
-        )
-    ends = [start + len(content) for start in starts]
-    kind = [0] * (len(ids) + 1) if types is None else [*types, types[-1]]
-    return Template(
-        before=tuple(ids[: starts[0]]),
-        between=tuple(ids[ends[0] : starts[1]]) if count == 2 else (),
-        after=tuple(ids[ends[-1] :]),
-        types=(kind[0], kind[starts[0]], kind[ends[0]], kind[starts[-1]], kind[ends[-1]]),
-    )
-
-
-def _texts(item: Any) -> tuple[str, ...]:
-    pair = (item,) if isinstance(item, str) else tuple(item) if isinstance(item, (list, tuple)) else ()
-    if len(pair) not in (1, 2) or not all(isinstance(text, str) for text in pair):
-        raise BadInput(
-            f"a landmark model reads texts and pairs of texts, not {type(item).__name__}: {str(item)[:60]!r}."
-        )
-    return pair
-
-
-def _stack(rows: list[list[int]] | list[list[bool]], value: int, side: str) -> Tensor:
-    return pad_sequence(
-        [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=value, padding_side=side
-    )
 
 
 class Temperature(Module):

@@ -1,4 +1,4 @@
-r"""Streams of `(id, text)` from files, folders and stdin, and a sample that every machine has.
+r"""Streams of `(id, text)` from files, folders and stdin.
 
 >>> import io
 >>> list(read("-", stdin=io.BytesIO(b"a pool\nthat a collapse made\n")))
@@ -9,7 +9,6 @@ Nothing here holds a file: a text is read when it is asked for. A new format is 
 
 from __future__ import annotations
 
-import ast
 import codecs
 import csv
 import difflib
@@ -19,7 +18,6 @@ import json
 import os
 import reprlib
 import sys
-import sysconfig
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -81,39 +79,34 @@ def read(
         BadInput: with the file, the line or row, what is wrong there, and what to do about it.
     """
     if str(source) == "-":
-        return _started(_txt(Path("stdin"), column, id_column, stdin=stdin or sys.stdin.buffer), "stdin")
+        return started(_txt(Path("stdin"), column, id_column, stdin=stdin or sys.stdin.buffer), "stdin")
     path = Path(source)
     _refuse_missing(path)
     reader = _folder if path.is_dir() else _reader_of(path)
-    return _started(reader(path, column, id_column), str(path))
-
-
-def sample() -> Iterator[Text]:
-    """The built-in corpus: docstrings of Python's standard library, real prose of 3 to several hundred words.
-
-    >>> next(sample())
-    Text(id='abc', text='Abstract Base Classes (ABCs) according to PEP 3119.')
-
-    The order is always the same, no text and no id comes twice, and ids read `argparse:ArgumentParser.add_argument`.
-    Sources are parsed, never imported. Texts differ between versions of Python: compare results within one only.
-    """
-    library = Path(sysconfig.get_path("stdlib"))
-    return _started(_distinct(_documented(library)), f"the standard library in {library}")
+    return started(reader(path, column, id_column), str(path))
 
 
 # How a stream starts, and what is refused before it does.
 
 
-def _started(texts: Iterator[Text], name: str) -> Iterator[Text]:
+def started(texts: Iterator[Text], name: str) -> Iterator[Text]:
     """The same texts, the first already read: that is where most mistakes show, and to hold none is one."""
     first = next(texts, None)
     if first is None:
         raise BadInput(f"{name} holds no texts. Give a source with at least one.")
-    return chain((first,), texts)
+    return chain((first,), _later(texts))
+
+
+def _later(texts: Iterator[Text]) -> Iterator[Text]:
+    """The rest: a column that is missing there is a fault of the row, and no longer a name that was misspelt."""
+    try:
+        yield from texts
+    except UnknownName as error:
+        raise BadInput(str(error)) from None
 
 
 def _refuse_missing(path: Path) -> None:
-    with _readable(str(path)):
+    with readable(str(path)):
         if path.exists():
             return
         folder = path.parent
@@ -150,7 +143,8 @@ def _advice(remedy: str) -> Iterator[None]:
 
 
 @contextmanager
-def _readable(name: str) -> Iterator[None]:
+def readable(name: str) -> Iterator[None]:
+    """Turns what goes wrong while reading into an error that names what was read."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -162,7 +156,7 @@ def _readable(name: str) -> Iterator[None]:
 @contextmanager
 def _opened(path: Path, stdin: BinaryIO | None = None) -> Iterator[io.BufferedIOBase]:
     """The bytes of a file or of `stdin`, unzipped. The first of them tell, since names lie and stdin has none."""
-    with _readable(str(path)), nullcontext(stdin) if stdin else path.open("rb") as raw:
+    with readable(str(path)), nullcontext(stdin) if stdin else path.open("rb") as raw:
         buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
         start = buffered.peek(2)[:2]  # of a pipe perhaps a single byte; no text starts with \x1f, so that one is enough
         zipped = start and b"\x1f\x8b".startswith(start)
@@ -200,7 +194,7 @@ def _txt(path: Path, column: str, id_column: str | None, stdin: BinaryIO | None 
 
 def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
     _refuse_columns(f"the folder {path}", column, id_column)
-    with _readable(str(path)):
+    with readable(str(path)):
         # Not rglob, which passes over folders it may not read and says nothing.
         errors: list[OSError] = []
         below = (Path(folder, name) for folder, _, names in os.walk(path, onerror=errors.append) for name in names)
@@ -294,7 +288,7 @@ def _parquet(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
     from pyarrow import ArrowException, parquet
 
     row = 0
-    with _readable(str(path)), path.open("rb") as raw:
+    with readable(str(path)), path.open("rb") as raw:
         try:
             # Buffered, and not in advance: else a row group's column is read whole, and many a file is one row group.
             file = parquet.ParquetFile(raw, buffer_size=2**20, pre_buffer=False)
@@ -323,7 +317,7 @@ def _key(names: Sequence[str], column: str, id_column: str | None, name: str) ->
 def _cell(row: Mapping[str, Value], key: str, where: str) -> Value:
     if key in row:
         return row[key]
-    with _advice("Name the text's column with `column`, the id's with `id_column`."):
+    with _advice("Name the text's with `column` (--column), the id's with `id_column` (--id-column)."):
         return choose(key, row, f"column of {where}:", shown=[some((name[:60] for name in row), 20) or "none"])
 
 
@@ -354,47 +348,3 @@ READERS: dict[str, Reader] = {
     ".tsv": partial(_table, delimiter="\t"),
 }
 READERS |= {f"{suffix}.gz": reader for suffix, reader in READERS.items()} | {".parquet": _parquet}
-
-
-# The sample. Left out are tests, programs, and what is bundled or private.
-NO_PROSE = {"test", "tests", "idlelib", "idle_test", "lib2to3", "ensurepip", "turtledemo"}
-
-
-def _modules(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
-    """Names and sources of public modules, sorted. Folders that are left out are not even walked."""
-    for entry in sorted(folder.iterdir()):
-        name = entry.name.removesuffix(".py")
-        if name == "__init__":
-            yield prefix.removesuffix("."), entry
-        elif name.startswith("_") or name in NO_PROSE or not name.isidentifier():
-            continue  # no identifiers: site-packages, lib-dynload, config-3.11-x86_64-linux-gnu
-        elif entry.suffix == ".py":
-            yield prefix + name, entry
-        elif entry.is_dir():
-            yield from _modules(entry, f"{prefix}{name}.")
-
-
-def _documented(library: Path) -> Iterator[Text]:
-    with _readable(str(library)):
-        for module, path in _modules(library):
-            tree = ast.parse(path.read_bytes())  # bytes, since a source may declare another encoding
-            yield Text(module, ast.get_docstring(tree) or "")
-            yield from _definitions(tree, f"{module}:")
-
-
-def _definitions(node: ast.AST, prefix: str) -> Iterator[Text]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield Text(prefix + child.name, ast.get_docstring(child) or "")
-            yield from _definitions(child, f"{prefix}{child.name}.")
-        elif isinstance(child, (ast.stmt, ast.excepthandler)):  # definitions under an if, a try, a with
-            yield from _definitions(child, prefix)
-
-
-def _distinct(texts: Iterable[Text]) -> Iterator[Text]:
-    """Without stubs, repeated texts, and repeated ids (setters of a property, both branches of an if)."""
-    seen: set[str] = set()
-    for found in texts:
-        if len(found.text.split()) >= 3 and seen.isdisjoint(found):
-            seen.update(found)
-            yield found

@@ -158,6 +158,24 @@ def test_landmark_vectors_are_returned():
     assert isinstance(array, np.ndarray)
 
 
+def test_a_list_of_token_matrices_is_padded():
+    tokens, mask, _ = batch_of([6, 4, 1])
+    ragged = [row[flags.bool()] for row, flags in zip(tokens, mask, strict=True)]
+    for how in ("mean", "max", "lasttoken", "cls,mean"):
+        torch.testing.assert_close(cenote.pool(ragged, how=how), cenote.pool(tokens, mask, how))
+
+
+def test_numpy_of_other_makes(tmp_path):
+    tokens, mask, _ = batch_of([6, 4])
+    expected = cenote.pool(tokens, mask).numpy()
+    for order in ("<", ">"):
+        pooled = cenote.pool(tokens.numpy().astype(f"{order}f4"), mask.numpy().astype(f"{order}i4"))
+        np.testing.assert_allclose(pooled, expected, rtol=1e-6)
+    np.save(tmp_path / "tokens.npy", tokens.numpy())
+    mapped = np.load(tmp_path / "tokens.npy", mmap_mode="r")
+    np.testing.assert_allclose(cenote.pool(mapped, mask.numpy(), "every_k", k=np.int64(2)).shape, (2, 5))
+
+
 def test_empty_batch():
     assert cenote.pool(torch.zeros(0, 3, 4), torch.zeros(0, 3), ("mean", "max")).shape == (0, 8)
 
@@ -198,6 +216,14 @@ def test_settings_meant_for_models_do_not_round_the_pooling():
             torch.testing.assert_close(cenote.pool(tokens, mask).double(), expected, rtol=1e-6, atol=1e-8)
     finally:
         torch.set_float32_matmul_precision(before)
+    newer = torch.backends.mkldnn.matmul.fp32_precision
+    try:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        for dtype in (torch.float32, torch.bfloat16):
+            pooled = cenote.pool(tokens.to(dtype), mask).double()
+            torch.testing.assert_close(pooled, expected, rtol=1e-2 if dtype == torch.bfloat16 else 1e-6, atol=1e-3)
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = newer
     with torch.autocast("cpu", dtype=torch.bfloat16):
         pooled = cenote.pool(tokens, mask, "mean")
     assert pooled.dtype == torch.float32
@@ -325,7 +351,15 @@ TOKENS, MASK, MARKS = batch_of([3, 2])
         (lambda: cenote.pool(TOKENS[None]), r"tokens has shape \(1, 2, 3, 5\)"),
         (lambda: cenote.pool(TOKENS.long(), MASK), r"tokens of dtype torch.int64 .* tokens.float\(\)"),
         (lambda: cenote.pool(TOKENS.numpy().astype(int), MASK), r"tokens of dtype int64"),
-        (lambda: cenote.pool(TOKENS.tolist(), MASK), r"tokens is a list"),
+        (
+            lambda: cenote.pool(TOKENS.tolist(), MASK),
+            r"a list of tokens is one \[T, D\] tensor per text, without a mask",
+        ),
+        (lambda: cenote.pool({}, MASK), r"tokens is a dict"),
+        (lambda: cenote.pool([TOKENS[0], TOKENS[0, :, :2]]), r"different widths: 2, 5"),
+        (lambda: cenote.pool(np.ma.array(TOKENS.numpy(), mask=False)), r"tokens is a masked array"),
+        (lambda: cenote.pool(TOKENS, MASK, skip="1"), r"skip='1'"),
+        (lambda: cenote.pool(TOKENS, MASK, skip=True), r"skip=True"),
         (lambda: cenote.pool(TOKENS, MASK * 2), r"values other than 0 and 1"),
         (lambda: cenote.pool(TOKENS, MASK * 0.5), r"values other than 0 and 1"),
         (lambda: cenote.pool(TOKENS, "mask"), r"mask is a str"),

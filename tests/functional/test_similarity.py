@@ -487,3 +487,12 @@ def test_a_tiny_vector_is_no_zero_vector():
     tiny = torch.tensor([[1e-30, 0.0]], dtype=torch.float32)
     assert similarity(tiny, tiny).item() == 1
     assert similarity(torch.full((1, 2), 6e-8, dtype=torch.float16), torch.ones(1, 2).half()).item() == 1
+
+
+@pytest.mark.parametrize("pairwise", [True, False])
+@pytest.mark.parametrize("how", SIMILARITIES)
+def test_autocast_is_for_models_and_not_for_us(how, pairwise):
+    a, b = torch.randn(2, 20, 30)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        values = similarity(a, b, how, pairwise=pairwise)
+    assert torch.equal(values, similarity(a, b, how, pairwise=pairwise))

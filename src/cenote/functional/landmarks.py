@@ -189,6 +189,8 @@ def cut_all(texts: Sequence[Content], room: int, side: str = "right") -> list[Co
     def total(most: int) -> int:
         return sum(cost(keep(text, most, side)) for text in texts)
 
+    if sum(map(cost, texts)) <= room:
+        return list(texts)
     # The highest level at which all fit; what it leaves over goes to the longest text, of equal ones to the last.
     low, high = 0, max(len(text.ids) for text in texts)
     while low < high:

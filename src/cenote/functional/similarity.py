@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.linalg import vector_norm
 
 from cenote.errors import BadInput, choose, some
+from cenote.functional.arrays import Array, from_numpy, like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-Array = TypeVar("Array", torch.Tensor, npt.NDArray[Any])
 
 DEFAULT_P = 3.0
 
@@ -203,24 +200,14 @@ def _measure(how: str, p: Any) -> Measure:
     return replace(row, all_pairs=all_pairs, row_by_row=row_by_row)
 
 
-def _from_numpy(x: npt.NDArray[Any]) -> torch.Tensor:
-    """A tensor on the same memory where torch can read that, and on a copy where not (reversed, or other-endian)."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not writable")  # we only read
-        try:
-            return torch.from_numpy(x)
-        except (TypeError, ValueError):
-            return torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("="), order="C"))
-
-
 def _tensor(x: object, name: str) -> torch.Tensor:
     """The operand as a tensor [N, D] or [D] of real floats, or a refusal."""
-    if not isinstance(x, torch.Tensor | np.ndarray) or isinstance(x, np.ma.MaskedArray):
+    if not isinstance(x, (torch.Tensor, np.ndarray)) or isinstance(x, np.ma.MaskedArray):
         raise BadInput(f"{name} is a {type(x).__name__}: pass a torch tensor or a plain numpy array.")
     if str(x.dtype).removeprefix("torch.").lstrip("<>=") not in _DTYPES:
         remedy = "take a real part" if "complex" in str(x.dtype) else "call .float() (numpy: .astype('float32')) first"
         raise BadInput(f"{name} has dtype {x.dtype}, not one of {', '.join(_DTYPES[:4])}: {remedy}.")
-    x = _from_numpy(x) if isinstance(x, np.ndarray) else x
+    x = from_numpy(x) if isinstance(x, np.ndarray) else x
     if x.layout != torch.strided:
         raise BadInput(f"{name} is a sparse tensor: call .to_dense() first.")
     if x.dim() not in (1, 2) or x.shape[-1] == 0:
@@ -279,7 +266,11 @@ class _Engine:
         return values
 
     def all_pairs(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """[N, D] and [M, D] to [N, M], tile by tile."""
+        """[N, D] and [M, D] to [N, M], tile by tile, whatever precision autocast would have."""
+        with torch.autocast(left.device.type, enabled=False):
+            return self._all_pairs(left, right)
+
+    def _all_pairs(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         # A graph keeps N x M tensors whatever we do, and a product has no temporaries: tiles would only cost time.
         whole = not self.measure.distance and max(len(left), len(right)) <= _SIDE
         if whole or _tracked(left, right):
@@ -295,7 +286,9 @@ class _Engine:
     def row_by_row(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """[N, D] and [N, D] to [N]."""
         step = max(1, len(left)) if _tracked(left, right) else _SIDE
-        parts = [self.measure.row_by_row(self._ready(left[r]), self._ready(right[r])) for r in _slices(len(left), step)]
+        with torch.autocast(left.device.type, enabled=False):
+            rows = _slices(len(left), step)
+            parts = [self.measure.row_by_row(self._ready(left[r]), self._ready(right[r])) for r in rows]
         values = torch.cat(parts) if parts else left.new_zeros(0)
         return self._finished(-values if self.measure.distance else values)
 
@@ -360,7 +353,7 @@ def similarity(a: Array, b: Array, how: str = "cosine", *, p: float = DEFAULT_P,
         raise BadInput(f"pairwise needs equal shapes, not a with {tuple(left.shape)} and b with {tuple(right.shape)}.")
     work = engine.row_by_row if pairwise else engine.all_pairs
     shape = left.shape[:-1] if pairwise else left.shape[:-1] + right.shape[:-1]
-    return _like(a, work(left.reshape(-1, left.shape[-1]), right.reshape(-1, right.shape[-1])).reshape(shape))
+    return like(a, work(left.reshape(-1, left.shape[-1]), right.reshape(-1, right.shape[-1])).reshape(shape))
 
 
 def similarity_blocks(
@@ -386,13 +379,7 @@ def similarity_blocks(
     if left.dim() != 2 or right.dim() != 2:
         raise BadInput(f"blocks need [N, D] and [M, D], not {tuple(left.shape)} and {tuple(right.shape)}: use x[None].")
     return (
-        (rows, columns, _like(a, engine.all_pairs(left[rows], right[columns])))
+        (rows, columns, like(a, engine.all_pairs(left[rows], right[columns])))
         for rows in _slices(len(left), int(block))
         for columns in _slices(len(right), int(block))
     )
-
-
-def _like(given: Array, values: torch.Tensor) -> Array:
-    """`values` as the kind of array that was given; a numpy result without dimensions is a numpy scalar."""
-    made: Any = values if isinstance(given, torch.Tensor) else values.numpy()[()]
-    return made  # type: ignore[no-any-return]

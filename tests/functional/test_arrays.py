@@ -1,0 +1,23 @@
+"""Numpy in, numpy out, on the same memory where that can be."""
+
+import numpy as np
+import pytest
+import torch
+
+from cenote.functional.arrays import from_numpy, like
+
+
+@pytest.mark.filterwarnings("error")
+def test_memory_is_shared_where_torch_can_read_it():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    array.flags.writeable = False
+    assert from_numpy(array).data_ptr() == array.ctypes.data
+    for odd in (array[::-1], array.astype(">f4")):
+        np.testing.assert_array_equal(from_numpy(odd).numpy(), odd)
+
+
+def test_results_are_of_the_kind_of_what_was_given():
+    values = torch.tensor(2.0)
+    assert like(torch.zeros(1), values) is values
+    assert isinstance(like(np.zeros(1), values), np.float32)
+    assert isinstance(like(np.zeros(1), values[None]), np.ndarray)
