@@ -14,7 +14,7 @@ from itertools import islice
 import torch
 
 import cenote
-from cenote.texts import sample
+from cenote.corpus import sample
 from timing import interleaved, machine
 
 

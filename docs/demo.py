@@ -10,7 +10,7 @@ from cenote.errors import CenoteWarning
 from cenote.functional.pooling import POOLINGS
 from cenote.loading import repool
 
-COUNT, WORDS = 60, 120  # docstrings, each at least this long
+COUNT, WORDS = 30, 120  # docstrings, each at least this long
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
         found = int((cosines.argmax(1) == cosines.argmax(1).new_tensor(range(COUNT))).sum())
         print(f"{name:<14} {own.mean():>9.3f} {others:>7.3f}   {found:>3} of {COUNT}", flush=True)
     print("\nThe model ends with a normalisation, so mean_sqrt_len is mean. Landmark pooling is learned: a model that")
-    print("never learned it loses. Sixty texts show the idea, not a ranking.")
+    print("never learned it loses. Thirty texts show the idea, not a ranking.")
     print("Next: `.venv/bin/cenote --help`, README.md, docs/.")
 
 

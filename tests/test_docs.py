@@ -79,9 +79,9 @@ def test_links_between_pages_lead_somewhere(page):
 def test_demo_runs(demo_path):
     run = subprocess.run([sys.executable, ROOT / "docs" / "demo.py"], capture_output=True, text=True, check=True)
     assert run.stdout.startswith("There is no diagnosis yet")
-    rows = re.findall(r"^(\w+) +-?\d\.\d{3} +-?\d\.\d{3} +(\d+) of 60$", run.stdout, re.MULTILINE)
+    rows = re.findall(r"^(\w+) +-?\d\.\d{3} +-?\d\.\d{3} +(\d+) of 30$", run.stdout, re.MULTILINE)
     assert [name for name, _ in rows] == list(POOLINGS)
-    assert int(dict(rows)["mean"]) > 30
+    assert int(dict(rows)["mean"]) > 15
     assert run.stderr == ""
 
 
