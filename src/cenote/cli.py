@@ -67,14 +67,9 @@ def _pool(args: argparse.Namespace) -> Iterator[str]:
         from cenote.functional.pooling import canonical
 
         canonical(args.pooling)  # a misspelt name is told before seconds of loading
-    import logging
-
-    from transformers.utils.logging import disable_progress_bar
-
     from cenote.loading import load
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading weights, which takes no time worth a bar
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # whose retries are many lines of noise
+    _hush()
     model = load(
         args.model,
         pooling=args.pooling,
@@ -120,17 +115,25 @@ def _note(text: str) -> None:
         print(f"cenote: {text}", file=sys.stderr)
 
 
+def _hush() -> None:
+    """Keep the libraries beneath from talking over us."""
+    import logging
+
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading weights, which takes no time worth a bar
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # whose retries are many lines of noise
+
+
 def _temper(args: argparse.Namespace) -> Iterator[str]:
     temperature = _temperature(args)
     if (out := Path(args.output)).exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise BadInput(f"{args.output!r} is there already: name a new folder.")
-    from transformers.utils.logging import disable_progress_bar
-
     from cenote.functional.temperature import to_json
     from cenote.loading import load
     from cenote.surgery.tempering import bake, temper
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    _hush()
     model = load(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
     baked = isinstance(temperature, float)
     if baked:
@@ -212,8 +215,15 @@ def _add_poolings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON, with aliases and options")
 
 
-def _add_pool(parser: argparse.ArgumentParser) -> None:
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    """What every command that loads a model takes."""
     parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or minilm, the demo model")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ...; default: the best there is")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that the model brings along")
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
     parser.add_argument(
         "texts",
         metavar="TEXTS",
@@ -234,16 +244,14 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-seq-length", type=_count, metavar="N", help="cut texts after N tokens; default: the model's"
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ...; default: the best there is")
     parser.add_argument("--dtype", help="float32, bfloat16, float16 or auto (as saved)")
-    parser.add_argument("--trust-remote-code", action="store_true", help="run code that the model brings along")
     parser.add_argument(
         "--json", action="store_true", help="JSON lines: the only form there is, accepted for uniformity"
     )
 
 
 def _add_temper(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or minilm, the demo model")
+    _add_model(parser)
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="the folder to write, a new one")
     parser.add_argument("--temperature", metavar="TAU", help="a number: divides the attention logits, in the weights")
     parser.add_argument(
@@ -254,8 +262,6 @@ def _add_temper(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--query", metavar="TAU", help="of queries: a number, or a schedule as above")
     parser.add_argument("--document", metavar="TAU", help="of documents and all else, likewise")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ...; default: the best there is")
-    parser.add_argument("--trust-remote-code", action="store_true", help="run code that the model brings along")
     parser.add_argument("--json", action="store_true", help="say what was written as JSON")
 
 
