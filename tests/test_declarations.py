@@ -20,17 +20,23 @@ def test_the_demo_model(demo_path):
 
 def test_a_temperature_in_the_weights_and_as_configuration(copy_of, tmp_path):
     model = cenote.load(copy_of("bert"), device="cpu")
-    cenote.bake(model, 0.8).save(str(tmp_path / "baked"))
-    assert declared(tmp_path / "baked")["temperature"] == {
-        "value": "0.8",
-        "from": "README.md, folded into the weights",
-    }
+    cenote.bake(cenote.bake(model, 0.9), 0.8).save(str(tmp_path / "baked"))
+    facts = declared(tmp_path / "baked")
+    assert facts["temperature"] == {"value": None, "from": None}
+    assert facts["temperature in the weights"] == {"value": 0.72, "from": "config.json: cenote_baked_temperature"}
     cenote.temper(model, {"query": 0.5, "document": 0.9})
     model.save(str(tmp_path / "roles"))
     assert declared(tmp_path / "roles")["temperature"] == {
         "value": {"query": 0.5, "document": 0.9},
         "from": "2_Temperature/config.json: temperature",
     }
+
+
+def test_a_bare_transformers_model_keeps_its_temperature_in_its_config(copy_of, tmp_path):
+    model = cenote.load(copy_of("bert"), device="cpu")
+    cenote.temper(model[0].model, 0.5, layers=[1])
+    model.save(str(tmp_path / "part"))
+    assert declared(tmp_path / "part")["temperature"] == {"value": 0.5, "from": "config.json: cenote_temperature"}
 
 
 def test_a_bare_transformers_folder(copy_of):

@@ -62,8 +62,8 @@ def note_temperature(model: Any, temperature: str | None) -> None:
 
 
 def note_baked(model: Any, temperature: float) -> None:
-    """Note a temperature in the weights. One after another they multiply, so that each is noted."""
-    note(model, "Weights", f"they divide the attention logits by a temperature of {temperature:g}", keep=True)
+    """Note the temperature in the weights, all that was ever folded into them."""
+    note(model, "Weights", f"they divide the attention logits by a temperature of {temperature:g}")
 
 
 def note(model: Any, what: str, sentence: str | None, *, keep: bool = False, generated: bool = True) -> None:

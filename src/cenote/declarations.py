@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cenote.errors import BadInput
 from cenote.loading import find
+from cenote.nn import BAKED_IN_CONFIG, KEPT_IN_CONFIG
 
 Content = TypeVar("Content", dict[str, Any], list[dict[str, Any]])
 Found = tuple[Any, str]  # the value, and the file, relative to the folder, with the key that holds it
@@ -82,11 +82,8 @@ def _pooling(folder: Path) -> Iterator[Found]:
 def _temperature(folder: Path) -> Iterator[Found]:
     for config, name in _of_module("Temperature")(folder):
         yield config.get("temperature"), f"{name}: temperature"
-    card = folder / "README.md"
-    text = card.read_text("utf-8", errors="replace") if card.is_file() else ""
-    factors = re.findall(r"divide the attention logits by a temperature of ([\d.e-]+)\.\*\*", text)
-    if factors:
-        yield " x ".join(factors), "README.md, folded into the weights"
+    if kept := _parse(folder / "config.json", dict[str, Any]()).get(KEPT_IN_CONFIG):
+        yield kept["temperature"], f"config.json: {KEPT_IN_CONFIG}"
 
 
 FACTS: dict[str, Callable[[Path], Iterator[Found]]] = {
@@ -99,4 +96,5 @@ FACTS: dict[str, Callable[[Path], Iterator[Found]]] = {
         ("config.json", "max_position_embeddings"),
     ),
     "temperature": _temperature,
+    "temperature in the weights": _entries(("config.json", BAKED_IN_CONFIG)),
 }

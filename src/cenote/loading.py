@@ -22,7 +22,7 @@ from cenote.errors import BadInput, CenoteWarning, choose, some
 from cenote.functional.landmarks import INTERVAL, check_settings
 from cenote.functional.pooling import NAMES, POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature, from_json
-from cenote.nn import LANDMARK_DEFAULTS, LandmarkTransformer, Pooling
+from cenote.nn import KEPT_IN_CONFIG, LANDMARK_DEFAULTS, LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
 from cenote.surgery.tempering import temper
 
@@ -101,12 +101,16 @@ def load(
 
 
 def _temper(model: SentenceTransformer, temperature: Temperature | None) -> None:
-    """Apply the given temperature, or the one that the model was saved with."""
-    saved = next((module for module in model if isinstance(module, SavedTemperature)), None)
+    """Apply the given temperature, or the one that the model was saved with, as a module or in its config."""
     if temperature is not None:
         temper(model, temperature)
-    elif saved is not None:
-        temper(model, from_json(saved.temperature), layers=saved.layers, scale_bias=saved.scale_bias)
+        return
+    saved = next(
+        ({key: getattr(m, key) for key in m.config_keys} for m in model if isinstance(m, SavedTemperature)), None
+    )
+    saved = saved or getattr(getattr(getattr(model[0], "model", None), "config", None), KEPT_IN_CONFIG, None)
+    if saved is not None:
+        temper(model, from_json(saved["temperature"]), layers=saved["layers"], scale_bias=saved["scale_bias"])
 
 
 def _weights(dtype: str | torch.dtype | None) -> dict[str, Any]:

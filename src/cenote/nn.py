@@ -359,6 +359,11 @@ def _check(settings: dict[str, Any]) -> None:
     check_settings(*(settings[key] for key in ("interval", "splitter", "training_intervals", "marker")))
 
 
+# Keys in a transformers config, file format too: the temperature that a bare model runs at, with the keys of the
+# module below, and the one in the weights.
+KEPT_IN_CONFIG, BAKED_IN_CONFIG = "cenote_temperature", "cenote_baked_temperature"
+
+
 class Temperature(Module):
     """Keeps in a saved model the attention temperature that `cenote.temper` gave it; `cenote.load` applies it again."""
 

@@ -26,8 +26,14 @@ Scale = float | Tensor  # 1 / tau: for all texts, or per text [B, 1], or per tok
 class Setting:
     """What all hooks of one tempering share; its identity tells them from another's."""
 
-    def __init__(self, temperature: OneTemperature | dict[str, OneTemperature], *, trial: bool = False) -> None:
-        self.temperature, self.trial = temperature, trial
+    def __init__(
+        self,
+        temperature: OneTemperature | dict[str, OneTemperature],
+        *,
+        trial: bool = False,
+        of_whole: bool = False,  # of a SentenceTransformer, not of the transformers model in one
+    ) -> None:
+        self.temperature, self.trial, self.of_whole = temperature, trial, of_whole
 
     def scale(self) -> Scale:
         """The scale of the forward pass that runs in this thread."""
@@ -39,9 +45,10 @@ class Setting:
         for owner, value in reversed(_SCALES.get()):
             if owner is self:
                 return value
-        raise RuntimeError(
-            "a temperature by length or role is known while the tempered model itself runs: call the model, not a "
-            "part of it. (Gradient checkpointing runs parts of it again; a constant temperature goes with that.)"
+        raise UnsupportedModel(
+            "a temperature by length or role is known only while the tempered model itself runs. Call that model, not "
+            "a part of it; within a SentenceTransformer, temper the SentenceTransformer. (Gradient checkpointing runs "
+            "parts again: it goes with a constant temperature.)"
         )
 
 
@@ -286,12 +293,26 @@ _BEFORE = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
 _AFTER = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
 
 
-def detach(model: nn.Module, setting: Setting | None = None) -> None:
-    """Take our hooks off a model, all or one setting's: also off a copy, for which no handle was ever made."""
+def settings_on(model: nn.Module) -> set[Setting]:
+    """Whose hooks are on a model or its parts."""
+    kinds = (_BEFORE[0], _AFTER[0])
+    hooks = (hook for module in model.modules() for kind in kinds for hook in getattr(module, kind).values())
+    return {hook.setting for hook in hooks if isinstance(hook, _Hook)}
+
+
+def detach(model: nn.Module, setting: Setting | None = None) -> bool:
+    """Take our hooks off a model, all or one setting's: also off a copy, for which no handle was ever made.
+
+    Returns:
+        Whether there were any.
+    """
+    found = False
     for module in model.modules():
         for first, *others in (_BEFORE, _AFTER):
             hooks = getattr(module, first)
             for key, hook in list(hooks.items()):
                 if isinstance(hook, _Hook) and setting in (None, hook.setting):
+                    found = True
                     for name in (first, *others):
                         getattr(module, name).pop(key, None)
+    return found

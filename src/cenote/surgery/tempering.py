@@ -22,9 +22,10 @@ from transformers import PreTrainedModel
 from cenote.cards import note_baked, note_temperature
 from cenote.errors import BadInput, UnsupportedModel, some
 from cenote.functional.temperature import Temperature, check_temperature, to_json
+from cenote.nn import BAKED_IN_CONFIG, KEPT_IN_CONFIG
 from cenote.nn import Temperature as Kept
 from cenote.surgery.attention import SHARED_BIASES, UNPLACED, Place, Probe, Site, address, find_sites
-from cenote.surgery.hooks import Setting, attach, attach_entries, detach, proving
+from cenote.surgery.hooks import Setting, attach, attach_entries, detach, proving, settings_on
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -32,13 +33,12 @@ Model = TypeVar("Model", bound=nn.Module)
 class Tempered:
     """What `temper` returns: takes the temperature off again, by `remove` or at the end of a `with` block."""
 
-    def __init__(self, model: nn.Module, setting: Setting, kept: Kept | None) -> None:
-        self.model, self.setting, self.kept = model, setting, kept
+    def __init__(self, model: nn.Module, setting: Setting) -> None:
+        self.model, self.setting = model, setting
 
     def remove(self) -> None:
         """Make the model what it was, bit for bit. A second time, or after another tempering, nothing happens."""
-        detach(self.model, self.setting)
-        if self.kept is not None and self.kept in self.model.children():
+        if detach(self.model, self.setting):
             _forget(self.model)
 
     def __enter__(self) -> Tempered:
@@ -67,8 +67,8 @@ def temper(
 
     Args:
         model: a `SentenceTransformer` or any transformers model. One that is tempered gets the new temperature
-            instead of the old one. A `SentenceTransformer` that is saved while tempered keeps the temperature as
-            configuration, for `cenote.load`.
+            instead of the old one. One that is saved while tempered keeps the temperature as configuration, for
+            `cenote.load`.
         temperature: a number, a `LengthTemperature`, or `{"query": .., "document": ..}` of these: `encode_query` uses
             the query's, all else the document's. Only a `SentenceTransformer` knows roles.
         layers: which layers to temper, from 0; None means all.
@@ -81,23 +81,28 @@ def temper(
     networks = _networks(model)
     if isinstance(chosen, dict) and not isinstance(model, SentenceTransformer):
         raise BadInput(f"roles are known to a SentenceTransformer, and this is a {type(model).__name__}.")
+    whole = model if isinstance(model, SentenceTransformer) else None
+    if whole is None and any(setting.of_whole for setting in settings_on(model)):
+        raise BadInput(
+            f"this {type(model).__name__} is part of a SentenceTransformer that is tempered, and would be saved with "
+            "that temperature: temper the SentenceTransformer, or take its temperature off first."
+        )
     found = [_proven(network, scale_bias, layers) for network, _ in networks]
     detach(model)
-    setting = Setting(chosen)
+    setting = Setting(chosen, of_whole=whole is not None)
     for (_, entries), sites in zip(networks, found, strict=True):
         attach(sites, setting, scale_bias=scale_bias)
-        attach_entries(entries, model if isinstance(model, SentenceTransformer) else None, setting)
-    kept = None
-    if isinstance(model, SentenceTransformer):
-        _forget(model)
-        kept = _keep(model, Kept(to_json(chosen), None if layers is None else list(layers), scale_bias))
-    return Tempered(model, setting, kept)
+        attach_entries(entries, whole, setting)
+    _forget(model)
+    _keep(model, Kept(to_json(chosen), None if layers is None else list(layers), scale_bias))
+    return Tempered(model, setting)
 
 
 def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> Model:
     """A new model with a constant temperature folded into its weights; the given one stays as it is.
 
-    Saved, it is an ordinary folder that needs no Cenote. On a tempered model the new temperature counts alone.
+    Saved, it is an ordinary folder that needs no Cenote. On a tempered model the new temperature counts alone; one
+    that is in the weights already is multiplied by it, and card and config state the product.
 
     Args:
         model: as for `temper`.
@@ -123,21 +128,27 @@ def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> 
                 "temperature is unknown: it can be tempered live, not baked."
             )
         _bake(network, sites, tau, scale_bias)
+        total = float(f"{getattr(network.config, BAKED_IN_CONFIG, 1.0) * tau:.12g}")  # 0.72, not 0.7200000000000001
+        setattr(network.config, BAKED_IN_CONFIG, total)
     if isinstance(baked, SentenceTransformer):
-        note_baked(baked, tau)
+        note_baked(baked, total)
     return baked
 
 
-def _keep(model: SentenceTransformer, kept: Kept) -> Kept:
-    """Have the model save its temperature, by a module that does nothing else."""
+def _keep(model: nn.Module, kept: Kept) -> None:
+    """Have the model save its temperature: by a module that does nothing else, or in a bare model's config."""
+    if not isinstance(model, SentenceTransformer):
+        setattr(model.config, KEPT_IN_CONFIG, {key: getattr(kept, key) for key in kept.config_keys})
+        return
     kept.applied = True
     model.add_module("temperature", kept.train(model.training))
     note_temperature(model, json.dumps(kept.temperature))
-    return kept
 
 
 def _forget(model: nn.Module) -> None:
-    """Take that module, and what the card says of it, away again."""
+    """Take that, and what the card says of it, away again."""
+    for network, _ in _networks(model):
+        vars(network.config).pop(KEPT_IN_CONFIG, None)
     names = [name for name, module in model.named_children() if isinstance(module, Kept)]
     for name in names:
         delattr(model, name)
@@ -145,7 +156,7 @@ def _forget(model: nn.Module) -> None:
         note_temperature(model, None)
 
 
-def _networks(model: Any) -> list[tuple[nn.Module, list[nn.Module]]]:
+def _networks(model: Any) -> list[tuple[Any, list[nn.Module]]]:
     """The transformers models in a model, each with the modules by which texts come in."""
     if isinstance(model, SentenceTransformer):
         readers = [module for module in model.modules() if isinstance(module, Transformer)]
