@@ -32,6 +32,8 @@ FLOORS = [
     ["surgery/attention"],
     ["surgery/hooks"],
     ["surgery/tempering"],
+    ["surgery/projections"],
+    ["surgery/tracing"],
     ["loading"],
     ["declarations"],
     ["cli"],

@@ -78,7 +78,7 @@ def temper(
         A handle with `remove()`, also a context manager.
     """
     chosen = check_temperature(temperature)
-    networks = _networks(model)
+    networks = networks_of(model)
     if isinstance(chosen, dict) and not isinstance(model, SentenceTransformer):
         raise BadInput(f"roles are known to a SentenceTransformer, and this is a {type(model).__name__}.")
     whole = model if isinstance(model, SentenceTransformer) else None
@@ -110,7 +110,7 @@ def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> 
         scale_bias: as for `temper`.
     """
     tau = check_temperature(temperature)
-    _networks(model)
+    networks_of(model)
     if not isinstance(tau, float):
         raise BadInput(
             f"a temperature by {'role' if isinstance(tau, dict) else 'length'} cannot be folded into weights, which "
@@ -120,7 +120,7 @@ def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> 
     baked = copy.deepcopy(model)
     detach(baked)
     _forget(baked)
-    for network, _ in _networks(baked):
+    for network, _ in networks_of(baked):
         sites = _proven(network, scale_bias)
         if lost := [site for site in sites if not site.family.bakes]:
             raise UnsupportedModel(
@@ -147,7 +147,7 @@ def _keep(model: nn.Module, kept: Kept) -> None:
 
 def _forget(model: nn.Module) -> None:
     """Take that, and what the card says of it, away again."""
-    for network, _ in _networks(model):
+    for network, _ in networks_of(model):
         vars(network.config).pop(KEPT_IN_CONFIG, None)
     names = [name for name, module in model.named_children() if isinstance(module, Kept)]
     for name in names:
@@ -156,7 +156,7 @@ def _forget(model: nn.Module) -> None:
         note_temperature(model, None)
 
 
-def _networks(model: Any) -> list[tuple[Any, list[nn.Module]]]:
+def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
     """The transformers models in a model, each with the modules by which texts come in."""
     if isinstance(model, SentenceTransformer):
         readers = [module for module in model.modules() if isinstance(module, Transformer)]

@@ -1,0 +1,71 @@
+"""Where an attention module keeps the weights that make its values, and those that bring its heads together.
+
+The measures that need them say that they are not defined where a model has no such weights, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from cenote.surgery.attention import Site
+
+
+def _last(share: Callable[[Any], int]) -> Callable[[Any, Tensor], Tensor]:
+    """The last so many outputs of a fused projection."""
+    return lambda module, weight: weight[-share(module) :]
+
+
+# Names under which values are made, with what part of the weight does it; the first that is there counts.
+_VALUES: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    **{name: lambda _, weight: weight for name in ("value", "value_proj", "v_proj", "v_lin", "v")},
+    "Wqkv": _last(lambda module: module.Wqkv.out_features // 3),
+    "qkv_proj": _last(lambda module: module.num_key_value_heads * module.head_dim),
+}
+_OUTPUTS = ("o_proj", "out_proj", "out_lin", "o", "Wo", "dense")
+_BESIDE = "output.dense"  # BERT and its kin keep it in a sibling of the attention module
+
+
+@dataclass(frozen=True)
+class Projections:
+    """The weights of one attention module, in the orientation of `nn.Linear`, [out, in]."""
+
+    heads: int
+    value: Tensor  # [value heads * size, D]
+    output: nn.Linear  # from [heads * size] to D
+
+    @property
+    def value_heads(self) -> int:
+        """Fewer than `heads` where several heads share their values."""
+        return self.value.shape[0] * self.heads // self.output.in_features
+
+
+def find_projections(network: nn.Module, site: Site) -> Projections | str:
+    """The projections of an attention module, or the reason why it has none that could be told."""
+    module: Any = site.module
+    if any("v_norm" in name for name, _ in module.named_children()):
+        return "the values are normalised, so that they are not linear in what attention reads"
+    if any(name.endswith("_global") for name, _ in module.named_children()):
+        return "some tokens have projections of their own"
+    name = next((name for name in _VALUES if hasattr(module, name)), None)
+    if name is None or not isinstance(getattr(module, name), nn.Linear):
+        return f"{type(module).__name__} has no linear projection that makes its values alone"
+    parent = network.get_submodule(site.name.rpartition(".")[0])
+    candidates = [getattr(module, key, None) for key in _OUTPUTS]
+    beside = _BESIDE.split(".")
+    candidates.append(getattr(getattr(parent, beside[0], None), beside[1], None))
+    output = next((found for found in candidates if isinstance(found, nn.Linear)), None)
+    if output is None:
+        return f"{type(module).__name__} has no linear projection after its heads"
+    weight = _VALUES[name](module, getattr(module, name).weight.detach())
+    heads = int(network.config.num_attention_heads)  # type: ignore[union-attr, arg-type]
+    size, rest = divmod(output.in_features, heads)
+    if rest or weight.shape[0] % size or weight.shape[0] > output.in_features:
+        return (
+            f"values of {weight.shape[0]} numbers do not make {heads} heads that are projected from "
+            f"{output.in_features}"
+        )
+    return Projections(heads, weight, output)
