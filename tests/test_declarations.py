@@ -28,7 +28,7 @@ def test_a_temperature_in_the_weights_and_as_configuration(copy_of, tmp_path):
     model.save(str(tmp_path / "roles"))
     assert declared(tmp_path / "roles")["temperature"] == {
         "value": {"query": 0.5, "document": 0.9},
-        "from": "2_Temperature/config.json: temperature",
+        "from": "2_Temperature/config.json",
     }
 
 
@@ -36,7 +36,10 @@ def test_a_bare_transformers_model_keeps_its_temperature_in_its_config(copy_of, 
     model = cenote.load(copy_of("bert"), device="cpu")
     cenote.temper(model[0].model, 0.5, layers=[1])
     model.save(str(tmp_path / "part"))
-    assert declared(tmp_path / "part")["temperature"] == {"value": 0.5, "from": "config.json: cenote_temperature"}
+    assert declared(tmp_path / "part")["temperature"] == {
+        "value": {"temperature": 0.5, "layers": [1]},
+        "from": "config.json: cenote_temperature",
+    }
 
 
 def test_a_bare_transformers_folder(copy_of):

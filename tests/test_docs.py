@@ -44,7 +44,9 @@ def test_python_snippets_run_and_say_what_their_comments_say(page, tmp_path, mon
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=name)
-def test_console_snippets_print_what_they_show(page, monkeypatch, demo_path):
+def test_console_snippets_print_what_they_show(page, tmp_path, monkeypatch, demo_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     for content in blocks(page, "console"):
         for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", content, re.MULTILINE):
             text, _, call = command.rpartition(" | ")

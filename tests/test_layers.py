@@ -18,6 +18,7 @@ FLOORS = [
     ["errors"],
     ["texts"],
     ["corpus"],
+    ["declarations"],
     [
         "functional/arrays",
         "functional/batches",
@@ -31,15 +32,22 @@ FLOORS = [
     ["nn"],
     ["surgery/attention"],
     ["surgery/hooks"],
+    ["surgery/proof"],
     ["surgery/tempering"],
     ["surgery/projections"],
     ["surgery/tracing"],
     ["loading"],
-    ["declarations"],
+    ["commands/shared"],
+    ["commands/info", "commands/pool", "commands/poolings", "commands/temper"],
     ["cli"],
     ["__main__"],
 ]
-FACES = {"__init__", "functional/__init__", "surgery/__init__"}  # they hand names on and hold no code
+FACES = {
+    "__init__",
+    "commands/__init__",
+    "functional/__init__",
+    "surgery/__init__",
+}  # they hand names on and hold no code
 
 
 def imports(text):

@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.modules import (
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 
 import cenote
-from cenote import loading
+from cenote import declarations
 from cenote.errors import BadInput, CenoteWarning
 from cenote.functional.pooling import POOLINGS
 from cenote.loading import repool
@@ -58,7 +58,7 @@ def test_minilm_is_in_its_package_and_gives_what_it_gives_elsewhere(demo):
 
 
 def test_without_the_package_minilm_is_its_hub_id(monkeypatch):
-    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(declarations.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BadInput, match="cannot load 'sentence-transformers/all-MiniLM-L6-v2'"):
         cenote.load("minilm")
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 # Our lines stand between these, so that they can be found and taken back.
 MARKS = ("<!-- cenote -->", "<!-- end cenote -->")
-_OURS = re.compile(rf"{MARKS[0]}.*?{MARKS[1]}\n*", re.DOTALL)
+# With what `note` puts around them, so that taking them back leaves the text as it was.
+_OURS = re.compile(rf"\n?{MARKS[0]}.*?{MARKS[1]}\n?\n?", re.DOTALL)
 
 _HOW_TO_LOAD = """**Loading this model needs Cenote**: `pip install cenote`, then
 
@@ -47,6 +48,9 @@ def set_card(model: BaseModel) -> None:
         card.__class__ = _Card if needs or notes else SentenceTransformerModelCardData
         if isinstance(card, _Card):
             card.needs_cenote = needs
+        else:
+            for name in ("needs_cenote", "notes"):
+                vars(card).pop(name, None)
 
 
 def note_change(model: Any, before: Sequence[str], after: Sequence[str]) -> None:
@@ -58,12 +62,12 @@ def note_change(model: Any, before: Sequence[str], after: Sequence[str]) -> None
 
 def note_temperature(model: Any, temperature: str | None) -> None:
     """Note the temperature that a model runs at, or take the note back."""
-    note(model, "Attention", f"its logits are divided by {temperature} as it runs" if temperature else None)
+    note(model, "Attention", f"its logits are divided by {temperature} as the model runs" if temperature else None)
 
 
 def note_baked(model: Any, temperature: float) -> None:
     """Note the temperature in the weights, all that was ever folded into them."""
-    note(model, "Weights", f"they divide the attention logits by a temperature of {temperature:g}")
+    note(model, "Weights", f"the attention temperature {temperature:g} is folded into them")
 
 
 def note(model: Any, what: str, sentence: str | None, *, keep: bool = False, generated: bool = True) -> None:
@@ -91,8 +95,8 @@ def note(model: Any, what: str, sentence: str | None, *, keep: bool = False, gen
     metadata, end, rest = text.partition("\n---\n") if text.startswith("---\n") else ("", "", text)
     if lines and _needs_cenote(model):
         lines.append(_HOW_TO_LOAD.format(name=_ANY_NAME))
-    block = "\n".join((MARKS[0], "\n\n".join(lines), MARKS[1])) + "\n\n" if lines else ""
-    model._model_card_text = f"{metadata}{end}\n{block}{rest.lstrip()}"
+    block = "\n" + "\n".join((MARKS[0], "\n\n".join(lines), MARKS[1])) + "\n\n" if lines else ""
+    model._model_card_text = f"{metadata}{end}{block}{rest}"
 
 
 def _needs_cenote(model: BaseModel) -> bool:

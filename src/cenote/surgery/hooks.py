@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
 
+from cenote.declarations import KEPT_IN_CONFIG
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.temperature import LengthTemperature, OneTemperature
+from cenote.nn import TEMPERED_BY
 from cenote.surgery.attention import SDPA, SOFTMAXES, Place, Site
 
 Scale = float | Tensor  # 1 / tau: for all texts, or per text [B, 1], or per token of a flattened batch [1, total]
@@ -29,16 +33,22 @@ class Setting:
     def __init__(
         self,
         temperature: OneTemperature | dict[str, OneTemperature],
+        layers: list[int] | None = None,
+        scale_bias: bool = True,
         *,
         trial: bool = False,
         of_whole: bool = False,  # of a SentenceTransformer, not of the transformers model in one
+        before: Setting | None = None,  # the one that it took the place of
     ) -> None:
-        self.temperature, self.trial, self.of_whole = temperature, trial, of_whole
+        self.temperature, self.layers, self.scale_bias = temperature, layers, scale_bias
+        self.trial, self.of_whole, self.before = trial, of_whole, before
+        self.over = False  # removed, and not to come back
 
     def scale(self) -> Scale:
         """The scale of the forward pass that runs in this thread."""
-        proving = _PROVING.get()
-        if proving is not self and (self.trial or proving is not None):
+        proven = _PROVING.get()
+        rests = self.trial if proven is None else proven is not self
+        if rests:
             return 1.0
         if isinstance(self.temperature, float):
             return 1 / self.temperature
@@ -55,7 +65,6 @@ class Setting:
 # Stacks, since forward passes nest: (whose, what).
 _SCALES: ContextVar[tuple[tuple[Setting, Scale], ...]] = ContextVar("cenote_scales", default=())
 _ROLES: ContextVar[tuple[tuple[Setting, str | None], ...]] = ContextVar("cenote_roles", default=())
-_MODES: ContextVar[tuple[tuple[Setting, _SoftmaxMode], ...]] = ContextVar("cenote_modes", default=())
 _BIASES: ContextVar[tuple[tuple[Setting, Tensor], ...]] = ContextVar("cenote_biases", default=())
 
 
@@ -99,6 +108,14 @@ class _EnterRole(_Hook):
 class _LeaveRole(_Hook):
     def __call__(self, *_: Any) -> None:
         _pop(_ROLES, self.setting)
+
+
+class _Mark(_Hook):
+    """Tells the module that keeps the temperature that the transformer before it has it on."""
+
+    def __call__(self, _module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        features = args[0] if args else kwargs.get("features", {})
+        features[TEMPERED_BY] = self.setting
 
 
 class _EnterModel(_Hook):
@@ -145,7 +162,7 @@ def _spread(scale: Scale, like: Tensor, place: Place) -> Scale:
         return scale
     shape = [1] * like.ndim
     shape[place.texts], shape[place.tokens] = scale.shape
-    return scale.view(shape)
+    return scale.view(shape).to(like.device)  # layers may be spread over several
 
 
 class _Multiply(_Hook):
@@ -156,13 +173,16 @@ class _Multiply(_Hook):
         # Not the row itself: what it says of its parts may be a function that does not pickle.
         self.axes, self.part = Place(place.path, tokens=place.tokens, texts=place.texts), part
 
-    def __call__(self, _module: nn.Module, _args: Any, out: Tensor) -> None:
+    def __call__(self, module: nn.Module, _args: Any, out: Tensor) -> Tensor | None:
         scale = self.setting.scale()
         if isinstance(scale, float) and scale == 1:
-            return
-        # In place: it costs no copy, keeps the dtype, and multiplies half precision by a float32 scale.
+            return None
+        # In place, unless somebody else looks at the output: it costs no copy, keeps the dtype, and multiplies half
+        # precision by a float32 scale.
+        out = out.clone() if any(not isinstance(hook, _Hook) for hook in module._forward_hooks.values()) else out
         view = out if self.part is None else out[..., : self.part]
         view.mul_(_spread(scale, out, self.axes))
+        return out
 
 
 # Logits, queries and biases [texts, heads, tokens, ...].
@@ -232,39 +252,70 @@ class _SoftmaxMode(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class _ModeOn(_Hook):
-    def __call__(self, _module: nn.Module, _args: Any) -> None:
+class _TemperedForward:
+    """Stands as `forward` on one module, so that the mode ends with the call however the call ends.
+
+    Hooks would not do: torch runs none of them after a KeyboardInterrupt, and the mode would go on for the thread.
+    """
+
+    def __init__(self, module: nn.Module, setting: Setting) -> None:
+        self.module, self.setting = module, setting
+        self.before = vars(module).get("forward")  # somebody else's, or another setting's
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a graph would take the mode up twice, or not at all
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # By way of the class, not of a bound method, which would not survive pickling under the same name.
+        forward = self.before or partial(type(self.module).forward, self.module)
         scale = self.setting.scale()
         if isinstance(scale, float) and scale == 1:
-            return
-        mode = _SoftmaxMode(scale)
-        _push(_MODES, self.setting, mode)
-        mode.__enter__()  # type: ignore[no-untyped-call]
-
-
-class _ModeOff(_Hook):
-    def __call__(self, module: nn.Module, _args: Any, out: Any) -> None:
-        mode = _pop(_MODES, self.setting)
-        if mode is None:
-            return
-        mode.__exit__(None, None, None)
-        if out is not None and not mode.met:
+            return forward(*args, **kwargs)
+        with _SoftmaxMode(scale) as mode:
+            out = forward(*args, **kwargs)
+        if not mode.met:
             raise UnsupportedModel(
-                f"{type(module).__name__} ran no softmax that can be tempered: use the attention implementation "
+                f"{type(self.module).__name__} ran no softmax that can be tempered: use the attention implementation "
                 "'eager' or 'sdpa'."
             )
+        return out
+
+    def without(self, setting: Setting | None) -> Any:
+        """What is left to stand as `forward` when ours go, all or one setting's; None for the class's own."""
+        before = self.before.without(setting) if isinstance(self.before, _TemperedForward) else self.before
+        if setting in (None, self.setting):
+            return before
+        self.before = before
+        return self
+
+
+class _SaveWithTemperature:
+    """Stands as `save_pretrained` on a transformers model, and writes its temperature into the config that is saved.
+
+    Only for that moment: a config may be shared with models that are not tempered.
+    """
+
+    def __init__(self, network: Any, setting: Setting, kept: dict[str, Any]) -> None:
+        self.network, self.setting, self.kept = network, setting, kept
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        config = self.network.config
+        setattr(config, KEPT_IN_CONFIG, self.kept)
+        try:
+            return type(self.network).save_pretrained(self.network, *args, **kwargs)
+        finally:
+            delattr(config, KEPT_IN_CONFIG)
 
 
 def attach(sites: Iterable[Site], setting: Setting, *, scale_bias: bool = True) -> None:
     """Hook every site."""
+    hooked: set[nn.Module] = set()  # two sites may share a projection, which takes the scale once
     for site in sites:
         family, module = site.family, site.module
         if family.softmax:
-            module.register_forward_pre_hook(_ModeOn(setting))
-            module.register_forward_hook(_ModeOff(setting), always_call=True)
+            module.forward = _TemperedForward(module, setting)
             continue
         for place, holder in site.places():
-            if not place.bias:
+            if not place.bias and holder not in hooked:
+                hooked.add(holder)
                 part = place.part(module) if place.part else None
                 holder.register_forward_hook(_Multiply(setting, place, part))
         if family.bias and scale_bias:
@@ -274,11 +325,19 @@ def attach(sites: Iterable[Site], setting: Setting, *, scale_bias: bool = True) 
                 module.register_forward_hook(_BiasOut(setting), always_call=True)
 
 
+def attach_saving(network: Any, setting: Setting, kept: dict[str, Any]) -> None:
+    """Have a transformers model write its temperature wherever it is saved."""
+    network.save_pretrained = _SaveWithTemperature(network, setting, kept)
+
+
 def attach_entries(entries: Iterable[nn.Module], whole: nn.Module | None, setting: Setting) -> None:
-    """Hook where lengths and roles come in; a number needs neither.
+    """Hook where texts come in: lengths and roles are known there, of which a number needs neither.
 
     A SentenceTransformer's Transformer calls `model.forward` itself, past the hooks of that model: both are entries.
     """
+    for entry in entries:
+        if whole is not None and not isinstance(entry, PreTrainedModel):
+            entry.register_forward_pre_hook(_Mark(setting), with_kwargs=True)
     if isinstance(setting.temperature, float):
         return
     for entry in entries:
@@ -295,24 +354,32 @@ _AFTER = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always
 
 def settings_on(model: nn.Module) -> set[Setting]:
     """Whose hooks are on a model or its parts."""
-    kinds = (_BEFORE[0], _AFTER[0])
-    hooks = (hook for module in model.modules() for kind in kinds for hook in getattr(module, kind).values())
-    return {hook.setting for hook in hooks if isinstance(hook, _Hook)}
-
-
-def detach(model: nn.Module, setting: Setting | None = None) -> bool:
-    """Take our hooks off a model, all or one setting's: also off a copy, for which no handle was ever made.
-
-    Returns:
-        Whether there were any.
-    """
-    found = False
+    found = set()
     for module in model.modules():
+        standing = [vars(module).get("forward"), vars(module).get("save_pretrained")]
+        standing += [hook for kind in (_BEFORE[0], _AFTER[0]) for hook in getattr(module, kind).values()]
+        found |= {one.setting for one in standing if isinstance(one, _OURS)}
+    return found
+
+
+def detach(model: nn.Module, setting: Setting | None = None) -> None:
+    """Take all of ours off a model, or one setting's: also off a copy, for which no handle was ever made."""
+    # From the leaves up: where texts come in goes last, for the sake of a pass that is under way in another thread.
+    for module in reversed(list(model.modules())):
+        own = vars(module)
+        if isinstance(forward := own.get("forward"), _TemperedForward):
+            left = forward.without(setting)
+            del own["forward"]
+            own.update({"forward": left} if left is not None else {})
+        saving = own.get("save_pretrained")
+        if isinstance(saving, _SaveWithTemperature) and setting in (None, saving.setting):
+            del own["save_pretrained"]
         for first, *others in (_BEFORE, _AFTER):
             hooks = getattr(module, first)
             for key, hook in list(hooks.items()):
                 if isinstance(hook, _Hook) and setting in (None, hook.setting):
-                    found = True
                     for name in (first, *others):
                         getattr(module, name).pop(key, None)
-    return found
+
+
+_OURS = (_Hook, _TemperedForward, _SaveWithTemperature)

@@ -1,31 +1,26 @@
 """TempScale on a live model, and folded into its weights.
 
-`temper` and `bake` read the same table, `attention.FAMILIES`, and prove what they did on a few tokens before they
-return: a temperature that silently does nothing is the worst outcome.
+`temper` and `bake` read the same table, `attention.FAMILIES`, and prove what they did before they return.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import nn
 
 from cenote.cards import note_baked, note_temperature
+from cenote.declarations import BAKED_IN_CONFIG
 from cenote.errors import BadInput, UnsupportedModel, some
-from cenote.functional.temperature import Temperature, check_temperature, to_json
-from cenote.nn import BAKED_IN_CONFIG, KEPT_IN_CONFIG
+from cenote.functional.temperature import Temperature, check_temperature, describe, to_json
 from cenote.nn import Temperature as Kept
-from cenote.surgery.attention import SHARED_BIASES, UNPLACED, Place, Probe, Site, address, find_sites
-from cenote.surgery.hooks import Setting, attach, attach_entries, detach, proving, settings_on
+from cenote.surgery.attention import SHARED_BIASES, Place, Probe, Site, address, networks_of
+from cenote.surgery.hooks import Setting, attach, attach_entries, attach_saving, detach, proving, settings_on
+from cenote.surgery.proof import agree, attached, confirmed_sites, prove, refuse_compiled
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -37,15 +32,31 @@ class Tempered:
         self.model, self.setting = model, setting
 
     def remove(self) -> None:
-        """Make the model what it was, bit for bit. A second time, or after another tempering, nothing happens."""
-        if detach(self.model, self.setting):
-            _forget(self.model)
+        """Make the model what it was before, bit for bit; a temperature that it had then comes back.
+
+        A second time, or after another tempering, nothing happens.
+        """
+        current = _current(self.model)
+        if not self.setting.over and current in (None, self.setting):
+            _take_off(self.model)
+            before = self.setting.before
+            while before is not None and before.over:
+                before = before.before
+            if before is not None:
+                layers = before.layers
+                _put_on(
+                    self.model, before, [confirmed_sites(network, layers) for network, _ in networks_of(self.model)]
+                )
+        self.setting.over = True
 
     def __enter__(self) -> Tempered:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+
+    def __repr__(self) -> str:
+        return f"<temperature {self.setting.temperature} on a {type(self.model).__name__}>"
 
 
 def temper(
@@ -75,27 +86,63 @@ def temper(
         scale_bias: whether an additive position bias (T5, MPNet) is divided too, as part of the logits.
 
     Returns:
-        A handle with `remove()`, also a context manager.
+        A handle with `remove()`, also a context manager. Without it the temperature stays for good. Do neither while
+        another thread encodes with the model.
     """
     chosen = check_temperature(temperature)
+    layers = None if layers is None else _as_list(layers)
     networks = networks_of(model)
-    if isinstance(chosen, dict) and not isinstance(model, SentenceTransformer):
-        raise BadInput(f"roles are known to a SentenceTransformer, and this is a {type(model).__name__}.")
     whole = model if isinstance(model, SentenceTransformer) else None
+    if isinstance(chosen, dict) and whole is None:
+        raise BadInput(f"roles are known to a SentenceTransformer, and this is a {type(model).__name__}.")
     if whole is None and any(setting.of_whole for setting in settings_on(model)):
         raise BadInput(
             f"this {type(model).__name__} is part of a SentenceTransformer that is tempered, and would be saved with "
             "that temperature: temper the SentenceTransformer, or take its temperature off first."
         )
-    found = [_proven(network, scale_bias, layers) for network, _ in networks]
-    detach(model)
-    setting = Setting(chosen, of_whole=whole is not None)
-    for (_, entries), sites in zip(networks, found, strict=True):
-        attach(sites, setting, scale_bias=scale_bias)
-        attach_entries(entries, whole, setting)
-    _forget(model)
-    _keep(model, Kept(to_json(chosen), None if layers is None else list(layers), scale_bias))
+    temperatures = list(chosen.values()) if isinstance(chosen, dict) else [chosen]
+    found = [prove(network, temperatures, scale_bias, layers) for network, _ in networks]
+    setting = Setting(chosen, layers, scale_bias, of_whole=whole is not None, before=_current(model))
+    _take_off(model)
+    _put_on(model, setting, found)
     return Tempered(model, setting)
+
+
+def _as_list(layers: Any) -> list[int]:
+    if isinstance(layers, (str, bytes)) or not hasattr(layers, "__iter__"):
+        raise BadInput(f"layers={layers!r}: pass a list of layer numbers, such as [0, 1].")
+    return list(layers)
+
+
+def _current(model: nn.Module) -> Setting | None:
+    """What the model is tempered by: at most one setting at a time, since a new one takes off the old."""
+    return next(iter(settings_on(model)), None)
+
+
+def _take_off(model: nn.Module) -> None:
+    """Make the model untempered."""
+    detach(model)
+    for name, module in list(model.named_children()):
+        if isinstance(module, Kept):
+            delattr(model, name)
+            note_temperature(model, None)
+
+
+def _put_on(model: nn.Module, setting: Setting, found: list[list[Site]]) -> None:
+    """Hook the sites of a model's networks, and have it save its temperature. At 1 there is nothing to do."""
+    if setting.temperature == 1.0:
+        return
+    whole = model if isinstance(model, SentenceTransformer) else None
+    kept = Kept(to_json(setting.temperature), setting.layers, setting.scale_bias)
+    for (network, entries), sites in zip(networks_of(model), found, strict=True):
+        attach(sites, setting, scale_bias=setting.scale_bias)
+        attach_entries(entries, whole, setting)
+        attach_saving(network, setting, {key: getattr(kept, key) for key in kept.config_keys})
+    if whole is not None:
+        kept.setting = setting
+        whole.add_module("cenote_temperature", kept.train(whole.training))
+        where = "" if setting.layers is None else f" in layers {some(setting.layers)}"
+        note_temperature(whole, describe(setting.temperature) + where)
 
 
 def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> Model:
@@ -110,159 +157,52 @@ def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> 
         scale_bias: as for `temper`.
     """
     tau = check_temperature(temperature)
-    networks_of(model)
     if not isinstance(tau, float):
+        networks_of(model)
         raise BadInput(
             f"a temperature by {'role' if isinstance(tau, dict) else 'length'} cannot be folded into weights, which "
             "are the same for every text. Temper the model with it: saving the model stores it as configuration, "
             "which cenote.load applies again."
         )
+    for network, _ in networks_of(model):
+        refuse_compiled(network)
     baked = copy.deepcopy(model)
-    detach(baked)
-    _forget(baked)
+    _take_off(baked)
     for network, _ in networks_of(baked):
-        sites = _proven(network, scale_bias)
-        if lost := [site for site in sites if not site.family.bakes]:
-            raise UnsupportedModel(
-                f"{lost[0].name} ({address(lost[0].module)}) is in no row of the table, so where its weights take a "
-                "temperature is unknown: it can be tempered live, not baked."
-            )
-        _bake(network, sites, tau, scale_bias)
-        total = float(f"{getattr(network.config, BAKED_IN_CONFIG, 1.0) * tau:.12g}")  # 0.72, not 0.7200000000000001
-        setattr(network.config, BAKED_IN_CONFIG, total)
-    if isinstance(baked, SentenceTransformer):
-        note_baked(baked, total)
+        _bake(network, tau, scale_bias)
+    if isinstance(baked, SentenceTransformer) and tau != 1:
+        note_baked(baked, getattr(networks_of(baked)[0][0].config, BAKED_IN_CONFIG))
     return baked
 
 
-def _keep(model: nn.Module, kept: Kept) -> None:
-    """Have the model save its temperature: by a module that does nothing else, or in a bare model's config."""
-    if not isinstance(model, SentenceTransformer):
-        setattr(model.config, KEPT_IN_CONFIG, {key: getattr(kept, key) for key in kept.config_keys})
-        return
-    kept.applied = True
-    model.add_module("temperature", kept.train(model.training))
-    note_temperature(model, json.dumps(kept.temperature))
-
-
-def _forget(model: nn.Module) -> None:
-    """Take that, and what the card says of it, away again."""
-    for network, _ in networks_of(model):
-        vars(network.config).pop(KEPT_IN_CONFIG, None)
-    names = [name for name, module in model.named_children() if isinstance(module, Kept)]
-    for name in names:
-        delattr(model, name)
-    if names:
-        note_temperature(model, None)
-
-
-def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
-    """The transformers models in a model, each with the modules by which texts come in."""
-    if isinstance(model, SentenceTransformer):
-        readers = [module for module in model.modules() if isinstance(module, Transformer)]
-        if not readers or not all(isinstance(reader.model, nn.Module) for reader in readers):
-            odd = next((type(reader.model) for reader in readers), type(model[0]))
-            raise UnsupportedModel(f"{odd.__name__} has no attention of a torch transformer: nothing to temper.")
-        return [(reader.model, [reader.model, reader]) for reader in readers]
-    if not isinstance(model, PreTrainedModel):
-        raise BadInput(f"a {type(model).__name__} is neither a SentenceTransformer nor a transformers model.")
-    return [(model, [model])]
-
-
-def _choose(sites: list[Site], layers: Sequence[int] | None) -> list[Site]:
-    if layers is None:
-        return sites
-    if shared := [site.name for site in sites if site.calls > 1]:
-        raise BadInput(f"layers={list(layers)}: the layers of this model share one attention, {shared[0]}.")
-    wrong = [i for i in layers if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(sites)]
-    if wrong or not layers:
-        what = f"no layer {some(map(repr, wrong))}" if wrong else "no layer named"
-        raise BadInput(f"layers={list(layers)}: {what}; the model has layers 0 to {len(sites) - 1}.")
-    return [sites[i] for i in sorted(set(layers))]
-
-
-# A temperature far from 1, at which what it does stands clear of rounding.
-_TRIAL = 0.25
-
-
-def _proven(network: nn.Module, scale_bias: bool, layers: Sequence[int] | None = None) -> list[Site]:
-    """The sites to temper, each proven on a few tokens; the network is left as it was."""
-    probe, trial = Probe.of(network), Setting(_TRIAL, trial=True)
-    padded = probe.otherwise_padded()
-    with proving(trial):
-        sites = _choose(find_sites(network), layers)
-        plain, plain_padded = probe.read(network), padded.read(network)
-        sites = _confirmed(network, sites, probe, plain, trial)
-        if not scale_bias and (blunt := [site.name for site in sites if site.family is UNPLACED]):
-            raise UnsupportedModel(
-                f"scale_bias=False: {blunt[0]} is tempered at its softmax, where a position bias is part of the logits."
-            )
-        with _attached(network, sites, trial, scale_bias):
-            sharp, sharp_padded = probe.read(network), padded.read(network)
-    kinds = some(sorted({address(site.module) for site in sites}))
-    if _far(sharp, plain) <= _rounding(plain, network):
-        raise UnsupportedModel(f"tempering {kinds} changed nothing that {type(network).__name__} gives.")
-    if plain.isfinite().all() and not sharp.isfinite().all():
-        raise UnsupportedModel(f"tempering {kinds} makes {type(network).__name__} give numbers that are not finite.")
-    if _far(sharp, sharp_padded) > 10 * _far(plain, plain_padded) + _rounding(plain, network):
-        raise UnsupportedModel(f"with {kinds} tempered, {type(network).__name__} attends to masked positions.")
-    return sites
-
-
-def _confirmed(network: nn.Module, sites: list[Site], probe: Probe, plain: Tensor, trial: Setting) -> list[Site]:
-    """Sites that go by their form keep to it if it does what dividing the logits at their softmax does."""
-    if not any(site.family.guessed for site in sites):
-        return sites
-    at_softmax = [replace(site, family=UNPLACED) if site.family.guessed else site for site in sites]
-    with _attached(network, sites, trial):
-        by_form = probe.read(network)
-    with _attached(network, at_softmax, trial):
-        witness = probe.read(network)
-    return sites if _far(by_form, witness) <= _tolerance(witness, plain, network) else at_softmax
-
-
-@contextmanager
-def _attached(network: nn.Module, sites: list[Site], setting: Setting, scale_bias: bool = True) -> Iterator[None]:
-    attach(sites, setting, scale_bias=scale_bias)
-    try:
-        yield
-    finally:
-        detach(network, setting)
-
-
-def _far(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().nan_to_num(0).max())
-
-
-def _rounding(values: Tensor, network: nn.Module) -> float:
-    """How far two computations of the same numbers may lie apart."""
-    dtype = next(p.dtype for p in network.parameters() if p.is_floating_point())
-    return 32 * torch.finfo(dtype).eps * float(values.nan_to_num(0).abs().max())
-
-
-def _tolerance(tempered: Tensor, plain: Tensor, network: nn.Module) -> float:
-    """The same after layers that amplify, told from a mistake: a small part of what the temperature moved."""
-    return max(0.02 * _far(tempered, plain), _rounding(plain, network))
-
-
 @torch.no_grad()
-def _bake(network: nn.Module, sites: list[Site], tau: float, scale_bias: bool) -> None:
+def _bake(network: Any, tau: float, scale_bias: bool) -> None:
     """Divide the weights of every place, and compare with the live model."""
+    sites = prove(network, [tau], scale_bias)
+    if lost := [site for site in sites if not site.family.bakes]:
+        raise UnsupportedModel(
+            f"{lost[0].name} ({address(lost[0].module)}) is in no row of the table, so where its weights take a "
+            "temperature is unknown: it can be tempered live, not baked."
+        )
+    if tau == 1:
+        return
     probe, trial = Probe.of(network), Setting(tau, trial=True)
     plain = probe.read(network)
-    with proving(trial), _attached(network, sites, trial, scale_bias):
+    with proving(trial), attached(network, sites, trial, scale_bias):
         live = probe.read(network)
-    if tau != 1:
-        for place, holder, owner in _holders(network, sites):
-            if scale_bias or not place.bias:
-                _divide(place, holder, owner, tau)
-        for site in (site for site in sites if site.family.capped):
-            module: Any = site.module
-            if (cap := getattr(module, site.family.capped)) is not None:
-                setattr(module, site.family.capped, cap / tau)
-                setattr(module.config, site.family.capped, cap / tau)
-    if _far(probe.read(network), live) > _tolerance(live, plain, network):
+    divided: set[int] = set()  # parameters may be shared, and are divided once
+    for place, holder, owner in _holders(network, sites):
+        if scale_bias or not place.bias:
+            _divide(place, holder, owner, tau, divided)
+    for site in (site for site in sites if site.family.capped):
+        module: Any = site.module
+        if (cap := getattr(module, site.family.capped)) is not None:
+            setattr(module, site.family.capped, cap / tau)
+            setattr(module.config, site.family.capped, cap / tau)
+    if not agree(probe.read(network), live, plain, network):
         raise UnsupportedModel(f"the weights of {type(network).__name__} do not take the temperature.")
+    total = float(f"{getattr(network.config, BAKED_IN_CONFIG, 1.0) * tau:.12g}")  # 0.72, not 0.7200000000000001
+    setattr(network.config, BAKED_IN_CONFIG, total)
 
 
 def _holders(network: nn.Module, sites: list[Site]) -> Iterator[tuple[Place, Any, Any]]:
@@ -274,11 +214,12 @@ def _holders(network: nn.Module, sites: list[Site]) -> Iterator[tuple[Place, Any
             yield place, getattr(module, place.path), module
 
 
-def _divide(place: Place, holder: Any, owner: Any, tau: float) -> None:
+def _divide(place: Place, holder: Any, owner: Any, tau: float, divided: set[int]) -> None:
     parameters = (holder,) if isinstance(holder, nn.Parameter) else (holder.weight, getattr(holder, "bias", None))
     for parameter in parameters:
-        if parameter is None:
+        if parameter is None or id(parameter) in divided:
             continue
+        divided.add(id(parameter))
         if not parameter.is_floating_point():
             raise UnsupportedModel(f"the weights of {place.path} are {parameter.dtype}: bake before quantising.")
         part = parameter[: place.part(owner)] if place.part else parameter

@@ -17,9 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from cenote.errors import BadInput, UnsupportedModel, some
-from cenote.surgery.attention import SDPA, SOFTMAXES, Probe, Site, address, find_sites
+from cenote.surgery.attention import SDPA, SOFTMAXES, Probe, Site, address, find_sites, networks_of
 from cenote.surgery.projections import Projections, find_projections
-from cenote.surgery.tempering import networks_of
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""One file for each command: what it means, its arguments, and the function that yields the lines it prints."""

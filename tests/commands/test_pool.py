@@ -1,0 +1,57 @@
+"""`cenote pool`."""
+
+import io
+import json
+
+import numpy as np
+
+import cenote
+from cenote.cli import Exit, main
+
+
+def feed(monkeypatch, data):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def test_pool_prints_the_models_vectors(capsys, monkeypatch, tmp_path, demo_path):
+    texts = ["a pool", "", "that a collapse made 🕳️ " * 40]
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"id": f"t{i}", "text": text}) + "\n" for i, text in enumerate(texts)), "utf-8")
+    assert main(["pool", str(demo_path), str(file)]) == Exit.SUCCESS
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["id"] for row in rows] == ["t0", "t1", "t2"]
+    expected = cenote.load(demo_path).encode(texts)
+    assert np.array_equal(np.array([row["embedding"] for row in rows], dtype=np.float32), expected)
+    assert err == ""
+
+
+def test_warnings_are_one_line_on_standard_error(capsys, monkeypatch, demo_path):
+    feed(monkeypatch, b"one\ntwo\nthree\n")
+    assert main(["pool", str(demo_path), "-", "--pooling", "cls,mean", "--limit", "2"]) == Exit.SUCCESS
+    out, err = capsys.readouterr()
+    assert err.startswith("cenote: warning: ")
+    assert err.count("\n") == 1
+    assert "declares pooling 'mean', not 'cls'" in err
+    assert [len(json.loads(line)["embedding"]) for line in out.splitlines()] == [768, 768]
+
+
+def test_bad_text_is_named_by_line(capsys, monkeypatch, demo_path):
+    feed(monkeypatch, b"fine\nalso fine\nbroken \xff\xfe\n")
+    assert main(["pool", "minilm", "-"]) == Exit.FAILURE
+    assert "line 3" in capsys.readouterr().err
+
+
+def test_rows_before_a_broken_one_are_printed(capsys, tmp_path, demo_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "one"}\n{"text": "two"}\n{"txet": "three"}\n')
+    assert main(["pool", str(demo_path), str(file)]) == Exit.FAILURE  # a fault of the row, not of the command
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["0", "1"]
+    assert "line 3: unknown column" in err or "column of" in err
+
+
+def test_texts_that_are_cut_are_told_of(capsys, monkeypatch, demo_path):
+    feed(monkeypatch, b"short\n" + b"long " * 300 + b"\n")
+    assert main(["pool", str(demo_path), "-"]) == Exit.SUCCESS
+    assert "1 of 2 texts were cut at the model's 256 tokens" in capsys.readouterr().err

@@ -1,0 +1,19 @@
+"""`cenote poolings`."""
+
+import json
+
+from cenote.cli import Exit, main
+from cenote.functional.pooling import POOLINGS
+
+
+def test_poolings_come_from_the_table(capsys):
+    assert main(["poolings"]) == Exit.SUCCESS
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(POOLINGS)
+    assert max(map(len, lines)) <= 80
+    shown = " ".join(" ".join(lines).split())
+    assert all(row.meaning in shown for row in POOLINGS.values())
+    assert main(["poolings", "--json"]) == Exit.SUCCESS
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(POOLINGS)
+    assert rows[0].keys() == {"name", "aliases", "options", "meaning"}
