@@ -18,21 +18,24 @@ from cenote.functional.concentration import centred, rounding, wide
 
 # Up to this many tokens the whole spectrum is quicker than the search for its top.
 _SMALL = 40
+# ... and up to this many, quicker than the second search.
+_MEDIUM = 160
 # The search's random directions, and how often each is multiplied by (P A)ᵀ P A before the first look: the quickest
 # that left few maps for the second search, on attention of 64 to 512 tokens.
 _DIRECTIONS, _POWERS = 4, 5
 # The second search looks after each block of directions, up to so many in all and to half the tokens; beyond that the
 # whole spectrum is quicker.
 _SECOND_DIRECTIONS, _SECOND_POWERS, _MOST = 8, 2, 128
-# The top of a small matrix by squaring it 3 + 3 x 3 times: the power 4,096. Three at a time stay in float32's range for
-# a matrix of `_MOST` rows whose trace is 1.
-_ROUNDS, _SQUARINGS = 3, 3
+# How many times less than its fair share, k / n squared, of the top direction a random basis of k among n may hold.
+_UNLUCKY = 4
+# A gap below the top Ritz value is believed if it is this many residuals wide: a narrower one may hide others.
+_APART = 10
 # A head that lets through less than this share of its map's size loses digits to what it cancels: centre it first.
 _FAINT = 1e-2
 # Below this tolerance float32 products are too coarse.
 _NARROW = 1e-5
 # How many numbers of attention are copied, where they have to be, at a time.
-_COPIED = 2**22
+_COPIED = 2**20
 _SEED = 0
 
 
@@ -55,7 +58,8 @@ def largest(maps: Tensor, real: Tensor | None, tolerance: float) -> Tensor:
             for rows in (slice(start, start + step) for start in range(0, len(maps), step))
         ]
         left = left[~torch.cat(sure)] if sure else left
-    for rows in left.split(step):
+    for start in range(0, len(left), step):
+        rows = left[start : start + step]
         picked = None if real is None else real[rows]
         part = _within(maps[rows], picked)
         fine = part.isfinite().flatten(1).all(1)
@@ -86,16 +90,16 @@ def _careful(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: f
     apart = centred(values, real)
     size = vector_norm(apart, dim=(1, 2), keepdim=True)
     nothing = size <= rounding(values.dtype) * vector_norm(values, dim=(1, 2), keepdim=True)
-    apart = apart / size.masked_fill(nothing, 1)
+    apart = (apart / size.masked_fill(nothing, 1)).to(dtype)
     found, sure = torch.zeros_like(size[:, 0, 0]), nothing[:, 0, 0]
-    if maps.shape[-1] > _SMALL:
-        filters = _Filters(apart.to(dtype), None if real is None else real.to(dtype))
+    if maps.shape[-1] > _MEDIUM:
+        filters = _Filters(apart, None if real is None else real.to(dtype))
         start = _directions(filters, _SECOND_DIRECTIONS)
         theta, sure = _search(filters, start, _SECOND_POWERS, min(_MOST, maps.shape[-1] // 2), tolerance)
-        found, sure = theta.sqrt().to(found.dtype), sure | nothing[:, 0, 0]
+        found, sure = theta.sqrt().to(found), sure | nothing[:, 0, 0]
     if not bool(sure.all()):
         rest = apart[~sure]
-        found[~sure] = torch.linalg.eigvalsh(rest.mT @ rest)[:, -1].clamp(min=0).sqrt()
+        found[~sure] = torch.linalg.eigvalsh(rest.mT @ rest)[:, -1].clamp(min=0).sqrt().to(found)
     return (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
 
 
@@ -106,12 +110,19 @@ class _Filters:
     maps: Tensor  # [N, T, T], zeros for padding
     real: Tensor | None  # [N, T], 1 for real tokens
 
+    @property
+    def counts(self) -> Tensor:
+        """The number of real tokens, `[N]`."""
+        if self.real is None:
+            return self.maps.new_tensor(self.maps.shape[-1]).expand(len(self.maps))
+        return self.real.sum(-1)
+
     def forth(self, rows: Tensor) -> Tensor:
         """P A x."""
         through = torch.bmm(rows, self.maps.mT)
         if self.real is None:
             return through - through.mean(-1, keepdim=True)
-        mean = through.sum(-1, keepdim=True) / self.real.sum(-1)[:, None, None]
+        mean = through.sum(-1, keepdim=True) / self.counts[:, None, None]
         return through - mean * self.real[:, None]
 
     def back(self, rows: Tensor) -> Tensor:
@@ -148,7 +159,7 @@ def _search(filters: _Filters, start: Tensor, powers: int, most: int, tolerance:
     block, left = start.shape[1], torch.arange(len(start), device=start.device)
     theta, sure = start.new_zeros(len(start)), torch.zeros(len(start), dtype=torch.bool, device=start.device)
     while len(left):
-        value, error = _ritz(basis, half, full)
+        value, error = _ritz(filters, basis, half, full)
         sure[left] = error <= tolerance * value
         theta[left] = value
         missing = ~sure[left]
@@ -165,36 +176,13 @@ def _search(filters: _Filters, start: Tensor, powers: int, most: int, tolerance:
     return theta, sure
 
 
-def _ritz(basis: Tensor, half: Tensor, full: Tensor) -> tuple[Tensor, Tensor]:
+def _ritz(filters: _Filters, basis: Tensor, half: Tensor, full: Tensor) -> tuple[Tensor, Tensor]:
     """The top Ritz value and a bound of its error, from V, P A V and (P A)ᵀ P A V, rows of a basis V `[N, k, T]`."""
     gram = torch.bmm(half, half.mT)
-    trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-    top, eighth = _top(gram / trace[:, None, None])
-    theta = torch.bmm(torch.bmm(top, gram), top.mT)[:, 0, 0]
-    off = torch.bmm(top, full) - theta[:, None, None] * torch.bmm(top, basis)
-    residual = vector_norm(off, dim=(1, 2))
-    # The sum of all Ritz values' eighth powers less the top's bounds the second; float32 sees it down to a seventh.
-    second = theta * (eighth * (trace / theta) ** 8 - 1).clamp(min=torch.finfo(theta.dtype).eps).pow(1 / 8)
+    ritz, vectors = torch.linalg.eigh(gram.nan_to_num(0, 0, 0))  # what overflowed is found by its residual
+    theta, top = ritz[:, -1], vectors[:, None, :, -1]
+    residual = vector_norm(torch.bmm(top, full) - theta[:, None, None] * torch.bmm(top, basis), dim=(1, 2))
     outside = vector_norm(full, dim=(1, 2)).square() - vector_norm(gram, dim=(1, 2)).square()
-    gap = theta - second - outside.clamp(min=0).sqrt()
-    error = torch.where(gap > residual, residual.square() / gap, residual)
-    return theta, error
-
-
-def _top(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Of small symmetric matrices `[N, k, k]` of trace 1, the top eigenvector `[N, 1, k]` and the eigenvalues' sum of
-    eighth powers.
-
-    By repeated squaring: an eigensolver takes many times as long on thousands of small matrices.
-    """
-    second = torch.bmm(gram, gram)
-    power = torch.bmm(second, second)
-    eighth = vector_norm(power, dim=(1, 2)).square()
-    power = torch.bmm(power, power)
-    for _ in range(_ROUNDS):
-        power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-        for _ in range(_SQUARINGS):
-            power = torch.bmm(power, power)
-    best = power.diagonal(dim1=-2, dim2=-1).argmax(-1)
-    top = power.gather(1, best[:, None, None].expand(-1, 1, power.shape[-1]))
-    return top / vector_norm(top, dim=-1, keepdim=True), eighth
+    gap = theta - ritz[:, -2] - outside.clamp(min=0).sqrt()
+    error = residual * _UNLUCKY * (filters.counts / basis.shape[1]).sqrt()
+    return theta, torch.where(gap > _APART * residual, torch.minimum(residual.square() / gap, error), error)
