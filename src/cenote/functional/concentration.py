@@ -193,8 +193,8 @@ def real_part(maps: Tensor, real: Tensor | None) -> Tensor:
 
 def refuse_broken(fine: Tensor) -> None:
     """Raise unless `fine [...]` of all maps, naming the texts: the first dimension, where there is more than one."""
-    texts = fine.reshape(len(fine) if fine.ndim > 1 else 1, -1) if fine.ndim != 1 else fine[:, None]
-    refuse_rows(~texts.all(1), "NaN or inf in its attention", "look at what made it")
+    texts = fine.flatten(1).all(1) if fine.ndim > 1 else fine.reshape(-1)
+    refuse_rows(~texts, "NaN or inf in its attention", "look at what made it")
 
 
 def counts_of(maps: Tensor, real: Tensor | None) -> Tensor:

@@ -32,6 +32,9 @@ _UNLUCKY = 4
 _APART = 10
 # A head that lets through less than this share of its map's size loses digits to what it cancels: centre it first.
 _FAINT = 1e-2
+# Sizes of maps whose singular values, if not faint, stay in float32's range at the power 2 * `_POWERS`. Maps whose rows
+# sum to 1 have sizes from 1 to sqrt(n).
+_SANE = (0.1, 1e3)
 # Below this tolerance float32 products are too coarse.
 _NARROW = 1e-5
 # How many numbers of attention are copied, where they have to be, at a time.
@@ -49,7 +52,8 @@ def largest(maps: Tensor, real: Tensor | None, tolerance: float) -> Tensor:
     """
     size = maps.shape[-1]
     values = torch.full((len(maps),), torch.nan, dtype=wide(maps.new_empty(0)).dtype, device=maps.device)
-    dtype = values.dtype if maps.dtype == torch.float64 or tolerance < _NARROW else torch.float32
+    fine = maps.dtype == torch.float64 or tolerance < _NARROW or size <= _SMALL
+    dtype = values.dtype if fine else torch.float32
     step = max(1, _COPIED // size**2)
     left = torch.arange(len(maps), device=maps.device)
     if size > _SMALL:
@@ -62,9 +66,9 @@ def largest(maps: Tensor, real: Tensor | None, tolerance: float) -> Tensor:
         rows = left[start : start + step]
         picked = None if real is None else real[rows]
         part = _within(maps[rows], picked)
-        fine = part.isfinite().flatten(1).all(1)
+        whole = part.isfinite().flatten(1).all(1)
         values[rows] = torch.nan
-        values[rows[fine]] = _careful(part[fine], None if picked is None else picked[fine], dtype, tolerance)
+        values[rows[whole]] = _careful(part[whole], None if picked is None else picked[whole], dtype, tolerance)
     return values
 
 
@@ -77,8 +81,8 @@ def _quick(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: flo
     filters = _Filters(_within(maps, real).to(dtype), None if real is None else real.to(dtype))
     theta, sure = _search(filters, _directions(filters, _DIRECTIONS), _POWERS, _DIRECTIONS, tolerance)
     values.copy_(theta.sqrt())
-    size: Tensor = vector_norm(filters.maps, dim=(1, 2))
-    right: Tensor = sure & (values > _FAINT * size) & size.isfinite()
+    size = vector_norm(filters.maps, dim=(1, 2))
+    right: Tensor = sure & (values > _FAINT * size) & (size > _SANE[0]) & (size < _SANE[1])
     return right
 
 
@@ -100,7 +104,8 @@ def _careful(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: f
     if not bool(sure.all()):
         rest = apart[~sure]
         found[~sure] = torch.linalg.eigvalsh(rest.mT @ rest)[:, -1].clamp(min=0).sqrt().to(found)
-    return (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
+    values = (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
+    return values
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,9 @@ def sigma_a_bound(length: Any, logit_variance: Any) -> Tensor:
 
     It is an estimate and no bound. The logits are taken for independent Gaussians; a sum of log-normals is given a
     "variance" log((exp(s²) - 1) / n), negative for large n; and the pairs of Eq. 20 are counted twice. What it is said
-    to bound on the way, |A|_F, is at least 1 whenever rows sum to 1. For independent Gaussian logits sigma_a is near
-    2 sqrt((exp(s²) - 1) / n) for large n, which exceeds this from some s on: see the tests for where.
+    to bound on the way, |A|_F, is at least 1 whenever rows sum to 1. With independent Gaussian logits, measured for n
+    from 16 to 2,048, sigma_a stays below it for s <= 0.5, for s = 1 from about n = 1,000 on, and for s >= 1.5 never. In
+    the demo model sigma_a exceeds it in every head, by 6 to 18 times in the median for 64 to 512 tokens.
 
     Args:
         length: n, numbers of real tokens, at least 1: a number or a tensor.
