@@ -22,9 +22,12 @@ FLOORS = [
     [
         "functional/arrays",
         "functional/batches",
+        "functional/concentration",
         "functional/landmarks",
         "functional/pooling",
         "functional/similarity",
+        "functional/singular",
+        "functional/spectrum",
         "functional/temperature",
     ],
     ["cards", "templates"],

@@ -1,0 +1,165 @@
+"""`largest` against the full spectrum of the explicit product P A: spectra made to mislead a search, sizes, padding."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cenote.functional import singular
+from cenote.functional.singular import largest
+
+
+def exact(maps):
+    """By numpy, in float64, with P spelled out."""
+    maps = maps.double().numpy()
+    n = maps.shape[-1]
+    return torch.from_numpy(np.linalg.svd((np.eye(n) - 1 / n) @ maps, compute_uv=False)[..., 0])
+
+
+def error(maps, tolerance=1e-4):
+    expected = exact(maps)
+    return ((largest(maps, None, tolerance) - expected).abs() / expected).max().item()
+
+
+def prescribed(values, seed):
+    """A map with these singular values of P A, and 1 / n added to every entry for P to take away."""
+    n = len(values) + 1
+    generator = torch.Generator().manual_seed(seed)
+    left, right = (torch.randn(n, n, generator=generator, dtype=torch.float64) for _ in range(2))
+    left[:, 0] = 1
+    left, right = torch.linalg.qr(left)[0][:, 1:], torch.linalg.qr(right)[0][:, 1:]
+    return left * values @ right.T + 1 / n
+
+
+def spectrum(name, count):
+    """`count` singular values, falling from about 1."""
+    place = torch.arange(count, dtype=torch.float64)
+    spike = (place == 0).double()
+    return {
+        "flat": torch.ones(count, dtype=torch.float64),
+        "hidden": 1 + 3e-4 * spike,  # one above many equals
+        "barely": 1 + 1e-3 * spike,
+        "spike": 1 + 0.1 * spike,
+        "pair": torch.where(place == 1, 1 - 1e-4, torch.where(place == 0, 1.0, 0.3)),
+        "wider pair": torch.where(place == 1, 1 - 5e-4, torch.where(place == 0, 1.0, 0.3)),
+        "ten": torch.where(place < 10, 1 - 2e-4 * place, 0.9),
+        "close": 1 - 1e-4 * place,
+        "dense": 1 - place / count,
+        "arc": (place / count * math.pi / 2).cos(),  # most of them near the top
+        "steep": 0.5**place,
+        "slow": 0.99**place,
+        "one": spike,
+    }[name]
+
+
+SPECTRA = (
+    "flat", "hidden", "barely", "spike", "pair", "wider pair", "ten", "close", "dense", "arc", "steep", "slow", "one"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("n", [12, 64, 200])
+def test_spectra_made_to_mislead(n, name, dtype):
+    maps = torch.stack([prescribed(spectrum(name, n - 1), seed) for seed in range(4)]).to(dtype)
+    assert error(maps) <= 1e-4
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 40, 41, 100, 160, 161, 300])
+@pytest.mark.parametrize("sharp", [0.1, 1.0, 6.0])
+def test_random_attention(n, sharp):
+    logits = torch.randn(3, n, n, generator=torch.Generator().manual_seed(n)) * sharp
+    maps = logits.softmax(-1)
+    values = largest(maps, None, 1e-4)
+    torch.testing.assert_close(values, exact(maps), rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [8, 100, 200])
+def test_maps_known_by_heart(n):
+    half = torch.arange(n) < n // 2
+    eye = torch.eye(n)
+    two = torch.zeros(n, n)
+    two[half, 0] = two[~half, 1] = 1
+    blocks = torch.where(half[:, None] == half, 2 / n, 0.0)
+    one = eye[:1].expand(n, n)  # every query at the first token
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    maps = torch.stack([torch.full((n, n), 1 / n), one, eye, eye[order], blocks, two, torch.zeros(n, n)])
+    expected = torch.tensor([0, 0, 1, 1, 1, math.sqrt(n / 2), 0], dtype=torch.float64)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        if dtype == torch.bfloat16 and n > 8:
+            continue  # which rounds 2 / n, but where that is a power of two
+        torch.testing.assert_close(largest(maps.to(dtype), None, 1e-4), expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("n", [20, 100, 200])
+def test_what_is_left_of_nearly_uniform_attention_keeps_its_digits(n):
+    noise = torch.randn(2, n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    maps = torch.full((2, n, n), 1.0, dtype=torch.float64) / n + 1e-9 * noise
+    assert error(maps) <= 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+@pytest.mark.parametrize("n", [20, 100, 200])
+def test_scale_does_not_matter(n, scale):
+    maps = torch.randn(3, n, n, generator=torch.Generator().manual_seed(1)).softmax(-1)
+    assert error(maps * scale) <= 1e-4
+
+
+@pytest.mark.parametrize("n", [30, 100, 200])
+def test_finer_tolerances_are_kept(n):
+    maps = torch.randn(3, n, n, generator=torch.Generator().manual_seed(2)).softmax(-1)
+    assert error(maps, 1e-9) <= 1e-9
+    assert error(maps, 1e-2) <= 1e-2
+
+
+@pytest.mark.parametrize("side", ["left", "right", "between"])
+@pytest.mark.parametrize("n", [20, 100, 170])
+def test_padding_does_not_matter(n, side):
+    maps = (2 * torch.randn(4, n, n, generator=torch.Generator().manual_seed(3))).softmax(-1)
+    size = n + 9
+    places = {"left": torch.arange(9, size), "right": torch.arange(n), "between": torch.arange(size)}[side]
+    if side == "between":
+        places = torch.cat([places[: n // 2], places[n // 2 + 9 :]])
+    wider = torch.full((4, size, size), math.nan)
+    wider[:, places[:, None], places] = maps
+    real = torch.zeros(4, size, dtype=torch.bool)
+    real[:, places] = True
+    torch.testing.assert_close(largest(wider, real, 1e-4), largest(maps, None, 1e-4), rtol=1e-6, atol=0)
+
+
+def test_batches_blocks_and_random_numbers_elsewhere_do_not_matter(monkeypatch):
+    maps = (3 * torch.randn(7, 70, 70, generator=torch.Generator().manual_seed(4))).softmax(-1)
+    whole = largest(maps, None, 1e-4)
+    state = torch.get_rng_state()
+    torch.manual_seed(1)
+    monkeypatch.setattr(singular, "_COPIED", 2 * 70 * 70)
+    torch.testing.assert_close(largest(maps.flip(0), None, 1e-4).flip(0), whole, rtol=1e-6, atol=0)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    largest(maps, None, 1e-4)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.set_rng_state(state)
+    assert largest(maps[:0], None, 1e-4).shape == (0,)
+
+
+@pytest.mark.parametrize("n", [20, 100, 200])
+def test_broken_maps_are_marked_and_the_others_found(n):
+    maps = torch.randn(4, n, n, generator=torch.Generator().manual_seed(5)).softmax(-1)
+    broken = maps.clone()
+    broken[1, 2, 3], broken[3, 0, 0] = math.nan, math.inf
+    values = largest(broken, None, 1e-4)
+    assert values.isnan().tolist() == [False, True, False, True]
+    torch.testing.assert_close(values[[0, 2]], exact(maps[[0, 2]]), rtol=1e-4, atol=0)
+
+
+def test_the_search_finds_most_without_the_whole_spectrum(monkeypatch):
+    """Otherwise it would be right, and slow."""
+    whole = []
+    solve = torch.linalg.eigvalsh
+    monkeypatch.setattr(torch.linalg, "eigvalsh", lambda x: (whole.append(len(x)), solve(x))[1])
+    # Attention with structure: tokens of eight kinds attend to their kind.
+    kinds = torch.randn(20, 256, 8, generator=torch.Generator().manual_seed(6))
+    maps = (kinds @ kinds.mT / 2).softmax(-1)
+    assert error(maps) <= 1e-4
+    assert sum(whole) <= 2
