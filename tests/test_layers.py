@@ -39,6 +39,7 @@ FLOORS = [
     ["surgery/tempering"],
     ["surgery/projections"],
     ["surgery/tracing"],
+    ["surgery/profiles"],
     ["loading"],
     ["commands/shared"],
     ["commands/info", "commands/pool", "commands/poolings", "commands/temper"],

@@ -104,7 +104,7 @@ def _careful(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: f
     if not bool(sure.all()):
         rest = apart[~sure]
         found[~sure] = torch.linalg.eigvalsh(rest.mT @ rest)[:, -1].clamp(min=0).sqrt().to(found)
-    values = (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
+    values: Tensor = (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
     return values
 
 
