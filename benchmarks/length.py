@@ -7,11 +7,11 @@ import resource
 import time
 
 import numpy as np
-from timing import machine
 
 from cenote.functional.length import LengthCollapse
 from cenote.functional.sampling import keys_of
 from cenote.functional.spread import unit
+from timing import machine
 
 
 def peak() -> float:
@@ -46,7 +46,9 @@ if __name__ == "__main__":
     after, start = peak(), time.perf_counter()
     collapse.compute()
     print(machine())
-    print(f"{options.texts:,} texts of {options.dim} dimensions, {len(collapse.edges)} bins, chunks of {options.chunk:,}")
+    print(
+        f"{options.texts:,} texts of {options.dim} dimensions, {len(collapse.edges)} bins, chunks of {options.chunk:,}"
+    )
     for name, seconds in {**taken, "compute": time.perf_counter() - start}.items():
         print(f"{name:<24}{seconds:>8.1f} s")
     print(f"peak memory {before:.0f} MB before, {after:.0f} MB after reading, {peak():.0f} MB after the figures")

@@ -48,8 +48,8 @@ def length_bins(lengths: Any, bins: int = 10, *, width: int | None = None) -> tu
 
     Without `width`, bins of about as many texts each: the quantiles i / B of the lengths, each moved to the roundest
     number (1, 2 or 5 times a power of ten goes into it) between the quantiles (i - 1/4) / B and (i + 1/4) / B. B is
-    at most `bins`, and no bin has fewer than 20 texts unless there are fewer in all. With `width`, bins of that many
-    tokens, as in the paper's figures, however few texts they have.
+    at most `bins` and leaves 40 texts to a bin; none has fewer than 20 unless there are fewer in all. With `width`,
+    bins of that many tokens, as in the paper's figures, however few texts they have.
 
     >>> lengths = np.random.default_rng(0).lognormal(4.5, 0.8, size=1000).astype(int) + 1
     >>> length_bins(lengths, 5)
@@ -72,7 +72,9 @@ def length_bins(lengths: Any, bins: int = 10, *, width: int | None = None) -> tu
     if width is not None:
         step = at_least(1, width, "width")
         return tuple(range(0, min(most * step, int(values.max()) + 1), step))
-    count = max(1, min(most, len(values) // FEW))
+    count = max(1, min(most, len(values) // (2 * FEW)))  # rounding may halve a bin
+    if count == 1:
+        return (0,)
     levels = (np.arange(1, count)[:, None] + [-0.25, 0, 0.25]) / count
     edges = [0]
     for low, middle, high in np.quantile(values, levels):

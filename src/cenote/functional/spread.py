@@ -157,8 +157,8 @@ def effective_rank(eigenvalues: Any) -> float:
         raise BadInput(f"eigenvalue {values.min():g} is below 0, as none of a covariance is: clip what rounding left.")
     if not values.any():
         return 0.0
-    shares = values[values > 0] / values.max()  # the sum of what is left neither overflows nor vanishes
-    shares /= shares.sum()
+    shares = values / values.max()  # so that their sum neither overflows nor vanishes
+    shares = shares[shares > 0] / shares.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
@@ -204,7 +204,12 @@ def slope(x: Any, y: Any) -> float:
     if not np.ptp(left):
         raise BadInput(f"all {len(left)} values of x are {left[0]:g}: a slope needs different ones.")
     centred = left - left.mean()
-    return float(centred @ (right - right.mean()) / (centred @ centred))
+    reach = np.abs(centred).max()  # so that squares neither overflow nor vanish
+    centred = centred / reach
+    value = float(centred @ (right - right.mean()) / (centred @ centred)) / float(reach)
+    if not math.isfinite(value):
+        raise BadInput("the slope exceeds float64: scale x up or y down.")
+    return value
 
 
 def vector(values: Any, name: str) -> Floats:
