@@ -209,6 +209,8 @@ BROKEN[3, 1], BROKEN[7, 0] = np.nan, -np.inf
         (np.ones((2, 0)), r"shape \(2, 0\)"),
         (np.ones((2, 3), int), "dtype int64"),
         (torch.ones(2, 3, dtype=torch.int8), "dtype int8"),
+        (torch.ones(2, 3, dtype=torch.complex64), "dtype complex64"),
+        (torch.eye(3).to_sparse(), "embeddings is a sparse tensor: call .to_dense"),
         (np.ones((2, 3), np.longdouble), "dtype float128"),
         (BROKEN, "NaN or infinity in rows 3, 7: look at"),
         (torch.tensor([[1.0, math.nan], [1, 1]]).bfloat16(), "NaN or infinity in row 0: look"),

@@ -134,14 +134,15 @@ class LengthCollapse:
 
     Uncertainty is that of other texts from the same source, from bootstrap resamples of a fixed number of texts of
     each bin. Where a bin is larger than its sample, the interval of its mean cosine is narrowed by the square root of
-    their share and lies about the exact value; in correlation and slope, what was not sampled stays as it is. Where
-    directions have no mean at all, intervals are too wide rather than too narrow.
+    their share and lies about the exact value; in correlation and slope, what was not sampled stays as it is; the
+    uniformity is that of the sample. Where directions have no mean at all, intervals are too wide rather than too
+    narrow. Fewer than ten texts have none.
 
     The sample is the texts with the smallest keys (see `keys_of`): the same whatever the batches and their order.
     Copies of a text, of one embedding and length, share their key and come together, so that a corpus with very many
     copies of few texts is sampled unevenly: count each text once.
 
-    Memory: per bin D² + sample * D numbers, however many texts there are.
+    Memory: per bin D² + sample * D numbers of float64, however many texts there are.
 
     Args:
         edges: the first number of tokens of each bin, whole and increasing, as from `length_bins`; the last bin is
@@ -248,13 +249,13 @@ class LengthCollapse:
         return cloud.cosines(weights), uniformities(cloud.sample.rows, weights)
 
     def _bin(self, place: int, drawn: tuple[Floats, Floats] | None, centroid: Floats, matched: int | None) -> LengthBin:
-        low, high = (*self.edges, None)[place : place + 2]
+        low, high = self.edges[place], self.edges[place + 1] if place + 1 < len(self.edges) else None
         cloud = self._clouds.get(place)
         if cloud is None:
-            return LengthBin(low or 0, high, 0, None, None, None, None, None, None, None)
+            return LengthBin(low, high, 0, None, None, None, None, None, None, None)
         # The mean of |x - m|² is 1 - 2 m.mean(x) + |m|², which rounding may leave a little below 0
         distance = math.sqrt(max(0.0, float(1 - 2 * centroid @ cloud.total / cloud.count + centroid @ centroid)))
-        about = low or 0, high, cloud.count, cloud.tokens / cloud.count
+        about = low, high, cloud.count, cloud.tokens / cloud.count
         if drawn is None:
             return LengthBin(*about, None, distance, None, None, None, None)
         rows, spectrum = cloud.sample.rows, cloud.spectrum()

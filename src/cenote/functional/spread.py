@@ -18,6 +18,8 @@ from cenote.functional.sampling import Floats
 
 # How many numbers of a block are in memory at a time: 32 MB of float64.
 BLOCK = 2**22
+# The floating dtypes that numpy has too; torch's others are narrower than float32.
+_SHARED = (torch.float16, torch.float32, torch.float64)
 # Norms outside this range had a sum of squares that under- or overflowed float64, or may have.
 _SAFE = 1e-150, 1e150
 # Beyond it exp(-4t), which opposite directions have, is below what float64 can hold with all its digits.
@@ -29,8 +31,11 @@ def checked(embeddings: Any) -> npt.NDArray[Any]:
     if not isinstance(embeddings, (torch.Tensor, np.ndarray)) or isinstance(embeddings, np.ma.MaskedArray):
         raise BadInput(f"embeddings is a {type(embeddings).__name__}: pass a torch tensor or a plain numpy array.")
     if isinstance(embeddings, torch.Tensor):
+        if embeddings.layout != torch.strided:
+            raise BadInput("embeddings is a sparse tensor: call .to_dense() first.")
         tensor = embeddings.detach().cpu()
-        rows = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        unknown = tensor.is_floating_point() and tensor.dtype not in _SHARED
+        rows = (tensor.float() if unknown else tensor).numpy()
     else:
         rows = embeddings
     if rows.dtype.kind != "f" or rows.dtype.itemsize > 8:
