@@ -107,7 +107,8 @@ def _clipped(eigenvalues: Any) -> Floats:
 
 def _rank_of(rows: Floats) -> float:
     centred = rows - rows.mean(0)
-    return effective_rank(_clipped(np.linalg.svd(centred, compute_uv=False)[::-1] ** 2 / len(rows)))
+    products = centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred  # they share eigenvalues
+    return effective_rank(_clipped(np.linalg.eigvalsh(products / len(rows))))
 
 
 class LengthCollapse:

@@ -49,7 +49,7 @@ def keys_of(rows: npt.NDArray[Any], lengths: Whole, seed: int) -> Keys:
         `[N]`, uint64.
     """
     factors = np.random.default_rng(seed).integers(0, 2**64, size=rows.shape[1] + 1, dtype=np.uint64) | np.uint64(1)
-    # Adding 0 makes a copy, and -0.0 the 0.0 that it equals. The fold: float32's values leave the lower bits of float64 empty.
+    # Adding 0 makes a copy, and -0.0 the 0.0 that it equals. We fold since float32's values leave lower bits empty.
     bits = (np.ascontiguousarray(rows, np.float64) + 0.0).view(np.uint64)
     bits ^= bits >> np.uint64(32)
     total = np.einsum("ij,j->i", bits, factors[1:]) + lengths.astype(np.uint64) * factors[0]
