@@ -104,8 +104,8 @@ def _careful(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: f
     if not bool(sure.all()):
         rest = apart[~sure]
         found[~sure] = torch.linalg.eigvalsh(rest.mT @ rest)[:, -1].clamp(min=0).sqrt().to(found)
-    values: Tensor = (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
-    return values
+    sigma: Tensor = (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
+    return sigma
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def profile_layers(
     >>> import cenote
     >>> layers = profile_layers(cenote.load("minilm"), ["a pool", "the deep cave holds light"])
     >>> len(layers), [round(value, 3) for value in layers[5].concentration.tolist()]
-    (6, [0.626, 0.972])
+    (6, [0.589, 1.079])
 
     Args:
         model: any `SentenceTransformer` with one transformer.

@@ -1,0 +1,125 @@
+"""Edges: what is proposed, its promises for any lengths, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cenote.errors import BadInput
+from cenote.functional.bins import FEW, checked_edges, length_bins, whole_lengths
+
+
+def test_by_hand():
+    lengths = np.arange(1, 1001)
+    assert length_bins(lengths, 4) == (0, 200, 500, 800)  # windows 188 to 313, 438 to 563, 688 to 813
+    assert length_bins(lengths, 10) == (0, 100, 200, 300, 400, 500, 600, 700, 800, 900)
+    assert length_bins(lengths, 1) == (0,)
+    assert length_bins(lengths[:79]) == (0,)
+    assert length_bins(lengths[:80]) == (0, 50)  # the window 31 to 50
+    assert length_bins([7] * 500) == (0,)
+    assert length_bins([7] * 50 + [8] * 50) == (0, 8)
+
+
+def test_a_fixed_width():
+    lengths = [3, 120, 260]
+    assert length_bins(lengths, width=50) == (0, 50, 100, 150, 200, 250)
+    assert length_bins(lengths, width=20) == tuple(range(0, 200, 20))  # ten at most, the last open above
+    assert length_bins(lengths, 100, width=20) == tuple(range(0, 261, 20))
+    assert length_bins(lengths, width=1000) == (0,)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    n=st.integers(1, 600),
+    spread=st.floats(0, 2),
+    shift=st.integers(1, 2000),
+    bins=st.integers(1, 15),
+)
+def test_promises(seed, n, spread, shift, bins):
+    lengths = np.random.default_rng(seed).lognormal(4, spread, size=n).astype(int) + shift
+    edges = length_bins(lengths, bins)
+    assert checked_edges(edges) == edges
+    assert edges[0] == 0
+    assert len(edges) <= bins
+    counts = np.histogram(lengths, [*edges, math.inf])[0]
+    assert counts.min() >= min(n, FEW)
+    assert counts.sum() == n
+    np.random.default_rng(1).shuffle(lengths)
+    assert length_bins(lengths, bins) == edges
+
+
+def test_large_corpora_get_even_bins_with_readable_edges():
+    lengths = np.random.default_rng(0).lognormal(5, 1, size=20000).astype(int) + 1
+    edges = length_bins(lengths)
+    assert len(edges) == 10
+    counts = np.histogram(lengths, [*edges, math.inf])[0]
+    assert counts.min() >= 1000  # half of what even bins would have
+    assert all(edge % 5 == 0 for edge in edges)
+
+
+def test_any_kind_of_lengths():
+    for lengths in ([1, 2, 300], np.array([1.0, 2, 300]), torch.tensor([1, 2, 300]), torch.tensor([1, 2, 300]).half()):
+        got = whole_lengths(lengths)
+        assert got.dtype == np.int64
+        assert got.tolist() == [1, 2, 300]
+    assert whole_lengths([]).shape == (0,)
+    assert checked_edges(torch.tensor([0, 10])) == (0, 10)
+    assert checked_edges(range(0, 30, 10)) == (0, 10, 20)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([3, 0, 5, -1], r"lengths\[1\] is 0 \(so are 3\): pass whole numbers of tokens, at least 1"),
+        ([3, 2.5], r"lengths\[1\] is 2.5: pass whole"),
+        ([3, math.nan], "lengths holds NaN or infinity at 1"),
+        ([1e300], r"lengths\[0\] is 1e\+300"),
+        ([[1, 2]], r"lengths of shape \(1, 2\)"),
+        (["a"], "lengths of shape"),
+        (None, "lengths of shape"),
+        ([True], "dtype bool"),
+    ],
+)
+def test_bad_lengths(lengths, message):
+    with pytest.raises(BadInput, match=message):
+        length_bins(lengths)
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        ([], r"edges are \[\]: pass at least one"),
+        ([0, 50, 50], r"edges are \[0, 50, 50\], which do not increase"),
+        ([50, 0], r"\[50, 0\], which do not increase"),
+        ([-1, 5], r"edges are \[-1, 5\]: .* whole numbers of at least 0"),
+        ([0, 2.5], "whole numbers"),
+        ([0, math.inf], "edges holds NaN or infinity at 1"),
+        (5, r"edges of shape \(\)"),
+    ],
+)
+def test_bad_edges(edges, message):
+    with pytest.raises(BadInput, match=message):
+        checked_edges(edges)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bins": 0}, "bins=0: pass a whole number of at least 1"),
+        ({"bins": 2.0}, "bins=2.0"),
+        ({"width": 0}, "width=0"),
+        ({"width": True}, "width=True"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(BadInput, match=message):
+        length_bins([1, 2], **options)
+
+
+def test_nothing_has_no_bins():
+    with pytest.raises(BadInput, match="no lengths"):
+        length_bins([])
