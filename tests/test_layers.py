@@ -21,6 +21,7 @@ FLOORS = [
     [
         "functional/arrays",
         "functional/batches",
+        "functional/clouds",
         "functional/landmarks",
         "functional/pooling",
         "functional/second_order",

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cenote.errors import BadInput, choose
-from cenote.functional.arrays import Array, from_numpy, like
+from cenote.functional.arrays import Array, like
+from cenote.functional.clouds import Cloud, check_alike, clouds, factor
 from cenote.functional.pooling import exact_products
 from cenote.functional.threads import one_thread_each, workers
 
@@ -49,18 +49,6 @@ class SecondOrder(Generic[Array]):
 
 
 @dataclass(frozen=True)
-class _Text:
-    name: str  # "first[3]", for messages
-    tokens: Tensor  # [n, D]
-
-    @property
-    def rows(self) -> int:
-        """How many rows its factor has: centred tokens have rank n - 1. At least one, so that nothing is empty."""
-        n, width = self.tokens.shape
-        return max(1, min(n - 1, width))
-
-
-@dataclass(frozen=True)
 class _Block:
     """Texts of about the same size."""
 
@@ -83,8 +71,8 @@ class _Tile:
 class _Plan:
     """What there is to do, as it was asked for."""
 
-    first: list[_Text]
-    second: list[_Text] | None
+    first: list[Cloud]
+    second: list[Cloud] | None
     precision: torch.dtype
     floor: float
 
@@ -101,37 +89,8 @@ class _Plan:
         return _row_by_row(self.first, self.second, dtype)
 
 
-def _factor(text: _Text) -> tuple[Tensor, Tensor, Tensor]:
-    """Z [rows, D], mu / |mu| and tr Z^T Z of one text, in float64."""
-    tokens = text.tokens.detach()
-    tokens = (tokens.cpu() if tokens.device.type == "mps" else tokens).double()  # Apple's has no float64
-    peak = tokens.abs().amax()
-    if not peak.isfinite():
-        raise BadInput(f"{text.name} has NaN or inf among its tokens: look at what made them.")
-    tokens = tokens / peak.clamp(min=torch.finfo(torch.float64).tiny)  # whatever the scale, squares stay in range
-    n, width = tokens.shape
-    mean = tokens.mean(0)
-    norm = mean.norm()
-    # Each token was rounded by its dtype, by up to eps of its size; a mean of n that is no larger than what remains of
-    # that is rounding, and so would be all that is divided by it.
-    eps = torch.finfo(text.tokens.dtype).eps
-    if norm <= eps * tokens.square().sum(1).mean().sqrt() / math.sqrt(n):
-        raise BadInput(
-            f"the tokens of {text.name} have a mean of norm 0 (up to rounding): SOCM measures in units of that norm "
-            "and is undefined. Leave such texts out."
-        )
-    centred = (tokens - mean) / (math.sqrt(n) * norm)
-    if n > 1:
-        # A Householder reflection takes the direction 1, in which centred tokens have nothing, to the first row; the
-        # others then have the same Gram matrix: one row fewer.
-        centred = centred[1:] - centred[:1] / (math.sqrt(n) + 1)
-    if n - 1 > width:
-        centred = torch.linalg.qr(centred, mode="r").R
-    return centred, mean / norm, centred.square().sum()
-
-
-def _block(texts: Sequence[_Text], index: Sequence[int], dtype: torch.dtype) -> _Block:
-    chosen = [_factor(texts[i]) for i in index]
+def _block(texts: Sequence[Cloud], index: Sequence[int], dtype: torch.dtype) -> _Block:
+    chosen = [factor(texts[i]) for i in index]
     device, width = chosen[0][0].device, texts[0].tokens.shape[1]
     factors = torch.zeros(len(chosen), max(len(z) for z, _, _ in chosen), width, dtype=dtype, device=device)
     for row, (z, _, _) in zip(factors, chosen, strict=True):
@@ -157,14 +116,14 @@ def _runs(sizes: Sequence[tuple[int, int]], rows: int) -> Iterator[list[int]]:
     yield run
 
 
-def _all_pairs(texts: Sequence[_Text], dtype: torch.dtype) -> Iterator[_Tile]:
+def _all_pairs(texts: Sequence[Cloud], dtype: torch.dtype) -> Iterator[_Tile]:
     order = sorted(range(len(texts)), key=lambda i: (texts[i].rows, i))
     sizes = [(texts[i].rows, texts[i].rows) for i in order]
     blocks = [_block(texts, [order[position] for position in run], dtype) for run in _runs(sizes, _ROWS)]
     return (_Tile(left, right) for number, left in enumerate(blocks) for right in blocks[number:])
 
 
-def _row_by_row(first: Sequence[_Text], second: Sequence[_Text], dtype: torch.dtype) -> Iterator[_Tile]:
+def _row_by_row(first: Sequence[Cloud], second: Sequence[Cloud], dtype: torch.dtype) -> Iterator[_Tile]:
     turned = [a.rows > b.rows for a, b in zip(first, second, strict=True)]  # the smaller text is on the left
     smaller = [b if turn else a for a, b, turn in zip(first, second, turned, strict=True)]
     larger = [a if turn else b for a, b, turn in zip(first, second, turned, strict=True)]
@@ -256,37 +215,14 @@ def _walk(plan: _Plan) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
             yield torch.minimum(i, j), torch.maximum(i, j), d_mu, d_sigma
 
 
-def _texts(given: Any, name: str) -> list[_Text]:
-    if isinstance(given, (str, dict)) or not hasattr(given, "__len__") or not hasattr(given, "__getitem__"):
-        raise BadInput(f"{name} is a {type(given).__name__}: pass a list of token matrices [n, D], one for each text.")
-    if len(given) == 0:
-        raise BadInput(f"{name} holds no text: pass a list of token matrices [n, D], one for each text.")
-    texts = []
-    for i in range(len(given)):
-        tokens, what = given[i], f"{name}[{i}]"
-        if isinstance(tokens, np.ma.MaskedArray) or not isinstance(tokens, (Tensor, np.ndarray)):
-            raise BadInput(f"{what} is a {type(tokens).__name__}: pass a torch tensor or a numpy array [n, D].")
-        if tokens.ndim != 2 or 0 in tokens.shape:
-            problem = "has no token" if tokens.ndim == 2 else "is not one text's tokens"
-            raise BadInput(f"{what} has shape {tuple(tokens.shape)} and {problem}: pass [n, D], real tokens only.")
-        if isinstance(tokens, np.ndarray):
-            if tokens.dtype.kind != "f" or tokens.dtype.itemsize > 8:
-                raise BadInput(f"{what} has dtype {tokens.dtype}: pass float16, float32 or float64.")
-            tokens = from_numpy(tokens)
-        if not tokens.is_floating_point():
-            raise BadInput(f"{what} has dtype {tokens.dtype}: pass hidden states, which are floating, or x.float().")
-        texts.append(_Text(what, tokens))
-    return texts
-
-
 def _plan(first: Any, second: Any, precision: str, floor: float) -> _Plan:
     dtype = choose(precision, _PRECISIONS, "precision")
     if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 <= floor < math.inf:
         raise BadInput(
             f"floor={floor!r}: pass 0 for exact figures, or {REFERENCE_FLOOR:g} for those of published code."
         )
-    ones = _texts(first, "first")
-    twos = None if second is None else _texts(second, "second")
+    ones = clouds(first, "first")
+    twos = None if second is None else clouds(second, "second")
     if twos is None and len(ones) == 1:
         raise BadInput("first holds one text and there is no second: a pair needs two.")
     if twos is not None and len(ones) != len(twos):
@@ -294,17 +230,7 @@ def _plan(first: Any, second: Any, precision: str, floor: float) -> _Plan:
             f"first holds {len(ones)} texts but second {len(twos)}: pairs are row by row. "
             "For all pairs of one list, pass that list alone."
         )
-    texts, start = ones + (twos or []), ones[0]
-    kinds = [isinstance(given[0], np.ndarray) for given in (first, second) if given is not None]
-    if len(set(kinds)) > 1:
-        raise BadInput("first and second are not both of torch or both of numpy: pass one kind.")
-    for text in texts:
-        if text.tokens.shape[1] != start.tokens.shape[1]:
-            widths = f"{start.name} has width {start.tokens.shape[1]}, {text.name} {text.tokens.shape[1]}"
-            raise BadInput(f"{widths}: are they from the same model?")
-        if text.tokens.device != start.tokens.device:
-            places = f"{start.name} is on {start.tokens.device}, {text.name} on {text.tokens.device}"
-            raise BadInput(f"{places}: move them to one with .to(...).")
+    check_alike(ones + (twos or []))
     return _Plan(ones, twos, dtype, float(floor))
 
 
@@ -322,11 +248,13 @@ def _seconds(plan: _Plan) -> float:
 
 
 def _refuse_too_many(plan: _Plan, limit: float) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 1:
+        raise BadInput(f"limit={limit!r}: pass the largest number of pairs to accept; math.inf accepts all.")
     if plan.pairs <= limit:
         return
     seconds = _seconds(plan)
-    about = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
-    about = about if seconds < 7200 else f"{seconds / 3600:.0f} hours"
+    about = f"{max(1, seconds):.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    about = about if seconds < 7200 else f"{seconds / 3600:.0f} h"
     sample = f"random.sample(texts, {math.isqrt(2 * int(limit))})" if plan.second is None else "the same rows of both"
     raise BadInput(
         f"{plan.pairs:,} pairs are more than limit={limit:,} and would take about {about} here. Pass a random sample, "
@@ -344,7 +272,7 @@ def socm(
     *,
     precision: str = "float32",
     floor: float = 0.0,
-    limit: int = 1_000_000,
+    limit: float = 1_000_000,
     progress: Callable[[int, int], object] | None = None,
 ) -> SecondOrder[Array]:
     """Second-order collapse by mean pooling: how alike the means of two texts are while their shapes differ.
@@ -370,7 +298,7 @@ def socm(
         precision: "float32" multiplies tokens in float32, all else being float64, with an error of 1e-6 or so of
             tr S1 + tr S2; "float64" is right to 1e-12 and several times as slow.
         floor: REFERENCE_FLOOR, 1e-9, gives the figures of the published code, which `reference_bias` explains.
-        limit: how many pairs to accept.
+        limit: how many pairs to accept; math.inf for all.
         progress: called with the number of pairs done and of all pairs, now and then.
 
     Returns:
