@@ -25,16 +25,19 @@ FLOORS = [
         "functional/batches",
         "functional/concentration",
         "functional/bins",
+        "functional/clouds",
         "functional/landmarks",
         "functional/length",
         "functional/pooling",
         "functional/sampling",
+        "functional/second_order",
         "functional/similarity",
         "functional/singular",
         "functional/spectrum",
         "functional/spread",
         "functional/temperature",
         "functional/words",
+        "functional/threads",
     ],
     ["cards", "templates"],
     ["layouts"],
@@ -127,7 +130,7 @@ def test_tests_mirror_the_source():
 
 
 def test_public_names():
-    verbs = {"bake", "load", "pool", "similarity", "temper"}
+    verbs = {"bake", "load", "pool", "similarity", "socm", "temper"}
     assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cenote.functional.pooling import pool
+    from cenote.functional.second_order import socm
     from cenote.functional.similarity import similarity
     from cenote.functional.temperature import LengthTemperature
     from cenote.loading import load
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["LengthTemperature", "__version__", "bake", "load", "pool", "similarity", "temper"]
+__all__ = ["LengthTemperature", "__version__", "bake", "load", "pool", "similarity", "socm", "temper"]
 
 # Where each public name lives; the type checker reads the same from the imports above.
 _ROOMS = {
@@ -26,6 +27,7 @@ _ROOMS = {
     "load": "cenote.loading",
     "pool": "cenote.functional.pooling",
     "similarity": "cenote.functional.similarity",
+    "socm": "cenote.functional.second_order",
     "temper": "cenote.surgery.tempering",
 }
 

@@ -252,7 +252,7 @@ def _weighted_sum(tokens: Tensor, weights: Tensor) -> Tensor:
     products round, it is a plain sum: pooling must not lose digits to a setting that was meant for the model.
     """
     with torch.autocast(tokens.device.type, enabled=False):
-        if not (tokens.device.type == "cpu" and may_look() and _exact_products(weights.dtype)):
+        if not (tokens.device.type == "cpu" and may_look() and exact_products(weights.dtype)):
             return (tokens * weights.unsqueeze(-1)).sum(1)  # the product is as wide as the weights
         rows = max(1, _CACHE_BYTES // (tokens[0].numel() * weights.element_size() + 1))
         weights = weights.unsqueeze(1)
@@ -260,7 +260,8 @@ def _weighted_sum(tokens: Tensor, weights: Tensor) -> Tensor:
         return torch.cat([torch.bmm(weights[block], tokens[block].to(weights.dtype)) for block in blocks]).squeeze(1)
 
 
-def _exact_products(dtype: torch.dtype) -> bool:
+def exact_products(dtype: torch.dtype) -> bool:
+    """Whether matrix products keep the digits of `dtype`, or the user lets those of float32 round to less."""
     if dtype == torch.float64:
         return True
     try:

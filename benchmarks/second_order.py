@@ -1,0 +1,113 @@
+"""SOCM against its definition by [D, D] eigendecompositions: `python benchmarks/second_order.py`, some ten minutes.
+
+The peer is the definition as published: batches of pairs, torch.linalg.eigh for the root of S1 and eigvalsh for
+S1^1/2 S2 S1^1/2, in float32, on as many threads. It is timed on some pairs and extrapolated to all, in proportion: its
+work does not depend on the texts. Ours computes all pairs, checks and preparation included. A ratio above 1 means that
+we are faster. Errors are largest differences of d_sigma to the definition in float64 on pairs drawn at random.
+
+Texts are the built-in corpus: at D = 384 the last hidden states of the demo model, at D = 768 random tokens, as many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import random
+import time
+from itertools import islice
+
+import torch
+
+import cenote
+from cenote.corpus import sample
+from cenote.functional.second_order import socm
+from timing import interleaved, machine
+
+CUT = 256  # tokens that the demo model reads
+
+
+def collected(texts: int, most: int = CUT, skip: int = 0) -> list[torch.Tensor]:
+    """Last hidden states of the demo model for some of the corpus, each of at most `most` tokens."""
+    model = cenote.load("minilm")
+    words = [text.text for text in islice(sample(), skip, skip + texts)]
+    tokens = model.encode(words, output_value="token_embeddings", batch_size=32, show_progress_bar=False)
+    return [matrix.float().cpu()[:most].clone() for matrix in tokens]
+
+
+def random_like(texts: list[torch.Tensor], width: int) -> list[torch.Tensor]:
+    """Random tokens around random means, as many as each text has, with tr S / |mu|^2 about 1."""
+    means = torch.randn(len(texts), width)
+    return [mean + torch.randn(len(text), width) for mean, text in zip(means, texts, strict=True)]
+
+
+def moments(texts: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    scaled = [text / text.mean(0).norm() for text in texts]
+    covariances = [
+        torch.cov(text.T, correction=0) if len(text) > 1 else text.new_zeros(2 * text.shape[1:]) for text in scaled
+    ]
+    return torch.stack([text.mean(0) for text in scaled]), torch.stack(covariances)
+
+
+def definition(first: list[torch.Tensor], second: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """d_sigma and SOCM of each pair, by [D, D] matrices, in the dtype of the texts."""
+    (mean, one), (other, two) = moments(first), moments(second)
+    values, vectors = torch.linalg.eigh(one)
+    root = (vectors * values.clamp(min=0).sqrt().unsqueeze(1)) @ vectors.mT
+    roots = torch.linalg.eigvalsh(root @ two @ root).clamp(min=0).sqrt().sum(1)
+    traces = sum(matrix.diagonal(dim1=1, dim2=2).sum(1) for matrix in (one, two))
+    d_sigma = (traces - 2 * roots) / 4
+    return d_sigma, (1 - (mean - other).square().sum(1) / 4) * d_sigma
+
+
+def race(label: str, texts: list[torch.Tensor], peer_pairs: int, repeats: int) -> None:
+    pairs = len(texts) * (len(texts) - 1) // 2
+    drawn = [random.sample(range(len(texts)), 2) for _ in range(peer_pairs)]
+    first, second = ([texts[pair[k]] for pair in drawn] for k in (0, 1))
+    taken = interleaved({"ours": lambda: socm(texts), "peer": lambda: definition(first, second)}, repeats)
+    ours, peer = taken["ours"] / pairs * 1e6, taken["peer"] / peer_pairs * 1e6
+    exact = definition([text.double() for text in first], [text.double() for text in second])[0]
+    error = (socm(first, second).d_sigma - exact).abs().max().item()
+    theirs = (definition(first, second)[0] - exact).abs().max().item()
+    counts = sorted(len(text) for text in texts)
+    smaller = sum(n * (len(counts) - 1 - k) for k, n in enumerate(counts)) / pairs
+    print(
+        f"| {label} | {len(texts):,} | {sum(counts) / len(counts):.0f} | {smaller:.0f} | {taken['ours']:.1f} "
+        f"| {ours:.0f} | {peer:,.0f} | {peer / ours:,.0f} | {error:.0e} | {theirs:.0e} |",
+        flush=True,
+    )
+
+
+def busy() -> str:
+    load = os.getloadavg()[0]
+    return f"load {load:.1f} at the start" + (" (NOISY: others were at work)" if load >= 1 else "")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--peer-pairs", type=int, default=16)
+    parser.add_argument("--rows", default="real,counts,growth", help="which parts of the table")
+    options = parser.parse_args()
+    print(f"{machine()}; {busy()}\n")
+    torch.manual_seed(0)
+    random.seed(0)
+    start, rows = time.perf_counter(), options.rows.split(",")
+    real = collected(options.texts * 2)
+    print("| texts | N | mean n | mean smaller n | ours, s | ours, us/pair | peer, us/pair | ratio | error | peer's |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    if "real" in rows:
+        race("corpus, D=384", real[: options.texts], options.peer_pairs, options.repeats)
+        race("corpus, D=768", random_like(real[: options.texts], 768), options.peer_pairs, options.repeats)
+    if "counts" in rows:  # fewer texts, since nothing but the number of tokens is the question
+        for n in (16, 32, 64, 96, 128, 256):
+            few = max(50, min(options.texts, int(options.texts * 16 / n)) // 2)
+            for width in (384, 768):
+                same = random_like([torch.empty(n, 1)] * few, width)
+                race(f"n={n}, D={width}", same, options.peer_pairs, options.repeats)
+    if "growth" in rows:
+        for share in (4, 2, 1, 0.5):
+            count = int(options.texts / share)
+            race("corpus, D=384", real[:count], options.peer_pairs, options.repeats)
+    print(f"\n{math.ceil(time.perf_counter() - start)} seconds; {busy().replace('start', 'end')}")

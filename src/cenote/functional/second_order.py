@@ -1,0 +1,353 @@
+"""SOCM: how far pooling by the mean takes two texts for one, though the shapes of their token clouds differ.
+
+Between two texts the measure needs the nuclear norm of a product of their token matrices, an [n1, n2] matrix, and no
+[D, D] one. All pairs of many texts are walked in tiles of texts of about the same size.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic
+
+import torch
+from torch import Tensor
+
+from cenote.errors import BadInput, choose
+from cenote.functional.arrays import Array, like
+from cenote.functional.clouds import Cloud, check_alike, clouds, factor
+from cenote.functional.pooling import exact_products
+from cenote.functional.threads import one_thread_each, workers
+
+# What the published code adds to every eigenvalue, twice.
+REFERENCE_FLOOR = 1e-9
+# Texts stand in blocks of at most this many token rows (or one text), and two blocks make a tile: what is temporary
+# stays at some megabytes for each worker, near its cache, and products are still large enough to be quick. A tile row
+# by row holds far fewer pairs, and so more rows.
+_ROWS, _PAIRED_ROWS = 512, 2048
+# The smallest text of a block has at most this share of rows fewer than the largest, to which it is padded. Padding the
+# smaller text of a pair costs its power of two to three, padding the larger one of the two much less.
+_SLACK, _WIDE_SLACK = 1 / 32, 1 / 4
+# Tiles that each worker gets in one round, after which results are handed on: many, so that none waits long at the end.
+_TILES = 16
+# How many texts, and so some hundred pairs, are timed to say how long too many would take.
+_TIMED = 24
+_PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, eq=False)
+class SecondOrder(Generic[Array]):
+    """The parts of SOCM for each of P pairs, float64 arrays of [P]."""
+
+    d_mu: Array  # |mu1 - mu2|^2 / 4 of unit means, in [0, 1]
+    d_sigma: Array  # BW^2(S1, S2) / 4, at least 0
+    socm: Array  # (1 - d_mu) d_sigma, at least 0: higher is more severe
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Texts of about the same size."""
+
+    index: Tensor  # [k], where each stands in the list that was given
+    factors: Tensor  # [k, rows, D], Z of each with zeros below: Z^T Z is its covariance, in units of |mu|^2
+    units: Tensor  # [k, D], float64: mu / |mu|
+    traces: Tensor  # [k], float64: of the covariance
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """All texts of one block with all of another, or with each other; or row by row if `second_left` is given."""
+
+    left: _Block
+    right: _Block
+    second_left: Tensor | None = None  # [k], whether the left text of the pair is the one from `second`
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What there is to do, as it was asked for."""
+
+    first: list[Cloud]
+    second: list[Cloud] | None
+    precision: torch.dtype
+    floor: float
+
+    @property
+    def pairs(self) -> int:
+        n = len(self.first)
+        return n * (n - 1) // 2 if self.second is None else n
+
+    def tiles(self) -> Iterator[_Tile]:
+        # Where the user lets float32 products round to less, ours are done in float64.
+        dtype = self.precision if exact_products(self.precision) else torch.float64
+        if self.second is None:
+            return _all_pairs(self.first, dtype)
+        return _row_by_row(self.first, self.second, dtype)
+
+
+def _block(texts: Sequence[Cloud], index: Sequence[int], dtype: torch.dtype) -> _Block:
+    chosen = [factor(texts[i]) for i in index]
+    device, width = chosen[0][0].device, texts[0].tokens.shape[1]
+    factors = torch.zeros(len(chosen), max(len(z) for z, _, _ in chosen), width, dtype=dtype, device=device)
+    for row, (z, _, _) in zip(factors, chosen, strict=True):
+        row[: len(z)] = z
+    units, traces = (torch.stack([parts[k] for parts in chosen]) for k in (1, 2))
+    return _Block(torch.tensor(index, device=device), factors, units, traces)
+
+
+def _runs(sizes: Sequence[tuple[int, int]], rows: int) -> Iterator[list[int]]:
+    """Consecutive positions of sorted `sizes` (rows of the smaller and of the larger text) that make one block."""
+    run: list[int] = []
+    smallest = narrowest = widest = 0
+    for position, (small, large) in enumerate(sizes):
+        low, high = min(narrowest, large), max(widest, large)
+        apart = small * (1 - _SLACK) > smallest or high * (1 - _WIDE_SLACK) > low
+        if run and (apart or (len(run) + 1) * high > rows):
+            yield run
+            run = []
+        if not run:
+            smallest, low, high = small, large, large
+        run.append(position)
+        narrowest, widest = low, high
+    yield run
+
+
+def _all_pairs(texts: Sequence[Cloud], dtype: torch.dtype) -> Iterator[_Tile]:
+    order = sorted(range(len(texts)), key=lambda i: (texts[i].rows, i))
+    sizes = [(texts[i].rows, texts[i].rows) for i in order]
+    blocks = [_block(texts, [order[position] for position in run], dtype) for run in _runs(sizes, _ROWS)]
+    return (_Tile(left, right) for number, left in enumerate(blocks) for right in blocks[number:])
+
+
+def _row_by_row(first: Sequence[Cloud], second: Sequence[Cloud], dtype: torch.dtype) -> Iterator[_Tile]:
+    turned = [a.rows > b.rows for a, b in zip(first, second, strict=True)]  # the smaller text is on the left
+    smaller = [b if turn else a for a, b, turn in zip(first, second, turned, strict=True)]
+    larger = [a if turn else b for a, b, turn in zip(first, second, turned, strict=True)]
+    order = sorted(range(len(first)), key=lambda i: (smaller[i].rows, larger[i].rows, i))
+    tiles = []
+    for run in _runs([(smaller[i].rows, larger[i].rows) for i in order], _PAIRED_ROWS):
+        index = [order[position] for position in run]
+        left, right = _block(smaller, index, dtype), _block(larger, index, dtype)
+        tiles.append(_Tile(left, right, torch.tensor([turned[i] for i in index], device=left.index.device)))
+    return iter(tiles)
+
+
+def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Indices i and j, d_mu and d_sigma of every pair of a tile."""
+    left, right, second_left = tile.left, tile.right, tile.second_left
+    if second_left is None:
+        # One large product; [k, rows, l, rows] to [k * l, rows, rows].
+        crossed = left.factors.flatten(0, 1) @ right.factors.flatten(0, 1).T
+        crossed = crossed.view(*left.factors.shape[:2], *right.factors.shape[:2]).transpose(1, 2)
+        products = crossed.to(torch.float64, memory_format=torch.contiguous_format).flatten(0, 1)
+        among = torch.ones(len(left.index), len(right.index), dtype=torch.bool, device=products.device)
+        rows, columns = (among.triu(1) if left is right else among).nonzero(as_tuple=True)
+        products = products[rows * len(right.index) + columns] if left is right else products
+        cosines = (left.units @ right.units.T)[rows, columns]
+        second_left = left.index[rows] > right.index[columns]
+    else:
+        rows = columns = torch.arange(len(left.index), device=left.index.device)
+        products = torch.bmm(left.factors, right.factors.mT).double()
+        cosines = (left.units * right.units).sum(1)
+    traces = left.traces[rows] + right.traces[columns]
+    if floor:
+        roots = torch.empty_like(traces)
+        turned = ((second_left, left, rows, products), (~second_left, right, columns, products.mT))
+        for (
+            chosen,
+            block,
+            place,
+            own_by_other,
+        ) in turned:  # for either order of the two, in which only the floor matters
+            kernels = _kernels(own_by_other[chosen], block, place[chosen], floor)
+            roots[chosen] = _floored_roots(kernels, floor, block.factors.shape[2])
+        d_sigma = (traces - 2 * roots) / 4
+    else:
+        d_sigma = ((traces - 2 * _nuclear(products, exact)) / 4).clamp(min=0)
+    d_mu = ((1 - cosines) / 2).clamp(0, 1)  # |u - v|^2 = 2 - 2 u·v
+    return left.index[rows], right.index[columns], d_mu, d_sigma
+
+
+def _nuclear(products: Tensor, exact: bool) -> Tensor:
+    """The sum of the singular values of each matrix of [b, m, n]."""
+    if exact:
+        singular: Tensor = torch.linalg.svdvals(products)
+        return singular.sum(-1)
+    # The eigenvalues of the smaller Gram matrix are their squares, two to four times as quick. Squares lose half of the
+    # digits of small ones, which in float64 leaves the eight that the products had.
+    small = products if products.shape[1] <= products.shape[2] else products.mT
+    squares: Tensor = torch.linalg.eigvalsh(small @ small.mT)
+    return squares.clamp(min=0).sqrt().sum(-1)
+
+
+def _kernels(products: Tensor, second: _Block, place: Tensor, floor: float) -> Tensor:
+    """Z2 (S1 + floor) Z2^T from Z2 Z1^T, for texts at `place` of the block `second`."""
+    own = second.factors.double()
+    return products @ products.mT + floor * (own @ own.mT)[place]
+
+
+def _floored_roots(kernels: Tensor, floor: float, dimensions: int) -> Tensor:
+    """The trace of M^{1/2} as the published code has it.
+
+    M = A^{1/2} B A^{1/2} with A = S1 + floor has the eigenvalues of Z2 A Z2^T, which `kernels` [b, m, m] are, and
+    D - m zeros; each of the D gets the floor under its root.
+    """
+    squares: Tensor = torch.linalg.eigvalsh(kernels)
+    return (squares.clamp(min=0) + floor).sqrt().sum(-1) + (dimensions - kernels.shape[1]) * math.sqrt(floor)
+
+
+def _walk(plan: _Plan) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """i, j, d_mu and d_sigma of all pairs, some rounds of tiles at a time, on the CPU."""
+    on_cpu = plan.first[0].tokens.device.type in ("cpu", "mps")
+    threads = workers() if on_cpu else 1
+    exact = plan.precision == torch.float64
+    tiles = plan.tiles()
+    # Even one worker is a thread of its own: autocast and other such states of the caller do not reach it.
+    with ThreadPoolExecutor(threads) as pool:
+        while some_tiles := list(islice(tiles, _TILES * threads)):
+            with one_thread_each():
+                parts = list(pool.map(lambda tile: _evaluate(tile, plan.floor, exact), some_tiles))
+            i, j, d_mu, d_sigma = (torch.cat([part[k] for part in parts]).cpu() for k in range(4))
+            yield torch.minimum(i, j), torch.maximum(i, j), d_mu, d_sigma
+
+
+def _plan(first: Any, second: Any, precision: str, floor: float) -> _Plan:
+    dtype = choose(precision, _PRECISIONS, "precision")
+    if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 <= floor < math.inf:
+        raise BadInput(
+            f"floor={floor!r}: pass 0 for exact figures, or {REFERENCE_FLOOR:g} for those of published code."
+        )
+    ones = clouds(first, "first")
+    twos = None if second is None else clouds(second, "second")
+    if twos is None and len(ones) == 1:
+        raise BadInput("first holds one text and there is no second: a pair needs two.")
+    if twos is not None and len(ones) != len(twos):
+        raise BadInput(
+            f"first holds {len(ones)} texts but second {len(twos)}: pairs are row by row. "
+            "For all pairs of one list, pass that list alone."
+        )
+    check_alike(ones + (twos or []))
+    return _Plan(ones, twos, dtype, float(floor))
+
+
+def _seconds(plan: _Plan) -> float:
+    """About how long a plan takes here, by a few of its own texts, always the same ones."""
+    chosen = torch.randperm(len(plan.first), generator=torch.Generator().manual_seed(0), device="cpu")[:_TIMED].tolist()
+    second = plan.second and [plan.second[i] for i in chosen]
+    few = _Plan([plan.first[i] for i in chosen], second, plan.precision, plan.floor)
+    for _ in _walk(few):  # the first call of LAPACK loads it
+        pass
+    start = time.perf_counter()
+    for _ in _walk(few):
+        pass
+    return (time.perf_counter() - start) * plan.pairs / few.pairs
+
+
+def _refuse_too_many(plan: _Plan, limit: float) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 1:
+        raise BadInput(f"limit={limit!r}: pass the largest number of pairs to accept; math.inf accepts all.")
+    if plan.pairs <= limit:
+        return
+    seconds = _seconds(plan)
+    about = f"{max(1, seconds):.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    about = about if seconds < 7200 else f"{seconds / 3600:.0f} h"
+    sample = f"random.sample(texts, {math.isqrt(2 * int(limit))})" if plan.second is None else "the same rows of both"
+    raise BadInput(
+        f"{plan.pairs:,} pairs are more than limit={limit:,} and would take about {about} here. Pass a random sample, "
+        f"as {sample}; or raise limit; or use socm_blocks, which hands pairs on as they come."
+    )
+
+
+def _results(given: Any, d_mu: Tensor, d_sigma: Tensor) -> SecondOrder[Any]:
+    return SecondOrder(*(like(given, part) for part in (d_mu, d_sigma, (1 - d_mu) * d_sigma)))
+
+
+def socm(
+    first: Sequence[Array],
+    second: Sequence[Array] | None = None,
+    *,
+    precision: str = "float32",
+    floor: float = 0.0,
+    limit: float = 1_000_000,
+    progress: Callable[[int, int], object] | None = None,
+) -> SecondOrder[Array]:
+    """Second-order collapse by mean pooling: how alike the means of two texts are while their shapes differ.
+
+    >>> flat = torch.tensor([[1.0, 2.0], [1.0, -2.0]])  # both have the mean (1, 0), and their tokens
+    >>> long = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])  # are spread by 2 in directions that are orthogonal
+    >>> pair = socm([flat], [long])
+    >>> pair.d_mu.item(), round(pair.d_sigma.item(), 6), round(pair.socm.item(), 6)
+    (0.0, 2.0, 2.0)
+
+    With the tokens of each text divided by the norm of their mean, mu the mean then and S = (1/n) Σ (x - mu)(x - mu)ᵀ:
+
+        d_mu    = |mu1 - mu2|² / 4                                       in [0, 1]
+        d_sigma = (tr S1 + tr S2 - 2 tr (S1^½ S2 S1^½)^½) / 4            at least 0; no upper bound
+        socm    = (1 - d_mu) d_sigma                                     at least 0; higher is more severe collapse
+
+    For two Gaussians d_mu + d_sigma is a quarter of the squared Wasserstein distance (arXiv 2604.27398).
+
+    Args:
+        first: token matrices [n, D] of raw hidden states, real tokens only: floating tensors or numpy arrays.
+        second: as many more; pair k is first[k] with second[k]. None: all pairs i < j of `first`, in the order of
+            scipy's `pdist`: (0, 1), (0, 2), ... (1, 2), ...
+        precision: "float32" multiplies tokens in float32, all else being float64, with an error of 1e-6 or so of
+            tr S1 + tr S2; "float64" is right to 1e-12 and several times as slow.
+        floor: REFERENCE_FLOOR, 1e-9, gives the figures of the published code, which `reference_bias` explains.
+        limit: how many pairs to accept; math.inf for all.
+        progress: called with the number of pairs done and of all pairs, now and then.
+
+    Returns:
+        The three figures of each pair, [P] in float64, on the CPU; numpy arrays for numpy arrays.
+
+    Raises:
+        BadInput: widths that differ, texts without tokens, NaN, a mean of norm 0, or too many pairs, before work.
+    """
+    plan = _plan(first, second, precision, floor)
+    _refuse_too_many(plan, limit)
+    d_mu, d_sigma = torch.empty(2, plan.pairs, dtype=torch.float64, device="cpu")
+    n, done = len(plan.first), 0
+    for i, j, mu, sigma in _walk(plan):
+        place = i if second is not None else n * i - i * (i + 1) // 2 + j - i - 1
+        d_mu[place], d_sigma[place] = mu, sigma
+        done += len(i)
+        if progress is not None:
+            progress(done, plan.pairs)
+    return _results(first[0], d_mu, d_sigma)
+
+
+def socm_blocks(
+    first: Sequence[Array],
+    second: Sequence[Array] | None = None,
+    *,
+    precision: str = "float32",
+    floor: float = 0.0,
+) -> Iterator[tuple[Array, Array, SecondOrder[Array]]]:
+    """`socm` piece by piece, for more pairs than one waits for or memory holds.
+
+    >>> texts = [torch.eye(3)[:n] for n in (3, 1, 2)]
+    >>> for i, j, piece in socm_blocks(texts):
+    ...     print(i.tolist(), j.tolist(), [round(value, 6) for value in piece.d_sigma.tolist()])
+    [1, 0, 0] [2, 1, 2] [0.25, 0.5, 0.25]
+
+    Each piece has indices `i` into `first` and `j` into `second`, or with i < j into `first`, and the figures of these
+    pairs. Texts of about the same size come together; every pair comes once, always in the same order.
+    """
+    plan = _plan(first, second, precision, floor)
+    return ((like(first[0], i), like(first[0], j), _results(first[0], mu, sigma)) for i, j, mu, sigma in _walk(plan))
+
+
+def reference_bias(dimensions: int) -> float:
+    """About what the published code's d_sigma lacks, for texts that leave most of `dimensions` empty.
+
+    >>> round(reference_bias(384), 4), round(reference_bias(768), 4)
+    (0.0061, 0.0121)
+
+    It adds 1e-9 to every eigenvalue of S1 and of S1^½ S2 S1^½ before the square root, and so √1e-9 to the trace of the
+    root for each of D dimensions that holds nothing, twice which is subtracted: 2 D √1e-9 / 4.
+    """
+    return 2 * dimensions * math.sqrt(REFERENCE_FLOOR) / 4

@@ -1,0 +1,413 @@
+"""`socm`: shapes, hand-computed values, the definition by [D, D] roots, laws, tiles, the published code, refusals.
+
+References are in float64 with square roots of [D, D] matrices. Where texts leave dimensions empty, these are themselves
+only good to some 1e-7: the root of an eigenvalue that should be 0 and is 1e-16 is 1e-8, for each dimension.
+"""
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import sqrtm
+
+from cenote.errors import BadInput, UnknownName
+from cenote.functional import second_order as room
+from cenote.functional.second_order import REFERENCE_FLOOR, SecondOrder, reference_bias, socm, socm_blocks
+
+PARTS = ("d_mu", "d_sigma", "socm")
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+
+
+def text(n, d=6, seed=0, dtype=torch.float64):
+    """Tokens around a mean of length about 2, as spread as a model's: tr S / |mu|^2 is about 1."""
+    generator = torch.Generator().manual_seed(1000 * seed + n)
+    mean, noise = (torch.randn(k, d, generator=generator, dtype=torch.float64) for k in (1, n))
+    return (2 * mean / mean.norm() + 2 * noise / math.sqrt(d)).to(dtype)
+
+
+def texts(sizes, d=6, dtype=torch.float64):
+    return [text(n, d, seed, dtype) for seed, n in enumerate(sizes)]
+
+
+def moments(tokens):
+    tokens = np.asarray(tokens.double() if isinstance(tokens, torch.Tensor) else tokens, dtype=np.float64)
+    tokens = tokens / np.linalg.norm(tokens.mean(0))
+    mean = tokens.mean(0)
+    return mean, (tokens - mean).T @ (tokens - mean) / len(tokens)
+
+
+def definition(a, b):
+    """d_mu, d_sigma and SOCM as the paper writes them, with scipy's root of a matrix."""
+    (mean, one), (other, two) = moments(a), moments(b)
+    root = sqrtm(one)
+    d_mu = ((mean - other) ** 2).sum() / 4
+    d_sigma = (np.trace(one) + np.trace(two) - 2 * np.trace(sqrtm(root @ two @ root)).real) / 4
+    return d_mu, d_sigma, (1 - d_mu) * d_sigma
+
+
+def published(a, b, floor):
+    """The definition with a floor added to every eigenvalue before every root."""
+    one, two = moments(a)[1], moments(b)[1]
+    values, vectors = np.linalg.eigh(one)
+    root = vectors * np.sqrt(values.clip(0) + floor) @ vectors.T
+    roots = np.sqrt(np.linalg.eigvalsh(root @ two @ root).clip(0) + floor)
+    return (np.trace(one) + np.trace(two) - 2 * roots.sum()) / 4
+
+
+def assert_same(one, two, tolerance):
+    for part in PARTS:
+        np.testing.assert_allclose(getattr(one, part), getattr(two, part), rtol=0, atol=tolerance)
+
+
+# --- shapes -------------------------------------------------------------------------------------------------------
+
+
+def test_all_pairs_stand_in_the_order_of_pdist():
+    from scipy.spatial.distance import pdist, squareform
+
+    given = texts([9, 3, 5, 1, 4])
+    result = socm(given, precision="float64")
+    unit = np.stack([moments(tokens)[0] for tokens in given])
+    np.testing.assert_allclose(result.d_mu, pdist(unit, "sqeuclidean") / 4, atol=1e-14)
+    assert result.d_mu.shape == result.d_sigma.shape == result.socm.shape == (10,)
+    square = squareform(result.socm.numpy())
+    for i, j in itertools.combinations(range(5), 2):
+        assert_same(socm([given[i]], [given[j]], precision="float64"), pick(result, [condensed(5, i, j)]), 1e-13)
+        assert square[i, j] == square[j, i] == result.socm[condensed(5, i, j)]
+
+
+def condensed(n, i, j):
+    return list(itertools.combinations(range(n), 2)).index((min(i, j), max(i, j)))
+
+
+def pick(result, places):
+    return SecondOrder(*(getattr(result, part)[places] for part in PARTS))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_numpy_gives_the_same_as_torch(dtype):
+    arrays = [tokens.numpy().astype(dtype) for tokens in texts([3, 8, 5, 8])]
+    tensors = [torch.from_numpy(array) for array in arrays]
+    for sequence in (arrays, tuple(arrays), np.stack([arrays[1], arrays[3]])):
+        assert isinstance(socm(sequence).socm, np.ndarray)
+        assert socm(sequence).socm.dtype == np.float64
+    for split in (slice(None), None), (slice(0, 2), slice(2, 4)):
+        made, wanted = (socm(*(x[part] if part else None for part in split)) for x in (arrays, tensors))
+        for part in PARTS:
+            np.testing.assert_array_equal(getattr(made, part), getattr(wanted, part).numpy())
+    i, j, piece = next(socm_blocks(arrays))
+    assert all(isinstance(array, np.ndarray) for array in (i, j, piece.d_mu))
+
+
+def test_gradients_modes_and_defaults_of_the_caller_do_not_matter():
+    given = texts([4, 7, 5], dtype=torch.float32)
+    plain = socm(given)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_same(socm([tokens.requires_grad_() for tokens in given]), plain, 0)
+    assert not socm(given).socm.requires_grad
+    with torch.inference_mode():
+        assert_same(socm(given), plain, 0)
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert_same(socm(given), socm(given, precision="float64"), 1e-6)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_by_hand(precision):
+    along = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])  # mean (1, 0), S = diag(4, 0)
+    across = torch.tensor([[2.0, 4.0], [2.0, -4.0]])  # the same after division by 2, S = diag(0, 4)
+    up = torch.tensor([[0.0, 5.0]])  # mean (0, 1), no spread
+    down = torch.tensor([[1.0, -2.0], [-1.0, -2.0]])  # mean (0, -1), S = diag(1/4, 0)
+    result = socm([along, across, up, down], precision=precision)
+    pairs = [(0, 2), (0.5, 1), (0.5, (2 - 0.5) ** 2 / 4), (0.5, 1), (0.5, (4 + 0.25) / 4), (1, 0.25 / 4)]
+    np.testing.assert_allclose(result.d_mu, [mu for mu, _ in pairs], atol=1e-15)
+    np.testing.assert_allclose(result.d_sigma, [sigma for _, sigma in pairs], atol=TOLERANCE[precision])
+    np.testing.assert_allclose(result.socm, [(1 - mu) * sigma for mu, sigma in pairs], atol=TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_as_defined_where_every_dimension_is_full(precision):
+    given = texts([9, 30, 12, 9, 100, 31])  # n > D
+    expected = np.array([definition(a, b) for a, b in itertools.combinations(given, 2)]).T
+    assert_same(socm(given, precision=precision), SecondOrder(*expected), TOLERANCE[precision])
+    rows = np.array([definition(a, b) for a, b in zip(given[:3], given[3:], strict=True)]).T
+    assert_same(socm(given[:3], given[3:], precision=precision), SecondOrder(*rows), TOLERANCE[precision])
+
+
+def test_as_defined_where_texts_are_short():
+    given = texts([1, 2, 3, 5, 8, 17, 20, 40], d=24, dtype=torch.float32)
+    expected = [published(a, b, 0.0) for a, b in itertools.combinations(given, 2)]
+    np.testing.assert_allclose(socm(given).d_sigma, expected, atol=1e-6)
+    np.testing.assert_allclose(socm(given, precision="float64").d_sigma, expected, atol=5e-7)
+
+
+def test_float32_is_within_a_millionth_at_the_sizes_of_real_models():
+    given = texts([4, 16, 33, 64, 100], d=384, dtype=torch.float32)
+    assert_same(socm(given), socm(given, precision="float64"), 1e-6)
+    expected = [published(a, b, 0.0) for a, b in itertools.combinations(given, 2)]
+    np.testing.assert_allclose(socm(given).d_sigma, expected, atol=1e-5)
+
+
+def test_graded_texts_too():
+    """Spectra over six decades, where squares lose most."""
+    scales = torch.logspace(0, -6, 48, dtype=torch.float64)
+    given = [1 + tokens * scales for tokens in texts([40, 48, 60, 40], d=48)]
+    assert_same(socm(given), socm(given, precision="float64"), 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_as_what_it_holds(dtype):
+    given = texts([4, 9, 15], dtype=dtype)
+    assert_same(socm(given), socm([tokens.float() for tokens in given]), 0)
+
+
+# --- laws and edges -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_equal_texts_are_at_zero(precision):
+    for n in (1, 2, 5, 30):
+        result = socm([text(n)], [text(n)], precision=precision)
+        assert float(result.d_mu) == pytest.approx(0, abs=1e-15)
+        assert 0 <= float(result.d_sigma) <= TOLERANCE[precision]
+
+
+def test_texts_without_spread():
+    single, constant = text(1), text(1, seed=1).expand(7, 6)
+    result = socm([single, constant, 3 * single])
+    np.testing.assert_allclose(result.socm, [0, 0, 0], rtol=0, atol=1e-30)  # squares of roundings
+    spread = text(5)
+    assert socm([constant], [spread]).d_sigma.item() == pytest.approx(np.trace(moments(spread)[1]) / 4, abs=1e-12)
+
+
+def test_repeated_tokens_change_nothing_if_all_are():
+    given, other = text(5), text(9, seed=1)
+    for times in (2, 7):
+        assert_same(socm([given.repeat(times, 1)], [other]), socm([given], [other]), 1e-6)
+    deficient = text(3)[[0, 1, 1, 2, 0, 0]]
+    assert socm([deficient], [other]).d_sigma.item() == pytest.approx(definition(deficient, other)[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-3, 1e20])
+def test_the_scale_of_a_text_does_not_matter(scale):
+    given = texts([4, 9, 15, 1], dtype=torch.float32)
+    assert_same(socm([given[0] * scale, *given[1:]]), socm(given), 1e-6)
+    assert_same(socm([tokens * scale for tokens in given], precision="float64"), socm(given), 1e-6)
+
+
+sizes = st.lists(st.integers(1, 14), min_size=2, max_size=7)
+
+
+@given(sizes, st.integers(0, 99), st.sampled_from(["float32", "float64"]))
+@settings(max_examples=25, deadline=None)
+def test_laws(counts, seed, precision):
+    tolerance = TOLERANCE[precision]
+    given = [text(n, 8, seed + k) for k, n in enumerate(counts)]
+    result = socm(given, precision=precision)
+    assert ((result.d_mu >= 0) & (result.d_mu <= 1) & (result.d_sigma >= 0) & (result.socm >= 0)).all()
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = [tokens[torch.randperm(len(tokens), generator=generator)] for tokens in given]
+    assert_same(socm(shuffled, precision=precision), result, tolerance)
+    turn = torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64)).Q
+    assert_same(socm([tokens @ turn for tokens in given], precision=precision), result, tolerance)
+    assert_same(socm([tokens * (k + 1) for k, tokens in enumerate(given)], precision=precision), result, tolerance)
+    order = torch.randperm(len(given), generator=generator).tolist()
+    moved = socm([given[i] for i in order], precision=precision)
+    places = [condensed(len(given), order[i], order[j]) for i, j in itertools.combinations(range(len(given)), 2)]
+    assert_same(moved, pick(result, places), tolerance)
+    i, j = zip(*itertools.combinations(range(len(given)), 2), strict=True)
+    there, back = [given[k] for k in i], [given[k] for k in j]
+    assert_same(socm(there, back, precision=precision), result, tolerance)
+    assert_same(socm(back, there, precision=precision), result, tolerance)
+
+
+def test_the_wasserstein_distance_of_diagonal_gaussians():
+    """Covariances that commute: W2^2 = |mu1 - mu2|^2 + sum (s1 - s2)^2 over the deviations of each axis."""
+    d = 5
+    generator = torch.Generator().manual_seed(0)
+    given, means, deviations = [], [], []
+    for _ in range(4):
+        mean = torch.nn.functional.normalize(torch.randn(d, generator=generator, dtype=torch.float64), dim=0)
+        deviation = torch.rand(d, generator=generator, dtype=torch.float64)
+        axes = math.sqrt(d) * torch.diag(deviation)
+        given.append(3 * torch.cat([mean + axes, mean - axes]))  # S = diag(deviation^2)
+        means.append(mean)
+        deviations.append(deviation)
+    result = socm(given, precision="float64")
+    points = torch.cat([torch.stack(means), torch.stack(deviations)], dim=1)
+    wasserstein = torch.nn.functional.pdist(points).square()
+    np.testing.assert_allclose(result.d_mu + result.d_sigma, wasserstein / 4, atol=1e-12)
+
+
+# --- tiles and blocks ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constants", [{}, {"_ROWS": 1}, {"_ROWS": 30}, {"_ROWS": 40, "_SLACK": 0.9, "_TILES": 1}])
+@pytest.mark.parametrize("floor", [0.0, 1e-4])
+def test_tiles_do_not_matter(monkeypatch, constants, floor):
+    for name, value in constants.items():
+        monkeypatch.setattr(room, name, value)
+    monkeypatch.setattr(room, "_PAIRED_ROWS", 2 * constants.get("_ROWS", 512))
+    given = texts([1, 9, 2, 20, 9, 10, 3, 3, 9, 11, 1, 30], d=16, dtype=torch.float32)
+    i, j = zip(*itertools.combinations(range(len(given)), 2), strict=True)
+    expected = [published(given[a], given[b], floor) for a, b in zip(i, j, strict=True)]
+    np.testing.assert_allclose(socm(given, floor=floor).d_sigma, expected, atol=1e-6)
+    paired = socm([given[a] for a in i], [given[b] for b in j], floor=floor)
+    np.testing.assert_allclose(paired.d_sigma, expected, atol=1e-6)
+    turned = socm([given[b] for b in j], [given[a] for a in i], floor=floor)
+    expected = [published(given[b], given[a], floor) for a, b in zip(i, j, strict=True)]
+    np.testing.assert_allclose(turned.d_sigma, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 30, 512])
+def test_blocks_are_the_whole_in_pieces(monkeypatch, rows):
+    monkeypatch.setattr(room, "_ROWS", rows)
+    monkeypatch.setattr(room, "_TILES", 2)
+    given = texts([1, 9, 2, 20, 9, 10, 3, 3, 9, 11, 1, 30], dtype=torch.float32)
+    whole, pieces = socm(given), list(socm_blocks(given))
+    assert len(pieces) > 4 or rows == 512
+    i, j = (torch.cat([piece[k] for piece in pieces]).tolist() for k in (0, 1))
+    assert sorted(zip(i, j, strict=True)) == list(itertools.combinations(range(12), 2))
+    places = [condensed(12, a, b) for a, b in zip(i, j, strict=True)]
+    together = SecondOrder(*(torch.cat([getattr(piece[2], part) for piece in pieces]) for part in PARTS))
+    assert_same(together, pick(whole, places), 0)
+    for piece, again in zip(pieces, socm_blocks(given), strict=True):
+        assert torch.equal(piece[0], again[0])
+        assert_same(piece[2], again[2], 0)
+    rows = torch.cat([i for i, _, _ in socm_blocks(given[:6], given[6:])])
+    assert sorted(rows.tolist()) == list(range(6))
+
+
+def test_rows_meet_their_own_partner():
+    first, second = texts([4, 1, 9, 30, 4, 12, 2, 7]), texts([7, 9, 2, 30, 40, 1, 1, 7])[::-1]
+    result = socm(first, second, precision="float64")
+    for k, (a, b) in enumerate(zip(first, second, strict=True)):
+        assert_same(pick(result, [k]), socm([a], [b], precision="float64"), 1e-13)
+
+
+def test_threads_do_not_matter_and_are_given_back():
+    given = texts(range(1, 30), d=16, dtype=torch.float32)
+    alone = socm(given)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert_same(socm(given), alone, 0)
+        for _ in socm_blocks(given):
+            assert torch.get_num_threads() == 3  # while the caller is at work, too
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_progress_ends_with_all(monkeypatch):
+    monkeypatch.setattr(room, "_ROWS", 10)
+    monkeypatch.setattr(room, "_TILES", 1)
+    seen = []
+    socm(texts([3, 5, 9, 4, 2]), progress=lambda done, total: seen.append((done, total)))
+    assert len(seen) > 2
+    assert seen[-1] == (10, 10)
+    assert seen == sorted(seen)
+
+
+# --- the published figures ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("floor", [REFERENCE_FLOOR, 1e-3])
+def test_a_floor_is_that_of_a_plain_implementation(precision, floor):
+    given = texts([1, 4, 4, 12, 40, 64], d=48, dtype=torch.float32)
+    expected = [published(a, b, floor) for a, b in itertools.combinations(given, 2)]
+    got = socm(given, precision=precision, floor=floor).d_sigma
+    np.testing.assert_allclose(got, expected, atol=1e-6 if precision == "float32" else 1e-10)
+
+
+@pytest.mark.parametrize("d", [384, 768])
+def test_the_published_figures_lack_the_floor_and_nothing_else(d):
+    """With a second text of rank r, and a first of more, D - r eigenvalues are 0 but for the floor under their roots.
+
+    The r others gain some 1e-9 under roots of a hundredth and more.
+    """
+    a, b = text(7, d), text(5, d, seed=1)
+    exact, given = socm([a], [b], precision="float64").d_sigma.item(), published(a, b, REFERENCE_FLOOR)
+    assert exact - given == pytest.approx(2 * (d - 4) * math.sqrt(REFERENCE_FLOOR) / 4, abs=1e-6)
+    assert exact - given == pytest.approx(reference_bias(d), rel=0.03)
+    floored = socm([a], [b], precision="float64", floor=REFERENCE_FLOOR).d_sigma.item()
+    assert floored == pytest.approx(given, abs=1e-10)
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+def test_too_many_pairs_are_refused_with_a_time_and_a_way_out():
+    given = texts([3] * 40)
+    message = r"780 pairs are more than limit=100 and would take about 1 s here.*random.sample\(texts, 14\).*blocks"
+    with pytest.raises(BadInput, match=message):
+        socm(given, limit=100)
+    assert len(socm(given[:14], limit=100).socm) == 91
+    with pytest.raises(BadInput, match=r"40 pairs are more than limit=39 .* the same rows of both"):
+        socm(given, given, limit=39)
+    assert len(socm(given, limit=math.inf).socm) == 780
+
+
+def test_the_time_is_estimated_in_proportion(monkeypatch):
+    clock = iter([0.0, 2.5])
+    monkeypatch.setattr(room.time, "perf_counter", lambda: next(clock))
+    with pytest.raises(BadInput, match=f"about {2.5 * 4950 / 276:.0f} s here"):
+        socm(texts([2] * 100), limit=1000)
+
+
+GOOD = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([GOOD],), "first holds one text and there is no second"),
+        (([],), "first holds no text"),
+        (([GOOD], []), "second holds no text"),
+        (([GOOD] * 3, [GOOD] * 2), "first holds 3 texts but second 2: pairs are row by row"),
+        (([GOOD, GOOD[:, :1]],), r"first\[0\] has width 2, first\[1\] 1"),
+        (([GOOD, GOOD], [GOOD, GOOD[:, :1]]), r"first\[0\] has width 2, second\[1\] 1"),
+        (([GOOD], [GOOD.numpy()]), r"first\[0\] is a torch tensor, second\[0\] is a numpy array"),
+        (([GOOD, GOOD[:0]],), r"first\[1\] has shape \(0, 2\) and has no token"),
+        (([GOOD, GOOD.int()],), r"first\[1\] has dtype torch.int32"),
+        (([GOOD, GOOD * math.nan],), r"first\[1\] has NaN or inf"),
+        (([GOOD], [GOOD * math.inf]), r"second\[0\] has NaN or inf"),
+        (([GOOD, torch.cat([GOOD, -GOOD])],), r"tokens of first\[1\] have a mean of norm 0.*undefined"),
+        ((GOOD,), r"first\[0\] has shape \(2,\) and is not one text's tokens"),
+    ],
+)
+def test_bad_texts(arguments, message):
+    for function in (socm, lambda *given: list(socm_blocks(*given))):
+        with pytest.raises(BadInput, match=message):
+            function(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float16"}, "unknown precision 'float16'"),
+        ({"floor": -1e-9}, "floor=-1e-09: pass 0"),
+        ({"floor": True}, "floor=True"),
+        ({"floor": math.nan}, "floor=nan"),
+        ({"limit": 0}, "limit=0: pass the largest"),
+        ({"limit": None}, "limit=None"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises((BadInput, UnknownName), match=re.escape(message)):
+        socm([GOOD, GOOD], **options)
+
+
+def test_nothing_is_computed_before_a_block_is_asked_for_but_all_is_checked():
+    with pytest.raises(BadInput, match="no second"):
+        socm_blocks([GOOD])
