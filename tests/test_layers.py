@@ -50,7 +50,10 @@ FLOORS = [
     ["surgery/tracing"],
     ["surgery/profiles"],
     ["surgery/controls"],
+    ["surgery/reading"],
     ["loading"],
+    ["fingerprints", "summaries", "verdicts"],
+    ["diagnosis"],
     ["commands/shared"],
     ["commands/info", "commands/pool", "commands/poolings", "commands/temper"],
     ["cli"],
@@ -130,7 +133,7 @@ def test_tests_mirror_the_source():
 
 
 def test_public_names():
-    verbs = {"bake", "load", "pool", "similarity", "socm", "temper"}
+    verbs = {"bake", "diagnose", "load", "pool", "similarity", "socm", "temper"}
     assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cenote.diagnosis import diagnose
     from cenote.functional.pooling import pool
     from cenote.functional.second_order import socm
     from cenote.functional.similarity import similarity
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["LengthTemperature", "__version__", "bake", "load", "pool", "similarity", "socm", "temper"]
+__all__ = ["LengthTemperature", "__version__", "bake", "diagnose", "load", "pool", "similarity", "socm", "temper"]
 
 # Where each public name lives; the type checker reads the same from the imports above.
 _ROOMS = {
     "LengthTemperature": "cenote.functional.temperature",
     "bake": "cenote.surgery.tempering",
+    "diagnose": "cenote.diagnosis",
     "load": "cenote.loading",
     "pool": "cenote.functional.pooling",
     "similarity": "cenote.functional.similarity",

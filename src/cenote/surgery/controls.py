@@ -54,7 +54,11 @@ class RepeatedWords:
 
 
 def repeat_words(
-    model: SentenceTransformer, words: tuple[str, str] = ("dog", "cat"), counts: Sequence[int] | None = None
+    model: SentenceTransformer,
+    words: tuple[str, str] = ("dog", "cat"),
+    counts: Sequence[int] | None = None,
+    *,
+    limit: int | None = None,
 ) -> RepeatedWords:
     """The cosine between one word n times and another n times: two texts with nothing in common but their length.
 
@@ -67,17 +71,18 @@ def repeat_words(
         model: any `SentenceTransformer`.
         words: two words.
         counts: how often each is repeated; None doubles from 1 up to the model's limit, that limit included.
+        limit: the most tokens to go to, where the model would go further.
     """
     if len(words) != 2 or words[0] == words[1] or not all(isinstance(word, str) and word.strip() for word in words):
         raise BadInput(f"words={words!r}: name two words that differ.")
-    limit = _most(model, words)
+    most = _most(model, words, limit)
     if counts is None:
-        counts = sorted({*(2**power for power in range(limit.bit_length())), limit})
+        counts = sorted({*(2**power for power in range(most.bit_length())), most})
     wrong = [count for count in counts if isinstance(count, bool) or not isinstance(count, int) or count < 1]
     if wrong or not counts:
         raise BadInput(f"counts={list(counts)!r}: pass whole numbers of at least 1.")
-    if max(counts) > limit:
-        raise BadInput(f"counts={list(counts)!r}: the model reads {words[0]!r} {limit} times at most.")
+    if max(counts) > most:
+        raise BadInput(f"counts={list(counts)!r}: the model reads {words[0]!r} {most} times at most.")
     texts = [" ".join([word] * count) for word in words for count in counts]
     vectors = model.encode(texts, batch_size=8, convert_to_tensor=True, show_progress_bar=False)
     first, second = vectors.float().cpu().chunk(2)
@@ -91,9 +96,9 @@ def repeat_words(
 _UNLIMITED = 8192
 
 
-def _most(model: SentenceTransformer, words: Sequence[str]) -> int:
+def _most(model: SentenceTransformer, words: Sequence[str], limit: int | None) -> int:
     """How often the longer of the words fits into the model."""
-    most = model.max_seq_length or _UNLIMITED
+    most = min(model.max_seq_length or _UNLIMITED, limit or _UNLIMITED)
     around = _tokens(model, "")
     each = max(_tokens(model, f"{word} {word}") - _tokens(model, word) for word in words)
     return max(1, (min(most, _UNLIMITED) - around) // max(1, each))

@@ -1,0 +1,257 @@
+"""From arrays to the records of a diagnosis: what is kept of thousands of numbers, and which texts are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+
+from cenote.functional.concentration import Known
+from cenote.functional.length import Estimate as Estimated
+from cenote.functional.length import LengthCollapse
+from cenote.functional.second_order import SecondOrder, socm
+from cenote.results import (
+    Estimate,
+    Excerpt,
+    Histogram,
+    LayerSummary,
+    LengthBin,
+    LengthCurve,
+    Lengths,
+    Pair,
+    Pairs,
+    Passed,
+    Repeated,
+    Spread,
+)
+from cenote.surgery.controls import RepeatedWords
+from cenote.surgery.profiles import LayerProfile, Undefined
+from cenote.surgery.reading import Reading, count_tokens
+from cenote.texts import Text
+
+Progress = Callable[[int, int], object]
+
+# Characters of a text that a picture shows.
+_EXCERPT = 240
+# Pairs that a picture shows, and the worst that are listed.
+_SHOWN, _WORST = 1200, 10
+# From this SOCM on a pair counts as severe.
+_SEVERE = 0.5
+# Seconds that a pair of texts takes one core, about: of eigenvalues of the smaller text's Gram matrix.
+_SECONDS = (3e-8, 9e-11)  # times n² and n³
+_CORES = 2
+# Rows of the largest list of token matrices that is kept: 400 MB of float32 at 768 dimensions.
+_ROWS = 130_000
+# The paper's bins for sigma_a, in tokens.
+_BIN_OF_SIGMA, _BINS_OF_SIGMA = 50, 10
+
+
+class Excerpts:
+    """The beginnings of the texts that pictures show, each kept once."""
+
+    def __init__(self) -> None:
+        self._places: dict[Text, int] = {}
+
+    def place(self, text: Text) -> int:
+        """Where the excerpt of a text is."""
+        return self._places.setdefault(text, len(self._places))
+
+    def kept(self) -> tuple[Excerpt, ...]:
+        """All of them, in their places."""
+        return tuple(Excerpt(text.id, _beginning(text.text)) for text in self._places)
+
+
+def _beginning(text: str) -> str:
+    line = " ".join(text[: 4 * _EXCERPT].split())
+    return line if len(line) <= _EXCERPT else f"{line[: _EXCERPT - 1]}…"
+
+
+def spread(values: Any) -> Spread:
+    """Many values, at least one, in a few.
+
+    >>> spread([0.0, 1.0, 2.0])
+    Spread(count=3, mean=1.0, low=0.2, median=1.0, high=1.8)
+    """
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    low, median, high = (_short(value) for value in np.quantile(numbers, (0.1, 0.5, 0.9)))
+    return Spread(len(numbers), _short(numbers.mean()), low, median, high)
+
+
+def _short(value: Any) -> float:
+    """Nine digits: more would differ by the order in which threads add up, and the same call gives the same bytes."""
+    return float(f"{float(value):.9g}")
+
+
+def histogram(values: Any, edges: Any) -> Histogram:
+    """How many values lie between the edges; the last bin includes its upper edge."""
+    counts, used = np.histogram(values, edges)
+    return Histogram(tuple(_short(edge) for edge in used), tuple(counts.tolist()))
+
+
+def lengths(whole: npt.NDArray[np.int64], read: npt.NDArray[np.int64], limit: int | None) -> Lengths:
+    """What a model cuts: `whole` are the texts' tokens, `read` those that it saw."""
+    unseen = np.clip(whole - read, 0, None)
+    edges = np.unique(np.round(np.geomspace(max(1, whole.min()), whole.max() + 1, 31)).astype(np.int64))
+    edges = edges if len(edges) > 1 else np.array([edges[0], edges[0] + 1])
+    return Lengths(
+        limit=limit,
+        tokens=spread(whole),
+        histogram=histogram(whole, edges),
+        cut=int((unseen > 0).sum()),
+        unseen=_short(unseen.sum() / whole.sum()),
+    )
+
+
+def curve(vectors: Any, read: Any, edges: Any, seed: int) -> LengthCurve:
+    """Length collapse of embeddings by their texts' tokens."""
+    collapse = LengthCollapse(edges, seed=seed)
+    collapse.update(vectors, read)
+    found = collapse.compute()
+    bins = tuple(
+        LengthBin(
+            low=bin.low,
+            high=bin.high,
+            count=bin.count,
+            cosine=_estimate(bin.cosine),
+            distance=None if bin.distance is None else _short(bin.distance),
+            uniformity=_estimate(bin.uniformity),
+            effective_rank=None if bin.matched_rank is None else _short(bin.matched_rank),
+        )
+        for bin in found.bins
+    )
+    return LengthCurve(
+        bins=bins,
+        difference=_estimate(found.difference),
+        rank_correlation=_estimate(found.rank_correlation),
+        slope_per_doubling=_estimate(found.slope_per_doubling),
+        notes=found.notes,
+    )
+
+
+def _estimate(found: Estimated | None) -> Estimate | None:
+    if found is None:
+        return None
+    low, high = (None, None) if found.interval is None else (_short(end) for end in found.interval)
+    return Estimate(_short(found.value), low, high)
+
+
+def spread_out(texts: Sequence[str], count: int, seed: int) -> list[int]:
+    """Places of `count` texts of all lengths: from each part of the lengths as many, drawn at random."""
+    generator = np.random.default_rng(seed)
+    order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+    parts = [part for part in np.array_split(np.array(order), min(count, len(order))) if len(part)]
+    return sorted(int(generator.choice(part)) for part in parts)
+
+
+def affordable(model: SentenceTransformer, texts: Sequence[str], seconds: float, seed: int) -> list[int]:
+    """Places of as many texts, drawn at random, as have all their pairs compared in about so long, in little memory.
+
+    By a formula and not by the clock, so that the same texts are chosen on a slower day.
+    """
+    order = np.random.default_rng(seed).permutation(len(texts))
+    read = np.minimum(count_tokens(model, texts), model.max_seq_length or np.inf)[order]
+    a, b = _SECONDS
+    cost = a * read**2 + b * read**3
+
+    def fits(count: int) -> bool:
+        # With texts from the longest to the shortest, each is the smaller one of as many pairs as came before it.
+        dearest_first = np.sort(cost[:count])[::-1]
+        return bool((dearest_first * np.arange(count)).sum() <= seconds * _CORES) and read[:count].sum() <= _ROWS
+
+    most = max((count for count in _steps(len(texts)) if fits(count)), default=2)
+    return sorted(order[:most].tolist())
+
+
+def _steps(count: int) -> list[int]:
+    """Numbers of texts to choose among, few and readable: 2, 5, 10, 20 ... and all."""
+    steps = [int(digit * 10**power) for power in range(1, 6) for digit in (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)]
+    return [2, 3, 5, *(step for step in steps if step < count), count]
+
+
+def all_pairs(
+    reading: Reading, rows: Sequence[int], texts: Sequence[Text], excerpts: Excerpts, seed: int, progress: Progress
+) -> Pairs | None:
+    """Second-order collapse over all pairs of some texts."""
+    rows = [row for row in rows if row in reading.tokens]
+    if len(rows) < 2:
+        return None
+    found = socm([reading.tokens[row] for row in rows], limit=np.inf, progress=progress)
+    first, second = np.triu_indices(len(rows), 1)  # condensed order
+    left, right = ([texts[rows[place]] for place in side] for side in (first, second))
+    return _pairs(found, left, right, len(rows), excerpts, seed)
+
+
+def given_pairs(
+    reading: Reading, pairs: Sequence[tuple[str, str]], excerpts: Excerpts, seed: int, progress: Progress
+) -> Pairs:
+    """Second-order collapse of the user's own pairs, which were read one after another."""
+    sides = [[reading.tokens[2 * row + side] for row in range(len(pairs))] for side in (0, 1)]
+    found = socm(*sides, limit=np.inf, progress=progress)
+    first, second = ([Text(f"pair {row}", pair[side]) for row, pair in enumerate(pairs)] for side in (0, 1))
+    return _pairs(found, first, second, 2 * len(pairs), excerpts, seed)
+
+
+def _pairs(
+    found: SecondOrder[Any], first: Sequence[Text], second: Sequence[Text], texts: int, excerpts: Excerpts, seed: int
+) -> Pairs:
+    values = found.socm
+    shown = np.sort(np.random.default_rng(seed).permutation(len(values))[:_SHOWN])
+    # Nine digits decide, and then the order in which pairs stand, whatever threads did to the last one.
+    worst = np.lexsort((np.arange(len(values)), -np.array([_short(value) for value in values])))[:_WORST]
+
+    def pair(row: int) -> Pair:
+        parts = (_short(part[row]) for part in (found.d_mu, found.d_sigma, values))
+        return Pair(excerpts.place(first[row]), excerpts.place(second[row]), *parts)
+
+    top = max(1.0, float(np.ceil(10 * values.max()) / 10))
+    return Pairs(
+        texts=texts,
+        pairs=len(values),
+        d_mu=spread(found.d_mu),
+        d_sigma=spread(found.d_sigma),
+        socm=spread(values),
+        severe=_short((values > _SEVERE).mean()),
+        histogram=histogram(values, np.linspace(0, top, round(20 * top) + 1)),
+        shown=tuple(pair(row) for row in shown.tolist()),
+        worst=tuple(pair(row) for row in worst.tolist()),
+    )
+
+
+def layers(found: Sequence[LayerProfile]) -> tuple[LayerSummary, ...]:
+    """Each layer's measures over its texts and heads, or why they are not defined."""
+    names = [field.name for field in fields(LayerProfile) if field.name != "index"]
+    return tuple(LayerSummary(layer.index, {name: _summary(getattr(layer, name)) for name in names}) for layer in found)
+
+
+def _summary(value: Tensor | Known | Undefined) -> Spread | str:
+    if isinstance(value, Undefined):
+        return value.reason
+    values = value.values if isinstance(value, Known) else value
+    return spread(values) if len(values) else "none of the texts has two tokens"
+
+
+def passed(reading: Reading) -> tuple[Passed, ...]:
+    """sigma_a of the last layer by length, averaged over heads and texts, in the paper's bins."""
+    if not reading.layers or isinstance(sigma := reading.layers[-1].sigma_a, Undefined):
+        return ()
+    each, tokens = sigma.mean(1).numpy(), reading.lengths[reading.traced]
+    places = np.minimum(tokens // _BIN_OF_SIGMA, _BINS_OF_SIGMA - 1)
+    return tuple(
+        Passed(
+            low=int(place) * _BIN_OF_SIGMA,
+            high=None if place == _BINS_OF_SIGMA - 1 else (int(place) + 1) * _BIN_OF_SIGMA,
+            count=int((places == place).sum()),
+            sigma_a=_short(each[places == place].mean()),
+        )
+        for place in np.unique(places)
+    )
+
+
+def repeated(found: RepeatedWords) -> Repeated:
+    """The probe of two words, in plain numbers."""
+    return Repeated(found.words, found.tokens, tuple(_short(cosine) for cosine in found.cosines))

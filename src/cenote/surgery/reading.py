@@ -1,0 +1,147 @@
+"""Texts read once by a model, and what the measures of collapse need of that: lengths, vectors, tokens, layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import batch_to_device
+from torch import Tensor
+
+from cenote.surgery.profiles import LayerProfile, Profiler
+from cenote.surgery.tracing import Trace
+
+Progress = Callable[[int, int], object]
+
+# Texts at a time. Attention takes heads x tokens² numbers for each text that is traced, one layer at a time.
+_BATCH, _TRACED_BATCH = 16, 4
+# A longer text is counted in pieces: a tokenizer may take more than linear time and memory for one of millions.
+_PIECE = 100_000
+
+
+@dataclass
+class Reading:
+    """What a model made of texts, by their places in the list that was read."""
+
+    lengths: npt.NDArray[np.int64]  # [N], tokens as the model reads them, cut where it cuts
+    vectors: npt.NDArray[np.float32]  # [N, D]
+    tokens: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)  # [n, D] of the texts that were asked for
+    traced: list[int] = field(default_factory=list)  # the texts that the layers are of, in their order
+    layers: list[LayerProfile] = field(default_factory=list)
+
+
+def read_texts(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    *,
+    tokens_of: Collection[int] = (),
+    traced: Collection[int] = (),
+    progress: Progress | None = None,
+) -> Reading:
+    """Read every text once, as `encode` does: with the default prompt, in batches of like length, in no gradient mode.
+
+    >>> import cenote
+    >>> reading = read_texts(cenote.load("minilm"), ["a pool", "the deep cave"], tokens_of=[1], traced=[0])
+    >>> reading.lengths.tolist(), reading.vectors.shape, reading.tokens[1].shape, len(reading.layers)
+    ([4, 5], (2, 384), (5, 384), 6)
+
+    Args:
+        model: any `SentenceTransformer`.
+        texts: what it reads.
+        tokens_of: of which texts the last hidden states are kept.
+        traced: of which texts every layer is profiled, attention included.
+        progress: called with the texts done and all texts.
+    """
+    reading = Reading(np.zeros(len(texts), np.int64), np.zeros((len(texts), _width(model)), np.float32))
+    keep, watch = set(tokens_of), set(traced)
+    profiler, done = Profiler(), 0
+    was_training = model.training
+    model.eval()
+    try:
+        for group, size in ((sorted(watch), _TRACED_BATCH), (sorted(set(range(len(texts))) - watch), _BATCH)):
+            looking = Trace(model, profiler, attention=True) if group and size == _TRACED_BATCH else nullcontext()
+            with torch.inference_mode(), looking:
+                for rows in batches_of(texts, group, size):
+                    _read_batch(model, texts, rows, keep, reading)
+                    if size == _TRACED_BATCH:
+                        reading.traced += rows
+                    done += len(rows)
+                    if progress is not None:
+                        progress(done, len(texts))
+    finally:
+        model.train(was_training)
+    order = torch.tensor(reading.traced).argsort()
+    reading.layers = profiler.compute(order) if reading.traced else []
+    reading.traced.sort()
+    return reading
+
+
+def _read_batch(
+    model: SentenceTransformer, texts: Sequence[str], rows: list[int], keep: set[int], reading: Reading
+) -> None:
+    features: dict[str, Any] = model.preprocess([texts[row] for row in rows], prompt=prompt_of(model))
+    out = model.forward(batch_to_device(features, model.device))
+    mask: Tensor = out["attention_mask"].bool()
+    reading.lengths[rows] = mask.sum(1).cpu().numpy()
+    reading.vectors[rows] = out["sentence_embedding"].float().cpu().numpy()
+    for place, row in enumerate(rows):
+        if row in keep:
+            reading.tokens[row] = out["token_embeddings"][place][mask[place]].float().cpu().numpy()
+
+
+def batches_of(texts: Sequence[str], rows: Sequence[int], size: int) -> Iterator[list[int]]:
+    """The given places, texts of like length together, longest first: what does not fit shows at once."""
+    order = sorted(rows, key=lambda row: (-len(texts[row]), row))
+    return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def prompt_of(model: SentenceTransformer) -> str | None:
+    """What the model puts before every text unless told otherwise."""
+    return model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
+
+
+def _width(model: SentenceTransformer) -> int:
+    width = model.get_embedding_dimension()
+    return int(width) if width else int(model.encode(["a"]).shape[1])
+
+
+def count_tokens(
+    model: SentenceTransformer, texts: Sequence[str], *, progress: Progress | None = None
+) -> npt.NDArray[np.int64]:
+    """How many tokens each text would be if the model cut none, special tokens included.
+
+    >>> import cenote
+    >>> count_tokens(cenote.load("minilm"), ["a pool", "the deep cave " * 200]).tolist()
+    [4, 602]
+    """
+    counts = np.zeros(len(texts), np.int64)
+    around, done = _count(model, [""])[0], 0
+    for rows in batches_of(texts, range(len(texts)), _BATCH):
+        if len(texts[rows[0]]) <= _PIECE:
+            counts[rows] = _count(model, [texts[row] for row in rows])
+        else:
+            for row in rows:
+                counts[row] = sum(_count(model, [piece])[0] - around for piece in _pieces(texts[row])) + around
+        done += len(rows)
+        if progress is not None:
+            progress(done, len(texts))
+    return counts
+
+
+def _count(model: SentenceTransformer, texts: list[str]) -> list[int]:
+    # More than any text has: a tokenizer that was told of no limit falls back to its own.
+    features = model.preprocess(texts, prompt=prompt_of(model), max_length=2**30)
+    counts: list[int] = features["attention_mask"].sum(1).tolist()
+    return counts
+
+
+def _pieces(text: str) -> list[str]:
+    """Consecutive parts of a text that end between words, where there are words."""
+    return re.findall(rf"(?s).{{1,{_PIECE}}}(?!\S)|.{{1,{_PIECE}}}", text)
