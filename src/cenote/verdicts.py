@@ -47,8 +47,8 @@ THRESHOLDS = {
         0.001,
         0.05,
         0.25,
-        "share of tokens never seen. What is cut cannot be found at all: on QMSum's meetings nDCG@10 is 0.16 cut at 256 "
-        "tokens and 0.53 by the best of all windows, and nothing else moves it as much",
+        "share of tokens never seen. What is cut cannot be found at all: on QMSum's meetings nDCG@10 is 0.16 cut at "
+        "256 tokens and 0.53 by the best of all windows, and nothing else moves it as much",
     ),
     "length collapse": Threshold(
         0.02,
@@ -164,7 +164,6 @@ def _against_words(words: LengthCurve | None, found: Estimate) -> str:
     if share >= found.value:
         return f" The control has more: plain averages of the word embeddings, before any attention, gain {share:.2f}."
     return f" The control: {share:.2f} of it is there in plain averages of the word embeddings, before any attention."
-    )
 
 
 def _trend(curve: LengthCurve) -> str:
