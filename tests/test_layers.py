@@ -55,7 +55,7 @@ FLOORS = [
     ["fingerprints", "summaries", "verdicts"],
     ["diagnosis"],
     ["commands/shared"],
-    ["commands/info", "commands/pool", "commands/poolings", "commands/temper"],
+    ["commands/diagnose", "commands/info", "commands/pool", "commands/poolings", "commands/temper"],
     ["cli"],
     ["__main__"],
 ]

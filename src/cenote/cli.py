@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from cenote import __version__
-from cenote.commands import info, pool, poolings, temper
+from cenote.commands import diagnose, info, pool, poolings, temper
 from cenote.commands.shared import Usage
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
 
@@ -38,7 +38,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 # A file each, in the order in which help lists them.
-COMMANDS: dict[str, ModuleType] = {"poolings": poolings, "temper": temper, "info": info, "pool": pool}
+COMMANDS: dict[str, ModuleType] = {
+    "diagnose": diagnose,
+    "temper": temper,
+    "info": info,
+    "pool": pool,
+    "poolings": poolings,
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -40,7 +40,7 @@ class _Effort:
     longest_probe: int  # tokens of repeated words
 
 
-_THOROUGH, _QUICK = _Effort(96, 100, 2048), _Effort(24, 5, 256)
+_THOROUGH, _QUICK = _Effort(200, 100, 2048), _Effort(24, 5, 256)
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def diagnose(
     seed: int = 0,
     quick: bool = False,
     source: str = "texts",
+    names: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Whether pooling and length cost this model quality on these texts.
@@ -86,23 +87,20 @@ def diagnose(
         seed: of all that is drawn.
         quick: fewer pairs and fewer traced texts.
         source: what the texts are called in the report.
+        names: what the models are called; None: as they were given.
         progress: called with what is being done, how much of it is done and how much there is.
 
     Returns:
         A `Diagnosis`: plain data, with `verdicts` first in what they cost, `to_json` and `from_json`.
     """
-    given: list[Any] = list(model) if isinstance(model, (list, tuple)) else [model]
-    if not given:
-        raise BadInput("no model: name at least one.")
+    given = _models(model, names)
     taus = _temperatures(temperatures)
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
-        raise BadInput(f"sample={sample!r}: pass a whole number of texts, at least 1.")
     drawn, read = _draw(texts, sample, seed, source)
     work = _Work(
         drawn, _checked(pairs), taus, layers, seed, _QUICK if quick else _THOROUGH, progress or (lambda *_: None)
     )
     excerpts = summaries.Excerpts()
-    found = tuple(_diagnose_one(one, work, excerpts) for one in given)
+    found = tuple(_diagnose_one(one, name, work, excerpts) for one, name in given)
     settings = {
         "sample": sample, "layers": layers, "temperatures": list(taus), "seed": seed, "quick": quick,
         "given_pairs": len(work.pairs),
@@ -118,6 +116,17 @@ def diagnose(
     )
 
 
+def _models(model: Any, names: Sequence[str] | None) -> list[tuple[Model, str | None]]:
+    """The models, and what each is called if that was said."""
+    given = list(model) if isinstance(model, (list, tuple)) else [model]
+    if not given:
+        raise BadInput("no model: name at least one.")
+    if names is not None and len(names) != len(given):
+        raise BadInput(f"{len(names)} names for {len(given)} models: pass one for each.")
+    called: Sequence[str | None] = names or [None] * len(given)
+    return list(zip(given, called, strict=True))
+
+
 def _temperatures(given: Sequence[float]) -> tuple[float, ...]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise BadInput(f"temperatures={given!r}: pass a list of numbers, such as [1.0, 0.8].")
@@ -129,12 +138,14 @@ def _temperatures(given: Sequence[float]) -> tuple[float, ...]:
 
 def _draw(texts: Iterable[Text | str] | None, sample: int, seed: int, source: str) -> tuple[list[Text], TextsRead]:
     """The texts to read, drawn evenly from all that are not empty, and what there was."""
+    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
+        raise BadInput(f"sample={sample!r}: pass a whole number of texts, at least 1.")
     if isinstance(texts, (str, bytes)):
         raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
     every = built_in() if texts is None else texts
     whole, empty = [], 0
     for row, text in enumerate(every):
-        one = Text(str(row), text) if isinstance(text, str) else Text(*text)
+        one = Text(*text) if isinstance(text, tuple) and len(text) == 2 else Text(str(row), text)
         if not isinstance(one.text, str):
             raise BadInput(f"text {one.id} is a {type(one.text).__name__}: pass strings.")
         if one.text.strip():
@@ -160,9 +171,9 @@ def _checked(pairs: Iterable[tuple[str, str]] | None) -> list[tuple[str, str]]:
     return found
 
 
-def _diagnose_one(given: Model, work: _Work, excerpts: summaries.Excerpts) -> ModelDiagnosis:
+def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summaries.Excerpts) -> ModelDiagnosis:
     model = given if isinstance(given, SentenceTransformer) else load(given)
-    name = _name(given, model)
+    name = called or _name(given, model)
     words = [text.text for text in work.texts]
     whole = count_tokens(model, words, progress=lambda *at: work.progress(f"{name}: counting tokens", *at))
     run, first = _run(model, name, work, excerpts)

@@ -170,7 +170,7 @@ def affordable(model: SentenceTransformer, texts: Sequence[str], seconds: float,
 def _steps(count: int) -> list[int]:
     """Numbers of texts to choose among, few and readable: 2, 5, 10, 20 ... and all."""
     steps = [int(digit * 10**power) for power in range(1, 6) for digit in (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)]
-    return [2, 3, 5, *(step for step in steps if step < count), count]
+    return [step for step in (2, 3, 5, *steps) if step < count] + [count]
 
 
 def all_pairs(

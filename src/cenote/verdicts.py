@@ -94,7 +94,9 @@ def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
     if lengths.limit is None:
         return
     grade = THRESHOLDS["truncation"].grade(lengths.unseen)
-    share = f"{lengths.cut} of {lengths.tokens.count} texts are longer than the {lengths.limit} tokens that it reads"
+    share = (
+        f"{lengths.cut:,} of {lengths.tokens.count:,} texts are longer than the {lengths.limit} tokens that it reads"
+    )
     if not lengths.cut:
         finding, advice = "Nothing is cut: the model reads every text to its end.", ""
     else:
@@ -103,7 +105,7 @@ def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
             "Embed long texts in windows, with every window searched or their mean taken, or choose a model that reads "
             "more. A higher max_seq_length helps only as far as the model was trained for it."
         )
-        share += f"; the longest tenth starts at {lengths.tokens.high:.0f} tokens"
+        share += f"; the longest tenth starts at {lengths.tokens.high:,.0f} tokens"
     yield Verdict(
         model.name,
         "truncation",

@@ -1,0 +1,210 @@
+"""`cenote diagnose`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cenote.commands.shared import Usage, count, hush, in_columns
+from cenote.declarations import find
+from cenote.errors import BadInput, choose
+
+if TYPE_CHECKING:
+    from cenote.results import Diagnosis
+
+MEANING = "show whether pooling and length cost a model quality on your texts"
+# What a page may end in, and what makes it.
+PAGES = {".html": ("cenote.report.page", "to_html"), ".md": ("cenote.report.markdown", "to_markdown")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "models",
+        metavar="MODEL",
+        nargs="+",
+        help="a folder, a hub id, or minilm, the demo model; several stand side by side. The last one may be TEXTS",
+    )
+    parser.add_argument(
+        "texts",
+        metavar="TEXTS",
+        nargs="?",
+        help="a file or folder of texts, or - for standard input, as for `cenote pool`; without it, docstrings of "
+        "Python's standard library are read",
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="the page to write: .html, or .md for Markdown")
+    parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - for standard output")
+    parser.add_argument("--pairs", metavar="FILE", help="pairs to compare, in columns text1 and text2")
+    parser.add_argument("--quick", action="store_true", help="look at fewer pairs, and at fewer texts layer by layer")
+    parser.add_argument("--sample", type=count, default=1000, metavar="N", help="texts to draw (default: 1000)")
+    parser.add_argument(
+        "--temperatures", default="1", metavar="T,T", help="attention temperatures to try besides 1, such as 0.9,0.8"
+    )
+    parser.add_argument("--no-layers", action="store_true", help="leave out what needs a look into every layer")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (default: 0)")
+    parser.add_argument("--column", default="text", help="where the text is, in files with columns (default: text)")
+    parser.add_argument("--id-column", metavar="NAME", help="where the id is (default: id if there is one)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ...; default: the best there is")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that a model brings along")
+
+
+def run(args: argparse.Namespace) -> Iterator[str]:
+    """Diagnose, print the verdicts, write what was asked for."""
+    models, source = _models_and_texts(args)
+    for model in models:
+        find(model)
+    page = _page(args.output)
+    for path in (args.output, args.json):
+        _refuse_unwritable(path)
+    temperatures = _numbers(args.temperatures)
+    from cenote.texts import read
+
+    texts = None if source is None else read(source, column=args.column, id_column=args.id_column)
+    pairs = None if args.pairs is None else _read_pairs(args.pairs)
+
+    from cenote.diagnosis import diagnose
+    from cenote.loading import load
+
+    hush()
+    with _progress() as progress:
+        progress("loading models", 0, len(models))
+        loaded = [load(model, device=args.device, trust_remote_code=args.trust_remote_code) for model in models]
+        found = diagnose(
+            loaded,
+            texts,
+            pairs=pairs,
+            sample=args.sample,
+            layers=not args.no_layers,
+            temperatures=temperatures,
+            seed=args.seed,
+            quick=args.quick,
+            source=_called(source),
+            names=models,
+            progress=progress,
+        )
+    if args.json == "-":
+        yield found.to_json().rstrip()
+    else:
+        yield from _in_words(found)
+        if args.json:
+            Path(args.json).write_text(found.to_json(), "utf-8")
+            yield f"figures: {args.json}"
+    if page is not None:
+        Path(args.output).write_text(page(found, command=shlex.join(["cenote", *sys.argv[1:]])), "utf-8")
+        if args.json != "-":
+            yield f"report: {args.output}"
+
+
+def _models_and_texts(args: argparse.Namespace) -> tuple[list[str], str | None]:
+    """Which of the names are models: the last one is not if it is a file, `-`, or a folder that is no model's."""
+    names = [*args.models, *([args.texts] if args.texts else [])]
+    last = Path(names[-1]).expanduser()
+    folder = last.is_dir() and not any((last / name).is_file() for name in ("modules.json", "config.json"))
+    texts = names[-1] == "-" or last.is_file() or folder or (last.suffix != "" and len(names) > 1 and _is_data(last))
+    if not texts:
+        return names, None
+    if len(names) == 1:
+        raise Usage(f"{names[0]!r} is texts, and there is no model: cenote diagnose MODEL {names[0]}")
+    return names[:-1], names[-1]
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a name that is not there was meant as a file of texts; the reader says what is wrong with it."""
+    from cenote.texts import READERS
+
+    return any(str(path).endswith(suffix) for suffix in READERS)
+
+
+def _called(source: str | None) -> str:
+    return "texts" if source is None else "standard input" if source == "-" else source
+
+
+def _page(output: str | None) -> Callable[..., str] | None:
+    """What writes the page, found before the work begins."""
+    if output is None:
+        return None
+    suffix = Path(output).suffix
+    if suffix not in PAGES:
+        raise Usage(f"-o {output!r}: a page ends in {' or '.join(PAGES)}.")
+    import importlib
+
+    module, function = choose(suffix, PAGES, "page")
+    made: Callable[..., str] = getattr(importlib.import_module(module), function)
+    return made
+
+
+def _refuse_unwritable(path: str | None) -> None:
+    if path is None or path == "-":
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise BadInput(f"cannot write {path!r}: {error.strerror}.") from error
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise Usage(f"--temperatures {text!r}: pass numbers with commas between them, such as 1,0.8.") from None
+
+
+def _read_pairs(path: str) -> list[tuple[str, str]]:
+    from cenote.texts import read
+
+    if path == "-":
+        raise Usage("--pairs -: pairs are read twice, column by column: name a file.")
+    first, second = ([text.text for text in read(path, column=column)] for column in ("text1", "text2"))
+    return list(zip(first, second, strict=True))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal, with rate and time left; a line for each step elsewhere. Both on standard error."""
+    from tqdm import tqdm
+
+    bar: Any = None
+    step = ""
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal bar, step
+        if what != step:
+            step = what
+            if bar is not None:
+                bar.close()
+                bar = None
+            if sys.stderr.isatty():
+                bar = tqdm(desc=what, total=total, file=sys.stderr, leave=False, dynamic_ncols=True)
+            else:
+                print(f"cenote: {what}", file=sys.stderr, flush=True)
+        if bar is not None:
+            bar.update(done - bar.n)
+
+    try:
+        yield tell
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _in_words(found: Diagnosis) -> Iterator[str]:
+    """The verdicts, for a terminal."""
+    texts = found.texts
+    of = "" if texts.given == texts.used else f" of {texts.given:,}"
+    yield f"{texts.used:,}{of} texts from {texts.source}"
+    several = len(found.models) > 1
+    width = max(map(len, ("moderate", "unknown")))
+    for verdict in found.verdicts:
+        yield ""
+        about = f"{verdict.model}: {verdict.subject}" if several and verdict.model else verdict.subject
+        yield in_columns(verdict.grade.upper(), width, about)
+        for part in (verdict.finding, verdict.evidence, verdict.advice):
+            if part:
+                yield in_columns("", width, part)
+    yield ""

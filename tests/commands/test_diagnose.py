@@ -1,0 +1,85 @@
+"""`cenote diagnose`."""
+
+import io
+import json
+
+import pytest
+
+from cenote.cli import Exit, main
+from cenote.results import Diagnosis
+
+QUICK = ["--quick", "--no-layers", "--device", "cpu"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("".join(f"A pool number {row}, " + "that a collapse made " * row + "\n" for row in range(40)))
+    return str(path)
+
+
+def test_verdicts_on_standard_output_and_figures_in_a_file(demo_path, corpus, tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    assert main(["diagnose", "minilm", corpus, "--json", str(out), *QUICK]) == Exit.SUCCESS
+    shown, told = capsys.readouterr()
+    assert shown.startswith(f"40 texts from {corpus}\n")
+    assert f"figures: {out}" in shown
+    assert max(len(line) for line in shown.splitlines() if str(tmp_path) not in line) <= 80
+    for subject in ("truncation", "length collapse", "second-order collapse", "repeated words"):
+        assert subject in shown
+    found = Diagnosis.from_json(out.read_text("utf-8"))
+    assert found.models[0].name == "minilm"
+    assert found.verdicts[0].finding.split()[0] in shown
+    assert told.splitlines()[0] == "cenote: loading models"
+
+
+def test_json_alone_on_standard_output(demo_path, corpus, capsys):
+    assert main(["diagnose", "minilm", corpus, "--json", "-", "--sample", "20", *QUICK]) == Exit.SUCCESS
+    assert json.loads(capsys.readouterr().out)["texts"]["used"] == 20
+
+
+def test_models_side_by_side_and_texts_from_standard_input(demo_path, copy_of, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a pool\na cave\nlight and stone\n")))
+    assert main(["diagnose", "minilm", str(copy_of("bert")), "-", *QUICK]) == Exit.SUCCESS
+    shown = capsys.readouterr().out
+    assert "3 texts from standard input" in shown
+    assert "minilm: truncation" in shown
+
+
+def test_pairs_from_a_file(demo_path, corpus, tmp_path, capsys):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps({"text1": f"a pool {row}", "text2": "a cave"}) + "\n" for row in range(5)))
+    assert main(["diagnose", "minilm", corpus, "--pairs", str(pairs), "--json", "-", *QUICK]) == Exit.SUCCESS
+    assert json.loads(capsys.readouterr().out)["models"][0]["runs"][0]["given_pairs"]["pairs"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["texts.txt"], 2, "'texts.txt' is texts, and there is no model: cenote diagnose MODEL texts.txt"),
+        (["minilm", "none.txt"], 1, "none.txt"),
+        (["./nowhere"], 1, "no such folder: './nowhere'"),
+        (["minilm", "-o", "page.pdf"], 2, "-o 'page.pdf': a page ends in .html or .md"),
+        (["minilm", "-o", "/no/such/place/page.html"], 1, "cannot write '/no/such/place/page.html'"),
+        (["minilm", "--json", "/no/such/place.json"], 1, "cannot write"),
+        (["minilm", "--temperatures", "1;2"], 2, "pass numbers with commas between them"),
+        (["minilm", "--temperatures", "0"], 1, "temperature is 0.0"),
+        (["minilm", "--pairs", "-"], 2, "--pairs -: pairs are read twice"),
+        (["minilm", "texts.txt", "--pairs", "texts.txt"], 1, "text1"),
+        (["minilm", "--sample", "0"], 2, "0 is not at least 1"),
+        (["minilm", "empty.txt"], 1, "empty.txt holds no texts"),
+    ],
+)
+def test_mistakes_are_told_before_the_work(arguments, code, message, tmp_path, monkeypatch, capsys, demo_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text("one\ntwo\n")
+    (tmp_path / "empty.txt").write_text("")
+    try:
+        result = main(["diagnose", *arguments])
+    except SystemExit as end:
+        result = end.code
+    out, err = capsys.readouterr()
+    assert result == code, err
+    assert message in err
+    assert out == ""
+    assert "Traceback" not in err

@@ -1,0 +1,191 @@
+"""A diagnosis holds the numbers of the functions, finds what was planted, and accuses no healthy model."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+import cenote
+from cenote.corpus import sample
+from cenote.errors import BadInput
+from cenote.results import Diagnosis
+
+CORPUS = [text.text for text in sample()][::60]
+
+
+@pytest.fixture(scope="module")
+def diagnosis(demo):
+    return cenote.diagnose(demo, CORPUS, quick=True, temperatures=[0.7])
+
+
+def test_it_is_plain_data_and_the_same_bytes_twice(diagnosis, demo):
+    again = cenote.diagnose(demo, CORPUS, quick=True, temperatures=[0.7])
+    assert again.to_json() == diagnosis.to_json()
+    assert Diagnosis.from_json(diagnosis.to_json()) == diagnosis
+    other = cenote.diagnose(demo, CORPUS, quick=True, seed=1, sample=50)
+    assert other.texts.fingerprint != diagnosis.texts.fingerprint
+    assert other.texts.used == 50
+
+
+def test_the_numbers_are_those_of_the_functions(diagnosis, demo):
+    (model,) = diagnosis.models
+    vectors = demo.encode(CORPUS)
+    lengths = np.array([demo.preprocess([text])["attention_mask"].sum() for text in CORPUS])
+    assert model.lengths.cut == sum(len(demo.tokenizer.tokenize(text)) + 2 > 256 for text in CORPUS)
+    plain, cooler = model.runs
+    assert (plain.temperature, cooler.temperature) == ("1", "0.7")
+    for run, rows in ((plain, vectors), (cooler, None)):
+        if rows is None:
+            with cenote.temper(demo, 0.7):
+                rows = demo.encode(CORPUS)
+        for part in run.length.bins:
+            inside = (lengths >= part.low) & (lengths < (part.high or 10**9))
+            assert part.count == inside.sum()
+            own = rows[inside].astype(np.float64)
+            cosines = [own[i] @ own[j] for i in range(len(own)) for j in range(i)]
+            assert part.cosine.value == pytest.approx(np.mean(cosines), abs=1e-5)
+    worst = plain.pairs.worst[0]
+    texts = [diagnosis.excerpts[place].id for place in (worst.first, worst.second)]
+    states = [demo.encode(CORPUS[int(id_)], output_value="token_embeddings") for id_ in texts]
+    found = cenote.socm([states[0]], [states[1]])
+    assert worst.socm == pytest.approx(found.socm.item(), abs=1e-5)
+    assert worst.socm == max(pair.socm for pair in (*plain.pairs.shown, *plain.pairs.worst))
+    assert plain.pairs.socm.count == plain.pairs.pairs == plain.pairs.texts * (plain.pairs.texts - 1) // 2
+    assert len(plain.layers) == 6
+    assert {part.count for part in plain.passed} != {0}
+    assert sum(part.count for part in plain.passed) == plain.traced == 24
+
+
+def test_the_model_is_left_as_it_was(demo):
+    plain = demo.encode(["a pool"])
+    cenote.diagnose(demo, CORPUS[:10], quick=True, temperatures=[0.5], layers=False)
+    assert np.array_equal(demo.encode(["a pool"]), plain)
+    assert not any(module._forward_hooks for module in demo.modules())
+
+
+class Prescribed(BertModel):
+    """Gives each token the state that `plan(texts, tokens, lengths)` prescribes: no attention is asked."""
+
+    plan = None
+
+    def forward(self, input_ids, attention_mask, **_):
+        states = torch.zeros(*input_ids.shape, self.config.hidden_size)
+        for row, (ids, mask) in enumerate(zip(input_ids, attention_mask, strict=True)):
+            generator = torch.Generator().manual_seed(int(ids.sum()))
+            states[row, : int(mask.sum())] = self.plan(generator, int(mask.sum()), self.config.hidden_size)
+        return BaseModelOutputWithPooling(last_hidden_state=states)
+
+
+COMMON = torch.nn.functional.one_hot(torch.tensor(0), 384).float()
+
+
+def drawn(generator, *shape):
+    return torch.randn(*shape, generator=generator)
+
+
+def healthy(generator, tokens, width):
+    """A direction of its own for each text, and tokens close to it."""
+    return torch.nn.functional.normalize(drawn(generator, width), dim=0) + 0.01 * drawn(generator, tokens, width) / 20
+
+
+def length_collapsed(generator, tokens, width):
+    """The longer, the nearer to what all texts share."""
+    share = min(0.9, tokens / 120)
+    own = torch.nn.functional.normalize(drawn(generator, width), dim=0)
+    return (1 - share) * own + share * COMMON + 0.01 * drawn(generator, tokens, width) / 20
+
+
+def second_order_collapsed(generator, tokens, width):
+    """One mean for all texts, and around it tokens that lie along a line of the text's own."""
+    line = torch.nn.functional.normalize(drawn(generator, width), dim=0)
+    along = drawn(generator, tokens, 1)
+    return COMMON + 1.5 * (along - along.mean()) * line
+
+
+@pytest.mark.parametrize(
+    ("plan", "length", "second_order"),
+    [
+        (healthy, "none", "none"),
+        (length_collapsed, "severe", "none"),
+        (second_order_collapsed, "none", "severe"),
+    ],
+)
+def test_what_was_planted_is_found_and_nothing_else(plan, length, second_order, demo):
+    model = copy.deepcopy(demo)
+    model[0].model.__class__ = Prescribed
+    Prescribed.plan = staticmethod(plan)
+    words = [text.split() for text in CORPUS if len(text.split()) > 2]
+    texts = [" ".join((words[row] * 20)[: 3 + row]) for row in range(100)]
+    found = cenote.diagnose(model, texts, layers=False, quick=True)
+    grades = {verdict.subject: verdict.grade for verdict in found.verdicts}
+    # Where all means are one, directions do not differ at any length.
+    assert grades["length collapse"] == length
+    assert grades["second-order collapse"] == second_order
+    assert grades["truncation"] == "none"
+
+
+def test_several_models_side_by_side(demo_path):
+    found = cenote.diagnose(["minilm", "minilm"], CORPUS[:30], layers=False, quick=True, names=["one", "two"])
+    one, two = found.models
+    assert (one.name, two.name) == ("one", "two")
+    assert one.runs == two.runs
+    assert one.fingerprint == two.fingerprint
+    assert [v.model for v in found.verdicts if v.subject == "truncation"] == ["one", "two"]
+
+
+def test_given_pairs(demo):
+    pairs = [("a pool", "a pond"), ("a cave", "the roof of a cave fell in")]
+    found = cenote.diagnose(demo, CORPUS[:20], pairs=pairs, layers=False, quick=True)
+    own = found.models[0].runs[0].given_pairs
+    assert (own.pairs, own.texts) == (2, 4)
+    states = [
+        [demo.encode(text, output_value="token_embeddings") for text in side] for side in zip(*pairs, strict=True)
+    ]
+    assert sorted(pair.socm for pair in own.worst) == pytest.approx(
+        sorted(cenote.socm(*states).socm.tolist()), abs=1e-5
+    )
+
+
+def test_few_texts_and_odd_ones_give_a_partial_report(demo):
+    for texts, finding in (
+        (["one text only"], "There is no pair of texts to compare."),
+        (["the same"] * 30, "All texts are the same."),
+        (["a pool", "", "   ", "a cave"], "2 empty texts were left out."),
+        (["four words in one"] * 20 + ["five words in one too"] * 20, "Only 2 of 40 texts are different."),
+        (["word " * 300 + str(row) for row in range(25)], "16 % of your words are never seen by this model."),
+    ):
+        found = cenote.diagnose(demo, texts, quick=True)
+        assert finding in [verdict.finding for verdict in found.verdicts], texts[0][:40]
+        assert Diagnosis.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        ([], {}, "there are no texts in 'texts'"),
+        (["", " \n"], {}, "all 2 texts are empty"),
+        ("one string", {}, "texts is one string: pass a list"),
+        ([3], {}, "text 0 is a int: pass strings"),
+        ([("a", 3)], {}, "text a is a int: pass strings"),
+        (["a"], {"sample": 0}, "sample=0: pass a whole number"),
+        (["a"], {"temperatures": [0]}, "temperature is 0"),
+        (["a"], {"temperatures": "0.8"}, "pass a list of numbers"),
+        (["a"], {"temperatures": [{"query": 1, "document": 0.9}]}, "is no number; diagnose takes numbers"),
+        (["a"], {"pairs": [("a", "")]}, "pair 0 is"),
+        (["a"], {"pairs": ["ab"]}, "pair 0 is 'ab': pass two texts"),
+        (["a"], {"names": ["x", "y"]}, "2 names for 1 models"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_read(texts, options, message, demo):
+    with pytest.raises(BadInput, match=message):
+        cenote.diagnose(demo, texts, **options)
+
+
+def test_no_model():
+    with pytest.raises(BadInput, match="no model: name at least one"):
+        cenote.diagnose([], ["a"])
+    with pytest.raises(BadInput, match="no such folder"):
+        cenote.diagnose("./nowhere", ["a"])

@@ -1,0 +1,68 @@
+"""Summaries hold what they say of the arrays that they were made of."""
+
+import numpy as np
+import pytest
+
+from cenote import summaries
+from cenote.results import Spread
+from cenote.texts import Text
+
+
+def test_spread_and_histogram():
+    values = np.arange(101) / 100
+    assert summaries.spread(values) == Spread(101, 0.5, 0.1, 0.5, 0.9)
+    found = summaries.histogram([0.1, 0.2, 0.9, 1.0], [0, 0.5, 1.0])
+    assert (found.edges, found.counts) == ((0.0, 0.5, 1.0), (2, 2))
+
+
+def test_lengths():
+    found = summaries.lengths(np.array([10, 300, 20]), np.array([10, 256, 20]), 256)
+    assert (found.cut, found.limit) == (1, 256)
+    assert found.unseen == pytest.approx(44 / 330)
+    assert sum(found.histogram.counts) == 3
+    assert sum(summaries.lengths(np.array([7, 7]), np.array([7, 7]), None).histogram.counts) == 2
+
+
+def test_excerpts_keep_each_text_once_and_short():
+    excerpts = summaries.Excerpts()
+    places = [excerpts.place(Text(*text)) for text in (("a", "one"), ("b", "x " * 400), ("a", "one"))]
+    assert places == [0, 1, 0]
+    kept = excerpts.kept()
+    assert [excerpt.id for excerpt in kept] == ["a", "b"]
+    assert len(kept[1].text) == 240
+    assert kept[1].text.endswith("…")
+
+
+def test_spread_out_texts_are_of_all_lengths():
+    texts = ["x" * (1 + 10 * row) for row in range(100)]
+    rows = summaries.spread_out(texts, 10, seed=0)
+    assert len(rows) == 10
+    assert all(10 * part <= row < 10 * part + 10 for part, row in enumerate(rows))
+    assert summaries.spread_out(texts, 10, seed=0) == rows != summaries.spread_out(texts, 10, seed=1)
+    assert summaries.spread_out(texts[:3], 10, seed=0) == [0, 1, 2]
+
+
+def test_affordable_texts_grow_with_the_time_and_shrink_with_their_length(demo):
+    short, long = ["a pool"] * 300, ["the deep cave " * 80] * 300
+    assert len(summaries.affordable(demo, short, 5, 0)) == 300
+    few, more = (len(summaries.affordable(demo, long, seconds, 0)) for seconds in (0.05, 5))
+    assert 2 <= few < more < 300
+    assert summaries.affordable(demo, long, 5, 0) == summaries.affordable(demo, long, 5, 0)
+    assert summaries.affordable(demo, ["one"], 5, 0) == [0]
+
+
+def test_pairs_are_in_condensed_order():
+    generator = np.random.default_rng(0)
+    tokens = {row: generator.normal(size=(4 + row, 3)) + 2 for row in (1, 3, 4)}
+    reading = summaries.Reading(np.zeros(5, np.int64), np.zeros((5, 3), np.float32), tokens)
+    texts = [Text(str(row), f"text {row}") for row in range(5)]
+    excerpts = summaries.Excerpts()
+    found = summaries.all_pairs(reading, [1, 3, 4], texts, excerpts, 0, lambda *_: None)
+    kept = excerpts.kept()
+    shown = [(kept[pair.first].id, kept[pair.second].id) for pair in found.shown]
+    assert shown == [("1", "3"), ("1", "4"), ("3", "4")]
+    for pair in found.shown:
+        alone = summaries.socm(*([tokens[int(kept[place].id)]] for place in (pair.first, pair.second)))
+        assert pair.socm == pytest.approx(alone.socm[0], rel=1e-5)
+    assert [pair.socm for pair in found.worst] == sorted((pair.socm for pair in found.shown), reverse=True)
+    assert summaries.all_pairs(reading, [1], texts, excerpts, 0, lambda *_: None) is None

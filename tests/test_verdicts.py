@@ -1,0 +1,116 @@
+"""Verdicts follow the numbers, come in the order of their cost, and do not guess."""
+
+from dataclasses import replace
+
+import pytest
+
+from cenote.results import (
+    Estimate,
+    Histogram,
+    LengthBin,
+    LengthCurve,
+    Lengths,
+    ModelDiagnosis,
+    Pairs,
+    Repeated,
+    Run,
+    Spread,
+    TextsRead,
+)
+from cenote.verdicts import THRESHOLDS, verdicts
+
+TEXTS = TextsRead("a list", 100, 100, 0, "ab")
+HISTOGRAM = Histogram((0.0, 1.0), (1,))
+
+
+def curve(value, low, high):
+    bins = tuple(
+        LengthBin(start, end, 50, Estimate(0.1, 0.05, 0.15), 0.9, None, None) for start, end in ((0, 100), (100, None))
+    )
+    return LengthCurve(bins, Estimate(value, low, high), None, Estimate(value / 3, low, high), ())
+
+
+def pairs(mean):
+    spread = Spread(10, mean, mean / 2, mean, 2 * mean)
+    return Pairs(100, 4950, spread, spread, spread, min(1.0, mean), HISTOGRAM, (), ())
+
+
+def model(*, unseen=0.0, length=(0.0, -0.01, 0.01), socm=0.01, words=0.0, repeated=0.1):
+    run = Run("1", curve(*length), pairs(socm), None, 0, (), (), Repeated(("dog", "cat"), (3, 256), (0.6, repeated)))
+    lengths = Lengths(256, Spread(100, 60, 10, 50, 300), HISTOGRAM, int(100 * unseen), unseen)
+    return ModelDiagnosis("m", "Bert", "mean", "1", 384, "ab", None, lengths, curve(words, words, words), (run,))
+
+
+def found(*models, texts=TEXTS, distinct=100):
+    return {verdict.subject: verdict for verdict in verdicts(texts, models, distinct)}
+
+
+def test_a_healthy_model_is_not_accused():
+    assert {verdict.grade for verdict in found(model()).values()} == {"none"}
+
+
+@pytest.mark.parametrize("subject", THRESHOLDS)
+def test_grades_follow_the_table(subject):
+    row = THRESHOLDS[subject]
+    assert row.slight < row.moderate < row.severe
+    assert len(row.reason) > 40
+    grades = [row.grade(value) for value in (0, row.slight, row.moderate, row.severe)]
+    assert grades == ["none", "slight", "moderate", "severe"]
+    made = {
+        "truncation": lambda value: model(unseen=value),
+        "length collapse": lambda value: model(length=(value, value / 2, 2 * value)),
+        "second-order collapse": lambda value: model(socm=value),
+        "repeated words": lambda value: model(repeated=value),
+    }[subject]
+    assert found(made(row.moderate))[subject].grade == "moderate"
+    assert found(made(row.severe))[subject].grade == "severe"
+
+
+def test_a_difference_that_may_be_chance_is_none():
+    assert found(model(length=(0.2, -0.01, 0.4)))["length collapse"].grade == "none"
+    assert "farther from" in found(model(length=(-0.2, -0.3, -0.1)))["length collapse"].finding
+
+
+def test_the_control_is_told():
+    assert "0.07 of it is there" in found(model(length=(0.11, 0.1, 0.12), words=0.07))["length collapse"].evidence
+    assert "has more" in found(model(length=(0.11, 0.1, 0.12), words=0.3))["length collapse"].evidence
+    assert "none of it" in found(model(length=(0.11, 0.1, 0.12), words=-0.1))["length collapse"].evidence
+
+
+def test_what_is_cut_comes_first():
+    order = [verdict.subject for verdict in verdicts(TEXTS, (model(unseen=0.1, socm=0.5),), 100)]
+    assert order[:2] == ["truncation", "second-order collapse"]
+    order = [verdict.subject for verdict in verdicts(TEXTS, (model(unseen=0.002, socm=0.5),), 100)]
+    assert order[:2] == ["second-order collapse", "truncation"]
+    assert "94 % of your words are never seen" in found(model(unseen=0.94))["truncation"].finding
+
+
+def test_what_texts_cannot_carry_is_said():
+    bare = model()
+    empty = replace(bare.runs[0].length, difference=None, notes=("no difference of long and short: 1 of 1 bins.",))
+    bare = replace(bare, runs=(replace(bare.runs[0], length=empty, pairs=None),))
+    said = found(bare, texts=replace(TEXTS, used=3, empty=2), distinct=3)
+    assert said["length collapse"].grade == said["second-order collapse"].grade == "unknown"
+    assert said["length collapse"].evidence.startswith("No difference of long and short")
+    every = [verdict.finding for verdict in verdicts(replace(TEXTS, used=3, empty=2), (bare,), 1)]
+    assert "All texts are the same." in every
+    assert "2 empty texts were left out." in every
+    assert any(finding.startswith("3 texts are few") for finding in every)
+
+
+def test_temperatures_are_compared():
+    plain = model(length=(0.11, 0.1, 0.12))
+    cooler = replace(plain.runs[0], temperature="0.8", length=curve(0.06, 0.05, 0.07))
+    said = found(replace(plain, runs=(*plain.runs, cooler)))["temperature"]
+    assert "At temperature 0.8 long texts lie 0.05 less close" in said.finding
+    assert "1: +0.110; 0.8: +0.060" in said.evidence
+    warmer = replace(cooler, length=curve(0.15, 0.1, 0.2))
+    assert "No temperature" in found(replace(plain, runs=(*plain.runs, warmer)))["temperature"].finding
+
+
+def test_given_pairs_have_their_own_verdict():
+    plain = model()
+    both = replace(plain, runs=(replace(plain.runs[0], given_pairs=pairs(0.5)),))
+    said = [v for v in verdicts(TEXTS, (both,), 100) if v.subject == "second-order collapse"]
+    assert [verdict.grade for verdict in said] == ["severe", "none"]
+    assert "the given pairs" in said[0].finding
