@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint docs bench
 
 demo: $(READY)
-	@$(BIN)/python docs/demo.py
+	@$(BIN)/cenote diagnose minilm -o report.html
 
 # The whole suite, and what .ci/run calls.
 test: lint

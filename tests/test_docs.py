@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cenote.cli import main
+from cenote.cli import main, parser
 from cenote.errors import CenoteWarning
-from cenote.functional.pooling import POOLINGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,22 +77,6 @@ def test_links_between_pages_lead_somewhere(page):
             assert anchor[1:] in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
 
 
-def test_demo_runs(demo_path):
-    run = subprocess.run([sys.executable, ROOT / "docs" / "demo.py"], capture_output=True, text=True, check=True)
-    assert run.stdout.startswith("There is no diagnosis yet")
-    rows = re.findall(r"^(\w+) +-?\d\.\d{3} +-?\d\.\d{3} +(\d+) of 30$", run.stdout, re.MULTILINE)
-    assert [name for name, _ in rows] == list(POOLINGS)
-    assert int(dict(rows)["mean"]) > 15
-    assert run.stderr == ""
-
-
-def test_every_fence_is_of_a_kind_that_is_checked():
-    for page in PAGES:
-        fences = re.findall(r"^```(\w*)$", page.read_text("utf-8"), re.MULTILINE)
-        assert set(fences[::2]) <= {"python", "console", "sh", "text"}, page.name
-        assert set(fences[1::2]) <= {""}, page.name
-
-
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=name)
 def test_shell_lines_name_targets_and_extras_that_there_are(page):
     """`sh` blocks install and build, which a test of the installed thing cannot repeat; what they name must exist."""
@@ -102,8 +85,17 @@ def test_shell_lines_name_targets_and_extras_that_there_are(page):
         words = shlex.split(line, comments=True)
         if not words or words[0] == ".":
             continue
-        assert words[0] in ("make", "pip"), line
+        assert words[0] in ("make", "pip", "cenote"), line
+        if words[0] == "cenote":
+            parser().parse_args(words[1:])
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
         for extra in re.findall(r"\[(\w+)\]", line):
             assert re.search(rf"^{extra} = \[", project, re.MULTILINE), line
+
+
+def test_every_fence_is_of_a_kind_that_is_checked():
+    for page in PAGES:
+        fences = re.findall(r"^```(\w*)$", page.read_text("utf-8"), re.MULTILINE)
+        assert set(fences[::2]) <= {"python", "console", "sh", "text"}, page.name
+        assert set(fences[1::2]) <= {""}, page.name

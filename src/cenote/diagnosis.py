@@ -40,7 +40,7 @@ class _Effort:
     longest_probe: int  # tokens of repeated words
 
 
-_THOROUGH, _QUICK = _Effort(200, 100, 2048), _Effort(24, 5, 256)
+_THOROUGH, _QUICK = _Effort(100, 100, 2048), _Effort(24, 5, 256)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -20,8 +22,9 @@ from cenote.surgery.tracing import Trace
 
 Progress = Callable[[int, int], object]
 
-# Texts at a time. Attention takes heads x tokens² numbers for each text that is traced, one layer at a time.
-_BATCH, _TRACED_BATCH = 16, 4
+# Texts at a time; where texts are traced, as many as have this many pairs of tokens, for each of which every head has a
+# number: some tens of megabytes, several times over.
+_BATCH, _TRACED_PAIRS = 16, 2**19
 # A longer text is counted in pieces: a tokenizer may take more than linear time and memory for one of millions.
 _PIECE = 100_000
 
@@ -65,13 +68,14 @@ def read_texts(
     was_training = model.training
     model.eval()
     try:
-        for group, size in ((sorted(watch), _TRACED_BATCH), (sorted(set(range(len(texts))) - watch), _BATCH)):
-            looking = Trace(model, profiler, attention=True) if group and size == _TRACED_BATCH else nullcontext()
+        for group, trace in ((sorted(watch), True), (sorted(set(range(len(texts))) - watch), False)):
+            looking = Trace(model, profiler, attention=True) if group and trace else nullcontext()
             with torch.inference_mode(), looking:
-                for rows in batches_of(texts, group, size):
+                for rows in _few_pairs(model, texts, group) if trace else batches_of(texts, group, _BATCH):
                     _read_batch(model, texts, rows, keep, reading)
-                    if size == _TRACED_BATCH:
+                    if trace:
                         reading.traced += rows
+                        give_memory_back()
                     done += len(rows)
                     if progress is not None:
                         progress(done, len(texts))
@@ -100,6 +104,26 @@ def batches_of(texts: Sequence[str], rows: Sequence[int], size: int) -> Iterator
     """The given places, texts of like length together, longest first: what does not fit shows at once."""
     order = sorted(rows, key=lambda row: (-len(texts[row]), row))
     return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def give_memory_back() -> None:
+    """Have the C library return what was freed: glibc keeps blocks below 32 MB, and these add up to gigabytes."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
+def _few_pairs(model: SentenceTransformer, texts: Sequence[str], rows: Sequence[int]) -> Iterator[list[int]]:
+    """Batches of texts of like length with few pairs of tokens among them, longest first."""
+    most = model.max_seq_length or max((len(text) for text in texts), default=1)
+    batch: list[int] = []
+    for row in sorted(rows, key=lambda row: (-len(texts[row]), row)):
+        longest = min(most, len(texts[batch[0] if batch else row]))  # no text has more tokens than characters
+        if batch and (len(batch) + 1) * longest**2 > _TRACED_PAIRS:
+            yield batch
+            batch = []
+        batch.append(row)
+    yield from [batch] if batch else []
 
 
 def prompt_of(model: SentenceTransformer) -> str | None:
