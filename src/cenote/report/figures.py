@@ -6,10 +6,23 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from cenote.report.plots import Figure, Trace, axis, band, entry, layout, line, marker_line, middle, steps, words
-from cenote.report.series import CONTROL_DASH, MEASURES, Series, curves, looks_of, measured, reasons
+from cenote.report.plots import (
+    Figure,
+    Trace,
+    axis,
+    band,
+    entry,
+    layout,
+    line,
+    logarithmic,
+    marker_line,
+    middle,
+    steps,
+    words,
+)
+from cenote.report.series import CONTROL_DASH, MEASURES, Look, Series, curves, looks_of, measured, reasons
 from cenote.report.writing import bin_label, estimate, in_label, number, plural, spread
-from cenote.results import Diagnosis, Histogram, LengthBin
+from cenote.results import Diagnosis, Histogram, LengthBin, Lengths
 
 # A histogram whose last bin is this much wider than its first was made for a logarithmic axis.
 _GEOMETRIC = 3
@@ -26,7 +39,7 @@ def lengths(diagnosis: Diagnosis) -> Figure:
         for look, model in zip(looks_of(diagnosis), diagnosis.models, strict=True)
         if model.lengths.histogram.counts
     ]
-    logarithmic = any(_is_geometric(found.histogram) for _, found in drawn)
+    log = any(_is_geometric(found.histogram) for _, found in drawn)
     for place, (look, found) in enumerate(drawn):
         edges, counts = found.histogram.edges, found.histogram.counts
         text = [
@@ -37,11 +50,17 @@ def lengths(diagnosis: Diagnosis) -> Figure:
         legend.append(entry(look, points=False))
         if found.limit is not None:
             shapes.append(marker_line(found.limit, upright=True, colour=look.colour))
-            at = math.log10(found.limit) if logarithmic else found.limit
+            at = math.log10(found.limit) if log else found.limit
             # One cut below the other, so that two models that cut at the same place can both be read.
             labels.append(
                 words(
-                    f"cut at {found.limit:,}", at, 1 - 0.08 * place, yref="paper", xanchor="left", yanchor="top", xshift=5
+                    f"cut at {found.limit:,}",
+                    at,
+                    1 - 0.08 * place,
+                    yref="paper",
+                    xanchor="left",
+                    yanchor="top",
+                    xshift=5,
                 )
             )
     return Figure(
@@ -51,13 +70,20 @@ def lengths(diagnosis: Diagnosis) -> Figure:
         "and the model never sees it.",
         tuple(data),
         layout(
-            axis("tokens of the text", **({"type": "log"} if logarithmic else {"rangemode": "tozero"})),
+            axis("tokens of the text", **_token_axis(drawn, log)),
             axis("texts", rangemode="tozero"),
             shapes,
             labels,
         ),
         tuple(legend),
     )
+
+
+def _token_axis(drawn: Sequence[tuple[Look, Lengths]], log: bool) -> dict[str, Any]:
+    if not log:
+        return {"rangemode": "tozero"}
+    edges = [edge for _, found in drawn for edge in found.histogram.edges if edge > 0]
+    return logarithmic(min(edges), max(edges))
 
 
 def _is_geometric(found: Histogram) -> bool:
@@ -94,7 +120,7 @@ def closeness(series: tuple[Series, ...]) -> Figure:
         "closeness",
         "How close texts of like length lie",
         "A line that rises to the right says that longer texts lie closer together, which is length collapse; bars are "
-        "95 % intervals, and dotted lines are the control: plain averages of the model's word embeddings.",
+        "95 % intervals, and dotted lines are the control: plain averages of the model's word embeddings.",
         tuple(data),
         layout(axis("tokens of the text", places), axis("mean cosine of two texts")),
         tuple(legend),
@@ -121,7 +147,9 @@ def by_layer(
             f"<br>{MEASURES[measure].short} {spread(value)}"
             for index, value in found
         ]
-        data += [band(one.look, x, values), line(one.look, x, [value.mean for value in values], labels)]
+        # The bands of other temperatures would lie over their model's own and hide it.
+        data += [band(one.look, x, values)] if one.first else []
+        data.append(line(one.look, x, [value.mean for value in values], labels))
         legend.append(entry(one.look))
         limits = measured(one.run.layers, bound) if bound else ()
         if bound and limits:
@@ -149,7 +177,8 @@ def _bound(one: Series, bound: str, limits: Any) -> Trace:
 
 def _layers_axis(series: tuple[Series, ...]) -> dict[str, Any]:
     deepest = max((len(one.run.layers) for one in series), default=0)
-    return axis("layer, the first is 0", **({"dtick": 1} if deepest <= _FEW_LAYERS else {}))
+    every: dict[str, Any] = {"dtick": 1} if deepest <= _FEW_LAYERS else {}
+    return axis("layer, the first is 0", **every)
 
 
 def _threshold(measure: str, everything: Sequence[float]) -> list[Trace]:
@@ -209,13 +238,15 @@ def theorem3(length: float, logit_variance: float) -> float:
 
 def repeated(series: tuple[Series, ...]) -> Figure:
     """The cosine of two words, each repeated, by how often."""
-    data, legend, places = [], [], []
+    data, legend = [], []
+    places: list[int] = []
     pairs = sorted({one.run.repeated.words for one in series if one.run.repeated is not None})
     for one in series:
         if (found := one.run.repeated) is None or not found.tokens:
             continue
         labels = [
-            f"<b>{in_label(one.label)}</b><br>{in_label(' and '.join(found.words))}<br>{tokens:,} tokens: {number(cosine)}"
+            f"<b>{in_label(one.label)}</b><br>{in_label(' and '.join(found.words))}<br>{tokens:,} tokens, "
+            f"cosine {number(cosine)}"
             for tokens, cosine in zip(found.tokens, found.cosines, strict=True)
         ]
         data.append(line(one.look, found.tokens, found.cosines, labels))

@@ -21,7 +21,8 @@ def to_markdown(diagnosis: Diagnosis) -> str:
     lines = [
         f"# Cenote diagnosis: {models}",
         "",
-        f"Read: {texts.used:,} of {plural(texts.given, 'text')} from {in_markdown(texts.source)}; {texts.empty:,} empty.",
+        f"Read: {texts.used:,} of {plural(texts.given, 'text')} from {in_markdown(texts.source)}; "
+        f"{texts.empty:,} empty.",
         "",
         "## Verdicts",
         "",

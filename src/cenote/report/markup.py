@@ -72,17 +72,14 @@ def overview(verdicts: Sequence[Verdict]) -> str:
     for subject in dict.fromkeys(verdict.subject for verdict in verdicts):
         cells = [places.get((subject, model)) for model in models]
         row = "".join(
-            "<td>–</td>"
-            if place is None
-            else f'<td><a href="#verdict-{place}">{grade(verdicts[place].grade)}</a></td>'
+            "<td>–</td>" if place is None else f'<td><a href="#verdict-{place}">{grade(verdicts[place].grade)}</a></td>'
             for place in cells
         )
         rows.append(f'<tr><th scope="row">{escaped(subject)}</th>{row}</tr>')
     heads = "".join(f'<th scope="col"><bdi>{escaped(model)}</bdi></th>' for model in models)
-    return scroll(
-        "Verdicts at a glance",
-        f'<table class="overview"><thead><tr><th scope="col">subject</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>',
-    )
+    head = f'<thead><tr><th scope="col">subject</th>{heads}</tr></thead>'
+    content = f'<table class="overview">{head}<tbody>{"".join(rows)}</tbody></table>'
+    return scroll("Verdicts at a glance", content)
 
 
 def scroll(name: str, content: str) -> str:
@@ -123,10 +120,11 @@ def figure(found: Figure, *, pairs: bool) -> str:
         else ""
     )
     return (
-        f'<figure id="{found.key}"><h3>{escaped(found.title)}</h3><p class="reading">{escaped(found.reading)}</p>'
+        f'<figure id="{found.key}"{" class=wide" if pairs else ""}><h3>{escaped(found.title)}</h3>'
+        f'<p class="reading">{escaped(found.reading)}</p>'
         f'<div class="legend" role="group" aria-label="Shown in this figure">{"".join(map(_entry, found.legend))}</div>'
         f'<div class="plot" data-figure="{found.key}" role="img" aria-label="{label}"></div>'
-        f"{readout}{notes(found.notes)}</figure>"
+        f'<div class="after">{readout}{notes(found.notes)}</div></figure>'
     )
 
 

@@ -49,7 +49,8 @@
       xaxis: axis({ ...(narrow ? { nticks: 6 } : {}), ...layout.xaxis }),
       yaxis: axis(layout.yaxis),
       font: { family: style.fontFamily, size: narrow ? 11 : 12.5, color: "@ink" },
-      margin: { l: 48, r: 12, t: 10, b: 44 },
+      // Room for a title and for six digits; margins that plotly finds by itself make it draw again and again.
+      margin: { l: narrow ? 56 : 64, r: 12, t: 10, b: 46 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       hovermode: "closest",
@@ -111,17 +112,13 @@
 
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
 
-  // Paper is light, has a width of its own, and nobody can unfold a table on it.
-  let folded = [];
+  // Paper is light and has a width of its own. Tables that the reader left folded are not printed.
   window.addEventListener("beforeprint", () => {
     root.dataset.print = "";
-    folded = [...document.querySelectorAll("details:not([open])")];
-    folded.forEach((one) => { one.open = true; });
     drawAll(PAPER_WIDTH);
   });
   window.addEventListener("afterprint", () => {
     delete root.dataset.print;
-    folded.forEach((one) => { one.open = false; });
     drawAll();
   });
 })();

@@ -49,7 +49,7 @@ def to_html(diagnosis: Diagnosis, *, command: str | None = None) -> str:
             *(_section(section) for section in sections),
             _provenance(diagnosis, command),
             "</main>\n",
-            '<footer><p>Made by Cenote. This page loads nothing from elsewhere and can be kept as it is.</p></footer>\n',
+            "<footer><p>Made by Cenote. This page loads nothing from elsewhere: keep it, send it on.</p></footer>\n",
             f'<script type="application/json" id="data">{in_script(_data(diagnosis, figures))}</script>\n',
             *(f"<script>{script}</script>\n" for script in scripts),
             "</body>\n</html>\n",
@@ -61,7 +61,9 @@ def _plotly() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise CenoteError("the HTML report draws with plotly, which is missing: pip install 'cenote[report]'") from error
+        raise CenoteError(
+            "the HTML report draws with plotly, which is missing: pip install 'cenote[report]'"
+        ) from error
     return str(get_plotlyjs())
 
 
@@ -110,7 +112,9 @@ def _header(diagnosis: Diagnosis, sections: tuple[Section, ...]) -> str:
     lead = f"Read: {read} from <bdi class='source'>{escaped(texts.source)}</bdi>"
     if models:
         lead += f", by {plural(len(models), 'model')}"
-    left = f" {plural(texts.empty, 'empty text')} {'was' if texts.empty == 1 else 'were'} left out." if texts.empty else ""
+    left = (
+        f" {plural(texts.empty, 'empty text')} {'was' if texts.empty == 1 else 'were'} left out." if texts.empty else ""
+    )
     grades = [verdict.grade for verdict in diagnosis.verdicts]
     counts = "".join(
         f"<li>{markup.grade(name)} <b>{grades.count(name)}</b></li>" for name in markup.GRADES if name in grades
@@ -135,7 +139,8 @@ def _verdicts(diagnosis: Diagnosis) -> str:
 def _section(section: Section) -> str:
     figures = "".join(markup.figure(figure, pairs=_has_pairs(figure)) for figure in section.figures)
     return (
-        f'<section id="chapter-{section.key}"><h2>{escaped(section.title)}</h2><p class="intro">{escaped(section.intro)}</p>'
+        f'<section id="chapter-{section.key}"><h2>{escaped(section.title)}</h2>'
+        f'<p class="intro">{escaped(section.intro)}</p>'
         f"{f'<div class=figures>{figures}</div>' if figures else ''}{markup.notes(section.notes)}"
         f"{''.join(map(markup.table, section.tables))}</section>\n"
     )
@@ -147,7 +152,9 @@ def _provenance(diagnosis: Diagnosis, command: str | None) -> str:
     )
     found = tables.models(diagnosis), *tables.provenance(diagnosis, command)
     return (
-        '<section id="chapter-methods"><h2>Methods and provenance</h2><p class="intro">What the measures mean, and what '
-        f'one needs to measure them again.</p><dl class="glossary">{markup.definitions(glossary(diagnosis))}</dl>'
-        f'<ul class="sources">{sources}</ul>{"".join(markup.table(one) for one in found if not one.is_empty)}</section>\n'
+        '<section id="chapter-methods"><h2>Methods and provenance</h2>'
+        '<p class="intro">What the measures mean, and what one needs to measure them again.</p>'
+        f'<dl class="glossary">{markup.definitions(glossary(diagnosis))}</dl>'
+        f'<ul class="sources">{sources}</ul>{"".join(markup.table(one) for one in found[:1] if not one.is_empty)}'
+        f'<div class="lists">{"".join(markup.table(one) for one in found[1:] if not one.is_empty)}</div></section>\n'
     )

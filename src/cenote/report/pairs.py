@@ -32,7 +32,7 @@ def scatter(found: Found, key: str) -> Figure:
         if not (pairs.shown or pairs.worst):
             continue
         # More than one cloud for a model would hide each other: the runs at other temperatures wait to be asked for.
-        look = {"size": 6, "opacity": 0.45, "color": one.look.colour, "symbol": one.look.symbol}
+        look = {"size": 6, "opacity": 0.55, "color": one.look.colour, "symbol": one.look.symbol}
         ring = {"size": 13, "color": one.look.colour, "symbol": "circle-open", "line": {"width": 2}}
         data += [_cloud(one, pairs.shown, look, ""), _cloud(one, pairs.worst, ring, "one of the ten worst")]
         legend.append(entry(one.look, shown=one.first, line=False))
@@ -40,12 +40,14 @@ def scatter(found: Found, key: str) -> Figure:
         key,
         "Second-order collapse, pair by pair",
         "Each point is a pair of texts; those at the upper left are alike after pooling although their tokens spread "
-        "differently. Lines join pairs of equal SOCM, rings mark the ten worst; point at one, or touch it, to read both "
-        "texts.",
+        "differently. Lines join pairs of equal SOCM, rings mark the ten worst. Point at a pair, or touch it, to read "
+        "both texts.",
         tuple(data),
         layout(
             axis("d_mu, distance of the means", range=[0, _ROOM * max((pair.d_mu for pair in points), default=1)]),
-            axis("d_sigma, distance of the spreads", range=[0, _ROOM * max((pair.d_sigma for pair in points), default=1)]),
+            axis(
+                "d_sigma, distance of the spreads", range=[0, _ROOM * max((pair.d_sigma for pair in points), default=1)]
+            ),
             words=_level_labels(points),
         ),
         tuple(legend),
@@ -97,9 +99,7 @@ def _equals(points: Sequence[Pair]) -> list[Trace]:
 
 
 def _level_labels(points: Sequence[Pair]) -> list[Trace]:
-    return [
-        words(f"SOCM {level:g}", 0, level, xanchor="left", yanchor="bottom", xshift=4) for level in _levels(points)
-    ]
+    return [words(f"SOCM {level:g}", 0, level, xanchor="left", yanchor="top", xshift=6) for level in _levels(points)]
 
 
 def histogram(found: Found, key: str) -> Figure:
@@ -110,7 +110,8 @@ def histogram(found: Found, key: str) -> Figure:
         if not sum(counts):
             continue
         text = [
-            f"<b>{in_label(one.label)}</b><br>SOCM {number(low)} to {number(high)}<br>{share(count / sum(counts))} of pairs"
+            f"<b>{in_label(one.label)}</b><br>SOCM {number(low)} to {number(high)}<br>"
+            f"{share(count / sum(counts))} of pairs"
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
         ]
         trace = steps(one.look, edges, counts, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,11 @@ from cenote.results import Spread
 
 Trace = dict[str, Any]
 # Values this many times apart do not fit on a straight axis.
-_DECADES_APART = 25
+_FAR_APART = 25
+# Decades up to which an axis has room for three numbers in each.
+_FEW_DECADES = 4
 # Bands lie over each other; the lines in them carry the meaning.
-_BAND = "/0.13"
+_BAND = "/0.12"
 _FILL = "/0.16"
 
 
@@ -56,8 +59,8 @@ def entry(look: Look, *, shown: bool = True, points: bool = True, line: bool = T
 def layout(x: dict[str, Any], y: dict[str, Any], shapes: Sequence[Trace] = (), words: Sequence[Trace] = ()) -> Trace:
     """Axes, and lines and words that belong to no trace. The page adds fonts, colours and margins."""
     return {
-        "xaxis": {"zeroline": False, "automargin": True, **x},
-        "yaxis": {"zeroline": False, "automargin": True, **y},
+        "xaxis": {"zeroline": False, "tickangle": 0, **x},
+        "yaxis": {"zeroline": False, **y},
         "shapes": list(shapes),
         "annotations": list(words),
     }
@@ -65,9 +68,17 @@ def layout(x: dict[str, Any], y: dict[str, Any], shapes: Sequence[Trace] = (), w
 
 def axis(title: str, values: Sequence[float] = (), **more: Any) -> dict[str, Any]:
     """An axis; a logarithmic one where `values` are positive and far apart."""
-    wide = bool(values) and min(values) > 0 and max(values) > _DECADES_APART * min(values)
-    # `dtick` D1 labels 2 and 5 too, which crowd an axis of many decades; plotly's own choice serves.
-    return {"title": {"text": in_label(title, 80)}, **({"type": "log"} if wide else {}), **more}
+    wide = bool(values) and min(values) > 0 and max(values) > _FAR_APART * min(values)
+    named = {"title": {"text": in_label(title, 80)}, **more}
+    return {**named, **logarithmic(min(values), max(values))} if wide else named
+
+
+def logarithmic(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis with its numbers written out: 1, 2 and 5 of each decade, or the 1 alone of many decades."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(decades) <= _FEW_DECADES else (1,)
+    at = [step * 10.0**decade for decade in decades for step in steps]
+    return {"type": "log", "tickvals": at, "ticktext": [f"{value:,.10g}" for value in at]}
 
 
 def line(look: Look, x: Sequence[float], y: Sequence[float | None], labels: Sequence[str], **more: Any) -> Trace:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cenote.errors import BadInput
 from cenote.report import figures, pairs, tables
 from cenote.report.plots import Figure
-from cenote.report.series import MEASURES, Series, curves, series_of
+from cenote.report.series import MEASURES, Series, curves, series_of, who
 from cenote.report.tables import Table
 from cenote.report.writing import listed
 from cenote.results import Diagnosis, Pairs
@@ -78,10 +78,15 @@ def _lengths(diagnosis: Diagnosis) -> Section:
 
 
 def _closeness(series: tuple[Series, ...]) -> Section:
-    notes = [f"{look.label}: {note}" for look, curve in curves(series) for note in curve.notes]
-    without = [one.model.name for one in series if one.first and one.model.words is None]
+    shared: dict[str, list[str]] = {}
+    for look, curve in curves(series):
+        for note in curve.notes:
+            shared.setdefault(note, []).append(look.label)
+    everywhere = len(curves(series))
+    notes = [note if len(some) == everywhere else f"{'; '.join(some)}: {note}" for note, some in shared.items()]
+    without = [one.name for one in series if one.first and one.model.words is None]
     if without:
-        notes.append(f"{listed(without)}: no control, because the plain averages of word embeddings were not measured.")
+        notes.append(f"{listed(without)}: no control, because plain averages of word embeddings were not measured.")
     shown = (tables.closeness(series), tables.trend(series), *tables.bins(series))
     if series and not any(one.run.length.bins for one in series):
         notes.append("Closeness by length was not measured.")
@@ -100,7 +105,7 @@ def _pairs(diagnosis: Diagnosis, series: tuple[Series, ...], key: str) -> Sectio
     given = key == "given"
     pick: Callable[[Series], Pairs | None] = lambda one: one.run.given_pairs if given else one.run.pairs  # noqa: E731
     found = [(one, content) for one in series if (content := pick(one)) is not None]
-    missing = [one.label for one in series if pick(one) is None]
+    missing = [one for one in series if pick(one) is None]
     if given and not found:
         missing = []  # nobody gave pairs: there is nothing to excuse
     return Section(
@@ -108,25 +113,44 @@ def _pairs(diagnosis: Diagnosis, series: tuple[Series, ...], key: str) -> Sectio
         "The same for the pairs that were given" if given else "What the mean hides",
         "These are the pairs that the diagnosis was asked about, such as queries and their hard negatives."
         if given
-        else "Pooling keeps where a text's tokens lie on average and forgets how they spread. SOCM = (1 − d_mu) · "
+        else "Pooling keeps where a text's tokens lie on average and forgets how they spread. SOCM = (1 − d_mu) · "
         "d_sigma is high for two texts whose means coincide while their spreads differ.",
         (pairs.scatter(found, key), pairs.histogram(found, key)),
         (tables.collapse(found, key), *tables.worst(found, diagnosis.excerpts, key)),
-        (f"{listed(missing)}: no pairs were measured.",) if missing else (),
+        (f"{who(missing, series)}: no pairs were measured.",) if missing else (),
     )
 
 
+# A measure, the title of its figure, and how to read it.
 _BY_LAYER = (
-    ("concentration", "Spread of tokens, layer by layer", "A line that falls says that a text's tokens draw together on "
-     "the way up; bands reach from the lowest to the highest tenth of the texts, as in all figures by layer."),
-    ("token_cosine", "Cosine of tokens, layer by layer", "The nearer to 1, the more alike are the tokens of one text, and "
-     "the less there is left for pooling to lose."),
-    ("contraction", "λ: does attention contract?", "Below the dashed line at 1 a head can only bring tokens together."),
-    ("residual_ratio", "r: what the residual carries on", "A low value says that attention's mean outweighs the spread of "
-     "what the block was given, so that the block concentrates."),
-    ("block_ratio", "C: what the rest of the block does", "Above 1 the norm and the feed-forward layer spread the tokens "
-     "again, below 1 they draw them together further."),
-)  # fmt: skip
+    (
+        "concentration",
+        "Spread of tokens, layer by layer",
+        "A line that falls says that a text's tokens draw together on the way up. Bands reach from the lowest to the "
+        "highest tenth, here and in all figures by layer.",
+    ),
+    (
+        "token_cosine",
+        "Cosine of tokens, layer by layer",
+        "The nearer to 1, the more alike are the tokens of one text, and the less there is left for pooling to lose.",
+    ),
+    (
+        "contraction",
+        "λ: does attention contract?",
+        "Below 1 attention contracts what tells a text's tokens apart, above 1 it may widen it. Values are of single "
+        "heads.",
+    ),
+    (
+        "residual_ratio",
+        "r: what the residual carries on",
+        "The lower it is, the less the spread of what the block was given counts against its mean after attention.",
+    ),
+    (
+        "block_ratio",
+        "C: what the rest of the block does",
+        "Above 1 the norm and the feed-forward layer spread the tokens again, below 1 they draw them further together.",
+    ),
+)
 
 
 def _layers(series: tuple[Series, ...]) -> Section:
@@ -134,10 +158,11 @@ def _layers(series: tuple[Series, ...]) -> Section:
     return Section(
         "layers",
         "Where tokens draw together",
-        "Where the tokens of a text lie close together, their mean loses little. These figures follow them from layer to "
-        "layer, and show which part of the block moves them: attention (λ), the residual (r), or the rest (C).",
+        "Where the tokens of a text lie close together, their mean loses little. These figures follow them from layer "
+        "to layer, and show which part of the block moves them: attention (λ), the residual (r), or the rest (C).",
         tuple(
-            figures.by_layer(traced, f"layer-{measure}", title, reading, measure) for measure, title, reading in _BY_LAYER
+            figures.by_layer(traced, f"layer-{measure}", title, reading, measure)
+            for measure, title, reading in _BY_LAYER
         ),
         tables.layers(traced, tuple(measure for measure, _, _ in _BY_LAYER), "layers-table"),
         _untraced(series),
@@ -145,11 +170,19 @@ def _layers(series: tuple[Series, ...]) -> Section:
 
 
 def _untraced(series: tuple[Series, ...]) -> tuple[str, ...]:
-    without = [one.label for one in series if not one.run.layers]
-    return (f"{listed(without)}: layers were not traced, so there is nothing to show of them.",) if without else ()
+    without = [one for one in series if not one.run.layers]
+    return (f"{who(without, series)}: layers were not traced.",) if without else ()
 
 
-_OF_ATTENTION = ("attention_rate", "attention_bound", "filter_rate", "filter_bound", "sigma_a", "sigma_a_bound", "logit_variance")
+_OF_ATTENTION = (
+    "attention_rate",
+    "attention_bound",
+    "filter_rate",
+    "filter_bound",
+    "sigma_a",
+    "sigma_a_bound",
+    "logit_variance",
+)
 
 
 def _attention(series: tuple[Series, ...]) -> Section:
@@ -157,14 +190,14 @@ def _attention(series: tuple[Series, ...]) -> Section:
     return Section(
         "attention",
         "What attention filters out",
-        "Attention averages, and averaging takes away the differences between tokens. Rates are logarithms: −1 leaves 37 % "
-        "of the differences, 0 leaves them as they are.",
+        "Attention averages, and averaging takes away the differences between tokens. Rates are logarithms: −1 leaves "
+        "37 % of the differences, 0 leaves them as they are.",
         (
             figures.by_layer(
                 traced,
                 "attention-rate",
                 "Attention alone, against its bound",
-                "The dotted line of the same colour is the most that attention could keep; the line cannot lie above it.",
+                "The dotted line of the same colour is the most that attention could keep; no text lies above its own.",
                 "attention_rate",
                 "attention_bound",
             ),
@@ -172,8 +205,8 @@ def _attention(series: tuple[Series, ...]) -> Section:
                 traced,
                 "filter-rate",
                 "The whole layer, beside the paper's bound",
-                "Below 0 tokens drew together in this layer; the dotted line knows attention's values only, so the layer "
-                "with its residual may lie above it.",
+                "Below 0 tokens drew together in this layer. The dotted line knows attention's values only, so the layer, "
+                "which has a residual too, may lie above it.",
                 "filter_rate",
                 "filter_bound",
             ),
@@ -198,7 +231,10 @@ def glossary(diagnosis: Diagnosis) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = [
         ("mean cosine", "of all pairs of embeddings within a bin of length; higher is more collapsed"),
         ("uniformity", "the log of the mean Gaussian potential of pairs; nearer to 0 is more collapsed"),
-        ("effective rank", "how many directions the embeddings of a bin use, taken over equally many texts of each bin"),
+        (
+            "effective rank",
+            "how many directions the embeddings of a bin use, taken over equally many texts of each bin",
+        ),
     ]
     runs = [run for model in diagnosis.models for run in model.runs]
     if any(run.pairs or run.given_pairs for run in runs):

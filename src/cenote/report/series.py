@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from cenote.report.writing import listed
 from cenote.results import Diagnosis, LayerSummary, LengthCurve, ModelDiagnosis, Run, Spread
 
 # Colours are names that the page's style sheet gives a value, one for light and one for dark: see page.css.
@@ -32,13 +34,19 @@ MEASURES = {
         "how far a text's tokens lie from their mean, S(X) / |μ|²; low means concentrated",
     ),
     "token_cosine": Measure(
-        "token cosine", "mean cosine of tokens", "the mean cosine of all pairs of a text's tokens; 1 means all point one way"
+        "token cosine",
+        "mean cosine of tokens",
+        "the mean cosine of all pairs of a text's tokens; 1 means all point one way",
     ),
     "contraction": Measure(
-        "λ", "λ, contraction", "how much of the tokens' differences a head of attention can pass on; below 1 it contracts"
+        "λ",
+        "λ, contraction",
+        "how much of the tokens' differences a head of attention can pass on; below 1 it contracts",
     ),
     "residual_ratio": Measure(
-        "r", "r, residual ratio", "the spread of what the block is given, over the squared mean after its attention is added"
+        "r",
+        "r, residual ratio",
+        "the spread of what the block is given, over the squared mean after its attention is added",
     ),
     "block_ratio": Measure("C", "C, block ratio", "how much the rest of the block multiplies the relative spread"),
     "filter_rate": Measure(
@@ -47,13 +55,19 @@ MEASURES = {
         "the log of what the whole layer leaves of the tokens' differences; below 0 they drew together",
     ),
     "filter_bound": Measure(
-        "paper's bound", "log bound", "what the length-collapse paper plots beside the layer's rate, from σₐ and the values' weights"
+        "paper's bound",
+        "log bound",
+        "what the length-collapse paper plots beside the layer's rate, from σₐ and the values' weights",
     ),
-    "attention_rate": Measure("attention rate", "log rate of attention", "the same for what attention alone gives, without the residual"),
+    "attention_rate": Measure(
+        "attention rate", "log rate of attention", "the same for what attention alone gives, without the residual"
+    ),
     "attention_bound": Measure("attention bound", "log bound", "what the attention rate cannot exceed"),
     "sigma_a": Measure("σₐ", "σₐ", "the largest share of the tokens' differences that a head's attention can keep"),
     "sigma_a_bound": Measure(
-        "σₐ by Theorem 3", "σₐ by Theorem 3", "an estimate of σₐ from a text's length and the variance of its attention logits"
+        "σₐ by Theorem 3",
+        "σₐ by Theorem 3",
+        "an estimate of σₐ from a text's length and the variance of its attention logits",
     ),
     "logit_variance": Measure("logit variance", "variance of logits", "the variance of the attention logits, s²"),
 }
@@ -75,6 +89,7 @@ class Series:
     """One model at one temperature."""
 
     look: Look
+    name: str  # the model's, told from others of the same name
     model: ModelDiagnosis
     run: Run
     first: bool  # the model as it is
@@ -113,11 +128,12 @@ def series_of(diagnosis: Diagnosis) -> tuple[Series, ...]:
                 Series(
                     Look(
                         key=f"m{place}r{turn}",
-                        label=name if len(model.runs) == 1 else f"{name}, temperature {run.temperature}",
+                        label=name if len(model.runs) == 1 else f"{name}, temperature {run.temperature}",
                         colour=COLOURS[look % len(COLOURS)],
                         symbol=symbol if turn == 0 else f"{symbol}-open",
                         dash=DASHES[len(found) % len(DASHES)],
                     ),
+                    name=name,
                     model=model,
                     run=run,
                     first=turn == 0,
@@ -144,7 +160,7 @@ def curves(series: tuple[Series, ...]) -> tuple[tuple[Look, LengthCurve], ...]:
             look = replace(
                 one.look,
                 key=f"{one.look.key}w",
-                label=f"{one.model.name}, words alone",
+                label=f"{one.name}, words alone",
                 symbol=f"{one.look.symbol}-open-dot",
                 dash=CONTROL_DASH,
             )
@@ -160,9 +176,9 @@ def measured(layers: tuple[LayerSummary, ...], name: str) -> tuple[tuple[int, Sp
 
 def reasons(series: tuple[Series, ...], measures: tuple[str, ...]) -> tuple[str, ...]:
     """Why measures are missing, each reason once for all that share it."""
-    shared: dict[tuple[str, str], list[str]] = {}
-    for one in series:
-        for name in measures:
+    shared: dict[tuple[str, str, str], list[Series]] = {}
+    for name in measures:
+        for one in series:
             missing: dict[str, list[int]] = {}
             for layer in one.run.layers:
                 reason = layer.measures.get(name, "it was not measured")
@@ -170,10 +186,21 @@ def reasons(series: tuple[Series, ...], measures: tuple[str, ...]) -> tuple[str,
                     missing.setdefault(reason, []).append(layer.index)
             for reason, places in missing.items():
                 where = "" if len(places) == len(one.run.layers) else f" in layer {_ranges(places)}"
-                shared.setdefault((one.label + where, reason), []).append(MEASURES[name].short)
+                shared.setdefault((name, where, reason), []).append(one)
     return tuple(
-        f"{who}: no {' or '.join(what)}, because {reason.rstrip('.')}." for (who, reason), what in shared.items()
+        f"{who(some, series)}: no {MEASURES[name].short}{where}, because {reason.rstrip('.')}."
+        for (name, where, reason), some in shared.items()
     )
+
+
+def who(some: Sequence[Series], every: Sequence[Series]) -> str:
+    """Runs in short: a model's name stands for all runs of it."""
+    found: list[str] = []
+    for one in some:
+        runs = [other for other in every if other.model is one.model]
+        whole = all(any(other is run for other in some) for run in runs)
+        found.append(one.name if whole else one.label)
+    return listed(dict.fromkeys(found))
 
 
 def _ranges(places: list[int]) -> str:

@@ -43,7 +43,9 @@ def lengths(diagnosis: Diagnosis) -> Table:
         "median length": lambda found: number(found.tokens.median),
         "mean length (10 to 90 %)": lambda found: spread(found.tokens),
         "texts that are cut": lambda found: whole(found.cut),
-        "share of texts that are cut": lambda found: share(found.cut / found.tokens.count) if found.tokens.count else NOTHING,
+        "share of texts that are cut": lambda found: (
+            share(found.cut / found.tokens.count) if found.tokens.count else NOTHING
+        ),
         "tokens never seen": lambda found: share(found.unseen),
     }
     return _columns(
@@ -144,7 +146,8 @@ def worst(found: Found, excerpts: Sequence[Excerpt], key: str) -> tuple[Table, .
     """The worst pairs with their texts, a table for each run; that of the first model stands open."""
 
     def side(place: int) -> str:
-        return f"{excerpts[place].id}: {excerpts[place].text}"
+        # Two lines: the page sets the first, the text's name, apart.
+        return f"{excerpts[place].id}\n{' '.join(excerpts[place].text.split())}"
 
     return tuple(
         Table(
@@ -219,7 +222,9 @@ def models(diagnosis: Diagnosis) -> Table:
         "architecture": [model.architecture for model in diagnosis.models],
         "pooling": [model.pooling for model in diagnosis.models],
         "temperature": [model.temperature for model in diagnosis.models],
-        "temperatures measured": [", ".join(run.temperature for run in model.runs) or NOTHING for model in diagnosis.models],
+        "temperatures measured": [
+            ", ".join(run.temperature for run in model.runs) or NOTHING for model in diagnosis.models
+        ],
         "texts traced by layer": [
             ", ".join(sorted({whole(run.traced) for run in model.runs})) or NOTHING for model in diagnosis.models
         ],

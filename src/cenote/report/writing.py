@@ -27,19 +27,19 @@ def clean(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` for HTML, between tags and in quoted attributes.
+    r"""`text` for HTML, between tags and in quoted attributes.
 
-    >>> escaped("<b> & \\"c\\"")
+    >>> escaped('<b> & "c"')
     '&lt;b&gt; &amp; &quot;c&quot;'
     """
     return html.escape(clean(text))
 
 
 def in_script(data: Any) -> str:
-    """`data` as JSON that can stand in a script element: nothing in it can end the element or start a comment.
+    r"""`data` as JSON that can stand in a script element: nothing in it can end the element or start a comment.
 
     >>> in_script("</script>")
-    '"\\\\u003c/script\\\\u003e"'
+    '"\\u003c/script\\u003e"'
     """
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -48,7 +48,7 @@ def in_script(data: Any) -> str:
 def in_label(text: str, width: int = _LABEL_WIDTH, lines: int = _LABEL_LINES) -> str:
     """`text` for a label that plotly draws, which reads a part of HTML: escaped, wrapped, and cut after some lines.
 
-    >>> in_label("deep <b>water</b>", width=10)
+    >>> in_label("deep <b>water</b>", width=12)
     'deep<br>&lt;b&gt;water&lt;/b&gt;'
     """
     wrapped = textwrap.wrap(" ".join(clean(text).split()), width, max_lines=lines, placeholder=" …")
@@ -56,10 +56,10 @@ def in_label(text: str, width: int = _LABEL_WIDTH, lines: int = _LABEL_LINES) ->
 
 
 def in_markdown(text: str) -> str:
-    """`text` for one line of Markdown, in a table's cell too.
+    r"""`text` for one line of Markdown, in a table's cell too.
 
     >>> in_markdown("a|b *c*")
-    'a\\\\|b \\\\*c\\\\*'
+    'a\\|b \\*c\\*'
     """
     return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(clean(text).split()), quote=False))
 
@@ -75,19 +75,9 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    if size < 1e-6:
-        text = f"{size:.1e}"
-    elif size < 1e-2:
-        text = f"{size:.6f}"[: _leading_zeros(size) + 4].rstrip("0")
-    else:
-        text = f"{size:,.{3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0}f}"
+    digits = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
+    text = f"{size:.3g}" if size < 1e-2 else f"{size:,.{digits}f}"
     return f"−{text}" if value < 0 else text
-
-
-def _leading_zeros(size: float) -> int:
-    """Zeros after the point, before the first other digit."""
-    digits = f"{size:.6f}"[2:]
-    return len(digits) - len(digits.lstrip("0"))
 
 
 def whole(value: int | None) -> str:
