@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -34,6 +35,14 @@ def address(rich, tmp_path_factory):
     return path.as_uri()
 
 
+def until(page, expression, patience=5.0):
+    """Wait until something is so. playwright's own wait evaluates text within the page, which its policy forbids."""
+    end = time.monotonic() + patience
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"never came true: {expression}"
+        page.wait_for_timeout(50)
+
+
 @contextmanager
 def opened(browser, address, **how):
     """The page, drawn. Whatever it complains of, asks for or pops up fails the test."""
@@ -45,7 +54,7 @@ def opened(browser, address, **how):
     page.on("dialog", lambda dialog: (said.append(f"dialog {dialog.message}"), dialog.dismiss()))
     context.route("**/*", lambda route: (asked.append(route.request.url), route.continue_()))
     page.goto(address)
-    page.wait_for_function(f"document.querySelectorAll('.plot .main-svg').length >= {FIGURES}")
+    until(page, f"document.querySelectorAll('.plot .main-svg').length >= {FIGURES}")
     yield page
     assert said == []
     assert asked == [address]
@@ -143,8 +152,7 @@ def test_the_page_does_not_scroll_sideways(browser, address):
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         for width in (375, 320, 700):
             page.set_viewport_size({"width": width, "height": 800})
-            # Figures take the new width a moment later.
-            page.wait_for_function(f"document.documentElement.scrollWidth === {width}", timeout=5000)
+            until(page, f"document.documentElement.scrollWidth === {width}")  # figures follow a moment later
             page.evaluate("window.scrollTo({ left: 500, behavior: 'instant' })")
             assert page.evaluate("window.scrollX") == 0
         # What is wide scrolls in its own box.
@@ -176,9 +184,7 @@ def test_day_and_night_are_readable_and_figures_follow(browser, address):
         assert_readable(page, light=True)
         before, _ = page.evaluate(_COLOURS, [".plot .xtick text", "fill"])
         page.emulate_media(color_scheme="dark")
-        page.wait_for_function(
-            "(old) => getComputedStyle(document.querySelector('.plot .xtick text')).fill !== old", arg=before
-        )
+        until(page, f"getComputedStyle(document.querySelector('.plot .xtick text')).fill !== '{before}'")
         assert_readable(page, light=False)
 
 

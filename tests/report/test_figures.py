@@ -7,7 +7,7 @@ import pytest
 from cenote.functional.spectrum import sigma_a_bound
 from cenote.report import figures
 from cenote.report.series import series_of
-from cenote.results import Histogram
+from cenote.results import Histogram, Passed
 
 
 def lines(figure):
@@ -102,6 +102,12 @@ def test_theorem_3_is_left_out_where_the_variance_was_not_measured(rich):
     figure = figures.passed(series_of(replace(rich, models=(model,))))
     assert len(figure.data) == 1
     assert any("no logit variance, because not asked for" in note for note in figure.notes)
+
+
+def test_theorem_3_says_nothing_of_no_tokens(rich):
+    run = replace(rich.models[0].runs[0], passed=(Passed(0, None, 16, 0.5),))
+    figure = figures.passed(series_of(replace(rich, models=(replace(rich.models[0], runs=(run,)),))))
+    assert [trace["y"] for trace in figure.data] == [[0.5]]
 
 
 def test_repeated_words(rich):

@@ -68,3 +68,11 @@ def test_no_pairs_no_picture(found):
     bare = replace(content, shown=(), worst=(), histogram=Histogram((), ()))
     for figure in (pairs.scatter([(one, bare)], "k"), pairs.histogram([(one, bare)], "k"), pairs.scatter([], "k")):
         assert figure.is_empty
+
+
+def test_points_at_the_start_of_an_axis(found):
+    one, content = found[0]
+    twins = replace(content, shown=(replace(content.shown[0], d_mu=0.0, d_sigma=0.0, socm=0.0),), worst=())
+    figure = pairs.scatter([(one, twins)], "k")
+    assert figure.layout["xaxis"]["range"] == figure.layout["yaxis"]["range"] == [0, 1.06]
+    assert figure.layout["annotations"] == []

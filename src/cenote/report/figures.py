@@ -171,8 +171,13 @@ def _bound(one: Series, bound: str, limits: Any) -> Trace:
         f"<b>{in_label(one.label)}</b><br>layer {index}<br>{MEASURES[bound].short} {spread(value)}"
         for index, value in limits
     ]
-    look = {"mode": "lines", "line": {"color": one.look.colour, "dash": CONTROL_DASH, "width": 1.5}}
-    return line(one.look, [index for index, _ in limits], [value.mean for _, value in limits], labels, **look)
+    return _dotted(one, [index for index, _ in limits], [value.mean for _, value in limits], labels)
+
+
+def _dotted(one: Series, x: Sequence[float], y: Sequence[float], labels: Sequence[str]) -> Trace:
+    """What a run is held against, in the colour of the run."""
+    look = {"color": one.look.colour, "dash": CONTROL_DASH, "width": 1.5}
+    return line(one.look, x, y, labels, mode="lines", line=look)
 
 
 def _layers_axis(series: tuple[Series, ...]) -> dict[str, Any]:
@@ -206,13 +211,16 @@ def passed(series: tuple[Series, ...]) -> Figure:
         legend.append(entry(one.look))
         places += x
         values += [found.sigma_a for found in bins]
-        if variance := measured(one.run.layers[-1:], "logit_variance"):
+        variance = measured(one.run.layers[-1:], "logit_variance")
+        # One open bin alone stands at 0 tokens, of which the theorem says nothing.
+        if variance and x[0] >= 1:
             expected = [theorem3(place, variance[0][1].mean) for place in x]
             values += expected
-            labels = [f"<b>{in_label(one.label)}</b><br>Theorem 3 at {number(place)} tokens" for place in x]
-            labels = [f"{label}<br>σₐ {number(value)}" for label, value in zip(labels, expected, strict=True)]
-            look = {"mode": "lines", "line": {"color": one.look.colour, "dash": CONTROL_DASH, "width": 1.5}}
-            data.append(line(one.look, x, expected, labels, **look))
+            labels = [
+                f"<b>{in_label(one.label)}</b><br>Theorem 3 at {number(place)} tokens<br>σₐ {number(value)}"
+                for place, value in zip(x, expected, strict=True)
+            ]
+            data.append(_dotted(one, x, expected, labels))
     return Figure(
         "passed",
         "What the last layer's attention lets through, by length",

@@ -5,8 +5,8 @@
   const root = document.documentElement;
   const places = [...document.querySelectorAll(".plot")];
   const hidden = new Map(places.map((place) => [place, new Set()]));
-  // Of an A4 page within its margins, in CSS pixels.
-  const PAPER_WIDTH = 640;
+  // On A4 within its margins, in CSS pixels: three figures with their sentences to a page.
+  const PAPER_WIDTH = 640, PAPER_HEIGHT = 225;
 
   // "@s1/0.2" is the style sheet's --s1 at an opacity of 0.2.
   function paint(name) {
@@ -54,7 +54,7 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       hovermode: "closest",
-      hoverlabel: { bgcolor: "@raised", bordercolor: "@muted", font: { color: "@ink", size: narrow ? 11 : 12.5 }, align: "left" },
+      hoverlabel: { bgcolor: "@raised", bordercolor: "@muted", font: { family: style.fontFamily, color: "@ink", size: narrow ? 10.5 : 12 }, align: "left" },
       showlegend: false,
       dragmode: false,
     });
@@ -66,7 +66,7 @@
       ...painted(labelled(trace)),
       visible: !hidden.get(place).has(trace.legendgroup),
     }));
-    const size = width ? { width, height: 300 } : { autosize: true };
+    const size = width ? { width, height: PAPER_HEIGHT } : { autosize: true };
     return Plotly.react(place, shown, { ...themed(layout), ...size }, { displayModeBar: false, responsive: !width });
   }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cenote.report.plots import Entry, Figure, Trace, axis, entry, layout, marker_line, steps, words
 from cenote.report.series import Series
@@ -44,14 +44,17 @@ def scatter(found: Found, key: str) -> Figure:
         "both texts.",
         tuple(data),
         layout(
-            axis("d_mu, distance of the means", range=[0, _ROOM * max((pair.d_mu for pair in points), default=1)]),
-            axis(
-                "d_sigma, distance of the spreads", range=[0, _ROOM * max((pair.d_sigma for pair in points), default=1)]
-            ),
+            axis("d_mu, distance of the means", range=[0, _reach(pair.d_mu for pair in points)]),
+            axis("d_sigma, distance of the spreads", range=[0, _reach(pair.d_sigma for pair in points)]),
             words=_level_labels(points),
         ),
         tuple(legend),
     )
+
+
+def _reach(values: Iterable[float]) -> float:
+    """How far an axis goes; an axis has to go somewhere even if all points lie at its start."""
+    return _ROOM * (max(values, default=0) or 1)
 
 
 def _cloud(one: Series, pairs: Sequence[Pair], marker: Trace, mark: str) -> Trace:
@@ -79,8 +82,7 @@ def _levels(points: Sequence[Pair]) -> list[float]:
 
 def _equals(points: Sequence[Pair]) -> list[Trace]:
     """Lines of equal SOCM: d_sigma = SOCM / (1 - d_mu), as far as there are points."""
-    right = _ROOM * max(pair.d_mu for pair in points)
-    top = _ROOM * max(pair.d_sigma for pair in points)
+    right, top = _reach(pair.d_mu for pair in points), _reach(pair.d_sigma for pair in points)
     lines: list[Trace] = []
     for level in _levels(points):
         x = [right * step / _STEPS for step in range(_STEPS + 1)]

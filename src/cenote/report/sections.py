@@ -205,8 +205,8 @@ def _attention(series: tuple[Series, ...]) -> Section:
                 traced,
                 "filter-rate",
                 "The whole layer, beside the paper's bound",
-                "Below 0 tokens drew together in this layer. The dotted line knows attention's values only, so the layer, "
-                "which has a residual too, may lie above it.",
+                "Below 0 tokens drew together in this layer. The dotted line knows attention's values only, so the "
+                "layer, which has a residual too, may lie above it.",
                 "filter_rate",
                 "filter_bound",
             ),
