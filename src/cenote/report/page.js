@@ -5,8 +5,8 @@
   const root = document.documentElement;
   const places = [...document.querySelectorAll(".plot")];
   const hidden = new Map(places.map((place) => [place, new Set()]));
-  // On A4 within its margins, in CSS pixels: three figures with their sentences to a page.
-  const PAPER_WIDTH = 640, PAPER_HEIGHT = 225;
+  // On A4 within its margins, in CSS pixels.
+  const PAPER_WIDTH = 640, PAPER_HEIGHT = 250;
 
   // "@s1/0.2" is the style sheet's --s1 at an opacity of 0.2.
   function paint(name) {
@@ -41,9 +41,9 @@
     return { ...colours, showline: true, ticks: "outside", ticklen: 4, ...found };
   }
 
-  function themed(layout) {
+  function themed(layout, width) {
     const style = getComputedStyle(document.body);
-    const narrow = window.innerWidth < 640;
+    const narrow = (width ?? window.innerWidth) <= 640;
     return painted({
       ...layout,
       xaxis: axis({ ...(narrow ? { nticks: 6 } : {}), ...layout.xaxis }),
@@ -67,7 +67,7 @@
       visible: !hidden.get(place).has(trace.legendgroup),
     }));
     const size = width ? { width, height: PAPER_HEIGHT } : { autosize: true };
-    return Plotly.react(place, shown, { ...themed(layout), ...size }, { displayModeBar: false, responsive: !width });
+    return Plotly.react(place, shown, { ...themed(layout, width), ...size }, { displayModeBar: false, responsive: !width });
   }
 
   const drawAll = (width) => places.forEach((place) => draw(place, width));

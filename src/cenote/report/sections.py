@@ -137,8 +137,7 @@ _BY_LAYER = (
     (
         "contraction",
         "λ: does attention contract?",
-        "Below 1 attention contracts what tells a text's tokens apart, above 1 it may widen it. Values are of single "
-        "heads.",
+        "Below 1 attention contracts what tells a text's tokens apart, above 1 it may widen it.",
     ),
     (
         "residual_ratio",
