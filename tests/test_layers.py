@@ -20,6 +20,13 @@ FLOORS = [
     ["texts"],
     ["corpus"],
     ["declarations"],
+    ["report/writing"],
+    ["report/series"],
+    ["report/plots"],
+    ["report/figures", "report/pairs"],
+    ["report/tables"],
+    ["report/sections", "report/markup"],
+    ["report/markdown", "report/page"],
     [
         "functional/arrays",
         "functional/batches",
@@ -63,6 +70,7 @@ FACES = {
     "__init__",
     "commands/__init__",
     "functional/__init__",
+    "report/__init__",
     "surgery/__init__",
 }  # they hand names on and hold no code
 

@@ -1,0 +1,234 @@
+"""The page as a person meets it: in chromium, on a wide screen and a phone, by day and night, by keyboard, on paper."""
+
+import re
+import shutil
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from cenote.report import to_html
+
+from .conftest import MARKUP
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FIGURES = 15
+# What WCAG 2 asks of text (AA), and of what has to be seen but not read.
+READABLE, VISIBLE = 4.5, 3
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'cenote[dev]'")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the path: apt-get install chromium")
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(rich, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(to_html(rich, command="cenote diagnose <b>"), encoding="utf-8")
+    return path.as_uri()
+
+
+def until(page, expression, patience=5.0):
+    """Wait until something is so. playwright's own wait evaluates text within the page, which its policy forbids."""
+    end = time.monotonic() + patience
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"never came true: {expression}"
+        page.wait_for_timeout(50)
+
+
+@contextmanager
+def opened(browser, address, **how):
+    """The page, drawn. Whatever it complains of, asks for or pops up fails the test."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **how})
+    page = context.new_page()
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    context.route("**/*", lambda route: (asked.append(route.request.url), route.continue_()))
+    page.goto(address)
+    until(page, f"document.querySelectorAll('.plot .main-svg').length >= {FIGURES}")
+    yield page
+    assert said == []
+    assert asked == [address]
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def wide(browser, address):
+    with opened(browser, address) as page:
+        yield page
+
+
+def luminance(colour):
+    channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+# An element's colour, and that of what it stands on.
+_COLOURS = """([selector, property]) => {
+  const element = document.querySelector(selector);
+  let ground = element;
+  while (ground && /, 0\\)$|transparent/.test(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement;
+  return [getComputedStyle(element)[property], getComputedStyle(ground || document.body).backgroundColor];
+}"""
+
+
+def test_every_figure_is_drawn(wide):
+    boxes = wide.evaluate(
+        """[...document.querySelectorAll('.plot')].map((plot) =>
+             [...plot.querySelectorAll('.trace path, .trace .point')].map((part) => part.getBoundingClientRect())
+               .filter((box) => box.width + box.height > 4).length)"""
+    )
+    assert len(boxes) == FIGURES
+    assert min(boxes) >= 1
+    sizes = wide.evaluate(
+        """[...document.querySelectorAll('.plot')].map((plot) => {
+             const box = plot.querySelector('.cartesianlayer .bglayer, .plotbg, .xy')?.getBoundingClientRect()
+               ?? plot.querySelector('.main-svg').getBoundingClientRect();
+             return [box.width, box.height];
+           })"""
+    )
+    assert all(width > 200 and height > 100 for width, height in sizes)
+
+
+def test_pointing_at_a_pair_shows_both_texts_as_text(wide, rich):
+    place = wide.evaluate(
+        """() => {
+             const plot = document.querySelector('[data-figure="socm"]');
+             plot.scrollIntoView({ block: 'center', behavior: 'instant' });
+             const { data, layout } = plot;
+             for (const trace of data) for (const [at, pair] of (trace.customdata ?? []).entries()) {
+               if (!trace.visible || !pair.includes(0)) continue;
+               const { xaxis, yaxis } = plot._fullLayout;
+               const box = plot.getBoundingClientRect();
+               return { pair, x: box.left + xaxis._offset + xaxis.d2p(trace.x[at]),
+                        y: box.top + yaxis._offset + yaxis.d2p(trace.y[at]) };
+             }
+           }"""
+    )
+    first, second = (rich.excerpts[index] for index in place["pair"])
+    assert MARKUP in (first.text, second.text)
+    wide.mouse.move(place["x"], place["y"])
+    wide.wait_for_selector('[data-figure="socm"] .hovertext')
+    label = wide.text_content('[data-figure="socm"] .hovertext')
+    assert "<b>bold</b> <script>alert(1)" in label
+    assert first.id in label
+    assert second.id in label
+    assert "SOCM" in label
+    readout = wide.inner_text("#socm .readout")
+    for one in (first, second):
+        assert one.id in readout
+        assert " ".join(one.text.split()) in " ".join(readout.split())
+    assert wide.query_selector_all("#socm .readout script, #socm .readout img") == []
+
+
+def test_the_legend_switches_series(wide):
+    button = wide.locator("#layer-concentration .legend button").first
+    count = "document.querySelectorAll('#layer-concentration .trace').length"
+    before = wide.evaluate(count)
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert wide.evaluate(count) == before - 2  # the line and its band
+    button.press("Enter")
+    assert wide.evaluate(count) == before
+
+
+def test_the_page_does_not_scroll_sideways(browser, address):
+    with opened(browser, address, viewport={"width": 375, "height": 800}, has_touch=True) as page:
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        for width in (375, 320, 700):
+            page.set_viewport_size({"width": width, "height": 800})
+            until(page, f"document.documentElement.scrollWidth === {width}")  # figures follow a moment later
+            page.evaluate("window.scrollTo({ left: 500, behavior: 'instant' })")
+            assert page.evaluate("window.scrollX") == 0
+        # What is wide scrolls in its own box.
+        widest = "Math.max(...[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth))"
+        assert page.evaluate(widest) > 700
+
+
+def assert_readable(page, *, light):
+    ground = page.evaluate(_COLOURS, ["body", "color"])[1]
+    assert (luminance(ground) > 0.5) is light
+    running = ("body", ".lead", ".intro", ".reading", ".finding", ".model", ".notes li", ".verdict dt", ".advice dt")
+    small = ("td", "thead th", "nav a", "summary", "footer p", ".legend button")
+    grades = tuple(f".verdict.{grade} .grade" for grade in ("severe", "moderate", "slight", "none", "unknown"))
+    for selector in (*running, *small, *grades):
+        assert contrast(*page.evaluate(_COLOURS, [selector, "color"])) >= READABLE, selector
+    for selector in (".plot .xtick text", ".plot .xtitle", ".plot .annotation-text"):
+        assert contrast(*page.evaluate(_COLOURS, [selector, "fill"])) >= READABLE, selector
+    *series, raised = page.evaluate(
+        """['s1', 's2', 's3', 's4', 's5', 's6', 'raised'].map((name) => {
+             const value = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
+             return [1, 3, 5].map((start) => parseInt(value.trim().slice(start, start + 2), 16)).join(' ');
+           })"""
+    )
+    assert all(contrast(one, raised) >= VISIBLE for one in series)
+
+
+def test_day_and_night_are_readable_and_figures_follow(browser, address):
+    with opened(browser, address, color_scheme="light") as page:
+        assert_readable(page, light=True)
+        before, _ = page.evaluate(_COLOURS, [".plot .xtick text", "fill"])
+        page.emulate_media(color_scheme="dark")
+        until(page, f"getComputedStyle(document.querySelector('.plot .xtick text')).fill !== '{before}'")
+        assert_readable(page, light=False)
+
+
+def test_the_keyboard_finds_the_skip_link_first(browser, address):
+    with opened(browser, address) as page:
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "[document.activeElement.className, document.activeElement.getBoundingClientRect().top]"
+        )
+        assert focused == ["skip", 0]
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('#chapter-verdicts') !== null")
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        # Every button, fold and scrolling box can be reached.
+        assert page.evaluate(
+            "[...document.querySelectorAll('button, summary, .scroll, a')].every((one) => one.tabIndex === 0)"
+        )
+
+
+def test_paper_is_light_and_the_screen_comes_back(browser, address):
+    with opened(browser, address, color_scheme="dark") as page:
+        before = page.evaluate(_COLOURS, [".plot .xtick text", "fill"])
+        page.evaluate(
+            """window.addEventListener('beforeprint', () => {
+                 const text = document.querySelector('.plot .xtick text');
+                 window.seen = [getComputedStyle(text).fill, document.querySelector('.main-svg').getAttribute('width')];
+               })"""
+        )
+        paper = page.pdf(format="A4")
+        assert paper.startswith(b"%PDF")
+        assert len(paper) > 50_000
+        ink, width = page.evaluate("window.seen")
+        assert contrast(ink, "255 255 255") >= READABLE
+        assert int(width) < 700
+        assert page.evaluate(_COLOURS, [".plot .xtick text", "fill"]) == before
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert page.evaluate("getComputedStyle(document.querySelector('figure')).breakInside") == "avoid"
+
+
+def test_right_to_left_texts_run_from_the_right(wide):
+    assert wide.evaluate(
+        """[...document.querySelectorAll('[id*="-worst-"] td.words')]
+             .every((cell) => getComputedStyle(cell).unicodeBidi === 'plaintext')"""
+    )

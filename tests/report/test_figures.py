@@ -1,0 +1,129 @@
+"""Figures over length and layers: their numbers are the diagnosis's, and what is not there is not drawn."""
+
+from dataclasses import replace
+
+import pytest
+
+from cenote.functional.spectrum import sigma_a_bound
+from cenote.report import figures
+from cenote.report.series import series_of
+from cenote.results import Histogram, Passed
+
+
+def lines(figure):
+    return [trace for trace in figure.data if "markers" in trace["mode"]]
+
+
+def test_lengths_are_outlined_and_cuts_marked(rich):
+    figure = figures.lengths(rich)
+    assert [max(trace["y"]) for trace in figure.data] == [max(model.lengths.histogram.counts) for model in rich.models]
+    assert [shape["x0"] for shape in figure.layout["shapes"]] == [256, 512]
+    assert [words["text"] for words in figure.layout["annotations"]] == ["cut at 256", "cut at 512"]
+    assert [entry.symbol for entry in figure.legend] == [None, None]
+
+
+def test_bins_that_grow_get_a_logarithmic_axis(rich):
+    model = rich.models[0]
+    grown = replace(model.lengths, histogram=Histogram((1.0, 10.0, 100.0, 1000.0), (1, 2, 3)), limit=100)
+    figure = figures.lengths(replace(rich, models=(replace(model, lengths=grown),)))
+    assert figure.layout["xaxis"]["type"] == "log"
+    assert figure.layout["annotations"][0]["x"] == 2  # a logarithm, as plotly wants it there
+    assert figure.layout["shapes"][0]["x0"] == 100  # ... and none here
+
+
+def test_closeness_has_error_bars_and_the_control(rich):
+    figure = figures.closeness(series_of(rich))
+    assert len(figure.data) == len(figure.legend) == 5
+    first = rich.models[0].runs[0].length.bins
+    assert figure.data[0]["y"] == [one.cosine.value for one in first]
+    assert figure.data[0]["x"] == [20.0, 55.0, 90.0, 145.0, 240.0, 360.0]
+    assert figure.data[0]["error_y"]["array"][0] == pytest.approx(0.013)
+    assert figure.data[0]["error_y"]["arrayminus"][0] == pytest.approx(0.012)
+    assert figure.data[1]["y"] == [one.cosine.value for one in rich.models[0].words.bins]
+    assert "0–39 tokens, 168 texts" in figure.data[0]["hovertext"][0]
+
+
+def test_bins_without_a_cosine_or_interval(rich):
+    run = rich.models[0].runs[0]
+    bins = list(run.length.bins)
+    bins[1] = replace(bins[1], cosine=None)
+    bins[2] = replace(bins[2], cosine=replace(bins[2].cosine, low=None, high=None))
+    model = replace(rich.models[0], runs=(replace(run, length=replace(run.length, bins=tuple(bins))),), words=None)
+    (trace,) = figures.closeness(series_of(replace(rich, models=(model,)))).data
+    assert len(trace["x"]) == 5
+    assert trace["error_y"]["array"][1] == trace["error_y"]["arrayminus"][1] == 0
+
+
+def test_layers_with_bands_bounds_and_reasons(rich):
+    series = series_of(rich)
+    figure = figures.by_layer(series, "k", "t", "r", "filter_rate", "filter_bound")
+    assert [trace["x"] for trace in lines(figure)] == [[1, 2, 3, 4, 5]] * 2 + [list(range(1, 12))] * 2
+    assert sum(trace.get("fill") == "toself" for trace in figure.data) == 2  # of the models as they are
+    dotted = [trace for trace in figure.data if trace["line"].get("dash") == "dot"]
+    assert len(dotted) == 4
+    assert dotted[0]["y"][0] == rich.models[0].runs[0].layers[0].measures["filter_bound"].mean
+    assert "no layer rate in layer 0" in figure.notes[0]
+    assert figure.layout["xaxis"]["dtick"] == 1
+
+
+def test_a_measure_that_one_model_lacks(rich):
+    figure = figures.by_layer(series_of(rich), "k", "t", "r", "residual_ratio")
+    assert [entry.label[:3] for entry in figure.legend] == ["all", "all"]
+    assert "pre-norm" in figure.notes[0]
+
+
+def test_a_threshold_is_drawn_where_values_cross_it(rich):
+    series = series_of(rich)
+    assert figures.by_layer(series, "k", "t", "r", "contraction").layout["shapes"] == []
+    shapes = figures.by_layer(series, "k", "t", "r", "attention_rate", "attention_bound").layout["shapes"]
+    assert [shape["y0"] for shape in shapes] == [0.0]
+
+
+def test_sigma_a_by_length_beside_theorem_3(rich):
+    figure = figures.passed(series_of(rich))
+    assert len(figure.data) == 8
+    run = rich.models[0].runs[0]
+    assert figure.data[0]["y"] == [one.sigma_a for one in run.passed]
+    variance = run.layers[-1].measures["logit_variance"].mean
+    expected = [figures.theorem3(place, variance) for place in figure.data[1]["x"]]
+    assert figure.data[1]["y"] == expected
+
+
+@pytest.mark.parametrize("length", [1, 2, 30, 512, 8192])
+@pytest.mark.parametrize("variance", [0.0, 1.0, 40.0])
+def test_theorem_3_is_the_functional_rooms(length, variance):
+    assert figures.theorem3(length, variance) == pytest.approx(float(sigma_a_bound(length, variance)), rel=1e-12)
+
+
+def test_theorem_3_is_left_out_where_the_variance_was_not_measured(rich):
+    run = rich.models[0].runs[0]
+    layers = tuple(replace(layer, measures={"logit_variance": "not asked for"}) for layer in run.layers)
+    model = replace(rich.models[0], runs=(replace(run, layers=layers),))
+    figure = figures.passed(series_of(replace(rich, models=(model,))))
+    assert len(figure.data) == 1
+    assert any("no logit variance, because not asked for" in note for note in figure.notes)
+
+
+def test_theorem_3_says_nothing_of_no_tokens(rich):
+    run = replace(rich.models[0].runs[0], passed=(Passed(0, None, 16, 0.5),))
+    figure = figures.passed(series_of(replace(rich, models=(replace(rich.models[0], runs=(run,)),))))
+    assert [trace["y"] for trace in figure.data] == [[0.5]]
+
+
+def test_repeated_words(rich):
+    figure = figures.repeated(series_of(rich))
+    assert "“dog dog …” against “cat cat …”" in figure.reading
+    assert figure.data[0]["y"] == list(rich.models[0].runs[0].repeated.cosines)
+    assert figure.layout["xaxis"]["type"] == "log"
+
+
+def test_nothing_is_drawn_of_nothing(poor):
+    series = series_of(poor)
+    drawn = (
+        figures.lengths(poor),
+        figures.closeness(series),
+        figures.by_layer(series, "k", "t", "r", "sigma_a"),
+        figures.passed(series),
+        figures.repeated(series),
+    )
+    assert all(figure.is_empty for figure in drawn)

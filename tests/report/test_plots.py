@@ -1,0 +1,60 @@
+"""The parts of figures, by hand."""
+
+import pytest
+
+from cenote.report.plots import axis, band, layout, line, logarithmic, marker_line, middle, steps
+from cenote.report.series import Look
+from cenote.results import Spread
+
+LOOK = Look("m0", "a <b>", "@s1", "circle", "dash")
+
+
+def test_a_line_looks_as_its_series_does():
+    trace = line(LOOK, (1, 2), (0.5, None), ["one", "two"])
+    assert trace["line"] == {"color": "@s1", "dash": "dash", "width": 2}
+    assert trace["marker"]["symbol"] == "circle"
+    assert trace["name"] == "a &lt;b&gt;"
+    assert trace["legendgroup"] == "m0"
+
+
+def test_a_band_goes_there_and_back():
+    trace = band(LOOK, (0, 1), (Spread(2, 2.0, 1.0, 2.0, 3.0), Spread(2, 5.0, 4.0, 5.0, 6.0)))
+    assert trace["x"] == [0, 1, 1, 0]
+    assert trace["y"] == [3.0, 6.0, 4.0, 1.0]
+    assert trace["hoverinfo"] == "skip"
+
+
+def test_steps_start_and_end_on_the_ground():
+    trace = steps(LOOK, (0.0, 2.0, 4.0), (3, 1), ["low", "high"])
+    assert trace["x"] == [0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 4.0, 4.0]
+    assert trace["y"] == [0, 3, 3, 3, 1, 1, 1, 0]
+    assert trace["hovertext"] == ["", "low", "low", "low", "high", "high", "high", ""]
+
+
+@pytest.mark.parametrize(
+    ("values", "wide"), [((1, 24), False), ((1, 26), True), ((0, 1000), False), ((-5, 900), False), ((), False)]
+)
+def test_an_axis_is_logarithmic_where_values_are_far_apart(values, wide):
+    assert (axis("x", values).get("type") == "log") is wide
+
+
+def test_a_logarithmic_axis_writes_its_numbers_out():
+    found = logarithmic(3, 500)
+    assert found["tickvals"] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+    assert found["ticktext"][-1] == "5,000"
+    assert logarithmic(0.05, 0.9)["ticktext"][:3] == ["0.01", "0.02", "0.05"]
+    assert logarithmic(1, 1e6)["tickvals"] == [10.0**decade for decade in range(7)]
+
+
+def test_axes_keep_what_they_are_given():
+    found = layout(axis("tokens <n>", dtick=1), axis("y"), [marker_line(3, upright=True)])
+    assert found["xaxis"]["title"] == {"text": "tokens &lt;n&gt;"}
+    assert found["xaxis"]["dtick"] == 1
+    line = found["shapes"][0]
+    assert (line["x0"], line["x1"], line["y0"], line["y1"], line["yref"]) == (3, 3, 0, 1, "paper")
+    assert marker_line(3, upright=False)["y0"] == 3
+
+
+def test_middles():
+    assert middle(50, 70, 0) == 60
+    assert middle(300, None, 120) == 360
