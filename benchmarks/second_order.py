@@ -88,26 +88,26 @@ if __name__ == "__main__":
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--peer-pairs", type=int, default=16)
-    parser.add_argument("--rows", default="real,counts,growth", help="which parts of the table")
+    parser.add_argument("--rows", default="corpus,counts,growth", help="which parts of the table")
+    parser.add_argument("--widths", default="384,768")
     options = parser.parse_args()
     print(f"{machine()}; {busy()}\n")
     torch.manual_seed(0)
     random.seed(0)
     start, rows = time.perf_counter(), options.rows.split(",")
-    real = collected(options.texts * 2)
+    widths = [int(width) for width in options.widths.split(",")]
+    real = collected(2000 if "growth" in rows else options.texts)
     print("| texts | N | mean n | mean smaller n | ours, s | ours, us/pair | peer, us/pair | ratio | error | peer's |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
-    if "real" in rows:
-        race("corpus, D=384", real[: options.texts], options.peer_pairs, options.repeats)
-        race("corpus, D=768", random_like(real[: options.texts], 768), options.peer_pairs, options.repeats)
-    if "counts" in rows:  # fewer texts, since nothing but the number of tokens is the question
-        for n in (16, 32, 64, 96, 128, 256):
-            few = max(50, min(options.texts, int(options.texts * 16 / n)) // 2)
-            for width in (384, 768):
-                same = random_like([torch.empty(n, 1)] * few, width)
-                race(f"n={n}, D={width}", same, options.peer_pairs, options.repeats)
-    if "growth" in rows:
-        for share in (4, 2, 1, 0.5):
-            count = int(options.texts / share)
-            race("corpus, D=384", real[:count], options.peer_pairs, options.repeats)
+    for width in widths if "corpus" in rows else []:
+        texts = real[: options.texts]
+        texts = texts if width == real[0].shape[1] else random_like(texts, width)
+        race(f"corpus, D={width}", texts, options.peer_pairs, options.repeats)
+    for n in (16, 32, 64, 96, 128, 256) if "counts" in rows else []:
+        few = max(40, 100 * 16 // n * 2)  # fewer of the longer ones: nothing but the number of tokens is the question
+        for width in widths:
+            same = random_like([torch.empty(n, 1)] * few, width)
+            race(f"n={n}, D={width}", same, options.peer_pairs, options.repeats)
+    for count in (250, 500, 1000, 2000) if "growth" in rows else []:
+        race(f"corpus, D={real[0].shape[1]}", real[:count], options.peer_pairs, options.repeats)
     print(f"\n{math.ceil(time.perf_counter() - start)} seconds; {busy().replace('start', 'end')}")

@@ -31,7 +31,7 @@ REFERENCE_FLOOR = 1e-9
 _ROWS, _PAIRED_ROWS = 512, 2048
 # The smallest text of a block has at most this share of rows fewer than the largest, to which it is padded. Padding the
 # smaller text of a pair costs its power of two to three, padding the larger one of the two much less.
-_SLACK, _WIDE_SLACK = 1 / 32, 1 / 4
+_SLACK, _WIDE_SLACK = 1 / 16, 1 / 4
 # Tiles that each worker gets in one round, after which results are handed on: many, so that none waits long at the end.
 _TILES = 16
 # How many texts, and so some hundred pairs, are timed to say how long too many would take.
