@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote import __version__, summaries
 from cenote.corpus import sample as built_in
+from cenote.declarations import DEMO, find
 from cenote.errors import BadInput
 from cenote.fingerprints import of_texts, of_weights
 from cenote.functional.bins import length_bins
@@ -243,7 +244,10 @@ def _name(given: Model, model: SentenceTransformer) -> str:
     if not isinstance(given, SentenceTransformer):
         return str(given)
     config = getattr(getattr(model[0], "model", None), "config", None)
-    return getattr(config, "name_or_path", "") or type(model).__name__
+    where = getattr(config, "name_or_path", "") or type(model).__name__
+    if where == find(DEMO)[0]:
+        return DEMO
+    return Path(where).name if Path(where).is_dir() else where
 
 
 def _pooling(model: SentenceTransformer) -> str:
