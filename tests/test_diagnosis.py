@@ -134,6 +134,8 @@ def test_several_models_side_by_side(demo_path):
     assert one.runs == two.runs
     assert one.fingerprint == two.fingerprint
     assert [v.model for v in found.verdicts if v.subject == "truncation"] == ["one", "two"]
+    same = cenote.diagnose(["minilm", "minilm"], CORPUS[:5], layers=False, quick=True)
+    assert [model.name for model in same.models] == ["minilm (1)", "minilm (2)"]
 
 
 def test_given_pairs(demo):

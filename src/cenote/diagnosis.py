@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def diagnose(
     )
     excerpts = summaries.Excerpts()
     found = tuple(_diagnose_one(one, name, work, excerpts) for one, name in given)
+    found = tuple(replace(one, name=name) for one, name in zip(found, _told_apart(found), strict=True))
     settings = {
         "sample": sample, "layers": layers, "temperatures": list(taus), "seed": seed, "quick": quick,
         "given_pairs": len(work.pairs),
@@ -238,6 +239,15 @@ def _word_curve(model: SentenceTransformer, words: list[str], reading: Reading, 
     if not len(lengths):
         return None
     return summaries.curve(vectors.float().cpu().numpy(), lengths, length_bins(reading.lengths), work.seed)
+
+
+def _told_apart(models: Sequence[ModelDiagnosis]) -> list[str]:
+    """Their names, numbered where several have one."""
+    names = [model.name for model in models]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
+        for place, name in enumerate(names)
+    ]
 
 
 def _name(given: Model, model: SentenceTransformer) -> str:

@@ -110,7 +110,7 @@ def _header(diagnosis: Diagnosis, sections: tuple[Section, ...]) -> str:
     if texts.used != texts.given:
         read = f"{texts.used:,} of {plural(texts.given, 'text')}"
     lead = f"Read: {read} from <bdi class='source'>{escaped(texts.source)}</bdi>"
-    if models:
+    if len(models) > 1:
         lead += f", by {plural(len(models), 'model')}"
     left = (
         f" {plural(texts.empty, 'empty text')} {'was' if texts.empty == 1 else 'were'} left out." if texts.empty else ""

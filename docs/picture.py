@@ -1,0 +1,31 @@
+"""Take the README's picture of a page: `make demo && .venv/bin/python docs/picture.py`. Needs chromium."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+HERE = Path(__file__).parent
+WIDTH, HEIGHT = 1100, 1150  # of one view, in CSS pixels
+
+
+def main() -> None:
+    """Write docs/diagnosis.png: the verdicts, and beside them two of the figures."""
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=0.8)
+        page.goto((HERE.parent / "report.html").resolve().as_uri())
+        page.wait_for_timeout(3000)  # plots draw themselves as the page loads
+        page.screenshot(path=HERE / "diagnosis.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT})
+        figure = page.locator("figure", has_text="SOCM").first
+        figure.scroll_into_view_if_needed()
+        page.wait_for_timeout(1000)
+        figure.screenshot(path=HERE / "pairs.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
