@@ -1,6 +1,7 @@
 """A diagnosis holds the numbers of the functions, finds what was planted, and accuses no healthy model."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import cenote
 from cenote.corpus import sample
-from cenote.errors import BadInput
+from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
 from cenote.results import Diagnosis
 
 CORPUS = [text.text for text in sample()][::60]
@@ -191,3 +192,46 @@ def test_no_model():
         cenote.diagnose([], ["a"])
     with pytest.raises(BadInput, match="no such folder"):
         cenote.diagnose("./nowhere", ["a"])
+
+
+def test_a_model_that_cannot_be_traced_is_diagnosed_without_its_layers(demo):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding
+
+    router = Router.for_query_document([demo[0], Pooling(384)], [copy.deepcopy(demo[0]), Pooling(384)])
+    found = cenote.diagnose(SentenceTransformer(modules=[router]), CORPUS[:25], quick=True)
+    run = found.models[0].runs[0]
+    assert "holds 2 transformers" in run.untraced
+    assert run.layers == ()
+    assert "layers" in [verdict.subject for verdict in found.verdicts]
+    static = SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
+    with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding, which gives no"):
+        cenote.diagnose(static, CORPUS[:25])
+
+
+def test_dimensions_that_are_cut_off_do_not_count(demo):
+    short = copy.deepcopy(demo)
+    short.truncate_dim = 64
+    found = cenote.diagnose(short, CORPUS[:25], layers=False, quick=True).models[0]
+    assert found.dimensions == 64
+    vectors = short.encode(CORPUS[:25]).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = [vectors[i] @ vectors[j] for i in range(25) for j in range(i)]
+    assert found.runs[0].length.bins[0].cosine.value == pytest.approx(np.mean(cosines), abs=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["landmark", "cls", "lasttoken"])
+def test_other_poolings(pooling, demo_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CenoteWarning)
+        model = cenote.load(demo_path, pooling=pooling, device="cpu")
+    found = cenote.diagnose(model, CORPUS[:25], quick=True).models[0]
+    assert found.pooling == pooling
+    assert len(found.runs[0].layers) == 6
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_other_architectures(kind, tiny_st):
+    found = cenote.diagnose(str(tiny_st(kind)), CORPUS[:25], quick=True)
+    assert Diagnosis.from_json(found.to_json()) == found
+    assert len(found.models[0].runs[0].layers) >= 2

@@ -36,7 +36,9 @@ def pairs(mean):
 
 
 def model(*, unseen=0.0, length=(0.0, -0.01, 0.01), socm=0.01, words=0.0, repeated=0.1):
-    run = Run("1", curve(*length), pairs(socm), None, 0, (), (), Repeated(("dog", "cat"), (3, 256), (0.6, repeated)))
+    run = Run(
+        "1", curve(*length), pairs(socm), None, 0, None, (), (), Repeated(("dog", "cat"), (3, 256), (0.6, repeated))
+    )
     lengths = Lengths(256, Spread(100, 60, 10, 50, 300), HISTOGRAM, int(100 * unseen), unseen)
     return ModelDiagnosis("m", "Bert", "mean", "1", 384, "ab", None, lengths, curve(words, words, words), (run,))
 

@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from cenote import __version__, summaries
 from cenote.corpus import sample as built_in
 from cenote.declarations import DEMO, find
-from cenote.errors import BadInput
+from cenote.errors import BadInput, UnsupportedModel
 from cenote.fingerprints import of_texts, of_weights
 from cenote.functional.bins import length_bins
 from cenote.functional.temperature import check_temperature, describe
@@ -25,6 +25,7 @@ from cenote.surgery.controls import repeat_words, word_vectors
 from cenote.surgery.hooks import settings_on
 from cenote.surgery.reading import Reading, count_tokens, read_texts
 from cenote.surgery.tempering import temper
+from cenote.surgery.tracing import Trace
 from cenote.texts import Text
 from cenote.verdicts import verdicts
 
@@ -209,7 +210,8 @@ def _run(
         return lambda *at: work.progress(label + what, *at)
 
     words = [text.text for text in work.texts]
-    traced = summaries.spread_out(words, work.effort.traced, work.seed) if work.layers else []
+    untraced = _untraced(model) if work.layers else "layers=False"
+    traced = [] if untraced else summaries.spread_out(words, work.effort.traced, work.seed)
     paired = summaries.affordable(model, words, work.effort.pair_seconds, work.seed)
     reading = read_texts(model, words, tokens_of=paired, traced=traced, progress=tell("reading texts"))
     pairs = summaries.all_pairs(reading, paired, work.texts, excerpts, work.seed, tell("comparing pairs"))
@@ -225,6 +227,7 @@ def _run(
         pairs=pairs,
         given_pairs=own,
         traced=len(reading.traced),
+        untraced=untraced,
         layers=summaries.layers(reading.layers),
         passed=summaries.passed(reading),
         repeated=summaries.repeated(repeat_words(model, limit=longest)),
@@ -232,9 +235,21 @@ def _run(
     return run, reading
 
 
+def _untraced(model: SentenceTransformer) -> str | None:
+    """Why a model cannot be traced, if it cannot."""
+    try:
+        Trace(model, attention=True)
+    except UnsupportedModel as error:
+        return str(error)
+    return None
+
+
 def _word_curve(model: SentenceTransformer, words: list[str], reading: Reading, work: _Work) -> Any:
     """The control, over the bins of the model's own curve."""
-    vectors, kept = word_vectors(model, words)
+    try:
+        vectors, kept = word_vectors(model, words)
+    except UnsupportedModel:
+        return None  # no table of word embeddings, no control
     lengths = reading.lengths[kept.numpy()]
     if not len(lengths):
         return None

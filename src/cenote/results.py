@@ -164,6 +164,7 @@ class Run:
     pairs: Pairs | None
     given_pairs: Pairs | None
     traced: int  # texts behind `layers` and `passed`
+    untraced: str | None  # why the layers were not looked into
     layers: tuple[LayerSummary, ...]
     passed: tuple[Passed, ...]
     repeated: Repeated | None

@@ -267,6 +267,20 @@ def _temperatures(model: ModelDiagnosis) -> Iterator[Verdict]:
     )
 
 
+def _layers(model: ModelDiagnosis) -> Iterator[Verdict]:
+    why = model.runs[0].untraced
+    if why not in (None, "layers=False"):
+        yield Verdict(
+            model.name,
+            "layers",
+            "unknown",
+            "The layers of this model could not be looked into.",
+            f"{why}",
+            "All that needs no look into layers is here.",
+            "",
+        )
+
+
 # In the order of what they cost, which decides among verdicts of one grade.
 _SUBJECTS: tuple[Callable[[ModelDiagnosis], Iterator[Verdict]], ...] = (
     _truncation,
@@ -274,6 +288,7 @@ _SUBJECTS: tuple[Callable[[ModelDiagnosis], Iterator[Verdict]], ...] = (
     _length_collapse,
     _repeated,
     _temperatures,
+    _layers,
 )
 
 

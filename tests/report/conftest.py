@@ -123,6 +123,7 @@ def run(chance, temperature, severity, gain, depth, texts, *, pre_norm=False, gi
         pairs(chance, severity * softer, texts),
         pairs(chance, severity * 1.2, texts, shown=60) if given else None,
         96,
+        None,
         tuple(layer(index, depth, pre_norm, softer) for index in range(depth)),
         tuple(
             Passed(low, high, 16, (0.98 - depth / 100) * middle**-0.13 / softer)
@@ -253,7 +254,7 @@ def rich_diagnosis(awkward=True):
 
 def poor_diagnosis():
     nothing = LengthCurve((), None, None, None, ("Fewer than 20 texts: no bins.",))
-    one = Run("1", nothing, None, None, 0, (), (), None)
+    one = Run("1", nothing, None, None, 0, None, (), (), None)
     model = ModelDiagnosis(
         "tiny",
         "TinyModel",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 from torch import Tensor
 
+from cenote.errors import UnsupportedModel
 from cenote.surgery.profiles import LayerProfile, Profiler
 from cenote.surgery.tracing import Trace
 
@@ -92,9 +93,11 @@ def _read_batch(
 ) -> None:
     features: dict[str, Any] = model.preprocess([texts[row] for row in rows], prompt=prompt_of(model))
     out = model.forward(batch_to_device(features, model.device))
+    refuse_without_tokens(model, out)
     mask: Tensor = out["attention_mask"].bool()
     reading.lengths[rows] = mask.sum(1).cpu().numpy()
-    reading.vectors[rows] = out["sentence_embedding"].float().cpu().numpy()
+    vectors = out["sentence_embedding"][:, : model.truncate_dim]
+    reading.vectors[rows] = vectors.float().cpu().numpy()
     for place, row in enumerate(rows):
         if row in keep:
             reading.tokens[row] = out["token_embeddings"][place][mask[place]].float().cpu().numpy()
@@ -104,6 +107,14 @@ def batches_of(texts: Sequence[str], rows: Sequence[int], size: int) -> Iterator
     """The given places, texts of like length together, longest first: what does not fit shows at once."""
     order = sorted(rows, key=lambda row: (-len(texts[row]), row))
     return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def refuse_without_tokens(model: SentenceTransformer, features: Mapping[str, Any]) -> None:
+    """A model of static embeddings, say, pools what it never shows."""
+    if missing := [name for name in ("attention_mask", "token_embeddings") if name not in features]:
+        raise UnsupportedModel(
+            f"the model starts with {type(model[0]).__name__}, which gives no {missing[0]}: there are no tokens to see."
+        )
 
 
 def give_memory_back() -> None:
@@ -162,6 +173,7 @@ def count_tokens(
 def _count(model: SentenceTransformer, texts: list[str]) -> list[int]:
     # More than any text has: a tokenizer that was told of no limit falls back to its own.
     features = model.preprocess(texts, prompt=prompt_of(model), max_length=2**30)
+    refuse_without_tokens(model, {"token_embeddings": None, **features})
     counts: list[int] = features["attention_mask"].sum(1).tolist()
     return counts
 
