@@ -27,7 +27,7 @@ def main() -> None:
         print(f"No data in {DATA}: only the built-in corpus.\n")
     for name, path in [("built-in corpus", None), *found.items()]:
         texts = None if path is None else read(path)
-        diagnosis = cenote.diagnose(model, texts, temperatures=TEMPERATURES, source=name, names=["minilm"])
+        diagnosis = cenote.diagnose(model, texts, temperatures=TEMPERATURES, quick=True, source=name, names=["minilm"])
         print(f"### {name}: {diagnosis.texts.used:,} of {diagnosis.texts.given:,} texts\n")
         print("\n".join(table(diagnosis.models[0])), flush=True)
         for verdict in diagnosis.verdicts:

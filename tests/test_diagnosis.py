@@ -154,7 +154,7 @@ def test_given_pairs(demo):
 
 def test_few_texts_and_odd_ones_give_a_partial_report(demo):
     for texts, finding in (
-        (["one text only"], "There is no pair of texts to compare."),
+        (["one text only"], "One text is few: what is found here may be these very texts."),
         (["the same"] * 30, "All texts are the same."),
         (["a pool", "", "   ", "a cave"], "2 empty texts were left out."),
         (["four words in one"] * 20 + ["five words in one too"] * 20, "Only 2 of 40 texts are different."),

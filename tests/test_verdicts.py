@@ -39,7 +39,7 @@ def model(*, unseen=0.0, length=(0.0, -0.01, 0.01), socm=0.01, words=0.0, repeat
     run = Run(
         "1", curve(*length), pairs(socm), None, 0, None, (), (), Repeated(("dog", "cat"), (3, 256), (0.6, repeated))
     )
-    lengths = Lengths(256, Spread(100, 60, 10, 50, 300), HISTOGRAM, int(100 * unseen), unseen)
+    lengths = Lengths(256, Spread(100, 60, 10, 50, 300), HISTOGRAM, int(100 * unseen), unseen, 0.1)
     return ModelDiagnosis("m", "Bert", "mean", "1", 384, "ab", None, lengths, curve(words, words, words), (run,))
 
 
@@ -75,7 +75,10 @@ def test_a_difference_that_may_be_chance_is_none():
 
 def test_the_control_is_told():
     assert "0.07 of it is there" in found(model(length=(0.11, 0.1, 0.12), words=0.07))["length collapse"].evidence
-    assert "has more" in found(model(length=(0.11, 0.1, 0.12), words=0.3))["length collapse"].evidence
+    assert (
+        "All of it is there before any attention"
+        in found(model(length=(0.11, 0.1, 0.12), words=0.3))["length collapse"].evidence
+    )
     assert "none of it" in found(model(length=(0.11, 0.1, 0.12), words=-0.1))["length collapse"].evidence
 
 
@@ -94,6 +97,8 @@ def test_what_texts_cannot_carry_is_said():
     said = found(bare, texts=replace(TEXTS, used=3, empty=2), distinct=3)
     assert said["length collapse"].grade == said["second-order collapse"].grade == "unknown"
     assert said["length collapse"].evidence.startswith("No difference of long and short")
+    same = found(model(socm=0.0), texts=replace(TEXTS, used=30), distinct=1)
+    assert set(same) == {"truncation", "repeated words", "texts"}
     every = [verdict.finding for verdict in verdicts(replace(TEXTS, used=3, empty=2), (bare,), 1)]
     assert "All texts are the same." in every
     assert "2 empty texts were left out." in every
@@ -105,7 +110,7 @@ def test_temperatures_are_compared():
     cooler = replace(plain.runs[0], temperature="0.8", length=curve(0.06, 0.05, 0.07))
     said = found(replace(plain, runs=(*plain.runs, cooler)))["temperature"]
     assert "At temperature 0.8 long texts lie 0.05 less close" in said.finding
-    assert "1: +0.110; 0.8: +0.060" in said.evidence
+    assert "1: +0.110, 0.010; 0.8: +0.060, 0.010" in said.evidence
     warmer = replace(cooler, length=curve(0.15, 0.1, 0.2))
     assert "No temperature" in found(replace(plain, runs=(*plain.runs, warmer)))["temperature"].finding
 
@@ -116,3 +121,27 @@ def test_given_pairs_have_their_own_verdict():
     said = [v for v in verdicts(TEXTS, (both,), 100) if v.subject == "second-order collapse"]
     assert [verdict.grade for verdict in said] == ["severe", "none"]
     assert "the given pairs" in said[0].finding
+
+
+def test_few_pairs_and_other_poolings_have_no_verdict():
+    plain = model(socm=0.5)
+    few = replace(plain, runs=(replace(plain.runs[0], pairs=replace(pairs(0.5), pairs=3)),))
+    assert found(few)["second-order collapse"].grade == "unknown"
+    assert "3 pairs are too few" in found(few)["second-order collapse"].finding
+    pooled = found(replace(plain, pooling="max"))["second-order collapse"]
+    assert pooled.grade == "unknown"
+    assert pooled.finding.startswith("This model pools by max; of the mean, SOCM is 0.50")
+
+
+def test_words_that_are_alike_from_the_start_show_nothing_of_length():
+    plain = model()
+    alike = replace(plain.runs[0], repeated=Repeated(("dog", "cat"), (3, 256), (0.95, 0.96)))
+    assert found(replace(plain, runs=(alike,)))["repeated words"].grade == "none"
+
+
+def test_one_text_that_is_most_of_what_is_cut_is_told():
+    plain = model(unseen=0.997)
+    lengths = replace(plain.lengths, longest=0.99)
+    said = found(replace(plain, lengths=lengths))["truncation"]
+    assert said.finding.startswith("more than 99 % of your words")
+    assert "one text alone makes up 99 %" in said.evidence

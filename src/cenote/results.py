@@ -76,6 +76,7 @@ class Lengths:
     histogram: Histogram
     cut: int  # texts that are longer
     unseen: float  # share of all tokens that the model never sees, in [0, 1]
+    longest: float  # share of these that one text alone makes up
 
 
 @dataclass(frozen=True)

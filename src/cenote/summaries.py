@@ -104,6 +104,7 @@ def lengths(whole: npt.NDArray[np.int64], read: npt.NDArray[np.int64], limit: in
         histogram=histogram(whole, edges),
         cut=int((unseen > 0).sum()),
         unseen=_short(unseen.sum() / whole.sum()),
+        longest=_short(unseen.max() / max(1, unseen.sum())),
     )
 
 

@@ -79,6 +79,8 @@ ENOUGH = 20
 def verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], distinct: int) -> tuple[Verdict, ...]:
     """All verdicts, the costliest first: what is cut, then by grade, and within a grade in the order of `_SUBJECTS`."""
     found = [verdict for model in models for subject in _SUBJECTS for verdict in subject(model)]
+    if distinct == 1 < texts.used:  # what copies of one text have in common says nothing of texts
+        found = [verdict for verdict in found if verdict.subject in ("truncation", "repeated words", "layers")]
     found += _on_texts(texts, distinct)
     return tuple(sorted(found, key=_rank))
 
@@ -106,6 +108,8 @@ def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
             "more. A higher max_seq_length helps only as far as the model was trained for it."
         )
         share += f"; the longest tenth starts at {lengths.tokens.high:,.0f} tokens"
+        if lengths.longest >= 0.5 and lengths.cut > 1:
+            share += f"; one text alone makes up {_percent(lengths.longest)} of what is cut"
     yield Verdict(
         model.name,
         "truncation",
@@ -121,15 +125,15 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
     curve, subject = model.runs[0].length, "length collapse"
     found = curve.difference
     if found is None or found.low is None or found.high is None:
-        why = " ".join(curve.notes) or "there are too few texts for an interval."
+        why = " ".join(note[0].upper() + note[1:] for note in curve.notes)
         yield Verdict(
             model.name,
             subject,
             "unknown",
             "These texts cannot show whether longer ones are drawn together.",
-            f"{why[0].upper()}{why[1:]}",
-            f"It takes texts of several lengths, some {ENOUGH} or more of each.",
-            "Diagnose on texts of more lengths, or more of them.",
+            why or "There are too few texts for an interval.",
+            f"It takes texts of several lengths, some {2 * ENOUGH} or more of each.",
+            "Diagnose on more texts, or on texts of more lengths.",
         )
         return
     grade = THRESHOLDS[subject].grade(found.value) if found.low > 0 else "none"
@@ -164,7 +168,7 @@ def _against_words(words: LengthCurve | None, found: Estimate) -> str:
     if share <= 0:
         return " The control shows none of it: plain averages of the word embeddings do not draw together."
     if share >= found.value:
-        return f" The control has more: plain averages of the word embeddings, before any attention, gain {share:.2f}."
+        return f" All of it is there before any attention: plain averages of the word embeddings gain {share:.2f}."
     return f" The control: {share:.2f} of it is there in plain averages of the word embeddings, before any attention."
 
 
@@ -191,49 +195,65 @@ def _second_order(model: ModelDiagnosis) -> Iterator[Verdict]:
         )
 
 
+# Poolings whose vector points where the mean does, and which second-order collapse is about.
+_BY_THE_MEAN = ("mean", "mean_sqrt_len", "mean_sqrt_len_tokens")
+
+
 def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, which: str) -> Verdict:
     grade = THRESHOLDS["second-order collapse"].grade(pairs.socm.mean)
-    share = f"{_percent(pairs.severe)} of {which} have SOCM over 0.5"
+    mean = f"SOCM is {pairs.socm.mean:.2f} on average over {which}"
     finding = {
-        "none": f"Pooling loses little here: {share}.",
-        "slight": f"Pooling loses some of what tells texts apart: {share}.",
-    }.get(grade, f"Pooling hides much of what tells texts apart: {share}.")
+        "none": f"The mean hides little of how texts differ: {mean}.",
+        "slight": f"The mean hides some of how texts differ: {mean}.",
+    }.get(grade, f"The mean hides much of how the tokens of these texts differ: {mean}.")
+    if pairs.pairs < ENOUGH:
+        grade, finding = "unknown", f"{pairs.pairs} pairs are too few for a verdict on what the mean hides."
+    elif model.pooling not in _BY_THE_MEAN:
+        grade, finding = "unknown", f"This model pools by {model.pooling}; of the mean, {mean}."
     evidence = (
-        f"Mean SOCM {pairs.socm.mean:.3f} over {pairs.pairs:,} pairs of {pairs.texts:,} texts; nine in ten pairs are "
-        f"below {pairs.socm.high:.2f}. The worst are listed."
+        f"{pairs.pairs:,} pairs of {pairs.texts:,} texts; {_percent(pairs.severe)} of them are over 0.5, nine in ten "
+        f"below {pairs.socm.high:.2f}. SOCM is 0 where two texts' tokens spread alike, and grows where they spread "
+        "differently while their means lie close."
     )
     spread = run.layers[-1].measures.get("concentration") if run.layers else None
     if isinstance(spread, Spread):
-        evidence += f" Tokens of the last layer lie {spread.median:.2f} of |mu|² around their mean (median of S/|mu|²)."
+        evidence += f" In the last layer the variance of a text's tokens is {spread.median:.2f} of its mean's square."
     return Verdict(
         model.name,
         "second-order collapse",
         grade,
         finding,
         evidence,
-        "A diagnosis of the model's token clouds, never a ranking of models: across twelve models SOCM and benchmark "
-        "scores correlate (Spearman -0.68), with exceptions; all-MiniLM is one.",
-        ""
-        if grade in ("none", "slight")
-        else "Where fine differences matter, rerank with a model that reads both texts together, or fine-tune with "
-        "your own hard negatives: fine-tuned encoders mostly concentrate their tokens.",
+        "It describes token clouds and ranks no models: across twelve models SOCM and benchmark scores correlate "
+        "(Spearman -0.68), with exceptions, of which all-MiniLM is one. Long texts have more of it.",
+        "Where fine differences matter, rerank with a model that reads both texts together, or fine-tune with your own "
+        "hard negatives: fine-tuned encoders mostly concentrate their tokens."
+        if grade in ("moderate", "severe")
+        else "",
     )
+
+
+# From what rise of the cosine on length, and not the words, is what makes two texts alike.
+_RISE = 0.05
 
 
 def _repeated(model: ModelDiagnosis) -> Iterator[Verdict]:
     found = model.runs[0].repeated
     if found is None or not found.cosines:
         return
-    grade = THRESHOLDS["repeated words"].grade(found.cosines[-1])
+    once, last = found.cosines[0], found.cosines[-1]
+    rises = last - once >= _RISE
+    grade = THRESHOLDS["repeated words"].grade(last) if rises else "none"
     first, second = found.words
-    finding = f"“{first}” and “{second}”, each repeated to {found.tokens[-1]} tokens, have a cosine of"
-    finding = f"{finding} {found.cosines[-1]:.2f}"
+    finding = (
+        f"“{first}” and “{second}” have a cosine of {once:.2f}, and repeated to {found.tokens[-1]} tokens of {last:.2f}"
+    )
     yield Verdict(
         model.name,
         "repeated words",
         grade,
         f"{finding}." if grade == "none" else f"{finding}: length alone makes unlike texts alike.",
-        f"Once each, it is {found.cosines[0]:.2f}.",
+        "Two texts with nothing in common, the longer the more alike where length collapses.",
         "A probe of two words, not your texts.",
         "",
     )
@@ -241,30 +261,40 @@ def _repeated(model: ModelDiagnosis) -> Iterator[Verdict]:
 
 def _temperatures(model: ModelDiagnosis) -> Iterator[Verdict]:
     plain, *others = model.runs
-    if not others or plain.length.difference is None:
+    if not others:
         return
-    known = [(run, run.length.difference.value) for run in others if run.length.difference is not None]
-    if not known:
-        return
-    best, value = min(known, key=lambda entry: entry[1])
-    change = plain.length.difference.value - value
-    helps = change >= 0.01
-    finding = (
-        f"At temperature {best.temperature} long texts lie {change:.2f} less close together than as the model is."
-        if helps
-        else "No temperature that was tried makes long texts lie less close together."
-    )
-    listed = "; ".join(f"{run.temperature}: {at:+.3f}" for run, at in [(plain, plain.length.difference.value), *known])
+    known = [run for run in model.runs if run.length.difference is not None]
+    listed = "; ".join(f"{run.temperature}: {_differences(run)}" for run in model.runs)
+    finding = "These texts cannot show whether a temperature keeps long texts apart."
+    helps = False
+    if plain in known and len(known) > 1:
+        best = min(known[1:], key=_difference)
+        change = _difference(plain) - _difference(best)
+        helps = change >= 0.01
+        finding = "No temperature that was tried makes long texts lie less close together."
+        if helps:
+            finding = (
+                f"At temperature {best.temperature} long texts lie {change:.2f} less close together than as it is."
+            )
     yield Verdict(
         model.name,
         "temperature",
-        "none",
+        "none" if plain in known else "unknown",
         finding,
-        f"Cosine of long texts minus that of short ones, by temperature: {listed}.",
+        f"By temperature, cosine of long texts minus that of short ones, and mean SOCM: {listed}.",
         "Texts that lie farther apart are not yet told apart better: published gains are about 0.5 % of a score, and "
         "for some models and tasks there are none.",
         "Judge on labelled data before you keep one." if helps else "",
     )
+
+
+def _difference(run: Run) -> float:
+    return run.length.difference.value if run.length.difference is not None else 0.0
+
+
+def _differences(run: Run) -> str:
+    first = "not known" if run.length.difference is None else f"{_difference(run):+.3f}"
+    return f"{first}, {'not known' if run.pairs is None else f'{run.pairs.socm.mean:.3f}'}"
 
 
 def _layers(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -299,7 +329,8 @@ def _on_texts(texts: TextsRead, distinct: int) -> Iterator[Verdict]:
         grade: Grade = "unknown" if distinct < ENOUGH else "slight"
         yield _about_texts(grade, f"{same}.", "Copies count as pairs that lie close together, at their own length.")
     if texts.used < ENOUGH:
-        few = f"{texts.used} texts are few: what is found here may be these very texts."
+        some = "One text is" if texts.used == 1 else f"{texts.used} texts are"
+        few = f"{some} few: what is found here may be these very texts."
         yield _about_texts("unknown", few, f"Intervals and bins need some {ENOUGH} texts at least.")
     if texts.empty:
         yield _about_texts("none", f"{texts.empty} empty texts were left out.", "A text of white space only is empty.")
@@ -311,6 +342,8 @@ def _about_texts(grade: Grade, finding: str, evidence: str) -> Verdict:
 
 def _percent(share: float) -> str:
     percent = 100 * share
+    if 99.5 <= percent < 100:
+        return "more than 99 %"
     return f"{percent:.0f} %" if percent >= 9.5 or percent == 0 else f"{percent:.2g} %"
 
 

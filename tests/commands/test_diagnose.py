@@ -46,6 +46,22 @@ def test_models_side_by_side_and_texts_from_standard_input(demo_path, copy_of, m
     assert "minilm: truncation" in shown
 
 
+@pytest.mark.parametrize("name", ["page.html", "page.md"])
+def test_pages_are_written_and_name_the_command(name, demo_path, corpus, tmp_path, capsys):
+    out = tmp_path / name
+    assert main(["diagnose", "minilm", corpus, "-o", str(out), *QUICK]) == Exit.SUCCESS
+    text = out.read_text("utf-8")
+    assert "minilm" in text
+    assert f"report: {out}" in capsys.readouterr().out
+    assert "Command line" in text
+
+
+def test_a_run_that_fails_leaves_no_empty_page(tmp_path, demo_path, monkeypatch, capsys):
+    out = tmp_path / "page.md"
+    assert main(["diagnose", "minilm", str(tmp_path / "none.txt"), "-o", str(out)]) == Exit.FAILURE
+    assert not out.exists()
+
+
 def test_pairs_from_a_file(demo_path, corpus, tmp_path, capsys):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("".join(json.dumps({"text1": f"a pool {row}", "text2": "a cave"}) + "\n" for row in range(5)))
@@ -62,10 +78,10 @@ def test_pairs_from_a_file(demo_path, corpus, tmp_path, capsys):
         (["minilm", "-o", "page.pdf"], 2, "-o 'page.pdf': a page ends in .html or .md"),
         (["minilm", "-o", "/no/such/place/page.html"], 1, "cannot write '/no/such/place/page.html'"),
         (["minilm", "--json", "/no/such/place.json"], 1, "cannot write"),
-        (["minilm", "--temperatures", "1;2"], 2, "pass numbers with commas between them"),
-        (["minilm", "--temperatures", "0"], 1, "temperature is 0.0"),
+        (["minilm", "--temperatures", "1;2"], 2, "pass positive numbers with commas between them"),
+        (["minilm", "--temperatures", "0"], 2, "--temperatures '0': pass positive numbers"),
         (["minilm", "--pairs", "-"], 2, "--pairs -: pairs are read twice"),
-        (["minilm", "texts.txt", "--pairs", "texts.txt"], 1, "text1"),
+        (["minilm", "texts.txt", "--pairs", "pairs.jsonl"], 1, "pairs stand in columns text1 and text2"),
         (["minilm", "--sample", "0"], 2, "0 is not at least 1"),
         (["minilm", "empty.txt"], 1, "empty.txt holds no texts"),
     ],
@@ -74,6 +90,7 @@ def test_mistakes_are_told_before_the_work(arguments, code, message, tmp_path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text("one\ntwo\n")
     (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "pairs.jsonl").write_text('{"query": "a", "neg": "b"}\n')
     try:
         result = main(["diagnose", *arguments])
     except SystemExit as end:

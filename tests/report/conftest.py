@@ -143,7 +143,7 @@ def lengths(limit, scale):
     cut = sum(count for middle, count in zip(middles, counts, strict=True) if middle > limit)
     edges = tuple(float(20 * step) for step in range(27))
     return Lengths(
-        limit, Spread(1000, 131.2 * scale, 38.0, 97.0 * scale, 271.0), Histogram(edges, counts), cut, 0.137 / scale
+        limit, Spread(1000, 131.2 * scale, 38.0, 97.0 * scale, 271.0), Histogram(edges, counts), cut, 0.137 / scale, 0.1
     )
 
 
@@ -263,7 +263,7 @@ def poor_diagnosis():
         8,
         "00",
         None,
-        Lengths(None, Spread(2, 3.0, 3.0, 3.0, 3.0), Histogram((), ()), 0, 0.0),
+        Lengths(None, Spread(2, 3.0, 3.0, 3.0, 3.0), Histogram((), ()), 0, 0.0, 0.0),
         None,
         (one,),
     )

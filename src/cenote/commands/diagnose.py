@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cenote.commands.shared import Usage, count, hush, in_columns
 from cenote.declarations import find
-from cenote.errors import BadInput, choose
+from cenote.errors import BadInput, UnknownName, choose
 
 if TYPE_CHECKING:
     from cenote.results import Diagnosis
@@ -141,18 +142,26 @@ def _page(output: str | None) -> Callable[..., str] | None:
 def _refuse_unwritable(path: str | None) -> None:
     if path is None or path == "-":
         return
+    file = Path(path)
+    new = not file.exists()
     try:
-        with Path(path).open("a", encoding="utf-8"):
+        with file.open("a", encoding="utf-8"):
             pass
     except OSError as error:
-        raise BadInput(f"cannot write {path!r}: {error.strerror}.") from error
+        missing = "" if file.parent.is_dir() else f" There is no folder {str(file.parent)!r}."
+        raise BadInput(f"cannot write {path!r}: {error.strerror}.{missing}") from error
+    if new:
+        file.unlink()
 
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise Usage(f"--temperatures {text!r}: pass numbers with commas between them, such as 1,0.8.") from None
+        numbers = []
+    if not numbers or not all(0 < number < math.inf for number in numbers):
+        raise Usage(f"--temperatures {text!r}: pass positive numbers with commas between them, such as 1,0.8.")
+    return numbers
 
 
 def _read_pairs(path: str) -> list[tuple[str, str]]:
@@ -160,7 +169,11 @@ def _read_pairs(path: str) -> list[tuple[str, str]]:
 
     if path == "-":
         raise Usage("--pairs -: pairs are read twice, column by column: name a file.")
-    first, second = ([text.text for text in read(path, column=column)] for column in ("text1", "text2"))
+    try:
+        first, second = ([text.text for text in read(path, column=column)] for column in ("text1", "text2"))
+    except UnknownName as error:
+        there = str(error).partition(" ")[2]
+        raise BadInput(f"--pairs {path}: pairs stand in columns text1 and text2; {there}") from error
     return list(zip(first, second, strict=True))
 
 
@@ -200,11 +213,13 @@ def _in_words(found: Diagnosis) -> Iterator[str]:
     yield f"{texts.used:,}{of} texts from {texts.source}"
     several = len(found.models) > 1
     width = max(map(len, ("moderate", "unknown")))
+    said: set[str] = set()  # advice and limits that several models share are printed once
     for verdict in found.verdicts:
         yield ""
         about = f"{verdict.model}: {verdict.subject}" if several and verdict.model else verdict.subject
         yield in_columns(verdict.grade.upper(), width, about)
-        for part in (verdict.finding, verdict.evidence, verdict.advice):
-            if part:
+        for part in (verdict.finding, verdict.evidence, verdict.limit, verdict.advice):
+            if part and part not in said:
                 yield in_columns("", width, part)
+        said |= {verdict.limit, verdict.advice}
     yield ""

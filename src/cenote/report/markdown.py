@@ -10,7 +10,7 @@ from cenote.report.writing import in_markdown, listed, plural
 from cenote.results import Diagnosis, Verdict
 
 
-def to_markdown(diagnosis: Diagnosis) -> str:
+def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     """The verdicts, the tables that stand open on the page, and the provenance of a diagnosis.
 
     Needs nothing beyond the standard library. What belongs to single layers or pairs is on the page alone.
@@ -34,7 +34,7 @@ def to_markdown(diagnosis: Diagnosis) -> str:
     for section in sections_of(diagnosis):
         lines += _section(section)
     lines += ["## Provenance", ""]
-    for table in (tables.models(diagnosis), *tables.provenance(diagnosis, None)):
+    for table in (tables.models(diagnosis), *tables.provenance(diagnosis, command)):
         lines += _table(table)
     return "\n".join(lines)
 
