@@ -30,9 +30,6 @@ def main() -> None:
         diagnosis = cenote.diagnose(model, texts, temperatures=TEMPERATURES, quick=True, source=name, names=["minilm"])
         print(f"### {name}: {diagnosis.texts.used:,} of {diagnosis.texts.given:,} texts\n")
         print("\n".join(table(diagnosis.models[0])), flush=True)
-        for verdict in diagnosis.verdicts:
-            print(f"- {verdict.subject}, {verdict.grade}: {verdict.finding}")
-        print()
 
 
 def table(model: ModelDiagnosis) -> Iterator[str]:

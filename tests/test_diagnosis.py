@@ -158,7 +158,7 @@ def test_few_texts_and_odd_ones_give_a_partial_report(demo):
         (["the same"] * 30, "All texts are the same."),
         (["a pool", "", "   ", "a cave"], "2 empty texts were left out."),
         (["four words in one"] * 20 + ["five words in one too"] * 20, "Only 2 of 40 texts are different."),
-        (["word " * 300 + str(row) for row in range(25)], "16 % of your words are never seen by this model."),
+        (["word " * 300 + str(row) for row in range(25)], "16 % of your texts' tokens are never seen by this model."),
     ):
         found = cenote.diagnose(demo, texts, quick=True)
         assert finding in [verdict.finding for verdict in found.verdicts], texts[0][:40]
@@ -173,6 +173,8 @@ def test_few_texts_and_odd_ones_give_a_partial_report(demo):
         ("one string", {}, "texts is one string: pass a list"),
         ([3], {}, "text 0 is a int: pass strings"),
         ([("a", 3)], {}, "text a is a int: pass strings"),
+        (["a\ud800"], {}, "text 0 holds half a character"),
+        (["a"], {"seed": -1}, "seed=-1: pass a whole number"),
         (["a"], {"sample": 0}, "sample=0: pass a whole number"),
         (["a"], {"temperatures": [0]}, "temperature is 0"),
         (["a"], {"temperatures": "0.8"}, "pass a list of numbers"),
@@ -235,3 +237,23 @@ def test_other_architectures(kind, tiny_st):
     found = cenote.diagnose(str(tiny_st(kind)), CORPUS[:25], quick=True)
     assert Diagnosis.from_json(found.to_json()) == found
     assert len(found.models[0].runs[0].layers) >= 2
+
+
+def test_a_tempered_model_is_diagnosed_as_it_is_first(demo):
+    with cenote.temper(demo, 0.5):
+        found = cenote.diagnose(demo, CORPUS[:25], layers=False, quick=True, temperatures=[1.0, 0.5, 0.8])
+    runs = found.models[0].runs
+    assert [run.temperature for run in runs] == ["0.5", "1", "0.8"]
+    plain = cenote.diagnose(demo, CORPUS[:25], layers=False, quick=True).models[0].runs[0]
+    assert runs[1].length == plain.length
+    assert runs[0].length != plain.length
+
+
+def test_a_model_that_fails_while_it_is_traced_is_read_again_without(demo, monkeypatch):
+    def broken(*_):
+        raise UnsupportedModel("no attention of tokens to tokens")
+
+    monkeypatch.setattr("cenote.surgery.reading.Profiler.__call__", broken)
+    run = cenote.diagnose(demo, CORPUS[:25], quick=True).models[0].runs[0]
+    assert run.untraced == "no attention of tokens to tokens"
+    assert run.pairs.texts == 25

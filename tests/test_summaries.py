@@ -34,21 +34,32 @@ def test_excerpts_keep_each_text_once_and_short():
 
 
 def test_spread_out_texts_are_of_all_lengths():
-    texts = ["x" * (1 + 10 * row) for row in range(100)]
-    rows = summaries.spread_out(texts, 10, seed=0)
+    read = 1 + 10 * np.arange(100)
+    rows = summaries.spread_out(read, 10, seed=0)
     assert len(rows) == 10
     assert all(10 * part <= row < 10 * part + 10 for part, row in enumerate(rows))
-    assert summaries.spread_out(texts, 10, seed=0) == rows != summaries.spread_out(texts, 10, seed=1)
-    assert summaries.spread_out(texts[:3], 10, seed=0) == [0, 1, 2]
+    assert summaries.spread_out(read, 10, seed=0) == rows != summaries.spread_out(read, 10, seed=1)
+    assert summaries.spread_out(read[:3], 10, seed=0) == [0, 1, 2]
+    assert summaries.spread_out(np.array([5, 4000, 7]), 10, seed=0) == [0, 2]  # too long to trace
 
 
-def test_affordable_texts_grow_with_the_time_and_shrink_with_their_length(demo):
-    short, long = ["a pool"] * 300, ["the deep cave " * 80] * 300
-    assert len(summaries.affordable(demo, short, 5, 0)) == 300
-    few, more = (len(summaries.affordable(demo, long, seconds, 0)) for seconds in (0.05, 5))
+def test_affordable_texts_grow_with_the_time_and_shrink_with_their_length():
+    short, long = np.full(300, 4), np.full(300, 250)
+    assert len(summaries.affordable(short, 384, 5, 0)) == 300
+    few, more = (len(summaries.affordable(long, 384, seconds, 0)) for seconds in (0.05, 5))
     assert 2 <= few < more < 300
-    assert summaries.affordable(demo, long, 5, 0) == summaries.affordable(demo, long, 5, 0)
-    assert summaries.affordable(demo, ["one"], 5, 0) == [0]
+    assert len(summaries.affordable(np.full(300, 500), 10**5, 10**9, 0)) < 10  # memory
+    assert summaries.affordable(long, 384, 5, 0) == summaries.affordable(long, 384, 5, 0)
+    assert summaries.affordable(long[:1], 384, 5, 0) == [0]
+
+
+def test_given_pairs_that_fit():
+    read = np.full((1000, 2), 100)
+    assert summaries.some_pairs(read, 384, 0) == list(range(1000))
+    chosen = summaries.some_pairs(read, 10**4, 0)
+    assert len(chosen) == 50
+    assert chosen == sorted(chosen)
+    assert len(summaries.some_pairs(read, 10**9, 0)) == 1
 
 
 def test_pairs_are_in_condensed_order():

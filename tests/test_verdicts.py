@@ -69,7 +69,10 @@ def test_grades_follow_the_table(subject):
 
 
 def test_a_difference_that_may_be_chance_is_none():
-    assert found(model(length=(0.2, -0.01, 0.4)))["length collapse"].grade == "none"
+    assert found(model(length=(0.01, -0.01, 0.03)))["length collapse"].grade == "none"
+    wide = found(model(length=(0.2, -0.01, 0.4)))["length collapse"]
+    assert wide.grade == "unknown"
+    assert "leave it open" in wide.finding
     assert "farther from" in found(model(length=(-0.2, -0.3, -0.1)))["length collapse"].finding
 
 
@@ -87,7 +90,7 @@ def test_what_is_cut_comes_first():
     assert order[:2] == ["truncation", "second-order collapse"]
     order = [verdict.subject for verdict in verdicts(TEXTS, (model(unseen=0.002, socm=0.5),), 100)]
     assert order[:2] == ["second-order collapse", "truncation"]
-    assert "94 % of your words are never seen" in found(model(unseen=0.94))["truncation"].finding
+    assert "94 % of your texts' tokens are never seen" in found(model(unseen=0.94))["truncation"].finding
 
 
 def test_what_texts_cannot_carry_is_said():
@@ -143,5 +146,5 @@ def test_one_text_that_is_most_of_what_is_cut_is_told():
     plain = model(unseen=0.997)
     lengths = replace(plain.lengths, longest=0.99)
     said = found(replace(plain, lengths=lengths))["truncation"]
-    assert said.finding.startswith("more than 99 % of your words")
+    assert said.finding.startswith("more than 99 % of your texts' tokens")
     assert "one text alone makes up 99 %" in said.evidence

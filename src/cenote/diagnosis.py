@@ -23,9 +23,8 @@ from cenote.loading import load
 from cenote.results import SCHEMA, Diagnosis, ModelDiagnosis, Run, TextsRead
 from cenote.surgery.controls import repeat_words, word_vectors
 from cenote.surgery.hooks import settings_on
-from cenote.surgery.reading import Reading, count_tokens, read_texts
+from cenote.surgery.reading import Reading, count_tokens, limit_of, read_texts
 from cenote.surgery.tempering import temper
-from cenote.surgery.tracing import Trace
 from cenote.texts import Text
 from cenote.verdicts import verdicts
 
@@ -85,7 +84,8 @@ def diagnose(
         pairs: texts of your own to compare two by two, such as queries with hard negatives.
         sample: how many texts are drawn, at most.
         layers: whether some texts are traced through every layer.
-        temperatures: attention temperatures to diagnose at; 1.0 is the model as it is, and always among them.
+        temperatures: attention temperatures to diagnose at besides the model as it is, which is at 1 unless it is
+            tempered.
         seed: of all that is drawn.
         quick: fewer pairs and fewer traced texts.
         source: what the texts are called in the report.
@@ -141,6 +141,8 @@ def _temperatures(given: Sequence[float]) -> tuple[float, ...]:
 
 def _draw(texts: Iterable[Text | str] | None, sample: int, seed: int, source: str) -> tuple[list[Text], TextsRead]:
     """The texts to read, drawn evenly from all that are not empty, and what there was."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise BadInput(f"seed={seed!r}: pass a whole number, at least 0.")
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
         raise BadInput(f"sample={sample!r}: pass a whole number of texts, at least 1.")
     if isinstance(texts, (str, bytes)):
@@ -149,8 +151,7 @@ def _draw(texts: Iterable[Text | str] | None, sample: int, seed: int, source: st
     whole, empty = [], 0
     for row, text in enumerate(every):
         one = Text(*text) if isinstance(text, tuple) and len(text) == 2 else Text(str(row), text)
-        if not isinstance(one.text, str):
-            raise BadInput(f"text {one.id} is a {type(one.text).__name__}: pass strings.")
+        _refuse_broken(one)
         if one.text.strip():
             whole.append(one)
         else:
@@ -162,6 +163,15 @@ def _draw(texts: Iterable[Text | str] | None, sample: int, seed: int, source: st
     drawn = [whole[place] for place in chosen]
     name = "the docstrings of Python's standard library" if texts is None else source
     return drawn, TextsRead(name, len(whole) + empty, len(drawn), empty, of_texts(drawn))
+
+
+def _refuse_broken(text: Text) -> None:
+    if not isinstance(text.text, str):
+        raise BadInput(f"text {text.id} is a {type(text.text).__name__}: pass strings.")
+    try:
+        text.text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"text {text.id} holds half a character, a lone surrogate: {error}.") from error
 
 
 def _checked(pairs: Iterable[tuple[str, str]] | None) -> list[tuple[str, str]]:
@@ -179,11 +189,14 @@ def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summa
     name = called or _name(given, model)
     words = [text.text for text in work.texts]
     whole = count_tokens(model, words, progress=lambda *at: work.progress(f"{name}: counting tokens", *at))
-    run, first = _run(model, name, work, excerpts)
+    read = _as_read(model, whole)
+    run, first = _run(model, name, read, work, excerpts)
     runs = [run]
-    for tau in work.temperatures[1:]:
-        with temper(model, tau):
-            runs.append(_run(model, name, work, excerpts, tau)[0])
+    own = _temperature(model)
+    for tau in work.temperatures if own != "1" else work.temperatures[1:]:
+        if f"{tau:g}" != own:
+            with temper(model, tau):
+                runs.append(_run(model, name, read, work, excerpts, tau)[0])
     network: Any = getattr(model[0], "model", None)
     config = getattr(network, "config", None)
     return ModelDiagnosis(
@@ -194,14 +207,19 @@ def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summa
         dimensions=first.vectors.shape[1],
         fingerprint=of_weights(model),
         revision=getattr(config, "_commit_hash", None),
-        lengths=summaries.lengths(whole, first.lengths, model.max_seq_length),
+        lengths=summaries.lengths(whole, first.lengths, limit_of(model)),
         words=_word_curve(model, words, first, work),
         runs=tuple(runs),
     )
 
 
 def _run(
-    model: SentenceTransformer, name: str, work: _Work, excerpts: summaries.Excerpts, tau: float | None = None
+    model: SentenceTransformer,
+    name: str,
+    read: Any,
+    work: _Work,
+    excerpts: summaries.Excerpts,
+    tau: float | None = None,
 ) -> tuple[Run, Reading]:
     """All measures at one temperature; None is the model as it is."""
     label = f"{name}: " if tau is None else f"{name} at {tau:g}: "
@@ -210,17 +228,19 @@ def _run(
         return lambda *at: work.progress(label + what, *at)
 
     words = [text.text for text in work.texts]
-    untraced = _untraced(model) if work.layers else "layers=False"
-    traced = [] if untraced else summaries.spread_out(words, work.effort.traced, work.seed)
-    paired = summaries.affordable(model, words, work.effort.pair_seconds, work.seed)
-    reading = read_texts(model, words, tokens_of=paired, traced=traced, progress=tell("reading texts"))
+    width = model.get_embedding_dimension() or 0
+    paired = summaries.affordable(read, width, work.effort.pair_seconds, work.seed)
+    reading, untraced = _read(model, words, paired, read, work, tell("reading texts"))
     pairs = summaries.all_pairs(reading, paired, work.texts, excerpts, work.seed, tell("comparing pairs"))
     own = None
     if work.pairs:
         both = [text for pair in work.pairs for text in pair]
+        tokens = _as_read(model, count_tokens(model, both)).reshape(-1, 2)
+        chosen = [work.pairs[row] for row in summaries.some_pairs(tokens, width, work.seed)]
+        both = [text for pair in chosen for text in pair]
         second = read_texts(model, both, tokens_of=range(len(both)), progress=tell("reading pairs"))
-        own = summaries.given_pairs(second, work.pairs, excerpts, work.seed, tell("comparing given pairs"))
-    longest = min(model.max_seq_length or work.effort.longest_probe, work.effort.longest_probe)
+        own = summaries.given_pairs(second, chosen, excerpts, work.seed, tell("comparing given pairs"))
+    longest = min(limit_of(model) or work.effort.longest_probe, work.effort.longest_probe)
     run = Run(
         temperature=_temperature(model) if tau is None else f"{tau:g}",
         length=summaries.curve(reading.vectors, reading.lengths, length_bins(reading.lengths), work.seed),
@@ -235,13 +255,26 @@ def _run(
     return run, reading
 
 
-def _untraced(model: SentenceTransformer) -> str | None:
-    """Why a model cannot be traced, if it cannot."""
+def _as_read(model: SentenceTransformer, whole: Any) -> Any:
+    """Tokens of texts as the model reads them, from those of the whole texts."""
+    limit = limit_of(model)
+    return whole if limit is None else np.minimum(whole, limit)
+
+
+def _read(
+    model: SentenceTransformer, words: list[str], paired: list[int], read: Any, work: _Work, tell: Any
+) -> tuple[Reading, str | None]:
+    """The texts read once, some of them traced; where that fails, without, and why."""
+    if not work.layers:
+        return read_texts(model, words, tokens_of=paired, progress=tell), "layers=False"
+    traced = summaries.spread_out(read, work.effort.traced, work.seed)
+    if not traced:
+        why = f"no text has {summaries.TRACEABLE:,} tokens or fewer, and longer ones take too much memory to trace"
+        return read_texts(model, words, tokens_of=paired, progress=tell), why
     try:
-        Trace(model, attention=True)
-    except UnsupportedModel as error:
-        return str(error)
-    return None
+        return read_texts(model, words, tokens_of=paired, traced=traced, progress=tell), None
+    except (UnsupportedModel, BadInput) as error:
+        return read_texts(model, words, tokens_of=paired, progress=tell), str(error)
 
 
 def _word_curve(model: SentenceTransformer, words: list[str], reading: Reading, work: _Work) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from cenote.functional.concentration import Known
@@ -31,7 +30,7 @@ from cenote.results import (
 )
 from cenote.surgery.controls import RepeatedWords
 from cenote.surgery.profiles import LayerProfile, Undefined
-from cenote.surgery.reading import Reading, count_tokens
+from cenote.surgery.reading import Reading
 from cenote.texts import Text
 
 Progress = Callable[[int, int], object]
@@ -45,8 +44,10 @@ _SEVERE = 0.5
 # Seconds that a pair of texts takes one core, about: of eigenvalues of the smaller text's Gram matrix.
 _SECONDS = (3e-8, 9e-11)  # times n² and n³
 _CORES = 2
-# Rows of the largest list of token matrices that is kept: 400 MB of float32 at 768 dimensions.
-_ROWS = 130_000
+# Numbers in the largest list of token matrices that is kept: 400 MB of float32.
+_NUMBERS = 10**8
+# Texts of more tokens are not traced.
+TRACEABLE = 1024
 # The paper's bins for sigma_a, in tokens.
 _BIN_OF_SIGMA, _BINS_OF_SIGMA = 50, 10
 
@@ -110,7 +111,7 @@ def lengths(whole: npt.NDArray[np.int64], read: npt.NDArray[np.int64], limit: in
 
 def curve(vectors: Any, read: Any, edges: Any, seed: int) -> LengthCurve:
     """Length collapse of embeddings by their texts' tokens."""
-    collapse = LengthCollapse(edges, seed=seed)
+    collapse = LengthCollapse(edges, seed=seed, spectrum=False)
     collapse.update(vectors, read)
     found = collapse.compute()
     bins = tuple(
@@ -141,31 +142,46 @@ def _estimate(found: Estimated | None) -> Estimate | None:
     return Estimate(_short(found.value), low, high)
 
 
-def spread_out(texts: Sequence[str], count: int, seed: int) -> list[int]:
-    """Places of `count` texts of all lengths: from each part of the lengths as many, drawn at random."""
+def spread_out(read: npt.NDArray[np.int64], count: int, seed: int) -> list[int]:
+    """Places of `count` texts of all lengths, given as tokens: from each part of the lengths as many, at random.
+
+    Those of more tokens than `TRACEABLE` are left out: attention takes heads x tokens² numbers, several times over.
+    """
     generator = np.random.default_rng(seed)
-    order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+    order = [row for row in np.argsort(read, kind="stable").tolist() if read[row] <= TRACEABLE]
     parts = [part for part in np.array_split(np.array(order), min(count, len(order))) if len(part)]
     return sorted(int(generator.choice(part)) for part in parts)
 
 
-def affordable(model: SentenceTransformer, texts: Sequence[str], seconds: float, seed: int) -> list[int]:
+def affordable(read: npt.NDArray[np.int64], width: int, seconds: float, seed: int) -> list[int]:
     """Places of as many texts, drawn at random, as have all their pairs compared in about so long, in little memory.
 
-    By a formula and not by the clock, so that the same texts are chosen on a slower day.
+    `read` are their tokens. By a formula and not by the clock, so that the same texts are chosen on a slower day.
     """
-    order = np.random.default_rng(seed).permutation(len(texts))
-    read = np.minimum(count_tokens(model, texts), model.max_seq_length or np.inf)[order]
+    order = np.random.default_rng(seed).permutation(len(read))
+    read = read[order]
     a, b = _SECONDS
-    cost = a * read**2 + b * read**3
+    cost = a * read.astype(np.float64) ** 2 + b * read.astype(np.float64) ** 3
 
     def fits(count: int) -> bool:
         # With texts from the longest to the shortest, each is the smaller one of as many pairs as came before it.
         dearest_first = np.sort(cost[:count])[::-1]
-        return bool((dearest_first * np.arange(count)).sum() <= seconds * _CORES) and read[:count].sum() <= _ROWS
+        return bool((dearest_first * np.arange(count)).sum() <= seconds * _CORES) and within(read[:count], width)
 
-    most = max((count for count in _steps(len(texts)) if fits(count)), default=2)
+    most = max((count for count in _steps(len(read)) if fits(count)), default=2)
     return sorted(order[:most].tolist())
+
+
+def within(read: npt.NDArray[np.int64], width: int) -> bool:
+    """Whether the tokens of texts of these lengths fit into what is kept."""
+    return bool(read.sum() * width <= _NUMBERS)
+
+
+def some_pairs(read: npt.NDArray[np.int64], width: int, seed: int) -> list[int]:
+    """Places of as many pairs, drawn at random, as have their tokens kept; `read [P, 2]` are both texts' tokens."""
+    order = np.random.default_rng(seed).permutation(len(read))
+    kept = np.cumsum(read[order].sum(1)) * width <= _NUMBERS
+    return sorted(order[: max(1, int(kept.sum()))].tolist())
 
 
 def _steps(count: int) -> list[int]:

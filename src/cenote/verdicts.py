@@ -93,7 +93,7 @@ def _rank(verdict: Verdict) -> tuple[bool, int]:
 
 def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
     lengths: Lengths = model.lengths
-    if lengths.limit is None:
+    if lengths.limit is None and not lengths.cut:
         return
     grade = THRESHOLDS["truncation"].grade(lengths.unseen)
     share = (
@@ -102,7 +102,7 @@ def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
     if not lengths.cut:
         finding, advice = "Nothing is cut: the model reads every text to its end.", ""
     else:
-        finding = f"{_percent(lengths.unseen)} of your words are never seen by this model."
+        finding = f"{_percent(lengths.unseen)} of your texts' tokens are never seen by this model."
         advice = (
             "Embed long texts in windows, with every window searched or their mean taken, or choose a model that reads "
             "more. A higher max_seq_length helps only as far as the model was trained for it."
@@ -116,7 +116,7 @@ def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
         grade,
         finding,
         f"{share}.",
-        "Counted in the model's own tokens; nothing is estimated.",
+        "Counted in the model's own tokens, special ones and prompt included; very long texts in pieces.",
         advice,
     )
 
@@ -136,11 +136,14 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
             "Diagnose on more texts, or on texts of more lengths.",
         )
         return
-    grade = THRESHOLDS[subject].grade(found.value) if found.low > 0 else "none"
+    row = THRESHOLDS[subject]
+    grade = row.grade(found.value) if found.low > 0 else "none" if found.high < row.moderate else "unknown"
     short, long = (bins := [bin for bin in curve.bins if bin.cosine is not None])[0], bins[-1]
     direction = "closer to" if found.value >= 0 else "farther from"
     texts = f"Texts {_over(long.low)} are {abs(found.value):.2f} {direction} each other than those under {short.high}"
-    if grade != "none":
+    if grade == "unknown":
+        finding = f"These texts leave it open. {texts}, which may be chance."
+    elif grade != "none":
         finding = f"{texts}: length collapse, {grade}."
     elif found.value > 0:
         finding = f"No length collapse to speak of: {texts[0].lower()}{texts[1:]}."
@@ -156,6 +159,8 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
         "It counts tokens as the model reads them, cut where it cuts.",
         ""
         if grade == "none"
+        else "Diagnose on more texts."
+        if grade == "unknown"
         else "Try an attention temperature below 1 for long texts (diagnose with temperatures, then judge on labelled "
         "data), split long texts, or compare scores only among texts of like length.",
     )

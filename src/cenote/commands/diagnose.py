@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cenote.commands.shared import Usage, count, hush, in_columns
+from cenote.commands.shared import Usage, count, hush, in_columns, natural
 from cenote.declarations import find
 from cenote.errors import BadInput, UnknownName, choose
 
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperatures", default="1", metavar="T,T", help="attention temperatures to try besides 1, such as 0.9,0.8"
     )
     parser.add_argument("--no-layers", action="store_true", help="leave out what needs a look into every layer")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (default: 0)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of all that is drawn (default: 0)")
     parser.add_argument("--column", default="text", help="where the text is, in files with columns (default: text)")
     parser.add_argument("--id-column", metavar="NAME", help="where the id is (default: id if there is one)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ...; default: the best there is")
@@ -111,7 +111,7 @@ def _models_and_texts(args: argparse.Namespace) -> tuple[list[str], str | None]:
         return names, None
     if len(names) == 1:
         raise Usage(f"{names[0]!r} is texts, and there is no model: cenote diagnose MODEL {names[0]}")
-    return names[:-1], names[-1]
+    return names[:-1], names[-1] if names[-1] == "-" else str(last)
 
 
 def _is_data(path: Path) -> bool:

@@ -33,7 +33,15 @@ def count(text: str) -> int:
     return value
 
 
-count.__name__ = "whole number"  # argparse names the type in its message
+def natural(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+    return value
+
+
+count.__name__ = natural.__name__ = "whole number"  # argparse names the type in its message
 
 
 def note(text: str) -> None:

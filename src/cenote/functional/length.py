@@ -65,13 +65,13 @@ class LengthCurve:
 class _Cloud:
     """What is kept of the texts of one bin."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, spectrum: bool) -> None:
         self.count = self.tokens = 0
         self.total: Floats = np.zeros(width)
-        self.moment: Floats = np.zeros((width, width))
+        self.moment: Floats | float = np.zeros((width, width)) if spectrum else 0.0
         self.sample = Sample(np.zeros(0, np.uint64), np.zeros((0, width)), np.zeros(0, np.int64))
 
-    def add(self, count: int, tokens: int, total: Floats, moment: Floats, sample: Sample, size: int) -> None:
+    def add(self, count: int, tokens: int, total: Floats, moment: Floats | float, sample: Sample, size: int) -> None:
         self.count += count
         self.tokens += tokens
         self.total += total
@@ -152,12 +152,20 @@ class LengthCollapse:
         resamples: how many, at least 1.
         seed: of the sample and of the resamples.
         confidence: of the intervals, between 0 and 1.
+        spectrum: whether to know each bin's spectrum and effective rank, which takes D² memory and D³ work.
     """
 
     def __init__(
-        self, edges: Any, *, sample: int = 1000, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
+        self,
+        edges: Any,
+        *,
+        sample: int = 1000,
+        resamples: int = 1000,
+        seed: int = 0,
+        confidence: float = 0.95,
+        spectrum: bool = True,
     ) -> None:
-        self.edges = checked_edges(edges)
+        self.edges, self.spectrum = checked_edges(edges), spectrum
         self.sample = at_least(2, sample, "sample")
         self.resamples = at_least(1, resamples, "resamples")
         self.seed = at_least(0, seed, "seed")
@@ -198,13 +206,14 @@ class LengthCollapse:
         for place in np.unique(places).tolist():
             where = places == place
             own, ours = rows[where], tokens[where]
-            cloud = self._clouds.setdefault(place, _Cloud(rows.shape[1]))
+            cloud = self._clouds.setdefault(place, _Cloud(rows.shape[1], self.spectrum))
             sample = Sample(keys[where], own, ours)
-            cloud.add(len(own), int(ours.sum()), own.sum(0), own.T @ own, sample, self.sample)
+            moment = own.T @ own if self.spectrum else 0.0
+            cloud.add(len(own), int(ours.sum()), own.sum(0), moment, sample, self.sample)
 
     def merge(self, other: LengthCollapse) -> None:
         """Add what `other` has read, as if it had been read here: for accumulators of several processes."""
-        for name in ("edges", "sample", "resamples", "seed", "confidence"):
+        for name in ("edges", "sample", "resamples", "seed", "confidence", "spectrum"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise BadInput(f"{name} is {mine} here and {theirs} there: merge accumulators made alike.")
@@ -212,7 +221,7 @@ class LengthCollapse:
             return
         self._agree(other._width)
         for place, cloud in other._clouds.items():
-            here = self._clouds.setdefault(place, _Cloud(other._width))
+            here = self._clouds.setdefault(place, _Cloud(other._width, self.spectrum))
             here.add(cloud.count, cloud.tokens, cloud.total, cloud.moment, cloud.sample, self.sample)
 
     def compute(self) -> LengthCurve:
@@ -259,7 +268,7 @@ class LengthCollapse:
         about = low, high, cloud.count, cloud.tokens / cloud.count
         if drawn is None:
             return LengthBin(*about, None, distance, None, None, None, None)
-        rows, spectrum = cloud.sample.rows, cloud.spectrum()
+        rows, spectrum = cloud.sample.rows, cloud.spectrum() if self.spectrum else None
         even = float(uniformities(rows, np.ones((1, len(rows))))[0])
         return LengthBin(
             *about,
@@ -267,7 +276,7 @@ class LengthCollapse:
             distance=distance,
             uniformity=Estimate(even, interval(drawn[1], self.confidence)),
             spectrum=spectrum,
-            effective_rank=effective_rank(spectrum),
+            effective_rank=None if spectrum is None else effective_rank(spectrum),
             matched_rank=_rank_of(rows[:matched]) if matched and len(rows) >= matched else None,
         )
 

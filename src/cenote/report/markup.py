@@ -64,7 +64,7 @@ def card(verdict: Verdict, place: int) -> str:
 
 def overview(verdicts: Sequence[Verdict]) -> str:
     """Models side by side, subject by subject; for one model the cards say the same."""
-    models = list(dict.fromkeys(verdict.model for verdict in verdicts))
+    models = list(dict.fromkeys(verdict.model for verdict in verdicts if verdict.model))  # some are about the texts
     if len(models) < 2:
         return ""
     places = {(verdict.subject, verdict.model): place for place, verdict in reversed(list(enumerate(verdicts)))}

@@ -28,6 +28,7 @@ Progress = Callable[[int, int], object]
 _BATCH, _TRACED_PAIRS = 16, 2**19
 # A longer text is counted in pieces: a tokenizer may take more than linear time and memory for one of millions.
 _PIECE = 100_000
+_NO_LIMIT = 10**7
 
 
 @dataclass
@@ -126,15 +127,21 @@ def give_memory_back() -> None:
 
 def _few_pairs(model: SentenceTransformer, texts: Sequence[str], rows: Sequence[int]) -> Iterator[list[int]]:
     """Batches of texts of like length with few pairs of tokens among them, longest first."""
-    most = model.max_seq_length or max((len(text) for text in texts), default=1)
+    most = limit_of(model) or max((len(text.encode()) for text in texts), default=1)
     batch: list[int] = []
     for row in sorted(rows, key=lambda row: (-len(texts[row]), row)):
-        longest = min(most, len(texts[batch[0] if batch else row]))  # no text has more tokens than characters
+        longest = min(most, len(texts[batch[0] if batch else row].encode()))  # no text has more tokens than bytes
         if batch and (len(batch) + 1) * longest**2 > _TRACED_PAIRS:
             yield batch
             batch = []
         batch.append(row)
     yield from [batch] if batch else []
+
+
+def limit_of(model: SentenceTransformer) -> int | None:
+    """After how many tokens the model cuts. A tokenizer that knows of none says a number like 1e30."""
+    limit = model.max_seq_length
+    return int(limit) if limit is not None and limit < _NO_LIMIT else None
 
 
 def prompt_of(model: SentenceTransformer) -> str | None:
