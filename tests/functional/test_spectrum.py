@@ -192,6 +192,20 @@ def test_laws(seed, n, sharp):
         assert hc.item() == pytest.approx(parts(text)[1].item(), rel=1e-9)
 
 
+@pytest.mark.parametrize("n", [30, 100])
+def test_settings_meant_for_models_do_not_matter(n):
+    attention = random_maps(0, (n,), sharp=2, dtype=torch.float32)[0]
+    expected = pytest.approx(exact(attention), rel=1e-4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert sigma_a(attention).tolist() == expected
+    assert sigma_a(attention.requires_grad_()).tolist() == expected
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert sigma_a(attention).tolist() == expected
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 # --- Theorem 3 ----------------------------------------------------------------------------------------------------
 
 

@@ -18,14 +18,12 @@ from cenote.functional.concentration import centred, rounding, wide
 
 # Up to this many tokens the whole spectrum is quicker than the search for its top.
 _SMALL = 40
-# ... and up to this many, quicker than the second search.
-_MEDIUM = 160
 # The search's random directions, and how often each is multiplied by (P A)ᵀ P A before the first look: the quickest
 # that left few maps for the second search, on attention of 64 to 512 tokens.
 _DIRECTIONS, _POWERS = 4, 5
 # The second search looks after each block of directions, up to so many in all and to half the tokens; beyond that the
 # whole spectrum is quicker.
-_SECOND_DIRECTIONS, _SECOND_POWERS, _MOST = 8, 2, 128
+_SECOND_DIRECTIONS, _SECOND_POWERS, _MOST = 8, 6, 64
 # How many times less than its fair share, k / n squared, of the top direction a random basis of k among n may hold.
 _UNLUCKY = 4
 # A gap below the top Ritz value is believed if it is this many residuals wide: a narrower one may hide others.
@@ -52,7 +50,7 @@ def largest(maps: Tensor, real: Tensor | None, tolerance: float) -> Tensor:
     """
     size = maps.shape[-1]
     values = torch.full((len(maps),), torch.nan, dtype=wide(maps.new_empty(0)).dtype, device=maps.device)
-    fine = maps.dtype == torch.float64 or tolerance < _NARROW or size <= _SMALL
+    fine = maps.dtype == torch.float64 or tolerance < _NARROW or size <= _SMALL or not _exact_products()
     dtype = values.dtype if fine else torch.float32
     step = max(1, _COPIED // size**2)
     left = torch.arange(len(maps), device=maps.device)
@@ -70,6 +68,14 @@ def largest(maps: Tensor, real: Tensor | None, tolerance: float) -> Tensor:
         values[rows] = torch.nan
         values[rows[whole]] = _careful(part[whole], None if picked is None else picked[whole], dtype, tolerance)
     return values
+
+
+def _exact_products() -> bool:
+    """Whether float32 products are float32 products: a user may let them round to bfloat16 or TF32, for a model."""
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # it was set through torch's newer interface, which this one refuses to speak for
+        return False
 
 
 def _within(maps: Tensor, real: Tensor | None) -> Tensor:
@@ -92,11 +98,11 @@ def _careful(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: f
     peak = values.abs().amax((1, 2), keepdim=True)
     values = values / peak.masked_fill(peak == 0, 1)
     apart = centred(values, real)
-    size = vector_norm(apart, dim=(1, 2), keepdim=True)
+    size: Tensor = vector_norm(apart, dim=(1, 2), keepdim=True)
     nothing = size <= rounding(values.dtype) * vector_norm(values, dim=(1, 2), keepdim=True)
     apart = (apart / size.masked_fill(nothing, 1)).to(dtype)
     found, sure = torch.zeros_like(size[:, 0, 0]), nothing[:, 0, 0]
-    if maps.shape[-1] > _MEDIUM:
+    if maps.shape[-1] > _SMALL:
         filters = _Filters(apart, None if real is None else real.to(dtype))
         start = _directions(filters, _SECOND_DIRECTIONS)
         theta, sure = _search(filters, start, _SECOND_POWERS, min(_MOST, maps.shape[-1] // 2), tolerance)
@@ -104,8 +110,7 @@ def _careful(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: f
     if not bool(sure.all()):
         rest = apart[~sure]
         found[~sure] = torch.linalg.eigvalsh(rest.mT @ rest)[:, -1].clamp(min=0).sqrt().to(found)
-    sigma: Tensor = (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
-    return sigma
+    return (found * (size * peak)[:, 0, 0]).masked_fill(nothing[:, 0, 0], 0)
 
 
 @dataclass(frozen=True)
@@ -144,9 +149,9 @@ def _directions(filters: _Filters, count: int) -> Tensor:
     drawn = np.random.default_rng(_SEED).standard_normal((size, count))
     table = torch.from_numpy(drawn).to(filters.maps)
     if filters.real is None:
-        return table.T.expand(number, -1, -1)
+        return table.T.contiguous().expand(number, -1, -1)
     place = filters.real.cumsum(-1).long().sub(1).clamp(min=0)
-    return (table[place] * filters.real[..., None]).mT
+    return (table[place] * filters.real[..., None]).mT.contiguous()
 
 
 def _orthonormal(rows: Tensor) -> Tensor:
@@ -165,7 +170,7 @@ def _search(filters: _Filters, start: Tensor, powers: int, most: int, tolerance:
     theta, sure = start.new_zeros(len(start)), torch.zeros(len(start), dtype=torch.bool, device=start.device)
     while len(left):
         value, error = _ritz(filters, basis, half, full)
-        sure[left] = error <= tolerance * value
+        sure[left] = error <= tolerance * value  # of a square; the root has half of it, which leaves room for rounding
         theta[left] = value
         missing = ~sure[left]
         if basis.shape[1] + block > most or not bool(missing.any()):
@@ -185,9 +190,10 @@ def _ritz(filters: _Filters, basis: Tensor, half: Tensor, full: Tensor) -> tuple
     """The top Ritz value and a bound of its error, from V, P A V and (P A)ᵀ P A V, rows of a basis V `[N, k, T]`."""
     gram = torch.bmm(half, half.mT)
     ritz, vectors = torch.linalg.eigh(gram.nan_to_num(0, 0, 0))  # what overflowed is found by its residual
-    theta, top = ritz[:, -1], vectors[:, None, :, -1]
-    residual = vector_norm(torch.bmm(top, full) - theta[:, None, None] * torch.bmm(top, basis), dim=(1, 2))
-    outside = vector_norm(full, dim=(1, 2)).square() - vector_norm(gram, dim=(1, 2)).square()
-    gap = theta - ritz[:, -2] - outside.clamp(min=0).sqrt()
+    # Rows of the residual: (P A)ᵀ P A u - theta u of every Ritz pair, the top one last.
+    rest = torch.baddbmm(torch.bmm(vectors.mT, full), ritz.unsqueeze(-1) * vectors.mT, basis, alpha=-1)
+    residuals = vector_norm(rest, dim=-1)
+    theta, residual = ritz[:, -1], residuals[:, -1]
+    gap = theta - (ritz + residuals)[:, :-1].amax(-1)
     error = residual * _UNLUCKY * (filters.counts / basis.shape[1]).sqrt()
     return theta, torch.where(gap > _APART * residual, torch.minimum(residual.square() / gap, error), error)

@@ -72,12 +72,16 @@ def sigma_a(attention: Array, mask: Any = None, *, tolerance: float = 1e-4) -> A
     one, so rows need not sum to 1.
 
     Found by block Krylov iteration on (P A)ᵀ P A with products only, from fixed random directions. It stops for a map
-    when the error of the Ritz pair (theta, u) is at most tolerance * theta, where theta approximates sigma_a² and
-    r = |(P A)ᵀ P A u - theta u|: some squared singular value lies within r of theta, for certain; and within
-    r² / (theta - beta) if all others are below beta, for which the second Ritz value plus the norm of what the
-    directions leave out is taken. That it is the largest one rests on the random directions: it would be missed only
-    by chance of all of them being nearly orthogonal to it. Maps that do not get there have their whole spectrum
-    computed, as have the small ones.
+    when the error of the top Ritz pair (theta, u), theta being sigma_a² as far as known, is at most tolerance * theta:
+
+        r² / (theta - beta)   if that gap is ten times r at least, beta the largest of the other Ritz values plus its
+                              own residual: the error of theta if no other eigenvalue lies above beta (Kato, Temple)
+        4 sqrt(n / k) r       if not, k the number of directions: more than the error wherever the k directions hold a
+                              sixteenth of their fair share, k / n, of the top eigenvector's square
+
+    with r = |(P A)ᵀ P A u - theta u|. Some eigenvalue lies within r of theta for certain; that it is the largest rests
+    on the directions being random, and a map made against these very directions would be missed. Maps that do not get
+    there have their whole spectrum computed, as have those of up to 40 tokens.
 
     Args:
         attention: `[..., T, T]`, rows are queries: `[B, H, T, T]`, `[B, T, T]`, or without B for one text.
@@ -95,7 +99,8 @@ def sigma_a(attention: Array, mask: Any = None, *, tolerance: float = 1e-4) -> A
     maps, real = maps_of(attention, mask)
     lead, size = maps.shape[:-2], maps.shape[-1]
     rows = None if real is None else real.expand(*lead, size).reshape(-1, size)
-    values = largest(maps.reshape(-1, size, size), rows, float(tolerance)).reshape(lead)
+    with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
+        values = largest(maps.reshape(-1, size, size), rows, float(tolerance)).reshape(lead)
     refuse_broken(values.isfinite())
     return like(attention, values)
 
