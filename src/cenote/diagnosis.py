@@ -23,7 +23,8 @@ from cenote.loading import load
 from cenote.results import SCHEMA, Diagnosis, ModelDiagnosis, Run, TextsRead
 from cenote.surgery.controls import repeat_words, word_vectors
 from cenote.surgery.hooks import settings_on
-from cenote.surgery.reading import Reading, count_tokens, limit_of, read_texts
+from cenote.surgery.profiles import limit_of
+from cenote.surgery.reading import Reading, count_tokens, read_texts
 from cenote.surgery.tempering import temper
 from cenote.texts import Text
 from cenote.verdicts import verdicts

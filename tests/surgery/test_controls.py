@@ -52,3 +52,14 @@ def test_repeated_words(demo):
 def test_what_cannot_be_repeated(words, counts, message, demo):
     with pytest.raises(BadInput, match=message):
         repeat_words(demo, words, counts)
+
+
+def test_the_probe_counts_a_default_prompt(demo):
+    demo.prompts = {**demo.prompts, "here": "search: "}
+    demo.default_prompt_name = "here"
+    try:
+        assert repeat_words(demo).tokens[-1] == 256
+        assert repeat_words(demo, counts=[1]).tokens == (5,)
+    finally:
+        demo.default_prompt_name = None
+        demo.prompts.pop("here")

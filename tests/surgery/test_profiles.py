@@ -192,3 +192,13 @@ def test_progress_and_bad_input(demo):
     for texts in ([], "one text"):
         with pytest.raises(BadInput, match="pass a list of texts"):
             profile_layers(demo, texts)
+
+
+def test_heads_that_the_projections_do_not_know(network, batch):
+    """ConvBERT attends with half of the heads that its config has."""
+    model = network("ConvBertModel")
+    with torch.no_grad(), Trace(model, profiler := Profiler(), attention=True):
+        model(**batch())
+    for layer in profiler.compute():
+        assert (layer.sigma_a >= 0).all()
+        assert "heads attend" in layer.contraction.reason or "no linear projection" in layer.contraction.reason

@@ -18,6 +18,7 @@ from cenote.errors import BadInput
 from cenote.functional.similarity import similarity
 from cenote.functional.words import word_averages
 from cenote.surgery.attention import networks_of
+from cenote.surgery.profiles import limit_of, prompt_of
 
 
 def word_vectors(model: SentenceTransformer, texts: Sequence[str], *, batch_size: int = 256) -> tuple[Tensor, Tensor]:
@@ -98,11 +99,11 @@ _UNLIMITED = 8192
 
 def _most(model: SentenceTransformer, words: Sequence[str], limit: int | None) -> int:
     """How often the longer of the words fits into the model."""
-    most = min(model.max_seq_length or _UNLIMITED, limit or _UNLIMITED)
+    most = min(limit_of(model) or _UNLIMITED, limit or _UNLIMITED)
     around = _tokens(model, "")
     each = max(_tokens(model, f"{word} {word}") - _tokens(model, word) for word in words)
     return max(1, (min(most, _UNLIMITED) - around) // max(1, each))
 
 
 def _tokens(model: SentenceTransformer, text: str) -> int:
-    return int(model.preprocess([text])["attention_mask"].sum())
+    return int(model.preprocess([text], prompt=prompt_of(model))["attention_mask"].sum())

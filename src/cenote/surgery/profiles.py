@@ -66,6 +66,8 @@ class LayerProfile:
 
 
 Value = Tensor | Known | Undefined
+# A tokenizer that knows of no limit says a number like 1e30.
+_NO_LIMIT = 10**7
 _UNASKED = Undefined("the attention of this layer was not asked for")
 _PRE_NORM = Undefined(
     "attention reads a normalised form of what the layer is given (pre-norm): r and C belong to blocks that normalise "
@@ -161,8 +163,19 @@ def batches(model: SentenceTransformer, texts: Sequence[str], size: int) -> Iter
     order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
     for start in range(0, len(texts), size):
         rows = order[start : start + size]
-        features = model.preprocess([texts[row] for row in rows])
+        features = model.preprocess([texts[row] for row in rows], prompt=prompt_of(model))
         yield rows, batch_to_device(features, model.device)
+
+
+def limit_of(model: SentenceTransformer) -> int | None:
+    """After how many tokens the model cuts. A tokenizer that knows of none says a number like 1e30."""
+    limit = model.max_seq_length
+    return int(limit) if limit is not None and limit < _NO_LIMIT else None
+
+
+def prompt_of(model: SentenceTransformer) -> str | None:
+    """What the model puts before every text unless told otherwise."""
+    return model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
 
 
 def _of_tokens(passage: Passage) -> dict[str, Value]:
@@ -190,6 +203,10 @@ def _of_attention(passage: Passage, norms: tuple[Tensor, Tensor] | None) -> dict
         reason = passage.layer.projections
         missing = Undefined(reason) if isinstance(reason, str) else _UNASKED
         return found | dict.fromkeys(_OF_PROJECTIONS, missing)
+    if passage.attention is not None and passage.attention.shape[1] != len(norms[0]):
+        # ConvBERT has fewer heads than its config says: the rest are convolutions.
+        heads = f"{passage.attention.shape[1]} heads attend, and the projections are of {len(norms[0])}"
+        return found | dict.fromkeys(_OF_PROJECTIONS, Undefined(heads))
     found["attention_rate"] = filter_rate(passage.read, passage.attended, passage.mask)
     if passage.attention is not None:
         value, operator = norms

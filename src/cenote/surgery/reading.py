@@ -18,7 +18,7 @@ from sentence_transformers.util import batch_to_device
 from torch import Tensor
 
 from cenote.errors import UnsupportedModel
-from cenote.surgery.profiles import LayerProfile, Profiler
+from cenote.surgery.profiles import LayerProfile, Profiler, limit_of, prompt_of
 from cenote.surgery.tracing import Trace
 
 Progress = Callable[[int, int], object]
@@ -28,7 +28,6 @@ Progress = Callable[[int, int], object]
 _BATCH, _TRACED_PAIRS = 16, 2**19
 # A longer text is counted in pieces: a tokenizer may take more than linear time and memory for one of millions.
 _PIECE = 100_000
-_NO_LIMIT = 10**7
 
 
 @dataclass
@@ -136,17 +135,6 @@ def _few_pairs(model: SentenceTransformer, texts: Sequence[str], rows: Sequence[
             batch = []
         batch.append(row)
     yield from [batch] if batch else []
-
-
-def limit_of(model: SentenceTransformer) -> int | None:
-    """After how many tokens the model cuts. A tokenizer that knows of none says a number like 1e30."""
-    limit = model.max_seq_length
-    return int(limit) if limit is not None and limit < _NO_LIMIT else None
-
-
-def prompt_of(model: SentenceTransformer) -> str | None:
-    """What the model puts before every text unless told otherwise."""
-    return model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
 
 
 def _width(model: SentenceTransformer) -> int:
