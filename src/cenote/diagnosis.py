@@ -24,7 +24,7 @@ from cenote.results import SCHEMA, Diagnosis, ModelDiagnosis, Run, TextsRead
 from cenote.surgery.controls import repeat_words, word_vectors
 from cenote.surgery.hooks import settings_on
 from cenote.surgery.profiles import limit_of
-from cenote.surgery.reading import Reading, count_tokens, read_texts
+from cenote.surgery.reading import Reading, count_tokens, read_texts, width_of
 from cenote.surgery.tempering import temper
 from cenote.texts import Text
 from cenote.verdicts import verdicts
@@ -229,7 +229,7 @@ def _run(
         return lambda *at: work.progress(label + what, *at)
 
     words = [text.text for text in work.texts]
-    width = model.get_embedding_dimension() or 0
+    width = width_of(model)
     paired = summaries.affordable(read, width, work.effort.pair_seconds, work.seed)
     reading, untraced = _read(model, words, paired, read, work, tell("reading texts"))
     pairs = summaries.all_pairs(reading, paired, work.texts, excerpts, work.seed, tell("comparing pairs"))

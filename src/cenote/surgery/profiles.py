@@ -149,8 +149,8 @@ def profile_layers(
         raise BadInput(f"texts={texts!r}: pass a list of texts, at least one.")
     reducer, order, done = Profiler(), [], 0
     with torch.no_grad(), Trace(model, reducer, attention=attention):
-        for rows, features in batches(model, texts, batch_size):
-            model.forward(features)
+        for rows in batches_of(texts, range(len(texts)), batch_size):
+            model.forward(features_of(model, [texts[row] for row in rows]))
             order += rows
             done += len(rows)
             if progress is not None:
@@ -158,13 +158,16 @@ def profile_layers(
     return reducer.compute(torch.tensor(order).argsort())
 
 
-def batches(model: SentenceTransformer, texts: Sequence[str], size: int) -> Iterator[tuple[list[int], dict[str, Any]]]:
-    """Texts of like length together, as features on the model's device, with their places in `texts`."""
-    order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
-    for start in range(0, len(texts), size):
-        rows = order[start : start + size]
-        features = model.preprocess([texts[row] for row in rows], prompt=prompt_of(model))
-        yield rows, batch_to_device(features, model.device)
+def batches_of(texts: Sequence[str], rows: Sequence[int], size: int) -> Iterator[list[int]]:
+    """The given places, texts of like length together, longest first: what does not fit shows at once."""
+    order = sorted(rows, key=lambda row: (-len(texts[row]), row))
+    return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def features_of(model: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
+    """What the model reads of texts, its default prompt before them, on its device."""
+    features: dict[str, Any] = batch_to_device(model.preprocess(texts, prompt=prompt_of(model)), model.device)
+    return features
 
 
 def limit_of(model: SentenceTransformer) -> int | None:

@@ -36,7 +36,7 @@ def prove(
     trial = Setting(_TRIAL, trial=True)
     with proving(trial):
         sites = confirmed_sites(network, layers)
-        trials = [_Reading(network, probe) for probe in (Probe.of(network), Probe.of(network).on_the_left())]
+        trials = [_Reading.of(network, probe) for probe in (Probe.of(network), Probe.of(network).on_the_left())]
         if not scale_bias and (blunt := [site.name for site in sites if site.family is UNPLACED]):
             raise UnsupportedModel(
                 f"scale_bias=False: {blunt[0]} is tempered at its softmax, where a position bias is part of the logits."
@@ -102,12 +102,10 @@ class _Reading:
     padded: Tensor
     noise: float  # between two readings of the same: 0 on most machines
 
-    def __init__(self, network: nn.Module, probe: Probe) -> None:
+    @classmethod
+    def of(cls, network: nn.Module, probe: Probe) -> _Reading:
         plain, again = probe.read(network), probe.read(network)
-        object.__setattr__(self, "probe", probe)
-        object.__setattr__(self, "plain", plain)
-        object.__setattr__(self, "padded", probe.otherwise_padded().read(network))
-        object.__setattr__(self, "noise", _far(plain, again))
+        return cls(probe, plain, probe.otherwise_padded().read(network), _far(plain, again))
 
 
 def _see_effect(network: nn.Module, sites: list[Site], reading: _Reading, trial: Setting, scale_bias: bool) -> None:

@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.util import batch_to_device
 from torch import Tensor
 
 from cenote.errors import UnsupportedModel
-from cenote.surgery.profiles import LayerProfile, Profiler, limit_of, prompt_of
+from cenote.surgery.profiles import LayerProfile, Profiler, batches_of, features_of, limit_of, prompt_of
 from cenote.surgery.tracing import Trace
 
 Progress = Callable[[int, int], object]
@@ -63,7 +62,7 @@ def read_texts(
         traced: of which texts every layer is profiled, attention included.
         progress: called with the texts done and all texts.
     """
-    reading = Reading(np.zeros(len(texts), np.int64), np.zeros((len(texts), _width(model)), np.float32))
+    reading = Reading(np.zeros(len(texts), np.int64), np.zeros((len(texts), width_of(model)), np.float32))
     keep, watch = set(tokens_of), set(traced)
     profiler, done = Profiler(), 0
     was_training = model.training
@@ -91,8 +90,7 @@ def read_texts(
 def _read_batch(
     model: SentenceTransformer, texts: Sequence[str], rows: list[int], keep: set[int], reading: Reading
 ) -> None:
-    features: dict[str, Any] = model.preprocess([texts[row] for row in rows], prompt=prompt_of(model))
-    out = model.forward(batch_to_device(features, model.device))
+    out = model.forward(features_of(model, [texts[row] for row in rows]))
     refuse_without_tokens(model, out)
     mask: Tensor = out["attention_mask"].bool()
     reading.lengths[rows] = mask.sum(1).cpu().numpy()
@@ -101,12 +99,6 @@ def _read_batch(
     for place, row in enumerate(rows):
         if row in keep:
             reading.tokens[row] = out["token_embeddings"][place][mask[place]].float().cpu().numpy()
-
-
-def batches_of(texts: Sequence[str], rows: Sequence[int], size: int) -> Iterator[list[int]]:
-    """The given places, texts of like length together, longest first: what does not fit shows at once."""
-    order = sorted(rows, key=lambda row: (-len(texts[row]), row))
-    return (order[start : start + size] for start in range(0, len(order), size))
 
 
 def refuse_without_tokens(model: SentenceTransformer, features: Mapping[str, Any]) -> None:
@@ -137,7 +129,8 @@ def _few_pairs(model: SentenceTransformer, texts: Sequence[str], rows: Sequence[
     yield from [batch] if batch else []
 
 
-def _width(model: SentenceTransformer) -> int:
+def width_of(model: SentenceTransformer) -> int:
+    """How many numbers an embedding has; where the model does not say, one is made."""
     width = model.get_embedding_dimension()
     return int(width) if width else int(model.encode(["a"]).shape[1])
 
