@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cenote
+from cenote.report.tables import in_deviations
 from cenote.results import Estimate, LengthCurve, ModelDiagnosis, Run
 from cenote.texts import read
 
@@ -45,6 +46,10 @@ def table(model: ModelDiagnosis) -> Iterator[str]:
         yield f"| mean cosine, [{part.low}, {high}) tokens | {part.count} | {' | '.join(cells)} |"
     whole = model.lengths.tokens.count
     yield f"| longest minus shortest | {whole} | {' | '.join(_cell(curve.difference) for curve in curves.values())} |"
+    shares = [in_deviations(curve) for curve in curves.values()]
+    yield f"| the same in deviations of all cosines | {whole} | {' | '.join(shares)} |"
+    changes = [_cell(run.change.difference) if run.change else "" for run in model.runs]
+    yield f"| what temperature changes of it | {whole} | {' | '.join(changes)} | |"
     doubling = [_cell(curve.slope_per_doubling) for curve in curves.values()]
     yield f"| each doubling of length adds | {whole} | {' | '.join(doubling)} |"
     rest = " | |" if model.words is not None else " |"
@@ -61,7 +66,7 @@ def _cell(estimate: Estimate | None) -> str:
 
 
 def _socm(run: Run) -> str:
-    return "-" if run.pairs is None else f"{run.pairs.socm.mean:.3f} ({run.pairs.pairs:,} pairs)"
+    return "-" if run.pairs is None else f"{_cell(run.pairs.mean)} ({run.pairs.pairs:,} pairs)"
 
 
 def _severe(run: Run) -> str:

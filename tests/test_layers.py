@@ -17,6 +17,7 @@ MODULES = {path.relative_to(SOURCE).with_suffix("").as_posix(): path for path in
 FLOORS = [
     ["errors"],
     ["results"],
+    ["thresholds"],
     ["texts"],
     ["corpus"],
     ["declarations"],
@@ -32,6 +33,7 @@ FLOORS = [
         "functional/batches",
         "functional/concentration",
         "functional/bins",
+        "functional/chance",
         "functional/clouds",
         "functional/landmarks",
         "functional/length",

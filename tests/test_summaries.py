@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cenote import summaries
-from cenote.results import Spread
+from cenote.results import Estimate, Spread
 from cenote.texts import Text
 
 
@@ -68,7 +68,10 @@ def test_pairs_are_in_condensed_order():
     reading = summaries.Reading(np.zeros(5, np.int64), np.zeros((5, 3), np.float32), tokens)
     texts = [Text(str(row), f"text {row}") for row in range(5)]
     excerpts = summaries.Excerpts()
-    found = summaries.all_pairs(reading, [1, 3, 4], texts, excerpts, 0, lambda *_: None)
+    compared = summaries.compare(reading, [1, 2, 3, 4], lambda *_: None)
+    assert compared.rows == [1, 3, 4]
+    found = summaries.all_pairs(compared, texts, excerpts, 0)
+    assert found.mean == Estimate(found.socm.mean, None, None)
     kept = excerpts.kept()
     shown = [(kept[pair.first].id, kept[pair.second].id) for pair in found.shown]
     assert shown == [("1", "3"), ("1", "4"), ("3", "4")]
@@ -76,4 +79,28 @@ def test_pairs_are_in_condensed_order():
         alone = summaries.socm(*([tokens[int(kept[place].id)]] for place in (pair.first, pair.second)))
         assert pair.socm == pytest.approx(alone.socm[0], rel=1e-5)
     assert [pair.socm for pair in found.worst] == sorted((pair.socm for pair in found.shown), reverse=True)
-    assert summaries.all_pairs(reading, [1], texts, excerpts, 0, lambda *_: None) is None
+    assert summaries.compare(reading, [1], lambda *_: None) is None
+
+
+def test_closeness_is_that_of_all_pairs():
+    rows = np.random.default_rng(0).normal(size=(30, 5)) + 0.5
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = [unit[a] @ unit[b] for a in range(30) for b in range(a)]
+    found = summaries.closeness(rows.astype(np.float32), 0)
+    assert found.cosine.count == len(cosines)
+    assert (found.cosine.mean, found.deviation) == pytest.approx((np.mean(cosines), np.std(cosines)), abs=1e-6)
+    assert summaries.closeness(rows[:1], 0) is None
+
+
+def test_a_change_is_of_the_same_texts():
+    generator = np.random.default_rng(1)
+    lengths = np.array([5] * 20 + [50] * 20)
+    first, second = (summaries.Reading(lengths, generator.normal(size=(40, 4)).astype(np.float32)) for _ in range(2))
+    changed = summaries.change((first, None), (second, None), (0, 20), 0, 1)
+    curves = [summaries.curve(reading.vectors, lengths, (0, 20), 0) for reading in (first, second)]
+    assert changed.difference.value == pytest.approx(curves[1].difference.value - curves[0].difference.value, abs=1e-8)
+    assert changed.difference.low < changed.difference.value < changed.difference.high
+    assert changed.socm is None
+    several = summaries.change((first, None), (second, None), (0, 20), 0, 5).difference
+    assert several.high - several.low > changed.difference.high - changed.difference.low
+    assert summaries.change((first, None), (second, None), (0,), 0, 1).difference is None

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cenote.results import (
+    Change,
+    Closeness,
     Estimate,
     Histogram,
     LengthBin,
@@ -17,28 +19,33 @@ from cenote.results import (
     Spread,
     TextsRead,
 )
-from cenote.verdicts import THRESHOLDS, verdicts
+from cenote.thresholds import THRESHOLDS
+from cenote.verdicts import verdicts
 
 TEXTS = TextsRead("a list", 100, 100, 0, "ab")
 HISTOGRAM = Histogram((0.0, 1.0), (1,))
 
 
-def curve(value, low, high):
+def spread(mean, count=4950):
+    return Spread(count, mean, mean / 2, mean, 2 * mean)
+
+
+def curve(value, low, high, *, deviation=0.1, any_two=0.1):
     bins = tuple(
         LengthBin(start, end, 50, Estimate(0.1, 0.05, 0.15), 0.9, None, None) for start, end in ((0, 100), (100, None))
     )
-    return LengthCurve(bins, Estimate(value, low, high), None, Estimate(value / 3, low, high), ())
+    near = Closeness(spread(any_two), deviation)
+    return LengthCurve(near, bins, Estimate(value, low, high), None, Estimate(value / 3, low, high), ())
 
 
 def pairs(mean):
-    spread = Spread(10, mean, mean / 2, mean, 2 * mean)
-    return Pairs(100, 4950, spread, spread, spread, min(1.0, mean), HISTOGRAM, (), ())
+    measure, found = spread(mean), Estimate(mean, mean / 1.1, mean * 1.1)
+    return Pairs(100, 4950, found, measure, measure, measure, min(1.0, mean), HISTOGRAM, (), ())
 
 
-def model(*, unseen=0.0, length=(0.0, -0.01, 0.01), socm=0.01, words=0.0, repeated=0.1):
-    run = Run(
-        "1", curve(*length), pairs(socm), None, 0, None, (), (), Repeated(("dog", "cat"), (3, 256), (0.6, repeated))
-    )
+def model(*, unseen=0.0, length=(0.0, -0.01, 0.01), socm=0.01, words=0.0, repeated=0.1, **closeness):
+    probe = Repeated(("dog", "cat"), (3, 256), (0.6, repeated))
+    run = Run("1", None, curve(*length, **closeness), pairs(socm), None, 0, None, (), (), probe)
     lengths = Lengths(256, Spread(100, 60, 10, 50, 300), HISTOGRAM, int(100 * unseen), unseen, 0.1)
     return ModelDiagnosis("m", "Bert", "mean", "1", 384, "ab", None, lengths, curve(words, words, words), (run,))
 
@@ -60,12 +67,20 @@ def test_grades_follow_the_table(subject):
     assert grades == ["none", "slight", "moderate", "severe"]
     made = {
         "truncation": lambda value: model(unseen=value),
-        "length collapse": lambda value: model(length=(value, value / 2, 2 * value)),
+        "length collapse": lambda value: model(length=(value / 10, value / 20, value / 5), deviation=0.1),
+        "closeness": lambda value: model(any_two=value),
         "second-order collapse": lambda value: model(socm=value),
         "repeated words": lambda value: model(repeated=value),
     }[subject]
     assert found(made(row.moderate))[subject].grade == "moderate"
     assert found(made(row.severe))[subject].grade == "severe"
+
+
+def test_length_collapse_is_measured_by_how_cosines_differ_at_all():
+    """0.05 is much where all cosines lie within a tenth, and little where they lie anywhere."""
+    narrow, wide = (found(model(length=(0.05, 0.04, 0.06), deviation=size)) for size in (0.04, 0.3))
+    assert (narrow["length collapse"].grade, wide["length collapse"].grade) == ("severe", "none")
+    assert "+1.2 times the deviation" in narrow["length collapse"].evidence
 
 
 def test_a_difference_that_may_be_chance_is_none():
@@ -77,11 +92,8 @@ def test_a_difference_that_may_be_chance_is_none():
 
 
 def test_the_control_is_told():
-    assert "0.07 of it is there" in found(model(length=(0.11, 0.1, 0.12), words=0.07))["length collapse"].evidence
-    assert (
-        "All of it is there before any attention"
-        in found(model(length=(0.11, 0.1, 0.12), words=0.3))["length collapse"].evidence
-    )
+    said = found(model(length=(0.11, 0.1, 0.12), words=0.07))["length collapse"].evidence
+    assert "word embeddings gain 0.07, 0.7 times their own deviation" in said
     assert "none of it" in found(model(length=(0.11, 0.1, 0.12), words=-0.1))["length collapse"].evidence
 
 
@@ -99,7 +111,7 @@ def test_what_texts_cannot_carry_is_said():
     bare = replace(bare, runs=(replace(bare.runs[0], length=empty, pairs=None),))
     said = found(bare, texts=replace(TEXTS, used=3, empty=2), distinct=3)
     assert said["length collapse"].grade == said["second-order collapse"].grade == "unknown"
-    assert said["length collapse"].evidence.startswith("No difference of long and short")
+    assert said["length collapse"].evidence == "No difference of long and short: 1 of 1 bins."
     same = found(model(socm=0.0), texts=replace(TEXTS, used=30), distinct=1)
     assert set(same) == {"truncation", "repeated words", "texts"}
     every = [verdict.finding for verdict in verdicts(replace(TEXTS, used=3, empty=2), (bare,), 1)]
@@ -110,12 +122,17 @@ def test_what_texts_cannot_carry_is_said():
 
 def test_temperatures_are_compared():
     plain = model(length=(0.11, 0.1, 0.12))
-    cooler = replace(plain.runs[0], temperature="0.8", length=curve(0.06, 0.05, 0.07))
+    moved = Change(Estimate(-0.05, -0.06, -0.04), Estimate(0.002, -0.001, 0.005))
+    cooler = replace(plain.runs[0], temperature="0.8", change=moved)
     said = found(replace(plain, runs=(*plain.runs, cooler)))["temperature"]
     assert "At temperature 0.8 long texts lie 0.05 less close" in said.finding
-    assert "1: +0.110, 0.010; 0.8: +0.060, 0.010" in said.evidence
-    warmer = replace(cooler, length=curve(0.15, 0.1, 0.2))
-    assert "No temperature" in found(replace(plain, runs=(*plain.runs, warmer)))["temperature"].finding
+    assert "0.8: -0.050 (-0.060 to -0.040) and +0.002 (-0.001 to +0.005)." in said.evidence
+    assert said.advice == "Judge on labelled data before you keep one."
+    for other in (Estimate(0.04, 0.02, 0.06), Estimate(-0.04, -0.1, 0.02), Estimate(-0.001, -0.002, -0.0005)):
+        run = replace(cooler, change=Change(other, None))
+        said = found(replace(plain, runs=(*plain.runs, run)))["temperature"]
+        assert "No temperature" in said.finding
+        assert said.advice == ""
 
 
 def test_given_pairs_have_their_own_verdict():
@@ -130,7 +147,7 @@ def test_few_pairs_and_other_poolings_have_no_verdict():
     plain = model(socm=0.5)
     few = replace(plain, runs=(replace(plain.runs[0], pairs=replace(pairs(0.5), pairs=3)),))
     assert found(few)["second-order collapse"].grade == "unknown"
-    assert "3 pairs are too few" in found(few)["second-order collapse"].finding
+    assert "3 pairs of 100 texts are too few" in found(few)["second-order collapse"].finding
     pooled = found(replace(plain, pooling="max"))["second-order collapse"]
     assert pooled.grade == "unknown"
     assert pooled.finding.startswith("This model pools by max; of the mean, SOCM is 0.50")

@@ -191,13 +191,15 @@ def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summa
     words = [text.text for text in work.texts]
     whole = count_tokens(model, words, progress=lambda *at: work.progress(f"{name}: counting tokens", *at))
     read = _as_read(model, whole)
-    run, first = _run(model, name, read, work, excerpts)
-    runs = [run]
+    first, compared, run = _run(model, name, read, work, excerpts)
+    runs, edges = [run], length_bins(first.lengths)
     own = _temperature(model)
-    for tau in work.temperatures if own != "1" else work.temperatures[1:]:
-        if f"{tau:g}" != own:
-            with temper(model, tau):
-                runs.append(_run(model, name, read, work, excerpts, tau)[0])
+    others = [tau for tau in (work.temperatures if own != "1" else work.temperatures[1:]) if f"{tau:g}" != own]
+    for tau in others:
+        with temper(model, tau):
+            second, pairs, run = _run(model, name, read, work, excerpts, tau)
+        changed = summaries.change((first, compared), (second, pairs), edges, work.seed, len(others))
+        runs.append(replace(run, change=changed))
     network: Any = getattr(model[0], "model", None)
     config = getattr(network, "config", None)
     return ModelDiagnosis(
@@ -221,8 +223,8 @@ def _run(
     work: _Work,
     excerpts: summaries.Excerpts,
     tau: float | None = None,
-) -> tuple[Run, Reading]:
-    """All measures at one temperature; None is the model as it is."""
+) -> tuple[Reading, summaries.Compared | None, Run]:
+    """All measures at one temperature; None is the model as it is. And what they are of."""
     label = f"{name}: " if tau is None else f"{name} at {tau:g}: "
 
     def tell(what: str) -> Callable[[int, int], object]:
@@ -232,7 +234,8 @@ def _run(
     width = width_of(model)
     paired = summaries.affordable(read, width, work.effort.pair_seconds, work.seed)
     reading, untraced = _read(model, words, paired, read, work, tell("reading texts"))
-    pairs = summaries.all_pairs(reading, paired, work.texts, excerpts, work.seed, tell("comparing pairs"))
+    compared = summaries.compare(reading, paired, tell("comparing pairs"))
+    reading.tokens.clear()  # hundreds of megabytes, and other readings follow
     own = None
     if work.pairs:
         both = [text for pair in work.pairs for text in pair]
@@ -244,8 +247,9 @@ def _run(
     longest = min(limit_of(model) or work.effort.longest_probe, work.effort.longest_probe)
     run = Run(
         temperature=_temperature(model) if tau is None else f"{tau:g}",
+        change=None,
         length=summaries.curve(reading.vectors, reading.lengths, length_bins(reading.lengths), work.seed),
-        pairs=pairs,
+        pairs=None if compared is None else summaries.all_pairs(compared, work.texts, excerpts, work.seed),
         given_pairs=own,
         traced=len(reading.traced),
         untraced=untraced,
@@ -253,7 +257,7 @@ def _run(
         passed=summaries.passed(reading),
         repeated=summaries.repeated(repeat_words(model, limit=longest)),
     )
-    return run, reading
+    return reading, compared, run
 
 
 def _as_read(model: SentenceTransformer, whole: Any) -> Any:

@@ -96,6 +96,7 @@ class Pairs:
 
     texts: int
     pairs: int
+    mean: Estimate  # of SOCM, as other texts from the same source might have it
     d_mu: Spread
     d_sigma: Spread
     socm: Spread
@@ -119,9 +120,18 @@ class LengthBin:
 
 
 @dataclass(frozen=True)
+class Closeness:
+    """How close any two texts lie, whatever their lengths: the cosines of all pairs."""
+
+    cosine: Spread
+    deviation: float  # their standard deviation, the measure of what is a large difference
+
+
+@dataclass(frozen=True)
 class LengthCurve:
     """How closely texts of like length lie together, by length."""
 
+    closeness: Closeness | None  # None for a single text
     bins: tuple[LengthBin, ...]
     difference: Estimate | None  # cosine of the longest bin minus that of the shortest
     rank_correlation: Estimate | None  # of length and closeness, in [-1, 1]
@@ -157,10 +167,19 @@ class Repeated:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What another temperature changes against the model as it is, over the same texts."""
+
+    difference: Estimate | None  # of the cosine of long texts minus that of short ones; below 0 they moved apart
+    socm: Estimate | None  # of mean SOCM
+
+
+@dataclass(frozen=True)
 class Run:
     """All measures of a model at one attention temperature."""
 
     temperature: str
+    change: Change | None  # None for the model as it is
     length: LengthCurve
     pairs: Pairs | None
     given_pairs: Pairs | None

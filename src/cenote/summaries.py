@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from cenote.functional.chance import Interval, change_of_difference, mean_over_groups, mean_over_pairs
 from cenote.functional.concentration import Known
 from cenote.functional.length import Estimate as Estimated
 from cenote.functional.length import LengthCollapse
 from cenote.functional.second_order import SecondOrder, socm
+from cenote.functional.spread import checked, unit
 from cenote.results import (
+    Change,
+    Closeness,
     Estimate,
     Excerpt,
     Histogram,
@@ -32,6 +36,7 @@ from cenote.surgery.controls import RepeatedWords
 from cenote.surgery.profiles import LayerProfile, Undefined
 from cenote.surgery.reading import Reading
 from cenote.texts import Text
+from cenote.thresholds import LIMITS
 
 Progress = Callable[[int, int], object]
 
@@ -39,11 +44,11 @@ Progress = Callable[[int, int], object]
 _EXCERPT = 240
 # Pairs that a picture shows, and the worst that are listed.
 _SHOWN, _WORST = 1200, 10
-# From this SOCM on a pair counts as severe.
-_SEVERE = 0.5
 # Seconds that a pair of texts takes one core, about: of eigenvalues of the smaller text's Gram matrix.
 _SECONDS = (3e-8, 9e-11)  # times n² and n³
 _CORES = 2
+# Texts whose cosines are taken pair by pair.
+_PAIRED = 2000
 # Numbers in the largest list of token matrices that is kept: 400 MB of float32.
 _NUMBERS = 10**8
 # Texts of more tokens are not traced.
@@ -109,6 +114,16 @@ def lengths(whole: npt.NDArray[np.int64], read: npt.NDArray[np.int64], limit: in
     )
 
 
+def closeness(vectors: npt.NDArray[Any], seed: int) -> Closeness | None:
+    """The cosines of all pairs of embeddings, of some drawn at random where there are very many."""
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:_PAIRED])
+    if len(chosen) < 2:
+        return None
+    rows = unit(checked(vectors[chosen]))
+    cosines = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+    return Closeness(spread(cosines), _short(cosines.std()))
+
+
 def curve(vectors: Any, read: Any, edges: Any, seed: int) -> LengthCurve:
     """Length collapse of embeddings by their texts' tokens."""
     collapse = LengthCollapse(edges, seed=seed, spectrum=False)
@@ -127,6 +142,7 @@ def curve(vectors: Any, read: Any, edges: Any, seed: int) -> LengthCurve:
         for bin in found.bins
     )
     return LengthCurve(
+        closeness=closeness(vectors, seed),
         bins=bins,
         difference=_estimate(found.difference),
         rank_correlation=_estimate(found.rank_correlation),
@@ -140,6 +156,32 @@ def _estimate(found: Estimated | None) -> Estimate | None:
         return None
     low, high = (None, None) if found.interval is None else (_short(end) for end in found.interval)
     return Estimate(_short(found.value), low, high)
+
+
+def _estimated(found: tuple[float, Interval]) -> Estimate:
+    low, high = (None, None) if found[1] is None else (_short(end) for end in found[1])
+    return Estimate(_short(found[0]), low, high)
+
+
+def change(
+    before: tuple[Reading, Compared | None], after: tuple[Reading, Compared | None], edges: Any, seed: int, tried: int
+) -> Change:
+    """What changes from one reading of the same texts to another, each with its pairs.
+
+    Intervals are those of the `tried` changes together: the best of several looks better than it is.
+    """
+    confidence = 1 - 0.05 / tried
+    lengths = before[0].lengths
+    places = np.searchsorted(edges, lengths, side="right") - 1
+    short, long = (np.flatnonzero(places == place) for place in (0, len(edges) - 1))
+    difference = socms = None
+    if len(edges) > 1 and min(len(short), len(long)) > 1:
+        vectors = before[0].vectors, after[0].vectors
+        difference = _estimated(change_of_difference(*vectors, short, long, seed=seed, confidence=confidence))
+    if before[1] is not None and after[1] is not None and before[1].rows == after[1].rows:
+        values = after[1].found.socm - before[1].found.socm
+        socms = _estimated(mean_over_pairs(values, seed=seed, confidence=confidence))
+    return Change(difference, socms)
 
 
 def spread_out(read: npt.NDArray[np.int64], count: int, seed: int) -> list[int]:
@@ -190,17 +232,28 @@ def _steps(count: int) -> list[int]:
     return [step for step in (2, 3, 5, *steps) if step < count] + [count]
 
 
-def all_pairs(
-    reading: Reading, rows: Sequence[int], texts: Sequence[Text], excerpts: Excerpts, seed: int, progress: Progress
-) -> Pairs | None:
-    """Second-order collapse over all pairs of some texts."""
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """All pairs of some texts, in condensed order."""
+
+    rows: list[int]  # places of the texts
+    found: SecondOrder[Any]
+
+
+def compare(reading: Reading, rows: Sequence[int], progress: Progress) -> Compared | None:
+    """Second-order collapse over all pairs of those of the texts whose tokens were kept."""
     rows = [row for row in rows if row in reading.tokens]
     if len(rows) < 2:
         return None
-    found = socm([reading.tokens[row] for row in rows], limit=np.inf, progress=progress)
-    first, second = np.triu_indices(len(rows), 1)  # condensed order
-    left, right = ([texts[rows[place]] for place in side] for side in (first, second))
-    return _pairs(found, left, right, len(rows), excerpts, seed)
+    return Compared(rows, socm([reading.tokens[row] for row in rows], limit=np.inf, progress=progress))
+
+
+def all_pairs(compared: Compared, texts: Sequence[Text], excerpts: Excerpts, seed: int) -> Pairs:
+    """The same in a few figures, with the worst pairs."""
+    first, second = np.triu_indices(len(compared.rows), 1)
+    left, right = ([texts[compared.rows[place]] for place in side] for side in (first, second))
+    mean = _estimated(mean_over_pairs(compared.found.socm, seed=seed))
+    return _pairs(compared.found, mean, left, right, len(compared.rows), excerpts, seed)
 
 
 def given_pairs(
@@ -210,11 +263,19 @@ def given_pairs(
     sides = [[reading.tokens[2 * row + side] for row in range(len(pairs))] for side in (0, 1)]
     found = socm(*sides, limit=np.inf, progress=progress)
     first, second = ([Text(f"pair {row}", pair[side]) for row, pair in enumerate(pairs)] for side in (0, 1))
-    return _pairs(found, first, second, 2 * len(pairs), excerpts, seed)
+    # Pairs that share their first text, a query, stand and fall together.
+    mean = _estimated(mean_over_groups(found.socm, [text for text, _ in pairs], seed=seed))
+    return _pairs(found, mean, first, second, 2 * len(pairs), excerpts, seed)
 
 
 def _pairs(
-    found: SecondOrder[Any], first: Sequence[Text], second: Sequence[Text], texts: int, excerpts: Excerpts, seed: int
+    found: SecondOrder[Any],
+    mean: Estimate,
+    first: Sequence[Text],
+    second: Sequence[Text],
+    texts: int,
+    excerpts: Excerpts,
+    seed: int,
 ) -> Pairs:
     values = found.socm
     shown = np.sort(np.random.default_rng(seed).permutation(len(values))[:_SHOWN])
@@ -229,10 +290,11 @@ def _pairs(
     return Pairs(
         texts=texts,
         pairs=len(values),
+        mean=mean,
         d_mu=spread(found.d_mu),
         d_sigma=spread(found.d_sigma),
         socm=spread(values),
-        severe=_short((values > _SEVERE).mean()),
+        severe=_short((values > LIMITS["severe pair"].value).mean()),
         histogram=histogram(values, np.linspace(0, top, round(20 * top) + 1)),
         shown=tuple(pair(row) for row in shown.tolist()),
         worst=tuple(pair(row) for row in worst.tolist()),

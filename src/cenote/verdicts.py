@@ -7,9 +7,10 @@ instead of guessed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import TypeGuard
 
 from cenote.results import (
+    Closeness,
     Estimate,
     Grade,
     LengthCurve,
@@ -21,58 +22,10 @@ from cenote.results import (
     TextsRead,
     Verdict,
 )
+from cenote.thresholds import LIMITS, THRESHOLDS
 
-
-@dataclass(frozen=True)
-class Threshold:
-    """From what value on a measure counts as slight, moderate or severe, and why there."""
-
-    slight: float
-    moderate: float
-    severe: float
-    reason: str
-
-    def grade(self, value: float) -> Grade:
-        """The grade of a value: higher is worse."""
-        steps: tuple[tuple[float, Grade], ...] = (
-            (self.severe, "severe"),
-            (self.moderate, "moderate"),
-            (self.slight, "slight"),
-        )
-        return next((grade for least, grade in steps if value >= least), "none")
-
-
-THRESHOLDS = {
-    "truncation": Threshold(
-        0.001,
-        0.05,
-        0.25,
-        "share of tokens never seen: what is cut cannot be found at all, whatever becomes of the rest",
-    ),
-    "length collapse": Threshold(
-        0.02,
-        0.05,
-        0.15,
-        "cosine of long texts minus that of short ones. Film reviews gain 0.11 from the shortest bin to the longest, "
-        "and the mean cosine of a bin of a hundred texts is known to 0.02 (docs/diagnosis.md)",
-    ),
-    "second-order collapse": Threshold(
-        0.05,
-        0.15,
-        0.3,
-        "mean SOCM over pairs. Published means run from 0.02 (GTE, E5 base) by 0.1 to 0.2 (mpnet, SimCSE) to 0.3 and "
-        "more (MiniLM-L12, BERT, never tuned on sentences)",
-    ),
-    "repeated words": Threshold(
-        0.8,
-        0.9,
-        0.97,
-        "cosine of one word repeated up to the model's limit and another: two texts with nothing in common",
-    ),
-}
 SEVERITY: tuple[Grade, ...] = ("severe", "moderate", "slight", "none", "unknown")
-# From how many texts on a figure says something of more than these very texts.
-ENOUGH = 20
+ENOUGH = round(LIMITS["texts"].value)
 
 
 def verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], distinct: int) -> tuple[Verdict, ...]:
@@ -122,64 +75,101 @@ def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
 
 def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
     curve, subject = model.runs[0].length, "length collapse"
-    found = curve.difference
-    if found is None or found.low is None or found.high is None:
-        why = " ".join(note[0].upper() + note[1:] for note in curve.notes)
+    found, any_two = curve.difference, curve.closeness
+    if found is None or found.low is None or found.high is None or not _differ(any_two):
         yield Verdict(
             model.name,
             subject,
             "unknown",
             "These texts cannot show whether longer ones are drawn together.",
-            why or "There are too few texts for an interval.",
-            f"It takes texts of several lengths, some {2 * ENOUGH} or more of each.",
+            _no_lengths(model, curve),
+            f"It takes texts of two lengths at least, {ENOUGH} of each, better hundreds.",
             "Diagnose on more texts, or on texts of more lengths.",
         )
         return
-    row = THRESHOLDS[subject]
-    grade = row.grade(found.value) if found.low > 0 else "none" if found.high < row.moderate else "unknown"
+    row, unit = THRESHOLDS[subject], any_two.deviation
+    open_ended = "none" if found.high / unit < row.moderate else "unknown"
+    grade: Grade = row.grade(found.value / unit) if found.low > 0 else open_ended  # type: ignore[assignment]
     short, long = (bins := [bin for bin in curve.bins if bin.cosine is not None])[0], bins[-1]
     direction = "closer to" if found.value >= 0 else "farther from"
-    texts = f"Texts {_over(long.low)} are {abs(found.value):.2f} {direction} each other than those under {short.high}"
-    if grade == "unknown":
-        finding = f"These texts leave it open. {texts}, which may be chance."
-    elif grade != "none":
-        finding = f"{texts}: length collapse, {grade}."
-    elif found.value > 0:
-        finding = f"No length collapse to speak of: {texts[0].lower()}{texts[1:]}."
-    else:
-        finding = f"No length collapse: {texts[0].lower()}{texts[1:]}."
+    texts = f"texts {_over(long.low)} are {abs(found.value):.2f} {direction} each other than those under {short.high}"
+    finding = {
+        "unknown": f"These texts leave it open: {texts}, which may be chance.",
+        "none": f"No length collapse{' to speak of' if found.value > 0 else ''}: {texts}.",
+    }.get(grade, f"T{texts[1:]}: length collapse, {grade}.")
     yield Verdict(
         model.name,
         subject,
         grade,
         finding,
-        f"{_interval('Mean cosine, long minus short', found)}{_against_words(model.words, found)}{_trend(curve)}",
+        f"{_interval('Mean cosine, long minus short', found)} That is {found.value / unit:+.1f} times the deviation of "
+        f"the cosines of any two texts ({unit:.3f}).{_of_words(model.words)}{_trend(curve)}",
         "What long texts are about may differ from what short ones are about: the measure cannot tell. "
         "It counts tokens as the model reads them, cut where it cuts.",
-        ""
-        if grade == "none"
-        else "Diagnose on more texts."
-        if grade == "unknown"
-        else "Try an attention temperature below 1 for long texts (diagnose with temperatures, then judge on labelled "
-        "data), split long texts, or compare scores only among texts of like length.",
+        {"none": "", "unknown": "Diagnose on more texts."}.get(
+            grade,
+            "Try an attention temperature below 1 for long texts (diagnose with temperatures, then judge on labelled "
+            "data), split long texts, or compare scores only among texts of like length.",
+        ),
     )
 
 
-def _against_words(words: LengthCurve | None, found: Estimate) -> str:
-    if words is None or words.difference is None or found.value <= 0:
+def _differ(found: Closeness | None) -> TypeGuard[Closeness]:
+    """Whether any two texts differ from any other two, by more than the rounding of a cosine in float32."""
+    return found is not None and found.deviation > 1e-6
+
+
+def _no_lengths(model: ModelDiagnosis, curve: LengthCurve) -> str:
+    """Why there is no long and short to compare."""
+    texts, tokens = model.lengths.tokens.count, model.lengths.tokens
+    if texts > 1 and not _differ(curve.closeness):
+        return "All embeddings lie equally close to each other, which leaves nothing to measure a difference by."
+    if texts < 2 * ENOUGH:
+        return f"There are {texts} texts, too few for two groups of {ENOUGH}."
+    if len(curve.bins) == 1:
+        middle = f"{tokens.low:,.0f} to {tokens.high:,.0f}" if tokens.low < tokens.high else f"{tokens.median:,.0f}"
+        return f"Nearly all texts are of one length: four in five have {middle} tokens, as the model counts."
+    return " ".join(note[0].upper() + note[1:] for note in curve.notes)
+
+
+def _of_words(words: LengthCurve | None) -> str:
+    """What of it is there before any attention, in the words' own measure: their cosines lie in another range."""
+    if words is None or words.difference is None or not _differ(words.closeness):
         return ""
-    share = words.difference.value
-    if share <= 0:
+    gain, unit = words.difference.value, words.closeness.deviation
+    if gain <= 0:
         return " The control shows none of it: plain averages of the word embeddings do not draw together."
-    if share >= found.value:
-        return f" All of it is there before any attention: plain averages of the word embeddings gain {share:.2f}."
-    return f" The control: {share:.2f} of it is there in plain averages of the word embeddings, before any attention."
+    return (
+        f" The control: before any attention, plain averages of the word embeddings gain {gain:.2f}, {gain / unit:.1f} "
+        "times their own deviation."
+    )
 
 
 def _trend(curve: LengthCurve) -> str:
     if curve.slope_per_doubling is None:
         return ""
     return f" {_interval('Each doubling of length adds', curve.slope_per_doubling)}"
+
+
+def _closeness(model: ModelDiagnosis) -> Iterator[Verdict]:
+    found = model.runs[0].length.closeness
+    if found is None:
+        return
+    cosine, grade = found.cosine, THRESHOLDS["closeness"].grade(found.cosine.mean)
+    between = f"four in five between {cosine.low:.2f} and {cosine.high:.2f}"
+    enough = model.lengths.tokens.count >= ENOUGH
+    yield Verdict(
+        model.name,
+        "closeness",
+        grade if enough else "unknown",
+        f"Two of your texts at random have a cosine of {cosine.mean:.2f} on average, {between}.",
+        f"{cosine.count:,} pairs of embeddings.",
+        "It says where scores lie, not how well they are ranked; texts on one subject lie closer by right.",
+        f"Read a score against these: one of {cosine.mean:.2f} is what any two of your texts have. Choose cut-offs on "
+        "labelled data."
+        if enough and grade != "none"
+        else "",
+    )
 
 
 def _second_order(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -204,19 +194,22 @@ _BY_THE_MEAN = ("mean", "mean_sqrt_len", "mean_sqrt_len_tokens")
 
 
 def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, which: str) -> Verdict:
-    grade = THRESHOLDS["second-order collapse"].grade(pairs.socm.mean)
-    mean = f"SOCM is {pairs.socm.mean:.2f} on average over {which}"
+    found = pairs.mean
+    grade = THRESHOLDS["second-order collapse"].grade(found.value)
+    mean = f"SOCM is {found.value:.2f} on average over {which}"
     finding = {
         "none": f"The mean hides little of how texts differ: {mean}.",
         "slight": f"The mean hides some of how texts differ: {mean}.",
     }.get(grade, f"The mean hides much of how the tokens of these texts differ: {mean}.")
-    if pairs.pairs < ENOUGH:
-        grade, finding = "unknown", f"{pairs.pairs} pairs are too few for a verdict on what the mean hides."
+    if pairs.pairs < ENOUGH or found.low is None:
+        grade = "unknown"
+        finding = f"{pairs.pairs} pairs of {pairs.texts} texts are too few for a verdict on what the mean hides."
     elif model.pooling not in _BY_THE_MEAN:
         grade, finding = "unknown", f"This model pools by {model.pooling}; of the mean, {mean}."
+    many = f"{_percent(pairs.severe)} of them are over {LIMITS['severe pair'].value:g}"
     evidence = (
-        f"{pairs.pairs:,} pairs of {pairs.texts:,} texts; {_percent(pairs.severe)} of them are over 0.5, nine in ten "
-        f"below {pairs.socm.high:.2f}. SOCM is 0 where two texts' tokens spread alike, and grows where they spread "
+        f"{_interval('Mean', found)} {pairs.pairs:,} pairs of {pairs.texts:,} texts; {many}, nine in ten below "
+        f"{pairs.socm.high:.2f}. SOCM is 0 where two texts' tokens spread alike, and grows where they spread "
         "differently while their means lie close."
     )
     spread = run.layers[-1].measures.get("concentration") if run.layers else None
@@ -237,16 +230,12 @@ def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, which: str) -> Verd
     )
 
 
-# From what rise of the cosine on length, and not the words, is what makes two texts alike.
-_RISE = 0.05
-
-
 def _repeated(model: ModelDiagnosis) -> Iterator[Verdict]:
     found = model.runs[0].repeated
     if found is None or not found.cosines:
         return
     once, last = found.cosines[0], found.cosines[-1]
-    rises = last - once >= _RISE
+    rises = last - once >= LIMITS["rise"].value
     grade = THRESHOLDS["repeated words"].grade(last) if rises else "none"
     first, second = found.words
     finding = (
@@ -267,38 +256,49 @@ def _temperatures(model: ModelDiagnosis) -> Iterator[Verdict]:
     plain, *others = model.runs
     if not others:
         return
-    known = [run for run in model.runs if run.length.difference is not None]
-    listed = "; ".join(f"{run.temperature}: {_differences(run)}" for run in model.runs)
-    finding = "These texts cannot show whether a temperature keeps long texts apart."
-    helps = False
-    if plain in known and len(known) > 1:
-        best = min(known[1:], key=_difference)
-        change = _difference(plain) - _difference(best)
-        helps = change >= 0.01
-        finding = "No temperature that was tried makes long texts lie less close together."
-        if helps:
-            finding = (
-                f"At temperature {best.temperature} long texts lie {change:.2f} less close together than as it is."
-            )
+    known = [run for run in others if run.change is not None and run.change.difference is not None]
+    helping = [run for run in known if _moves_apart(run, plain)]
+    finding = "No temperature that was tried makes long texts lie less close together, beyond chance."
+    if not known:
+        finding = "These texts cannot show whether a temperature keeps long texts apart."
+    elif helping:
+        best = min(helping, key=_change)
+        finding = (
+            f"At temperature {best.temperature} long texts lie {-_change(best):.2f} less close together than as it is."
+        )
+    listed = "; ".join(f"{run.temperature}: {_changes(run)}" for run in others)
+    several = "" if len(others) == 1 else f" Intervals hold for all {len(others)} together."
     yield Verdict(
         model.name,
         "temperature",
-        "none" if plain in known else "unknown",
+        "none" if known else "unknown",
         finding,
-        f"By temperature, cosine of long texts minus that of short ones, and mean SOCM: {listed}.",
+        f"Change of the cosine of long texts minus that of short ones, and of mean SOCM, by temperature: {listed}."
+        f"{several}",
         "Texts that lie farther apart are not yet told apart better: published gains are about 0.5 % of a score, and "
         "for some models and tasks there are none.",
-        "Judge on labelled data before you keep one." if helps else "",
+        "Judge on labelled data before you keep one." if helping else "",
     )
 
 
-def _difference(run: Run) -> float:
-    return run.length.difference.value if run.length.difference is not None else 0.0
+def _moves_apart(run: Run, plain: Run) -> bool:
+    """Whether long texts lie less close together than as the model is, by more than chance, and enough to matter."""
+    found, any_two = run.change and run.change.difference, plain.length.closeness
+    if not found or found.high is None or any_two is None:
+        return False
+    return found.high < 0 and -found.value >= LIMITS["change"].value * any_two.deviation
 
 
-def _differences(run: Run) -> str:
-    first = "not known" if run.length.difference is None else f"{_difference(run):+.3f}"
-    return f"{first}, {'not known' if run.pairs is None else f'{run.pairs.socm.mean:.3f}'}"
+def _change(run: Run) -> float:
+    found = run.change and run.change.difference
+    return found.value if found else 0.0
+
+
+def _changes(run: Run) -> str:
+    if run.change is None:
+        return "not known"
+    both = (run.change.difference, run.change.socm)
+    return " and ".join("not known" if one is None else _value(one) for one in both)
 
 
 def _layers(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -320,6 +320,7 @@ _SUBJECTS: tuple[Callable[[ModelDiagnosis], Iterator[Verdict]], ...] = (
     _truncation,
     _second_order,
     _length_collapse,
+    _closeness,
     _repeated,
     _temperatures,
     _layers,
@@ -330,7 +331,8 @@ def _on_texts(texts: TextsRead, distinct: int) -> Iterator[Verdict]:
     """What the texts themselves leave open."""
     if distinct < texts.used:
         same = "All texts are the same" if distinct == 1 else f"Only {distinct} of {texts.used} texts are different"
-        grade: Grade = "unknown" if distinct < ENOUGH else "slight"
+        many = 1 - distinct / texts.used >= LIMITS["copies"].value
+        grade: Grade = "unknown" if distinct < ENOUGH else "slight" if many else "none"
         yield _about_texts(grade, f"{same}.", "Copies count as pairs that lie close together, at their own length.")
     if texts.used < ENOUGH:
         some = "One text is" if texts.used == 1 else f"{texts.used} texts are"
@@ -358,3 +360,7 @@ def _over(low: int) -> str:
 def _interval(what: str, found: Estimate) -> str:
     between = "" if found.low is None else f" (95 % interval {found.low:+.3f} to {found.high:+.3f})"
     return f"{what}: {found.value:+.3f}{between}."
+
+
+def _value(found: Estimate) -> str:
+    return f"{found.value:+.3f}" + ("" if found.low is None else f" ({found.low:+.3f} to {found.high:+.3f})")

@@ -17,7 +17,9 @@ def test_by_hand():
     assert length_bins(lengths, 4) == (0, 200, 500, 800)  # windows 188 to 313, 438 to 563, 688 to 813
     assert length_bins(lengths, 10) == (0, 100, 200, 300, 400, 500, 600, 700, 800, 900)
     assert length_bins(lengths, 1) == (0,)
-    assert length_bins(lengths[:79]) == (0,)
+    assert length_bins(lengths[:39]) == (0,)
+    assert length_bins(lengths[:40]) == (0, 21)  # no rounder one leaves 20 on each side
+    assert length_bins(lengths[:79]) == (0, 40)
     assert length_bins(lengths[:80]) == (0, 50)  # the window 31 to 50
     assert length_bins([7] * 500) == (0,)
     assert length_bins([7] * 50 + [8] * 50) == (0, 8)

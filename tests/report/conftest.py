@@ -7,6 +7,8 @@ import random
 import pytest
 
 from cenote.results import (
+    Change,
+    Closeness,
     Diagnosis,
     Estimate,
     Excerpt,
@@ -66,7 +68,7 @@ def curve(start, gain, notes=()):
         Estimate(0.41, 0.36, 0.46),
         Estimate(gain / 4, None, None),
     )
-    return LengthCurve(bins, *trends, notes)
+    return LengthCurve(Closeness(spread(start), 0.11), bins, *trends, notes)
 
 
 def pairs(chance, severity, texts, shown=220):
@@ -83,6 +85,7 @@ def pairs(chance, severity, texts, shown=220):
     return Pairs(
         1000,
         499_500,
+        Estimate(0.64 * severity, 0.6 * severity, 0.68 * severity),
         spread(0.36),
         spread(severity),
         spread(0.64 * severity),
@@ -119,6 +122,7 @@ def run(chance, temperature, severity, gain, depth, texts, *, pre_norm=False, gi
     softer = 1 if temperature == "1" else 0.85
     return Run(
         temperature,
+        None if temperature == "1" else Change(Estimate(-0.02, -0.03, -0.01), Estimate(0.001, -0.002, 0.004)),
         curve(0.31 * softer, gain * softer, ("The last bin is open: its longest text has 512 tokens.",)),
         pairs(chance, severity * softer, texts),
         pairs(chance, severity * 1.2, texts, shown=60) if given else None,
@@ -253,8 +257,8 @@ def rich_diagnosis(awkward=True):
 
 
 def poor_diagnosis():
-    nothing = LengthCurve((), None, None, None, ("Fewer than 20 texts: no bins.",))
-    one = Run("1", nothing, None, None, 0, None, (), (), None)
+    nothing = LengthCurve(None, (), None, None, None, ("Fewer than 20 texts: no bins.",))
+    one = Run("1", None, nothing, None, None, 0, None, (), (), None)
     model = ModelDiagnosis(
         "tiny",
         "TinyModel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterator
 from typing import Any
@@ -47,8 +48,9 @@ def length_bins(lengths: Any, bins: int = 10, *, width: int | None = None) -> tu
     """Edges for `LengthCollapse`: the first number of tokens of each bin, the last bin open above.
 
     Without `width`, bins of about as many texts each: the quantiles i / B of the lengths, each moved to the roundest
-    number (1, 2 or 5 times a power of ten goes into it) between the quantiles (i - 1/4) / B and (i + 1/4) / B. B is
-    at most `bins` and leaves 40 texts to a bin; none has fewer than 20 unless there are fewer in all. With `width`,
+    number (1, 2 or 5 times a power of ten goes into it) between the quantiles (i - 1/4) / B and (i + 1/4) / B, or left
+    at the quantile where that would leave a bin too few. B is at most `bins` and leaves 40 texts to a bin, but from 40
+    texts on there are two bins if lengths allow; none has fewer than 20 unless there are fewer in all. With `width`,
     bins of that many tokens, as in the paper's figures, however few texts they have.
 
     >>> lengths = np.random.default_rng(0).lognormal(4.5, 0.8, size=1000).astype(int) + 1
@@ -72,16 +74,21 @@ def length_bins(lengths: Any, bins: int = 10, *, width: int | None = None) -> tu
     if width is not None:
         step = at_least(1, width, "width")
         return tuple(range(0, min(most * step, int(values.max()) + 1), step))
-    count = max(1, min(most, len(values) // (2 * FEW)))  # rounding may halve a bin
-    if count == 1:
+    count = min(most, max(len(values) // (2 * FEW), min(2, len(values) // FEW)))  # rounding may halve a bin
+    if count < 2:
         return (0,)
     levels = (np.arange(1, count)[:, None] + [-0.25, 0, 0.25]) / count
     edges = [0]
     for low, middle, high in np.quantile(values, levels):
-        edge = _roundest(low, middle, high)
-        if edge > edges[-1] and ((values >= edges[-1]) & (values < edge)).sum() >= FEW <= (values >= edge).sum():
-            edges.append(edge)
+        candidates = (_roundest(low, middle, high), math.floor(middle), math.ceil(middle))
+        edges += [edge for edge in candidates if _leaves_enough(values, edges[-1], edge)][:1]
     return tuple(edges)
+
+
+def _leaves_enough(values: Whole, last: int, edge: int) -> bool:
+    """Whether a new edge leaves enough texts between the last edge and itself, and above."""
+    below = ((values >= last) & (values < edge)).sum()
+    return edge > last and bool(below >= FEW <= (values >= edge).sum())
 
 
 def _roundest(low: float, middle: float, high: float) -> int:

@@ -14,7 +14,17 @@ import numpy as np
 from cenote.errors import BadInput, some
 from cenote.functional.bins import FEW, at_least, checked_edges, whole_lengths
 from cenote.functional.sampling import Floats, Keys, Sample, Whole, bootstrap, interval, keys_of, smallest
-from cenote.functional.spread import blocks, checked, effective_rank, pair_means, slope, spearman, uniformities, unit
+from cenote.functional.spread import (
+    blocks,
+    checked,
+    effective_rank,
+    mean_cosines,
+    pair_means,
+    slope,
+    spearman,
+    uniformities,
+    unit,
+)
 
 # Fewer texts than these say nothing of how their figure might have come out otherwise: it has no interval.
 LEAST = 10
@@ -87,17 +97,14 @@ class _Cloud:
         What resampling the sample changes is what a sample of this size leaves to chance; with all `count` texts it
         is less by the square root of their share.
         """
-        changes = _cosines(self.sample.rows, weights) - _cosines(self.sample.rows, np.ones((1, len(self.sample))))
+        changes = mean_cosines(self.sample.rows, weights) - mean_cosines(
+            self.sample.rows, np.ones((1, len(self.sample)))
+        )
         return np.clip(self.cosine() + math.sqrt(len(self.sample) / self.count) * changes, -1, 1)
 
     def spectrum(self) -> Floats:
         mean = self.total / self.count
         return _clipped(np.linalg.eigvalsh(self.moment / self.count - np.outer(mean, mean)))
-
-
-def _cosines(rows: Floats, weights: Floats) -> Floats:
-    squares = np.square(weights).sum(1)
-    return pair_means(np.square(weights @ rows).sum(1) - squares, weights.sum(1), squares)
 
 
 def _clipped(eigenvalues: Any) -> Floats:

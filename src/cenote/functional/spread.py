@@ -110,6 +110,12 @@ def mean_cosine(embeddings: Any) -> float:
     return float(pair_means(total @ total - len(rows), len(rows), len(rows)))
 
 
+def mean_cosines(rows: Floats, weights: Floats) -> Floats:
+    """The mean cosine of unit `rows [N, D]` for each of `weights [R, N]`: [R], NaN where no two texts count."""
+    squares = np.square(weights).sum(1)
+    return pair_means(np.square(weights @ rows).sum(1) - squares, weights.sum(1), squares)
+
+
 def uniformity(embeddings: Any, t: float = 2.0) -> float:
     """How evenly the cloud fills the sphere (Wang and Isola, 2020).
 

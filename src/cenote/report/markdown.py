@@ -34,7 +34,7 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     for section in sections_of(diagnosis):
         lines += _section(section)
     lines += ["## Provenance", ""]
-    for table in (tables.models(diagnosis), *tables.provenance(diagnosis, command)):
+    for table in (tables.models(diagnosis), tables.thresholds(), *tables.provenance(diagnosis, command)):
         lines += _table(table)
     return "\n".join(lines)
 

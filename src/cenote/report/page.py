@@ -150,11 +150,11 @@ def _provenance(diagnosis: Diagnosis, command: str | None) -> str:
     sources = "".join(
         f'<li>{escaped(what)}: <a href="{url}" rel="noreferrer">{name}</a></li>' for what, name, url in _SOURCES
     )
-    found = tables.models(diagnosis), *tables.provenance(diagnosis, command)
+    found = tables.models(diagnosis), tables.thresholds(), *tables.provenance(diagnosis, command)
     return (
         '<section id="chapter-methods"><h2>Methods and provenance</h2>'
         '<p class="intro">What the measures mean, and what one needs to measure them again.</p>'
         f'<dl class="glossary">{markup.definitions(glossary(diagnosis))}</dl>'
-        f'<ul class="sources">{sources}</ul>{"".join(markup.table(one) for one in found[:1] if not one.is_empty)}'
-        f'<div class="lists">{"".join(markup.table(one) for one in found[1:] if not one.is_empty)}</div></section>\n'
+        f'<ul class="sources">{sources}</ul>{"".join(markup.table(one) for one in found[:2] if not one.is_empty)}'
+        f'<div class="lists">{"".join(markup.table(one) for one in found[2:] if not one.is_empty)}</div></section>\n'
     )

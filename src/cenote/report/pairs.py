@@ -8,13 +8,13 @@ from cenote.report.plots import Entry, Figure, Trace, axis, entry, layout, marke
 from cenote.report.series import Series
 from cenote.report.writing import in_label, number, share
 from cenote.results import Pair, Pairs
+from cenote.thresholds import LIMITS
 
 # Values at which a line of equal SOCM may be drawn; a figure has the highest few that fit.
 _LEVELS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
 _LINES = 4
 _STEPS = 60
-# Over it a pair counts as severe, as in `results.Pairs`.
-SEVERE = 0.5
+SEVERE = LIMITS["severe pair"].value
 # Free space beyond the outermost point.
 _ROOM = 1.06
 

@@ -87,7 +87,7 @@ def _closeness(series: tuple[Series, ...]) -> Section:
     without = [one.name for one in series if one.first and one.model.words is None]
     if without:
         notes.append(f"{listed(without)}: no control, because plain averages of word embeddings were not measured.")
-    shown = (tables.closeness(series), tables.trend(series), *tables.bins(series))
+    shown = (tables.closeness(series), tables.trend(series), tables.changes(series), *tables.bins(series))
     if series and not any(one.run.length.bins for one in series):
         notes.append("Closeness by length was not measured.")
     return Section(

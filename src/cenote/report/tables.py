@@ -11,6 +11,7 @@ from cenote.report.pairs import Found
 from cenote.report.series import MEASURES, Series, curves, measured, names
 from cenote.report.writing import NOTHING, bin_label, estimate, number, share, spread, whole
 from cenote.results import Diagnosis, Excerpt, LengthBin, LengthCurve, Lengths, Pairs
+from cenote.thresholds import LIMITS, THRESHOLDS
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,12 @@ def bins(series: tuple[Series, ...]) -> tuple[Table, ...]:
 
 
 def trend(series: tuple[Series, ...]) -> Table:
-    """How closeness goes with length, in three figures."""
+    """How close texts lie, and how that goes with length, in a few figures."""
     rows: dict[str, Callable[[LengthCurve], str]] = {
+        "any two texts (10 to 90 %)": lambda curve: spread(curve.closeness.cosine) if curve.closeness else NOTHING,
+        "their deviation": lambda curve: number(curve.closeness.deviation) if curve.closeness else NOTHING,
         "longest bin minus shortest": lambda curve: estimate(curve.difference),
+        "the same in deviations": lambda curve: in_deviations(curve),
         "rank correlation with length": lambda curve: estimate(curve.rank_correlation),
         "cosine gained per doubling": lambda curve: estimate(curve.slope_per_doubling),
     }
@@ -121,14 +125,38 @@ def trend(series: tuple[Series, ...]) -> Table:
     )
 
 
+def in_deviations(curve: LengthCurve) -> str:
+    """What long texts are closer by, measured by how the cosines of any two texts differ."""
+    if curve.difference is None or curve.closeness is None or not curve.closeness.deviation:
+        return NOTHING
+    return number(curve.difference.value / curve.closeness.deviation)
+
+
+def changes(series: tuple[Series, ...]) -> Table:
+    """What other temperatures change, a column for each."""
+    found = [(one, one.run.change) for one in series if one.run.change is not None]
+    return _columns(
+        "change-table",
+        "What temperature changes, against the model as it is",
+        "with 95 % intervals, for all temperatures together",
+        [one.label for one, _ in found],
+        [
+            ("longest bin minus shortest", [estimate(part.difference) for _, part in found]),
+            ("mean SOCM", [estimate(part.socm) for _, part in found]),
+        ],
+        open=True,
+    )
+
+
 def collapse(found: Found, key: str) -> Table:
     """Second-order collapse in a few figures, a column for each run."""
     rows: dict[str, Callable[[Pairs], str]] = {
         "texts": lambda pairs: whole(pairs.texts),
         "pairs": lambda pairs: whole(pairs.pairs),
+        "mean SOCM, 95 % interval": lambda pairs: estimate(pairs.mean),
         "SOCM (10 to 90 %)": lambda pairs: spread(pairs.socm),
         "median SOCM": lambda pairs: number(pairs.socm.median),
-        "pairs over 0.5": lambda pairs: share(pairs.severe),
+        f"pairs over {LIMITS['severe pair'].value:g}": lambda pairs: share(pairs.severe),
         "d_mu (10 to 90 %)": lambda pairs: spread(pairs.d_mu),
         "d_sigma (10 to 90 %)": lambda pairs: spread(pairs.d_sigma),
     }
@@ -235,6 +263,17 @@ def models(diagnosis: Diagnosis) -> Table:
     heads = names(diagnosis.models)
     every = tuple(range(1, len(heads) + 1))
     return _columns("models", "Models", "model", heads, list(rows.items()), words=every, open=True)
+
+
+def thresholds() -> Table:
+    """From what value on which grade is given, and why there."""
+    grades = [
+        (name, *(number(value) for value in (row.slight, row.moderate, row.severe)), row.reason)
+        for name, row in THRESHOLDS.items()
+    ]
+    limits = [(name, number(row.value), NOTHING, NOTHING, row.reason) for name, row in LIMITS.items()]
+    head = ("what", "slight from", "moderate from", "severe from", "why there")
+    return Table("thresholds", "What counts as how much", head, (*grades, *limits), words=(4,))
 
 
 def provenance(diagnosis: Diagnosis, command: str | None) -> tuple[Table, ...]:
