@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,8 @@ def test_interrupt_is_130():
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A suite in the background may have been told to ignore interrupts, which children inherit.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     child.stdin.write("one\n")  # it now waits for the rest, or is still importing: either way a key press ends it
     child.stdin.flush()
