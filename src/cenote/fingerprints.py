@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,13 +24,28 @@ def of_texts(texts: Iterable[Text]) -> str:
     >>> of_texts([Text("0", "a pool")]), of_texts([Text("1", "a pool")])
     ('c1f825379b1b683a', 'f91d80f9055be8d3')
     """
-    digest = hashlib.sha256()
+    whole = Fingerprint()
     for text in texts:
+        whole.add(text)
+    return whole.name()
+
+
+class Fingerprint:
+    """That of texts which come one by one."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, text: Sequence[str]) -> None:
+        """The next text: its id and its words."""
         for part in text:
             data = part.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8, "little"))
-            digest.update(data)
-    return digest.hexdigest()[:_DIGITS]
+            self._digest.update(len(data).to_bytes(8, "little"))
+            self._digest.update(data)
+
+    def name(self) -> str:
+        """The fingerprint of all texts so far."""
+        return self._digest.hexdigest()[:_DIGITS]
 
 
 def of_weights(model: nn.Module) -> str:

@@ -241,6 +241,30 @@ class Diagnosis:
         return from_json(cls, text)
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What `embed` wrote."""
+
+    texts: int
+    rows: tuple[int, ...]  # of each part
+    truncated: int  # texts that the model did not read to their ends
+    tokens: int  # that all texts have
+    clipped: int  # numbers beyond the scale of int8
+    rejected: int  # texts that were left out
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of embeddings is of. No times and no places: the same call writes the same bytes."""
+
+    schema: int
+    complete: bool
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    counts: Counts | None  # known once it is complete
+    scales: tuple[float, ...] | None  # what int8 numbers are multiplied by, dimension by dimension
+
+
 def to_json(record: Any) -> str:
     """A record as JSON text."""
     return json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -42,7 +42,14 @@ class Text(NamedTuple):
     text: str
 
 
-Reader = Callable[[Path, str, str | None], Iterator[Text]]
+class Fault(NamedTuple):
+    """A row that holds no text, and why: what it was, where, and what to do."""
+
+    why: str
+
+
+# A reader yields what makes each text, so that one row that holds none does not end the reading.
+Reader = Callable[[Path, str, str | None], Iterator[Callable[[], Text]]]
 
 
 def read(
@@ -78,31 +85,57 @@ def read(
     Raises:
         BadInput: with the file, the line or row, what is wrong there, and what to do about it.
     """
+    return _sound(read_rows(source, column=column, id_column=id_column, stdin=stdin))
+
+
+def _sound(rows: Iterator[Text | Fault]) -> Iterator[Text]:
+    first = next(rows)  # there is one: `started` saw to it
+    if isinstance(first, Fault):
+        raise BadInput(first.why)
+    return chain((first,), map(_sound_one, rows))
+
+
+def _sound_one(row: Text | Fault) -> Text:
+    if isinstance(row, Fault):
+        raise BadInput(row.why)
+    return row
+
+
+def read_rows(
+    source: str | Path, *, column: str = COLUMN, id_column: str | None = None, stdin: BinaryIO | None = None
+) -> Iterator[Text | Fault]:
+    """As `read`, but a row that holds no text is a `Fault` among the texts.
+
+    What is wrong with the file as a whole still raises, and so does a column that the first row does not have.
+    """
     if str(source) == "-":
-        return started(_txt(Path("stdin"), column, id_column, stdin=stdin or sys.stdin.buffer), "stdin")
+        return started(_made(_txt(Path("stdin"), column, id_column, stdin=stdin or sys.stdin.buffer)), "stdin")
     path = Path(source)
     _refuse_missing(path)
     reader = _folder if path.is_dir() else _reader_of(path)
-    return started(reader(path, column, id_column), str(path))
+    return started(_made(reader(path, column, id_column)), str(path))
+
+
+def _made(rows: Iterator[Callable[[], Text]]) -> Iterator[Text | Fault]:
+    for number, make in enumerate(rows):
+        try:
+            row: Text | Fault = make()
+        except BadInput as error:
+            # A column that is missing in a later row is a fault of the row, and no longer a name that was misspelt.
+            if number == 0 and isinstance(error, UnknownName):
+                raise
+            row = Fault(str(error))
+        yield row
 
 
 # How a stream starts, and what is refused before it does.
 
 
-def started(texts: Iterator[Text], name: str) -> Iterator[Text]:
-    """The same texts, the first already read: that is where most mistakes show, and to hold none is one."""
-    first = next(texts, None)
-    if first is None:
-        raise BadInput(f"{name} holds no texts. Give a source with at least one.")
-    return chain((first,), _later(texts))
-
-
-def _later(texts: Iterator[Text]) -> Iterator[Text]:
-    """The rest: a column that is missing there is a fault of the row, and no longer a name that was misspelt."""
-    try:
-        yield from texts
-    except UnknownName as error:
-        raise BadInput(str(error)) from None
+def started(rows: Iterator[Value], name: str) -> Iterator[Value]:
+    """The same rows, the first already read: that is where most mistakes show, and to hold none is one."""
+    for first in rows:
+        return chain((first,), rows)
+    raise BadInput(f"{name} holds no texts. Give a source with at least one.")
 
 
 def _refuse_missing(path: Path) -> None:
@@ -184,15 +217,17 @@ def _lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str]]:
 # The readers.
 
 
-def _txt(path: Path, column: str, id_column: str | None, stdin: BinaryIO | None = None) -> Iterator[Text]:
+def _txt(
+    path: Path, column: str, id_column: str | None, stdin: BinaryIO | None = None
+) -> Iterator[Callable[[], Text]]:
     _refuse_columns(str(path), column, id_column)
     with _opened(path, stdin) as stream:
         for number, line in _lines(stream, str(path)):
             text = line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
-            yield Text(str(number - 1), text)
+            yield partial(Text, str(number - 1), text)
 
 
-def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
+def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Callable[[], Text]]:
     _refuse_columns(f"the folder {path}", column, id_column)
     with readable(str(path)):
         # Not rglob, which passes over folders it may not read and says nothing.
@@ -211,19 +246,30 @@ def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
         )
     for name, file in sorted((file.relative_to(path).as_posix(), file) for file in files):
         with _opened(file) as stream:
-            yield _text(name, "".join(line for _, line in _lines(stream, str(file))), str(file))
+            yield partial(_text, name, "".join(line for _, line in _lines(stream, str(file))), str(file))
 
 
-def _jsonl(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
+def _jsonl(path: Path, column: str, id_column: str | None) -> Iterator[Callable[[], Text]]:
     key = id_column
     with _opened(path) as stream:
         lines = (numbered for numbered in _lines(stream, str(path)) if numbered[1].strip(" \t\r\n"))
         for row, (number, line) in enumerate(lines):
-            where = f"{path}, line {number}"
-            record = _record(line, column, where)
-            if row == 0 and key is None and "id" in record:
+            if row == 0 and key is None and _has_id(line):
                 key = "id"
-            yield _text(row if key is None else _cell(record, key, where), _cell(record, column, where), where)
+            yield partial(_of_line, line, row, column, key, f"{path}, line {number}")
+
+
+def _has_id(line: str) -> bool:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False  # the row's own fault, and told as such
+    return isinstance(record, dict) and "id" in record
+
+
+def _of_line(line: str, row: int, column: str, key: str | None, where: str) -> Text:
+    record = _record(line, column, where)
+    return _text(row if key is None else _cell(record, key, where), _cell(record, column, where), where)
 
 
 def _record(line: str, column: str, where: str) -> dict[str, object]:
@@ -240,7 +286,7 @@ def _record(line: str, column: str, where: str) -> dict[str, object]:
     return record
 
 
-def _table(path: Path, column: str, id_column: str | None, *, delimiter: str) -> Iterator[Text]:
+def _table(path: Path, column: str, id_column: str | None, *, delimiter: str) -> Iterator[Callable[[], Text]]:
     with _opened(path) as stream:
         rows = _rows(_lines(stream, str(path)), delimiter, str(path))
         _, header = next(rows, ("", None))
@@ -249,12 +295,15 @@ def _table(path: Path, column: str, id_column: str | None, *, delimiter: str) ->
         key = _key(header, column, id_column, str(path))
         at, key_at = header.index(column), None if key is None else header.index(key)
         for number, (where, row) in enumerate(rows):
-            if len(row) != len(header):
-                raise BadInput(
-                    f"{where}: {len(row)} fields, but the first line has {len(header)}. "
-                    f"Put fields that hold {delimiter!r} or a line end in double quotes."
-                )
-            yield _text(number if key_at is None else row[key_at], row[at], where)
+            if len(row) == len(header):
+                yield partial(_text, number if key_at is None else row[key_at], row[at], where)
+                continue
+            fields = f"{where}: {len(row)} fields, but the first line has {len(header)}."
+            yield partial(_refuse, f"{fields} Put fields that hold {delimiter!r} or a line end in double quotes.")
+
+
+def _refuse(why: str) -> Text:
+    raise BadInput(why)
 
 
 _csv_limit = threading.Lock()
@@ -284,7 +333,7 @@ def _rows(lines: Iterable[tuple[int, str]], delimiter: str, name: str) -> Iterat
             yield where, [cell.replace("\udc00", "\0") for cell in row]
 
 
-def _parquet(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
+def _parquet(path: Path, column: str, id_column: str | None) -> Iterator[Callable[[], Text]]:
     from pyarrow import ArrowException, parquet
 
     row = 0
@@ -296,7 +345,7 @@ def _parquet(path: Path, column: str, id_column: str | None) -> Iterator[Text]:
             for batch in file.iter_batches(BATCH, columns=[column] if key in (None, column) else [key, column]):
                 for at, text in enumerate(batch.column(column)):
                     name = row if key is None else batch.column(key)[at].as_py()
-                    yield _text(name, text.as_py(), f"{path}, row {row} (from 0)")
+                    yield partial(_text, name, text.as_py(), f"{path}, row {row} (from 0)")
                     row += 1
         except (ArrowException, UnicodeDecodeError, OSError) as error:
             raise BadInput(f"{path}, row {row} (from 0): not sound Parquet ({error}). Write the file again.") from None

@@ -151,7 +151,7 @@ def count_tokens(
             counts[rows] = _count(model, [texts[row] for row in rows])
         else:
             for row in rows:
-                counts[row] = sum(_count(model, [piece])[0] - around for piece in _pieces(texts[row])) + around
+                counts[row] = sum(_count(model, [piece])[0] - around for piece in pieces(texts[row])) + around
         done += len(rows)
         if progress is not None:
             progress(done, len(texts))
@@ -166,6 +166,6 @@ def _count(model: SentenceTransformer, texts: list[str]) -> list[int]:
     return counts
 
 
-def _pieces(text: str) -> list[str]:
-    """Consecutive parts of a text that end between words, where there are words."""
+def pieces(text: str) -> list[str]:
+    """Consecutive parts of a text, which for most texts is one; they end between words, where there are words."""
     return re.findall(rf"(?s).{{1,{_PIECE}}}(?!\S)|.{{1,{_PIECE}}}", text)
