@@ -40,9 +40,7 @@ class Reading:
     traced: list[int] = field(default_factory=list)  # the texts that the layers are of, in their order
     layers: list[LayerProfile] = field(default_factory=list)
     unread: dict[int, str] = field(default_factory=dict)  # texts without an embedding, and why
-    shapeless: dict[int, str] = field(
-        default_factory=dict
-    )  # whose tokens were asked for and say nothing
+    shapeless: dict[int, str] = field(default_factory=dict)  # whose tokens were asked for and say nothing
     untraced: dict[int, str] = field(default_factory=dict)  # texts that were read without, and why
 
 
