@@ -74,7 +74,7 @@ class _Lost:
     def without(self, reading: Reading) -> list[int]:
         """Note what is lost of a reading; the places of what is not."""
         # Where none could be traced, the run says so itself.
-        layers = reading.untraced if reading.traced else {}
+        layers = {row: why for row, why in reading.untraced.items() if reading.traced and row not in reading.unread}
         for measure, reasons in (("all measures", reading.unread), (_PAIRS, reading.shapeless), ("layers", layers)):
             self.found[measure] = {**reasons, **self.found.get(measure, {})}
         return self.some(_measured(reading))

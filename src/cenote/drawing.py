@@ -22,7 +22,7 @@ def draw(texts: Iterable[Text | str] | None, count: int, seed: int, source: str)
 
     >>> drawn, read = draw(["a pool", "", "a cave", "light", "stone"], 2, 0, "a list")
     >>> [text.id for text in drawn], read.given, read.used, read.empty
-    (['2', '3'], 5, 2, 1)
+    (['3', '4'], 5, 2, 1)
 
     Every text gets a random key, and those with the smallest keys are drawn: of a stream of any length no more than
     `count` texts are in memory, and each has the same chance. The same texts in the same order and the same seed give
