@@ -16,7 +16,16 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.clouds import shapeless
-from cenote.surgery.profiles import LayerProfile, Profiler, batches_of, features_of, limit_of, pooled_of, prompt_of
+from cenote.surgery.profiles import (
+    LayerProfile,
+    Profiler,
+    batches_of,
+    evaluating,
+    features_of,
+    limit_of,
+    pooled_of,
+    prompt_of,
+)
 from cenote.surgery.tracing import Trace
 
 Progress = Callable[[int, int], object]
@@ -74,6 +83,7 @@ def read_texts(
         traced: of which texts every layer is profiled, attention included.
         progress: called with the texts done and all texts.
     """
+    prompt_of(model, prompt_name)  # a name that there is not is no fault of a text
     reading = Reading(np.zeros(len(texts), np.int64), np.zeros((len(texts), width_of(model)), np.float32))
     reader, watch = _Reader(model, texts, prompt_name, set(tokens_of), reading), sorted(set(traced))
     done = 0
@@ -85,17 +95,12 @@ def read_texts(
             if progress is not None:
                 progress(done, len(texts))
 
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            if watch:
-                with Trace(model, reader.profiler, attention=True):
-                    walk(_few_pairs(model, texts, watch), reader.trace)
-            rest = sorted(set(range(len(texts))) - set(watch)) + sorted(reading.untraced)
-            walk(batches_of(texts, rest, _BATCH), reader.read)
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        if watch:
+            with Trace(model, reader.profiler, attention=True):
+                walk(_few_pairs(model, texts, watch), reader.trace)
+        rest = sorted(set(range(len(texts))) - set(watch)) + sorted(reading.untraced)
+        walk(batches_of(texts, rest, _BATCH), reader.read)
     order = torch.tensor(reading.traced).argsort()
     reading.layers = reader.profiler.compute(order) if reading.traced else []
     reading.traced.sort()
