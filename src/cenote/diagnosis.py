@@ -143,28 +143,21 @@ def diagnose(
     Returns:
         A `Diagnosis`: plain data, with `verdicts` first in what they cost, `to_json` and `from_json`.
     """
-    given = _models(model, names)
-    taus = _temperatures(temperatures)
-    own = check_pairs(pairs)
+    given, taus, own = _models(model, names), _temperatures(temperatures), check_pairs(pairs)
     prompts = _prompts(prompt_name, pair_prompts, own)
     given = _knowing(given, (prompt_name, *prompts))
     drawn, read = draw(texts, sample, seed, source)
     effort = _QUICK if quick else _THOROUGH
     work = _Work(drawn, own, prompt_name, prompts, taus, layers, seed, effort, progress or (lambda *_: None))
     excerpts = summaries.Excerpts()
-    found = tuple(_diagnose_one(one, name, work, excerpts) for one, name in given)
-    found = tuple(replace(one, name=name) for one, name in zip(found, _told_apart(found), strict=True))
-    settings = {
-        "sample": sample, "layers": layers, "temperatures": list(taus), "seed": seed, "quick": quick,
-        "given_pairs": len(own.pairs), "prompt": prompt_name, "pair_prompts": list(prompts) if own.pairs else None,
-    }  # fmt: skip
+    found = _told_apart([_diagnose_one(one, name, work, excerpts) for one, name in given])
     return Diagnosis(
         schema=SCHEMA,
         texts=read,
         verdicts=verdicts(read, found, len({text.text for text in drawn})),
         models=found,
         excerpts=excerpts.kept(),
-        settings=settings,
+        settings=_settings(work, sample, quick),
         versions=_versions(),
     )
 
@@ -187,6 +180,19 @@ def _temperatures(given: Sequence[float]) -> tuple[float, ...]:
     if other := [value for value in numbers if not isinstance(value, float)]:
         raise BadInput(f"temperatures: {other[0]!r} is no number; diagnose takes numbers.")
     return (1.0, *sorted({float(value) for value in numbers} - {1.0}, reverse=True))  # type: ignore[arg-type]
+
+
+def _settings(work: _Work, sample: int, quick: bool) -> dict[str, Any]:
+    return {
+        "sample": sample,
+        "layers": work.layers,
+        "temperatures": list(work.temperatures),
+        "seed": work.seed,
+        "quick": quick,
+        "given_pairs": len(work.pairs.pairs),
+        "prompt": work.prompt,
+        "pair_prompts": list(work.pair_prompts) if work.pairs.pairs else None,
+    }
 
 
 def _prompts(prompt_name: str | None, pair_prompts: Any, given: GivenPairs) -> Prompts:
@@ -334,13 +340,13 @@ def _word_curve(model: SentenceTransformer, reading: Reading, work: _Work) -> An
     return summaries.curve(averages[pointing], lengths[kept.numpy()[pointing]], length_bins(lengths), work.seed)
 
 
-def _told_apart(models: Sequence[ModelDiagnosis]) -> list[str]:
-    """Their names, numbered where several have one."""
+def _told_apart(models: Sequence[ModelDiagnosis]) -> tuple[ModelDiagnosis, ...]:
+    """The same, their names numbered where several have one."""
     names = [model.name for model in models]
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
-        for place, name in enumerate(names)
-    ]
+    return tuple(
+        model if names.count(name) == 1 else replace(model, name=f"{name} ({names[: place + 1].count(name)})")
+        for place, (model, name) in enumerate(zip(models, names, strict=True))
+    )
 
 
 def _name(given: Model, model: SentenceTransformer) -> str:

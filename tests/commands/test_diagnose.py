@@ -96,7 +96,7 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
         (["minilm", "--temperatures", "0"], 2, "--temperatures '0': pass positive numbers"),
         (["minilm", "--pairs", "-"], 2, "--pairs -: pairs are read twice"),
         (["minilm", "texts.txt", "--pairs", "pairs.jsonl"], 1, "pairs stand in columns text1 and text2"),
-        (["minilm", "texts.txt", "--prompt", "qurey"], 1, "minilm: unknown prompt 'qurey'; did you mean 'query'?"),
+        (["minilm", "texts.txt", "--prompt", "qurey"], 2, "minilm: unknown prompt 'qurey'; did you mean 'query'?"),
         (["minilm", "texts.txt", "--pair-prompts", "query"], 2, "pass two names with a comma between them"),
         (["minilm", "texts.txt", "--pair-prompts", "query,document"], 1, "there are no pairs: pass pairs too"),
         (["minilm", "--sample", "0"], 2, "0 is not at least 1"),
