@@ -180,7 +180,12 @@ def test_few_texts_and_odd_ones_give_a_partial_report(demo):
         (["a"], {"temperatures": [0]}, "temperature is 0"),
         (["a"], {"temperatures": "0.8"}, "pass a list of numbers"),
         (["a"], {"temperatures": [{"query": 1, "document": 0.9}]}, "is no number; diagnose takes numbers"),
-        (["a"], {"pairs": [("a", "")]}, "pair 0 is"),
+        (
+            ["a"],
+            {"pairs": [("a", ""), ("", "b")]},
+            r"no given pair can be compared. 2 \(pair 0, pair 1\): an empty side",
+        ),
+        (["a"], {"pairs": [("a", "b"), ("a", 3)]}, r"pair 1 is \('a', 3\): pass two texts"),
         (["a"], {"pairs": ["ab"]}, "pair 0 is 'ab': pass two texts"),
         (["a"], {"names": ["x", "y"]}, "2 names for 1 models"),
     ],

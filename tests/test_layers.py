@@ -62,6 +62,8 @@ FLOORS = [
     ["surgery/reading"],
     ["loading"],
     ["fingerprints", "summaries", "verdicts"],
+    ["drawing"],
+    ["given"],
     ["diagnosis"],
     ["commands/shared"],
     ["commands/diagnose", "commands/info", "commands/pool", "commands/poolings", "commands/temper"],

@@ -1,8 +1,10 @@
 """Padded and flattened batches come out the same; tests/test_nn_pooling.py pools them."""
 
+from types import SimpleNamespace
+
 import torch
 
-from cenote.layouts import layouts, prompt_length
+from cenote.layouts import layouts, prompt_length, skipped
 
 TOKENS = torch.arange(12.0).view(1, 6, 2)
 
@@ -41,3 +43,13 @@ def test_a_prompt_length_that_was_merged_is_one_number():
     lengths = torch.tensor([3, 3])
     assert prompt_length({"prompt_length": lengths}, 2) is lengths
     assert prompt_length({"prompt_length": lengths}, 4).tolist() == [3]
+
+
+def test_what_a_pooling_skips():
+    features = {"prompt_length": 3}
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    assert skipped(SimpleNamespace(include_prompt=True), features, 2, mask) == 0
+    leaves_out = SimpleNamespace(include_prompt=False)
+    assert skipped(leaves_out, features, 2) == 3
+    assert skipped(leaves_out, {}, 2) == 0
+    assert skipped(leaves_out, features, 2, mask).tolist() == [2, 1]

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from cenote import __version__, summaries
-from cenote.corpus import sample as built_in
 from cenote.declarations import DEMO, find
-from cenote.errors import BadInput, UnsupportedModel
-from cenote.fingerprints import of_texts, of_weights
+from cenote.drawing import draw
+from cenote.errors import BadInput, UnknownName, UnsupportedModel
+from cenote.fingerprints import of_weights
 from cenote.functional.bins import length_bins
 from cenote.functional.temperature import check_temperature, describe
+from cenote.given import GivenPairs, Prompts, check_pairs, compare_pairs, readable_pairs
 from cenote.loading import load
-from cenote.results import SCHEMA, Diagnosis, ModelDiagnosis, Run, TextsRead
+from cenote.results import SCHEMA, Diagnosis, LeftOut, ModelDiagnosis, Repeated, Run
 from cenote.surgery.controls import repeat_words, word_vectors
 from cenote.surgery.hooks import settings_on
-from cenote.surgery.profiles import limit_of
-from cenote.surgery.reading import Reading, count_tokens, read_texts, width_of
+from cenote.surgery.profiles import limit_of, prompt_of
+from cenote.surgery.reading import Reading, as_read, count_tokens, read_texts, width_of
 from cenote.surgery.tempering import temper
 from cenote.texts import Text
 from cenote.verdicts import verdicts
@@ -42,6 +43,7 @@ class _Effort:
     longest_probe: int  # tokens of repeated words
 
 
+_PAIRS = "second-order collapse"
 _THOROUGH, _QUICK = _Effort(100, 100, 2048), _Effort(24, 5, 256)
 
 
@@ -50,12 +52,53 @@ class _Work:
     """What all models are diagnosed with."""
 
     texts: list[Text]
-    pairs: list[tuple[str, str]]
+    pairs: GivenPairs
+    prompt: str | None
+    pair_prompts: Prompts
     temperatures: tuple[float, ...]
     layers: bool
     seed: int
     effort: _Effort
     progress: Progress
+
+
+@dataclass
+class _Lost:
+    """Texts that a model makes nothing of, gathered over its runs; `texts` are those that it has tokens of."""
+
+    name: str
+    silent: list[str]
+    texts: list[Text]
+    found: dict[str, dict[int, str]] = field(default_factory=dict)  # by measure and place, and why
+
+    def without(self, reading: Reading) -> list[int]:
+        """Note what is lost of a reading; the places of what is not."""
+        # Where none could be traced, the run says so itself.
+        layers = {row: why for row, why in reading.untraced.items() if reading.traced and row not in reading.unread}
+        for measure, reasons in (("all measures", reading.unread), (_PAIRS, reading.shapeless), ("layers", layers)):
+            self.found[measure] = {**reasons, **self.found.get(measure, {})}
+        return self.some(_measured(reading))
+
+    def some(self, kept: list[Any]) -> list[Any]:
+        """What is kept, refused if it is nothing."""
+        if not kept:
+            reasons = "; ".join(part.in_words() for part in self.records())
+            raise BadInput(f"{self.name} makes nothing of these texts that can be measured. {reasons}.")
+        return kept
+
+    def records(self) -> tuple[LeftOut, ...]:
+        """For the diagnosis."""
+        silent = summaries.left_out("all measures", ((id_, "no token") for id_ in self.silent))
+        return silent + tuple(
+            record
+            for measure, found in self.found.items()
+            for record in summaries.left_out(measure, ((self.texts[row].id, found[row]) for row in sorted(found)))
+        )
+
+
+def _measured(reading: Reading) -> list[int]:
+    """The places of texts that have an embedding."""
+    return [row for row in range(len(reading.lengths)) if row not in reading.unread]
 
 
 def diagnose(
@@ -70,6 +113,8 @@ def diagnose(
     quick: bool = False,
     source: str = "texts",
     names: Sequence[str] | None = None,
+    prompt_name: str | None = None,
+    pair_prompts: tuple[str | None, str | None] | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Whether pooling and length cost this model quality on these texts.
@@ -83,7 +128,7 @@ def diagnose(
         model: a `SentenceTransformer`, or what `cenote.load` takes; several to stand side by side.
         texts: strings, or (id, text) as `cenote.texts.read` gives them; None reads the built-in corpus.
         pairs: texts of your own to compare two by two, such as queries with hard negatives.
-        sample: how many texts are drawn, at most.
+        sample: how many texts are drawn, at most. No more are in memory, however many there are.
         layers: whether some texts are traced through every layer.
         temperatures: attention temperatures to diagnose at besides the model as it is, which is at 1 unless it is
             tempered.
@@ -91,31 +136,28 @@ def diagnose(
         quick: fewer pairs and fewer traced texts.
         source: what the texts are called in the report.
         names: what the models are called; None: as they were given.
+        prompt_name: which prompt every model reads before texts, by its name in `model.prompts`; None is its default.
+        pair_prompts: which prompts stand before the first and the second text of pairs; None is `prompt_name` for both.
         progress: called with what is being done, how much of it is done and how much there is.
 
     Returns:
         A `Diagnosis`: plain data, with `verdicts` first in what they cost, `to_json` and `from_json`.
     """
-    given = _models(model, names)
-    taus = _temperatures(temperatures)
-    drawn, read = _draw(texts, sample, seed, source)
-    work = _Work(
-        drawn, _checked(pairs), taus, layers, seed, _QUICK if quick else _THOROUGH, progress or (lambda *_: None)
-    )
+    given, taus, own = _models(model, names), _temperatures(temperatures), check_pairs(pairs)
+    prompts = _prompts(prompt_name, pair_prompts, own)
+    given = _knowing(given, (prompt_name, *prompts))
+    drawn, read = draw(texts, sample, seed, source)
+    effort = _QUICK if quick else _THOROUGH
+    work = _Work(drawn, own, prompt_name, prompts, taus, layers, seed, effort, progress or (lambda *_: None))
     excerpts = summaries.Excerpts()
-    found = tuple(_diagnose_one(one, name, work, excerpts) for one, name in given)
-    found = tuple(replace(one, name=name) for one, name in zip(found, _told_apart(found), strict=True))
-    settings = {
-        "sample": sample, "layers": layers, "temperatures": list(taus), "seed": seed, "quick": quick,
-        "given_pairs": len(work.pairs),
-    }  # fmt: skip
+    found = _told_apart([_diagnose_one(one, name, work, excerpts) for one, name in given])
     return Diagnosis(
         schema=SCHEMA,
         texts=read,
         verdicts=verdicts(read, found, len({text.text for text in drawn})),
         models=found,
         excerpts=excerpts.kept(),
-        settings=settings,
+        settings=_settings(work, sample, quick),
         versions=_versions(),
     )
 
@@ -140,64 +182,67 @@ def _temperatures(given: Sequence[float]) -> tuple[float, ...]:
     return (1.0, *sorted({float(value) for value in numbers} - {1.0}, reverse=True))  # type: ignore[arg-type]
 
 
-def _draw(texts: Iterable[Text | str] | None, sample: int, seed: int, source: str) -> tuple[list[Text], TextsRead]:
-    """The texts to read, drawn evenly from all that are not empty, and what there was."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise BadInput(f"seed={seed!r}: pass a whole number, at least 0.")
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
-        raise BadInput(f"sample={sample!r}: pass a whole number of texts, at least 1.")
-    if isinstance(texts, (str, bytes)):
-        raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
-    every = built_in() if texts is None else texts
-    whole, empty = [], 0
-    for row, text in enumerate(every):
-        one = Text(*text) if isinstance(text, tuple) and len(text) == 2 else Text(str(row), text)
-        _refuse_broken(one)
-        if one.text.strip():
-            whole.append(one)
-        else:
-            empty += 1
-    if not whole:
-        what = f"all {empty} texts are empty" if empty else "there are no texts"
-        raise BadInput(f"{what} in {source!r}: a diagnosis needs some to read, better {100} or more.")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(whole))[:sample]).tolist()
-    drawn = [whole[place] for place in chosen]
-    name = "the docstrings of Python's standard library" if texts is None else source
-    return drawn, TextsRead(name, len(whole) + empty, len(drawn), empty, of_texts(drawn))
+def _settings(work: _Work, sample: int, quick: bool) -> dict[str, Any]:
+    return {
+        "sample": sample,
+        "layers": work.layers,
+        "temperatures": list(work.temperatures),
+        "seed": work.seed,
+        "quick": quick,
+        "given_pairs": len(work.pairs.pairs),
+        "prompt": work.prompt,
+        "pair_prompts": list(work.pair_prompts) if work.pairs.pairs else None,
+    }
 
 
-def _refuse_broken(text: Text) -> None:
-    if not isinstance(text.text, str):
-        raise BadInput(f"text {text.id} is a {type(text.text).__name__}: pass strings.")
-    try:
-        text.text.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"text {text.id} holds half a character, a lone surrogate: {error}.") from error
+def _prompts(prompt_name: str | None, pair_prompts: Any, given: GivenPairs) -> Prompts:
+    """The names of the prompts of either side of pairs."""
+    if pair_prompts is None:
+        return prompt_name, prompt_name
+    two = isinstance(pair_prompts, (tuple, list)) and len(pair_prompts) == 2
+    if not two or not all(name is None or isinstance(name, str) for name in pair_prompts):
+        raise BadInput(f"pair_prompts={pair_prompts!r}: pass two names, such as ('query', 'document').")
+    if not given.pairs:
+        raise BadInput(f"pair_prompts={pair_prompts!r}, and there are no pairs: pass pairs too.")
+    return pair_prompts[0], pair_prompts[1]
 
 
-def _checked(pairs: Iterable[tuple[str, str]] | None) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for row, pair in enumerate(pairs or []):
-        two = isinstance(pair, (tuple, list)) and len(pair) == 2
-        if not two or not all(isinstance(text, str) and text.strip() for text in pair):
-            raise BadInput(f"pair {row} is {pair!r}: pass two texts that are not empty.")
-        found.append((pair[0], pair[1]))
-    return found
+def _knowing(given: list[tuple[Model, str | None]], names: Iterable[str | None]) -> list[tuple[Model, str | None]]:
+    """The models, loaded and found to have prompts of these names, if there are any: before any work is done."""
+    asked = [name for name in dict.fromkeys(names) if name is not None]
+    if not asked:
+        return given
+    loaded: list[tuple[Model, str | None]] = []
+    for one, called in given:
+        model = one if isinstance(one, SentenceTransformer) else load(one)
+        loaded.append((model, called or _name(one, model)))
+        for name in asked:
+            try:
+                prompt_of(model, name)
+            except UnknownName as error:
+                raise UnknownName(f"{loaded[-1][1]}: {error}") from None
+    return loaded
 
 
 def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summaries.Excerpts) -> ModelDiagnosis:
     model = given if isinstance(given, SentenceTransformer) else load(given)
     name = called or _name(given, model)
+    if work.pairs.pairs:
+        work = replace(work, pairs=readable_pairs(model, work.pairs, work.pair_prompts, work.seed))
     words = [text.text for text in work.texts]
-    whole = count_tokens(model, words, progress=lambda *at: work.progress(f"{name}: counting tokens", *at))
-    read = _as_read(model, whole)
-    first, compared, run = _run(model, name, read, work, excerpts)
-    runs, edges = [run], length_bins(first.lengths)
+    tell = lambda *at: work.progress(f"{name}: counting tokens", *at)  # noqa: E731
+    whole = count_tokens(model, words, prompt_name=work.prompt, progress=tell)
+    silent = [text.id for text, tokens in zip(work.texts, whole, strict=True) if not tokens]
+    lost = _Lost(name, silent, [text for text, tokens in zip(work.texts, whole, strict=True) if tokens])
+    work, whole = replace(work, texts=lost.some(lost.texts)), whole[whole > 0]
+    read = as_read(model, whole)
+    first, compared, run = _run(model, name, read, work, excerpts, lost)
+    runs, edges = [run], length_bins(first.lengths[_measured(first)])
     own = _temperature(model)
     others = [tau for tau in (work.temperatures if own != "1" else work.temperatures[1:]) if f"{tau:g}" != own]
     for tau in others:
         with temper(model, tau):
-            second, pairs, run = _run(model, name, read, work, excerpts, tau)
+            second, pairs, run = _run(model, name, read, work, excerpts, lost, tau)
         changed = summaries.change((first, compared), (second, pairs), edges, work.seed, len(others))
         runs.append(replace(run, change=changed))
     network: Any = getattr(model[0], "model", None)
@@ -211,8 +256,9 @@ def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summa
         fingerprint=of_weights(model),
         revision=getattr(config, "_commit_hash", None),
         lengths=summaries.lengths(whole, first.lengths, limit_of(model)),
-        words=_word_curve(model, words, first, work),
+        words=_word_curve(model, first, work),
         runs=tuple(runs),
+        left_out=lost.records(),
     )
 
 
@@ -222,6 +268,7 @@ def _run(
     read: Any,
     work: _Work,
     excerpts: summaries.Excerpts,
+    lost: _Lost,
     tau: float | None = None,
 ) -> tuple[Reading, summaries.Compared | None, Run]:
     """All measures at one temperature; None is the model as it is. And what they are of."""
@@ -236,71 +283,74 @@ def _run(
     reading, untraced = _read(model, words, paired, read, work, tell("reading texts"))
     compared = summaries.compare(reading, paired, tell("comparing pairs"))
     reading.tokens.clear()  # hundreds of megabytes, and other readings follow
+    measured = lost.without(reading)
     own = None
-    if work.pairs:
-        both = [text for pair in work.pairs for text in pair]
-        tokens = _as_read(model, count_tokens(model, both)).reshape(-1, 2)
-        chosen = [work.pairs[row] for row in summaries.some_pairs(tokens, width, work.seed)]
-        both = [text for pair in chosen for text in pair]
-        second = read_texts(model, both, tokens_of=range(len(both)), progress=tell("reading pairs"))
-        own = summaries.given_pairs(second, chosen, excerpts, work.seed, tell("comparing given pairs"))
-    longest = min(limit_of(model) or work.effort.longest_probe, work.effort.longest_probe)
+    if work.pairs.pairs:
+        own = compare_pairs(model, work.pairs, work.pair_prompts, excerpts, work.seed, tell)
+    lengths = reading.lengths[measured]
     run = Run(
         temperature=_temperature(model) if tau is None else f"{tau:g}",
         change=None,
-        length=summaries.curve(reading.vectors, reading.lengths, length_bins(reading.lengths), work.seed),
+        length=summaries.curve(reading.vectors[measured], lengths, length_bins(lengths), work.seed),
         pairs=None if compared is None else summaries.all_pairs(compared, work.texts, excerpts, work.seed),
         given_pairs=own,
         traced=len(reading.traced),
         untraced=untraced,
         layers=summaries.layers(reading.layers),
         passed=summaries.passed(reading),
-        repeated=summaries.repeated(repeat_words(model, limit=longest)),
+        repeated=_repeated(model, work),
     )
     return reading, compared, run
 
 
-def _as_read(model: SentenceTransformer, whole: Any) -> Any:
-    """Tokens of texts as the model reads them, from those of the whole texts."""
-    limit = limit_of(model)
-    return whole if limit is None else np.minimum(whole, limit)
+def _repeated(model: SentenceTransformer, work: _Work) -> Repeated | None:
+    longest = min(limit_of(model) or work.effort.longest_probe, work.effort.longest_probe)
+    try:
+        return summaries.repeated(repeat_words(model, prompt_name=work.prompt, limit=longest))
+    except BadInput:
+        return None  # its tokenizer drops these words, or its vectors of them have no direction
 
 
 def _read(
     model: SentenceTransformer, words: list[str], paired: list[int], read: Any, work: _Work, tell: Any
 ) -> tuple[Reading, str | None]:
     """The texts read once, some of them traced; where that fails, without, and why."""
+    plain = partial(read_texts, model, words, prompt_name=work.prompt, tokens_of=paired, progress=tell)
     if not work.layers:
-        return read_texts(model, words, tokens_of=paired, progress=tell), "layers=False"
+        return plain(), "layers=False"
     traced = summaries.spread_out(read, work.effort.traced, work.seed)
     if not traced:
         why = f"no text has {summaries.TRACEABLE:,} tokens or fewer, and longer ones take too much memory to trace"
-        return read_texts(model, words, tokens_of=paired, progress=tell), why
+        return plain(), why
     try:
-        return read_texts(model, words, tokens_of=paired, traced=traced, progress=tell), None
+        reading = plain(traced=traced)
     except (UnsupportedModel, BadInput) as error:
-        return read_texts(model, words, tokens_of=paired, progress=tell), str(error)
+        return plain(), str(error)
+    return reading, None if reading.traced else next(iter(reading.untraced.values()), None)
 
 
-def _word_curve(model: SentenceTransformer, words: list[str], reading: Reading, work: _Work) -> Any:
-    """The control, over the bins of the model's own curve."""
+def _word_curve(model: SentenceTransformer, reading: Reading, work: _Work) -> Any:
+    """The control, over the texts and bins of the model's own curve."""
+    rows = _measured(reading)
     try:
-        vectors, kept = word_vectors(model, words)
+        vectors, kept = word_vectors(model, [work.texts[row].text for row in rows], prompt_name=work.prompt)
     except UnsupportedModel:
         return None  # no table of word embeddings, no control
-    lengths = reading.lengths[kept.numpy()]
-    if not len(lengths):
+    averages = vectors.float().cpu().numpy()
+    pointing = averages.any(1)  # a row of padding, or one never trained, may hold zeros alone
+    if not pointing.any():
         return None
-    return summaries.curve(vectors.float().cpu().numpy(), lengths, length_bins(reading.lengths), work.seed)
+    lengths = reading.lengths[rows]
+    return summaries.curve(averages[pointing], lengths[kept.numpy()[pointing]], length_bins(lengths), work.seed)
 
 
-def _told_apart(models: Sequence[ModelDiagnosis]) -> list[str]:
-    """Their names, numbered where several have one."""
+def _told_apart(models: Sequence[ModelDiagnosis]) -> tuple[ModelDiagnosis, ...]:
+    """The same, their names numbered where several have one."""
     names = [model.name for model in models]
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
-        for place, name in enumerate(names)
-    ]
+    return tuple(
+        model if names.count(name) == 1 else replace(model, name=f"{name} ({names[: place + 1].count(name)})")
+        for place, (model, name) in enumerate(zip(models, names, strict=True))
+    )
 
 
 def _name(given: Model, model: SentenceTransformer) -> str:

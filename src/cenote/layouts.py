@@ -42,3 +42,13 @@ def prompt_length(features: dict[str, Any], rows: int) -> Any:
     """sentence-transformers' own: a number, or a tensor that repeats it, as often as there were rows before merging."""
     length = features.get("prompt_length", 0)
     return length.flatten()[:1] if isinstance(length, Tensor) and length.numel() != rows else length
+
+
+def skipped(pooling: Any, features: dict[str, Any], rows: int, prompt: Tensor | None = None) -> Any:
+    """How many tokens a pooling skips at the start of each row: those of a prompt that it leaves out.
+
+    `prompt` marks a prompt's tokens where `LandmarkTransformer` says which they are.
+    """
+    if pooling.include_prompt:
+        return 0
+    return prompt_length(features, rows) if prompt is None else prompt.sum(1)

@@ -30,7 +30,7 @@ from cenote.functional.landmarks import (
     variable,
 )
 from cenote.functional.pooling import NAMES, POOLINGS, canonical, check_options, compute, pool
-from cenote.layouts import OWN_FEATURES, layouts, prompt_length
+from cenote.layouts import OWN_FEATURES, layouts, skipped
 from cenote.templates import marker_of, stack, template_of, texts_of
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ class Pooling(StPooling):
         options = self.options
         if any(POOLINGS[name].marks for name in self.names):
             options["landmarks"] = landmarks
-        skip: Any = 0
-        if not self.include_prompt:
-            skip = prompt_length(features, len(tokens)) if prompt is None else prompt.sum(1)
+        skip = skipped(self, features, len(tokens), prompt)
         if self.training:  # an overflow in training is for the gradient scaler to see, not for us to raise
             return compute(cleared(prepare(tokens, mask, skip)), self.names, options)
         pooled: Tensor = pool(tokens, mask, self.names, skip=skip, **options)

@@ -79,9 +79,7 @@ class Output:
         """Say that all is there."""
         parts = [self.done[index] for index in sorted(self.done)]
         if rejected := [one for part in parts for one in part.rejected]:
-            _write(
-                self.folder / REJECTS, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rejected)
-            )
+            _write(self.folder / REJECTS, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rejected))
         counts = Counts(
             texts=sum(part.texts for part in parts),
             rows=tuple(part.rows for part in parts),
@@ -96,7 +94,9 @@ class Output:
 
 
 @contextmanager
-def opened(folder: Path, settings: Mapping[str, Any], versions: Mapping[str, str], *, restart: bool) -> Iterator[Output]:
+def opened(
+    folder: Path, settings: Mapping[str, Any], versions: Mapping[str, str], *, restart: bool
+) -> Iterator[Output]:
     """The folder, ours alone while it is open: new, begun anew, or as an earlier run left it.
 
     Raises:
@@ -133,7 +133,9 @@ def manifest_of(folder: str | Path) -> Manifest:
     try:
         return from_json(Manifest, path.read_text("utf-8"))
     except OSError as error:
-        raise BadInput(f"{str(folder)!r} is no output of embed: {path.name} cannot be read ({error.strerror}).") from error
+        raise BadInput(
+            f"{str(folder)!r} is no output of embed: {path.name} cannot be read ({error.strerror})."
+        ) from error
     except BadInput as error:
         raise BadInput(f"{path} is no manifest of embed: {error}") from error
 
@@ -141,7 +143,11 @@ def manifest_of(folder: str | Path) -> Manifest:
 def _refuse_others(folder: Path, there: Manifest, wanted: Manifest) -> None:
     old, new = ({**one.settings, **one.versions} for one in (there, wanted))
     names = [name for name in sorted(old.keys() | new.keys()) if name not in _NAMES]
-    different = [f"{name} is {old.get(name)!r} there and {new.get(name)!r} now" for name in names if old.get(name) != new.get(name)]
+    different = [
+        f"{name} is {old.get(name)!r} there and {new.get(name)!r} now"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
     if different:
         raise BadInput(
             f"{str(folder)!r} holds embeddings of another kind: {'; '.join(different)}. Name another folder, call it as "
@@ -163,7 +169,9 @@ def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
             of, rejected = found.pop("of"), tuple(found.pop("rejected"))
             part = Part(**found, rejected=rejected)
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{path} is no sound part ({error!r}): delete it, and run again to write it anew.") from error
+            raise BadInput(
+                f"{path} is no sound part ({error!r}): delete it, and run again to write it anew."
+            ) from error
         if of != _about(manifest):
             raise BadInput(f"{path} is of other settings than {MANIFEST} says: begin anew with restart (--restart).")
         yield part

@@ -80,6 +80,21 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Texts, or given pairs, that a measure had to do without, all for one reason."""
+
+    measure: str
+    why: str
+    count: int
+    ids: tuple[str, ...]  # of the first few
+
+    def in_words(self) -> str:
+        """As in `2 (a, b): an embedding of zeros`."""
+        rest = self.count - len(self.ids)
+        return f"{self.count:,} ({', '.join(self.ids)}{f' and {rest:,} more' if rest else ''}): {self.why}"
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two texts, by their places among the excerpts, and their second-order collapse."""
 
@@ -104,6 +119,7 @@ class Pairs:
     histogram: Histogram  # of SOCM
     shown: tuple[Pair, ...]  # drawn at random, for a picture
     worst: tuple[Pair, ...]  # the ten highest
+    left_out: tuple[LeftOut, ...] = ()  # given pairs that could not be compared
 
 
 @dataclass(frozen=True)
@@ -204,6 +220,7 @@ class ModelDiagnosis:
     lengths: Lengths
     words: LengthCurve | None  # the control: plain averages of the word embeddings
     runs: tuple[Run, ...]
+    left_out: tuple[LeftOut, ...] = ()  # texts that could not be measured, at one temperature at least
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -23,6 +23,7 @@ from cenote.results import (
     Excerpt,
     Histogram,
     LayerSummary,
+    LeftOut,
     LengthBin,
     LengthCurve,
     Lengths,
@@ -44,6 +45,8 @@ Progress = Callable[[int, int], object]
 _EXCERPT = 240
 # Pairs that a picture shows, and the worst that are listed.
 _SHOWN, _WORST = 1200, 10
+# Ids that are named of texts left out.
+_NAMED = 8
 # Seconds that a pair of texts takes one core, about: of eigenvalues of the smaller text's Gram matrix.
 _SECONDS = (3e-8, 9e-11)  # times n² and n³
 _CORES = 2
@@ -173,6 +176,7 @@ def change(
     confidence = 1 - 0.05 / tried
     lengths = before[0].lengths
     places = np.searchsorted(edges, lengths, side="right") - 1
+    places[[*before[0].unread, *after[0].unread]] = -1
     short, long = (np.flatnonzero(places == place) for place in (0, len(edges) - 1))
     difference = socms = None
     if len(edges) > 1 and min(len(short), len(long)) > 1:
@@ -219,10 +223,33 @@ def within(read: npt.NDArray[np.int64], width: int) -> bool:
     return bool(read.sum() * width <= _NUMBERS)
 
 
-def some_pairs(read: npt.NDArray[np.int64], width: int, seed: int) -> list[int]:
-    """Places of as many pairs, drawn at random, as have their tokens kept; `read [P, 2]` are both texts' tokens."""
+def left_out(measure: str, found: Iterable[tuple[str, str]]) -> tuple[LeftOut, ...]:
+    """Ids, and why a measure does without them, by reason.
+
+    >>> left_out("layers", [("a", "too long"), ("b", "too long")])
+    (LeftOut(measure='layers', why='too long', count=2, ids=('a', 'b')),)
+    """
+    groups: dict[str, list[str]] = {}
+    for name, why in found:
+        groups.setdefault(why, []).append(name)
+    return tuple(LeftOut(measure, why, len(names), tuple(names[:_NAMED])) for why, names in groups.items())
+
+
+def some_pairs(
+    read: npt.NDArray[np.int64], width: int, seed: int, texts: npt.NDArray[np.int64] | None = None
+) -> list[int]:
+    """Places of as many pairs, drawn at random, as have their tokens kept; `read [P, 2]` are both texts' tokens.
+
+    `texts [P, 2]` tells which texts these are: the tokens of one that stands in several pairs are kept once.
+    """
     order = np.random.default_rng(seed).permutation(len(read))
-    kept = np.cumsum(read[order].sum(1)) * width <= _NUMBERS
+    read = read[order]
+    if texts is not None:
+        first = np.unique(texts[order], return_index=True)[1]
+        once = np.zeros(read.size, bool)
+        once[first] = True
+        read = np.where(once.reshape(-1, 2), read, 0)
+    kept = np.cumsum(read.sum(1)) * width <= _NUMBERS
     return sorted(order[: max(1, int(kept.sum()))].tolist())
 
 
@@ -257,15 +284,21 @@ def all_pairs(compared: Compared, texts: Sequence[Text], excerpts: Excerpts, see
 
 
 def given_pairs(
-    reading: Reading, pairs: Sequence[tuple[str, str]], excerpts: Excerpts, seed: int, progress: Progress
+    reading: Reading,
+    pairs: Sequence[tuple[str, str]],
+    excerpts: Excerpts,
+    seed: int,
+    progress: Progress,
+    numbers: Sequence[int],
 ) -> Pairs:
-    """Second-order collapse of the user's own pairs, which were read one after another."""
+    """Second-order collapse of the user's own pairs, which were read one after another; `numbers` is their names."""
     sides = [[reading.tokens[2 * row + side] for row in range(len(pairs))] for side in (0, 1)]
     found = socm(*sides, limit=np.inf, progress=progress)
-    first, second = ([Text(f"pair {row}", pair[side]) for row, pair in enumerate(pairs)] for side in (0, 1))
+    named = list(zip(numbers, pairs, strict=True))
+    first, second = ([Text(f"pair {row}", pair[side]) for row, pair in named] for side in (0, 1))
     # Pairs that share their first text, a query, stand and fall together.
     mean = _estimated(mean_over_groups(found.socm, [text for text, _ in pairs], seed=seed))
-    return _pairs(found, mean, first, second, 2 * len(pairs), excerpts, seed)
+    return _pairs(found, mean, first, second, len({text for pair in pairs for text in pair}), excerpts, seed)
 
 
 def _pairs(

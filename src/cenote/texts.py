@@ -217,9 +217,7 @@ def _lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str]]:
 # The readers.
 
 
-def _txt(
-    path: Path, column: str, id_column: str | None, stdin: BinaryIO | None = None
-) -> Iterator[Callable[[], Text]]:
+def _txt(path: Path, column: str, id_column: str | None, stdin: BinaryIO | None = None) -> Iterator[Callable[[], Text]]:
     _refuse_columns(str(path), column, id_column)
     with _opened(path, stdin) as stream:
         for number, line in _lines(stream, str(path)):

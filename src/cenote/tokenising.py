@@ -71,9 +71,7 @@ def tokenise(model: SentenceTransformer, texts: Sequence[str], prompt: str | Non
         order += rows
         parts.append((columns, lengths))
     lengths = np.concatenate([lengths for _, lengths in parts]) if parts else np.zeros(0, np.int64)
-    columns = {
-        name: np.concatenate([columns[name] for columns, _ in parts]) for name in (parts[0][0] if parts else ())
-    }
+    columns = {name: np.concatenate([columns[name] for columns, _ in parts]) for name in (parts[0][0] if parts else ())}
     inverse = np.argsort(order)
     where = np.repeat((np.cumsum(lengths) - lengths)[inverse], lengths[inverse])
     lengths = lengths[inverse]

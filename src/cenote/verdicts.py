@@ -33,6 +33,7 @@ def verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], distinct: int
     found = [verdict for model in models for subject in _SUBJECTS for verdict in subject(model)]
     if distinct == 1 < texts.used:  # what copies of one text have in common says nothing of texts
         found = [verdict for verdict in found if verdict.subject in ("truncation", "repeated words", "layers")]
+    found += [verdict for model in models for verdict in _left_out(model)]
     found += _on_texts(texts, distinct)
     return tuple(sorted(found, key=_rank))
 
@@ -212,6 +213,8 @@ def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, which: str) -> Verd
         f"{pairs.socm.high:.2f}. SOCM is 0 where two texts' tokens spread alike, and grows where they spread "
         "differently while their means lie close."
     )
+    if pairs.left_out:
+        evidence += f" Left out: {'; '.join(part.in_words() for part in pairs.left_out)}."
     spread = run.layers[-1].measures.get("concentration") if run.layers else None
     if isinstance(spread, Spread):
         evidence += f" In the last layer the variance of a text's tokens is {spread.median:.2f} of its mean's square."
@@ -325,6 +328,22 @@ _SUBJECTS: tuple[Callable[[ModelDiagnosis], Iterator[Verdict]], ...] = (
     _temperatures,
     _layers,
 )
+
+
+def _left_out(model: ModelDiagnosis) -> Iterator[Verdict]:
+    """What of the texts this model's figures are not of."""
+    for measure in dict.fromkeys(part.measure for part in model.left_out):
+        parts = [part for part in model.left_out if part.measure == measure]
+        count = sum(part.count for part in parts)
+        yield Verdict(
+            model.name,
+            "texts",
+            "slight",
+            f"{count:,} {'text was' if count == 1 else 'texts were'} left out of {measure}.",
+            f"{'; '.join(part.in_words() for part in parts)}.",
+            "This model makes nothing of them that can be measured.",
+            "Look at these texts, and at what the tokenizer makes of them.",
+        )
 
 
 def _on_texts(texts: TextsRead, distinct: int) -> Iterator[Verdict]:

@@ -69,6 +69,20 @@ def test_pairs_from_a_file(demo_path, corpus, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["models"][0]["runs"][0]["given_pairs"]["pairs"] == 5
 
 
+def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
+    model = str(copy_of("bert", prompts={"query": "query: ", "page": "document: "}))
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("text1,text2\na pool,a cave\n,a stone\n")
+    named = ["--pairs", str(pairs), "--prompt", "page", "--pair-prompts", "query,", "--json", "-"]
+    assert main(["diagnose", model, corpus, *named, *QUICK]) == Exit.SUCCESS
+    found = json.loads(capsys.readouterr().out)
+    assert found["settings"]["prompt"] == "page"
+    assert found["settings"]["pair_prompts"] == ["query", None]
+    own = found["models"][0]["runs"][0]["given_pairs"]
+    assert own["pairs"] == 1
+    assert own["left_out"] == [{"measure": "the given pairs", "why": "an empty side", "count": 1, "ids": ["pair 1"]}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -82,6 +96,9 @@ def test_pairs_from_a_file(demo_path, corpus, tmp_path, capsys):
         (["minilm", "--temperatures", "0"], 2, "--temperatures '0': pass positive numbers"),
         (["minilm", "--pairs", "-"], 2, "--pairs -: pairs are read twice"),
         (["minilm", "texts.txt", "--pairs", "pairs.jsonl"], 1, "pairs stand in columns text1 and text2"),
+        (["minilm", "texts.txt", "--prompt", "qurey"], 2, "minilm: unknown prompt 'qurey'; did you mean 'query'?"),
+        (["minilm", "texts.txt", "--pair-prompts", "query"], 2, "pass two names with a comma between them"),
+        (["minilm", "texts.txt", "--pair-prompts", "query,document"], 1, "there are no pairs: pass pairs too"),
         (["minilm", "--sample", "0"], 2, "0 is not at least 1"),
         (["minilm", "empty.txt"], 1, "empty.txt holds no texts"),
     ],

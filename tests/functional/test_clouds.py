@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cenote.errors import BadInput
-from cenote.functional.clouds import check_alike, clouds, factor
+from cenote.functional.clouds import BROKEN, CENTRED, check_alike, clouds, factor, shapeless
 
 
 def one(tokens):
@@ -106,3 +106,26 @@ def test_a_mean_of_no_length(tokens):
 def test_a_short_mean_is_a_mean():
     tokens = torch.tensor([[1.0, 1e-3], [-1.0, 1e-3]])
     assert factor(one(tokens))[1].tolist() == pytest.approx([0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "why"),
+    [
+        ([[1.0, 0.0], [-1.0, 0.0]], CENTRED),
+        ([[0.0, 0.0]], CENTRED),
+        ([[0.1, 0.7], [0.2, -0.3], [-0.3, -0.4]], CENTRED),  # cancel but for rounding
+        ([[1.0, np.nan]], BROKEN),
+        ([[1.0, -np.inf]], BROKEN),
+        ([[1.0, 0.0], [-1.0, 1e-3]], None),
+        ([[1e-30, 0.0]], None),
+    ],
+)
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_shapeless_is_what_factor_refuses(tokens, why, kind):
+    given = kind(tokens)
+    assert shapeless(given) == why
+    if why is None:
+        assert all(part.isfinite().all() for part in factor(one(given)))
+    else:
+        with pytest.raises(BadInput, match="NaN or inf" if why is BROKEN else "mean of norm 0"):
+            factor(one(given))

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.errors import BadInput
@@ -63,3 +65,35 @@ def test_the_probe_counts_a_default_prompt(demo):
     finally:
         demo.default_prompt_name = None
         demo.prompts.pop("here")
+
+
+@pytest.mark.parametrize("include_prompt", [True, False])
+def test_word_vectors_hold_the_words_of_a_prompt_where_it_is_pooled(include_prompt, tiny_st):
+    folder = str(tiny_st("bert", include_prompt=include_prompt))
+    model = SentenceTransformer(folder, device="cpu", prompts={"page": "document: a deep "})
+    table = model[0].model.get_input_embeddings().weight.detach()
+    vectors, kept = word_vectors(model, ["a pool", "light"], prompt_name="page")
+    prompt = ["document", ":", "a", "deep"] if include_prompt else []
+    for vector, words in zip(vectors, (["a", "pool"], ["light"]), strict=True):
+        ids = model.tokenizer.convert_tokens_to_ids(prompt + words)
+        assert torch.allclose(vector, table[ids].mean(0), atol=1e-6)
+    assert kept.tolist() == [0, 1]
+    model.default_prompt_name = "page"
+    assert torch.equal(word_vectors(model, ["a pool", "light"])[0], vectors)
+    assert repeat_words(model, prompt_name="page", counts=[1]).tokens == (repeat_words(model, counts=[1]).tokens)
+    assert repeat_words(model, prompt_name="page", counts=[1]).tokens[0] == 4 + len(model.tokenizer("dog")["input_ids"])
+
+
+def test_words_whose_row_is_broken_have_no_average(tiny_st):
+    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
+    with torch.no_grad():
+        model[0].model.get_input_embeddings().weight[model.tokenizer.convert_tokens_to_ids("stone")] = torch.nan
+    vectors, kept = word_vectors(model, ["a pool", "a stone", "light"])
+    assert kept.tolist() == [0, 2]
+    assert vectors.isfinite().all()
+
+
+def test_words_that_are_no_tokens_cannot_be_repeated(tiny_st):
+    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
+    with pytest.raises(BadInput, match=r"'\\x02' is no token to this model"):
+        repeat_words(model, ("pool", "\x02"))

@@ -41,6 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="the page to write: .html, or .md for Markdown")
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - for standard output")
     parser.add_argument("--pairs", metavar="FILE", help="pairs to compare, in columns text1 and text2")
+    parser.add_argument("--prompt", metavar="NAME", help="which of the model's prompts is read before texts")
+    parser.add_argument(
+        "--pair-prompts", metavar="NAME,NAME", help="and before either side of pairs (default: that of --prompt)"
+    )
     parser.add_argument("--quick", action="store_true", help="look at fewer pairs, and at fewer texts layer by layer")
     parser.add_argument("--sample", type=count, default=1000, metavar="N", help="texts to draw (default: 1000)")
     parser.add_argument(
@@ -63,6 +67,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     for path in (args.output, args.json):
         _refuse_unwritable(path)
     temperatures = _numbers(args.temperatures)
+    pair_prompts = _two_names(args.pair_prompts)
     from cenote.texts import read
 
     texts = None if source is None else read(source, column=args.column, id_column=args.id_column)
@@ -86,6 +91,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             quick=args.quick,
             source=_called(source),
             names=models,
+            prompt_name=args.prompt,
+            pair_prompts=pair_prompts,
             progress=progress,
         )
     if args.json == "-":
@@ -162,6 +169,16 @@ def _numbers(text: str) -> list[float]:
     if not numbers or not all(0 < number < math.inf for number in numbers):
         raise Usage(f"--temperatures {text!r}: pass positive numbers with commas between them, such as 1,0.8.")
     return numbers
+
+
+def _two_names(text: str | None) -> tuple[str | None, str | None] | None:
+    """Names of prompts; an empty one is the model's default."""
+    if text is None:
+        return None
+    first, comma, second = text.partition(",")
+    if not comma or "," in second:
+        raise Usage(f"--pair-prompts {text!r}: pass two names with a comma between them, such as query,document.")
+    return first.strip() or None, second.strip() or None
 
 
 def _read_pairs(path: str) -> list[tuple[str, str]]:

@@ -57,7 +57,7 @@ def prepare(tokens: Any, mask: Any, skip: Any) -> Batch:
         real = torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
     else:
         real = as_mask(mask, tokens, "mask")
-    batch = Batch(tokens, real, _after(skip, real))
+    batch = Batch(tokens, real, after(skip, real))
     if may_look() and not batch.flush:
         refuse_rows(~real.any(1), "no real token", "leave such texts out, or give them a special token")
         refuse_rows(~batch.kept.any(1), f"no token left after skip={skip}", "skip fewer tokens")
@@ -98,8 +98,8 @@ def as_mask(mask: Any, tokens: Tensor, name: str) -> Tensor:
     return marked
 
 
-def _after(skip: Any, real: Tensor) -> Tensor:
-    """The real tokens but the first `skip` of each row."""
+def after(skip: Any, real: Tensor) -> Tensor:
+    """The real tokens [B, T] but the first `skip` of each row, a number or one for each."""
     if isinstance(skip, int) and skip == 0:
         return real
     try:

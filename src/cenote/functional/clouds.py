@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -69,28 +69,58 @@ def check_alike(given: Sequence[Cloud]) -> None:
             raise BadInput(f"{places}: move them to one with .to(...).")
 
 
-def factor(cloud: Cloud) -> tuple[Tensor, Tensor, Tensor]:
-    """Z [rows, D], mu / |mu| and tr Z^T Z of one text, in float64, after division of its tokens by |mu|.
+class Shapeless(NamedTuple):
+    """Why the shape of a cloud cannot be measured."""
 
-    Z^T Z = S, the covariance (1/n) sum (x - mu)(x - mu)^T, and no Z with that property has fewer rows in general.
+    reason: str
+
+
+BROKEN = Shapeless("NaN or inf among its tokens")
+CENTRED = Shapeless("tokens whose mean is zero, up to rounding")
+
+
+def shapeless(given: Any) -> Shapeless | None:
+    """Why a text's tokens [n, D] have no shape that SOCM can measure, if they have none: what `factor` refuses.
+
+    >>> shapeless(np.array([[1.0, 0.0], [-1.0, 0.0]])).reason
+    'tokens whose mean is zero, up to rounding'
     """
+    found = _scaled(_cloud(given, "tokens"))
+    return found if isinstance(found, Shapeless) else None
+
+
+def _scaled(cloud: Cloud) -> tuple[Tensor, Tensor, Tensor] | Shapeless:
+    """The tokens in float64, divided by the largest of their numbers; their mean, and its norm."""
     tokens = cloud.tokens.detach()
     tokens = (tokens.cpu() if tokens.device.type == "mps" else tokens).double()  # Apple's has no float64
     peak = tokens.abs().amax()
     if not peak.isfinite():
-        raise BadInput(f"{cloud.name} has NaN or inf among its tokens: look at what made them.")
+        return BROKEN
     tokens = tokens / peak.clamp(min=torch.finfo(torch.float64).tiny)  # whatever the scale, squares stay in range
-    n, width = tokens.shape
     mean = tokens.mean(0)
     norm = mean.norm()
     # Each token was rounded by its dtype, by up to eps of its size; a mean of n that is no larger than what remains of
     # that is rounding, and so would be all that is divided by it.
     eps = torch.finfo(cloud.tokens.dtype).eps
-    if norm <= eps * tokens.square().sum(1).mean().sqrt() / math.sqrt(n):
+    hollow = norm <= eps * tokens.square().sum(1).mean().sqrt() / math.sqrt(len(tokens))
+    return CENTRED if hollow else (tokens, mean, norm)
+
+
+def factor(cloud: Cloud) -> tuple[Tensor, Tensor, Tensor]:
+    """Z [rows, D], mu / |mu| and tr Z^T Z of one text, in float64, after division of its tokens by |mu|.
+
+    Z^T Z = S, the covariance (1/n) sum (x - mu)(x - mu)^T, and no Z with that property has fewer rows in general.
+    """
+    found = _scaled(cloud)
+    if found is BROKEN:
+        raise BadInput(f"{cloud.name} has NaN or inf among its tokens: look at what made them.")
+    if isinstance(found, Shapeless):
         raise BadInput(
             f"the tokens of {cloud.name} have a mean of norm 0 (up to rounding): SOCM measures in units of that norm "
             "and is undefined. Leave such texts out."
         )
+    tokens, mean, norm = found
+    n, width = tokens.shape
     centred = (tokens - mean) / (math.sqrt(n) * norm)
     if n > 1:
         # A Householder reflection takes the direction 1, in which centred tokens have nothing, to the first row; the

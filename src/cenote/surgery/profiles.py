@@ -5,15 +5,18 @@ of their differences its attention lets through. Formulas are those of `function
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from sentence_transformers.util import batch_to_device
 from torch import Tensor
 
-from cenote.errors import BadInput
+from cenote.errors import BadInput, choose
+from cenote.functional.batches import after
 from cenote.functional.concentration import (
     Known,
     block_ratio,
@@ -32,6 +35,8 @@ from cenote.functional.spectrum import (
     sigma_a_bound,
     value_norms,
 )
+from cenote.layouts import skipped
+from cenote.nn import Pooling
 from cenote.surgery.projections import Projections
 from cenote.surgery.tracing import Layer, Passage, Trace
 
@@ -110,12 +115,18 @@ class Profiler:
             )
         return self._norms[layer.name]
 
+    def keep(self, batches: int) -> None:
+        """Forget all but the first so many batches, such as one that was refused halfway."""
+        for parts in self._parts.values():
+            del parts[batches:]
+
     def compute(self, order: Tensor | None = None) -> list[LayerProfile]:
         """The profile of every layer that was passed, texts as they came, or put into `order`."""
         names = [field.name for field in fields(LayerProfile) if field.name != "index"]
         layers = [
             LayerProfile(index, **{name: _joined([part[name] for part in parts], order) for name in names})  # type: ignore[arg-type]
             for index, parts in sorted(self._parts.items())
+            if parts
         ]
         if any(layer.residual_ratio is _PRE_NORM for layer in layers):
             # The first layer of a pre-norm model may have no norm to go through; it is of its kind all the same.
@@ -148,7 +159,7 @@ def profile_layers(
     if isinstance(texts, str) or not texts:
         raise BadInput(f"texts={texts!r}: pass a list of texts, at least one.")
     reducer, order, done = Profiler(), [], 0
-    with torch.no_grad(), Trace(model, reducer, attention=attention):
+    with evaluating(model), torch.no_grad(), Trace(model, reducer, attention=attention):
         for rows in batches_of(texts, range(len(texts)), batch_size):
             model.forward(features_of(model, [texts[row] for row in rows]))
             order += rows
@@ -158,16 +169,42 @@ def profile_layers(
     return reducer.compute(torch.tensor(order).argsort())
 
 
+@contextmanager
+def evaluating(model: SentenceTransformer) -> Iterator[None]:
+    """No dropout; afterwards every module has the mode it had: one just loaded has parts in either mode."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def batches_of(texts: Sequence[str], rows: Sequence[int], size: int) -> Iterator[list[int]]:
     """The given places, texts of like length together, longest first: what does not fit shows at once."""
     order = sorted(rows, key=lambda row: (-len(texts[row]), row))
     return (order[start : start + size] for start in range(0, len(order), size))
 
 
-def features_of(model: SentenceTransformer, texts: list[str]) -> dict[str, Any]:
-    """What the model reads of texts, its default prompt before them, on its device."""
-    features: dict[str, Any] = batch_to_device(model.preprocess(texts, prompt=prompt_of(model)), model.device)
+def features_of(model: SentenceTransformer, texts: list[str], prompt_name: str | None = None) -> dict[str, Any]:
+    """What the model reads of texts, a prompt before them, on its device."""
+    prompt = prompt_of(model, prompt_name)
+    features: dict[str, Any] = batch_to_device(model.preprocess(texts, prompt=prompt), model.device)
     return features
+
+
+def pooled_of(model: SentenceTransformer, features: dict[str, Any]) -> Tensor:
+    """Which tokens [B, T] count in pooling: the real ones, without a prompt that the pooling leaves out.
+
+    An operator may pick some of these, as `cls` does. Of several poolings, a router's, the first one decides.
+    """
+    real: Tensor = features["attention_mask"].bool()
+    pooling = next((module for module in model.modules() if isinstance(module, StPooling)), None)
+    if pooling is None:
+        return real
+    marked = features.get("prompt_mask") if isinstance(pooling, Pooling) else None  # theirs knows no such feature
+    return after(skipped(pooling, features, len(real), marked), real)
 
 
 def limit_of(model: SentenceTransformer) -> int | None:
@@ -176,8 +213,11 @@ def limit_of(model: SentenceTransformer) -> int | None:
     return int(limit) if limit is not None and limit < _NO_LIMIT else None
 
 
-def prompt_of(model: SentenceTransformer) -> str | None:
-    """What the model puts before every text unless told otherwise."""
+def prompt_of(model: SentenceTransformer, name: str | None = None) -> str | None:
+    """What the model puts before every text: its prompt of that name, or by default the one that it always takes."""
+    if name is not None:
+        prompt: str | None = choose(name, model.prompts, "prompt")
+        return prompt
     return model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
 
 

@@ -6,7 +6,6 @@ import ctypes
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
-from torch import Tensor
 
-from cenote.errors import UnsupportedModel
-from cenote.surgery.profiles import LayerProfile, Profiler, batches_of, features_of, limit_of, prompt_of
+from cenote.errors import BadInput, UnsupportedModel
+from cenote.functional.clouds import shapeless
+from cenote.surgery.profiles import (
+    LayerProfile,
+    Profiler,
+    batches_of,
+    evaluating,
+    features_of,
+    limit_of,
+    pooled_of,
+    prompt_of,
+)
 from cenote.surgery.tracing import Trace
 
 Progress = Callable[[int, int], object]
@@ -27,6 +35,8 @@ Progress = Callable[[int, int], object]
 _BATCH, _TRACED_PAIRS = 16, 2**19
 # A longer text is counted in pieces: a tokenizer may take more than linear time and memory for one of millions.
 _PIECE = 100_000
+# Why a text has no embedding, where no pooling could make one.
+NOTHING_POOLED = "no token that is pooled"
 
 
 @dataclass
@@ -38,17 +48,27 @@ class Reading:
     tokens: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)  # [n, D] of the texts that were asked for
     traced: list[int] = field(default_factory=list)  # the texts that the layers are of, in their order
     layers: list[LayerProfile] = field(default_factory=list)
+    unread: dict[int, str] = field(default_factory=dict)  # texts without an embedding, and why
+    shapeless: dict[int, str] = field(default_factory=dict)  # whose tokens were asked for and say nothing
+    untraced: dict[int, str] = field(default_factory=dict)  # texts that were read without, and why
 
 
 def read_texts(
     model: SentenceTransformer,
     texts: Sequence[str],
     *,
+    prompt_name: str | None = None,
     tokens_of: Collection[int] = (),
     traced: Collection[int] = (),
     progress: Progress | None = None,
 ) -> Reading:
-    """Read every text once, as `encode` does: with the default prompt, in batches of like length, in no gradient mode.
+    """Read every text once, as `encode` does: with a prompt, in batches of like length, in no gradient mode.
+
+    Lengths are of all that the model reads, prompt included. The tokens kept are those that the pooling pools, without
+    a prompt that it leaves out. What layers do is measured over all that the model reads: attention mixes a prompt
+    into the text, and a map of attention without some of its tokens is not the map that the model applies.
+
+    A text that cannot be measured stops no other: `unread`, `shapeless` and `untraced` say which and why.
 
     >>> import cenote
     >>> reading = read_texts(cenote.load("minilm"), ["a pool", "the deep cave"], tokens_of=[1], traced=[0])
@@ -58,47 +78,118 @@ def read_texts(
     Args:
         model: any `SentenceTransformer`.
         texts: what it reads.
+        prompt_name: which of the model's prompts stands before them; None is its default.
         tokens_of: of which texts the last hidden states are kept.
         traced: of which texts every layer is profiled, attention included.
         progress: called with the texts done and all texts.
     """
+    prompt_of(model, prompt_name)  # a name that there is not is no fault of a text
     reading = Reading(np.zeros(len(texts), np.int64), np.zeros((len(texts), width_of(model)), np.float32))
-    keep, watch = set(tokens_of), set(traced)
-    profiler, done = Profiler(), 0
-    was_training = model.training
-    model.eval()
-    try:
-        for group, trace in ((sorted(watch), True), (sorted(set(range(len(texts))) - watch), False)):
-            looking = Trace(model, profiler, attention=True) if group and trace else nullcontext()
-            with torch.inference_mode(), looking:
-                for rows in _few_pairs(model, texts, group) if trace else batches_of(texts, group, _BATCH):
-                    _read_batch(model, texts, rows, keep, reading)
-                    if trace:
-                        reading.traced += rows
-                        give_memory_back()
-                    done += len(rows)
-                    if progress is not None:
-                        progress(done, len(texts))
-    finally:
-        model.train(was_training)
+    reader, watch = _Reader(model, texts, prompt_name, set(tokens_of), reading), sorted(set(traced))
+    done = 0
+
+    def walk(batches: Iterator[list[int]], read: Callable[[list[int]], list[int]]) -> None:
+        nonlocal done
+        for rows in batches:
+            done += len(read(rows))
+            if progress is not None:
+                progress(done, len(texts))
+
+    with evaluating(model), torch.inference_mode():
+        if watch:
+            with Trace(model, reader.profiler, attention=True):
+                walk(_few_pairs(model, texts, watch), reader.trace)
+        rest = sorted(set(range(len(texts))) - set(watch)) + sorted(reading.untraced)
+        walk(batches_of(texts, rest, _BATCH), reader.read)
     order = torch.tensor(reading.traced).argsort()
-    reading.layers = profiler.compute(order) if reading.traced else []
+    reading.layers = reader.profiler.compute(order) if reading.traced else []
     reading.traced.sort()
     return reading
 
 
-def _read_batch(
-    model: SentenceTransformer, texts: Sequence[str], rows: list[int], keep: set[int], reading: Reading
-) -> None:
-    out = model.forward(features_of(model, [texts[row] for row in rows]))
-    refuse_without_tokens(model, out)
-    mask: Tensor = out["attention_mask"].bool()
-    reading.lengths[rows] = mask.sum(1).cpu().numpy()
-    vectors = out["sentence_embedding"][:, : model.truncate_dim]
-    reading.vectors[rows] = vectors.float().cpu().numpy()
-    for place, row in enumerate(rows):
-        if row in keep:
-            reading.tokens[row] = out["token_embeddings"][place][mask[place]].float().cpu().numpy()
+@dataclass
+class _Reader:
+    """Reads batches into a `Reading`. A batch that is refused is read text by text, so that one text stops no other."""
+
+    model: SentenceTransformer
+    texts: Sequence[str]
+    prompt_name: str | None
+    keep: set[int]
+    reading: Reading
+    profiler: Profiler = field(default_factory=Profiler)
+    traced: int = 0  # batches that were traced to the end
+
+    def trace(self, rows: list[int]) -> list[int]:
+        """Read texts while they are traced; those that are done with, which untraceable ones are not."""
+        try:
+            read = self._forward(rows)
+        except BadInput as error:
+            self.profiler.keep(self.traced)
+            if len(rows) > 1:
+                return [done for row in rows for done in self.trace([row])]
+            self.reading.untraced[rows[0]] = _reason(error)
+            return []
+        self.traced += bool(read)
+        self.reading.traced += read
+        give_memory_back()
+        return rows
+
+    def read(self, rows: list[int]) -> list[int]:
+        """Read texts; all of them are done with then, one way or the other."""
+        try:
+            self._forward(rows)
+        except BadInput as error:
+            if len(rows) > 1:
+                return [done for row in rows for done in self.read([row])]
+            self.reading.unread[rows[0]] = _reason(error)
+        return rows
+
+    def _forward(self, rows: list[int]) -> list[int]:
+        """The texts that have a token to pool are read; which these are."""
+        model, reading = self.model, self.reading
+        features = self._features(rows)
+        reading.lengths[rows] = features["attention_mask"].sum(1).cpu().numpy()
+        some = pooled_of(model, features).any(1).tolist()
+        reading.unread |= {row: NOTHING_POOLED for row, any_token in zip(rows, some, strict=True) if not any_token}
+        if not all(some):
+            rows = [row for row, any_token in zip(rows, some, strict=True) if any_token]
+            if not rows:
+                return []
+            features = self._features(rows)  # a batch of these alone: a pooling may refuse the others
+        out = model.forward(features)
+        refuse_without_tokens(model, out)
+        pooled = pooled_of(model, out)
+        reading.lengths[rows] = out["attention_mask"].sum(1).cpu().numpy()
+        reading.vectors[rows] = out["sentence_embedding"][:, : model.truncate_dim].float().cpu().numpy()
+        for place, row in enumerate(rows):
+            if why := _directionless(reading.vectors[row]):
+                reading.unread[row] = why
+            elif row in self.keep:
+                self._keep(row, out["token_embeddings"][place][pooled[place]].float().cpu().numpy())
+        return rows
+
+    def _features(self, rows: list[int]) -> dict[str, Any]:
+        features = features_of(self.model, [self.texts[row] for row in rows], self.prompt_name)
+        refuse_without_tokens(self.model, {"token_embeddings": None, **features})
+        return features
+
+    def _keep(self, row: int, tokens: npt.NDArray[np.float32]) -> None:
+        why = shapeless(tokens)
+        if why is None:
+            self.reading.tokens[row] = tokens
+        else:
+            self.reading.shapeless[row] = why.reason
+
+
+def _reason(error: BadInput) -> str:
+    """What was wrong with a text that was alone in its batch, and so was row 0."""
+    return str(error).removeprefix("row 0 has ")
+
+
+def _directionless(vector: npt.NDArray[np.float32]) -> str | None:
+    if not np.isfinite(vector).all():
+        return "NaN or infinity in its embedding"
+    return None if vector.any() else "an embedding of zeros"
 
 
 def refuse_without_tokens(model: SentenceTransformer, features: Mapping[str, Any]) -> None:
@@ -136,31 +227,42 @@ def width_of(model: SentenceTransformer) -> int:
 
 
 def count_tokens(
-    model: SentenceTransformer, texts: Sequence[str], *, progress: Progress | None = None
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    *,
+    prompt_name: str | None = None,
+    progress: Progress | None = None,
 ) -> npt.NDArray[np.int64]:
-    """How many tokens each text would be if the model cut none, special tokens included.
+    """How many tokens each text would be if the model cut none, special tokens and prompt included.
 
     >>> import cenote
     >>> count_tokens(cenote.load("minilm"), ["a pool", "the deep cave " * 200]).tolist()
     [4, 602]
     """
     counts = np.zeros(len(texts), np.int64)
-    around, done = _count(model, [""])[0], 0
+    prompt = prompt_of(model, prompt_name)
+    around, done = _count(model, [""], prompt)[0], 0
     for rows in batches_of(texts, range(len(texts)), _BATCH):
         if len(texts[rows[0]]) <= _PIECE:
-            counts[rows] = _count(model, [texts[row] for row in rows])
+            counts[rows] = _count(model, [texts[row] for row in rows], prompt)
         else:
             for row in rows:
-                counts[row] = sum(_count(model, [piece])[0] - around for piece in pieces(texts[row])) + around
+                counts[row] = sum(_count(model, [piece], prompt)[0] - around for piece in pieces(texts[row])) + around
         done += len(rows)
         if progress is not None:
             progress(done, len(texts))
     return counts
 
 
-def _count(model: SentenceTransformer, texts: list[str]) -> list[int]:
+def as_read(model: SentenceTransformer, whole: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Tokens of texts as the model reads them, from those of the whole texts."""
+    limit = limit_of(model)
+    return whole if limit is None else np.minimum(whole, limit)
+
+
+def _count(model: SentenceTransformer, texts: list[str], prompt: str | None) -> list[int]:
     # More than any text has: a tokenizer that was told of no limit falls back to its own.
-    features = model.preprocess(texts, prompt=prompt_of(model), max_length=2**30)
+    features = model.preprocess(texts, prompt=prompt, max_length=2**30)
     refuse_without_tokens(model, {"token_embeddings": None, **features})
     counts: list[int] = features["attention_mask"].sum(1).tolist()
     return counts

@@ -1,0 +1,84 @@
+"""The texts of a diagnosis: drawn evenly from a stream of any length, of which only those drawn are kept."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+import numpy as np
+
+from cenote.corpus import sample as built_in
+from cenote.errors import BadInput
+from cenote.fingerprints import of_texts
+from cenote.results import TextsRead
+from cenote.texts import Text
+
+# Below it a diagnosis is of these very texts more than of their source.
+_BETTER = 100
+
+
+def draw(texts: Iterable[Text | str] | None, count: int, seed: int, source: str) -> tuple[list[Text], TextsRead]:
+    """At most `count` of the texts that are not empty, drawn evenly, in the order in which they came.
+
+    >>> drawn, read = draw(["a pool", "", "a cave", "light", "stone"], 2, 0, "a list")
+    >>> [text.id for text in drawn], read.given, read.used, read.empty
+    (['3', '4'], 5, 2, 1)
+
+    Every text gets a random key, and those with the smallest keys are drawn: of a stream of any length no more than
+    `count` texts are in memory, and each has the same chance. The same texts in the same order and the same seed give
+    the same draw.
+
+    Args:
+        texts: strings, or (id, text); None reads the built-in corpus.
+        count: how many to draw, at least 1.
+        seed: of the keys.
+        source: what the texts are called.
+
+    Returns:
+        The texts, and what there was.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise BadInput(f"seed={seed!r}: pass a whole number, at least 0.")
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise BadInput(f"sample={count!r}: pass a whole number of texts, at least 1.")
+    if isinstance(texts, (str, bytes)):
+        raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
+    if texts is not None and not isinstance(texts, Iterable):
+        raise BadInput(
+            f"texts is a {type(texts).__name__}: pass a list of texts, or read a file with cenote.texts.read."
+        )
+    generator = np.random.default_rng(seed)
+    smallest: list[tuple[float, int, Text]] = []  # a heap; keys are negated, so that the largest of them is on top
+    given = empty = 0
+    for row, text in enumerate(built_in() if texts is None else texts):
+        given += 1
+        one = Text(*text) if isinstance(text, tuple) and len(text) == 2 else Text(str(row), text)
+        _refuse_broken(one)
+        if not one.text.strip():
+            empty += 1
+            continue
+        entry = (-generator.random(), -row, one)
+        if len(smallest) < count:
+            heapq.heappush(smallest, entry)
+        elif entry > smallest[0]:
+            heapq.heapreplace(smallest, entry)
+    if not smallest:
+        what = f"all {empty} texts are empty" if empty else "there are no texts"
+        raise BadInput(f"{what} in {source!r}: a diagnosis needs some to read, better {_BETTER} or more.")
+    drawn = [text for _, _, text in sorted(smallest, key=lambda entry: -entry[1])]
+    name = "the docstrings of Python's standard library" if texts is None else source
+    return drawn, TextsRead(name, given, len(drawn), empty, of_texts(drawn))
+
+
+def _refuse_broken(text: Text) -> None:
+    if not isinstance(text.text, str):
+        raise BadInput(f"text {text.id} is a {type(text.text).__name__}: pass strings.")
+    refuse_half_characters(text.text, f"text {text.id}")
+
+
+def refuse_half_characters(text: str, name: str) -> None:
+    """Refuse a string that no file can hold and no tokenizer reads; `name` is what the message calls it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{name} holds half a character, a lone surrogate: {error}.") from error

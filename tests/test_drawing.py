@@ -1,0 +1,102 @@
+"""The draw is even, the same again, in order, and holds what it draws and nothing else."""
+
+import gc
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from cenote.drawing import draw, refuse_half_characters
+from cenote.errors import BadInput
+from cenote.texts import Text
+
+
+def numbered(count):
+    return (f"text {row}" for row in range(count))
+
+
+def test_in_order_without_empty_ones_and_by_the_seed():
+    texts = ["a", "", Text("x", "b"), " \n", "c", ("y", "d")]
+    drawn, read = draw(texts, 10, 0, "a list")
+    assert drawn == [("0", "a"), ("x", "b"), ("4", "c"), ("y", "d")]
+    assert (read.source, read.given, read.used, read.empty) == ("a list", 6, 4, 2)
+    first, again, other = (draw(numbered(1000), 50, seed, "x") for seed in (3, 3, 4))
+    assert first == again
+    assert first[0] != other[0]
+    places = [int(text.id) for text in first[0]]
+    assert places == sorted(set(places))
+    assert len(places) == 50
+    assert draw(["a", "b"], 1, 0, "x")[1].fingerprint != draw(["a", "b"], 2, 0, "x")[1].fingerprint
+
+
+def test_they_are_those_with_the_smallest_keys():
+    keys = np.random.default_rng(7).random(500)
+    expected = np.sort(np.argsort(keys)[:20])
+    assert [int(text.id) for text in draw(numbered(500), 20, 7, "x")[0]] == expected.tolist()
+
+
+def test_every_text_has_the_same_chance_wherever_it_stands():
+    counts = np.zeros(40)
+    for seed in range(2000):
+        for text in draw(numbered(40), 10, seed, "x")[0]:
+            counts[int(text.id)] += 1
+    assert counts.sum() == 20_000
+    assert chisquare(counts).pvalue > 1e-3  # the seeds are fixed: this cannot fail now and then
+
+
+class Long(str):
+    """A string that can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_a_long_stream_is_not_kept():
+    alive, most = weakref.WeakSet(), 0
+
+    def stream():
+        nonlocal most
+        for row in range(200_000):
+            text = Long(f"{row} " + "water " * 200)
+            if row % 100 == 0:
+                alive.add(text)
+            if row % 20_000 == 0:
+                gc.collect()
+                most = max(most, len(alive))
+            yield text
+
+    tracemalloc.start()
+    try:
+        drawn, read = draw(stream(), 100, 0, "a stream")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (read.given, read.used, len(drawn)) == (200_000, 100, 100)
+    assert most <= 20  # one in a hundred is watched, and of these one in two thousand is drawn
+    assert peak < 2_000_000  # 200,000 such texts are 240 MB, a hundred 0.12
+
+
+@pytest.mark.parametrize(
+    ("texts", "count", "seed", "message"),
+    [
+        (["a"], True, 0, "sample=True: pass a whole number of texts"),
+        (["a"], 0, 0, "sample=0: pass a whole number of texts"),
+        (["a"], 1, -1, "seed=-1: pass a whole number"),
+        (b"bytes", 1, 0, "texts is one string"),
+        (3, 1, 0, "texts is a int: pass a list"),
+        ([None], 1, 0, "text 0 is a NoneType: pass strings"),
+        (["a", "\ud800"], 1, 0, "text 1 holds half a character"),
+        ([], 1, 0, "there are no texts in 'x'"),
+        ([" "], 1, 0, "all 1 texts are empty in 'x'"),
+    ],
+)
+def test_bad_input(texts, count, seed, message):
+    with pytest.raises(BadInput, match=message):
+        draw(texts, count, seed, "x")
+
+
+def test_half_characters():
+    refuse_half_characters("🕳️", "a text")
+    with pytest.raises(BadInput, match="pair 3 holds half a character"):
+        refuse_half_characters("\udc00", "pair 3")
