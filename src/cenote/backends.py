@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cenote.errors import BadInput, CenoteError, UnsupportedModel, choose
+from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.functional.batches import refuse_rows
 from cenote.graphs import (
     OUTPUT,
@@ -161,14 +161,12 @@ def backend(
 
     Raises:
         UnknownName: no such backend or precision.
-        CenoteError: a package is missing; the message is the line that installs it.
-        BadInput: this cannot run here.
+        BadInput: this cannot run here, or a package is missing; the message has the line that installs it.
         UnsupportedModel: the model cannot be put into a graph, or the graph does something else.
     """
     row = choose(name, BACKENDS, "backend")
     choose(precision, PRECISIONS, "precision")
-    if problem := _problem(model, name, precision, task):
-        raise (CenoteError if "pip install" in problem else BadInput)(f"backend {name!r} at {precision}: {problem}.")
+    refuse_unavailable(model, name, precision, task)
     made = row.make(model, precision, task)
     if validate and (row.graph or precision != "float32"):
         prove(made, model, task)
@@ -185,6 +183,18 @@ def available(model: Any, *, task: str | None = None) -> dict[tuple[str, str], s
     return {(name, precision): _problem(model, name, precision, task) for name in BACKENDS for precision in PRECISIONS}
 
 
+def refuse_unavailable(model: Any, name: str, precision: str, task: str | None) -> None:
+    """Raise if this backend cannot run here, before anything is made."""
+    if problem := _problem(model, name, precision, task):
+        raise BadInput(f"backend {name!r} at {precision}: {problem}.")
+
+
+def missing(name: str) -> str | None:
+    """What a backend lacks here, and the line that installs it."""
+    lost = [package for package in BACKENDS[name].needs if importlib.util.find_spec(package) is None]
+    return f"it needs {', '.join(lost)}, which is missing: pip install 'cenote[{name}]'" if lost else None
+
+
 def _problem(model: Any, name: str, precision: str, task: str | None) -> str | None:
     """What is in the way, in words that go on with a full stop."""
     row = BACKENDS[name]
@@ -192,8 +202,8 @@ def _problem(model: Any, name: str, precision: str, task: str | None) -> str | N
         return f"task={task!r} is neither 'query' nor 'document'"
     if precision not in row.precisions:
         return f"it computes in {' or '.join(row.precisions)}"
-    if lost := [package for package in row.needs if importlib.util.find_spec(package) is None]:
-        return f"it needs {', '.join(lost)}, which is missing: pip install 'cenote[{name}]'"
+    if lost := missing(name):
+        return lost
     own = _dtype(model)
     if own is not torch.float32 and (row.graph or own is not PRECISIONS[precision]):
         return f"the model's weights are {str(own).removeprefix('torch.')}: load it with dtype='float32'"

@@ -216,8 +216,7 @@ def to_openvino(model: Any, task: str | None = None) -> Any:
     names = inputs_of(model)
     with _recording(model, task, names, open_masks=True) as (pipeline, example):
         graph = openvino.convert_model(pipeline, example_input=example)
-        if len(graph.inputs) != len(names):
-            raise UnsupportedModel(f"of the inputs {', '.join(names)} the graph kept {len(graph.inputs)} only.")
+        _check_inputs(names, len(graph.inputs))
         for port, name in zip(graph.inputs, names, strict=True):
             port.get_tensor().set_names({name})
             port.get_node().set_friendly_name(name)
@@ -226,24 +225,33 @@ def to_openvino(model: Any, task: str | None = None) -> Any:
     return graph
 
 
+def _check_inputs(names: Sequence[str], kept: int) -> None:
+    if kept != len(names):
+        raise UnsupportedModel(f"of the inputs {', '.join(names)} the graph kept only {kept}.")
+
+
 @contextmanager
 def to_onnx(model: Any, task: str | None = None) -> Iterator[Path]:
     """The model as a file `model.onnx`, beside it `model.onnx.data` if it is large, for as long as it is needed."""
     names = inputs_of(model)
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
-    shapes = tuple({0: batch} if name == PROMPT else {0: batch, 1: length} for name in names)
+    free, axes = torch.export.Dim.DYNAMIC, ("batch", "length")
+    shapes, called = (
+        tuple(dict(enumerate(dims[:1] if name == PROMPT else dims)) for name in names) for dims in ((free, free), axes)
+    )
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder, "model.onnx")
         with _recording(model, task, names) as (pipeline, example):
+            # Not left to torch.onnx.export, which after a failure tries other ways, one of which fixes shapes.
+            recorded = torch.export.export(pipeline, example, dynamic_shapes=(shapes,), strict=False)
             program: Any = torch.onnx.export(
-                pipeline,
-                example,
+                recorded,
                 dynamo=True,
                 input_names=names,
                 output_names=[OUTPUT],
-                dynamic_shapes=(shapes,),
+                dynamic_shapes=(called,),
                 verbose=False,
             )
+            _check_inputs(names, len(program.model.graph.inputs))
             _anonymous(program.model)
             weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
             program.save(path, external_data=weights > _ONE_FILE)

@@ -118,7 +118,7 @@ class Pooling(StPooling):
             options["landmarks"] = landmarks
         skip: Any = 0
         if not self.include_prompt:
-            skip = prompt_length(features, len(tokens)) if prompt is None else prompt.sum(1)
+            skip = prompt_length(features, tokens.shape[0]) if prompt is None else prompt.sum(1)
         if self.training:  # an overflow in training is for the gradient scaler to see, not for us to raise
             return compute(cleared(prepare(tokens, mask, skip)), self.names, options)
         pooled: Tensor = pool(tokens, mask, self.names, skip=skip, **options)
