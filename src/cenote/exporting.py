@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ from cenote.surgery.hooks import settings_on
 DESCRIPTION = "cenote_export.json"
 # How many texts of the built-in corpus the written graph is compared on, and in what batches.
 _COMPARED, _BATCH = 48, 16
+
+_COUNTED = re.compile(r'(<layer id="(\d+)" name=")(\w+?)_\d+(?=")')
 
 Run = Callable[[dict[str, Any]], Any]
 
@@ -72,7 +75,10 @@ def _write_onnx(model: Any, folder: Path, _precision: str, task: str | None) -> 
 
 def _write_openvino(model: Any, folder: Path, precision: str, task: str | None) -> None:
     graph, path = to_openvino(model, task), folder / "openvino_model.xml"
+    graph.set_friendly_name("model")
     import_openvino().save_model(graph, path, compress_to_fp16=precision == "float16")
+    # Names such as Constant_65 count what this process has made so far; the same model is to give the same bytes.
+    path.write_text(_COUNTED.sub(r"\1\3_\2", path.read_text("utf-8")), "utf-8", newline="\n")
 
 
 def _run_onnx(folder: Path) -> Run:

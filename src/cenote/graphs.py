@@ -263,7 +263,7 @@ _ONE_FILE = 2**31 - 2**26
 
 
 def _anonymous(graph: Any) -> None:
-    """Take out where in whose file system each step was recorded: the same model is to give the same bytes."""
+    """Take out in whose file system each step was recorded, for the sake of privacy and of the same bytes each time."""
     import onnx_ir
 
     graph.metadata_props.clear()

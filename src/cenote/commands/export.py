@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     made = export(model, args.format, args.output, precision=args.precision, task=args.task)
     if args.json:
         near = {"max_difference": made.difference, "min_cosine": made.cosine, "texts": made.texts}
-        yield json.dumps({"output": made.folder, **near, **made.description}, ensure_ascii=False)
+        yield json.dumps({"output": made.folder, **near, "description": made.description}, ensure_ascii=False)
         return
     yield f"{made.folder}: {args.format} in {args.precision}, {made.description['dimensions']} dimensions"
     yield (
