@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from cenote import __version__
-from cenote.commands import diagnose, info, pool, poolings, temper
+from cenote.commands import diagnose, export, info, pool, poolings, temper
 from cenote.commands.shared import Usage
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
 
@@ -44,6 +44,7 @@ COMMANDS: dict[str, ModuleType] = {
     "info": info,
     "pool": pool,
     "poolings": poolings,
+    "export": export,
 }
 
 

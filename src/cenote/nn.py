@@ -116,7 +116,7 @@ class Pooling(StPooling):
         options = self.options
         if any(POOLINGS[name].marks for name in self.names):
             options["landmarks"] = landmarks
-        skip = skipped(self, features, len(tokens), prompt)
+        skip = skipped(self, features, tokens.shape[0], prompt)
         if self.training:  # an overflow in training is for the gradient scaler to see, not for us to raise
             return compute(cleared(prepare(tokens, mask, skip)), self.names, options)
         pooled: Tensor = pool(tokens, mask, self.names, skip=skip, **options)

@@ -106,14 +106,10 @@ def after(skip: Any, real: Tensor) -> Tensor:
         counts = torch.as_tensor(skip, device=real.device)
     except (TypeError, ValueError, RuntimeError):
         counts = torch.tensor(-1)
+    texts = real.shape[0]  # not len(), which fixes the number of texts in a graph that is being recorded
     whole = not (counts.is_floating_point() or counts.dtype == torch.bool or counts.is_complex())
-    if (
-        not whole
-        or counts.ndim > 1
-        or counts.numel() not in (1, len(real))
-        or (may_look() and bool((counts < 0).any()))
-    ):
-        raise BadInput(f"skip={skip!r}: pass one whole number of at least 0, or one per text ({len(real)} here).")
+    if not whole or counts.ndim > 1 or counts.numel() not in (1, texts) or (may_look() and bool((counts < 0).any())):
+        raise BadInput(f"skip={skip!r}: pass one whole number of at least 0, or one per text ({texts} here).")
     return real & (real.cumsum(1) > counts.reshape(-1, 1))
 
 

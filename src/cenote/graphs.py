@@ -1,0 +1,277 @@
+"""A whole SentenceTransformer as one graph, from features to vectors, for other runtimes than torch.
+
+A graph is recorded while the model reads an example. What it would do otherwise at another batch size, another length
+or other padding nobody sees then: whoever makes a graph compares it with the model on batches unlike the example.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers.base.modules import Transformer
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from cenote.errors import BadInput, CenoteError, UnsupportedModel, some
+from cenote.functional.batches import refuse_rows
+from cenote.surgery.attention import SDPA
+from cenote.surgery.hooks import settings_on
+from cenote.surgery.tempering import bake
+
+OUTPUT = "sentence_embedding"
+# One number for each text: how many tokens of its prompt are not pooled. An input of models that leave prompts out.
+PROMPT = "prompt_length"
+
+# Ragged, in another number than any probe, and none of a length that is a power of two.
+_EXAMPLE = ("a pool", "the roof of a cave fell in, and what had been underground is a lake now", "deep water")
+# What a graph is compared on: more texts than the example, one alone, and two of one length, so without padding.
+PROBES: tuple[tuple[str, ...], ...] = (
+    (
+        "light",
+        "A cenote is a natural pit, or sinkhole, resulting when a collapse of limestone bedrock exposes groundwater.",
+        "Who went down there first?",
+        "The water is clear, since it comes from rain that filters slowly through the ground. Some cenotes are small "
+        "and open to the sky; others hold miles of flooded passages, which divers have followed to the sea. " * 2,
+        "zwölf, 12, 十二",
+    ),
+    ("One text alone.",),
+    ("three short words", "three other words"),
+)
+_PROMPTS = ("query: ", "Represent this sentence for searching relevant passages: ", "search: ")
+
+# A query that may look at nothing looks at everything instead: its place is padding, and what is made there is never
+# pooled. Far below any logit, and small enough for bfloat16.
+_HIDDEN = -1e9
+
+
+class Pipeline(nn.Module):
+    """A model that takes its features one by one, as graphs do."""
+
+    def __init__(self, model: Any, names: Sequence[str], task: str | None = None, *, open_masks: bool = False) -> None:
+        super().__init__()
+        self.model, self.names, self.task, self.open_masks = model, tuple(names), task, open_masks
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The vectors `[B, D]`, float32."""
+        with _OpenMasks() if self.open_masks else nullcontext():
+            return vectors(self.model, dict(zip(self.names, inputs, strict=True)), self.task)
+
+
+class _OpenMasks(TorchFunctionMode):
+    """Lets attention add its mask.
+
+    Of a mask of booleans OpenVINO makes NaN in rows where all is hidden, which are those of padding on the left, and
+    NaN spreads from there to the text.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is SDPA:
+            mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
+            if mask is not None and mask.dtype == torch.bool:
+                query = args[0] if args else kwargs["query"]
+                args = (*args[:3], *args[4:])
+                kwargs["attn_mask"] = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, _HIDDEN)
+        return func(*args, **kwargs)
+
+
+def vectors(model: Any, features: Mapping[str, Any], task: str | None = None) -> Tensor:
+    """What `encode` makes of these features: `[B, D]`, float32, through every module and cut to `truncate_dim`."""
+    made = model(dict(features), **({} if task is None else {"task": task}))
+    embedding: Tensor = made[OUTPUT]
+    return embedding[..., : model.truncate_dim].float()
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Inside, no part of the model is in training; after it, those are that were."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def why_not(model: Any, task: str | None = None) -> str | None:
+    """Why a model cannot be put into a graph, as far as that is known before it is tried; None if nothing is."""
+    if not isinstance(model[0], Transformer):
+        return (
+            f"the model starts with {type(model[0]).__name__}: graphs are made of those that start with a transformer"
+        )
+    if model.device.type != "cpu":
+        return f"graphs are made and run on the CPU, and the model is on {model.device}: load it with device='cpu'"
+    if task is None and any(isinstance(setting.temperature, dict) for setting in settings_on(model)):
+        return "the model has a temperature by role, of which a graph holds one: pass task='query' or 'document'"
+    return None
+
+
+def inputs_of(model: Any) -> tuple[str, ...]:
+    """The features that a graph of the model takes, in order."""
+    features = model.preprocess(list(_EXAMPLE))
+    ids = features.get("input_ids")
+    if not isinstance(ids, Tensor) or "cu_seq_lens_q" in features:
+        raise UnsupportedModel(
+            "the model reads its texts flattened into one row, as flash attention does: load it for the CPU with "
+            "another attention implementation."
+        )
+    names = [name for name, value in features.items() if isinstance(value, Tensor)]
+    if odd := [name for name in names if features[name].shape != ids.shape]:
+        raise UnsupportedModel(f"{some(odd)} have no entry per token: a graph takes features that do.")
+    return (*names, *([PROMPT] if _leaves_prompts_out(model) else []))
+
+
+def _leaves_prompts_out(model: Any) -> bool:
+    return any(getattr(module, "include_prompt", True) is False for module in model)
+
+
+def feed(features: Mapping[str, Any], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The inputs of a graph from the features of a batch, checked: a graph looks at nothing itself."""
+    if missing := [name for name in names if name != PROMPT and name not in features]:
+        raise BadInput(f"features lack {some(missing)}: pass what model.preprocess gives, all of it.")
+    inputs = {name: torch.as_tensor(features[name]).cpu() for name in names if name != PROMPT}
+    rows = len(inputs["input_ids"])
+    left = inputs["attention_mask"].sum(1) if "attention_mask" in inputs else torch.ones(rows)
+    refuse_rows(left == 0, "no real token", "leave such texts out, or give them a special token")
+    if PROMPT in names:
+        skip = features["prompt_mask"].sum(1) if "prompt_mask" in features else features.get(PROMPT, 0)
+        inputs[PROMPT] = torch.as_tensor(skip).flatten()[: rows if "prompt_mask" in features else 1].expand(rows).long()
+        refuse_rows(left <= inputs[PROMPT], "no token left after the prompt", "leave such texts out")
+    return {name: np.ascontiguousarray(value.numpy()) for name, value in inputs.items()}
+
+
+def probes(model: Any) -> Iterator[dict[str, Any]]:
+    """Batches to compare a graph on, with prompts where the model leaves them out."""
+    for texts, prompt in zip(PROBES, _PROMPTS, strict=True):
+        yield model.preprocess(list(texts), prompt=prompt if _leaves_prompts_out(model) else None)
+
+
+@contextmanager
+def _recording(model: Any, task: str | None, names: Sequence[str], **how: Any) -> Iterator[tuple[Pipeline, Any]]:
+    """A pipeline and an example to record it on; what goes wrong is told as a matter of the model."""
+    example = model.preprocess(list(_EXAMPLE), prompt=_PROMPTS[0] if PROMPT in names else None)
+    inputs = tuple(torch.from_numpy(array) for array in feed(example, names).values())
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        settled = _settled(model, task)
+        with at_rest(settled), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that the recording takes for constant; the proof looks at those
+            yield Pipeline(settled, names, task, **how), inputs
+    except CenoteError:
+        raise
+    except Exception as error:  # a model may do what no recorder understands, in ways that nobody has listed
+        line = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
+        raise UnsupportedModel(
+            f"{type(getattr(model[0], 'model', model[0])).__name__} cannot be put into a graph: {line} "
+            "The backend 'torch' runs every model."
+        ) from error
+    finally:
+        log.setLevel(level)
+
+
+def _settled(model: Any, task: str | None) -> Any:
+    """The model, or a copy with its temperature in the weights: a graph does without the steps that divide."""
+    for setting in settings_on(model):
+        chosen = setting.temperature
+        tau = chosen["query" if task == "query" else "document"] if isinstance(chosen, dict) else chosen
+        if setting.layers is None and isinstance(tau, float):
+            return bake(model, tau, scale_bias=setting.scale_bias)
+    return model
+
+
+def import_openvino() -> Any:
+    """OpenVINO, without its telemetry: it would report each import and each conversion to its makers.
+
+    It does without that package where there is none.
+    """
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    before = sys.modules.get("openvino_telemetry")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how Python says that there is none
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        del sys.modules["openvino_telemetry"]
+        if before is not None:
+            sys.modules["openvino_telemetry"] = before
+
+
+def to_openvino(model: Any, task: str | None = None) -> Any:
+    """The model as an `openvino.Model`, for any batch size and length."""
+    openvino = import_openvino()
+    names = inputs_of(model)
+    with _recording(model, task, names, open_masks=True) as (pipeline, example):
+        graph = openvino.convert_model(pipeline, example_input=example)
+        _check_inputs(names, len(graph.inputs))
+        for port, name in zip(graph.inputs, names, strict=True):
+            port.get_tensor().set_names({name})
+            port.get_node().set_friendly_name(name)
+        graph.outputs[0].get_tensor().set_names({OUTPUT})
+        graph.reshape({name: openvino.PartialShape([-1] if name == PROMPT else [-1, -1]) for name in names})
+    return graph
+
+
+def _check_inputs(names: Sequence[str], kept: int) -> None:
+    if kept != len(names):
+        raise UnsupportedModel(f"of the inputs {', '.join(names)} the graph kept only {kept}.")
+
+
+@contextmanager
+def to_onnx(model: Any, task: str | None = None) -> Iterator[Path]:
+    """The model as a file `model.onnx`, beside it `model.onnx.data` if it is large, for as long as it is needed."""
+    names = inputs_of(model)
+    free, axes = torch.export.Dim.DYNAMIC, ("batch", "length")
+    shapes, called = (
+        tuple(dict(enumerate(dims[:1] if name == PROMPT else dims)) for name in names) for dims in ((free, free), axes)
+    )
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = Path(folder, "model.onnx")
+        with _recording(model, task, names) as (pipeline, example):
+            # Not left to torch.onnx.export, which after a failure tries other ways, one of which fixes shapes.
+            recorded = torch.export.export(pipeline, example, dynamic_shapes=(shapes,), strict=False)
+            program: Any = torch.onnx.export(
+                recorded,
+                dynamo=True,
+                input_names=names,
+                output_names=[OUTPUT],
+                dynamic_shapes=(called,),
+                verbose=False,
+            )
+            _check_inputs(names, len(program.model.graph.inputs))
+            _anonymous(program.model)
+            weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
+            program.save(path, external_data=weights > _ONE_FILE)
+        yield path
+
+
+# A file of ONNX ends at 2 GiB; what is no weight takes little.
+_ONE_FILE = 2**31 - 2**26
+
+
+def _anonymous(graph: Any) -> None:
+    """Take out in whose file system each step was recorded, for the sake of privacy and of the same bytes each time."""
+    import onnx_ir
+
+    graph.metadata_props.clear()
+    graph.graph.metadata_props.clear()
+    for node in onnx_ir.traversal.RecursiveGraphIterator(graph.graph):
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*graph.graph.inputs, *graph.graph.initializers.values()):
+        value.metadata_props.clear()

@@ -1,0 +1,57 @@
+"""`cenote export`."""
+
+import importlib.util
+import json
+
+import pytest
+
+from cenote.cli import Exit, main
+
+
+def test_export_writes_a_graph_and_says_how_near_it_is(copy_of, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["export", str(copy_of("bert")), "--format", "openvino", "--precision", "float16", "-o", str(out)]
+    assert main([*arguments, "--pooling", "cls,mean", "--json"]) == Exit.SUCCESS
+    said = json.loads(capsys.readouterr().out)
+    about = json.loads((out / "cenote_export.json").read_text("utf-8"))
+    assert said["output"] == str(out)
+    assert 0 < said["max_difference"] < 1e-2  # of rounded weights
+    assert said["min_cosine"] > 0.9999
+    assert (about["precision"], about["dimensions"], about["pooling"]) == ("float16", 64, ["cls", "mean"])
+    assert said["description"] == about
+    assert main(arguments) == Exit.FAILURE
+    assert "is there already: name a new folder" in capsys.readouterr().err
+
+
+def test_export_prints_one_line_for_people(copy_of, tmp_path, capsys, monkeypatch):
+    from cenote import exporting
+
+    made = exporting.Export("out", {"dimensions": 32}, 1.5e-7, 0.99999998, 48)
+    monkeypatch.setattr(exporting, "export", lambda *_, **__: made)
+    assert main(["export", str(copy_of("bert")), "--format", "onnx", "-o", str(tmp_path / "out")]) == Exit.SUCCESS
+    assert capsys.readouterr().out == (
+        "out: onnx in float32, 32 dimensions\n"
+        "  compared with the model on 48 texts: largest difference 1.5e-07 of a vector's length, smallest cosine "
+        "1.0000000\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--format", "onnx", "-o", ""], Exit.USAGE, "-o is empty"),
+        (["--format", "onnx", "--precision", "float16", "-o", "x"], Exit.USAGE, "goes with --format openvino"),
+        (["--format", "onnx", "-o", "."], Exit.FAILURE, "is there already"),
+    ],
+)
+def test_export_refuses_before_it_loads(options, code, message, capsys, monkeypatch, demo_path):
+    monkeypatch.setattr("cenote.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    assert main(["export", "minilm", *options]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_export_names_the_missing_extra_before_it_loads(capsys, monkeypatch, demo_path, tmp_path):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
+    assert main(["export", "minilm", "--format", "onnx", "-o", str(tmp_path / "x")]) == Exit.FAILURE
+    assert "it needs onnxscript, which is missing: pip install 'cenote[onnx]'" in capsys.readouterr().err
