@@ -62,6 +62,7 @@ FLOORS = [
     ["fingerprints", "summaries", "verdicts"],
     ["diagnosis"],
     ["commands/shared"],
+    ["commands/names", "commands/progress"],
     ["commands/diagnose", "commands/info", "commands/pool", "commands/poolings", "commands/temper"],
     ["cli"],
     ["__main__"],

@@ -225,22 +225,28 @@ def _run(
     """All measures at one temperature; None is the model as it is."""
     label = f"{name}: " if tau is None else f"{name} at {tau:g}: "
 
-    def tell(what: str) -> Callable[[int, int], object]:
-        return lambda *at: work.progress(label + what, *at)
+    def say(what: str, done: int, total: int) -> None:
+        work.progress(label + what, done, total)
+
+    def tell(what: str, total: int = 1) -> Callable[[int, int], object]:
+        say(what, 0, total)  # a step is named as it begins, and not when its first part is done
+        return lambda *at: say(what, *at)
 
     words = [text.text for text in work.texts]
     width = width_of(model)
     paired = summaries.affordable(read, width, work.effort.pair_seconds, work.seed)
-    reading, untraced = _read(model, words, paired, read, work, tell("reading texts"))
-    pairs = summaries.all_pairs(reading, paired, work.texts, excerpts, work.seed, tell("comparing pairs"))
+    reading, untraced = _read(model, words, paired, read, work, say)
+    every = len(paired) * (len(paired) - 1) // 2
+    pairs = summaries.all_pairs(reading, paired, work.texts, excerpts, work.seed, tell("comparing pairs", every))
     own = None
     if work.pairs:
         both = [text for pair in work.pairs for text in pair]
         tokens = _as_read(model, count_tokens(model, both)).reshape(-1, 2)
         chosen = [work.pairs[row] for row in summaries.some_pairs(tokens, width, work.seed)]
         both = [text for pair in chosen for text in pair]
-        second = read_texts(model, both, tokens_of=range(len(both)), progress=tell("reading pairs"))
-        own = summaries.given_pairs(second, chosen, excerpts, work.seed, tell("comparing given pairs"))
+        second = read_texts(model, both, tokens_of=range(len(both)), progress=tell("reading pairs", len(both)))
+        own = summaries.given_pairs(second, chosen, excerpts, work.seed, tell("comparing given pairs", len(chosen)))
+    tell("repeating two words")
     longest = min(limit_of(model) or work.effort.longest_probe, work.effort.longest_probe)
     run = Run(
         temperature=_temperature(model) if tau is None else f"{tau:g}",
@@ -263,19 +269,38 @@ def _as_read(model: SentenceTransformer, whole: Any) -> Any:
 
 
 def _read(
-    model: SentenceTransformer, words: list[str], paired: list[int], read: Any, work: _Work, tell: Any
+    model: SentenceTransformer, words: list[str], paired: list[int], read: Any, work: _Work, say: Progress
 ) -> tuple[Reading, str | None]:
     """The texts read once, some of them traced; where that fails, without, and why."""
+
+    def plain() -> Reading:
+        return read_texts(model, words, tokens_of=paired, progress=_steps(say, 0, len(words)))
+
     if not work.layers:
-        return read_texts(model, words, tokens_of=paired, progress=tell), "layers=False"
+        return plain(), "layers=False"
     traced = summaries.spread_out(read, work.effort.traced, work.seed)
     if not traced:
         why = f"no text has {summaries.TRACEABLE:,} tokens or fewer, and longer ones take too much memory to trace"
-        return read_texts(model, words, tokens_of=paired, progress=tell), why
+        return plain(), why
     try:
-        return read_texts(model, words, tokens_of=paired, traced=traced, progress=tell), None
+        steps = _steps(say, len(traced), len(words))
+        return read_texts(model, words, tokens_of=paired, traced=traced, progress=steps), None
     except (UnsupportedModel, BadInput) as error:
-        return read_texts(model, words, tokens_of=paired, progress=tell), str(error)
+        return plain(), str(error)
+
+
+def _steps(say: Progress, traced: int, texts: int) -> Callable[[int, int], object]:
+    """Progress of reading, as two steps: the texts that are traced come first, and take longer each."""
+    rest = texts - traced
+
+    def step(done: int, _: int) -> None:
+        if done < traced or not rest:
+            say("tracing layers", done, traced)
+        else:
+            say("reading texts", done - traced, rest)
+
+    step(0, texts)
+    return step
 
 
 def _word_curve(model: SentenceTransformer, words: list[str], reading: Reading, work: _Work) -> Any:
