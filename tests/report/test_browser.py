@@ -218,9 +218,12 @@ def test_contents_are_reached_from_every_chapter_and_not_printed(browser, addres
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.getAttribute('href')") == "#chapter-verdicts"
         page.emulate_media(media="print")
-        assert page.evaluate(
-            "['.head nav', '.up', '.skip'].map((one) => getComputedStyle(document.querySelector(one)).display)"
-        ) == ["none"] * 3
+        assert (
+            page.evaluate(
+                "['.head nav', '.up', '.skip'].map((one) => getComputedStyle(document.querySelector(one)).display)"
+            )
+            == ["none"] * 3
+        )
         assert page.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundImage") == "none"
 
 
