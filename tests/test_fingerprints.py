@@ -29,3 +29,16 @@ def test_weights(demo):
     other[0].model.encoder.layer[0].attention.self.query.weight.data.div_(0.8)
     assert of_weights(other) != name
     assert of_weights(copy.deepcopy(demo).to(torch.bfloat16)) != name
+
+
+def test_of_a_large_tensor_every_so_many_entries_count():
+    layer = torch.nn.Linear(1, 200_000, bias=False)  # every fourth
+    name = of_weights(layer)
+    for place, seen in ((0, True), (1, False), (3, False), (4, True), (199_996, True), (199_999, False)):
+        other = copy.deepcopy(layer)
+        other.weight.data[place] += 1
+        assert (of_weights(other) != name) is seen, place
+    small = torch.nn.Linear(1, 65_536, bias=False)  # all
+    other = copy.deepcopy(small)
+    other.weight.data[1] += 1
+    assert of_weights(other) != of_weights(small)

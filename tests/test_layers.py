@@ -69,8 +69,10 @@ FLOORS = [
     ["exporting"],
     ["diagnosis"],
     ["commands/shared"],
+    ["commands/names", "commands/progress"],
     [
         "commands/diagnose",
+        "commands/embed",
         "commands/export",
         "commands/info",
         "commands/pool",

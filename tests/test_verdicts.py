@@ -138,8 +138,9 @@ def test_temperatures_are_compared():
 def test_given_pairs_have_their_own_verdict():
     plain = model()
     both = replace(plain, runs=(replace(plain.runs[0], given_pairs=pairs(0.5)),))
-    said = [v for v in verdicts(TEXTS, (both,), 100) if v.subject == "second-order collapse"]
+    said = [v for v in verdicts(TEXTS, (both,), 100) if v.subject.startswith("second-order collapse")]
     assert [verdict.grade for verdict in said] == ["severe", "none"]
+    assert [verdict.subject for verdict in said] == ["second-order collapse, given pairs", "second-order collapse"]
     assert "the given pairs" in said[0].finding
 
 

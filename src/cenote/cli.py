@@ -7,11 +7,13 @@ a traceback is only ever ours. Nothing heavy is imported before it is needed: `c
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from enum import IntEnum
+from itertools import takewhile
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -33,8 +35,22 @@ class Exit(IntEnum):
 class _Parser(argparse.ArgumentParser):
     """argparse, with our way of saying what was meant."""
 
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, which does not tell `error` what was given."""
+        self._given = list(args or ())
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
-        self.exit(Exit.USAGE, f"{self.prog}: error: {message}\nTry: {self.prog} --help\n")
+        self.exit(Exit.USAGE, f"{self.prog}: error: {message}{self._meant()}\nTry: {self.prog} --help\n")
+
+    def _meant(self) -> str:
+        """For options that there are not, those that are near; a misspelt option often leaves another one missing."""
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        written = [word.partition("=")[0] for word in takewhile("--".__ne__, self._given) if word.startswith("--")]
+        near = {word: difflib.get_close_matches(word, known, n=1, cutoff=0.7) for word in written if word not in known}
+        return "".join(f"; {word}: did you mean {found[0]}?" for word, found in near.items() if found)
 
 
 # A file each, in the order in which help lists them.

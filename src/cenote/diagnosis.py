@@ -274,20 +274,26 @@ def _run(
     """All measures at one temperature; None is the model as it is. And what they are of."""
     label = f"{name}: " if tau is None else f"{name} at {tau:g}: "
 
-    def tell(what: str) -> Callable[[int, int], object]:
-        return lambda *at: work.progress(label + what, *at)
+    def say(what: str, done: int, total: int) -> None:
+        work.progress(label + what, done, total)
+
+    def tell(what: str, total: int = 1) -> Callable[[int, int], object]:
+        say(what, 0, total)  # a step is named as it begins, and not when its first part is done
+        return lambda *at: say(what, *at)
 
     words = [text.text for text in work.texts]
     width = width_of(model)
     paired = summaries.affordable(read, width, work.effort.pair_seconds, work.seed)
-    reading, untraced = _read(model, words, paired, read, work, tell("reading texts"))
-    compared = summaries.compare(reading, paired, tell("comparing pairs"))
+    reading, untraced = _read(model, words, paired, read, work, say)
+    every = len(paired) * (len(paired) - 1) // 2
+    compared = summaries.compare(reading, paired, tell("comparing pairs", every))
     reading.tokens.clear()  # hundreds of megabytes, and other readings follow
     measured = lost.without(reading)
     own = None
     if work.pairs.pairs:
         own = compare_pairs(model, work.pairs, work.pair_prompts, excerpts, work.seed, tell)
     lengths = reading.lengths[measured]
+    tell("repeating two words")
     run = Run(
         temperature=_temperature(model) if tau is None else f"{tau:g}",
         change=None,
@@ -312,10 +318,14 @@ def _repeated(model: SentenceTransformer, work: _Work) -> Repeated | None:
 
 
 def _read(
-    model: SentenceTransformer, words: list[str], paired: list[int], read: Any, work: _Work, tell: Any
+    model: SentenceTransformer, words: list[str], paired: list[int], read: Any, work: _Work, say: Progress
 ) -> tuple[Reading, str | None]:
     """The texts read once, some of them traced; where that fails, without, and why."""
-    plain = partial(read_texts, model, words, prompt_name=work.prompt, tokens_of=paired, progress=tell)
+
+    def plain(traced: Sequence[int] = ()) -> Reading:
+        steps = _steps(say, len(traced), len(words))
+        return read_texts(model, words, prompt_name=work.prompt, tokens_of=paired, traced=traced, progress=steps)
+
     if not work.layers:
         return plain(), "layers=False"
     traced = summaries.spread_out(read, work.effort.traced, work.seed)
@@ -323,10 +333,24 @@ def _read(
         why = f"no text has {summaries.TRACEABLE:,} tokens or fewer, and longer ones take too much memory to trace"
         return plain(), why
     try:
-        reading = plain(traced=traced)
+        reading = plain(traced)
     except (UnsupportedModel, BadInput) as error:
         return plain(), str(error)
     return reading, None if reading.traced else next(iter(reading.untraced.values()), None)
+
+
+def _steps(say: Progress, traced: int, texts: int) -> Callable[[int, int], object]:
+    """Progress of reading, as two steps: the texts that are traced come first, and take longer each."""
+    rest = texts - traced
+
+    def step(done: int, _: int) -> None:
+        if done < traced or not rest:
+            say("tracing layers", done, traced)
+        else:
+            say("reading texts", done - traced, rest)
+
+    step(0, texts)
+    return step
 
 
 def _word_curve(model: SentenceTransformer, reading: Reading, work: _Work) -> Any:

@@ -49,7 +49,13 @@ class Fingerprint:
 
 
 def of_weights(model: nn.Module) -> str:
-    """A fingerprint of a model's weights, whatever device they are on."""
+    """A fingerprint of a model's weights and buffers, whatever device they are on.
+
+    It is of the name, dtype and shape of every tensor, and of its entries; of a tensor of more than 2^16 = 65,536
+    entries only of every k-th, the first included, k being the least that leaves 65,536 or fewer. What was trained,
+    baked or rounded differs nearly everywhere and has another fingerprint. A change of a few entries of a large tensor,
+    one row of an embedding table, say, may fall between those looked at: equal fingerprints do not prove equal weights.
+    """
     import torch
 
     digest = hashlib.sha256()

@@ -175,9 +175,14 @@ def _closeness(model: ModelDiagnosis) -> Iterator[Verdict]:
 
 def _second_order(model: ModelDiagnosis) -> Iterator[Verdict]:
     run: Run = model.runs[0]
-    for pairs, which in ((run.given_pairs, "the given pairs"), (run.pairs, "pairs of these texts")):
+    # Subjects of their own, so that neither stands for the other where verdicts are listed by subject.
+    given, every = "second-order collapse, given pairs", "second-order collapse"
+    for pairs, subject, which in (
+        (run.given_pairs, given, "the given pairs"),
+        (run.pairs, every, "pairs of these texts"),
+    ):
         if pairs is not None:
-            yield _of_pairs(model, run, pairs, which)
+            yield _of_pairs(model, run, pairs, subject, which)
     if run.pairs is None and run.given_pairs is None:
         yield Verdict(
             model.name,
@@ -194,7 +199,7 @@ def _second_order(model: ModelDiagnosis) -> Iterator[Verdict]:
 _BY_THE_MEAN = ("mean", "mean_sqrt_len", "mean_sqrt_len_tokens")
 
 
-def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, which: str) -> Verdict:
+def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, subject: str, which: str) -> Verdict:
     found = pairs.mean
     grade = THRESHOLDS["second-order collapse"].grade(found.value)
     mean = f"SOCM is {found.value:.2f} on average over {which}"
@@ -220,7 +225,7 @@ def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, which: str) -> Verd
         evidence += f" In the last layer the variance of a text's tokens is {spread.median:.2f} of its mean's square."
     return Verdict(
         model.name,
-        "second-order collapse",
+        subject,
         grade,
         finding,
         evidence,

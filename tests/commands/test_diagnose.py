@@ -1,5 +1,6 @@
 """`cenote diagnose`."""
 
+import importlib.util
 import io
 import json
 
@@ -30,7 +31,13 @@ def test_verdicts_on_standard_output_and_figures_in_a_file(demo_path, corpus, tm
     found = Diagnosis.from_json(out.read_text("utf-8"))
     assert found.models[0].name == "minilm"
     assert found.verdicts[0].finding.split()[0] in shown
-    assert told.splitlines()[0] == "cenote: loading models"
+    assert told.splitlines() == [
+        "cenote: loading models",
+        "cenote: minilm: counting tokens: 40",
+        "cenote: minilm: reading texts: 40",
+        "cenote: minilm: comparing pairs: 780",
+        "cenote: minilm: repeating two words",
+    ]
 
 
 def test_json_alone_on_standard_output(demo_path, corpus, capsys):
@@ -60,6 +67,24 @@ def test_a_run_that_fails_leaves_no_empty_page(tmp_path, demo_path, monkeypatch,
     out = tmp_path / "page.md"
     assert main(["diagnose", "minilm", str(tmp_path / "none.txt"), "-o", str(out)]) == Exit.FAILURE
     assert not out.exists()
+
+
+def test_a_page_that_cannot_be_drawn_is_told_before_the_work(tmp_path, monkeypatch, capsys):
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "plotly" else real(name, *more))
+    assert main(["diagnose", "minilm", "-o", str(tmp_path / "page.html")]) == Exit.FAILURE
+    assert "plotly, which is missing: pip install 'cenote[report]'" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_tracing_is_a_step_of_its_own(demo_path, corpus, capsys):
+    assert main(["diagnose", "minilm", corpus, "--quick", "--device", "cpu", "--temperatures", "0.8"]) == Exit.SUCCESS
+    told = capsys.readouterr().err.splitlines()
+    for step in ("tracing layers: 24", "reading texts: 16", "comparing pairs: 780", "repeating two words"):
+        assert [line for line in told if line.endswith(step)] == [
+            f"cenote: minilm: {step}",
+            f"cenote: minilm at 0.8: {step}",
+        ]
 
 
 def test_pairs_from_a_file(demo_path, corpus, tmp_path, capsys):
@@ -101,12 +126,24 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
         (["minilm", "texts.txt", "--pair-prompts", "query,document"], 1, "there are no pairs: pass pairs too"),
         (["minilm", "--sample", "0"], 2, "0 is not at least 1"),
         (["minilm", "empty.txt"], 1, "empty.txt holds no texts"),
+        (["minilm", "blank.txt"], 1, "all 3 texts of blank.txt are empty"),
+        (["minilm", "late.jsonl"], 1, "late.jsonl, line 2: not JSON"),
+        (["minilm", "--pairs", "blank.jsonl"], 1, "--pairs blank.jsonl: an empty text in row 1 (from 0)"),
+        (["minilm", "texts.txt", "--json", "texts.txt"], 2, "is what is read, and would be written over"),
+        (["minilm", "-o", "a.md", "--json", "./a.md"], 2, "-o and --json both name './a.md'"),
+        (["minilm", "textss"], 1, "'textss' is neither a file of texts nor a model folder here; did you mean 'texts'?"),
+        (["minilm", "--temperature", "0.8"], 2, "--temperature: did you mean --temperatures?"),
     ],
 )
 def test_mistakes_are_told_before_the_work(arguments, code, message, tmp_path, monkeypatch, capsys, demo_path):
+    monkeypatch.setattr("cenote.loading.load", lambda *_, **__: pytest.fail("a model was loaded"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text("one\ntwo\n")
     (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "blank.txt").write_text("\n  \n\t\n")
+    (tmp_path / "late.jsonl").write_text('{"text": "one"}\n{"text": \n')
+    (tmp_path / "blank.jsonl").write_text('{"text1": "a", "text2": "b"}\n{"text1": "a", "text2": " "}\n')
     (tmp_path / "pairs.jsonl").write_text('{"query": "a", "neg": "b"}\n')
     try:
         result = main(["diagnose", *arguments])

@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+import zlib
 from contextlib import contextmanager
 
 import pytest
@@ -160,11 +161,77 @@ def test_the_page_does_not_scroll_sideways(browser, address):
         assert page.evaluate(widest) > 700
 
 
+def edges(page, selector):
+    """How far a box's left and right edges are in shade, as parts of full white: those of the middle taken away."""
+    box = page.locator(selector)
+    box.scroll_into_view_if_needed()
+    lit = []
+    whole = box.bounding_box()
+    for at in (4, whole["width"] // 2, whole["width"] - 5):  # within the border, beside the letters
+        strip = {"x": whole["x"] + at, "y": whole["y"] + 6, "width": 1, "height": 1}
+        lit.append(brightness(page.screenshot(clip=strip)))
+    left, middle, right = lit
+    return middle - left, middle - right
+
+
+def brightness(png):
+    """Of a picture of one pixel, from 0 to 1."""
+    rows = b"".join(
+        png[start + 4 : start + 4 + int.from_bytes(png[start - 4 : start], "big")]
+        for start in (found.start() for found in re.finditer(b"IDAT", png))
+    )
+    return sum(zlib.decompress(rows)[1:4]) / (3 * 255)
+
+
+def test_an_edge_behind_which_more_lies_is_in_shade(browser, address):
+    how = {"viewport": {"width": 375, "height": 800}, "color_scheme": "light", "reduced_motion": "reduce"}
+    with opened(browser, address, **how) as page:
+        selector = "#cosine-table .scroll"
+        box = page.locator(selector)
+        assert box.get_attribute("aria-label") == "Mean cosine by length"
+        left, right = edges(page, selector)
+        assert abs(left) < 0.02
+        assert right > 0.1
+        box.focus()
+        page.keyboard.press("ArrowRight")
+        until(page, "document.querySelector('#cosine-table .scroll').scrollLeft > 0")
+        page.evaluate("document.querySelector('#cosine-table .scroll').scrollTo({ left: 1e4, behavior: 'instant' })")
+        page.evaluate("document.activeElement.blur()")
+        left, right = edges(page, selector)
+        assert left > 0.1
+        assert abs(right) < 0.02
+        page.set_viewport_size({"width": 1600, "height": 800})
+        assert max(map(abs, edges(page, "#trend-table .scroll"))) < 0.02  # all of it is seen
+
+
+def test_contents_are_reached_from_every_chapter_and_not_printed(browser, address):
+    with opened(browser, address, viewport={"width": 375, "height": 800}, reduced_motion="reduce") as page:
+        links = page.evaluate("[...document.querySelectorAll('#contents a')].map((one) => one.getAttribute('href'))")
+        chapters = page.evaluate("[...document.querySelectorAll('section')].map((one) => `#${one.id}`)")
+        assert links == chapters
+        page.locator("#contents a").last.press("Enter")
+        assert abs(page.evaluate("document.querySelector('#chapter-methods').getBoundingClientRect().top")) < 800
+        ups = page.locator("section > .up a")
+        assert ups.count() == len(chapters)
+        ups.last.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "contents"
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.getAttribute('href')") == "#chapter-verdicts"
+        page.emulate_media(media="print")
+        assert (
+            page.evaluate(
+                "['.head nav', '.up', '.skip'].map((one) => getComputedStyle(document.querySelector(one)).display)"
+            )
+            == ["none"] * 3
+        )
+        assert page.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundImage") == "none"
+
+
 def assert_readable(page, *, light):
     ground = page.evaluate(_COLOURS, ["body", "color"])[1]
     assert (luminance(ground) > 0.5) is light
     running = ("body", ".lead", ".intro", ".reading", ".finding", ".model", ".notes li", ".verdict dt", ".advice dt")
-    small = ("td", "thead th", "nav a", "summary", "footer p", ".legend button")
+    small = ("td", "thead th", "nav a", "summary", "footer p", ".up a", ".head nav p", ".legend button")
     grades = tuple(f".verdict.{grade} .grade" for grade in ("severe", "moderate", "slight", "none", "unknown"))
     for selector in (*running, *small, *grades):
         assert contrast(*page.evaluate(_COLOURS, [selector, "color"])) >= READABLE, selector

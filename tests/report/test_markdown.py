@@ -25,6 +25,17 @@ def test_tables_are_whole(rich):
             assert widths[place - 1] == widths[place] == widths[place + 1]
 
 
+def test_several_models_get_an_overview_of_every_verdict(rich, poor):
+    second = [replace(rich.verdicts[3], subject="Second-order collapse, given pairs", grade="moderate")]
+    written = to_markdown(replace(rich, verdicts=(*rich.verdicts, *second)))
+    head, _, *rows = written.split("**Verdicts at a glance**\n\n")[1].split("\n\n")[0].splitlines()
+    assert head.startswith("| subject | all-MiniLM-L6-v2 | e5-base-v2 | evil/&lt;i&gt;")
+    assert "| Second-order collapse | slight | none | – |" in rows
+    assert "| Second-order collapse, given pairs | moderate | – | – |" in rows
+    assert "| Truncation | severe | unknown | – |" in rows
+    assert "at a glance" not in to_markdown(poor)
+
+
 def test_nothing_of_the_user_is_markup(rich):
     written = to_markdown(rich)
     assert "<" not in written

@@ -44,6 +44,21 @@ def test_several_models_get_an_overview():
     assert found.count("<td>–</td>") == 1
 
 
+def test_the_overview_leaves_out_no_verdict():
+    grades = {"second-order collapse, given pairs": "moderate", "second-order collapse": "slight", "twice": "none"}
+    verdicts = [Verdict(model, *one, "", "", "", "") for model in "ab" for one in grades.items()]
+    verdicts.append(Verdict("b", "twice", "severe", "", "", "", ""))
+    found = markup.overview(verdicts)
+    assert sorted(re.findall("#verdict-([0-9]+)", found)) == sorted(str(place) for place in range(len(verdicts)))
+    rows = re.findall('<tr><th scope="row">(.*?)</th>(.*?)</tr>', found)
+    shown = {subject: re.findall('class="grade (.*?)"', row) for subject, row in rows}
+    assert shown == {
+        "second-order collapse, given pairs": ["moderate", "moderate"],
+        "second-order collapse": ["slight", "slight"],
+        "twice": ["none", "none", "severe"],
+    }
+
+
 def test_tables_are_escaped_and_scroll_by_keyboard():
     found = markup.table(Table("t", EVIL, (EVIL, EVIL), ((EVIL, EVIL),), words=(1,), open=True))
     assert "<script" not in found

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cenote.commands.names import models_and_texts
+from cenote.commands.progress import progress
 from cenote.commands.shared import Usage, count, hush, in_columns, natural
 from cenote.declarations import find
-from cenote.errors import BadInput, UnknownName, choose
+from cenote.errors import BadInput, CenoteError, UnknownName, choose, some
 
 if TYPE_CHECKING:
     from cenote.results import Diagnosis
+    from cenote.texts import Text
 
 MEANING = "show whether pooling and length cost a model quality on your texts"
 # What a page may end in, and what makes it.
@@ -29,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         metavar="MODEL",
         nargs="+",
-        help="a folder, a hub id, or minilm, the demo model; several stand side by side. The last one may be TEXTS",
+        help="a folder, a hub id, or minilm, the demo model; several stand side by side. The last one may be TEXTS; "
+        "beside others it counts as a hub id only if it has a slash or a hyphen, or is in the hub's cache",
     )
     parser.add_argument(
         "texts",
@@ -60,10 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Diagnose, print the verdicts, write what was asked for."""
-    models, source = _models_and_texts(args)
+    models, source = models_and_texts([*args.models, *([args.texts] if args.texts else [])])
     for model in models:
         find(model)
     page = _page(args.output)
+    _refuse_overwriting(args, source)
     for path in (args.output, args.json):
         _refuse_unwritable(path)
     temperatures = _numbers(args.temperatures)
@@ -77,8 +83,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     from cenote.loading import load
 
     hush()
-    with _progress() as progress:
-        progress("loading models", 0, len(models))
+    with progress() as tell:
+        tell("loading models", 0, len(models))
         loaded = [load(model, device=args.device, trust_remote_code=args.trust_remote_code) for model in models]
         found = diagnose(
             loaded,
@@ -93,7 +99,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             names=models,
             prompt_name=args.prompt,
             pair_prompts=pair_prompts,
-            progress=progress,
+            progress=tell,
         )
     if args.json == "-":
         yield found.to_json().rstrip()
@@ -108,26 +114,6 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             yield f"report: {args.output}"
 
 
-def _models_and_texts(args: argparse.Namespace) -> tuple[list[str], str | None]:
-    """Which of the names are models: the last one is not if it is a file, `-`, or a folder that is no model's."""
-    names = [*args.models, *([args.texts] if args.texts else [])]
-    last = Path(names[-1]).expanduser()
-    folder = last.is_dir() and not any((last / name).is_file() for name in ("modules.json", "config.json"))
-    texts = names[-1] == "-" or last.is_file() or folder or (last.suffix != "" and len(names) > 1 and _is_data(last))
-    if not texts:
-        return names, None
-    if len(names) == 1:
-        raise Usage(f"{names[0]!r} is texts, and there is no model: cenote diagnose MODEL {names[0]}")
-    return names[:-1], names[-1] if names[-1] == "-" else str(last)
-
-
-def _is_data(path: Path) -> bool:
-    """Whether a name that is not there was meant as a file of texts; the reader says what is wrong with it."""
-    from cenote.texts import READERS
-
-    return any(str(path).endswith(suffix) for suffix in READERS)
-
-
 def _called(source: str | None) -> str:
     return "texts" if source is None else "standard input" if source == "-" else source
 
@@ -139,11 +125,22 @@ def _page(output: str | None) -> Callable[..., str] | None:
     suffix = Path(output).suffix
     if suffix not in PAGES:
         raise Usage(f"-o {output!r}: a page ends in {' or '.join(PAGES)}.")
-    import importlib
-
+    if suffix == ".html" and importlib.util.find_spec("plotly") is None:
+        raise CenoteError(f"-o {output!r}: a page is drawn with plotly, which is missing: pip install 'cenote[report]'")
     module, function = choose(suffix, PAGES, "page")
     made: Callable[..., str] = getattr(importlib.import_module(module), function)
     return made
+
+
+def _refuse_overwriting(args: argparse.Namespace, source: str | None) -> None:
+    """Two files of one name, or a file of figures over the texts that they are of."""
+    outputs = [(name, Path(path).resolve()) for name, path in (("-o", args.output), ("--json", args.json)) if path]
+    if len({path for _, path in outputs}) < len(outputs):
+        raise Usage(f"-o and --json both name {args.json!r}: name two files.")
+    inputs = [Path(path).resolve() for path in (source, args.pairs) if path not in (None, "-")]
+    for name, path in outputs:
+        if path in inputs:
+            raise Usage(f"{name} {str(path)!r} is what is read, and would be written over: name another file.")
 
 
 def _refuse_unwritable(path: str | None) -> None:
@@ -191,36 +188,10 @@ def _read_pairs(path: str) -> list[tuple[str, str]]:
     except UnknownName as error:
         there = str(error).partition(" ")[2]
         raise BadInput(f"--pairs {path}: pairs stand in columns text1 and text2; {there}") from error
-    return list(zip(first, second, strict=True))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal, with rate and time left; a line for each step elsewhere. Both on standard error."""
-    from tqdm import tqdm
-
-    bar: Any = None
-    step = ""
-
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal bar, step
-        if what != step:
-            step = what
-            if bar is not None:
-                bar.close()
-                bar = None
-            if sys.stderr.isatty():
-                bar = tqdm(desc=what, total=total, file=sys.stderr, leave=False, dynamic_ncols=True)
-            else:
-                print(f"cenote: {what}", file=sys.stderr, flush=True)
-        if bar is not None:
-            bar.update(done - bar.n)
-
-    try:
-        yield tell
-    finally:
-        if bar is not None:
-            bar.close()
+    pairs = list(zip(first, second, strict=True))
+    if empty := [row for row, pair in enumerate(pairs) if not all(text.strip() for text in pair)]:
+        raise BadInput(f"--pairs {path}: an empty text in row {some(empty)} (from 0). Drop the row or fill it.")
+    return pairs
 
 
 def _in_words(found: Diagnosis) -> Iterator[str]:

@@ -29,6 +29,7 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     ]
     if not diagnosis.verdicts:
         lines += ["Nothing was judged.", ""]
+    lines += _table(tables.overview(diagnosis.verdicts))
     for verdict in diagnosis.verdicts:
         lines += _verdict(verdict)
     for section in sections_of(diagnosis):

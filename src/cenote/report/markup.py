@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cenote.report.plots import Entry, Figure
-from cenote.report.tables import Table
+from cenote.report.tables import Table, glance
 from cenote.report.writing import escaped
 from cenote.results import Grade, Verdict
 
@@ -64,22 +64,23 @@ def card(verdict: Verdict, place: int) -> str:
 
 def overview(verdicts: Sequence[Verdict]) -> str:
     """Models side by side, subject by subject; for one model the cards say the same."""
-    models = list(dict.fromkeys(verdict.model for verdict in verdicts if verdict.model))  # some are about the texts
+    models, subjects = glance(verdicts)
     if len(models) < 2:
         return ""
-    places = {(verdict.subject, verdict.model): place for place, verdict in reversed(list(enumerate(verdicts)))}
     rows = []
-    for subject in dict.fromkeys(verdict.subject for verdict in verdicts):
-        cells = [places.get((subject, model)) for model in models]
+    for subject, cells in subjects.items():
         row = "".join(
-            "<td>–</td>" if place is None else f'<td><a href="#verdict-{place}">{grade(verdicts[place].grade)}</a></td>'
-            for place in cells
+            f"<td>{'<br>'.join(_to_card(verdicts[place], place) for place in places) or '–'}</td>" for places in cells
         )
         rows.append(f'<tr><th scope="row">{escaped(subject)}</th>{row}</tr>')
     heads = "".join(f'<th scope="col"><bdi>{escaped(model)}</bdi></th>' for model in models)
     head = f'<thead><tr><th scope="col">subject</th>{heads}</tr></thead>'
     content = f'<table class="overview">{head}<tbody>{"".join(rows)}</tbody></table>'
     return scroll("Verdicts at a glance", content)
+
+
+def _to_card(verdict: Verdict, place: int) -> str:
+    return f'<a href="#verdict-{place}">{grade(verdict.grade)}</a>'
 
 
 def scroll(name: str, content: str) -> str:

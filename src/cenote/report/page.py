@@ -15,6 +15,8 @@ from cenote.report.series import names
 from cenote.report.writing import escaped, in_label, in_script, listed, plural
 from cenote.results import Diagnosis
 
+# At the end of each chapter: the page is long, and on a phone longer.
+_UP = '<p class="up"><a href="#contents">Contents</a></p></section>\n'
 _SOURCES = (
     ("Second-order collapse, concentration, λ, r and C", "arXiv:2604.27398", "https://arxiv.org/abs/2604.27398"),
     ("Length collapse, σₐ and attention temperature", "arXiv:2410.24200", "https://arxiv.org/abs/2410.24200"),
@@ -124,7 +126,7 @@ def _header(diagnosis: Diagnosis, sections: tuple[Section, ...]) -> str:
     return (
         f'<header class="head"><p class="eyebrow">Cenote diagnosis</p><h1>{listed(models) or "No model"}</h1>'
         f'<p class="lead">{lead}.{left}</p><ul class="counts" aria-label="Verdicts by grade">{counts}</ul>'
-        f'<nav aria-label="Chapters"><ul>{links}</ul></nav></header>\n'
+        f'<nav id="contents" aria-label="Contents" tabindex="-1"><p>Contents</p><ul>{links}</ul></nav></header>\n'
     )
 
 
@@ -132,7 +134,7 @@ def _verdicts(diagnosis: Diagnosis) -> str:
     cards = "\n".join(markup.card(verdict, place) for place, verdict in enumerate(diagnosis.verdicts))
     return (
         '<section id="chapter-verdicts"><h2>Verdicts</h2>'
-        f"{markup.overview(diagnosis.verdicts)}{cards or '<p>Nothing was judged.</p>'}</section>\n"
+        f"{markup.overview(diagnosis.verdicts)}{cards or '<p>Nothing was judged.</p>'}{_UP}"
     )
 
 
@@ -142,7 +144,7 @@ def _section(section: Section) -> str:
         f'<section id="chapter-{section.key}"><h2>{escaped(section.title)}</h2>'
         f'<p class="intro">{escaped(section.intro)}</p>'
         f"{f'<div class=figures>{figures}</div>' if figures else ''}{markup.notes(section.notes)}"
-        f"{''.join(map(markup.table, section.tables))}</section>\n"
+        f"{''.join(map(markup.table, section.tables))}{_UP}"
     )
 
 
@@ -156,5 +158,5 @@ def _provenance(diagnosis: Diagnosis, command: str | None) -> str:
         '<p class="intro">What the measures mean, and what one needs to measure them again.</p>'
         f'<dl class="glossary">{markup.definitions(glossary(diagnosis))}</dl>'
         f'<ul class="sources">{sources}</ul>{"".join(markup.table(one) for one in found[:2] if not one.is_empty)}'
-        f'<div class="lists">{"".join(markup.table(one) for one in found[2:] if not one.is_empty)}</div></section>\n'
+        f'<div class="lists">{"".join(markup.table(one) for one in found[2:] if not one.is_empty)}</div>{_UP}'
     )

@@ -10,7 +10,7 @@ from typing import Any
 from cenote.report.pairs import Found
 from cenote.report.series import MEASURES, Series, curves, measured, names
 from cenote.report.writing import NOTHING, bin_label, estimate, number, share, spread, whole
-from cenote.results import Diagnosis, Excerpt, LengthBin, LengthCurve, Lengths, Pairs
+from cenote.results import Diagnosis, Excerpt, LengthBin, LengthCurve, Lengths, Pairs, Verdict
 from cenote.thresholds import LIMITS, THRESHOLDS
 
 
@@ -35,6 +35,35 @@ def _columns(
     key: str, caption: str, corner: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], **more: Any
 ) -> Table:
     return Table(key, caption, (corner, *heads), tuple((name, *cells) for name, cells in rows), **more)
+
+
+def glance(verdicts: Sequence[Verdict]) -> tuple[list[str], dict[str, list[list[int]]]]:
+    """The models, and for each subject the places of its verdicts on each of them: none, one, or several.
+
+    >>> glance([Verdict("a", "cut", "none", "", "", "", ""), Verdict("b", "cut", "slight", "", "", "", "")])
+    (['a', 'b'], {'cut': [[0], [1]]})
+    """
+    models = list(dict.fromkeys(verdict.model for verdict in verdicts if verdict.model))  # some are about the texts
+    subjects = dict.fromkeys(verdict.subject for verdict in verdicts)
+    return models, {
+        subject: [
+            [at for at, one in enumerate(verdicts) if (one.subject, one.model) == (subject, model)] for model in models
+        ]
+        for subject in subjects
+    }
+
+
+def overview(verdicts: Sequence[Verdict]) -> Table:
+    """Grades of models side by side, subject by subject; empty for one model, of which the verdicts say the same."""
+    models, rows = glance(verdicts)
+    if len(models) < 2:
+        return Table("overview", "Verdicts at a glance", (), ())
+    cells = {
+        subject: ["; ".join(verdicts[place].grade for place in places) or NOTHING for places in found]
+        for subject, found in rows.items()
+    }
+    every = tuple(range(1, len(models) + 1))
+    return _columns("overview", "Verdicts at a glance", "subject", models, list(cells.items()), words=every, open=True)
 
 
 def lengths(diagnosis: Diagnosis) -> Table:

@@ -1,0 +1,76 @@
+"""Progress off a terminal, by a clock that the test turns."""
+
+import io
+import re
+
+import pytest
+
+from cenote.commands.progress import EVERY, Lines, progress
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def told():
+    clock, lines = Clock(), []
+    return clock, lines, Lines(lines.append, clock)
+
+
+def test_each_step_is_told_once_with_its_count(told):
+    clock, lines, tell = told
+    for what, done, total in (("a", 0, 1200), ("a", 600, 1200), ("a", 1200, 1200), ("b", 0, 1), ("b", 1, 1)):
+        clock.now += 1
+        tell(what, done, total)
+    assert lines == ["a: 1,200", "b"]
+
+
+def test_a_long_step_shows_life_and_never_more_than_every_half_minute(told):
+    clock, lines, tell = told
+    tell("reading", 0, 36_000)
+    for second in range(1, 36_000 // 10):
+        clock.now += 1
+        tell("reading", 10 * second, 36_000)
+    assert len(lines) == 1 + (3599 // EVERY)
+    assert lines[1] == "reading: 300 of 36,000, 10 a second, 60 min left"
+    assert lines[-1] == "reading: 35,700 of 36,000, 10 a second, 30 s left"
+
+
+def test_slow_and_stuck_steps(told):
+    clock, lines, tell = told
+    tell("night", 16, 1000)  # not heard of before: its first 16 say nothing of the rate
+    clock.now += 40
+    tell("night", 16, 1000)
+    clock.now += 40
+    tell("night", 24, 1000)
+    assert lines[1:] == ["night: 16 of 1,000", "night: 24 of 1,000, 10 s each, 2.7 h left"]
+
+
+def test_a_step_that_is_done_says_no_more(told):
+    clock, lines, tell = told
+    tell("a", 0, 2)
+    clock.now += 100
+    tell("a", 2, 2)
+    assert lines == ["a: 2"]
+
+
+def test_lines_in_a_log_and_a_bar_on_a_terminal(monkeypatch, capsys):
+    with progress() as tell:
+        tell("step", 0, 10)
+    assert capsys.readouterr().err == "cenote: step: 10\n"
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with progress() as tell:
+        tell("one", 0, 10)
+        tell("one", 10, 10)
+        tell("two", 0, 5)
+    assert re.search("one: .*0/10.*two: .*0/5", terminal.getvalue(), re.DOTALL)
+    assert "cenote:" not in terminal.getvalue()
