@@ -137,8 +137,8 @@ def test_a_pooling_that_refuses_a_text_refuses_no_other(copy_of):
     assert (left.measure, left.ids) == ("all measures", ("nan",))
     assert "NaN" in left.why
     vectors = model.encode([text.text for text in PLAIN])
-    (part,) = found.models[0].runs[0].length.bins
-    assert part.cosine.value == pytest.approx(cosines(vectors), abs=1e-5)
+    near = found.models[0].runs[0].length.closeness.cosine
+    assert near.mean == pytest.approx(cosines(vectors), abs=1e-5)
 
 
 def test_a_control_without_directions(model):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cenote.diagnosis import diagnose
+    from cenote.embedding import embed
+    from cenote.embeddings import read_embeddings
     from cenote.functional.pooling import pool
     from cenote.functional.second_order import socm
     from cenote.functional.similarity import similarity
@@ -19,15 +21,29 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["LengthTemperature", "__version__", "bake", "diagnose", "load", "pool", "similarity", "socm", "temper"]
+__all__ = [
+    "LengthTemperature",
+    "__version__",
+    "bake",
+    "diagnose",
+    "embed",
+    "load",
+    "pool",
+    "read_embeddings",
+    "similarity",
+    "socm",
+    "temper",
+]
 
 # Where each public name lives; the type checker reads the same from the imports above.
 _ROOMS = {
     "LengthTemperature": "cenote.functional.temperature",
     "bake": "cenote.surgery.tempering",
     "diagnose": "cenote.diagnosis",
+    "embed": "cenote.embedding",
     "load": "cenote.loading",
     "pool": "cenote.functional.pooling",
+    "read_embeddings": "cenote.embeddings",
     "similarity": "cenote.functional.similarity",
     "socm": "cenote.functional.second_order",
     "temper": "cenote.surgery.tempering",

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from cenote import __version__
-from cenote.commands import diagnose, export, info, pool, poolings, temper
+from cenote.commands import diagnose, embed, export, info, pool, poolings, temper
 from cenote.commands.shared import Usage
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
 
@@ -56,6 +56,7 @@ class _Parser(argparse.ArgumentParser):
 # A file each, in the order in which help lists them.
 COMMANDS: dict[str, ModuleType] = {
     "diagnose": diagnose,
+    "embed": embed,
     "temper": temper,
     "info": info,
     "pool": pool,

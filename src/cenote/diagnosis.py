@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
-from cenote import __version__, summaries
-from cenote.declarations import DEMO, find
+from cenote import summaries
+from cenote.descriptions import architecture_of, name_of, pooling_of, revision_of, temperature_of, versions_of
 from cenote.drawing import draw
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.fingerprints import of_weights
 from cenote.functional.bins import length_bins
-from cenote.functional.temperature import check_temperature, describe
+from cenote.functional.temperature import check_temperature
 from cenote.given import GivenPairs, Prompts, check_pairs, compare_pairs, readable_pairs
 from cenote.loading import load
 from cenote.results import SCHEMA, Diagnosis, LeftOut, ModelDiagnosis, Repeated, Run
 from cenote.surgery.controls import repeat_words, word_vectors
-from cenote.surgery.hooks import settings_on
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import Reading, as_read, count_tokens, read_texts, width_of
 from cenote.surgery.tempering import temper
 from cenote.texts import Text
 from cenote.verdicts import verdicts
 
-Model = SentenceTransformer | str | Path
+Model = SentenceTransformer | str | Path | Callable[[], SentenceTransformer]
 Progress = Callable[[str, int, int], object]  # what is being done, how much of it is, and how much there is
 
 
@@ -125,7 +121,8 @@ def diagnose(
     (0, 3)
 
     Args:
-        model: a `SentenceTransformer`, or what `cenote.load` takes; several to stand side by side.
+        model: a `SentenceTransformer`, what `cenote.load` takes, or a function that loads one; several to stand side
+            by side.
         texts: strings, or (id, text) as `cenote.texts.read` gives them; None reads the built-in corpus.
         pairs: texts of your own to compare two by two, such as queries with hard negatives.
         sample: how many texts are drawn, at most. No more are in memory, however many there are.
@@ -145,8 +142,8 @@ def diagnose(
     """
     given, taus, own = _models(model, names), _temperatures(temperatures), check_pairs(pairs)
     prompts = _prompts(prompt_name, pair_prompts, own)
-    given = _knowing(given, (prompt_name, *prompts))
     drawn, read = draw(texts, sample, seed, source)
+    given = _knowing(given, (prompt_name, *prompts))
     effort = _QUICK if quick else _THOROUGH
     work = _Work(drawn, own, prompt_name, prompts, taus, layers, seed, effort, progress or (lambda *_: None))
     excerpts = summaries.Excerpts()
@@ -158,7 +155,7 @@ def diagnose(
         models=found,
         excerpts=excerpts.kept(),
         settings=_settings(work, sample, quick),
-        versions=_versions(),
+        versions=versions_of(),
     )
 
 
@@ -214,8 +211,8 @@ def _knowing(given: list[tuple[Model, str | None]], names: Iterable[str | None])
         return given
     loaded: list[tuple[Model, str | None]] = []
     for one, called in given:
-        model = one if isinstance(one, SentenceTransformer) else load(one)
-        loaded.append((model, called or _name(one, model)))
+        model = _loaded(one)
+        loaded.append((model, called or name_of(one, model)))
         for name in asked:
             try:
                 prompt_of(model, name)
@@ -224,9 +221,16 @@ def _knowing(given: list[tuple[Model, str | None]], names: Iterable[str | None])
     return loaded
 
 
+def _loaded(given: Model) -> SentenceTransformer:
+    if isinstance(given, SentenceTransformer):
+        return given
+    return given() if callable(given) else load(given)
+
+
 def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summaries.Excerpts) -> ModelDiagnosis:
-    model = given if isinstance(given, SentenceTransformer) else load(given)
-    name = called or _name(given, model)
+    work.progress(f"loading {called}" if called else "loading a model", 0, 1)
+    model = _loaded(given)
+    name = called or name_of(given, model)
     if work.pairs.pairs:
         work = replace(work, pairs=readable_pairs(model, work.pairs, work.pair_prompts, work.seed))
     words = [text.text for text in work.texts]
@@ -238,23 +242,21 @@ def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summa
     read = as_read(model, whole)
     first, compared, run = _run(model, name, read, work, excerpts, lost)
     runs, edges = [run], length_bins(first.lengths[_measured(first)])
-    own = _temperature(model)
+    own = temperature_of(model)
     others = [tau for tau in (work.temperatures if own != "1" else work.temperatures[1:]) if f"{tau:g}" != own]
     for tau in others:
         with temper(model, tau):
             second, pairs, run = _run(model, name, read, work, excerpts, lost, tau)
         changed = summaries.change((first, compared), (second, pairs), edges, work.seed, len(others))
         runs.append(replace(run, change=changed))
-    network: Any = getattr(model[0], "model", None)
-    config = getattr(network, "config", None)
     return ModelDiagnosis(
         name=name,
-        architecture=type(network or model[0]).__name__,
-        pooling=_pooling(model),
-        temperature=_temperature(model),
+        architecture=architecture_of(model),
+        pooling=pooling_of(model),
+        temperature=temperature_of(model),
         dimensions=first.vectors.shape[1],
         fingerprint=of_weights(model),
-        revision=getattr(config, "_commit_hash", None),
+        revision=revision_of(model),
         lengths=summaries.lengths(whole, first.lengths, limit_of(model)),
         words=_word_curve(model, first, work),
         runs=tuple(runs),
@@ -295,7 +297,7 @@ def _run(
     lengths = reading.lengths[measured]
     tell("repeating two words")
     run = Run(
-        temperature=_temperature(model) if tau is None else f"{tau:g}",
+        temperature=temperature_of(model) if tau is None else f"{tau:g}",
         change=None,
         length=summaries.curve(reading.vectors[measured], lengths, length_bins(lengths), work.seed),
         pairs=None if compared is None else summaries.all_pairs(compared, work.texts, excerpts, work.seed),
@@ -375,27 +377,3 @@ def _told_apart(models: Sequence[ModelDiagnosis]) -> tuple[ModelDiagnosis, ...]:
         model if names.count(name) == 1 else replace(model, name=f"{name} ({names[: place + 1].count(name)})")
         for place, (model, name) in enumerate(zip(models, names, strict=True))
     )
-
-
-def _name(given: Model, model: SentenceTransformer) -> str:
-    if not isinstance(given, SentenceTransformer):
-        return str(given)
-    config = getattr(getattr(model[0], "model", None), "config", None)
-    where = getattr(config, "name_or_path", "") or type(model).__name__
-    if where == find(DEMO)[0]:
-        return DEMO
-    return Path(where).name if Path(where).is_dir() else where
-
-
-def _pooling(model: SentenceTransformer) -> str:
-    modes: Any = next((module.pooling_mode for module in model if hasattr(module, "pooling_mode")), None)
-    return "its own" if modes is None else modes if isinstance(modes, str) else "+".join(modes)
-
-
-def _temperature(model: SentenceTransformer) -> str:
-    return next((describe(setting.temperature) for setting in settings_on(model)), "1")
-
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "transformers", "sentence-transformers", "numpy")
-    return {"cenote": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}

@@ -11,8 +11,9 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from cenote.backends import Backend
-from cenote.errors import CenoteError
+from cenote.errors import BadInput, CenoteError
 from cenote.functional.packing import pack
+from cenote.surgery.reading import width_of
 from cenote.tokenising import Tokenised, collate
 
 Vectors = npt.NDArray[np.float32]
@@ -44,42 +45,58 @@ class Encoder:
     ) -> None:
         self.model, self.backend, self.budget, self.notify = model, backend, budget, notify
 
-    def __call__(self, tokens: Tokenised, progress: Progress = lambda _: None) -> tuple[Vectors, list[int]]:
-        """The vectors of all texts in their order [N, D], and the places of those that are not finite."""
+    def __call__(self, tokens: Tokenised, progress: Progress = lambda _: None) -> tuple[Vectors, dict[int, str]]:
+        """The vectors of all texts in their order [N, D], and what is wrong with those that cannot be used."""
         vectors: Vectors | None = None
-        bad: list[int] = []
+        bad: dict[int, str] = {}
         for rows in pack(tokens.lengths, self.budget, OPENING):
             for some, found in self._within_memory(tokens, rows):
+                progress(len(some))
+                if isinstance(found, BadInput):
+                    bad[some[0]] = f"{found}"
+                    continue
                 if vectors is None:
                     vectors = np.zeros((len(tokens), found.shape[1]), np.float32)
                 vectors[some] = found
-                bad += [row for row, sound in zip(some, np.isfinite(found).all(1), strict=True) if not sound]
-                progress(len(some))
-        return np.zeros((0, 0), np.float32) if vectors is None else vectors, sorted(bad)
+                lost = np.flatnonzero(~np.isfinite(found).all(1)).tolist()
+                bad |= {some[place]: "the model's vector of it is not finite." for place in lost}
+        return np.zeros((len(tokens), width_of(self.model)), np.float32) if vectors is None else vectors, bad
 
-    def _within_memory(self, tokens: Tokenised, rows: Sequence[int]) -> Iterator[tuple[list[int], Vectors]]:
-        """A batch, or its halves, as far down as it takes."""
+    def _within_memory(self, tokens: Tokenised, rows: Sequence[int]) -> Iterator[tuple[list[int], Vectors | BadInput]]:
+        """A batch, or its halves, as far down as it takes; a text that the model refuses comes alone."""
         waiting = [list(rows)]
         while waiting:
             some = waiting.pop(0)
             area = len(some) * int(tokens.lengths[some].max())
+            halves = [some[: len(some) // 2], some[len(some) // 2 :]]
             if len(some) > 1 and area > self.budget:  # of a batch that was packed before the budget fell
-                waiting[:0] = [some[: len(some) // 2], some[len(some) // 2 :]]
+                waiting[:0] = halves
                 continue
             try:
-                found = self.backend(collate(self.model, tokens, some)).numpy()
+                found: Vectors | BadInput | None = self.backend(collate(self.model, tokens, some)).numpy()
+            except BadInput as error:
+                found = error
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                if len(some) == 1:
-                    raise CenoteError(
-                        f"one text of {area:,} tokens does not fit into memory: read it in windows, or lower "
-                        "model.max_seq_length."
-                    ) from error
+                self._refuse_unless_smaller(error, len(some), area)
+                found = None
+            if found is None:
                 self._halve(area)
-                waiting[:0] = [some[: len(some) // 2], some[len(some) // 2 :]]
-                continue
-            yield some, found
+                waiting[:0] = halves
+            elif isinstance(found, BadInput) and len(some) > 1:
+                waiting[:0] = [[row] for row in some]  # one of the texts is at fault: let it be known which
+            else:
+                yield some, found
+
+    @staticmethod
+    def _refuse_unless_smaller(error: Exception, texts: int, area: int) -> None:
+        """Raise what is no lack of memory, and that of a batch which cannot be made smaller."""
+        if not out_of_memory(error):
+            raise error
+        if texts == 1:
+            raise CenoteError(
+                f"one text of {area:,} tokens does not fit into memory: read it in windows, or lower "
+                "model.max_seq_length."
+            ) from error
 
     def _halve(self, area: int) -> None:
         self.budget = max(1, min(self.budget, area) // 2)

@@ -150,8 +150,8 @@ def _refuse_others(folder: Path, there: Manifest, wanted: Manifest) -> None:
     ]
     if different:
         raise BadInput(
-            f"{str(folder)!r} holds embeddings of another kind: {'; '.join(different)}. Name another folder, call it as "
-            "it was begun, or begin anew with restart (--restart), which deletes what is there."
+            f"{str(folder)!r} holds embeddings of another kind: {'; '.join(different)}. Name another folder, call it "
+            "as it was begun, or begin anew with restart (--restart), which deletes what is there."
         )
 
 
@@ -199,7 +199,7 @@ def _whole(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            temporary.replace(path)
             _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -253,7 +253,12 @@ def _lock(folder: Path) -> Callable[[], object]:
             file = path.open("x")
         except OSError as error:
             raise _busy(folder) from error
-        return lambda: (file.close(), path.unlink(missing_ok=True))
+
+        def release() -> None:
+            file.close()
+            path.unlink(missing_ok=True)
+
+        return release
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,6 +38,7 @@ class Stretch:
     first: int  # row of the input with which it begins, from 0
     rows: int
     texts: list[Text] = field(repr=False)
+    places: list[int] = field(repr=False)  # rows of the texts
     rejected: list[dict[str, Any]]  # rows that hold no text, with the reasons
     fingerprint: str
 
@@ -150,6 +151,7 @@ class _Part:
     def __init__(self, index: int, first: int) -> None:
         self.index, self.first, self.rows, self.characters = index, first, 0, 0
         self.texts: list[Text] = []
+        self.places: list[int] = []
         self.rejected: list[dict[str, Any]] = []
         self.fingerprint = Fingerprint()
 
@@ -160,13 +162,16 @@ class _Part:
             self.rejected.append({"row": place, "why": row.why})
         else:
             self.texts.append(row)
+            self.places.append(place)
             self.characters += len(row.text)
 
     def full(self) -> bool:
         return self.rows >= PART_TEXTS or self.characters >= PART_CHARACTERS
 
     def done(self) -> Stretch:
-        return Stretch(self.index, self.first, self.rows, self.texts, self.rejected, self.fingerprint.name())
+        return Stretch(
+            self.index, self.first, self.rows, self.texts, self.places, self.rejected, self.fingerprint.name()
+        )
 
 
 def hash_of(name: str) -> int:

@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from cenote.errors import UnsupportedModel
-from cenote.surgery.profiles import batches_of, limit_of
+from cenote.surgery.profiles import batches_of, limit_of, prompt_of
 from cenote.surgery.reading import count_tokens
 
 Whole = npt.NDArray[np.int64]
@@ -47,7 +47,9 @@ class Tokenised:
         return self.whole > self.lengths
 
 
-def tokenise(model: SentenceTransformer, texts: Sequence[str], prompt: str | None = None) -> Tokenised:
+def tokenise(
+    model: SentenceTransformer, texts: Sequence[str], prompt_name: str | None = None, task: str | None = None
+) -> Tokenised:
     """What the model makes of texts before it reads them, by its own tokenizer and settings.
 
     >>> import cenote
@@ -60,28 +62,47 @@ def tokenise(model: SentenceTransformer, texts: Sequence[str], prompt: str | Non
     Args:
         model: any `SentenceTransformer` that reads tokens.
         texts: what it is to read; there may be none.
-        prompt: what stands before every text.
+        prompt_name: of the prompt before every text; None: the one that the model always takes.
+        task: `query` or `document`, for models that treat them differently.
     """
+    prompt, kind = prompt_of(model, prompt_name), {} if task is None else {"task": task}
     order: list[int] = []
-    parts: list[tuple[dict[str, npt.NDArray[np.int32]], Whole]] = []
-    constants: dict[str, Any] = {}
+    parts: list[Tokenised] = []
     for rows in batches_of(texts, range(len(texts)), _TOGETHER):
-        features = model.preprocess([texts[row] for row in rows], prompt=prompt)
-        columns, lengths, constants = _split(model, features)
+        columns, lengths, constants = _split(
+            model, model.preprocess([texts[row] for row in rows], prompt=prompt, **kind)
+        )
         order += rows
-        parts.append((columns, lengths))
-    lengths = np.concatenate([lengths for _, lengths in parts]) if parts else np.zeros(0, np.int64)
-    columns = {name: np.concatenate([columns[name] for columns, _ in parts]) for name in (parts[0][0] if parts else ())}
-    inverse = np.argsort(order)
-    where = np.repeat((np.cumsum(lengths) - lengths)[inverse], lengths[inverse])
-    lengths = lengths[inverse]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    taken = where + np.arange(len(where)) - np.repeat(offsets[:-1], lengths)
-    whole = lengths.copy()
-    full = [] if (limit := limit_of(model)) is None else np.flatnonzero(lengths >= limit).tolist()
+        parts.append(Tokenised(columns, _offsets(lengths), lengths, constants))
+    if not parts:
+        return Tokenised({}, np.zeros(1, np.int64), np.zeros(0, np.int64), {})
+    tokens = taken(joined(*parts), np.argsort(order).tolist())
+    full = [] if (limit := limit_of(model)) is None else np.flatnonzero(tokens.lengths >= limit).tolist()
     if full:  # those may have been cut: only they are counted again, to their ends
-        whole[full] = np.maximum(count_tokens(model, [f"{prompt or ''}{texts[row]}" for row in full]), lengths[full])
-    return Tokenised({name: column[taken] for name, column in columns.items()}, offsets, whole, constants)
+        counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name)
+        tokens.whole[full] = np.maximum(counted, tokens.lengths[full])
+    return tokens
+
+
+def joined(*parts: Tokenised) -> Tokenised:
+    """The texts of all parts, one after another."""
+    parts = tuple(part for part in parts if len(part)) or parts[:1]
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Tokenised(columns, _offsets(lengths), np.concatenate([part.whole for part in parts]), parts[0].constants)
+
+
+def taken(tokens: Tokenised, rows: Sequence[int]) -> Tokenised:
+    """Some of the texts, in the given order."""
+    lengths, starts = tokens.lengths[list(rows)], tokens.offsets[list(rows)]
+    offsets = _offsets(lengths)
+    where = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    columns = {name: column[where] for name, column in tokens.columns.items()}
+    return Tokenised(columns, offsets, tokens.whole[list(rows)], tokens.constants)
+
+
+def _offsets(lengths: Whole) -> Whole:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def _split(
@@ -91,8 +112,8 @@ def _split(
     ids = features.get("input_ids")
     if not isinstance(ids, Tensor) or ids.ndim != 2:
         raise UnsupportedModel(
-            f"the model starts with {type(model[0]).__name__}, which hands on no rows of tokens: such a model is fast as "
-            "it is, use its own encode."
+            f"the model starts with {type(model[0]).__name__}, which hands on no rows of tokens: such a model is fast "
+            "as it is, use its own encode."
         )
     of_tokens = [name for name, value in features.items() if isinstance(value, Tensor) and value.shape == ids.shape]
     of_tokens = [name for name in of_tokens if name not in _OF_BATCH]

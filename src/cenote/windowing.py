@@ -29,8 +29,8 @@ def window_sizes(
     """Tokens of a window, without those that the tokenizer and the prompt add, and what two windows share of them."""
     if not getattr(model.tokenizer, "is_fast", False):
         raise UnsupportedModel(
-            f"windows are cut by the characters of tokens, which {type(model.tokenizer).__name__} does not tell: it is no "
-            "fast tokenizer. Cut the texts beforehand, or truncate."
+            f"windows are cut by the characters of tokens, which {type(model.tokenizer).__name__} does not tell: it is "
+            "no fast tokenizer. Cut the texts beforehand, or truncate."
         )
     limit = limit_of(model)
     room = None if limit is None else limit - int(count_tokens(model, [prompt or ""])[0])

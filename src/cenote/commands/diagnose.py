@@ -9,6 +9,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,6 @@ from cenote.errors import BadInput, CenoteError, UnknownName, choose, some
 
 if TYPE_CHECKING:
     from cenote.results import Diagnosis
-    from cenote.texts import Text
 
 MEANING = "show whether pooling and length cost a model quality on your texts"
 # What a page may end in, and what makes it.
@@ -84,10 +84,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
     hush()
     with progress() as tell:
-        tell("loading models", 0, len(models))
-        loaded = [load(model, device=args.device, trust_remote_code=args.trust_remote_code) for model in models]
+        # Loaded one after another, once the texts were found to be sound.
+        loaders = [
+            partial(load, model, device=args.device, trust_remote_code=args.trust_remote_code) for model in models
+        ]
         found = diagnose(
-            loaded,
+            loaders,
             texts,
             pairs=pairs,
             sample=args.sample,

@@ -24,7 +24,8 @@ def normalised(vectors: Floats) -> Floats:
     norms = np.sqrt(np.square(vectors, dtype=np.float64).sum(1))
     if (zero := np.flatnonzero(norms == 0)).size:
         raise BadInput(f"vectors {some(zero.tolist())} are zero and have no direction: do not ask for normalised ones.")
-    return (vectors / norms[:, None]).astype(vectors.dtype)
+    unit: Floats = (vectors / norms[:, None]).astype(vectors.dtype)
+    return unit
 
 
 def scales_of(vectors: Floats) -> Floats:

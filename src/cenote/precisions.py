@@ -1,0 +1,115 @@
+"""Which backend and precision: the fastest whose vectors agree with float32 on the user's own texts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from cenote.backends import BACKENDS, PRECISIONS, Backend, available, backend
+from cenote.encoding import Encoder, Vectors
+from cenote.errors import BadInput, CenoteError, choose
+from cenote.tokenising import Tokenised, taken
+
+AUTO = "auto"
+# Vectors of another precision have this cosine with float32's at least, each of them.
+AGREED = 0.9999
+# Texts that the choice is made on, and how often each candidate reads them after a first time that is not counted.
+PROBED, _TURNS = 32, 2
+# Of fewer texts the choice would take longer than it saves.
+WORTH_IT = 2000
+
+Notify = Callable[[str], object]
+
+
+def choose_backend(
+    model: SentenceTransformer,
+    tokens: Tokenised,
+    name: str = AUTO,
+    precision: str = AUTO,
+    *,
+    task: str | None = None,
+    notify: Notify = lambda _: None,
+) -> Backend:
+    """The backend of that name and precision; where either is left open, the fastest that agrees with float32.
+
+    Args:
+        model: what it runs.
+        tokens: texts to try candidates on, of the lengths that there will be.
+        name: a name from `BACKENDS`, or `auto`.
+        precision: a name from `PRECISIONS`, or `auto`.
+        task: as for `backend`.
+        notify: told what was tried, how fast it was and how well it agreed.
+    """
+    choose(name, {**BACKENDS, AUTO: None}, "backend")
+    choose(precision, {**PRECISIONS, AUTO: None}, "precision")
+    if AUTO not in (name, precision):
+        return backend(model, name, precision, task=task)
+    reasons = available(model, task=task)
+    chosen = [pair for pair in reasons if name in (AUTO, pair[0]) and precision in (AUTO, pair[1])]
+    able = [pair for pair in chosen if reasons[pair] is None and (pair[0] == "torch" or _on_cpu(model))]
+    if not able:
+        raise BadInput(
+            "; ".join(f"{pair[0]} at {pair[1]}: {reasons[pair] or 'the model is not on the CPU'}" for pair in chosen)
+            + "."
+        )
+    if len(tokens) == 0 or len(able) == 1:
+        return backend(model, *able[0], task=task)
+    return _fastest(model, taken(tokens, _spread(tokens)), able, task, notify)
+
+
+def own_precision(model: SentenceTransformer) -> str:
+    """What the model's weights are kept in."""
+    kept = next((value.dtype for value in model.parameters() if value.is_floating_point()), None)
+    return next((name for name, dtype in PRECISIONS.items() if dtype is kept), "float32")
+
+
+def _on_cpu(model: SentenceTransformer) -> bool:
+    return bool(model.device.type == "cpu")
+
+
+def _spread(tokens: Tokenised) -> list[int]:
+    """Places of texts of all lengths."""
+    order = np.argsort(tokens.lengths, kind="stable")
+    places = np.unique(np.linspace(0, len(order) - 1, min(PROBED, len(order))).round().astype(np.int64))
+    return [int(place) for place in order[places]]
+
+
+def _fastest(
+    model: SentenceTransformer, tokens: Tokenised, able: Sequence[tuple[str, str]], task: str | None, notify: Notify
+) -> Backend:
+    truth, _ = Encoder(model, backend(model, "torch", own_precision(model), task=task))(tokens)
+    found: list[tuple[float, Backend, str]] = []
+    for name, precision in able:
+        try:
+            made = backend(model, name, precision, task=task)
+            cosine = _least_cosine(Encoder(model, made)(tokens)[0], truth)
+        except CenoteError as error:
+            notify(f"{name} at {precision} is left out: {error}")
+            continue
+        if cosine < AGREED:
+            notify(f"{name} at {precision} is left out: its least cosine with float32 is {cosine:.6f}")
+            continue
+        seconds = min(_seconds(Encoder(model, made), tokens) for _ in range(_TURNS))
+        found.append((seconds, made, f"least cosine with float32 {cosine:.6f}"))
+    if not found:
+        raise BadInput("no backend agrees with float32 on these texts: name one (--backend torch --precision float32).")
+    rate = int(tokens.lengths.sum())
+    for seconds, made, agreed in sorted(found, key=lambda one: one[0]):
+        notify(f"{made.name} at {made.precision}: {rate / seconds:,.0f} tokens a second, {agreed}")
+    return min(found, key=lambda one: one[0])[1]
+
+
+def _seconds(encoder: Encoder, tokens: Tokenised) -> float:
+    start = time.perf_counter()
+    encoder(tokens)
+    return time.perf_counter() - start
+
+
+def _least_cosine(ours: Vectors, theirs: Vectors) -> float:
+    a, b = (vectors.astype(np.float64) for vectors in (ours, theirs))
+    norms: Any = np.sqrt(np.square(a).sum(1) * np.square(b).sum(1))
+    return float(((a * b).sum(1) / np.where(norms > 0, norms, 1)).min())

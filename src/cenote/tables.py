@@ -1,0 +1,77 @@
+"""What was read of a stretch of texts, as the rows of a Parquet part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cenote.functional.forms import Floats, quantised, scales_of
+from cenote.outputs import Part
+from cenote.vectorising import DTYPES, Options, Read
+
+
+def scales_for(read: Read, options: Options) -> tuple[float, ...] | None:
+    """What int8 numbers are multiplied by, from the vectors of a first part; None for other numbers."""
+    return tuple(scales_of(read.vectors).tolist()) if options.dtype == "int8" and len(read.vectors) else None
+
+
+def part_of(read: Read, options: Options, scales: tuple[float, ...] | None) -> tuple[Part, pa.Table]:
+    """A part, and what its footer says of it."""
+    vectors, clipped = _numbers(read.vectors, options, scales)
+    prepared, stretch = read.prepared, read.prepared.stretch
+    windows = options.long == "windows"
+    owners = prepared.owners[read.rows] if windows else np.array(read.rows, np.int64)
+    tokens, cut = (
+        (prepared.pieces.whole[read.rows], prepared.pieces.truncated[read.rows])
+        if windows
+        else (prepared.whole[read.rows], prepared.truncated[read.rows])
+    )
+    names = [stretch.texts[prepared.texts[owner]].id for owner in owners.tolist()]
+    columns: dict[str, Any] = {"id": pa.array(names, pa.string())}
+    if windows:
+        columns = _of_windows(read, owners, names)
+    columns |= {
+        "embedding": _lists(vectors, DTYPES[options.dtype]),
+        "n_tokens": pa.array(tokens, pa.int64()),
+        "truncated": pa.array(cut, pa.bool_()),
+    }
+    kept = np.unique(owners)
+    part = Part(
+        index=stretch.index,
+        first=stretch.first,
+        texts=stretch.rows,
+        rows=len(names),
+        fingerprint=stretch.fingerprint,
+        truncated=int(prepared.truncated[kept].sum()),
+        tokens=int(prepared.whole[kept].sum()),
+        clipped=clipped,
+        rejected=tuple(sorted(prepared.rejected, key=lambda one: int(one["row"]))),
+    )
+    return part, pa.table(columns)
+
+
+def _of_windows(read: Read, owners: Any, names: list[str]) -> dict[str, Any]:
+    """The columns that say which window of which text a row is."""
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    numbers = np.arange(len(owners)) - np.repeat(starts, np.diff([*starts, len(owners)]))
+    spans = [read.prepared.spans[row] for row in read.rows]
+    return {
+        "id": pa.array([f"{name}#{number}" for name, number in zip(names, numbers.tolist(), strict=True)], pa.string()),
+        "parent_id": pa.array(names, pa.string()),
+        "window": pa.array(numbers, pa.int32()),
+        "start": pa.array([span.start for span in spans], pa.int64()),
+        "end": pa.array([span.end for span in spans], pa.int64()),
+    }
+
+
+def _numbers(vectors: Floats, options: Options, scales: tuple[float, ...] | None) -> tuple[Any, int]:
+    if options.dtype == "int8":
+        return quantised(vectors, scales) if len(vectors) else (vectors.astype(np.int8), 0)
+    return vectors.astype(options.dtype), 0
+
+
+def _lists(vectors: Any, kind: Any) -> Any:
+    flat = pa.array(np.ascontiguousarray(vectors).ravel(), kind)
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])

@@ -1,0 +1,195 @@
+"""From texts to the rows of a part: tokens, windows, vectors, and what could not be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize
+
+from cenote.encoding import Encoder, Progress
+from cenote.errors import BadInput, choose
+from cenote.functional.forms import Floats, normalised
+from cenote.sources import Stretch
+from cenote.surgery.profiles import limit_of
+from cenote.tokenising import Tokenised, joined, taken, tokenise
+from cenote.windowing import Window, windows_of
+
+# What becomes of a text that is longer than the model reads.
+LONG = {
+    "truncate": "it is cut where the model stops reading, and flagged",
+    "window-mean": "the mean of overlapping windows, weighted by their tokens",
+    "windows": "one row for each of its windows",
+}
+# How a number of a vector is written.
+DTYPES: dict[str, Any] = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
+
+
+class Choices(TypedDict, total=False):
+    """`Options`, as keywords."""
+
+    prompt_name: str | None
+    task: str | None
+    dtype: str
+    dimensions: int | None
+    normalize: bool
+    long: str
+    window: int | None
+    overlap: int | None
+    on_truncate: str
+    on_error: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """How texts are read and what is written of them.
+
+    Args:
+        prompt_name: of the prompt before every text, from `model.prompts`; None: the one that the model always takes.
+        task: `query` or `document`, for models that treat them differently.
+        dtype: `float32`, `float16` or `int8`, whose scales stand in the manifest.
+        dimensions: how many are kept, the first ones, for models that were trained for it.
+        normalize: whether vectors are divided by their norms, after that.
+        long: a name from `LONG`.
+        window: tokens of a window, without special ones; None: as many as the model has room for.
+        overlap: tokens that a window shares with the next; None: an eighth.
+        on_truncate: `warn`, or `error` where a text is longer than the model reads.
+        on_error: `raise`, or `skip`: rows that cannot be read are left out and listed in `rejects.jsonl`.
+    """
+
+    prompt_name: str | None = None
+    task: str | None = None
+    dtype: str = "float32"
+    dimensions: int | None = None
+    normalize: bool = False
+    long: str = "truncate"
+    window: int | None = None  # tokens, known where texts are read in windows
+    overlap: int | None = None
+    on_truncate: str = "warn"
+    on_error: str = "raise"
+
+    def __post_init__(self) -> None:
+        choose(self.long, LONG, "way with long texts")
+        choose(self.dtype, DTYPES, "dtype")
+        choose(self.on_truncate, dict.fromkeys(("warn", "error")), "on_truncate")
+        choose(self.on_error, dict.fromkeys(("raise", "skip")), "on_error")
+        if self.long == "truncate" and (self.window or self.overlap):
+            raise BadInput("window and overlap are for long='windows' and 'window-mean' (--long); texts are cut here.")
+        if self.long != "truncate" and self.on_truncate == "error":
+            raise BadInput(f"on_truncate='error' is for long='truncate': with {self.long!r} nothing is cut.")
+
+
+@dataclass(eq=False)
+class Prepared:
+    """Texts that are ready to be read. `texts` are the places of those that are, in their stretch."""
+
+    stretch: Stretch
+    rejected: list[dict[str, Any]]
+    texts: list[int]
+    pieces: Tokenised  # what is read: the texts, or their windows
+    owners: npt.NDArray[np.int64]  # of each piece, its place in `texts`, ascending
+    spans: list[Window]  # of each piece, its characters
+    whole: npt.NDArray[np.int64]  # tokens of each of `texts`
+    truncated: npt.NDArray[np.bool_]  # whether the model does not see all of it
+
+
+@dataclass(eq=False)
+class Read:
+    """What was made of a stretch of texts."""
+
+    prepared: Prepared
+    vectors: Floats
+    rows: list[int]  # what each vector is of: a place in `prepared.texts`, or among its pieces where each is a row
+
+
+class Vectoriser:
+    """Reads stretches of texts by one model, in one way."""
+
+    def __init__(self, model: SentenceTransformer, options: Options, encoder: Encoder) -> None:
+        self.model, self.options, self.encoder = model, options, encoder
+
+    def prepare(self, stretch: Stretch) -> Prepared:
+        """Everything that needs no accelerator, so that it can be done while one is at work."""
+        words = [text.text for text in stretch.texts]
+        tokens = tokenise(self.model, words, self.options.prompt_name, self.options.task)
+        rejected = list(stretch.rejected)
+        keep: list[int] = []
+        for place, (length, cut) in enumerate(zip(tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)):
+            why = "the model's tokenizer makes nothing of it." if not length else ""
+            if cut and self.options.on_truncate == "error":
+                why = f"it has {tokens.whole[place]:,} tokens, and the model reads {limit_of(self.model):,}."
+            if why:
+                self._reject(stretch, place, why, rejected)
+            else:
+                keep.append(place)
+        whole, truncated = tokens.whole[keep], tokens.truncated[keep]
+        if self.options.long == "truncate" or not truncated.any():
+            owners, spans = np.arange(len(keep)), [Window(0, len(words[place])) for place in keep]
+            pieces = taken(tokens, keep)
+        else:
+            pieces, owners, spans = self._in_windows(tokens, keep, words)
+            truncated = np.bincount(owners, pieces.truncated, len(keep)).astype(bool)
+        return Prepared(stretch, rejected, keep, pieces, owners, spans, whole, truncated)
+
+    def _in_windows(
+        self, tokens: Tokenised, keep: list[int], words: list[str]
+    ) -> tuple[Tokenised, npt.NDArray[np.int64], list[Window]]:
+        """The texts that fit, and the windows of those that do not, in the order of their texts."""
+        size, overlap = self.options.window, self.options.overlap
+        if size is None or overlap is None:
+            raise AssertionError("windows without a size")
+        spans: list[Window] = []
+        owners: list[int] = []
+        rows: list[int] = []
+        cut: list[str] = []
+        for owner, place in enumerate(keep):
+            if not tokens.truncated[place]:
+                found = [Window(0, len(words[place]))]
+                rows.append(place)
+            else:
+                found = windows_of(self.model, words[place], size, overlap)
+                rows += range(len(tokens) + len(cut), len(tokens) + len(cut) + len(found))
+                cut += [words[place][window.start : window.end] for window in found]
+            spans += found
+            owners += [owner] * len(found)
+        more = tokenise(self.model, cut, self.options.prompt_name, self.options.task)
+        return taken(joined(tokens, more), rows), np.array(owners), spans
+
+    def _reject(self, stretch: Stretch, place: int, why: str, rejected: list[dict[str, Any]]) -> None:
+        row, name = stretch.places[place], stretch.texts[place].id
+        if self.options.on_error == "raise":
+            raise BadInput(f"row {row}, id {name!r}: {why} Or leave such rows out: on_error='skip' (--on-error skip).")
+        rejected.append({"row": row, "id": name, "why": why})
+
+    def read(self, prepared: Prepared, progress: Progress = lambda _: None) -> Read:
+        """The vectors, in the order of the texts."""
+        vectors, bad = self.encoder(prepared.pieces, progress)
+        owners = prepared.owners
+        for owner in sorted({int(owners[piece]) for piece in bad}):
+            why = next(bad[piece] for piece in sorted(bad) if owners[piece] == owner)
+            self._reject(prepared.stretch, prepared.texts[owner], why, prepared.rejected)
+        lost = {int(owners[piece]) for piece in bad}
+        sound = [piece for piece, owner in enumerate(owners.tolist()) if owner not in lost]
+        if self.options.long == "windows":
+            return Read(prepared, self._finished(vectors[sound]), sound)
+        kept = [owner for owner in range(len(prepared.texts)) if owner not in lost]
+        if len(sound) != len(kept):
+            vectors = self._mean(vectors[sound], owners[sound], prepared.pieces.lengths[sound])
+        else:
+            vectors = vectors[sound]
+        return Read(prepared, self._finished(vectors), kept)
+
+    def _mean(self, vectors: Floats, owners: npt.NDArray[np.int64], weights: npt.NDArray[np.int64]) -> Floats:
+        """The windows' mean of each text, on the unit sphere if that is where the model's vectors lie."""
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        totals = np.add.reduceat(vectors.astype(np.float64) * weights[:, None], starts)
+        means: Floats = (totals / np.add.reduceat(weights, starts)[:, None]).astype(np.float32)
+        return normalised(means) if any(isinstance(module, Normalize) for module in self.model) else means
+
+    def _finished(self, vectors: Floats) -> Floats:
+        shortened = vectors[:, : self.options.dimensions]
+        return normalised(shortened) if self.options.normalize and len(shortened) else shortened
