@@ -135,7 +135,7 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
 def _arrays(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> Iterator[Floats]:
     vectoriser, rows = _ready(model, rows, work)
     cut = 0
-    for prepared in _ahead(stretches(rows), vectoriser.prepare):
+    for prepared in ahead(stretches(rows), vectoriser.prepare):
         cut += int(prepared.truncated.sum())
         yield vectoriser.read(prepared).vectors.astype(work.options.dtype)
     if cut:
@@ -254,7 +254,7 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
             else:
                 yield part
 
-    for prepared in _ahead(missing(), vectoriser.prepare):
+    for prepared in ahead(missing(), vectoriser.prepare):
         before = done
 
         def tell(more: int) -> None:
@@ -284,7 +284,7 @@ def _refuse_changed(out: Output, part: Stretch) -> None:
         )
 
 
-def _ahead(items: Iterable[Stretch], prepare: Callable[[Stretch], Prepared]) -> Iterator[Prepared]:
+def ahead(items: Iterable[Stretch], prepare: Callable[[Stretch], Prepared]) -> Iterator[Prepared]:
     """What was prepared, the next one already under way while one is used."""
     source = iter(items)
 

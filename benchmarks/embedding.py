@@ -1,0 +1,262 @@
+"""`cenote.embed` against sentence-transformers and hand-driven runtimes: `python benchmarks/embedding.py`.
+
+Texts are a fixed sample of short and long ones from the folder that CENOTE_DATA names (default: ../shared/data), or
+the built-in corpus where it is absent. Every rival starts from strings and ends with vectors in the order of the
+strings, on as many threads, by the same weights. The rivals by hand are what a careful user writes: texts sorted by
+their length, batches of 32, the runtime's own session, mean pooling and norms in numpy. The peak is a matrix product of
+the model's own shapes; a model's work is 2 x its weights (without the word embeddings) for each token, attention left
+out.
+
+`--growth` measures the peak memory of `cenote embed` in a process of its own for 10^4, 10^5 and 10^6 short rows, with a
+tiny random model, since memory and not speed is looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+import cenote
+from cenote import corpus
+from cenote.backends import available, backend
+from cenote.embedding import ahead
+from cenote.encoding import BUDGET, OPENING, Encoder
+from cenote.functional.packing import pack
+from cenote.precisions import own_precision
+from cenote.sources import rows_of, stretches
+from cenote.tokenising import tokenise
+from cenote.vectorising import Options, Vectoriser
+from models import random_bert
+from timing import interleaved, machine
+
+Run = Callable[[dict[str, np.ndarray]], np.ndarray]
+DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
+SOURCES = ("imdb/test.jsonl.gz", "banking77/test.jsonl.gz", "scifact/corpus.jsonl.gz", "20news_full/test.jsonl.gz")
+
+
+def sample(count: int) -> tuple[list[str], str]:
+    """So many texts, a quarter from each source, and what they are called."""
+    paths, chance = [DATA / source for source in SOURCES], random.Random(0)  # noqa: S311  a sample of texts
+    if not all(path.is_file() for path in paths):
+        every = [text.text for text in corpus.sample()]
+        return chance.sample(every, min(count, len(every))), "built-in corpus"
+    texts: list[str] = []
+    for path in paths:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            rows = [json.loads(line)["text"] for line in islice(file, 3000)]
+        texts += chance.sample(rows, count // len(paths))
+    chance.shuffle(texts)
+    return texts, "imdb, banking77, scifact, 20news_full, a quarter each"
+
+
+def by_hand(
+    model: SentenceTransformer, run: Callable[[dict[str, np.ndarray]], np.ndarray], texts: Sequence[str]
+) -> Any:
+    """Sorted by length in characters, batches of 32, mean pooling and norms in numpy."""
+    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+    vectors = None
+    for start in range(0, len(order), 32):
+        rows = order[start : start + 32]
+        features = model.tokenizer(
+            [texts[row] for row in rows], padding=True, truncation=True, max_length=model.max_seq_length,
+            return_tensors="np",
+        )  # fmt: skip
+        hidden = run({name: value.astype(np.int64) for name, value in features.items()})
+        mask = features["attention_mask"][:, :, None]
+        pooled = (hidden * mask).sum(1) / mask.sum(1)
+        if vectors is None:
+            vectors = np.zeros((len(texts), pooled.shape[1]), np.float32)
+        vectors[rows] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+    return vectors
+
+
+class _Hidden(torch.nn.Module):
+    """The last hidden states, for the exporters."""
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        super().__init__()
+        self.inner = model[0].model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
+        return self.inner(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).last_hidden_state
+
+
+def openvino_by_hand(model: SentenceTransformer, precision: str) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    import openvino
+
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    example = {name: torch.ones(2, 8, dtype=torch.int64) for name in names}
+    graph = openvino.convert_model(_Hidden(model).eval(), example_input=example)
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    compiled = openvino.Core().compile_model(graph, "CPU", settings)
+    return lambda inputs: compiled(inputs)[0]
+
+
+def onnx_by_hand(model: SentenceTransformer) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    import onnxruntime
+
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    axes = {name: {0: "batch", 1: "tokens"} for name in (*names, "hidden")}
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/model.onnx"
+        example = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in names)
+        torch.onnx.export(
+            _Hidden(model).eval(), example, path, input_names=names, output_names=["hidden"], dynamic_axes=axes,
+            dynamo=False,
+        )  # fmt: skip
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda inputs: session.run(["hidden"], inputs)[0]
+
+
+def rivals(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[], Any]]:
+    """Everything that makes the same vectors here."""
+    quiet: dict[str, Any] = {"show_progress_bar": False}
+    found: dict[str, Callable[[], Any]] = {
+        "sentence-transformers, default": lambda: model.encode(texts, **quiet),
+    }
+    for size in (8, 128):
+        found[f"sentence-transformers, batches of {size}"] = lambda size=size: model.encode(
+            texts, batch_size=size, **quiet
+        )
+    half = torch.float16 if model.device.type == "cuda" else torch.bfloat16
+    other = SentenceTransformer(
+        model[0].model.config.name_or_path, device=str(model.device), model_kwargs={"dtype": half}
+    )
+    found[f"sentence-transformers, {str(half).removeprefix('torch.')} weights"] = lambda: other.encode(
+        texts, convert_to_tensor=True, **quiet
+    ).float().cpu().numpy()  # fmt: skip
+    if model.device.type == "cpu":
+        for precision in ("f32", "bf16"):
+            run = openvino_by_hand(model, precision)
+            found[f"OpenVINO by hand, {precision}"] = lambda run=run: by_hand(model, run, texts)
+        session = onnx_by_hand(model)
+        found["ONNX Runtime by hand"] = lambda: by_hand(model, session, texts)
+    for (name, precision), problem in available(model).items():
+        if problem is None:
+            made = backend(model, name, precision)
+            found[f"cenote, {name} {precision}"] = lambda made=made: _embedded(model, texts, made)
+    return found
+
+
+def _embedded(model: SentenceTransformer, texts: list[str], made: Any) -> Any:
+    """As `cenote.embed` does it, with a backend that was made before: a corpus makes it once."""
+    reader = Vectoriser(model, Options(), Encoder(model, made))
+    return np.concatenate([reader.read(one).vectors for one in ahead(stretches(rows_of(texts)), reader.prepare)])
+
+
+def peak(model: SentenceTransformer, dtype: torch.dtype) -> float:
+    """Tokens a second that matrix products alone would allow: those of the feed-forward layer, on a full batch."""
+    config = model[0].model.config
+    wide = torch.randn(BUDGET, config.hidden_size, device=model.device, dtype=dtype)
+    weights = torch.randn(config.hidden_size, config.intermediate_size, device=model.device, dtype=dtype)
+
+    def product() -> None:
+        torch.mm(wide, weights)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    seconds = interleaved({"product": product}, 15)["product"]
+    per_token = 2 * sum(
+        value.numel()
+        for name, value in model[0].model.named_parameters()
+        if "embeddings" not in name and value.ndim == 2
+    )
+    return 2 * wide.numel() * config.intermediate_size / seconds / per_token
+
+
+def race(count: int, repeats: int, device: str) -> None:
+    model = cenote.load("minilm", device=device)
+    texts, called = sample(count)
+    tokens = tokenise(model, texts)
+    total = int(tokens.lengths.sum())
+    area = sum(len(rows) * int(tokens.lengths[rows].max()) for rows in pack(tokens.lengths, BUDGET, OPENING))
+    print(f"{machine()}; {called}: {len(texts):,} texts, {total:,} tokens read, {total / len(texts):.0f} in the mean")
+    print(
+        f"padding: {100 * (1 - total / area):.1f} % of what is computed; the model's weights are {own_precision(model)}"
+    )
+    functions = rivals(model, texts)
+    truth = functions["sentence-transformers, default"]().astype(np.float64)
+    cosines = {}
+    for name, function in functions.items():
+        vectors = function().astype(np.float64)
+        norms = np.linalg.norm(truth, axis=1) * np.linalg.norm(vectors, axis=1)
+        cosines[name] = float(((truth * vectors).sum(1) / norms).min())
+    taken = interleaved(functions, repeats)
+    default = taken["sentence-transformers, default"]
+    peaks = {name: peak(model, dtype) for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))}
+    print(
+        f"matrix products alone: {', '.join(f'{name} {rate:,.0f} tokens a second' for name, rate in peaks.items())}\n"
+    )
+    print("| | tokens a second | against the default | least cosine | of the peak, float32 | bfloat16 |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for name, seconds in taken.items():
+        rate = total / seconds
+        shares = " | ".join(f"{100 * rate / of:.0f} %" for of in peaks.values())
+        print(f"| {name} | {rate:,.0f} | {default / seconds:.2f} | {cosines[name]:.7f} | {shares} |", flush=True)
+
+
+def growth(counts: Sequence[int]) -> None:
+    """Peak memory by rows, each in a process of its own."""
+    print(machine())
+    print("\n| rows | peak memory, MB | rows a second |\n|--:|--:|--:|")
+    with tempfile.TemporaryDirectory() as folder:
+        small = {"num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 64}
+        model = random_bert(Path(folder), 64, **small)
+        for count in counts:
+            path = Path(folder, "texts.txt")
+            words = "stone light water pool cave wall under over which falls slowly down".split()  # noqa: SIM905
+            chance = random.Random(0)  # noqa: S311  words without meaning
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(f"{row} {' '.join(chance.choices(words, k=6))}\n" for row in range(count))
+            command = [
+                sys.executable, "-m", "cenote", "embed", str(model), str(path), "-o", f"{folder}/out{count}",
+                "--backend", "torch", "--precision", "float32",
+            ]  # fmt: skip
+            start = time.perf_counter()
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, used = os.wait4(child.pid, 0)
+            if status:
+                raise SystemExit(f"{' '.join(command)} ended with {status}")
+            seconds = time.perf_counter() - start
+            print(f"| {count:,} | {used.ru_maxrss / 1024:,.0f} | {count / seconds:,.0f} |", flush=True)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=int, default=800)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--growth", action="store_true")
+    args = parser.parse_args()
+    if args.growth:
+        growth([10**4, 10**5, 10**6])
+    else:
+        race(args.texts, args.repeats, args.device)
+
+
+if __name__ == "__main__":
+    main()
