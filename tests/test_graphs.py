@@ -99,6 +99,18 @@ def test_what_no_recorder_understands_is_refused_as_such(bert, form, monkeypatch
         form(bert)
 
 
+def test_weights_beyond_one_file_have_their_own(bert, monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(graphs, "_ONE_FILE", 0)
+    fed = graphs.feed(bert.preprocess(["a pool"]), graphs.inputs_of(bert))
+    with graphs.to_onnx(bert) as path:
+        assert sorted(file.name for file in path.parent.iterdir()) == ["model.onnx", "model.onnx.data"]
+        session = onnxruntime.InferenceSession(str(path))
+    assert not path.parent.exists()
+    assert np.allclose(session.run([graphs.OUTPUT], fed)[0], bert.encode(["a pool"]), atol=1e-5)
+
+
 def test_openvino_reports_nothing_to_its_makers():
     script = (
         "import sys\nfrom cenote.graphs import import_openvino\nopenvino = import_openvino()\n"
