@@ -176,8 +176,7 @@ def test_a_prompt_reaches_every_measure(model):
     assert found.models[0].lengths.tokens.mean == pytest.approx(plain.lengths.tokens.mean + 4)
     assert (found.settings["prompt"], found.settings["pair_prompts"]) == ("page", None)
     vectors = model.encode([text.text for text in PLAIN], prompt_name="page")
-    (part,) = found.models[0].runs[0].length.bins
-    assert part.cosine.value == pytest.approx(cosines(vectors), abs=1e-5)
+    assert found.models[0].runs[0].length.closeness.cosine.mean == pytest.approx(cosines(vectors), abs=1e-5)
 
 
 def test_prompts_of_pairs(model):

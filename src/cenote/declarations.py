@@ -64,6 +64,17 @@ def declared(model: str | Path) -> dict[str, dict[str, Any]]:
     return facts
 
 
+def prompts_of(model: str | Path) -> dict[str, str] | None:
+    """The prompts of a model by their names, as it will have them once it is loaded; None for one that is not here.
+
+    >>> prompts_of("minilm")
+    {'query': '', 'document': ''}
+    """
+    where, local = find(model)
+    # Every SentenceTransformer has these two, empty where it declares none.
+    return {"query": "", "document": "", **(declared(where)["prompts"]["value"] or {})} if local else None
+
+
 def _parse(path: Path, empty: Content) -> Content:
     """The file's content, or what stands for a file that is not there."""
     if not path.is_file():

@@ -10,9 +10,10 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from cenote import summaries
+from cenote.declarations import prompts_of
 from cenote.descriptions import architecture_of, name_of, pooling_of, revision_of, temperature_of, versions_of
 from cenote.drawing import draw
-from cenote.errors import BadInput, UnknownName, UnsupportedModel
+from cenote.errors import BadInput, UnknownName, UnsupportedModel, choose
 from cenote.fingerprints import of_weights
 from cenote.functional.bins import length_bins
 from cenote.functional.temperature import check_temperature
@@ -20,13 +21,13 @@ from cenote.given import GivenPairs, Prompts, check_pairs, compare_pairs, readab
 from cenote.loading import load
 from cenote.results import SCHEMA, Diagnosis, LeftOut, ModelDiagnosis, Repeated, Run
 from cenote.surgery.controls import repeat_words, word_vectors
-from cenote.surgery.profiles import limit_of, prompt_of
+from cenote.surgery.profiles import limit_of
 from cenote.surgery.reading import Reading, as_read, count_tokens, read_texts, width_of
 from cenote.surgery.tempering import temper
 from cenote.texts import Text
 from cenote.verdicts import verdicts
 
-Model = SentenceTransformer | str | Path | Callable[[], SentenceTransformer]
+Model = SentenceTransformer | str | Path
 Progress = Callable[[str, int, int], object]  # what is being done, how much of it is, and how much there is
 
 
@@ -56,6 +57,7 @@ class _Work:
     seed: int
     effort: _Effort
     progress: Progress
+    loader: Callable[[str | Path], SentenceTransformer]
 
 
 @dataclass
@@ -112,6 +114,7 @@ def diagnose(
     prompt_name: str | None = None,
     pair_prompts: tuple[str | None, str | None] | None = None,
     progress: Progress | None = None,
+    loader: Callable[[str | Path], SentenceTransformer] = load,
 ) -> Diagnosis:
     """Whether pooling and length cost this model quality on these texts.
 
@@ -121,8 +124,7 @@ def diagnose(
     (0, 3)
 
     Args:
-        model: a `SentenceTransformer`, what `cenote.load` takes, or a function that loads one; several to stand side
-            by side.
+        model: a `SentenceTransformer`, or what `cenote.load` takes; several to stand side by side.
         texts: strings, or (id, text) as `cenote.texts.read` gives them; None reads the built-in corpus.
         pairs: texts of your own to compare two by two, such as queries with hard negatives.
         sample: how many texts are drawn, at most. No more are in memory, however many there are.
@@ -136,16 +138,16 @@ def diagnose(
         prompt_name: which prompt every model reads before texts, by its name in `model.prompts`; None is its default.
         pair_prompts: which prompts stand before the first and the second text of pairs; None is `prompt_name` for both.
         progress: called with what is being done, how much of it is done and how much there is.
+        loader: what loads a model that is named, once the texts were found to be sound.
 
     Returns:
         A `Diagnosis`: plain data, with `verdicts` first in what they cost, `to_json` and `from_json`.
     """
     given, taus, own = _models(model, names), _temperatures(temperatures), check_pairs(pairs)
-    prompts = _prompts(prompt_name, pair_prompts, own)
+    prompts, effort = _prompts(prompt_name, pair_prompts, own), _QUICK if quick else _THOROUGH
+    _refuse_unknown_prompts(given, (prompt_name, *prompts))
     drawn, read = draw(texts, sample, seed, source)
-    given = _knowing(given, (prompt_name, *prompts))
-    effort = _QUICK if quick else _THOROUGH
-    work = _Work(drawn, own, prompt_name, prompts, taus, layers, seed, effort, progress or (lambda *_: None))
+    work = _Work(drawn, own, prompt_name, prompts, taus, layers, seed, effort, progress or (lambda *_: None), loader)
     excerpts = summaries.Excerpts()
     found = _told_apart([_diagnose_one(one, name, work, excerpts) for one, name in given])
     return Diagnosis(
@@ -204,32 +206,23 @@ def _prompts(prompt_name: str | None, pair_prompts: Any, given: GivenPairs) -> P
     return pair_prompts[0], pair_prompts[1]
 
 
-def _knowing(given: list[tuple[Model, str | None]], names: Iterable[str | None]) -> list[tuple[Model, str | None]]:
-    """The models, loaded and found to have prompts of these names, if there are any: before any work is done."""
-    asked = [name for name in dict.fromkeys(names) if name is not None]
-    if not asked:
-        return given
-    loaded: list[tuple[Model, str | None]] = []
+def _refuse_unknown_prompts(given: list[tuple[Model, str | None]], names: Iterable[str | None]) -> None:
+    """Say that a model has no prompt of such a name, where its folder tells, before any text is read."""
     for one, called in given:
-        model = _loaded(one)
-        loaded.append((model, called or name_of(one, model)))
-        for name in asked:
+        known = one.prompts if isinstance(one, SentenceTransformer) else prompts_of(one)
+        for name in dict.fromkeys(names):
+            if name is None or known is None:
+                continue
             try:
-                prompt_of(model, name)
+                choose(name, known, "prompt")
             except UnknownName as error:
-                raise UnknownName(f"{loaded[-1][1]}: {error}") from None
-    return loaded
-
-
-def _loaded(given: Model) -> SentenceTransformer:
-    if isinstance(given, SentenceTransformer):
-        return given
-    return given() if callable(given) else load(given)
+                raise UnknownName(f"{called or one}: {error}") from None
 
 
 def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summaries.Excerpts) -> ModelDiagnosis:
-    work.progress(f"loading {called}" if called else "loading a model", 0, 1)
-    model = _loaded(given)
+    if not isinstance(given, SentenceTransformer):
+        work.progress(f"loading {called or given}", 0, 1)
+    model = given if isinstance(given, SentenceTransformer) else work.loader(given)
     name = called or name_of(given, model)
     if work.pairs.pairs:
         work = replace(work, pairs=readable_pairs(model, work.pairs, work.pair_prompts, work.seed))

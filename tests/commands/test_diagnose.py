@@ -32,7 +32,7 @@ def test_verdicts_on_standard_output_and_figures_in_a_file(demo_path, corpus, tm
     assert found.models[0].name == "minilm"
     assert found.verdicts[0].finding.split()[0] in shown
     assert told.splitlines() == [
-        "cenote: loading models",
+        "cenote: loading minilm",
         "cenote: minilm: counting tokens: 40",
         "cenote: minilm: reading texts: 40",
         "cenote: minilm: comparing pairs: 780",
@@ -126,9 +126,9 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
         (["minilm", "texts.txt", "--pair-prompts", "query,document"], 1, "there are no pairs: pass pairs too"),
         (["minilm", "--sample", "0"], 2, "0 is not at least 1"),
         (["minilm", "empty.txt"], 1, "empty.txt holds no texts"),
-        (["minilm", "blank.txt"], 1, "all 3 texts of blank.txt are empty"),
+        (["minilm", "blank.txt"], 1, "all 3 texts are empty in 'blank.txt'"),
         (["minilm", "late.jsonl"], 1, "late.jsonl, line 2: not JSON"),
-        (["minilm", "--pairs", "blank.jsonl"], 1, "--pairs blank.jsonl: an empty text in row 1 (from 0)"),
+        (["minilm", "--pairs", "blank.jsonl"], 1, "an empty side"),
         (["minilm", "texts.txt", "--json", "texts.txt"], 2, "is what is read, and would be written over"),
         (["minilm", "-o", "a.md", "--json", "./a.md"], 2, "-o and --json both name './a.md'"),
         (["minilm", "textss"], 1, "'textss' is neither a file of texts nor a model folder here; did you mean 'texts'?"),
@@ -143,7 +143,7 @@ def test_mistakes_are_told_before_the_work(arguments, code, message, tmp_path, m
     (tmp_path / "texts").mkdir()
     (tmp_path / "blank.txt").write_text("\n  \n\t\n")
     (tmp_path / "late.jsonl").write_text('{"text": "one"}\n{"text": \n')
-    (tmp_path / "blank.jsonl").write_text('{"text1": "a", "text2": "b"}\n{"text1": "a", "text2": " "}\n')
+    (tmp_path / "blank.jsonl").write_text('{"text1": "", "text2": "b"}\n{"text1": "a", "text2": " "}\n')
     (tmp_path / "pairs.jsonl").write_text('{"query": "a", "neg": "b"}\n')
     try:
         result = main(["diagnose", *arguments])

@@ -17,7 +17,7 @@ from cenote.commands.names import models_and_texts
 from cenote.commands.progress import progress
 from cenote.commands.shared import Usage, count, hush, in_columns, natural
 from cenote.declarations import find
-from cenote.errors import BadInput, CenoteError, UnknownName, choose, some
+from cenote.errors import BadInput, CenoteError, UnknownName, choose
 
 if TYPE_CHECKING:
     from cenote.results import Diagnosis
@@ -84,12 +84,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
     hush()
     with progress() as tell:
-        # Loaded one after another, once the texts were found to be sound.
-        loaders = [
-            partial(load, model, device=args.device, trust_remote_code=args.trust_remote_code) for model in models
-        ]
         found = diagnose(
-            loaders,
+            models,
             texts,
             pairs=pairs,
             sample=args.sample,
@@ -98,10 +94,10 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             seed=args.seed,
             quick=args.quick,
             source=_called(source),
-            names=models,
             prompt_name=args.prompt,
             pair_prompts=pair_prompts,
             progress=tell,
+            loader=partial(load, device=args.device, trust_remote_code=args.trust_remote_code),
         )
     if args.json == "-":
         yield found.to_json().rstrip()
@@ -190,10 +186,7 @@ def _read_pairs(path: str) -> list[tuple[str, str]]:
     except UnknownName as error:
         there = str(error).partition(" ")[2]
         raise BadInput(f"--pairs {path}: pairs stand in columns text1 and text2; {there}") from error
-    pairs = list(zip(first, second, strict=True))
-    if empty := [row for row, pair in enumerate(pairs) if not all(text.strip() for text in pair)]:
-        raise BadInput(f"--pairs {path}: an empty text in row {some(empty)} (from 0). Drop the row or fill it.")
-    return pairs
+    return list(zip(first, second, strict=True))
 
 
 def _in_words(found: Diagnosis) -> Iterator[str]:
