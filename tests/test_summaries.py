@@ -96,11 +96,11 @@ def test_a_change_is_of_the_same_texts():
     generator = np.random.default_rng(1)
     lengths = np.array([5] * 20 + [50] * 20)
     first, second = (summaries.Reading(lengths, generator.normal(size=(40, 4)).astype(np.float32)) for _ in range(2))
-    changed = summaries.change((first, None), (second, None), (0, 20), 0, 1)
+    changed = summaries.change((first, None), (second, None), (0, 20), 1)
     curves = [summaries.curve(reading.vectors, lengths, (0, 20), 0) for reading in (first, second)]
     assert changed.difference.value == pytest.approx(curves[1].difference.value - curves[0].difference.value, abs=1e-8)
     assert changed.difference.low < changed.difference.value < changed.difference.high
     assert changed.socm is None
-    several = summaries.change((first, None), (second, None), (0, 20), 0, 5).difference
+    several = summaries.change((first, None), (second, None), (0, 20), 5).difference
     assert several.high - several.low > changed.difference.high - changed.difference.low
-    assert summaries.change((first, None), (second, None), (0,), 0, 1).difference is None
+    assert summaries.change((first, None), (second, None), (0,), 1).difference is None

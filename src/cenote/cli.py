@@ -94,6 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments[0].startswith("-"):
             choose(arguments[0], COMMANDS, "command")
         args, rest = top.parse_known_args(arguments)
+        if hasattr(args, "more") and all(part == "-" or not part.startswith("-") for part in rest):
+            # argparse gives a list what stands before the first option, and not what comes after.
+            getattr(args, args.more).extend(rest)
+            rest = []
         if rest:
             args.parser.error(f"unrecognized arguments: {' '.join(rest)}")
         with warnings.catch_warnings():

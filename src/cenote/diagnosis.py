@@ -67,6 +67,7 @@ class _Lost:
     name: str
     silent: list[str]
     texts: list[Text]
+    pairs: tuple[LeftOut, ...] = ()  # where none of those given could be compared
     found: dict[str, dict[int, str]] = field(default_factory=dict)  # by measure and place, and why
 
     def without(self, reading: Reading) -> list[int]:
@@ -87,10 +88,14 @@ class _Lost:
     def records(self) -> tuple[LeftOut, ...]:
         """For the diagnosis."""
         silent = summaries.left_out("all measures", ((id_, "no token") for id_ in self.silent))
-        return silent + tuple(
-            record
-            for measure, found in self.found.items()
-            for record in summaries.left_out(measure, ((self.texts[row].id, found[row]) for row in sorted(found)))
+        return (
+            silent
+            + self.pairs
+            + tuple(
+                record
+                for measure, found in self.found.items()
+                for record in summaries.left_out(measure, ((self.texts[row].id, found[row]) for row in sorted(found)))
+            )
         )
 
 
@@ -230,7 +235,8 @@ def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summa
     tell = lambda *at: work.progress(f"{name}: counting tokens", *at)  # noqa: E731
     whole = count_tokens(model, words, prompt_name=work.prompt, progress=tell)
     silent = [text.id for text, tokens in zip(work.texts, whole, strict=True) if not tokens]
-    lost = _Lost(name, silent, [text for text, tokens in zip(work.texts, whole, strict=True) if tokens])
+    heard = [text for text, tokens in zip(work.texts, whole, strict=True) if tokens]
+    lost = _Lost(name, silent, heard, () if work.pairs.pairs else work.pairs.left_out)
     work, whole = replace(work, texts=lost.some(lost.texts)), whole[whole > 0]
     read = as_read(model, whole)
     first, compared, run = _run(model, name, read, work, excerpts, lost)
@@ -240,7 +246,7 @@ def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summa
     for tau in others:
         with temper(model, tau):
             second, pairs, run = _run(model, name, read, work, excerpts, lost, tau)
-        changed = summaries.change((first, compared), (second, pairs), edges, work.seed, len(others))
+        changed = summaries.change((first, compared), (second, pairs), edges, len(others))
         runs.append(replace(run, change=changed))
     return ModelDiagnosis(
         name=name,
@@ -286,7 +292,8 @@ def _run(
     measured = lost.without(reading)
     own = None
     if work.pairs.pairs:
-        own = compare_pairs(model, work.pairs, work.pair_prompts, excerpts, work.seed, tell)
+        own, left_out = compare_pairs(model, work.pairs, work.pair_prompts, excerpts, work.seed, tell)
+        lost.pairs = () if own else left_out
     lengths = reading.lengths[measured]
     tell("repeating two words")
     run = Run(

@@ -11,7 +11,8 @@ from cenote.corpus import sample as built_in
 from cenote.errors import BadInput
 from cenote.fingerprints import of_texts
 from cenote.results import TextsRead
-from cenote.texts import Text
+from cenote.sources import rows_of
+from cenote.texts import Fault, Text
 
 # Below it a diagnosis is of these very texts more than of their source.
 _BETTER = 100
@@ -50,10 +51,10 @@ def draw(texts: Iterable[Text | str] | None, count: int, seed: int, source: str)
     generator = np.random.default_rng(seed)
     smallest: list[tuple[float, int, Text]] = []  # a heap; keys are negated, so that the largest of them is on top
     given = empty = 0
-    for row, text in enumerate(built_in() if texts is None else texts):
+    for row, one in enumerate(rows_of(built_in() if texts is None else texts)):
         given += 1
-        one = Text(*text) if isinstance(text, tuple) and len(text) == 2 else Text(str(row), text)
-        _refuse_broken(one)
+        if isinstance(one, Fault):
+            raise BadInput(one.why)
         if not one.text.strip():
             empty += 1
             continue
@@ -68,12 +69,6 @@ def draw(texts: Iterable[Text | str] | None, count: int, seed: int, source: str)
     drawn = [text for _, _, text in sorted(smallest, key=lambda entry: -entry[1])]
     name = "the docstrings of Python's standard library" if texts is None else source
     return drawn, TextsRead(name, given, len(drawn), empty, of_texts(drawn))
-
-
-def _refuse_broken(text: Text) -> None:
-    if not isinstance(text.text, str):
-        raise BadInput(f"text {text.id} is a {type(text.text).__name__}: pass strings.")
-    refuse_half_characters(text.text, f"text {text.id}")
 
 
 def refuse_half_characters(text: str, name: str) -> None:

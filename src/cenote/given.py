@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -56,17 +56,12 @@ def check_pairs(pairs: Iterable[tuple[str, str]] | None) -> GivenPairs:
             found.append(GivenPair(row, *pair))
         else:
             empty[row] = "an empty side"
-    return GivenPairs(found, _refuse_all(found, empty, ()))
+    return GivenPairs(found, _left_out(empty))
 
 
-def _refuse_all(
-    usable: Sequence[GivenPair], unusable: dict[int, str], before: tuple[LeftOut, ...]
-) -> tuple[LeftOut, ...]:
-    """What is left out, with what was before; a refusal if nothing remains."""
-    found = before + summaries.left_out(_MEASURE, ((f"pair {row}", why) for row, why in sorted(unusable.items())))
-    if found and not usable:
-        raise BadInput(f"no given pair can be compared. {'; '.join(part.in_words() for part in found)}.")
-    return found
+def _left_out(unusable: dict[int, str], before: tuple[LeftOut, ...] = ()) -> tuple[LeftOut, ...]:
+    """What is left out, with what was before."""
+    return before + summaries.left_out(_MEASURE, ((f"pair {row}", why) for row, why in sorted(unusable.items())))
 
 
 def readable_pairs(model: SentenceTransformer, given: GivenPairs, prompts: Prompts, seed: int) -> GivenPairs:
@@ -81,7 +76,9 @@ def readable_pairs(model: SentenceTransformer, given: GivenPairs, prompts: Promp
     heard = tokens[texts_of].all(1)
     silent = {pair.row: "a side without tokens" for pair, some in zip(given.pairs, heard, strict=True) if not some}
     usable = [pair for pair in given.pairs if pair.row not in silent]
-    left_out = _refuse_all(usable, silent, given.left_out)
+    left_out = _left_out(silent, given.left_out)
+    if not usable:
+        return GivenPairs([], left_out)
     drawn = summaries.some_pairs(tokens[texts_of[heard]], width_of(model), seed, texts_of[heard])
     return GivenPairs([usable[place] for place in drawn], left_out)
 
@@ -92,26 +89,30 @@ def compare_pairs(
     prompts: Prompts,
     excerpts: summaries.Excerpts,
     seed: int,
-    tell: Callable[[str], Any],
-) -> Pairs:
+    tell: Callable[[str, int], Any],
+) -> tuple[Pairs | None, tuple[LeftOut, ...]]:
     """Second-order collapse of readable pairs; those that turn out to have nothing to compare are left out.
 
-    `tell` takes what is being done and gives what is called with how much of it is.
+    `tell` takes what is being done and how much of it there is, and gives what is called with how much is done.
+
+    Returns:
+        The figures, None where no pair remains, and what was left out.
     """
     sides = {pair.row: list(_sides(model, pair, prompts)) for pair in given.pairs}
     tokens: dict[Side, Any] = {}
     why: dict[Side, str] = {}
     for name, texts in _by_prompt(dict.fromkeys(side for both in sides.values() for side in both)):
-        reading = read_texts(
-            model, texts, prompt_name=name, tokens_of=range(len(texts)), progress=tell("reading pairs")
-        )
+        told = tell("reading pairs", len(texts))
+        reading = read_texts(model, texts, prompt_name=name, tokens_of=range(len(texts)), progress=told)
         tokens |= {(texts[place], name): found for place, found in reading.tokens.items()}
         why |= {(texts[place], name): reason for place, reason in {**reading.shapeless, **reading.unread}.items()}
     broken = {
         row: reasons[0] for row, both in sides.items() if (reasons := [why[side] for side in both if side in why])
     }
     usable = [pair for pair in given.pairs if pair.row not in broken]
-    left_out = _refuse_all(usable, broken, given.left_out)
+    left_out = _left_out(broken, given.left_out)
+    if not usable:
+        return None, left_out
     # As if all sides had been read one after another; those of one text are one array.
     rows = [side for pair in usable for side in sides[pair.row]]
     shared = Reading(
@@ -119,8 +120,9 @@ def compare_pairs(
     )
     texts_of = [(pair.first, pair.second) for pair in usable]
     numbers = [pair.row for pair in usable]
-    told = tell("comparing given pairs")
-    return replace(summaries.given_pairs(shared, texts_of, excerpts, seed, told, numbers), left_out=left_out)
+    told = tell("comparing given pairs", len(usable))
+    found = summaries.given_pairs(shared, texts_of, excerpts, seed, told, numbers)
+    return replace(found, left_out=left_out), left_out
 
 
 def _sides(model: SentenceTransformer, pair: GivenPair, prompts: Prompts) -> Iterator[Side]:

@@ -142,6 +142,11 @@ class Closeness:
     cosine: Spread
     deviation: float  # their standard deviation, the measure of what is a large difference
 
+    @property
+    def varies(self) -> bool:
+        """Whether any two texts differ from any other two by more than the rounding of a cosine in float32."""
+        return self.deviation > 1e-6
+
 
 @dataclass(frozen=True)
 class LengthCurve:

@@ -44,7 +44,7 @@ class Stretch:
 
 
 def rows_of(given: Iterable[Any]) -> Iterator[Row]:
-    """Strings, or (id, text), as texts; a string goes by its row number.
+    """Strings, or (id, text), as texts; a string goes by its row number. What is neither is a fault.
 
     >>> list(rows_of(["a pool", ("b", "a cave"), None]))[:2]
     [Text(id='0', text='a pool'), Text(id='b', text='a cave')]
@@ -53,7 +53,8 @@ def rows_of(given: Iterable[Any]) -> Iterator[Row]:
         if isinstance(one, Fault):
             yield one
             continue
-        name, text = one if isinstance(one, tuple) and len(one) == 2 else (str(row), one)
+        name, text = one if isinstance(one, tuple) and len(one) == 2 else (row, one)
+        name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name
         wrong = [value for value in (text, name) if not isinstance(value, str)]
         if wrong:
             what = "null" if wrong[0] is None else f"of type {type(wrong[0]).__name__}"

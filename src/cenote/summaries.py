@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from cenote.functional.chance import Interval, change_of_difference, mean_over_groups, mean_over_pairs
+from cenote.functional.chance import Interval, change_of_difference, mean_over_pairs
 from cenote.functional.concentration import Known
 from cenote.functional.length import Estimate as Estimated
 from cenote.functional.length import LengthCollapse
@@ -92,7 +92,7 @@ def spread(values: Any) -> Spread:
 
 
 def _short(value: Any) -> float:
-    """Nine digits: more would differ by the order in which threads add up, and the same call gives the same bytes."""
+    """Nine digits, which float32 does not fill: figures of a page, and not of a proof."""
     return float(f"{float(value):.9g}")
 
 
@@ -167,7 +167,7 @@ def _estimated(found: tuple[float, Interval]) -> Estimate:
 
 
 def change(
-    before: tuple[Reading, Compared | None], after: tuple[Reading, Compared | None], edges: Any, seed: int, tried: int
+    before: tuple[Reading, Compared | None], after: tuple[Reading, Compared | None], edges: Any, tried: int
 ) -> Change:
     """What changes from one reading of the same texts to another, each with its pairs.
 
@@ -181,10 +181,11 @@ def change(
     difference = socms = None
     if len(edges) > 1 and min(len(short), len(long)) > 1:
         vectors = before[0].vectors, after[0].vectors
-        difference = _estimated(change_of_difference(*vectors, short, long, seed=seed, confidence=confidence))
+        difference = _estimated(change_of_difference(*vectors, short, long, confidence=confidence))
     if before[1] is not None and after[1] is not None and before[1].rows == after[1].rows:
         values = after[1].found.socm - before[1].found.socm
-        socms = _estimated(mean_over_pairs(values, seed=seed, confidence=confidence))
+        texts = np.triu_indices(len(before[1].rows), 1)
+        socms = _estimated(mean_over_pairs(values, *texts, confidence=confidence))
     return Change(difference, socms)
 
 
@@ -279,7 +280,7 @@ def all_pairs(compared: Compared, texts: Sequence[Text], excerpts: Excerpts, see
     """The same in a few figures, with the worst pairs."""
     first, second = np.triu_indices(len(compared.rows), 1)
     left, right = ([texts[compared.rows[place]] for place in side] for side in (first, second))
-    mean = _estimated(mean_over_pairs(compared.found.socm, seed=seed))
+    mean = _estimated(mean_over_pairs(compared.found.socm, first, second))
     return _pairs(compared.found, mean, left, right, len(compared.rows), excerpts, seed)
 
 
@@ -296,8 +297,7 @@ def given_pairs(
     found = socm(*sides, limit=np.inf, progress=progress)
     named = list(zip(numbers, pairs, strict=True))
     first, second = ([Text(f"pair {row}", pair[side]) for row, pair in named] for side in (0, 1))
-    # Pairs that share their first text, a query, stand and fall together.
-    mean = _estimated(mean_over_groups(found.socm, [text for text, _ in pairs], seed=seed))
+    mean = _estimated(mean_over_pairs(found.socm, *([pair[side] for pair in pairs] for side in (0, 1))))
     return _pairs(found, mean, first, second, len({text for pair in pairs for text in pair}), excerpts, seed)
 
 
@@ -312,7 +312,7 @@ def _pairs(
 ) -> Pairs:
     values = found.socm
     shown = np.sort(np.random.default_rng(seed).permutation(len(values))[:_SHOWN])
-    # Nine digits decide, and then the order in which pairs stand, whatever threads did to the last one.
+    # Where nine digits are equal, the order in which pairs stand decides.
     worst = np.lexsort((np.arange(len(values)), -np.array([_short(value) for value in values])))[:_WORST]
 
     def pair(row: int) -> Pair:

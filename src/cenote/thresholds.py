@@ -59,7 +59,8 @@ THRESHOLDS = {
         0.8,
         0.9,
         0.97,
-        "cosine of one word repeated up to the model's limit and another: two texts with nothing in common",
+        "cosine of one word repeated up to the model's limit, or 2,048 tokens (256 when quick), and another: two texts "
+        "with nothing in common",
     ),
 }
 
@@ -79,6 +80,7 @@ LIMITS = {
     "severe pair": Limit(
         0.5, "SOCM of a pair whose means all but coincide while its tokens spread quite differently; a round number"
     ),
+    "one text": Limit(0.5, "share of what is cut, from which the figure is of one text and not of the texts"),
     "rise": Limit(0.05, "a rise of a probe's cosine with length that more than rounding and tokenisation explain"),
     "change": Limit(0.05, "a change by temperature, in deviations of the cosines, below which nobody would notice it"),
     "copies": Limit(0.05, "share of copies from which they weigh on means and intervals"),

@@ -7,10 +7,10 @@ instead of guessed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeGuard
+from dataclasses import replace
 
+from cenote.phrases import counted, interval, percent, value
 from cenote.results import (
-    Closeness,
     Estimate,
     Grade,
     LengthCurve,
@@ -22,7 +22,7 @@ from cenote.results import (
     TextsRead,
     Verdict,
 )
-from cenote.thresholds import LIMITS, THRESHOLDS
+from cenote.thresholds import LIMITS, THRESHOLDS, Threshold
 
 SEVERITY: tuple[Grade, ...] = ("severe", "moderate", "slight", "none", "unknown")
 ENOUGH = round(LIMITS["texts"].value)
@@ -31,11 +31,22 @@ ENOUGH = round(LIMITS["texts"].value)
 def verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], distinct: int) -> tuple[Verdict, ...]:
     """All verdicts, the costliest first: what is cut, then by grade, and within a grade in the order of `_SUBJECTS`."""
     found = [verdict for model in models for subject in _SUBJECTS for verdict in subject(model)]
-    if distinct == 1 < texts.used:  # what copies of one text have in common says nothing of texts
-        found = [verdict for verdict in found if verdict.subject in ("truncation", "repeated words", "layers")]
+    if distinct < ENOUGH:
+        found = [_of_few(verdict, distinct) if verdict.subject in _OF_TEXTS else verdict for verdict in found]
     found += [verdict for model in models for verdict in _left_out(model)]
     found += _on_texts(texts, distinct)
     return tuple(sorted(found, key=_rank))
+
+
+# What is said of texts in general, and takes more than a few of them.
+_OF_TEXTS = ("length collapse", "second-order collapse", "closeness", "temperature")
+
+
+def _of_few(verdict: Verdict, distinct: int) -> Verdict:
+    if verdict.grade == "unknown":
+        return verdict
+    finding = f"{counted(distinct, 'different text')} cannot show it."
+    return replace(verdict, grade="unknown", finding=finding, advice="Diagnose on more texts.")
 
 
 def _rank(verdict: Verdict) -> tuple[bool, int]:
@@ -55,14 +66,14 @@ def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
     if not lengths.cut:
         finding, advice = "Nothing is cut: the model reads every text to its end.", ""
     else:
-        finding = f"{_percent(lengths.unseen)} of your texts' tokens are never seen by this model."
+        finding = f"{percent(lengths.unseen)} of your texts' tokens are never seen by this model."
         advice = (
             "Embed long texts in windows, with every window searched or their mean taken, or choose a model that reads "
             "more. A higher max_seq_length helps only as far as the model was trained for it."
         )
         share += f"; the longest tenth starts at {lengths.tokens.high:,.0f} tokens"
-        if lengths.longest >= 0.5 and lengths.cut > 1:
-            share += f"; one text alone makes up {_percent(lengths.longest)} of what is cut"
+        if lengths.longest >= LIMITS["one text"].value and lengths.cut > 1:
+            share += f"; one text alone makes up {percent(lengths.longest)} of what is cut"
     yield Verdict(
         model.name,
         "truncation",
@@ -77,7 +88,7 @@ def _truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
 def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
     curve, subject = model.runs[0].length, "length collapse"
     found, any_two = curve.difference, curve.closeness
-    if found is None or found.low is None or found.high is None or not _differ(any_two):
+    if found is None or found.low is None or found.high is None or any_two is None or not any_two.varies:
         yield Verdict(
             model.name,
             subject,
@@ -89,8 +100,9 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
         )
         return
     row, unit = THRESHOLDS[subject], any_two.deviation
-    open_ended = "none" if found.high / unit < row.moderate else "unknown"
-    grade: Grade = row.grade(found.value / unit) if found.low > 0 else open_ended  # type: ignore[assignment]
+    grade = _graded(row, found, unit)
+    if found.low <= 0 and grade != "none":
+        grade = "unknown"
     short, long = (bins := [bin for bin in curve.bins if bin.cosine is not None])[0], bins[-1]
     direction = "closer to" if found.value >= 0 else "farther from"
     texts = f"texts {_over(long.low)} are {abs(found.value):.2f} {direction} each other than those under {short.high}"
@@ -103,7 +115,7 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
         subject,
         grade,
         finding,
-        f"{_interval('Mean cosine, long minus short', found)} That is {found.value / unit:+.1f} times the deviation of "
+        f"{interval('Mean cosine, long minus short', found)} That is {found.value / unit:+.1f} times the deviation of "
         f"the cosines of any two texts ({unit:.3f}).{_of_words(model.words)}{_trend(curve)}",
         "What long texts are about may differ from what short ones are about: the measure cannot tell. "
         "It counts tokens as the model reads them, cut where it cuts.",
@@ -115,27 +127,33 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
     )
 
 
-def _differ(found: Closeness | None) -> TypeGuard[Closeness]:
-    """Whether any two texts differ from any other two, by more than the rounding of a cosine in float32."""
-    return found is not None and found.deviation > 1e-6
+def _graded(row: Threshold, found: Estimate, unit: float = 1.0) -> Grade:
+    """The grade of the value; unknown where its interval reaches down by two grades, or from none up to moderate."""
+    if found.low is None or found.high is None:
+        return "unknown"
+    grade, low = row.grade(found.value / unit), row.grade(found.low / unit)
+    if grade == "none":
+        return "none" if found.high / unit < row.moderate else "unknown"
+    return grade if SEVERITY.index(low) - SEVERITY.index(grade) < 2 else "unknown"
 
 
 def _no_lengths(model: ModelDiagnosis, curve: LengthCurve) -> str:
     """Why there is no long and short to compare."""
-    texts, tokens = model.lengths.tokens.count, model.lengths.tokens
-    if texts > 1 and not _differ(curve.closeness):
-        return "All embeddings lie equally close to each other, which leaves nothing to measure a difference by."
+    texts, tokens, limit = model.lengths.tokens.count, model.lengths.tokens, model.lengths.limit
     if texts < 2 * ENOUGH:
-        return f"There are {texts} texts, too few for two groups of {ENOUGH}."
-    if len(curve.bins) == 1:
-        middle = f"{tokens.low:,.0f} to {tokens.high:,.0f}" if tokens.low < tokens.high else f"{tokens.median:,.0f}"
-        return f"Nearly all texts are of one length: four in five have {middle} tokens, as the model counts."
-    return " ".join(note[0].upper() + note[1:] for note in curve.notes)
+        return f"There are {counted(texts, 'text')}, too few for two groups of {ENOUGH}."
+    if curve.closeness is not None and not curve.closeness.varies:
+        return "All embeddings lie equally close to each other, which leaves nothing to measure a difference by."
+    if len(curve.bins) > 1:
+        return " ".join(note[0].upper() + note[1:] for note in curve.notes)
+    if limit is not None and tokens.low >= limit:
+        return f"Nearly all texts are cut to {limit} tokens: the model reads one length."
+    return f"There are no two groups of {ENOUGH} texts of different length, as the model reads them."
 
 
 def _of_words(words: LengthCurve | None) -> str:
     """What of it is there before any attention, in the words' own measure: their cosines lie in another range."""
-    if words is None or words.difference is None or not _differ(words.closeness):
+    if words is None or words.difference is None or words.closeness is None or not words.closeness.varies:
         return ""
     gain, unit = words.difference.value, words.closeness.deviation
     if gain <= 0:
@@ -149,7 +167,7 @@ def _of_words(words: LengthCurve | None) -> str:
 def _trend(curve: LengthCurve) -> str:
     if curve.slope_per_doubling is None:
         return ""
-    return f" {_interval('Each doubling of length adds', curve.slope_per_doubling)}"
+    return f" {interval('Each doubling of length adds', curve.slope_per_doubling)}"
 
 
 def _closeness(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -164,7 +182,7 @@ def _closeness(model: ModelDiagnosis) -> Iterator[Verdict]:
         "closeness",
         grade if enough else "unknown",
         f"Two of your texts at random have a cosine of {cosine.mean:.2f} on average, {between}.",
-        f"{cosine.count:,} pairs of embeddings.",
+        f"{counted(cosine.count, 'pair')} of embeddings.",
         "It says where scores lie, not how well they are ranked; texts on one subject lie closer by right.",
         f"Read a score against these: one of {cosine.mean:.2f} is what any two of your texts have. Choose cut-offs on "
         "labelled data."
@@ -201,20 +219,20 @@ _BY_THE_MEAN = ("mean", "mean_sqrt_len", "mean_sqrt_len_tokens")
 
 def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, subject: str, which: str) -> Verdict:
     found = pairs.mean
-    grade = THRESHOLDS["second-order collapse"].grade(found.value)
+    grade = _graded(THRESHOLDS["second-order collapse"], found)
     mean = f"SOCM is {found.value:.2f} on average over {which}"
     finding = {
         "none": f"The mean hides little of how texts differ: {mean}.",
         "slight": f"The mean hides some of how texts differ: {mean}.",
     }.get(grade, f"The mean hides much of how the tokens of these texts differ: {mean}.")
-    if pairs.pairs < ENOUGH or found.low is None:
+    if grade == "unknown" or pairs.pairs < ENOUGH or pairs.texts < ENOUGH:
         grade = "unknown"
-        finding = f"{pairs.pairs} pairs of {pairs.texts} texts are too few for a verdict on what the mean hides."
+        finding = f"The texts that stand in {counted(pairs.pairs, 'pair')} are too few for a verdict: {mean}."
     elif model.pooling not in _BY_THE_MEAN:
         grade, finding = "unknown", f"This model pools by {model.pooling}; of the mean, {mean}."
-    many = f"{_percent(pairs.severe)} of them are over {LIMITS['severe pair'].value:g}"
+    many = f"{percent(pairs.severe)} of them are over {LIMITS['severe pair'].value:g}"
     evidence = (
-        f"{_interval('Mean', found)} {pairs.pairs:,} pairs of {pairs.texts:,} texts; {many}, nine in ten below "
+        f"{interval('Mean', found)} {counted(pairs.pairs, 'pair')} of {pairs.texts:,} texts; {many}, nine in ten below "
         f"{pairs.socm.high:.2f}. SOCM is 0 where two texts' tokens spread alike, and grows where they spread "
         "differently while their means lie close."
     )
@@ -306,7 +324,7 @@ def _changes(run: Run) -> str:
     if run.change is None:
         return "not known"
     both = (run.change.difference, run.change.socm)
-    return " and ".join("not known" if one is None else _value(one) for one in both)
+    return " and ".join("not known" if one is None else value(one) for one in both)
 
 
 def _layers(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -340,14 +358,15 @@ def _left_out(model: ModelDiagnosis) -> Iterator[Verdict]:
     for measure in dict.fromkeys(part.measure for part in model.left_out):
         parts = [part for part in model.left_out if part.measure == measure]
         count = sum(part.count for part in parts)
+        noun = counted(count, "pair" if measure == "the given pairs" else "text")
         yield Verdict(
             model.name,
             "texts",
             "slight",
-            f"{count:,} {'text was' if count == 1 else 'texts were'} left out of {measure}.",
+            f"{noun} {'was' if count == 1 else 'were'} left out of {measure}.",
             f"{'; '.join(part.in_words() for part in parts)}.",
             "This model makes nothing of them that can be measured.",
-            "Look at these texts, and at what the tokenizer makes of them.",
+            "Look at them, and at what the tokenizer makes of them.",
         )
 
 
@@ -370,21 +389,5 @@ def _about_texts(grade: Grade, finding: str, evidence: str) -> Verdict:
     return Verdict("", "texts", grade, finding, evidence, "", "")
 
 
-def _percent(share: float) -> str:
-    percent = 100 * share
-    if 99.5 <= percent < 100:
-        return "more than 99 %"
-    return f"{percent:.0f} %" if percent >= 9.5 or percent == 0 else f"{percent:.2g} %"
-
-
 def _over(low: int) -> str:
     return f"of {low} tokens and more"
-
-
-def _interval(what: str, found: Estimate) -> str:
-    between = "" if found.low is None else f" (95 % interval {found.low:+.3f} to {found.high:+.3f})"
-    return f"{what}: {found.value:+.3f}{between}."
-
-
-def _value(found: Estimate) -> str:
-    return f"{found.value:+.3f}" + ("" if found.low is None else f" ({found.low:+.3f} to {found.high:+.3f})")

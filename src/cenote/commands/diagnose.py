@@ -31,18 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
         "models",
-        metavar="MODEL",
+        metavar=("MODEL", "MODEL_OR_TEXTS"),
         nargs="+",
-        help="a folder, a hub id, or minilm, the demo model; several stand side by side. The last one may be TEXTS; "
-        "beside others it counts as a hub id only if it has a slash or a hyphen, or is in the hub's cache",
+        help="a folder, a hub id, or minilm, the demo model; several stand side by side. The last one may be texts: a "
+        "file, a folder, or - for standard input, as for `cenote pool`; without any, docstrings of Python's standard "
+        "library are read. Beside others, the last one counts as a hub id only if it has a slash or a hyphen, or is in "
+        "the hub's cache",
     )
-    parser.add_argument(
-        "texts",
-        metavar="TEXTS",
-        nargs="?",
-        help="a file or folder of texts, or - for standard input, as for `cenote pool`; without it, docstrings of "
-        "Python's standard library are read",
-    )
+    parser.set_defaults(more="models")
     parser.add_argument("-o", "--output", metavar="FILE", help="the page to write: .html, or .md for Markdown")
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - for standard output")
     parser.add_argument("--pairs", metavar="FILE", help="pairs to compare, in columns text1 and text2")
@@ -65,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Diagnose, print the verdicts, write what was asked for."""
-    models, source = models_and_texts([*args.models, *([args.texts] if args.texts else [])])
+    models, source = models_and_texts(args.models)
     for model in models:
         find(model)
     page = _page(args.output)

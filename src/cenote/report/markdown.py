@@ -41,9 +41,10 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
 
 
 def _verdict(verdict: Verdict) -> list[str]:
+    about = [part for part in (verdict.subject, verdict.model) if part]
     said = (("What to do", verdict.advice), ("Evidence", verdict.evidence), ("Limit", verdict.limit))
     return [
-        f"### {verdict.grade.capitalize()}: {in_markdown(verdict.subject)}, {in_markdown(verdict.model)}",
+        f"### {verdict.grade.capitalize()}: {', '.join(in_markdown(part) for part in about)}",
         "",
         f"**{in_markdown(verdict.finding)}**",
         "",

@@ -44,7 +44,7 @@ def glance(verdicts: Sequence[Verdict]) -> tuple[list[str], dict[str, list[list[
     (['a', 'b'], {'cut': [[0], [1]]})
     """
     models = list(dict.fromkeys(verdict.model for verdict in verdicts if verdict.model))  # some are about the texts
-    subjects = dict.fromkeys(verdict.subject for verdict in verdicts)
+    subjects = dict.fromkeys(verdict.subject for verdict in verdicts if verdict.model)
     return models, {
         subject: [
             [at for at, one in enumerate(verdicts) if (one.subject, one.model) == (subject, model)] for model in models
@@ -156,7 +156,7 @@ def trend(series: tuple[Series, ...]) -> Table:
 
 def in_deviations(curve: LengthCurve) -> str:
     """What long texts are closer by, measured by how the cosines of any two texts differ."""
-    if curve.difference is None or curve.closeness is None or not curve.closeness.deviation:
+    if curve.difference is None or curve.closeness is None or not curve.closeness.varies:
         return NOTHING
     return number(curve.difference.value / curve.closeness.deviation)
 

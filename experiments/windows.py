@@ -1,0 +1,87 @@
+"""Long documents cut, as the mean of their windows, and by their best window: the table of docs/embedding.md.
+
+Retrieval of whole meetings (QMSum) by questions about them, with the demo model. Reads qmsum from the folder that
+CENOTE_DATA names (default: ../shared/data); without it there is nothing to retrieve, and it says so. nDCG@10 counts one
+relevant document for each question. Vectors are written by `cenote.embed` and read back by `cenote.read_embeddings`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import cenote
+from cenote.texts import Text
+
+DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"), "qmsum")
+WAYS = ("truncate", "window-mean", "windows")
+
+
+def main() -> None:
+    """Print the table."""
+    if not DATA.is_dir():
+        sys.exit(f"No data in {DATA}: nothing to retrieve.")
+    model = cenote.load("minilm", device="cpu")
+    documents, queries = _texts("corpus.jsonl.gz"), _texts("queries.jsonl.gz")
+    wanted = _relevant()
+    asked = [query for query in queries if query.id in wanted]
+    questions = cenote.embed(model, [query.text for query in asked])
+    print(f"{len(documents)} documents, {len(asked):,} questions, {model.max_seq_length} tokens a reading\n")
+    print("| long texts | vectors | tokens read | nDCG@10 |\n|---|--:|--:|--:|")
+    for way in WAYS:
+        with tempfile.TemporaryDirectory() as folder:
+            cenote.embed(model, documents, folder, long=way)
+            found = cenote.read_embeddings(folder)
+            parents = found["parent_id" if way == "windows" else "id"]
+            scores = _best(questions @ found[:].T, parents, [document.id for document in documents])
+            tokens = int(found["n_tokens"].sum()) if way == "windows" else None
+        ranked = [_ndcg(row, documents, wanted[query.id]) for row, query in zip(scores, asked, strict=True)]
+        print(
+            f"| {way} | {len(parents):,} | {'' if tokens is None else f'{tokens:,}'} | {np.mean(ranked):.3f} |",
+            flush=True,
+        )
+
+
+def _texts(name: str) -> list[Text]:
+    with gzip.open(DATA / name, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [Text(str(row["id"]), row["text"]) for row in rows]
+
+
+def _relevant() -> dict[str, set[str]]:
+    """The documents that answer each query."""
+    found: dict[str, set[str]] = {}
+    with gzip.open(DATA / "qrels.tsv.gz", "rb") as raw:
+        for row in csv.reader(io.TextIOWrapper(raw, "utf-8"), delimiter="\t"):
+            if row[-1].strip().isdigit() and int(row[-1]) > 0:
+                found.setdefault(row[0], set()).add(row[-2])
+    return found
+
+
+def _best(scores: np.ndarray, parents: np.ndarray, names: list[str]) -> np.ndarray:
+    """The highest score of each document's vectors."""
+    places = {name: place for place, name in enumerate(names)}
+    best = np.full((len(scores), len(names)), -np.inf)
+    for column, parent in enumerate(parents):
+        place = places[parent]
+        best[:, place] = np.maximum(best[:, place], scores[:, column])
+    return best
+
+
+def _ndcg(scores: np.ndarray, documents: list[Text], relevant: set[str]) -> float:
+    top = [documents[place].id for place in np.argsort(-scores, kind="stable")[:10]]
+    gain = sum(1 / math.log2(rank + 2) for rank, name in enumerate(top) if name in relevant)
+    return gain / sum(1 / math.log2(rank + 2) for rank in range(min(10, len(relevant))))
+
+
+if __name__ == "__main__":
+    main()
