@@ -24,7 +24,7 @@ from cenote.results import SCHEMA, Diagnosis, ModelDiagnosis, Run, TextsRead
 from cenote.surgery.controls import repeat_words, word_vectors
 from cenote.surgery.hooks import settings_on
 from cenote.surgery.profiles import limit_of
-from cenote.surgery.reading import Reading, count_tokens, read_texts, width_of
+from cenote.surgery.reading import Reading, count_tokens, give_memory_back, read_texts, width_of
 from cenote.surgery.tempering import temper
 from cenote.texts import Text
 from cenote.verdicts import verdicts
@@ -238,6 +238,8 @@ def _run(
     reading, untraced = _read(model, words, paired, read, work, say)
     every = len(paired) * (len(paired) - 1) // 2
     pairs = summaries.all_pairs(reading, paired, work.texts, excerpts, work.seed, tell("comparing pairs", every))
+    reading.tokens.clear()  # up to 400 MB, which nothing needs from here on
+    give_memory_back()
     own = None
     if work.pairs:
         both = [text for pair in work.pairs for text in pair]

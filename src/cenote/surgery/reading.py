@@ -75,7 +75,7 @@ def read_texts(
                     _read_batch(model, texts, rows, keep, reading)
                     if trace:
                         reading.traced += rows
-                        give_memory_back()
+                    give_memory_back()
                     done += len(rows)
                     if progress is not None:
                         progress(done, len(texts))
