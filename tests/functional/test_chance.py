@@ -78,7 +78,7 @@ def test_the_interval_covers_what_it_should(texts, kernel, truth, least):
 
 
 def test_shared_second_texts_widen_it():
-    """Thirty queries against twelve shared passages, each with its own level: covered, and wider than by pairs alone."""
+    """Thirty queries against twelve shared passages, each of which has a level of its own."""
     generator, hits = np.random.default_rng(0), 0
     first = np.repeat(np.arange(30), 4)
     for _ in range(400):

@@ -92,6 +92,7 @@ def read_texts(
         nonlocal done
         for rows in batches:
             done += len(read(rows))
+            give_memory_back()
             if progress is not None:
                 progress(done, len(texts))
 
@@ -131,7 +132,6 @@ class _Reader:
             return []
         self.traced += bool(read)
         self.reading.traced += read
-        give_memory_back()
         return rows
 
     def read(self, rows: list[int]) -> list[int]:
