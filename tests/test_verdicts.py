@@ -83,6 +83,36 @@ def test_length_collapse_is_measured_by_how_cosines_differ_at_all():
     assert "+1.2 times the deviation" in narrow["length collapse"].evidence
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "grade"),
+    [
+        (0.045, -0.001, 0.0499, "unknown"),  # slight, or nothing
+        (0.06, 0.05, 0.07, "moderate"),
+        (0.06, 0.005, 0.115, "unknown"),  # moderate, or nothing
+        (0.11, 0.03, 0.19, "unknown"),  # severe, or slight
+        (0.11, 0.06, 0.16, "severe"),
+        (0.01, -0.02, 0.04, "none"),
+        (0.01, -0.05, 0.07, "unknown"),  # nothing, or moderate
+    ],
+)
+def test_a_grade_that_the_interval_leaves_open_is_unknown(value, low, high, grade):
+    assert found(model(length=(value, low, high), deviation=0.1))["length collapse"].grade == grade
+
+
+def test_why_lengths_cannot_be_compared():
+    plain = model()
+    one_bin = replace(plain.runs[0].length, difference=None, bins=plain.runs[0].length.bins[:1])
+    run = replace(plain.runs[0], length=one_bin)
+
+    def why(**tokens):
+        lengths = replace(plain.lengths, tokens=Spread(**{"count": 100, "mean": 60.0, "median": 60.0, **tokens}))
+        return found(replace(plain, runs=(run,), lengths=lengths))["length collapse"].evidence
+
+    assert why(low=300.0, high=600.0) == "Nearly all texts are cut to 256 tokens: the model reads one length."
+    assert why(low=8.0, high=155.0).startswith("There are no two groups of 20 texts of different length")
+    assert why(count=2, low=8.0, high=155.0) == "There are 2 texts, too few for two groups of 20."
+
+
 def test_a_difference_that_may_be_chance_is_none():
     assert found(model(length=(0.01, -0.01, 0.03)))["length collapse"].grade == "none"
     wide = found(model(length=(0.2, -0.01, 0.4)))["length collapse"]
@@ -109,11 +139,15 @@ def test_what_texts_cannot_carry_is_said():
     bare = model()
     empty = replace(bare.runs[0].length, difference=None, notes=("no difference of long and short: 1 of 1 bins.",))
     bare = replace(bare, runs=(replace(bare.runs[0], length=empty, pairs=None),))
-    said = found(bare, texts=replace(TEXTS, used=3, empty=2), distinct=3)
+    said = found(bare)
     assert said["length collapse"].grade == said["second-order collapse"].grade == "unknown"
     assert said["length collapse"].evidence == "No difference of long and short: 1 of 1 bins."
-    same = found(model(socm=0.0), texts=replace(TEXTS, used=30), distinct=1)
-    assert set(same) == {"truncation", "repeated words", "texts"}
+    # Copies of a few texts say nothing of texts in general, however tight their intervals.
+    same = found(model(socm=0.5, length=(0.4, 0.39, 0.41), any_two=0.9), distinct=3)
+    general = ("length collapse", "second-order collapse", "closeness")
+    assert {same[subject].grade for subject in general} == {"unknown"}
+    assert {same[subject].finding for subject in general} == {"3 different texts cannot show it."}
+    assert same["truncation"].grade == "none"
     every = [verdict.finding for verdict in verdicts(replace(TEXTS, used=3, empty=2), (bare,), 1)]
     assert "All texts are the same." in every
     assert "2 empty texts were left out." in every
@@ -148,7 +182,7 @@ def test_few_pairs_and_other_poolings_have_no_verdict():
     plain = model(socm=0.5)
     few = replace(plain, runs=(replace(plain.runs[0], pairs=replace(pairs(0.5), pairs=3)),))
     assert found(few)["second-order collapse"].grade == "unknown"
-    assert "3 pairs of 100 texts are too few" in found(few)["second-order collapse"].finding
+    assert "The texts that stand in 3 pairs are too few" in found(few)["second-order collapse"].finding
     pooled = found(replace(plain, pooling="max"))["second-order collapse"]
     assert pooled.grade == "unknown"
     assert pooled.finding.startswith("This model pools by max; of the mean, SOCM is 0.50")

@@ -31,13 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
         "models",
-        metavar=("MODEL", "MODEL_OR_TEXTS"),
+        metavar="MODEL",
         nargs="+",
         help="a folder, a hub id, or minilm, the demo model; several stand side by side. The last one may be texts: a "
         "file, a folder, or - for standard input, as for `cenote pool`; without any, docstrings of Python's standard "
         "library are read. Beside others, the last one counts as a hub id only if it has a slash or a hyphen, or is in "
         "the hub's cache",
     )
+    parser.usage = f"{parser.prog} [options] MODEL [MODEL ...] [TEXTS]"
     parser.set_defaults(more="models")
     parser.add_argument("-o", "--output", metavar="FILE", help="the page to write: .html, or .md for Markdown")
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - for standard output")

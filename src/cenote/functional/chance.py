@@ -29,9 +29,9 @@ def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float =
 
     the dyadic-robust variance of Aronow, Samii and Assenova (2015), at least that of independent pairs, times
     G / (G - 1), with G the number of different texts on the side that has fewer; the interval is the mean plus and
-    minus the t quantile for G - 1 of its root. It holds for all pairs of N texts, and for queries that share negatives. Of
-    20 texts it covers the truth in 94 of 100 draws where v_ij = a_i + a_j, fewer where few texts
-    decide everything.
+    minus the t quantile for G - 1 of its root. It holds for all pairs of N texts, and for queries that share
+    negatives. Of 20 texts it covers the truth in 94 of 100 draws where v_ij = a_i + a_j, fewer where few texts decide
+    everything.
 
     >>> first, second = np.triu_indices(12, 1)
     >>> mean, (low, high) = mean_over_pairs(first + second, first, second)
