@@ -14,6 +14,8 @@ from cenote.surgery.reading import count_tokens, pieces
 
 # What two windows share, of their size: a sentence or two, so that none is cut in both.
 SHARED = 0.125
+# The fewest tokens of a window: of fewer, what surrounds a text outweighs it.
+LEAST = 8
 
 
 class Window(NamedTuple):
@@ -38,8 +40,9 @@ def window_sizes(
         if room is None:
             raise BadInput("the model states no limit of tokens: say how long a window is (window, --window).")
         size = room
-    if size < 8 or (room is not None and size > room):
-        raise BadInput(f"window={size}: pass at least 8 tokens, and at most the {room} that the model has room for.")
+    if size < LEAST or (room is not None and size > room):
+        most = "" if room is None else f", and at most the {room} that the model has room for"
+        raise BadInput(f"window={size}: pass at least {LEAST} tokens{most}.")
     overlap = int(size * SHARED) if overlap is None else overlap
     if not 0 <= 2 * overlap < size:
         raise BadInput(f"overlap={overlap}: pass at least 0 and fewer than half of the {size} tokens of a window.")
