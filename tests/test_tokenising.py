@@ -305,10 +305,9 @@ def test_memory_is_half_of_what_torch_takes(model_of):
 def test_models_without_rows_of_tokens_are_refused():
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, models
 
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "pool": 2}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "pool": 1}, **{"unk_token": "a"}))
     model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=4)], device="cpu")
     with pytest.raises(UnsupportedModel, match="StaticEmbedding, which hands on no rows of tokens"):
         tokenise(model, ["a pool"])

@@ -1,6 +1,7 @@
 """Windows of long texts: by hand, laws against a plain reading of the rules, every script, and what is refused."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -82,7 +83,7 @@ def test_laws(parts, size, data):
     for first, last in found:
         assert last - first <= size
         assert first < last or not spans
-    for (first, last), (after, end) in zip(found, found[1:], strict=False):
+    for (first, last), (after, end) in pairwise(found):
         assert first < after <= last < end  # progress, and nothing lies between
         assert last - after <= overlap
 
