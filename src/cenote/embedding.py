@@ -38,7 +38,7 @@ from cenote.sources import (
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
 from cenote.tables import part_of, scales_for
-from cenote.texts import Text
+from cenote.texts import Fault, Text
 from cenote.tokenising import prompt_for, tokenise
 from cenote.vectorising import Options, Prepared, Read, Vectoriser
 from cenote.windowing import window_sizes
@@ -124,6 +124,8 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
     """One array of a list, or arrays one after another."""
     if work.options.long == "windows" or work.options.on_error == "skip" or work.options.dtype == "int8":
         raise BadInput("windows, skipped rows and int8 need ids and scales beside the vectors: name an output folder.")
+    if hasattr(texts, "__len__") and (fault := next((row for row in rows_of(texts) if isinstance(row, Fault)), None)):
+        raise BadInput(fault.why)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
     arrays = _arrays(loaded, rows_of(texts), work)
     if not hasattr(texts, "__len__"):

@@ -117,6 +117,8 @@ class Vectoriser:
 
     def prepare(self, stretch: Stretch) -> Prepared:
         """Everything that needs no accelerator, so that it can be done while one is at work."""
+        if stretch.rejected and self.options.on_error == "raise":  # of an iterator, which nobody could look through
+            raise BadInput(f"{stretch.rejected[0]['why']} Or leave such rows out: on_error='skip' (--on-error skip).")
         words = [text.text for text in stretch.texts]
         tokens = tokenise(self.model, words, self.options.prompt_name, self.options.task)
         rejected = list(stretch.rejected)
