@@ -205,13 +205,16 @@ def test_of_a_model_in_half_precision_only_its_own(tiny_st, tokens):
     assert chosen(half, tokens)[0] == ("torch", "bfloat16")
 
 
-def test_every_real_one_on_the_demo_model_agrees(demo):
+def test_the_real_ones_on_the_demo_model(demo, monkeypatch):
     """What is taken has vectors of the stated cosine with `encode`, on texts that it was not chosen on."""
+    # Making a graph for ONNX takes the longest, and test_embedding does it.
+    there = {pair: reason for pair, reason in available(demo).items() if pair[0] != "onnx"}
+    monkeypatch.setattr(precisions, "available", lambda model, task=None: there)
     sample = tokenise(demo, [f"The pool {place} is deep. " * (1 + place % 9) for place in range(40)])
     said = []
     made = choose_backend(demo, sample, "auto", "auto", notify=said.append)
-    tried = [pair for pair, reason in available(demo).items() if reason is None]
-    assert len(said) >= min(2, len(tried))
+    tried = [pair for pair, reason in there.items() if reason is None]
+    assert len(said) == (len(tried) + 1 if len(tried) > 1 else 1)  # one line for each, and one for what is taken
     assert said[-1] == f"embedding with {made.name} at {made.precision}"
     texts = ["", "a", "😀 שלום", "A cave beyond the light. " * 80]
     ours, _ = Encoder(demo, made)(tokenise(demo, texts))
