@@ -164,7 +164,7 @@ def rivals(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[
 def _embedded(model: SentenceTransformer, texts: list[str], made: Any) -> Any:
     """As `cenote.embed` does it, with a backend that was made before: a corpus makes it once."""
     reader = Vectoriser(model, Options(), Encoder(model, made))
-    return np.concatenate([reader.read(one).vectors for one in ahead(stretches(rows_of(texts)), reader.prepare)])
+    return np.concatenate([read.vectors for read in ahead(stretches(rows_of(texts)), reader, reader.read)])
 
 
 def peak(model: SentenceTransformer, dtype: torch.dtype) -> float:

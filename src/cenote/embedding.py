@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from cenote.encoding import BUDGET, Encoder
 from cenote.errors import BadInput, CenoteWarning
 from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
+from cenote.graphs import at_rest
 from cenote.loading import load
 from cenote.outputs import MANIFEST, Output, manifest_of, opened
 from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision
@@ -37,9 +38,9 @@ from cenote.sources import (
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
 from cenote.tables import part_of, scales_for
-from cenote.texts import Text
-from cenote.tokenising import tokenise
-from cenote.vectorising import Options, Prepared, Vectoriser
+from cenote.texts import Fault, Text
+from cenote.tokenising import prompt_for, tokenise
+from cenote.vectorising import Options, Prepared, Read, Vectoriser
 from cenote.windowing import window_sizes
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
     """One array of a list, or arrays one after another."""
     if work.options.long == "windows" or work.options.on_error == "skip" or work.options.dtype == "int8":
         raise BadInput("windows, skipped rows and int8 need ids and scales beside the vectors: name an output folder.")
+    if hasattr(texts, "__len__") and (fault := next((row for row in rows_of(texts) if isinstance(row, Fault)), None)):
+        raise BadInput(fault.why)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
     arrays = _arrays(loaded, rows_of(texts), work)
     if not hasattr(texts, "__len__"):
@@ -135,9 +138,9 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
 def _arrays(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> Iterator[Floats]:
     vectoriser, rows = _ready(model, rows, work)
     cut = 0
-    for prepared in ahead(stretches(rows), vectoriser.prepare):
-        cut += int(prepared.truncated.sum())
-        yield vectoriser.read(prepared).vectors.astype(work.options.dtype)
+    for read in ahead(stretches(rows), vectoriser, vectoriser.read):
+        cut += int(read.prepared.truncated.sum())
+        yield read.vectors.astype(work.options.dtype)
     if cut:
         warnings.warn(in_words(cut, limit_of(model)), CenoteWarning, stacklevel=2)
 
@@ -192,13 +195,13 @@ def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
 
 def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tuple[Vectoriser, Iterator[Row]]:
     """What reads the texts, chosen on the first of them, and the texts, those first ones among them."""
-    options = work.options
+    options = replace(work.options, prompt_name=prompt_for(model, work.options.prompt_name, work.options.task))
+    tokenise(model, ["a"], options.prompt_name, options.task)  # what cannot be read at all is refused before it is
     if options.long != "truncate":
         size, overlap = window_sizes(model, options.prompt_name, options.window, options.overlap)
         options = replace(options, window=size, overlap=overlap)
     if options.dimensions is not None and not 1 <= options.dimensions <= width_of(model):
         raise BadInput(f"dimensions={options.dimensions}: the model's vectors have 1 to {width_of(model)}.")
-    prompt_of(model, options.prompt_name)  # a wrong name is refused before anything is read
     stream = iter(rows)
     first = list(islice(stream, WORTH_IT)) if AUTO in work.asked else []
     if len(first) < WORTH_IT:
@@ -254,19 +257,21 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
             else:
                 yield part
 
-    for prepared in ahead(missing(), vectoriser.prepare):
-        before = done
+    def read_one(prepared: Prepared) -> Read:
+        within = 0
 
         def tell(more: int) -> None:
-            nonlocal done
-            done = min(done + more, before + prepared.stretch.rows)  # noqa: B023  windows are more than texts
-            work.progress("embedding", done, rows)
+            nonlocal within
+            within = min(within + more, prepared.stretch.rows)  # windows are more than texts
+            work.progress("embedding", done + within, rows)
 
-        read = vectoriser.read(prepared, tell)
+        return vectoriser.read(prepared, tell)
+
+    for read in ahead(missing(), vectoriser, read_one):
         if out.manifest.scales is None and (scales := scales_for(read, vectoriser.options)):
             out.rescale(scales)
         out.write(*part_of(read, vectoriser.options, out.manifest.scales))
-        done = before + prepared.stretch.rows
+        done += read.prepared.stretch.rows
         work.progress("embedding", done, rows)
         if work.stop():
             return False
@@ -284,16 +289,25 @@ def _refuse_changed(out: Output, part: Stretch) -> None:
         )
 
 
-def ahead(items: Iterable[Stretch], prepare: Callable[[Stretch], Prepared]) -> Iterator[Prepared]:
-    """What was prepared, the next one already under way while one is used."""
+def ahead(items: Iterable[Stretch], vectoriser: Vectoriser, read: Callable[[Prepared], Read]) -> Iterator[Read]:
+    """What was read, the next one prepared meanwhile.
+
+    While the caller has its turn, nothing is under way: it may use the model, whose tokenizer is for one at a time.
+    """
     source = iter(items)
 
     def following() -> Prepared | None:
         item = next(source, None)
-        return None if item is None else prepare(item)
+        return None if item is None else vectoriser.prepare(item)
 
+    ready = following()
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(following)
-        while (ready := waiting.result()) is not None:
-            waiting = pool.submit(following)
-            yield ready
+        while ready is not None:
+            with at_rest(vectoriser.model):  # for both threads at once
+                waiting = pool.submit(following)
+                try:
+                    made = read(ready)
+                finally:
+                    wait([waiting])
+            yield made
+            ready = waiting.result()

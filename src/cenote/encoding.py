@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.backends import Backend
 from cenote.errors import BadInput, CenoteError
-from cenote.functional.packing import pack
+from cenote.functional.packing import mixed, pack
 from cenote.surgery.reading import width_of
 from cenote.tokenising import Tokenised, collate
 
@@ -22,7 +22,15 @@ Progress = Callable[[int], object]  # how many texts have been read since it was
 # Padded tokens of a batch, and tokens that could be read while a batch starts: see docs/benchmarks.md.
 BUDGET, OPENING = 8192, 128
 # What runtimes say when there is no memory left; only torch's CUDA has a class for it.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation", "bad_alloc")
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "failed to allocate memory",
+    "bad allocation",
+    "bad_alloc",
+    "alloc_failed",
+)
 
 
 class Encoder:
@@ -45,21 +53,31 @@ class Encoder:
     ) -> None:
         self.model, self.backend, self.budget, self.notify = model, backend, budget, notify
 
-    def __call__(self, tokens: Tokenised, progress: Progress = lambda _: None) -> tuple[Vectors, dict[int, str]]:
-        """The vectors of all texts in their order [N, D], and what is wrong with those that cannot be used."""
+    def __call__(
+        self, tokens: Tokenised, progress: Progress = lambda _: None, *, to_end: bool = True
+    ) -> tuple[Vectors, dict[int, str]]:
+        """The vectors of all texts in their order [N, D], and what is wrong with those that cannot be used.
+
+        Args:
+            tokens: of each text at least 1.
+            progress: told of each batch how many texts it had.
+            to_end: whether to go on after a text that cannot be used; else vectors that come after it are zero.
+        """
         vectors: Vectors | None = None
         bad: dict[int, str] = {}
-        for rows in pack(tokens.lengths, self.budget, OPENING):
+        for rows in mixed(list(pack(tokens.lengths, self.budget, OPENING))):
             for some, found in self._within_memory(tokens, rows):
                 progress(len(some))
                 if isinstance(found, BadInput):
-                    bad[some[0]] = f"{found}"
+                    bad[some[0]] = _of_one(found)
                     continue
                 if vectors is None:
                     vectors = np.zeros((len(tokens), found.shape[1]), np.float32)
                 vectors[some] = found
                 lost = np.flatnonzero(~np.isfinite(found).all(1)).tolist()
                 bad |= {some[place]: "the model's vector of it is not finite." for place in lost}
+            if bad and not to_end:
+                break
         return np.zeros((len(tokens), width_of(self.model)), np.float32) if vectors is None else vectors, bad
 
     def _within_memory(self, tokens: Tokenised, rows: Sequence[int]) -> Iterator[tuple[list[int], Vectors | BadInput]]:
@@ -76,14 +94,14 @@ class Encoder:
                 found: Vectors | BadInput | None = self.backend(collate(self.model, tokens, some)).numpy()
             except BadInput as error:
                 found = error
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:  # runtimes have classes of their own
                 self._refuse_unless_smaller(error, len(some), area)
                 found = None
-            if found is None:
+            if found is None:  # now that the error is gone, and with it what it held
                 self._halve(area)
                 waiting[:0] = halves
             elif isinstance(found, BadInput) and len(some) > 1:
-                waiting[:0] = [[row] for row in some]  # one of the texts is at fault: let it be known which
+                waiting[:0] = halves  # one of the texts is at fault: let it be known which
             else:
                 yield some, found
 
@@ -103,6 +121,12 @@ class Encoder:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self.notify(f"out of memory: going on with batches of {self.budget:,} tokens")
+
+
+def _of_one(error: BadInput) -> str:
+    """What was wrong with a text that was alone in its batch, and so was row 0."""
+    said = str(error)
+    return f"it has {said.removeprefix('row 0 has ')}" if said.startswith("row 0 has ") else said
 
 
 def out_of_memory(error: BaseException) -> bool:

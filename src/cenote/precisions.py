@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.backends import BACKENDS, PRECISIONS, Backend, available, backend
 from cenote.encoding import Encoder, Vectors
-from cenote.errors import BadInput, CenoteError, choose
+from cenote.errors import BadInput, choose
 from cenote.tokenising import Tokenised, taken
 
 AUTO = "auto"
@@ -56,9 +56,13 @@ def choose_backend(
             "; ".join(f"{pair[0]} at {pair[1]}: {reasons[pair] or 'the model is not on the CPU'}" for pair in chosen)
             + "."
         )
-    if len(tokens) == 0 or len(able) == 1:
-        return backend(model, *able[0], task=task)
-    return _fastest(model, taken(tokens, _spread(tokens)), able, task, notify)
+    readable = taken(tokens, np.flatnonzero(tokens.lengths).tolist())
+    if len(readable) == 0 or len(able) == 1:
+        chosen_one = backend(model, *able[0], task=task)
+    else:
+        chosen_one = _fastest(model, taken(readable, _spread(readable)), able, task, notify)
+    notify(f"embedding with {chosen_one.name} at {chosen_one.precision}")
+    return chosen_one
 
 
 def own_precision(model: SentenceTransformer) -> str:
@@ -81,17 +85,26 @@ def _spread(tokens: Tokenised) -> list[int]:
 def _fastest(
     model: SentenceTransformer, tokens: Tokenised, able: Sequence[tuple[str, str]], task: str | None, notify: Notify
 ) -> Backend:
-    truth, _ = Encoder(model, backend(model, "torch", own_precision(model), task=task))(tokens)
+    # Where there is a choice, the weights are float32: others run in their own precision alone.
+    truth, unread = Encoder(model, backend(model, task=task))(tokens)
+    sound = [row for row in range(len(tokens)) if row not in unread and truth[row].any()]
+    if not sound:
+        raise BadInput(
+            "the model makes no usable vector of any of these texts at float32: look at it with cenote.diagnose."
+        )
+    tokens, truth = taken(tokens, sound), truth[sound]
     found: list[tuple[float, Backend, str]] = []
     for name, precision in able:
         try:
             made = backend(model, name, precision, task=task)
-            cosine = _least_cosine(Encoder(model, made)(tokens)[0], truth)
-        except CenoteError as error:
-            notify(f"{name} at {precision} is left out: {error}")
+            ours, bad = Encoder(model, made)(tokens)
+        except Exception as error:  # what a runtime cannot do it tells in its own way, and others can
+            notify(f"{name} at {precision} is left out: {str(error) or type(error).__name__}")
             continue
-        if cosine < AGREED:
-            notify(f"{name} at {precision} is left out: its least cosine with float32 is {cosine:.6f}")
+        cosine = _least_cosine(ours, truth)
+        if bad or cosine < AGREED:
+            why = bad[min(bad)] if bad else f"its least cosine with float32 is {cosine:.6f}."
+            notify(f"{name} at {precision} is left out: {why}")
             continue
         seconds = min(_seconds(Encoder(model, made), tokens) for _ in range(_TURNS))
         found.append((seconds, made, f"least cosine with float32 {cosine:.6f}"))

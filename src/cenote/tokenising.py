@@ -13,8 +13,9 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from cenote.errors import UnsupportedModel
+from cenote.graphs import at_rest
 from cenote.surgery.profiles import batches_of, limit_of, prompt_of
-from cenote.surgery.reading import count_tokens
+from cenote.surgery.reading import count_tokens, pieces
 
 Whole = npt.NDArray[np.int64]
 
@@ -22,13 +23,20 @@ Whole = npt.NDArray[np.int64]
 _TOGETHER = 256
 # Tensors that the flattened layout has for the batch, and not for its tokens.
 _OF_BATCH = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
+# A text that was cut may have fewer tokens than the limit: one fewer with landmarks, of which none ends a cut text.
+_NEAR = 2
+# Of a very long text only its beginning is tokenised, with this many tokens more than the model reads. What comes
+# after a token may change how it is cut, within a word: WordPiece gives up on words of more than 100 characters.
+_MORE = 256
+# The prompts of a task, the first that there is: as `encode_query` and `encode_document` choose.
+_PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 @dataclass(frozen=True, eq=False)
 class Tokenised:
     """Texts as a model reads them, one after another, and what it never sees of them."""
 
-    columns: dict[str, npt.NDArray[np.int32]]  # what the model is given of each token: [tokens of all texts]
+    columns: dict[str, npt.NDArray[Any]]  # what the model is given of each token: [tokens of all texts]
     offsets: Whole  # [N + 1], where each text begins and the last one ends
     whole: Whole  # [N], tokens that each text would have if none were cut
     constants: dict[str, Any]  # what the model is given besides, the same for every batch
@@ -65,23 +73,54 @@ def tokenise(
         prompt_name: of the prompt before every text; None: the one that the model always takes.
         task: `query` or `document`, for models that treat them differently.
     """
+    if not texts:
+        return Tokenised({}, np.zeros(1, np.int64), np.zeros(0, np.int64), {})
     prompt, kind = prompt_of(model, prompt_name), {} if task is None else {"task": task}
+    limit = _limit(model, task)
     order: list[int] = []
     parts: list[Tokenised] = []
-    for rows in batches_of(texts, range(len(texts)), _TOGETHER):
-        columns, lengths, constants = _split(
-            model, model.preprocess([texts[row] for row in rows], prompt=prompt, **kind)
-        )
-        order += rows
-        parts.append(Tokenised(columns, _offsets(lengths), lengths, constants))
-    if not parts:
-        return Tokenised({}, np.zeros(1, np.int64), np.zeros(0, np.int64), {})
-    tokens = taken(joined(*parts), np.argsort(order).tolist())
-    full = [] if (limit := limit_of(model)) is None else np.flatnonzero(tokens.lengths >= limit).tolist()
-    if full:  # those may have been cut: only they are counted again, to their ends
-        counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name)
-        tokens.whole[full] = np.maximum(counted, tokens.lengths[full])
+    with at_rest(model):  # in training, landmarks stand elsewhere each time
+        for rows in batches_of(texts, range(len(texts)), _TOGETHER):
+            read = [_beginning(model, texts[row], limit) for row in rows]
+            columns, lengths, constants = _split(model, model.preprocess(read, prompt=prompt, **kind))
+            order += rows
+            parts.append(Tokenised(columns, _offsets(lengths), lengths, constants))
+        tokens = taken(joined(*parts), np.argsort(order).tolist())
+        full = [] if limit is None else np.flatnonzero(tokens.lengths >= limit - _NEAR).tolist()
+        if full:  # those may have been cut: only they are counted again, to their ends
+            counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name)
+            tokens.whole[full] = np.maximum(counted, tokens.lengths[full])
     return tokens
+
+
+def prompt_for(model: SentenceTransformer, prompt_name: str | None, task: str | None) -> str | None:
+    """The name of a prompt: the one that was asked for, or the one that a task has."""
+    if prompt_name is not None or task is None:
+        return prompt_name
+    return next((name for name in _PROMPTS.get(task, ()) if name in model.prompts), None)
+
+
+def _limit(model: SentenceTransformer, task: str | None) -> int | None:
+    """After how many tokens a text of the task is cut, or fewer: a router has several readers."""
+    of_task = [getattr(module, f"{task}_length", None) for module in model.modules()]
+    return min((limit for limit in (limit_of(model), *of_task) if isinstance(limit, int)), default=None)
+
+
+def _beginning(model: SentenceTransformer, text: str, limit: int | None) -> str:
+    """As much of a text as decides what the model reads of it, which for most texts is all.
+
+    A tokenizer makes tokens of all that it is given, and keeps the first few.
+    """
+    parts = pieces(text) if getattr(model.tokenizer, "truncation_side", "left") == "right" else []
+    if limit is None or len(parts) < 2:
+        return text
+    end = count = 0
+    for part in parts:
+        end += len(part)
+        count += len(model.tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"])
+        if count >= limit + _MORE:
+            break
+    return text[:end]
 
 
 def joined(*parts: Tokenised) -> Tokenised:
@@ -107,7 +146,7 @@ def _offsets(lengths: Whole) -> Whole:
 
 def _split(
     model: SentenceTransformer, features: dict[str, Any]
-) -> tuple[dict[str, npt.NDArray[np.int32]], Whole, dict[str, Any]]:
+) -> tuple[dict[str, npt.NDArray[Any]], Whole, dict[str, Any]]:
     """What there is of each token, without padding, the tokens of each text, and what is the same for all."""
     ids = features.get("input_ids")
     if not isinstance(ids, Tensor) or ids.ndim != 2:
@@ -115,6 +154,8 @@ def _split(
             f"the model starts with {type(model[0]).__name__}, which hands on no rows of tokens: such a model is fast "
             "as it is, use its own encode."
         )
+    if "query_expansion_positions" in features:
+        raise UnsupportedModel("the model expands queries by tokens of padding, as ColBERT does: use its own encode.")
     of_tokens = [name for name, value in features.items() if isinstance(value, Tensor) and value.shape == ids.shape]
     of_tokens = [name for name in of_tokens if name not in _OF_BATCH]
     constants = {name: value for name, value in features.items() if name not in (*of_tokens, *_OF_BATCH)}
@@ -124,7 +165,17 @@ def _split(
     else:  # flattened: one row for all texts
         mask = torch.ones_like(ids, dtype=torch.bool)
         lengths = features["cu_seq_lens_q"].diff().numpy().astype(np.int64)
-    return {name: features[name][mask].numpy().astype(np.int32) for name in of_tokens}, lengths, constants
+    flat = {name: features[name][mask].numpy() for name in of_tokens}
+    return {name: _small(column) for name, column in flat.items()}, lengths, constants
+
+
+def _small(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Marks as they are, and ids in half of the memory."""
+    return column if column.dtype == bool else column.astype(np.int32)
+
+
+def _large(column: npt.NDArray[Any]) -> Tensor:
+    return torch.from_numpy(column if column.dtype == bool else column.astype(np.int64))
 
 
 def collate(model: SentenceTransformer, tokens: Tokenised, rows: Sequence[int]) -> dict[str, Any]:
@@ -146,8 +197,7 @@ def collate(model: SentenceTransformer, tokens: Tokenised, rows: Sequence[int]) 
     places = np.where(real, starts[:, None] + slots, 0)
     fill = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
     for name, column in tokens.columns.items():
-        padded = torch.from_numpy(np.where(real, column[places], fill.get(name, 0)).astype(np.int64))
-        features[name] = padded.bool() if name.endswith("_mask") and name != "attention_mask" else padded
+        features[name] = _large(np.where(real, column[places], column.dtype.type(fill.get(name, 0))))
     return features
 
 
@@ -158,6 +208,5 @@ def _flattened(model: SentenceTransformer, tokens: Tokenised, starts: Whole, len
     features = dict(collator([{"input_ids": tokens.columns["input_ids"][span].tolist()} for span in spans]))
     features.pop("labels", None)
     for name, column in tokens.columns.items():
-        row = torch.from_numpy(np.concatenate([column[span] for span in spans]).astype(np.int64))[None]
-        features[name] = row.bool() if name.endswith("_mask") else row
+        features[name] = _large(np.concatenate([column[span] for span in spans]))[None]
     return features

@@ -15,9 +15,8 @@ from cenote.encoding import Encoder, Progress
 from cenote.errors import BadInput, choose
 from cenote.functional.forms import Floats, normalised
 from cenote.sources import Stretch
-from cenote.surgery.profiles import limit_of
 from cenote.tokenising import Tokenised, joined, taken, tokenise
-from cenote.windowing import Window, windows_of
+from cenote.windowing import LEAST, Window, windows_of
 
 # What becomes of a text that is longer than the model reads.
 LONG = {
@@ -25,8 +24,11 @@ LONG = {
     "window-mean": "the mean of overlapping windows, weighted by their tokens",
     "windows": "one row for each of its windows",
 }
+# Texts of one part after which, if none could be read, the model is at fault and not the texts.
+_FEW = 100
 # How a number of a vector is written.
 DTYPES: dict[str, Any] = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 class Choices(TypedDict, total=False):
@@ -49,7 +51,8 @@ class Options:
     """How texts are read and what is written of them.
 
     Args:
-        prompt_name: of the prompt before every text, from `model.prompts`; None: the one that the model always takes.
+        prompt_name: of the prompt before every text, from `model.prompts`; None: the one that the model always takes,
+            or that it has for the task.
         task: `query` or `document`, for models that treat them differently.
         dtype: `float32`, `float16` or `int8`, whose scales stand in the manifest.
         dimensions: how many are kept, the first ones, for models that were trained for it.
@@ -114,6 +117,8 @@ class Vectoriser:
 
     def prepare(self, stretch: Stretch) -> Prepared:
         """Everything that needs no accelerator, so that it can be done while one is at work."""
+        if stretch.rejected and self.options.on_error == "raise":  # of an iterator, which nobody could look through
+            raise BadInput(f"{stretch.rejected[0]['why']} Or leave such rows out: on_error='skip' (--on-error skip).")
         words = [text.text for text in stretch.texts]
         tokens = tokenise(self.model, words, self.options.prompt_name, self.options.task)
         rejected = list(stretch.rejected)
@@ -121,7 +126,7 @@ class Vectoriser:
         for place, (length, cut) in enumerate(zip(tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)):
             why = "the model's tokenizer makes nothing of it." if not length else ""
             if cut and self.options.on_truncate == "error":
-                why = f"it has {tokens.whole[place]:,} tokens, and the model reads {limit_of(self.model):,}."
+                why = f"it has {tokens.whole[place]:,} tokens, and the model reads {length:,}."
             if why:
                 self._reject(stretch, place, why, rejected)
             else:
@@ -145,19 +150,30 @@ class Vectoriser:
         spans: list[Window] = []
         owners: list[int] = []
         rows: list[int] = []
-        cut: list[str] = []
+        every, read = [tokens], len(tokens)
         for owner, place in enumerate(keep):
             if not tokens.truncated[place]:
                 found = [Window(0, len(words[place]))]
                 rows.append(place)
             else:
-                found = windows_of(self.model, words[place], size, overlap)
-                rows += range(len(tokens) + len(cut), len(tokens) + len(cut) + len(found))
-                cut += [words[place][window.start : window.end] for window in found]
+                found, more = self._windows(words[place], size, overlap)
+                every.append(more)
+                rows += range(read, read + len(more))
+                read += len(more)
             spans += found
             owners += [owner] * len(found)
-        more = tokenise(self.model, cut, self.options.prompt_name, self.options.task)
-        return taken(joined(tokens, more), rows), np.array(owners), spans
+        return taken(joined(*every), rows), np.array(owners), spans
+
+    def _windows(self, text: str, size: int, overlap: int) -> tuple[list[Window], Tokenised]:
+        """The windows of a text, and their tokens; smaller windows where landmarks take room among these."""
+        while True:
+            found = windows_of(self.model, text, size, overlap)
+            cut = [text[window.start : window.end] for window in found]
+            tokens = tokenise(self.model, cut, self.options.prompt_name, self.options.task)
+            if not tokens.truncated.any() or size <= LEAST:
+                return found, tokens
+            size = max(LEAST, size - size // 8)
+            overlap = min(overlap, (size - 1) // 2)
 
     def _reject(self, stretch: Stretch, place: int, why: str, rejected: list[dict[str, Any]]) -> None:
         row, name = stretch.places[place], stretch.texts[place].id
@@ -167,29 +183,51 @@ class Vectoriser:
 
     def read(self, prepared: Prepared, progress: Progress = lambda _: None) -> Read:
         """The vectors, in the order of the texts."""
-        vectors, bad = self.encoder(prepared.pieces, progress)
-        owners = prepared.owners
-        for owner in sorted({int(owners[piece]) for piece in bad}):
-            why = next(bad[piece] for piece in sorted(bad) if owners[piece] == owner)
-            self._reject(prepared.stretch, prepared.texts[owner], why, prepared.rejected)
-        lost = {int(owners[piece]) for piece in bad}
-        sound = [piece for piece, owner in enumerate(owners.tolist()) if owner not in lost]
-        if self.options.long == "windows":
-            return Read(prepared, self._finished(vectors[sound]), sound)
-        kept = [owner for owner in range(len(prepared.texts)) if owner not in lost]
-        if len(sound) != len(kept):
-            vectors = self._mean(vectors[sound], owners[sound], prepared.pieces.lengths[sound])
-        else:
-            vectors = vectors[sound]
-        return Read(prepared, self._finished(vectors), kept)
+        vectors, bad = self.encoder(prepared.pieces, progress, to_end=self.options.on_error == "skip")
+        vectors, owners = vectors[:, : self.options.dimensions], prepared.owners
+        lost = {int(owners[piece]): bad[piece] for piece in sorted(bad, reverse=True)}
+        self._leave_out(prepared, lost)
+        pieces = [piece for piece, owner in enumerate(owners.tolist()) if owner not in lost]
+        rows, vectors, owners = pieces, vectors[pieces], owners[pieces]
+        if self.options.long == "window-mean":
+            vectors = self._mean(vectors, owners, prepared.pieces.lengths[pieces])
+            owners = np.unique(owners)
+        if self.options.long != "windows":
+            rows = owners.tolist()
+        lost = {int(owners[place]): why for place, why in reversed(self._unwritable(vectors))}
+        self._leave_out(prepared, lost)
+        kept = [place for place, owner in enumerate(owners.tolist()) if owner not in lost]
+        finished = normalised(vectors[kept]) if self.options.normalize else vectors[kept]
+        return Read(prepared, finished, [rows[place] for place in kept])
+
+    def _leave_out(self, prepared: Prepared, lost: dict[int, str]) -> None:
+        """Reject texts, by their places among those that were read."""
+        for owner in sorted(lost):
+            self._reject(prepared.stretch, prepared.texts[owner], lost[owner], prepared.rejected)
+        if len(lost) == len(prepared.texts) >= _FEW:
+            raise BadInput(f"none of {len(lost):,} texts could be read, one after another; of the first: {lost[0]}")
 
     def _mean(self, vectors: Floats, owners: npt.NDArray[np.int64], weights: npt.NDArray[np.int64]) -> Floats:
-        """The windows' mean of each text, on the unit sphere if that is where the model's vectors lie."""
+        """The windows' mean of each text, of length 1 if that is what the model's vectors have; one alone as it is."""
         starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        if len(starts) == len(owners):
+            return vectors
         totals = np.add.reduceat(vectors.astype(np.float64) * weights[:, None], starts)
         means: Floats = (totals / np.add.reduceat(weights, starts)[:, None]).astype(np.float32)
-        return normalised(means) if any(isinstance(module, Normalize) for module in self.model) else means
+        several = np.diff([*starts, len(owners)]) > 1
+        whole = self.model.truncate_dim is None and self.options.dimensions is None
+        if whole and isinstance(self.model[-1], Normalize):
+            several &= means.any(1)
+            means[several] = normalised(means[several])
+        return means
 
-    def _finished(self, vectors: Floats) -> Floats:
-        shortened = vectors[:, : self.options.dimensions]
-        return normalised(shortened) if self.options.normalize and len(shortened) else shortened
+    def _unwritable(self, vectors: Floats) -> list[tuple[int, str]]:
+        """Places of vectors that cannot be written in the form that was asked for, and why."""
+        found: list[tuple[int, str]] = []
+        if self.options.normalize:
+            zero = np.flatnonzero(~vectors.any(1)).tolist()
+            found += [(place, "its vector is zero, which cannot be normalised.") for place in zero]
+        elif self.options.dtype == "float16":
+            large = np.flatnonzero((np.abs(vectors) > _LARGEST_HALF).any(1)).tolist()
+            found += [(place, "its vector has numbers too large for float16.") for place in large]
+        return found

@@ -14,6 +14,8 @@ from cenote.surgery.reading import count_tokens, pieces
 
 # What two windows share, of their size: a sentence or two, so that none is cut in both.
 SHARED = 0.125
+# The fewest tokens of a window: of fewer, what surrounds a text outweighs it.
+LEAST = 8
 
 
 class Window(NamedTuple):
@@ -24,7 +26,7 @@ class Window(NamedTuple):
 
 
 def window_sizes(
-    model: SentenceTransformer, prompt: str | None, size: int | None, overlap: int | None
+    model: SentenceTransformer, prompt_name: str | None, size: int | None, overlap: int | None
 ) -> tuple[int, int]:
     """Tokens of a window, without those that the tokenizer and the prompt add, and what two windows share of them."""
     if not getattr(model.tokenizer, "is_fast", False):
@@ -33,13 +35,14 @@ def window_sizes(
             "no fast tokenizer. Cut the texts beforehand, or truncate."
         )
     limit = limit_of(model)
-    room = None if limit is None else limit - int(count_tokens(model, [prompt or ""])[0])
+    room = None if limit is None else limit - int(count_tokens(model, [""], prompt_name=prompt_name)[0])
     if size is None:
         if room is None:
             raise BadInput("the model states no limit of tokens: say how long a window is (window, --window).")
         size = room
-    if size < 8 or (room is not None and size > room):
-        raise BadInput(f"window={size}: pass at least 8 tokens, and at most the {room} that the model has room for.")
+    if size < LEAST or (room is not None and size > room):
+        most = "" if room is None else f", and at most the {room} that the model has room for"
+        raise BadInput(f"window={size}: pass at least {LEAST} tokens{most}.")
     overlap = int(size * SHARED) if overlap is None else overlap
     if not 0 <= 2 * overlap < size:
         raise BadInput(f"overlap={overlap}: pass at least 0 and fewer than half of the {size} tokens of a window.")
@@ -58,10 +61,14 @@ def windows_of(model: SentenceTransformer, text: str, size: int, overlap: int) -
     spans = _spans(model.tokenizer, text)
     if not spans:
         return [Window(0, len(text))]
-    return [
-        Window(spans[first][0], max(end for _, end in spans[first:last]))
-        for first, last in windows(text, spans, size, overlap)
-    ]
+    return [_window(text, spans, first, last) for first, last in windows(text, spans, size, overlap)]
+
+
+def _window(text: str, spans: Sequence[tuple[int, int]], first: int, last: int) -> Window:
+    """The characters of some tokens, and those after them that are in no token, such as accents that are dropped."""
+    start = spans[first][0] if first else 0
+    until = spans[last][0] if last < len(spans) else len(text)
+    return Window(start, max(start + len(text[start:until].rstrip()), *(end for _, end in spans[first:last])))
 
 
 def _spans(tokenizer: Any, text: str) -> Sequence[tuple[int, int]]:

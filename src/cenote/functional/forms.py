@@ -21,7 +21,7 @@ def normalised(vectors: Floats) -> Floats:
     >>> normalised(np.array([[3.0, 4.0]], np.float32))
     array([[0.6, 0.8]], dtype=float32)
     """
-    norms = np.sqrt(np.square(vectors, dtype=np.float64).sum(1))
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     if (zero := np.flatnonzero(norms == 0)).size:
         raise BadInput(f"vectors {some(zero.tolist())} are zero and have no direction: do not ask for normalised ones.")
     unit: Floats = (vectors / norms[:, None]).astype(vectors.dtype)

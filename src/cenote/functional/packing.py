@@ -1,13 +1,18 @@
-"""Which texts go into one batch: like lengths together, so that hardly anything is padded."""
+"""Which texts go into one batch: like lengths together, so that hardly anything is padded; and in which order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cenote.functional.bins import at_least, whole_lengths
+
+Value = TypeVar("Value")
+
+# The golden ratio: places that are multiples of it, modulo 1, are spread more evenly than those of any other number.
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def pack(lengths: Any, budget: int, opening: int) -> Iterator[list[int]]:
@@ -43,3 +48,15 @@ def pack(lengths: Any, budget: int, opening: int) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
+
+
+def mixed(batches: Sequence[Value]) -> list[Value]:
+    """The first batch first, and after it the others evenly mixed, always in the same way.
+
+    Of batches by length the longest shows at once whether there is memory enough, and the time that the first few
+    take tells of the rest.
+
+    >>> mixed(["longest", "long", "middling", "short", "shortest"])
+    ['longest', 'middling', 'shortest', 'long', 'short']
+    """
+    return [batches[place] for place in sorted(range(len(batches)), key=lambda place: place * _GOLDEN % 1)]

@@ -263,6 +263,9 @@ def as_read(model: SentenceTransformer, whole: npt.NDArray[np.int64]) -> npt.NDA
 def _count(model: SentenceTransformer, texts: list[str], prompt: str | None) -> list[int]:
     # More than any text has: a tokenizer that was told of no limit falls back to its own.
     features = model.preprocess(texts, prompt=prompt, max_length=2**30)
+    if "cu_seq_lens_q" in features:  # flattened: one row for all texts
+        ends: list[int] = features["cu_seq_lens_q"].diff().tolist()
+        return ends
     refuse_without_tokens(model, {"token_embeddings": None, **features})
     counts: list[int] = features["attention_mask"].sum(1).tolist()
     return counts

@@ -1,0 +1,118 @@
+"""Windows of long texts: by hand, laws against a plain reading of the rules, every script, and what is refused."""
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cenote.errors import BadInput
+from cenote.functional.windows import windows
+
+PIECES = st.lists(
+    st.sampled_from(["a", "pool", "collapse", ".", "! ", " ", "\n", "  ", "深", "。", "😀", "שלום"]), max_size=80
+)
+
+
+def spans_of(text):
+    """Tokens in the manner of word pieces: three letters at most, punctuation alone, no white space."""
+    return [match.span() for match in re.finditer(r"\w{1,3}|[^\w\s]", text)]
+
+
+def in_words(text, spans, found):
+    return [text[spans[first][0] : spans[last - 1][1]] for first, last in found]
+
+
+def breaks(text, spans):
+    """Before which tokens a sentence ends, and before which a word does: by looking at what lies between."""
+    sentences, words = [], []
+    for place in range(1, len(spans)):
+        end, start = spans[place - 1][1], spans[place][0]
+        before, between = text[:end], text[end:start]
+        closed = re.search(r"[.!?…؟۔।॥]+[\"'”’»)\]]*$", before) and (between or text[start : start + 1].isspace())
+        full = re.search(r"[。！？｡]+[\"'”’」』）)]*$", before) and not re.match(r"[。！？｡\"'”’」』）)]", text[start:])
+        if closed or full or re.search(r"[\r\n]", between):
+            sentences.append(place)
+        if between:
+            words.append(place)
+    return sentences, words
+
+
+def plainly(text, spans, size, overlap):
+    """The rules of the docstring, place by place."""
+    sentences, words = breaks(text, spans)
+    found, first = [], 0
+    while len(spans) - first > size:
+        full = first + size
+        ends = [place for place in sentences if full - size // 4 <= place <= full]
+        ends = ends or [place for place in words if full - size // 2 <= place <= full]
+        last = max(ends, default=full)
+        found.append((first, last))
+        starts = [place for place in sentences if last - overlap <= place < last]
+        starts = starts or [place for place in words if last - overlap <= place < last]
+        first = min(starts, default=last - overlap)
+    return [*found, (first, len(spans))]
+
+
+def test_by_hand():
+    text = "One two three. Four five six. Seven eight."
+    spans = [(m.start(), m.end()) for m in re.finditer(r"\w+|\.", text)]
+    assert in_words(text, spans, windows(text, spans, 8, 0)) == ["One two three. Four five six.", "Seven eight."]
+    assert in_words(text, spans, windows(text, spans, 5, 0)) == ["One two three.", "Four five six.", "Seven eight."]
+    assert in_words(text, spans, windows(text, spans, 6, 0))[0] == "One two three. Four five"
+    assert in_words(text, spans, windows(text, spans, 8, 1)) == ["One two three. Four five six.", ". Seven eight."]
+    assert windows("", [], 8, 3) == [(0, 0)]
+    assert windows("a b", [(0, 1), (2, 3)], 2, 0) == [(0, 2)]
+
+
+def test_a_word_longer_than_a_window_is_cut():
+    text = "a" * 30
+    assert windows(text, spans_of(text), 4, 1) == [(0, 4), (3, 7), (6, 10)]
+
+
+@given(PIECES, st.integers(1, 24), st.data())
+@settings(max_examples=300)
+def test_laws(parts, size, data):
+    text = "".join(parts)
+    spans = spans_of(text)
+    overlap = data.draw(st.integers(0, (size - 1) // 2))
+    found = windows(text, spans, size, overlap)
+    assert found[0][0] == 0
+    assert found[-1][1] == len(spans)
+    for first, last in found:
+        assert last - first <= size
+        assert first < last or not spans
+    for (first, last), (after, end) in pairwise(found):
+        assert first < after <= last < end  # progress, and nothing lies between
+        assert last - after <= overlap
+
+
+@given(PIECES, st.integers(1, 24), st.data())
+@settings(max_examples=300)
+def test_as_plainly_as_the_rules(parts, size, data):
+    text = "".join(parts)
+    spans = spans_of(text)
+    overlap = data.draw(st.integers(0, (size - 1) // 2))
+    assert windows(text, spans, size, overlap) == plainly(text, spans, size, overlap)
+
+
+def test_white_space_may_belong_to_the_token_after_it():
+    text = "one two three four five six"
+    spans = [(m.start(), m.end()) for m in re.finditer(r" ?\w{1,2}", text)]
+    assert in_words(text, spans, windows(text, spans, 6, 0))[0] == "one two"
+
+
+def test_millions_of_tokens_take_seconds():
+    """Linear: a window looks up its ends, it does not walk the text."""
+    text = "a pool. " * 200_000
+    spans = [span for start in range(0, len(text), 8) for span in ((start, start + 1), (start + 2, start + 6))]
+    assert len(windows(text, spans, 100, 10)) > 4000
+
+
+@pytest.mark.parametrize(
+    ("size", "overlap", "said"), [(0, 0, "size=0"), (8, 4, "overlap=4"), (8, -1, "overlap=-1"), (1, 1, "fewer than")]
+)
+def test_refused(size, overlap, said):
+    with pytest.raises(BadInput, match=said):
+        windows("a", [(0, 1)], size, overlap)
