@@ -78,7 +78,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             step = what
             if bar is not None:
                 bar.close()
-            bar = tqdm(desc=what, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
+            bar = tqdm(desc=what, total=total or None, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
         bar.total = total or None  # a step may begin before anybody knows how long it is
         bar.update(done - bar.n)
 
