@@ -20,7 +20,7 @@ from cenote.errors import BadInput, CenoteWarning
 from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
 from cenote.loading import load
-from cenote.outputs import MANIFEST, Output, manifest_of, opened
+from cenote.outputs import MANIFEST, Output, manifest_of, opened, refuse_unfit
 from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision
 from cenote.results import Manifest
 from cenote.sources import (
@@ -29,10 +29,12 @@ from cenote.sources import (
     Row,
     Stretch,
     Survey,
-    refuse_repeated,
     rows_of,
+    sound,
     stretches,
     survey,
+    told_apart,
+    unchanged,
 )
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
@@ -124,7 +126,7 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
     if work.options.long == "windows" or work.options.on_error == "skip" or work.options.dtype == "int8":
         raise BadInput("windows, skipped rows and int8 need ids and scales beside the vectors: name an output folder.")
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
-    arrays = _arrays(loaded, rows_of(texts), work)
+    arrays = _arrays(loaded, sound(rows_of(texts), skip=False), work)
     if not hasattr(texts, "__len__"):
         return arrays
     found = list(arrays)
@@ -155,6 +157,7 @@ def in_words(cut: int, limit: int | None) -> str:
 
 
 def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
+    refuse_unfit(folder)
     reread = _again(texts)
     looked = None if reread is None else _looked_through(reread, work)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
@@ -167,16 +170,22 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
         work = replace(work, asked=(one, two))
     vectoriser, rows = _ready(loaded, rows_of(texts) if reread is None else reread(), work)
     settings = _settings(loaded, work.name or name_of(model, loaded), vectoriser, looked, work)
+    rows = told_apart(rows, None) if looked is None else told_apart(unchanged(rows, looked), looked.suspected)
+    rows = sound(rows, skip=work.options.on_error == "skip")
     with opened(folder, settings, _versions(vectoriser), restart=work.restart) as out:
-        suspected = looked.suspected if looked else frozenset()
-        whole = _write_parts(out, stretches(rows, suspected), vectoriser, looked.rows if looked else 0, work)
-        return out.finish() if whole else out.manifest
+        whole = _write_parts(out, stretches(rows), vectoriser, looked.rows if looked else 0, work)
+        manifest = out.finish() if whole else out.manifest
+    if manifest.counts is not None and manifest.counts.truncated:
+        warnings.warn(in_words(manifest.counts.truncated, limit_of(loaded)), CenoteWarning, stacklevel=3)
+    return manifest
 
 
 def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
     """What starts reading the texts anew; None for an iterator, which is gone once it was read."""
     if callable(texts):
         return lambda: rows_of(texts())
+    if not isinstance(texts, Iterable):
+        raise BadInput(f"texts is {texts!r}: pass strings, or a function that starts reading them.")
     return None if iter(texts) is texts else lambda: rows_of(texts)
 
 
@@ -186,7 +195,8 @@ def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
     if not found.rows:
         raise BadInput(f"there are no texts in {work.source!r}.")
     if found.suspected and not skip:
-        refuse_repeated(reread(), found.suspected)
+        for _ in sound(told_apart(reread(), found.suspected), skip=False):
+            pass  # the first that is repeated is raised
     return found
 
 
@@ -222,6 +232,7 @@ def _settings(
         "pooling": pooling_of(model),
         "temperature": temperature_of(model),
         "max_seq_length": limit_of(model),
+        "device": model.device.type,
         "prompt": prompt_of(model, vectoriser.options.prompt_name),
         "backend": vectoriser.encoder.backend.name,
         "precision": vectoriser.encoder.backend.precision,
@@ -255,6 +266,8 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
                 yield part
 
     for prepared in _ahead(missing(), vectoriser.prepare):
+        if work.stop():
+            return False
         before = done
 
         def tell(more: int) -> None:
@@ -268,8 +281,8 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
         out.write(*part_of(read, vectoriser.options, out.manifest.scales))
         done = before + prepared.stretch.rows
         work.progress("embedding", done, rows)
-        if work.stop():
-            return False
+    if not seen:
+        raise BadInput(f"there are no texts in {work.source!r}.")
     if lost := sorted(set(out.done) - seen):
         raise BadInput(f"part {lost[0]} of {str(out.folder)!r} is of texts that the input no longer has.")
     return True
