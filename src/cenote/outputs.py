@@ -25,6 +25,7 @@ from cenote.results import SCHEMA, Counts, Manifest, from_json, to_json
 
 MANIFEST, REJECTS = "manifest.json", "rejects.jsonl"
 _PART, _TEMPORARY = re.compile(r"part-(\d{5,})\.parquet"), ".cenote-"
+_LOCK = f"{_TEMPORARY}lock"
 _KEY = b"cenote"
 # Rows of a group: so many are read at least to get at one of them.
 _GROUP = 1024
@@ -273,7 +274,8 @@ def _told(path: Path) -> Iterator[None]:
 
 def _sweep(folder: Path) -> None:
     for path in folder.glob(f"{_TEMPORARY}*"):
-        path.unlink()
+        if path.name != _LOCK:
+            path.unlink()
 
 
 @contextmanager
@@ -290,7 +292,7 @@ def _lock(folder: Path) -> Callable[[], object]:
     try:
         import fcntl
     except ImportError:  # Windows has no locks on folders: a file that is held open, and gone with the process
-        path = folder / f"{_TEMPORARY}lock"
+        path = folder / _LOCK
         try:
             path.unlink(missing_ok=True)
             file = path.open("x")
