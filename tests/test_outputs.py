@@ -235,7 +235,7 @@ def test_parts_of_others_are_refused(folder, tmp_path):
     with pytest.raises(BadInput, match=r"no sound part \(it was written as part-00000\.parquet\)"):
         run(folder)
     parquet.write_table(table(3, 3), path)
-    with pytest.raises(BadInput, match="no sound part"):
+    with pytest.raises(BadInput, match=r"no sound part"):
         run(folder)
 
 
@@ -336,7 +336,7 @@ def test_the_lock_of_another_process_ends_when_it_is_killed(folder):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "held\n"
-            with pytest.raises(BadInput, match="another run is writing"):
+            with pytest.raises(BadInput, match=r"another run is writing"):
                 run(folder, settings={"a": 1})
         finally:
             process.kill()
@@ -363,7 +363,7 @@ def test_without_locks_on_folders_a_file_is_one(folder, monkeypatch):
         out.write(part(0), table(0, 3))
         with monkeypatch.context() as patch:  # a file that is open cannot be deleted there
             patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "in use")))
-            with pytest.raises(BadInput, match="another run is writing"):
+            with pytest.raises(BadInput, match=r"another run is writing"):
                 run(folder)
         assert taken.exists()
     assert not taken.exists()
@@ -385,7 +385,7 @@ def test_a_full_disk_is_told_and_what_is_there_is_gone_on_with(folder, tmp_path,
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0), table(0, 3))
         whole = content(folder)
-        with monkeypatch.context() as patch, pytest.raises(CenoteError, match="no space left .* Make room, and run"):
+        with monkeypatch.context() as patch, pytest.raises(CenoteError, match=r"no space left .* Make room, and run"):
             if failing == "part":
                 patch.setattr(outputs.parquet, "write_table", full)
             elif failing == "sync":
@@ -428,13 +428,13 @@ def test_a_disk_that_may_only_be_read(tiny_disk):
     run(folder)
     before = content(folder)
     subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
-    with pytest.raises(BadInput, match="cannot write into .*: permission denied"):
+    with pytest.raises(BadInput, match=r"cannot write into .*: permission denied"):
         refuse_unfit(folder)
-    with pytest.raises(BadInput, match="cannot write into .*disk': permission denied"):
+    with pytest.raises(BadInput, match=r"cannot write into .*disk': permission denied"):
         refuse_unfit(tiny_disk / "new")
-    with pytest.raises(BadInput, match="cannot write .*Read-only file system"):
+    with pytest.raises(BadInput, match=r"cannot write .*Read-only file system"):
         run(tiny_disk / "new")
-    with pytest.raises(BadInput, match="cannot write .*Read-only file system"):
+    with pytest.raises(BadInput, match=r"cannot write .*Read-only file system"):
         run(folder)
     assert content(folder) == before
 
@@ -444,7 +444,7 @@ def test_no_permission_is_told(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "access", lambda *_: False)  # and not chmod, which does not stop root
-    with pytest.raises(BadInput, match="permission denied. Name another folder"):
+    with pytest.raises(BadInput, match=r"permission denied. Name another folder"):
         refuse_unfit(folder)
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(BadInput, match=r"cannot write .*: Permission denied"):
