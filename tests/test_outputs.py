@@ -385,15 +385,13 @@ def test_a_full_disk_is_told_and_what_is_there_is_gone_on_with(folder, tmp_path,
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0), table(0, 3))
         whole = content(folder)
-        with monkeypatch.context() as patch, pytest.raises(CenoteError, match=r"no space left .* Make room, and run"):
-            if failing == "part":
-                patch.setattr(outputs.parquet, "write_table", full)
-            elif failing == "sync":
-                patch.setattr(os, "fsync", full)
-            else:
-                patch.setattr(Path, "write_text", full)
-                out.finish()
-            out.write(part(1), table(3, 3))
+        owner, name = {"part": (outputs.parquet, "write_table"), "sync": (os, "fsync"), "finish": (Path, "write_text")}[
+            failing
+        ]
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, full)
+            with pytest.raises(CenoteError, match=r"no space left .* Make room, and run"):
+                out.finish() if failing == "finish" else out.write(part(1), table(3, 3))
         assert content(folder) == whole
     run(folder)
     assert content(folder) == content(tmp_path / "clean")

@@ -97,6 +97,8 @@ class Embeddings:
 
     def batches(self, rows: int = _TOGETHER) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
         """Ids and vectors from the first to the last, so many rows at a time, however many there are."""
+        if rows < 1:
+            raise BadInput(f"rows={rows}: a batch has at least 1.")
         for path in self._names:
             with _sound(path), parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(rows, columns=["id", "embedding"]):
