@@ -208,6 +208,8 @@ def test_another_call_is_refused_by_what_differs(run, tmp_path, options, message
 
 
 def test_another_model_pooling_or_temperature_is_refused(run, tmp_path, saved, tiny_st):
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
     from cenote.loading import repool
 
     run()
@@ -226,6 +228,14 @@ def test_another_model_pooling_or_temperature_is_refused(run, tmp_path, saved, t
     cenote.temper(tempered, 0.5)
     with pytest.raises(BadInput, match=r"temperature is '1' there and '0\.5' now"):
         run(of=tempered)
+    shorter = cenote.load(saved, device="cpu")
+    shorter.truncate_dim = 8
+    with pytest.raises(BadInput, match="truncate_dim is None there and 8 now"):
+        run(of=shorter)
+    unit = cenote.load(saved, device="cpu")
+    unit.append(Normalize())
+    with pytest.raises(BadInput, match=r"modules is \['Transformer', 'Pooling'\] there and .*'Normalize'\] now"):
+        run(of=unit)
     assert content(tmp_path / "out") == before
     run(of=cenote.load(saved, device="cpu"), name="moved")
     assert content(tmp_path / "out") == before

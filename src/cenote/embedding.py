@@ -229,9 +229,11 @@ def _settings(
         "model": name,
         "fingerprint": of_weights(model),
         "architecture": architecture_of(model),
+        "modules": [type(module).__name__ for module in model],  # some have no weights that would tell
         "pooling": pooling_of(model),
         "temperature": temperature_of(model),
         "max_seq_length": limit_of(model),
+        "truncate_dim": model.truncate_dim,
         "device": model.device.type,
         "prompt": prompt_of(model, vectoriser.options.prompt_name),
         "backend": vectoriser.encoder.backend.name,
