@@ -21,7 +21,7 @@ from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
 from cenote.graphs import at_rest
 from cenote.loading import load
-from cenote.outputs import MANIFEST, Output, manifest_of, opened
+from cenote.outputs import MANIFEST, Output, manifest_of, opened, refuse_unfit
 from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision
 from cenote.results import Manifest
 from cenote.sources import (
@@ -30,10 +30,12 @@ from cenote.sources import (
     Row,
     Stretch,
     Survey,
-    refuse_repeated,
     rows_of,
+    sound,
     stretches,
     survey,
+    told_apart,
+    unchanged,
 )
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
@@ -127,7 +129,7 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
     if hasattr(texts, "__len__") and (fault := next((row for row in rows_of(texts) if isinstance(row, Fault)), None)):
         raise BadInput(fault.why)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
-    arrays = _arrays(loaded, rows_of(texts), work)
+    arrays = _arrays(loaded, sound(rows_of(texts), skip=False), work)
     if not hasattr(texts, "__len__"):
         return arrays
     found = list(arrays)
@@ -158,6 +160,7 @@ def in_words(cut: int, limit: int | None) -> str:
 
 
 def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
+    refuse_unfit(folder)
     reread = _again(texts)
     looked = None if reread is None else _looked_through(reread, work)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
@@ -170,16 +173,22 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
         work = replace(work, asked=(one, two))
     vectoriser, rows = _ready(loaded, rows_of(texts) if reread is None else reread(), work)
     settings = _settings(loaded, work.name or name_of(model, loaded), vectoriser, looked, work)
+    rows = told_apart(rows, None) if looked is None else told_apart(unchanged(rows, looked), looked.suspected)
+    rows = sound(rows, skip=work.options.on_error == "skip")
     with opened(folder, settings, _versions(vectoriser), restart=work.restart) as out:
-        suspected = looked.suspected if looked else frozenset()
-        whole = _write_parts(out, stretches(rows, suspected), vectoriser, looked.rows if looked else 0, work)
-        return out.finish() if whole else out.manifest
+        whole = _write_parts(out, stretches(rows), vectoriser, looked.rows if looked else 0, work)
+        manifest = out.finish() if whole else out.manifest
+    if manifest.counts is not None and manifest.counts.truncated:
+        warnings.warn(in_words(manifest.counts.truncated, limit_of(loaded)), CenoteWarning, stacklevel=3)
+    return manifest
 
 
 def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
     """What starts reading the texts anew; None for an iterator, which is gone once it was read."""
     if callable(texts):
         return lambda: rows_of(texts())
+    if not isinstance(texts, Iterable):
+        raise BadInput(f"texts is {texts!r}: pass strings, or a function that starts reading them.")
     return None if iter(texts) is texts else lambda: rows_of(texts)
 
 
@@ -189,7 +198,8 @@ def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
     if not found.rows:
         raise BadInput(f"there are no texts in {work.source!r}.")
     if found.suspected and not skip:
-        refuse_repeated(reread(), found.suspected)
+        for _ in sound(told_apart(reread(), found.suspected), skip=False):
+            pass  # the first that is repeated is raised
     return found
 
 
@@ -222,9 +232,12 @@ def _settings(
         "model": name,
         "fingerprint": of_weights(model),
         "architecture": architecture_of(model),
+        "modules": [type(module).__name__ for module in model],  # some have no weights that would tell
         "pooling": pooling_of(model),
         "temperature": temperature_of(model),
         "max_seq_length": limit_of(model),
+        "truncate_dim": model.truncate_dim,
+        "device": model.device.type,
         "prompt": prompt_of(model, vectoriser.options.prompt_name),
         "backend": vectoriser.encoder.backend.name,
         "precision": vectoriser.encoder.backend.precision,
@@ -244,6 +257,10 @@ def _versions(vectoriser: Vectoriser) -> dict[str, str]:
     return versions_of("tokenizers", "pyarrow", *([runtimes[name]] if name in runtimes else []))
 
 
+class _Stopped(Exception):
+    """It was asked to stop, and there is more to do."""
+
+
 def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, rows: int, work: _Work) -> bool:
     """Write the parts that are not there yet; whether all are there now."""
     done, seen = sum(part.texts for part in out.done.values()), set()
@@ -258,6 +275,8 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
                 yield part
 
     def read_one(prepared: Prepared) -> Read:
+        if work.stop():
+            raise _Stopped
         within = 0
 
         def tell(more: int) -> None:
@@ -267,14 +286,17 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
 
         return vectoriser.read(prepared, tell)
 
-    for read in ahead(missing(), vectoriser, read_one):
-        if out.manifest.scales is None and (scales := scales_for(read, vectoriser.options)):
-            out.rescale(scales)
-        out.write(*part_of(read, vectoriser.options, out.manifest.scales))
-        done += read.prepared.stretch.rows
-        work.progress("embedding", done, rows)
-        if work.stop():
-            return False
+    try:
+        for read in ahead(missing(), vectoriser, read_one):
+            if out.manifest.scales is None and (scales := scales_for(read, vectoriser.options)):
+                out.rescale(scales)
+            out.write(*part_of(read, vectoriser.options, out.manifest.scales))
+            done += read.prepared.stretch.rows
+            work.progress("embedding", done, rows)
+    except _Stopped:
+        return False
+    if not seen:
+        raise BadInput(f"there are no texts in {work.source!r}.")
     if lost := sorted(set(out.done) - seen):
         raise BadInput(f"part {lost[0]} of {str(out.folder)!r} is of texts that the input no longer has.")
     return True

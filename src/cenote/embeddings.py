@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,10 @@ class Embeddings:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        for _, vectors in self.batches():
+            yield from vectors
+
     def __repr__(self) -> str:
         return f"Embeddings({str(self.folder)!r}, {len(self):,} rows of {self.shape[1]})"
 
@@ -76,7 +81,9 @@ class Embeddings:
         if rows.dtype == bool and rows.shape == (len(self),):
             rows = np.flatnonzero(rows)
         if rows.dtype.kind not in "iu" and rows.size:
-            raise BadInput(f"rows {wanted!r}: pass a slice, whole numbers, or a mask of {len(self)}.")
+            raise BadInput(f"rows {reprlib.repr(wanted)}: pass a slice, whole numbers, or a mask of {len(self)}.")
+        if rows.ndim > 1:
+            raise BadInput(f"rows have {rows.ndim} dimensions: pass a flat list of them.")
         flat = np.atleast_1d(rows.astype(np.int64))
         if (wrong := flat[(flat < -len(self)) | (flat >= len(self))]).size:
             raise BadInput(f"rows {some(wrong.tolist())}: there are {len(self):,}, counted from 0.")
@@ -90,6 +97,8 @@ class Embeddings:
 
     def batches(self, rows: int = _TOGETHER) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
         """Ids and vectors from the first to the last, so many rows at a time, however many there are."""
+        if rows < 1:
+            raise BadInput(f"rows={rows}: a batch has at least 1.")
         for path in self._names:
             with _sound(path), parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(rows, columns=["id", "embedding"]):
@@ -121,7 +130,10 @@ class Embeddings:
                     if found is None:
                         found = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
                     found[where[here]] = vectors[inside[here] - ends[group]]
-        return np.zeros((0, self.shape[1]), np.float32) if found is None else found
+        if found is None:
+            kind = self._schema().field("embedding").type.value_type.to_pandas_dtype()
+            found = np.zeros((0, self.shape[1]), kind if self.manifest.scales is None else np.float32)
+        return found
 
     def _numbers(self, column: Any) -> npt.NDArray[Any]:
         chunk = column.chunk(0) if hasattr(column, "num_chunks") else column

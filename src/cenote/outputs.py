@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,16 +20,18 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from cenote.errors import BadInput, CenoteError
+from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.results import SCHEMA, Counts, Manifest, from_json, to_json
 
 MANIFEST, REJECTS = "manifest.json", "rejects.jsonl"
 _PART, _TEMPORARY = re.compile(r"part-(\d{5,})\.parquet"), ".cenote-"
+_LOCK = f"{_TEMPORARY}lock"
 _KEY = b"cenote"
 # Rows of a group: so many are read at least to get at one of them.
 _GROUP = 1024
-# What may differ from run to run: a folder that was moved holds the same model, and a file the same texts.
-_NAMES = ("model", "source")
+# What may differ from run to run, since a model that was moved is the same one, and so is a file; and the fingerprints
+# that tell what they name.
+_NAMES = {"model": "fingerprint", "source": "texts_fingerprint"}
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,12 @@ class Output:
 
     def write(self, part: Part, table: pa.Table) -> None:
         """One part, whole or not at all."""
+        if self.manifest.complete:  # a part of it was deleted
+            self._amend(complete=False, counts=None)
         about = {_KEY: json.dumps({"of": _about(self.manifest), **asdict(part)}, ensure_ascii=False).encode()}
         vectors = [name for name in table.column_names if name == "embedding"]
         others = {name: "zstd" for name in table.column_names if name not in vectors}
-        with _whole(self.folder / f"part-{part.index:05d}.parquet") as path:
+        with _whole(self.folder / _name(part.index)) as path:
             parquet.write_table(
                 table.replace_schema_metadata(about),
                 path,
@@ -72,8 +77,7 @@ class Output:
 
     def rescale(self, scales: tuple[float, ...]) -> None:
         """Keep the scales of int8, before the first part that is written by them."""
-        self.manifest = replace(self.manifest, scales=scales)
-        _write(self.folder / MANIFEST, to_json(self.manifest))
+        self._amend(scales=scales)
 
     def finish(self) -> Manifest:
         """Say that all is there."""
@@ -88,9 +92,26 @@ class Output:
             clipped=sum(part.clipped for part in parts),
             rejected=len(rejected),
         )
-        self.manifest = replace(self.manifest, complete=True, counts=counts)
-        _write(self.folder / MANIFEST, to_json(self.manifest))
+        self._amend(complete=True, counts=counts)
         return self.manifest
+
+    def _amend(self, **changes: Any) -> None:
+        self.manifest = replace(self.manifest, **changes)
+        _write(self.folder / MANIFEST, to_json(self.manifest))
+
+
+def refuse_unfit(folder: Path) -> None:
+    """What is wrong with a folder to write into, told before there is any work to lose. It is not made yet."""
+    if not folder.is_dir():
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not above.is_dir():
+            raise BadInput(f"{str(above)!r} is a file: name a folder to write into.")
+    else:
+        above = folder
+        with _alone(folder):
+            _refuse_strange(folder)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise BadInput(f"cannot write into {str(above)!r}: permission denied. Name another folder.")
 
 
 @contextmanager
@@ -102,28 +123,21 @@ def opened(
     Raises:
         BadInput: where the folder holds anything else, or an output of other settings, or where another run writes.
     """
-    with suppress(FileExistsError), _told(folder):
+    with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if not folder.is_dir():
-        raise BadInput(f"{str(folder)!r} is a file: name a folder to write into.")
     with _alone(folder):
-        _sweep(folder)
-        wanted = Manifest(SCHEMA, False, dict(settings), dict(versions), None, None)
-        there = manifest_of(folder) if (folder / MANIFEST).exists() else None
-        if there is None and (strange := sorted(entry.name for entry in folder.iterdir())):
-            raise BadInput(
-                f"{str(folder)!r} holds {strange[0]!r} and no {MANIFEST}: it is no output of embed. Name a new folder."
-            )
-        if there is not None and restart:
-            for name in sorted(entry.name for entry in folder.iterdir()):
-                if _PART.fullmatch(name) or name == REJECTS:
-                    (folder / name).unlink()
-            there = None
-        if there is not None:
+        there = _refuse_strange(folder)
+        with _told(folder):
+            _sweep(folder)
+            if there is not None and restart:
+                _clear(folder, there)
+        # As it would be read again: what is compared with it was.
+        wanted = from_json(Manifest, to_json(Manifest(SCHEMA, False, dict(settings), dict(versions), None, None)))
+        if there is None or restart:
+            _write(folder / MANIFEST, to_json(wanted))
+        else:
             _refuse_others(folder, there, wanted)
             wanted = there
-        else:
-            _write(folder / MANIFEST, to_json(wanted))
         yield Output(folder, wanted)
 
 
@@ -136,15 +150,40 @@ def manifest_of(folder: str | Path) -> Manifest:
         raise BadInput(
             f"{str(folder)!r} is no output of embed: {path.name} cannot be read ({error.strerror})."
         ) from error
-    except BadInput as error:
-        raise BadInput(f"{path} is no manifest of embed: {error}") from error
+    except ValueError as error:  # UTF-8 it may not even be
+        raise BadInput(f"{path} is no manifest of embed: {error} Name another folder, or delete this one.") from error
+
+
+def _refuse_strange(folder: Path) -> Manifest | None:
+    """The manifest, none in an empty folder; a folder that holds anything else is somebody else's."""
+    if (folder / MANIFEST).exists():
+        return manifest_of(folder)
+    strange = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
+    if strange:
+        raise BadInput(
+            f"{str(folder)!r} holds {strange[0]!r} and no {MANIFEST}: it is no output of embed. Name a new folder."
+        )
+    return None
+
+
+def _clear(folder: Path, there: Manifest) -> None:
+    """Delete what was written; first of all that it is complete, which must not outlive the first of its parts."""
+    _write(folder / MANIFEST, to_json(replace(there, complete=False, counts=None)))
+    for name in sorted(entry.name for entry in folder.iterdir()):
+        if _PART.fullmatch(name) or name == REJECTS:
+            (folder / name).unlink()
 
 
 def _refuse_others(folder: Path, there: Manifest, wanted: Manifest) -> None:
     old, new = ({**one.settings, **one.versions} for one in (there, wanted))
     names = [name for name in sorted(old.keys() | new.keys()) if name not in _NAMES]
+    called = {fingerprint: name for name, fingerprint in _NAMES.items()}
+
+    def value(of: dict[str, Any], name: str) -> str:
+        return f"{of.get(called[name])!r} ({of.get(name)})" if name in called else repr(of.get(name))
+
     different = [
-        f"{name} is {old.get(name)!r} there and {new.get(name)!r} now"
+        f"{called.get(name, name)} is {value(old, name)} there and {value(new, name)} now"
         for name in names
         if old.get(name) != new.get(name)
     ]
@@ -168,13 +207,17 @@ def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
             found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
             of, rejected = found.pop("of"), tuple(found.pop("rejected"))
             part = Part(**found, rejected=rejected)
+            if path.name != _name(part.index):
+                raise ValueError(f"it was written as {_name(part.index)}")
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"{path} is no sound part ({error!r}): delete it, and run again to write it anew."
-            ) from error
+            raise BadInput(f"{path} is no sound part ({error}): delete it, and run again to write it anew.") from error
         if of != _about(manifest):
             raise BadInput(f"{path} is of other settings than {MANIFEST} says: begin anew with restart (--restart).")
         yield part
+
+
+def _name(index: int) -> str:
+    return f"part-{index:05d}.parquet"
 
 
 def _leaves(table: pa.Table, names: list[str]) -> list[str]:
@@ -202,7 +245,8 @@ def _whole(path: Path) -> Iterator[Path]:
             temporary.replace(path)
             _sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before is told
+            temporary.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
@@ -230,7 +274,8 @@ def _told(path: Path) -> Iterator[None]:
 
 def _sweep(folder: Path) -> None:
     for path in folder.glob(f"{_TEMPORARY}*"):
-        path.unlink()
+        if path.name != _LOCK:
+            path.unlink()
 
 
 @contextmanager
@@ -247,7 +292,7 @@ def _lock(folder: Path) -> Callable[[], object]:
     try:
         import fcntl
     except ImportError:  # Windows has no locks on folders: a file that is held open, and gone with the process
-        path = folder / f"{_TEMPORARY}lock"
+        path = folder / _LOCK
         try:
             path.unlink(missing_ok=True)
             file = path.open("x")
@@ -259,12 +304,16 @@ def _lock(folder: Path) -> Callable[[], object]:
             path.unlink(missing_ok=True)
 
         return release
-    handle = os.open(folder, os.O_RDONLY)
+    with _told(folder):
+        handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(handle)
         raise _busy(folder) from error
+    except OSError as error:  # some network drives lock no folders
+        why = f"{str(folder)!r} cannot be locked ({error.strerror}): see to it that no other run writes into it."
+        warnings.warn(why, CenoteWarning, stacklevel=2)
     return lambda: os.close(handle)
 
 

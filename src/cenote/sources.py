@@ -79,9 +79,7 @@ def survey(rows: Iterable[Row], *, skip: bool, progress: Progress = lambda _: No
         progress: told now and then how many rows have been read.
     """
     whole, hashes, count = Fingerprint(), _Hashes(), 0
-    for row in rows:
-        if isinstance(row, Fault) and not skip:
-            raise BadInput(f"{row.why} Or leave such rows out: on_error='skip' (--on-error skip).")
+    for row in sound(rows, skip=skip):
         whole.add(row)
         if isinstance(row, Text):
             hashes.add(hash_of(row.id))
@@ -109,35 +107,55 @@ class _Hashes:
         return frozenset(every[1:][every[1:] == every[:-1]].tolist())
 
 
-def refuse_repeated(rows: Iterable[Row], suspected: frozenset[int]) -> None:
-    """Name the first id that occurs twice; ids whose hashes agree by chance are told apart letter by letter."""
-    seen: dict[str, int] = {}
-    for place, row in enumerate(rows):
-        if isinstance(row, Text) and hash_of(row.id) in suspected:
-            if row.id in seen:
-                raise BadInput(f"{_repeated(row.id, seen[row.id], place)} Name another id column, or drop one of them.")
-            seen[row.id] = place
+def sound(rows: Iterable[Row], *, skip: bool) -> Iterator[Row]:
+    """The same rows; a fault among them is raised, unless it is to be skipped by who comes next."""
+    for row in rows:
+        if isinstance(row, Fault) and not skip:
+            raise BadInput(f"{row.why} Or leave such rows out: on_error='skip' (--on-error skip).")
+        yield row
 
 
-def _repeated(name: str, first: int, second: int) -> str:
-    return f"rows {first} and {second} have the same id {name!r}: their vectors could not be told apart."
+def unchanged(rows: Iterable[Row], looked: Survey) -> Iterator[Row]:
+    """The same rows; that they are those of the survey is known, and raised if not, when the last has been read."""
+    whole = Fingerprint()
+    for row in rows:
+        whole.add(row)
+        yield row
+    if whole.name() != looked.fingerprint:
+        raise BadInput(
+            "the texts changed while they were read: run again with restart (--restart) when they are still."
+        )
 
 
-def stretches(rows: Iterable[Row], suspected: frozenset[int] = frozenset()) -> Iterator[Stretch]:
-    """The rows in parts, by their numbers and sizes alone: the same rows make the same parts, whoever reads them.
+def told_apart(rows: Iterable[Row], suspected: frozenset[int] | None) -> Iterator[Row]:
+    """The same rows, a fault in place of each whose id an earlier row has.
 
     Args:
         rows: texts and faults.
-        suspected: hashes that several ids have; of those that are the same, the first is kept.
+        suspected: hashes that several ids have, which may agree by chance: those ids are told apart letter by letter.
+            None where nobody looked: a hash of every id is kept, but of those that are the number of their row.
     """
-    seen: dict[str, int] = {}
+    seen: dict[Any, int] = {}
+    for place, row in enumerate(rows):
+        if isinstance(row, Text):
+            key: Any = hash_of(row.id)
+            if suspected is not None:
+                key = row.id if key in suspected else None
+            if key in seen:
+                yield Fault(
+                    f"rows {seen[key]} and {place} have the same id {row.id!r}: their vectors could not be told apart. "
+                    "Name another id column, or drop one of them."
+                )
+                continue
+            if key is not None and (suspected or row.id != str(place)):
+                seen[key] = place
+        yield row
+
+
+def stretches(rows: Iterable[Row]) -> Iterator[Stretch]:
+    """The rows in parts, by their numbers and sizes alone: the same rows make the same parts, whoever reads them."""
     part = _Part(0, 0)
     for place, row in enumerate(rows):
-        if isinstance(row, Text) and hash_of(row.id) in suspected:
-            if row.id in seen:
-                row = Fault(_repeated(row.id, seen[row.id], place))
-            else:
-                seen[row.id] = place
         part.add(place, row)
         if part.full():
             yield part.done()

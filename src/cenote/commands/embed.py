@@ -8,14 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cenote.commands.progress import progress
-from cenote.commands.shared import add_model, count, hush, note, warn
+from cenote.commands.shared import Usage, add_model, count, hush, natural, note, warn
 from cenote.declarations import find
 
 if TYPE_CHECKING:
     from cenote.results import Manifest
+    from cenote.vectorising import Choices
 
 MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reading.add_argument(
         "--window", type=count, metavar="N", help="tokens of a window (default: what there is room for)"
     )
-    reading.add_argument("--overlap", type=count, metavar="N", help="tokens that windows share (default: an eighth)")
+    reading.add_argument("--overlap", type=natural, metavar="N", help="tokens that windows share (default: an eighth)")
     reading.add_argument("--on-truncate", default="warn", metavar="WHAT", help="warn (default) or error")
     reading.add_argument(
         "--on-error", default="raise", metavar="WHAT", help="raise (default), or skip into rejects.jsonl"
@@ -58,20 +60,33 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     """Embed, and say what there is now."""
     from cenote.texts import read_rows
 
+    if not args.output.strip():
+        raise Usage("-o is empty: name a folder.")
     find(args.model)
     reading = partial(read_rows, args.texts, column=args.column, id_column=args.id_column)
     texts: Any = reading() if args.texts == "-" else reading
     if args.texts != "-":
         next(iter(reading()))  # a wrong path or column is told before a model is loaded
 
-    from cenote.embedding import embed, in_words
+    from cenote.embedding import embed
     from cenote.loading import load
+    from cenote.outputs import refuse_unfit
     from cenote.results import to_json
+    from cenote.vectorising import Options
 
+    options = _options(args)
+    Options(**options)
+    refuse_unfit(Path(args.output))
     hush()
     note(f"loading {args.model} ...")
     model = load(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
-    with progress() as tell, _interruptible() as stop:
+    with progress() as tell, _interruptible(args.output) as (started, stop):
+
+        def told(what: str, done: int, total: int) -> None:
+            tell(what, done, total)
+            if what == "embedding":
+                started()
+
         manifest = embed(
             model,
             texts,
@@ -81,29 +96,17 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             restart=args.restart,
             source="standard input" if args.texts == "-" else args.texts,
             name=args.model,
-            progress=tell,
+            progress=told,
             notify=note,
             stop=stop,
-            prompt_name=args.prompt,
-            task=args.task,
-            dtype=args.dtype,
-            dimensions=args.dimensions,
-            normalize=args.normalize,
-            long=args.long,
-            window=args.window,
-            overlap=args.overlap,
-            on_truncate=args.on_truncate,
-            on_error=args.on_error,
+            **options,
         )
-    if not manifest.complete:
-        warn(f"stopped; what {args.output} holds is whole, and the same command goes on from there.")
-        raise KeyboardInterrupt
+        if not manifest.complete:
+            raise KeyboardInterrupt
     if args.json:
         yield to_json(manifest).rstrip()
         return
     yield from _summary(manifest, args.output)
-    if manifest.counts is not None and manifest.counts.truncated:
-        warn(in_words(manifest.counts.truncated, manifest.settings["max_seq_length"]))
 
 
 def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
@@ -121,20 +124,43 @@ def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
     yield f"embeddings: {folder}"
 
 
+def _options(args: argparse.Namespace) -> Choices:
+    """How texts are read and what is written of them, as `embed` takes it."""
+    return {
+        "prompt_name": args.prompt,
+        "task": args.task,
+        "dtype": args.dtype,
+        "dimensions": args.dimensions,
+        "normalize": args.normalize,
+        "long": args.long,
+        "window": args.window,
+        "overlap": args.overlap,
+        "on_truncate": args.on_truncate,
+        "on_error": args.on_error,
+    }
+
+
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Whether it was asked to stop: a first Ctrl-C, or polite kill, lets the part be finished, a second does not."""
-    asked = threading.Event()
+def _interruptible(output: str) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
+    """What to call when there is something to lose, and whether to stop then.
+
+    From then on a first Ctrl-C, or polite kill, lets the part be finished. A second, or one before, ends it at once.
+    """
+    started, asked = threading.Event(), threading.Event()
 
     def ask(*_: Any) -> None:
-        if asked.is_set():
+        if asked.is_set() or not started.is_set():
             raise KeyboardInterrupt
         asked.set()
         warn("stopping after this part; press again to stop at once, which loses it.")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked.is_set
+        yield started.set, asked.is_set
+    except KeyboardInterrupt:
+        if started.is_set():
+            warn(f"stopped; what {output} holds is whole, and the same command goes on from there.")
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
