@@ -33,6 +33,7 @@ def test_strings_go_by_their_row_and_pairs_by_their_id():
         ("z", ""),
     ]
     assert all(isinstance(row, Text) for row in rows_of(["a", ("x", "b")]))
+    assert list(rows_of([(7, "b")])) == [Text("7", "b")]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_strings_go_by_their_row_and_pairs_by_their_id():
         (b"bytes", "row 1: the text is of type bytes"),
         (["a", "b"], "row 1: the text is of type list"),
         (("x", None), "row 1: the text is null"),
-        ((7, "text"), "row 1: the id is of type int"),
+        ((7.5, "text"), "row 1: the id is of type float"),
         ((None, "text"), "row 1: the id is null"),
         (("x", "half \ud800"), "row 1: half a character, a lone surrogate"),
         (("\udfff", "text"), "row 1: half a character"),
