@@ -226,15 +226,28 @@ def test_another_model_pooling_or_temperature_is_refused(run, tmp_path, saved, t
         run(of=pooled)
     tempered = cenote.load(saved, device="cpu")
     cenote.temper(tempered, 0.5)
-    with pytest.raises(BadInput, match=r"temperature is '1' there and '0\.5' now"):
+    with pytest.raises(BadInput, match=r"temperature is None there and \{'temperature': 0\.5"):
         run(of=tempered)
+    for change, said in (
+        (lambda model: setattr(model[1], "include_prompt", False), "1 Pooling.include_prompt is True there and False"),
+        (
+            lambda model: setattr(model.tokenizer, "truncation_side", "left"),
+            "truncation_side is 'right'",
+        ),
+        (lambda model: setattr(model.tokenizer.backend_tokenizer, "normalizer", None), "tokenizer is '"),
+        (lambda model: model[0].model.set_attn_implementation("eager"), "attention is 'sdpa' there and 'eager'"),
+    ):
+        changed = cenote.load(saved, device="cpu")
+        change(changed)
+        with pytest.raises(BadInput, match=said):
+            run(of=changed)
     shorter = cenote.load(saved, device="cpu")
     shorter.truncate_dim = 8
     with pytest.raises(BadInput, match="truncate_dim is None there and 8 now"):
         run(of=shorter)
     unit = cenote.load(saved, device="cpu")
     unit.append(Normalize())
-    with pytest.raises(BadInput, match=r"modules is \['Transformer', 'Pooling'\] there and .*'Normalize'\] now"):
+    with pytest.raises(BadInput, match="2 Normalize is None there and True now"):
         run(of=unit)
     assert content(tmp_path / "out") == before
     run(of=cenote.load(saved, device="cpu"), name="moved")

@@ -200,3 +200,20 @@ def test_a_part_is_given_out_before_the_next_row_is_asked_for(small):
     parts = stretches(rows_of(slow()))
     next(parts)
     assert asked == [0, 1, 2]
+
+
+def test_an_id_that_was_the_number_of_an_earlier_row_is_repeated():
+    """Two files numbered from 0, one after the other, as a stream that nobody looked through."""
+    rows = rows_of([("0", "a"), ("1", "b"), ("0", "c"), ("1", "d"), ("01", "e"), ("4", "f")])
+    found = list(told_apart(rows, None))
+    assert [isinstance(row, Fault) for row in found] == [False, False, True, True, False, False]
+    assert found[2].why.startswith("rows 0 and 2 have the same id '0'")
+    many = list(told_apart(rows_of([*(str(row) for row in range(1000)), ("77", "again")]), None))
+    assert [place for place, row in enumerate(many) if isinstance(row, Fault)] == [1000]
+
+
+def test_a_fault_has_one_fingerprint_wherever_the_file_is():
+    rows = [[Text("0", "a"), Fault(f"/{folder}/a.jsonl, line 2: not JSON")] for folder in ("one", "two")]
+    one, two = (survey(some, skip=True).fingerprint for some in rows)
+    assert one == two
+    assert one != survey([Text("0", "a")], skip=True).fingerprint

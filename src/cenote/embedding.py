@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.backends import backend
-from cenote.descriptions import architecture_of, name_of, pooling_of, temperature_of, versions_of
+from cenote.backends import BACKENDS, PRECISIONS, backend, refuse_unavailable
+from cenote.descriptions import behaviour_of, name_of, pooling_of, versions_of
 from cenote.encoding import BUDGET, Encoder
-from cenote.errors import BadInput, CenoteWarning
+from cenote.errors import BadInput, CenoteWarning, choose
 from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
 from cenote.graphs import at_rest
 from cenote.loading import load
 from cenote.outputs import MANIFEST, Output, manifest_of, opened, refuse_unfit
-from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision
+from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision, spread
 from cenote.results import Manifest
 from cenote.sources import (
     PART_CHARACTERS,
@@ -126,23 +127,31 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
     """One array of a list, or arrays one after another."""
     if work.options.long == "windows" or work.options.on_error == "skip" or work.options.dtype == "int8":
         raise BadInput("windows, skipped rows and int8 need ids and scales beside the vectors: name an output folder.")
-    if hasattr(texts, "__len__") and (fault := next((row for row in rows_of(texts) if isinstance(row, Fault)), None)):
+    if work.restart:
+        raise BadInput("restart is for an output folder: there is nothing to begin anew in memory.")
+    reread, listed = _again(texts), hasattr(texts, "__len__")
+    rows = rows_of(texts) if reread is None else reread()
+    if listed and (fault := next((row for row in rows if isinstance(row, Fault)), None)):
         raise BadInput(fault.why)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
-    arrays = _arrays(loaded, sound(rows_of(texts), skip=False), work)
-    if not hasattr(texts, "__len__"):
+    arrays = _arrays(loaded, sound(rows_of(texts) if listed else rows, skip=False), work, len(texts) if listed else 0)
+    if not listed:
         return arrays
     found = list(arrays)
     width = work.options.dimensions or loaded.truncate_dim or width_of(loaded)
     return np.concatenate(found) if found else np.zeros((0, width), work.options.dtype)
 
 
-def _arrays(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> Iterator[Floats]:
+def _arrays(model: SentenceTransformer, rows: Iterable[Row], work: _Work, total: int) -> Iterator[Floats]:
     vectoriser, rows = _ready(model, rows, work)
-    cut = 0
+    done = cut = 0
     for read in ahead(stretches(rows), vectoriser, vectoriser.read):
         cut += int(read.prepared.truncated.sum())
+        done += read.prepared.stretch.rows
+        work.progress("embedding", done, total)
         yield read.vectors.astype(work.options.dtype)
+        if work.stop():
+            return
     if cut:
         warnings.warn(in_words(cut, limit_of(model)), CenoteWarning, stacklevel=2)
 
@@ -162,8 +171,9 @@ def in_words(cut: int, limit: int | None) -> str:
 def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
     refuse_unfit(folder)
     reread = _again(texts)
-    looked = None if reread is None else _looked_through(reread, work)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
+    _resolved(loaded, work)  # what is wrong with the options is told before a corpus is read
+    looked = None if reread is None else _looked_through(reread, work)
     if (folder / MANIFEST).exists() and not work.restart:  # what was left open then is as it was decided then
         there = manifest_of(folder).settings
         one, two = (
@@ -187,6 +197,9 @@ def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
     """What starts reading the texts anew; None for an iterator, which is gone once it was read."""
     if callable(texts):
         return lambda: rows_of(texts())
+    if hasattr(texts, "keys"):  # a dict, a table: what one gets of it by turns are its keys
+        kind = type(texts).__name__
+        raise BadInput(f"texts is a {kind}: pass a list of its texts, or of (id, text), such as list(texts.items()).")
     if not isinstance(texts, Iterable):
         raise BadInput(f"texts is {texts!r}: pass strings, or a function that starts reading them.")
     return None if iter(texts) is texts else lambda: rows_of(texts)
@@ -203,8 +216,10 @@ def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
     return found
 
 
-def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tuple[Vectoriser, Iterator[Row]]:
-    """What reads the texts, chosen on the first of them, and the texts, those first ones among them."""
+def _resolved(model: SentenceTransformer, work: _Work) -> Options:
+    """The options as they are for this model; what it cannot do is refused."""
+    choose(work.asked[0], {**BACKENDS, AUTO: None}, "backend")
+    choose(work.asked[1], {**PRECISIONS, AUTO: None}, "precision")
     options = replace(work.options, prompt_name=prompt_for(model, work.options.prompt_name, work.options.task))
     tokenise(model, ["a"], options.prompt_name, options.task)  # what cannot be read at all is refused before it is
     if options.long != "truncate":
@@ -212,16 +227,30 @@ def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tupl
         options = replace(options, window=size, overlap=overlap)
     if options.dimensions is not None and not 1 <= options.dimensions <= width_of(model):
         raise BadInput(f"dimensions={options.dimensions}: the model's vectors have 1 to {width_of(model)}.")
-    stream = iter(rows)
-    first = list(islice(stream, WORTH_IT)) if AUTO in work.asked else []
+    if AUTO not in work.asked:
+        refuse_unavailable(model, *work.asked, options.task)
+    return options
+
+
+def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tuple[Vectoriser, Iterator[Row]]:
+    """What reads the texts, chosen on the first of them, and the texts, those first ones among them."""
+    options, stream = _resolved(model, work), iter(rows)
+    first = deque(islice(stream, WORTH_IT)) if AUTO in work.asked else deque()
     if len(first) < WORTH_IT:
         plain = zip(work.asked, ("torch", own_precision(model)), strict=True)
         chosen = backend(model, *(default if given == AUTO else given for given, default in plain), task=options.task)
     else:
-        sample = [row.text for row in first if isinstance(row, Text)]
+        sample = spread([row.text for row in first if isinstance(row, Text)])
         tokens = tokenise(model, sample, options.prompt_name, options.task)
         chosen = choose_backend(model, tokens, *work.asked, task=options.task, notify=work.notify)
-    return Vectoriser(model, options, Encoder(model, chosen, notify=work.notify)), chain(first, stream)
+    return Vectoriser(model, options, Encoder(model, chosen, notify=work.notify)), _handed_on(first, stream)
+
+
+def _handed_on(first: deque[Row], rest: Iterator[Row]) -> Iterator[Row]:
+    """All rows, those that were looked at first let go of one by one."""
+    while first:
+        yield first.popleft()
+    yield from rest
 
 
 def _settings(
@@ -231,12 +260,8 @@ def _settings(
     return {
         "model": name,
         "fingerprint": of_weights(model),
-        "architecture": architecture_of(model),
-        "modules": [type(module).__name__ for module in model],  # some have no weights that would tell
         "pooling": pooling_of(model),
-        "temperature": temperature_of(model),
-        "max_seq_length": limit_of(model),
-        "truncate_dim": model.truncate_dim,
+        **behaviour_of(model),
         "device": model.device.type,
         "prompt": prompt_of(model, vectoriser.options.prompt_name),
         "backend": vectoriser.encoder.backend.name,
@@ -264,6 +289,8 @@ class _Stopped(Exception):
 def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, rows: int, work: _Work) -> bool:
     """Write the parts that are not there yet; whether all are there now."""
     done, seen = sum(part.texts for part in out.done.values()), set()
+    if done:
+        work.notify(f"going on: {done:,} texts are there")
     work.progress("embedding", done, rows)
 
     def missing() -> Iterator[Stretch]:
@@ -277,12 +304,12 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
     def read_one(prepared: Prepared) -> Read:
         if work.stop():
             raise _Stopped
-        within = 0
+        read = 0
 
         def tell(more: int) -> None:
-            nonlocal within
-            within = min(within + more, prepared.stretch.rows)  # windows are more than texts
-            work.progress("embedding", done + within, rows)
+            nonlocal read
+            read += more  # of texts, or of their windows, which are more
+            work.progress("embedding", done + prepared.stretch.rows * read // len(prepared.pieces), rows)
 
         return vectoriser.read(prepared, tell)
 
@@ -314,22 +341,27 @@ def _refuse_changed(out: Output, part: Stretch) -> None:
 def ahead(items: Iterable[Stretch], vectoriser: Vectoriser, read: Callable[[Prepared], Read]) -> Iterator[Read]:
     """What was read, the next one prepared meanwhile.
 
-    While the caller has its turn, nothing is under way: it may use the model, whose tokenizer is for one at a time.
+    The input is asked in the caller's own thread, and only when nothing waits to be handed on: it may belong to that
+    thread, as a database does, or keep one waiting, as a pipe does. While the caller has its turn, nothing is under
+    way: it may use the model, whose tokenizer is for one at a time.
     """
     source = iter(items)
-
-    def following() -> Prepared | None:
-        item = next(source, None)
-        return None if item is None else vectoriser.prepare(item)
-
-    ready = following()
+    item = next(source, None)
+    ready = None if item is None else vectoriser.prepare(item)
+    fault: Exception | None = None
     with ThreadPoolExecutor(1) as pool:
         while ready is not None:
+            try:
+                item = next(source, None)
+            except Exception as error:  # of what comes next: what is ready is sound
+                item, fault = None, error
             with at_rest(vectoriser.model):  # for both threads at once
-                waiting = pool.submit(following)
+                waiting = None if item is None else pool.submit(vectoriser.prepare, item)
                 try:
                     made = read(ready)
                 finally:
-                    wait([waiting])
+                    wait([waiting] if waiting else [])
             yield made
-            ready = waiting.result()
+            ready = waiting.result() if waiting else None
+    if fault is not None:
+        raise fault

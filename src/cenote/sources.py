@@ -15,7 +15,7 @@ from cenote.texts import Fault, Text
 
 # Texts and characters after which a part ends, whichever comes first: what is lost when a machine dies, and within
 # which texts of like length are found.
-PART_TEXTS, PART_CHARACTERS = 2**14, 2**22
+PART_TEXTS, PART_CHARACTERS = 2**14, 2**21
 
 Row = Text | Fault
 Progress = Callable[[int], object]
@@ -53,8 +53,9 @@ def rows_of(given: Iterable[Any]) -> Iterator[Row]:
         if isinstance(one, Fault):
             yield one
             continue
+        name: Any
         name, text = one if isinstance(one, tuple) and len(one) == 2 else (row, one)
-        name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+        name = str(int(name)) if isinstance(name, (int, np.integer)) and not isinstance(name, bool) else name
         wrong = [value for value in (text, name) if not isinstance(value, str)]
         if wrong:
             what = "null" if wrong[0] is None else f"of type {type(wrong[0]).__name__}"
@@ -80,13 +81,18 @@ def survey(rows: Iterable[Row], *, skip: bool, progress: Progress = lambda _: No
     """
     whole, hashes, count = Fingerprint(), _Hashes(), 0
     for row in sound(rows, skip=skip):
-        whole.add(row)
+        whole.add(_words(row))
         if isinstance(row, Text):
             hashes.add(hash_of(row.id))
         count += 1
         if count % 10_000 == 0:
             progress(count)
     return Survey(count, whole.name(), hashes.repeated())
+
+
+def _words(row: Row) -> tuple[str, ...]:
+    """What a fingerprint is of: of a fault not the reason, which names a file that may be moved."""
+    return row if isinstance(row, Text) else ("no text",)
 
 
 class _Hashes:
@@ -119,7 +125,7 @@ def unchanged(rows: Iterable[Row], looked: Survey) -> Iterator[Row]:
     """The same rows; that they are those of the survey is known, and raised if not, when the last has been read."""
     whole = Fingerprint()
     for row in rows:
-        whole.add(row)
+        whole.add(_words(row))
         yield row
     if whole.name() != looked.fingerprint:
         raise BadInput(
@@ -133,21 +139,29 @@ def told_apart(rows: Iterable[Row], suspected: frozenset[int] | None) -> Iterato
     Args:
         rows: texts and faults.
         suspected: hashes that several ids have, which may agree by chance: those ids are told apart letter by letter.
-            None where nobody looked: a hash of every id is kept, but of those that are the number of their row.
+            None where nobody looked: of an id that is the number of its row a bit is kept, of any other its hash.
     """
     seen: dict[Any, int] = {}
+    numbered = bytearray()  # a bit for every row, set where its id is its number
     for place, row in enumerate(rows):
+        if place % 8 == 0:
+            numbered.append(0)
         if isinstance(row, Text):
             key: Any = hash_of(row.id)
             if suspected is not None:
                 key = row.id if key in suspected else None
-            if key in seen:
+            first = seen.get(key)
+            if first is None and suspected is None and row.id.isdecimal() and (number := int(row.id)) < place:
+                first = number if str(number) == row.id and numbered[number // 8] >> number % 8 & 1 else None
+            if first is not None:
                 yield Fault(
-                    f"rows {seen[key]} and {place} have the same id {row.id!r}: their vectors could not be told apart. "
+                    f"rows {first} and {place} have the same id {row.id!r}: their vectors could not be told apart. "
                     "Name another id column, or drop one of them."
                 )
                 continue
-            if key is not None and (suspected or row.id != str(place)):
+            if suspected is None and row.id == str(place):
+                numbered[place // 8] |= 1 << place % 8
+            elif key is not None:
                 seen[key] = place
         yield row
 
@@ -176,7 +190,7 @@ class _Part:
 
     def add(self, place: int, row: Row) -> None:
         self.rows += 1
-        self.fingerprint.add(row)
+        self.fingerprint.add(_words(row))
         if isinstance(row, Fault):
             self.rejected.append({"row": place, "why": row.why})
         else:

@@ -80,7 +80,7 @@ class Options:
         choose(self.dtype, DTYPES, "dtype")
         choose(self.on_truncate, dict.fromkeys(("warn", "error")), "on_truncate")
         choose(self.on_error, dict.fromkeys(("raise", "skip")), "on_error")
-        if self.long == "truncate" and (self.window or self.overlap):
+        if self.long == "truncate" and (self.window, self.overlap) != (None, None):
             raise BadInput("window and overlap are for long='windows' and 'window-mean' (--long); texts are cut here.")
         if self.long != "truncate" and self.on_truncate == "error":
             raise BadInput(f"on_truncate='error' is for long='truncate': with {self.long!r} nothing is cut.")
