@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from cenote.embeddings import read_embeddings
 from cenote.errors import BadInput, UnknownName
-from cenote.functional.forms import quantised, restored, scales_of
+from cenote.functional.forms import quantised, restored
 from cenote.outputs import Part, opened
 
 ROWS, WIDTH, FIRST = 3000, 4, 1800
@@ -27,19 +27,18 @@ def write(folder, vectors, cuts=(FIRST,), scales=None):
     """Parts that end at `cuts`, without any model."""
     bounds = [0, *cuts, len(vectors)]
     with opened(folder, {"dtype": "float32"}, {}, restart=False) as out:
-        if scales is not None:
-            out.rescale(tuple(scales.tolist()))
         for index, (start, end) in enumerate(pairwise(bounds)):
             numbers = pa.array(vectors[start:end].ravel(), KINDS[vectors.dtype.name])
             table = pa.table(
                 {
                     "id": [f"i{row}" for row in range(start, end)],
                     "embedding": pa.FixedSizeListArray.from_arrays(numbers, vectors.shape[1]),
+                    **({} if scales is None else {"scale": scales[start:end]}),
                     "n_tokens": pa.array(range(start, end), pa.int64()),
                     "truncated": pa.array([row % 3 == 0 for row in range(start, end)], pa.bool_()),
                 }
             )
-            out.write(Part(index, start, end - start, end - start, str(index), 0, 0, 0, ()), table)
+            out.write(Part(index, start, end - start, end - start, str(index), 0, 0, ()), table)
         out.finish()
     return folder
 
@@ -219,14 +218,16 @@ def test_columns_are_read_without_the_vectors(folder, groups, monkeypatch):
 
 
 def test_int8_comes_back_by_its_scales(tmp_path):
-    scales = scales_of(VECTORS)
-    numbers, _ = quantised(VECTORS, scales)
+    numbers, scales = quantised(VECTORS)
     found = read_embeddings(write(tmp_path / "out", numbers, scales=scales))
     expected = restored(numbers, scales)
     for one in (found[:], np.concatenate([vectors for _, vectors in found.batches()])):
         assert one.dtype == np.float32
         np.testing.assert_array_equal(one, expected)
-    assert (np.abs(found[:] - VECTORS) <= scales / 2 * (1 + 1e-6)).all()
+    np.testing.assert_array_equal(found[[2999, 0, 1800]], expected[[2999, 0, 1800]])
+    np.testing.assert_array_equal(found.of(["i7"]), expected[[7]])
+    np.testing.assert_array_equal(found["scale"], scales)
+    assert (np.abs(found[:] - VECTORS) <= scales[:, None] / 2 * (1 + 1e-6)).all()
     assert found[[]].dtype == np.float32
 
 

@@ -31,13 +31,11 @@ def table(first, rows, width=4):
 
 
 def part(index, rejected=(), rows=3):
-    return Part(index, index * rows, rows, rows - len(rejected), f"p{index}", 1, 10, 2, tuple(rejected))
+    return Part(index, index * rows, rows, rows - len(rejected), f"p{index}", 1, 10, tuple(rejected))
 
 
-def run(folder, parts=2, *, settings=SETTINGS, versions=VERSIONS, restart=False, scales=None):
+def run(folder, parts=2, *, settings=SETTINGS, versions=VERSIONS, restart=False):
     with opened(folder, settings, versions, restart=restart) as out:
-        if scales:
-            out.rescale(scales)
         for index in range(parts):
             if index not in out.done:
                 out.write(part(index), table(index * 3, 3))
@@ -63,13 +61,13 @@ def test_a_run_writes_parts_and_a_manifest_and_nothing_else(folder):
     assert manifest.complete
     assert (manifest.schema, manifest.settings, manifest.versions) == (SCHEMA, SETTINGS, VERSIONS)
     counts = manifest.counts
-    assert (counts.texts, counts.rows, counts.truncated, counts.tokens, counts.clipped) == (6, (3, 3), 2, 20, 4)
+    assert (counts.texts, counts.rows, counts.truncated, counts.tokens) == (6, (3, 3), 2, 20)
     assert parquet.read_table(folder / "part-00001.parquet").equals(table(3, 3))
 
 
 def test_two_runs_write_the_same_bytes(folder, tmp_path):
-    run(folder, scales=(0.5, 0.1))
-    run(tmp_path / "other", scales=(0.5, 0.1))
+    run(folder)
+    run(tmp_path / "other")
     assert content(folder) == content(tmp_path / "other")
 
 
@@ -117,13 +115,6 @@ def test_a_run_goes_on_where_one_ended(folder, tmp_path):
         assert not list(folder.glob(".*"))
     run(folder, 3)
     assert content(folder) == content(tmp_path / "clean")
-
-
-def test_scales_are_kept(folder):
-    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
-        out.rescale((0.1, 0.25))
-    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
-        assert out.manifest.scales == (0.1, 0.25)
 
 
 def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(folder):

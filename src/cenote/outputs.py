@@ -45,7 +45,6 @@ class Part:
     fingerprint: str  # of its texts
     truncated: int
     tokens: int
-    clipped: int  # numbers beyond the scale of int8
     rejected: tuple[dict[str, Any], ...]
 
 
@@ -75,10 +74,6 @@ class Output:
             )
         self.done[part.index] = part
 
-    def rescale(self, scales: tuple[float, ...]) -> None:
-        """Keep the scales of int8, before the first part that is written by them."""
-        self._amend(scales=scales)
-
     def finish(self) -> Manifest:
         """Say that all is there."""
         parts = [self.done[index] for index in sorted(self.done)]
@@ -89,7 +84,6 @@ class Output:
             rows=tuple(part.rows for part in parts),
             truncated=sum(part.truncated for part in parts),
             tokens=sum(part.tokens for part in parts),
-            clipped=sum(part.clipped for part in parts),
             rejected=len(rejected),
         )
         self._amend(complete=True, counts=counts)
@@ -132,7 +126,7 @@ def opened(
             if there is not None and restart:
                 _clear(folder, there)
         # As it would be read again: what is compared with it was.
-        wanted = from_json(Manifest, to_json(Manifest(SCHEMA, False, dict(settings), dict(versions), None, None)))
+        wanted = from_json(Manifest, to_json(Manifest(SCHEMA, False, dict(settings), dict(versions), None)))
         if there is None or restart:
             _write(folder / MANIFEST, to_json(wanted))
         else:

@@ -271,7 +271,6 @@ class Counts:
     rows: tuple[int, ...]  # of each part
     truncated: int  # texts that the model did not read to their ends
     tokens: int  # that all texts have
-    clipped: int  # numbers beyond the scale of int8
     rejected: int  # texts that were left out
 
 
@@ -284,7 +283,6 @@ class Manifest:
     settings: dict[str, Any]
     versions: dict[str, str]
     counts: Counts | None  # known once it is complete
-    scales: tuple[float, ...] | None  # what int8 numbers are multiplied by, dimension by dimension
 
 
 def to_json(record: Any) -> str:

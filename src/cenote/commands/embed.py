@@ -119,8 +119,6 @@ def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
     yield f"computed by {settings['backend']} at {settings['precision']}, written as {settings['dtype']}"
     if counts.rejected:
         yield f"{counts.rejected:,} rows were left out: {folder}/rejects.jsonl"
-    if counts.clipped:
-        yield f"{counts.clipped:,} numbers lie beyond the scales of int8 and were clipped"
     yield f"embeddings: {folder}"
 
 
