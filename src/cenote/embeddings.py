@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyarrow import ArrowException, parquet
+import pyarrow as pa
+from pyarrow import compute, parquet
 
 from cenote.errors import BadInput, choose, some
 from cenote.functional.forms import restored
@@ -100,17 +101,29 @@ class Embeddings:
         if rows < 1:
             raise BadInput(f"rows={rows}: a batch has at least 1.")
         for path in self._names:
-            with _sound(path), parquet.ParquetFile(path) as file:
+            with _sound(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(rows, columns=["id", *_of_vectors(file.schema_arrow)]):
                     yield batch.column("id").to_pylist(), _numbers(batch)
 
-    def of(self, ids: Iterable[str]) -> npt.NDArray[Any]:
-        """The vectors of these ids, in their order."""
-        places = {name: row for row, name in enumerate(self.ids)}
-        wanted = list(ids)
-        if missing := [name for name in wanted if name not in places]:
-            raise BadInput(f"there is no id {some([repr(name) for name in missing])} in {str(self.folder)!r}.")
-        return self._vectors(np.array([places[name] for name in wanted], np.int64))
+    def of(self, ids: Iterable[str | int]) -> npt.NDArray[Any]:
+        """The vectors of these ids, in their order; a number is the id that is written so."""
+        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+            raise BadInput(f"ids={reprlib.repr(ids)}: pass a list of ids.")
+        names = [_name(one) for one in ids]
+        wanted = pa.array(names, pa.string())
+        rows, open_ = np.full(len(names), -1, np.int64), np.arange(len(names))
+        for path, first in zip(self._names, self._ends.tolist(), strict=False):
+            if not len(open_):
+                break  # parts behind the last of them are not read
+            with _sound(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                there = file.read(["id"]).column("id").combine_chunks()
+            places = compute.index_in(wanted.take(pa.array(open_)), there).fill_null(-1).to_numpy()
+            rows[open_] = np.where(places < 0, -1, first + places)
+            open_ = open_[places < 0]
+        if len(open_):
+            missing = [repr(names[place]) for place in open_.tolist()]
+            raise BadInput(f"there is no id {some(missing)} in {str(self.folder)!r}.")
+        return self._vectors(rows)
 
     def _vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Row groups are read that hold one of the rows, each once."""
@@ -119,7 +132,7 @@ class Embeddings:
         cuts = np.searchsorted(rows[order], self._ends)
         for part in np.flatnonzero(np.diff(cuts)).tolist():
             path, places = self._names[part], order[cuts[part] : cuts[part + 1]]
-            with _sound(path), parquet.ParquetFile(path) as file:
+            with _sound(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
                 for here, vectors in _groups(file, rows[places] - self._ends[part]):
                     if found is None:
                         found = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
@@ -131,12 +144,18 @@ class Embeddings:
 
     def _read(self, path: Path, names: list[str]) -> list[npt.NDArray[Any]]:
         with _sound(path):
-            table = parquet.read_table(path, columns=names)
+            table = parquet.read_table(path, columns=names, page_checksum_verification=True)
             return [table.column(name).to_numpy() for name in names]
 
     def _schema(self) -> Any:
         with _sound(self._names[0]):
             return parquet.read_schema(self._names[0])
+
+
+def _name(one: Any) -> str:
+    if not isinstance(one, (str, int, np.integer)) or isinstance(one, bool):
+        raise BadInput(f"id {one!r}: an id is a string, or a whole number.")
+    return str(one)
 
 
 def _groups(file: Any, rows: npt.NDArray[np.int64]) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
@@ -166,5 +185,5 @@ def _sound(path: Path) -> Iterator[None]:
     """Turns what is wrong with a part into an error that names it."""
     try:
         yield
-    except (ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path} cannot be read ({error}): delete it, and run the same embed again.") from error

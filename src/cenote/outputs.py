@@ -68,6 +68,7 @@ class Output:
                 path,
                 row_group_size=_GROUP,
                 use_dictionary=False,
+                write_page_checksum=True,  # so that a reader sees where the disk has lost a bit
                 # Vectors do not compress; their groups are found by rows, not by the range of their numbers.
                 compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
                 write_statistics=list(others),
