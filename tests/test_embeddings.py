@@ -38,7 +38,7 @@ def write(folder, vectors, cuts=(FIRST,), scales=None, mark="i"):
                     "truncated": pa.array([row % 3 == 0 for row in range(start, end)], pa.bool_()),
                 }
             )
-            out.write(Part(index, start, end - start, end - start, str(index), 0, 0, ()), table)
+            out.write(Part(index, start, end - start, end - start, str(index), 0, 0, 0), table)
         out.finish()
     return folder
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ def table(first, rows, width=4):
     return pa.table({"id": [f"i{row}" for row in range(first, first + rows)], "embedding": vectors})
 
 
-def part(index, rejected=(), rows=3):
-    return Part(index, index * rows, rows, rows - len(rejected), f"p{index}", 1, 10, tuple(rejected))
+def part(index, rejected=0, rows=3):
+    return Part(index, index * rows, rows, rows - rejected, f"p{index}", 1, 10, rejected)
 
 
 def run(folder, parts=2, *, settings=SETTINGS, versions=VERSIONS, restart=False):
@@ -91,14 +92,42 @@ def test_groups_are_small_and_vectors_are_as_they_are(folder):
 
 def test_rejected_rows_are_listed_in_their_order(folder):
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
-        out.write(part(1, [{"row": 4, "id": "é", "why": "null"}]), table(2, 2))
-        out.write(part(0, [{"row": 1, "why": "two\nlines"}]), table(0, 2))
+        out.write(part(1, 1), table(2, 2), [{"row": 4, "id": "é", "why": "null"}])
+        out.write(part(0, 1), table(0, 2), [{"row": 1, "why": "two\nlines"}])
+        out.write(part(2), table(4, 3))
         assert out.finish().counts.rejected == 2
     lines = (folder / REJECTS).read_text("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [
         {"row": 1, "why": "two\nlines"},
         {"row": 4, "id": "é", "why": "null"},
     ]
+
+
+def test_what_was_left_out_is_not_kept_in_memory_and_listed_whole_or_not_at_all(folder, monkeypatch):
+    why = "x" * 1000
+    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
+        for index in range(16):
+            out.write(part(index, 1000, rows=1000), table(0, 0), [{"row": row, "why": why} for row in range(1000)])
+    footer = outputs._footer
+
+    def interrupted(path):
+        if "00015" in path.name:
+            raise KeyboardInterrupt
+        return footer(path)
+
+    tracemalloc.start()
+    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
+        with monkeypatch.context() as patch:
+            patch.setattr(outputs, "_footer", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                out.finish()
+        assert {path.name.partition("-")[0] for path in folder.iterdir()} == {"part", MANIFEST}
+        assert out.finish().counts.rejected == 16_000
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    size = (folder / REJECTS).stat().st_size
+    assert size > 16_000_000
+    assert most < size / 2, f"{most:,} of {size:,}"
 
 
 # What it finds of earlier runs.
@@ -166,7 +195,7 @@ def test_other_versions_are_refused_and_other_names_are_not(folder):
 
 def test_restart_deletes_what_was_written_and_nothing_else(folder):
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
-        out.write(part(0, [{"row": 1, "why": "null"}]), table(0, 2))
+        out.write(part(0, 1), table(0, 2), [{"row": 1, "why": "null"}])
         out.finish()
     (folder / "README").write_text("of the user")
     (folder / "part-a.parquet").write_text("of the user")

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -45,7 +45,7 @@ class Part:
     fingerprint: str  # of its texts
     truncated: int
     tokens: int
-    rejected: tuple[dict[str, Any], ...]
+    rejected: int  # rows of the input that were left out
 
 
 class Output:
@@ -55,11 +55,12 @@ class Output:
         self.folder, self.manifest = folder, manifest
         self.done = {part.index: part for part in _parts(folder, manifest)}
 
-    def write(self, part: Part, table: pa.Table) -> None:
-        """One part, whole or not at all."""
+    def write(self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = ()) -> None:
+        """One part, whole or not at all; what was left out of it, and why, stands in its footer alone."""
         if self.manifest.complete:  # a part of it was deleted
             self._amend(complete=False, counts=None)
-        about = {_KEY: json.dumps({"of": _about(self.manifest), **asdict(part)}, ensure_ascii=False).encode()}
+        footer = {"of": _about(self.manifest), **asdict(part), "rejects": rejects}
+        about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
         vectors = [name for name in table.column_names if name == "embedding"]
         others = {name: "zstd" for name in table.column_names if name not in vectors}
         with _whole(self.folder / _name(part.index)) as path:
@@ -78,17 +79,24 @@ class Output:
     def finish(self) -> Manifest:
         """Say that all is there."""
         parts = [self.done[index] for index in sorted(self.done)]
-        if rejected := [one for part in parts for one in part.rejected]:
-            _write(self.folder / REJECTS, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rejected))
+        if any(part.rejected for part in parts):
+            self._list_rejects([part.index for part in parts if part.rejected])
         counts = Counts(
             texts=sum(part.texts for part in parts),
             rows=tuple(part.rows for part in parts),
             truncated=sum(part.truncated for part in parts),
             tokens=sum(part.tokens for part in parts),
-            rejected=len(rejected),
+            rejected=sum(part.rejected for part in parts),
         )
         self._amend(complete=True, counts=counts)
         return self.manifest
+
+    def _list_rejects(self, parts: list[int]) -> None:
+        """From the footers, one part's at a time: of a bad corpus there may be millions."""
+        with _whole(self.folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for index in parts:
+                for one in _footer(self.folder / _name(index))[2]:
+                    file.write(json.dumps(one, ensure_ascii=False) + "\n")
 
     def _amend(self, **changes: Any) -> None:
         self.manifest = replace(self.manifest, **changes)
@@ -198,17 +206,23 @@ def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
     for path in sorted(folder.iterdir()):
         if _PART.fullmatch(path.name) is None:
             continue
-        try:
-            found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
-            of, rejected = found.pop("of"), tuple(found.pop("rejected"))
-            part = Part(**found, rejected=rejected)
-            if path.name != _name(part.index):
-                raise ValueError(f"it was written as {_name(part.index)}")
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{path} is no sound part ({error}): delete it, and run again to write it anew.") from error
+        part, of, _ = _footer(path)
         if of != _about(manifest):
             raise BadInput(f"{path} is of other settings than {MANIFEST} says: begin anew with restart (--restart).")
         yield part
+
+
+def _footer(path: Path) -> tuple[Part, dict[str, Any], list[dict[str, Any]]]:
+    """A part, what it is of, and the rows that were left out of it."""
+    try:
+        found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
+        of, rejects = found.pop("of"), found.pop("rejects")
+        part = Part(**found)
+        if path.name != _name(part.index):
+            raise ValueError(f"it was written as {_name(part.index)}")
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} is no sound part ({error}): delete it, and run again to write it anew.") from error
+    return part, of, rejects
 
 
 def _name(index: int) -> str:

@@ -12,8 +12,8 @@ from cenote.outputs import Part
 from cenote.vectorising import DTYPES, Options, Read
 
 
-def part_of(read: Read, options: Options) -> tuple[Part, pa.Table]:
-    """A part, and what its footer says of it."""
+def part_of(read: Read, options: Options) -> tuple[Part, pa.Table, list[dict[str, Any]]]:
+    """What the footer of a part says of it, its rows, and what was left out of them."""
     prepared, stretch = read.prepared, read.prepared.stretch
     windows = options.long == "windows"
     owners = prepared.owners[read.rows] if windows else np.array(read.rows, np.int64)
@@ -39,9 +39,9 @@ def part_of(read: Read, options: Options) -> tuple[Part, pa.Table]:
         fingerprint=stretch.fingerprint,
         truncated=int(prepared.truncated[kept].sum()),
         tokens=int(prepared.whole[kept].sum()),
-        rejected=tuple(sorted(prepared.rejected, key=lambda one: int(one["row"]))),
+        rejected=len(prepared.rejected),
     )
-    return part, pa.table(columns)
+    return part, pa.table(columns), sorted(prepared.rejected, key=lambda one: int(one["row"]))
 
 
 def _of_windows(read: Read, owners: Any, names: list[str]) -> dict[str, Any]:
