@@ -204,8 +204,11 @@ def test_restart_deletes_what_was_written_and_nothing_else(folder):
         assert sorted(content(folder)) == ["README", MANIFEST, "part-a.parquet"]
 
 
-def test_a_restart_that_is_cut_short_leaves_nothing_that_calls_itself_complete(folder, monkeypatch):
-    run(folder, 3)
+@pytest.mark.parametrize("settings", [SETTINGS, {**SETTINGS, "dtype": "float16"}], ids=["same", "other"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_restart_that_is_cut_short_is_gone_on_with(folder, tmp_path, monkeypatch, settings, again):
+    run(tmp_path / "clean", 3)
+    run(folder, 3, settings=settings)
     unlink = Path.unlink
 
     def once(path, **options):
@@ -218,8 +221,30 @@ def test_a_restart_that_is_cut_short_leaves_nothing_that_calls_itself_complete(f
         with pytest.raises(KeyboardInterrupt):
             run(folder, 3, restart=True)
     assert len(list(folder.glob("part-*"))) == 2
-    assert not manifest_of(folder).complete
+    there = manifest_of(folder)
+    assert (there.complete, there.counts, there.settings) == (False, None, SETTINGS)
+    before = content(folder)
+    with pytest.raises(BadInput, match="holds embeddings of another kind"):
+        run(folder, 3, settings={**SETTINGS, "dtype": "int8"})
+    assert content(folder) == before
+    with opened(folder, SETTINGS, VERSIONS, restart=again) as out:
+        assert out.done == {}
+        assert not list(folder.glob("part-*"))
     assert run(folder, 3).complete
+    assert content(folder) == content(tmp_path / "clean")
+
+
+def test_only_a_restart_deletes_parts_of_other_settings(folder, tmp_path):
+    """Of a folder that is not complete, too: they may have been put there by hand."""
+    run(tmp_path / "other", settings={**SETTINGS, "dtype": "float16"})
+    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
+        out.write(part(0), table(0, 3))
+    theirs = (tmp_path / "other" / "part-00001.parquet").read_bytes()
+    (folder / "part-00001.parquet").write_bytes(theirs)
+    with pytest.raises(BadInput, match=r"part-00001\.parquet is of other settings than manifest\.json says"):
+        run(folder)
+    assert (folder / "part-00001.parquet").read_bytes() == theirs
+    assert run(folder, restart=True).complete
 
 
 @pytest.mark.parametrize(

@@ -132,15 +132,15 @@ def opened(
         there = _refuse_strange(folder)
         with _told(folder):
             _sweep(folder)
-            if there is not None and restart:
-                _clear(folder, there)
         # As it would be read again: what is compared with it was.
-        wanted = from_json(Manifest, to_json(Manifest(SCHEMA, False, dict(settings), dict(versions), None)))
-        if there is None or restart:
-            _write(folder / MANIFEST, to_json(wanted))
-        else:
+        wanted = from_json(Manifest, to_json(Manifest(SCHEMA, False, False, dict(settings), dict(versions), None)))
+        if there is not None and not restart:
             _refuse_others(folder, there, wanted)
-            wanted = there
+            wanted = replace(there, clearing=False)
+        if there is not None and (restart or there.clearing):  # or a restart that was killed
+            _clear(folder, wanted)
+        elif there is None:
+            _write(folder / MANIFEST, to_json(wanted))
         yield Output(folder, wanted)
 
 
@@ -169,12 +169,19 @@ def _refuse_strange(folder: Path) -> Manifest | None:
     return None
 
 
-def _clear(folder: Path, there: Manifest) -> None:
-    """Delete what was written; first of all that it is complete, which must not outlive the first of its parts."""
-    _write(folder / MANIFEST, to_json(replace(there, complete=False, counts=None)))
-    for name in sorted(entry.name for entry in folder.iterdir()):
-        if _PART.fullmatch(name) or name == REJECTS:
-            (folder / name).unlink()
+def _clear(folder: Path, wanted: Manifest) -> None:
+    """Delete what was written, for another output to take its place.
+
+    The manifest is the new one before the first part is gone, and says until the last one is that none of them counts:
+    killed in between, a run with or without restart goes on with deleting.
+    """
+    _write(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
+    with _told(folder):
+        for name in sorted(entry.name for entry in folder.iterdir()):
+            if _PART.fullmatch(name) or name == REJECTS:
+                (folder / name).unlink()
+        _sync(folder)
+    _write(folder / MANIFEST, to_json(wanted))
 
 
 def _refuse_others(folder: Path, there: Manifest, wanted: Manifest) -> None:

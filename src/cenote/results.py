@@ -280,6 +280,7 @@ class Manifest:
 
     schema: int
     complete: bool
+    clearing: bool  # a restart was deleting what is there
     settings: dict[str, Any]
     versions: dict[str, str]
     counts: Counts | None  # known once it is complete
