@@ -107,6 +107,16 @@ def test_standard_input(embed, tmp_path, monkeypatch, capsys):
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
+def test_a_log_has_what_was_chosen_and_how_well_it_agreed(embed, monkeypatch, capsys):
+    monkeypatch.setattr(embedding, "WORTH_IT", 10)
+    assert embed("--precision", "auto") == Exit.SUCCESS
+    lines = capsys.readouterr().err.splitlines()
+    chosen = [line for line in lines if line.startswith("cenote: embedding with torch at ")]
+    assert len(chosen) == 1
+    assert lines.index(chosen[0]) < lines.index("cenote: embedding: 20")
+    assert any("tokens a second, least cosine with float32 1.000000" in line for line in lines)
+
+
 # What it refuses, and when.
 
 

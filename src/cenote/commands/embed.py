@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             source="standard input" if args.texts == "-" else args.texts,
             name=args.model,
             progress=told,
-            notify=note,
+            notify=_say,
             stop=stop,
             **options,
         )
@@ -107,6 +108,11 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         yield to_json(manifest).rstrip()
         return
     yield from _summary(manifest, args.output)
+
+
+def _say(text: str) -> None:
+    """What was chosen and what happened, in a log of the night too."""
+    print(f"cenote: {text}", file=sys.stderr, flush=True)
 
 
 def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
