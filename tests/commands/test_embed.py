@@ -217,8 +217,15 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(embed, tmp_path, monkeyp
 # How it is stopped.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, capsys, number):
+@pytest.mark.parametrize(
+    ("number", "options", "same"),
+    [
+        (signal.SIGINT, [], "the same command"),
+        (signal.SIGTERM, [], "the same command"),
+        (signal.SIGINT, ["--restart"], "the same command without --restart"),
+    ],
+)
+def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, capsys, number, options, same):
     assert embed(out=tmp_path / "clean") == Exit.SUCCESS
     capsys.readouterr()
     read, handler = embedding.Vectoriser.read, signal.getsignal(number)
@@ -229,12 +236,12 @@ def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, 
 
     with monkeypatch.context() as patch:
         patch.setattr(embedding.Vectoriser, "read", interrupted)
-        assert embed() == Exit.INTERRUPTED
+        assert embed(*options) == Exit.INTERRUPTED
     assert signal.getsignal(number) is handler
     told = capsys.readouterr().err.splitlines()
     assert told[-3:] == [
         "cenote: warning: stopping after this part; press again to stop at once, which loses it.",
-        f"cenote: warning: stopped; what {tmp_path / 'out'} holds is whole, and the same command goes on from there.",
+        f"cenote: warning: stopped; what {tmp_path / 'out'} holds is whole, and {same} goes on from there.",
         "cenote: interrupted",
     ]
     assert sorted(content(tmp_path / "out")) == ["manifest.json", "part-00000.parquet"]

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     hush()
     note(f"loading {args.model} ...")
     model = load(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
-    with progress() as tell, _interruptible(args.output) as (started, stop):
+    with progress() as tell, _interruptible(args.output, args.restart) as (started, stop):
 
         def told(what: str, done: int, total: int) -> None:
             tell(what, done, total)
@@ -145,7 +145,7 @@ def _options(args: argparse.Namespace) -> Choices:
 
 
 @contextmanager
-def _interruptible(output: str) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
+def _interruptible(output: str, restart: bool) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
     """What to call when there is something to lose, and whether to stop then.
 
     From then on a first Ctrl-C, or polite kill, lets the part be finished. A second, or one before, ends it at once.
@@ -163,7 +163,8 @@ def _interruptible(output: str) -> Iterator[tuple[Callable[[], object], Callable
         yield started.set, asked.is_set
     except KeyboardInterrupt:
         if started.is_set():
-            warn(f"stopped; what {output} holds is whole, and the same command goes on from there.")
+            same = "the same command without --restart" if restart else "the same command"
+            warn(f"stopped; what {output} holds is whole, and {same} goes on from there.")
         raise
     finally:
         for number, handler in before.items():
