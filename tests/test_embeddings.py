@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from cenote.embeddings import read_embeddings
 from cenote.errors import BadInput, UnknownName
-from cenote.functional.forms import quantised, restored, scales_of
+from cenote.functional.forms import quantised, restored
 from cenote.outputs import Part, opened
 
 ROWS, WIDTH, FIRST = 3000, 4, 1800
@@ -23,23 +23,22 @@ VECTORS = np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(np.floa
 KINDS = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
 
 
-def write(folder, vectors, cuts=(FIRST,), scales=None):
+def write(folder, vectors, cuts=(FIRST,), scales=None, mark="i"):
     """Parts that end at `cuts`, without any model."""
     bounds = [0, *cuts, len(vectors)]
     with opened(folder, {"dtype": "float32"}, {}, restart=False) as out:
-        if scales is not None:
-            out.rescale(tuple(scales.tolist()))
         for index, (start, end) in enumerate(pairwise(bounds)):
             numbers = pa.array(vectors[start:end].ravel(), KINDS[vectors.dtype.name])
             table = pa.table(
                 {
-                    "id": [f"i{row}" for row in range(start, end)],
+                    "id": pa.array([f"{mark}{row}" for row in range(start, end)], pa.string()),
                     "embedding": pa.FixedSizeListArray.from_arrays(numbers, vectors.shape[1]),
+                    **({} if scales is None else {"scale": scales[start:end]}),
                     "n_tokens": pa.array(range(start, end), pa.int64()),
                     "truncated": pa.array([row % 3 == 0 for row in range(start, end)], pa.bool_()),
                 }
             )
-            out.write(Part(index, start, end - start, end - start, str(index), 0, 0, 0, ()), table)
+            out.write(Part(index, start, end - start, end - start, str(index), 0, 0, 0), table)
         out.finish()
     return folder
 
@@ -158,6 +157,44 @@ def test_ids_give_their_vectors_in_their_order(folder):
         found.of(["i1", "x", "I0"])
 
 
+def test_ids_are_looked_up_in_no_more_parts_than_hold_them(tmp_path, monkeypatch):
+    found = read_embeddings(write(tmp_path / "out", VECTORS[:10], cuts=(0, 4, 8)))
+    (tmp_path / "out" / "part-00003.parquet").unlink()
+    np.testing.assert_array_equal(found.of(["i7", "i0", "i7", "i4"]), VECTORS[[7, 0, 7, 4]])
+    with pytest.raises(BadInput, match=r"part-00003\.parquet cannot be read"):
+        found.of(["i7", "i8"])
+
+
+def test_ids_that_are_numbers(tmp_path):
+    found = read_embeddings(write(tmp_path / "out", VECTORS[:30], cuts=(7,), mark=""))
+    np.testing.assert_array_equal(found.of([12, "3", np.int64(29)]), VECTORS[[12, 3, 29]])
+    np.testing.assert_array_equal(found.of(range(30)), VECTORS[:30])
+    np.testing.assert_array_equal(found.of(np.array([12, 3])), VECTORS[[12, 3]])
+    with pytest.raises(BadInput, match="there is no id '30', '-1' in "):
+        found.of([30, 2, -1])
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ("12", "ids='12': pass a list of ids"),
+        (b"12", "ids=b'12': pass a list"),
+        (12, "ids=12: pass a list"),
+        ([1.0], r"id 1\.0: an id is a string, or a whole number"),
+        ([None], "id None: an id is"),
+        ([True], "id True: an id is"),
+    ],
+)
+def test_what_are_no_ids_is_refused(folder, ids, message):
+    with pytest.raises(BadInput, match=message):
+        read_embeddings(folder).of(ids)
+
+
+@given(rows=st.lists(st.integers(0, ROWS - 1), max_size=30))
+def test_any_ids_in_any_order(folder, rows):
+    np.testing.assert_array_equal(read_embeddings(folder).of(f"i{row}" for row in rows), VECTORS[np.array(rows, int)])
+
+
 @pytest.mark.parametrize("rows", [1, 700, 1024, 100_000])
 def test_batches_hold_every_row_once_and_no_more_at_a_time(folder, rows):
     names, vectors = [], []
@@ -205,9 +242,9 @@ def test_only_row_groups_that_hold_a_row_are_read_each_once(folder, groups, want
 def test_columns_are_read_without_the_vectors(folder, groups, monkeypatch):
     asked, read = [], parquet.read_table
 
-    def note(path, columns):
+    def note(path, columns, **options):
         asked.append(columns)
-        return read(path, columns=columns)
+        return read(path, columns=columns, **options)
 
     monkeypatch.undo()
     monkeypatch.setattr(parquet, "read_table", note)
@@ -219,14 +256,16 @@ def test_columns_are_read_without_the_vectors(folder, groups, monkeypatch):
 
 
 def test_int8_comes_back_by_its_scales(tmp_path):
-    scales = scales_of(VECTORS)
-    numbers, _ = quantised(VECTORS, scales)
+    numbers, scales = quantised(VECTORS)
     found = read_embeddings(write(tmp_path / "out", numbers, scales=scales))
     expected = restored(numbers, scales)
     for one in (found[:], np.concatenate([vectors for _, vectors in found.batches()])):
         assert one.dtype == np.float32
         np.testing.assert_array_equal(one, expected)
-    assert (np.abs(found[:] - VECTORS) <= scales / 2 * (1 + 1e-6)).all()
+    np.testing.assert_array_equal(found[[2999, 0, 1800]], expected[[2999, 0, 1800]])
+    np.testing.assert_array_equal(found.of(["i7"]), expected[[7]])
+    np.testing.assert_array_equal(found["scale"], scales)
+    assert (np.abs(found[:] - VECTORS) <= scales[:, None] / 2 * (1 + 1e-6)).all()
     assert found[[]].dtype == np.float32
 
 
@@ -268,6 +307,26 @@ def test_a_part_that_is_gone_or_cut_is_named(tmp_path, spoil):
     for read in reads:
         with pytest.raises(BadInput, match=r"part-00001\.parquet cannot be read .*: delete it, and run the same embed"):
             read()
+
+
+def test_a_bit_that_the_disk_has_lost_is_noticed(tmp_path):
+    folder = write(tmp_path / "out", VECTORS[:2000])
+    path = folder / "part-00000.parquet"
+    whole = path.read_bytes()
+    columns = parquet.read_metadata(path).row_group(1)
+    spots = {columns.column(at).path_in_schema: columns.column(at) for at in range(columns.num_columns)}
+    found = read_embeddings(folder)
+    reads = {"id": (lambda: found.ids, lambda: found.of(["i1999"])), "n_tokens": (lambda: found["n_tokens"],)}
+    reads["embedding.list.element"] = (lambda: found[1500], lambda: list(found.batches()), lambda: found.of(["i1500"]))
+    for name, readers in reads.items():
+        data = bytearray(whole)
+        data[spots[name].data_page_offset + spots[name].total_compressed_size - 3] ^= 1
+        path.write_bytes(data)
+        for read in readers:
+            with pytest.raises(BadInput, match=r"part-00000\.parquet cannot be read .*: delete it, and run the same"):
+                read()
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(found[:], VECTORS[:2000])
 
 
 # Others read it too.

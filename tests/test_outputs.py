@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,12 @@ def table(first, rows, width=4):
     return pa.table({"id": [f"i{row}" for row in range(first, first + rows)], "embedding": vectors})
 
 
-def part(index, rejected=(), rows=3):
-    return Part(index, index * rows, rows, rows - len(rejected), f"p{index}", 1, 10, 2, tuple(rejected))
+def part(index, rejected=0, rows=3):
+    return Part(index, index * rows, rows, rows - rejected, f"p{index}", 1, 10, rejected)
 
 
-def run(folder, parts=2, *, settings=SETTINGS, versions=VERSIONS, restart=False, scales=None):
+def run(folder, parts=2, *, settings=SETTINGS, versions=VERSIONS, restart=False):
     with opened(folder, settings, versions, restart=restart) as out:
-        if scales:
-            out.rescale(scales)
         for index in range(parts):
             if index not in out.done:
                 out.write(part(index), table(index * 3, 3))
@@ -63,13 +62,13 @@ def test_a_run_writes_parts_and_a_manifest_and_nothing_else(folder):
     assert manifest.complete
     assert (manifest.schema, manifest.settings, manifest.versions) == (SCHEMA, SETTINGS, VERSIONS)
     counts = manifest.counts
-    assert (counts.texts, counts.rows, counts.truncated, counts.tokens, counts.clipped) == (6, (3, 3), 2, 20, 4)
+    assert (counts.texts, counts.rows, counts.truncated, counts.tokens) == (6, (3, 3), 2, 20)
     assert parquet.read_table(folder / "part-00001.parquet").equals(table(3, 3))
 
 
 def test_two_runs_write_the_same_bytes(folder, tmp_path):
-    run(folder, scales=(0.5, 0.1))
-    run(tmp_path / "other", scales=(0.5, 0.1))
+    run(folder)
+    run(tmp_path / "other")
     assert content(folder) == content(tmp_path / "other")
 
 
@@ -93,14 +92,42 @@ def test_groups_are_small_and_vectors_are_as_they_are(folder):
 
 def test_rejected_rows_are_listed_in_their_order(folder):
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
-        out.write(part(1, [{"row": 4, "id": "é", "why": "null"}]), table(2, 2))
-        out.write(part(0, [{"row": 1, "why": "two\nlines"}]), table(0, 2))
+        out.write(part(1, 1), table(2, 2), [{"row": 4, "id": "é", "why": "null"}])
+        out.write(part(0, 1), table(0, 2), [{"row": 1, "why": "two\nlines"}])
+        out.write(part(2), table(4, 3))
         assert out.finish().counts.rejected == 2
     lines = (folder / REJECTS).read_text("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [
         {"row": 1, "why": "two\nlines"},
         {"row": 4, "id": "é", "why": "null"},
     ]
+
+
+def test_what_was_left_out_is_not_kept_in_memory_and_listed_whole_or_not_at_all(folder, monkeypatch):
+    why = "x" * 1000
+    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
+        for index in range(16):
+            out.write(part(index, 1000, rows=1000), table(0, 0), [{"row": row, "why": why} for row in range(1000)])
+    footer = outputs._footer
+
+    def interrupted(path):
+        if "00015" in path.name:
+            raise KeyboardInterrupt
+        return footer(path)
+
+    tracemalloc.start()
+    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
+        with monkeypatch.context() as patch:
+            patch.setattr(outputs, "_footer", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                out.finish()
+        assert {path.name.partition("-")[0] for path in folder.iterdir()} == {"part", MANIFEST}
+        assert out.finish().counts.rejected == 16_000
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    size = (folder / REJECTS).stat().st_size
+    assert size > 16_000_000
+    assert most < size / 2, f"{most:,} of {size:,}"
 
 
 # What it finds of earlier runs.
@@ -117,13 +144,6 @@ def test_a_run_goes_on_where_one_ended(folder, tmp_path):
         assert not list(folder.glob(".*"))
     run(folder, 3)
     assert content(folder) == content(tmp_path / "clean")
-
-
-def test_scales_are_kept(folder):
-    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
-        out.rescale((0.1, 0.25))
-    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
-        assert out.manifest.scales == (0.1, 0.25)
 
 
 def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(folder):
@@ -175,7 +195,7 @@ def test_other_versions_are_refused_and_other_names_are_not(folder):
 
 def test_restart_deletes_what_was_written_and_nothing_else(folder):
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
-        out.write(part(0, [{"row": 1, "why": "null"}]), table(0, 2))
+        out.write(part(0, 1), table(0, 2), [{"row": 1, "why": "null"}])
         out.finish()
     (folder / "README").write_text("of the user")
     (folder / "part-a.parquet").write_text("of the user")
@@ -184,8 +204,11 @@ def test_restart_deletes_what_was_written_and_nothing_else(folder):
         assert sorted(content(folder)) == ["README", MANIFEST, "part-a.parquet"]
 
 
-def test_a_restart_that_is_cut_short_leaves_nothing_that_calls_itself_complete(folder, monkeypatch):
-    run(folder, 3)
+@pytest.mark.parametrize("settings", [SETTINGS, {**SETTINGS, "dtype": "float16"}], ids=["same", "other"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_restart_that_is_cut_short_is_gone_on_with(folder, tmp_path, monkeypatch, settings, again):
+    run(tmp_path / "clean", 3)
+    run(folder, 3, settings=settings)
     unlink = Path.unlink
 
     def once(path, **options):
@@ -198,8 +221,30 @@ def test_a_restart_that_is_cut_short_leaves_nothing_that_calls_itself_complete(f
         with pytest.raises(KeyboardInterrupt):
             run(folder, 3, restart=True)
     assert len(list(folder.glob("part-*"))) == 2
-    assert not manifest_of(folder).complete
+    there = manifest_of(folder)
+    assert (there.complete, there.counts, there.settings) == (False, None, SETTINGS)
+    before = content(folder)
+    with pytest.raises(BadInput, match="holds embeddings of another kind"):
+        run(folder, 3, settings={**SETTINGS, "dtype": "int8"})
+    assert content(folder) == before
+    with opened(folder, SETTINGS, VERSIONS, restart=again) as out:
+        assert out.done == {}
+        assert not list(folder.glob("part-*"))
     assert run(folder, 3).complete
+    assert content(folder) == content(tmp_path / "clean")
+
+
+def test_only_a_restart_deletes_parts_of_other_settings(folder, tmp_path):
+    """Of a folder that is not complete, too: they may have been put there by hand."""
+    run(tmp_path / "other", settings={**SETTINGS, "dtype": "float16"})
+    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
+        out.write(part(0), table(0, 3))
+    theirs = (tmp_path / "other" / "part-00001.parquet").read_bytes()
+    (folder / "part-00001.parquet").write_bytes(theirs)
+    with pytest.raises(BadInput, match=r"part-00001\.parquet is of other settings than manifest\.json says"):
+        run(folder)
+    assert (folder / "part-00001.parquet").read_bytes() == theirs
+    assert run(folder, restart=True).complete
 
 
 @pytest.mark.parametrize(

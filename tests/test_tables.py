@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from cenote.sources import Stretch
-from cenote.tables import part_of, scales_for
+from cenote.tables import part_of
 from cenote.texts import Text
 from cenote.tokenising import Tokenised
 from cenote.vectorising import Options, Prepared, Read
@@ -46,7 +46,7 @@ def read(rows, vectors, *, windows, rejected=()):
 
 def test_one_row_for_each_text():
     vectors = [[1, 2], [3, 4], [5, 6], [7, 8]]
-    part, table = part_of(read([0, 1, 2, 3], vectors, windows=False), Options(), None)
+    part, table, rejects = part_of(read([0, 1, 2, 3], vectors, windows=False), Options())
     assert table.to_pydict() == {
         "id": ["a", "b", "c", "d"],
         "embedding": vectors,
@@ -60,12 +60,12 @@ def test_one_row_for_each_text():
         "bool",
     ]
     assert (part.index, part.first, part.texts, part.rows, part.fingerprint) == (3, 10, 6, 4, "f3")
-    assert (part.truncated, part.tokens, part.clipped) == (1, 33, 0)
-    assert [one["row"] for one in part.rejected] == [11, 15]
+    assert (part.truncated, part.tokens) == (1, 33)
+    assert ([one["row"] for one in rejects], part.rejected) == ([11, 15], 2)
 
 
 def test_texts_that_are_left_out_leave_no_trace_in_the_rows():
-    part, table = part_of(read([0, 3], [[1, 2], [7, 8]], windows=False), Options(on_error="skip"), None)
+    part, table, _ = part_of(read([0, 3], [[1, 2], [7, 8]], windows=False), Options(on_error="skip"))
     assert table.column("id").to_pylist() == ["a", "d"]
     assert table.column("n_tokens").to_pylist() == [3, 8]
     assert (part.texts, part.rows, part.truncated, part.tokens) == (6, 2, 0, 11)
@@ -73,7 +73,7 @@ def test_texts_that_are_left_out_leave_no_trace_in_the_rows():
 
 def test_one_row_for_each_window():
     found = read([0, 1, 2, 3, 4, 5], [[number, 0] for number in range(6)], windows=True)
-    part, table = part_of(found, Options(long="windows", window=5, overlap=1), None)
+    part, table, _ = part_of(found, Options(long="windows", window=5, overlap=1))
     assert table.to_pydict() == {
         "id": ["a#0", "b#0", "c#0", "c#1", "c#2", "d#0"],
         "parent_id": ["a", "b", "c", "c", "c", "d"],
@@ -89,7 +89,7 @@ def test_one_row_for_each_window():
 
 def test_windows_of_a_text_that_is_left_out():
     found = read([1, 5], [[1, 0], [5, 0]], windows=True)
-    part, table = part_of(found, Options(long="windows", window=5, overlap=1, on_error="skip"), None)
+    part, table, _ = part_of(found, Options(long="windows", window=5, overlap=1, on_error="skip"))
     assert table.column("id").to_pylist() == ["b#0", "d#0"]
     assert (part.rows, part.truncated, part.tokens) == (2, 0, 12)
 
@@ -97,36 +97,29 @@ def test_windows_of_a_text_that_is_left_out():
 def test_nothing_left():
     nothing = read([], np.zeros((0, 2)), windows=False)
     for dtype in ("float32", "float16", "int8"):
-        part, table = part_of(nothing, Options(dtype=dtype), None)
+        part, table, _ = part_of(nothing, Options(dtype=dtype))
         assert (part.rows, part.tokens, part.truncated, table.num_rows) == (0, 0, 0, 0)
         assert table.schema.field("embedding").type.list_size == 2
     windows = read([], np.zeros((0, 2)), windows=True)
-    assert part_of(windows, Options(long="windows", window=5, overlap=1), None)[1].num_rows == 0
+    assert part_of(windows, Options(long="windows", window=5, overlap=1))[1].num_rows == 0
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [("float32", pa.float32()), ("float16", pa.float16()), ("int8", pa.int8())])
 def test_numbers_are_written_as_asked(dtype, kind):
     found = read([0, 1, 2, 3], [[0.5, -1.27], [0.1, 0], [0, 0], [-0.5, 0.01]], windows=False)
     options = Options(dtype=dtype)
-    scales = scales_for(found, options)
-    _, table = part_of(found, options, scales)
+    _, table, _ = part_of(found, options)
     assert table.schema.field("embedding").type == pa.list_(kind, 2)
     numbers = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(4, 2)
-    back = numbers.astype(np.float64) * (np.array(scales) if scales else 1)
-    np.testing.assert_allclose(back, found.vectors, atol={"float32": 0, "float16": 1e-3, "int8": 0.0051}[dtype])
+    assert ("scale" in table.column_names) == (dtype == "int8")
+    scales = table.column("scale").to_numpy() if dtype == "int8" else np.ones(4)
+    allowed = {"float32": 0, "float16": 1e-3, "int8": 0.501 * scales[:, None]}[dtype]
+    assert (np.abs(numbers * scales[:, None] - found.vectors) <= allowed).all()
 
 
-def test_int8_scales_are_of_the_first_part_and_what_is_beyond_is_counted():
-    options = Options(dtype="int8")
-    scales = scales_for(read([0, 1, 2, 3], [[1.27, 0.127]] * 4, windows=False), options)
-    assert scales == pytest.approx((0.01, 0.001))
-    part, table = part_of(read([0, 1], [[2.0, 0.127], [-2.0, -0.5]], windows=False), options, scales)
-    assert table.column("embedding").to_pylist() == [[127, 127], [-127, -127]]
-    assert part.clipped == 3
-
-
-def test_there_are_no_scales_where_none_are_needed_or_nothing_is_left():
-    found = read([0], [[1.0, 2.0]], windows=False)
-    assert scales_for(found, Options()) is None
-    found.vectors = found.vectors[:0]
-    assert scales_for(found, Options(dtype="int8")) is None
+def test_int8_has_a_scale_for_each_row():
+    _, table, _ = part_of(read([0, 1], [[2.54, 0.02], [-0.0127, 0.0064]], windows=False), Options(dtype="int8"))
+    assert table.column_names == ["id", "embedding", "scale", "n_tokens", "truncated"]
+    assert table.schema.field("scale").type == pa.float32()
+    np.testing.assert_allclose(table.column("scale").to_numpy(), [0.02, 0.0001], rtol=1e-6)
+    assert table.column("embedding").to_pylist() == [[127, 1], [-127, 64]]

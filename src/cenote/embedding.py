@@ -40,7 +40,7 @@ from cenote.sources import (
 )
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
-from cenote.tables import part_of, scales_for
+from cenote.tables import part_of
 from cenote.texts import Fault, Text
 from cenote.tokenising import prompt_for, tokenise
 from cenote.vectorising import Options, Prepared, Read, Vectoriser
@@ -315,9 +315,7 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
 
     try:
         for read in ahead(missing(), vectoriser, read_one):
-            if out.manifest.scales is None and (scales := scales_for(read, vectoriser.options)):
-                out.rescale(scales)
-            out.write(*part_of(read, vectoriser.options, out.manifest.scales))
+            out.write(*part_of(read, vectoriser.options))
             done += read.prepared.stretch.rows
             work.progress("embedding", done, rows)
     except _Stopped:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -45,8 +45,7 @@ class Part:
     fingerprint: str  # of its texts
     truncated: int
     tokens: int
-    clipped: int  # numbers beyond the scale of int8
-    rejected: tuple[dict[str, Any], ...]
+    rejected: int  # rows of the input that were left out
 
 
 class Output:
@@ -56,11 +55,12 @@ class Output:
         self.folder, self.manifest = folder, manifest
         self.done = {part.index: part for part in _parts(folder, manifest)}
 
-    def write(self, part: Part, table: pa.Table) -> None:
-        """One part, whole or not at all."""
+    def write(self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = ()) -> None:
+        """One part, whole or not at all; what was left out of it, and why, stands in its footer alone."""
         if self.manifest.complete:  # a part of it was deleted
             self._amend(complete=False, counts=None)
-        about = {_KEY: json.dumps({"of": _about(self.manifest), **asdict(part)}, ensure_ascii=False).encode()}
+        footer = {"of": _about(self.manifest), **asdict(part), "rejects": rejects}
+        about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
         vectors = [name for name in table.column_names if name == "embedding"]
         others = {name: "zstd" for name in table.column_names if name not in vectors}
         with _whole(self.folder / _name(part.index)) as path:
@@ -69,31 +69,34 @@ class Output:
                 path,
                 row_group_size=_GROUP,
                 use_dictionary=False,
+                write_page_checksum=True,  # so that a reader sees where the disk has lost a bit
                 # Vectors do not compress; their groups are found by rows, not by the range of their numbers.
                 compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
                 write_statistics=list(others),
             )
         self.done[part.index] = part
 
-    def rescale(self, scales: tuple[float, ...]) -> None:
-        """Keep the scales of int8, before the first part that is written by them."""
-        self._amend(scales=scales)
-
     def finish(self) -> Manifest:
         """Say that all is there."""
         parts = [self.done[index] for index in sorted(self.done)]
-        if rejected := [one for part in parts for one in part.rejected]:
-            _write(self.folder / REJECTS, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rejected))
+        if any(part.rejected for part in parts):
+            self._list_rejects([part.index for part in parts if part.rejected])
         counts = Counts(
             texts=sum(part.texts for part in parts),
             rows=tuple(part.rows for part in parts),
             truncated=sum(part.truncated for part in parts),
             tokens=sum(part.tokens for part in parts),
-            clipped=sum(part.clipped for part in parts),
-            rejected=len(rejected),
+            rejected=sum(part.rejected for part in parts),
         )
         self._amend(complete=True, counts=counts)
         return self.manifest
+
+    def _list_rejects(self, parts: list[int]) -> None:
+        """From the footers, one part's at a time: of a bad corpus there may be millions."""
+        with _whole(self.folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for index in parts:
+                for one in _footer(self.folder / _name(index))[2]:
+                    file.write(json.dumps(one, ensure_ascii=False) + "\n")
 
     def _amend(self, **changes: Any) -> None:
         self.manifest = replace(self.manifest, **changes)
@@ -129,15 +132,15 @@ def opened(
         there = _refuse_strange(folder)
         with _told(folder):
             _sweep(folder)
-            if there is not None and restart:
-                _clear(folder, there)
         # As it would be read again: what is compared with it was.
-        wanted = from_json(Manifest, to_json(Manifest(SCHEMA, False, dict(settings), dict(versions), None, None)))
-        if there is None or restart:
-            _write(folder / MANIFEST, to_json(wanted))
-        else:
+        wanted = from_json(Manifest, to_json(Manifest(SCHEMA, False, False, dict(settings), dict(versions), None)))
+        if there is not None and not restart:
             _refuse_others(folder, there, wanted)
-            wanted = there
+            wanted = replace(there, clearing=False)
+        if there is not None and (restart or there.clearing):  # or a restart that was killed
+            _clear(folder, wanted)
+        elif there is None:
+            _write(folder / MANIFEST, to_json(wanted))
         yield Output(folder, wanted)
 
 
@@ -166,12 +169,19 @@ def _refuse_strange(folder: Path) -> Manifest | None:
     return None
 
 
-def _clear(folder: Path, there: Manifest) -> None:
-    """Delete what was written; first of all that it is complete, which must not outlive the first of its parts."""
-    _write(folder / MANIFEST, to_json(replace(there, complete=False, counts=None)))
-    for name in sorted(entry.name for entry in folder.iterdir()):
-        if _PART.fullmatch(name) or name == REJECTS:
-            (folder / name).unlink()
+def _clear(folder: Path, wanted: Manifest) -> None:
+    """Delete what was written, for another output to take its place.
+
+    The manifest is the new one before the first part is gone, and says until the last one is that none of them counts:
+    killed in between, a run with or without restart goes on with deleting.
+    """
+    _write(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
+    with _told(folder):
+        for name in sorted(entry.name for entry in folder.iterdir()):
+            if _PART.fullmatch(name) or name == REJECTS:
+                (folder / name).unlink()
+        _sync(folder)
+    _write(folder / MANIFEST, to_json(wanted))
 
 
 def _refuse_others(folder: Path, there: Manifest, wanted: Manifest) -> None:
@@ -203,17 +213,23 @@ def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
     for path in sorted(folder.iterdir()):
         if _PART.fullmatch(path.name) is None:
             continue
-        try:
-            found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
-            of, rejected = found.pop("of"), tuple(found.pop("rejected"))
-            part = Part(**found, rejected=rejected)
-            if path.name != _name(part.index):
-                raise ValueError(f"it was written as {_name(part.index)}")
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{path} is no sound part ({error}): delete it, and run again to write it anew.") from error
+        part, of, _ = _footer(path)
         if of != _about(manifest):
             raise BadInput(f"{path} is of other settings than {MANIFEST} says: begin anew with restart (--restart).")
         yield part
+
+
+def _footer(path: Path) -> tuple[Part, dict[str, Any], list[dict[str, Any]]]:
+    """A part, what it is of, and the rows that were left out of it."""
+    try:
+        found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
+        of, rejects = found.pop("of"), found.pop("rejects")
+        part = Part(**found)
+        if path.name != _name(part.index):
+            raise ValueError(f"it was written as {_name(part.index)}")
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} is no sound part ({error}): delete it, and run again to write it anew.") from error
+    return part, of, rejects
 
 
 def _name(index: int) -> str:

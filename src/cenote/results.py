@@ -271,7 +271,6 @@ class Counts:
     rows: tuple[int, ...]  # of each part
     truncated: int  # texts that the model did not read to their ends
     tokens: int  # that all texts have
-    clipped: int  # numbers beyond the scale of int8
     rejected: int  # texts that were left out
 
 
@@ -281,10 +280,10 @@ class Manifest:
 
     schema: int
     complete: bool
+    clearing: bool  # a restart was deleting what is there
     settings: dict[str, Any]
     versions: dict[str, str]
     counts: Counts | None  # known once it is complete
-    scales: tuple[float, ...] | None  # what int8 numbers are multiplied by, dimension by dimension
 
 
 def to_json(record: Any) -> str:

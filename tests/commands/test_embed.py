@@ -107,6 +107,16 @@ def test_standard_input(embed, tmp_path, monkeypatch, capsys):
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
+def test_a_log_has_what_was_chosen_and_how_well_it_agreed(embed, monkeypatch, capsys):
+    monkeypatch.setattr(embedding, "WORTH_IT", 10)
+    assert embed("--precision", "auto") == Exit.SUCCESS
+    lines = capsys.readouterr().err.splitlines()
+    chosen = [line for line in lines if line.startswith("cenote: embedding with torch at ")]
+    assert len(chosen) == 1
+    assert lines.index(chosen[0]) < lines.index("cenote: embedding: 20")
+    assert any("tokens a second, least cosine with float32 1.000000" in line for line in lines)
+
+
 # What it refuses, and when.
 
 
@@ -207,8 +217,15 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(embed, tmp_path, monkeyp
 # How it is stopped.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, capsys, number):
+@pytest.mark.parametrize(
+    ("number", "options", "same"),
+    [
+        (signal.SIGINT, [], "the same command"),
+        (signal.SIGTERM, [], "the same command"),
+        (signal.SIGINT, ["--restart"], "the same command without --restart"),
+    ],
+)
+def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, capsys, number, options, same):
     assert embed(out=tmp_path / "clean") == Exit.SUCCESS
     capsys.readouterr()
     read, handler = embedding.Vectoriser.read, signal.getsignal(number)
@@ -219,12 +236,12 @@ def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, 
 
     with monkeypatch.context() as patch:
         patch.setattr(embedding.Vectoriser, "read", interrupted)
-        assert embed() == Exit.INTERRUPTED
+        assert embed(*options) == Exit.INTERRUPTED
     assert signal.getsignal(number) is handler
     told = capsys.readouterr().err.splitlines()
     assert told[-3:] == [
         "cenote: warning: stopping after this part; press again to stop at once, which loses it.",
-        f"cenote: warning: stopped; what {tmp_path / 'out'} holds is whole, and the same command goes on from there.",
+        f"cenote: warning: stopped; what {tmp_path / 'out'} holds is whole, and {same} goes on from there.",
         "cenote: interrupted",
     ]
     assert sorted(content(tmp_path / "out")) == ["manifest.json", "part-00000.parquet"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     hush()
     note(f"loading {args.model} ...")
     model = load(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
-    with progress() as tell, _interruptible(args.output) as (started, stop):
+    with progress() as tell, _interruptible(args.output, args.restart) as (started, stop):
 
         def told(what: str, done: int, total: int) -> None:
             tell(what, done, total)
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             source="standard input" if args.texts == "-" else args.texts,
             name=args.model,
             progress=told,
-            notify=note,
+            notify=_say,
             stop=stop,
             **options,
         )
@@ -107,6 +108,11 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         yield to_json(manifest).rstrip()
         return
     yield from _summary(manifest, args.output)
+
+
+def _say(text: str) -> None:
+    """What was chosen and what happened, in a log of the night too."""
+    print(f"cenote: {text}", file=sys.stderr, flush=True)
 
 
 def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
@@ -119,8 +125,6 @@ def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
     yield f"computed by {settings['backend']} at {settings['precision']}, written as {settings['dtype']}"
     if counts.rejected:
         yield f"{counts.rejected:,} rows were left out: {folder}/rejects.jsonl"
-    if counts.clipped:
-        yield f"{counts.clipped:,} numbers lie beyond the scales of int8 and were clipped"
     yield f"embeddings: {folder}"
 
 
@@ -141,7 +145,7 @@ def _options(args: argparse.Namespace) -> Choices:
 
 
 @contextmanager
-def _interruptible(output: str) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
+def _interruptible(output: str, restart: bool) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
     """What to call when there is something to lose, and whether to stop then.
 
     From then on a first Ctrl-C, or polite kill, lets the part be finished. A second, or one before, ends it at once.
@@ -159,7 +163,8 @@ def _interruptible(output: str) -> Iterator[tuple[Callable[[], object], Callable
         yield started.set, asked.is_set
     except KeyboardInterrupt:
         if started.is_set():
-            warn(f"stopped; what {output} holds is whole, and the same command goes on from there.")
+            same = "the same command without --restart" if restart else "the same command"
+            warn(f"stopped; what {output} holds is whole, and {same} goes on from there.")
         raise
     finally:
         for number, handler in before.items():
