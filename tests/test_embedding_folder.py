@@ -379,3 +379,17 @@ def test_in_memory_no_text_is_lost_in_silence(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert cenote.embed(model, [("x", "a"), ("x", "a")], **PLAIN).shape == (2, 32)
+
+
+def test_what_was_chosen_and_how_well_it_agrees_is_kept(saved, tmp_path):
+    """By `auto`, of enough texts to choose on; a resumed run keeps what was chosen then."""
+    texts = [f"text {row}" for row in range(2000)]
+    said = []
+    manifest = cenote.embed(saved, texts, tmp_path / "out", notify=said.append)
+    assert f"embedding with {manifest.settings['backend']} at {manifest.settings['precision']}" in said
+    assert 0.9999 <= manifest.agreement <= 1
+    assert any(f"least cosine with float32 {manifest.agreement:.6f}" in line for line in said)
+    again = cenote.embed(saved, texts, tmp_path / "out", notify=said.append)
+    assert again == manifest
+    assert "going on: 2,000 texts are there" in said
+    assert cenote.embed(saved, texts[:5], tmp_path / "few").agreement is None

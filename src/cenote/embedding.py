@@ -6,7 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,7 @@ class _Work:
     name: str | None = None
     progress: Progress = _SILENT
     stop: Callable[[], bool] = lambda: False
+    agreed: list[float] = field(default_factory=list)  # least cosine with float32 of the precision that was chosen
 
 
 def embed(
@@ -185,7 +186,9 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
     settings = _settings(loaded, work.name or name_of(model, loaded), vectoriser, looked, work)
     rows = told_apart(rows, None) if looked is None else told_apart(unchanged(rows, looked), looked.suspected)
     rows = sound(rows, skip=work.options.on_error == "skip")
-    with opened(folder, settings, _versions(vectoriser), restart=work.restart) as out:
+    with opened(
+        folder, settings, _versions(vectoriser), restart=work.restart, agreement=next(iter(work.agreed), None)
+    ) as out:
         whole = _write_parts(out, stretches(rows), vectoriser, looked.rows if looked else 0, work)
         manifest = out.finish() if whole else out.manifest
     if manifest.counts is not None and manifest.counts.truncated:
@@ -242,7 +245,8 @@ def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tupl
     else:
         sample = spread([row.text for row in first if isinstance(row, Text)])
         tokens = tokenise(model, sample, options.prompt_name, options.task)
-        chosen = choose_backend(model, tokens, *work.asked, task=options.task, notify=work.notify)
+        told: dict[str, Any] = {"notify": work.notify, "agreed": work.agreed.append}
+        chosen = choose_backend(model, tokens, *work.asked, task=options.task, **told)
     return Vectoriser(model, options, Encoder(model, chosen, notify=work.notify)), _handed_on(first, stream)
 
 
@@ -319,6 +323,7 @@ def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, 
             done += read.prepared.stretch.rows
             work.progress("embedding", done, rows)
     except _Stopped:
+        work.notify(f"stopped: {done:,} texts are kept")
         return False
     if not seen:
         raise BadInput(f"there are no texts in {work.source!r}.")

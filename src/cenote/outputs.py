@@ -119,7 +119,12 @@ def refuse_unfit(folder: Path) -> None:
 
 @contextmanager
 def opened(
-    folder: Path, settings: Mapping[str, Any], versions: Mapping[str, str], *, restart: bool
+    folder: Path,
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+    *,
+    restart: bool,
+    agreement: float | None = None,
 ) -> Iterator[Output]:
     """The folder, ours alone while it is open: new, begun anew, or as an earlier run left it.
 
@@ -133,7 +138,8 @@ def opened(
         with _told(folder):
             _sweep(folder)
         # As it would be read again: what is compared with it was.
-        wanted = from_json(Manifest, to_json(Manifest(SCHEMA, False, False, dict(settings), dict(versions), None)))
+        new = Manifest(SCHEMA, False, False, dict(settings), dict(versions), agreement, None)
+        wanted = from_json(Manifest, to_json(new))
         if there is not None and not restart:
             _refuse_others(folder, there, wanted)
             wanted = replace(there, clearing=False)

@@ -35,6 +35,7 @@ def choose_backend(
     *,
     task: str | None = None,
     notify: Notify = lambda _: None,
+    agreed: Callable[[float], object] = lambda _: None,
 ) -> Backend:
     """The backend of that name and precision; where either is left open, the fastest that agrees with float32.
 
@@ -45,6 +46,7 @@ def choose_backend(
         precision: a name from `PRECISIONS`, or `auto`.
         task: as for `backend`.
         notify: told what was tried, how fast it was and how well it agreed.
+        agreed: told the least cosine with float32 of what was chosen, where there was a choice.
     """
     choose(name, {**BACKENDS, AUTO: None}, "backend")
     choose(precision, {**PRECISIONS, AUTO: None}, "precision")
@@ -62,7 +64,8 @@ def choose_backend(
     if len(readable) == 0 or len(able) == 1:
         chosen_one = backend(model, *able[0], task=task)
     else:
-        chosen_one = _fastest(model, readable, able, task, notify)
+        chosen_one, cosine = _fastest(model, readable, able, task, notify)
+        agreed(round(cosine, 6))
     notify(f"embedding with {chosen_one.name} at {chosen_one.precision}")
     return chosen_one
 
@@ -90,7 +93,7 @@ def spread(texts: Sequence[str]) -> list[str]:
 
 def _fastest(
     model: SentenceTransformer, tokens: Tokenised, able: Sequence[tuple[str, str]], task: str | None, notify: Notify
-) -> Backend:
+) -> tuple[Backend, float]:
     # Where there is a choice, the weights are float32: others run in their own precision alone.
     truth, unread = Encoder(model, backend(model, task=task))(tokens)
     sound = [row for row in range(len(tokens)) if row not in unread and truth[row].any()]
@@ -99,7 +102,7 @@ def _fastest(
             "the model makes no usable vector of any of these texts at float32: look at it with cenote.diagnose."
         )
     tokens, truth = taken(tokens, sound), truth[sound]
-    best: tuple[float, Backend] | None = None  # no other is kept: each holds the weights once more
+    best: tuple[float, Backend, float] | None = None  # no other is kept: each holds the weights once more
     rate = int(tokens.lengths.sum())
     for name, precision in able:
         try:
@@ -116,10 +119,10 @@ def _fastest(
         seconds = min(_seconds(Encoder(model, made), tokens) for _ in range(_TURNS))
         notify(f"{name} at {precision}: {rate / seconds:,.0f} tokens a second, least cosine with float32 {cosine:.6f}")
         if best is None or seconds < best[0]:
-            best = seconds, made
+            best = seconds, made, cosine
     if best is None:
         raise BadInput("no backend agrees with float32 on these texts: name one (--backend torch --precision float32).")
-    return best[1]
+    return best[1:]
 
 
 def _seconds(encoder: Encoder, tokens: Tokenised) -> float:

@@ -276,13 +276,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of embeddings is of. No times and no places: the same call writes the same bytes."""
+    """What a folder of embeddings is of. No times: the same call writes the same bytes."""
 
     schema: int
     complete: bool
     clearing: bool  # a restart was deleting what is there
     settings: dict[str, Any]
     versions: dict[str, str]
+    agreement: float | None  # least cosine with float32 on some of the texts, where the precision was chosen by it
     counts: Counts | None  # known once it is complete
 
 

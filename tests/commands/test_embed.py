@@ -84,7 +84,7 @@ def test_what_was_cut_rejected_and_in_windows_is_said(embed, corpus, tmp_path, c
     assert embed("--on-error", "skip") == Exit.SUCCESS
     shown, told = capsys.readouterr()
     assert shown.splitlines()[0].startswith("21 texts, ")
-    assert f"1 rows were left out: {tmp_path / 'out'}/rejects.jsonl" in shown
+    assert f"left out: 1 row, see {tmp_path / 'out'}/rejects.jsonl" in shown
     assert told.count("cenote: warning: 1 text is longer than the 256 tokens that the model reads") == 1
     assert embed("--on-error", "skip", "--long", "windows", "--overlap", "0", out=tmp_path / "windows") == Exit.SUCCESS
     shown, told = capsys.readouterr()
@@ -239,8 +239,9 @@ def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, 
         assert embed(*options) == Exit.INTERRUPTED
     assert signal.getsignal(number) is handler
     told = capsys.readouterr().err.splitlines()
-    assert told[-3:] == [
+    assert told[-4:] == [
         "cenote: warning: stopping after this part; press again to stop at once, which loses it.",
+        "cenote: stopped: 8 texts are kept",
         f"cenote: warning: stopped; what {tmp_path / 'out'} holds is whole, and {same} goes on from there.",
         "cenote: interrupted",
     ]

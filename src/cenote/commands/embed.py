@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cenote.commands.progress import progress
 from cenote.commands.shared import Usage, add_model, count, hush, natural, note, warn
 from cenote.declarations import find
+from cenote.phrases import counted
 
 if TYPE_CHECKING:
     from cenote.results import Manifest
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", metavar="NAME", help="of the model's prompts, the one to put before every text")
     parser.add_argument("--task", metavar="TASK", help="query or document, for models that treat them differently")
     reading = parser.add_argument_group("how texts are read")
+    reading.add_argument("--max-seq-length", type=count, metavar="N", help="read up to N tokens; default: the model's")
     reading.add_argument(
         "--long", default="truncate", metavar="WAY", help="truncate (default), window-mean or windows: a row for each"
     )
@@ -80,7 +82,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     refuse_unfit(Path(args.output))
     hush()
     note(f"loading {args.model} ...")
-    model = load(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
+    model = load(
+        args.model,
+        device=args.device,
+        max_seq_length=args.max_seq_length,
+        trust_remote_code=args.trust_remote_code,
+    )
     with progress() as tell, _interruptible(args.output, args.restart) as (started, stop):
 
         def told(what: str, done: int, total: int) -> None:
@@ -120,11 +127,11 @@ def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
     if counts is None:
         return
     rows = sum(counts.rows)
-    windows = f" in {rows:,} windows" if settings["long"] == "windows" else ""
-    yield f"{counts.texts - counts.rejected:,} texts{windows}, {counts.tokens:,} tokens"
+    windows = f" in {counted(rows, 'window')}" if settings["long"] == "windows" else ""
+    yield f"{counted(counts.texts - counts.rejected, 'text')}{windows}, {counted(counts.tokens, 'token')}"
     yield f"computed by {settings['backend']} at {settings['precision']}, written as {settings['dtype']}"
     if counts.rejected:
-        yield f"{counts.rejected:,} rows were left out: {folder}/rejects.jsonl"
+        yield f"left out: {counted(counts.rejected, 'row')}, see {folder}/rejects.jsonl"
     yield f"embeddings: {folder}"
 
 
