@@ -11,7 +11,8 @@ demo: $(READY)
 
 # The whole suite, and what .ci/run calls.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not soak and not alone"
+	$(BIN)/python -m pytest -m alone tests
 
 # A hundred kills of `cenote embed` over 20,000 rows; takes some ten minutes.
 soak: $(READY)

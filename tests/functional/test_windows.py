@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cenote.errors import BadInput
+from cenote.functional.landmarks import sentence
 from cenote.functional.windows import windows
 
 PIECES = st.lists(
@@ -25,17 +26,9 @@ def in_words(text, spans, found):
 
 
 def breaks(text, spans):
-    """Before which tokens a sentence ends, and before which a word does: by looking at what lies between."""
-    sentences, words = [], []
-    for place in range(1, len(spans)):
-        end, start = spans[place - 1][1], spans[place][0]
-        before, between = text[:end], text[end:start]
-        closed = re.search(r"[.!?…؟۔।॥]+[\"'”’»)\]]*$", before) and (between or text[start : start + 1].isspace())
-        full = re.search(r"[。！？｡]+[\"'”’」』）)]*$", before) and not re.match(r"[。！？｡\"'”’」』）)]", text[start:])
-        if closed or full or re.search(r"[\r\n]", between):
-            sentences.append(place)
-        if between:
-            words.append(place)
+    """Before which tokens a sentence ends, as landmarks know it, and before which a word does."""
+    sentences = [place for place in sentence(text, spans) if 0 < place < len(spans)]
+    words = [place for place in range(1, len(spans)) if spans[place - 1][1] < spans[place][0]]
     return sentences, words
 
 
