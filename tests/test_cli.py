@@ -105,7 +105,6 @@ def test_reader_that_leaves_early_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.alone
 def test_interrupt_is_130():
     child = subprocess.Popen(
         [sys.executable, "-m", "cenote", "pool", "minilm", "-"],

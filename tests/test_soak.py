@@ -247,7 +247,6 @@ def corpus(path, rows):
     return str(path)
 
 
-@pytest.mark.alone
 def test_a_death_at_any_step_of_writing_costs_nothing(tmp_path, tiny_st):
     task = {"base": str(tmp_path), "model": str(tiny_st("bert")), "part_texts": 12, "rows": 20, "dtype": "int8"}
     task |= {"clearing": 26}  # steps of a restart until it is as afresh
@@ -258,7 +257,6 @@ def test_a_death_at_any_step_of_writing_costs_nothing(tmp_path, tiny_st):
     assert steps["restart"] > steps["afresh"]
 
 
-@pytest.mark.alone
 def test_ten_kills_of_the_command_cost_nothing(tmp_path, demo_path):
     task = {"base": str(tmp_path), "file": corpus(tmp_path / "a.jsonl", 400), "part_texts": 32}
     found = drive(RANDOM, 240, **task, kills=10, seed=int.from_bytes(os.urandom(4), "little"))
