@@ -1,6 +1,8 @@
 """Every backend does what the model does, on batches unlike the one that its graph was recorded on."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -235,3 +237,26 @@ def test_distance_is_of_numbers_by_length_and_of_angles():
     difference, cosine = distance(theirs + torch.tensor([[0.5, 0.0], [0.0, 0.0]]), theirs)
     assert difference == pytest.approx(0.1)
     assert cosine == pytest.approx((3.5 * 3 + 16) / (5 * (3.5**2 + 16) ** 0.5))
+
+
+# Two runners, given up out of turn and in another thread; then a signal, as Ctrl-C is one.
+SIGNAL = """
+import os, signal, threading
+from openvino import Model, opset13
+from cenote.backends import openvino_runner
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+def runner():
+    port = opset13.parameter([1])
+    return openvino_runner(Model([opset13.relu(port)], [port]), "float32")
+kept = [runner(), runner()]
+kept.pop(0)
+end = threading.Thread(target=kept.clear)
+end.start()
+end.join()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_after_runners_are_given_up():
+    done = subprocess.run([sys.executable, "-c", SIGNAL], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

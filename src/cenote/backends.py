@@ -22,8 +22,8 @@ from cenote.graphs import (
     OUTPUT,
     at_rest,
     feed,
-    import_openvino,
     inputs_of,
+    openvino_core,
     probes,
     to_onnx,
     to_openvino,
@@ -95,19 +95,17 @@ class _Graph:
 
 
 def _openvino(model: Any, precision: str, task: str | None) -> Backend:
-    openvino = import_openvino()
-    graph = to_openvino(model, task)
-    return _Graph("openvino", precision, inputs_of(model), openvino_runner(openvino, graph, precision))
+    return _Graph("openvino", precision, inputs_of(model), openvino_runner(to_openvino(model, task), precision))
 
 
-def openvino_runner(openvino: Any, graph: Any, precision: str) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+def openvino_runner(graph: Any, precision: str) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     """Runs a graph, or the file of one, on as many threads as torch uses."""
     settings = {
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
     }
-    request = openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
+    request = openvino_core().compile_model(graph, "CPU", settings).create_infer_request()
 
     def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
         # A copy: the next batch is written where this one is.
@@ -226,7 +224,7 @@ def _not_here(device: torch.device, name: str, precision: str) -> str | None:
             f"{precision} is for CUDA devices{'' if precision == 'float16' else ' and CPUs'}; the model is on {device}"
         )
     if name == "openvino":
-        able = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        able = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     else:
         able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return None if able else "this CPU has no bfloat16, which would be slower than float32"

@@ -87,7 +87,7 @@ def _run_onnx(folder: Path) -> Run:
 
 
 def _run_openvino(folder: Path) -> Run:
-    return openvino_runner(import_openvino(), folder / "openvino_model.xml", "float32")
+    return openvino_runner(folder / "openvino_model.xml", "float32")
 
 
 FORMATS: dict[str, Format] = {

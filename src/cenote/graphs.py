@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,16 @@ def import_openvino() -> Any:
         del sys.modules["openvino_telemetry"]
         if before is not None:
             sys.modules["openvino_telemetry"] = before
+
+
+@cache
+def openvino_core() -> Any:
+    """The one core of this process, which is never given up.
+
+    Each puts a stack for signals in place of the one before it. One that ends out of turn, or in another thread, leaves
+    a stack that is gone, and the next signal kills the process: Ctrl-C does, or the end of a child.
+    """
+    return import_openvino().Core()
 
 
 def to_openvino(model: Any, task: str | None = None) -> Any:
