@@ -76,7 +76,7 @@ FLOORS = [
     ["encoding"],
     ["precisions", "vectorising"],
     ["tables"],
-    ["embeddings"],
+    ["embeddings", "clusters"],
     ["diagnosis", "embedding"],
     ["commands/shared"],
     ["commands/names", "commands/progress"],

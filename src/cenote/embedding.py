@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from cenote import clusters
 from cenote.backends import backend
 from cenote.descriptions import architecture_of, name_of, pooling_of, temperature_of, versions_of
 from cenote.encoding import BUDGET, Encoder
-from cenote.errors import BadInput, CenoteWarning
+from cenote.errors import BadInput, CenoteWarning, choose
 from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
 from cenote.graphs import at_rest
@@ -66,6 +68,8 @@ class _Work:
     name: str | None = None
     progress: Progress = _SILENT
     stop: Callable[[], bool] = lambda: False
+    engine: str = "local"
+    workers: int | None = None
 
 
 def embed(
@@ -75,6 +79,8 @@ def embed(
     *,
     backend: str = AUTO,
     precision: str = AUTO,
+    engine: str = "local",
+    workers: int | None = None,
     restart: bool = False,
     source: str = "texts",
     name: str | None = None,
@@ -100,6 +106,8 @@ def embed(
         output: a folder, new or of an earlier run of the same call.
         backend: `torch`, `openvino`, `onnx`, or `auto`: the fastest that agrees with float32 on these texts.
         precision: `float32`, `bfloat16`, `float16`, or `auto`. Of few texts, `auto` is torch in float32.
+        engine: `local`, or `ray`: on a Ray cluster, whose nodes all reach `output`.
+        workers: how many read at once with `ray`; None: one for each accelerator, or for every 4 cores.
         restart: delete what an earlier run wrote, and begin anew.
         source: what the texts are called in the manifest.
         name: what the model is called there; None: as it was given.
@@ -113,8 +121,27 @@ def embed(
     """
     if isinstance(texts, (str, bytes)):
         raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
-    work = _Work(Options(**options), (backend, precision), notify, restart, source, name, progress, stop)
+    asked = (backend, precision)
+    work = _Work(Options(**options), asked, notify, restart, source, name, progress, stop, engine, workers)
+    _refuse_engine(work, output is not None and not isinstance(texts, Iterator))
     return _in_memory(model, texts, work) if output is None else _to_folder(model, texts, Path(output), work)
+
+
+def _refuse_engine(work: _Work, able: bool) -> None:
+    """Raise if texts cannot be read as asked; `able`: they go to a folder, and can be read more than once."""
+    choose(work.engine, ENGINES, "engine")
+    if work.engine == "local":
+        if work.workers is not None:
+            raise BadInput(f"workers={work.workers} is for engine='ray' (--engine ray): the local one is one worker.")
+        return
+    if work.workers is not None and work.workers < 1:
+        raise BadInput(f"workers={work.workers}: pass a whole number, at least 1.")
+    clusters.refuse_missing()
+    if not able:
+        raise BadInput(
+            f"engine={work.engine!r} writes into a folder, and reads texts again where a machine is lost: name an "
+            "output, and a file, or pass a list or a function that starts reading (no iterator, no standard input)."
+        )
 
 
 # Into memory.
@@ -172,7 +199,9 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
     settings = _settings(loaded, work.name or name_of(model, loaded), vectoriser, looked, work)
     with opened(folder, settings, _versions(vectoriser), restart=work.restart) as out:
         suspected = looked.suspected if looked else frozenset()
-        whole = _write_parts(out, stretches(rows, suspected), vectoriser, looked.rows if looked else 0, work)
+        here = reread is None or work.engine == "local"
+        parts = partial(stretches, rows, suspected) if here else partial(_read_anew, reread, suspected)
+        whole = ENGINES[work.engine](out, parts, vectoriser, looked.rows if looked else 0, work)
         return out.finish() if whole else out.manifest
 
 
@@ -181,6 +210,10 @@ def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
     if callable(texts):
         return lambda: rows_of(texts())
     return None if iter(texts) is texts else lambda: rows_of(texts)
+
+
+def _read_anew(reread: Callable[[], Iterable[Row]], suspected: frozenset[int]) -> Iterator[Stretch]:
+    return stretches(reread(), suspected)
 
 
 def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
@@ -244,13 +277,22 @@ def _versions(vectoriser: Vectoriser) -> dict[str, str]:
     return versions_of("tokenizers", "pyarrow", *([runtimes[name]] if name in runtimes else []))
 
 
-def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, rows: int, work: _Work) -> bool:
+Again = Callable[[], Iterator[Stretch]]  # starts reading the parts
+
+
+def _on_cluster(out: Output, parts: Again, vectoriser: Vectoriser, rows: int, work: _Work) -> bool:
+    """The same, by many machines."""
+    told: dict[str, Any] = {"progress": work.progress, "notify": work.notify, "stop": work.stop}
+    return clusters.write(out, parts, vectoriser, rows, workers=work.workers, **told)
+
+
+def _here(out: Output, parts: Again, vectoriser: Vectoriser, rows: int, work: _Work) -> bool:
     """Write the parts that are not there yet; whether all are there now."""
     done, seen = sum(part.texts for part in out.done.values()), set()
     work.progress("embedding", done, rows)
 
     def missing() -> Iterator[Stretch]:
-        for part in parts:
+        for part in parts():
             seen.add(part.index)
             if part.index in out.done:
                 _refuse_changed(out, part)
@@ -311,3 +353,7 @@ def ahead(items: Iterable[Stretch], vectoriser: Vectoriser, read: Callable[[Prep
                     wait([waiting])
             yield made
             ready = waiting.result()
+
+
+# Who writes the parts.
+ENGINES: dict[str, Callable[[Output, Again, Vectoriser, int, _Work], bool]] = {"local": _here, "ray": _on_cluster}

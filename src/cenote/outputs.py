@@ -55,20 +55,13 @@ class Output:
 
     def write(self, part: Part, table: pa.Table) -> None:
         """One part, whole or not at all."""
-        about = {_KEY: json.dumps({"of": _about(self.manifest), **asdict(part)}, ensure_ascii=False).encode()}
-        vectors = [name for name in table.column_names if name == "embedding"]
-        others = {name: "zstd" for name in table.column_names if name not in vectors}
-        with _whole(self.folder / f"part-{part.index:05d}.parquet") as path:
-            parquet.write_table(
-                table.replace_schema_metadata(about),
-                path,
-                row_group_size=_GROUP,
-                use_dictionary=False,
-                # Vectors do not compress; their groups are found by rows, not by the range of their numbers.
-                compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
-                write_statistics=list(others),
-            )
+        write_part(self.folder, self.manifest, part, table)
         self.done[part.index] = part
+
+    def look(self) -> None:
+        """Find the parts that others wrote, and remove what those left who did not come to an end."""
+        self.done = {part.index: part for part in _parts(self.folder, self.manifest)}
+        _sweep(self.folder)
 
     def rescale(self, scales: tuple[float, ...]) -> None:
         """Keep the scales of int8, before the first part that is written by them."""
@@ -91,6 +84,23 @@ class Output:
         self.manifest = replace(self.manifest, complete=True, counts=counts)
         _write(self.folder / MANIFEST, to_json(self.manifest))
         return self.manifest
+
+
+def write_part(folder: Path, manifest: Manifest, part: Part, table: pa.Table, *, by: str = "") -> None:
+    """A part, whole or not at all, into a folder that may be another's: `by` tells writers of the same part apart."""
+    about = {_KEY: json.dumps({"of": _about(manifest), **asdict(part)}, ensure_ascii=False).encode()}
+    vectors = [name for name in table.column_names if name == "embedding"]
+    others = {name: "zstd" for name in table.column_names if name not in vectors}
+    with _whole(folder / f"part-{part.index:05d}.parquet", by) as path:
+        parquet.write_table(
+            table.replace_schema_metadata(about),
+            path,
+            row_group_size=_GROUP,
+            use_dictionary=False,
+            # Vectors do not compress; their groups are found by rows, not by the range of their numbers.
+            compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
+            write_statistics=list(others),
+        )
 
 
 @contextmanager
@@ -191,9 +201,9 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def _whole(path: Path, by: str = "") -> Iterator[Path]:
     """A path to write to; what was written gets its name when it is on the disk, or is removed."""
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
+    temporary = path.with_name(f"{_TEMPORARY}{by}{path.name}")
     try:
         with _told(path):
             yield temporary
