@@ -71,7 +71,7 @@ FLOORS = [
     ["drawing"],
     ["given"],
     ["exporting", "descriptions"],
-    ["outputs"],
+    ["outputs", "parcels"],
     ["tokenising", "windowing"],
     ["encoding"],
     ["precisions", "vectorising"],

@@ -9,18 +9,18 @@ is raised where the caller is.
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import math
 import os
 import pickle
 import platform
 import signal
+import sys
 import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,22 +31,18 @@ import torch
 from cenote.backends import backend
 from cenote.descriptions import versions_of
 from cenote.encoding import Encoder
-from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel
+from cenote.errors import BadInput, CenoteError
 from cenote.fingerprints import of_weights
 from cenote.outputs import Output, Part, write_part
+from cenote.parcels import packed, parcels, raise_wrong, stretch_of, unpacked, wrong
 from cenote.results import Manifest
 from cenote.sources import Stretch
 from cenote.tables import part_of, scales_for
-from cenote.texts import Text
 from cenote.vectorising import Options, Vectoriser
 
 # Cores of a worker where nothing else is said. Each worker holds a model of its own, and a few threads are used better
 # than many; not tuned, see docs/embedding.md.
 CORES = 4
-
-_ERRORS: dict[str, type[CenoteError]] = {
-    kind.__name__: kind for kind in (BadInput, UnknownName, UnsupportedModel, CenoteError)
-}
 
 
 @dataclass(frozen=True)
@@ -138,11 +134,11 @@ class Worker:
         try:
             self.vectoriser: Vectoriser | dict[str, Any] = job.begin(ray.get(job.model), self.notes.append)
         except Exception as error:  # told with the first part, or Ray would try for ever
-            self.vectoriser = _wrong(error)
+            self.vectoriser = wrong(error)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """What became of the part in the table's one row."""
-        return _row(self._answer(_told(table)))
+        return packed(self._answer(unpacked(table)))
 
     def _answer(self, given: dict[str, Any]) -> dict[str, Any]:
         if "wrong" in given:
@@ -150,32 +146,13 @@ class Worker:
         if isinstance(self.vectoriser, dict):
             return self.vectoriser
         try:
-            stretch = Stretch(**{**given, "texts": [Text(*text) for text in given["texts"]]})
-            read = self.vectoriser.read(self.vectoriser.prepare(stretch))
+            read = self.vectoriser.read(self.vectoriser.prepare(stretch_of(given)))
             part, rows = part_of(read, self.job.options, self.job.manifest.scales)
             write_part(self.job.folder, self.job.manifest, part, rows, by=f"{uuid.uuid4().hex}-")
         except Exception as error:
-            return _wrong(error)
+            return wrong(error)
         notes, self.notes[:] = list(self.notes), []
         return {"part": asdict(part), "notes": notes}
-
-
-def _wrong(error: Exception) -> dict[str, Any]:
-    """An error as an answer."""
-    kind = type(error).__name__
-    if isinstance(error, CenoteError):
-        return {"wrong": kind, "why": str(error)}
-    return {"wrong": CenoteError.__name__, "why": f"a worker on {platform.node()} failed: {kind}: {error}"}
-
-
-def _row(content: dict[str, Any]) -> pa.Table:
-    """What goes from one to the other, as Ray wants it."""
-    return pa.table({"told": pa.array([json.dumps(content, ensure_ascii=False)], pa.large_string())})
-
-
-def _told(table: pa.Table) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(table["told"][0].as_py())
-    return content
 
 
 # The caller's side.
@@ -220,8 +197,7 @@ def write(
             shared = share(cluster, workers, accelerated=job.device != "cpu")
             notify(f"{shared.workers} workers of {shared.cores} cores on {len(cluster)} nodes")
             for answer in _answers(ray, source, frozenset(out.done), job, shared):
-                if "wrong" in answer:
-                    raise _ERRORS.get(answer["wrong"], CenoteError)(answer["why"])
+                raise_wrong(answer)
                 for note in answer["notes"]:
                     notify(note)
                 part = Part(**{**answer["part"], "rejected": tuple(answer["part"]["rejected"])})
@@ -290,13 +266,7 @@ def _answers(ray: Any, source: Any, done: frozenset[int], job: Job, shared: Shar
     def read(_: pa.Table) -> Iterator[pa.Table]:
         import ray
 
-        os.chdir(where)  # what the texts are called may be meant from there
-        try:
-            for stretch in ray.get(source)():
-                if stretch.index not in done:
-                    yield _row(vars(stretch))
-        except Exception as error:
-            yield _row(_wrong(error))
+        return parcels(ray.get(source), done, where)
 
     with _quietly(ray.data.DataContext.get_current()):
         one = ray.data.from_items([0], override_num_blocks=1)
@@ -313,7 +283,7 @@ def _answers(ray: Any, source: Any, done: frozenset[int], job: Job, shared: Shar
         try:
             for table in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for row in range(len(table)):
-                    yield _told(table.slice(row, 1))
+                    yield unpacked(table.slice(row, 1))
         except ray.exceptions.RayError as error:
             logging.getLogger(__name__).debug("a round of Ray Data ended early", exc_info=error)
 
@@ -366,7 +336,8 @@ def _connected() -> Iterator[Any]:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise BadInput(f"no Ray cluster can be reached or started: {error}") from error
     try:
-        yield ray
+        with redirect_stdout(sys.stderr) if ours else nullcontext():  # what Ray says of lost machines is no output
+            yield ray
     finally:
         if ours:
             ray.shutdown()

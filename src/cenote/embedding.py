@@ -35,6 +35,7 @@ from cenote.sources import (
     refuse_repeated,
     rows_of,
     stretches,
+    stretches_anew,
     survey,
 )
 from cenote.surgery.profiles import limit_of, prompt_of
@@ -199,8 +200,9 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
     settings = _settings(loaded, work.name or name_of(model, loaded), vectoriser, looked, work)
     with opened(folder, settings, _versions(vectoriser), restart=work.restart) as out:
         suspected = looked.suspected if looked else frozenset()
-        here = reread is None or work.engine == "local"
-        parts = partial(stretches, rows, suspected) if here else partial(_read_anew, reread, suspected)
+        parts = partial(stretches, rows, suspected)
+        if reread is not None and work.engine != "local":  # which read elsewhere
+            parts = partial(stretches_anew, reread, suspected)
         whole = ENGINES[work.engine](out, parts, vectoriser, looked.rows if looked else 0, work)
         return out.finish() if whole else out.manifest
 
@@ -210,10 +212,6 @@ def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
     if callable(texts):
         return lambda: rows_of(texts())
     return None if iter(texts) is texts else lambda: rows_of(texts)
-
-
-def _read_anew(reread: Callable[[], Iterable[Row]], suspected: frozenset[int]) -> Iterator[Stretch]:
-    return stretches(reread(), suspected)
 
 
 def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:

@@ -146,6 +146,11 @@ def stretches(rows: Iterable[Row], suspected: frozenset[int] = frozenset()) -> I
         yield part.done()
 
 
+def stretches_anew(reread: Callable[[], Iterable[Row]], suspected: frozenset[int]) -> Iterator[Stretch]:
+    """The parts of texts that are read from their beginning, wherever this is called."""
+    return stretches(reread(), suspected)
+
+
 class _Part:
     """A stretch as it grows."""
 

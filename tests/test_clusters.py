@@ -1,0 +1,275 @@
+"""`engine="ray"`: what a cluster writes is what one machine would have written, whoever dies meanwhile.
+
+First who gets what of a cluster, and what is refused; then two nodes in this machine, of which one is lost.
+"""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import cenote
+from cenote import clusters, sources
+from cenote.clusters import Share, share
+from cenote.embedding import embed
+from cenote.errors import BadInput, UnknownName
+
+PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
+WORDS = ("pool", "cave", "water", "deep light", "a stone")
+TEXTS = [(f"i{row}", f"{WORDS[row % 5]} {row} " + "the water " * (row * 7 % 11)) for row in range(120)]
+
+
+# Who gets what.
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "expected"),
+    [
+        ([(4, 0)], None, Share(1, 4, 0)),
+        ([(3, 0)], None, Share(1, 3, 0)),
+        ([(2, 0), (64, 0)], None, Share(16, 4, 0)),  # a small head does not make small workers
+        ([(16, 0), (9, 0)], 1, Share(1, 16, 0)),
+        ([(16, 0), (9, 0)], 2, Share(2, 9, 0)),
+        ([(16, 0), (9, 0)], 3, Share(3, 8, 0)),
+        ([(1.5, 0), (1, 0)], 2, Share(2, 1, 0)),
+    ],
+)
+def test_cores_are_shared(nodes, workers, expected):
+    assert share(nodes, workers, accelerated=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "expected"),
+    [
+        ([(8, 0), (16, 2)], None, Share(2, 4, 1)),
+        ([(2, 2)], None, Share(2, 1, 1)),
+        ([(16, 2), (16, 2)], 3, Share(3, 4, 1)),
+        ([(16, 2)], 4, Share(4, 4, 0.5)),
+        ([(16, 2)], 5, Share(5, 2, 1 / 3)),
+    ],
+)
+def test_accelerators_are_shared(nodes, workers, expected):
+    assert share(nodes, workers, accelerated=True) == expected
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_every_worker_finds_room(accelerated):
+    for cores in range(1, 9):
+        for more in range(1, 9):
+            for workers in (None, 1, 2, 3, 4, 7):
+                nodes = [(cores, 1), (more, 2)]
+                try:
+                    found = share(nodes, workers, accelerated=accelerated)
+                except BadInput:
+                    continue
+                rooms = [
+                    min(has // found.cores, int(held / found.accelerators + 1e-9) if accelerated else has)
+                    for has, held in nodes
+                ]
+                assert sum(rooms) >= found.workers == (workers or found.workers)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "accelerated", "match"),
+    [
+        ([(2, 0), (1, 0)], 4, False, "workers=4: the cluster has 3 cores"),
+        ([(0, 0)], None, False, "the cluster has 0 cores"),
+        ([(8, 0)], None, True, "the cluster has none: load it with device='cpu'"),
+        ([(1, 2)], None, True, "a node has fewer"),
+    ],
+)
+def test_no_room(nodes, workers, accelerated, match):
+    with pytest.raises(BadInput, match=match):
+        share(nodes, workers, accelerated=accelerated)
+
+
+# What is refused before anything is done.
+
+
+def test_engines_by_name(tmp_path):
+    with pytest.raises(UnknownName, match="unknown engine 'rya'; did you mean 'ray'"):
+        embed("nowhere", TEXTS, tmp_path / "out", engine="rya")
+    with pytest.raises(BadInput, match="workers=2 is for engine='ray'"):
+        embed("nowhere", TEXTS, tmp_path / "out", workers=2)
+    with pytest.raises(BadInput, match="workers=0: pass a whole number"):
+        embed("nowhere", TEXTS, tmp_path / "out", engine="ray", workers=0)
+
+
+def test_without_ray_the_message_installs_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match=r"engine 'ray' needs ray, which is missing: pip install 'cenote\[ray\]'"):
+        embed("nowhere", TEXTS, tmp_path / "out", engine="ray")
+
+
+@pytest.mark.parametrize("given", ["memory", "iterator"])
+def test_texts_that_cannot_be_read_again_are_refused(monkeypatch, tmp_path, given):
+    monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
+    texts, output = (TEXTS, None) if given == "memory" else (iter(TEXTS), tmp_path / "out")
+    with pytest.raises(BadInput, match="name an output, and a file"):
+        embed("nowhere", texts, output, engine="ray")
+
+
+# Two nodes in this machine.
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'cenote[ray]'")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    # A node that does not answer for three seconds is dead; Ray itself waits for fifteen.
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args={**node, "_system_config": quick, "include_dashboard": False})
+    made.other = made.add_node(**node)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_st):
+    return tiny_st("bert")
+
+
+@pytest.fixture
+def model(saved):
+    return cenote.load(saved, device="cpu")
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """`in_parts(texts, seconds)`: a function that reads them in parts of six, in whatever process, and not too fast."""
+    monkeypatch.setattr(sources, "PART_TEXTS", 6)
+
+    def make(rows, seconds=0.0):
+        def read():
+            from cenote import sources
+
+            sources.PART_TEXTS = 6
+            for place, row in enumerate(rows):
+                if place % 6 == 0:
+                    time.sleep(seconds)
+                yield row
+
+        return read
+
+    return make
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_windows_int8_and_rows_left_out_are_those_of_one_machine(cluster, model, in_parts, tmp_path):
+    rows = [*TEXTS[:9], ("twice", "a pool"), ("twice", "a cave"), ("none", None), ("long", "the water " * 300)]
+    texts = in_parts([*rows, *TEXTS[9:20]])
+    options = {**PLAIN, "long": "windows", "dtype": "int8", "on_error": "skip"}
+    here = embed(model, texts, tmp_path / "here", **options)
+    there = embed(model, texts, tmp_path / "there", engine="ray", workers=2, **options)
+    assert here == there
+    assert here.scales is not None
+    assert here.counts.rejected == 2
+    assert content(tmp_path / "here") == content(tmp_path / "there")
+
+
+def test_an_error_of_a_worker_is_the_one_of_one_machine(cluster, model, in_parts, tmp_path):
+    texts = in_parts([*TEXTS[:8], ("long", "the water " * 300), *TEXTS[8:]])
+    messages = []
+    for engine in ("local", "ray"):
+        with pytest.raises(BadInput, match="row 8, id 'long': it has 602 tokens, and the model reads 256") as caught:
+            embed(model, texts, tmp_path / engine, engine=engine, on_truncate="error", **PLAIN)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert not json.loads((tmp_path / "ray" / "manifest.json").read_text())["complete"]
+
+
+def test_what_cannot_be_sent_is_refused(cluster, model, tmp_path):
+    import threading
+
+    lock = threading.Lock()
+
+    def texts():
+        with lock:
+            yield from TEXTS
+
+    with pytest.raises(BadInput, match="the texts cannot be sent to other machines"):
+        embed(model, texts, tmp_path / "out", engine="ray", **PLAIN)
+
+
+DRIVER = """
+import sys, time
+import cenote
+from cenote import sources
+
+def make(rows):
+    def read():
+        from cenote import sources
+        sources.PART_TEXTS = 6
+        for place, row in enumerate(rows):
+            if place % 6 == 0:
+                time.sleep(0.2)
+            yield row
+    return read
+
+rows = [tuple(row) for row in __import__("json").loads(sys.argv[3])]
+options = {"backend": "torch", "precision": "float32", "name": "tiny"}
+cenote.embed(cenote.load(sys.argv[1], device="cpu"), make(rows), sys.argv[2], engine="ray", **options)
+"""
+
+
+def test_a_killed_caller_goes_on_and_stops_when_asked(cluster, saved, model, in_parts, tmp_path):
+    here = embed(model, in_parts(TEXTS), tmp_path / "here", **PLAIN)
+    there = tmp_path / "there"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(saved), str(there), json.dumps(TEXTS)],
+        env={**os.environ, "RAY_ADDRESS": cluster.address},
+        stdout=subprocess.PIPE,
+    )
+    until = time.monotonic() + 100
+    while len(list(there.glob("part-*"))) < 2:
+        assert driver.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGKILL)
+    assert driver.communicate()[0] == b""
+    time.sleep(2)  # its workers see that it is gone
+    first = {path.name: path.stat().st_mtime_ns for path in there.glob("part-*")}
+    assert 2 <= len(first) < 20
+
+    asked = []
+    texts = in_parts(TEXTS, 0.2)
+    stopped = embed(model, texts, there, engine="ray", stop=lambda: asked.append(1) is None, **PLAIN)
+    assert not stopped.complete
+    assert len(asked) == 1
+    assert len(first) < len(list(there.glob("part-*"))) < 20
+
+    assert embed(model, in_parts(TEXTS), there, **PLAIN) == here  # one engine goes on where the other was
+    assert content(there) == content(tmp_path / "here")
+    assert first.items() <= {path.name: path.stat().st_mtime_ns for path in there.glob("part-*")}.items()
+
+
+def test_a_node_is_lost(cluster, model, in_parts, tmp_path):  # the last of all, for it is
+    texts = in_parts(TEXTS, 0.1)
+    here = embed(model, texts, tmp_path / "here", **PLAIN)
+    lost, told = [], []
+
+    def progress(what, done, total):
+        told.append((what, done))
+        if what == "embedding" and done >= 24 and not lost:
+            lost.append(done)
+            cluster.remove_node(cluster.other, allow_graceful=False)
+
+    there = embed(model, texts, tmp_path / "there", engine="ray", progress=progress, **PLAIN)
+    assert there == here
+    assert 24 <= lost[0] < 120
+    assert told[-1] == ("embedding", 120)
+    assert content(tmp_path / "there") == content(tmp_path / "here")
