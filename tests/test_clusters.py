@@ -3,6 +3,7 @@
 First who gets what of a cluster, and what is refused; then two nodes in this machine, of which one is lost.
 """
 
+import copy
 import importlib.util
 import json
 import os
@@ -10,18 +11,32 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
+import torch
 
 import cenote
 from cenote import clusters, sources
-from cenote.clusters import Share, share
+from cenote.clusters import Job, Share, share
 from cenote.embedding import embed
-from cenote.errors import BadInput, UnknownName
+from cenote.errors import BadInput, CenoteError, UnknownName
+from cenote.fingerprints import of_weights
+from cenote.vectorising import Options
 
 PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
 WORDS = ("pool", "cave", "water", "deep light", "a stone")
 TEXTS = [(f"i{row}", f"{WORDS[row % 5]} {row} " + "the water " * (row * 7 % 11)) for row in range(120)]
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_st):
+    return tiny_st("bert")
+
+
+@pytest.fixture
+def model(saved):
+    return cenote.load(saved, device="cpu")
 
 
 # Who gets what.
@@ -114,6 +129,43 @@ def test_texts_that_cannot_be_read_again_are_refused(monkeypatch, tmp_path, give
         embed("nowhere", texts, output, engine="ray")
 
 
+# What a worker makes of its job.
+
+
+@pytest.fixture
+def job(model, tmp_path):
+    """`job(**changes)`: one of a folder that one machine wrote."""
+    manifest = embed(model, TEXTS[:2], tmp_path / "out", **PLAIN)
+    whole = Job(None, of_weights(model), "cpu", Options(), "torch", "float32", tmp_path / "out", manifest, 1)
+    return lambda **changes: replace(whole, **changes)
+
+
+def test_a_worker_reads_as_the_caller(job, model, monkeypatch):
+    monkeypatch.setenv("RAYON_NUM_THREADS", "7")
+    threads = torch.get_num_threads()
+    try:
+        vectoriser = job(cores=2).begin(copy.deepcopy(model), print)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert os.environ["RAYON_NUM_THREADS"] == "2"
+    backend = vectoriser.encoder.backend
+    assert (backend.name, backend.precision, vectoriser.options) == ("torch", "float32", Options())
+
+
+@pytest.mark.parametrize("package", ["torch", "pyarrow"])
+def test_another_version_on_a_node_is_refused(job, model, package):
+    manifest = job().manifest
+    other = replace(manifest, versions={**manifest.versions, package: "0.1"})
+    with pytest.raises(BadInput, match=rf"has {package} .*, and the caller has 0\.1: install the same on every node"):
+        job(manifest=other).begin(model, print)
+
+
+def test_another_model_is_refused(job, model):
+    with pytest.raises(CenoteError, match="is another than the caller's"):
+        job(weights="0" * 16).begin(model, print)
+
+
 # Two nodes in this machine.
 
 
@@ -133,16 +185,6 @@ def cluster():
     yield made
     ray.shutdown()
     made.shutdown()
-
-
-@pytest.fixture(scope="module")
-def saved(tiny_st):
-    return tiny_st("bert")
-
-
-@pytest.fixture
-def model(saved):
-    return cenote.load(saved, device="cpu")
 
 
 @pytest.fixture
@@ -184,9 +226,9 @@ def test_windows_int8_and_rows_left_out_are_those_of_one_machine(cluster, model,
 def test_an_error_of_a_worker_is_the_one_of_one_machine(cluster, model, in_parts, tmp_path):
     texts = in_parts([*TEXTS[:8], ("long", "the water " * 300), *TEXTS[8:]])
     messages = []
-    for engine in ("local", "ray"):
+    for engine, more in (("local", {}), ("ray", {"workers": 1})):
         with pytest.raises(BadInput, match="row 8, id 'long': it has 602 tokens, and the model reads 256") as caught:
-            embed(model, texts, tmp_path / engine, engine=engine, on_truncate="error", **PLAIN)
+            embed(model, texts, tmp_path / engine, engine=engine, **more, on_truncate="error", **PLAIN)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
     assert not json.loads((tmp_path / "ray" / "manifest.json").read_text())["complete"]
@@ -247,7 +289,8 @@ def test_a_killed_caller_goes_on_and_stops_when_asked(cluster, saved, model, in_
 
     asked = []
     texts = in_parts(TEXTS, 0.2)
-    stopped = embed(model, texts, there, engine="ray", stop=lambda: asked.append(1) is None, **PLAIN)
+    stop = {"stop": lambda: asked.append(1) is None}
+    stopped = embed(model, texts, there, engine="ray", workers=1, **stop, **PLAIN)
     assert not stopped.complete
     assert len(asked) == 1
     assert len(first) < len(list(there.glob("part-*"))) < 20

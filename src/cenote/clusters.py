@@ -108,18 +108,19 @@ class Job:
 
     def begin(self, model: Any, notify: Callable[[str], object]) -> Vectoriser:
         """What reads texts as the caller's own would."""
-        here = {name: version for name, version in versions_of().items() if name in self.manifest.versions}
-        if other := [name for name, version in here.items() if version != self.manifest.versions[name]]:
+        there = self.manifest.versions
+        here = versions_of(*(name for name in there if name not in ("cenote", "python")))
+        if other := [name for name, version in here.items() if version != there.get(name)]:
             name = other[0]
             raise BadInput(
-                f"{platform.node()} has {name} {here[name]}, and the caller has {self.manifest.versions[name]}: "
-                "install the same on every node."
+                f"{platform.node()} has {name} {here[name]}, and the caller has {there.get(name)}: install the same "
+                "on every node."
             )
+        if (weights := of_weights(model)) != self.weights:
+            raise CenoteError(f"the model that arrived on {platform.node()} is another than the caller's ({weights}).")
         torch.set_num_threads(self.cores)
         os.environ["RAYON_NUM_THREADS"] = str(self.cores)  # of the tokenizer, read when it is first used
         model.to(self.device)
-        if (weights := of_weights(model)) != self.weights:
-            raise CenoteError(f"the model on {platform.node()} is another than the caller's ({weights}).")
         chosen = backend(model, self.backend, self.precision, task=self.options.task)
         return Vectoriser(model, self.options, Encoder(model, chosen, notify=notify))
 
@@ -268,7 +269,7 @@ def _answers(ray: Any, source: Any, done: frozenset[int], job: Job, shared: Shar
 
         return parcels(ray.get(source), done, where)
 
-    with _quietly(ray.data.DataContext.get_current()):
+    with _quietly(ray.data):
         one = ray.data.from_items([0], override_num_blocks=1)
         texts = one.map_batches(read, batch_format="pyarrow", num_cpus=0, label_selector=here)  # room there always is
         answers = texts.map_batches(
@@ -292,25 +293,26 @@ def _answers(ray: Any, source: Any, done: frozenset[int], job: Job, shared: Shar
 
 
 @contextmanager
-def _quietly(context: Any) -> Iterator[None]:
+def _quietly(data: Any) -> Iterator[None]:
     """Ray Data without its bars and reports, a part to a block."""
     settings = {"enable_progress_bars": False, "print_on_execution_start": False, "target_max_block_size": 1}
-    before = {name: getattr(context, name) for name in settings}
     printing = [one for one in logging.getLogger("ray.data").handlers if isinstance(one, logging.StreamHandler)]
     levels = [one.level for one in printing]
-    try:
-        for name, value in settings.items():
-            setattr(context, name, value)
-        for handler in printing:  # what is wrong is told by who reads the answers
-            handler.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="ray")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="ray")
+        context = data.DataContext.get_current()
+        before = {name: getattr(context, name) for name in settings}
+        try:
+            for name, value in settings.items():
+                setattr(context, name, value)
+            for handler in printing:  # what is wrong is told by who reads the answers
+                handler.setLevel(logging.CRITICAL + 1)
             yield
-    finally:
-        for name, value in before.items():
-            setattr(context, name, value)
-        for handler, level in zip(printing, levels, strict=True):
-            handler.setLevel(level)
+        finally:
+            for name, value in before.items():
+                setattr(context, name, value)
+            for handler, level in zip(printing, levels, strict=True):
+                handler.setLevel(level)
 
 
 def refuse_missing() -> None:
