@@ -3,8 +3,8 @@
 First who gets what of a cluster, and what is refused; then two nodes in this machine, of which one is lost.
 """
 
+import contextlib
 import copy
-import importlib.util
 import json
 import os
 import signal
@@ -13,16 +13,18 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 import cenote
 from cenote import clusters, sources
-from cenote.clusters import Job, Share, share
+from cenote.clusters import Job, Share, Worker, share
 from cenote.embedding import embed
 from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.fingerprints import of_weights
+from cenote.parcels import parcels, unpacked
 from cenote.vectorising import Options
 
 PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
@@ -117,9 +119,38 @@ def test_engines_by_name(tmp_path):
 
 
 def test_without_ray_the_message_installs_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BadInput, match=r"engine 'ray' needs ray, which is missing: pip install 'cenote\[ray\]'"):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "ray.data", raising=False)
+    with pytest.raises(BadInput, match=r"engine 'ray' needs ray, which is missing .*pip install 'cenote\[ray\]'"):
         embed("nowhere", TEXTS, tmp_path / "out", engine="ray")
+
+
+def test_when_ray_gives_up_it_is_said_why_and_not_tried_for_ever(monkeypatch, model, tmp_path):
+    """Fakes of Ray: a first round that does one part and is lost, and then rounds that do none."""
+    monkeypatch.setattr(sources, "PART_TEXTS", 6)
+    monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
+    monkeypatch.setattr(clusters, "_connected", lambda: contextlib.nullcontext())
+    monkeypatch.setattr(clusters, "_nodes", lambda ray: [(1, 0)])
+    monkeypatch.setattr(clusters, "_sent", lambda ray, thing, name: thing)
+    rounds = []
+
+    def answers(ray, source, done, job, shared):
+        rounds.append(sorted(done))
+        worker = Worker.__new__(Worker)
+        worker.job, worker.notes = job, ["out of memory: smaller batches"]
+        worker.vectoriser = job.begin(copy.deepcopy(job.model), print)
+        if not done:
+            yield unpacked(worker(next(parcels(source, done, Path.cwd()))))
+        yield {"lost": "The actor died."}
+
+    monkeypatch.setattr(clusters, "_answers", answers)
+    told = []
+    with pytest.raises(CenoteError, match="114 texts could not be read, their workers were lost: The actor died"):
+        embed(model, TEXTS, tmp_path / "out", engine="ray", notify=told.append, **PLAIN)
+    assert rounds == [[], [0]]
+    assert "out of memory: smaller batches" in told
+    assert any("what they had in hand is read anew: The actor died." in line for line in told)
+    assert [path.name for path in tmp_path.glob("out/part-*")] == ["part-00000.parquet"]
 
 
 @pytest.mark.parametrize("given", ["memory", "iterator"])

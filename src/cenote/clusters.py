@@ -8,7 +8,6 @@ is raised where the caller is.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 import os
@@ -194,11 +193,15 @@ def write(
     with _connected() as ray:
         job, cluster = _job(ray, out, vectoriser), _nodes(ray)
         source = _sent(ray, parts, "the texts")
+        why = "nobody says why"
         while (before := done()) < rows:
             shared = share(cluster, workers, accelerated=job.device != "cpu")
             notify(f"{shared.workers} workers of {shared.cores} cores on {len(cluster)} nodes")
             for answer in _answers(ray, source, frozenset(out.done), job, shared):
                 raise_wrong(answer)
+                if "lost" in answer:
+                    why = answer["lost"]
+                    continue
                 for note in answer["notes"]:
                     notify(note)
                 part = Part(**{**answer["part"], "rejected": tuple(answer["part"]["rejected"])})
@@ -209,11 +212,11 @@ def write(
             out.look()
             if done() == before:
                 raise CenoteError(
-                    f"{rows - before:,} texts could not be read: every worker that tried was lost. Look at the "
-                    "cluster's memory; what is there is whole, and the same call goes on from there."
+                    f"{rows - before:,} texts could not be read, their workers were lost: {why} Look at the cluster "
+                    "and its memory; what is there is whole, and the same call goes on from there."
                 )
             if done() < rows:
-                notify("workers were lost: what they had in hand is read anew")
+                notify(f"workers were lost, what they had in hand is read anew: {why}")
                 cluster = _nodes(ray)
     return True
 
@@ -260,7 +263,7 @@ def _nodes(ray: Any) -> list[tuple[float, float]]:
 
 
 def _answers(ray: Any, source: Any, done: frozenset[int], job: Job, shared: Share) -> Iterator[dict[str, Any]]:
-    """What workers say of the parts that are not done, as it comes; nothing of those whose workers were lost."""
+    """What workers say of the parts that are not done, as it comes; last what Ray says if it gives up."""
     where = Path.cwd()
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
 
@@ -285,8 +288,8 @@ def _answers(ray: Any, source: Any, done: frozenset[int], job: Job, shared: Shar
             for table in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for row in range(len(table)):
                     yield unpacked(table.slice(row, 1))
-        except ray.exceptions.RayError as error:
-            logging.getLogger(__name__).debug("a round of Ray Data ended early", exc_info=error)
+        except ray.exceptions.RayError as error:  # some part has no answer; what there is may still be gone on from
+            yield {"lost": str(error).strip().splitlines()[-1]}
 
 
 # What Ray is asked to be like.
@@ -317,8 +320,10 @@ def _quietly(data: Any) -> Iterator[None]:
 
 def refuse_missing() -> None:
     """Raise if there is no Ray, before anything is done."""
-    if importlib.util.find_spec("ray.data") is None:
-        raise BadInput("engine 'ray' needs ray, which is missing: pip install 'cenote[ray]'.")
+    try:
+        import ray.data  # noqa: F401  a folder of that name can be imported as `ray` alone
+    except ImportError as error:
+        raise BadInput(f"engine 'ray' needs ray, which is missing ({error}): pip install 'cenote[ray]'.") from error
 
 
 @contextmanager
