@@ -202,10 +202,9 @@ def write(
                 if "lost" in answer:
                     why = answer["lost"]
                     continue
+                _enter(out, answer["part"])
                 for note in answer["notes"]:
                     notify(note)
-                part = Part(**{**answer["part"], "rejected": tuple(answer["part"]["rejected"])})
-                out.done[part.index] = part
                 progress("embedding", done(), rows)
                 if stop():
                     return False
@@ -219,6 +218,12 @@ def write(
                 notify(f"workers were lost, what they had in hand is read anew: {why}")
                 cluster = _nodes(ray)
     return True
+
+
+def _enter(out: Output, content: dict[str, Any]) -> None:
+    """Note a part that a worker wrote."""
+    part = Part(**{**content, "rejected": tuple(content["rejected"])})
+    out.done[part.index] = part
 
 
 def _first(out: Output, parts: Iterator[Stretch], vectoriser: Vectoriser) -> None:
