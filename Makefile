@@ -4,14 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs bench
+.PHONY: demo test soak lint docs bench
 
 demo: $(READY)
 	@$(BIN)/cenote diagnose minilm -o report.html
 
 # The whole suite, and what .ci/run calls.
 test: lint
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
+
+# A hundred kills of `cenote embed` over 20,000 rows; takes some ten minutes.
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak --durations=0
 
 lint: $(READY)
 	$(BIN)/ruff check .

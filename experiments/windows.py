@@ -2,7 +2,8 @@
 
 Retrieval of whole meetings (QMSum) by questions about them, with the demo model. Reads qmsum from the folder that
 CENOTE_DATA names (default: ../shared/data); without it there is nothing to retrieve, and it says so. nDCG@10 counts one
-relevant document for each question. Vectors are written by `cenote.embed` and read back by `cenote.read_embeddings`.
+relevant document for each question. Vectors are written by `cenote.embed` and read back by `cenote.read_embeddings`, in
+float32 by torch unless CENOTE_BACKEND and CENOTE_PRECISION say otherwise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import cenote
 from cenote.texts import Text
 
+RUN = {"backend": os.environ.get("CENOTE_BACKEND", "torch"), "precision": os.environ.get("CENOTE_PRECISION", "float32")}
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"), "qmsum")
 WAYS = ("truncate", "window-mean", "windows")
 
@@ -39,7 +41,7 @@ def main() -> None:
     print("| long texts | vectors | tokens read | nDCG@10 |\n|---|--:|--:|--:|")
     for way in WAYS:
         with tempfile.TemporaryDirectory() as folder:
-            cenote.embed(model, documents, folder, long=way)
+            cenote.embed(model, documents, folder, long=way, **RUN)
             found = cenote.read_embeddings(folder)
             parents = found["parent_id" if way == "windows" else "id"]
             scores = _best(questions @ found[:].T, parents, [document.id for document in documents])

@@ -5,6 +5,7 @@ First who gets what of a cluster, and what is refused; then two nodes in this ma
 
 import contextlib
 import copy
+import itertools
 import json
 import os
 import signal
@@ -22,14 +23,19 @@ import cenote
 from cenote import clusters, sources
 from cenote.clusters import Job, Share, Worker, share
 from cenote.embedding import embed
-from cenote.errors import BadInput, CenoteError, UnknownName
+from cenote.errors import BadInput, CenoteError
 from cenote.fingerprints import of_weights
+from cenote.outputs import missing
 from cenote.parcels import parcels, unpacked
 from cenote.vectorising import Options
 
 PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
 WORDS = ("pool", "cave", "water", "deep light", "a stone")
 TEXTS = [(f"i{row}", f"{WORDS[row % 5]} {row} " + "the water " * (row * 7 % 11)) for row in range(120)]
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -106,59 +112,101 @@ def test_no_room(nodes, workers, accelerated, match):
         share(nodes, workers, accelerated=accelerated)
 
 
-# What is refused before anything is done.
+# Fakes of Ray: what the caller does.
 
 
-def test_engines_by_name(tmp_path):
-    with pytest.raises(UnknownName, match="unknown engine 'rya'; did you mean 'ray'"):
-        embed("nowhere", TEXTS, tmp_path / "out", engine="rya")
-    with pytest.raises(BadInput, match="workers=2 is for engine='ray'"):
-        embed("nowhere", TEXTS, tmp_path / "out", workers=2)
-    with pytest.raises(BadInput, match="workers=0: pass a whole number"):
-        embed("nowhere", TEXTS, tmp_path / "out", engine="ray", workers=0)
-
-
-def test_without_ray_the_message_installs_it(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "ray.data", raising=False)
-    with pytest.raises(BadInput, match=r"engine 'ray' needs ray, which is missing .*pip install 'cenote\[ray\]'"):
-        embed("nowhere", TEXTS, tmp_path / "out", engine="ray")
-
-
-def test_when_ray_gives_up_it_is_said_why_and_not_tried_for_ever(monkeypatch, model, tmp_path):
-    """Fakes of Ray: a first round that does one part and is lost, and then rounds that do none."""
+@pytest.fixture
+def faked(monkeypatch):
+    """`faked(rounds)`: no cluster but this process, whose n-th round does so many parts; a list of what was done."""
     monkeypatch.setattr(sources, "PART_TEXTS", 6)
     monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
     monkeypatch.setattr(clusters, "_connected", lambda: contextlib.nullcontext())
     monkeypatch.setattr(clusters, "_nodes", lambda ray: [(1, 0)])
     monkeypatch.setattr(clusters, "_sent", lambda ray, thing, name: thing)
-    rounds = []
 
-    def answers(ray, source, done, job, shared):
-        rounds.append(sorted(done))
-        worker = Worker.__new__(Worker)
-        worker.job, worker.notes = job, ["out of memory: smaller batches"]
-        worker.vectoriser = job.begin(copy.deepcopy(job.model), print)
-        if not done:
-            yield unpacked(worker(next(parcels(source, done, Path.cwd()))))
-        yield {"lost": "The actor died."}
+    def make(*rounds):
+        begun, left = [], iter(rounds)
 
-    monkeypatch.setattr(clusters, "_answers", answers)
-    told = []
+        def answers(ray, source, done, job, shared):
+            begun.append(sorted(done))
+            assert not json.loads((job.folder / "manifest.json").read_text())["complete"]
+            worker = Worker.__new__(Worker)
+            worker.job, worker.notes = job, ["out of memory: smaller batches"]
+            worker.vectoriser = job.begin(copy.deepcopy(job.model), print)
+            for table in itertools.islice(parcels(lambda: missing(source(), done, job.folder), Path.cwd()), next(left)):
+                yield unpacked(worker(table))
+            yield {"lost": "The actor died."}
+
+        monkeypatch.setattr(clusters, "_answers", answers)
+        return begun
+
+    return make
+
+
+def test_when_ray_gives_up_it_is_said_why_and_not_tried_for_ever(faked, model, tmp_path):
+    begun, told = faked(1, 0), []
     with pytest.raises(CenoteError, match="114 texts could not be read, their workers were lost: The actor died"):
         embed(model, TEXTS, tmp_path / "out", engine="ray", notify=told.append, **PLAIN)
-    assert rounds == [[], [0]]
+    assert begun == [[], [0]]
     assert "out of memory: smaller batches" in told
     assert any("what they had in hand is read anew: The actor died." in line for line in told)
     assert [path.name for path in tmp_path.glob("out/part-*")] == ["part-00000.parquet"]
 
 
-@pytest.mark.parametrize("given", ["memory", "iterator"])
-def test_texts_that_cannot_be_read_again_are_refused(monkeypatch, tmp_path, given):
-    monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
-    texts, output = (TEXTS, None) if given == "memory" else (iter(TEXTS), tmp_path / "out")
-    with pytest.raises(BadInput, match="name an output, and a file"):
-        embed("nowhere", texts, output, engine="ray")
+def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(faked, model, tmp_path):
+    folder, begun, told = tmp_path / "out", faked(1), []
+    rows = [*TEXTS[:7], ("none", None), *TEXTS[7:18]]
+    options = {**PLAIN, "on_error": "skip", "dtype": "int8", "notify": told.append}
+    whole = embed(model, rows, folder, **options)
+    before = content(folder)
+    (folder / "part-00001.parquet").unlink()
+    assert embed(model, rows, folder, engine="ray", **options) == whole  # the fake looks at what is said meanwhile
+    assert begun == [[0, 2, 3]]
+    assert content(folder) == before
+    assert told[0] == "going on: 13 texts are there"
+
+
+@pytest.mark.parametrize(("parts", "kept"), [(1, 6), (2, 12), (3, None)])
+def test_it_is_asked_after_each_part_whether_to_stop_while_there_is_more(faked, model, tmp_path, parts, kept):
+    faked(3)
+    told, asked = [], itertools.count(1)
+    more = {"stop": lambda: next(asked) >= parts, "notify": told.append}
+    found = embed(model, TEXTS[:18], tmp_path / "out", engine="ray", **more, **PLAIN)
+    assert found.complete == (kept is None)
+    assert ([f"stopped: {kept} texts are kept"] if kept else []) == [line for line in told if "kept" in line]
+
+
+def test_texts_that_changed_since_they_were_looked_through_are_not_the_ones(faked, model, tmp_path):
+    faked(9)
+    reads = itertools.count()
+
+    def texts():
+        last = "another" if next(reads) else "the one"
+        yield from [*TEXTS[:8], ("last", last)]
+
+    with pytest.raises(BadInput, match="the texts changed while they were read"):
+        embed(model, texts, tmp_path / "out", engine="ray", **PLAIN)
+    assert not json.loads((tmp_path / "out" / "manifest.json").read_text())["complete"]
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_parts_that_are_there_are_of_these_texts(faked, model, tmp_path, lacking):
+    """Even where the input is again what it was when it was looked through, and was not when it was read."""
+    rows, folder = TEXTS[:12], tmp_path / "out"
+    reads = iter([rows, [*rows[:6], ("other", "a stone"), *rows[7:]]])
+
+    def texts():
+        yield from next(reads)
+
+    faked(9)
+    with pytest.raises(BadInput, match="the texts changed while they were read"):
+        embed(model, texts, folder, engine="ray", **PLAIN)
+    if lacking:
+        (folder / "part-00000.parquet").unlink()
+    begun = faked(9)
+    with pytest.raises(BadInput, match="rows 6 to 11 are not those that"):
+        embed(model, rows, folder, engine="ray", **PLAIN)
+    assert begun == [[1]] * lacking
 
 
 # What a worker makes of its job.
@@ -236,10 +284,6 @@ def in_parts(monkeypatch):
     return make
 
 
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def test_windows_int8_and_rows_left_out_are_those_of_one_machine(cluster, model, in_parts, tmp_path):
     rows = [*TEXTS[:9], ("twice", "a pool"), ("twice", "a cave"), ("none", None), ("long", "the water " * 300)]
     texts = in_parts([*rows, *TEXTS[9:20]])
@@ -247,7 +291,6 @@ def test_windows_int8_and_rows_left_out_are_those_of_one_machine(cluster, model,
     here = embed(model, texts, tmp_path / "here", **options)
     there = embed(model, texts, tmp_path / "there", engine="ray", workers=2, **options)
     assert here == there
-    assert here.scales is not None
     assert here.counts.rejected == 2
     assert content(tmp_path / "here") == content(tmp_path / "there")
 

@@ -172,19 +172,14 @@ def test_few_texts_and_odd_ones_give_a_partial_report(demo):
         ([], {}, "there are no texts in 'texts'"),
         (["", " \n"], {}, "all 2 texts are empty"),
         ("one string", {}, "texts is one string: pass a list"),
-        ([3], {}, "text 0 is a int: pass strings"),
-        ([("a", 3)], {}, "text a is a int: pass strings"),
-        (["a\ud800"], {}, "text 0 holds half a character"),
+        ([3], {}, "row 0: the text is of type int, not a string"),
+        ([("a", 3)], {}, "row 0: the text is of type int"),
+        (["a\ud800"], {}, "row 0: half a character, a lone surrogate"),
         (["a"], {"seed": -1}, "seed=-1: pass a whole number"),
         (["a"], {"sample": 0}, "sample=0: pass a whole number"),
         (["a"], {"temperatures": [0]}, "temperature is 0"),
         (["a"], {"temperatures": "0.8"}, "pass a list of numbers"),
         (["a"], {"temperatures": [{"query": 1, "document": 0.9}]}, "is no number; diagnose takes numbers"),
-        (
-            ["a"],
-            {"pairs": [("a", ""), ("", "b")]},
-            r"no given pair can be compared. 2 \(pair 0, pair 1\): an empty side",
-        ),
         (["a"], {"pairs": [("a", "b"), ("a", 3)]}, r"pair 1 is \('a', 3\): pass two texts"),
         (["a"], {"pairs": ["ab"]}, "pair 0 is 'ab': pass two texts"),
         (["a"], {"names": ["x", "y"]}, "2 names for 1 models"),
@@ -263,3 +258,12 @@ def test_a_model_that_fails_while_it_is_traced_is_read_again_without(demo, monke
     run = cenote.diagnose(demo, CORPUS[:25], quick=True).models[0].runs[0]
     assert run.untraced == "no attention of tokens to tokens"
     assert run.pairs.texts == 25
+
+
+def test_pairs_that_say_nothing_leave_the_rest(demo_path):
+    found = cenote.diagnose("minilm", CORPUS[:30], pairs=[("a", ""), ("", "b")], layers=False, quick=True)
+    assert found.models[0].runs[0].given_pairs is None
+    (left,) = [verdict for verdict in found.verdicts if verdict.subject == "texts"]
+    assert left.finding == "2 pairs were left out of the given pairs."
+    assert left.evidence == "2 (pair 0, pair 1): an empty side."
+    assert Diagnosis.from_json(found.to_json()) == found

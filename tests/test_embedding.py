@@ -1,5 +1,6 @@
 """`embed`: every vector is what `encode` makes of that text alone, in every form of input and output."""
 
+import threading
 import warnings
 
 import numpy as np
@@ -175,10 +176,10 @@ def test_small_numbers(demo, tmp_path):
     half = embed(demo, PLAIN, dtype="float16")
     assert half.dtype == np.float16
     np.testing.assert_allclose(half, expected, rtol=2**-11, atol=1e-6)
-    manifest = embed(demo, PLAIN, tmp_path / "out", dtype="int8")
-    scales = np.array(manifest.scales, np.float32)
-    numbers = vectors_of(table_of(tmp_path / "out"))
-    assert np.abs(numbers).max() == 127
+    embed(demo, PLAIN, tmp_path / "out", dtype="int8")
+    table = table_of(tmp_path / "out")
+    numbers, scales = vectors_of(table), table["scale"].to_numpy()[:, None]
+    assert (np.abs(numbers).max(1) == 127).all()
     assert (np.abs(numbers * scales - expected) <= 0.501 * scales + 1e-6).all()
 
 
@@ -379,3 +380,43 @@ def test_static_embeddings_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UnsupportedModel, match="StaticEmbedding"):
         embed(model, PLAIN, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_input_is_asked_in_the_callers_thread_and_after_what_is_ready(demo, monkeypatch):
+    """As a database asks it, and a pipe that stalls."""
+    monkeypatch.setattr("cenote.sources.PART_TEXTS", 4)
+    asked, came = [], []
+
+    def texts():
+        for row in range(20):
+            asked.append((threading.get_ident(), len(came)))
+            yield f"text {row}"
+
+    for vectors in cenote.embed(demo, texts(), backend="torch", precision="float32"):
+        came.append(len(vectors))
+    assert came == [4] * 5
+    assert {thread for thread, _ in asked} == {threading.get_ident()}
+    # Of two parts the rows are asked for before the first comes, of one more before each of the next.
+    assert [before for _, before in asked[::4]] == [0, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        ({"a": "one"}, {}, "texts is a dict: pass a list of its texts"),
+        (5, {}, "texts is 5: pass strings"),
+        (["a"], {"restart": True}, "restart is for an output folder"),
+        (["a"], {"overlap": 0}, "window and overlap are for long="),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(demo, texts, options, message):
+    with pytest.raises(BadInput, match=message):
+        cenote.embed(demo, texts, **options)
+
+
+def test_progress_and_stop_in_memory(demo, monkeypatch):
+    monkeypatch.setattr("cenote.sources.PART_TEXTS", 2)
+    said = []
+    found = cenote.embed(demo, ["a"] * 6, progress=lambda *at: said.append(at), stop=lambda: len(said) == 2)
+    assert said == [("embedding", 2, 6), ("embedding", 4, 6)]
+    assert found.shape == (4, 384)

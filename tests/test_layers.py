@@ -77,6 +77,7 @@ FLOORS = [
     ["precisions", "vectorising"],
     ["tables"],
     ["embeddings", "clusters"],
+    ["engines"],
     ["diagnosis", "embedding"],
     ["commands/shared"],
     ["commands/names", "commands/progress"],
@@ -167,7 +168,7 @@ def test_tests_mirror_the_source():
 
 
 def test_public_names():
-    verbs = {"bake", "diagnose", "load", "pool", "similarity", "socm", "temper"}
+    verbs = {"bake", "diagnose", "embed", "load", "pool", "read_embeddings", "similarity", "socm", "temper"}
     assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:

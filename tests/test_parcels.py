@@ -20,14 +20,9 @@ ROWS = ["a pool", ("ID é", 'a "cave"\n\0😀 你好'), Fault("row 2: no text.")
 
 def test_stretches_arrive_as_they_were(monkeypatch):
     parts = parts_of(monkeypatch, ROWS)
-    arrived = [stretch_of(unpacked(table)) for table in parcels(parts, frozenset(), Path.cwd())]
+    arrived = [stretch_of(unpacked(table)) for table in parcels(parts, Path.cwd())]
     assert len(arrived) == 3
     assert [vars(one) for one in arrived] == [vars(one) for one in parts()]
-
-
-def test_what_is_done_stays_at_home(monkeypatch):
-    arrived = parcels(parts_of(monkeypatch, ROWS), {0, 2}, Path.cwd())
-    assert [unpacked(table)["index"] for table in arrived] == [1]
 
 
 def test_texts_are_read_where_the_caller_is(monkeypatch, tmp_path):
@@ -35,7 +30,7 @@ def test_texts_are_read_where_the_caller_is(monkeypatch, tmp_path):
     (tmp_path / "texts").write_text("a pool")
     rows = ([Path("texts").read_text()] for _ in range(1))
     parts = lambda: stretches(rows_of(next(rows)))  # noqa: E731
-    (arrived,) = parcels(parts, frozenset(), tmp_path)
+    (arrived,) = parcels(parts, tmp_path)
     assert unpacked(arrived)["texts"] == [["0", "a pool"]]
 
 
@@ -45,7 +40,7 @@ def test_an_error_while_reading_comes_after_what_was_read(monkeypatch):
         raise OSError("the disk is gone")
 
     monkeypatch.setattr("cenote.sources.PART_TEXTS", 3)
-    first, last = map(unpacked, parcels(lambda: stretches(rows_of(rows())), frozenset(), Path.cwd()))
+    first, last = map(unpacked, parcels(lambda: stretches(rows_of(rows())), Path.cwd()))
     assert first["rows"] == 3
     with pytest.raises(CenoteError, match=r"a worker on .* failed: OSError: the disk is gone"):
         raise_wrong(last)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from cenote import texts
 from cenote.errors import BadInput, UnknownName
-from cenote.texts import READERS, Text, read
+from cenote.texts import READERS, Text, read, read_rows
 
 ODD = ["plain", "", "tab\tcomma, \"quote\" 'single'", "NUL\0inside", "sep\u2028\x0b\x0c\x85 not an end", "Ünï 池 🕳"]
 unicode_texts = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8)
@@ -113,7 +113,7 @@ def test_parquet_strings_of_every_kind_and_integer_ids(tmp_path, kind):
 def test_a_folder_gives_whole_files_in_order_and_leaves_the_rest(tmp_path):
     (tmp_path / "b" / "c.txt").mkdir(parents=True)
     save(tmp_path / "b" / "two.md", "# Two\r\nlines\n")
-    save(tmp_path / "b" / "c.txt" / "three.TXT.GZ", gzip.compress(b"three"))
+    save(tmp_path / "b" / "c.txt" / "three.TXT.GZ", gzip.compress(b"three", mtime=0))
     save(tmp_path / "a.txt", b"\xef\xbb\xbfone")
     save(tmp_path / "z.txt", "")
     save(tmp_path / "a.png", b"\x89PNG")
@@ -140,7 +140,7 @@ def test_stdin_is_lines_zipped_or_not(pack):
 
 
 def test_zipped_is_told_by_the_bytes_and_not_by_the_name(tmp_path):
-    assert list(read(save(tmp_path / "a.txt", gzip.compress(b"zipped")))) == [("0", "zipped")]
+    assert list(read(save(tmp_path / "a.txt", gzip.compress(b"zipped", mtime=0)))) == [("0", "zipped")]
     assert list(read(save(tmp_path / "a.txt.gz", b"not zipped"))) == [("0", "not zipped")]
 
 
@@ -201,7 +201,7 @@ def test_importing_loads_nothing_heavy():
 FIRST_ROW = {
     "empty": ("a.txt", b"", r"a\.txt holds no texts\. Give a source"),
     "only a mark": ("a.txt", b"\xef\xbb\xbf", "holds no texts"),
-    "empty zip": ("a.jsonl.gz", gzip.compress(b""), "holds no texts"),
+    "empty zip": ("a.jsonl.gz", gzip.compress(b"", mtime=0), "holds no texts"),
     "blank": ("a.jsonl", "\n \n", "holds no texts"),
     "header only": ("a.csv", "id,text\n", "holds no texts"),
     "empty csv": ("a.csv", "", "holds no texts"),
@@ -211,7 +211,7 @@ FIRST_ROW = {
     "latin": ("a.txt", b"caf\xe9\n", r"a\.txt, line 1: not UTF-8 \(byte 3, 0xe9\)\. Convert it"),
     "cut zip": ("a.txt.gz", gzip.compress(b"text" * 99)[:-12], "gzip data is cut short or damaged"),
     "cut head": ("a.txt.gz", b"\x1f", "gzip data is cut short or damaged"),
-    "bad zip": ("a.txt.gz", gzip.compress(b"")[:10] + b"\xff" * 30, "gzip data is cut short or damaged"),
+    "bad zip": ("a.txt.gz", gzip.compress(b"", mtime=0)[:10] + b"\xff" * 30, "gzip data is cut short or damaged"),
     "no JSON": ("a.jsonl", '{"text": }\n', r"a\.jsonl, line 1: not JSON \(Expecting value at column 10\)\. Write one"),
     "deep JSON": ("a.jsonl", "[" * 100_000, "line 1: not JSON .*recursion"),
     "JSON list": ("a.jsonl", "[1, 2]", r"line 1: the row is list \[1, 2\]\. Make it an object that holds 'text'"),
@@ -326,3 +326,86 @@ def test_what_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(texts.os, "scandir", refuse)
     with pytest.raises(BadInput, match=r"cannot be read .*Permission denied"):
         read(tmp_path)
+
+
+# Rows that hold no text, among those that do.
+
+
+def rows_of(path, **options):
+    """Texts as they are, and of faults what they say."""
+    return [row if isinstance(row, Text) else row.why for row in read_rows(path, **options)]
+
+
+ROWS = {
+    "JSON": (
+        "a.jsonl",
+        '{"text": "a"}\nno JSON\n[1]\n{"text": null}\n{"txt": "b"}\n{"text": 5}\n\n"c"\n',
+        [
+            ("0", "a"),
+            "line 2: not JSON (Expecting value",
+            "line 3: the row is list [1]",
+            "line 4: the text is null, not a string",
+            "line 5: 'text'; did you mean 'txt'?",
+            "line 6: the text is int 5, not a string",
+            ("6", "c"),
+        ],
+    ),
+    "ids": (
+        "a.jsonl",
+        '{"id": "x", "text": "a"}\n{"text": "b"}\n{"id": 1.5, "text": "c"}\n{"id": 7, "text": "d"}\n',
+        [("x", "a"), "line 2: 'id'", "line 3: the id is float 1.5", ("7", "d")],
+    ),
+    "JSON, the first": ("a.jsonl", '{"text": null}\n{"text": "b"}\n', ["line 1: the text is null", ("1", "b")]),
+    "no JSON, the first": ("a.jsonl", 'no\n{"text": "b"}\n', ["line 1: not JSON", ("1", "b")]),
+    "csv": ("a.csv", "text,id\na,1\nb\nc,3,4\nd,4\n", [("1", "a"), "line 3: 1 fields", "line 4: 3 fields", ("4", "d")]),
+    "surrogate": ("a.jsonl", '"a"\n"\\ud800"\n', [("0", "a"), "line 2: half a surrogate pair"]),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), ROWS.values(), ids=ROWS)
+def test_a_row_that_holds_no_text_is_a_fault_in_its_place(tmp_path, name, content, expected):
+    found = rows_of(save(tmp_path / name, content))
+    assert len(found) == len(expected)
+    for one, wanted in zip(found, expected, strict=True):
+        assert one == wanted if isinstance(wanted, tuple) else wanted in one
+
+
+def test_faults_of_parquet_are_rows_too(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", None, "c"], "id": ["x", "y", None]}), path)
+    found = list(read_rows(path))
+    assert found[0] == Text("x", "a")
+    assert [row.why.removeprefix(f"{path}, ")[:30] for row in found[1:]] == [
+        "row 1 (from 0): the text is nu",
+        "row 2 (from 0): the id is null",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"a\nb\xff\n", "line 2: not UTF-8"),
+        ("a.csv", b'text\na\n"b\n', "line 3: not CSV"),
+        ("a.txt.gz", gzip.compress(b"a\n" * 99, mtime=0)[:-9], "cut short or damaged"),
+    ],
+)
+def test_what_is_wrong_with_a_whole_file_still_raises(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        list(read_rows(tmp_path / name))
+
+
+@pytest.mark.parametrize("row", ["{}", '{"txt": "a"}'])
+def test_a_column_that_the_first_row_has_not_was_misspelt(tmp_path, row):
+    with pytest.raises(UnknownName, match="'text'"):
+        read_rows(save(tmp_path / "a.jsonl", f'{row}\n{{"text": "b"}}\n'))
+
+
+def test_read_raises_what_read_rows_hands_on(tmp_path):
+    path = save(tmp_path / "a.jsonl", '"a"\n5\n"c"\n')
+    stream = read(path)
+    assert next(stream) == ("0", "a")
+    with pytest.raises(BadInput, match="line 2: the row is int 5"):
+        next(stream)
+    with pytest.raises(BadInput, match="line 1: the row is int 5"):
+        read(save(path, '5\n"a"\n'))

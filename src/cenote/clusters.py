@@ -32,11 +32,11 @@ from cenote.descriptions import versions_of
 from cenote.encoding import Encoder
 from cenote.errors import BadInput, CenoteError
 from cenote.fingerprints import of_weights
-from cenote.outputs import Output, Part, write_part
+from cenote.outputs import Output, Part, missing, write_part
 from cenote.parcels import packed, parcels, raise_wrong, stretch_of, unpacked, wrong
 from cenote.results import Manifest
 from cenote.sources import Stretch
-from cenote.tables import part_of, scales_for
+from cenote.tables import part_of
 from cenote.vectorising import Options, Vectoriser
 
 # Cores of a worker where nothing else is said. Each worker holds a model of its own, and a few threads are used better
@@ -147,8 +147,8 @@ class Worker:
             return self.vectoriser
         try:
             read = self.vectoriser.read(self.vectoriser.prepare(stretch_of(given)))
-            part, rows = part_of(read, self.job.options, self.job.manifest.scales)
-            write_part(self.job.folder, self.job.manifest, part, rows, by=f"{uuid.uuid4().hex}-")
+            part, table, rejects = part_of(read, self.job.options)
+            write_part(self.job.folder, self.job.manifest, part, table, rejects, by=f"{uuid.uuid4().hex}-")
         except Exception as error:
             return wrong(error)
         notes, self.notes[:] = list(self.notes), []
@@ -164,7 +164,7 @@ def write(
     vectoriser: Vectoriser,
     rows: int,
     *,
-    workers: int | None,
+    workers: int | None = None,
     progress: Callable[[str, int, int], object],
     notify: Callable[[str], object],
     stop: Callable[[], bool],
@@ -179,17 +179,20 @@ def write(
         workers: how many; None: as many as fit.
         progress: called with what is done, how much of it and how much there is.
         notify: told in words what happened.
-        stop: asked after each part whether to leave it at that.
+        stop: asked after each part, while there are more, whether to leave it at that.
     """
 
     def done() -> int:
         return sum(part.texts for part in out.done.values())
 
+    if done():
+        notify(f"going on: {done():,} texts are there")
     progress("embedding", done(), rows)
-    if out.manifest.scales is None and vectoriser.options.dtype == "int8":
-        _first(out, parts(), vectoriser)
     if done() == rows:
+        for _ in missing(parts(), out.done, out.folder):
+            pass  # none is; that they are of these texts is looked at
         return True
+    out.unfinish()
     with _connected() as ray:
         job, cluster = _job(ray, out, vectoriser), _nodes(ray)
         source = _sent(ray, parts, "the texts")
@@ -197,16 +200,13 @@ def write(
         while (before := done()) < rows:
             shared = share(cluster, workers, accelerated=job.device != "cpu")
             notify(f"{shared.workers} workers of {shared.cores} cores on {len(cluster)} nodes")
-            for answer in _answers(ray, source, frozenset(out.done), job, shared):
-                raise_wrong(answer)
-                if "lost" in answer:
+            for answer in _answers(ray, source, dict(out.done), job, shared):
+                if not _entered(out, answer, notify):
                     why = answer["lost"]
                     continue
-                _enter(out, answer["part"])
-                for note in answer["notes"]:
-                    notify(note)
                 progress("embedding", done(), rows)
-                if stop():
+                if done() < rows and stop():
+                    notify(f"stopped: {done():,} texts are kept")
                     return False
             out.look()
             if done() == before:
@@ -220,21 +220,16 @@ def write(
     return True
 
 
-def _enter(out: Output, content: dict[str, Any]) -> None:
-    """Note a part that a worker wrote."""
-    part = Part(**{**content, "rejected": tuple(content["rejected"])})
+def _entered(out: Output, answer: dict[str, Any], notify: Callable[[str], object]) -> bool:
+    """Note the part that a worker wrote; whether the answer is of one, and not of workers that were lost."""
+    raise_wrong(answer)
+    if "lost" in answer:
+        return False
+    part = Part(**answer["part"])
     out.done[part.index] = part
-
-
-def _first(out: Output, parts: Iterator[Stretch], vectoriser: Vectoriser) -> None:
-    """The first part that has vectors, and those before: here, since all others are written by its scales."""
-    for stretch in parts:
-        read = vectoriser.read(vectoriser.prepare(stretch))
-        if scales := scales_for(read, vectoriser.options):
-            out.rescale(scales)
-        out.write(*part_of(read, vectoriser.options, scales))
-        if scales:
-            return
+    for note in answer["notes"]:
+        notify(note)
+    return True
 
 
 def _job(ray: Any, out: Output, vectoriser: Vectoriser) -> Job:
@@ -267,15 +262,15 @@ def _nodes(ray: Any) -> list[tuple[float, float]]:
     return [(has.get("CPU", 0), has.get("GPU", 0)) for has in alive]
 
 
-def _answers(ray: Any, source: Any, done: frozenset[int], job: Job, shared: Share) -> Iterator[dict[str, Any]]:
+def _answers(ray: Any, source: Any, done: dict[int, Part], job: Job, shared: Share) -> Iterator[dict[str, Any]]:
     """What workers say of the parts that are not done, as it comes; last what Ray says if it gives up."""
-    where = Path.cwd()
+    where, folder = Path.cwd(), job.folder
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
 
     def read(_: pa.Table) -> Iterator[pa.Table]:
         import ray
 
-        return parcels(ray.get(source), done, where)
+        return parcels(lambda: missing(ray.get(source)(), done, folder), where)
 
     with _quietly(ray.data):
         one = ray.data.from_items([0], override_num_blocks=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote import __version__
 from cenote.declarations import DEMO, find
-from cenote.functional.temperature import describe
+from cenote.functional.temperature import describe, to_json
 from cenote.surgery.hooks import settings_on
 
 
@@ -44,6 +46,48 @@ def pooling_of(model: SentenceTransformer) -> str:
 def temperature_of(model: SentenceTransformer) -> str:
     """The attention temperature that it runs at, in words."""
     return next((describe(setting.temperature) for setting in settings_on(model)), "1")
+
+
+def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
+    """All that decides on a model's vectors besides its weights, by flat names: what a record compares.
+
+    >>> import cenote
+    >>> found = behaviour_of(cenote.load("minilm"))
+    >>> found["1 Pooling.pooling_mode"], found["padding_side"], found["temperature"]
+    ('mean', 'right', None)
+    """
+    found: dict[str, Any] = {"architecture": architecture_of(model)}
+    for place, module in enumerate(model):
+        name = f"{place} {type(module).__name__}"
+        config: dict[str, Any] = {} if place == 0 else {name: True}  # some have nothing that could be set
+        own: Any = getattr(module, "get_config_dict", dict)
+        config |= {f"{name}.{key}": value for key, value in own().items()}
+        found |= config
+    tempered = [
+        {"temperature": to_json(one.temperature), "layers": one.layers, "scale_bias": one.scale_bias}
+        for one in settings_on(model)
+    ]
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    found |= {
+        "attention": getattr(_config(model), "_attn_implementation", None),
+        "temperature": tempered[0] if tempered else None,
+        "max_seq_length": model.max_seq_length,
+        "truncate_dim": model.truncate_dim,
+        "tokenizer": _of_tokenizer(tokenizer),
+        "truncation_side": getattr(tokenizer, "truncation_side", None),
+        "padding_side": getattr(tokenizer, "padding_side", None),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
+    return plain
+
+
+def _of_tokenizer(tokenizer: Any) -> str | None:
+    """A fingerprint of what a tokenizer does, without the state that calls leave in it."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None if tokenizer is None else f"{type(tokenizer).__name__}, {len(tokenizer)} tokens"
+    state = {key: value for key, value in json.loads(backend.to_str()).items() if key not in ("truncation", "padding")}
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def versions_of(*more: str) -> dict[str, str]:

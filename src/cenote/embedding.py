@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote import clusters
-from cenote.backends import backend
-from cenote.descriptions import architecture_of, name_of, pooling_of, temperature_of, versions_of
+from cenote.backends import BACKENDS, PRECISIONS, backend, refuse_unavailable
+from cenote.descriptions import behaviour_of, name_of, pooling_of, versions_of
 from cenote.encoding import BUDGET, Encoder
+from cenote.engines import ENGINES, ahead, refuse_unable
 from cenote.errors import BadInput, CenoteWarning, choose
 from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
-from cenote.graphs import at_rest
 from cenote.loading import load
-from cenote.outputs import MANIFEST, Output, manifest_of, opened
-from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision
+from cenote.outputs import MANIFEST, manifest_of, opened, refuse_unfit
+from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision, spread
 from cenote.results import Manifest
 from cenote.sources import (
     PART_CHARACTERS,
     PART_TEXTS,
     Row,
-    Stretch,
     Survey,
-    refuse_repeated,
+    checked,
     rows_of,
+    sound,
     stretches,
     stretches_anew,
     survey,
+    told_apart,
 )
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
-from cenote.tables import part_of, scales_for
 from cenote.texts import Fault, Text
 from cenote.tokenising import prompt_for, tokenise
-from cenote.vectorising import Options, Prepared, Read, Vectoriser
+from cenote.vectorising import Options, Vectoriser
 from cenote.windowing import window_sizes
 
 if TYPE_CHECKING:
@@ -71,6 +70,7 @@ class _Work:
     stop: Callable[[], bool] = lambda: False
     engine: str = "local"
     workers: int | None = None
+    agreed: list[float] = field(default_factory=list)  # least cosine with float32 of the precision that was chosen
 
 
 def embed(
@@ -124,25 +124,8 @@ def embed(
         raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
     asked = (backend, precision)
     work = _Work(Options(**options), asked, notify, restart, source, name, progress, stop, engine, workers)
-    _refuse_engine(work, output is not None and not isinstance(texts, Iterator))
+    refuse_unable(engine, workers, again=output is not None and not isinstance(texts, Iterator))
     return _in_memory(model, texts, work) if output is None else _to_folder(model, texts, Path(output), work)
-
-
-def _refuse_engine(work: _Work, able: bool) -> None:
-    """Raise if texts cannot be read as asked; `able`: they go to a folder, and can be read more than once."""
-    choose(work.engine, ENGINES, "engine")
-    if work.engine == "local":
-        if work.workers is not None:
-            raise BadInput(f"workers={work.workers} is for engine='ray' (--engine ray): the local one is one worker.")
-        return
-    if work.workers is not None and work.workers < 1:
-        raise BadInput(f"workers={work.workers}: pass a whole number, at least 1.")
-    clusters.refuse_missing()
-    if not able:
-        raise BadInput(
-            f"engine={work.engine!r} writes into a folder, and reads texts again where a machine is lost: name an "
-            "output, and a file, or pass a list or a function that starts reading (no iterator, no standard input)."
-        )
 
 
 # Into memory.
@@ -152,23 +135,31 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
     """One array of a list, or arrays one after another."""
     if work.options.long == "windows" or work.options.on_error == "skip" or work.options.dtype == "int8":
         raise BadInput("windows, skipped rows and int8 need ids and scales beside the vectors: name an output folder.")
-    if hasattr(texts, "__len__") and (fault := next((row for row in rows_of(texts) if isinstance(row, Fault)), None)):
+    if work.restart:
+        raise BadInput("restart is for an output folder: there is nothing to begin anew in memory.")
+    reread, listed = _again(texts), hasattr(texts, "__len__")
+    rows = rows_of(texts) if reread is None else reread()
+    if listed and (fault := next((row for row in rows if isinstance(row, Fault)), None)):
         raise BadInput(fault.why)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
-    arrays = _arrays(loaded, rows_of(texts), work)
-    if not hasattr(texts, "__len__"):
+    arrays = _arrays(loaded, sound(rows_of(texts) if listed else rows, skip=False), work, len(texts) if listed else 0)
+    if not listed:
         return arrays
     found = list(arrays)
     width = work.options.dimensions or loaded.truncate_dim or width_of(loaded)
     return np.concatenate(found) if found else np.zeros((0, width), work.options.dtype)
 
 
-def _arrays(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> Iterator[Floats]:
+def _arrays(model: SentenceTransformer, rows: Iterable[Row], work: _Work, total: int) -> Iterator[Floats]:
     vectoriser, rows = _ready(model, rows, work)
-    cut = 0
+    done = cut = 0
     for read in ahead(stretches(rows), vectoriser, vectoriser.read):
         cut += int(read.prepared.truncated.sum())
+        done += read.prepared.stretch.rows
+        work.progress("embedding", done, total)
         yield read.vectors.astype(work.options.dtype)
+        if work.stop():
+            return
     if cut:
         warnings.warn(in_words(cut, limit_of(model)), CenoteWarning, stacklevel=2)
 
@@ -186,9 +177,11 @@ def in_words(cut: int, limit: int | None) -> str:
 
 
 def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
+    refuse_unfit(folder)
     reread = _again(texts)
-    looked = None if reread is None else _looked_through(reread, work)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
+    _resolved(loaded, work)  # what is wrong with the options is told before a corpus is read
+    looked = None if reread is None else _looked_through(reread, work)
     if (folder / MANIFEST).exists() and not work.restart:  # what was left open then is as it was decided then
         there = manifest_of(folder).settings
         one, two = (
@@ -198,20 +191,40 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
         work = replace(work, asked=(one, two))
     vectoriser, rows = _ready(loaded, rows_of(texts) if reread is None else reread(), work)
     settings = _settings(loaded, work.name or name_of(model, loaded), vectoriser, looked, work)
-    with opened(folder, settings, _versions(vectoriser), restart=work.restart) as out:
-        suspected = looked.suspected if looked else frozenset()
-        parts = partial(stretches, rows, suspected)
-        if reread is not None and work.engine != "local":  # which read elsewhere
-            parts = partial(stretches_anew, reread, suspected)
-        whole = ENGINES[work.engine](out, parts, vectoriser, looked.rows if looked else 0, work)
-        return out.finish() if whole else out.manifest
+    skip, told = work.options.on_error == "skip", {"progress": work.progress, "notify": work.notify, "stop": work.stop}
+    more = {} if work.workers is None else {"workers": work.workers}
+    parts = partial(stretches, checked(rows if looked else _some(rows, work.source), looked, skip=skip))
+    if reread is not None and work.engine != "local":  # which reads them elsewhere
+        parts = partial(stretches_anew, reread, looked, skip=skip)
+    with opened(
+        folder, settings, _versions(vectoriser), restart=work.restart, agreement=next(iter(work.agreed), None)
+    ) as out:
+        whole = ENGINES[work.engine](out, parts, vectoriser, looked.rows if looked else 0, **told, **more)
+        manifest = out.finish() if whole else out.manifest
+    if manifest.counts is not None and manifest.counts.truncated:
+        warnings.warn(in_words(manifest.counts.truncated, limit_of(loaded)), CenoteWarning, stacklevel=3)
+    return manifest
 
 
 def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
     """What starts reading the texts anew; None for an iterator, which is gone once it was read."""
     if callable(texts):
         return lambda: rows_of(texts())
+    if hasattr(texts, "keys"):  # a dict, a table: what one gets of it by turns are its keys
+        kind = type(texts).__name__
+        raise BadInput(f"texts is a {kind}: pass a list of its texts, or of (id, text), such as list(texts.items()).")
+    if not isinstance(texts, Iterable):
+        raise BadInput(f"texts is {texts!r}: pass strings, or a function that starts reading them.")
     return None if iter(texts) is texts else lambda: rows_of(texts)
+
+
+def _some(rows: Iterable[Row], source: str) -> Iterator[Row]:
+    """The same rows; that there are none is raised."""
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise BadInput(f"there are no texts in {source!r}.")
 
 
 def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
@@ -220,12 +233,15 @@ def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
     if not found.rows:
         raise BadInput(f"there are no texts in {work.source!r}.")
     if found.suspected and not skip:
-        refuse_repeated(reread(), found.suspected)
+        for _ in sound(told_apart(reread(), found.suspected), skip=False):
+            pass  # the first that is repeated is raised
     return found
 
 
-def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tuple[Vectoriser, Iterator[Row]]:
-    """What reads the texts, chosen on the first of them, and the texts, those first ones among them."""
+def _resolved(model: SentenceTransformer, work: _Work) -> Options:
+    """The options as they are for this model; what it cannot do is refused."""
+    choose(work.asked[0], {**BACKENDS, AUTO: None}, "backend")
+    choose(work.asked[1], {**PRECISIONS, AUTO: None}, "precision")
     options = replace(work.options, prompt_name=prompt_for(model, work.options.prompt_name, work.options.task))
     tokenise(model, ["a"], options.prompt_name, options.task)  # what cannot be read at all is refused before it is
     if options.long != "truncate":
@@ -233,16 +249,31 @@ def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tupl
         options = replace(options, window=size, overlap=overlap)
     if options.dimensions is not None and not 1 <= options.dimensions <= width_of(model):
         raise BadInput(f"dimensions={options.dimensions}: the model's vectors have 1 to {width_of(model)}.")
-    stream = iter(rows)
-    first = list(islice(stream, WORTH_IT)) if AUTO in work.asked else []
+    if AUTO not in work.asked:
+        refuse_unavailable(model, *work.asked, options.task)
+    return options
+
+
+def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tuple[Vectoriser, Iterator[Row]]:
+    """What reads the texts, chosen on the first of them, and the texts, those first ones among them."""
+    options, stream = _resolved(model, work), iter(rows)
+    first = deque(islice(stream, WORTH_IT)) if AUTO in work.asked else deque()
     if len(first) < WORTH_IT:
         plain = zip(work.asked, ("torch", own_precision(model)), strict=True)
         chosen = backend(model, *(default if given == AUTO else given for given, default in plain), task=options.task)
     else:
-        sample = [row.text for row in first if isinstance(row, Text)]
+        sample = spread([row.text for row in first if isinstance(row, Text)])
         tokens = tokenise(model, sample, options.prompt_name, options.task)
-        chosen = choose_backend(model, tokens, *work.asked, task=options.task, notify=work.notify)
-    return Vectoriser(model, options, Encoder(model, chosen, notify=work.notify)), chain(first, stream)
+        told: dict[str, Any] = {"notify": work.notify, "agreed": work.agreed.append}
+        chosen = choose_backend(model, tokens, *work.asked, task=options.task, **told)
+    return Vectoriser(model, options, Encoder(model, chosen, notify=work.notify)), _handed_on(first, stream)
+
+
+def _handed_on(first: deque[Row], rest: Iterator[Row]) -> Iterator[Row]:
+    """All rows, those that were looked at first let go of one by one."""
+    while first:
+        yield first.popleft()
+    yield from rest
 
 
 def _settings(
@@ -252,10 +283,9 @@ def _settings(
     return {
         "model": name,
         "fingerprint": of_weights(model),
-        "architecture": architecture_of(model),
         "pooling": pooling_of(model),
-        "temperature": temperature_of(model),
-        "max_seq_length": limit_of(model),
+        **behaviour_of(model),
+        "device": model.device.type,
         "prompt": prompt_of(model, vectoriser.options.prompt_name),
         "backend": vectoriser.encoder.backend.name,
         "precision": vectoriser.encoder.backend.precision,
@@ -273,85 +303,3 @@ def _versions(vectoriser: Vectoriser) -> dict[str, str]:
     runtimes = {"openvino": "openvino", "onnx": "onnxruntime"}
     name = vectoriser.encoder.backend.name
     return versions_of("tokenizers", "pyarrow", *([runtimes[name]] if name in runtimes else []))
-
-
-Again = Callable[[], Iterator[Stretch]]  # starts reading the parts
-
-
-def _on_cluster(out: Output, parts: Again, vectoriser: Vectoriser, rows: int, work: _Work) -> bool:
-    """The same, by many machines."""
-    told: dict[str, Any] = {"progress": work.progress, "notify": work.notify, "stop": work.stop}
-    return clusters.write(out, parts, vectoriser, rows, workers=work.workers, **told)
-
-
-def _here(out: Output, parts: Again, vectoriser: Vectoriser, rows: int, work: _Work) -> bool:
-    """Write the parts that are not there yet; whether all are there now."""
-    done, seen = sum(part.texts for part in out.done.values()), set()
-    work.progress("embedding", done, rows)
-
-    def missing() -> Iterator[Stretch]:
-        for part in parts():
-            seen.add(part.index)
-            if part.index in out.done:
-                _refuse_changed(out, part)
-            else:
-                yield part
-
-    def read_one(prepared: Prepared) -> Read:
-        within = 0
-
-        def tell(more: int) -> None:
-            nonlocal within
-            within = min(within + more, prepared.stretch.rows)  # windows are more than texts
-            work.progress("embedding", done + within, rows)
-
-        return vectoriser.read(prepared, tell)
-
-    for read in ahead(missing(), vectoriser, read_one):
-        if out.manifest.scales is None and (scales := scales_for(read, vectoriser.options)):
-            out.rescale(scales)
-        out.write(*part_of(read, vectoriser.options, out.manifest.scales))
-        done += read.prepared.stretch.rows
-        work.progress("embedding", done, rows)
-        if work.stop():
-            return False
-    if lost := sorted(set(out.done) - seen):
-        raise BadInput(f"part {lost[0]} of {str(out.folder)!r} is of texts that the input no longer has.")
-    return True
-
-
-def _refuse_changed(out: Output, part: Stretch) -> None:
-    there = out.done[part.index]
-    if (there.first, there.texts, there.fingerprint) != (part.first, part.rows, part.fingerprint):
-        raise BadInput(
-            f"rows {part.first} to {part.first + part.rows - 1} are not those that {str(out.folder)!r} was made of. "
-            "Name another folder, or begin anew with restart (--restart), which deletes what is there."
-        )
-
-
-def ahead(items: Iterable[Stretch], vectoriser: Vectoriser, read: Callable[[Prepared], Read]) -> Iterator[Read]:
-    """What was read, the next one prepared meanwhile.
-
-    While the caller has its turn, nothing is under way: it may use the model, whose tokenizer is for one at a time.
-    """
-    source = iter(items)
-
-    def following() -> Prepared | None:
-        item = next(source, None)
-        return None if item is None else vectoriser.prepare(item)
-
-    ready = following()
-    with ThreadPoolExecutor(1) as pool:
-        while ready is not None:
-            with at_rest(vectoriser.model):  # for both threads at once
-                waiting = pool.submit(following)
-                try:
-                    made = read(ready)
-                finally:
-                    wait([waiting])
-            yield made
-            ready = waiting.result()
-
-
-# Who writes the parts.
-ENGINES: dict[str, Callable[[Output, Again, Vectoriser, int, _Work], bool]] = {"local": _here, "ray": _on_cluster}

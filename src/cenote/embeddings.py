@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyarrow import ArrowException, parquet
+import pyarrow as pa
+from pyarrow import compute, parquet
 
 from cenote.errors import BadInput, choose, some
 from cenote.functional.forms import restored
@@ -48,6 +50,10 @@ class Embeddings:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        for _, vectors in self.batches():
+            yield from vectors
+
     def __repr__(self) -> str:
         return f"Embeddings({str(self.folder)!r}, {len(self):,} rows of {self.shape[1]})"
 
@@ -76,7 +82,9 @@ class Embeddings:
         if rows.dtype == bool and rows.shape == (len(self),):
             rows = np.flatnonzero(rows)
         if rows.dtype.kind not in "iu" and rows.size:
-            raise BadInput(f"rows {wanted!r}: pass a slice, whole numbers, or a mask of {len(self)}.")
+            raise BadInput(f"rows {reprlib.repr(wanted)}: pass a slice, whole numbers, or a mask of {len(self)}.")
+        if rows.ndim > 1:
+            raise BadInput(f"rows have {rows.ndim} dimensions: pass a flat list of them.")
         flat = np.atleast_1d(rows.astype(np.int64))
         if (wrong := flat[(flat < -len(self)) | (flat >= len(self))]).size:
             raise BadInput(f"rows {some(wrong.tolist())}: there are {len(self):,}, counted from 0.")
@@ -90,47 +98,53 @@ class Embeddings:
 
     def batches(self, rows: int = _TOGETHER) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
         """Ids and vectors from the first to the last, so many rows at a time, however many there are."""
+        if rows < 1:
+            raise BadInput(f"rows={rows}: a batch has at least 1.")
         for path in self._names:
-            with _sound(path), parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(rows, columns=["id", "embedding"]):
-                    yield batch.column("id").to_pylist(), self._numbers(batch.column("embedding"))
+            with _sound(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(rows, columns=["id", *_of_vectors(file.schema_arrow)]):
+                    yield batch.column("id").to_pylist(), _numbers(batch)
 
-    def of(self, ids: Iterable[str]) -> npt.NDArray[Any]:
-        """The vectors of these ids, in their order."""
-        places = {name: row for row, name in enumerate(self.ids)}
-        wanted = list(ids)
-        if missing := [name for name in wanted if name not in places]:
-            raise BadInput(f"there is no id {some([repr(name) for name in missing])} in {str(self.folder)!r}.")
-        return self._vectors(np.array([places[name] for name in wanted], np.int64))
+    def of(self, ids: Iterable[str | int]) -> npt.NDArray[Any]:
+        """The vectors of these ids, in their order; a number is the id that is written so."""
+        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+            raise BadInput(f"ids={reprlib.repr(ids)}: pass a list of ids.")
+        names = [_name(one) for one in ids]
+        wanted = pa.array(names, pa.string())
+        rows, open_ = np.full(len(names), -1, np.int64), np.arange(len(names))
+        for path, first in zip(self._names, self._ends.tolist(), strict=False):
+            if not len(open_):
+                break  # parts behind the last of them are not read
+            with _sound(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                there = file.read(["id"]).column("id").combine_chunks()
+            places = compute.index_in(wanted.take(pa.array(open_)), there).fill_null(-1).to_numpy()
+            rows[open_] = np.where(places < 0, -1, first + places)
+            open_ = open_[places < 0]
+        if len(open_):
+            missing = [repr(names[place]) for place in open_.tolist()]
+            raise BadInput(f"there is no id {some(missing)} in {str(self.folder)!r}.")
+        return self._vectors(rows)
 
     def _vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Row groups are read that hold one of the rows, each once."""
         found: npt.NDArray[Any] | None = None
-        parts = np.searchsorted(self._ends, rows, side="right") - 1
-        for part in np.unique(parts).tolist():
-            path, where = self._names[part], np.flatnonzero(parts == part)
-            with _sound(path), parquet.ParquetFile(path) as file:
-                groups = file.metadata
-                ends = np.cumsum([0, *(groups.row_group(at).num_rows for at in range(groups.num_row_groups))])
-                inside = rows[where] - self._ends[part]
-                holding = np.searchsorted(ends, inside, side="right") - 1
-                for group in np.unique(holding).tolist():
-                    here = np.flatnonzero(holding == group)
-                    table = file.read_row_group(group, columns=["embedding"])
-                    vectors = self._numbers(table.column("embedding").combine_chunks())
+        order = np.argsort(rows, kind="stable")  # and each part's are together
+        cuts = np.searchsorted(rows[order], self._ends)
+        for part in np.flatnonzero(np.diff(cuts)).tolist():
+            path, places = self._names[part], order[cuts[part] : cuts[part + 1]]
+            with _sound(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                for here, vectors in _groups(file, rows[places] - self._ends[part]):
                     if found is None:
                         found = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
-                    found[where[here]] = vectors[inside[here] - ends[group]]
-        return np.zeros((0, self.shape[1]), np.float32) if found is None else found
-
-    def _numbers(self, column: Any) -> npt.NDArray[Any]:
-        chunk = column.chunk(0) if hasattr(column, "num_chunks") else column
-        numbers = chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
-        return numbers if self.manifest.scales is None else restored(numbers, self.manifest.scales)
+                    found[places[here]] = vectors
+        if found is None:
+            kind = self._schema().field("embedding").type.value_type.to_pandas_dtype()
+            found = np.zeros((0, self.shape[1]), np.float32 if kind == np.int8 else kind)
+        return found
 
     def _read(self, path: Path, names: list[str]) -> list[npt.NDArray[Any]]:
         with _sound(path):
-            table = parquet.read_table(path, columns=names)
+            table = parquet.read_table(path, columns=names, page_checksum_verification=True)
             return [table.column(name).to_numpy() for name in names]
 
     def _schema(self) -> Any:
@@ -138,10 +152,38 @@ class Embeddings:
             return parquet.read_schema(self._names[0])
 
 
+def _name(one: Any) -> str:
+    if not isinstance(one, (str, int, np.integer)) or isinstance(one, bool):
+        raise BadInput(f"id {one!r}: an id is a string, or a whole number.")
+    return str(one)
+
+
+def _groups(file: Any, rows: npt.NDArray[np.int64]) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+    """The vectors of a part's rows, which ascend, group by group: a stretch of them, and their vectors."""
+    about = file.metadata
+    ends = np.cumsum([0, *(about.row_group(at).num_rows for at in range(about.num_row_groups))])
+    cuts = np.searchsorted(rows, ends)
+    for group in np.flatnonzero(np.diff(cuts)).tolist():
+        here = slice(cuts[group], cuts[group + 1])
+        table = file.read_row_group(group, columns=_of_vectors(file.schema_arrow)).combine_chunks()
+        yield here, _numbers(table.to_batches()[0])[rows[here] - ends[group]]
+
+
+def _of_vectors(schema: Any) -> list[str]:
+    """The columns that vectors are made of: int8 has a scale for each."""
+    return [name for name in ("embedding", "scale") if name in schema.names]
+
+
+def _numbers(batch: Any) -> npt.NDArray[Any]:
+    column = batch.column("embedding")
+    numbers: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    return restored(numbers, batch.column("scale").to_numpy()) if "scale" in batch.schema.names else numbers
+
+
 @contextmanager
 def _sound(path: Path) -> Iterator[None]:
     """Turns what is wrong with a part into an error that names it."""
     try:
         yield
-    except (ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path} cannot be read ({error}): delete it, and run the same embed again.") from error

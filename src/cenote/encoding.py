@@ -51,7 +51,8 @@ class Encoder:
         budget: int = BUDGET,
         notify: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self.model, self.backend, self.budget, self.notify = model, backend, budget, notify
+        self.model, self.backend, self.notify = model, backend, notify
+        self.budget = self.most = budget
 
     def __call__(
         self, tokens: Tokenised, progress: Progress = lambda _: None, *, to_end: bool = True
@@ -63,6 +64,7 @@ class Encoder:
             progress: told of each batch how many texts it had.
             to_end: whether to go on after a text that cannot be used; else vectors that come after it are zero.
         """
+        self.budget = self.most  # for every part anew: a run that was resumed makes the batches of one that was not
         vectors: Vectors | None = None
         bad: dict[int, str] = {}
         for rows in mixed(list(pack(tokens.lengths, self.budget, OPENING))):

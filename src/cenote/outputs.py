@@ -10,7 +10,8 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,16 +20,19 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from cenote.errors import BadInput, CenoteError
+from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.results import SCHEMA, Counts, Manifest, from_json, to_json
+from cenote.sources import Stretch
 
 MANIFEST, REJECTS = "manifest.json", "rejects.jsonl"
 _PART, _TEMPORARY = re.compile(r"part-(\d{5,})\.parquet"), ".cenote-"
+_LOCK = f"{_TEMPORARY}lock"
 _KEY = b"cenote"
 # Rows of a group: so many are read at least to get at one of them.
 _GROUP = 1024
-# What may differ from run to run: a folder that was moved holds the same model, and a file the same texts.
-_NAMES = ("model", "source")
+# What may differ from run to run, since a model that was moved is the same one, and so is a file; and the fingerprints
+# that tell what they name.
+_NAMES = {"model": "fingerprint", "source": "texts_fingerprint"}
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,7 @@ class Part:
     fingerprint: str  # of its texts
     truncated: int
     tokens: int
-    clipped: int  # numbers beyond the scale of int8
-    rejected: tuple[dict[str, Any], ...]
+    rejected: int  # rows of the input that were left out
 
 
 class Output:
@@ -53,86 +56,130 @@ class Output:
         self.folder, self.manifest = folder, manifest
         self.done = {part.index: part for part in _parts(folder, manifest)}
 
-    def write(self, part: Part, table: pa.Table) -> None:
-        """One part, whole or not at all."""
-        write_part(self.folder, self.manifest, part, table)
+    def write(self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = ()) -> None:
+        """One part, whole or not at all; what was left out of it, and why, stands in its footer alone."""
+        self.unfinish()
+        write_part(self.folder, self.manifest, part, table, rejects)
         self.done[part.index] = part
+
+    def unfinish(self) -> None:
+        """Say that not all is there, before anyone writes: of a complete folder a part was deleted."""
+        if self.manifest.complete:
+            self._amend(complete=False, counts=None)
 
     def look(self) -> None:
         """Find the parts that others wrote, and remove what those left who did not come to an end."""
         self.done = {part.index: part for part in _parts(self.folder, self.manifest)}
         _sweep(self.folder)
 
-    def rescale(self, scales: tuple[float, ...]) -> None:
-        """Keep the scales of int8, before the first part that is written by them."""
-        self.manifest = replace(self.manifest, scales=scales)
-        _write(self.folder / MANIFEST, to_json(self.manifest))
-
     def finish(self) -> Manifest:
         """Say that all is there."""
         parts = [self.done[index] for index in sorted(self.done)]
-        if rejected := [one for part in parts for one in part.rejected]:
-            _write(self.folder / REJECTS, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rejected))
+        if any(part.rejected for part in parts):
+            self._list_rejects([part.index for part in parts if part.rejected])
         counts = Counts(
             texts=sum(part.texts for part in parts),
             rows=tuple(part.rows for part in parts),
             truncated=sum(part.truncated for part in parts),
             tokens=sum(part.tokens for part in parts),
-            clipped=sum(part.clipped for part in parts),
-            rejected=len(rejected),
+            rejected=sum(part.rejected for part in parts),
         )
-        self.manifest = replace(self.manifest, complete=True, counts=counts)
-        _write(self.folder / MANIFEST, to_json(self.manifest))
+        self._amend(complete=True, counts=counts)
         return self.manifest
 
+    def _list_rejects(self, parts: list[int]) -> None:
+        """From the footers, one part's at a time: of a bad corpus there may be millions."""
+        with _whole(self.folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for index in parts:
+                for one in _footer(self.folder / _name(index))[2]:
+                    file.write(json.dumps(one, ensure_ascii=False) + "\n")
 
-def write_part(folder: Path, manifest: Manifest, part: Part, table: pa.Table, *, by: str = "") -> None:
+    def _amend(self, **changes: Any) -> None:
+        self.manifest = replace(self.manifest, **changes)
+        _write(self.folder / MANIFEST, to_json(self.manifest))
+
+
+def refuse_unfit(folder: Path) -> None:
+    """What is wrong with a folder to write into, told before there is any work to lose. It is not made yet."""
+    if not folder.is_dir():
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not above.is_dir():
+            raise BadInput(f"{str(above)!r} is a file: name a folder to write into.")
+    else:
+        above = folder
+        with _alone(folder):
+            _refuse_strange(folder)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise BadInput(f"cannot write into {str(above)!r}: permission denied. Name another folder.")
+
+
+def write_part(
+    folder: Path, manifest: Manifest, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]], *, by: str = ""
+) -> None:
     """A part, whole or not at all, into a folder that may be another's: `by` tells writers of the same part apart."""
-    about = {_KEY: json.dumps({"of": _about(manifest), **asdict(part)}, ensure_ascii=False).encode()}
+    footer = {"of": _about(manifest), **asdict(part), "rejects": rejects}
+    about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
     vectors = [name for name in table.column_names if name == "embedding"]
     others = {name: "zstd" for name in table.column_names if name not in vectors}
-    with _whole(folder / f"part-{part.index:05d}.parquet", by) as path:
+    with _whole(folder / _name(part.index), by) as path:
         parquet.write_table(
             table.replace_schema_metadata(about),
             path,
             row_group_size=_GROUP,
             use_dictionary=False,
+            write_page_checksum=True,  # so that a reader sees where the disk has lost a bit
             # Vectors do not compress; their groups are found by rows, not by the range of their numbers.
             compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
             write_statistics=list(others),
         )
 
 
+def missing(parts: Iterable[Stretch], done: Mapping[int, Part], folder: Path) -> Iterator[Stretch]:
+    """The parts that are not there yet; that the others are of the same texts is known, and raised if not."""
+    seen = set()
+    for part in parts:
+        seen.add(part.index)
+        there = done.get(part.index)
+        if there is None:
+            yield part
+        elif (there.first, there.texts, there.fingerprint) != (part.first, part.rows, part.fingerprint):
+            raise BadInput(
+                f"rows {part.first} to {part.first + part.rows - 1} are not those that {str(folder)!r} was made of. "
+                "Name another folder, or begin anew with restart (--restart), which deletes what is there."
+            )
+    if lost := sorted(set(done) - seen):
+        raise BadInput(f"part {lost[0]} of {str(folder)!r} is of texts that the input no longer has.")
+
+
 @contextmanager
 def opened(
-    folder: Path, settings: Mapping[str, Any], versions: Mapping[str, str], *, restart: bool
+    folder: Path,
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+    *,
+    restart: bool,
+    agreement: float | None = None,
 ) -> Iterator[Output]:
     """The folder, ours alone while it is open: new, begun anew, or as an earlier run left it.
 
     Raises:
         BadInput: where the folder holds anything else, or an output of other settings, or where another run writes.
     """
-    with suppress(FileExistsError), _told(folder):
+    with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if not folder.is_dir():
-        raise BadInput(f"{str(folder)!r} is a file: name a folder to write into.")
     with _alone(folder):
-        _sweep(folder)
-        wanted = Manifest(SCHEMA, False, dict(settings), dict(versions), None, None)
-        there = manifest_of(folder) if (folder / MANIFEST).exists() else None
-        if there is None and (strange := sorted(entry.name for entry in folder.iterdir())):
-            raise BadInput(
-                f"{str(folder)!r} holds {strange[0]!r} and no {MANIFEST}: it is no output of embed. Name a new folder."
-            )
-        if there is not None and restart:
-            for name in sorted(entry.name for entry in folder.iterdir()):
-                if _PART.fullmatch(name) or name == REJECTS:
-                    (folder / name).unlink()
-            there = None
-        if there is not None:
+        there = _refuse_strange(folder)
+        with _told(folder):
+            _sweep(folder)
+        # As it would be read again: what is compared with it was.
+        new = Manifest(SCHEMA, False, False, dict(settings), dict(versions), agreement, None)
+        wanted = from_json(Manifest, to_json(new))
+        if there is not None and not restart:
             _refuse_others(folder, there, wanted)
-            wanted = there
-        else:
+            wanted = replace(there, clearing=False)
+        if there is not None and (restart or there.clearing):  # or a restart that was killed
+            _clear(folder, wanted)
+        elif there is None:
             _write(folder / MANIFEST, to_json(wanted))
         yield Output(folder, wanted)
 
@@ -146,15 +193,47 @@ def manifest_of(folder: str | Path) -> Manifest:
         raise BadInput(
             f"{str(folder)!r} is no output of embed: {path.name} cannot be read ({error.strerror})."
         ) from error
-    except BadInput as error:
-        raise BadInput(f"{path} is no manifest of embed: {error}") from error
+    except ValueError as error:  # UTF-8 it may not even be
+        raise BadInput(f"{path} is no manifest of embed: {error} Name another folder, or delete this one.") from error
+
+
+def _refuse_strange(folder: Path) -> Manifest | None:
+    """The manifest, none in an empty folder; a folder that holds anything else is somebody else's."""
+    if (folder / MANIFEST).exists():
+        return manifest_of(folder)
+    strange = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
+    if strange:
+        raise BadInput(
+            f"{str(folder)!r} holds {strange[0]!r} and no {MANIFEST}: it is no output of embed. Name a new folder."
+        )
+    return None
+
+
+def _clear(folder: Path, wanted: Manifest) -> None:
+    """Delete what was written, for another output to take its place.
+
+    The manifest is the new one before the first part is gone, and says until the last one is that none of them counts:
+    killed in between, a run with or without restart goes on with deleting.
+    """
+    _write(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
+    with _told(folder):
+        for name in sorted(entry.name for entry in folder.iterdir()):
+            if _PART.fullmatch(name) or name == REJECTS:
+                (folder / name).unlink()
+        _sync(folder)
+    _write(folder / MANIFEST, to_json(wanted))
 
 
 def _refuse_others(folder: Path, there: Manifest, wanted: Manifest) -> None:
     old, new = ({**one.settings, **one.versions} for one in (there, wanted))
     names = [name for name in sorted(old.keys() | new.keys()) if name not in _NAMES]
+    called = {fingerprint: name for name, fingerprint in _NAMES.items()}
+
+    def value(of: dict[str, Any], name: str) -> str:
+        return f"{of.get(called[name])!r} ({of.get(name)})" if name in called else repr(of.get(name))
+
     different = [
-        f"{name} is {old.get(name)!r} there and {new.get(name)!r} now"
+        f"{called.get(name, name)} is {value(old, name)} there and {value(new, name)} now"
         for name in names
         if old.get(name) != new.get(name)
     ]
@@ -174,17 +253,27 @@ def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
     for path in sorted(folder.iterdir()):
         if _PART.fullmatch(path.name) is None:
             continue
-        try:
-            found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
-            of, rejected = found.pop("of"), tuple(found.pop("rejected"))
-            part = Part(**found, rejected=rejected)
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"{path} is no sound part ({error!r}): delete it, and run again to write it anew."
-            ) from error
+        part, of, _ = _footer(path)
         if of != _about(manifest):
             raise BadInput(f"{path} is of other settings than {MANIFEST} says: begin anew with restart (--restart).")
         yield part
+
+
+def _footer(path: Path) -> tuple[Part, dict[str, Any], list[dict[str, Any]]]:
+    """A part, what it is of, and the rows that were left out of it."""
+    try:
+        found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
+        of, rejects = found.pop("of"), found.pop("rejects")
+        part = Part(**found)
+        if path.name != _name(part.index):
+            raise ValueError(f"it was written as {_name(part.index)}")
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} is no sound part ({error}): delete it, and run again to write it anew.") from error
+    return part, of, rejects
+
+
+def _name(index: int) -> str:
+    return f"part-{index:05d}.parquet"
 
 
 def _leaves(table: pa.Table, names: list[str]) -> list[str]:
@@ -212,7 +301,8 @@ def _whole(path: Path, by: str = "") -> Iterator[Path]:
             temporary.replace(path)
             _sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before is told
+            temporary.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
@@ -240,7 +330,8 @@ def _told(path: Path) -> Iterator[None]:
 
 def _sweep(folder: Path) -> None:
     for path in folder.glob(f"{_TEMPORARY}*"):
-        path.unlink()
+        if path.name != _LOCK:
+            path.unlink()
 
 
 @contextmanager
@@ -257,7 +348,7 @@ def _lock(folder: Path) -> Callable[[], object]:
     try:
         import fcntl
     except ImportError:  # Windows has no locks on folders: a file that is held open, and gone with the process
-        path = folder / f"{_TEMPORARY}lock"
+        path = folder / _LOCK
         try:
             path.unlink(missing_ok=True)
             file = path.open("x")
@@ -269,12 +360,16 @@ def _lock(folder: Path) -> Callable[[], object]:
             path.unlink(missing_ok=True)
 
         return release
-    handle = os.open(folder, os.O_RDONLY)
+    with _told(folder):
+        handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(handle)
         raise _busy(folder) from error
+    except OSError as error:  # some network drives lock no folders
+        why = f"{str(folder)!r} cannot be locked ({error.strerror}): see to it that no other run writes into it."
+        warnings.warn(why, CenoteWarning, stacklevel=2)
     return lambda: os.close(handle)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +61,16 @@ def raise_wrong(answer: dict[str, Any]) -> None:
         raise _ERRORS.get(answer["wrong"], CenoteError)(answer["why"])
 
 
-def parcels(parts: Callable[[], Iterator[Stretch]], done: Set[int], folder: Path) -> Iterator[pa.Table]:
-    """The parts that are not done, packed; last what went wrong, if something did.
+def parcels(parts: Callable[[], Iterator[Stretch]], folder: Path) -> Iterator[pa.Table]:
+    """The parts, packed; last what went wrong, if something did.
 
     Args:
         parts: starts reading them.
-        done: the numbers of those that are.
         folder: where the caller is: what the texts are called may be meant from there.
     """
     try:
         os.chdir(folder)
         for stretch in parts():
-            if stretch.index not in done:
-                yield packed(vars(stretch))
+            yield packed(vars(stretch))
     except Exception as error:
         yield packed(wrong(error))

@@ -19,6 +19,8 @@ AUTO = "auto"
 AGREED = 0.9999
 # Texts that the choice is made on, and how often each candidate reads them after a first time that is not counted.
 PROBED, _TURNS = 32, 2
+# Characters of a text that is probed.
+_LONGEST = 50_000
 # Of fewer texts the choice would take longer than it saves.
 WORTH_IT = 2000
 
@@ -33,6 +35,7 @@ def choose_backend(
     *,
     task: str | None = None,
     notify: Notify = lambda _: None,
+    agreed: Callable[[float], object] = lambda _: None,
 ) -> Backend:
     """The backend of that name and precision; where either is left open, the fastest that agrees with float32.
 
@@ -43,6 +46,7 @@ def choose_backend(
         precision: a name from `PRECISIONS`, or `auto`.
         task: as for `backend`.
         notify: told what was tried, how fast it was and how well it agreed.
+        agreed: told the least cosine with float32 of what was chosen, where there was a choice.
     """
     choose(name, {**BACKENDS, AUTO: None}, "backend")
     choose(precision, {**PRECISIONS, AUTO: None}, "precision")
@@ -60,7 +64,8 @@ def choose_backend(
     if len(readable) == 0 or len(able) == 1:
         chosen_one = backend(model, *able[0], task=task)
     else:
-        chosen_one = _fastest(model, taken(readable, _spread(readable)), able, task, notify)
+        chosen_one, cosine = _fastest(model, readable, able, task, notify)
+        agreed(round(cosine, 6))
     notify(f"embedding with {chosen_one.name} at {chosen_one.precision}")
     return chosen_one
 
@@ -75,16 +80,20 @@ def _on_cpu(model: SentenceTransformer) -> bool:
     return bool(model.device.type == "cpu")
 
 
-def _spread(tokens: Tokenised) -> list[int]:
-    """Places of texts of all lengths."""
-    order = np.argsort(tokens.lengths, kind="stable")
+def spread(texts: Sequence[str]) -> list[str]:
+    """Some of the texts, of all lengths; of very long ones the beginning, which is more than a model reads of them.
+
+    >>> spread(["a" * length for length in range(100)])[:3], len(spread(["a"] * 5))
+    (['', 'aaa', 'aaaaaa'], 5)
+    """
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     places = np.unique(np.linspace(0, len(order) - 1, min(PROBED, len(order))).round().astype(np.int64))
-    return [int(place) for place in order[places]]
+    return [texts[order[place]][:_LONGEST] for place in places]
 
 
 def _fastest(
     model: SentenceTransformer, tokens: Tokenised, able: Sequence[tuple[str, str]], task: str | None, notify: Notify
-) -> Backend:
+) -> tuple[Backend, float]:
     # Where there is a choice, the weights are float32: others run in their own precision alone.
     truth, unread = Encoder(model, backend(model, task=task))(tokens)
     sound = [row for row in range(len(tokens)) if row not in unread and truth[row].any()]
@@ -93,7 +102,8 @@ def _fastest(
             "the model makes no usable vector of any of these texts at float32: look at it with cenote.diagnose."
         )
     tokens, truth = taken(tokens, sound), truth[sound]
-    found: list[tuple[float, Backend, str]] = []
+    best: tuple[float, Backend, float] | None = None  # no other is kept: each holds the weights once more
+    rate = int(tokens.lengths.sum())
     for name, precision in able:
         try:
             made = backend(model, name, precision, task=task)
@@ -107,13 +117,12 @@ def _fastest(
             notify(f"{name} at {precision} is left out: {why}")
             continue
         seconds = min(_seconds(Encoder(model, made), tokens) for _ in range(_TURNS))
-        found.append((seconds, made, f"least cosine with float32 {cosine:.6f}"))
-    if not found:
+        notify(f"{name} at {precision}: {rate / seconds:,.0f} tokens a second, least cosine with float32 {cosine:.6f}")
+        if best is None or seconds < best[0]:
+            best = seconds, made, cosine
+    if best is None:
         raise BadInput("no backend agrees with float32 on these texts: name one (--backend torch --precision float32).")
-    rate = int(tokens.lengths.sum())
-    for seconds, made, agreed in sorted(found, key=lambda one: one[0]):
-        notify(f"{made.name} at {made.precision}: {rate / seconds:,.0f} tokens a second, {agreed}")
-    return min(found, key=lambda one: one[0])[1]
+    return best[1:]
 
 
 def _seconds(encoder: Encoder, tokens: Tokenised) -> float:

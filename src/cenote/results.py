@@ -271,20 +271,20 @@ class Counts:
     rows: tuple[int, ...]  # of each part
     truncated: int  # texts that the model did not read to their ends
     tokens: int  # that all texts have
-    clipped: int  # numbers beyond the scale of int8
     rejected: int  # texts that were left out
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of embeddings is of. No times and no places: the same call writes the same bytes."""
+    """What a folder of embeddings is of. No times: the same call writes the same bytes."""
 
     schema: int
     complete: bool
+    clearing: bool  # a restart was deleting what is there
     settings: dict[str, Any]
     versions: dict[str, str]
+    agreement: float | None  # least cosine with float32 on some of the texts, where the precision was chosen by it
     counts: Counts | None  # known once it is complete
-    scales: tuple[float, ...] | None  # what int8 numbers are multiplied by, dimension by dimension
 
 
 def to_json(record: Any) -> str:

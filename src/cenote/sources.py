@@ -15,7 +15,7 @@ from cenote.texts import Fault, Text
 
 # Texts and characters after which a part ends, whichever comes first: what is lost when a machine dies, and within
 # which texts of like length are found.
-PART_TEXTS, PART_CHARACTERS = 2**14, 2**22
+PART_TEXTS, PART_CHARACTERS = 2**14, 2**21
 
 Row = Text | Fault
 Progress = Callable[[int], object]
@@ -53,8 +53,9 @@ def rows_of(given: Iterable[Any]) -> Iterator[Row]:
         if isinstance(one, Fault):
             yield one
             continue
+        name: Any
         name, text = one if isinstance(one, tuple) and len(one) == 2 else (row, one)
-        name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+        name = str(int(name)) if isinstance(name, (int, np.integer)) and not isinstance(name, bool) else name
         wrong = [value for value in (text, name) if not isinstance(value, str)]
         if wrong:
             what = "null" if wrong[0] is None else f"of type {type(wrong[0]).__name__}"
@@ -79,16 +80,19 @@ def survey(rows: Iterable[Row], *, skip: bool, progress: Progress = lambda _: No
         progress: told now and then how many rows have been read.
     """
     whole, hashes, count = Fingerprint(), _Hashes(), 0
-    for row in rows:
-        if isinstance(row, Fault) and not skip:
-            raise BadInput(f"{row.why} Or leave such rows out: on_error='skip' (--on-error skip).")
-        whole.add(row)
+    for row in sound(rows, skip=skip):
+        whole.add(_words(row))
         if isinstance(row, Text):
             hashes.add(hash_of(row.id))
         count += 1
         if count % 10_000 == 0:
             progress(count)
     return Survey(count, whole.name(), hashes.repeated())
+
+
+def _words(row: Row) -> tuple[str, ...]:
+    """What a fingerprint is of: of a fault not the reason, which names a file that may be moved."""
+    return row if isinstance(row, Text) else ("no text",)
 
 
 class _Hashes:
@@ -109,35 +113,75 @@ class _Hashes:
         return frozenset(every[1:][every[1:] == every[:-1]].tolist())
 
 
-def refuse_repeated(rows: Iterable[Row], suspected: frozenset[int]) -> None:
-    """Name the first id that occurs twice; ids whose hashes agree by chance are told apart letter by letter."""
-    seen: dict[str, int] = {}
-    for place, row in enumerate(rows):
-        if isinstance(row, Text) and hash_of(row.id) in suspected:
-            if row.id in seen:
-                raise BadInput(f"{_repeated(row.id, seen[row.id], place)} Name another id column, or drop one of them.")
-            seen[row.id] = place
+def sound(rows: Iterable[Row], *, skip: bool) -> Iterator[Row]:
+    """The same rows; a fault among them is raised, unless it is to be skipped by who comes next."""
+    for row in rows:
+        if isinstance(row, Fault) and not skip:
+            raise BadInput(f"{row.why} Or leave such rows out: on_error='skip' (--on-error skip).")
+        yield row
 
 
-def _repeated(name: str, first: int, second: int) -> str:
-    return f"rows {first} and {second} have the same id {name!r}: their vectors could not be told apart."
+def unchanged(rows: Iterable[Row], looked: Survey) -> Iterator[Row]:
+    """The same rows; that they are those of the survey is known, and raised if not, when the last has been read."""
+    whole = Fingerprint()
+    for row in rows:
+        whole.add(_words(row))
+        yield row
+    if whole.name() != looked.fingerprint:
+        raise BadInput(
+            "the texts changed while they were read: run again with restart (--restart) when they are still."
+        )
 
 
-def stretches(rows: Iterable[Row], suspected: frozenset[int] = frozenset()) -> Iterator[Stretch]:
-    """The rows in parts, by their numbers and sizes alone: the same rows make the same parts, whoever reads them.
+def told_apart(rows: Iterable[Row], suspected: frozenset[int] | None) -> Iterator[Row]:
+    """The same rows, a fault in place of each whose id an earlier row has.
 
     Args:
         rows: texts and faults.
-        suspected: hashes that several ids have; of those that are the same, the first is kept.
+        suspected: hashes that several ids have, which may agree by chance: those ids are told apart letter by letter.
+            None where nobody looked: of an id that is the number of its row a bit is kept, of any other its hash.
     """
-    seen: dict[str, int] = {}
+    seen: dict[Any, int] = {}
+    numbered = bytearray()  # a bit for every row, set where its id is its number
+    for place, row in enumerate(rows):
+        if place % 8 == 0:
+            numbered.append(0)
+        if isinstance(row, Text):
+            key: Any = hash_of(row.id)
+            if suspected is not None:
+                key = row.id if key in suspected else None
+            first = seen.get(key)
+            if first is None and suspected is None and row.id.isdecimal() and (number := int(row.id)) < place:
+                first = number if str(number) == row.id and numbered[number // 8] >> number % 8 & 1 else None
+            if first is not None:
+                yield Fault(
+                    f"rows {first} and {place} have the same id {row.id!r}: their vectors could not be told apart. "
+                    "Name another id column, or drop one of them."
+                )
+                continue
+            if suspected is None and row.id == str(place):
+                numbered[place // 8] |= 1 << place % 8
+            elif key is not None:
+                seen[key] = place
+        yield row
+
+
+def checked(rows: Iterable[Row], looked: Survey | None, *, skip: bool) -> Iterator[Row]:
+    """The same rows, as they were looked through; an id that is repeated is a fault, and a fault is raised.
+
+    Args:
+        rows: texts and faults.
+        looked: what was seen then; None where nobody looked.
+        skip: whether a fault is left for who comes next, or raised.
+    """
+    apart = told_apart(rows, None) if looked is None else told_apart(unchanged(rows, looked), looked.suspected)
+    return sound(apart, skip=skip)
+
+
+def stretches(rows: Iterable[Row]) -> Iterator[Stretch]:
+    """The rows in parts, by their numbers and sizes alone: the same rows make the same parts, whoever reads them."""
     part = _Part(0, 0)
     for place, row in enumerate(rows):
-        if isinstance(row, Text) and hash_of(row.id) in suspected:
-            if row.id in seen:
-                row = Fault(_repeated(row.id, seen[row.id], place))
-            else:
-                seen[row.id] = place
         part.add(place, row)
         if part.full():
             yield part.done()
@@ -146,9 +190,9 @@ def stretches(rows: Iterable[Row], suspected: frozenset[int] = frozenset()) -> I
         yield part.done()
 
 
-def stretches_anew(reread: Callable[[], Iterable[Row]], suspected: frozenset[int]) -> Iterator[Stretch]:
+def stretches_anew(reread: Callable[[], Iterable[Row]], looked: Survey | None, *, skip: bool) -> Iterator[Stretch]:
     """The parts of texts that are read from their beginning, wherever this is called."""
-    return stretches(reread(), suspected)
+    return stretches(checked(reread(), looked, skip=skip))
 
 
 class _Part:
@@ -163,7 +207,7 @@ class _Part:
 
     def add(self, place: int, row: Row) -> None:
         self.rows += 1
-        self.fingerprint.add(row)
+        self.fingerprint.add(_words(row))
         if isinstance(row, Fault):
             self.rejected.append({"row": place, "why": row.why})
         else:

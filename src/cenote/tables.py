@@ -7,19 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cenote.functional.forms import Floats, quantised, scales_of
+from cenote.functional.forms import quantised
 from cenote.outputs import Part
 from cenote.vectorising import DTYPES, Options, Read
 
 
-def scales_for(read: Read, options: Options) -> tuple[float, ...] | None:
-    """What int8 numbers are multiplied by, from the vectors of a first part; None for other numbers."""
-    return tuple(scales_of(read.vectors).tolist()) if options.dtype == "int8" and len(read.vectors) else None
-
-
-def part_of(read: Read, options: Options, scales: tuple[float, ...] | None) -> tuple[Part, pa.Table]:
-    """A part, and what its footer says of it."""
-    vectors, clipped = _numbers(read.vectors, options, scales)
+def part_of(read: Read, options: Options) -> tuple[Part, pa.Table, list[dict[str, Any]]]:
+    """What the footer of a part says of it, its rows, and what was left out of them."""
     prepared, stretch = read.prepared, read.prepared.stretch
     windows = options.long == "windows"
     owners = prepared.owners[read.rows] if windows else np.array(read.rows, np.int64)
@@ -32,8 +26,7 @@ def part_of(read: Read, options: Options, scales: tuple[float, ...] | None) -> t
     columns: dict[str, Any] = {"id": pa.array(names, pa.string())}
     if windows:
         columns = _of_windows(read, owners, names)
-    columns |= {
-        "embedding": _lists(vectors, DTYPES[options.dtype]),
+    columns |= _of_vectors(read.vectors, options.dtype) | {
         "n_tokens": pa.array(tokens, pa.int64()),
         "truncated": pa.array(cut, pa.bool_()),
     }
@@ -46,10 +39,9 @@ def part_of(read: Read, options: Options, scales: tuple[float, ...] | None) -> t
         fingerprint=stretch.fingerprint,
         truncated=int(prepared.truncated[kept].sum()),
         tokens=int(prepared.whole[kept].sum()),
-        clipped=clipped,
-        rejected=tuple(sorted(prepared.rejected, key=lambda one: int(one["row"]))),
+        rejected=len(prepared.rejected),
     )
-    return part, pa.table(columns)
+    return part, pa.table(columns), sorted(prepared.rejected, key=lambda one: int(one["row"]))
 
 
 def _of_windows(read: Read, owners: Any, names: list[str]) -> dict[str, Any]:
@@ -66,10 +58,12 @@ def _of_windows(read: Read, owners: Any, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _numbers(vectors: Floats, options: Options, scales: tuple[float, ...] | None) -> tuple[Any, int]:
-    if options.dtype == "int8":
-        return quantised(vectors, scales) if len(vectors) else (vectors.astype(np.int8), 0)
-    return vectors.astype(options.dtype), 0
+def _of_vectors(vectors: Any, dtype: str) -> dict[str, Any]:
+    """The column of vectors, and beside int8 what each is multiplied by: so no row depends on any other."""
+    if dtype != "int8":
+        return {"embedding": _lists(vectors.astype(dtype), DTYPES[dtype])}
+    numbers, scales = quantised(vectors)
+    return {"embedding": _lists(numbers, DTYPES[dtype]), "scale": pa.array(scales, pa.float32())}
 
 
 def _lists(vectors: Any, kind: Any) -> Any:

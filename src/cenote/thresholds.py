@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cenote.results import Grade
+from cenote.results import Estimate, Grade
+
+SEVERITY: tuple[Grade, ...] = ("severe", "moderate", "slight", "none", "unknown")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,15 @@ class Threshold:
             (self.slight, "slight"),
         )
         return next((grade for least, grade in steps if value >= least), "none")
+
+    def of_estimate(self, found: Estimate, unit: float = 1.0) -> Grade:
+        """That of the value; unknown where the interval reaches down by two grades, or from none up to moderate."""
+        if found.low is None or found.high is None:
+            return "unknown"
+        grade, low = self.grade(found.value / unit), self.grade(found.low / unit)
+        if grade == "none":
+            return "none" if found.high / unit < self.moderate else "unknown"
+        return grade if SEVERITY.index(low) - SEVERITY.index(grade) < 2 else "unknown"
 
 
 THRESHOLDS = {

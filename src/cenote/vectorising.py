@@ -54,7 +54,7 @@ class Options:
         prompt_name: of the prompt before every text, from `model.prompts`; None: the one that the model always takes,
             or that it has for the task.
         task: `query` or `document`, for models that treat them differently.
-        dtype: `float32`, `float16` or `int8`, whose scales stand in the manifest.
+        dtype: `float32`, `float16` or `int8`, whose scales stand beside them, one for each vector.
         dimensions: how many are kept, the first ones, for models that were trained for it.
         normalize: whether vectors are divided by their norms, after that.
         long: a name from `LONG`.
@@ -80,7 +80,7 @@ class Options:
         choose(self.dtype, DTYPES, "dtype")
         choose(self.on_truncate, dict.fromkeys(("warn", "error")), "on_truncate")
         choose(self.on_error, dict.fromkeys(("raise", "skip")), "on_error")
-        if self.long == "truncate" and (self.window or self.overlap):
+        if self.long == "truncate" and (self.window, self.overlap) != (None, None):
             raise BadInput("window and overlap are for long='windows' and 'window-mean' (--long); texts are cut here.")
         if self.long != "truncate" and self.on_truncate == "error":
             raise BadInput(f"on_truncate='error' is for long='truncate': with {self.long!r} nothing is cut.")

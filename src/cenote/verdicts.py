@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from cenote.phrases import counted, interval, percent, value
 from cenote.results import (
-    Estimate,
     Grade,
     LengthCurve,
     Lengths,
@@ -22,9 +21,8 @@ from cenote.results import (
     TextsRead,
     Verdict,
 )
-from cenote.thresholds import LIMITS, THRESHOLDS, Threshold
+from cenote.thresholds import LIMITS, SEVERITY, THRESHOLDS
 
-SEVERITY: tuple[Grade, ...] = ("severe", "moderate", "slight", "none", "unknown")
 ENOUGH = round(LIMITS["texts"].value)
 
 
@@ -100,14 +98,14 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
         )
         return
     row, unit = THRESHOLDS[subject], any_two.deviation
-    grade = _graded(row, found, unit)
+    grade = row.of_estimate(found, unit)
     if found.low <= 0 and grade != "none":
         grade = "unknown"
     short, long = (bins := [bin for bin in curve.bins if bin.cosine is not None])[0], bins[-1]
     direction = "closer to" if found.value >= 0 else "farther from"
     texts = f"texts {_over(long.low)} are {abs(found.value):.2f} {direction} each other than those under {short.high}"
     finding = {
-        "unknown": f"These texts leave it open: {texts}, which may be chance.",
+        "unknown": f"These texts leave it open: {texts}, which may be chance.{_over_all(curve)}",
         "none": f"No length collapse{' to speak of' if found.value > 0 else ''}: {texts}.",
     }.get(grade, f"T{texts[1:]}: length collapse, {grade}.")
     yield Verdict(
@@ -118,23 +116,13 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{interval('Mean cosine, long minus short', found)} That is {found.value / unit:+.1f} times the deviation of "
         f"the cosines of any two texts ({unit:.3f}).{_of_words(model.words)}{_trend(curve)}",
         "What long texts are about may differ from what short ones are about: the measure cannot tell. "
-        "It counts tokens as the model reads them, cut where it cuts.",
+        f"It counts tokens as the model reads them{_of_cut(model.lengths)}.",
         {"none": "", "unknown": "Diagnose on more texts."}.get(
             grade,
             "Try an attention temperature below 1 for long texts (diagnose with temperatures, then judge on labelled "
             "data), split long texts, or compare scores only among texts of like length.",
         ),
     )
-
-
-def _graded(row: Threshold, found: Estimate, unit: float = 1.0) -> Grade:
-    """The grade of the value; unknown where its interval reaches down by two grades, or from none up to moderate."""
-    if found.low is None or found.high is None:
-        return "unknown"
-    grade, low = row.grade(found.value / unit), row.grade(found.low / unit)
-    if grade == "none":
-        return "none" if found.high / unit < row.moderate else "unknown"
-    return grade if SEVERITY.index(low) - SEVERITY.index(grade) < 2 else "unknown"
 
 
 def _no_lengths(model: ModelDiagnosis, curve: LengthCurve) -> str:
@@ -162,6 +150,19 @@ def _of_words(words: LengthCurve | None) -> str:
         f" The control: before any attention, plain averages of the word embeddings gain {gain:.2f}, {gain / unit:.1f} "
         "times their own deviation."
     )
+
+
+def _of_cut(lengths: Lengths) -> str:
+    share = lengths.cut / lengths.tokens.count
+    return f"; {percent(share)} of the texts are cut, and count as texts of {lengths.limit} tokens" if share else ""
+
+
+def _over_all(curve: LengthCurve) -> str:
+    """What all lengths together say, where the two ends leave it open."""
+    slope = curve.slope_per_doubling
+    if slope is None or slope.low is None or slope.high is None or slope.low <= 0 <= slope.high:
+        return ""
+    return f" Over all lengths closeness {'rises' if slope.value > 0 else 'falls'} with length."
 
 
 def _trend(curve: LengthCurve) -> str:
@@ -219,7 +220,7 @@ _BY_THE_MEAN = ("mean", "mean_sqrt_len", "mean_sqrt_len_tokens")
 
 def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, subject: str, which: str) -> Verdict:
     found = pairs.mean
-    grade = _graded(THRESHOLDS["second-order collapse"], found)
+    grade = THRESHOLDS["second-order collapse"].of_estimate(found)
     mean = f"SOCM is {found.value:.2f} on average over {which}"
     finding = {
         "none": f"The mean hides little of how texts differ: {mean}.",
@@ -239,7 +240,7 @@ def _of_pairs(model: ModelDiagnosis, run: Run, pairs: Pairs, subject: str, which
     if pairs.left_out:
         evidence += f" Left out: {'; '.join(part.in_words() for part in pairs.left_out)}."
     spread = run.layers[-1].measures.get("concentration") if run.layers else None
-    if isinstance(spread, Spread):
+    if isinstance(spread, Spread) and pairs is run.pairs:
         evidence += f" In the last layer the variance of a text's tokens is {spread.median:.2f} of its mean's square."
     return Verdict(
         model.name,

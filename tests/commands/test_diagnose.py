@@ -128,7 +128,7 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
         (["minilm", "empty.txt"], 1, "empty.txt holds no texts"),
         (["minilm", "blank.txt"], 1, "all 3 texts are empty in 'blank.txt'"),
         (["minilm", "late.jsonl"], 1, "late.jsonl, line 2: not JSON"),
-        (["minilm", "--pairs", "blank.jsonl"], 1, "an empty side"),
+        (["minilm", "--quick", "texts.txt", "late.jsonl"], 1, "'texts.txt' is a file: name the folder of a model"),
         (["minilm", "texts.txt", "--json", "texts.txt"], 2, "is what is read, and would be written over"),
         (["minilm", "-o", "a.md", "--json", "./a.md"], 2, "-o and --json both name './a.md'"),
         (["minilm", "textss"], 1, "'textss' is neither a file of texts nor a model folder here; did you mean 'texts'?"),
@@ -143,7 +143,6 @@ def test_mistakes_are_told_before_the_work(arguments, code, message, tmp_path, m
     (tmp_path / "texts").mkdir()
     (tmp_path / "blank.txt").write_text("\n  \n\t\n")
     (tmp_path / "late.jsonl").write_text('{"text": "one"}\n{"text": \n')
-    (tmp_path / "blank.jsonl").write_text('{"text1": "", "text2": "b"}\n{"text1": "a", "text2": " "}\n')
     (tmp_path / "pairs.jsonl").write_text('{"query": "a", "neg": "b"}\n')
     try:
         result = main(["diagnose", *arguments])

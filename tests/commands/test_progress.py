@@ -58,6 +58,26 @@ def test_a_step_that_is_done_says_no_more(told):
     assert lines == ["a: 2"]
 
 
+def test_a_step_of_unknown_length_shows_life_too(told):
+    clock, lines, tell = told
+    tell("checking texts", 0, 0)
+    for row in range(1, 101):
+        clock.now += 1
+        tell("checking texts", 2000 * row, 0)
+    clock.now += 50
+    tell("embedding", 0, 0)
+    clock.now += 40
+    tell("embedding", 4, 0)
+    assert lines == [
+        "checking texts",
+        "checking texts: 60,000, 2,000 a second",
+        "checking texts: 120,000, 2,000 a second",
+        "checking texts: 180,000, 2,000 a second",
+        "embedding",
+        "embedding: 4, 10 s each",
+    ]
+
+
 def test_lines_in_a_log_and_a_bar_on_a_terminal(monkeypatch, capsys):
     with progress() as tell:
         tell("step", 0, 10)

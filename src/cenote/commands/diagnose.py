@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of all that is drawn (default: 0)")
     parser.add_argument("--column", default="text", help="where the text is, in files with columns (default: text)")
     parser.add_argument("--id-column", metavar="NAME", help="where the id is (default: id if there is one)")
+    parser.add_argument(
+        "--max-seq-length", type=count, metavar="N", help="read texts up to N tokens; default: as the model says"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ...; default: the best there is")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that a model brings along")
 
@@ -94,7 +97,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             prompt_name=args.prompt,
             pair_prompts=pair_prompts,
             progress=tell,
-            loader=partial(load, device=args.device, trust_remote_code=args.trust_remote_code),
+            loader=partial(
+                load,
+                device=args.device,
+                max_seq_length=args.max_seq_length,
+                trust_remote_code=args.trust_remote_code,
+            ),
         )
     if args.json == "-":
         yield found.to_json().rstrip()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cenote.commands.progress import progress
-from cenote.commands.shared import add_model, count, hush, note, warn
+from cenote.commands.shared import Usage, add_model, count, hush, natural, note, warn
 from cenote.declarations import find
+from cenote.phrases import counted
 
 if TYPE_CHECKING:
     from cenote.results import Manifest
+    from cenote.vectorising import Choices
 
 MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 
@@ -32,13 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", metavar="NAME", help="of the model's prompts, the one to put before every text")
     parser.add_argument("--task", metavar="TASK", help="query or document, for models that treat them differently")
     reading = parser.add_argument_group("how texts are read")
+    reading.add_argument("--max-seq-length", type=count, metavar="N", help="read up to N tokens; default: the model's")
     reading.add_argument(
         "--long", default="truncate", metavar="WAY", help="truncate (default), window-mean or windows: a row for each"
     )
     reading.add_argument(
         "--window", type=count, metavar="N", help="tokens of a window (default: what there is room for)"
     )
-    reading.add_argument("--overlap", type=count, metavar="N", help="tokens that windows share (default: an eighth)")
+    reading.add_argument("--overlap", type=natural, metavar="N", help="tokens that windows share (default: an eighth)")
     reading.add_argument("--on-truncate", default="warn", metavar="WHAT", help="warn (default) or error")
     reading.add_argument(
         "--on-error", default="raise", metavar="WHAT", help="raise (default), or skip into rejects.jsonl"
@@ -62,20 +67,40 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     """Embed, and say what there is now."""
     from cenote.texts import read_rows
 
+    if not args.output.strip():
+        raise Usage("-o is empty: name a folder.")
     find(args.model)
     reading = partial(read_rows, args.texts, column=args.column, id_column=args.id_column)
     texts: Any = reading() if args.texts == "-" else reading
     if args.texts != "-":
         next(iter(reading()))  # a wrong path or column is told before a model is loaded
 
-    from cenote.embedding import embed, in_words
+    from cenote.embedding import embed
+    from cenote.engines import refuse_unable
     from cenote.loading import load
+    from cenote.outputs import refuse_unfit
     from cenote.results import to_json
+    from cenote.vectorising import Options
 
+    options = _options(args)
+    Options(**options)
+    refuse_unfit(Path(args.output))
+    refuse_unable(args.engine, args.workers, again=args.texts != "-")
     hush()
     note(f"loading {args.model} ...")
-    model = load(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
-    with progress() as tell, _interruptible() as stop:
+    model = load(
+        args.model,
+        device=args.device,
+        max_seq_length=args.max_seq_length,
+        trust_remote_code=args.trust_remote_code,
+    )
+    with progress() as tell, _interruptible(args.output, args.restart) as (started, stop):
+
+        def told(what: str, done: int, total: int) -> None:
+            tell(what, done, total)
+            if what == "embedding":
+                started()
+
         manifest = embed(
             model,
             texts,
@@ -87,29 +112,22 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             restart=args.restart,
             source="standard input" if args.texts == "-" else args.texts,
             name=args.model,
-            progress=tell,
-            notify=note,
+            progress=told,
+            notify=_say,
             stop=stop,
-            prompt_name=args.prompt,
-            task=args.task,
-            dtype=args.dtype,
-            dimensions=args.dimensions,
-            normalize=args.normalize,
-            long=args.long,
-            window=args.window,
-            overlap=args.overlap,
-            on_truncate=args.on_truncate,
-            on_error=args.on_error,
+            **options,
         )
-    if not manifest.complete:
-        warn(f"stopped; what {args.output} holds is whole, and the same command goes on from there.")
-        raise KeyboardInterrupt
+        if not manifest.complete:
+            raise KeyboardInterrupt
     if args.json:
         yield to_json(manifest).rstrip()
         return
     yield from _summary(manifest, args.output)
-    if manifest.counts is not None and manifest.counts.truncated:
-        warn(in_words(manifest.counts.truncated, manifest.settings["max_seq_length"]))
+
+
+def _say(text: str) -> None:
+    """What was chosen and what happened, in a log of the night too."""
+    print(f"cenote: {text}", file=sys.stderr, flush=True)
 
 
 def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
@@ -117,30 +135,52 @@ def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
     if counts is None:
         return
     rows = sum(counts.rows)
-    windows = f" in {rows:,} windows" if settings["long"] == "windows" else ""
-    yield f"{counts.texts - counts.rejected:,} texts{windows}, {counts.tokens:,} tokens"
+    windows = f" in {counted(rows, 'window')}" if settings["long"] == "windows" else ""
+    yield f"{counted(counts.texts - counts.rejected, 'text')}{windows}, {counted(counts.tokens, 'token')}"
     yield f"computed by {settings['backend']} at {settings['precision']}, written as {settings['dtype']}"
     if counts.rejected:
-        yield f"{counts.rejected:,} rows were left out: {folder}/rejects.jsonl"
-    if counts.clipped:
-        yield f"{counts.clipped:,} numbers lie beyond the scales of int8 and were clipped"
+        yield f"left out: {counted(counts.rejected, 'row')}, see {folder}/rejects.jsonl"
     yield f"embeddings: {folder}"
 
 
+def _options(args: argparse.Namespace) -> Choices:
+    """How texts are read and what is written of them, as `embed` takes it."""
+    return {
+        "prompt_name": args.prompt,
+        "task": args.task,
+        "dtype": args.dtype,
+        "dimensions": args.dimensions,
+        "normalize": args.normalize,
+        "long": args.long,
+        "window": args.window,
+        "overlap": args.overlap,
+        "on_truncate": args.on_truncate,
+        "on_error": args.on_error,
+    }
+
+
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Whether it was asked to stop: a first Ctrl-C, or polite kill, lets the part be finished, a second does not."""
-    asked = threading.Event()
+def _interruptible(output: str, restart: bool) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
+    """What to call when there is something to lose, and whether to stop then.
+
+    From then on a first Ctrl-C, or polite kill, lets the part be finished. A second, or one before, ends it at once.
+    """
+    started, asked = threading.Event(), threading.Event()
 
     def ask(*_: Any) -> None:
-        if asked.is_set():
+        if asked.is_set() or not started.is_set():
             raise KeyboardInterrupt
         asked.set()
         warn("stopping after this part; press again to stop at once, which loses it.")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked.is_set
+        yield started.set, asked.is_set
+    except KeyboardInterrupt:
+        if started.is_set():
+            same = "the same command without --restart" if restart else "the same command"
+            warn(f"stopped; what {output} holds is whole, and {same} goes on from there.")
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

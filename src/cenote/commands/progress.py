@@ -13,7 +13,7 @@ EVERY = 30.0  # seconds
 
 
 class Lines:
-    """A line for each step, with how much there is of it, and one at most every `EVERY` seconds while it lasts.
+    """A line for each step, with how much there is of it if that is known, and one at most every `EVERY` seconds.
 
     >>> seconds = iter([0.0, 10.0, 40.0])
     >>> tell = Lines(print, clock=lambda: next(seconds))
@@ -36,18 +36,19 @@ class Lines:
         if what != self._step:
             self._step, self._started, self._said, self._first = what, now, now, done
             self._write(f"{what}: {total:,}" if total > 1 else what)
-        elif now - self._said >= EVERY and done < total:
+        elif now - self._said >= EVERY and (not total or done < total):
             self._said = now
-            self._write(f"{what}: {done:,} of {total:,}{self._pace(done, total, now - self._started)}")
+            there = f" of {total:,}" if total else ""
+            self._write(f"{what}: {done:,}{there}{self._pace(done, total, now - self._started)}")
 
     def _pace(self, done: int, total: int, seconds: float) -> str:
-        """Rate and time left, once there is a rate."""
+        """Rate, once there is one, and time left, where it is known how much is."""
         moved = done - self._first
         if moved <= 0:
             return ""
         rate = moved / seconds
         pace = f"{_short(rate)} a second" if rate >= 1 else f"{_short(1 / rate)} s each"
-        return f", {pace}, {_span((total - done) / rate)} left"
+        return f", {pace}, {_span((total - done) / rate)} left" if total else f", {pace}"
 
 
 def _short(value: float) -> str:
@@ -78,7 +79,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             step = what
             if bar is not None:
                 bar.close()
-            bar = tqdm(desc=what, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
+            bar = tqdm(desc=what, total=total or None, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
         bar.total = total or None  # a step may begin before anybody knows how long it is
         bar.update(done - bar.n)
 

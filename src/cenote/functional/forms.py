@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -28,32 +26,27 @@ def normalised(vectors: Floats) -> Floats:
     return unit
 
 
-def scales_of(vectors: Floats) -> Floats:
-    """What the int8 numbers of each dimension are multiplied by, so that none of these vectors is clipped: [D].
+def quantised(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """The nearest int8 numbers [N, D], and what those of each vector are multiplied by [N]: its largest / 127.
 
-    >>> scales_of(np.array([[0.5, 0.0], [-1.27, 0.0]], np.float32)).tolist()
-    [0.009999999776482582, 1.0]
+    No number lies beyond the last of them, and none is further than half its vector's scale from what it was.
+
+    >>> numbers, scales = quantised(np.array([[50, -127], [20, 254]], np.float32))
+    >>> numbers.tolist(), scales.tolist()
+    ([[50, -127], [10, 127]], [1.0, 2.0])
     """
-    largest = np.abs(vectors).max(0)
-    scales: Floats = np.where(largest > 0, largest / STEPS, 1).astype(np.float32)
-    return scales
+    # A vector of zeros has some scale too; and below this one, float32 has too few digits to divide by.
+    least = np.finfo(np.float32).tiny
+    scales: Floats = np.maximum(np.abs(vectors).max(1) / np.float32(STEPS), least).astype(np.float32)
+    return np.rint(vectors / scales[:, None]).astype(np.int8), scales
 
 
-def quantised(vectors: Floats, scales: Any) -> tuple[npt.NDArray[np.int8], int]:
-    """The nearest int8 numbers, and how many lay beyond the last of them.
+def restored(numbers: npt.NDArray[np.int8], scales: Floats) -> Floats:
+    """The vectors that int8 numbers [N, D] stand for by their scales [N].
 
-    >>> quantised(np.array([[0.5, 2.0]], np.float32), np.array([0.01, 0.01], np.float32))
-    (array([[ 50, 127]], dtype=int8), 1)
+    >>> restored(np.array([[50, -127], [1, 0]], np.int8), np.array([0.01, 0.5], np.float32))
+    array([[ 0.5 , -1.27],
+           [ 0.5 ,  0.  ]], dtype=float32)
     """
-    steps = np.rint(vectors / np.asarray(scales, np.float32))
-    return np.clip(steps, -STEPS, STEPS).astype(np.int8), int((np.abs(steps) > STEPS).sum())
-
-
-def restored(numbers: npt.NDArray[np.int8], scales: Any) -> Floats:
-    """The vectors that int8 numbers stand for, each within half a scale of what it was.
-
-    >>> restored(np.array([[50, -127]], np.int8), np.array([0.01, 0.01], np.float32))
-    array([[ 0.5 , -1.27]], dtype=float32)
-    """
-    vectors: Floats = numbers.astype(np.float32) * np.asarray(scales, np.float32)
+    vectors: Floats = numbers.astype(np.float32) * scales[:, None]
     return vectors

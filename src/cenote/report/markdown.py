@@ -58,9 +58,10 @@ def _section(section: Section) -> list[str]:
     missing = [*section.notes, *(note for figure in section.figures for note in figure.notes)]
     if missing:
         lines += [*(f"- {in_markdown(note)}" for note in dict.fromkeys(missing)), ""]
-    for table in section.tables:
-        if table.open and not table.words:
-            lines += _table(table)
+    # What the page folds away is left out, unless nothing else would stand here.
+    shown = [table for table in section.tables if table.open] or list(section.tables)
+    for table in shown:
+        lines += _table(table)
     return lines
 
 

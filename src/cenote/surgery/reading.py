@@ -32,7 +32,7 @@ Progress = Callable[[int, int], object]
 
 # Texts at a time; where texts are traced, as many as have this many pairs of tokens, for each of which every head has a
 # number: some tens of megabytes, several times over.
-_BATCH, _TRACED_PAIRS = 16, 2**19
+_BATCH, _TRACED_PAIRS = 16, 2**18
 # A longer text is counted in pieces: a tokenizer may take more than linear time and memory for one of millions.
 _PIECE = 100_000
 # Why a text has no embedding, where no pooling could make one.

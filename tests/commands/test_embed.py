@@ -1,0 +1,302 @@
+"""`cenote embed`: what it prints, what it refuses and when, and how it is stopped."""
+
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import cenote
+from cenote import embedding, outputs, sources
+from cenote.cli import Exit, main
+
+PLAIN = ["--device", "cpu", "--backend", "torch", "--precision", "float32"]
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    for room in (sources, embedding):
+        monkeypatch.setattr(room, "PART_TEXTS", 8)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    records = ({"id": f"i{row}", "text": f"A pool number {row}, " + "of water " * row} for row in range(20))
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tiny_st):
+    return str(tiny_st("bert"))
+
+
+@pytest.fixture
+def embed(model, corpus, tmp_path):
+    """`embed(*options)`: the exit code of the command on the corpus."""
+
+    def call(*options, of=model, texts=corpus, out=tmp_path / "out"):
+        return main(["embed", of, str(texts), "-o", str(out), *PLAIN, *options])
+
+    return call
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# What it prints.
+
+
+def test_the_demo_model_end_to_end(demo_path, demo, embed, corpus, tmp_path, capsys):
+    assert embed(of="minilm") == Exit.SUCCESS
+    shown, told = capsys.readouterr()
+    texts = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
+    lengths = [len(ids) for ids in demo.tokenizer(texts)["input_ids"]]
+    assert shown.splitlines() == [
+        f"20 texts, {sum(lengths)} tokens",
+        "computed by torch at float32, written as float32",
+        f"embeddings: {tmp_path / 'out'}",
+    ]
+    assert "cenote: embedding: 20" in told.splitlines()
+    found = cenote.read_embeddings(tmp_path / "out")
+    np.testing.assert_allclose(found[:], demo.encode(texts), atol=1e-6)
+    assert found.ids == [f"i{row}" for row in range(20)]
+    assert found["n_tokens"].tolist() == lengths
+
+
+def test_the_manifest_as_json_and_nothing_else(embed, tmp_path, capsys):
+    assert embed("--json") == Exit.SUCCESS
+    shown = capsys.readouterr().out
+    assert shown == (tmp_path / "out" / "manifest.json").read_text("utf-8")
+    assert json.loads(shown)["counts"]["texts"] == 20
+
+
+def test_what_was_cut_rejected_and_in_windows_is_said(embed, corpus, tmp_path, capsys):
+    with corpus.open("a") as file:
+        file.write(json.dumps({"id": "long", "text": "of water " * 400}) + '\n{"id": "n", "text": null}\n')
+    assert embed("--on-error", "skip") == Exit.SUCCESS
+    shown, told = capsys.readouterr()
+    assert shown.splitlines()[0].startswith("21 texts, ")
+    assert f"left out: 1 row, see {tmp_path / 'out'}/rejects.jsonl" in shown
+    assert told.count("cenote: warning: 1 text is longer than the 256 tokens that the model reads") == 1
+    assert embed("--on-error", "skip", "--long", "windows", "--overlap", "0", out=tmp_path / "windows") == Exit.SUCCESS
+    shown, told = capsys.readouterr()
+    rows = len(cenote.read_embeddings(tmp_path / "windows"))
+    assert f"21 texts in {rows} windows, " in shown
+    assert rows > 21
+    assert "longer than" not in told
+
+
+def test_standard_input(embed, tmp_path, monkeypatch, capsys):
+    data = b"a pool\na cave\n" * 10
+    for folder in ("one", "two"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert embed(texts="-", out=tmp_path / folder) == Exit.SUCCESS
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert cenote.read_embeddings(tmp_path / "one").ids == [str(row) for row in range(20)]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a pool\n" * 20)))
+    assert embed(texts="-", out=tmp_path / "one") == Exit.FAILURE
+    assert "rows 0 to 7 are not those that" in capsys.readouterr().err
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_a_log_has_what_was_chosen_and_how_well_it_agreed(embed, monkeypatch, capsys):
+    monkeypatch.setattr(embedding, "WORTH_IT", 10)
+    assert embed("--precision", "auto") == Exit.SUCCESS
+    lines = capsys.readouterr().err.splitlines()
+    chosen = [line for line in lines if line.startswith("cenote: embedding with torch at ")]
+    assert len(chosen) == 1
+    assert lines.index(chosen[0]) < lines.index("cenote: embedding: 20")
+    assert any("tokens a second, least cosine with float32 1.000000" in line for line in lines)
+
+
+# What it refuses, and when.
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--dtype", "float8"], Exit.USAGE, "unknown dtype 'float8'"),
+        (["--long", "window"], Exit.USAGE, "unknown way with long texts 'window'; did you mean"),
+        (["--on-error", "skp"], Exit.USAGE, "did you mean 'skip'?"),
+        (["--window", "9"], Exit.FAILURE, "window and overlap are for long='windows'"),
+        (["--column", "txt"], Exit.USAGE, "'txt'; did you mean 'text'?"),
+        (["--id-column", "key"], Exit.USAGE, "There are: id, text."),
+        (["-o", ""], Exit.USAGE, "-o is empty"),
+        (["-o", "."], Exit.FAILURE, "and no manifest.json: it is no output of embed. Name a new folder."),
+        (["-o", "texts.jsonl"], Exit.FAILURE, "'texts.jsonl' is a file"),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, list) else None,
+)
+def test_mistakes_are_told_before_a_model_is_loaded(embed, options, code, message, corpus, monkeypatch, capsys):
+    monkeypatch.chdir(corpus.parent)
+    monkeypatch.setattr("cenote.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    assert embed(*options) == code
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in corpus.parent.iterdir()) == ["texts.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("none.jsonl", None, "no such file or folder"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": 5}\n', "line 2: the text is int 5, not a string"),
+        ("b.jsonl", b'{"text": "a"}\n{"text": null}\n', "line 2: the text is null"),
+        ("c.jsonl", b'{"text": "a", "id": 1}\n{"text": "b", "id": 1}\n', "rows 0 and 1 have the same id '1'"),
+        ("d.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', "line 2: 'text'; did you mean 'txt'?"),
+        ("e.txt.gz", b"\x1f\x8b\x08\x00\x00\x00", "the gzip data is cut short or damaged"),
+        ("f.parquet", b"PAR1", "not sound Parquet"),
+        ("g.txt", b"", "holds no texts"),
+        ("h.txt", b"a\n\xff\n", "line 2: not UTF-8"),
+    ],
+)
+def test_bad_texts_are_told_and_no_folder_is_made(embed, tmp_path, name, data, message, capsys):
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    assert embed(texts=tmp_path / name) in (Exit.FAILURE, Exit.USAGE)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_texts_harm_nothing_that_is_there(embed, corpus, tmp_path, capsys):
+    assert embed() == Exit.SUCCESS
+    before = content(tmp_path / "out")
+    with corpus.open("a") as file:
+        file.write("no JSON\n")
+    assert embed() == Exit.FAILURE
+    assert "line 21: not JSON" in capsys.readouterr().err
+    assert embed("--on-error", "skip") == Exit.FAILURE
+    told = capsys.readouterr().err
+    assert "on_error is 'raise' there and 'skip' now" in told
+    assert "texts is 20 there and 21 now" in told
+    assert content(tmp_path / "out") == before
+
+
+def test_a_model_that_needs_remote_code_is_refused_and_the_folder_is_not_made(embed, copy_of, tmp_path, capsys):
+    folder = copy_of("bert")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"auto_map": {"AutoModel": "theirs.Model", "AutoConfig": "theirs.Config"}, "model_type": "theirs"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "theirs.py").write_text("raise SystemExit('their code was run')")
+    assert embed(of=str(folder)) == Exit.FAILURE
+    told = capsys.readouterr().err
+    assert told.startswith("cenote: error: ")
+    assert "brings its own code: pass trust_remote_code" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(embed, tmp_path, monkeypatch, capsys):
+    assert embed(out=tmp_path / "clean") == Exit.SUCCESS
+    capsys.readouterr()
+    write_table, written = outputs.parquet.write_table, []
+
+    def full(*given, **options):
+        written.append(given)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_table(*given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs.parquet, "write_table", full)
+        assert embed() == Exit.FAILURE
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("cenote: error: no space left to write ")
+    assert told.endswith("part-00002.parquet: what is there is whole. Make room, and run the same again to go on.")
+    assert len(list((tmp_path / "out").glob("part-*"))) == 2
+    assert embed() == Exit.SUCCESS
+    assert content(tmp_path / "out") == content(tmp_path / "clean")
+
+
+# How it is stopped.
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "same"),
+    [
+        (signal.SIGINT, [], "the same command"),
+        (signal.SIGTERM, [], "the same command"),
+        (signal.SIGINT, ["--restart"], "the same command without --restart"),
+    ],
+)
+def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, capsys, number, options, same):
+    assert embed(out=tmp_path / "clean") == Exit.SUCCESS
+    capsys.readouterr()
+    read, handler = embedding.Vectoriser.read, signal.getsignal(number)
+
+    def interrupted(self, *given):
+        os.kill(os.getpid(), number)
+        return read(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding.Vectoriser, "read", interrupted)
+        assert embed(*options) == Exit.INTERRUPTED
+    assert signal.getsignal(number) is handler
+    told = capsys.readouterr().err.splitlines()
+    assert told[-4:] == [
+        "cenote: warning: stopping after this part; press again to stop at once, which loses it.",
+        "cenote: stopped: 8 texts are kept",
+        f"cenote: warning: stopped; what {tmp_path / 'out'} holds is whole, and {same} goes on from there.",
+        "cenote: interrupted",
+    ]
+    assert sorted(content(tmp_path / "out")) == ["manifest.json", "part-00000.parquet"]
+    assert embed() == Exit.SUCCESS
+    assert content(tmp_path / "out") == content(tmp_path / "clean")
+
+
+def test_a_second_signal_ends_it_at_once(embed, tmp_path, monkeypatch, capsys):
+    def interrupted(self, *given):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("it went on")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding.Vectoriser, "read", interrupted)
+        assert embed() == Exit.INTERRUPTED
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert sorted(content(tmp_path / "out")) == ["manifest.json"]
+    assert embed() == Exit.SUCCESS
+
+
+def test_a_signal_while_nothing_is_to_lose_ends_it_at_once(embed, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(embedding, "survey", interrupted)
+    assert embed() == Exit.INTERRUPTED
+    assert capsys.readouterr().err.splitlines()[-1] == "cenote: interrupted"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_real_process_that_is_interrupted_and_one_that_is_refused_meanwhile(model, corpus, tmp_path):
+    """Two processes, since only one of them has the signal's handler, and the other the lock against it."""
+    script = (
+        "import sys, time, cenote.cli, cenote.embedding, cenote.sources\n"
+        "cenote.embedding.PART_TEXTS = cenote.sources.PART_TEXTS = 8\n"
+        "read = cenote.embedding.Vectoriser.read\n"
+        "def slow(*given):\n"
+        "    print('reading', flush=True); sys.stdin.readline(); return read(*given)\n"
+        "cenote.embedding.Vectoriser.read = slow\n"
+        "sys.exit(cenote.cli.main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", script, "embed", model, str(corpus), "-o", str(tmp_path / "out"), *PLAIN]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "reading\n"
+        assert main(command[3:]) == Exit.FAILURE
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline()
+        told = process.communicate("\n\n", timeout=60)[1]
+    assert process.returncode == Exit.INTERRUPTED
+    assert "the same command goes on from there" in told
+    assert len(list((tmp_path / "out").glob("part-*"))) == 1
+    assert main(command[3:]) == Exit.SUCCESS
+    assert main(["embed", model, str(corpus), "-o", str(tmp_path / "clean"), *PLAIN]) == Exit.SUCCESS
+    assert content(tmp_path / "out") == content(tmp_path / "clean")
