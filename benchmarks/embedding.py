@@ -34,8 +34,8 @@ from sentence_transformers import SentenceTransformer
 import cenote
 from cenote import corpus
 from cenote.backends import available, backend
-from cenote.embedding import ahead
 from cenote.encoding import BUDGET, OPENING, Encoder
+from cenote.engines import ahead
 from cenote.functional.packing import pack
 from cenote.precisions import own_precision
 from cenote.sources import rows_of, stretches

@@ -18,8 +18,9 @@ from pyarrow import parquet
 
 from cenote import outputs
 from cenote.errors import BadInput, CenoteError, CenoteWarning
-from cenote.outputs import MANIFEST, REJECTS, Part, manifest_of, opened, refuse_unfit
+from cenote.outputs import MANIFEST, REJECTS, Part, manifest_of, missing, opened, refuse_unfit, write_part
 from cenote.results import SCHEMA
+from cenote.sources import Stretch
 
 SETTINGS = {"model": "m", "fingerprint": "f0", "source": "a.txt", "texts_fingerprint": "t0", "dtype": "float32"}
 VERSIONS = {"torch": "2.0"}
@@ -513,3 +514,38 @@ def test_every_file_is_on_the_disk_before_it_has_its_name(folder, monkeypatch):
     written = [MANIFEST, "part-00000.parquet", MANIFEST]
     steps = [[("sync", f".cenote-{file}"), ("name", file), ("sync", folder.name)] for file in written]
     assert seen == [step for group in steps for step in group]
+
+
+# Parts that others write.
+
+
+def test_parts_of_other_writers_are_the_same_bytes_and_are_found(folder, tmp_path):
+    run(tmp_path / "one", parts=1)
+    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
+        write_part(folder, out.manifest, part(0), table(0, 3), [], by="worker-")
+        (folder / ".cenote-other-part-00001.parquet").write_bytes(b"half of it")  # a worker that died
+        assert out.done == {}
+        out.look()
+        assert out.done == {0: part(0)}
+        out.finish()
+    assert content(folder) == content(tmp_path / "one")
+
+
+def test_a_complete_folder_says_that_it_is_not_before_anyone_writes(folder):
+    run(folder)
+    with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
+        out.unfinish()
+        assert not manifest_of(folder).complete
+        assert manifest_of(folder).counts is None
+
+
+def test_parts_that_are_missing_are_told_from_those_of_other_texts():
+    def stretch(index, fingerprint):
+        return Stretch(index, index * 3, 3, [], [], [], fingerprint)
+
+    every = [stretch(index, f"p{index}") for index in range(3)]
+    assert list(missing(every, {1: part(1)}, Path("out"))) == [every[0], every[2]]
+    with pytest.raises(BadInput, match="rows 3 to 5 are not those that 'out' was made of"):
+        list(missing([*every[:1], stretch(1, "other")], {1: part(1)}, Path("out")))
+    with pytest.raises(BadInput, match="part 3 of 'out' is of texts that the input no longer has"):
+        list(missing(every, {3: part(3)}, Path("out")))

@@ -3,7 +3,9 @@
 Rows of every kind; then what a survey sees; then laws of the parts: nothing lost, nothing moved, whoever reads.
 """
 
+import pickle
 import tracemalloc
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from cenote import sources
 from cenote.errors import BadInput
-from cenote.sources import hash_of, rows_of, sound, stretches, survey, told_apart, unchanged
+from cenote.sources import checked, hash_of, rows_of, sound, stretches, stretches_anew, survey, told_apart, unchanged
 from cenote.texts import Fault, Text
 
 
@@ -217,3 +219,29 @@ def test_a_fault_has_one_fingerprint_wherever_the_file_is():
     one, two = (survey(some, skip=True).fingerprint for some in rows)
     assert one == two
     assert one != survey([Text("0", "a")], skip=True).fingerprint
+
+
+ROWS = ["a pool", ("b", "a cave"), None, ("b", "the stone"), ("c", "light")]
+
+
+def test_rows_are_checked_whether_somebody_looked_or_not():
+    looked = survey(rows_of(ROWS), skip=True)
+    for seen in (looked, None):
+        found = list(checked(rows_of(ROWS), seen, skip=True))
+        assert [isinstance(row, Fault) for row in found] == [False, False, True, True, False]
+        assert "rows 1 and 3 have the same id 'b'" in found[3].why
+        with pytest.raises(BadInput, match="row 2: the text is null"):
+            list(checked(rows_of(ROWS), seen, skip=False))
+    with pytest.raises(BadInput, match="changed while they were read"):
+        list(checked(rows_of(ROWS[:4]), looked, skip=True))
+
+
+def test_parts_are_read_anew_wherever_that_is_sent(small):
+    looked = survey(rows_of(ROWS), skip=True)
+    parts = partial(stretches_anew, partial(rows_of, ROWS), looked, skip=True)
+    expected = [vars(part) for part in stretches(checked(rows_of(ROWS), looked, skip=True))]
+    assert len(expected) > 1
+    there = pickle.loads(pickle.dumps(parts))  # noqa: S301  our own
+    for read in (parts, there):
+        assert [vars(part) for part in read()] == expected
+        assert [vars(part) for part in read()] == expected

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,33 +17,32 @@ from sentence_transformers import SentenceTransformer
 from cenote.backends import BACKENDS, PRECISIONS, backend, refuse_unavailable
 from cenote.descriptions import behaviour_of, name_of, pooling_of, versions_of
 from cenote.encoding import BUDGET, Encoder
+from cenote.engines import ENGINES, ahead, refuse_unable
 from cenote.errors import BadInput, CenoteWarning, choose
 from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
-from cenote.graphs import at_rest
 from cenote.loading import load
-from cenote.outputs import MANIFEST, Output, manifest_of, opened, refuse_unfit
+from cenote.outputs import MANIFEST, manifest_of, opened, refuse_unfit
 from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision, spread
 from cenote.results import Manifest
 from cenote.sources import (
     PART_CHARACTERS,
     PART_TEXTS,
     Row,
-    Stretch,
     Survey,
+    checked,
     rows_of,
     sound,
     stretches,
+    stretches_anew,
     survey,
     told_apart,
-    unchanged,
 )
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
-from cenote.tables import part_of
 from cenote.texts import Fault, Text
 from cenote.tokenising import prompt_for, tokenise
-from cenote.vectorising import Options, Prepared, Read, Vectoriser
+from cenote.vectorising import Options, Vectoriser
 from cenote.windowing import window_sizes
 
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ class _Work:
     name: str | None = None
     progress: Progress = _SILENT
     stop: Callable[[], bool] = lambda: False
+    engine: str = "local"
+    workers: int | None = None
     agreed: list[float] = field(default_factory=list)  # least cosine with float32 of the precision that was chosen
 
 
@@ -79,6 +80,8 @@ def embed(
     *,
     backend: str = AUTO,
     precision: str = AUTO,
+    engine: str = "local",
+    workers: int | None = None,
     restart: bool = False,
     source: str = "texts",
     name: str | None = None,
@@ -104,6 +107,8 @@ def embed(
         output: a folder, new or of an earlier run of the same call.
         backend: `torch`, `openvino`, `onnx`, or `auto`: the fastest that agrees with float32 on these texts.
         precision: `float32`, `bfloat16`, `float16`, or `auto`. Of few texts, `auto` is torch in float32.
+        engine: `local`, or `ray`: on a Ray cluster, whose nodes all reach `output`.
+        workers: how many read at once with `ray`; None: one for each accelerator, or for every 4 cores.
         restart: delete what an earlier run wrote, and begin anew.
         source: what the texts are called in the manifest.
         name: what the model is called there; None: as it was given.
@@ -117,7 +122,9 @@ def embed(
     """
     if isinstance(texts, (str, bytes)):
         raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
-    work = _Work(Options(**options), (backend, precision), notify, restart, source, name, progress, stop)
+    asked = (backend, precision)
+    work = _Work(Options(**options), asked, notify, restart, source, name, progress, stop, engine, workers)
+    refuse_unable(engine, workers, again=output is not None and not isinstance(texts, Iterator))
     return _in_memory(model, texts, work) if output is None else _to_folder(model, texts, Path(output), work)
 
 
@@ -184,12 +191,15 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
         work = replace(work, asked=(one, two))
     vectoriser, rows = _ready(loaded, rows_of(texts) if reread is None else reread(), work)
     settings = _settings(loaded, work.name or name_of(model, loaded), vectoriser, looked, work)
-    rows = told_apart(rows, None) if looked is None else told_apart(unchanged(rows, looked), looked.suspected)
-    rows = sound(rows, skip=work.options.on_error == "skip")
+    skip, told = work.options.on_error == "skip", {"progress": work.progress, "notify": work.notify, "stop": work.stop}
+    more = {} if work.workers is None else {"workers": work.workers}
+    parts = partial(stretches, checked(rows if looked else _some(rows, work.source), looked, skip=skip))
+    if reread is not None and work.engine != "local":  # which reads them elsewhere
+        parts = partial(stretches_anew, reread, looked, skip=skip)
     with opened(
         folder, settings, _versions(vectoriser), restart=work.restart, agreement=next(iter(work.agreed), None)
     ) as out:
-        whole = _write_parts(out, stretches(rows), vectoriser, looked.rows if looked else 0, work)
+        whole = ENGINES[work.engine](out, parts, vectoriser, looked.rows if looked else 0, **told, **more)
         manifest = out.finish() if whole else out.manifest
     if manifest.counts is not None and manifest.counts.truncated:
         warnings.warn(in_words(manifest.counts.truncated, limit_of(loaded)), CenoteWarning, stacklevel=3)
@@ -206,6 +216,15 @@ def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
     if not isinstance(texts, Iterable):
         raise BadInput(f"texts is {texts!r}: pass strings, or a function that starts reading them.")
     return None if iter(texts) is texts else lambda: rows_of(texts)
+
+
+def _some(rows: Iterable[Row], source: str) -> Iterator[Row]:
+    """The same rows; that there are none is raised."""
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise BadInput(f"there are no texts in {source!r}.")
 
 
 def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
@@ -284,87 +303,3 @@ def _versions(vectoriser: Vectoriser) -> dict[str, str]:
     runtimes = {"openvino": "openvino", "onnx": "onnxruntime"}
     name = vectoriser.encoder.backend.name
     return versions_of("tokenizers", "pyarrow", *([runtimes[name]] if name in runtimes else []))
-
-
-class _Stopped(Exception):
-    """It was asked to stop, and there is more to do."""
-
-
-def _write_parts(out: Output, parts: Iterable[Stretch], vectoriser: Vectoriser, rows: int, work: _Work) -> bool:
-    """Write the parts that are not there yet; whether all are there now."""
-    done, seen = sum(part.texts for part in out.done.values()), set()
-    if done:
-        work.notify(f"going on: {done:,} texts are there")
-    work.progress("embedding", done, rows)
-
-    def missing() -> Iterator[Stretch]:
-        for part in parts:
-            seen.add(part.index)
-            if part.index in out.done:
-                _refuse_changed(out, part)
-            else:
-                yield part
-
-    def read_one(prepared: Prepared) -> Read:
-        if work.stop():
-            raise _Stopped
-        read = 0
-
-        def tell(more: int) -> None:
-            nonlocal read
-            read += more  # of texts, or of their windows, which are more
-            work.progress("embedding", done + prepared.stretch.rows * read // len(prepared.pieces), rows)
-
-        return vectoriser.read(prepared, tell)
-
-    try:
-        for read in ahead(missing(), vectoriser, read_one):
-            out.write(*part_of(read, vectoriser.options))
-            done += read.prepared.stretch.rows
-            work.progress("embedding", done, rows)
-    except _Stopped:
-        work.notify(f"stopped: {done:,} texts are kept")
-        return False
-    if not seen:
-        raise BadInput(f"there are no texts in {work.source!r}.")
-    if lost := sorted(set(out.done) - seen):
-        raise BadInput(f"part {lost[0]} of {str(out.folder)!r} is of texts that the input no longer has.")
-    return True
-
-
-def _refuse_changed(out: Output, part: Stretch) -> None:
-    there = out.done[part.index]
-    if (there.first, there.texts, there.fingerprint) != (part.first, part.rows, part.fingerprint):
-        raise BadInput(
-            f"rows {part.first} to {part.first + part.rows - 1} are not those that {str(out.folder)!r} was made of. "
-            "Name another folder, or begin anew with restart (--restart), which deletes what is there."
-        )
-
-
-def ahead(items: Iterable[Stretch], vectoriser: Vectoriser, read: Callable[[Prepared], Read]) -> Iterator[Read]:
-    """What was read, the next one prepared meanwhile.
-
-    The input is asked in the caller's own thread, and only when nothing waits to be handed on: it may belong to that
-    thread, as a database does, or keep one waiting, as a pipe does. While the caller has its turn, nothing is under
-    way: it may use the model, whose tokenizer is for one at a time.
-    """
-    source = iter(items)
-    item = next(source, None)
-    ready = None if item is None else vectoriser.prepare(item)
-    fault: Exception | None = None
-    with ThreadPoolExecutor(1) as pool:
-        while ready is not None:
-            try:
-                item = next(source, None)
-            except Exception as error:  # of what comes next: what is ready is sound
-                item, fault = None, error
-            with at_rest(vectoriser.model):  # for both threads at once
-                waiting = None if item is None else pool.submit(vectoriser.prepare, item)
-                try:
-                    made = read(ready)
-                finally:
-                    wait([waiting] if waiting else [])
-            yield made
-            ready = waiting.result() if waiting else None
-    if fault is not None:
-        raise fault

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from pyarrow import parquet
 
 from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.results import SCHEMA, Counts, Manifest, from_json, to_json
+from cenote.sources import Stretch
 
 MANIFEST, REJECTS = "manifest.json", "rejects.jsonl"
 _PART, _TEMPORARY = re.compile(r"part-(\d{5,})\.parquet"), ".cenote-"
@@ -57,24 +58,19 @@ class Output:
 
     def write(self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = ()) -> None:
         """One part, whole or not at all; what was left out of it, and why, stands in its footer alone."""
-        if self.manifest.complete:  # a part of it was deleted
-            self._amend(complete=False, counts=None)
-        footer = {"of": _about(self.manifest), **asdict(part), "rejects": rejects}
-        about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
-        vectors = [name for name in table.column_names if name == "embedding"]
-        others = {name: "zstd" for name in table.column_names if name not in vectors}
-        with _whole(self.folder / _name(part.index)) as path:
-            parquet.write_table(
-                table.replace_schema_metadata(about),
-                path,
-                row_group_size=_GROUP,
-                use_dictionary=False,
-                write_page_checksum=True,  # so that a reader sees where the disk has lost a bit
-                # Vectors do not compress; their groups are found by rows, not by the range of their numbers.
-                compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
-                write_statistics=list(others),
-            )
+        self.unfinish()
+        write_part(self.folder, self.manifest, part, table, rejects)
         self.done[part.index] = part
+
+    def unfinish(self) -> None:
+        """Say that not all is there, before anyone writes: of a complete folder a part was deleted."""
+        if self.manifest.complete:
+            self._amend(complete=False, counts=None)
+
+    def look(self) -> None:
+        """Find the parts that others wrote, and remove what those left who did not come to an end."""
+        self.done = {part.index: part for part in _parts(self.folder, self.manifest)}
+        _sweep(self.folder)
 
     def finish(self) -> Manifest:
         """Say that all is there."""
@@ -115,6 +111,44 @@ def refuse_unfit(folder: Path) -> None:
             _refuse_strange(folder)
     if not os.access(above, os.W_OK | os.X_OK):
         raise BadInput(f"cannot write into {str(above)!r}: permission denied. Name another folder.")
+
+
+def write_part(
+    folder: Path, manifest: Manifest, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]], *, by: str = ""
+) -> None:
+    """A part, whole or not at all, into a folder that may be another's: `by` tells writers of the same part apart."""
+    footer = {"of": _about(manifest), **asdict(part), "rejects": rejects}
+    about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
+    vectors = [name for name in table.column_names if name == "embedding"]
+    others = {name: "zstd" for name in table.column_names if name not in vectors}
+    with _whole(folder / _name(part.index), by) as path:
+        parquet.write_table(
+            table.replace_schema_metadata(about),
+            path,
+            row_group_size=_GROUP,
+            use_dictionary=False,
+            write_page_checksum=True,  # so that a reader sees where the disk has lost a bit
+            # Vectors do not compress; their groups are found by rows, not by the range of their numbers.
+            compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
+            write_statistics=list(others),
+        )
+
+
+def missing(parts: Iterable[Stretch], done: Mapping[int, Part], folder: Path) -> Iterator[Stretch]:
+    """The parts that are not there yet; that the others are of the same texts is known, and raised if not."""
+    seen = set()
+    for part in parts:
+        seen.add(part.index)
+        there = done.get(part.index)
+        if there is None:
+            yield part
+        elif (there.first, there.texts, there.fingerprint) != (part.first, part.rows, part.fingerprint):
+            raise BadInput(
+                f"rows {part.first} to {part.first + part.rows - 1} are not those that {str(folder)!r} was made of. "
+                "Name another folder, or begin anew with restart (--restart), which deletes what is there."
+            )
+    if lost := sorted(set(done) - seen):
+        raise BadInput(f"part {lost[0]} of {str(folder)!r} is of texts that the input no longer has.")
 
 
 @contextmanager
@@ -256,9 +290,9 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def _whole(path: Path, by: str = "") -> Iterator[Path]:
     """A path to write to; what was written gets its name when it is on the disk, or is removed."""
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
+    temporary = path.with_name(f"{_TEMPORARY}{by}{path.name}")
     try:
         with _told(path):
             yield temporary

@@ -166,6 +166,18 @@ def told_apart(rows: Iterable[Row], suspected: frozenset[int] | None) -> Iterato
         yield row
 
 
+def checked(rows: Iterable[Row], looked: Survey | None, *, skip: bool) -> Iterator[Row]:
+    """The same rows, as they were looked through; an id that is repeated is a fault, and a fault is raised.
+
+    Args:
+        rows: texts and faults.
+        looked: what was seen then; None where nobody looked.
+        skip: whether a fault is left for who comes next, or raised.
+    """
+    apart = told_apart(rows, None) if looked is None else told_apart(unchanged(rows, looked), looked.suspected)
+    return sound(apart, skip=skip)
+
+
 def stretches(rows: Iterable[Row]) -> Iterator[Stretch]:
     """The rows in parts, by their numbers and sizes alone: the same rows make the same parts, whoever reads them."""
     part = _Part(0, 0)
@@ -176,6 +188,11 @@ def stretches(rows: Iterable[Row]) -> Iterator[Stretch]:
             part = _Part(part.index + 1, place + 1)
     if part.rows:
         yield part.done()
+
+
+def stretches_anew(reread: Callable[[], Iterable[Row]], looked: Survey | None, *, skip: bool) -> Iterator[Stretch]:
+    """The parts of texts that are read from their beginning, wherever this is called."""
+    return stretches(checked(reread(), looked, skip=skip))
 
 
 class _Part:

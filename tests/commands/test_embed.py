@@ -126,6 +126,8 @@ def test_a_log_has_what_was_chosen_and_how_well_it_agreed(embed, monkeypatch, ca
         (["--dtype", "float8"], Exit.USAGE, "unknown dtype 'float8'"),
         (["--long", "window"], Exit.USAGE, "unknown way with long texts 'window'; did you mean"),
         (["--on-error", "skp"], Exit.USAGE, "did you mean 'skip'?"),
+        (["--engine", "rya"], Exit.USAGE, "unknown engine 'rya'; did you mean 'ray'?"),
+        (["--workers", "2"], Exit.FAILURE, "workers=2 is for engine='ray' (--engine ray)"),
         (["--window", "9"], Exit.FAILURE, "window and overlap are for long='windows'"),
         (["--column", "txt"], Exit.USAGE, "'txt'; did you mean 'text'?"),
         (["--id-column", "key"], Exit.USAGE, "There are: id, text."),

@@ -51,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     speed = parser.add_argument_group("how they are computed")
     speed.add_argument("--backend", default="auto", help="torch, openvino, onnx or auto (default): the fastest here")
     speed.add_argument("--precision", default="auto", help="float32, bfloat16, float16 or auto (default)")
+    speed.add_argument("--engine", default="local", help="local (default), or ray: a Ray cluster that reaches OUT")
+    speed.add_argument(
+        "--workers", type=count, metavar="N", help="with ray (default: one for each accelerator, or every 4 cores)"
+    )
     form = parser.add_argument_group("what is written")
     form.add_argument("--dtype", default="float32", help="float32 (default), float16 or int8")
     form.add_argument("--dimensions", type=count, metavar="N", help="keep the first N, for models trained for it")
@@ -72,6 +76,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         next(iter(reading()))  # a wrong path or column is told before a model is loaded
 
     from cenote.embedding import embed
+    from cenote.engines import refuse_unable
     from cenote.loading import load
     from cenote.outputs import refuse_unfit
     from cenote.results import to_json
@@ -80,6 +85,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     options = _options(args)
     Options(**options)
     refuse_unfit(Path(args.output))
+    refuse_unable(args.engine, args.workers, again=args.texts != "-")
     hush()
     note(f"loading {args.model} ...")
     model = load(
@@ -101,6 +107,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             args.output,
             backend=args.backend,
             precision=args.precision,
+            engine=args.engine,
+            workers=args.workers,
             restart=args.restart,
             source="standard input" if args.texts == "-" else args.texts,
             name=args.model,
