@@ -10,11 +10,8 @@ demo: $(READY)
 	@$(BIN)/cenote diagnose minilm -o report.html
 
 # The whole suite, and what .ci/run calls: two processes, since most tests wait for one core.
-ROOMS := tests/commands tests/functional tests/report tests/surgery src
 test: lint
-	@$(BIN)/python -m pytest -p no:cacheprovider $(ROOMS) > $(VENV)/rooms.log 2>&1 & rooms=$$!; \
-	$(BIN)/python -m pytest --durations=10 tests/test_*.py; verbs=$$?; \
-	wait $$rooms; below=$$?; cat $(VENV)/rooms.log; exit $$((verbs + below))
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
 # A hundred kills of `cenote embed` over 20,000 rows; takes some ten minutes.
 soak: $(READY)

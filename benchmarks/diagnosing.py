@@ -25,25 +25,10 @@ TOKENS = 512  # that a model of base size reads of a text
 
 
 def base_model(folder: Path) -> Path:
-    """A random BERT of base size with the demo model's tokenizer."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
-    from transformers import BertConfig, BertModel
+    """A random BERT of base size; made where it is called, since the process that measures others loads no torch."""
+    from models import random_bert
 
-    import cenote
-
-    tokenizer = cenote.load("minilm").tokenizer
-    torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(tokenizer)), add_pooling_layer=False).save_pretrained(folder / "network")
-    tokenizer.model_max_length = TOKENS
-    tokenizer.save_pretrained(folder / "network")
-    reader = Transformer(str(folder / "network"))
-    model = SentenceTransformer(modules=[reader, Pooling(reader.get_embedding_dimension())], device="cpu")
-    model.max_seq_length = TOKENS
-    model.save(str(folder / "base"), create_model_card=False)
-    return folder / "base"
+    return random_bert(folder, TOKENS)
 
 
 def long_texts(path: Path, count: int) -> Path:
