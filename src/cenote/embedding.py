@@ -142,6 +142,7 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
     if listed and (fault := next((row for row in rows if isinstance(row, Fault)), None)):
         raise BadInput(fault.why)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
+    work = _resolved(loaded, work)
     arrays = _arrays(loaded, sound(rows_of(texts) if listed else rows, skip=False), work, len(texts) if listed else 0)
     if not listed:
         return arrays
@@ -180,7 +181,7 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
     refuse_unfit(folder)
     reread = _again(texts)
     loaded = model if isinstance(model, SentenceTransformer) else load(model)
-    _resolved(loaded, work)  # what is wrong with the options is told before a corpus is read
+    work = _resolved(loaded, work)  # what is wrong with the options is told before a corpus is read
     looked = None if reread is None else _looked_through(reread, work)
     if (folder / MANIFEST).exists() and not work.restart:  # what was left open then is as it was decided then
         there = manifest_of(folder).settings
@@ -238,8 +239,8 @@ def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
     return found
 
 
-def _resolved(model: SentenceTransformer, work: _Work) -> Options:
-    """The options as they are for this model; what it cannot do is refused."""
+def _resolved(model: SentenceTransformer, work: _Work) -> _Work:
+    """The work with its options as they are for this model; what it cannot do is refused."""
     choose(work.asked[0], {**BACKENDS, AUTO: None}, "backend")
     choose(work.asked[1], {**PRECISIONS, AUTO: None}, "precision")
     options = replace(work.options, prompt_name=prompt_for(model, work.options.prompt_name, work.options.task))
@@ -251,12 +252,12 @@ def _resolved(model: SentenceTransformer, work: _Work) -> Options:
         raise BadInput(f"dimensions={options.dimensions}: the model's vectors have 1 to {width_of(model)}.")
     if AUTO not in work.asked:
         refuse_unavailable(model, *work.asked, options.task)
-    return options
+    return replace(work, options=options)
 
 
 def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tuple[Vectoriser, Iterator[Row]]:
     """What reads the texts, chosen on the first of them, and the texts, those first ones among them."""
-    options, stream = _resolved(model, work), iter(rows)
+    options, stream = work.options, iter(rows)
     first = deque(islice(stream, WORTH_IT)) if AUTO in work.asked else deque()
     if len(first) < WORTH_IT:
         plain = zip(work.asked, ("torch", own_precision(model)), strict=True)

@@ -189,8 +189,8 @@ def _read_pairs(path: str) -> list[tuple[str, str]]:
     try:
         first, second = ([text.text for text in read(path, column=column)] for column in ("text1", "text2"))
     except UnknownName as error:
-        there = str(error).partition(" ")[2]
-        raise BadInput(f"--pairs {path}: pairs stand in columns text1 and text2; {there}") from error
+        there = str(error).partition(" There are: ")[2].partition(". Name the ")[0]  # other columns would not do
+        raise BadInput(f"--pairs {path}: pairs stand in columns text1 and text2, and there are: {there}.") from error
     return list(zip(first, second, strict=True))
 
 
