@@ -24,7 +24,6 @@ from cenote import clusters, sources
 from cenote.clusters import Job, Share, Worker, share
 from cenote.embedding import embed
 from cenote.errors import BadInput, CenoteError
-from cenote.fingerprints import of_weights
 from cenote.outputs import missing
 from cenote.parcels import parcels, unpacked
 from cenote.vectorising import Options
@@ -153,6 +152,28 @@ def test_when_ray_gives_up_it_is_said_why_and_not_tried_for_ever(faked, model, t
     assert [path.name for path in tmp_path.glob("out/part-*")] == ["part-00000.parquet"]
 
 
+def test_workers_end_with_the_run_that_failed(faked, model, tmp_path, monkeypatch):
+    """The error keeps every frame that it came through; what the cluster does must not hang on those."""
+    faked(2)
+    answers, ended = clusters._answers, []
+
+    def watched(*given):
+        try:
+            yield from answers(*given)
+        finally:
+            ended.append(True)
+
+    def burst(what, done, total):
+        if done == 6:
+            raise RuntimeError("the caller fell over")
+
+    monkeypatch.setattr(clusters, "_answers", watched)
+    with pytest.raises(RuntimeError, match="fell over") as kept:
+        embed(model, TEXTS, tmp_path / "out", engine="ray", progress=burst, **PLAIN)
+    assert kept.tb is not None
+    assert ended == [True]
+
+
 def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(faked, model, tmp_path):
     folder, begun, told = tmp_path / "out", faked(1), []
     rows = [*TEXTS[:7], ("none", None), *TEXTS[7:18]]
@@ -216,7 +237,7 @@ def test_parts_that_are_there_are_of_these_texts(faked, model, tmp_path, lacking
 def job(model, tmp_path):
     """`job(**changes)`: one of a folder that one machine wrote."""
     manifest = embed(model, TEXTS[:2], tmp_path / "out", **PLAIN)
-    whole = Job(None, of_weights(model), "cpu", Options(), "torch", "float32", tmp_path / "out", manifest, 1)
+    whole = Job(None, "cpu", Options(), "torch", "float32", tmp_path / "out", manifest, 1)
     return lambda **changes: replace(whole, **changes)
 
 
@@ -242,8 +263,10 @@ def test_another_version_on_a_node_is_refused(job, model, package):
 
 
 def test_another_model_is_refused(job, model):
+    manifest = job().manifest
+    other = replace(manifest, settings={**manifest.settings, "fingerprint": "0" * 16})
     with pytest.raises(CenoteError, match="is another than the caller's"):
-        job(weights="0" * 16).begin(model, print)
+        job(manifest=other).begin(model, print)
 
 
 # Two nodes in this machine.

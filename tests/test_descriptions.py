@@ -1,6 +1,7 @@
 """What a model is, in words."""
 
 import platform
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 import torch
@@ -46,6 +47,17 @@ def test_what_is_no_transformer():
     assert architecture_of(model) == "StaticEmbedding"
     assert pooling_of(model) == "its own"
     assert revision_of(model) is None
+
+
+def test_the_version_of_a_package_that_is_built_under_another_name(monkeypatch):
+    def only(name):
+        if name == "tokenizers":  # as onnxruntime, where it came as onnxruntime-gpu
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    expected = versions_of("tokenizers")
+    monkeypatch.setattr("cenote.descriptions.version", only)
+    assert versions_of("tokenizers") == expected
 
 
 def test_versions():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import cenote
+from cenote import backends, sources
 from cenote.backends import available
 from cenote.embedding import embed
 from cenote.errors import BadInput, CenoteWarning, UnknownName, UnsupportedModel
@@ -417,6 +418,77 @@ def test_what_would_be_passed_over_is_refused(demo, texts, options, message):
 def test_progress_and_stop_in_memory(demo, monkeypatch):
     monkeypatch.setattr("cenote.sources.PART_TEXTS", 2)
     said = []
-    found = cenote.embed(demo, ["a"] * 6, progress=lambda *at: said.append(at), stop=lambda: len(said) == 2)
-    assert said == [("embedding", 2, 6), ("embedding", 4, 6)]
+    found = cenote.embed(demo, ["a"] * 6, progress=lambda *at: said.append(at), stop=lambda: said[-1][1] == 4)
+    assert list(dict.fromkeys(said)) == [("embedding", 2, 6), ("embedding", 4, 6)]
     assert found.shape == (4, 384)
+
+
+def test_progress_within_a_part_in_memory(tiny_model):
+    said = []
+    embed(tiny_model, ["pool " * 200] * 100, progress=lambda *at: said.append(at))
+    assert len(set(said)) > 1
+    assert said == sorted(said)
+    assert said[-1] == ("embedding", 100, 100)
+
+
+# A second call into the same folder.
+
+
+@pytest.fixture
+def counted(tiny_model, monkeypatch, tmp_path):
+    """`counted(rows, **options)`: embeds by parts of two texts, and says how often the texts were read."""
+    monkeypatch.setattr(sources, "PART_TEXTS", 2)
+
+    def run(rows, folder="out", **options):
+        read = []
+
+        def texts():
+            read.append(True)
+            yield from rows
+
+        try:
+            embed(tiny_model, texts, tmp_path / folder, **options)
+        except BadInput as error:
+            return len(read), str(error)
+        return len(read), ""
+
+    return run
+
+
+def test_rows_that_stopped_a_run_can_be_left_out_of_the_next(counted, tmp_path):
+    rows = [*PLAIN, "pool", "pool " * 600, "a cave", "light"]
+    options = {"on_truncate": "error", "backend": "torch", "precision": "float32"}
+    _, said = counted(rows, **options)
+    assert "row 4, id '4': it has" in said
+    assert said.endswith("Or leave such rows out: on_error='skip' (--on-error skip).")
+    first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")}
+    assert len(first) == 2
+    assert counted(rows, on_error="skip", **options)[1] == ""
+    assert counted(rows, "clean", on_error="skip", **options)[1] == ""
+    names = sorted(path.name for path in (tmp_path / "clean").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "out").iterdir())
+    for name in names:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "clean" / name).read_bytes()
+    assert first.items() <= {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")}.items()
+    assert "begun with on_error='skip', and rows from row 4 on were left out" in counted(rows, **options)[1]
+
+
+def test_other_settings_are_told_before_the_texts_are_read(counted):
+    assert counted(PLAIN)[1] == ""
+    read, said = counted(PLAIN, dtype="float16")
+    assert "dtype is 'float32' there and 'float16' now" in said
+    assert read == 0
+    read, said = counted(PLAIN, "new", task="qury")
+    assert "unknown task 'qury'; did you mean 'query'?" in said
+    assert read == 0
+
+
+def test_what_cannot_run_is_told_before_the_texts_are_read(counted, monkeypatch):
+    assert counted(PLAIN, backend="onnx", precision="float32")[1] == ""
+    monkeypatch.setattr(backends, "missing", lambda name: "it needs onnx, which is missing" if name == "onnx" else None)
+    read, said = counted(PLAIN, "new", backend="onnx")
+    assert said == "onnx at float32: it needs onnx, which is missing; onnx at bfloat16: it computes in float32."
+    assert read == 0
+    read, said = counted(PLAIN)
+    assert "out' was begun by what cannot run here. onnx at float32: it needs onnx, which is missing." in said
+    assert read == 0

@@ -493,6 +493,9 @@ def test_no_permission_is_told(folder, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(BadInput, match=r"cannot write .*: Permission denied"):
         run(folder)
+    monkeypatch.setattr(Path, "exists", refuse)  # of a folder in one that nobody else may enter
+    with pytest.raises(BadInput, match=r"cannot write .*: Permission denied"):
+        refuse_unfit(folder)
 
 
 def test_every_file_is_on_the_disk_before_it_has_its_name(folder, monkeypatch):

@@ -76,7 +76,7 @@ def offer(monkeypatch, model):
 
         reasons = available(model)
         reasons = {pair: None if pair in table or pair == ("torch", "float32") else "not here" for pair in reasons}
-        monkeypatch.setattr(precisions, "available", lambda model, task=None: reasons)
+        monkeypatch.setattr(precisions, "problem", lambda model, name, precision, task: reasons[name, precision])
         monkeypatch.setattr(precisions, "backend", make)
         return made
 
@@ -85,7 +85,8 @@ def offer(monkeypatch, model):
 
 def chosen(model, tokens, *asked):
     said = []
-    made = choose_backend(model, tokens, *asked, notify=said.append)
+    made, cosine = choose_backend(model, tokens, *asked, notify=said.append)
+    assert cosine is None or cosine >= AGREED
     return (made.name, made.precision), said
 
 
@@ -177,8 +178,8 @@ def test_few_texts_and_empty_ones(model, offer):
 def test_texts_without_any_token(tiny_st):
     """Neither CLS nor EOS: an empty text is nothing at all."""
     bare = cenote.load(tiny_st("neox"), device="cpu")
-    assert choose_backend(bare, tokenise(bare, ["", ""]), "torch").name == "torch"
-    assert choose_backend(bare, tokenise(bare, ["", "a pool"]), "torch").precision
+    assert choose_backend(bare, tokenise(bare, ["", ""]), "torch")[0].name == "torch"
+    assert choose_backend(bare, tokenise(bare, ["", "a pool"]), "torch")[0].precision
 
 
 @pytest.mark.parametrize(("asked", "said"), [(("openvimo", "auto"), "backend"), (("auto", "bf16"), "precision")])
@@ -188,8 +189,8 @@ def test_unknown_names(model, tokens, asked, said):
 
 
 def test_nothing_there_can(model, tokens, monkeypatch):
-    monkeypatch.setattr(precisions, "available", lambda model, task=None: {("onnx", "float32"): "it is missing"})
-    with pytest.raises(BadInput, match="onnx at float32: it is missing"):
+    monkeypatch.setattr(precisions, "problem", lambda *_: "it is missing")
+    with pytest.raises(BadInput, match=r"^onnx at float32: it is missing\.$"):  # once, and not for each precision
         choose_backend(model, tokens, "onnx")
 
 
@@ -209,13 +210,14 @@ def test_the_real_ones_on_the_demo_model(demo, monkeypatch):
     """What is taken has vectors of the stated cosine with `encode`, on texts that it was not chosen on."""
     # Making a graph for ONNX takes the longest, and test_embedding does it.
     there = {pair: reason for pair, reason in available(demo).items() if pair[0] != "onnx"}
-    monkeypatch.setattr(precisions, "available", lambda model, task=None: there)
+    monkeypatch.setattr(precisions, "problem", lambda model, name, precision, task: there.get((name, precision), "no"))
     sample = tokenise(demo, [f"The pool {place} is deep. " * (1 + place % 9) for place in range(40)])
     said = []
-    made = choose_backend(demo, sample, "auto", "auto", notify=said.append)
+    made, cosine = choose_backend(demo, sample, "auto", "auto", notify=said.append)
     tried = [pair for pair, reason in there.items() if reason is None]
     assert len(said) == (len(tried) + 1 if len(tried) > 1 else 1)  # one line for each, and one for what is taken
     assert said[-1] == f"embedding with {made.name} at {made.precision}"
+    assert (cosine is None) == (len(tried) == 1)
     texts = ["", "a", "😀 שלום", "A cave beyond the light. " * 80]
     ours, _ = Encoder(demo, made)(tokenise(demo, texts))
     theirs = demo.encode(texts)

@@ -124,6 +124,11 @@ def test_the_first_of_several_is_kept_and_the_others_name_it():
         assert faults[1].why.startswith("rows 0 and 3 have")
 
 
+def test_an_id_of_more_digits_than_python_reads_is_a_name():
+    rows = [Text("9" * 5000, "a"), Text("1", "b"), Text("9" * 5000, "c")]
+    assert [isinstance(row, Fault) for row in told_apart(rows, None)] == [False, False, True]
+
+
 def test_ids_whose_hashes_agree_by_chance_are_told_apart(monkeypatch):
     monkeypatch.setattr(sources, "hash_of", lambda name: 7)
     rows = [Text("x", "a"), Text("y", "b"), Text("x", "c")]

@@ -232,6 +232,7 @@ def test_with_nothing_left_there_are_no_rows(model):
     ("options", "said"),
     [
         ({"long": "window"}, "unknown way with long texts 'window'; did you mean"),
+        ({"task": "qury"}, "unknown task 'qury'; did you mean 'query'"),
         ({"dtype": "int4"}, "unknown dtype 'int4'"),
         ({"on_truncate": "raise"}, "unknown on_truncate"),
         ({"on_error": "warn"}, "unknown on_error"),

@@ -75,7 +75,7 @@ class _Torch:
 
     def _rounding(self, device: str) -> AbstractContextManager[Any]:
         dtype = PRECISIONS[self.precision]
-        if dtype in (torch.float32, _dtype(self.model)):  # as the model is
+        if dtype in (torch.float32, kept_in(self.model)):  # as the model is
             return nullcontext()
         return torch.autocast(device, dtype)
 
@@ -178,13 +178,13 @@ def available(model: Any, *, task: str | None = None) -> dict[tuple[str, str], s
     >>> available(cenote.load("minilm", device="cpu"))["torch", "float32"] is None
     True
     """
-    return {(name, precision): _problem(model, name, precision, task) for name in BACKENDS for precision in PRECISIONS}
+    return {(name, precision): problem(model, name, precision, task) for name in BACKENDS for precision in PRECISIONS}
 
 
 def refuse_unavailable(model: Any, name: str, precision: str, task: str | None) -> None:
     """Raise if this backend cannot run here, before anything is made."""
-    if problem := _problem(model, name, precision, task):
-        raise BadInput(f"backend {name!r} at {precision}: {problem}.")
+    if why := problem(model, name, precision, task):
+        raise BadInput(f"backend {name!r} at {precision}: {why}.")
 
 
 def missing(name: str) -> str | None:
@@ -193,8 +193,8 @@ def missing(name: str) -> str | None:
     return f"it needs {', '.join(lost)}, which is missing: pip install 'cenote[{name}]'" if lost else None
 
 
-def _problem(model: Any, name: str, precision: str, task: str | None) -> str | None:
-    """What is in the way, in words that go on with a full stop."""
+def problem(model: Any, name: str, precision: str, task: str | None) -> str | None:
+    """What is in the way of a backend at a precision, in words that go on with a full stop; None if it can run."""
     row = BACKENDS[name]
     if task not in (None, "query", "document"):
         return f"task={task!r} is neither 'query' nor 'document'"
@@ -202,7 +202,7 @@ def _problem(model: Any, name: str, precision: str, task: str | None) -> str | N
         return f"it computes in {' or '.join(row.precisions)}"
     if lost := missing(name):
         return lost
-    own = _dtype(model)
+    own = kept_in(model)
     if own is not torch.float32 and (row.graph or own is not PRECISIONS[precision]):
         return f"the model's weights are {str(own).removeprefix('torch.')}: load it with dtype='float32'"
     if row.graph and (reason := why_not(model, task)):
@@ -210,8 +210,8 @@ def _problem(model: Any, name: str, precision: str, task: str | None) -> str | N
     return None if precision == "float32" else _not_here(model.device, name, precision)
 
 
-def _dtype(model: Any) -> torch.dtype:
-    """What the weights are kept in."""
+def kept_in(model: Any) -> torch.dtype:
+    """The dtype of the weights."""
     return next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
 
 

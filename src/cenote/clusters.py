@@ -19,7 +19,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import closing, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,6 @@ class Job:
     """All that a worker has to know. What the model is, and what is written, was decided by the caller."""
 
     model: Any  # where Ray keeps it
-    weights: str  # their fingerprint
     device: str
     options: Options
     backend: str
@@ -115,7 +114,7 @@ class Job:
                 f"{platform.node()} has {name} {here[name]}, and the caller has {there.get(name)}: install the same "
                 "on every node."
             )
-        if (weights := of_weights(model)) != self.weights:
+        if (weights := of_weights(model)) != self.manifest.settings["fingerprint"]:
             raise CenoteError(f"the model that arrived on {platform.node()} is another than the caller's ({weights}).")
         torch.set_num_threads(self.cores)
         os.environ["RAYON_NUM_THREADS"] = str(self.cores)  # of the tokenizer, read when it is first used
@@ -200,14 +199,16 @@ def write(
         while (before := done()) < rows:
             shared = share(cluster, workers, accelerated=job.device != "cpu")
             notify(f"{shared.workers} workers of {shared.cores} cores on {len(cluster)} nodes")
-            for answer in _answers(ray, source, dict(out.done), job, shared):
-                if not _entered(out, answer, notify):
-                    why = answer["lost"]
-                    continue
-                progress("embedding", done(), rows)
-                if done() < rows and stop():
-                    notify(f"stopped: {done():,} texts are kept")
-                    return False
+            # Closed, or the workers would go on when the caller is through with them.
+            with closing(_answers(ray, source, dict(out.done), job, shared)) as answers:
+                for answer in answers:
+                    if not _entered(out, answer, notify):
+                        why = answer["lost"]
+                        continue
+                    progress("embedding", done(), rows)
+                    if done() < rows and stop():
+                        notify(f"stopped: {done():,} texts are kept")
+                        return False
             out.look()
             if done() == before:
                 raise CenoteError(
@@ -243,9 +244,7 @@ def _job(ray: Any, out: Output, vectoriser: Vectoriser) -> Job:
     finally:
         model.to(device)
     where = out.folder.absolute()
-    return Job(
-        sent, of_weights(model), device.type, vectoriser.options, made.name, made.precision, where, out.manifest, 1
-    )
+    return Job(sent, device.type, vectoriser.options, made.name, made.precision, where, out.manifest, 1)
 
 
 def _sent(ray: Any, thing: Any, name: str) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,14 @@ def _of_tokenizer(tokenizer: Any) -> str | None:
 def versions_of(*more: str) -> dict[str, str]:
     """What computed it."""
     names = ("torch", "transformers", "sentence-transformers", "numpy", *more)
-    return {"cenote": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+    return {"cenote": __version__, "python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # some are built under several names, such as onnxruntime-gpu
+        return str(importlib.import_module(name).__version__)
 
 
 def _config(model: SentenceTransformer) -> Any:

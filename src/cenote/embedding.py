@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.backends import BACKENDS, PRECISIONS, backend, refuse_unavailable
+from cenote.backends import backend
 from cenote.descriptions import behaviour_of, name_of, pooling_of, versions_of
-from cenote.encoding import BUDGET, Encoder
-from cenote.engines import ENGINES, ahead, refuse_unable
-from cenote.errors import BadInput, CenoteWarning, choose
+from cenote.encoding import Encoder, budget_for
+from cenote.engines import ENGINES, ahead, refuse_unable, telling
+from cenote.errors import BadInput, CenoteWarning
 from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
 from cenote.loading import load
-from cenote.outputs import MANIFEST, manifest_of, opened, refuse_unfit
-from cenote.precisions import AUTO, WORTH_IT, choose_backend, own_precision, spread
+from cenote.outputs import opened, refuse_others, refuse_unfit
+from cenote.precisions import AUTO, WORTH_IT, able, choose_backend, own_precision, spread
 from cenote.results import Manifest
 from cenote.sources import (
     PART_CHARACTERS,
@@ -42,7 +42,7 @@ from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
 from cenote.texts import Fault, Text
 from cenote.tokenising import prompt_for, tokenise
-from cenote.vectorising import Options, Vectoriser
+from cenote.vectorising import Options, Prepared, Read, Vectoriser
 from cenote.windowing import window_sizes
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], object]
 Notify = Callable[[str], object]
 _SILENT: Any = lambda *_: None  # noqa: E731
+# What vectors depend on besides the libraries of models, whichever runtime computes them.
+_PACKAGES = ("tokenizers", "pyarrow")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ class _Work:
     stop: Callable[[], bool] = lambda: False
     engine: str = "local"
     workers: int | None = None
-    agreed: list[float] = field(default_factory=list)  # least cosine with float32 of the precision that was chosen
+    loader: Callable[[str | Path], SentenceTransformer] = load
 
 
 def embed(
@@ -88,6 +90,7 @@ def embed(
     progress: Progress = _SILENT,
     notify: Notify = _SILENT,
     stop: Callable[[], bool] = lambda: False,
+    loader: Callable[[str | Path], SentenceTransformer] = load,
     **options: Unpack[Choices],
 ) -> Any:
     """Texts to vectors: of a list one array, of an iterator arrays one after another, of a corpus a folder.
@@ -115,6 +118,7 @@ def embed(
         progress: called with what is being done, how much of it is done and how much there is, 0 if nobody knows.
         notify: told in words what was chosen and what happened.
         stop: asked after each part whether to leave it at that.
+        loader: what loads a model that is named, once the rest was found to be sound.
         **options: how texts are read and what is written of them, see `cenote.vectorising.Options`.
 
     Returns:
@@ -123,7 +127,7 @@ def embed(
     if isinstance(texts, (str, bytes)):
         raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
     asked = (backend, precision)
-    work = _Work(Options(**options), asked, notify, restart, source, name, progress, stop, engine, workers)
+    work = _Work(Options(**options), asked, notify, restart, source, name, progress, stop, engine, workers, loader)
     refuse_unable(engine, workers, again=output is not None and not isinstance(texts, Iterator))
     return _in_memory(model, texts, work) if output is None else _to_folder(model, texts, Path(output), work)
 
@@ -141,7 +145,7 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
     rows = rows_of(texts) if reread is None else reread()
     if listed and (fault := next((row for row in rows if isinstance(row, Fault)), None)):
         raise BadInput(fault.why)
-    loaded = model if isinstance(model, SentenceTransformer) else load(model)
+    loaded = model if isinstance(model, SentenceTransformer) else work.loader(model)
     work = _resolved(loaded, work)
     arrays = _arrays(loaded, sound(rows_of(texts) if listed else rows, skip=False), work, len(texts) if listed else 0)
     if not listed:
@@ -152,13 +156,17 @@ def _in_memory(model: Any, texts: Any, work: _Work) -> Any:
 
 
 def _arrays(model: SentenceTransformer, rows: Iterable[Row], work: _Work, total: int) -> Iterator[Floats]:
-    vectoriser, rows = _ready(model, rows, work)
+    vectoriser, rows, _ = _ready(model, rows, work)
     done = cut = 0
-    for read in ahead(stretches(rows), vectoriser, vectoriser.read):
+
+    def read_one(prepared: Prepared) -> Read:
+        return vectoriser.read(prepared, telling(prepared, done, total, work.progress))
+
+    for read in ahead(stretches(rows), vectoriser, read_one):
         cut += int(read.prepared.truncated.sum())
         done += read.prepared.stretch.rows
         work.progress("embedding", done, total)
-        yield read.vectors.astype(work.options.dtype)
+        yield read.vectors.astype(work.options.dtype, copy=False)
         if work.stop():
             return
     if cut:
@@ -178,33 +186,46 @@ def in_words(cut: int, limit: int | None) -> str:
 
 
 def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
-    refuse_unfit(folder)
+    there = refuse_unfit(folder)
     reread = _again(texts)
-    loaded = model if isinstance(model, SentenceTransformer) else load(model)
+    loaded = model if isinstance(model, SentenceTransformer) else work.loader(model)
+    begun = None if work.restart else there
+    if begun is not None:
+        work = _as_begun(loaded, folder, begun, work)
     work = _resolved(loaded, work)  # what is wrong with the options is told before a corpus is read
+    settings = _settings(loaded, work.name or name_of(model, loaded), work)
+    if begun is not None:
+        refuse_others(folder, begun, settings | versions_of(*_PACKAGES))  # and so is what the folder is of
     looked = None if reread is None else _looked_through(reread, work)
-    if (folder / MANIFEST).exists() and not work.restart:  # what was left open then is as it was decided then
-        there = manifest_of(folder).settings
-        one, two = (
-            str(there.get(name)) if given == AUTO and there.get(name) else given
-            for name, given in zip(("backend", "precision"), work.asked, strict=True)
-        )
-        work = replace(work, asked=(one, two))
-    vectoriser, rows = _ready(loaded, rows_of(texts) if reread is None else reread(), work)
-    settings = _settings(loaded, work.name or name_of(model, loaded), vectoriser, looked, work)
+    vectoriser, rows, agreement = _ready(loaded, rows_of(texts) if reread is None else reread(), work)
+    settings |= _found(vectoriser, looked)
     skip, told = work.options.on_error == "skip", {"progress": work.progress, "notify": work.notify, "stop": work.stop}
     more = {} if work.workers is None else {"workers": work.workers}
     parts = partial(stretches, checked(rows if looked else _some(rows, work.source), looked, skip=skip))
     if reread is not None and work.engine != "local":  # which reads them elsewhere
         parts = partial(stretches_anew, reread, looked, skip=skip)
-    with opened(
-        folder, settings, _versions(vectoriser), restart=work.restart, agreement=next(iter(work.agreed), None)
-    ) as out:
+    with opened(folder, settings, _versions(vectoriser), restart=work.restart, agreement=agreement) as out:
+        if not skip:
+            out.refuse_rejects()
         whole = ENGINES[work.engine](out, parts, vectoriser, looked.rows if looked else 0, **told, **more)
         manifest = out.finish() if whole else out.manifest
     if manifest.counts is not None and manifest.counts.truncated:
         warnings.warn(in_words(manifest.counts.truncated, limit_of(loaded)), CenoteWarning, stacklevel=3)
     return manifest
+
+
+def _as_begun(model: SentenceTransformer, folder: Path, there: Manifest, work: _Work) -> _Work:
+    """The work with what was left open as it was decided when the folder was begun."""
+    one, two = (
+        str(there.settings.get(name)) if given == AUTO and there.settings.get(name) else given
+        for name, given in zip(("backend", "precision"), work.asked, strict=True)
+    )
+    if (one, two) != work.asked:
+        try:
+            able(model, one, two, task=work.options.task)
+        except BadInput as error:
+            raise BadInput(f"{str(folder)!r} was begun by what cannot run here. {error}") from error
+    return replace(work, asked=(one, two))
 
 
 def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
@@ -241,8 +262,8 @@ def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:
 
 def _resolved(model: SentenceTransformer, work: _Work) -> _Work:
     """The work with its options as they are for this model; what it cannot do is refused."""
-    choose(work.asked[0], {**BACKENDS, AUTO: None}, "backend")
-    choose(work.asked[1], {**PRECISIONS, AUTO: None}, "precision")
+    if work.asked != (AUTO, AUTO):  # of all there are, torch can run
+        able(model, *work.asked, task=work.options.task)
     options = replace(work.options, prompt_name=prompt_for(model, work.options.prompt_name, work.options.task))
     tokenise(model, ["a"], options.prompt_name, options.task)  # what cannot be read at all is refused before it is
     if options.long != "truncate":
@@ -250,14 +271,14 @@ def _resolved(model: SentenceTransformer, work: _Work) -> _Work:
         options = replace(options, window=size, overlap=overlap)
     if options.dimensions is not None and not 1 <= options.dimensions <= width_of(model):
         raise BadInput(f"dimensions={options.dimensions}: the model's vectors have 1 to {width_of(model)}.")
-    if AUTO not in work.asked:
-        refuse_unavailable(model, *work.asked, options.task)
     return replace(work, options=options)
 
 
-def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tuple[Vectoriser, Iterator[Row]]:
-    """What reads the texts, chosen on the first of them, and the texts, those first ones among them."""
-    options, stream = work.options, iter(rows)
+def _ready(
+    model: SentenceTransformer, rows: Iterable[Row], work: _Work
+) -> tuple[Vectoriser, Iterator[Row], float | None]:
+    """What reads the texts, chosen on the first of them; the texts, those first ones among them; how well it agrees."""
+    options, stream, agreement = work.options, iter(rows), None
     first = deque(islice(stream, WORTH_IT)) if AUTO in work.asked else deque()
     if len(first) < WORTH_IT:
         plain = zip(work.asked, ("torch", own_precision(model)), strict=True)
@@ -265,9 +286,8 @@ def _ready(model: SentenceTransformer, rows: Iterable[Row], work: _Work) -> tupl
     else:
         sample = spread([row.text for row in first if isinstance(row, Text)])
         tokens = tokenise(model, sample, options.prompt_name, options.task)
-        told: dict[str, Any] = {"notify": work.notify, "agreed": work.agreed.append}
-        chosen = choose_backend(model, tokens, *work.asked, task=options.task, **told)
-    return Vectoriser(model, options, Encoder(model, chosen, notify=work.notify)), _handed_on(first, stream)
+        chosen, agreement = choose_backend(model, tokens, *work.asked, task=options.task, notify=work.notify)
+    return Vectoriser(model, options, Encoder(model, chosen, notify=work.notify)), _handed_on(first, stream), agreement
 
 
 def _handed_on(first: deque[Row], rest: Iterator[Row]) -> Iterator[Row]:
@@ -277,30 +297,39 @@ def _handed_on(first: deque[Row], rest: Iterator[Row]) -> Iterator[Row]:
     yield from rest
 
 
-def _settings(
-    model: SentenceTransformer, name: str, vectoriser: Vectoriser, looked: Survey | None, work: _Work
-) -> dict[str, Any]:
-    """All that the bytes of the output depend on, and what they are called."""
+def _settings(model: SentenceTransformer, name: str, work: _Work) -> dict[str, Any]:
+    """What the bytes of the output depend on and is known before a text is read, and what it is called.
+
+    What becomes of rows that cannot be read is not among them: the others are the same.
+    """
+    options = asdict(work.options)
+    del options["on_error"]
     return {
         "model": name,
         "fingerprint": of_weights(model),
         "pooling": pooling_of(model),
         **behaviour_of(model),
         "device": model.device.type,
-        "prompt": prompt_of(model, vectoriser.options.prompt_name),
-        "backend": vectoriser.encoder.backend.name,
-        "precision": vectoriser.encoder.backend.precision,
-        **asdict(vectoriser.options),
+        "prompt": prompt_of(model, work.options.prompt_name),
+        **options,
         "source": work.source,
-        "texts": looked.rows if looked else None,
-        "texts_fingerprint": looked.fingerprint if looked else None,
         "part_texts": PART_TEXTS,
         "part_characters": PART_CHARACTERS,
-        "budget": BUDGET,
+        "budget": budget_for(model),
+    }
+
+
+def _found(vectoriser: Vectoriser, looked: Survey | None) -> dict[str, Any]:
+    """What else they depend on: what was chosen, and the texts."""
+    return {
+        "backend": vectoriser.encoder.backend.name,
+        "precision": vectoriser.encoder.backend.precision,
+        "texts": looked.rows if looked else None,
+        "texts_fingerprint": looked.fingerprint if looked else None,
     }
 
 
 def _versions(vectoriser: Vectoriser) -> dict[str, str]:
     runtimes = {"openvino": "openvino", "onnx": "onnxruntime"}
     name = vectoriser.encoder.backend.name
-    return versions_of("tokenizers", "pyarrow", *([runtimes[name]] if name in runtimes else []))
+    return versions_of(*_PACKAGES, *([runtimes[name]] if name in runtimes else []))

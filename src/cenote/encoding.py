@@ -19,8 +19,10 @@ from cenote.tokenising import Tokenised, collate
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int], object]  # how many texts have been read since it was last called
 
-# Padded tokens of a batch, and tokens that could be read while a batch starts: see docs/benchmarks.md.
-BUDGET, OPENING = 8192, 128
+# Tokens that could be read while a batch starts.
+OPENING = 128
+# Padded tokens of a batch. On a CPU the numbers of larger ones leave its caches: see docs/benchmarks.md.
+_BUDGETS, _OF_OTHERS = {"cpu": 2048}, 8192
 # What runtimes say when there is no memory left; only torch's CUDA has a class for it.
 _NO_MEMORY = (
     "out of memory",
@@ -33,13 +35,18 @@ _NO_MEMORY = (
 )
 
 
+def budget_for(model: SentenceTransformer) -> int:
+    """Padded tokens of a batch, at first, on the model's device."""
+    return _BUDGETS.get(model.device.type, _OF_OTHERS)
+
+
 class Encoder:
     """Reads tokenised texts with a backend.
 
     Args:
         model: whose tokens they are.
         backend: what turns a batch into vectors.
-        budget: padded tokens of a batch, at first.
+        budget: padded tokens of a batch, at first; None: by the device.
         notify: told in words when memory ran out and batches became smaller.
     """
 
@@ -48,11 +55,11 @@ class Encoder:
         model: SentenceTransformer,
         backend: Backend,
         *,
-        budget: int = BUDGET,
+        budget: int | None = None,
         notify: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.model, self.backend, self.notify = model, backend, notify
-        self.budget = self.most = budget
+        self.budget = self.most = budget_for(model) if budget is None else budget
 
     def __call__(
         self, tokens: Tokenised, progress: Progress = lambda _: None, *, to_end: bool = True

@@ -47,14 +47,7 @@ def write(
     def read_one(prepared: Prepared) -> Read:
         if stop():
             raise _Stopped
-        read = 0
-
-        def tell(more: int) -> None:
-            nonlocal read
-            read += more  # of texts, or of their windows, which are more
-            progress("embedding", done + prepared.stretch.rows * read // len(prepared.pieces), rows)
-
-        return vectoriser.read(prepared, tell)
+        return vectoriser.read(prepared, telling(prepared, done, rows, progress))
 
     try:
         for read in ahead(missing(parts(), out.done, out.folder), vectoriser, read_one):
@@ -65,6 +58,20 @@ def write(
         notify(f"stopped: {done:,} texts are kept")
         return False
     return True
+
+
+def telling(
+    prepared: Prepared, done: int, rows: int, progress: Callable[[str, int, int], object]
+) -> Callable[[int], None]:
+    """What is told how much more of a part was read: of its texts, or of their windows, which are more."""
+    read = 0
+
+    def tell(more: int) -> None:
+        nonlocal read
+        read += more
+        progress("embedding", done + prepared.stretch.rows * read // len(prepared.pieces), rows)
+
+    return tell
 
 
 def ahead(items: Iterable[Stretch], vectoriser: Vectoriser, read: Callable[[Prepared], Read]) -> Iterator[Read]:

@@ -72,6 +72,14 @@ class Output:
         self.done = {part.index: part for part in _parts(self.folder, self.manifest)}
         _sweep(self.folder)
 
+    def refuse_rejects(self) -> None:
+        """Raise if rows were left out by an earlier run, where none is to be."""
+        if left := next((part for part in self.done.values() if part.rejected), None):
+            raise BadInput(
+                f"{str(self.folder)!r} was begun with on_error='skip', and rows from row {left.first} on were left "
+                "out: call it as it was begun, or begin anew with restart (--restart), which deletes what is there."
+            )
+
     def finish(self) -> Manifest:
         """Say that all is there."""
         parts = [self.done[index] for index in sorted(self.done)]
@@ -99,18 +107,23 @@ class Output:
         _write(self.folder / MANIFEST, to_json(self.manifest))
 
 
-def refuse_unfit(folder: Path) -> None:
-    """What is wrong with a folder to write into, told before there is any work to lose. It is not made yet."""
-    if not folder.is_dir():
+def refuse_unfit(folder: Path) -> Manifest | None:
+    """What is wrong with a folder to write into, told before there is any work to lose. It is not made yet.
+
+    Returns:
+        What an earlier run says of it, None where there was none.
+    """
+    there = None
+    with _told(folder):  # nor may a folder above let us see what is in it
         above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not above.is_dir():
             raise BadInput(f"{str(above)!r} is a file: name a folder to write into.")
-    else:
-        above = folder
-        with _alone(folder):
-            _refuse_strange(folder)
+        if above == folder:
+            with _alone(folder):
+                there = _refuse_strange(folder)
     if not os.access(above, os.W_OK | os.X_OK):
         raise BadInput(f"cannot write into {str(above)!r}: permission denied. Name another folder.")
+    return there
 
 
 def write_part(
@@ -175,7 +188,7 @@ def opened(
         new = Manifest(SCHEMA, False, False, dict(settings), dict(versions), agreement, None)
         wanted = from_json(Manifest, to_json(new))
         if there is not None and not restart:
-            _refuse_others(folder, there, wanted)
+            refuse_others(folder, there, {**wanted.settings, **wanted.versions})
             wanted = replace(there, clearing=False)
         if there is not None and (restart or there.clearing):  # or a restart that was killed
             _clear(folder, wanted)
@@ -224,12 +237,13 @@ def _clear(folder: Path, wanted: Manifest) -> None:
     _write(folder / MANIFEST, to_json(wanted))
 
 
-def _refuse_others(folder: Path, there: Manifest, wanted: Manifest) -> None:
-    old, new = ({**one.settings, **one.versions} for one in (there, wanted))
-    names = [name for name in sorted(old.keys() | new.keys()) if name not in _NAMES]
+def refuse_others(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None:
+    """Raise if a folder is of other settings or versions than those, as far as they are known."""
+    old = {**there.settings, **there.versions}
+    names = [name for name in sorted(new) if name not in _NAMES]
     called = {fingerprint: name for name, fingerprint in _NAMES.items()}
 
-    def value(of: dict[str, Any], name: str) -> str:
+    def value(of: Mapping[str, Any], name: str) -> str:
         return f"{of.get(called[name])!r} ({of.get(name)})" if name in called else repr(of.get(name))
 
     different = [

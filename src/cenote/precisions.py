@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.backends import BACKENDS, PRECISIONS, Backend, available, backend
+from cenote.backends import BACKENDS, PRECISIONS, Backend, backend, kept_in, problem
 from cenote.encoding import Encoder, Vectors
 from cenote.errors import BadInput, choose
 from cenote.tokenising import Tokenised, taken
@@ -35,8 +35,7 @@ def choose_backend(
     *,
     task: str | None = None,
     notify: Notify = lambda _: None,
-    agreed: Callable[[float], object] = lambda _: None,
-) -> Backend:
+) -> tuple[Backend, float | None]:
     """The backend of that name and precision; where either is left open, the fastest that agrees with float32.
 
     Args:
@@ -46,38 +45,44 @@ def choose_backend(
         precision: a name from `PRECISIONS`, or `auto`.
         task: as for `backend`.
         notify: told what was tried, how fast it was and how well it agreed.
-        agreed: told the least cosine with float32 of what was chosen, where there was a choice.
+
+    Returns:
+        The backend, and the least cosine of its vectors with float32's; None where there was no choice.
     """
+    pairs = able(model, name, precision, task=task)
+    if AUTO not in (name, precision):
+        return backend(model, name, precision, task=task), None
+    readable = taken(tokens, np.flatnonzero(tokens.lengths).tolist())
+    chosen, cosine = (
+        _fastest(model, readable, pairs, task, notify)
+        if len(readable) and len(pairs) > 1
+        else (backend(model, *pairs[0], task=task), None)
+    )
+    notify(f"embedding with {chosen.name} at {chosen.precision}")
+    return chosen, cosine
+
+
+def able(
+    model: SentenceTransformer, name: str = AUTO, precision: str = AUTO, *, task: str | None = None
+) -> list[tuple[str, str]]:
+    """The backends and precisions of that name that can run here; that none can is raised, with every reason."""
     choose(name, {**BACKENDS, AUTO: None}, "backend")
     choose(precision, {**PRECISIONS, AUTO: None}, "precision")
-    if AUTO not in (name, precision):
-        return backend(model, name, precision, task=task)
-    reasons = available(model, task=task)
-    chosen = [pair for pair in reasons if name in (AUTO, pair[0]) and precision in (AUTO, pair[1])]
-    able = [pair for pair in chosen if reasons[pair] is None and (pair[0] == "torch" or _on_cpu(model))]
-    if not able:
-        raise BadInput(
-            "; ".join(f"{pair[0]} at {pair[1]}: {reasons[pair] or 'the model is not on the CPU'}" for pair in chosen)
-            + "."
-        )
-    readable = taken(tokens, np.flatnonzero(tokens.lengths).tolist())
-    if len(readable) == 0 or len(able) == 1:
-        chosen_one = backend(model, *able[0], task=task)
-    else:
-        chosen_one, cosine = _fastest(model, readable, able, task, notify)
-        agreed(round(cosine, 6))
-    notify(f"embedding with {chosen_one.name} at {chosen_one.precision}")
-    return chosen_one
+    names = BACKENDS if name == AUTO else [name]
+    kinds = PRECISIONS if precision == AUTO else [precision]
+    reasons = {(one, kind): problem(model, one, kind, task) for one in names for kind in kinds}
+    found = [pair for pair, why in reasons.items() if why is None]
+    if not found:
+        once: dict[Any, str] = {}  # what is missing is missing at every precision
+        for (one, kind), why in reasons.items():
+            once.setdefault(why, f"{one} at {kind}: {why}")
+        raise BadInput(f"{'; '.join(once.values())}.")
+    return found
 
 
 def own_precision(model: SentenceTransformer) -> str:
     """What the model's weights are kept in."""
-    kept = next((value.dtype for value in model.parameters() if value.is_floating_point()), None)
-    return next((name for name, dtype in PRECISIONS.items() if dtype is kept), "float32")
-
-
-def _on_cpu(model: SentenceTransformer) -> bool:
-    return bool(model.device.type == "cpu")
+    return next((name for name, dtype in PRECISIONS.items() if dtype is kept_in(model)), "float32")
 
 
 def spread(texts: Sequence[str]) -> list[str]:
@@ -122,7 +127,7 @@ def _fastest(
             best = seconds, made, cosine
     if best is None:
         raise BadInput("no backend agrees with float32 on these texts: name one (--backend torch --precision float32).")
-    return best[1:]
+    return best[1], round(best[2], 6)
 
 
 def _seconds(encoder: Encoder, tokens: Tokenised) -> float:

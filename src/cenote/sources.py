@@ -16,6 +16,8 @@ from cenote.texts import Fault, Text
 # Texts and characters after which a part ends, whichever comes first: what is lost when a machine dies, and within
 # which texts of like length are found.
 PART_TEXTS, PART_CHARACTERS = 2**14, 2**21
+# What can be done about a row that cannot be read.
+LEAVE_OUT = "Or leave such rows out: on_error='skip' (--on-error skip)."
 
 Row = Text | Fault
 Progress = Callable[[int], object]
@@ -117,7 +119,7 @@ def sound(rows: Iterable[Row], *, skip: bool) -> Iterator[Row]:
     """The same rows; a fault among them is raised, unless it is to be skipped by who comes next."""
     for row in rows:
         if isinstance(row, Fault) and not skip:
-            raise BadInput(f"{row.why} Or leave such rows out: on_error='skip' (--on-error skip).")
+            raise BadInput(f"{row.why} {LEAVE_OUT}")
         yield row
 
 
@@ -151,7 +153,7 @@ def told_apart(rows: Iterable[Row], suspected: frozenset[int] | None) -> Iterato
             if suspected is not None:
                 key = row.id if key in suspected else None
             first = seen.get(key)
-            if first is None and suspected is None and row.id.isdecimal() and (number := int(row.id)) < place:
+            if first is None and suspected is None and _is_number(row.id) and (number := int(row.id)) < place:
                 first = number if str(number) == row.id and numbered[number // 8] >> number % 8 & 1 else None
             if first is not None:
                 yield Fault(
@@ -164,6 +166,11 @@ def told_apart(rows: Iterable[Row], suspected: frozenset[int] | None) -> Iterato
             elif key is not None:
                 seen[key] = place
         yield row
+
+
+def _is_number(name: str) -> bool:
+    """Whether an id may be the number of a row; Python refuses to read numbers of thousands of digits."""
+    return len(name) < 20 and name.isdecimal()
 
 
 def checked(rows: Iterable[Row], looked: Survey | None, *, skip: bool) -> Iterator[Row]:

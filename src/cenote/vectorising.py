@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize
 from cenote.encoding import Encoder, Progress
 from cenote.errors import BadInput, choose
 from cenote.functional.forms import Floats, normalised
-from cenote.sources import Stretch
+from cenote.sources import LEAVE_OUT, Stretch
 from cenote.tokenising import Tokenised, joined, taken, tokenise
 from cenote.windowing import LEAST, Window, windows_of
 
@@ -77,6 +77,8 @@ class Options:
 
     def __post_init__(self) -> None:
         choose(self.long, LONG, "way with long texts")
+        if self.task is not None:
+            choose(self.task, dict.fromkeys(("query", "document")), "task")
         choose(self.dtype, DTYPES, "dtype")
         choose(self.on_truncate, dict.fromkeys(("warn", "error")), "on_truncate")
         choose(self.on_error, dict.fromkeys(("raise", "skip")), "on_error")
@@ -117,8 +119,6 @@ class Vectoriser:
 
     def prepare(self, stretch: Stretch) -> Prepared:
         """Everything that needs no accelerator, so that it can be done while one is at work."""
-        if stretch.rejected and self.options.on_error == "raise":  # of an iterator, which nobody could look through
-            raise BadInput(f"{stretch.rejected[0]['why']} Or leave such rows out: on_error='skip' (--on-error skip).")
         words = [text.text for text in stretch.texts]
         tokens = tokenise(self.model, words, self.options.prompt_name, self.options.task)
         rejected = list(stretch.rejected)
@@ -178,7 +178,7 @@ class Vectoriser:
     def _reject(self, stretch: Stretch, place: int, why: str, rejected: list[dict[str, Any]]) -> None:
         row, name = stretch.places[place], stretch.texts[place].id
         if self.options.on_error == "raise":
-            raise BadInput(f"row {row}, id {name!r}: {why} Or leave such rows out: on_error='skip' (--on-error skip).")
+            raise BadInput(f"row {row}, id {name!r}: {why} {LEAVE_OUT}")
         rejected.append({"row": row, "id": name, "why": why})
 
     def read(self, prepared: Prepared, progress: Progress = lambda _: None) -> Read:

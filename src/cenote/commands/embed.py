@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cenote.commands.progress import progress
@@ -18,6 +17,8 @@ from cenote.declarations import find
 from cenote.phrases import counted
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
     from cenote.results import Manifest
     from cenote.vectorising import Choices
 
@@ -76,24 +77,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         next(iter(reading()))  # a wrong path or column is told before a model is loaded
 
     from cenote.embedding import embed
-    from cenote.engines import refuse_unable
-    from cenote.loading import load
-    from cenote.outputs import refuse_unfit
     from cenote.results import to_json
-    from cenote.vectorising import Options
 
-    options = _options(args)
-    Options(**options)
-    refuse_unfit(Path(args.output))
-    refuse_unable(args.engine, args.workers, again=args.texts != "-")
-    hush()
-    note(f"loading {args.model} ...")
-    model = load(
-        args.model,
-        device=args.device,
-        max_seq_length=args.max_seq_length,
-        trust_remote_code=args.trust_remote_code,
-    )
     with progress() as tell, _interruptible(args.output, args.restart) as (started, stop):
 
         def told(what: str, done: int, total: int) -> None:
@@ -102,7 +87,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
                 started()
 
         manifest = embed(
-            model,
+            args.model,
             texts,
             args.output,
             backend=args.backend,
@@ -111,11 +96,11 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             workers=args.workers,
             restart=args.restart,
             source="standard input" if args.texts == "-" else args.texts,
-            name=args.model,
             progress=told,
             notify=_say,
             stop=stop,
-            **options,
+            loader=partial(_loaded, args),
+            **_options(args),
         )
         if not manifest.complete:
             raise KeyboardInterrupt
@@ -123,6 +108,15 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         yield to_json(manifest).rstrip()
         return
     yield from _summary(manifest, args.output)
+
+
+def _loaded(args: argparse.Namespace, name: Any) -> SentenceTransformer:
+    """The model, once everything else was found to be sound."""
+    from cenote.loading import load
+
+    hush()
+    note(f"loading {name} ...")
+    return load(name, device=args.device, max_seq_length=args.max_seq_length, trust_remote_code=args.trust_remote_code)
 
 
 def _say(text: str) -> None:
