@@ -18,6 +18,7 @@ import sys
 import threading
 import uuid
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
@@ -188,8 +189,7 @@ def write(
         notify(f"going on: {done():,} texts are there")
     progress("embedding", done(), rows)
     if done() == rows:
-        for _ in missing(parts(), out.done, out.folder):
-            pass  # none is; that they are of these texts is looked at
+        deque(missing(parts(), out.done, out.folder), 0)  # none is; that they are of these texts is looked at
         return True
     out.unfinish()
     with _connected() as ray:
@@ -199,8 +199,7 @@ def write(
         while (before := done()) < rows:
             shared = share(cluster, workers, accelerated=job.device != "cpu")
             notify(f"{shared.workers} workers of {shared.cores} cores on {len(cluster)} nodes")
-            # Closed, or the workers would go on when the caller is through with them.
-            with closing(_answers(ray, source, dict(out.done), job, shared)) as answers:
+            with closing(_answers(ray, source, dict(out.done), job, shared)) as answers:  # or workers would go on
                 for answer in answers:
                     if not _entered(out, answer, notify):
                         why = answer["lost"]
