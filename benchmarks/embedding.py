@@ -7,8 +7,8 @@ their length, batches of 32, the runtime's own session, mean pooling and norms i
 the model's own shapes; a model's work is 2 x its weights (without the word embeddings) for each token, attention left
 out.
 
-`--growth` measures the peak memory of `cenote embed` in a process of its own for 10^4, 10^5 and 10^6 short rows, with a
-tiny random model, since memory and not speed is looked at.
+`--budgets` compares sizes of batches. `--growth` measures the peak memory of `cenote embed` in a process of its own for
+10^4, 10^5 and 10^6 short rows, with a tiny random model, since memory and not speed is looked at.
 """
 
 from __future__ import annotations
@@ -219,6 +219,28 @@ def race(count: int, repeats: int, device: str) -> None:
         print(f"| {name} | {rate:,.0f} | {default / seconds:.2f} | {cosines[name]:.7f} | {shares} |", flush=True)
 
 
+def budgets(count: int, repeats: int, device: str) -> None:
+    """Tokens a second by the size of batches."""
+    model = cenote.load("minilm", device=device)
+    tokens = tokenise(model, sample(count)[0])
+    total, sizes = int(tokens.lengths.sum()), [2**power for power in range(8, 14)]
+    able = [pair for pair, problem in available(model).items() if problem is None]
+    made = {pair: backend(model, *pair) for pair in able}
+    taken = interleaved(
+        {
+            f"{name} {precision} {size}": lambda run=run, size=size: Encoder(model, run, budget=size)(tokens)
+            for (name, precision), run in made.items()
+            for size in sizes
+        },
+        repeats,
+    )
+    print(f"{machine()}; {total:,} tokens\n")
+    print(f"| | {' | '.join(f'{size:,}' for size in sizes)} |\n|---{'|--:' * len(sizes)}|")
+    for name, precision in made:
+        rates = (f"{total / taken[f'{name} {precision} {size}']:,.0f}" for size in sizes)
+        print(f"| {name} {precision} | {' | '.join(rates)} |")
+
+
 def growth(counts: Sequence[int]) -> None:
     """Peak memory by rows, each in a process of its own."""
     print(machine())
@@ -252,9 +274,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--budgets", action="store_true")
     args = parser.parse_args()
     if args.growth:
         growth([10**4, 10**5, 10**6])
+    elif args.budgets:
+        budgets(args.texts, args.repeats, args.device)
     else:
         race(args.texts, args.repeats, args.device)
 

@@ -19,7 +19,7 @@ import threading
 import uuid
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -260,7 +260,9 @@ def _nodes(ray: Any) -> list[tuple[float, float]]:
     return [(has.get("CPU", 0), has.get("GPU", 0)) for has in alive]
 
 
-def _answers(ray: Any, source: Any, done: dict[int, Part], job: Job, shared: Share) -> Iterator[dict[str, Any]]:
+def _answers(
+    ray: Any, source: Any, done: dict[int, Part], job: Job, shared: Share
+) -> Generator[dict[str, Any], None, None]:
     """What workers say of the parts that are not done, as it comes; last what Ray says if it gives up."""
     where, folder = Path.cwd(), job.folder
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
