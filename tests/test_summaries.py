@@ -1,5 +1,7 @@
 """Summaries hold what they say of the arrays that they were made of."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,21 @@ def test_given_pairs_that_fit():
     assert len(chosen) == 50
     assert chosen == sorted(chosen)
     assert len(summaries.some_pairs(read, 10**9, 0)) == 1
+
+
+def test_a_long_text_among_pairs_costs_its_own_length():
+    pairs = [(f"text {row}", "light " * 20_000 if row == 7 else "stone") for row in range(300)]
+    generator = np.random.default_rng(0)
+    tokens = {place: generator.normal(size=(3, 4)) + 2 for place in range(600)}
+    reading = summaries.Reading(np.zeros(0, np.int64), np.zeros((0, 0), np.float32), tokens)
+    tracemalloc.start()
+    try:
+        found = summaries.given_pairs(reading, pairs, summaries.Excerpts(), 0, lambda *_: None, range(300))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.texts, found.pairs) == (302, 300)
+    assert peak < 20_000_000  # an array of strings as wide as the longest is 144 MB for either side
 
 
 def test_pairs_are_in_condensed_order():

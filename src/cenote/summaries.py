@@ -297,8 +297,9 @@ def given_pairs(
     found = socm(*sides, limit=np.inf, progress=progress)
     named = list(zip(numbers, pairs, strict=True))
     first, second = ([Text(f"pair {row}", pair[side]) for row, pair in named] for side in (0, 1))
-    mean = _estimated(mean_over_pairs(found.socm, *([pair[side] for pair in pairs] for side in (0, 1))))
-    return _pairs(found, mean, first, second, len({text for pair in pairs for text in pair}), excerpts, seed)
+    places = {text: place for place, text in enumerate(dict.fromkeys(text for pair in pairs for text in pair))}
+    mean = _estimated(mean_over_pairs(found.socm, *([places[pair[side]] for pair in pairs] for side in (0, 1))))
+    return _pairs(found, mean, first, second, len(places), excerpts, seed)
 
 
 def _pairs(
