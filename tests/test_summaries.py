@@ -55,6 +55,14 @@ def test_affordable_texts_grow_with_the_time_and_shrink_with_their_length():
     assert summaries.affordable(long[:1], 384, 5, 0) == [0]
 
 
+def test_however_short_texts_are_no_more_than_a_million_pairs_are_compared():
+    assert len(summaries.affordable(np.full(1000, 8), 384, 100, 0)) == 1000  # all, 499,500 pairs
+    assert len(summaries.affordable(np.full(1414, 8), 384, 100, 0)) == 1414
+    assert len(summaries.affordable(np.full(10_000, 8), 384, 100, 0)) == 1000
+    two = np.array([[0, 1]])
+    assert len(summaries.some_pairs(np.full((10**6 + 5, 2), 8), 384, 0, two.repeat(10**6 + 5, 0))) == 10**6
+
+
 def test_given_pairs_that_fit():
     read = np.full((1000, 2), 100)
     assert summaries.some_pairs(read, 384, 0) == list(range(1000))
@@ -97,6 +105,34 @@ def test_pairs_are_in_condensed_order():
         assert pair.socm == pytest.approx(alone.socm[0], rel=1e-5)
     assert [pair.socm for pair in found.worst] == sorted((pair.socm for pair in found.shown), reverse=True)
     assert summaries.compare(reading, [1], lambda *_: None) is None
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 3000])
+def test_the_worst_pairs_are_those_of_a_full_sort(count):
+    """Values that agree in nine digits stand in the order in which they came, however many do."""
+    generator = np.random.default_rng(count)
+    for spread in (1, 1e-3, 1e-8, 1e-10, 0):
+        values = 0.3 + spread * generator.random(count)
+        values[generator.random(count) < 0.5] = values[0]
+        rounded = [float(f"{value:.9g}") for value in values]
+        assert summaries._worst(values) == sorted(range(count), key=lambda row: (-rounded[row], row))[:10]
+    assert summaries._worst(np.zeros(count)) == list(range(min(10, count)))
+
+
+def test_texts_are_looked_up_for_the_pairs_that_are_shown_only():
+    asked = []
+
+    class Texts(list):
+        def __getitem__(self, place):
+            asked.append(place)
+            return super().__getitem__(place)
+
+    generator = np.random.default_rng(0)
+    found = summaries.SecondOrder(*generator.random((3, 70 * 69 // 2)))
+    texts = Texts(Text(str(row), f"text {row}") for row in range(70))
+    made = summaries.all_pairs(summaries.Compared(list(range(70)), found), texts, summaries.Excerpts(), 0)
+    assert (made.pairs, len(made.shown), len(made.worst)) == (2415, 1200, 10)
+    assert len(asked) == 2 * (1200 + 10)
 
 
 def test_closeness_is_that_of_all_pairs():
