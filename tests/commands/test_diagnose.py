@@ -120,7 +120,11 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
         (["minilm", "--temperatures", "1;2"], 2, "pass positive numbers with commas between them"),
         (["minilm", "--temperatures", "0"], 2, "--temperatures '0': pass positive numbers"),
         (["minilm", "--pairs", "-"], 2, "--pairs -: pairs are read twice"),
-        (["minilm", "texts.txt", "--pairs", "pairs.jsonl"], 1, "pairs stand in columns text1 and text2, and there are: query, neg."),
+        (
+            ["minilm", "texts.txt", "--pairs", "pairs.jsonl"],
+            1,
+            "pairs stand in columns text1 and text2, and there are: query, neg.",
+        ),
         (["minilm", "texts.txt", "--prompt", "qurey"], 2, "minilm: unknown prompt 'qurey'; did you mean 'query'?"),
         (["minilm", "texts.txt", "--pair-prompts", "query"], 2, "pass two names with a comma between them"),
         (["minilm", "texts.txt", "--pair-prompts", "query,document"], 1, "there are no pairs: pass pairs too"),
