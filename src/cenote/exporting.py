@@ -32,8 +32,9 @@ from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.fingerprints import of_weights
 from cenote.functional.pooling import canonical
 from cenote.functional.temperature import to_json
-from cenote.graphs import OUTPUT, at_rest, feed, import_openvino, inputs_of, to_onnx, to_openvino, vectors
+from cenote.graphs import OUTPUT, feed, import_openvino, inputs_of, to_onnx, to_openvino, vectors
 from cenote.nn import LandmarkTransformer
+from cenote.surgery.attention import at_rest
 from cenote.surgery.hooks import settings_on
 
 DESCRIPTION = "cenote_export.json"

@@ -16,11 +16,11 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.clouds import shapeless
+from cenote.surgery.attention import at_rest
 from cenote.surgery.profiles import (
     LayerProfile,
     Profiler,
     batches_of,
-    evaluating,
     features_of,
     limit_of,
     pooled_of,
@@ -96,7 +96,7 @@ def read_texts(
             if progress is not None:
                 progress(done, len(texts))
 
-    with evaluating(model), torch.inference_mode():
+    with at_rest(model), torch.inference_mode():
         if watch:
             with Trace(model, reader.profiler, attention=True):
                 walk(_few_pairs(model, texts, watch), reader.trace)
