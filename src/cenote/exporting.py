@@ -36,6 +36,7 @@ from cenote.graphs import OUTPUT, feed, import_openvino, inputs_of, to_onnx, to_
 from cenote.nn import LandmarkTransformer
 from cenote.surgery.attention import at_rest
 from cenote.surgery.hooks import settings_on
+from cenote.surgery.profiles import limit_of
 
 DESCRIPTION = "cenote_export.json"
 # How many texts of the built-in corpus the written graph is compared on, and in what batches.
@@ -174,7 +175,7 @@ def _write_tokenizer(model: Any, folder: Path) -> None:
     alone = Tokenizer.from_str(fast.to_str())  # a copy: the model's own keeps what it was last asked for
     alone.no_truncation()
     alone.no_padding()
-    if (most := _limit(model)) is not None:
+    if (most := limit_of(model)) is not None:
         alone.enable_truncation(most, direction=tokenizer.truncation_side)
     if tokenizer.pad_token is not None:
         alone.enable_padding(
@@ -184,12 +185,6 @@ def _write_tokenizer(model: Any, folder: Path) -> None:
             pad_token=tokenizer.pad_token,
         )
     alone.save(str(folder / "tokenizer.json"))
-
-
-def _limit(model: Any) -> int | None:
-    """After how many tokens a text is cut; tokenizers without a limit say 10^30."""
-    most = model.max_seq_length
-    return int(most) if most is not None and most < 1 << 20 else None
 
 
 def _describe(model: Any, format: str, precision: str, task: str | None) -> dict[str, Any]:
@@ -212,7 +207,7 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         if setting is None
         else {"temperature": to_json(setting.temperature), "layers": setting.layers, "scale_bias": setting.scale_bias},
         "temperature_in_weights": getattr(getattr(reader.model, "config", None), BAKED_IN_CONFIG, None),
-        "max_seq_length": _limit(model),
+        "max_seq_length": limit_of(model),
         "lower_case": bool(getattr(reader, "do_lower_case", False)),
         "prompts": dict(model.prompts),
         "default_prompt": model.default_prompt_name,
