@@ -1,12 +1,17 @@
 """Summaries hold what they say of the arrays that they were made of."""
 
+import math
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from cenote import summaries
+from cenote.functional.concentration import Known
 from cenote.results import Estimate, Spread
+from cenote.surgery.profiles import Undefined
 from cenote.texts import Text
 
 
@@ -133,6 +138,26 @@ def test_texts_are_looked_up_for_the_pairs_that_are_shown_only():
     made = summaries.all_pairs(summaries.Compared(list(range(70)), found), texts, summaries.Excerpts(), 0)
     assert (made.pairs, len(made.shown), len(made.worst)) == (2415, 1200, 10)
     assert len(asked) == 2 * (1200 + 10)
+
+
+def test_theorem_3_is_of_each_text_and_head():
+    """Texts of 2, 10, 1 and 60 tokens, two heads; one token has no logits that vary."""
+    lengths, variances = np.array([2, 10, 1, 60]), np.array([[0.5, 1.0], [2.0, 0.1], [np.nan, np.nan], [1.5, 3.0]])
+    each = [
+        [math.sqrt(n / (2 * math.sqrt(1 + math.exp(-2 * s)) * (n - 1) ** 1.5 + 1)) for s in row]
+        for n, row in zip(lengths.tolist(), variances.tolist(), strict=True)
+    ]
+    defined = torch.tensor(~np.isnan(variances))
+    bound = Known(torch.tensor(each, dtype=torch.float64)[defined], defined)
+    layer = SimpleNamespace(sigma_a=torch.tensor([[0.1, 0.3], [0.3, 0.5], [0.0, 0.0], [0.6, 0.8]]), sigma_a_bound=bound)
+    reading = summaries.Reading(np.array([7, *lengths]), np.zeros((5, 3)), traced=[1, 2, 3, 4], layers=[layer])
+    short, long = summaries.passed(reading)
+    assert (short.low, short.high, short.count, long.low, long.count) == (0, 50, 3, 50, 1)
+    assert (short.sigma_a, long.sigma_a) == (pytest.approx(0.2), pytest.approx(0.7))
+    assert short.theorem3 == pytest.approx(np.mean(each[:2]), rel=1e-8)
+    assert long.theorem3 == pytest.approx(np.mean(each[3]), rel=1e-8)
+    layer.sigma_a_bound = Undefined("not asked for")
+    assert [one.theorem3 for one in summaries.passed(reading)] == [None, None]
 
 
 def test_closeness_is_that_of_all_pairs():

@@ -369,17 +369,24 @@ def _summary(value: Tensor | Known | Undefined) -> Spread | str:
 
 
 def passed(reading: Reading) -> tuple[Passed, ...]:
-    """sigma_a of the last layer by length, averaged over heads and texts, in the paper's bins."""
+    """sigma_a of the last layer and Theorem 3's estimate by length, means over heads and texts in the paper's bins."""
     if not reading.layers or isinstance(sigma := reading.layers[-1].sigma_a, Undefined):
         return ()
     each, tokens = sigma.mean(1).numpy(), reading.lengths[reading.traced]
     places = np.minimum(tokens // _BIN_OF_SIGMA, _BINS_OF_SIGMA - 1)
+    bound = reading.layers[-1].sigma_a_bound  # of each text and head; one token has no logits that vary
+    expected, bins = (
+        (bound.values.numpy(), places[bound.defined.nonzero()[:, 0].numpy()])
+        if isinstance(bound, Known)
+        else (each[:0], places[:0])
+    )
     return tuple(
         Passed(
             low=int(place) * _BIN_OF_SIGMA,
             high=None if place == _BINS_OF_SIGMA - 1 else (int(place) + 1) * _BIN_OF_SIGMA,
             count=int((places == place).sum()),
             sigma_a=_short(each[places == place].mean()),
+            theorem3=_short(expected[bins == place].mean()) if place in bins else None,
         )
         for place in np.unique(places)
     )
