@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from cenote.phrases import counted
 from cenote.report.plots import (
     Figure,
     Trace,
@@ -21,7 +22,7 @@ from cenote.report.plots import (
     words,
 )
 from cenote.report.series import CONTROL_DASH, MEASURES, Look, Series, curves, looks_of, measured, reasons
-from cenote.report.writing import bin_label, estimate, in_label, number, plural, spread
+from cenote.report.writing import bin_label, estimate, in_label, number, spread
 from cenote.results import Diagnosis, Histogram, LengthBin, Lengths
 
 # A histogram whose last bin is this much wider than its first was made for a logarithmic axis.
@@ -43,7 +44,7 @@ def lengths(diagnosis: Diagnosis) -> Figure:
     for place, (look, found) in enumerate(drawn):
         edges, counts = found.histogram.edges, found.histogram.counts
         text = [
-            f"<b>{in_label(look.label)}</b><br>{number(low)} to {number(high)} tokens<br>{plural(count, 'text')}"
+            f"<b>{in_label(look.label)}</b><br>{number(low)} to {number(high)} tokens<br>{counted(count, 'text')}"
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
         ]
         data.append(steps(look, edges, counts, text))
@@ -102,8 +103,8 @@ def closeness(series: tuple[Series, ...]) -> Figure:
         places += x
         cosines = [found.cosine for found in bins if found.cosine is not None]
         labels = [
-            f"<b>{in_label(look.label)}</b><br>{bin_label(found.low, found.high)} tokens, {plural(found.count, 'text')}"
-            f"<br>cosine {estimate(found.cosine)}"
+            f"<b>{in_label(look.label)}</b><br>{bin_label(found.low, found.high)} tokens, "
+            f"{counted(found.count, 'text')}<br>cosine {estimate(found.cosine)}"
             for found in bins
         ]
         error = {
@@ -143,7 +144,7 @@ def by_layer(
         x, values = [index for index, _ in found], [value for _, value in found]
         everything += [part for value in values for part in (value.low, value.mean, value.high)]
         labels = [
-            f"<b>{in_label(one.label)}</b><br>layer {index}, {plural(value.count, 'value')}"
+            f"<b>{in_label(one.label)}</b><br>layer {index}, {counted(value.count, 'value')}"
             f"<br>{MEASURES[measure].short} {spread(value)}"
             for index, value in found
         ]
@@ -203,7 +204,7 @@ def passed(series: tuple[Series, ...]) -> Figure:
         widths = [found.high - found.low for found in bins if found.high is not None]
         x = [middle(found.low, found.high, widths[-1] if widths else 0) for found in bins]
         labels = [
-            f"<b>{in_label(one.label)}</b><br>{bin_label(found.low, found.high)} tokens, {plural(found.count, 'text')}"
+            f"<b>{in_label(one.label)}</b><br>{bin_label(found.low, found.high)} tokens, {counted(found.count, 'text')}"
             f"<br>σₐ {number(found.sigma_a)}"
             for found in bins
         ]
