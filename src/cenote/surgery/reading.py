@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
 
-from cenote.errors import BadInput, UnsupportedModel
+from cenote.errors import BadInput, BadRows, UnsupportedModel
 from cenote.functional.clouds import shapeless
 from cenote.surgery.attention import at_rest
 from cenote.surgery.profiles import (
@@ -182,8 +182,8 @@ class _Reader:
 
 
 def _reason(error: BadInput) -> str:
-    """What was wrong with a text that was alone in its batch, and so was row 0."""
-    return str(error).removeprefix("row 0 has ")
+    """What was wrong with a text that was alone in its batch."""
+    return error.problem if isinstance(error, BadRows) else str(error)
 
 
 def _directionless(vector: npt.NDArray[np.float32]) -> str | None:
