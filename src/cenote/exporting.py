@@ -30,6 +30,7 @@ from cenote.corpus import sample
 from cenote.declarations import BAKED_IN_CONFIG
 from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.fingerprints import of_weights
+from cenote.folders import refuse_taken
 from cenote.functional.pooling import canonical
 from cenote.functional.temperature import to_json
 from cenote.graphs import OUTPUT, feed, import_openvino, inputs_of, to_onnx, to_openvino, vectors
@@ -122,9 +123,7 @@ def export(
     row = choose(format, FORMATS, "format")
     choose(precision, dict.fromkeys(row.precisions), f"precision of {format}")
     refuse_unavailable(model, format, "float32", task)
-    path = Path(output)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BadInput(f"{str(output)!r} is there already: name a new folder.")
+    path = refuse_taken(output)
     with _beside(path) as folder:
         row.write(model, folder, precision, task)
         _write_tokenizer(model, folder)
