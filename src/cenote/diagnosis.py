@@ -189,10 +189,10 @@ def _temperatures(given: Sequence[float]) -> tuple[float, ...]:
 
 def _settings(work: _Work, sample: int, quick: bool) -> dict[str, Any]:
     return {
-        "sample": sample,
+        "sample": int(sample),  # numpy's are whole numbers too, and no JSON
         "layers": work.layers,
         "temperatures": list(work.temperatures),
-        "seed": work.seed,
+        "seed": int(work.seed),
         "quick": quick,
         "given_pairs": len(work.pairs.pairs),
         "prompt": work.prompt,
