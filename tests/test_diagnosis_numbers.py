@@ -119,14 +119,19 @@ def test_contraction_of_the_last_layer(run, texts):
 
 
 def test_what_the_last_layer_lets_through(run, texts):
-    by_bin = {}
+    by_bin, expected = {}, {}
     for one in texts.each:
         sigma = [np.linalg.svd(centred(weights), compute_uv=False)[0] for weights in one.maps[-1]]
-        by_bin.setdefault(min(one.tokens // 50, 9) * 50, []).append(np.mean(sigma))
+        low, n = min(one.tokens // 50, 9) * 50, one.tokens
+        by_bin.setdefault(low, []).append(np.mean(sigma))
+        for variance in (np.log(weights).var(1, ddof=1).mean() for weights in one.maps[-1]):
+            wide = 2 * math.sqrt(1 + math.exp(-2 * variance)) * (n - 1) ** 1.5
+            expected.setdefault(low, []).append(math.sqrt(n / (wide + 1)))
     assert len(by_bin) >= 2
     assert [(part.low, part.count) for part in run.passed] == [(low, len(by_bin[low])) for low in sorted(by_bin)]
     for part in run.passed:
         assert part.sigma_a == pytest.approx(np.mean(by_bin[part.low]), rel=2e-4)  # sigma_a is within 1e-4
+        assert part.theorem3 == pytest.approx(np.mean(expected[part.low]), rel=2e-4)
 
 
 def lengths_of(demo):

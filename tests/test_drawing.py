@@ -28,6 +28,7 @@ def test_in_order_without_empty_ones_and_by_the_seed():
     places = [int(text.id) for text in first[0]]
     assert places == sorted(set(places))
     assert len(places) == 50
+    assert draw(numbered(1000), np.int64(50), np.int64(3), "x") == first
     assert draw(["a", "b"], 1, 0, "x")[1].fingerprint != draw(["a", "b"], 2, 0, "x")[1].fingerprint
 
 
@@ -80,9 +81,9 @@ def test_a_long_stream_is_not_kept():
 @pytest.mark.parametrize(
     ("texts", "count", "seed", "message"),
     [
-        (["a"], True, 0, "sample=True: pass a whole number of texts"),
-        (["a"], 0, 0, "sample=0: pass a whole number of texts"),
-        (["a"], 1, -1, "seed=-1: pass a whole number"),
+        (["a"], True, 0, "sample=True: pass a whole number of at least 1"),
+        (["a"], 0, 0, "sample=0: pass a whole number of at least 1"),
+        (["a"], 1, -1, "seed=-1: pass a whole number of at least 0"),
         (b"bytes", 1, 0, "texts is one string"),
         (3, 1, 0, "texts is a int: pass a list"),
         ([None], 1, 0, "row 0: the text is null, not a string"),

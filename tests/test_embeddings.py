@@ -66,6 +66,17 @@ def groups(monkeypatch):
 # As a whole.
 
 
+def test_what_columns_there_are_is_read_once(folder, monkeypatch):
+    opened, read = [], parquet.read_schema
+    monkeypatch.setattr(parquet, "read_schema", lambda path: opened.append(path.name) or read(path))
+    found = read_embeddings(folder)
+    for _ in range(3):
+        assert found.shape == (ROWS, WIDTH)
+        found.columns.clear()  # a list of one's own
+        assert found["truncated"].shape == (ROWS,)
+    assert opened == ["part-00000.parquet"]
+
+
 def test_what_there_is(folder):
     found = read_embeddings(folder)
     assert (len(found), found.shape) == (ROWS, (ROWS, WIDTH))

@@ -1,8 +1,10 @@
 """Look-ups by name, and the family of errors."""
 
+import copy
+
 import pytest
 
-from cenote.errors import BadInput, CenoteError, UnknownName, choose, some
+from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, choose, some
 
 TABLE = {"mean": 1, "max": 2, "mean_sqrt_len": 3}
 
@@ -37,7 +39,14 @@ def test_some():
     assert some("abc", most=2) == "a, b and 1 more"
 
 
+def test_rows_and_their_problem_travel_with_the_message():
+    error = BadRows("rows 3, 5 have no token: leave them out.", [3, 5], "no token: leave them out.")
+    for one in (error, copy.copy(error)):
+        assert (str(one), one.rows, one.problem) == (str(error), (3, 5), "no token: leave them out.")
+
+
 def test_family():
+    assert issubclass(BadRows, BadInput)
     assert issubclass(UnknownName, BadInput)
     assert issubclass(BadInput, CenoteError)
     assert issubclass(BadInput, ValueError)

@@ -88,6 +88,10 @@ def test_the_description_says_what_it_takes(tiny_st, tmp_path, monkeypatch):
     }
     assert about["prompts"]["query"] == "Q: "
     assert about["max_seq_length"] == 256
+    model.max_seq_length = 2**21  # more than any text has, and a limit all the same
+    assert exporting._describe(model, "onnx", "float32", None)["max_seq_length"] == 2**21
+    model.max_seq_length = 10**30  # as tokenizers say that know of none
+    assert exporting._describe(model, "onnx", "float32", None)["max_seq_length"] is None
     assert about["temperature_in_weights"] is None
     assert {"cenote", "torch", "onnx"} < set(about["versions"])
     baked = cenote.bake(model, 0.5)

@@ -28,16 +28,6 @@ def test_vectors_are_what_encode_gives(bert):
         assert graphs.vectors(bert, bert.preprocess(texts)).shape == (3, 5)
 
 
-def test_a_model_at_rest_goes_back_to_training_where_it_was(bert):
-    bert.train()
-    bert[1].eval()
-    with graphs.at_rest(bert):
-        assert not any(module.training for module in bert.modules())
-    assert bert.training
-    assert bert[0].model.training
-    assert not bert[1].training
-
-
 def test_inputs_are_what_the_model_reads(bert, tiny_st):
     assert set(graphs.inputs_of(bert)) == {"input_ids", "token_type_ids", "attention_mask"}
     assert "landmark_mask" in graphs.inputs_of(repool(bert, "landmark"))

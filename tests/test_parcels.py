@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cenote.errors import BadInput, CenoteError, UnsupportedModel
+from cenote.errors import BadInput, BadRows, CenoteError, UnsupportedModel
 from cenote.parcels import packed, parcels, raise_wrong, stretch_of, unpacked, wrong
 from cenote.sources import rows_of, stretches
 from cenote.texts import Fault
@@ -46,7 +46,7 @@ def test_an_error_while_reading_comes_after_what_was_read(monkeypatch):
         raise_wrong(last)
 
 
-@pytest.mark.parametrize("kind", [BadInput, UnsupportedModel, CenoteError])
+@pytest.mark.parametrize("kind", [BadInput, BadRows, UnsupportedModel, CenoteError])
 def test_errors_keep_their_class_and_words(kind):
     with pytest.raises(kind) as caught:
         raise_wrong(unpacked(packed(wrong(kind("row 8: é.")))))

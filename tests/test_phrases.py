@@ -1,6 +1,6 @@
 """Figures keep the digits that mean something."""
 
-from cenote.phrases import counted, interval, percent, value
+from cenote.phrases import counted, interval, percent, told_apart, value
 from cenote.results import Estimate
 
 
@@ -16,3 +16,8 @@ def test_intervals_and_counts():
     assert (interval("Change", bare), value(bare)) == ("Change: +0.250.", "+0.250")
     assert value(known) == "-0.100 (-0.200 to +0.000)"
     assert [counted(number, "text") for number in (0, 1, 2)] == ["0 texts", "1 text", "2 texts"]
+
+
+def test_names_that_stand_for_several_are_numbered():
+    assert told_apart(["a", "b", "a", "a"]) == ("a (1)", "b", "a (2)", "a (3)")
+    assert told_apart([]) == ()

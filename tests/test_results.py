@@ -10,6 +10,7 @@ from cenote.results import (
     Estimate,
     Histogram,
     LayerSummary,
+    Passed,
     Repeated,
     Spread,
     TextsRead,
@@ -66,6 +67,13 @@ def test_methods_are_the_functions():
 def test_other_json_is_refused(change, message):
     with pytest.raises(BadInput, match=message):
         Diagnosis.from_json(json.dumps({**json.loads(DIAGNOSIS.to_json()), **change}))
+
+
+def test_what_earlier_files_lack_is_taken_to_be_as_it_was():
+    """Fields that came later have a default; all others must be there."""
+    assert from_json(Passed, '{"low": 0, "high": 50, "count": 3, "sigma_a": 0.5}') == Passed(0, 50, 3, 0.5, None)
+    with pytest.raises(BadInput, match="holds no Passed: KeyError"):
+        from_json(Passed, '{"low": 0, "high": 50, "sigma_a": 0.5, "theorem3": 0.5}')
 
 
 def test_nothing_is_nan():

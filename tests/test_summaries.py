@@ -1,10 +1,17 @@
 """Summaries hold what they say of the arrays that they were made of."""
 
+import math
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from cenote import summaries
+from cenote.functional.concentration import Known
 from cenote.results import Estimate, Spread
+from cenote.surgery.profiles import Undefined
 from cenote.texts import Text
 
 
@@ -53,6 +60,14 @@ def test_affordable_texts_grow_with_the_time_and_shrink_with_their_length():
     assert summaries.affordable(long[:1], 384, 5, 0) == [0]
 
 
+def test_however_short_texts_are_no_more_than_a_million_pairs_are_compared():
+    assert len(summaries.affordable(np.full(1000, 8), 384, 100, 0)) == 1000  # all, 499,500 pairs
+    assert len(summaries.affordable(np.full(1414, 8), 384, 100, 0)) == 1414
+    assert len(summaries.affordable(np.full(10_000, 8), 384, 100, 0)) == 1000
+    two = np.array([[0, 1]])
+    assert len(summaries.some_pairs(np.full((10**6 + 5, 2), 8), 384, 0, two.repeat(10**6 + 5, 0))) == 10**6
+
+
 def test_given_pairs_that_fit():
     read = np.full((1000, 2), 100)
     assert summaries.some_pairs(read, 384, 0) == list(range(1000))
@@ -60,6 +75,21 @@ def test_given_pairs_that_fit():
     assert len(chosen) == 50
     assert chosen == sorted(chosen)
     assert len(summaries.some_pairs(read, 10**9, 0)) == 1
+
+
+def test_a_long_text_among_pairs_costs_its_own_length():
+    pairs = [(f"text {row}", "light " * 20_000 if row == 7 else "stone") for row in range(300)]
+    generator = np.random.default_rng(0)
+    tokens = {place: generator.normal(size=(3, 4)) + 2 for place in range(600)}
+    reading = summaries.Reading(np.zeros(0, np.int64), np.zeros((0, 0), np.float32), tokens)
+    tracemalloc.start()
+    try:
+        found = summaries.given_pairs(reading, pairs, summaries.Excerpts(), 0, lambda *_: None, range(300))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.texts, found.pairs) == (302, 300)
+    assert peak < 20_000_000  # an array of strings as wide as the longest is 144 MB for either side
 
 
 def test_pairs_are_in_condensed_order():
@@ -80,6 +110,54 @@ def test_pairs_are_in_condensed_order():
         assert pair.socm == pytest.approx(alone.socm[0], rel=1e-5)
     assert [pair.socm for pair in found.worst] == sorted((pair.socm for pair in found.shown), reverse=True)
     assert summaries.compare(reading, [1], lambda *_: None) is None
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 3000])
+def test_the_worst_pairs_are_those_of_a_full_sort(count):
+    """Values that agree in nine digits stand in the order in which they came, however many do."""
+    generator = np.random.default_rng(count)
+    for spread in (1, 1e-3, 1e-8, 1e-10, 0):
+        values = 0.3 + spread * generator.random(count)
+        values[generator.random(count) < 0.5] = values[0]
+        rounded = [float(f"{value:.9g}") for value in values]
+        assert summaries._worst(values) == sorted(range(count), key=lambda row: (-rounded[row], row))[:10]
+    assert summaries._worst(np.zeros(count)) == list(range(min(10, count)))
+
+
+def test_texts_are_looked_up_for_the_pairs_that_are_shown_only():
+    asked = []
+
+    class Texts(list):
+        def __getitem__(self, place):
+            asked.append(place)
+            return super().__getitem__(place)
+
+    generator = np.random.default_rng(0)
+    found = summaries.SecondOrder(*generator.random((3, 70 * 69 // 2)))
+    texts = Texts(Text(str(row), f"text {row}") for row in range(70))
+    made = summaries.all_pairs(summaries.Compared(list(range(70)), found), texts, summaries.Excerpts(), 0)
+    assert (made.pairs, len(made.shown), len(made.worst)) == (2415, 1200, 10)
+    assert len(asked) == 2 * (1200 + 10)
+
+
+def test_theorem_3_is_of_each_text_and_head():
+    """Texts of 2, 10, 1 and 60 tokens, two heads; one token has no logits that vary."""
+    lengths, variances = np.array([2, 10, 1, 60]), np.array([[0.5, 1.0], [2.0, 0.1], [np.nan, np.nan], [1.5, 3.0]])
+    each = [
+        [math.sqrt(n / (2 * math.sqrt(1 + math.exp(-2 * s)) * (n - 1) ** 1.5 + 1)) for s in row]
+        for n, row in zip(lengths.tolist(), variances.tolist(), strict=True)
+    ]
+    defined = torch.tensor(~np.isnan(variances))
+    bound = Known(torch.tensor(each, dtype=torch.float64)[defined], defined)
+    layer = SimpleNamespace(sigma_a=torch.tensor([[0.1, 0.3], [0.3, 0.5], [0.0, 0.0], [0.6, 0.8]]), sigma_a_bound=bound)
+    reading = summaries.Reading(np.array([7, *lengths]), np.zeros((5, 3)), traced=[1, 2, 3, 4], layers=[layer])
+    short, long = summaries.passed(reading)
+    assert (short.low, short.high, short.count, long.low, long.count) == (0, 50, 3, 50, 1)
+    assert (short.sigma_a, long.sigma_a) == (pytest.approx(0.2), pytest.approx(0.7))
+    assert short.theorem3 == pytest.approx(np.mean(each[:2]), rel=1e-8)
+    assert long.theorem3 == pytest.approx(np.mean(each[3]), rel=1e-8)
+    layer.sigma_a_bound = Undefined("not asked for")
+    assert [one.theorem3 for one in summaries.passed(reading)] == [None, None]
 
 
 def test_closeness_is_that_of_all_pairs():

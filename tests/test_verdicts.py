@@ -118,6 +118,14 @@ def test_a_difference_that_may_be_chance_is_none():
     wide = found(model(length=(0.2, -0.01, 0.4)))["length collapse"]
     assert wide.grade == "unknown"
     assert "leave it open" in wide.finding
+    some = found(model(length=(0.06, 0.005, 0.115)))["length collapse"]
+    assert some.grade == "unknown"
+    assert some.finding == (
+        "Texts of 100 tokens and more are 0.06 closer to each other than those under 100, which is more than chance; "
+        "whether it is little or much, these texts leave open."
+    )
+    copies = found(model(length=(0.06, 0.005, 0.115)), distinct=3)["length collapse"]
+    assert (copies.grade, copies.finding) == ("unknown", "3 different texts cannot show it.")
     assert "farther from" in found(model(length=(-0.2, -0.3, -0.1)))["length collapse"].finding
 
 

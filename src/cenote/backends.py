@@ -20,7 +20,6 @@ from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.functional.batches import refuse_rows
 from cenote.graphs import (
     OUTPUT,
-    at_rest,
     feed,
     inputs_of,
     openvino_core,
@@ -30,6 +29,7 @@ from cenote.graphs import (
     vectors,
     why_not,
 )
+from cenote.surgery.attention import at_rest
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -19,6 +19,7 @@ from cenote.functional.bins import length_bins
 from cenote.functional.temperature import check_temperature
 from cenote.given import GivenPairs, Prompts, check_pairs, compare_pairs, readable_pairs
 from cenote.loading import load
+from cenote.phrases import told_apart
 from cenote.results import SCHEMA, Diagnosis, LeftOut, ModelDiagnosis, Repeated, Run
 from cenote.surgery.controls import repeat_words, word_vectors
 from cenote.surgery.profiles import limit_of
@@ -154,7 +155,7 @@ def diagnose(
     drawn, read = draw(texts, sample, seed, source)
     work = _Work(drawn, own, prompt_name, prompts, taus, layers, seed, effort, progress or (lambda *_: None), loader)
     excerpts = summaries.Excerpts()
-    found = _told_apart([_diagnose_one(one, name, work, excerpts) for one, name in given])
+    found = _renamed([_diagnose_one(one, name, work, excerpts) for one, name in given])
     return Diagnosis(
         schema=SCHEMA,
         texts=read,
@@ -188,10 +189,10 @@ def _temperatures(given: Sequence[float]) -> tuple[float, ...]:
 
 def _settings(work: _Work, sample: int, quick: bool) -> dict[str, Any]:
     return {
-        "sample": sample,
+        "sample": int(sample),  # numpy's are whole numbers too, and no JSON
         "layers": work.layers,
         "temperatures": list(work.temperatures),
-        "seed": work.seed,
+        "seed": int(work.seed),
         "quick": quick,
         "given_pairs": len(work.pairs.pairs),
         "prompt": work.prompt,
@@ -371,10 +372,7 @@ def _word_curve(model: SentenceTransformer, reading: Reading, work: _Work) -> An
     return summaries.curve(averages[pointing], lengths[kept.numpy()[pointing]], length_bins(lengths), work.seed)
 
 
-def _told_apart(models: Sequence[ModelDiagnosis]) -> tuple[ModelDiagnosis, ...]:
+def _renamed(models: Sequence[ModelDiagnosis]) -> tuple[ModelDiagnosis, ...]:
     """The same, their names numbered where several have one."""
-    names = [model.name for model in models]
-    return tuple(
-        model if names.count(name) == 1 else replace(model, name=f"{name} ({names[: place + 1].count(name)})")
-        for place, (model, name) in enumerate(zip(models, names, strict=True))
-    )
+    names = told_apart([model.name for model in models])
+    return tuple(replace(model, name=name) for model, name in zip(models, names, strict=True))

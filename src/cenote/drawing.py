@@ -10,6 +10,7 @@ import numpy as np
 from cenote.corpus import sample as built_in
 from cenote.errors import BadInput
 from cenote.fingerprints import of_texts
+from cenote.functional.bins import at_least
 from cenote.results import TextsRead
 from cenote.sources import rows_of
 from cenote.texts import Fault, Text
@@ -38,10 +39,7 @@ def draw(texts: Iterable[Text | str] | None, count: int, seed: int, source: str)
     Returns:
         The texts, and what there was.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise BadInput(f"seed={seed!r}: pass a whole number, at least 0.")
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise BadInput(f"sample={count!r}: pass a whole number of texts, at least 1.")
+    seed, count = at_least(0, seed, "seed"), at_least(1, count, "sample")
     if isinstance(texts, (str, bytes)):
         raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
     if texts is not None and not isinstance(texts, Iterable):

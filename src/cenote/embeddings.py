@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pyarrow import compute, parquet
 
 from cenote.errors import BadInput, choose, some
 from cenote.functional.forms import restored
-from cenote.outputs import manifest_of
+from cenote.outputs import manifest_of, name_of_part
 from cenote.results import Manifest
 
 # Rows that are handed on together where a part is read from one end to the other.
@@ -45,7 +46,7 @@ class Embeddings:
         self.folder, self.manifest = folder, manifest
         rows = () if manifest.counts is None else manifest.counts.rows
         self._ends = np.cumsum([0, *rows])
-        self._names = [folder / f"part-{number:05d}.parquet" for number in range(len(rows))]
+        self._names = [folder / name_of_part(index) for index in range(len(rows))]
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -60,12 +61,12 @@ class Embeddings:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows, and dimensions of each."""
-        return len(self), self._schema().field("embedding").type.list_size
+        return len(self), self._schema.field("embedding").type.list_size
 
     @property
     def columns(self) -> list[str]:
         """What there is of each row besides its vector."""
-        return [name for name in self._schema().names if name != "embedding"]
+        return [name for name in self._schema.names if name != "embedding"]
 
     @property
     def ids(self) -> list[str]:
@@ -77,7 +78,7 @@ class Embeddings:
         """The vectors of some rows, by a slice, a number or a list of numbers; or a whole column, by its name."""
         if isinstance(wanted, str):
             choose(wanted, dict.fromkeys(self.columns), "column")
-            return np.concatenate([self._read(path, [wanted])[0] for path in self._names])
+            return np.concatenate([_column(path, wanted) for path in self._names])
         rows = np.arange(len(self))[wanted] if isinstance(wanted, slice) else np.asarray(wanted)
         if rows.dtype == bool and rows.shape == (len(self),):
             rows = np.flatnonzero(rows)
@@ -138,18 +139,22 @@ class Embeddings:
                         found = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
                     found[places[here]] = vectors
         if found is None:
-            kind = self._schema().field("embedding").type.value_type.to_pandas_dtype()
+            kind = self._schema.field("embedding").type.value_type.to_pandas_dtype()
             found = np.zeros((0, self.shape[1]), np.float32 if kind == np.int8 else kind)
         return found
 
-    def _read(self, path: Path, names: list[str]) -> list[npt.NDArray[Any]]:
-        with _sound(path):
-            table = parquet.read_table(path, columns=names, page_checksum_verification=True)
-            return [table.column(name).to_numpy() for name in names]
-
+    @cached_property
     def _schema(self) -> Any:
+        """What the first part says of its columns; all have the same."""
         with _sound(self._names[0]):
             return parquet.read_schema(self._names[0])
+
+
+def _column(path: Path, name: str) -> npt.NDArray[Any]:
+    with _sound(path):
+        table = parquet.read_table(path, columns=[name], page_checksum_verification=True)
+        found: npt.NDArray[Any] = table.column(name).to_numpy()
+        return found
 
 
 def _name(one: Any) -> str:

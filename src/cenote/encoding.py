@@ -11,7 +11,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from cenote.backends import Backend
-from cenote.errors import BadInput, CenoteError
+from cenote.errors import BadInput, BadRows, CenoteError
 from cenote.functional.packing import mixed, pack
 from cenote.surgery.reading import width_of
 from cenote.tokenising import Tokenised, collate
@@ -133,9 +133,8 @@ class Encoder:
 
 
 def _of_one(error: BadInput) -> str:
-    """What was wrong with a text that was alone in its batch, and so was row 0."""
-    said = str(error)
-    return f"it has {said.removeprefix('row 0 has ')}" if said.startswith("row 0 has ") else said
+    """What was wrong with a text that was alone in its batch."""
+    return f"it has {error.problem}" if isinstance(error, BadRows) else str(error)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from cenote import clusters
 from cenote.errors import BadInput, choose
-from cenote.graphs import at_rest
 from cenote.outputs import Output, missing
 from cenote.sources import Stretch
+from cenote.surgery.attention import at_rest
 from cenote.tables import part_of
 from cenote.vectorising import Prepared, Read, Vectoriser
 

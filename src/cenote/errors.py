@@ -21,6 +21,14 @@ class BadInput(CenoteError, ValueError):
     """What was given cannot be used: a shape, a value, a file. Also a `ValueError`."""
 
 
+class BadRows(BadInput):
+    """Some texts of a batch cannot be used: `rows` says which, and `problem` what they have and what to do about it."""
+
+    def __init__(self, message: str, rows: Iterable[int] = (), problem: str = "") -> None:
+        super().__init__(message)  # alone, so that a copy can be made of it as of any other exception
+        self.rows, self.problem = tuple(rows), problem
+
+
 class UnknownName(BadInput):
     """A name that is in none of our tables. Carries the near misses in its message."""
 

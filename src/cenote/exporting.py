@@ -30,11 +30,14 @@ from cenote.corpus import sample
 from cenote.declarations import BAKED_IN_CONFIG
 from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.fingerprints import of_weights
+from cenote.folders import refuse_taken
 from cenote.functional.pooling import canonical
 from cenote.functional.temperature import to_json
-from cenote.graphs import OUTPUT, at_rest, feed, import_openvino, inputs_of, to_onnx, to_openvino, vectors
+from cenote.graphs import OUTPUT, feed, import_openvino, inputs_of, to_onnx, to_openvino, vectors
 from cenote.nn import LandmarkTransformer
+from cenote.surgery.attention import at_rest
 from cenote.surgery.hooks import settings_on
+from cenote.surgery.profiles import limit_of
 
 DESCRIPTION = "cenote_export.json"
 # How many texts of the built-in corpus the written graph is compared on, and in what batches.
@@ -120,9 +123,7 @@ def export(
     row = choose(format, FORMATS, "format")
     choose(precision, dict.fromkeys(row.precisions), f"precision of {format}")
     refuse_unavailable(model, format, "float32", task)
-    path = Path(output)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BadInput(f"{str(output)!r} is there already: name a new folder.")
+    path = refuse_taken(output)
     with _beside(path) as folder:
         row.write(model, folder, precision, task)
         _write_tokenizer(model, folder)
@@ -173,7 +174,7 @@ def _write_tokenizer(model: Any, folder: Path) -> None:
     alone = Tokenizer.from_str(fast.to_str())  # a copy: the model's own keeps what it was last asked for
     alone.no_truncation()
     alone.no_padding()
-    if (most := _limit(model)) is not None:
+    if (most := limit_of(model)) is not None:
         alone.enable_truncation(most, direction=tokenizer.truncation_side)
     if tokenizer.pad_token is not None:
         alone.enable_padding(
@@ -183,12 +184,6 @@ def _write_tokenizer(model: Any, folder: Path) -> None:
             pad_token=tokenizer.pad_token,
         )
     alone.save(str(folder / "tokenizer.json"))
-
-
-def _limit(model: Any) -> int | None:
-    """After how many tokens a text is cut; tokenizers without a limit say 10^30."""
-    most = model.max_seq_length
-    return int(most) if most is not None and most < 1 << 20 else None
 
 
 def _describe(model: Any, format: str, precision: str, task: str | None) -> dict[str, Any]:
@@ -211,7 +206,7 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         if setting is None
         else {"temperature": to_json(setting.temperature), "layers": setting.layers, "scale_bias": setting.scale_bias},
         "temperature_in_weights": getattr(getattr(reader.model, "config", None), BAKED_IN_CONFIG, None),
-        "max_seq_length": _limit(model),
+        "max_seq_length": limit_of(model),
         "lower_case": bool(getattr(reader, "do_lower_case", False)),
         "prompts": dict(model.prompts),
         "default_prompt": model.default_prompt_name,

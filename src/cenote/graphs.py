@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from cenote.errors import BadInput, CenoteError, UnsupportedModel, some
 from cenote.functional.batches import refuse_rows
-from cenote.surgery.attention import SDPA
+from cenote.surgery.attention import SDPA, at_rest
 from cenote.surgery.hooks import settings_on
 from cenote.surgery.tempering import bake
 
@@ -91,19 +91,6 @@ def vectors(model: Any, features: Mapping[str, Any], task: str | None = None) ->
     made = model(dict(features), **({} if task is None else {"task": task}))
     embedding: Tensor = made[OUTPUT]
     return embedding[..., : model.truncate_dim].float()
-
-
-@contextmanager
-def at_rest(model: nn.Module) -> Iterator[None]:
-    """Inside, no part of the model is in training; after it, those are that were."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def why_not(model: Any, task: str | None = None) -> str | None:

@@ -99,7 +99,7 @@ class Output:
         """From the footers, one part's at a time: of a bad corpus there may be millions."""
         with _whole(self.folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as file:
             for index in parts:
-                for one in _footer(self.folder / _name(index))[2]:
+                for one in _footer(self.folder / name_of_part(index))[2]:
                     file.write(json.dumps(one, ensure_ascii=False) + "\n")
 
     def _amend(self, **changes: Any) -> None:
@@ -134,7 +134,7 @@ def write_part(
     about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
     vectors = [name for name in table.column_names if name == "embedding"]
     others = {name: "zstd" for name in table.column_names if name not in vectors}
-    with _whole(folder / _name(part.index), by) as path:
+    with _whole(folder / name_of_part(part.index), by) as path:
         parquet.write_table(
             table.replace_schema_metadata(about),
             path,
@@ -279,14 +279,15 @@ def _footer(path: Path) -> tuple[Part, dict[str, Any], list[dict[str, Any]]]:
         found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
         of, rejects = found.pop("of"), found.pop("rejects")
         part = Part(**found)
-        if path.name != _name(part.index):
-            raise ValueError(f"it was written as {_name(part.index)}")
+        if path.name != name_of_part(part.index):
+            raise ValueError(f"it was written as {name_of_part(part.index)}")
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{path} is no sound part ({error}): delete it, and run again to write it anew.") from error
     return part, of, rejects
 
 
-def _name(index: int) -> str:
+def name_of_part(index: int) -> str:
+    """What the file of a part is called."""
     return f"part-{index:05d}.parquet"
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel
+from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, UnsupportedModel
 from cenote.sources import Stretch
 from cenote.texts import Text
 
 _ERRORS: dict[str, type[CenoteError]] = {
-    kind.__name__: kind for kind in (BadInput, UnknownName, UnsupportedModel, CenoteError)
+    kind.__name__: kind for kind in (BadInput, BadRows, UnknownName, UnsupportedModel, CenoteError)
 }
 
 

@@ -1,6 +1,8 @@
-"""Figures in the words of a verdict."""
+"""Figures and names in the words of a verdict."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from cenote.results import Estimate
 
@@ -43,3 +45,15 @@ def counted(count: int, noun: str) -> str:
     ('1 pair', '1,200 pairs')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, numbered where one stands for several.
+
+    >>> told_apart(["minilm", "e5", "minilm"])
+    ('minilm (1)', 'e5', 'minilm (2)')
+    """
+    return tuple(
+        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
+        for place, name in enumerate(names)
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from cenote.errors import BadInput
@@ -176,6 +176,7 @@ class Passed:
     high: int | None
     count: int
     sigma_a: float
+    theorem3: float | None = None  # what Theorem 3 expects, of each text's length and each head's logits; None: unknown
 
 
 @dataclass(frozen=True)
@@ -318,7 +319,9 @@ def _read(kind: Any, data: Any) -> Any:
         hints = typing.get_type_hints(kind)
         if extra := set(data) - set(hints):
             raise ValueError(f"{kind.__name__} has no {', '.join(sorted(extra))}")
-        return kind(**{name: _read(hint, data[name]) for name, hint in hints.items()})
+        later = {one.name for one in fields(kind) if one.default is not MISSING}  # what earlier files may lack
+        there = [name for name in hints if name in data or name not in later]
+        return kind(**{name: _read(hints[name], data[name]) for name in there})
     if origin in (Union, types.UnionType):
         return _read_one_of(inner, data)
     if origin is tuple:

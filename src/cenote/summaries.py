@@ -54,6 +54,9 @@ _CORES = 2
 _PAIRED = 2000
 # Numbers in the largest list of token matrices that is kept: 400 MB of float32.
 _NUMBERS = 10**8
+# Pairs that are compared, at most: all of 1,414 texts. How well a mean over pairs is known is decided by their texts,
+# and the fifty million pairs of 10,000 short texts would take gigabytes.
+_COMPARED = 10**6
 # Texts of more tokens are not traced.
 TRACEABLE = 1024
 # The paper's bins for sigma_a, in tokens.
@@ -203,7 +206,8 @@ def spread_out(read: npt.NDArray[np.int64], count: int, seed: int) -> list[int]:
 def affordable(read: npt.NDArray[np.int64], width: int, seconds: float, seed: int) -> list[int]:
     """Places of as many texts, drawn at random, as have all their pairs compared in about so long, in little memory.
 
-    `read` are their tokens. By a formula and not by the clock, so that the same texts are chosen on a slower day.
+    `read` are their tokens. By a formula and not by the clock, so that the same texts are chosen on a slower day. Of
+    however short texts there are no more than a million pairs.
     """
     order = np.random.default_rng(seed).permutation(len(read))
     read = read[order]
@@ -213,7 +217,8 @@ def affordable(read: npt.NDArray[np.int64], width: int, seconds: float, seed: in
     def fits(count: int) -> bool:
         # With texts from the longest to the shortest, each is the smaller one of as many pairs as came before it.
         dearest_first = np.sort(cost[:count])[::-1]
-        return bool((dearest_first * np.arange(count)).sum() <= seconds * _CORES) and within(read[:count], width)
+        quick = bool((dearest_first * np.arange(count)).sum() <= seconds * _CORES)
+        return quick and count * (count - 1) // 2 <= _COMPARED and within(read[:count], width)
 
     most = max((count for count in _steps(len(read)) if fits(count)), default=2)
     return sorted(order[:most].tolist())
@@ -241,9 +246,11 @@ def some_pairs(
 ) -> list[int]:
     """Places of as many pairs, drawn at random, as have their tokens kept; `read [P, 2]` are both texts' tokens.
 
+    No more than a million: a few texts may stand in any number of pairs.
+
     `texts [P, 2]` tells which texts these are: the tokens of one that stands in several pairs are kept once.
     """
-    order = np.random.default_rng(seed).permutation(len(read))
+    order = np.random.default_rng(seed).permutation(len(read))[:_COMPARED]
     read = read[order]
     if texts is not None:
         first = np.unique(texts[order], return_index=True)[1]
@@ -278,10 +285,13 @@ def compare(reading: Reading, rows: Sequence[int], progress: Progress) -> Compar
 
 def all_pairs(compared: Compared, texts: Sequence[Text], excerpts: Excerpts, seed: int) -> Pairs:
     """The same in a few figures, with the worst pairs."""
-    first, second = np.triu_indices(len(compared.rows), 1)
-    left, right = ([texts[compared.rows[place]] for place in side] for side in (first, second))
-    mean = _estimated(mean_over_pairs(compared.found.socm, first, second))
-    return _pairs(compared.found, mean, left, right, len(compared.rows), excerpts, seed)
+    sides = np.triu_indices(len(compared.rows), 1)
+    mean = _estimated(mean_over_pairs(compared.found.socm, *sides))
+
+    def text(row: int, side: int) -> Text:
+        return texts[compared.rows[int(sides[side][row])]]
+
+    return _pairs(compared.found, mean, text, len(compared.rows), excerpts, seed)
 
 
 def given_pairs(
@@ -295,29 +305,30 @@ def given_pairs(
     """Second-order collapse of the user's own pairs, which were read one after another; `numbers` is their names."""
     sides = [[reading.tokens[2 * row + side] for row in range(len(pairs))] for side in (0, 1)]
     found = socm(*sides, limit=np.inf, progress=progress)
-    named = list(zip(numbers, pairs, strict=True))
-    first, second = ([Text(f"pair {row}", pair[side]) for row, pair in named] for side in (0, 1))
-    mean = _estimated(mean_over_pairs(found.socm, *([pair[side] for pair in pairs] for side in (0, 1))))
-    return _pairs(found, mean, first, second, len({text for pair in pairs for text in pair}), excerpts, seed)
+    places = {text: place for place, text in enumerate(dict.fromkeys(text for pair in pairs for text in pair))}
+    mean = _estimated(mean_over_pairs(found.socm, *([places[pair[side]] for pair in pairs] for side in (0, 1))))
+
+    def text(row: int, side: int) -> Text:
+        return Text(f"pair {numbers[row]}", pairs[row][side])
+
+    return _pairs(found, mean, text, len(places), excerpts, seed)
 
 
 def _pairs(
     found: SecondOrder[Any],
     mean: Estimate,
-    first: Sequence[Text],
-    second: Sequence[Text],
+    text: Callable[[int, int], Text],
     texts: int,
     excerpts: Excerpts,
     seed: int,
 ) -> Pairs:
+    """The figures of pairs; `text(row, side)` is asked only for those that are shown."""
     values = found.socm
     shown = np.sort(np.random.default_rng(seed).permutation(len(values))[:_SHOWN])
-    # Where nine digits are equal, the order in which pairs stand decides.
-    worst = np.lexsort((np.arange(len(values)), -np.array([_short(value) for value in values])))[:_WORST]
 
     def pair(row: int) -> Pair:
         parts = (_short(part[row]) for part in (found.d_mu, found.d_sigma, values))
-        return Pair(excerpts.place(first[row]), excerpts.place(second[row]), *parts)
+        return Pair(excerpts.place(text(row, 0)), excerpts.place(text(row, 1)), *parts)
 
     top = max(1.0, float(np.ceil(10 * values.max()) / 10))
     return Pairs(
@@ -330,8 +341,18 @@ def _pairs(
         severe=_short((values > LIMITS["severe pair"].value).mean()),
         histogram=histogram(values, np.linspace(0, top, round(20 * top) + 1)),
         shown=tuple(pair(row) for row in shown.tolist()),
-        worst=tuple(pair(row) for row in worst.tolist()),
+        worst=tuple(pair(row) for row in _worst(values)),
     )
+
+
+def _worst(values: npt.NDArray[Any]) -> list[int]:
+    """Places of the highest values, from the top; of those with the same nine digits, the first ones."""
+    count = min(_WORST, len(values))
+    least = float(np.partition(values, -count)[-count])
+    near = np.flatnonzero(values >= least - 1e-7 * abs(least))  # those that share its nine digits, and some more
+    order = np.lexsort((near, -np.array([_short(value) for value in values[near]])))
+    found: list[int] = near[order][:_WORST].tolist()
+    return found
 
 
 def layers(found: Sequence[LayerProfile]) -> tuple[LayerSummary, ...]:
@@ -348,17 +369,24 @@ def _summary(value: Tensor | Known | Undefined) -> Spread | str:
 
 
 def passed(reading: Reading) -> tuple[Passed, ...]:
-    """sigma_a of the last layer by length, averaged over heads and texts, in the paper's bins."""
+    """sigma_a of the last layer and Theorem 3's estimate by length, means over heads and texts in the paper's bins."""
     if not reading.layers or isinstance(sigma := reading.layers[-1].sigma_a, Undefined):
         return ()
     each, tokens = sigma.mean(1).numpy(), reading.lengths[reading.traced]
     places = np.minimum(tokens // _BIN_OF_SIGMA, _BINS_OF_SIGMA - 1)
+    bound = reading.layers[-1].sigma_a_bound  # of each text and head; one token has no logits that vary
+    expected, bins = (
+        (bound.values.numpy(), places[bound.defined.nonzero()[:, 0].numpy()])
+        if isinstance(bound, Known)
+        else (each[:0], places[:0])
+    )
     return tuple(
         Passed(
             low=int(place) * _BIN_OF_SIGMA,
             high=None if place == _BINS_OF_SIGMA - 1 else (int(place) + 1) * _BIN_OF_SIGMA,
             count=int((places == place).sum()),
             sigma_a=_short(each[places == place].mean()),
+            theorem3=_short(expected[bins == place].mean()) if place in bins else None,
         )
         for place in np.unique(places)
     )

@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from cenote.errors import UnsupportedModel
-from cenote.graphs import at_rest
+from cenote.surgery.attention import at_rest
 from cenote.surgery.profiles import batches_of, limit_of, prompt_of
 from cenote.surgery.reading import count_tokens, pieces
 

@@ -41,7 +41,7 @@ _OF_TEXTS = ("length collapse", "second-order collapse", "closeness", "temperatu
 
 
 def _of_few(verdict: Verdict, distinct: int) -> Verdict:
-    if verdict.grade == "unknown":
+    if verdict.grade == "unknown" and verdict.subject != "length collapse":  # which may still say that there is some
         return verdict
     finding = f"{counted(distinct, 'different text')} cannot show it."
     return replace(verdict, grade="unknown", finding=finding, advice="Diagnose on more texts.")
@@ -105,7 +105,9 @@ def _length_collapse(model: ModelDiagnosis) -> Iterator[Verdict]:
     direction = "closer to" if found.value >= 0 else "farther from"
     texts = f"texts {_over(long.low)} are {abs(found.value):.2f} {direction} each other than those under {short.high}"
     finding = {
-        "unknown": f"These texts leave it open: {texts}, which may be chance.{_over_all(curve)}",
+        "unknown": f"These texts leave it open: {texts}, which may be chance.{_over_all(curve)}"
+        if found.low <= 0
+        else f"T{texts[1:]}, which is more than chance; whether it is little or much, these texts leave open.",
         "none": f"No length collapse{' to speak of' if found.value > 0 else ''}: {texts}.",
     }.get(grade, f"T{texts[1:]}: length collapse, {grade}.")
     yield Verdict(

@@ -55,3 +55,10 @@ def test_texts_that_are_cut_are_told_of(capsys, monkeypatch, demo_path):
     feed(monkeypatch, b"short\n" + b"long " * 300 + b"\n")
     assert main(["pool", str(demo_path), "-"]) == Exit.SUCCESS
     assert "1 of 2 texts were cut at the model's 256 tokens" in capsys.readouterr().err
+
+
+def test_texts_that_the_models_own_prompt_makes_too_long_are_told_of(capsys, monkeypatch, tiny_st):
+    folder = tiny_st("bert", prompts={"long": "the " * 200}, default_prompt_name="long")
+    feed(monkeypatch, b"pool\n" + b"pool " * 60 + b"\n")
+    assert main(["pool", str(folder), "-"]) == Exit.SUCCESS
+    assert "1 of 2 texts were cut at the model's 256 tokens" in capsys.readouterr().err

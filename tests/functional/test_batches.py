@@ -45,5 +45,6 @@ def test_rows_are_named():
     refuse_rows(torch.tensor([False]), "a fault", "mend it")
     with pytest.raises(BadInput, match=r"^row 1 has a fault: mend it\.$"):
         refuse_rows(torch.tensor([False, True]), "a fault", "mend it")
-    with pytest.raises(BadInput, match=r"^rows 0, 1 have a fault"):
+    with pytest.raises(BadInput, match=r"^rows 0, 1 have a fault") as caught:
         refuse_rows(torch.tensor([True, True]), "a fault", "mend it")
+    assert (caught.value.rows, caught.value.problem) == ((0, 1), "a fault: mend it.")

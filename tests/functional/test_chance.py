@@ -39,10 +39,10 @@ def test_all_pairs_of_texts_by_a_loop(confidence):
 
 def test_queries_that_share_their_negatives_by_a_loop():
     chance = np.random.default_rng(5)
-    first = [f"q{row}" for row in range(15) for _ in range(3)]
-    second = [f"d{row}" for row in chance.integers(0, 12, size=45)]
+    first = [row for row in range(15) for _ in range(3)]
+    second = (15 + chance.integers(0, 12, size=45)).tolist()
     while len(set(zip(first, second, strict=True))) < 45:  # a pair that stands twice is another matter
-        second = [f"d{row}" for row in chance.integers(0, 12, size=45)]
+        second = (15 + chance.integers(0, 12, size=45)).tolist()
     values = chance.normal(size=45)
     mean, interval = mean_over_pairs(values, first, second)
     wanted, ends = by_loop(values.tolist(), first, second)
@@ -126,7 +126,7 @@ def test_few_texts_have_no_interval():
         assert interval == (None if count < LEAST else (1.0, 1.0))
     rows = np.random.default_rng(0).normal(size=(2 * LEAST, 3))
     assert change_of_difference(rows, rows, range(LEAST - 1), range(LEAST, 2 * LEAST))[1] is None
-    assert mean_over_pairs([1.0, 2.0], ["q", "q"], ["a", "b"]) == (1.5, None)
+    assert mean_over_pairs([1.0, 2.0], [0, 0], [1, 2]) == (1.5, None)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,8 @@ def test_few_texts_have_no_interval():
         (lambda: mean_over_pairs([1.0, 2.0], [0], [1]), "2 values, 1 first and 1 second texts"),
         (lambda: mean_over_pairs([], [], []), "one pair at least"),
         (lambda: mean_over_pairs([np.nan], [0], [1]), "NaN"),
+        (lambda: mean_over_pairs([1.0], ["a text"], ["b"]), "texts are given as <U6: number them"),
+        (lambda: mean_over_pairs([1.0], [0], [0.5]), "texts are given as float64: number them"),
         (lambda: mean_over_pairs(np.ones(45), *np.triu_indices(10, 1), confidence=95), "confidence=95"),
         (lambda: change_of_difference(np.ones((3, 2)), np.ones((4, 2)), [0], [1]), "3 embeddings before and 4 after"),
         (lambda: change_of_difference(np.ones((3, 2)), np.ones((3, 2)), [0], [1, 2]), "1 short and 2 long"),

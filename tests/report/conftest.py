@@ -130,7 +130,7 @@ def run(chance, temperature, severity, gain, depth, texts, *, pre_norm=False, gi
         None,
         tuple(layer(index, depth, pre_norm, softer) for index in range(depth)),
         tuple(
-            Passed(low, high, 16, (0.98 - depth / 100) * middle**-0.13 / softer)
+            Passed(low, high, 16, (0.98 - depth / 100) * middle**-0.13 / softer, 0.84 * middle**-0.25 / softer)
             for (low, high), middle in zip(BINS, MIDDLES, strict=True)
         ),
         Repeated(

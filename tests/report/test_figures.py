@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from cenote.functional.spectrum import sigma_a_bound
 from cenote.report import figures
 from cenote.report.series import series_of
 from cenote.results import Histogram, Passed
@@ -84,27 +83,31 @@ def test_sigma_a_by_length_beside_theorem_3(rich):
     assert len(figure.data) == 8
     run = rich.models[0].runs[0]
     assert figure.data[0]["y"] == [one.sigma_a for one in run.passed]
-    variance = run.layers[-1].measures["logit_variance"].mean
-    expected = [figures.theorem3(place, variance) for place in figure.data[1]["x"]]
-    assert figure.data[1]["y"] == expected
+    assert figure.data[1]["y"] == [one.theorem3 for one in run.passed]
+    assert figure.data[1]["x"] == figure.data[0]["x"]
+    assert figure.data[1]["line"]["dash"] == "dot"
 
 
-@pytest.mark.parametrize("length", [1, 2, 30, 512, 8192])
-@pytest.mark.parametrize("variance", [0.0, 1.0, 40.0])
-def test_theorem_3_is_the_functional_rooms(length, variance):
-    assert figures.theorem3(length, variance) == pytest.approx(float(sigma_a_bound(length, variance)), rel=1e-12)
+def test_theorem_3_is_drawn_where_it_is_known(rich):
+    run = rich.models[0].runs[0]
+    few = (replace(run.passed[0], theorem3=None), *run.passed[1:])
+    figure = figures.passed(
+        series_of(replace(rich, models=(replace(rich.models[0], runs=(replace(run, passed=few),)),)))
+    )
+    assert [len(trace["y"]) for trace in figure.data] == [6, 5]
 
 
 def test_theorem_3_is_left_out_where_the_variance_was_not_measured(rich):
     run = rich.models[0].runs[0]
     layers = tuple(replace(layer, measures={"logit_variance": "not asked for"}) for layer in run.layers)
-    model = replace(rich.models[0], runs=(replace(run, layers=layers),))
+    passed = tuple(replace(one, theorem3=None) for one in run.passed)
+    model = replace(rich.models[0], runs=(replace(run, layers=layers, passed=passed),))
     figure = figures.passed(series_of(replace(rich, models=(model,))))
     assert len(figure.data) == 1
     assert any("no logit variance, because not asked for" in note for note in figure.notes)
 
 
-def test_theorem_3_says_nothing_of_no_tokens(rich):
+def test_a_file_from_before_theorem_3_was_kept_is_drawn_without(rich):
     run = replace(rich.models[0].runs[0], passed=(Passed(0, None, 16, 0.5),))
     figure = figures.passed(series_of(replace(rich, models=(replace(rich.models[0], runs=(run,)),))))
     assert [trace["y"] for trace in figure.data] == [[0.5]]

@@ -18,7 +18,6 @@ from cenote.report.writing import (
     in_script,
     listed,
     number,
-    plural,
     share,
     spread,
     whole,
@@ -71,7 +70,6 @@ def test_words():
     assert listed([]) == ""
     assert listed(["a"]) == "a"
     assert listed(iter(["a", "b"])) == "a and b"
-    assert plural(0, "text") == "0 texts"
     assert bin_label(1000, 2000) == "1,000–1,999"
 
 

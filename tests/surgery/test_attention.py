@@ -6,7 +6,7 @@ from torch import nn
 from transformers import BertConfig, BertModel
 
 from cenote.errors import UnsupportedModel
-from cenote.surgery.attention import FAMILIES, SHARED_BIASES, UNPLACED, Probe, address, find_sites
+from cenote.surgery.attention import FAMILIES, SHARED_BIASES, UNPLACED, Probe, address, at_rest, find_sites
 from cenote.surgery.tempering import bake, temper
 
 
@@ -32,6 +32,22 @@ def test_a_name_alone_is_not_enough():
 
     assert address(BertSelfAttention()).endswith("test_attention.BertSelfAttention")
     assert address(BertSelfAttention()) not in FAMILIES
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_model_at_rest_goes_back_to_training_where_it_was(network, error):
+    model = network("bert").train()
+    model.encoder.layer[1].eval()
+    modes = [module.training for module in model.modules()]
+    try:
+        with at_rest(model):
+            assert not any(module.training for module in model.modules())
+            if error is not None:
+                raise error
+    except KeyboardInterrupt:
+        pass
+    assert [module.training for module in model.modules()] == modes
+    assert set(modes) == {True, False}
 
 
 # Architectures in no row: found by their softmax, and by their query projection where that is plain to see.

@@ -7,7 +7,8 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import processors
 
 import cenote
-from cenote.errors import BadInput, UnknownName
+from cenote.errors import UnknownName
+from cenote.functional.batches import refuse_rows
 from cenote.surgery.profiles import profile_layers
 from cenote.surgery.reading import as_read, count_tokens, read_texts
 
@@ -143,8 +144,7 @@ def test_what_refuses_a_text_refuses_it_alone(tiny_st):
     stone = model.tokenizer.convert_tokens_to_ids("stone")
 
     def refuse(_, args):
-        if (args[0]["input_ids"] == stone).any():
-            raise BadInput("row 0 has a stone")
+        refuse_rows((args[0]["input_ids"] == stone).any(1), "a stone", "take it out")
 
     texts = [f"{'a ' * row}pool" for row in range(40)]
     texts[7] = texts[30] = "a stone"
@@ -154,8 +154,8 @@ def test_what_refuses_a_text_refuses_it_alone(tiny_st):
         reading = read_texts(model, texts, traced=[2, 7, 9], progress=lambda *at: seen.append(at))
     finally:
         handle.remove()
-    assert reading.untraced == {7: "a stone"}
-    assert reading.unread == {7: "a stone", 30: "a stone"}
+    assert reading.untraced == {7: "a stone: take it out."}
+    assert reading.unread == dict.fromkeys((7, 30), "a stone: take it out.")
     assert reading.traced == [2, 9]
     alone = profile_layers(model, [texts[2], texts[9]])
     for found, layer in zip(reading.layers, alone, strict=True):

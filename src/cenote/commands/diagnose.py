@@ -17,7 +17,7 @@ from cenote.commands.names import models_and_texts
 from cenote.commands.progress import progress
 from cenote.commands.shared import Usage, count, hush, in_columns, natural
 from cenote.declarations import find
-from cenote.errors import BadInput, CenoteError, UnknownName, choose
+from cenote.errors import BadInput, CenoteError, UnknownName
 
 if TYPE_CHECKING:
     from cenote.results import Diagnosis
@@ -130,7 +130,7 @@ def _page(output: str | None) -> Callable[..., str] | None:
         raise Usage(f"-o {output!r}: a page ends in {' or '.join(PAGES)}.")
     if suffix == ".html" and importlib.util.find_spec("plotly") is None:
         raise CenoteError(f"-o {output!r}: a page is drawn with plotly, which is missing: pip install 'cenote[report]'")
-    module, function = choose(suffix, PAGES, "page")
+    module, function = PAGES[suffix]
     made: Callable[..., str] = getattr(importlib.import_module(module), function)
     return made
 

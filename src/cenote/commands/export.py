@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from cenote.commands.shared import Usage, hush, note
 from cenote.declarations import find
 from cenote.errors import BadInput
+from cenote.folders import refuse_taken
 
 MEANING = "write a model as an ONNX or OpenVINO graph, pooling included"
 
@@ -67,12 +68,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 def _refuse_early(format: str, output: str) -> None:
     """What needs no model to be seen."""
-    from pathlib import Path
-
     from cenote.backends import missing
 
     if lost := missing(format):
         raise BadInput(f"--format {format}: {lost}.")
-    path = Path(output)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BadInput(f"{output!r} is there already: name a new folder.")
+    refuse_taken(output)

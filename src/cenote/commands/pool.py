@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         except RuntimeError as error:  # out of memory, above all
             raise CenoteError(f"the model failed at texts {batch[0].id} to {batch[-1].id}: {error}") from error
         seen += len(batch)
-        cut += sum(_is_cut(model, text) for text in words)
+        cut += _cut(model, words)
         for text, vector in zip(batch, vectors, strict=True):
             # str() of a float32 is the shortest that reads back as the same number.
             yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]})
@@ -90,13 +90,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         )
 
 
-def _is_cut(model: Any, text: str) -> bool:
-    """Whether the model reads less than the whole text; one of few characters cannot be too long."""
-    most = model.max_seq_length
-    if not most or len(text) < most:
-        return False
-    whole: int = model.preprocess([text], max_length=10**6)["input_ids"].shape[-1]
-    return bool(whole > most)
+def _cut(model: Any, words: list[str]) -> int:
+    """Of how many texts the model reads less than the whole, with the prompt that `encode` puts before them."""
+    from cenote.surgery.profiles import limit_of
+    from cenote.tokenising import tokenise
+
+    return 0 if limit_of(model) is None else int(tokenise(model, words).truncated.sum())
 
 
 def _batches(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:

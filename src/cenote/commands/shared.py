@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cenote.errors import BadInput
+from cenote.folders import refuse_taken
 
 _WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
@@ -69,9 +70,7 @@ def make_folder(output: str) -> Path:
     """A new, empty folder to write into, made before any work is done."""
     if not output.strip():
         raise Usage("-o is empty: name a new folder.")
-    folder = Path(output)
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise BadInput(f"{output!r} is there already: name a new folder.")
+    folder = refuse_taken(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from cenote.errors import BadInput, some
+from cenote.errors import BadInput, BadRows, some
 from cenote.functional.arrays import from_numpy
 
 
@@ -114,11 +114,11 @@ def after(skip: Any, real: Tensor) -> Tensor:
 
 
 def refuse_rows(bad: Tensor, problem: str, remedy: str) -> None:
-    """Raise if any row is bad, naming which."""
+    """Raise `BadRows` if any row is bad, naming which."""
     if bool(bad.any()):
         rows = bad.nonzero().flatten().tolist()
         subject = f"row {rows[0]} has" if len(rows) == 1 else f"rows {some(rows)} have"
-        raise BadInput(f"{subject} {problem}: {remedy}.")
+        raise BadRows(f"{subject} {problem}: {remedy}.", rows, f"{problem}: {remedy}.")
 
 
 def cleared(batch: Batch) -> Batch:

@@ -40,8 +40,8 @@ def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float =
 
     Args:
         values: `[P]`.
-        first: `[P]` which text stands first in each pair, any labels.
-        second: `[P]` which one stands second; a label means the same text on both sides.
+        first: `[P]` which text stands first in each pair, by a whole number.
+        second: `[P]` which one stands second; a number means the same text on both sides.
         confidence: of the interval, which fewer than ten texts on either side do not have.
     """
     flat = vector(values, "values")
@@ -51,6 +51,9 @@ def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float =
             f"{len(flat)} values, {left.size} first and {right.size} second texts: pass one of each for every pair, "
             "one pair at least."
         )
+    # numpy would give each of many texts the room of the longest, several times over.
+    if odd := [str(side.dtype) for side in (left, right) if side.dtype.kind not in "iu"]:
+        raise BadInput(f"texts are given as {odd[0]}: number them, and pass the numbers.")
     mean = float(flat.mean())
     fewest = min(len(np.unique(left)), len(np.unique(right)))
     if fewest < LEAST - 1:  # of N texts all pairs have N - 1 first ones

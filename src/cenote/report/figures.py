@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from cenote.phrases import counted
 from cenote.report.plots import (
     Figure,
     Trace,
@@ -21,7 +22,7 @@ from cenote.report.plots import (
     words,
 )
 from cenote.report.series import CONTROL_DASH, MEASURES, Look, Series, curves, looks_of, measured, reasons
-from cenote.report.writing import bin_label, estimate, in_label, number, plural, spread
+from cenote.report.writing import bin_label, estimate, in_label, number, spread
 from cenote.results import Diagnosis, Histogram, LengthBin, Lengths
 
 # A histogram whose last bin is this much wider than its first was made for a logarithmic axis.
@@ -43,7 +44,7 @@ def lengths(diagnosis: Diagnosis) -> Figure:
     for place, (look, found) in enumerate(drawn):
         edges, counts = found.histogram.edges, found.histogram.counts
         text = [
-            f"<b>{in_label(look.label)}</b><br>{number(low)} to {number(high)} tokens<br>{plural(count, 'text')}"
+            f"<b>{in_label(look.label)}</b><br>{number(low)} to {number(high)} tokens<br>{counted(count, 'text')}"
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
         ]
         data.append(steps(look, edges, counts, text))
@@ -102,8 +103,8 @@ def closeness(series: tuple[Series, ...]) -> Figure:
         places += x
         cosines = [found.cosine for found in bins if found.cosine is not None]
         labels = [
-            f"<b>{in_label(look.label)}</b><br>{bin_label(found.low, found.high)} tokens, {plural(found.count, 'text')}"
-            f"<br>cosine {estimate(found.cosine)}"
+            f"<b>{in_label(look.label)}</b><br>{bin_label(found.low, found.high)} tokens, "
+            f"{counted(found.count, 'text')}<br>cosine {estimate(found.cosine)}"
             for found in bins
         ]
         error = {
@@ -143,7 +144,7 @@ def by_layer(
         x, values = [index for index, _ in found], [value for _, value in found]
         everything += [part for value in values for part in (value.low, value.mean, value.high)]
         labels = [
-            f"<b>{in_label(one.label)}</b><br>layer {index}, {plural(value.count, 'value')}"
+            f"<b>{in_label(one.label)}</b><br>layer {index}, {counted(value.count, 'value')}"
             f"<br>{MEASURES[measure].short} {spread(value)}"
             for index, value in found
         ]
@@ -196,52 +197,40 @@ def _threshold(measure: str, everything: Sequence[float]) -> list[Trace]:
 
 def passed(series: tuple[Series, ...]) -> Figure:
     """sigma_a of the last layer by length, and what Theorem 3 expects of it."""
-    data, legend, places, values = [], [], [], []
+    data, legend, places = [], [], []
     for one in series:
         if not (bins := one.run.passed):
             continue
         widths = [found.high - found.low for found in bins if found.high is not None]
         x = [middle(found.low, found.high, widths[-1] if widths else 0) for found in bins]
         labels = [
-            f"<b>{in_label(one.label)}</b><br>{bin_label(found.low, found.high)} tokens, {plural(found.count, 'text')}"
+            f"<b>{in_label(one.label)}</b><br>{bin_label(found.low, found.high)} tokens, {counted(found.count, 'text')}"
             f"<br>σₐ {number(found.sigma_a)}"
             for found in bins
         ]
         data.append(line(one.look, x, [found.sigma_a for found in bins], labels))
         legend.append(entry(one.look))
         places += x
-        values += [found.sigma_a for found in bins]
-        variance = measured(one.run.layers[-1:], "logit_variance")
-        # One open bin alone stands at 0 tokens, of which the theorem says nothing.
-        if variance and x[0] >= 1:
-            expected = [theorem3(place, variance[0][1].mean) for place in x]
-            values += expected
+        expected = {place: found.theorem3 for place, found in zip(x, bins, strict=True) if found.theorem3 is not None}
+        if expected:
             labels = [
-                f"<b>{in_label(one.label)}</b><br>Theorem 3 at {number(place)} tokens<br>σₐ {number(value)}"
-                for place, value in zip(x, expected, strict=True)
+                f"<b>{in_label(one.label)}</b><br>{bin_label(found.low, found.high)} tokens"
+                f"<br>σₐ by Theorem 3 {number(found.theorem3)}"
+                for found in bins
+                if found.theorem3 is not None
             ]
-            data.append(_dotted(one, x, expected, labels))
+            data.append(_dotted(one, list(expected), list(expected.values()), labels))
     return Figure(
         "passed",
         "What the last layer's attention lets through, by length",
         "σₐ is the largest share of the differences between tokens that attention can keep: a line that falls to the "
-        "right says that more is averaged away in longer texts. Dotted: what Theorem 3 expects at the mean variance of "
-        "the logits; it is an estimate and no bound.",
+        "right says that more is averaged away in longer texts. Dotted: what Theorem 3 expects of the texts' lengths "
+        "and the variance of each head's logits; it is an estimate and no bound.",
         tuple(data),
         layout(axis("tokens of the text", places), axis("σₐ, mean over heads", rangemode="tozero")),
         tuple(legend),
         reasons(series, ("sigma_a", "logit_variance", "sigma_a_bound")),
     )
-
-
-def theorem3(length: float, logit_variance: float) -> float:
-    """Theorem 3's estimate of sigma_a: sqrt(n / (2 sqrt(1 + exp(-2 s²)) (n - 1)^(3/2) + 1)), for one text.
-
-    >>> round(theorem3(512, 1.0), 4)
-    0.1442
-    """
-    wide = 2 * math.sqrt(1 + math.exp(-2 * logit_variance)) * max(length - 1, 0) ** 1.5
-    return math.sqrt(length / (wide + 1))
 
 
 def repeated(series: tuple[Series, ...]) -> Figure:

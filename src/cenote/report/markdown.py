@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from cenote.phrases import counted
 from cenote.report import tables
 from cenote.report.sections import Section, checked, sections_of
 from cenote.report.series import names
 from cenote.report.tables import Table
-from cenote.report.writing import in_markdown, listed, plural
+from cenote.report.writing import in_markdown, listed
 from cenote.results import Diagnosis, Verdict
 
 
@@ -21,7 +22,7 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     lines = [
         f"# Cenote diagnosis: {models}",
         "",
-        f"Read: {texts.used:,} of {plural(texts.given, 'text')} from {in_markdown(texts.source)}; "
+        f"Read: {texts.used:,} of {counted(texts.given, 'text')} from {in_markdown(texts.source)}; "
         f"{texts.empty:,} empty.",
         "",
         "## Verdicts",

@@ -8,11 +8,12 @@ from importlib import resources
 from typing import Any
 
 from cenote.errors import CenoteError
+from cenote.phrases import counted
 from cenote.report import markup, tables
 from cenote.report.plots import Figure
 from cenote.report.sections import Section, checked, glossary, sections_of
 from cenote.report.series import names
-from cenote.report.writing import escaped, in_label, in_script, listed, plural
+from cenote.report.writing import escaped, in_label, in_script, listed
 from cenote.results import Diagnosis
 
 # At the end of each chapter: the page is long, and on a phone longer.
@@ -108,14 +109,16 @@ def _has_pairs(figure: Figure) -> bool:
 def _header(diagnosis: Diagnosis, sections: tuple[Section, ...]) -> str:
     texts = diagnosis.texts
     models = [f"<bdi>{escaped(name)}</bdi>" for name in names(diagnosis.models)]
-    read = plural(texts.used, "text")
+    read = counted(texts.used, "text")
     if texts.used != texts.given:
-        read = f"{texts.used:,} of {plural(texts.given, 'text')}"
+        read = f"{texts.used:,} of {counted(texts.given, 'text')}"
     lead = f"Read: {read} from <bdi class='source'>{escaped(texts.source)}</bdi>"
     if len(models) > 1:
-        lead += f", by {plural(len(models), 'model')}"
+        lead += f", by {counted(len(models), 'model')}"
     left = (
-        f" {plural(texts.empty, 'empty text')} {'was' if texts.empty == 1 else 'were'} left out." if texts.empty else ""
+        f" {counted(texts.empty, 'empty text')} {'was' if texts.empty == 1 else 'were'} left out."
+        if texts.empty
+        else ""
     )
     grades = [verdict.grade for verdict in diagnosis.verdicts]
     counts = "".join(

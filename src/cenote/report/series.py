@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from cenote.phrases import told_apart
 from cenote.report.writing import listed
 from cenote.results import Diagnosis, LayerSummary, LengthCurve, ModelDiagnosis, Run, Spread
 
@@ -144,11 +145,7 @@ def series_of(diagnosis: Diagnosis) -> tuple[Series, ...]:
 
 def names(models: tuple[ModelDiagnosis, ...]) -> tuple[str, ...]:
     """The models' names, numbered where one name stands for several."""
-    every = [model.name for model in models]
-    return tuple(
-        name if every.count(name) == 1 else f"{name} ({every[:place].count(name) + 1})"
-        for place, name in enumerate(every)
-    )
+    return told_apart([model.name for model in models])
 
 
 def curves(series: tuple[Series, ...]) -> tuple[tuple[Look, LengthCurve], ...]:

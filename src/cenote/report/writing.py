@@ -133,15 +133,6 @@ def listed(items: Iterable[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def plural(count: int, noun: str) -> str:
-    """A count and what is counted.
-
-    >>> plural(1, "text"), plural(1000, "text")
-    ('1 text', '1,000 texts')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def bin_label(low: int, high: int | None) -> str:
     """The tokens of a bin; the last is open above.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,6 +140,19 @@ def address(module: nn.Module) -> str:
     return f"{path[2]}.{name}" if native else ".".join((*path, name))
 
 
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Inside, no part of the model is in training; after it, those are that were: one just loaded may have both."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 @dataclass(frozen=True)
 class Probe:
     """A few token ids on which a model is looked at: two texts, the second shorter and padded on the right."""
@@ -174,11 +188,8 @@ class Probe:
 
     def read(self, network: nn.Module) -> Tensor:
         """What the model makes of the real tokens. Nothing of it stays: no gradient, no dropout, no random number."""
-        training = [module for module in network.modules() if module.training]
-        for module in training:
-            module.training = False
         try:
-            with torch.no_grad():
+            with at_rest(network), torch.no_grad():
                 out: Tensor = network(input_ids=self.ids, attention_mask=self.mask)[0]
         except UnsupportedModel:
             raise
@@ -186,9 +197,6 @@ class Probe:
             raise UnsupportedModel(
                 f"{type(network).__name__} does not read a few token ids and their mask: {error}"
             ) from error
-        finally:
-            for module in training:
-                module.training = True
         return (out[self.mask.bool()] if out.shape[:2] == self.mask.shape else out).float()
 
 

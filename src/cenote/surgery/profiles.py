@@ -5,7 +5,6 @@ of their differences its attention lets through. Formulas are those of `function
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -37,6 +36,7 @@ from cenote.functional.spectrum import (
 )
 from cenote.layouts import skipped
 from cenote.nn import Pooling
+from cenote.surgery.attention import at_rest
 from cenote.surgery.projections import Projections
 from cenote.surgery.tracing import Layer, Passage, Trace
 
@@ -159,7 +159,7 @@ def profile_layers(
     if isinstance(texts, str) or not texts:
         raise BadInput(f"texts={texts!r}: pass a list of texts, at least one.")
     reducer, order, done = Profiler(), [], 0
-    with evaluating(model), torch.no_grad(), Trace(model, reducer, attention=attention):
+    with at_rest(model), torch.no_grad(), Trace(model, reducer, attention=attention):
         for rows in batches_of(texts, range(len(texts)), batch_size):
             model.forward(features_of(model, [texts[row] for row in rows]))
             order += rows
@@ -167,18 +167,6 @@ def profile_layers(
             if progress is not None:
                 progress(done, len(texts))
     return reducer.compute(torch.tensor(order).argsort())
-
-
-@contextmanager
-def evaluating(model: SentenceTransformer) -> Iterator[None]:
-    """No dropout; afterwards every module has the mode it had: one just loaded has parts in either mode."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def batches_of(texts: Sequence[str], rows: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
 
-from cenote.errors import BadInput, UnsupportedModel
+from cenote.errors import BadInput, BadRows, UnsupportedModel
 from cenote.functional.clouds import shapeless
+from cenote.surgery.attention import at_rest
 from cenote.surgery.profiles import (
     LayerProfile,
     Profiler,
     batches_of,
-    evaluating,
     features_of,
     limit_of,
     pooled_of,
@@ -96,7 +96,7 @@ def read_texts(
             if progress is not None:
                 progress(done, len(texts))
 
-    with evaluating(model), torch.inference_mode():
+    with at_rest(model), torch.inference_mode():
         if watch:
             with Trace(model, reader.profiler, attention=True):
                 walk(_few_pairs(model, texts, watch), reader.trace)
@@ -182,8 +182,8 @@ class _Reader:
 
 
 def _reason(error: BadInput) -> str:
-    """What was wrong with a text that was alone in its batch, and so was row 0."""
-    return str(error).removeprefix("row 0 has ")
+    """What was wrong with a text that was alone in its batch."""
+    return error.problem if isinstance(error, BadRows) else str(error)
 
 
 def _directionless(vector: npt.NDArray[np.float32]) -> str | None:
