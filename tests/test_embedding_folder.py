@@ -162,10 +162,10 @@ def test_a_choice_that_was_made_is_kept(run, tmp_path, monkeypatch):
 
     def choose(model, tokens, name, precision, **options):
         chosen.append((name, precision))
-        return embedding.backend(model, "torch", "bfloat16", task=options["task"])
+        return embedding.backend(model, "torch", "bfloat16", task=options["task"]), 0.99995
 
     monkeypatch.setattr(embedding, "choose_backend", choose)
-    run(folder="clean", backend="auto", precision="auto")
+    assert run(folder="clean", backend="auto", precision="auto").agreement == 0.99995
     run(backend="auto", precision="auto", stop=after(1))
     assert chosen == [("auto", "auto")] * 2
     assert run(backend="auto", precision="auto").settings["precision"] == "bfloat16"

@@ -195,7 +195,8 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
     work = _resolved(loaded, work)  # what is wrong with the options is told before a corpus is read
     settings = _settings(loaded, work.name or name_of(model, loaded), work)
     if begun is not None:
-        refuse_others(folder, begun, settings | versions_of(*_PACKAGES))  # and so is what the folder is of
+        chosen = dict(zip(("backend", "precision"), work.asked, strict=True))
+        refuse_others(folder, begun, settings | chosen | versions_of(*_PACKAGES))  # and so is what the folder is of
     looked = None if reread is None else _looked_through(reread, work)
     vectoriser, rows, agreement = _ready(loaded, rows_of(texts) if reread is None else reread(), work)
     settings |= _found(vectoriser, looked)
