@@ -363,6 +363,11 @@ def test_what_needs_a_folder(tiny_model, options):
         embed(tiny_model, PLAIN, **options)
 
 
+def test_options_by_other_names_are_told(tiny_model):
+    with pytest.raises(UnknownName, match="unknown option 'dtyp'; did you mean 'dtype'"):
+        embed(tiny_model, PLAIN, dtyp="int8")
+
+
 def test_one_string_is_no_list(tiny_model):
     with pytest.raises(BadInput, match="texts is one string"):
         embed(tiny_model, "a pool")

@@ -89,6 +89,8 @@ def test_it_says_what_is_there_and_what_is_kept(model, tmp_path, monkeypatch):
     assert told == ["stopped: 2 texts are kept"]
     assert embed(model, TEXTS, tmp_path / "out", **plain).complete
     assert told[1:] == ["going on: 2 texts are there"]
+    assert embed(model, TEXTS, tmp_path / "out", **plain).complete
+    assert told[2:] == ["all 3 texts are there already"]
 
 
 def test_a_stream_that_brings_nothing_is_named(model, tmp_path):

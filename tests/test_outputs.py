@@ -169,8 +169,14 @@ def test_settings_are_compared_as_they_are_written(folder):
     ("change", "message"),
     [
         ({"dtype": "int8"}, r"another kind: dtype is 'float32' there and 'int8' now\. Name another folder"),
-        ({"fingerprint": "f1", "model": "n"}, r"kind: model is 'm' \(f0\) there and 'n' \(f1\) now\. "),
-        ({"texts_fingerprint": "t1"}, r"kind: source is 'a.txt' \(t0\) there and 'a.txt' \(t1\) now\. "),
+        (
+            {"fingerprint": "f1", "model": "n"},
+            r"kind: model is 'm' \(f0\) there and 'n' \(f1\) now, of other weights\. ",
+        ),
+        (
+            {"texts_fingerprint": "t1"},
+            r"kind: source is 'a.txt' \(t0\) there and 'a.txt' \(t1\) now, of other texts or ids\. ",
+        ),
         ({"new": 1}, "new is None there and 1 now"),
         ({"dtype": "int8", "new": 1}, "dtype is 'float32' there and 'int8' now; new is None there and 1 now"),
     ],

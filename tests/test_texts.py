@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cenote import texts
-from cenote.errors import BadInput, UnknownName
+from cenote.errors import BadInput, CenoteWarning, UnknownName
 from cenote.texts import READERS, Text, read, read_rows
 
 ODD = ["plain", "", "tab\tcomma, \"quote\" 'single'", "NUL\0inside", "sep\u2028\x0b\x0c\x85 not an end", "Ünï 池 🕳"]
@@ -409,3 +409,8 @@ def test_read_raises_what_read_rows_hands_on(tmp_path):
         next(stream)
     with pytest.raises(BadInput, match="line 1: the row is int 5"):
         read(save(path, '5\n"a"\n'))
+
+
+def test_json_lines_on_standard_input_are_told():
+    with pytest.warns(CenoteWarning, match=r"stdin: JSON is read as plain text: name a file ending in \.jsonl"):
+        assert list(read("-", stdin=io.BytesIO(b'{"text": "a pool"}\n'))) == [Text("0", '{"text": "a pool"}')]

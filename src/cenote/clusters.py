@@ -33,8 +33,9 @@ from cenote.descriptions import versions_of
 from cenote.encoding import Encoder
 from cenote.errors import BadInput, CenoteError
 from cenote.fingerprints import of_weights
-from cenote.outputs import Output, Part, missing, write_part
+from cenote.outputs import Output, Part, missing, there, write_part
 from cenote.parcels import packed, parcels, raise_wrong, stretch_of, unpacked, wrong
+from cenote.phrases import counted
 from cenote.results import Manifest
 from cenote.sources import Stretch
 from cenote.tables import part_of
@@ -186,7 +187,7 @@ def write(
         return sum(part.texts for part in out.done.values())
 
     if done():
-        notify(f"going on: {done():,} texts are there")
+        notify(there(done(), rows))
     progress("embedding", done(), rows)
     if done() == rows:
         deque(missing(parts(), out.done, out.folder), 0)  # none is; that they are of these texts is looked at
@@ -198,7 +199,8 @@ def write(
         why = "nobody says why"
         while (before := done()) < rows:
             shared = share(cluster, workers, accelerated=job.device != "cpu")
-            notify(f"{shared.workers} workers of {shared.cores} cores on {len(cluster)} nodes")
+            each, nodes = counted(shared.cores, "core"), counted(len(cluster), "node")
+            notify(f"{counted(shared.workers, 'worker')} of {each} on {nodes}")
             with closing(_answers(ray, source, dict(out.done), job, shared)) as answers:  # or workers would go on
                 for answer in answers:
                     if not _entered(out, answer, notify):

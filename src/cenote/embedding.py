@@ -18,7 +18,7 @@ from cenote.backends import backend
 from cenote.descriptions import behaviour_of, name_of, pooling_of, versions_of
 from cenote.encoding import Encoder, budget_for
 from cenote.engines import ENGINES, ahead, refuse_unable, telling
-from cenote.errors import BadInput, CenoteWarning
+from cenote.errors import BadInput, CenoteWarning, choose
 from cenote.fingerprints import of_weights
 from cenote.functional.forms import Floats
 from cenote.loading import load
@@ -126,6 +126,8 @@ def embed(
     """
     if isinstance(texts, (str, bytes)):
         raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.texts.read.")
+    for option in options:
+        choose(option, Options.__annotations__, "option")
     asked = (backend, precision)
     work = _Work(Options(**options), asked, notify, restart, source, name, progress, stop, engine, workers, loader)
     refuse_unable(engine, workers, again=output is not None and not isinstance(texts, Iterator))

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from cenote import clusters
 from cenote.errors import BadInput, choose
-from cenote.outputs import Output, missing
+from cenote.outputs import Output, missing, there
 from cenote.sources import Stretch
 from cenote.surgery.attention import at_rest
 from cenote.tables import part_of
@@ -41,7 +41,7 @@ def write(
     """
     done = sum(part.texts for part in out.done.values())
     if done:
-        notify(f"going on: {done:,} texts are there")
+        notify(there(done, rows))
     progress("embedding", done, rows)
 
     def read_one(prepared: Prepared) -> Read:

@@ -151,9 +151,10 @@ def _recording(model: Any, task: str | None, names: Sequence[str], **how: Any) -
     """A pipeline and an example to record it on; what goes wrong is told as a matter of the model."""
     example = model.preprocess(list(_EXAMPLE), prompt=_PROMPTS[0] if PROMPT in names else None)
     inputs = tuple(torch.from_numpy(array) for array in feed(example, names).values())
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "transformers")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         settled = _settled(model, task)
         with at_rest(settled), torch.no_grad(), warnings.catch_warnings():
@@ -168,7 +169,8 @@ def _recording(model: Any, task: str | None, names: Sequence[str], **how: Any) -
             "The backend 'torch' runs every model."
         ) from error
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _settled(model: Any, task: str | None) -> Any:

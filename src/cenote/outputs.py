@@ -33,6 +33,8 @@ _GROUP = 1024
 # What may differ from run to run, since a model that was moved is the same one, and so is a file; and the fingerprints
 # that tell what they name.
 _NAMES = {"model": "fingerprint", "source": "texts_fingerprint"}
+# What two fingerprints say that differ.
+_WHAT = {"fingerprint": ", of other weights", "texts_fingerprint": ", of other texts or ids"}
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,11 @@ def write_part(
         )
 
 
+def there(done: int, rows: int) -> str:
+    """What is said of the texts that an earlier run embedded; `rows` is how many there are, 0 if nobody knows."""
+    return f"all {done:,} texts are there already" if done == rows else f"going on: {done:,} texts are there"
+
+
 def missing(parts: Iterable[Stretch], done: Mapping[int, Part], folder: Path) -> Iterator[Stretch]:
     """The parts that are not there yet; that the others are of the same texts is known, and raised if not."""
     seen = set()
@@ -247,7 +254,7 @@ def refuse_others(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None
         return f"{of.get(called[name])!r} ({of.get(name)})" if name in called else repr(of.get(name))
 
     different = [
-        f"{called.get(name, name)} is {value(old, name)} there and {value(new, name)} now"
+        f"{called.get(name, name)} is {value(old, name)} there and {value(new, name)} now{_WHAT.get(name, '')}"
         for name in names
         if old.get(name) != new.get(name)
     ]

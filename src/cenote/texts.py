@@ -19,6 +19,7 @@ import os
 import reprlib
 import sys
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,7 +28,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from cenote.errors import BadInput, UnknownName, Value, choose, some
+from cenote.errors import BadInput, CenoteWarning, UnknownName, Value, choose, some
 
 COLUMN = "text"
 WHOLE_FILES = (".txt", ".txt.gz", ".md")  # what counts as a text inside a folder
@@ -221,6 +222,8 @@ def _txt(path: Path, column: str, id_column: str | None, stdin: BinaryIO | None 
     _refuse_columns(str(path), column, id_column)
     with _opened(path, stdin) as stream:
         for number, line in _lines(stream, str(path)):
+            if stdin is not None and number == 1 and line.startswith('{"'):
+                warnings.warn(f"{path}: JSON is read as plain text: name a file ending in .jsonl", CenoteWarning, 2)
             text = line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
             yield partial(Text, str(number - 1), text)
 

@@ -241,7 +241,7 @@ def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, 
     assert signal.getsignal(number) is handler
     told = capsys.readouterr().err.splitlines()
     assert told[-4:] == [
-        "cenote: warning: stopping after this part; press again to stop at once, which loses it.",
+        "cenote: warning: stopping after this part, of 8 texts at most; press again to stop at once, which loses it.",
         "cenote: stopped: 8 texts are kept",
         f"cenote: warning: stopped; what {tmp_path / 'out'} holds is whole, and {same} goes on from there.",
         "cenote: interrupted",

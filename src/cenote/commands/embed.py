@@ -28,7 +28,11 @@ MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     add_model(parser)
-    parser.add_argument("texts", metavar="TEXTS", help="a file or folder of texts, or - for standard input")
+    parser.add_argument(
+        "texts",
+        metavar="TEXTS",
+        help="a file; a folder, of its .txt and .md files; or - for lines of standard input",
+    )
     parser.add_argument(
         "-o", "--output", metavar="OUT", required=True, help="a folder, new or of an earlier run, which is gone on with"
     )
@@ -159,13 +163,15 @@ def _interruptible(output: str, restart: bool) -> Iterator[tuple[Callable[[], ob
 
     From then on a first Ctrl-C, or polite kill, lets the part be finished. A second, or one before, ends it at once.
     """
+    from cenote.sources import PART_TEXTS
+
     started, asked = threading.Event(), threading.Event()
 
     def ask(*_: Any) -> None:
         if asked.is_set() or not started.is_set():
             raise KeyboardInterrupt
         asked.set()
-        warn("stopping after this part; press again to stop at once, which loses it.")
+        warn(f"stopping after this part, of {PART_TEXTS:,} texts at most; press again to stop at once, which loses it.")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
