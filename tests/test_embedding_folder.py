@@ -391,5 +391,5 @@ def test_what_was_chosen_and_how_well_it_agrees_is_kept(saved, tmp_path):
     assert any(f"least cosine with float32 {manifest.agreement:.6f}" in line for line in said)
     again = cenote.embed(saved, texts, tmp_path / "out", notify=said.append)
     assert again == manifest
-    assert "going on: 2,000 texts are there" in said
+    assert "all 2,000 texts are there already" in said
     assert cenote.embed(saved, texts[:5], tmp_path / "few").agreement is None

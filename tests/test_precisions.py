@@ -1,6 +1,6 @@
 """Which backend `auto` takes: by backends that are slow, wrong or broken on purpose, and by the real ones."""
 
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +30,8 @@ def tokens(model):
 class Candidate:
     """The model with a delay, and with noise or a fault."""
 
+    clock = 0.0  # what time it is: a busy machine must not decide
+
     def __init__(self, name, precision, model, seconds=0.0, spoil=lambda made: made):
         self.name, self.precision, self.seconds, self.spoil = name, precision, seconds, spoil
         self.plain = backend(model)
@@ -37,7 +39,7 @@ class Candidate:
 
     def __call__(self, features):
         self.rows += len(features["input_ids"])
-        time.sleep(self.seconds)
+        Candidate.clock += self.seconds + 1e-4
         return self.spoil(self.plain(features))
 
 
@@ -78,6 +80,7 @@ def offer(monkeypatch, model):
         reasons = {pair: None if pair in table or pair == ("torch", "float32") else "not here" for pair in reasons}
         monkeypatch.setattr(precisions, "problem", lambda model, name, precision, task: reasons[name, precision])
         monkeypatch.setattr(precisions, "backend", make)
+        monkeypatch.setattr(precisions, "time", SimpleNamespace(perf_counter=lambda: Candidate.clock))
         return made
 
     return build

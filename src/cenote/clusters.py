@@ -54,6 +54,9 @@ class Share:
     cores: int
     accelerators: float
 
+    def __str__(self) -> str:
+        return f"{counted(self.workers, 'worker')} of {counted(self.cores, 'core')}"
+
 
 def share(nodes: Sequence[tuple[float, float]], workers: int | None, *, accelerated: bool) -> Share:
     """Workers for nodes of so many cores and accelerators each: one for each accelerator, or for every few cores.
@@ -199,8 +202,7 @@ def write(
         why = "nobody says why"
         while (before := done()) < rows:
             shared = share(cluster, workers, accelerated=job.device != "cpu")
-            each, nodes = counted(shared.cores, "core"), counted(len(cluster), "node")
-            notify(f"{counted(shared.workers, 'worker')} of {each} on {nodes}")
+            notify(f"{shared} on {counted(len(cluster), 'node')}")
             with closing(_answers(ray, source, dict(out.done), job, shared)) as answers:  # or workers would go on
                 for answer in answers:
                     if not _entered(out, answer, notify):
