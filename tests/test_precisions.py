@@ -8,10 +8,10 @@ import torch
 
 import cenote
 from cenote import precisions
-from cenote.backends import available, backend
+from cenote.backends import WORST_COSINE, available, backend
 from cenote.encoding import Encoder
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
-from cenote.precisions import AGREED, PROBED, choose_backend, own_precision
+from cenote.precisions import PROBED, choose_backend, own_precision
 from cenote.tokenising import tokenise
 
 TEXTS = ["the pool", "", "one two three: light! " * 9, "a deep cave? a stone.", "water", "query document " * 3] * 12
@@ -89,7 +89,7 @@ def offer(monkeypatch, model):
 def chosen(model, tokens, *asked):
     said = []
     made, cosine = choose_backend(model, tokens, *asked, notify=said.append)
-    assert cosine is None or cosine >= AGREED
+    assert cosine is None or cosine >= WORST_COSINE
     return (made.name, made.precision), said
 
 
@@ -115,7 +115,7 @@ def test_fast_but_wrong_is_left_out(model, tokens, offer, cosine, name):
         assert said[1] == f"openvino at bfloat16 is left out: its least cosine with float32 is {cosine:.6f}."
     else:
         assert f"least cosine with float32 {cosine:.6f}" in said[1]
-    assert AGREED == 0.9999
+    assert WORST_COSINE == 0.9999
 
 
 @pytest.mark.parametrize(
@@ -225,4 +225,4 @@ def test_the_real_ones_on_the_demo_model(demo, monkeypatch):
     ours, _ = Encoder(demo, made)(tokenise(demo, texts))
     theirs = demo.encode(texts)
     cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
-    assert cosines.min() >= AGREED
+    assert cosines.min() >= WORST_COSINE

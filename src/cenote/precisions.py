@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.backends import BACKENDS, PRECISIONS, Backend, backend, kept_in, problem
+from cenote.backends import BACKENDS, PRECISIONS, WORST_COSINE, Backend, backend, kept_in, problem
 from cenote.encoding import Encoder, Vectors
 from cenote.errors import BadInput, choose
 from cenote.tokenising import Tokenised, taken
 
 AUTO = "auto"
-# Vectors of another precision have this cosine with float32's at least, each of them.
-AGREED = 0.9999
 # Texts that the choice is made on, and how often each candidate reads them after a first time that is not counted.
 PROBED, _TURNS = 32, 2
 # Characters of a text that is probed.
@@ -117,7 +115,7 @@ def _fastest(
             notify(f"{name} at {precision} is left out: {str(error) or type(error).__name__}")
             continue
         cosine = _least_cosine(ours, truth)
-        if bad or cosine < AGREED:
+        if bad or cosine < WORST_COSINE:
             why = bad[min(bad)] if bad else f"its least cosine with float32 is {cosine:.6f}."
             notify(f"{name} at {precision} is left out: {why}")
             continue
