@@ -123,3 +123,14 @@ def test_interrupt_is_130():
     assert child.returncode == Exit.INTERRUPTED
     assert err.endswith("cenote: interrupted\n")
     assert "Traceback" not in err
+
+
+def test_interrupt_inside_exec_is_130(tmp_path):
+    """Where CPython would end by SIGINT although the interrupt was caught: while an import makes dataclasses."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import cenote.commands.poolings as poolings\npoolings.run = lambda args: exec('raise KeyboardInterrupt')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "cenote", "poolings"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (Exit.INTERRUPTED, "cenote: interrupted\n")
