@@ -217,8 +217,12 @@ def test_the_mean_of_windows_is_that_of_a_plain_loop(demo, tmp_path):
 
 
 def test_what_is_said_of_cut_texts(demo):
-    with pytest.warns(CenoteWarning, match="2 texts are longer than the 256 tokens that the model reads"):
+    with pytest.warns(CenoteWarning, match="2 texts are longer than the 256 tokens that the model reads") as said:
         embed(demo, ["a pool", LONG, LONG])
+    assert said[0].filename == __file__  # not a line of ours
+    with pytest.warns(CenoteWarning, match="1 text is longer") as said:
+        list(embed(demo, iter([LONG])))
+    assert said[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         embed(demo, ["a pool", WEIRD["just fits"]])

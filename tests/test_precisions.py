@@ -97,13 +97,14 @@ def test_the_fastest_that_agrees(model, tokens, offer):
     offer({("openvino", "float32"): {"seconds": 0.001}, ("onnx", "float32"): {"seconds": 0.01}})
     pair, said = chosen(model, tokens)
     assert pair == ("openvino", "float32")
-    assert [line.split(":")[0] for line in said[:3]] == [
+    assert said[0] == f"choosing the fastest of 3 ways to compute, on {len(tokens)} texts of these"
+    assert [line.split(":")[0] for line in said[1:4]] == [
         "torch at float32",
         "openvino at float32",
         "onnx at float32",
     ]
-    assert all("tokens a second, least cosine with float32 1.000000" in line for line in said[:3])
-    assert said[3:] == ["embedding with openvino at float32"]
+    assert all("tokens a second, least cosine with float32 1.000000" in line for line in said[1:4])
+    assert said[4:] == ["embedding with openvino at float32"]
 
 
 @pytest.mark.parametrize(("cosine", "name"), [(0.99985, "torch"), (0.99995, "openvino")])
@@ -112,9 +113,9 @@ def test_fast_but_wrong_is_left_out(model, tokens, offer, cosine, name):
     pair, said = chosen(model, tokens)
     assert pair[0] == name
     if name == "torch":
-        assert said[1] == f"openvino at bfloat16 is left out: its least cosine with float32 is {cosine:.6f}."
+        assert said[2] == f"openvino at bfloat16 is left out: its least cosine with float32 is {cosine:.6f}."
     else:
-        assert f"least cosine with float32 {cosine:.6f}" in said[1]
+        assert f"least cosine with float32 {cosine:.6f}" in said[2]
     assert WORST_COSINE == 0.9999
 
 
@@ -132,7 +133,7 @@ def test_what_fails_is_left_out(model, tokens, offer, options, why):
     offer({("openvino", "bfloat16"): options})
     pair, said = chosen(model, tokens)
     assert pair == ("torch", "float32")
-    assert said[1] == f"openvino at bfloat16 is left out: {why}"
+    assert said[2] == f"openvino at bfloat16 is left out: {why}"
 
 
 def test_nothing_agrees(model, tokens, offer):
@@ -218,7 +219,7 @@ def test_the_real_ones_on_the_demo_model(demo, monkeypatch):
     said = []
     made, cosine = choose_backend(demo, sample, "auto", "auto", notify=said.append)
     tried = [pair for pair, reason in there.items() if reason is None]
-    assert len(said) == (len(tried) + 1 if len(tried) > 1 else 1)  # one line for each, and one for what is taken
+    assert len(said) == (len(tried) + 2 if len(tried) > 1 else 1)  # what begins, each one, and what is taken
     assert said[-1] == f"embedding with {made.name} at {made.precision}"
     assert (cosine is None) == (len(tried) == 1)
     texts = ["", "a", "😀 שלום", "A cave beyond the light. " * 80]

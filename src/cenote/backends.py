@@ -29,7 +29,7 @@ from cenote.graphs import (
     vectors,
     why_not,
 )
-from cenote.surgery.attention import at_rest
+from cenote.surgery.attention import at_rest, kept_in
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -208,11 +208,6 @@ def problem(model: Any, name: str, precision: str, task: str | None) -> str | No
     if row.graph and (reason := why_not(model, task)):
         return reason
     return None if precision == "float32" else _not_here(model.device, name, precision)
-
-
-def kept_in(model: Any) -> torch.dtype:
-    """The dtype of the weights."""
-    return next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
 
 
 def _not_here(device: torch.device, name: str, precision: str) -> str | None:

@@ -172,7 +172,8 @@ def _arrays(model: SentenceTransformer, rows: Iterable[Row], work: _Work, total:
         if work.stop():
             return
     if cut:
-        warnings.warn(in_words(cut, limit_of(model)), CenoteWarning, stacklevel=2)
+        # Said where `embed` was called, or where the iterator that it returned is read.
+        warnings.warn(in_words(cut, limit_of(model)), CenoteWarning, stacklevel=4 if total else 2)
 
 
 def in_words(cut: int, limit: int | None) -> str:

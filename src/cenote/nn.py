@@ -36,6 +36,8 @@ from cenote.templates import marker_of, stack, template_of, texts_of
 if TYPE_CHECKING:
     from sentence_transformers.base.model import BaseModel
 
+# A tokenizer that knows of no limit says a number like 1e30.
+NO_LIMIT = 10**7
 # Our name of each operator that sentence-transformers has too, and its name there.
 STANDARD = {NAMES[mode]: mode for mode in StPooling.POOLING_MODES if mode in NAMES}
 
@@ -259,7 +261,7 @@ class LandmarkTransformer(Transformer):
             raise BadInput(f"{', '.join(unknown)} cannot be honoured with landmarks: only max_length can be set.")
 
     def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None) -> list[Row]:
-        most = most if most is not None and most < 1 << 20 else None  # tokenizers without a limit say 10^30
+        most = most if most is not None and most < NO_LIMIT else None
         tokenizer: Any = self.tokenizer
         texts = [(prompt if place == 0 else "") + text for pair in pairs for place, text in enumerate(pair)]
         encoded = tokenizer(

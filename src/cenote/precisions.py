@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer
 
-from cenote.backends import BACKENDS, PRECISIONS, WORST_COSINE, Backend, backend, kept_in, problem
-from cenote.encoding import Encoder, Vectors
+from cenote.backends import BACKENDS, PRECISIONS, WORST_COSINE, Backend, backend, distance, problem
+from cenote.encoding import Encoder
 from cenote.errors import BadInput, choose
+from cenote.phrases import counted
+from cenote.surgery.attention import kept_in
 from cenote.tokenising import Tokenised, taken
 
 AUTO = "auto"
@@ -105,6 +108,7 @@ def _fastest(
             "the model makes no usable vector of any of these texts at float32: look at it with cenote.diagnose."
         )
     tokens, truth = taken(tokens, sound), truth[sound]
+    notify(f"choosing the fastest of {len(able)} ways to compute, on {counted(len(tokens), 'text')} of these")
     best: tuple[float, Backend, float] | None = None  # no other is kept: each holds the weights once more
     rate = int(tokens.lengths.sum())
     for name, precision in able:
@@ -114,7 +118,7 @@ def _fastest(
         except Exception as error:  # what a runtime cannot do it tells in its own way, and others can
             notify(f"{name} at {precision} is left out: {str(error) or type(error).__name__}")
             continue
-        cosine = _least_cosine(ours, truth)
+        _, cosine = distance(torch.from_numpy(ours), torch.from_numpy(truth))
         if bad or cosine < WORST_COSINE:
             why = bad[min(bad)] if bad else f"its least cosine with float32 is {cosine:.6f}."
             notify(f"{name} at {precision} is left out: {why}")
@@ -132,9 +136,3 @@ def _seconds(encoder: Encoder, tokens: Tokenised) -> float:
     start = time.perf_counter()
     encoder(tokens)
     return time.perf_counter() - start
-
-
-def _least_cosine(ours: Vectors, theirs: Vectors) -> float:
-    a, b = (vectors.astype(np.float64) for vectors in (ours, theirs))
-    norms: Any = np.sqrt(np.square(a).sum(1) * np.square(b).sum(1))
-    return float(((a * b).sum(1) / np.where(norms > 0, norms, 1)).min())

@@ -47,10 +47,17 @@ def test_json_alone_on_standard_output(demo_path, corpus, capsys):
 
 def test_models_side_by_side_and_texts_from_standard_input(demo_path, copy_of, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a pool\na cave\nlight and stone\n")))
-    assert main(["diagnose", "minilm", str(copy_of("bert")), "-", *QUICK]) == Exit.SUCCESS
+    other = str(copy_of("bert"))
+    assert main(["diagnose", "minilm", other, "-", *QUICK]) == Exit.SUCCESS
     shown = capsys.readouterr().out
     assert "3 texts from standard input" in shown
     assert "minilm: truncation" in shown
+    lines = shown.splitlines()
+    assert lines[2].split()[:2] == ["subject", "minilm"]
+    assert lines[2].endswith(other[-8:])  # a long path is cut at its beginning
+    truncation = next(line for line in lines if line.startswith("truncation"))
+    assert truncation.split()[1:] == ["none", "none"]
+    assert max(map(len, lines[2 : lines.index("", 3)])) <= 80
 
 
 @pytest.mark.parametrize("name", ["page.html", "page.md"])

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import math
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -201,6 +202,7 @@ def _in_words(found: Diagnosis) -> Iterator[str]:
     yield f"{texts.used:,}{of} texts from {texts.source}"
     several = len(found.models) > 1
     width = max(map(len, ("moderate", "unknown")))
+    yield from _side_by_side(found)
     said: set[str] = set()  # advice and limits that several models share are printed once
     for verdict in found.verdicts:
         yield ""
@@ -211,3 +213,21 @@ def _in_words(found: Diagnosis) -> Iterator[str]:
                 yield in_columns("", width, part)
         said |= {verdict.limit, verdict.advice}
     yield ""
+
+
+def _side_by_side(found: Diagnosis) -> Iterator[str]:
+    """Grades of several models, subject by subject."""
+    from cenote.report.tables import overview
+
+    table = overview(found.verdicts)
+    if table.is_empty:
+        return
+    corner, *models = table.head
+    subjects = max(len(row[0]) for row in table.rows)
+    room = max(10, (shutil.get_terminal_size().columns - subjects) // len(models) - 2)
+    ends = [name if len(name) <= room else f"…{name[1 - room :]}" for name in models]  # paths differ at the end
+    rows = [(corner, *ends), *table.rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    yield ""
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -153,6 +153,11 @@ def at_rest(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def kept_in(model: nn.Module) -> torch.dtype:
+    """The dtype of the weights."""
+    return next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
+
+
 @dataclass(frozen=True)
 class Probe:
     """A few token ids on which a model is looked at: two texts, the second shorter and padded on the right."""

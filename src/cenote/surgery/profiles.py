@@ -35,7 +35,7 @@ from cenote.functional.spectrum import (
     value_norms,
 )
 from cenote.layouts import skipped
-from cenote.nn import Pooling
+from cenote.nn import NO_LIMIT, Pooling
 from cenote.surgery.attention import at_rest
 from cenote.surgery.projections import Projections
 from cenote.surgery.tracing import Layer, Passage, Trace
@@ -71,8 +71,6 @@ class LayerProfile:
 
 
 Value = Tensor | Known | Undefined
-# A tokenizer that knows of no limit says a number like 1e30.
-_NO_LIMIT = 10**7
 _UNASKED = Undefined("the attention of this layer was not asked for")
 _PRE_NORM = Undefined(
     "attention reads a normalised form of what the layer is given (pre-norm): r and C belong to blocks that normalise "
@@ -198,7 +196,7 @@ def pooled_of(model: SentenceTransformer, features: dict[str, Any]) -> Tensor:
 def limit_of(model: SentenceTransformer) -> int | None:
     """After how many tokens the model cuts. A tokenizer that knows of none says a number like 1e30."""
     limit = model.max_seq_length
-    return int(limit) if limit is not None and limit < _NO_LIMIT else None
+    return int(limit) if limit is not None and limit < NO_LIMIT else None
 
 
 def prompt_of(model: SentenceTransformer, name: str | None = None) -> str | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cenote.errors import BadInput, UnsupportedModel, some
 from cenote.functional.temperature import LengthTemperature, OneTemperature
-from cenote.surgery.attention import UNPLACED, Probe, Site, address, find_sites
+from cenote.surgery.attention import UNPLACED, Probe, Site, address, find_sites, kept_in
 from cenote.surgery.hooks import Setting, attach, attach_entries, detach, proving
 
 # A temperature far from 1, at which what it does stands clear of rounding, and one that differs by length.
@@ -169,8 +169,9 @@ def agree(a: Tensor, b: Tensor, plain: Tensor, network: nn.Module) -> bool:
     What a temperature moved is the measure: a mistake in one layer leaves a good part of it out. In half precision
     rounding alone is a part of it.
     """
-    share = 1e-3 if torch.finfo(_dtype(network)).eps < 1e-6 else 0.5
-    return _spread(a - b) <= share * _spread(b - plain) + torch.finfo(_dtype(network)).eps * _spread(b)
+    rounding = torch.finfo(kept_in(network)).eps
+    share = 1e-3 if rounding < 1e-6 else 0.5
+    return _spread(a - b) <= share * _spread(b - plain) + rounding * _spread(b)
 
 
 def _far(a: Tensor, b: Tensor) -> float:
@@ -183,9 +184,4 @@ def _spread(values: Tensor) -> float:
 
 def _rounding(values: Tensor, network: nn.Module) -> float:
     """How far two computations of the same numbers may lie apart."""
-    return 8 * torch.finfo(_dtype(network)).eps * float(values.nan_to_num(0).abs().max())
-
-
-def _dtype(network: Any) -> torch.dtype:
-    dtype: torch.dtype = next(p.dtype for p in network.parameters() if p.is_floating_point())
-    return dtype
+    return 8 * torch.finfo(kept_in(network)).eps * float(values.nan_to_num(0).abs().max())
