@@ -294,6 +294,15 @@ def test_a_folder_that_is_not_ours_is_refused_before_anything_is_read(model, tmp
         cenote.embed("minilm", TEXTS, tmp_path / "theirs")
 
 
+def test_a_restart_whose_texts_are_no_good_deletes_nothing(run, tmp_path):
+    run(TEXTS)
+    before = content(tmp_path / "out")
+    for texts in ([("a", "a"), ("b", None)], iter([("a", "a"), ("b", None)]), iter([])):
+        with pytest.raises(BadInput, match=r"row 1: the text is null|there are no texts"):
+            run(texts, restart=True)
+        assert content(tmp_path / "out") == before
+
+
 # Texts that are none.
 
 
@@ -315,6 +324,17 @@ def test_what_is_wrong_with_the_last_text_shows_before_the_first_is_embedded(run
     with pytest.raises(BadInput, match=message):
         run(texts)
     assert not (tmp_path / "out").exists()
+
+
+def test_where_cutting_is_an_error_it_shows_before_the_first_is_embedded(run, tmp_path):
+    texts = [*TEXTS, ("long", "the water " * 300)]
+    told = []
+    with pytest.raises(BadInput, match=r"row 40, id 'long': it has 602 tokens, and the model reads 256\."):
+        run(texts, on_truncate="error", progress=lambda *step: told.append(step))
+    assert not (tmp_path / "out").exists()
+    assert ("counting tokens", 36, 41) in told
+    assert run(texts, on_truncate="error", on_error="skip").counts.rejected == 1  # which leaves it out
+    assert run(TEXTS, "sound", on_truncate="error").complete
 
 
 @pytest.mark.parametrize("bad", [("x", None), ("i7", "again")])

@@ -320,6 +320,23 @@ def test_a_part_that_is_gone_or_cut_is_named(tmp_path, spoil):
             read()
 
 
+def test_a_part_that_the_system_refuses_is_not_said_to_be_damaged(tmp_path, monkeypatch):
+    found = read_embeddings(write(tmp_path / "out", VECTORS[:10], cuts=(5,)))
+
+    def denied(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(parquet, "ParquetFile", denied)
+    with pytest.raises(BadInput, match=r"cannot be read .*Too many open files\): see to its permissions and its disk"):
+        found[:]
+
+
+def test_an_id_that_no_text_can_have(tmp_path):
+    found = read_embeddings(write(tmp_path / "out", VECTORS[:10], cuts=(5,)))
+    with pytest.raises(BadInput, match="holds half a character, a lone surrogate"):
+        found.of(["\ud800"])
+
+
 def test_a_bit_that_the_disk_has_lost_is_noticed(tmp_path):
     folder = write(tmp_path / "out", VECTORS[:2000])
     path = folder / "part-00000.parquet"

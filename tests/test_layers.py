@@ -16,7 +16,7 @@ MODULES = {path.relative_to(SOURCE).with_suffix("").as_posix(): path for path in
 # also from each other; rooms of one floor (the verbs, one day) never do.
 FLOORS = [
     ["errors"],
-    ["folders", "results"],
+    ["files", "folders", "lines", "results"],
     ["thresholds", "phrases"],
     ["texts"],
     ["corpus"],

@@ -276,6 +276,17 @@ def test_a_part_that_is_damaged_is_named_with_what_to_do(folder, spoil):
     assert content(folder) == before
 
 
+def test_a_part_that_the_system_refuses_is_not_said_to_be_damaged(folder, monkeypatch):
+    run(folder)
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(outputs.parquet, "read_metadata", denied)
+    with pytest.raises(BadInput, match=r"part-0000\d\.parquet cannot be read .*: see to its permissions and its disk"):
+        run(folder)
+
+
 def test_parts_of_others_are_refused(folder, tmp_path):
     run(folder)
     run(tmp_path / "other", settings={**SETTINGS, "dtype": "float16"})

@@ -5,6 +5,7 @@ import gzip
 import io
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def test_only_newlines_end_a_line(data):
     if expected:
         assert [text for _, text in read("-", stdin=stream)] == expected
     else:
-        with pytest.raises(BadInput, match="stdin holds no texts"):
+        with pytest.raises(BadInput, match="there are no texts in stdin"):
             read("-", stdin=stream)
 
 
@@ -145,8 +146,8 @@ def test_zipped_is_told_by_the_bytes_and_not_by_the_name(tmp_path):
 
 
 def test_json_lines_may_be_blank_or_bare_strings(tmp_path):
-    path = save(tmp_path / "a.jsonl", '\ufeff{"text": "a", "more": [1]}\r\n\n  \n"b\\u0000"\n{"text": "c", "id": 5}')
-    assert list(read(path)) == [("0", "a"), ("1", "b\0"), ("2", "c")]  # no id in the first row, so rows are numbered
+    path = save(tmp_path / "a.jsonl", '\ufeff{"text": "a", "more": [1]}\r\n\n  \n"b\\u0000"\n{"text": "c", "key": 5}')
+    assert list(read(path)) == [("0", "a"), ("1", "b\0"), ("2", "c")]  # no ids, so rows are numbered
 
 
 def test_csv_fields_keep_their_line_ends_and_may_be_long(tmp_path):
@@ -199,16 +200,16 @@ def test_importing_loads_nothing_heavy():
 
 
 FIRST_ROW = {
-    "empty": ("a.txt", b"", r"a\.txt holds no texts\. Give a source"),
-    "only a mark": ("a.txt", b"\xef\xbb\xbf", "holds no texts"),
-    "empty zip": ("a.jsonl.gz", gzip.compress(b"", mtime=0), "holds no texts"),
-    "blank": ("a.jsonl", "\n \n", "holds no texts"),
-    "header only": ("a.csv", "id,text\n", "holds no texts"),
-    "empty csv": ("a.csv", "", "holds no texts"),
+    "empty": ("a.txt", b"", r"there are no texts in .*a\.txt\. Give a source"),
+    "only a mark": ("a.txt", b"\xef\xbb\xbf", "there are no texts in"),
+    "empty zip": ("a.jsonl.gz", gzip.compress(b"", mtime=0), "there are no texts in"),
+    "blank": ("a.jsonl", "\n \n", "there are no texts in"),
+    "header only": ("a.csv", "id,text\n", "there are no texts in"),
+    "empty csv": ("a.csv", "", "there are no texts in"),
     "suffix": ("a.jsnl", "x", r"a\.jsnl ends in '\.jsnl'; did you mean '\.jsonl'\? There are: \.txt, .* Rename"),
     "no suffix": ("a", "x", r"a ends in ''\. There are: .*\.tsv\.gz, \.parquet"),
     "unknown zip": ("a.parquet.gz", "x", r"ends in '\.parquet\.gz'; did you mean '\.parquet'"),
-    "latin": ("a.txt", b"caf\xe9\n", r"a\.txt, line 1: not UTF-8 \(byte 3, 0xe9\)\. Convert it"),
+    "latin": ("a.txt", b"caf\xe9\n", r"a\.txt, line 1: not UTF-8 \(byte 3, 0xe9\)\. Mend or drop the line; or if"),
     "cut zip": ("a.txt.gz", gzip.compress(b"text" * 99)[:-12], "gzip data is cut short or damaged"),
     "cut head": ("a.txt.gz", b"\x1f", "gzip data is cut short or damaged"),
     "bad zip": ("a.txt.gz", gzip.compress(b"", mtime=0)[:10] + b"\xff" * 30, "gzip data is cut short or damaged"),
@@ -250,6 +251,13 @@ LATER_ROWS = {
     "latin": ("a.txt", b"\xef\xbb\xbfone\r\ntwo\ncaf\xe9\n", r"line 3: not UTF-8 \(byte 15, 0xe9\)"),
     "JSON after blanks": ("a.jsonl", '"a"\n\n\n{"text": "b"', "line 4: not JSON .*at column 13"),
     "id later gone": ("a.jsonl", '{"id": 1, "text": "a"}\n{"text": "b"}', "line 2: 'id'. There are: text"),
+    "id later there": (
+        "a.jsonl",
+        '"a"\n{"text": "b", "id": "0"}',
+        "line 2: the row has an id, and the first row has no",
+    ),
+    "cut JSON": ("a.jsonl", '"a"\n{"text":"b"\n', r"line 2: not JSON \(Expecting ',' delimiter at column 12\)"),
+    "latin csv": ("a.csv", b"text\na\ncaf\xe9\n", "line 3: not UTF-8"),
     "after newlines": ("a.csv", 'text,id\n"a\nb\nc",1\n\nd\n', "line 6: 1 fields"),
     "cut zip": ("a.txt.gz", gzip.compress(b"".join(b"%d\n" % i for i in range(99_999)))[:-9], "cut short or damaged"),
 }
@@ -282,7 +290,7 @@ def test_parquet_cut_and_of_other_types(tmp_path):
     with pytest.raises(BadInput, match=r"row 0 \(from 0\): the text is int 1, not a string"):
         read(path)
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
-    with pytest.raises(BadInput, match="holds no texts"):
+    with pytest.raises(BadInput, match="there are no texts in"):
         read(path)
 
 
@@ -381,10 +389,43 @@ def test_faults_of_parquet_are_rows_too(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_line_that_is_not_utf8_is_a_fault_among_the_others(tmp_path, name):
+    (tmp_path / name).write_bytes(b'"a"\n"\xff"\n"c"\n')
+    first, second, third = read_rows(tmp_path / name)
+    assert (first.id, third.id) == ("0", "2")
+    assert second.why.startswith(f"{tmp_path / name}, line 2: not UTF-8 (byte 5, 0xff)")
+
+
+def test_a_file_of_a_folder_that_is_not_utf8_is_a_fault_among_the_others(tmp_path):
+    for name, content in (("a.txt", b"a"), ("b.txt", b"one\n\xff"), ("c.txt", b"c")):
+        (tmp_path / name).write_bytes(content)
+    first, second, third = read_rows(tmp_path)
+    assert (first, third) == (Text("a.txt", "a"), Text("c.txt", "c"))
+    assert "b.txt, line 2: not UTF-8" in second.why
+
+
+def test_links_to_folders_are_passed_over_and_told(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    (tmp_path / "out" / "b.txt").write_text("b")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "in" / "c.txt").symlink_to(tmp_path / "out" / "b.txt")
+    with pytest.warns(CenoteWarning, match=r"links to folders are not followed, and were passed over: .*in/link"):
+        assert list(read(tmp_path / "in")) == [Text("a.txt", "a"), Text("c.txt", "b")]
+
+
+def test_what_can_be_read_only_once_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(BadInput, match=r"a\.jsonl is a pipe or a device: pipe lines of text into `-`"):
+        read(tmp_path / "a.jsonl")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"a\nb\xff\n", "line 2: not UTF-8"),
+        ("a.csv", b"text\na\n\xff\n", "line 3: not UTF-8"),
         ("a.csv", b'text\na\n"b\n', "line 3: not CSV"),
         ("a.txt.gz", gzip.compress(b"a\n" * 99, mtime=0)[:-9], "cut short or damaged"),
     ],

@@ -238,6 +238,9 @@ def test_with_nothing_left_there_are_no_rows(model):
         ({"on_error": "warn"}, "unknown on_error"),
         ({"window": 10}, "texts are cut here"),
         ({"long": "windows", "on_truncate": "error"}, "nothing is cut"),
+        ({"dimensions": 2.5}, r"dimensions=2\.5: pass a whole number"),
+        ({"long": "windows", "window": "10"}, "window='10': pass a whole number"),
+        ({"long": "windows", "overlap": True}, "overlap=True: pass a whole number"),
     ],
 )
 def test_options_refused(options, said):

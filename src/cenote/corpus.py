@@ -7,7 +7,8 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cenote.texts import Text, readable, started
+from cenote.lines import readable
+from cenote.texts import Text, started
 
 # Left out: tests, programs, and what is bundled or private.
 NO_PROSE = {"test", "tests", "idlelib", "idle_test", "lib2to3", "ensurepip", "turtledemo"}

@@ -29,6 +29,7 @@ from cenote.sources import (
     PART_CHARACTERS,
     PART_TEXTS,
     Row,
+    Stretch,
     Survey,
     checked,
     rows_of,
@@ -40,7 +41,7 @@ from cenote.sources import (
 )
 from cenote.surgery.profiles import limit_of, prompt_of
 from cenote.surgery.reading import width_of
-from cenote.texts import Fault, Text
+from cenote.texts import Fault, Text, started
 from cenote.tokenising import prompt_for, tokenise
 from cenote.vectorising import Options, Prepared, Read, Vectoriser
 from cenote.windowing import window_sizes
@@ -205,9 +206,9 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
     settings |= _found(vectoriser, looked)
     skip, told = work.options.on_error == "skip", {"progress": work.progress, "notify": work.notify, "stop": work.stop}
     more = {} if work.workers is None else {"workers": work.workers}
-    parts = partial(stretches, checked(rows if looked else _some(rows, work.source), looked, skip=skip))
-    if reread is not None and work.engine != "local":  # which reads them elsewhere
-        parts = partial(stretches_anew, reread, looked, skip=skip)
+    if reread is not None and not skip and work.options.on_truncate == "error":
+        vectoriser.refuse_cut(stretches(reread()), lambda row: work.progress("counting tokens", row, settings["texts"]))
+    parts = _parts_of(rows, reread, looked, work)
     with opened(folder, settings, _versions(vectoriser), restart=work.restart, agreement=agreement) as out:
         if not skip:
             out.refuse_rejects()
@@ -216,6 +217,19 @@ def _to_folder(model: Any, texts: Any, folder: Path, work: _Work) -> Manifest:
     if manifest.counts is not None and manifest.counts.truncated:
         warnings.warn(in_words(manifest.counts.truncated, limit_of(loaded)), CenoteWarning, stacklevel=3)
     return manifest
+
+
+def _parts_of(
+    rows: Iterable[Row], reread: Callable[[], Iterable[Row]] | None, looked: Survey | None, work: _Work
+) -> Callable[[], Iterator[Stretch]]:
+    """What begins to read the parts of the texts."""
+    skip = work.options.on_error == "skip"
+    if reread is not None and work.engine != "local":  # which reads them elsewhere
+        return partial(stretches_anew, reread, looked, skip=skip)
+    parts = stretches(checked(rows, looked, skip=skip))
+    if looked is None:  # then the first of them is sound, before a restart deletes anything for it
+        parts = started(parts, repr(work.source))
+    return lambda: parts
 
 
 def _as_begun(model: SentenceTransformer, folder: Path, there: Manifest, work: _Work) -> _Work:
@@ -242,15 +256,6 @@ def _again(texts: Any) -> Callable[[], Iterable[Row]] | None:
     if not isinstance(texts, Iterable):
         raise BadInput(f"texts is {texts!r}: pass strings, or a function that starts reading them.")
     return None if iter(texts) is texts else lambda: rows_of(texts)
-
-
-def _some(rows: Iterable[Row], source: str) -> Iterator[Row]:
-    """The same rows; that there are none is raised."""
-    row = None
-    for row in rows:
-        yield row
-    if row is None:
-        raise BadInput(f"there are no texts in {source!r}.")
 
 
 def _looked_through(reread: Callable[[], Iterable[Row]], work: _Work) -> Survey:

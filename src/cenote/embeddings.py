@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from cenote.errors import BadInput, choose, some
+from cenote.files import refused
 from cenote.functional.forms import restored
 from cenote.outputs import manifest_of, name_of_part
 from cenote.results import Manifest
@@ -160,7 +161,11 @@ def _column(path: Path, name: str) -> npt.NDArray[Any]:
 def _name(one: Any) -> str:
     if not isinstance(one, (str, int, np.integer)) or isinstance(one, bool):
         raise BadInput(f"id {one!r}: an id is a string, or a whole number.")
-    return str(one)
+    try:
+        (name := str(one)).encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"id {one!a} holds half a character, a lone surrogate: there is no such id.") from None
+    return name
 
 
 def _groups(file: Any, rows: npt.NDArray[np.int64]) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
@@ -191,4 +196,5 @@ def _sound(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise BadInput(f"{path} cannot be read ({error}): delete it, and run the same embed again.") from error
+        mend = "see to its permissions and its disk" if refused(error) else "delete it, and run the same embed again"
+        raise BadInput(f"{path} cannot be read ({error}): {mend}.") from error

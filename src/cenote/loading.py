@@ -290,7 +290,8 @@ def _load(where: str, kwargs: dict[str, Any]) -> tuple[SentenceTransformer, tupl
     except Exception as error:  # a folder can be broken in more ways than anyone has listed
         if "trust_remote_code" in str(error):
             raise BadInput(
-                f"{where!r} brings its own code: pass trust_remote_code=True if you trust its authors. {_line(error)}"
+                f"{where!r} brings its own code: pass trust_remote_code=True (--trust-remote-code) if you trust its "
+                f"authors. {_line(error)}"
             ) from error
         hint = "" if kwargs["local_files_only"] else f" Offline, name a folder or {DEMO!r}."
         raise BadInput(f"cannot load {where!r}: {_line(error)}{hint}") from error

@@ -6,13 +6,11 @@ a run that was killed needs nothing but the folder to go on.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,13 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from cenote.errors import BadInput, CenoteError, CenoteWarning
+from cenote.errors import BadInput
+from cenote.files import TEMPORARY, alone, refused, sweep, sync, told, whole, write
 from cenote.results import SCHEMA, Counts, Manifest, from_json, to_json
 from cenote.sources import Stretch
 
 MANIFEST, REJECTS = "manifest.json", "rejects.jsonl"
-_PART, _TEMPORARY = re.compile(r"part-(\d{5,})\.parquet"), ".cenote-"
-_LOCK = f"{_TEMPORARY}lock"
+_PART = re.compile(r"part-(\d{5,})\.parquet")
 _KEY = b"cenote"
 # Rows of a group: so many are read at least to get at one of them.
 _GROUP = 1024
@@ -72,7 +70,7 @@ class Output:
     def look(self) -> None:
         """Find the parts that others wrote, and remove what those left who did not come to an end."""
         self.done = {part.index: part for part in _parts(self.folder, self.manifest)}
-        _sweep(self.folder)
+        sweep(self.folder)
 
     def refuse_rejects(self) -> None:
         """Raise if rows were left out by an earlier run, where none is to be."""
@@ -99,14 +97,14 @@ class Output:
 
     def _list_rejects(self, parts: list[int]) -> None:
         """From the footers, one part's at a time: of a bad corpus there may be millions."""
-        with _whole(self.folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with whole(self.folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as file:
             for index in parts:
                 for one in _footer(self.folder / name_of_part(index))[2]:
                     file.write(json.dumps(one, ensure_ascii=False) + "\n")
 
     def _amend(self, **changes: Any) -> None:
         self.manifest = replace(self.manifest, **changes)
-        _write(self.folder / MANIFEST, to_json(self.manifest))
+        write(self.folder / MANIFEST, to_json(self.manifest))
 
 
 def refuse_unfit(folder: Path) -> Manifest | None:
@@ -116,12 +114,12 @@ def refuse_unfit(folder: Path) -> Manifest | None:
         What an earlier run says of it, None where there was none.
     """
     there = None
-    with _told(folder):  # nor may a folder above let us see what is in it
+    with told(folder):  # nor may a folder above let us see what is in it
         above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not above.is_dir():
             raise BadInput(f"{str(above)!r} is a file: name a folder to write into.")
         if above == folder:
-            with _alone(folder):
+            with alone(folder):
                 there = _refuse_strange(folder)
     if not os.access(above, os.W_OK | os.X_OK):
         raise BadInput(f"cannot write into {str(above)!r}: permission denied. Name another folder.")
@@ -136,7 +134,7 @@ def write_part(
     about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
     vectors = [name for name in table.column_names if name == "embedding"]
     others = {name: "zstd" for name in table.column_names if name not in vectors}
-    with _whole(folder / name_of_part(part.index), by) as path:
+    with whole(folder / name_of_part(part.index), by) as path:
         parquet.write_table(
             table.replace_schema_metadata(about),
             path,
@@ -185,12 +183,12 @@ def opened(
     Raises:
         BadInput: where the folder holds anything else, or an output of other settings, or where another run writes.
     """
-    with _told(folder):
+    with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         there = _refuse_strange(folder)
-        with _told(folder):
-            _sweep(folder)
+        with told(folder):
+            sweep(folder)
         # As it would be read again: what is compared with it was.
         new = Manifest(SCHEMA, False, False, dict(settings), dict(versions), agreement, None)
         wanted = from_json(Manifest, to_json(new))
@@ -200,7 +198,7 @@ def opened(
         if there is not None and (restart or there.clearing):  # or a restart that was killed
             _clear(folder, wanted)
         elif there is None:
-            _write(folder / MANIFEST, to_json(wanted))
+            write(folder / MANIFEST, to_json(wanted))
         yield Output(folder, wanted)
 
 
@@ -214,14 +212,14 @@ def manifest_of(folder: str | Path) -> Manifest:
             f"{str(folder)!r} is no output of embed: {path.name} cannot be read ({error.strerror})."
         ) from error
     except ValueError as error:  # UTF-8 it may not even be
-        raise BadInput(f"{path} is no manifest of embed: {error} Name another folder, or delete this one.") from error
+        raise BadInput(f"{path} is no manifest of embed: {error} Name another folder.") from error
 
 
 def _refuse_strange(folder: Path) -> Manifest | None:
     """The manifest, none in an empty folder; a folder that holds anything else is somebody else's."""
     if (folder / MANIFEST).exists():
         return manifest_of(folder)
-    strange = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
+    strange = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(TEMPORARY))
     if strange:
         raise BadInput(
             f"{str(folder)!r} holds {strange[0]!r} and no {MANIFEST}: it is no output of embed. Name a new folder."
@@ -235,13 +233,13 @@ def _clear(folder: Path, wanted: Manifest) -> None:
     The manifest is the new one before the first part is gone, and says until the last one is that none of them counts:
     killed in between, a run with or without restart goes on with deleting.
     """
-    _write(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
-    with _told(folder):
+    write(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
+    with told(folder):
         for name in sorted(entry.name for entry in folder.iterdir()):
             if _PART.fullmatch(name) or name == REJECTS:
                 (folder / name).unlink()
-        _sync(folder)
-    _write(folder / MANIFEST, to_json(wanted))
+        sync(folder)
+    write(folder / MANIFEST, to_json(wanted))
 
 
 def refuse_others(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None:
@@ -289,6 +287,8 @@ def _footer(path: Path) -> tuple[Part, dict[str, Any], list[dict[str, Any]]]:
         if path.name != name_of_part(part.index):
             raise ValueError(f"it was written as {name_of_part(part.index)}")
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        if refused(error):
+            raise BadInput(f"{path} cannot be read ({error}): see to its permissions and its disk.") from error
         raise BadInput(f"{path} is no sound part ({error}): delete it, and run again to write it anew.") from error
     return part, of, rejects
 
@@ -301,99 +301,3 @@ def name_of_part(index: int) -> str:
 def _leaves(table: pa.Table, names: list[str]) -> list[str]:
     """The paths that Parquet gives the numbers of lists."""
     return [f"{name}.list.element" for name in names if pa.types.is_fixed_size_list(table.schema.field(name).type)]
-
-
-# Files that appear whole or not at all.
-
-
-def _write(path: Path, text: str) -> None:
-    with _whole(path) as temporary:
-        temporary.write_text(text, "utf-8")
-
-
-@contextmanager
-def _whole(path: Path, by: str = "") -> Iterator[Path]:
-    """A path to write to; what was written gets its name when it is on the disk, or is removed."""
-    temporary = path.with_name(f"{_TEMPORARY}{by}{path.name}")
-    try:
-        with _told(path):
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync(path.parent)
-    finally:
-        with suppress(OSError):  # what went wrong before is told
-            temporary.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Have the folder's names on the disk too, where a folder can be opened."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns what the disk says into an error that says how to go on."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise CenoteError(
-                f"no space left to write {path}: what is there is whole. Make room, and run the same again to go on."
-            ) from error
-        raise BadInput(f"cannot write {path}: {error.strerror or error}.") from error
-
-
-def _sweep(folder: Path) -> None:
-    for path in folder.glob(f"{_TEMPORARY}*"):
-        if path.name != _LOCK:
-            path.unlink()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """The folder locked against a second run; the system lets go of the lock however this one ends."""
-    close = _lock(folder)
-    try:
-        yield
-    finally:
-        close()
-
-
-def _lock(folder: Path) -> Callable[[], object]:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no locks on folders: a file that is held open, and gone with the process
-        path = folder / _LOCK
-        try:
-            path.unlink(missing_ok=True)
-            file = path.open("x")
-        except OSError as error:
-            raise _busy(folder) from error
-
-        def release() -> None:
-            file.close()
-            path.unlink(missing_ok=True)
-
-        return release
-    with _told(folder):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise _busy(folder) from error
-    except OSError as error:  # some network drives lock no folders
-        why = f"{str(folder)!r} cannot be locked ({error.strerror}): see to it that no other run writes into it."
-        warnings.warn(why, CenoteWarning, stacklevel=2)
-    return lambda: os.close(handle)
-
-
-def _busy(folder: Path) -> BadInput:
-    return BadInput(f"another run is writing into {str(folder)!r}: wait for it, or name another folder.")

@@ -158,7 +158,8 @@ def told_apart(rows: Iterable[Row], suspected: frozenset[int] | None) -> Iterato
             if first is not None:
                 yield Fault(
                     f"rows {first} and {place} have the same id {row.id!r}: their vectors could not be told apart. "
-                    "Name another id column, or drop one of them."
+                    "Name another id column, or drop one of them.",
+                    row.id,
                 )
                 continue
             if suspected is None and row.id == str(place):
@@ -216,7 +217,8 @@ class _Part:
         self.rows += 1
         self.fingerprint.add(_words(row))
         if isinstance(row, Fault):
-            self.rejected.append({"row": place, "why": row.why})
+            named = {} if row.id is None else {"id": row.id}
+            self.rejected.append({"row": place, **named, "why": row.why})
         else:
             self.texts.append(row)
             self.places.append(place)

@@ -9,26 +9,23 @@ Nothing here holds a file: a text is read when it is asked for. A new format is 
 
 from __future__ import annotations
 
-import codecs
 import csv
 import difflib
-import gzip
-import io
 import json
 import os
 import reprlib
 import sys
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from cenote.errors import BadInput, CenoteWarning, UnknownName, Value, choose, some
+from cenote.lines import lines, readable, unzipped, whole_lines
 
 COLUMN = "text"
 WHOLE_FILES = (".txt", ".txt.gz", ".md")  # what counts as a text inside a folder
@@ -44,9 +41,10 @@ class Text(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A row that holds no text, and why: what it was, where, and what to do."""
+    """A row that holds no text, and why: what it was, where, and what to do; and its id, where that is known."""
 
     why: str
+    id: str | None = None
 
 
 # A reader yields what makes each text, so that one row that holds none does not end the reading.
@@ -71,8 +69,9 @@ def read(
     | a folder | a whole file, kept as it is: every `.txt`, `.txt.gz` and `.md` below it, in sorted order |
 
     All but Parquet may be gzipped, which their first bytes tell. Text is UTF-8, with or without a byte order mark.
-    An id is what `id_column` holds; else the column `id`, if the first row has one; else the row's number from 0. In a
-    folder it is the path below the folder. Ids are not checked for repeats, since that would hold them all.
+    An id is what `id_column` holds; else the column `id`, if the first row has one; else the row's number from 0, and a
+    later row that has an `id` is refused. In a folder it is the path below the folder. Ids are not checked for repeats,
+    since that would hold them all.
 
     The first text is read at once, so that a wrong path, suffix or column is told by this call and not when a model has
     been loaded. (For stdin this waits for the first line.)
@@ -136,13 +135,15 @@ def started(rows: Iterator[Value], name: str) -> Iterator[Value]:
     """The same rows, the first already read: that is where most mistakes show, and to hold none is one."""
     for first in rows:
         return chain((first,), rows)
-    raise BadInput(f"{name} holds no texts. Give a source with at least one.")
+    raise BadInput(f"there are no texts in {name}. Give a source with at least one.")
 
 
 def _refuse_missing(path: Path) -> None:
     with readable(str(path)):
-        if path.exists():
+        if path.is_file() or path.is_dir():
             return
+        if path.exists():
+            raise BadInput(f"{path} is a pipe or a device: pipe lines of text into `-`, or write a file of it first.")
         folder = path.parent
         names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1)
@@ -154,7 +155,7 @@ def _refuse_missing(path: Path) -> None:
 def _reader_of(path: Path) -> Reader:
     endings = [ending.lower() for ending in path.suffixes]
     suffix = "".join(endings[-2:] if endings[-1:] == [".gz"] else endings[-1:])
-    with _advice("Rename the file or convert it, or pipe lines of text into `-`."):
+    with _advice("Rename the file or convert it (gzip alone is unpacked), or pipe lines of text into `-`."):
         return choose(suffix, READERS, f"kind of file: {path} ends in")
 
 
@@ -173,55 +174,16 @@ def _advice(remedy: str) -> Iterator[None]:
         raise UnknownName(f"{error} {remedy}") from None
 
 
-# From bytes to lines: the one place that opens, unzips and decodes.
-
-
-@contextmanager
-def readable(name: str) -> Iterator[None]:
-    """Turns what goes wrong while reading into an error that names what was read."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{name}: the gzip data is cut short or damaged ({error}). Fetch or zip it again.") from None
-    except OSError as error:
-        raise BadInput(f"{name} cannot be read ({error}). Check the path and its permissions.") from None
-
-
-@contextmanager
-def _opened(path: Path, stdin: BinaryIO | None = None) -> Iterator[io.BufferedIOBase]:
-    """The bytes of a file or of `stdin`, unzipped. The first of them tell, since names lie and stdin has none."""
-    with readable(str(path)), nullcontext(stdin) if stdin else path.open("rb") as raw:
-        buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
-        start = buffered.peek(2)[:2]  # of a pipe perhaps a single byte; no text starts with \x1f, so that one is enough
-        zipped = start and b"\x1f\x8b".startswith(start)
-        yield io.BufferedReader(gzip.GzipFile(fileobj=buffered)) if zipped else buffered
-
-
-def _lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str]]:
-    r"""Lines with their numbers from 1 and their ends.
-
-    Split as bytes, since only "\n" ends a line: str.splitlines would also split at U+2028, U+0085, form feeds and more.
-    """
-    offset = 0
-    for number, raw in enumerate(stream, 1):
-        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            at = f"byte {offset + len(raw) - len(line) + error.start}, 0x{line[error.start]:02x}"
-            raise BadInput(f"{name}, line {number}: not UTF-8 ({at}). Convert it: iconv -f latin1 -t utf-8.") from None
-        offset += len(raw)
-        if text:  # a file of nothing but a byte order mark has no line
-            yield number, text
-
-
 # The readers.
 
 
 def _txt(path: Path, column: str, id_column: str | None, stdin: BinaryIO | None = None) -> Iterator[Callable[[], Text]]:
     _refuse_columns(str(path), column, id_column)
-    with _opened(path, stdin) as stream:
-        for number, line in _lines(stream, str(path)):
+    with unzipped(path, stdin) as stream:
+        for number, line in lines(stream, str(path)):
+            if isinstance(line, BadInput):
+                yield partial(_refuse, line)
+                continue
             if stdin is not None and number == 1 and line.startswith('{"'):
                 warnings.warn(f"{path}: JSON is read as plain text: name a file ending in .jsonl", CenoteWarning, 2)
             text = line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
@@ -233,8 +195,11 @@ def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Callable
     with readable(str(path)):
         # Not rglob, which passes over folders it may not read and says nothing.
         errors: list[OSError] = []
-        below = (Path(folder, name) for folder, _, names in os.walk(path, onerror=errors.append) for name in names)
+        walked = list(os.walk(path, onerror=errors.append))
+        below = (Path(folder, name) for folder, _, names in walked for name in names)
         files = [file for file in below if file.name.lower().endswith(WHOLE_FILES)]
+        folders = (Path(folder, name) for folder, names, _ in walked for name in names)
+        linked = [str(folder) for folder in folders if folder.is_symlink()]
         if errors:
             raise errors[0]
         names = sorted(entry.name for entry in path.iterdir())
@@ -245,19 +210,30 @@ def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Callable
             f"the folder {path} {held}; in it are: {some(names) or 'nothing'}. Name one of them, or a folder with one "
             "text per file."
         )
+    if linked:
+        warnings.warn(f"links to folders are not followed, and were passed over: {some(linked)}", CenoteWarning, 2)
     for name, file in sorted((file.relative_to(path).as_posix(), file) for file in files):
-        with _opened(file) as stream:
-            yield partial(_text, name, "".join(line for _, line in _lines(stream, str(file))), str(file))
+        with unzipped(file) as stream:
+            read = [line for _, line in lines(stream, str(file))]
+        wrong = next((line for line in read if isinstance(line, BadInput)), None)
+        yield partial(_text, name, "".join(map(str, read)), str(file)) if wrong is None else partial(_refuse, wrong)
 
 
 def _jsonl(path: Path, column: str, id_column: str | None) -> Iterator[Callable[[], Text]]:
     key = id_column
-    with _opened(path) as stream:
-        lines = (numbered for numbered in _lines(stream, str(path)) if numbered[1].strip(" \t\r\n"))
-        for row, (number, line) in enumerate(lines):
+    with unzipped(path) as stream:
+        filled = ((number, line) for number, line in lines(stream, str(path)) if not _is_blank(line))
+        for row, (number, line) in enumerate(filled):
+            if isinstance(line, BadInput):
+                yield partial(_refuse, line)
+                continue
             if row == 0 and key is None and _has_id(line):
                 key = "id"
             yield partial(_of_line, line, row, column, key, f"{path}, line {number}")
+
+
+def _is_blank(line: str | BadInput) -> bool:
+    return isinstance(line, str) and not line.strip(" \t\r\n")
 
 
 def _has_id(line: str) -> bool:
@@ -269,7 +245,12 @@ def _has_id(line: str) -> bool:
 
 
 def _of_line(line: str, row: int, column: str, key: str | None, where: str) -> Text:
-    record = _record(line, column, where)
+    record = _record(line.rstrip("\r\n"), column, where)
+    if key is None and column != "id" and "id" in record:
+        raise BadInput(
+            f"{where}: the row has an id, and the first row has none. Give every row one, or none of them; or name "
+            "another column of ids."
+        )
     return _text(row if key is None else _cell(record, key, where), _cell(record, column, where), where)
 
 
@@ -288,8 +269,8 @@ def _record(line: str, column: str, where: str) -> dict[str, object]:
 
 
 def _table(path: Path, column: str, id_column: str | None, *, delimiter: str) -> Iterator[Callable[[], Text]]:
-    with _opened(path) as stream:
-        rows = _rows(_lines(stream, str(path)), delimiter, str(path))
+    with unzipped(path) as stream:
+        rows = _rows(whole_lines(stream, str(path)), delimiter, str(path))
         _, header = next(rows, ("", None))
         if header is None:
             return
@@ -300,11 +281,12 @@ def _table(path: Path, column: str, id_column: str | None, *, delimiter: str) ->
                 yield partial(_text, number if key_at is None else row[key_at], row[at], where)
                 continue
             fields = f"{where}: {len(row)} fields, but the first line has {len(header)}."
-            yield partial(_refuse, f"{fields} Put fields that hold {delimiter!r} or a line end in double quotes.")
+            mend = f"Put fields that hold {delimiter!r} or a line end in double quotes."
+            yield partial(_refuse, BadInput(f"{fields} {mend}"))
 
 
-def _refuse(why: str) -> Text:
-    raise BadInput(why)
+def _refuse(error: BadInput) -> Text:
+    raise error
 
 
 _csv_limit = threading.Lock()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, TypedDict
 
 import numpy as np
@@ -82,6 +84,9 @@ class Options:
         choose(self.dtype, DTYPES, "dtype")
         choose(self.on_truncate, dict.fromkeys(("warn", "error")), "on_truncate")
         choose(self.on_error, dict.fromkeys(("raise", "skip")), "on_error")
+        for name in ("dimensions", "window", "overlap"):
+            if not isinstance(value := getattr(self, name), (int, NoneType)) or isinstance(value, bool):
+                raise BadInput(f"{name}={value!r}: pass a whole number.")
         if self.long == "truncate" and (self.window, self.overlap) != (None, None):
             raise BadInput("window and overlap are for long='windows' and 'window-mean' (--long); texts are cut here.")
         if self.long != "truncate" and self.on_truncate == "error":
@@ -139,6 +144,12 @@ class Vectoriser:
             pieces, owners, spans = self._in_windows(tokens, keep, words)
             truncated = np.bincount(owners, pieces.truncated, len(keep)).astype(bool)
         return Prepared(stretch, rejected, keep, pieces, owners, spans, whole, truncated)
+
+    def refuse_cut(self, stretches: Iterable[Stretch], progress: Progress = lambda _: None) -> None:
+        """Raise if the model would cut one of the texts, where that is an error: before the work, and not within."""
+        for stretch in stretches:
+            self.prepare(stretch)
+            progress(stretch.first + stretch.rows)
 
     def _in_windows(
         self, tokens: Tokenised, keep: list[int], words: list[str]

@@ -136,7 +136,7 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
         (["minilm", "texts.txt", "--pair-prompts", "query"], 2, "pass two names with a comma between them"),
         (["minilm", "texts.txt", "--pair-prompts", "query,document"], 1, "there are no pairs: pass pairs too"),
         (["minilm", "--sample", "0"], 2, "0 is not at least 1"),
-        (["minilm", "empty.txt"], 1, "empty.txt holds no texts"),
+        (["minilm", "empty.txt"], 1, "there are no texts in empty.txt"),
         (["minilm", "blank.txt"], 1, "all 3 texts are empty in 'blank.txt'"),
         (["minilm", "late.jsonl"], 1, "late.jsonl, line 2: not JSON"),
         (["minilm", "--quick", "texts.txt", "late.jsonl"], 1, "'texts.txt' is a file: name the folder of a model"),

@@ -155,7 +155,7 @@ def test_mistakes_are_told_before_a_model_is_loaded(embed, options, code, messag
         ("d.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', "line 2: 'text'; did you mean 'txt'?"),
         ("e.txt.gz", b"\x1f\x8b\x08\x00\x00\x00", "the gzip data is cut short or damaged"),
         ("f.parquet", b"PAR1", "not sound Parquet"),
-        ("g.txt", b"", "holds no texts"),
+        ("g.txt", b"", "there are no texts in"),
         ("h.txt", b"a\n\xff\n", "line 2: not UTF-8"),
     ],
 )
