@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import cenote
 from cenote.corpus import sample
-from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
+from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel
 from cenote.results import Diagnosis
 
 CORPUS = [text.text for text in sample()][::60]
@@ -211,6 +211,32 @@ def test_a_model_that_cannot_be_traced_is_diagnosed_without_its_layers(demo):
     static = SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
     with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding, which gives no"):
         cenote.diagnose(static, CORPUS[:25])
+
+
+@pytest.mark.parametrize("tau", [0.8, 1e-300])
+def test_a_temperature_that_cannot_be_is_told_before_the_work(tau, demo, monkeypatch):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    monkeypatch.setattr("cenote.diagnosis.count_tokens", lambda *_, **__: pytest.fail("texts were read"))
+    static = SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
+    model = demo if tau < 0.1 else static
+    with pytest.raises(CenoteError, match=rf" at temperature {tau:g} \(--temperatures\): "):
+        cenote.diagnose(model, CORPUS[:25], temperatures=[tau])
+
+
+def test_a_second_model_that_cannot_be_loaded_is_told_before_the_first_is_read(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr("cenote.diagnosis.count_tokens", lambda *_, **__: pytest.fail("texts were read"))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(CenoteError, match="cannot load"):
+        cenote.diagnose([demo, tmp_path], CORPUS[:25])
+
+
+def test_a_temperature_in_the_weights_is_told(demo_path):
+    baked = cenote.bake(cenote.load(demo_path, device="cpu"), 0.8)
+    found = cenote.diagnose(baked, CORPUS[:25], layers=False, quick=True, temperatures=[1.0, 0.5]).models[0]
+    assert found.temperature == "0.8 in the weights"
+    assert [run.temperature for run in found.runs] == ["0.8 in the weights", "0.5, and 0.8 in the weights"]
 
 
 def test_dimensions_that_are_cut_off_do_not_count(demo):

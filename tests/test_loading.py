@@ -340,3 +340,10 @@ def test_nothing_is_written_into_the_folder(copy_of):
     cenote.load(folder, pooling="every_k", interval=3, max_seq_length=20, device="cpu").encode(TEXTS)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_limit_that_leaves_no_room_for_a_word_is_refused(demo_path, length):
+    with pytest.raises(BadInput, match="the model's own 2 tokens around every text leave no room"):
+        cenote.load(demo_path, max_seq_length=length, device="cpu")
+    assert cenote.load(demo_path, max_seq_length=3, device="cpu").max_seq_length == 3

@@ -79,7 +79,8 @@ def test_what_earlier_files_lack_is_taken_to_be_as_it_was():
 def test_nothing_is_nan():
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json(Estimate(float("nan"), None, None))
-    with pytest.raises(BadInput, match="this is no JSON"):
-        Diagnosis.from_json("{")
+    for text in ("{", "[" * 100_000, '{"schema": NaN}', None):
+        with pytest.raises(BadInput, match="this is no JSON"):
+            Diagnosis.from_json(text)
     with pytest.raises(BadInput, match="schema None"):
         Diagnosis.from_json("[]")

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from cenote.results import (
-    Change,
     Closeness,
     Estimate,
     Histogram,
@@ -162,21 +161,6 @@ def test_what_texts_cannot_carry_is_said():
     assert any(finding.startswith("3 texts are few") for finding in every)
 
 
-def test_temperatures_are_compared():
-    plain = model(length=(0.11, 0.1, 0.12))
-    moved = Change(Estimate(-0.05, -0.06, -0.04), Estimate(0.002, -0.001, 0.005))
-    cooler = replace(plain.runs[0], temperature="0.8", change=moved)
-    said = found(replace(plain, runs=(*plain.runs, cooler)))["temperature"]
-    assert "At temperature 0.8 long texts lie 0.05 less close" in said.finding
-    assert "0.8: -0.050 (-0.060 to -0.040) and +0.002 (-0.001 to +0.005)." in said.evidence
-    assert said.advice == "Judge on labelled data before you keep one."
-    for other in (Estimate(0.04, 0.02, 0.06), Estimate(-0.04, -0.1, 0.02), Estimate(-0.001, -0.002, -0.0005)):
-        run = replace(cooler, change=Change(other, None))
-        said = found(replace(plain, runs=(*plain.runs, run)))["temperature"]
-        assert "No temperature" in said.finding
-        assert said.advice == ""
-
-
 def test_given_pairs_have_their_own_verdict():
     plain = model()
     both = replace(plain, runs=(replace(plain.runs[0], given_pairs=pairs(0.5)),))
@@ -196,15 +180,17 @@ def test_few_pairs_and_other_poolings_have_no_verdict():
     assert pooled.finding.startswith("This model pools by max; of the mean, SOCM is 0.50")
 
 
+def test_pairs_that_share_one_text_are_told():
+    plain = model()
+    shared = replace(pairs(0.5), mean=Estimate(0.5, None, None))
+    said = found(replace(plain, runs=(replace(plain.runs[0], given_pairs=shared),)))[
+        "second-order collapse, given pairs"
+    ]
+    assert said.grade == "unknown"
+    assert said.finding.startswith("Nearly all pairs share one text, and say no more than that one")
+
+
 def test_words_that_are_alike_from_the_start_show_nothing_of_length():
     plain = model()
     alike = replace(plain.runs[0], repeated=Repeated(("dog", "cat"), (3, 256), (0.95, 0.96)))
     assert found(replace(plain, runs=(alike,)))["repeated words"].grade == "none"
-
-
-def test_one_text_that_is_most_of_what_is_cut_is_told():
-    plain = model(unseen=0.997)
-    lengths = replace(plain.lengths, longest=0.99)
-    said = found(replace(plain, lengths=lengths))["truncation"]
-    assert said.finding.startswith("more than 99 % of your texts' tokens")
-    assert "one text alone makes up 99 %" in said.evidence

@@ -13,7 +13,7 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from cenote import __version__
-from cenote.declarations import DEMO, find
+from cenote.declarations import BAKED_IN_CONFIG, DEMO, find
 from cenote.functional.temperature import describe, to_json
 from cenote.surgery.hooks import settings_on
 
@@ -44,9 +44,17 @@ def pooling_of(model: SentenceTransformer) -> str:
     return "its own" if modes is None else modes if isinstance(modes, str) else "+".join(modes)
 
 
+def live_temperature_of(model: SentenceTransformer) -> str:
+    """The attention temperature that hangs on it, in words, beside what may be in its weights."""
+    return next((describe(setting.temperature) for setting in settings_on(model)), "1")
+
+
 def temperature_of(model: SentenceTransformer) -> str:
     """The attention temperature that it runs at, in words."""
-    return next((describe(setting.temperature) for setting in settings_on(model)), "1")
+    live, baked = live_temperature_of(model), getattr(_config(model), BAKED_IN_CONFIG, None)
+    if baked is None:
+        return live
+    return f"{baked:g} in the weights" if live == "1" else f"{live}, and {baked:g} in the weights"
 
 
 def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
@@ -72,6 +80,7 @@ def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
     found |= {
         "attention": getattr(_config(model), "_attn_implementation", None),
         "temperature": tempered[0] if tempered else None,
+        "temperature_in_weights": getattr(_config(model), BAKED_IN_CONFIG, None),
         "max_seq_length": model.max_seq_length,
         "truncate_dim": model.truncate_dim,
         "tokenizer": _of_tokenizer(tokenizer),

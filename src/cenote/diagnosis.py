@@ -11,13 +11,21 @@ from sentence_transformers import SentenceTransformer
 
 from cenote import summaries
 from cenote.declarations import prompts_of
-from cenote.descriptions import architecture_of, name_of, pooling_of, revision_of, temperature_of, versions_of
+from cenote.descriptions import (
+    architecture_of,
+    live_temperature_of,
+    name_of,
+    pooling_of,
+    revision_of,
+    temperature_of,
+    versions_of,
+)
 from cenote.drawing import draw
-from cenote.errors import BadInput, UnknownName, UnsupportedModel, choose
+from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel, choose
 from cenote.fingerprints import of_weights
 from cenote.functional.bins import length_bins
 from cenote.functional.temperature import check_temperature
-from cenote.given import GivenPairs, Prompts, check_pairs, compare_pairs, readable_pairs
+from cenote.given import GivenPairs, Prompts, check_pairs, check_prompts, compare_pairs, readable_pairs
 from cenote.loading import load
 from cenote.phrases import told_apart
 from cenote.results import SCHEMA, Diagnosis, LeftOut, ModelDiagnosis, Repeated, Run
@@ -135,8 +143,7 @@ def diagnose(
         pairs: texts of your own to compare two by two, such as queries with hard negatives.
         sample: how many texts are drawn, at most. No more are in memory, however many there are.
         layers: whether some texts are traced through every layer.
-        temperatures: attention temperatures to diagnose at besides the model as it is, which is at 1 unless it is
-            tempered.
+        temperatures: attention temperatures to diagnose at besides the model as it is.
         seed: of all that is drawn.
         quick: fewer pairs and fewer traced texts.
         source: what the texts are called in the report.
@@ -150,10 +157,11 @@ def diagnose(
         A `Diagnosis`: plain data, with `verdicts` first in what they cost, `to_json` and `from_json`.
     """
     given, taus, own = _models(model, names), _temperatures(temperatures), check_pairs(pairs)
-    prompts, effort = _prompts(prompt_name, pair_prompts, own), _QUICK if quick else _THOROUGH
+    prompts, effort = check_prompts(prompt_name, pair_prompts, own), _QUICK if quick else _THOROUGH
     _refuse_unknown_prompts(given, (prompt_name, *prompts))
     drawn, read = draw(texts, sample, seed, source)
     work = _Work(drawn, own, prompt_name, prompts, taus, layers, seed, effort, progress or (lambda *_: None), loader)
+    _refuse_unable(given, work)
     excerpts = summaries.Excerpts()
     found = _renamed([_diagnose_one(one, name, work, excerpts) for one, name in given])
     return Diagnosis(
@@ -200,18 +208,6 @@ def _settings(work: _Work, sample: int, quick: bool) -> dict[str, Any]:
     }
 
 
-def _prompts(prompt_name: str | None, pair_prompts: Any, given: GivenPairs) -> Prompts:
-    """The names of the prompts of either side of pairs."""
-    if pair_prompts is None:
-        return prompt_name, prompt_name
-    two = isinstance(pair_prompts, (tuple, list)) and len(pair_prompts) == 2
-    if not two or not all(name is None or isinstance(name, str) for name in pair_prompts):
-        raise BadInput(f"pair_prompts={pair_prompts!r}: pass two names, such as ('query', 'document').")
-    if not given.pairs:
-        raise BadInput(f"pair_prompts={pair_prompts!r}, and there are no pairs: pass pairs too.")
-    return pair_prompts[0], pair_prompts[1]
-
-
 def _refuse_unknown_prompts(given: list[tuple[Model, str | None]], names: Iterable[str | None]) -> None:
     """Say that a model has no prompt of such a name, where its folder tells, before any text is read."""
     for one, called in given:
@@ -225,11 +221,34 @@ def _refuse_unknown_prompts(given: list[tuple[Model, str | None]], names: Iterab
                 raise UnknownName(f"{called or one}: {error}") from None
 
 
+def _refuse_unable(given: list[tuple[Model, str | None]], work: _Work) -> None:
+    """Raise where a model cannot be loaded or tempered, before an hour's work on another one or as it is.
+
+    Each is let go of again: several may not fit into memory at once.
+    """
+    if len(given) == 1 and work.temperatures == (1.0,):
+        return
+    for one, called in given:
+        model, name = _loaded(one, called, work)
+        for tau in work.temperatures[1:]:
+            try:
+                with temper(model, tau):
+                    model.encode("a")
+            except CenoteError as error:
+                raise type(error)(f"{name} at temperature {tau:g} (--temperatures): {error}") from error
+
+
+def _loaded(given: Model, called: str | None, work: _Work) -> tuple[SentenceTransformer, str]:
+    """A model, and what it is called."""
+    if isinstance(given, SentenceTransformer):
+        return given, called or name_of(given, given)
+    work.progress(f"loading {called or given}", 0, 1)
+    model = work.loader(given)
+    return model, called or name_of(given, model)
+
+
 def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summaries.Excerpts) -> ModelDiagnosis:
-    if not isinstance(given, SentenceTransformer):
-        work.progress(f"loading {called or given}", 0, 1)
-    model = given if isinstance(given, SentenceTransformer) else work.loader(given)
-    name = called or name_of(given, model)
+    model, name = _loaded(given, called, work)
     if work.pairs.pairs:
         work = replace(work, pairs=readable_pairs(model, work.pairs, work.pair_prompts, work.seed))
     words = [text.text for text in work.texts]
@@ -242,7 +261,7 @@ def _diagnose_one(given: Model, called: str | None, work: _Work, excerpts: summa
     read = as_read(model, whole)
     first, compared, run = _run(model, name, read, work, excerpts, lost)
     runs, edges = [run], length_bins(first.lengths[_measured(first)])
-    own = temperature_of(model)
+    own = live_temperature_of(model)
     others = [tau for tau in (work.temperatures if own != "1" else work.temperatures[1:]) if f"{tau:g}" != own]
     for tau in others:
         with temper(model, tau):
@@ -299,7 +318,7 @@ def _run(
     lengths = reading.lengths[measured]
     tell("repeating two words")
     run = Run(
-        temperature=temperature_of(model) if tau is None else f"{tau:g}",
+        temperature=temperature_of(model),
         change=None,
         length=summaries.curve(reading.vectors[measured], lengths, length_bins(lengths), work.seed),
         pairs=None if compared is None else summaries.all_pairs(compared, work.texts, excerpts, work.seed),

@@ -64,6 +64,18 @@ def _left_out(unusable: dict[int, str], before: tuple[LeftOut, ...] = ()) -> tup
     return before + summaries.left_out(_MEASURE, ((f"pair {row}", why) for row, why in sorted(unusable.items())))
 
 
+def check_prompts(prompt_name: str | None, pair_prompts: Any, given: GivenPairs) -> Prompts:
+    """The names of the prompts of either side of pairs."""
+    if pair_prompts is None:
+        return prompt_name, prompt_name
+    two = isinstance(pair_prompts, (tuple, list)) and len(pair_prompts) == 2
+    if not two or not all(name is None or isinstance(name, str) for name in pair_prompts):
+        raise BadInput(f"pair_prompts={pair_prompts!r}: pass two names, such as ('query', 'document').")
+    if not given.pairs:
+        raise BadInput(f"pair_prompts={pair_prompts!r}, and there are no pairs: pass pairs too.")
+    return pair_prompts[0], pair_prompts[1]
+
+
 def readable_pairs(model: SentenceTransformer, given: GivenPairs, prompts: Prompts, seed: int) -> GivenPairs:
     """Those of the pairs of which the model has tokens: as many, drawn at random, as have their tokens kept."""
     sides = [tuple(_sides(model, pair, prompts)) for pair in given.pairs]

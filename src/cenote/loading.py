@@ -14,6 +14,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
+from transformers import PreTrainedTokenizerBase
 
 from cenote.cards import note_change
 from cenote.declarations import DEMO, KEPT_IN_CONFIG, find
@@ -364,3 +365,7 @@ def _limit(model: SentenceTransformer, length: int) -> None:
         model.max_seq_length = length
     except AttributeError:
         raise BadInput(f"max_seq_length={length}: {type(model[0]).__name__} has no such limit to set.") from None
+    tokenizer = model.tokenizer
+    around = tokenizer.num_special_tokens_to_add() if isinstance(tokenizer, PreTrainedTokenizerBase) else 0
+    if length <= around:
+        raise BadInput(f"max_seq_length={length}: the model's own {around} tokens around every text leave no room.")

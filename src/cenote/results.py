@@ -300,8 +300,8 @@ def from_json(cls: type[Record], text: str) -> Record:
     Histogram(edges=(0.0, 1.0), counts=(3,))
     """
     try:
-        data = json.loads(text)
-    except ValueError as error:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"this is no JSON: {error}.") from error
     schema = data.get("schema") if isinstance(data, dict) else None
     if "schema" in typing.get_type_hints(cls) and schema != SCHEMA:
@@ -310,6 +310,10 @@ def from_json(cls: type[Record], text: str) -> Record:
         return typing.cast("Record", _read(cls, data))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"the JSON holds no {cls.__name__}: {error!r}.") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 def _read(kind: Any, data: Any) -> Any:

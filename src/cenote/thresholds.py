@@ -96,3 +96,5 @@ LIMITS = {
     "change": Limit(0.05, "a change by temperature, in deviations of the cosines, below which nobody would notice it"),
     "copies": Limit(0.05, "share of copies from which they weigh on means and intervals"),
 }
+# Of fewer texts, or pairs, nothing is said.
+ENOUGH = round(LIMITS["texts"].value)

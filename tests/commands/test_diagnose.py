@@ -3,6 +3,9 @@
 import importlib.util
 import io
 import json
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -84,6 +87,15 @@ def test_a_page_that_cannot_be_drawn_is_told_before_the_work(tmp_path, monkeypat
     assert not (tmp_path / "page.html").exists()
 
 
+def test_files_are_written_before_the_reader_may_leave(demo_path, corpus, tmp_path):
+    files = [tmp_path / "page.md", tmp_path / "figures.json"]
+    options = ["-o", str(files[0]), "--json", str(files[1]), "--sample", "5", *QUICK]
+    command = shlex.join([sys.executable, "-m", "cenote", "diagnose", "minilm", corpus, *options])
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} | true"], check=False)
+    assert done.returncode == Exit.SUCCESS
+    assert all(file.stat().st_size for file in files)
+
+
 def test_tracing_is_a_step_of_its_own(demo_path, corpus, capsys):
     assert main(["diagnose", "minilm", corpus, "--quick", "--device", "cpu", "--temperatures", "0.8"]) == Exit.SUCCESS
     told = capsys.readouterr().err.splitlines()
@@ -132,6 +144,12 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
             1,
             "text1 and text2, and there are: query, neg.",
         ),
+        (
+            ["minilm", "texts.txt", "--pairs", "ragged.jsonl"],
+            1,
+            "--pairs ragged.jsonl, line 2: every pair stands in columns text1 and text2, and there are: text1.",
+        ),
+        (["minilm", "texts.txt", "--pairs", "late.jsonl"], 1, "text1 and text2, and there are: text."),
         (["minilm", "texts.txt", "--prompt", "qurey"], 2, "minilm: unknown prompt 'qurey'; did you mean 'query'?"),
         (["minilm", "texts.txt", "--pair-prompts", "query"], 2, "pass two names with a comma between them"),
         (["minilm", "texts.txt", "--pair-prompts", "query,document"], 1, "there are no pairs: pass pairs too"),
@@ -154,6 +172,7 @@ def test_mistakes_are_told_before_the_work(arguments, code, message, tmp_path, m
     (tmp_path / "texts").mkdir()
     (tmp_path / "blank.txt").write_text("\n  \n\t\n")
     (tmp_path / "late.jsonl").write_text('{"text": "one"}\n{"text": \n')
+    (tmp_path / "ragged.jsonl").write_text('{"text1": "a", "text2": "b"}\n{"text1": "c"}\n')
     (tmp_path / "pairs.jsonl").write_text('{"query": "a", "neg": "b"}\n')
     try:
         result = main(["diagnose", *arguments])

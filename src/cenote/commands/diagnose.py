@@ -18,7 +18,7 @@ from cenote.commands.names import models_and_texts
 from cenote.commands.progress import progress
 from cenote.commands.shared import Usage, count, hush, in_columns, natural
 from cenote.declarations import find
-from cenote.errors import BadInput, CenoteError, UnknownName
+from cenote.errors import BadInput, CenoteError
 
 if TYPE_CHECKING:
     from cenote.results import Diagnosis
@@ -105,17 +105,16 @@ def run(args: argparse.Namespace) -> Iterator[str]:
                 trust_remote_code=args.trust_remote_code,
             ),
         )
-    if args.json == "-":
-        yield found.to_json().rstrip()
-    else:
-        yield from _in_words(found)
-        if args.json:
-            Path(args.json).write_text(found.to_json(), "utf-8")
-            yield f"figures: {args.json}"
+    # Files first: whoever reads the lines may leave before the last one.
+    if args.json and args.json != "-":
+        Path(args.json).write_text(found.to_json(), "utf-8")
     if page is not None:
         Path(args.output).write_text(page(found, command=shlex.join(["cenote", *sys.argv[1:]])), "utf-8")
-        if args.json != "-":
-            yield f"report: {args.output}"
+    if args.json == "-":
+        yield found.to_json().rstrip()
+        return
+    yield from _in_words(found)
+    yield from (f"{what}: {path}" for what, path in (("figures", args.json), ("report", args.output)) if path)
 
 
 def _called(source: str | None) -> str:
@@ -189,9 +188,13 @@ def _read_pairs(path: str) -> list[tuple[str, str]]:
         raise Usage("--pairs -: pairs are read twice, column by column: name a file.")
     try:
         first, second = ([text.text for text in read(path, column=column)] for column in ("text1", "text2"))
-    except UnknownName as error:
+    except BadInput as error:
         there = str(error).partition(" There are: ")[2].partition(". Name the ")[0]  # other columns would not do
-        raise BadInput(f"--pairs {path}: pairs stand in columns text1 and text2, and there are: {there}.") from error
+        if not there:
+            raise
+        where = ", line " + line.partition(":")[0] if (line := str(error).partition(f"{path}, line ")[2]) else ""
+        wanted = "every pair stands in columns text1 and text2, and there are"
+        raise BadInput(f"--pairs {path}{where}: {wanted}: {there}.") from error
     return list(zip(first, second, strict=True))
 
 
