@@ -320,11 +320,14 @@ def test_windows_int8_and_rows_left_out_are_those_of_one_machine(cluster, model,
 
 
 def test_an_error_of_a_worker_is_the_one_of_one_machine(cluster, model, in_parts, tmp_path):
-    texts = in_parts([*TEXTS[:8], ("long", "the water " * 300), *TEXTS[8:]])
+    broken, (token,) = copy.deepcopy(model), model.tokenizer("%", add_special_tokens=False)["input_ids"]
+    assert not any(token in model.tokenizer(text)["input_ids"] for _, text in TEXTS)
+    broken[0].model.get_input_embeddings().weight.data[token] = torch.nan
+    texts = in_parts([*TEXTS[:8], ("bad", "half a %"), *TEXTS[8:]])
     messages = []
     for engine, more in (("local", {}), ("ray", {"workers": 1})):
-        with pytest.raises(BadInput, match="row 8, id 'long': it has 602 tokens, and the model reads 256") as caught:
-            embed(model, texts, tmp_path / engine, engine=engine, **more, on_truncate="error", **PLAIN)
+        with pytest.raises(BadInput, match="row 8, id 'bad': it has NaN or inf among the real tokens") as caught:
+            embed(broken, texts, tmp_path / engine, engine=engine, **more, **PLAIN)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
     assert not json.loads((tmp_path / "ray" / "manifest.json").read_text())["complete"]
