@@ -397,6 +397,14 @@ def test_a_line_that_is_not_utf8_is_a_fault_among_the_others(tmp_path, name):
     assert second.why.startswith(f"{tmp_path / name}, line 2: not UTF-8 (byte 5, 0xff)")
 
 
+@pytest.mark.parametrize("first", [b'"\xff"', b'{"text": '])
+def test_whether_there_are_ids_is_told_by_the_first_row_that_can_be_read(tmp_path, first):
+    (tmp_path / "a.jsonl").write_bytes(first + b'\n{"id": "b", "text": "b"}\n{"id": "c", "text": "c"}\n')
+    fault, *rest = read_rows(tmp_path / "a.jsonl")
+    assert "line 1: not" in fault.why
+    assert rest == [Text("b", "b"), Text("c", "c")]
+
+
 def test_a_file_of_a_folder_that_is_not_utf8_is_a_fault_among_the_others(tmp_path):
     for name, content in (("a.txt", b"a"), ("b.txt", b"one\n\xff"), ("c.txt", b"c")):
         (tmp_path / name).write_bytes(content)

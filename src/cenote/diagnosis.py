@@ -235,7 +235,8 @@ def _refuse_unable(given: list[tuple[Model, str | None]], work: _Work) -> None:
                 with temper(model, tau):
                     model.encode("a")
             except CenoteError as error:
-                raise type(error)(f"{name} at temperature {tau:g} (--temperatures): {error}") from error
+                raise BadInput(f"{name} at temperature {tau:g} (--temperatures): {error}") from error
+        del model
 
 
 def _loaded(given: Model, called: str | None, work: _Work) -> tuple[SentenceTransformer, str]:

@@ -220,15 +220,15 @@ def _folder(path: Path, column: str, id_column: str | None) -> Iterator[Callable
 
 
 def _jsonl(path: Path, column: str, id_column: str | None) -> Iterator[Callable[[], Text]]:
-    key = id_column
+    key, known = id_column, id_column is not None
     with unzipped(path) as stream:
         filled = ((number, line) for number, line in lines(stream, str(path)) if not _is_blank(line))
         for row, (number, line) in enumerate(filled):
             if isinstance(line, BadInput):
                 yield partial(_refuse, line)
                 continue
-            if row == 0 and key is None and _has_id(line):
-                key = "id"
+            if not known and (there := _has_id(line)) is not None:
+                key, known = "id" if there else None, True
             yield partial(_of_line, line, row, column, key, f"{path}, line {number}")
 
 
@@ -236,11 +236,12 @@ def _is_blank(line: str | BadInput) -> bool:
     return isinstance(line, str) and not line.strip(" \t\r\n")
 
 
-def _has_id(line: str) -> bool:
+def _has_id(line: str) -> bool | None:
+    """Whether a row has an id of its own; None where it is no row at all, which is told as its own fault."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        return False  # the row's own fault, and told as such
+        return None
     return isinstance(record, dict) and "id" in record
 
 
