@@ -178,7 +178,10 @@ def test_code_of_others_runs_only_when_asked(copy_of, class_name):
     (folder / f"{module}.py").write_text(CODE.format(name=class_name, base=base))
     place = 1 if class_name == "Pooling" else 2
     edit(folder / "modules.json", lambda entries: entries[place].update(type=f"{module}.{class_name}"))
-    with pytest.raises(BadInput, match=r"brings its own code: pass trust_remote_code=True if you trust its authors"):
+    with pytest.raises(
+        BadInput,
+        match=r"brings its own code: pass trust_remote_code=True \(--trust-remote-code\) if you trust its authors",
+    ):
         cenote.load(folder, device="cpu")
     trusted = cenote.load(folder, trust_remote_code=True, device="cpu")
     expected = SentenceTransformer(str(folder), trust_remote_code=True, device="cpu")
