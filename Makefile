@@ -14,7 +14,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 --ignore tests/test_clusters.py
 	$(BIN)/python -m pytest tests/test_clusters.py # alone: its nodes take both cores
 
-# A hundred kills of `cenote embed` over 20,000 rows; takes some ten minutes.
+# A hundred kills of `cenote embed` over 20,000 rows; takes some six minutes.
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --durations=0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from cenote.drawing import draw, refuse_half_characters
+from cenote.drawing import draw
 from cenote.errors import BadInput
 from cenote.texts import Text
 
@@ -95,9 +95,3 @@ def test_a_long_stream_is_not_kept():
 def test_bad_input(texts, count, seed, message):
     with pytest.raises(BadInput, match=message):
         draw(texts, count, seed, "x")
-
-
-def test_half_characters():
-    refuse_half_characters("🕳️", "a text")
-    with pytest.raises(BadInput, match="pair 3 holds half a character"):
-        refuse_half_characters("\udc00", "pair 3")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from cenote import texts
 from cenote.errors import BadInput, CenoteWarning, UnknownName
-from cenote.texts import READERS, Text, read, read_rows
+from cenote.texts import READERS, Text, read, read_rows, refuse_half_characters
 
 ODD = ["plain", "", "tab\tcomma, \"quote\" 'single'", "NUL\0inside", "sep\u2028\x0b\x0c\x85 not an end", "Ünï 池 🕳"]
 unicode_texts = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8)
@@ -463,3 +463,9 @@ def test_read_raises_what_read_rows_hands_on(tmp_path):
 def test_json_lines_on_standard_input_are_told():
     with pytest.warns(CenoteWarning, match=r"stdin: JSON is read as plain text: name a file ending in \.jsonl"):
         assert list(read("-", stdin=io.BytesIO(b'{"text": "a pool"}\n'))) == [Text("0", '{"text": "a pool"}')]
+
+
+def test_half_characters():
+    refuse_half_characters("🕳️", "a text")
+    with pytest.raises(BadInput, match="pair 3 holds half a character"):
+        refuse_half_characters("\udc00", "pair 3")

@@ -49,9 +49,14 @@ def live_temperature_of(model: SentenceTransformer) -> str:
     return next((describe(setting.temperature) for setting in settings_on(model)), "1")
 
 
+def baked_temperature_of(model: SentenceTransformer) -> float | None:
+    """The attention temperature that is in its weights, as its configuration says."""
+    return getattr(_config(model), BAKED_IN_CONFIG, None)
+
+
 def temperature_of(model: SentenceTransformer) -> str:
     """The attention temperature that it runs at, in words."""
-    live, baked = live_temperature_of(model), getattr(_config(model), BAKED_IN_CONFIG, None)
+    live, baked = live_temperature_of(model), baked_temperature_of(model)
     if baked is None:
         return live
     return f"{baked:g} in the weights" if live == "1" else f"{live}, and {baked:g} in the weights"
@@ -80,7 +85,7 @@ def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
     found |= {
         "attention": getattr(_config(model), "_attn_implementation", None),
         "temperature": tempered[0] if tempered else None,
-        "temperature_in_weights": getattr(_config(model), BAKED_IN_CONFIG, None),
+        "temperature_in_weights": baked_temperature_of(model),
         "max_seq_length": model.max_seq_length,
         "truncate_dim": model.truncate_dim,
         "tokenizer": _of_tokenizer(tokenizer),

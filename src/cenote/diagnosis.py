@@ -161,9 +161,8 @@ def diagnose(
     _refuse_unknown_prompts(given, (prompt_name, *prompts))
     drawn, read = draw(texts, sample, seed, source)
     work = _Work(drawn, own, prompt_name, prompts, taus, layers, seed, effort, progress or (lambda *_: None), loader)
-    _refuse_unable(given, work)
     excerpts = summaries.Excerpts()
-    found = _renamed([_diagnose_one(one, name, work, excerpts) for one, name in given])
+    found = _renamed([_diagnose_one(one, name, work, excerpts) for one, name in _tried(given, work)])
     return Diagnosis(
         schema=SCHEMA,
         texts=read,
@@ -221,13 +220,11 @@ def _refuse_unknown_prompts(given: list[tuple[Model, str | None]], names: Iterab
                 raise UnknownName(f"{called or one}: {error}") from None
 
 
-def _refuse_unable(given: list[tuple[Model, str | None]], work: _Work) -> None:
-    """Raise where a model cannot be loaded or tempered, before an hour's work on another one or as it is.
+def _tried(given: list[tuple[Model, str | None]], work: _Work) -> list[tuple[Model, str | None]]:
+    """The models; that one cannot be loaded or tempered is raised, before an hour's work on another one or as it is.
 
-    Each is let go of again: several may not fit into memory at once.
+    Of several each is let go of again: they may not fit into memory at once.
     """
-    if len(given) == 1 and work.temperatures == (1.0,):
-        return
     for one, called in given:
         model, name = _loaded(one, called, work)
         for tau in work.temperatures[1:]:
@@ -236,7 +233,10 @@ def _refuse_unable(given: list[tuple[Model, str | None]], work: _Work) -> None:
                     model.encode("a")
             except CenoteError as error:
                 raise BadInput(f"{name} at temperature {tau:g} (--temperatures): {error}") from error
+        if len(given) == 1:
+            return [(model, name)]
         del model
+    return given
 
 
 def _loaded(given: Model, called: str | None, work: _Work) -> tuple[SentenceTransformer, str]:

@@ -67,11 +67,3 @@ def draw(texts: Iterable[Text | str] | None, count: int, seed: int, source: str)
     drawn = [text for _, _, text in sorted(smallest, key=lambda entry: -entry[1])]
     name = "the docstrings of Python's standard library" if texts is None else source
     return drawn, TextsRead(name, given, len(drawn), empty, of_texts(drawn))
-
-
-def refuse_half_characters(text: str, name: str) -> None:
-    """Refuse a string that no file can hold and no tokenizer reads; `name` is what the message calls it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"{name} holds half a character, a lone surrogate: {error}.") from error

@@ -19,6 +19,7 @@ from cenote.files import refused
 from cenote.functional.forms import restored
 from cenote.outputs import manifest_of, name_of_part
 from cenote.results import Manifest
+from cenote.texts import refuse_half_characters
 
 # Rows that are handed on together where a part is read from one end to the other.
 _TOGETHER = 8192
@@ -161,11 +162,8 @@ def _column(path: Path, name: str) -> npt.NDArray[Any]:
 def _name(one: Any) -> str:
     if not isinstance(one, (str, int, np.integer)) or isinstance(one, bool):
         raise BadInput(f"id {one!r}: an id is a string, or a whole number.")
-    try:
-        (name := str(one)).encode()
-    except UnicodeEncodeError:
-        raise BadInput(f"id {one!a} holds half a character, a lone surrogate: there is no such id.") from None
-    return name
+    refuse_half_characters(str(one), f"id {one!a}")
+    return str(one)
 
 
 def _groups(file: Any, rows: npt.NDArray[np.int64]) -> Iterator[tuple[slice, npt.NDArray[Any]]]:

@@ -27,7 +27,7 @@ from cenote.backends import (
     refuse_unavailable,
 )
 from cenote.corpus import sample
-from cenote.declarations import BAKED_IN_CONFIG
+from cenote.descriptions import baked_temperature_of
 from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.fingerprints import of_weights
 from cenote.folders import refuse_taken
@@ -205,7 +205,7 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         "temperature": None
         if setting is None
         else {"temperature": to_json(setting.temperature), "layers": setting.layers, "scale_bias": setting.scale_bias},
-        "temperature_in_weights": getattr(getattr(reader.model, "config", None), BAKED_IN_CONFIG, None),
+        "temperature_in_weights": baked_temperature_of(model),
         "max_seq_length": limit_of(model),
         "lower_case": bool(getattr(reader, "do_lower_case", False)),
         "prompts": dict(model.prompts),

@@ -10,11 +10,11 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from cenote import summaries
-from cenote.drawing import refuse_half_characters
 from cenote.errors import BadInput
 from cenote.results import LeftOut, Pairs
 from cenote.surgery.profiles import prompt_of
 from cenote.surgery.reading import Reading, as_read, count_tokens, read_texts, width_of
+from cenote.texts import refuse_half_characters
 
 Prompts = tuple[str | None, str | None]  # names of those of either side; None is the model's default
 Side = tuple[str, str | None]  # a text, and the name of its prompt

@@ -368,6 +368,14 @@ def _text(name: object, text: object, where: str) -> Text:
     return Text(str(name), text)
 
 
+def refuse_half_characters(text: str, name: str) -> None:
+    """Refuse a string that no file can hold and no tokenizer reads; `name` is what the message calls it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{name} holds half a character, a lone surrogate: {error}.") from error
+
+
 def _kind(value: object) -> str:
     return "null" if value is None else f"{type(value).__name__} {reprlib.repr(value)}"
 
