@@ -24,9 +24,9 @@ def truncation(model: ModelDiagnosis) -> Iterator[Verdict]:
     else:
         finding = f"{percent(lengths.unseen)} of your texts' tokens are never seen by this model."
         advice = (
-            "Embed long texts in windows (`cenote embed --long windows`, every one of them searched, or `--long "
-            "window-mean`), or choose a model that reads more. A higher max_seq_length helps only as far as the model "
-            "was trained for it."
+            "Embed long texts in windows (cenote embed --long windows, every one of them searched, or their mean by "
+            "--long window-mean), or choose a model that reads more. A higher max_seq_length helps only as far as the "
+            "model was trained for it."
         )
         share += f"; the longest tenth starts at {lengths.tokens.high:,.0f} tokens"
         if lengths.longest >= LIMITS["one text"].value:
