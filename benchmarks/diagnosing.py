@@ -34,10 +34,10 @@ def base_model(folder: Path) -> Path:
 def long_texts(path: Path, count: int) -> Path:
     """A file of texts of at least 512 tokens, each of docstrings drawn at random."""
     import cenote
-    from cenote.corpus import sample
+    from cenote.data.builtin import read_builtin
 
     tokenizer = cenote.load("minilm").tokenizer
-    parts = [" ".join(text.text.split()) for text in sample()]
+    parts = [" ".join(text.text.split()) for text in read_builtin()]
     tokens = [len(tokenizer.tokenize(part)) for part in parts]
     chance = random.Random(0)  # noqa: S311 - texts for a table
     with path.open("w", encoding="utf-8") as file:

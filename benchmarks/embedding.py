@@ -32,15 +32,16 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import cenote
-from cenote import corpus
-from cenote.backends import available, backend
-from cenote.encoding import OPENING, Encoder, budget_for
-from cenote.engines import ahead
+from cenote.data import builtin as corpus
+from cenote.data.rows import rows_of
+from cenote.embedding.corpus import stretches
+from cenote.embedding.engines import ahead
+from cenote.embedding.vectorising import Options, Vectoriser
+from cenote.encoding.backend_choice import own_precision
+from cenote.encoding.backends import available, backend
+from cenote.encoding.tokens import tokenise
+from cenote.encoding.vectors import OPENING, Encoder, budget_for
 from cenote.functional.packing import pack
-from cenote.precisions import own_precision
-from cenote.sources import rows_of, stretches
-from cenote.tokenising import tokenise
-from cenote.vectorising import Options, Vectoriser
 from models import random_bert
 from timing import interleaved, machine
 
@@ -54,7 +55,7 @@ def sample(count: int) -> tuple[list[str], str]:
     """So many texts, a quarter from each source, and what they are called."""
     paths, chance = [DATA / source for source in SOURCES], random.Random(0)  # noqa: S311  a sample of texts
     if not all(path.is_file() for path in paths):
-        every = [text.text for text in corpus.sample()]
+        every = [text.text for text in corpus.read_builtin()]
         return chance.sample(every, min(count, len(every))), "built-in corpus"
     texts: list[str] = []
     for path in paths:

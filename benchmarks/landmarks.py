@@ -23,7 +23,7 @@ from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
 import cenote
-from cenote.corpus import sample
+from cenote.data.builtin import read_builtin
 from timing import interleaved, machine
 
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
@@ -77,7 +77,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # that these poolings were not trained is what is measured
     models = {name: cenote.load("minilm", **options) for name, options in VARIANTS.items()}  # type: ignore[arg-type]
 
-    texts = [text.text for text in islice(sample(), 0, 6000, 15)]
+    texts = [text.text for text in islice(read_builtin(), 0, 6000, 15)]
     plain, marked = models["mean"], models["landmark, interval 32"]
     times = interleaved({"mean": lambda: plain.encode(texts), "landmark": lambda: marked.encode(texts)}, repeats=5)
     tokens = [int(sum(model.preprocess([text])["attention_mask"].sum() for text in texts)) for model in (plain, marked)]

@@ -21,7 +21,7 @@ from itertools import islice
 import torch
 
 import cenote
-from cenote.corpus import sample
+from cenote.data.builtin import read_builtin
 from cenote.functional.second_order import socm
 from timing import interleaved, machine
 
@@ -31,7 +31,7 @@ CUT = 256  # tokens that the demo model reads
 def collected(texts: int, most: int = CUT, skip: int = 0) -> list[torch.Tensor]:
     """Last hidden states of the demo model for some of the corpus, each of at most `most` tokens."""
     model = cenote.load("minilm")
-    words = [text.text for text in islice(sample(), skip, skip + texts)]
+    words = [text.text for text in islice(read_builtin(), skip, skip + texts)]
     tokens = model.encode(words, output_value="token_embeddings", batch_size=32, show_progress_bar=False)
     return [matrix.float().cpu()[:most].clone() for matrix in tokens]
 

@@ -14,7 +14,7 @@ from itertools import islice
 import torch
 
 import cenote
-from cenote.corpus import sample
+from cenote.data.builtin import read_builtin
 from timing import interleaved, machine
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     cenote.temper(models["live"], 0.8)
     cenote.temper(models["by length"], cenote.LengthTemperature("log", s=0.25))
     models = {"untempered": plain, **models, "baked": cenote.bake(plain, 0.8)}
-    texts = [text.text for text in islice(sample(), 0, 3000, 100)]
+    texts = [text.text for text in islice(read_builtin(), 0, 3000, 100)]
     for what, given, repeats in ((f"{len(texts)} docstrings", texts, 7), ("one short text", ["a pool"], 40)):
         functions = {name: lambda model=model, given=given: model.encode(given) for name, model in models.items()}
         seconds = interleaved(functions, repeats)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cenote
-from cenote.report.tables import in_deviations
-from cenote.results import Estimate, LengthCurve, ModelDiagnosis, Run
-from cenote.texts import read
+from cenote.data.texts import read
+from cenote.records import Estimate, LengthCurve, ModelDiagnosis, Run
+from cenote.report.tables import format_in_deviations
 
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
 SOURCES = {"imdb": "imdb/test.jsonl.gz", "20news_full": "20news_full/test.jsonl.gz"}
@@ -46,7 +46,7 @@ def table(model: ModelDiagnosis) -> Iterator[str]:
         yield f"| mean cosine, [{part.low}, {high}) tokens | {part.count} | {' | '.join(cells)} |"
     whole = model.lengths.tokens.count
     yield f"| longest minus shortest | {whole} | {' | '.join(_cell(curve.difference) for curve in curves.values())} |"
-    shares = [in_deviations(curve) for curve in curves.values()]
+    shares = [format_in_deviations(curve) for curve in curves.values()]
     yield f"| the same in deviations of all cosines | {whole} | {' | '.join(shares)} |"
     changes = [_cell(run.change.difference) if run.change else "" for run in model.runs]
     yield f"| what temperature changes of it | {whole} | {' | '.join(changes)} | |"

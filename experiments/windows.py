@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import cenote
-from cenote.texts import Text
+from cenote.data.texts import Text
 
 RUN = {"backend": os.environ.get("CENOTE_BACKEND", "torch"), "precision": os.environ.get("CENOTE_PRECISION", "float32")}
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"), "qmsum")

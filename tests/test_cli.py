@@ -1,4 +1,4 @@
-"""The command line: output, streams, exit codes; the model is real, the work is the library's."""
+"""The command line: output, streams, exit codes, with the demo model."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from cenote.cli import COMMANDS, Exit, main
 
 
 def run(*arguments, stdin=""):
-    """The whole program, as a shell starts it."""
+    """Run the whole program in a process."""
     return subprocess.run(
         [sys.executable, "-m", "cenote", *arguments], input=stdin, capture_output=True, text=True, check=False
     )
@@ -26,7 +26,7 @@ def feed(monkeypatch, data):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
-def test_version_and_help_of_everything(capsys):
+def test_version_and_help_of_every_command(capsys):
     for arguments in (["--version"], ["--help"], *([name, "--help"] for name in COMMANDS)):
         with pytest.raises(SystemExit) as end:
             main(arguments)
@@ -61,7 +61,7 @@ def test_version_and_help_of_everything(capsys):
         (["pool", "minilm", "nothing.txt"], 1, "nothing.txt"),
     ],
 )
-def test_mistakes_are_one_line_and_a_code(arguments, code, message, capsys, monkeypatch, demo_path):
+def test_an_error_is_one_line_and_an_exit_code(arguments, code, message, capsys, monkeypatch, demo_path):
     feed(monkeypatch, b"a text\n")
     try:
         result = main(arguments)
@@ -74,7 +74,7 @@ def test_mistakes_are_one_line_and_a_code(arguments, code, message, capsys, monk
     assert "Traceback" not in err
 
 
-def test_a_full_disk_is_one_line():
+def test_a_full_disk_is_one_line_on_standard_error():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "cenote", "poolings"], stdout=full, stderr=subprocess.PIPE, text=True
@@ -84,13 +84,12 @@ def test_a_full_disk_is_one_line():
     assert "Traceback" not in done.stderr
 
 
-def test_no_arguments_shows_help_as_a_usage_error(capsys):
+def test_no_arguments_print_help_as_a_usage_error(capsys):
     assert main([]) == Exit.USAGE
     assert "usage: cenote" in capsys.readouterr().out
 
 
-def test_as_a_process(demo_path):
-    """Exit codes and streams as a shell sees them, and no noise of the libraries beneath."""
+def test_a_process_has_exit_codes_clean_streams_and_no_noise_of_libraries(demo_path):
     good = run("pool", "minilm", "-", stdin="one text\n")
     assert (good.returncode, good.stderr) == (0, "")
     assert len(json.loads(good.stdout)["embedding"]) == 384
@@ -99,22 +98,22 @@ def test_as_a_process(demo_path):
     assert bad.stderr.startswith("cenote: error: unknown command")
 
 
-def test_reader_that_leaves_early_is_no_error():
+def test_a_reader_that_leaves_early_is_no_error():
     command = f"{sys.executable} -m cenote poolings | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_interrupt_is_130():
+def test_an_interrupt_exits_with_130():
     child = subprocess.Popen(
         [sys.executable, "-m", "cenote", "pool", "minilm", "-"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A suite in the background may have been told to ignore interrupts, which children inherit.
+        # A suite in the background may ignore interrupts, and children inherit that.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
-    child.stdin.write("one\n")  # it now waits for the rest, or is still importing: either way a key press ends it
+    child.stdin.write("one\n")  # it now waits for more, or is still importing
     child.stdin.flush()
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(timeout=5)
@@ -125,8 +124,8 @@ def test_interrupt_is_130():
     assert "Traceback" not in err
 
 
-def test_interrupt_inside_exec_is_130(tmp_path):
-    """Where CPython would end by SIGINT although the interrupt was caught: while an import makes dataclasses."""
+def test_an_interrupt_inside_exec_exits_with_130(tmp_path):
+    """CPython would end by SIGINT although the interrupt was caught, for example while an import makes dataclasses."""
     (tmp_path / "sitecustomize.py").write_text(
         "import cenote.commands.poolings as poolings\npoolings.run = lambda args: exec('raise KeyboardInterrupt')\n"
     )

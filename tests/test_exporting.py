@@ -11,7 +11,7 @@ import cenote
 from cenote import exporting
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.exporting import FORMATS, export
-from cenote.loading import repool
+from cenote.models.repooling import repool
 
 TEXTS = ["the pool", "", "one two three: light! " * 40, "a deep cave? a stone."]
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_is_refused_before_any_work(tiny_st, tmp_path, monkeypatc
         export(model, "onnx", tmp_path / "out", precision="float16")
     (tmp_path / "file").write_text("mine")
     for taken in (tmp_path, tmp_path / "file"):
-        with pytest.raises(BadInput, match="is there already: name a new folder"):
+        with pytest.raises(BadInput, match="already exists: name a new folder"):
             export(model, "onnx", taken)
     assert (tmp_path / "file").read_text() == "mine"
     cenote.temper(model, {"query": 0.5, "document": 1.0})

@@ -123,7 +123,7 @@ def imports(text):
         ("from cenote.functional import similarity", ["functional/similarity"]),
         ("from cenote import cli, errors", ["cli", "errors"]),
         ("def f():\n    from cenote.nn import Pooling", ["nn"]),
-        ("import cenote.loading", ["loading"]),
+        ("import cenote.models.loading", ["loading"]),
         ("import torch\nfrom torch import nn", []),
     ],
 )

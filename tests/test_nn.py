@@ -10,7 +10,7 @@ from transformers import DataCollatorWithFlattening
 import cenote
 from cenote.errors import BadInput
 from cenote.functional.pooling import POOLINGS
-from cenote.loading import repool
+from cenote.models.repooling import repool
 from cenote.nn import LandmarkTransformer, Pooling
 
 # The special tokens before, between and after texts, per kind, and what is inserted.

@@ -10,7 +10,7 @@ import torch
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 
 import cenote
-from cenote import layouts
+from cenote._nn import layouts
 from cenote.errors import BadInput, UnknownName
 from cenote.nn import Pooling
 

@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling as StPool
 
 import cenote
 from cenote.errors import CenoteWarning
-from cenote.loading import repool
+from cenote.models.repooling import repool
 from cenote.nn import LandmarkTransformer, Pooling
 
 GOLDEN = Path(__file__).parent / "golden" / "landmark"
@@ -166,7 +166,7 @@ def test_standard_models_need_no_cenote_and_ours_load_in_a_fresh_process(tiny_st
     base = tiny_st("bert", prompts=NAMED, include_prompt=False)
     for name, how in {"mean": "mean", "sqrt": "mean_sqrt_len", "three": ("weightedmean", "lasttoken", "max")}.items():
         standard[name] = repool(SentenceTransformer(str(base), device="cpu"), how)
-    with pytest.warns(CenoteWarning, match="a CLS that was not tuned to stand for a text means little"):
+    with pytest.warns(CenoteWarning, match="a CLS that was not trained to represent a text means little"):
         standard["demo"] = cenote.load("minilm", pooling="cls", device="cpu")
     standard["back"] = repool(repool(SentenceTransformer(str(base), device="cpu"), "landmark"), "mean")
     for name, how in {"landmark": "landmark", "two": ("landmark", "mean"), "opened": "multi_cls"}.items():

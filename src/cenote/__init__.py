@@ -1,22 +1,25 @@
 """Cenote: pooling in text-embedding models, how it collapses, and what to do about it.
 
-Names load on first use, so that `import cenote` and `cenote --help` stay quick and touch no torch.
+Everything loads on first use: `import cenote` and `cenote --help` import no torch. After a plain `import cenote`, every
+module is reachable by its path, such as `cenote.data.texts.read`.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cenote.diagnosis import diagnose
-    from cenote.embedding import embed
-    from cenote.embeddings import read_embeddings
+    from cenote.diagnosis.diagnose import diagnose
+    from cenote.embedding.embed import embed
+    from cenote.embedding.reading import read_embeddings
     from cenote.functional.pooling import pool
     from cenote.functional.second_order import socm
     from cenote.functional.similarity import similarity
     from cenote.functional.temperature import LengthTemperature
-    from cenote.loading import load
+    from cenote.models.loading import load
     from cenote.surgery.tempering import bake, temper
 
 __version__ = "0.1.0"
@@ -35,25 +38,42 @@ __all__ = [
     "temper",
 ]
 
-# Where each public name lives; the type checker reads the same from the imports above.
-_ROOMS = {
+# The module of each public name; the type checker reads the same from the imports above.
+_MODULES = {
     "LengthTemperature": "cenote.functional.temperature",
     "bake": "cenote.surgery.tempering",
-    "diagnose": "cenote.diagnosis",
-    "embed": "cenote.embedding",
-    "load": "cenote.loading",
+    "diagnose": "cenote.diagnosis.diagnose",
+    "embed": "cenote.embedding.embed",
+    "load": "cenote.models.loading",
     "pool": "cenote.functional.pooling",
-    "read_embeddings": "cenote.embeddings",
+    "read_embeddings": "cenote.embedding.reading",
     "similarity": "cenote.functional.similarity",
     "socm": "cenote.functional.second_order",
     "temper": "cenote.surgery.tempering",
 }
 
 
+class _LazyPackage(ModuleType):
+    """A package whose modules are imported when they are first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _submodule(self.__name__, name)
+
+
+def _submodule(package: str, name: str) -> ModuleType:
+    path = f"{package}.{name}"
+    if name.startswith("__") or importlib.util.find_spec(path) is None:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    module = importlib.import_module(path)
+    if hasattr(module, "__path__"):
+        module.__class__ = _LazyPackage
+    return module
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module 'cenote' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    return _submodule("cenote", name)
 
 
 def __dir__() -> list[str]:

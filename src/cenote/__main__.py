@@ -6,8 +6,7 @@ from cenote.cli import main
 
 if __name__ == "__main__":
     code = main()
-    # CPython remembers an interrupt that came inside `exec` of a text (dataclasses make their methods so, and an import
-    # makes hundreds), and under `-m` ends by SIGINT instead of with our exit code, though the interrupt was caught.
-    # Any other `exec` of a text makes it forget.
+    # CPython remembers an interrupt inside `exec` of a string (dataclasses make their methods that way), and under `-m`
+    # then ends by SIGINT instead of our exit code, although the interrupt was caught. Another `exec` clears it.
     exec("")  # noqa: S102
     sys.exit(code)

@@ -1,7 +1,7 @@
 """The command line: parse, run one command, write.
 
-Data goes to standard output, everything else to standard error. A user's mistake is one line and an exit code;
-a traceback is only ever ours. Nothing heavy is imported before it is needed: `cenote --help` is quick.
+Data goes to standard output, everything else to standard error. A user's mistake is one line and an exit code. Each
+command is a module with `add_arguments`, `check` (errors that need no model, raised before heavy imports) and `run`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, NoReturn
 
 from cenote import __version__
 from cenote.commands import diagnose, embed, export, info, pool, poolings, temper
-from cenote.commands.shared import Usage
+from cenote.commands.arguments import Usage
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
 
 
 class Exit(IntEnum):
-    """What the process says when it ends."""
+    """Exit codes."""
 
     SUCCESS = 0
     FAILURE = 1
@@ -33,27 +33,27 @@ class Exit(IntEnum):
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with our way of saying what was meant."""
+    """argparse with suggestions for misspelt options."""
 
     _given: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does, which does not tell `error` what was given."""
+        """Keep the arguments for `error`, and parse them."""
         self._given = list(args or ())
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(Exit.USAGE, f"{self.prog}: error: {message}{self._meant()}\nTry: {self.prog} --help\n")
+        self.exit(Exit.USAGE, f"{self.prog}: error: {message}{self._near_misses()}\nTry: {self.prog} --help\n")
 
-    def _meant(self) -> str:
-        """For options that there are not, those that are near; a misspelt option often leaves another one missing."""
+    def _near_misses(self) -> str:
+        """Suggest an option for each unknown one, also if the error is about a missing option."""
         known = [option for option in self._option_string_actions if option.startswith("--")]
         written = [word.partition("=")[0] for word in takewhile("--".__ne__, self._given) if word.startswith("--")]
         near = {word: difflib.get_close_matches(word, known, n=1, cutoff=0.7) for word in written if word not in known}
         return "".join(f"; {word}: did you mean {found[0]}?" for word, found in near.items() if found)
 
 
-# A file each, in the order in which help lists them.
+# In the order of the help.
 COMMANDS: dict[str, ModuleType] = {
     "diagnose": diagnose,
     "embed": embed,
@@ -66,7 +66,7 @@ COMMANDS: dict[str, ModuleType] = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line; `docs/cli.md` is generated from it."""
+    """Return the parser of the whole command line; `docs/cli.md` is generated from it."""
     top = _Parser(
         prog="cenote",
         description="Pooling in text-embedding models: how it works, how it collapses, and what to do about it.",
@@ -78,13 +78,13 @@ def parser() -> argparse.ArgumentParser:
         meaning = command.MEANING
         description = meaning[0].upper() + meaning[1:] + "."
         sub = commands.add_parser(name, help=meaning, description=description, allow_abbrev=False)
-        sub.set_defaults(parser=sub)  # whose help is the one to point to
+        sub.set_defaults(parser=sub)  # errors point to its help
         command.add_arguments(sub)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is returned, `SystemExit` is argparse's own."""
+    """Run one command and return the exit code. argparse raises `SystemExit` for usage errors."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     top = parser()
     if not arguments:
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             choose(arguments[0], COMMANDS, "command")
         args, rest = top.parse_known_args(arguments)
         if hasattr(args, "more") and all(part == "-" or not part.startswith("-") for part in rest):
-            # argparse gives a list what stands before the first option, and not what comes after.
+            # argparse ends a list of names at the first option.
             getattr(args, args.more).extend(rest)
             rest = []
         if rest:
@@ -103,8 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("default", CenoteWarning)
             warnings.showwarning = _show_warning
-            for line in COMMANDS[args.command].run(args):
-                print(line, flush=True)  # a slow model's reader should not wait for a full buffer
+            command = COMMANDS[args.command]
+            if hasattr(command, "check"):
+                command.check(args)
+            for line in command.run(args):
+                print(line, flush=True)  # each line at once, since models are slow
     except CenoteError as error:
         print(f"cenote: error: {error}", file=sys.stderr)
         return Exit.USAGE if isinstance(error, (UnknownName, Usage)) else Exit.FAILURE
@@ -112,10 +115,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("cenote: interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # The reader has seen enough, as in `cenote pool ... | head`; keep Python from flushing into the closed pipe.
+        # The reader left, as in `cenote pool ... | head`; keep Python from flushing into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.SUCCESS
-    except OSError as error:  # a full disk behind a redirection, say
+    except OSError as error:  # for example, a full disk behind a redirection
         print(f"cenote: error: cannot write: {error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILURE

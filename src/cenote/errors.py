@@ -1,7 +1,6 @@
-"""What Cenote raises, and the one way to look a name up in a table.
+"""Exceptions and warnings of Cenote, and the look-up of names in tables.
 
-Every message says what was given, what is allowed, where, and what to do about it. The command line prints
-the message alone; a traceback is for our own mistakes only.
+Every message has the value, what is allowed, the place, and the remedy. The command line prints the message alone.
 """
 
 from __future__ import annotations
@@ -14,37 +13,39 @@ Value = TypeVar("Value")
 
 
 class CenoteError(Exception):
-    """Anything Cenote refuses to do. Catch this to catch them all."""
+    """Base class of all errors that Cenote raises on purpose."""
 
 
 class BadInput(CenoteError, ValueError):
-    """What was given cannot be used: a shape, a value, a file. Also a `ValueError`."""
+    """An unusable input: a shape, a value, a file. Also a `ValueError`."""
 
 
 class BadRows(BadInput):
-    """Some texts of a batch cannot be used: `rows` says which, and `problem` what they have and what to do about it."""
+    """Unusable texts in a batch: `rows` are their positions, `problem` says what is wrong and what to do."""
 
     def __init__(self, message: str, rows: Iterable[int] = (), problem: str = "") -> None:
-        super().__init__(message)  # alone, so that a copy can be made of it as of any other exception
+        super().__init__(message)  # the message alone, so that copy and pickle work
         self.rows, self.problem = tuple(rows), problem
 
 
 class UnknownName(BadInput):
-    """A name that is in none of our tables. Carries the near misses in its message."""
+    """A name that is not in a table. The message suggests a near miss."""
 
 
 class UnsupportedModel(CenoteError):
-    """A model whose attention cannot be reached, or not in the way that was asked for. Names the module."""
+    """A model whose architecture does not allow the operation. The message names the module."""
 
 
 class CenoteWarning(UserWarning):
-    """Something was assumed or chosen that the user may not want."""
+    """An assumption or a choice that the user may not want."""
 
 
-def choose(name: str, table: Mapping[str, Value], what: str, *, shown: Iterable[str] | None = None) -> Value:
-    """Look `name` up in `table`, or say what there is and what was probably meant.
+def choose(
+    name: str, table: Mapping[str, Value], what: str, *, shown: Iterable[str] | None = None, remedy: str = ""
+) -> Value:
+    """Return `table[name]`; raise `UnknownName` with a near miss and the legal names if it is missing.
 
-    `shown` limits the names that the message lists, for tables that hold aliases too.
+    `shown` replaces the names in the message, for tables with aliases. `remedy` ends the message.
 
     >>> choose("mean", {"mean": 1, "max": 2}, "pooling")
     1
@@ -57,11 +58,12 @@ def choose(name: str, table: Mapping[str, Value], what: str, *, shown: Iterable[
         return table[name]
     near = difflib.get_close_matches(str(name).lower(), list(table), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise UnknownName(f"unknown {what} {name!r}{hint} There are: {', '.join(shown or table)}.")
+    names = ", ".join(table if shown is None else shown)
+    raise UnknownName(f"unknown {what} {name!r}{hint} There are: {names}.{f' {remedy}' if remedy else ''}")
 
 
 def some(items: Iterable[object], most: int = 8) -> str:
-    """The first few of many, for a message: `1, 4, 9 and 12 more`.
+    """Join the first `most` items, and count the rest: `1, 4, 9 and 12 more`.
 
     >>> some(range(3)), some(range(30), most=2)
     ('0, 1, 2', '0, 1 and 28 more')

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from cenote import __version__
-from cenote.backends import (
+from cenote.data.builtin import read_builtin
+from cenote.encoding.backends import (
     WORST_COSINE,
     WORST_DIFFERENCE,
     distance,
@@ -26,18 +27,17 @@ from cenote.backends import (
     openvino_runner,
     refuse_unavailable,
 )
-from cenote.corpus import sample
-from cenote.descriptions import baked_temperature_of
+from cenote.encoding.forward import VECTORS, forward, pooled_vectors
+from cenote.encoding.graphs import feed, import_openvino, inputs_of, to_onnx, to_openvino
 from cenote.errors import BadInput, UnsupportedModel, choose
-from cenote.fingerprints import of_weights
-from cenote.folders import refuse_taken
 from cenote.functional.pooling import canonical
 from cenote.functional.temperature import to_json
-from cenote.graphs import OUTPUT, feed, import_openvino, inputs_of, to_onnx, to_openvino, vectors
+from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.properties import limit_of
+from cenote.models.provenance import baked_temperature_of
 from cenote.nn import LandmarkTransformer
-from cenote.surgery.attention import at_rest
+from cenote.storage import refuse_occupied
 from cenote.surgery.hooks import settings_on
-from cenote.surgery.profiles import limit_of
 
 DESCRIPTION = "cenote_export.json"
 # How many texts of the built-in corpus the written graph is compared on, and in what batches.
@@ -86,7 +86,7 @@ def _write_openvino(model: Any, folder: Path, precision: str, task: str | None) 
 
 def _run_onnx(folder: Path) -> Run:
     session = onnx_session(folder / "model.onnx")
-    return lambda inputs: session.run([OUTPUT], inputs)[0]
+    return lambda inputs: session.run([VECTORS], inputs)[0]
 
 
 def _run_openvino(folder: Path) -> Run:
@@ -123,7 +123,7 @@ def export(
     row = choose(format, FORMATS, "format")
     choose(precision, dict.fromkeys(row.precisions), f"precision of {format}")
     refuse_unavailable(model, format, "float32", task)
-    path = refuse_taken(output)
+    path = refuse_occupied(output)
     with _beside(path) as folder:
         row.write(model, folder, precision, task)
         _write_tokenizer(model, folder)
@@ -197,7 +197,7 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         "format": format,
         "precision": precision,
         "inputs": list(inputs_of(model)),
-        "output": OUTPUT,
+        "output": VECTORS,
         "dimensions": model.get_embedding_dimension(),
         "modules": [type(module).__name__ for module in model],
         "pooling": list(canonical(pooling)) if pooling is not None else None,
@@ -211,18 +211,17 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         "prompts": dict(model.prompts),
         "default_prompt": model.default_prompt_name,
         "task": task,
-        "fingerprint": of_weights(model),
+        "fingerprint": fingerprint_of_weights(model),
         "versions": {"cenote": __version__, **{name: importlib.metadata.version(name) for name in packages}},
     }
 
 
 def _compared(model: Any, run: Run, description: dict[str, Any], task: str | None) -> tuple[float, float, int]:
     """The largest difference and the smallest cosine on real sentences, and how many those were."""
-    words = [text.text for text in islice(sample(), _COMPARED)]
+    words = [text.text for text in islice(read_builtin(), _COMPARED)]
     found = []
     for start in range(0, len(words), _BATCH):
         features = model.preprocess(words[start : start + _BATCH])
         ours = torch.from_numpy(run(feed(features, description["inputs"])))
-        with at_rest(model), torch.inference_mode():
-            found.append(distance(ours, vectors(model, features, task)))
+        found.append(distance(ours, pooled_vectors(model, forward(model, features, task))))
     return max(each[0] for each in found), min(each[1] for each in found), len(words)

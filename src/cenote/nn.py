@@ -15,9 +15,11 @@ from sentence_transformers.base.modules import Module, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import Tensor
 
-from cenote.cards import set_card
+from cenote._nn.cards import set_card
+from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
+from cenote._nn.layouts import OWN_FEATURES, layouts, skipped
+from cenote._nn.templates import marker_of, stack, template_of, texts_of
 from cenote.errors import BadInput
-from cenote.functional.batches import cleared, prepare
 from cenote.functional.landmarks import (
     INTERVAL,
     TRAINING_INTERVALS,
@@ -30,11 +32,12 @@ from cenote.functional.landmarks import (
     variable,
 )
 from cenote.functional.pooling import NAMES, POOLINGS, canonical, check_options, compute, pool
-from cenote.layouts import OWN_FEATURES, layouts, skipped
-from cenote.templates import marker_of, stack, template_of, texts_of
+from cenote.functional.token_batches import clear_padding, to_batch
 
 if TYPE_CHECKING:
     from sentence_transformers.base.model import BaseModel
+
+__all__ = ["BAKED_IN_CONFIG", "KEPT_IN_CONFIG", "LandmarkTransformer", "Pooling", "Temperature"]
 
 # A tokenizer that knows of no limit says a number like 1e30.
 NO_LIMIT = 10**7
@@ -120,7 +123,7 @@ class Pooling(StPooling):
             options["landmarks"] = landmarks
         skip = skipped(self, features, tokens.shape[0], prompt)
         if self.training:  # an overflow in training is for the gradient scaler to see, not for us to raise
-            return compute(cleared(prepare(tokens, mask, skip)), self.names, options)
+            return compute(clear_padding(to_batch(tokens, mask, skip)), self.names, options)
         pooled: Tensor = pool(tokens, mask, self.names, skip=skip, **options)
         return pooled
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from cenote.cli import Exit, main
-from cenote.results import Diagnosis
+from cenote.records import Diagnosis
 
 QUICK = ["--quick", "--no-layers", "--device", "cpu"]
 
@@ -22,7 +22,7 @@ def corpus(tmp_path):
     return str(path)
 
 
-def test_verdicts_on_standard_output_and_figures_in_a_file(demo_path, corpus, tmp_path, capsys):
+def test_verdicts_are_printed_and_figures_written(demo_path, corpus, tmp_path, capsys):
     out = tmp_path / "figures.json"
     assert main(["diagnose", "minilm", corpus, "--json", str(out), *QUICK]) == Exit.SUCCESS
     shown, told = capsys.readouterr()
@@ -43,12 +43,12 @@ def test_verdicts_on_standard_output_and_figures_in_a_file(demo_path, corpus, tm
     ]
 
 
-def test_json_alone_on_standard_output(demo_path, corpus, capsys):
+def test_json_on_standard_output_stands_alone(demo_path, corpus, capsys):
     assert main(["diagnose", "minilm", corpus, "--json", "-", "--sample", "20", *QUICK]) == Exit.SUCCESS
     assert json.loads(capsys.readouterr().out)["texts"]["used"] == 20
 
 
-def test_models_side_by_side_and_texts_from_standard_input(demo_path, copy_of, monkeypatch, capsys):
+def test_models_are_compared_on_texts_of_standard_input(demo_path, copy_of, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a pool\na cave\nlight and stone\n")))
     other = str(copy_of("bert"))
     assert main(["diagnose", "minilm", other, "-", *QUICK]) == Exit.SUCCESS
@@ -64,7 +64,7 @@ def test_models_side_by_side_and_texts_from_standard_input(demo_path, copy_of, m
 
 
 @pytest.mark.parametrize("name", ["page.html", "page.md"])
-def test_pages_are_written_and_name_the_command(name, demo_path, corpus, tmp_path, capsys):
+def test_reports_are_written_and_name_the_command(name, demo_path, corpus, tmp_path, capsys):
     out = tmp_path / name
     assert main(["diagnose", "minilm", corpus, "-o", str(out), *QUICK]) == Exit.SUCCESS
     text = out.read_text("utf-8")
@@ -73,13 +73,13 @@ def test_pages_are_written_and_name_the_command(name, demo_path, corpus, tmp_pat
     assert "Command line" in text
 
 
-def test_a_run_that_fails_leaves_no_empty_page(tmp_path, demo_path, monkeypatch, capsys):
+def test_a_failed_run_leaves_no_empty_report(tmp_path, demo_path, monkeypatch, capsys):
     out = tmp_path / "page.md"
     assert main(["diagnose", "minilm", str(tmp_path / "none.txt"), "-o", str(out)]) == Exit.FAILURE
     assert not out.exists()
 
 
-def test_a_page_that_cannot_be_drawn_is_told_before_the_work(tmp_path, monkeypatch, capsys):
+def test_a_missing_plotly_is_reported_before_the_work(tmp_path, monkeypatch, capsys):
     real = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "plotly" else real(name, *more))
     assert main(["diagnose", "minilm", "-o", str(tmp_path / "page.html")]) == Exit.FAILURE
@@ -87,7 +87,7 @@ def test_a_page_that_cannot_be_drawn_is_told_before_the_work(tmp_path, monkeypat
     assert not (tmp_path / "page.html").exists()
 
 
-def test_files_are_written_before_the_reader_may_leave(demo_path, corpus, tmp_path):
+def test_files_are_written_before_verdicts_are_printed(demo_path, corpus, tmp_path):
     files = [tmp_path / "page.md", tmp_path / "figures.json"]
     options = ["-o", str(files[0]), "--json", str(files[1]), "--sample", "5", *QUICK]
     command = shlex.join([sys.executable, "-m", "cenote", "diagnose", "minilm", corpus, *options])
@@ -96,7 +96,7 @@ def test_files_are_written_before_the_reader_may_leave(demo_path, corpus, tmp_pa
     assert all(file.stat().st_size for file in files)
 
 
-def test_tracing_is_a_step_of_its_own(demo_path, corpus, capsys):
+def test_tracing_is_reported_as_a_step(demo_path, corpus, capsys):
     assert main(["diagnose", "minilm", corpus, "--quick", "--device", "cpu", "--temperatures", "0.8"]) == Exit.SUCCESS
     told = capsys.readouterr().err.splitlines()
     for step in ("tracing layers: 24", "reading texts: 16", "comparing pairs: 780", "repeating two words"):
@@ -106,14 +106,14 @@ def test_tracing_is_a_step_of_its_own(demo_path, corpus, capsys):
         ]
 
 
-def test_pairs_from_a_file(demo_path, corpus, tmp_path, capsys):
+def test_pairs_are_read_from_a_file(demo_path, corpus, tmp_path, capsys):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("".join(json.dumps({"text1": f"a pool {row}", "text2": "a cave"}) + "\n" for row in range(5)))
     assert main(["diagnose", "minilm", corpus, "--pairs", str(pairs), "--json", "-", *QUICK]) == Exit.SUCCESS
     assert json.loads(capsys.readouterr().out)["models"][0]["runs"][0]["given_pairs"]["pairs"] == 5
 
 
-def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
+def test_prompts_of_texts_and_pairs_are_used(copy_of, corpus, tmp_path, capsys):
     model = str(copy_of("bert", prompts={"query": "query: ", "page": "document: "}))
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("text1,text2\na pool,a cave\n,a stone\n")
@@ -130,27 +130,31 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["texts.txt"], 2, "'texts.txt' is texts, and there is no model: cenote diagnose MODEL texts.txt"),
+        (["texts.txt"], 2, "'texts.txt' names texts, and no model is given: cenote diagnose MODEL texts.txt"),
         (["minilm", "none.txt"], 1, "none.txt"),
         (["./nowhere"], 1, "no such folder: './nowhere'"),
-        (["minilm", "-o", "page.pdf"], 2, "-o 'page.pdf': a page ends in .html or .md"),
+        (["minilm", "-o", "page.pdf"], 2, "-o 'page.pdf': name a file that ends in .html or .md"),
         (["minilm", "-o", "/no/such/place/page.html"], 1, "cannot write '/no/such/place/page.html'"),
         (["minilm", "--json", "/no/such/place.json"], 1, "cannot write"),
         (["minilm", "--temperatures", "1;2"], 2, "pass positive numbers with commas between them"),
-        (["minilm", "--temperatures", "0"], 2, "--temperatures '0': pass positive numbers"),
+        (["minilm", "--temperatures", "0"], 2, "argument --temperatures: '0': pass positive numbers"),
         (["minilm", "--pairs", "-"], 2, "--pairs -: pairs are read twice"),
         (
             ["minilm", "texts.txt", "--pairs", "pairs.jsonl"],
             1,
-            "text1 and text2, and there are: query, neg.",
+            "--pairs needs columns text1 and text2: unknown column of pairs.jsonl, line 1: 'text1'. There are: query,",
         ),
         (
             ["minilm", "texts.txt", "--pairs", "ragged.jsonl"],
             1,
-            "--pairs ragged.jsonl, line 2: every pair stands in columns text1 and text2, and there are: text1.",
+            "ragged.jsonl, line 2: 'text2'; did you mean 'text1'? There are: text1.",
         ),
-        (["minilm", "texts.txt", "--pairs", "late.jsonl"], 1, "text1 and text2, and there are: text."),
-        (["minilm", "texts.txt", "--prompt", "qurey"], 2, "minilm: unknown prompt 'qurey'; did you mean 'query'?"),
+        (
+            ["minilm", "texts.txt", "--pairs", "late.jsonl"],
+            1,
+            "line 1: 'text1'; did you mean 'text'?",
+        ),
+        (["minilm", "texts.txt", "--prompt", "qurey"], 2, "unknown prompt of minilm: 'qurey'; did you mean 'query'?"),
         (["minilm", "texts.txt", "--pair-prompts", "query"], 2, "pass two names with a comma between them"),
         (["minilm", "texts.txt", "--pair-prompts", "query,document"], 1, "there are no pairs: pass pairs too"),
         (["minilm", "--sample", "0"], 2, "0 is not at least 1"),
@@ -158,14 +162,18 @@ def test_prompts_of_texts_and_of_pairs(copy_of, corpus, tmp_path, capsys):
         (["minilm", "blank.txt"], 1, "all 3 texts are empty in 'blank.txt'"),
         (["minilm", "late.jsonl"], 1, "late.jsonl, line 2: not JSON"),
         (["minilm", "--quick", "texts.txt", "late.jsonl"], 1, "'texts.txt' is a file: name the folder of a model"),
-        (["minilm", "texts.txt", "--json", "texts.txt"], 2, "is what is read, and would be written over"),
+        (["minilm", "texts.txt", "--json", "texts.txt"], 2, "is an input and would be overwritten"),
         (["minilm", "-o", "a.md", "--json", "./a.md"], 2, "-o and --json both name './a.md'"),
-        (["minilm", "textss"], 1, "'textss' is neither a file of texts nor a model folder here; did you mean 'texts'?"),
+        (
+            ["minilm", "textss"],
+            1,
+            "neither a file of texts nor the folder of a model; did you mean 'texts'?",
+        ),
         (["minilm", "--temperature", "0.8"], 2, "--temperature: did you mean --temperatures?"),
     ],
 )
-def test_mistakes_are_told_before_the_work(arguments, code, message, tmp_path, monkeypatch, capsys, demo_path):
-    monkeypatch.setattr("cenote.loading.load", lambda *_, **__: pytest.fail("a model was loaded"))
+def test_errors_are_raised_before_a_model_is_loaded(arguments, code, message, tmp_path, monkeypatch, capsys, demo_path):
+    monkeypatch.setattr("cenote.models.loading.load", lambda *_, **__: pytest.fail("a model was loaded"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text("one\ntwo\n")
     (tmp_path / "empty.txt").write_text("")

@@ -1,4 +1,4 @@
-"""`cenote embed`: what it prints, what it refuses and when, and how it is stopped."""
+"""`cenote embed`: output, errors, interruption."""
 
 import errno
 import io
@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import cenote
-from cenote import embedding, outputs, sources
 from cenote.cli import Exit, main
+from cenote.embedding import corpus as sources
+from cenote.embedding import embed as embedding
+from cenote.embedding import folder as outputs
 
 PLAIN = ["--device", "cpu", "--backend", "torch", "--precision", "float32"]
 
@@ -39,7 +41,7 @@ def model(tiny_st):
 
 @pytest.fixture
 def embed(model, corpus, tmp_path):
-    """`embed(*options)`: the exit code of the command on the corpus."""
+    """Return a function that runs the command on the corpus and returns its exit code."""
 
     def call(*options, of=model, texts=corpus, out=tmp_path / "out"):
         return main(["embed", of, str(texts), "-o", str(out), *PLAIN, *options])
@@ -51,7 +53,7 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-# What it prints.
+# Output.
 
 
 def test_the_demo_model_end_to_end(demo_path, demo, embed, corpus, tmp_path, capsys):
@@ -71,14 +73,14 @@ def test_the_demo_model_end_to_end(demo_path, demo, embed, corpus, tmp_path, cap
     assert found["n_tokens"].tolist() == lengths
 
 
-def test_the_manifest_as_json_and_nothing_else(embed, tmp_path, capsys):
+def test_json_prints_the_manifest_alone(embed, tmp_path, capsys):
     assert embed("--json") == Exit.SUCCESS
     shown = capsys.readouterr().out
     assert shown == (tmp_path / "out" / "manifest.json").read_text("utf-8")
     assert json.loads(shown)["counts"]["texts"] == 20
 
 
-def test_what_was_cut_rejected_and_in_windows_is_said(embed, corpus, tmp_path, capsys):
+def test_truncated_rejected_and_split_texts_are_counted(embed, corpus, tmp_path, capsys):
     with corpus.open("a") as file:
         file.write(json.dumps({"id": "long", "text": "of water " * 400}) + '\n{"id": "n", "text": null}\n')
     assert embed("--on-error", "skip") == Exit.SUCCESS
@@ -94,7 +96,7 @@ def test_what_was_cut_rejected_and_in_windows_is_said(embed, corpus, tmp_path, c
     assert "longer than" not in told
 
 
-def test_standard_input(embed, tmp_path, monkeypatch, capsys):
+def test_standard_input_is_embedded_and_checked_when_a_run_is_continued(embed, tmp_path, monkeypatch, capsys):
     data = b"a pool\na cave\n" * 10
     for folder in ("one", "two"):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -107,7 +109,7 @@ def test_standard_input(embed, tmp_path, monkeypatch, capsys):
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-def test_a_log_has_what_was_chosen_and_how_well_it_agreed(embed, monkeypatch, capsys):
+def test_the_log_names_the_chosen_backend_and_its_agreement(embed, monkeypatch, capsys):
     monkeypatch.setattr(embedding, "WORTH_IT", 10)
     assert embed("--precision", "auto") == Exit.SUCCESS
     lines = capsys.readouterr().err.splitlines()
@@ -117,14 +119,14 @@ def test_a_log_has_what_was_chosen_and_how_well_it_agreed(embed, monkeypatch, ca
     assert any("tokens a second, least cosine with float32 1.000000" in line for line in lines)
 
 
-# What it refuses, and when.
+# Errors.
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (["--dtype", "float8"], Exit.USAGE, "unknown dtype 'float8'"),
-        (["--long", "window"], Exit.USAGE, "unknown way with long texts 'window'; did you mean"),
+        (["--long", "window"], Exit.USAGE, "unknown way to read long texts 'window'; did you mean"),
         (["--on-error", "skp"], Exit.USAGE, "did you mean 'skip'?"),
         (["--engine", "rya"], Exit.USAGE, "unknown engine 'rya'; did you mean 'ray'?"),
         (["--workers", "2"], Exit.FAILURE, "workers=2 is for engine='ray' (--engine ray)"),
@@ -137,9 +139,11 @@ def test_a_log_has_what_was_chosen_and_how_well_it_agreed(embed, monkeypatch, ca
     ],
     ids=lambda value: "".join(value) if isinstance(value, list) else None,
 )
-def test_mistakes_are_told_before_a_model_is_loaded(embed, options, code, message, corpus, monkeypatch, capsys):
+def test_errors_in_options_are_raised_before_the_model_is_loaded(
+    embed, options, code, message, corpus, monkeypatch, capsys
+):
     monkeypatch.chdir(corpus.parent)
-    monkeypatch.setattr("cenote.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("cenote.models.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
     assert embed(*options) == code
     assert message in capsys.readouterr().err
     assert sorted(path.name for path in corpus.parent.iterdir()) == ["texts.jsonl"]
@@ -154,12 +158,12 @@ def test_mistakes_are_told_before_a_model_is_loaded(embed, options, code, messag
         ("c.jsonl", b'{"text": "a", "id": 1}\n{"text": "b", "id": 1}\n', "rows 0 and 1 have the same id '1'"),
         ("d.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', "line 2: 'text'; did you mean 'txt'?"),
         ("e.txt.gz", b"\x1f\x8b\x08\x00\x00\x00", "the gzip data is cut short or damaged"),
-        ("f.parquet", b"PAR1", "not sound Parquet"),
+        ("f.parquet", b"PAR1", "damaged Parquet"),
         ("g.txt", b"", "there are no texts in"),
         ("h.txt", b"a\n\xff\n", "line 2: not UTF-8"),
     ],
 )
-def test_bad_texts_are_told_and_no_folder_is_made(embed, tmp_path, name, data, message, capsys):
+def test_bad_texts_are_refused_and_no_folder_is_made(embed, tmp_path, name, data, message, capsys):
     if data is not None:
         (tmp_path / name).write_bytes(data)
     assert embed(texts=tmp_path / name) in (Exit.FAILURE, Exit.USAGE)
@@ -167,7 +171,7 @@ def test_bad_texts_are_told_and_no_folder_is_made(embed, tmp_path, name, data, m
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_texts_harm_nothing_that_is_there(embed, corpus, tmp_path, capsys):
+def test_bad_texts_leave_an_earlier_output_unchanged(embed, corpus, tmp_path, capsys):
     assert embed() == Exit.SUCCESS
     before = content(tmp_path / "out")
     with corpus.open("a") as file:
@@ -193,7 +197,7 @@ def test_a_model_that_needs_remote_code_is_refused_and_the_folder_is_not_made(em
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(embed, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_one_line_and_the_run_can_be_continued(embed, tmp_path, monkeypatch, capsys):
     assert embed(out=tmp_path / "clean") == Exit.SUCCESS
     capsys.readouterr()
     write_table, written = outputs.parquet.write_table, []
@@ -209,13 +213,13 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(embed, tmp_path, monkeyp
         assert embed() == Exit.FAILURE
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("cenote: error: no space left to write ")
-    assert told.endswith("part-00002.parquet: what is there is whole. Make room, and run the same again to go on.")
+    assert "part-00002.parquet. Files that are already written are complete: make room, and run the same" in told
     assert len(list((tmp_path / "out").glob("part-*"))) == 2
     assert embed() == Exit.SUCCESS
     assert content(tmp_path / "out") == content(tmp_path / "clean")
 
 
-# How it is stopped.
+# Interruption.
 
 
 @pytest.mark.parametrize(
@@ -226,7 +230,7 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(embed, tmp_path, monkeyp
         (signal.SIGINT, ["--restart"], "the same command without --restart"),
     ],
 )
-def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, capsys, number, options, same):
+def test_the_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, capsys, number, options, same):
     assert embed(out=tmp_path / "clean") == Exit.SUCCESS
     capsys.readouterr()
     read, handler = embedding.Vectoriser.read, signal.getsignal(number)
@@ -241,9 +245,9 @@ def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, 
     assert signal.getsignal(number) is handler
     told = capsys.readouterr().err.splitlines()
     assert told[-4:] == [
-        "cenote: warning: stopping after this part, of 8 texts at most; press again to stop at once, which loses it.",
+        "cenote: warning: stopping after this part of up to 8 texts; press again to stop at once and lose the part.",
         "cenote: stopped: 8 texts are kept",
-        f"cenote: warning: stopped; what {tmp_path / 'out'} holds is whole, and {same} goes on from there.",
+        f"cenote: warning: stopped; the parts in {tmp_path / 'out'} are complete, and {same} continues from there.",
         "cenote: interrupted",
     ]
     assert sorted(content(tmp_path / "out")) == ["manifest.json", "part-00000.parquet"]
@@ -251,7 +255,7 @@ def test_a_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch, 
     assert content(tmp_path / "out") == content(tmp_path / "clean")
 
 
-def test_a_second_signal_ends_it_at_once(embed, tmp_path, monkeypatch, capsys):
+def test_the_second_signal_ends_the_run_at_once(embed, tmp_path, monkeypatch, capsys):
     def interrupted(self, *given):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -260,12 +264,12 @@ def test_a_second_signal_ends_it_at_once(embed, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(embedding.Vectoriser, "read", interrupted)
         assert embed() == Exit.INTERRUPTED
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command continues from there" in capsys.readouterr().err
     assert sorted(content(tmp_path / "out")) == ["manifest.json"]
     assert embed() == Exit.SUCCESS
 
 
-def test_a_signal_while_nothing_is_to_lose_ends_it_at_once(embed, tmp_path, monkeypatch, capsys):
+def test_a_signal_before_any_part_ends_the_run_at_once(embed, tmp_path, monkeypatch, capsys):
     def interrupted(*_, **__):
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("it went on")
@@ -276,15 +280,15 @@ def test_a_signal_while_nothing_is_to_lose_ends_it_at_once(embed, tmp_path, monk
     assert not (tmp_path / "out").exists()
 
 
-def test_a_real_process_that_is_interrupted_and_one_that_is_refused_meanwhile(model, corpus, tmp_path):
-    """Two processes, since only one of them has the signal's handler, and the other the lock against it."""
+def test_an_interrupted_process_holds_the_lock_until_it_ends(model, corpus, tmp_path):
+    """In a process of its own, which has the handler of the signal, while this one meets its lock."""
     script = (
-        "import sys, time, cenote.cli, cenote.embedding, cenote.sources\n"
-        "cenote.embedding.PART_TEXTS = cenote.sources.PART_TEXTS = 8\n"
-        "read = cenote.embedding.Vectoriser.read\n"
+        "import sys, time, cenote.cli, cenote.embedding.embed, cenote.embedding.corpus\n"
+        "cenote.embedding.embed.PART_TEXTS = cenote.embedding.corpus.PART_TEXTS = 8\n"
+        "read = cenote.embedding.embed.Vectoriser.read\n"
         "def slow(*given):\n"
         "    print('reading', flush=True); sys.stdin.readline(); return read(*given)\n"
-        "cenote.embedding.Vectoriser.read = slow\n"
+        "cenote.embedding.embed.Vectoriser.read = slow\n"
         "sys.exit(cenote.cli.main(sys.argv[1:]))\n"
     )
     command = [sys.executable, "-c", script, "embed", model, str(corpus), "-o", str(tmp_path / "out"), *PLAIN]
@@ -296,7 +300,7 @@ def test_a_real_process_that_is_interrupted_and_one_that_is_refused_meanwhile(mo
         assert process.stderr.readline()
         told = process.communicate("\n\n", timeout=60)[1]
     assert process.returncode == Exit.INTERRUPTED
-    assert "the same command goes on from there" in told
+    assert "the same command continues from there" in told
     assert len(list((tmp_path / "out").glob("part-*"))) == 1
     assert main(command[3:]) == Exit.SUCCESS
     assert main(["embed", model, str(corpus), "-o", str(tmp_path / "clean"), *PLAIN]) == Exit.SUCCESS

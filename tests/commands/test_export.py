@@ -8,7 +8,7 @@ import pytest
 from cenote.cli import Exit, main
 
 
-def test_export_writes_a_graph_and_says_how_near_it_is(copy_of, tmp_path, capsys):
+def test_a_graph_is_written_and_compared_with_the_model(copy_of, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["export", str(copy_of("bert")), "--format", "openvino", "--precision", "float16", "-o", str(out)]
     assert main([*arguments, "--pooling", "cls,mean", "--json"]) == Exit.SUCCESS
@@ -20,10 +20,10 @@ def test_export_writes_a_graph_and_says_how_near_it_is(copy_of, tmp_path, capsys
     assert (about["precision"], about["dimensions"], about["pooling"]) == ("float16", 64, ["cls", "mean"])
     assert said["description"] == about
     assert main(arguments) == Exit.FAILURE
-    assert "is there already: name a new folder" in capsys.readouterr().err
+    assert "already exists: name a new folder" in capsys.readouterr().err
 
 
-def test_export_prints_one_line_for_people(copy_of, tmp_path, capsys, monkeypatch):
+def test_the_result_is_printed_in_two_lines(copy_of, tmp_path, capsys, monkeypatch):
     from cenote import exporting
 
     made = exporting.Export("out", {"dimensions": 32}, 1.5e-7, 0.99999998, 48)
@@ -40,17 +40,17 @@ def test_export_prints_one_line_for_people(copy_of, tmp_path, capsys, monkeypatc
     ("options", "code", "message"),
     [
         (["--format", "onnx", "-o", ""], Exit.USAGE, "-o is empty"),
-        (["--format", "onnx", "--precision", "float16", "-o", "x"], Exit.USAGE, "goes with --format openvino"),
-        (["--format", "onnx", "-o", "."], Exit.FAILURE, "is there already"),
+        (["--format", "onnx", "--precision", "float16", "-o", "x"], Exit.USAGE, "needs --format openvino"),
+        (["--format", "onnx", "-o", "."], Exit.FAILURE, "already exists"),
     ],
 )
-def test_export_refuses_before_it_loads(options, code, message, capsys, monkeypatch, demo_path):
-    monkeypatch.setattr("cenote.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
+def test_errors_are_raised_before_a_model_is_loaded(options, code, message, capsys, monkeypatch, demo_path):
+    monkeypatch.setattr("cenote.models.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
     assert main(["export", "minilm", *options]) == code
     assert message in capsys.readouterr().err
 
 
-def test_export_names_the_missing_extra_before_it_loads(capsys, monkeypatch, demo_path, tmp_path):
+def test_a_missing_extra_is_named_before_a_model_is_loaded(capsys, monkeypatch, demo_path, tmp_path):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
     assert main(["export", "minilm", "--format", "onnx", "-o", str(tmp_path / "x")]) == Exit.FAILURE

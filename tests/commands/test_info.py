@@ -8,7 +8,7 @@ import cenote
 from cenote.cli import main
 
 
-def test_info_of_the_demo_model(demo_path, capsys):
+def test_facts_of_the_demo_model_are_printed(demo_path, capsys):
     assert main(["info", str(demo_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == ["architecture", "BertModel"]
@@ -16,7 +16,7 @@ def test_info_of_the_demo_model(demo_path, capsys):
     assert max(map(len, lines)) <= 80
 
 
-def test_layers_and_schedules_are_said(copy_of, tmp_path, capsys):
+def test_layers_and_schedules_are_printed(copy_of, tmp_path, capsys):
     model = cenote.load(copy_of("bert"), device="cpu")
     by_length = cenote.LengthTemperature("linear", start=1.0, end=0.8, shortest=32, longest=256)
     cenote.temper(model, {"query": 1.0, "document": by_length}, layers=[0, 1])
@@ -29,7 +29,7 @@ def test_layers_and_schedules_are_said(copy_of, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["temperature"]["value"]["layers"] == [0, 1]
 
 
-def test_info_reads_files_and_imports_nothing_heavy(demo_path):
+def test_nothing_heavy_is_imported(demo_path):
     script = (
         "import sys, cenote.cli\n"
         f"assert cenote.cli.main(['info', {str(demo_path)!r}]) == 0\n"

@@ -1,9 +1,9 @@
-"""Which names are models and which is of texts."""
+"""Splitting names into models and texts."""
 
 import pytest
 
-from cenote.commands.names import models_and_texts
-from cenote.commands.shared import Usage
+from cenote.commands.arguments import Usage
+from cenote.commands.names import split_names
 from cenote.errors import BadInput
 
 
@@ -20,18 +20,18 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["-", "mytexts", "many", "reviews.jsonl", "not-there.csv.gz", "no/such/place.txt"])
-def test_texts(name, here):
-    assert models_and_texts(["minilm", name]) == (["minilm"], name)
-    with pytest.raises(Usage, match="is texts, and there is no model: cenote diagnose MODEL"):
-        models_and_texts([name])
+def test_the_last_name_is_texts(name, here):
+    assert split_names(["minilm", name]) == (["minilm"], name)
+    with pytest.raises(Usage, match="names texts, and no model is given: cenote diagnose MODEL"):
+        split_names([name])
 
 
 @pytest.mark.parametrize(
     "name", ["minilm", "model", "org/name", "all-MiniLM-L6-v2", "paraphrase-MiniLM-L3-v2.1", "gpt2", "LaBSE"]
 )
-def test_models(name, here):
-    assert models_and_texts(["minilm", name]) == (["minilm", name], None)
-    assert models_and_texts([name]) == ([name], None)
+def test_every_name_is_a_model(name, here):
+    assert split_names(["minilm", name]) == (["minilm", name], None)
+    assert split_names([name]) == ([name], None)
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,10 @@ def test_models(name, here):
         ("xyzzy", "."),
     ],
 )
-def test_neither(name, meant, here):
+def test_a_name_that_is_neither_is_refused_with_a_near_miss(name, meant, here):
     with pytest.raises(BadInput) as found:
-        models_and_texts(["minilm", name])
+        split_names(["minilm", name])
     assert str(found.value) == (
-        f"{name!r} is neither a file of texts nor a model folder here{meant} A model of the hub has a slash or a "
-        "hyphen in its name."
+        f"{name!r} is neither a file of texts nor the folder of a model{meant} A hub id has a slash or a hyphen."
     )
-    assert models_and_texts([name]) == ([name], None)  # alone it is a model, which the hub may know
+    assert split_names([name]) == ([name], None)  # a single name may be a hub id

@@ -13,7 +13,7 @@ def feed(monkeypatch, data):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
-def test_pool_prints_the_models_vectors(capsys, monkeypatch, tmp_path, demo_path):
+def test_the_vectors_of_the_model_are_printed(capsys, monkeypatch, tmp_path, demo_path):
     texts = ["a pool", "", "that a collapse made 🕳️ " * 40]
     file = tmp_path / "texts.jsonl"
     file.write_text("".join(json.dumps({"id": f"t{i}", "text": text}) + "\n" for i, text in enumerate(texts)), "utf-8")
@@ -36,7 +36,7 @@ def test_warnings_are_one_line_on_standard_error(capsys, monkeypatch, demo_path)
     assert [len(json.loads(line)["embedding"]) for line in out.splitlines()] == [768, 768]
 
 
-def test_bad_text_is_named_by_line(capsys, monkeypatch, demo_path):
+def test_a_bad_text_is_named_by_its_line(capsys, monkeypatch, demo_path):
     feed(monkeypatch, b"fine\nalso fine\nbroken \xff\xfe\n")
     assert main(["pool", "minilm", "-"]) == Exit.FAILURE
     assert "line 3" in capsys.readouterr().err
@@ -51,13 +51,13 @@ def test_rows_before_a_broken_one_are_printed(capsys, tmp_path, demo_path):
     assert "line 3: unknown column" in err or "column of" in err
 
 
-def test_texts_that_are_cut_are_told_of(capsys, monkeypatch, demo_path):
+def test_truncated_texts_are_counted_in_a_warning(capsys, monkeypatch, demo_path):
     feed(monkeypatch, b"short\n" + b"long " * 300 + b"\n")
     assert main(["pool", str(demo_path), "-"]) == Exit.SUCCESS
     assert "1 of 2 texts were cut at the model's 256 tokens" in capsys.readouterr().err
 
 
-def test_texts_that_the_models_own_prompt_makes_too_long_are_told_of(capsys, monkeypatch, tiny_st):
+def test_texts_truncated_because_of_a_prompt_are_counted_too(capsys, monkeypatch, tiny_st):
     folder = tiny_st("bert", prompts={"long": "the " * 200}, default_prompt_name="long")
     feed(monkeypatch, b"pool\n" + b"pool " * 60 + b"\n")
     assert main(["pool", str(folder), "-"]) == Exit.SUCCESS

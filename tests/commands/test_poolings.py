@@ -6,7 +6,7 @@ from cenote.cli import Exit, main
 from cenote.functional.pooling import POOLINGS
 
 
-def test_poolings_come_from_the_table(capsys):
+def test_the_table_of_poolings_is_printed(capsys):
     assert main(["poolings"]) == Exit.SUCCESS
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(POOLINGS)

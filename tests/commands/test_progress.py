@@ -1,4 +1,4 @@
-"""Progress off a terminal, by a clock that the test turns."""
+"""Progress lines, with a clock that the test sets, and the bar of a terminal."""
 
 import io
 import re
@@ -16,21 +16,21 @@ class Clock:
 
 
 @pytest.fixture
-def told():
+def written():
     clock, lines = Clock(), []
     return clock, lines, Lines(lines.append, clock)
 
 
-def test_each_step_is_told_once_with_its_count(told):
-    clock, lines, tell = told
+def test_a_short_step_is_one_line_with_its_total(written):
+    clock, lines, tell = written
     for what, done, total in (("a", 0, 1200), ("a", 600, 1200), ("a", 1200, 1200), ("b", 0, 1), ("b", 1, 1)):
         clock.now += 1
         tell(what, done, total)
     assert lines == ["a: 1,200", "b"]
 
 
-def test_a_long_step_shows_life_and_never_more_than_every_half_minute(told):
-    clock, lines, tell = told
+def test_a_long_step_is_a_line_every_half_minute(written):
+    clock, lines, tell = written
     tell("reading", 0, 36_000)
     for second in range(1, 36_000 // 10):
         clock.now += 1
@@ -40,9 +40,9 @@ def test_a_long_step_shows_life_and_never_more_than_every_half_minute(told):
     assert lines[-1] == "reading: 35,700 of 36,000, 10 a second, 30 s left"
 
 
-def test_slow_and_stuck_steps(told):
-    clock, lines, tell = told
-    tell("night", 16, 1000)  # not heard of before: its first 16 say nothing of the rate
+def test_slow_and_stuck_steps_show_seconds_per_item_or_no_rate(written):
+    clock, lines, tell = written
+    tell("night", 16, 1000)  # the 16 done before the first report do not count for the rate
     clock.now += 40
     tell("night", 16, 1000)
     clock.now += 40
@@ -50,16 +50,16 @@ def test_slow_and_stuck_steps(told):
     assert lines[1:] == ["night: 16 of 1,000", "night: 24 of 1,000, 10 s each, 2.7 h left"]
 
 
-def test_a_step_that_is_done_says_no_more(told):
-    clock, lines, tell = told
+def test_a_finished_step_writes_no_more_lines(written):
+    clock, lines, tell = written
     tell("a", 0, 2)
     clock.now += 100
     tell("a", 2, 2)
     assert lines == ["a: 2"]
 
 
-def test_a_step_of_unknown_length_shows_life_too(told):
-    clock, lines, tell = told
+def test_a_step_of_unknown_length_has_a_rate_and_no_time_left(written):
+    clock, lines, tell = written
     tell("checking texts", 0, 0)
     for row in range(1, 101):
         clock.now += 1

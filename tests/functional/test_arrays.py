@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cenote.functional.arrays import from_numpy, like
+from cenote.functional.arrays import convert_like, from_numpy
 
 
 @pytest.mark.filterwarnings("error")
@@ -18,6 +18,6 @@ def test_memory_is_shared_where_torch_can_read_it():
 
 def test_results_are_of_the_kind_of_what_was_given():
     values = torch.tensor(2.0)
-    assert like(torch.zeros(1), values) is values
-    assert isinstance(like(np.zeros(1), values), np.float32)
-    assert isinstance(like(np.zeros(1), values[None]), np.ndarray)
+    assert convert_like(torch.zeros(1), values) is values
+    assert isinstance(convert_like(np.zeros(1), values), np.float32)
+    assert isinstance(convert_like(np.zeros(1), values[None]), np.ndarray)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cenote.errors import BadInput
-from cenote.functional.bins import FEW, checked_edges, length_bins, whole_lengths
+from cenote.functional.bins import FEWEST_IN_BIN, check_edges, length_bins, check_lengths
 
 
 def test_by_hand():
@@ -44,11 +44,11 @@ def test_a_fixed_width():
 def test_promises(seed, n, spread, shift, bins):
     lengths = np.random.default_rng(seed).lognormal(4, spread, size=n).astype(int) + shift
     edges = length_bins(lengths, bins)
-    assert checked_edges(edges) == edges
+    assert check_edges(edges) == edges
     assert edges[0] == 0
     assert len(edges) <= bins
     counts = np.histogram(lengths, [*edges, math.inf])[0]
-    assert counts.min() >= min(n, FEW)
+    assert counts.min() >= min(n, FEWEST_IN_BIN)
     assert counts.sum() == n
     np.random.default_rng(1).shuffle(lengths)
     assert length_bins(lengths, bins) == edges
@@ -65,12 +65,12 @@ def test_large_corpora_get_even_bins_with_readable_edges():
 
 def test_any_kind_of_lengths():
     for lengths in ([1, 2, 300], np.array([1.0, 2, 300]), torch.tensor([1, 2, 300]), torch.tensor([1, 2, 300]).half()):
-        got = whole_lengths(lengths)
+        got = check_lengths(lengths)
         assert got.dtype == np.int64
         assert got.tolist() == [1, 2, 300]
-    assert whole_lengths([]).shape == (0,)
-    assert checked_edges(torch.tensor([0, 10])) == (0, 10)
-    assert checked_edges(range(0, 30, 10)) == (0, 10, 20)
+    assert check_lengths([]).shape == (0,)
+    assert check_edges(torch.tensor([0, 10])) == (0, 10)
+    assert check_edges(range(0, 30, 10)) == (0, 10, 20)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_bad_lengths(lengths, message):
 )
 def test_bad_edges(edges, message):
     with pytest.raises(BadInput, match=message):
-        checked_edges(edges)
+        check_edges(edges)
 
 
 @pytest.mark.parametrize(
@@ -123,5 +123,5 @@ def test_bad_options(options, message):
 
 
 def test_nothing_has_no_bins():
-    with pytest.raises(BadInput, match="no lengths"):
+    with pytest.raises(BadInput, match="lengths is empty"):
         length_bins([])

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from cenote.errors import BadInput
-from cenote.functional.clouds import BROKEN, CENTRED, check_alike, clouds, factor, shapeless
+from cenote.functional.clouds import BROKEN, CENTRED, check_compatible, factor, find_shape_problem, read_clouds
 
 
 def one(tokens):
-    return clouds([tokens], "texts")[0]
+    return read_clouds([tokens], "texts")[0]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 7, 40])
@@ -64,7 +64,7 @@ def test_numpy_shares_its_values():
 )
 def test_not_token_matrices(given, message):
     with pytest.raises(BadInput, match=message):
-        clouds(given, "texts")
+        read_clouds(given, "texts")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_not_token_matrices(given, message):
 )
 def test_not_alike(other, message):
     with pytest.raises(BadInput, match=message):
-        check_alike(clouds([torch.ones(1, 2), torch.ones(3, 2), other], "texts"))
+        check_compatible(read_clouds([torch.ones(1, 2), torch.ones(3, 2), other], "texts"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -123,7 +123,7 @@ def test_a_short_mean_is_a_mean():
 @pytest.mark.parametrize("kind", [torch.tensor, np.array])
 def test_shapeless_is_what_factor_refuses(tokens, why, kind):
     given = kind(tokens)
-    assert shapeless(given) == why
+    assert find_shape_problem(given) == why
     if why is None:
         assert all(part.isfinite().all() for part in factor(one(given)))
     else:

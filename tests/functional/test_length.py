@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cenote.errors import BadInput
+from cenote.functional.dispersion import effective_rank, mean_cosine, uniformity
 from cenote.functional.length import Estimate, LengthBin, LengthCollapse, LengthCurve
 from cenote.functional.sampling import bootstrap
-from cenote.functional.spread import effective_rank, mean_cosine, uniformity
 from cenote.functional.words import word_averages
 
 EDGES = (0, 30, 60)

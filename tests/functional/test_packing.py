@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cenote.errors import BadInput
-from cenote.functional.packing import mixed, pack
+from cenote.functional.packing import interleave, pack
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 
@@ -97,15 +97,15 @@ def test_refused(lengths, budget, opening, said):
 
 @given(st.integers(0, 300))
 def test_mixed_has_all_and_the_first_first(count):
-    found = mixed(list(range(count)))
+    found = interleave(list(range(count)))
     assert sorted(found) == list(range(count))
     assert found[:1] == list(range(count))[:1]
-    assert found == mixed(list(range(count)))
+    assert found == interleave(list(range(count)))
 
 
 def test_what_was_done_tells_what_is_left():
     """After any tenth of the batches the mean place is near the middle: in order it would be 0.05 to 0.95."""
-    places = np.array(mixed(list(range(1000)))) / 1000
+    places = np.array(interleave(list(range(1000)))) / 1000
     means = [part.mean() for part in np.split(places, 10)]
     assert max(abs(mean - 0.5) for mean in means) < 0.02
     assert all(a != b for a, b in pairwise(places))

@@ -1,4 +1,4 @@
-"""`largest` against the full spectrum of the explicit product P A: spectra made to mislead a search, sizes, padding."""
+"""`largest_singular_values` against the full spectrum of the explicit product P A: spectra made to mislead a search, sizes, padding."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cenote.functional import singular
-from cenote.functional.singular import largest
+from cenote.functional.singular import largest_singular_values
 
 
 def exact(maps):
@@ -19,7 +19,7 @@ def exact(maps):
 
 def error(maps, tolerance=1e-4):
     expected = exact(maps)
-    return ((largest(maps, None, tolerance) - expected).abs() / expected).max().item()
+    return ((largest_singular_values(maps, None, tolerance) - expected).abs() / expected).max().item()
 
 
 def prescribed(values, seed):
@@ -71,7 +71,7 @@ def test_spectra_made_to_mislead(n, name, dtype):
 def test_random_attention(n, sharp):
     logits = torch.randn(3, n, n, generator=torch.Generator().manual_seed(n)) * sharp
     maps = logits.softmax(-1)
-    values = largest(maps, None, 1e-4)
+    values = largest_singular_values(maps, None, 1e-4)
     torch.testing.assert_close(values, exact(maps), rtol=1e-4, atol=1e-12)
 
 
@@ -89,7 +89,7 @@ def test_maps_known_by_heart(n):
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         if dtype == torch.bfloat16 and n > 8:
             continue  # which rounds 2 / n, but where that is a power of two
-        torch.testing.assert_close(largest(maps.to(dtype), None, 1e-4), expected, rtol=1e-4, atol=0)
+        torch.testing.assert_close(largest_singular_values(maps.to(dtype), None, 1e-4), expected, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("n", [20, 100, 200])
@@ -125,22 +125,22 @@ def test_padding_does_not_matter(n, side):
     wider[:, places[:, None], places] = maps
     real = torch.zeros(4, size, dtype=torch.bool)
     real[:, places] = True
-    torch.testing.assert_close(largest(wider, real, 1e-4), largest(maps, None, 1e-4), rtol=1e-6, atol=0)
+    torch.testing.assert_close(largest_singular_values(wider, real, 1e-4), largest_singular_values(maps, None, 1e-4), rtol=1e-6, atol=0)
 
 
 def test_batches_blocks_and_random_numbers_elsewhere_do_not_matter(monkeypatch):
     maps = (3 * torch.randn(7, 70, 70, generator=torch.Generator().manual_seed(4))).softmax(-1)
-    whole = largest(maps, None, 1e-4)
+    whole = largest_singular_values(maps, None, 1e-4)
     state = torch.get_rng_state()
     torch.manual_seed(1)
     monkeypatch.setattr(singular, "_COPIED", 2 * 70 * 70)
-    torch.testing.assert_close(largest(maps.flip(0), None, 1e-4).flip(0), whole, rtol=1e-6, atol=0)
+    torch.testing.assert_close(largest_singular_values(maps.flip(0), None, 1e-4).flip(0), whole, rtol=1e-6, atol=0)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    largest(maps, None, 1e-4)
+    largest_singular_values(maps, None, 1e-4)
     assert torch.equal(torch.get_rng_state(), before)
     torch.set_rng_state(state)
-    assert largest(maps[:0], None, 1e-4).shape == (0,)
+    assert largest_singular_values(maps[:0], None, 1e-4).shape == (0,)
 
 
 @pytest.mark.parametrize("n", [20, 100, 200])
@@ -148,7 +148,7 @@ def test_broken_maps_are_marked_and_the_others_found(n):
     maps = torch.randn(4, n, n, generator=torch.Generator().manual_seed(5)).softmax(-1)
     broken = maps.clone()
     broken[1, 2, 3], broken[3, 0, 0] = math.nan, math.inf
-    values = largest(broken, None, 1e-4)
+    values = largest_singular_values(broken, None, 1e-4)
     assert values.isnan().tolist() == [False, True, False, True]
     torch.testing.assert_close(values[[0, 2]], exact(maps[[0, 2]]), rtol=1e-4, atol=0)
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from cenote.functional.threads import one_thread_each, workers
+from cenote.functional.threads import one_thread_each, thread_count
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +19,10 @@ def three_threads():
 def test_one_inside_and_the_same_as_before_after():
     with one_thread_each():
         assert torch.get_num_threads() == 1
-        assert workers() == 3
+        assert thread_count() == 3
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(torch.get_num_threads).result() == 1
-    assert torch.get_num_threads() == workers() == 3
+    assert torch.get_num_threads() == thread_count() == 3
 
 
 def test_the_last_one_leaves():
@@ -31,7 +31,7 @@ def test_the_last_one_leaves():
     inner.__enter__()
     outer.__exit__(None, None, None)  # in the order of entry, as two threads may
     assert torch.get_num_threads() == 1
-    assert workers() == 3
+    assert thread_count() == 3
     inner.__exit__(None, None, None)
     assert torch.get_num_threads() == 3
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cenote.errors import BadInput
 from cenote.functional.landmarks import sentence
-from cenote.functional.windows import windows
+from cenote.functional.windows import cut_windows
 
 PIECES = st.lists(
     st.sampled_from(["a", "pool", "collapse", ".", "! ", " ", "\n", "  ", "深", "。", "😀", "שלום"]), max_size=80
@@ -51,17 +51,17 @@ def plainly(text, spans, size, overlap):
 def test_by_hand():
     text = "One two three. Four five six. Seven eight."
     spans = [(m.start(), m.end()) for m in re.finditer(r"\w+|\.", text)]
-    assert in_words(text, spans, windows(text, spans, 8, 0)) == ["One two three. Four five six.", "Seven eight."]
-    assert in_words(text, spans, windows(text, spans, 5, 0)) == ["One two three.", "Four five six.", "Seven eight."]
-    assert in_words(text, spans, windows(text, spans, 6, 0))[0] == "One two three. Four five"
-    assert in_words(text, spans, windows(text, spans, 8, 1)) == ["One two three. Four five six.", ". Seven eight."]
-    assert windows("", [], 8, 3) == [(0, 0)]
-    assert windows("a b", [(0, 1), (2, 3)], 2, 0) == [(0, 2)]
+    assert in_words(text, spans, cut_windows(text, spans, 8, 0)) == ["One two three. Four five six.", "Seven eight."]
+    assert in_words(text, spans, cut_windows(text, spans, 5, 0)) == ["One two three.", "Four five six.", "Seven eight."]
+    assert in_words(text, spans, cut_windows(text, spans, 6, 0))[0] == "One two three. Four five"
+    assert in_words(text, spans, cut_windows(text, spans, 8, 1)) == ["One two three. Four five six.", ". Seven eight."]
+    assert cut_windows("", [], 8, 3) == [(0, 0)]
+    assert cut_windows("a b", [(0, 1), (2, 3)], 2, 0) == [(0, 2)]
 
 
 def test_a_word_longer_than_a_window_is_cut():
     text = "a" * 30
-    assert windows(text, spans_of(text), 4, 1) == [(0, 4), (3, 7), (6, 10)]
+    assert cut_windows(text, spans_of(text), 4, 1) == [(0, 4), (3, 7), (6, 10)]
 
 
 @given(PIECES, st.integers(1, 24), st.data())
@@ -70,7 +70,7 @@ def test_laws(parts, size, data):
     text = "".join(parts)
     spans = spans_of(text)
     overlap = data.draw(st.integers(0, (size - 1) // 2))
-    found = windows(text, spans, size, overlap)
+    found = cut_windows(text, spans, size, overlap)
     assert found[0][0] == 0
     assert found[-1][1] == len(spans)
     for first, last in found:
@@ -87,20 +87,20 @@ def test_as_plainly_as_the_rules(parts, size, data):
     text = "".join(parts)
     spans = spans_of(text)
     overlap = data.draw(st.integers(0, (size - 1) // 2))
-    assert windows(text, spans, size, overlap) == plainly(text, spans, size, overlap)
+    assert cut_windows(text, spans, size, overlap) == plainly(text, spans, size, overlap)
 
 
 def test_white_space_may_belong_to_the_token_after_it():
     text = "one two three four five six"
     spans = [(m.start(), m.end()) for m in re.finditer(r" ?\w{1,2}", text)]
-    assert in_words(text, spans, windows(text, spans, 6, 0))[0] == "one two"
+    assert in_words(text, spans, cut_windows(text, spans, 6, 0))[0] == "one two"
 
 
 def test_millions_of_tokens_take_seconds():
     """Linear: a window looks up its ends, it does not walk the text."""
     text = "a pool. " * 200_000
     spans = [span for start in range(0, len(text), 8) for span in ((start, start + 1), (start + 2, start + 6))]
-    assert len(windows(text, spans, 100, 10)) > 4000
+    assert len(cut_windows(text, spans, 100, 10)) > 4000
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_millions_of_tokens_take_seconds():
 )
 def test_refused(size, overlap, said):
     with pytest.raises(BadInput, match=said):
-        windows("a", [(0, 1)], size, overlap)
+        cut_windows("a", [(0, 1)], size, overlap)

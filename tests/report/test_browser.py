@@ -1,4 +1,4 @@
-"""The page as a person meets it: in chromium, on a wide screen and a phone, by day and night, by keyboard, on paper."""
+"""The page in Chromium: on a wide screen, on a phone, in light and dark, by keyboard, in print."""
 
 import re
 import shutil
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from cenote.report import to_html
+from cenote.report.page import to_html
 
-from .conftest import MARKUP
+from ..builders import MARKUP
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FIGURES = 15
-# What WCAG 2 asks of text (AA), and of what has to be seen but not read.
+# Contrast that WCAG 2 (AA) requires of text and of graphics.
 READABLE, VISIBLE = 4.5, 3
 
 
@@ -37,16 +37,16 @@ def address(rich, tmp_path_factory):
 
 
 def until(page, expression, patience=5.0):
-    """Wait until something is so. playwright's own wait evaluates text within the page, which its policy forbids."""
+    """Wait until an expression is true. playwright's own wait evaluates text in the page, which its policy forbids."""
     end = time.monotonic() + patience
     while not page.evaluate(expression):
-        assert time.monotonic() < end, f"never came true: {expression}"
+        assert time.monotonic() < end, f"not true in time: {expression}"
         page.wait_for_timeout(50)
 
 
 @contextmanager
 def opened(browser, address, **how):
-    """The page, drawn. Whatever it complains of, asks for or pops up fails the test."""
+    """Open the page and wait for its figures. Console messages, requests and dialogs fail the test."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **how})
     page = context.new_page()
     said, asked = [], []
@@ -79,7 +79,7 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-# An element's colour, and that of what it stands on.
+# The colour of an element and of its background.
 _COLOURS = """([selector, property]) => {
   const element = document.querySelector(selector);
   let ground = element;
@@ -156,13 +156,13 @@ def test_the_page_does_not_scroll_sideways(browser, address):
             until(page, f"document.documentElement.scrollWidth === {width}")  # figures follow a moment later
             page.evaluate("window.scrollTo({ left: 500, behavior: 'instant' })")
             assert page.evaluate("window.scrollX") == 0
-        # What is wide scrolls in its own box.
+        # Wide tables scroll in their own box.
         widest = "Math.max(...[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth))"
         assert page.evaluate(widest) > 700
 
 
 def edges(page, selector):
-    """How far a box's left and right edges are in shade, as parts of full white: those of the middle taken away."""
+    """Return how much darker the left and right edges of a box are than its middle, in parts of white."""
     box = page.locator(selector)
     box.scroll_into_view_if_needed()
     lit = []
@@ -175,7 +175,7 @@ def edges(page, selector):
 
 
 def brightness(png):
-    """Of a picture of one pixel, from 0 to 1."""
+    """Return the brightness of an image of one pixel, from 0 to 1."""
     rows = b"".join(
         png[start + 4 : start + 4 + int.from_bytes(png[start - 4 : start], "big")]
         for start in (found.start() for found in re.finditer(b"IDAT", png))
@@ -183,7 +183,7 @@ def brightness(png):
     return sum(zlib.decompress(rows)[1:4]) / (3 * 255)
 
 
-def test_an_edge_behind_which_more_lies_is_in_shade(browser, address):
+def test_an_edge_with_hidden_content_is_shaded(browser, address):
     how = {"viewport": {"width": 375, "height": 800}, "color_scheme": "light", "reduced_motion": "reduce"}
     with opened(browser, address, **how) as page:
         selector = "#cosine-table .scroll"
@@ -201,10 +201,10 @@ def test_an_edge_behind_which_more_lies_is_in_shade(browser, address):
         assert left > 0.1
         assert abs(right) < 0.02
         page.set_viewport_size({"width": 1600, "height": 800})
-        assert max(map(abs, edges(page, "#trend-table .scroll"))) < 0.02  # all of it is seen
+        assert max(map(abs, edges(page, "#trend-table .scroll"))) < 0.02  # nothing is hidden
 
 
-def test_contents_are_reached_from_every_chapter_and_not_printed(browser, address):
+def test_every_section_links_to_the_contents_except_in_print(browser, address):
     with opened(browser, address, viewport={"width": 375, "height": 800}, reduced_motion="reduce") as page:
         links = page.evaluate("[...document.querySelectorAll('#contents a')].map((one) => one.getAttribute('href'))")
         chapters = page.evaluate("[...document.querySelectorAll('section')].map((one) => `#${one.id}`)")
@@ -246,7 +246,7 @@ def assert_readable(page, *, light):
     assert all(contrast(one, raised) >= VISIBLE for one in series)
 
 
-def test_day_and_night_are_readable_and_figures_follow(browser, address):
+def test_light_and_dark_are_readable_and_figures_follow(browser, address):
     with opened(browser, address, color_scheme="light") as page:
         assert_readable(page, light=True)
         before, _ = page.evaluate(_COLOURS, [".plot .xtick text", "fill"])
@@ -273,7 +273,7 @@ def test_the_keyboard_finds_the_skip_link_first(browser, address):
         )
 
 
-def test_paper_is_light_and_the_screen_comes_back(browser, address):
+def test_print_is_light_and_leaves_the_screen_as_it_was(browser, address):
     with opened(browser, address, color_scheme="dark") as page:
         before = page.evaluate(_COLOURS, [".plot .xtick text", "fill"])
         page.evaluate(

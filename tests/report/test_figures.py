@@ -1,37 +1,37 @@
-"""Figures over length and layers: their numbers are the diagnosis's, and what is not there is not drawn."""
+"""Figures over length and layers: they show the numbers of the diagnosis, and nothing for missing ones."""
 
 from dataclasses import replace
 
 import pytest
 
+from cenote.records import Histogram, Passed
 from cenote.report import figures
-from cenote.report.series import series_of
-from cenote.results import Histogram, Passed
+from cenote.report.series import all_series
 
 
 def lines(figure):
     return [trace for trace in figure.data if "markers" in trace["mode"]]
 
 
-def test_lengths_are_outlined_and_cuts_marked(rich):
+def test_lengths_are_outlines_with_marked_limits(rich):
     figure = figures.lengths(rich)
     assert [max(trace["y"]) for trace in figure.data] == [max(model.lengths.histogram.counts) for model in rich.models]
     assert [shape["x0"] for shape in figure.layout["shapes"]] == [256, 512]
-    assert [words["text"] for words in figure.layout["annotations"]] == ["cut at 256", "cut at 512"]
+    assert [words["text"] for words in figure.layout["annotations"]] == ["limit 256", "limit 512"]
     assert [entry.symbol for entry in figure.legend] == [None, None]
 
 
-def test_bins_that_grow_get_a_logarithmic_axis(rich):
+def test_growing_bins_get_a_logarithmic_axis(rich):
     model = rich.models[0]
     grown = replace(model.lengths, histogram=Histogram((1.0, 10.0, 100.0, 1000.0), (1, 2, 3)), limit=100)
     figure = figures.lengths(replace(rich, models=(replace(model, lengths=grown),)))
     assert figure.layout["xaxis"]["type"] == "log"
-    assert figure.layout["annotations"][0]["x"] == 2  # a logarithm, as plotly wants it there
-    assert figure.layout["shapes"][0]["x0"] == 100  # ... and none here
+    assert figure.layout["annotations"][0]["x"] == 2  # plotly expects a logarithm here
+    assert figure.layout["shapes"][0]["x0"] == 100  # but not here
 
 
 def test_closeness_has_error_bars_and_the_control(rich):
-    figure = figures.closeness(series_of(rich))
+    figure = figures.closeness(all_series(rich))
     assert len(figure.data) == len(figure.legend) == 5
     first = rich.models[0].runs[0].length.bins
     assert figure.data[0]["y"] == [one.cosine.value for one in first]
@@ -42,22 +42,22 @@ def test_closeness_has_error_bars_and_the_control(rich):
     assert "0–39 tokens, 168 texts" in figure.data[0]["hovertext"][0]
 
 
-def test_bins_without_a_cosine_or_interval(rich):
+def test_bins_without_cosine_or_interval_are_drawn_without(rich):
     run = rich.models[0].runs[0]
     bins = list(run.length.bins)
     bins[1] = replace(bins[1], cosine=None)
     bins[2] = replace(bins[2], cosine=replace(bins[2].cosine, low=None, high=None))
     model = replace(rich.models[0], runs=(replace(run, length=replace(run.length, bins=tuple(bins))),), words=None)
-    (trace,) = figures.closeness(series_of(replace(rich, models=(model,)))).data
+    (trace,) = figures.closeness(all_series(replace(rich, models=(model,)))).data
     assert len(trace["x"]) == 5
     assert trace["error_y"]["array"][1] == trace["error_y"]["arrayminus"][1] == 0
 
 
 def test_layers_with_bands_bounds_and_reasons(rich):
-    series = series_of(rich)
+    series = all_series(rich)
     figure = figures.by_layer(series, "k", "t", "r", "filter_rate", "filter_bound")
     assert [trace["x"] for trace in lines(figure)] == [[1, 2, 3, 4, 5]] * 2 + [list(range(1, 12))] * 2
-    assert sum(trace.get("fill") == "toself" for trace in figure.data) == 2  # of the models as they are
+    assert sum(trace.get("fill") == "toself" for trace in figure.data) == 2  # of the unchanged models
     dotted = [trace for trace in figure.data if trace["line"].get("dash") == "dot"]
     assert len(dotted) == 4
     assert dotted[0]["y"][0] == rich.models[0].runs[0].layers[0].measures["filter_bound"].mean
@@ -65,21 +65,21 @@ def test_layers_with_bands_bounds_and_reasons(rich):
     assert figure.layout["xaxis"]["dtick"] == 1
 
 
-def test_a_measure_that_one_model_lacks(rich):
-    figure = figures.by_layer(series_of(rich), "k", "t", "r", "residual_ratio")
+def test_a_measure_that_one_model_lacks_is_noted(rich):
+    figure = figures.by_layer(all_series(rich), "k", "t", "r", "residual_ratio")
     assert [entry.label[:3] for entry in figure.legend] == ["all", "all"]
     assert "pre-norm" in figure.notes[0]
 
 
 def test_a_threshold_is_drawn_where_values_cross_it(rich):
-    series = series_of(rich)
+    series = all_series(rich)
     assert figures.by_layer(series, "k", "t", "r", "contraction").layout["shapes"] == []
     shapes = figures.by_layer(series, "k", "t", "r", "attention_rate", "attention_bound").layout["shapes"]
     assert [shape["y0"] for shape in shapes] == [0.0]
 
 
 def test_sigma_a_by_length_beside_theorem_3(rich):
-    figure = figures.passed(series_of(rich))
+    figure = figures.passed(all_series(rich))
     assert len(figure.data) == 8
     run = rich.models[0].runs[0]
     assert figure.data[0]["y"] == [one.sigma_a for one in run.passed]
@@ -88,40 +88,40 @@ def test_sigma_a_by_length_beside_theorem_3(rich):
     assert figure.data[1]["line"]["dash"] == "dot"
 
 
-def test_theorem_3_is_drawn_where_it_is_known(rich):
+def test_theorem_3_is_drawn_only_for_bins_that_have_it(rich):
     run = rich.models[0].runs[0]
     few = (replace(run.passed[0], theorem3=None), *run.passed[1:])
     figure = figures.passed(
-        series_of(replace(rich, models=(replace(rich.models[0], runs=(replace(run, passed=few),)),)))
+        all_series(replace(rich, models=(replace(rich.models[0], runs=(replace(run, passed=few),)),)))
     )
     assert [len(trace["y"]) for trace in figure.data] == [6, 5]
 
 
-def test_theorem_3_is_left_out_where_the_variance_was_not_measured(rich):
+def test_theorem_3_is_left_out_if_the_variance_was_not_measured(rich):
     run = rich.models[0].runs[0]
     layers = tuple(replace(layer, measures={"logit_variance": "not asked for"}) for layer in run.layers)
     passed = tuple(replace(one, theorem3=None) for one in run.passed)
     model = replace(rich.models[0], runs=(replace(run, layers=layers, passed=passed),))
-    figure = figures.passed(series_of(replace(rich, models=(model,))))
+    figure = figures.passed(all_series(replace(rich, models=(model,))))
     assert len(figure.data) == 1
     assert any("no logit variance, because not asked for" in note for note in figure.notes)
 
 
-def test_a_file_from_before_theorem_3_was_kept_is_drawn_without(rich):
+def test_records_without_theorem_3_are_drawn(rich):
     run = replace(rich.models[0].runs[0], passed=(Passed(0, None, 16, 0.5),))
-    figure = figures.passed(series_of(replace(rich, models=(replace(rich.models[0], runs=(run,)),))))
+    figure = figures.passed(all_series(replace(rich, models=(replace(rich.models[0], runs=(run,)),))))
     assert [trace["y"] for trace in figure.data] == [[0.5]]
 
 
-def test_repeated_words(rich):
-    figure = figures.repeated(series_of(rich))
+def test_repeated_words_are_named_and_drawn(rich):
+    figure = figures.repeated(all_series(rich))
     assert "“dog dog …” against “cat cat …”" in figure.reading
     assert figure.data[0]["y"] == list(rich.models[0].runs[0].repeated.cosines)
     assert figure.layout["xaxis"]["type"] == "log"
 
 
-def test_nothing_is_drawn_of_nothing(poor):
-    series = series_of(poor)
+def test_figures_without_data_are_empty(poor):
+    series = all_series(poor)
     drawn = (
         figures.lengths(poor),
         figures.closeness(series),

@@ -1,9 +1,9 @@
-"""The report as Markdown: verdicts first, tables whole, nothing that a text could break out of."""
+"""The report as Markdown: verdicts first, complete tables, and escaped texts."""
 
 import re
 from dataclasses import replace
 
-from cenote.report import to_markdown
+from cenote.report.markdown import to_markdown
 
 
 def test_verdicts_come_first(rich):
@@ -15,7 +15,7 @@ def test_verdicts_come_first(rich):
     assert "- What to do: Embed long texts in windows" in written
 
 
-def test_tables_are_whole(rich):
+def test_every_row_of_a_table_has_all_columns(rich):
     rows = [line for line in to_markdown(rich).splitlines() if line.startswith("|")]
     widths = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
     tables = "".join("x" if re.fullmatch(r"[|:\- ]+", row) else "." for row in rows)
@@ -25,7 +25,7 @@ def test_tables_are_whole(rich):
             assert widths[place - 1] == widths[place] == widths[place + 1]
 
 
-def test_several_models_get_an_overview_of_every_verdict(rich, poor):
+def test_several_models_get_an_overview_of_all_verdicts(rich, poor):
     second = [replace(rich.verdicts[3], subject="Second-order collapse, given pairs", grade="moderate")]
     written = to_markdown(replace(rich, verdicts=(*rich.verdicts, *second)))
     head, _, *rows = written.split("**Verdicts at a glance**\n\n")[1].split("\n\n")[0].splitlines()
@@ -36,20 +36,20 @@ def test_several_models_get_an_overview_of_every_verdict(rich, poor):
     assert "at a glance" not in to_markdown(poor)
 
 
-def test_nothing_of_the_user_is_markup(rich):
+def test_texts_of_the_user_are_escaped(rich):
     written = to_markdown(rich)
     assert "<" not in written
     assert "&lt;b&gt;bold&lt;/b&gt;" in written
     assert "evil/&lt;i&gt;model&lt;/i&gt; &amp;" in written
 
 
-def test_columns_stand_side_by_side(rich):
+def test_runs_and_controls_are_columns(rich):
     assert "| tokens | all-MiniLM-L6-v2, temperature 1 | all-MiniLM-L6-v2, words alone |" in to_markdown(rich)
 
 
-def test_next_to_nothing(poor):
+def test_missing_measures_are_noted(poor):
     written = to_markdown(poor)
     assert "### Unknown: Length collapse, tiny" in written
     assert "- tiny: no pairs were measured." in written
     assert "Limit" not in written
-    assert "Nothing was judged." in to_markdown(replace(poor, models=(), verdicts=()))
+    assert "There are no verdicts." in to_markdown(replace(poor, models=(), verdicts=()))

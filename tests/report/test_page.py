@@ -1,4 +1,4 @@
-"""The page as text: whole, self-contained, escaped, and the same each time."""
+"""The page as text: well-formed, self-contained, escaped, and the same each time."""
 
 import base64
 import builtins
@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from cenote.errors import CenoteError
-from cenote.report import to_html
+from cenote.report.page import to_html
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -59,14 +59,14 @@ def page(written):
     return Page(written)
 
 
-def test_every_tag_is_ours(page):
+def test_texts_add_no_tags_or_handlers(page):
     assert "b" in page.tags  # of the counts
     assert not {"img", "i", "link", "iframe", "object", "base", "form"} & set(page.tags)
     assert page.tags.count("script") == 3
     assert not [name for _, attributes in page.attributes for name in attributes if name.startswith("on")]
 
 
-def test_texts_of_the_user_are_there_as_text(page, rich):
+def test_texts_of_the_user_are_shown_as_text(page, rich):
     text = "".join(page.text)
     for verdict in rich.verdicts:
         assert verdict.finding in text
@@ -89,7 +89,7 @@ def test_nothing_is_loaded(page):
     assert len(ids) == len(set(ids))
 
 
-def test_the_policy_allows_our_scripts_and_no_other(page):
+def test_the_policy_allows_only_the_scripts_of_the_page(page):
     policies = [found["content"] for tag, found in page.attributes if "http-equiv" in found]
     (policy,) = policies
     assert policy.startswith("default-src 'none'; ")
@@ -100,7 +100,7 @@ def test_the_policy_allows_our_scripts_and_no_other(page):
     assert "unsafe-inline" not in policy.split("style-src")[0]
 
 
-def test_the_data_hold_the_texts_once(page, rich):
+def test_the_data_hold_each_text_once(page, rich):
     (data,) = [json.loads(script) for script in page.scripts if script.startswith("{")]
     assert [one["text"] for one in data["excerpts"]] == [one.text for one in rich.excerpts]
     assert data["excerpts"][0]["label"].startswith("<b>texts.jsonl:0</b><br>&lt;b&gt;bold&lt;/b&gt;")
@@ -125,7 +125,7 @@ def test_the_same_diagnosis_gives_the_same_page(rich, written):
     assert to_html(rich, command="cenote diagnose '<b>' & co") == written
 
 
-def test_next_to_nothing_needs_no_script(poor):
+def test_a_page_without_figures_needs_no_script(poor):
     page = Page(to_html(poor))
     text = "".join(page.text)
     assert page.tags.count("script") == 1
@@ -134,18 +134,18 @@ def test_next_to_nothing_needs_no_script(poor):
     assert "Command line" not in text
 
 
-def test_without_models_and_verdicts(poor):
+def test_a_diagnosis_without_models_and_verdicts(poor):
     text = "".join(Page(to_html(replace(poor, models=(), verdicts=()))).text)
     assert "No model" in text
-    assert "Nothing was judged." in text
+    assert "There are no verdicts." in text
 
 
-def test_a_text_that_no_file_could_hold(poor):
+def test_half_a_surrogate_pair_is_replaced(poor):
     verdict = replace(poor.verdicts[0], finding="half \ud800 a pair")
     assert "half \ufffd a pair" in to_html(replace(poor, verdicts=(verdict,))).encode().decode()
 
 
-def test_without_plotly_the_remedy_is_named(rich, monkeypatch):
+def test_missing_plotly_is_an_error_with_the_remedy(rich, monkeypatch):
     real = builtins.__import__
 
     def fake(name, *rest, **more):

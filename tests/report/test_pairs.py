@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from cenote.records import Histogram
 from cenote.report import pairs
-from cenote.report.series import series_of
-from cenote.results import Histogram
+from cenote.report.series import all_series
 
 
 @pytest.fixture
 def found(rich):
-    return [(one, one.run.pairs) for one in series_of(rich)]
+    return [(one, one.run.pairs) for one in all_series(rich)]
 
 
-def test_points_know_their_pair(rich, found):
+def test_points_refer_to_their_texts(rich, found):
     figure = pairs.scatter(found, "socm")
     clouds = [trace for trace in figure.data if trace["mode"] == "markers"]
     assert len(clouds) == 8
@@ -26,7 +26,7 @@ def test_points_know_their_pair(rich, found):
     assert [entry.shown for entry in figure.legend] == [True, False, True, False]
 
 
-def test_lines_join_equal_socm_within_the_figure(found):
+def test_lines_of_equal_socm_lie_within_the_figure(found):
     figure = pairs.scatter(found, "socm")
     lines = [trace for trace in figure.data if trace["mode"] == "lines"]
     levels = [float(words["text"].split()[1]) for words in figure.layout["annotations"]]
@@ -40,14 +40,14 @@ def test_lines_join_equal_socm_within_the_figure(found):
         assert max(line["y"]) <= top
 
 
-def test_everything_lies_within_the_axes(found):
+def test_all_points_lie_within_the_axes(found):
     figure = pairs.scatter(found, "socm")
     for trace in figure.data:
         assert max(trace["x"]) <= figure.layout["xaxis"]["range"][1]
         assert max(trace["y"]) <= figure.layout["yaxis"]["range"][1]
 
 
-def test_the_histogram_is_of_shares(rich, found):
+def test_the_histogram_shows_shares(rich, found):
     figure = pairs.histogram(found, "socm")
     counts = rich.models[0].runs[0].pairs.histogram.counts
     assert max(figure.data[0]["y"]) == max(counts) / sum(counts)
@@ -55,7 +55,7 @@ def test_the_histogram_is_of_shares(rich, found):
     assert "severe" not in figure.reading
 
 
-def test_severe_pairs_are_marked_off(found):
+def test_severe_pairs_are_marked(found):
     one, content = found[0]
     wide = replace(content, histogram=Histogram((0.0, 0.4, 0.8), (9, 1)))
     figure = pairs.histogram([(one, wide)], "socm")
@@ -63,14 +63,14 @@ def test_severe_pairs_are_marked_off(found):
     assert "severe" in figure.reading
 
 
-def test_no_pairs_no_picture(found):
+def test_no_pairs_give_an_empty_figure(found):
     one, content = found[0]
     bare = replace(content, shown=(), worst=(), histogram=Histogram((), ()))
     for figure in (pairs.scatter([(one, bare)], "k"), pairs.histogram([(one, bare)], "k"), pairs.scatter([], "k")):
         assert figure.is_empty
 
 
-def test_points_at_the_start_of_an_axis(found):
+def test_points_at_zero_still_have_axes(found):
     one, content = found[0]
     twins = replace(content, shown=(replace(content.shown[0], d_mu=0.0, d_sigma=0.0, socm=0.0),), worst=())
     figure = pairs.scatter([(one, twins)], "k")

@@ -1,15 +1,15 @@
-"""The parts of figures, by hand."""
+"""Parts of figures, with numbers computed by hand."""
 
 import pytest
 
-from cenote.report.plots import axis, band, layout, line, logarithmic, marker_line, middle, steps
+from cenote.records import Spread
+from cenote.report.plots import axis, band, bin_middle, layout, line, logarithmic, outline, reference_line
 from cenote.report.series import Look
-from cenote.results import Spread
 
 LOOK = Look("m0", "a <b>", "@s1", "circle", "dash")
 
 
-def test_a_line_looks_as_its_series_does():
+def test_a_line_has_the_look_of_its_series():
     trace = line(LOOK, (1, 2), (0.5, None), ["one", "two"])
     assert trace["line"] == {"color": "@s1", "dash": "dash", "width": 2}
     assert trace["marker"]["symbol"] == "circle"
@@ -17,15 +17,15 @@ def test_a_line_looks_as_its_series_does():
     assert trace["legendgroup"] == "m0"
 
 
-def test_a_band_goes_there_and_back():
+def test_a_band_follows_the_high_values_and_returns_by_the_low_ones():
     trace = band(LOOK, (0, 1), (Spread(2, 2.0, 1.0, 2.0, 3.0), Spread(2, 5.0, 4.0, 5.0, 6.0)))
     assert trace["x"] == [0, 1, 1, 0]
     assert trace["y"] == [3.0, 6.0, 4.0, 1.0]
     assert trace["hoverinfo"] == "skip"
 
 
-def test_steps_start_and_end_on_the_ground():
-    trace = steps(LOOK, (0.0, 2.0, 4.0), (3, 1), ["low", "high"])
+def test_an_outline_starts_and_ends_at_zero():
+    trace = outline(LOOK, (0.0, 2.0, 4.0), (3, 1), ["low", "high"])
     assert trace["x"] == [0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 4.0, 4.0]
     assert trace["y"] == [0, 3, 3, 3, 1, 1, 1, 0]
     assert trace["hovertext"] == ["", "low", "low", "low", "high", "high", "high", ""]
@@ -34,11 +34,11 @@ def test_steps_start_and_end_on_the_ground():
 @pytest.mark.parametrize(
     ("values", "wide"), [((1, 24), False), ((1, 26), True), ((0, 1000), False), ((-5, 900), False), ((), False)]
 )
-def test_an_axis_is_logarithmic_where_values_are_far_apart(values, wide):
+def test_an_axis_is_logarithmic_if_values_are_far_apart(values, wide):
     assert (axis("x", values).get("type") == "log") is wide
 
 
-def test_a_logarithmic_axis_writes_its_numbers_out():
+def test_a_logarithmic_axis_has_readable_ticks():
     found = logarithmic(3, 500)
     assert found["tickvals"] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
     assert found["ticktext"][-1] == "5,000"
@@ -46,15 +46,15 @@ def test_a_logarithmic_axis_writes_its_numbers_out():
     assert logarithmic(1, 1e6)["tickvals"] == [10.0**decade for decade in range(7)]
 
 
-def test_axes_keep_what_they_are_given():
-    found = layout(axis("tokens <n>", dtick=1), axis("y"), [marker_line(3, upright=True)])
+def test_a_layout_keeps_axes_and_lines():
+    found = layout(axis("tokens <n>", dtick=1), axis("y"), [reference_line(3, upright=True)])
     assert found["xaxis"]["title"] == {"text": "tokens &lt;n&gt;"}
     assert found["xaxis"]["dtick"] == 1
     line = found["shapes"][0]
     assert (line["x0"], line["x1"], line["y0"], line["y1"], line["yref"]) == (3, 3, 0, 1, "paper")
-    assert marker_line(3, upright=False)["y0"] == 3
+    assert reference_line(3, upright=False)["y0"] == 3
 
 
-def test_middles():
-    assert middle(50, 70, 0) == 60
-    assert middle(300, None, 120) == 360
+def test_an_open_bin_is_as_wide_as_given():
+    assert bin_middle(50, 70, 0) == 60
+    assert bin_middle(300, None, 120) == 360

@@ -1,16 +1,16 @@
-"""Chapters: their order, what is left out, and what is said instead."""
+"""Sections: their order, and notes on what is missing."""
 
 from dataclasses import replace
 
 import pytest
 
 from cenote.errors import BadInput
-from cenote.report.sections import checked, glossary, sections_of
-from cenote.results import LayerSummary, Pair
+from cenote.records import LayerSummary, Pair
+from cenote.report.sections import build_glossary, build_sections, check_diagnosis
 
 
-def test_all_chapters_in_order(rich):
-    sections = sections_of(rich)
+def test_all_sections_are_in_order_with_unique_keys(rich):
+    sections = build_sections(rich)
     assert [one.key for one in sections] == ["length", "closeness", "socm", "given", "layers", "attention", "repeated"]
     figures = [figure.key for section in sections for figure in section.figures]
     assert len(figures) == len(set(figures)) == 15
@@ -18,8 +18,8 @@ def test_all_chapters_in_order(rich):
     assert len(tables) == len(set(tables))
 
 
-def test_notes_are_said_once(rich):
-    _, closeness, _, given, *_ = sections_of(rich)
+def test_each_note_is_stated_once(rich):
+    _, closeness, _, given, *_ = build_sections(rich)
     assert len(closeness.notes) == 2
     assert closeness.notes[0].count("The last bin is open") == 1
     assert closeness.notes[1].startswith(f"{rich.models[1].name}: no control")
@@ -28,14 +28,14 @@ def test_notes_are_said_once(rich):
     )
 
 
-def test_a_note_of_all_names_nobody(rich):
+def test_a_note_on_all_series_names_none(rich):
     model = replace(rich.models[0], words=rich.models[0].runs[0].length)
-    sections = sections_of(replace(rich, models=(model,)))
+    sections = build_sections(replace(rich, models=(model,)))
     assert sections[1].notes == ("The last bin is open: its longest text has 512 tokens.",)
 
 
-def test_next_to_nothing_says_what_is_missing(poor):
-    sections = {section.key: section for section in sections_of(poor)}
+def test_missing_measures_are_noted(poor):
+    sections = {section.key: section for section in build_sections(poor)}
     assert list(sections) == ["length", "closeness", "socm", "layers"]
     assert not any(section.figures for section in sections.values())
     assert sections["closeness"].notes == (
@@ -47,34 +47,34 @@ def test_next_to_nothing_says_what_is_missing(poor):
     assert "layers were not traced" in sections["layers"].notes[0]
 
 
-def test_no_model_at_all(poor):
-    (section,) = sections_of(replace(poor, models=()))
+def test_no_models_are_noted(poor):
+    (section,) = build_sections(replace(poor, models=()))
     assert section.notes == ("No model was read.",)
 
 
-def test_reasons_outlive_the_figure_that_could_not_be_drawn(rich):
+def test_reasons_of_an_empty_figure_are_notes(rich):
     run = rich.models[1].runs[0]
     layers = tuple(LayerSummary(layer.index, dict.fromkeys(layer.measures, "no attention")) for layer in run.layers)
     model = replace(rich.models[1], runs=(replace(run, layers=layers),))
-    sections = {section.key: section for section in sections_of(replace(rich, models=(model,)))}
+    sections = {section.key: section for section in build_sections(replace(rich, models=(model,)))}
     assert sections["layers"].figures == ()
     assert f"{model.name}: no λ, because no attention." in sections["layers"].notes
 
 
 def test_the_glossary_names_what_occurs(rich, poor):
-    assert {"SOCM", "λ", "σₐ"} <= dict(glossary(rich)).keys()
-    assert not {"SOCM", "λ"} & dict(glossary(poor)).keys()
+    assert {"SOCM", "λ", "σₐ"} <= dict(build_glossary(rich)).keys()
+    assert not {"SOCM", "λ"} & dict(build_glossary(poor)).keys()
 
 
-def test_bad_input_is_refused(rich):
-    assert checked(rich) is rich
-    with pytest.raises(BadInput, match=r"a report is made of a Diagnosis, not of dict: see Diagnosis\.from_json"):
-        checked({})
+def test_other_types_and_unknown_excerpts_are_refused(rich):
+    check_diagnosis(rich)
+    with pytest.raises(BadInput, match=r"a report needs a Diagnosis, not dict: see Diagnosis\.from_json"):
+        check_diagnosis({})
     run = rich.models[0].runs[0]
     for first in (-1, len(rich.excerpts)):
         pairs = replace(run.pairs, worst=(Pair(first, 0, 0.1, 0.1, 0.1),))
         model = replace(rich.models[0], runs=(replace(run, pairs=pairs),))
         with pytest.raises(
-            BadInput, match=f"all-MiniLM-L6-v2: a pair names the excerpts {first} and 0, and there are 43"
+            BadInput, match=f"all-MiniLM-L6-v2: a pair refers to excerpts {first} and 0, but there are 43"
         ):
-            checked(replace(rich, models=(model,)))
+            check_diagnosis(replace(rich, models=(model,)))

@@ -1,16 +1,16 @@
-"""Tables: a column for each model or run, cells as they are read."""
+"""Tables: a column for each model or run, and formatted cells."""
 
 from dataclasses import replace
 
 import pytest
 
 from cenote.report import tables
-from cenote.report.series import series_of
+from cenote.report.series import all_series
 
 
 @pytest.fixture
 def series(rich):
-    return series_of(rich)
+    return all_series(rich)
 
 
 def column(table, name):
@@ -18,54 +18,54 @@ def column(table, name):
     return {row[0]: row[place] for row in table.rows}
 
 
-def test_lengths(rich):
+def test_lengths_and_truncation(rich):
     table = tables.lengths(rich)
     assert table.head == ("in the model's own tokens", *(model.name for model in rich.models))
     first = column(table, "all-MiniLM-L6-v2")
-    assert first["the model cuts after"] == "256 tokens"
+    assert first["limit of the model"] == "256 tokens"
     assert first["median length"] == "97.0"
-    assert first["tokens never seen"] == "13.7 %"
+    assert first["share of tokens never read"] == "13.7 %"
     cut = rich.models[0].lengths.cut
-    assert first["texts that are cut"] == str(cut)
-    assert first["share of texts that are cut"] == f"{cut / 10:.1f} %"
+    assert first["truncated texts"] == str(cut)
+    assert first["share of texts truncated"] == f"{cut / 10:.1f} %"
 
 
-def test_a_model_that_never_cuts(poor):
-    assert column(tables.lengths(poor), "tiny")["the model cuts after"] == "never"
+def test_a_model_without_a_limit(poor):
+    assert column(tables.lengths(poor), "tiny")["limit of the model"] == "none"
 
 
-def test_cosines_by_length_stand_side_by_side(rich, series):
+def test_cosines_of_runs_and_controls_are_columns(rich, series):
     table = tables.closeness(series)
     assert table.head[1:3] == (series[0].label, "all-MiniLM-L6-v2, words alone")
     assert [row[0] for row in table.rows] == ["0–39", "40–69", "70–109", "110–179", "180–299", "300 or more"]
     assert table.rows[0][1] == "0.310 [0.298, 0.323]"
 
 
-def test_bins_that_differ_are_merged(rich):
+def test_different_bins_are_merged(rich):
     model = rich.models[0]
     curve = model.runs[0].length
     other = replace(curve, bins=curve.bins[:2])
     runs = (model.runs[0], replace(model.runs[1], length=other))
-    series = series_of(replace(rich, models=(replace(model, runs=runs, words=None),)))
+    series = all_series(replace(rich, models=(replace(model, runs=runs, words=None),)))
     table = tables.closeness(series)
     assert len(table.rows) == 6
     assert [row[2] for row in table.rows][2:] == ["–"] * 4
 
 
-def test_all_measures_of_a_bin(series):
+def test_a_table_of_each_run_has_all_measures_of_a_bin(series):
     first = tables.bins(series)[0]
     assert first.head == ("tokens", "texts", "mean cosine", "distance to the centre", "uniformity", "effective rank")
     assert first.rows[0] == ("0–39", "168", "0.310 [0.298, 0.323]", "0.797", "−2.89 [−2.95, −2.84]", "90.5")
     assert len(tables.bins(series)) == 5
 
 
-def test_trend(series):
+def test_trend_over_length(series):
     found = column(tables.trend(series), series[0].label)
     assert found["rank correlation with length"] == "0.410 [0.360, 0.460]"
     assert found["longest bin minus shortest"].startswith("0.265")
 
 
-def test_second_order_collapse(rich, series):
+def test_second_order_collapse_and_the_worst_pairs(rich, series):
     found = [(one, one.run.pairs) for one in series]
     cells = column(tables.collapse(found, "socm"), series[0].label)
     assert cells["pairs"] == "499,500"
@@ -77,7 +77,7 @@ def test_second_order_collapse(rich, series):
     assert len(worst[0].rows) == 10
 
 
-def test_layers_have_columns_for_what_there_is(series):
+def test_a_measure_that_no_layer_has_gets_no_column(series):
     found = tables.layers(series, ("concentration", "residual_ratio", "filter_rate"), "k")
     assert found[0].head == ("layer", "spread / mean", "r", "layer rate")
     assert found[2].head == ("layer", "spread / mean", "layer rate")
@@ -85,7 +85,7 @@ def test_layers_have_columns_for_what_there_is(series):
     assert len(found[2].rows) == 12
 
 
-def test_passed_and_repeated(rich, series):
+def test_sigma_a_and_repeated_words(rich, series):
     assert tables.passed(series).rows[0][0] == "0–39"
     assert len(tables.passed(series).head) == 5
     repeated = tables.repeated(series)
@@ -93,7 +93,7 @@ def test_passed_and_repeated(rich, series):
     assert repeated.rows[0][1] == "0.660"
 
 
-def test_what_one_needs_to_do_it_again(rich):
+def test_provenance(rich):
     first = column(tables.models(rich), "all-MiniLM-L6-v2")
     assert first["fingerprint of the weights"] == "b3c1f09a77e2d4c8"
     assert first["temperatures measured"] == "1, 0.8"
@@ -107,7 +107,7 @@ def test_what_one_needs_to_do_it_again(rich):
     assert len(tables.provenance(rich, None)) == 3
 
 
-def test_nothing_to_show(poor):
-    series = series_of(poor)
+def test_missing_measures_give_empty_tables(poor):
+    series = all_series(poor)
     empty = (tables.closeness(series), tables.trend(series), tables.passed(series), tables.repeated(series))
     assert all(table.is_empty for table in (*empty, *tables.bins(series), tables.collapse([], "k")))

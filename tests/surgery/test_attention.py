@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from cenote._nn.modules import eval_mode
 from cenote.errors import UnsupportedModel
-from cenote.surgery.attention import FAMILIES, SHARED_BIASES, UNPLACED, Probe, address, at_rest, find_sites
+from cenote.surgery.attention import FAMILIES, SHARED_BIASES, UNPLACED, Probe, address, find_sites
 from cenote.surgery.tempering import bake, temper
 
 
@@ -40,7 +41,7 @@ def test_a_model_at_rest_goes_back_to_training_where_it_was(network, error):
     model.encoder.layer[1].eval()
     modes = [module.training for module in model.modules()]
     try:
-        with at_rest(model):
+        with eval_mode(model):
             assert not any(module.training for module in model.modules())
             if error is not None:
                 raise error
@@ -123,7 +124,7 @@ class Landmarks(Misleading):
 def test_what_cannot_be_placed_is_named(network):
     model = network("bert")
     model.encoder.layer[1].attention.self = Landmarks(model.encoder.layer[1].attention.self)
-    with pytest.raises(UnsupportedModel, match=r"cannot place encoder.layer.1.attention.self \(.*Landmarks\)"):
+    with pytest.raises(UnsupportedModel, match=r"cannot temper encoder.layer.1.attention.self \(.*Landmarks\)"):
         temper(model, 0.7)
 
 
@@ -136,7 +137,7 @@ def test_an_encoder_and_a_decoder():
 
 
 def test_a_model_that_reads_no_tokens():
-    with pytest.raises(UnsupportedModel, match="Linear has no table of token embeddings"):
+    with pytest.raises(UnsupportedModel, match="Linear has no token embeddings"):
         Probe.of(nn.Linear(2, 2))
 
     class Picky(BertModel):
@@ -144,7 +145,7 @@ def test_a_model_that_reads_no_tokens():
             raise KeyError("pixel_values")
 
     config = BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
-    with pytest.raises(UnsupportedModel, match="Picky does not read a few token ids and their mask: 'pixel_values'"):
+    with pytest.raises(UnsupportedModel, match="Picky fails on a few token ids and their mask: 'pixel_values'"):
         temper(Picky(config), 0.7)
 
 

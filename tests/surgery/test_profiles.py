@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from cenote.diagnosis.layers import profile_layers
 from cenote.errors import BadInput
-from cenote.surgery.profiles import LayerProfile, Profiler, Undefined, profile_layers
+from cenote.surgery.profiles import LayerProfile, Profiler, Undefined
 from cenote.surgery.tracing import Trace
 
 TEXTS = [

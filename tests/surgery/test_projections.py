@@ -27,13 +27,13 @@ def test_other_layers_are_not_taken_for_projections(network):
     model = network("bert")
     attention = model.encoder.layer[0].attention
     attention.self.value = nn.Sequential(attention.self.value)
-    assert first(model) == "BertSelfAttention has no linear projection that makes its values alone"
+    assert first(model) == "BertSelfAttention has no linear projection for its values alone"
     model = network("bert")
     model.encoder.layer[0].attention.output.dense = nn.Sequential(model.encoder.layer[0].attention.output.dense)
     assert first(model) == "BertSelfAttention has no linear projection after its heads"
     model = network("bert")
     model.config.num_attention_heads = 5
-    assert "do not make 5 heads" in first(model)
+    assert "does not fit 5 heads" in first(model)
 
 
 def test_weights_are_not_copied(network):

@@ -16,7 +16,7 @@ def hooks_on(model):
 def test_what_does_nothing_is_refused(network, monkeypatch):
     model = network("bert")
     monkeypatch.setattr(proof, "attach", lambda *_, **__: None)
-    with pytest.raises(UnsupportedModel, match="changed nothing that BertModel gives"):
+    with pytest.raises(UnsupportedModel, match="did not change the output of BertModel"):
         prove(model, [0.5], True)
 
 
@@ -60,7 +60,7 @@ def _for_the_first(chosen, features):
 
 def test_blocks_are_refused_before_the_model_changes_itself(network):
     model = network("big-bird", attention_type="block_sparse", block_size=2, num_random_blocks=1)
-    with pytest.raises(UnsupportedModel, match="attends to blocks, and changes itself for good"):
+    with pytest.raises(UnsupportedModel, match="attends to blocks, and switches its attention for good"):
         prove(model, [0.5], True)
     assert model.attention_type == "block_sparse"
 

@@ -353,7 +353,7 @@ def test_an_exchanged_transformer_is_not_taken_for_a_tempered_one(minilm, demo):
 def test_the_part_of_a_tempered_whole_is_not_tempered_alone(minilm):
     handle = temper(minilm, 0.5)
     expected = minilm.encode(TEXTS, convert_to_tensor=True)
-    with pytest.raises(BadInput, match="this BertModel is part of a SentenceTransformer that is tempered"):
+    with pytest.raises(BadInput, match="this BertModel is part of a tempered SentenceTransformer"):
         temper(minilm[0].model, 0.8)
     assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), expected)
     handle.remove()
@@ -396,7 +396,7 @@ def test_bad_temperatures_leave_the_model_alone(temperature, network):
     [
         ([2], "no layer 2; the model has layers 0 to 1"),
         ([-1], "no layer -1"),
-        ([], "no layer named"),
+        ([], "name at least one layer"),
         ([True], "True"),
         (1, r"layers=1: pass a list of layer numbers"),
         ("0", r"layers='0': pass a list"),
@@ -547,7 +547,7 @@ def test_models_without_attention(network, demo):
     for verb in (temper, bake):
         with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding and holds no Transformer module"):
             verb(static, 0.8)
-        with pytest.raises(UnsupportedModel, match="FNetModel has no attention that can be found"):
+        with pytest.raises(UnsupportedModel, match="no attention found in FNetModel"):
             verb(network("FNetModel"), 0.8)
 
 
@@ -563,6 +563,6 @@ def test_a_temperature_without_effect_is_refused(network):
     for layer in model.encoder.layer:
         torch.nn.init.zeros_(layer.attention.self.query.weight)
         torch.nn.init.zeros_(layer.attention.self.query.bias)
-    with pytest.raises(UnsupportedModel, match=r"tempering bert.BertSelfAttention changed nothing"):
+    with pytest.raises(UnsupportedModel, match=r"tempering bert.BertSelfAttention did not change the output"):
         temper(model, TAU)
     assert not any(module._forward_hooks for module in model.modules())

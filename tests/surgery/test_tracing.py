@@ -61,7 +61,7 @@ def test_every_family_shows_what_it_has(family, side, network, variants, batch):
 
 # Those whose values are not one linear projection of what attention reads.
 OTHERWISE = {
-    "xlnet": "no linear projection that makes its values",
+    "xlnet": "no linear projection for its values",
     "longformer": "projections of their own",
     "embeddinggemma2": "values are normalised",
 }
@@ -222,16 +222,16 @@ def test_attention_weights_are_those_of_sdpa(causal, masked):
 
 
 def test_what_cannot_be_traced(network, batch, demo):
-    with pytest.raises(BadInput, match=r"attention=\[9\]: no layer 9; there are layers 0 to 1"):
+    with pytest.raises(BadInput, match=r"attention=\[9\]: no layer 9; the model has layers 0 to 1"):
         Trace(network("bert"), attention=[9])
     with pytest.raises(BadInput, match="no layer True"):
         Trace(network("bert"), attention=[True])
-    with pytest.raises(UnsupportedModel, match=r"LongformerSelfAttention\) shows no attention of tokens to tokens"):
+    with pytest.raises(UnsupportedModel, match=r"LongformerSelfAttention\) has no visible attention of tokens to tokens"):
         traced(network("longformer"), batch(), attention=[0])
     with pytest.raises(BadInput, match="neither a SentenceTransformer nor a transformers model"):
         Trace(torch.nn.Linear(2, 2))
     trace = Trace(network("bert"))
-    with trace, pytest.raises(BadInput, match="entered already"):
+    with trace, pytest.raises(BadInput, match="already entered"):
         trace.__enter__()
     model, passages = network("bert"), []
     with Trace(model, passages.append), pytest.raises(UnsupportedModel, match="not a part of it"):
@@ -255,5 +255,5 @@ def test_a_layer_that_stands_in_no_list():
             self.encoder.layer = torch.nn.Sequential(*self.encoder.layer)
 
     model = Single(BertConfig(vocab_size=100, hidden_size=32, num_hidden_layers=1, num_attention_heads=4))
-    with pytest.raises(UnsupportedModel, match="stands in no list of layers"):
+    with pytest.raises(UnsupportedModel, match="is in no list of layers"):
         Trace(model)

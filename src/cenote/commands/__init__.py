@@ -1,1 +1,0 @@
-"""One file for each command: what it means, its arguments, and the function that yields the lines it prints."""

@@ -8,102 +8,112 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import Field, fields
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cenote.commands.arguments import (
+    Usage,
+    add_common,
+    check_packages,
+    check_prompts,
+    check_texts,
+    count,
+    natural,
+)
 from cenote.commands.progress import progress
-from cenote.commands.shared import Usage, add_model, count, hush, natural, note, warn
-from cenote.declarations import find
-from cenote.phrases import counted
+from cenote.commands.shared import note, quiet_libraries, warn
+from cenote.embedding.options import Request
+from cenote.models.hub import refuse_missing
+from cenote.wording import pluralise
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from cenote.results import Manifest
-    from cenote.vectorising import Choices
+    from cenote.records import Manifest
 
 MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 
 
+# Groups of options in the help. Other options of `Request` that have a flag stand outside of groups.
+GROUPS = {
+    "how texts are read": ("long", "window", "overlap", "on_truncate", "on_error"),
+    "how vectors are computed": ("backend", "precision", "engine", "workers"),
+    "what is written": ("dtype", "dimensions", "normalize", "restart"),
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    add_model(parser)
+    """Add the arguments of the command; the options of `embed` are those of `Request`."""
+    add_common(parser, "model", "texts")
     parser.add_argument(
-        "texts",
-        metavar="TEXTS",
-        help="a file; a folder, of its .txt and .md files; or - for lines of standard input",
+        "-o", "--output", metavar="OUT", required=True, help="new folder, or that of an earlier run, to continue it"
     )
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="a folder, new or of an earlier run, which is gone on with"
-    )
-    parser.add_argument("--column", default="text", help="where the text is, in files with columns (default: text)")
-    parser.add_argument("--id-column", metavar="NAME", help="where the id is (default: id if there is one, else rows)")
-    parser.add_argument("--prompt", metavar="NAME", help="of the model's prompts, the one to put before every text")
-    parser.add_argument("--task", metavar="TASK", help="query or document, for models that treat them differently")
-    reading = parser.add_argument_group("how texts are read")
-    reading.add_argument("--max-seq-length", type=count, metavar="N", help="read up to N tokens; default: the model's")
-    reading.add_argument(
-        "--long", default="truncate", metavar="WAY", help="truncate (default), window-mean or windows: a row for each"
-    )
-    reading.add_argument(
-        "--window", type=count, metavar="N", help="tokens of a window (default: what there is room for)"
-    )
-    reading.add_argument("--overlap", type=natural, metavar="N", help="tokens that windows share (default: an eighth)")
-    reading.add_argument("--on-truncate", default="warn", metavar="WHAT", help="warn (default) or error")
-    reading.add_argument(
-        "--on-error", default="raise", metavar="WHAT", help="raise (default), or skip into rejects.jsonl"
-    )
-    speed = parser.add_argument_group("how they are computed")
-    speed.add_argument("--backend", default="auto", help="torch, openvino, onnx or auto (default): the fastest here")
-    speed.add_argument("--precision", default="auto", help="float32, bfloat16, float16 or auto (default)")
-    speed.add_argument("--engine", default="local", help="local (default), or ray: a Ray cluster that reaches OUT")
-    speed.add_argument(
-        "--workers", type=count, metavar="N", help="with ray (default: one for each accelerator, or every 4 cores)"
-    )
-    form = parser.add_argument_group("what is written")
-    form.add_argument("--dtype", default="float32", help="float32 (default), float16 or int8")
-    form.add_argument("--dimensions", type=count, metavar="N", help="keep the first N, for models trained for it")
-    form.add_argument("--normalize", action="store_true", help="divide vectors by their norms")
-    form.add_argument("--restart", action="store_true", help="delete what an earlier run wrote into OUT, begin anew")
-    form.add_argument("--json", action="store_true", help="print the manifest")
+    add_common(parser, "column", "id-column", "device", "trust-remote-code")
+    groups = {title: parser.add_argument_group(title) for title in GROUPS}
+    add_common(groups["how texts are read"], "max-seq-length")
+    for option in _flagged():
+        title = next((title for title, names in GROUPS.items() if option.name in names), None)
+        _add_option(parser if title is None else groups[title], option)
+    parser.add_argument("--json", action="store_true", help="print the manifest")
+
+
+def _flagged() -> Iterator[Field[Any]]:
+    """Yield the options of `embed` that have a flag of their own."""
+    return (option for option in fields(Request) if option.metadata.get("flag") and option.name != "output")
+
+
+def _add_option(group: argparse._ActionsContainer, option: Field[Any]) -> None:
+    shown = option.metadata["help"]
+    more: dict[str, Any] = {}
+    if option.default is False:
+        more["action"] = "store_true"
+    elif "int" in str(option.type):
+        more |= {"type": natural if option.name == "overlap" else count, "metavar": "N"}
+    else:
+        more |= {"default": option.default, "metavar": "NAME"}
+        shown += f" (default: {option.default})" if option.default else ""
+    group.add_argument(option.metadata["flag"], dest=option.name, help=shown, **more)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise for errors that need no model."""
+    if not args.output.strip():
+        raise Usage("-o is empty: name a folder.")
+    Request(**_options(args))
+    if args.engine != "local":
+        check_packages(f"--engine {args.engine}", args.engine)
+    from cenote.embedding.folder import refuse_unfit
+
+    refuse_unfit(Path(args.output))
+    check_texts(args, args.texts, faults=True)  # `embed` raises a fault of the first row, with the remedy
+    check_prompts(args.model, args.prompt_name)
+    refuse_missing(args.model)
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    """Embed, and say what there is now."""
-    from cenote.texts import read_rows
+    """Embed the texts, and print a summary or the manifest."""
+    from cenote.data.texts import read_rows
+    from cenote.embedding.embed import embed
+    from cenote.records import to_json
 
-    if not args.output.strip():
-        raise Usage("-o is empty: name a folder.")
-    find(args.model)
     reading = partial(read_rows, args.texts, column=args.column, id_column=args.id_column)
-    texts: Any = reading() if args.texts == "-" else reading
-    if args.texts != "-":
-        next(iter(reading()))  # a wrong path or column is told before a model is loaded
-
-    from cenote.embedding import embed
-    from cenote.results import to_json
-
     with progress() as tell, _interruptible(args.output, args.restart) as (started, stop):
 
-        def told(what: str, done: int, total: int) -> None:
-            tell(what, done, total)
-            if what == "embedding":
+        def report(step: str, done: int, total: int) -> None:
+            tell(step, done, total)
+            if step == "embedding":
                 started()
 
         manifest = embed(
             args.model,
-            texts,
-            args.output,
-            backend=args.backend,
-            precision=args.precision,
-            engine=args.engine,
-            workers=args.workers,
-            restart=args.restart,
+            reading() if args.texts == "-" else reading,
             source="standard input" if args.texts == "-" else args.texts,
-            progress=told,
+            progress=report,
             notify=_say,
             stop=stop,
-            loader=partial(_loaded, args),
+            loader=partial(_load, args),
             **_options(args),
         )
         if not manifest.complete:
@@ -114,17 +124,21 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     yield from _summary(manifest, args.output)
 
 
-def _loaded(args: argparse.Namespace, name: Any) -> SentenceTransformer:
-    """The model, once everything else was found to be sound."""
-    from cenote.loading import load
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `embed` that the command line sets."""
+    return {"output": args.output, **{option.name: getattr(args, option.name) for option in _flagged()}}
 
-    hush()
+
+def _load(args: argparse.Namespace, name: Any) -> SentenceTransformer:
+    from cenote.models.loading import load
+
+    quiet_libraries()
     note(f"loading {name} ...")
     return load(name, device=args.device, max_seq_length=args.max_seq_length, trust_remote_code=args.trust_remote_code)
 
 
 def _say(text: str) -> None:
-    """What was chosen and what happened, in a log of the night too."""
+    """Print a choice or an event, also into a log."""
     print(f"cenote: {text}", file=sys.stderr, flush=True)
 
 
@@ -133,37 +147,22 @@ def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
     if counts is None:
         return
     rows = sum(counts.rows)
-    windows = f" in {counted(rows, 'window')}" if settings["long"] == "windows" else ""
-    yield f"{counted(counts.texts - counts.rejected, 'text')}{windows}, {counted(counts.tokens, 'token')}"
+    windows = f" in {pluralise(rows, 'window')}" if settings["long"] == "windows" else ""
+    yield f"{pluralise(counts.texts - counts.rejected, 'text')}{windows}, {pluralise(counts.tokens, 'token')}"
     yield f"computed by {settings['backend']} at {settings['precision']}, written as {settings['dtype']}"
     if counts.rejected:
-        yield f"left out: {counted(counts.rejected, 'row')}, see {folder}/rejects.jsonl"
+        yield f"left out: {pluralise(counts.rejected, 'row')}, see {folder}/rejects.jsonl"
     yield f"embeddings: {folder}"
-
-
-def _options(args: argparse.Namespace) -> Choices:
-    """How texts are read and what is written of them, as `embed` takes it."""
-    return {
-        "prompt_name": args.prompt,
-        "task": args.task,
-        "dtype": args.dtype,
-        "dimensions": args.dimensions,
-        "normalize": args.normalize,
-        "long": args.long,
-        "window": args.window,
-        "overlap": args.overlap,
-        "on_truncate": args.on_truncate,
-        "on_error": args.on_error,
-    }
 
 
 @contextmanager
 def _interruptible(output: str, restart: bool) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
-    """What to call when there is something to lose, and whether to stop then.
+    """Yield what to call when parts are being written, and what returns whether to stop after the current part.
 
-    From then on a first Ctrl-C, or polite kill, lets the part be finished. A second, or one before, ends it at once.
+    Before that call an interrupt or SIGTERM ends the run at once; after it, the first one lets the part be finished,
+    and the second ends the run at once.
     """
-    from cenote.sources import PART_TEXTS
+    from cenote.embedding.corpus import PART_TEXTS
 
     started, asked = threading.Event(), threading.Event()
 
@@ -171,7 +170,7 @@ def _interruptible(output: str, restart: bool) -> Iterator[tuple[Callable[[], ob
         if asked.is_set() or not started.is_set():
             raise KeyboardInterrupt
         asked.set()
-        warn(f"stopping after this part, of {PART_TEXTS:,} texts at most; press again to stop at once, which loses it.")
+        warn(f"stopping after this part of up to {PART_TEXTS:,} texts; press again to stop at once and lose the part.")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -179,7 +178,7 @@ def _interruptible(output: str, restart: bool) -> Iterator[tuple[Callable[[], ob
     except KeyboardInterrupt:
         if started.is_set():
             same = "the same command without --restart" if restart else "the same command"
-            warn(f"stopped; what {output} holds is whole, and {same} goes on from there.")
+            warn(f"stopped; the parts in {output} are complete, and {same} continues from there.")
         raise
     finally:
         for number, handler in before.items():

@@ -6,45 +6,50 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from cenote.commands.shared import Usage, hush, note
-from cenote.declarations import find
-from cenote.errors import BadInput
-from cenote.folders import refuse_taken
+from cenote.choices import GRAPH_FORMATS, GRAPH_PRECISIONS, TASKS
+from cenote.commands.arguments import Usage, add_common, check_new_folder, check_packages, one_of
+from cenote.commands.shared import note, quiet_libraries
+from cenote.models.hub import refuse_missing
 
 MEANING = "write a model as an ONNX or OpenVINO graph, pooling included"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or minilm, the demo model")
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="the folder to write, a new one")
-    parser.add_argument("--format", choices=("onnx", "openvino"), required=True, help="what reads it afterwards")
+    """Add the arguments of the command."""
+    add_common(parser, "model")
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="new folder to write")
+    parser.add_argument(
+        "--format", type=one_of(GRAPH_FORMATS, "format"), required=True, help="format of the graph: onnx or openvino"
+    )
     parser.add_argument(
         "--precision",
-        choices=("float32", "float16"),
+        type=one_of(GRAPH_PRECISIONS, "precision"),
         default="float32",
-        help="in what weights are stored; float16, with openvino, is half the size (default: float32)",
+        help="precision of the stored weights: float32 (default), or float16 with openvino, which is half the size",
     )
-    parser.add_argument("--pooling", metavar="NAME", help="see `cenote poolings`; default: the model's")
+    add_common(parser, "pooling")
     parser.add_argument(
-        "--task", choices=("query", "document"), help="for a model that treats them differently: which to write"
+        "--task", type=one_of(TASKS, "task"), help="query or document, for a model that treats them differently"
     )
-    parser.add_argument("--trust-remote-code", action="store_true", help="run code that the model brings along")
-    parser.add_argument("--json", action="store_true", help="say what was written as JSON")
+    add_common(parser, "trust-remote-code")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise for errors that need no model."""
+    if args.format == "onnx" and args.precision != "float32":
+        raise Usage(f"--precision {args.precision} needs --format openvino; onnx is written in float32.")
+    check_new_folder(args.output)
+    check_packages(f"--format {args.format}", args.format)
+    refuse_missing(args.model)
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    """Write, compare, and say how near the graph is to the model."""
-    if args.format == "onnx" and args.precision != "float32":
-        raise Usage(f"--precision {args.precision} goes with --format openvino; onnx is written in float32.")
-    if not args.output.strip():
-        raise Usage("-o is empty: name a new folder.")
-    find(args.model)
-    _refuse_early(args.format, args.output)
+    """Write the graph, and print how far it is from the model."""
     from cenote.exporting import export
-    from cenote.loading import load
+    from cenote.models.loading import load
 
-    hush()
+    quiet_libraries()
     note(f"loading {args.model} ...")
     model = load(
         args.model,
@@ -64,12 +69,3 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         f"  compared with the model on {made.texts} texts: largest difference {made.difference:.1e} of a vector's "
         f"length, smallest cosine {made.cosine:.7f}"
     )
-
-
-def _refuse_early(format: str, output: str) -> None:
-    """What needs no model to be seen."""
-    from cenote.backends import missing
-
-    if lost := missing(format):
-        raise BadInput(f"--format {format}: {lost}.")
-    refuse_taken(output)

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from cenote.commands.shared import in_columns
-from cenote.declarations import declared
+from cenote.models.declared import declared
 
 MEANING = "show what a model folder declares, and where"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("model", metavar="MODEL", help="a folder, or minilm, the demo model")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    """A line for each fact, or all as JSON."""
+    """Print a line for each fact, or all as JSON."""
     facts = declared(args.model)
     if args.json:
         yield json.dumps(facts, indent=2)
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _in_words(value: Any) -> str:
-    """Plain data without the brackets."""
+    """Return plain data without brackets."""
     if value is None:
         return "not declared"
     if isinstance(value, dict) and "schedule" in value:

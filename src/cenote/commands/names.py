@@ -1,4 +1,4 @@
-"""Which of the names on a command line are models, and which is of texts."""
+"""Split the names on a command line into models and texts."""
 
 from __future__ import annotations
 
@@ -7,63 +7,62 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cenote.commands.shared import Usage
-from cenote.declarations import DEMO
+from cenote.commands.arguments import Usage
 from cenote.errors import BadInput
+from cenote.models.declared import DEMO
 
 
-def models_and_texts(names: Sequence[str]) -> tuple[list[str], str | None]:
-    """The models, and what the last name is of texts: None where it is a model too.
+def split_names(names: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return the models, and the source of texts if the last name is one.
 
-    It is texts if it is `-`, a file, a folder that is no model's, or ends as files of texts do. It is a model if it is
-    a model's folder or `minilm`, or is written like a hub id: with a slash or a hyphen, as `org/name` and
-    `all-MiniLM-L6-v2` are, or as one that the hub's cache holds. Anything else is a mistake, and not one to wait for
-    the hub with. A name that stands alone is a model, whatever it looks like.
+    The last name is texts if it is `-`, a file, a folder without a model, or has the suffix of a file of texts. It is a
+    model if it is the folder of a model or `minilm`, or looks like a hub id: with a slash or a hyphen, such as
+    `org/name` and `all-MiniLM-L6-v2`, or in the hub's cache. Anything else raises at once, without asking the hub. A
+    single name is always a model.
 
-    >>> models_and_texts(["minilm", "-"]), models_and_texts(["minilm", "all-mpnet-base-v2"])
+    >>> split_names(["minilm", "-"]), split_names(["minilm", "all-mpnet-base-v2"])
     ((['minilm'], '-'), (['minilm', 'all-mpnet-base-v2'], None))
     """
     *others, last = names
     path = Path(last).expanduser()
     holds_model = any((path / name).is_file() for name in ("modules.json", "config.json"))
-    there = path.is_file() or (path.is_dir() and not holds_model)
-    if last == "-" or there or _is_data(path):
+    holds_texts = path.is_file() or (path.is_dir() and not holds_model)
+    if last == "-" or holds_texts or _has_data_suffix(path):
         if not others:
-            raise Usage(f"{last!r} is texts, and there is no model: cenote diagnose MODEL {last}")
+            raise Usage(f"{last!r} names texts, and no model is given: cenote diagnose MODEL {last}")
         return others, last if last == "-" else str(path)
-    if others and not holds_model and not _may_be_a_model(last):
+    if others and not holds_model and not _looks_like_hub_id(last):
         raise BadInput(
-            f"{last!r} is neither a file of texts nor a model folder here{_near(path)} A model of the hub has a slash "
-            "or a hyphen in its name."
+            f"{last!r} is neither a file of texts nor the folder of a model{_near_miss(path)} A hub id has a "
+            "slash or a hyphen."
         )
     return list(names), None
 
 
-def _is_data(path: Path) -> bool:
-    """Whether a name that is not there was meant as a file of texts; the reader says what is wrong with it."""
-    from cenote.texts import READERS
+def _has_data_suffix(path: Path) -> bool:
+    from cenote.data.texts import READERS
 
     return path.suffix != "" and any(path.name.endswith(suffix) for suffix in READERS)
 
 
-def _may_be_a_model(name: str) -> bool:
+def _looks_like_hub_id(name: str) -> bool:
     return name == DEMO or "/" in name or "-" in name or _in_cache(name)
 
 
 def _in_cache(name: str) -> bool:
-    """Whether the hub's cache on this machine holds a model of this name, its organisation left out or not."""
+    """Return whether the hub's cache holds a model of this name, with or without its organisation."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
     return any((cache / f"models--{owner}{name}").is_dir() for owner in ("", "sentence-transformers--"))
 
 
-def _near(path: Path) -> str:
-    """What may have been meant, of the files beside it and the demo model."""
+def _near_miss(path: Path) -> str:
+    """Suggest a file beside the path, or the demo model."""
     try:
-        there = sorted(entry.name for entry in path.parent.iterdir())
+        names = sorted(entry.name for entry in path.parent.iterdir())
     except OSError:
-        there = []
-    found = difflib.get_close_matches(path.name, [*there, DEMO], n=1)
-    # A file is often named without its ending.
-    found = found or [name for name in there if _is_data(Path(name)) and name.startswith(f"{path.name}.")]
+        names = []
+    found = difflib.get_close_matches(path.name, [*names, DEMO], n=1)
+    # A file is often named without its suffix.
+    found = found or [name for name in names if _has_data_suffix(Path(name)) and name.startswith(f"{path.name}.")]
     return f"; did you mean {found[0]!r}?" if found else "."

@@ -6,61 +6,55 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cenote.commands.shared import add_model, count, hush, note, warn
-from cenote.declarations import find
+from cenote.choices import WEIGHT_DTYPES
+from cenote.commands.arguments import add_common, check_texts, count, one_of
+from cenote.commands.shared import note, quiet_libraries, warn
 from cenote.errors import CenoteError
+from cenote.models.hub import refuse_missing
 
 if TYPE_CHECKING:
-    from cenote.texts import Text
+    from cenote.data.texts import Text
 
 MEANING = "embed a few texts for a quick look, as JSON lines"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    add_model(parser)
+    """Add the arguments of the command."""
+    add_common(parser, "model", "texts", "pooling")
     parser.add_argument(
-        "texts",
-        metavar="TEXTS",
-        help="a .txt (a text per line), .jsonl, .csv, .tsv or .parquet file, gzip'd or not; a folder of text files; "
-        "or - for standard input, a text per line",
+        "--interval", type=count, metavar="K", help="tokens of a chunk, for landmark, multi_cls and every_k"
     )
-    parser.add_argument(
-        "--pooling", metavar="NAME", help="see `cenote poolings`; A,B concatenates; default: the model's"
-    )
-    parser.add_argument(
-        "--interval", type=count, metavar="K", help="tokens per chunk, for landmark, multi_cls, every_k"
-    )
-    parser.add_argument("--column", default="text", help="where the text is, in files with columns (default: text)")
-    parser.add_argument(
-        "--id-column", metavar="NAME", help="where the id is (default: id if there is one, else row numbers)"
-    )
+    add_common(parser, "column", "id-column")
     parser.add_argument("--limit", type=count, metavar="N", help="stop after N texts")
+    add_common(parser, "max-seq-length", "device", "trust-remote-code")
     parser.add_argument(
-        "--max-seq-length", type=count, metavar="N", help="cut texts after N tokens; default: the model's"
+        "--dtype",
+        type=one_of(WEIGHT_DTYPES, "dtype"),
+        help="dtype of the weights: float32, bfloat16, float16 or auto (as saved)",
     )
-    parser.add_argument("--dtype", help="float32, bfloat16, float16 or auto (as saved)")
-    parser.add_argument(
-        "--json", action="store_true", help="JSON lines: the only form there is, accepted for uniformity"
-    )
+    parser.add_argument("--json", action="store_true", help="print JSON lines: the only form, accepted for uniformity")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise for errors that need no model."""
+    check_texts(args, args.texts)
+    refuse_missing(args.model)
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    """A line for each text, with its id and vector."""
-    from cenote.texts import read
+    """Print a line of JSON for each text, with its id and vector."""
+    from cenote.data.texts import read
 
-    find(args.model)
     texts = read(args.texts, column=args.column, id_column=args.id_column)
     note(f"loading {args.model} ...")
-    if args.pooling:
-        from cenote.functional.pooling import canonical
+    from cenote.encoding.backends import plain_backend
+    from cenote.encoding.tokens import tokenise
+    from cenote.encoding.vectors import Encoder
+    from cenote.models.loading import load
 
-        canonical(args.pooling)  # a misspelt name is told before seconds of loading
-    from cenote.loading import load
-
-    hush()
+    quiet_libraries()
     model = load(
         args.model,
         pooling=args.pooling,
@@ -70,19 +64,22 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         dtype=args.dtype,
         trust_remote_code=args.trust_remote_code,
     )
+    encoder = Encoder(model, plain_backend(model), notify=warn)
     seen = cut = 0
     for batch in _batches(islice(texts, args.limit), 32):
-        words = [text.text for text in batch]
+        tokens = tokenise(model, [text.text for text in batch])
         try:
-            vectors = model.encode(words, convert_to_tensor=True, show_progress_bar=False).float().cpu().numpy()
-        except RuntimeError as error:  # out of memory, above all
+            vectors, refused = encoder(tokens)
+        except RuntimeError as error:
             raise CenoteError(f"the model failed at texts {batch[0].id} to {batch[-1].id}: {error}") from error
+        if refused:
+            first = min(refused)
+            raise CenoteError(f"text {batch[first].id} cannot be read: {refused[first]}.")
         seen += len(batch)
-        cut += _cut(model, words)
+        cut += int(tokens.truncated.sum())
         for text, vector in zip(batch, vectors, strict=True):
             # str() of a float32 is the shortest that reads back as the same number.
             yield json.dumps({"id": text.id, "embedding": [float(str(value)) for value in vector]})
-
     if cut:
         warn(
             f"{cut} of {seen} texts were cut at the model's {model.max_seq_length} tokens: "
@@ -90,16 +87,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         )
 
 
-def _cut(model: Any, words: list[str]) -> int:
-    """Of how many texts the model reads less than the whole, with the prompt that `encode` puts before them."""
-    from cenote.surgery.profiles import limit_of
-    from cenote.tokenising import tokenise
-
-    return 0 if limit_of(model) is None else int(tokenise(model, words).truncated.sum())
-
-
 def _batches(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
-    """Lists of `size`; a stream that breaks gives what came before, and then its error."""
+    """Yield lists of `size`; where the stream fails, first the texts that came before the error."""
     batch: list[Text] = []
     try:
         for text in texts:

@@ -12,12 +12,12 @@ MEANING = "list the pooling operators"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("--json", action="store_true", help="as JSON, with aliases and options")
+    """Add the arguments of the command."""
+    parser.add_argument("--json", action="store_true", help="print JSON, with aliases and options")
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    """A line for each operator, or all as JSON."""
+    """Print a line for each operator, or all as JSON."""
     from cenote.functional.pooling import POOLINGS
 
     if args.json:

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar for a person, and a few lines for a log."""
+"""Progress of a long command: a bar on a terminal, a few lines in a log."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# A night's run, told every half minute, is a log of a thousand lines.
-EVERY = 30.0  # seconds
+# Seconds between lines: a run of a night logs a thousand.
+EVERY = 30.0
 
 
 class Lines:
-    """A line for each step, with how much there is of it if that is known, and one at most every `EVERY` seconds.
+    """Write a line at the start of each step, with its total if known, and then at most one every `EVERY` seconds.
 
     >>> seconds = iter([0.0, 10.0, 40.0])
     >>> tell = Lines(print, clock=lambda: next(seconds))
@@ -27,22 +27,22 @@ class Lines:
     def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         self._write, self._clock = write, clock
         self._step = ""
-        self._started = self._said = 0.0
-        self._first = 0  # how much was done when the step was first heard of
+        self._started = self._written = 0.0
+        self._first = 0  # what was done already when the step began
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Take note that so much is done, and say it if it is time."""
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Report how much of a step is done."""
         now = self._clock()
-        if what != self._step:
-            self._step, self._started, self._said, self._first = what, now, now, done
-            self._write(f"{what}: {total:,}" if total > 1 else what)
-        elif now - self._said >= EVERY and (not total or done < total):
-            self._said = now
-            there = f" of {total:,}" if total else ""
-            self._write(f"{what}: {done:,}{there}{self._pace(done, total, now - self._started)}")
+        if step != self._step:
+            self._step, self._started, self._written, self._first = step, now, now, done
+            self._write(f"{step}: {total:,}" if total > 1 else step)
+        elif now - self._written >= EVERY and (not total or done < total):
+            self._written = now
+            of_total = f" of {total:,}" if total else ""
+            self._write(f"{step}: {done:,}{of_total}{self._pace(done, total, now - self._started)}")
 
     def _pace(self, done: int, total: int, seconds: float) -> str:
-        """Rate, once there is one, and time left, where it is known how much is."""
+        """Return the rate, if anything was done, and the time left, if the total is known."""
         moved = done - self._first
         if moved <= 0:
             return ""
@@ -52,7 +52,7 @@ class Lines:
 
 
 def _short(value: float) -> str:
-    """Two digits, or as many as stand before the point."""
+    """Return a number with two digits, or with all digits before the point."""
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
@@ -64,23 +64,23 @@ def _span(seconds: float) -> str:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal, with rate and time left; quiet lines elsewhere. Both on standard error."""
+    """Yield a progress callback: a bar with rate and time left on a terminal, `Lines` elsewhere, on standard error."""
     if not sys.stderr.isatty():
         yield Lines(lambda line: print(f"cenote: {line}", file=sys.stderr, flush=True))
         return
     from tqdm import tqdm
 
     bar: Any = None
-    step = ""
+    current = ""
 
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal bar, step
-        if what != step:
-            step = what
+    def tell(step: str, done: int, total: int) -> None:
+        nonlocal bar, current
+        if step != current:
+            current = step
             if bar is not None:
                 bar.close()
-            bar = tqdm(desc=what, total=total or None, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
-        bar.total = total or None  # a step may begin before anybody knows how long it is
+            bar = tqdm(desc=step, total=total or None, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
+        bar.total = total or None  # the total may become known during the step
         bar.update(done - bar.n)
 
     try:

@@ -1,1 +1,0 @@
-"""Pure functions on tensors: no model, no file, no state."""

@@ -1,4 +1,4 @@
-"""Numpy in, numpy out: the one place where arrays become tensors and tensors arrays."""
+"""Convert between numpy arrays and tensors: numpy in, numpy out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = TypeVar("Array", torch.Tensor, npt.NDArray[Any])
 
 
 def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:
-    """A tensor on the same memory where torch can read that, and on a copy where not (reversed, or other-endian)."""
+    """Return a tensor that shares memory, or a copy if torch cannot read the array (reversed, or other-endian)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # we only read
         try:
@@ -22,7 +22,7 @@ def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:
             return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
-def like(given: Array, values: torch.Tensor) -> Array:
-    """`values` as the kind of array that was given; a numpy result without dimensions is a numpy scalar."""
+def convert_like(given: Array, values: torch.Tensor) -> Array:
+    """Return `values` as the kind of array that `given` is; a numpy result without dimensions is a numpy scalar."""
     made: Any = values if isinstance(given, torch.Tensor) else values.numpy()[()]
     return made  # type: ignore[no-any-return]

@@ -1,13 +1,12 @@
-"""Where landmarks go: chunk ends, insertion into token ids, and the mask that remembers the places.
+"""Landmark insertion: find chunk ends, insert landmarks into token ids, and mark their positions.
 
     [CLS] z1 [SEP] z2 [SEP] ... zn [SEP]
 
-A text is cut into chunks z1 ... zn and each chunk is closed by a landmark; the tokenizer's own final special
-token is the last one, so nothing is doubled. Every content token lies in a chunk that is closed: room for the
-landmarks is reserved before a long text is cut. Landmarks are known by where they were put, never by their id,
-since a text may contain the literal marker.
+A text is cut into chunks z1 ... zn, each closed by a landmark; the tokenizer's own final special token is the last
+landmark, so none is doubled. Every content token lies in a closed chunk: room for landmarks is reserved before a long
+text is truncated. Landmarks are identified by position, never by id, since a text may contain the literal marker.
 
-Everything here is lists of integers, one text at a time; tokenizers and tensors are the business of `cenote.nn`.
+Functions work on lists of integers, one text at a time; tokenizers and tensors belong to `cenote.nn`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from itertools import accumulate
 
 from cenote.errors import BadInput, choose
 
-# The intervals that training draws from, and the one that serves afterwards, as the best reported recipe has them.
+# The intervals of training and of inference in the best reported recipe.
 TRAINING_INTERVALS = (32, 64, 128, 256)
 INTERVAL = 32
 
@@ -31,8 +30,8 @@ SPLITTERS: dict[str, str] = {
     "sentence": "at the ends of sentences",
 }
 
-# What each marker inserts: the tokenizer attributes to take the token from, the first that is set, and whether it
-# closes a chunk or opens it.
+# For each marker, the tokenizer attributes that name its token (the first that is set), and whether it closes a chunk
+# (True) or opens it.
 MARKERS: dict[str, tuple[tuple[str, ...], bool]] = {
     "landmark": (("sep_token_id", "eos_token_id"), True),
     "multi_cls": (("cls_token_id", "bos_token_id"), False),
@@ -41,7 +40,7 @@ MARKERS: dict[str, tuple[tuple[str, ...], bool]] = {
 
 @dataclass(frozen=True)
 class Template:
-    """The special tokens that a tokenizer puts around a text, or around and between two.
+    """The special tokens that a tokenizer adds around one text, or around and between two.
 
     `types` are the token types of before, first text, between, second text, after.
     """
@@ -52,10 +51,10 @@ class Template:
     types: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
 
     def around(self, texts: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """What opens and what closes each text.
+        """Return the special tokens that open and close each text.
 
-        Between two texts stands what closes the first and, where it is what opens a lone text too, what opens the
-        second: `<s> a </s> <s> b </s>`, or `<s> a <s> b`, where nothing closes the first.
+        Tokens between two texts close the first; if they end with those that open a lone text, these open the second:
+        `<s> a </s> <s> b </s>`, or `<s> a <s> b`, where nothing closes the first.
 
         >>> Template(before=(0,), between=(2, 0), after=(2,)).around(2)
         [((0,), (2,)), ((0,), (2,))]
@@ -69,7 +68,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Content:
-    """One text as token ids without special tokens, and where each of its chunks ends."""
+    """The token ids of one text without special tokens, and the end of each of its chunks."""
 
     ids: list[int]
     ends: list[int]
@@ -77,7 +76,7 @@ class Content:
 
 @dataclass
 class Row:
-    """One model input: ids, token types, which positions are marked, how many leading ones are the prompt's."""
+    """One model input: token ids, token types, marked positions, and the length of the prompt in positions."""
 
     ids: list[int] = field(default_factory=list)
     types: list[int] = field(default_factory=list)
@@ -86,11 +85,11 @@ class Row:
 
     @property
     def prompt_mask(self) -> list[bool]:
-        """Which positions are the prompt's."""
+        """Whether each position belongs to the prompt."""
         return [place < self.prompt for place in range(len(self.ids))]
 
     def add(self, ids: Sequence[int], kind: int, marked: int | None = None) -> None:
-        """Append tokens of one type, the one at index `marked` as a mark."""
+        """Append tokens of one type; the one at index `marked` is a mark."""
         marks = [False] * len(ids)
         if marked is not None and ids:
             marks[marked] = True
@@ -101,14 +100,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Marker:
-    """What is inserted: the token, and whether it closes each chunk (a landmark) or opens it (`multi_cls`)."""
+    """The token to insert, and whether it closes each chunk (a landmark) or opens it (`multi_cls`)."""
 
     token: int
     closes: bool = True
 
 
 def fixed(count: int, interval: int) -> list[int]:
-    """Chunk ends every `interval` tokens; an empty text is one empty chunk.
+    """Return chunk ends every `interval` tokens; an empty text is one empty chunk.
 
     >>> fixed(7, 3), fixed(6, 3), fixed(0, 3)
     ([3, 6, 7], [3, 6], [0])
@@ -117,7 +116,7 @@ def fixed(count: int, interval: int) -> list[int]:
 
 
 def variable(count: int, intervals: Sequence[int], draw: random.Random) -> list[int]:
-    """Chunk ends at one interval drawn for this text.
+    """Return chunk ends at one interval, drawn for this text.
 
     >>> variable(7, [3], random.Random(0))
     [3, 6, 7]
@@ -125,26 +124,26 @@ def variable(count: int, intervals: Sequence[int], draw: random.Random) -> list[
     return fixed(count, draw.choice(intervals))
 
 
-# A sentence ends with its closing punctuation and the quotes or brackets after it, before white space (none is
-# written after full-width punctuation), or at a line break.
+# A sentence ends after its closing punctuation and the quotes or brackets that follow, before white space (except after
+# full-width punctuation), or at a line break.
 _SENTENCE_END = re.compile(r"""[.!?…؟۔।॥]+["'”’»)\]]*(?=\s)|[。！？｡]+["'”’」』）)]*|[\r\n]+""")
 
 
 def sentence(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
-    """Chunk ends at the ends of sentences; `spans` are the characters of each token.
+    """Return chunk ends at the ends of sentences; `spans` are the characters of each token.
 
     >>> sentence("One. Two!", [(0, 3), (3, 4), (5, 8), (8, 9)])
     [2, 4]
     """
-    # A token belongs to the sentence in which it ends: many tokenizers begin a token with the white space before it.
-    # Some give the bytes of one character the same span: kept in order, they stay together.
+    # A token belongs to the sentence in which it ends, since many tokenizers begin tokens with white space. Some give
+    # all bytes of one character the same span; `max` keeps the ends in order, so that these tokens stay together.
     token_ends = list(accumulate((end for _, end in spans), max))
     ends = {bisect_right(token_ends, match.end()) for match in _SENTENCE_END.finditer(text)}
     return [*sorted(end for end in ends if 0 < end < len(spans)), len(spans)]
 
 
 def fit(ends: Sequence[int], room: int) -> int:
-    """The most leading tokens that fit into `room` together with one mark for each chunk they touch.
+    """Return how many leading tokens fit into `room` positions, together with one mark per chunk they touch.
 
     >>> fit([3, 6, 7], 10), fit([3, 6, 7], 9), fit([3, 6, 7], 5), fit([3, 6, 7], 4)
     (7, 6, 3, 3)
@@ -158,7 +157,7 @@ def fit(ends: Sequence[int], room: int) -> int:
 
 
 def cut(content: Content, room: int, side: str = "right") -> Content:
-    """The part of a text that fits into `room` with its marks; `side` is the one that loses tokens.
+    """Truncate a text on one side so that it fits into `room` positions with its marks.
 
     >>> cut(Content([1, 2, 3, 4, 5], [2, 4, 5]), room=5)
     Content(ids=[1, 2, 3], ends=[2, 3])
@@ -171,7 +170,7 @@ def cut(content: Content, room: int, side: str = "right") -> Content:
 
 
 def keep(content: Content, most: int, side: str = "right") -> Content:
-    """At most `most` tokens of a text, and the chunk ends among them."""
+    """Truncate a text on one side to at most `most` tokens, and its chunk ends with it."""
     drop = max(0, len(content.ids) - most)
     if side == "left":
         return Content(content.ids[drop:], [end - drop for end in content.ends if end > drop] or [0])
@@ -180,7 +179,7 @@ def keep(content: Content, most: int, side: str = "right") -> Content:
 
 
 def cut_all(texts: Sequence[Content], room: int, side: str = "right") -> list[Content]:
-    """Cut the longest text first, as tokenizers do with pairs, until all fit with their marks.
+    """Truncate the longest text first, as tokenizers do with pairs, until all fit into `room` with their marks.
 
     >>> [text.ids for text in cut_all([Content([1, 2, 3, 4], [4]), Content([5], [1])], room=5)]
     [[1, 2], [5]]
@@ -191,7 +190,7 @@ def cut_all(texts: Sequence[Content], room: int, side: str = "right") -> list[Co
 
     if sum(map(cost, texts)) <= room:
         return list(texts)
-    # The highest level at which all fit; what it leaves over goes to the longest text, of equal ones to the last.
+    # Find the highest level at which all fit; spare room goes to the longest text, the last of equal ones.
     low, high = 0, max(len(text.ids) for text in texts)
     while low < high:
         middle = (low + high + 1) // 2
@@ -206,7 +205,7 @@ def cut_all(texts: Sequence[Content], room: int, side: str = "right") -> list[Co
 
 
 def cost(content: Content) -> int:
-    """How many positions a text takes with its marks."""
+    """Return how many positions a text takes with its marks."""
     return len(content.ids) + len(content.ends)
 
 
@@ -219,10 +218,10 @@ def assemble(
     side: str = "right",
     prompt: int = 0,
 ) -> Row:
-    """One text or a pair with its marks and special tokens, cut to `most` positions if need be.
+    """Assemble one text or a pair with marks and special tokens, truncated to `most` positions.
 
-    `prompt` content tokens at the start of the first text are a prompt; the row says how many positions that
-    makes, with the special tokens before them and the marks of chunks that are all prompt.
+    The first `prompt` content tokens of the first text are a prompt; the row's `prompt` is its number of positions,
+    including special tokens before it and marks of chunks that are all prompt.
 
     >>> bert = Template(before=(101,), between=(102,), after=(102,))
     >>> row = assemble([Content([7, 8, 9], [2, 3])], bert, Marker(102))
@@ -233,13 +232,13 @@ def assemble(
     """
     around = template.around(len(texts))
     if most is not None:
-        # A tokenizer's own token that serves as a mark takes no room of its own.
+        # A special token that serves as a mark takes no extra room.
         own = sum(bool(closing if marker.closes else opening) for opening, closing in around)
         room = most - sum(len(opening) + len(closing) for opening, closing in around) + own
         if room <= len(texts):
             raise BadInput(
-                f"max_seq_length={most} leaves no room for a token of text beside its special tokens and landmarks: "
-                f"it takes at least {most - room + len(texts) + 1} here."
+                f"max_seq_length={most} leaves no room for text beside special tokens and landmarks: "
+                f"pass at least {most - room + len(texts) + 1}."
             )
         whole = len(texts[0].ids)
         texts = cut_all(texts, room, side)
@@ -257,10 +256,10 @@ def assemble(
 
 
 def _add_chunks(row: Row, content: Content, marker: Marker, kind: int, own: bool, prompt: int) -> None:
-    """The chunks of one text with their marks; `own` says that the tokenizer's token is the outermost of them.
+    """Append the chunks of one text and their marks; `own`: the tokenizer's token is the outermost mark.
 
-    The row's prompt never covers the mark of the last chunk, nor, where marks open chunks, that of a chunk that is
-    not all prompt: something is always left to pool.
+    The row's prompt never includes the mark of the last chunk, nor, if marks open chunks, that of a chunk that is not
+    all prompt, so that pooling has at least one mark.
     """
     start = 0
     for end in content.ends:
@@ -278,11 +277,11 @@ def _add_chunks(row: Row, content: Content, marker: Marker, kind: int, own: bool
 
 
 def check_settings(interval: int, splitter: str, training_intervals: Sequence[int], marker: str) -> None:
-    """Refuse settings that no landmark model can have, before a model is loaded for them."""
+    """Raise `BadInput` for settings that no landmark model can have, before a model is loaded."""
     choose(splitter, SPLITTERS, "splitter")
     choose(marker, MARKERS, "marker")
     for value in (interval, *training_intervals):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise BadInput(f"interval={value!r}: a chunk has a whole number of tokens, at least 1.")
+            raise BadInput(f"interval={value!r}: pass a whole number of tokens per chunk, at least 1.")
     if not training_intervals:
-        raise BadInput("training_intervals is empty: give at least one.")
+        raise BadInput("training_intervals is empty: pass at least one.")

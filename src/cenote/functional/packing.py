@@ -1,4 +1,4 @@
-"""Which texts go into one batch: like lengths together, so that hardly anything is padded; and in which order."""
+"""Form batches of texts of similar length, within a budget of memory, and choose the order of the batches."""
 
 from __future__ import annotations
 
@@ -7,39 +7,43 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cenote.functional.bins import at_least, whole_lengths
+from cenote.functional.bins import check_at_least, check_lengths
 
 Value = TypeVar("Value")
 
-# The golden ratio: places that are multiples of it, modulo 1, are spread more evenly than those of any other number.
+# Multiples of the golden ratio, modulo 1, are spread more evenly than those of any other number.
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def pack(lengths: Any, budget: int, opening: int) -> Iterator[list[int]]:
-    """Places of texts, batch by batch, longest first.
+def pack(lengths: Any, budget: int, opening: int, *, power: int = 1) -> Iterator[list[int]]:
+    """Yield batches as lists of text indices, the longest texts first.
 
-    A batch takes the next shorter text while two things hold: its padded area, texts times its longest, stays within
-    `budget`; and its padding so far costs less than to open a new batch, which is worth `opening` tokens. (To close
-    when the waste has grown to the price of a new start costs at most twice what the best partition would.)
+    The next shorter text joins the batch while two conditions hold: the batch costs at most `budget`, and its padding
+    is at most `opening` tokens, the price of a new batch. (Closing a batch when its waste reaches the price of a new
+    one costs at most twice as much as the best partition.)
 
     >>> list(pack([5, 9, 5, 9, 9, 1], budget=20, opening=4))
     [[1, 3], [4, 0], [2, 5]]
     >>> list(pack([5, 9, 5, 9, 9, 1], budget=100, opening=3))
     [[1, 3, 4], [0, 2], [5]]
+    >>> list(pack([5, 9, 5, 9, 9, 1], budget=200, opening=3, power=2))
+    [[1, 3], [4], [0, 2], [5]]
 
     Args:
         lengths: `[N]` tokens of each text, at least 1.
-        budget: the most padded tokens of a batch; a text that is longer has a batch of its own.
-        opening: tokens that could be read in the time that a batch takes to start.
+        budget: the largest cost of a batch of several texts, which is count * longest ** power.
+        opening: how many tokens could be processed in the time that a batch takes to start.
+        power: 1 if memory grows with the padded tokens, 2 if with the attention maps.
     """
-    tokens = whole_lengths(lengths)
-    at_least(1, budget, "budget")
-    at_least(0, opening, "opening")
+    tokens = check_lengths(lengths)
+    check_at_least(1, budget, "budget")
+    check_at_least(0, opening, "opening")
+    check_at_least(1, power, "power")
     order = np.argsort(-tokens, kind="stable")
     batch: list[int] = []
     longest = waste = 0
     for row, length in zip(order.tolist(), tokens[order].tolist(), strict=True):
-        if batch and ((len(batch) + 1) * longest > budget or waste + longest - length > opening):
+        if batch and ((len(batch) + 1) * longest**power > budget or waste + longest - length > opening):
             yield batch
             batch = []
         if not batch:
@@ -50,13 +54,13 @@ def pack(lengths: Any, budget: int, opening: int) -> Iterator[list[int]]:
         yield batch
 
 
-def mixed(batches: Sequence[Value]) -> list[Value]:
-    """The first batch first, and after it the others evenly mixed, always in the same way.
+def interleave(batches: Sequence[Value]) -> list[Value]:
+    """Return the first batch, then the others evenly mixed, in an order that depends on their number alone.
 
-    Of batches by length the longest shows at once whether there is memory enough, and the time that the first few
-    take tells of the rest.
+    If batches come by length, the longest shows at once whether memory suffices, and the time of the first few
+    predicts that of the rest.
 
-    >>> mixed(["longest", "long", "middling", "short", "shortest"])
+    >>> interleave(["longest", "long", "middling", "short", "shortest"])
     ['longest', 'middling', 'shortest', 'long', 'short']
     """
     return [batches[place] for place in sorted(range(len(batches)), key=lambda place: place * _GOLDEN % 1)]

@@ -1,11 +1,10 @@
 """The pooling operators: token embeddings and a mask in, one vector per text out.
 
-Each operator is one function and one line of `POOLINGS`; names, aliases, options, error texts, the command
-line and the documentation all read that table. `pool` is the door: it checks, calls, and checks again.
+Each operator is one function and one line of `POOLINGS`; names, aliases, options, error texts, the command line and
+the documentation come from that table. `pool` checks its input, calls the operator, and checks the result.
 
-All operators keep the same promises. Only real tokens count, wherever the padding is and whatever it holds.
-Sums accumulate in float32 or better and are rounded once, to the dtype of the tokens. A text without a single
-real token raises: there is nothing to pool, and a vector of zeros or NaN would be a lie.
+For all operators, only real tokens count, wherever the padding is and whatever it holds. Sums accumulate in float32 or
+better and are rounded once, to the dtype of the tokens. A text without real tokens raises.
 """
 
 from __future__ import annotations
@@ -21,9 +20,17 @@ from torch import Tensor
 
 from cenote.errors import BadInput, choose, some
 from cenote.functional.arrays import Array, from_numpy
-from cenote.functional.batches import Batch, as_mask, cleared, may_look, padded, prepare, refuse_rows
+from cenote.functional.token_batches import (
+    Batch,
+    clear_padding,
+    is_recording,
+    pad_texts,
+    refuse_rows,
+    to_batch,
+    to_mask,
+)
 
-# Rows of half-precision tokens are widened this many bytes at a time, so that the copy stays in cache.
+# Half-precision tokens are widened this many bytes at a time, so that the copy stays in cache.
 _CACHE_BYTES = 8 << 20
 
 
@@ -35,12 +42,12 @@ class Operator:
     compute: Callable[..., Tensor]  # (batch, **options) -> [B, D], in any dtype at least as wide as the tokens
     aliases: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    marks: bool = False  # pools marked positions, which only the tokenising module knows
-    hides: bool = False  # its result may be finite though the tokens are not
+    marks: bool = False  # pools marked positions, which the tokenising module provides
+    hides: bool = False  # its result may be finite if the tokens are not
 
 
 def _cls(batch: Batch) -> Tensor:
-    # A copy: a view would keep all tokens of the batch in memory for the sake of one of each text.
+    # A copy, since a view would keep all tokens of the batch in memory.
     return batch.tokens[:, 0].clone() if batch.flush else _at(batch.tokens, _first(batch.kept))
 
 
@@ -62,13 +69,13 @@ def _mean_sqrt_len(batch: Batch) -> Tensor:
 
 
 def _weightedmean(batch: Batch) -> Tensor:
-    # Positions count over the whole text, so that a skipped prompt does not move the weights of the rest.
+    # Positions include a skipped prompt, so that skipping does not change the weights of the other tokens.
     return _average(batch, batch.real.cumsum(1).to(batch.wide) * batch.kept)
 
 
 def _every_k(batch: Batch, k: Any = 32) -> Tensor:
-    if isinstance(k, bool) or not hasattr(k, "__index__") or k <= 0:  # numpy's integers are whole numbers too
-        raise BadInput(f"k={k!r}: every_k pools every k-th token, so k is a whole number of at least 1.")
+    if isinstance(k, bool) or not hasattr(k, "__index__") or k <= 0:  # numpy's integers have __index__ too
+        raise BadInput(f"k={k!r}: every_k pools every k-th token; pass a whole number of at least 1.")
     rank = batch.kept.cumsum(1)
     count = rank[:, -1:]
     picked = batch.kept & ((rank % k == 0) | (rank == count))
@@ -77,7 +84,7 @@ def _every_k(batch: Batch, k: Any = 32) -> Tensor:
 
 def _marked(batch: Batch, landmarks: Any = None) -> Tensor:
     marks = _marks(landmarks, batch)
-    if may_look():
+    if not is_recording():
         refuse_rows(~marks.any(1), "no landmark among the pooled tokens", "mark at least one real token per text")
     return _average(batch, marks.to(batch.wide))
 
@@ -108,12 +115,12 @@ POOLINGS: dict[str, Operator] = {
     ),
 }
 
-# Every accepted spelling, and the name that it stands for.
+# Names and aliases, each with its name.
 NAMES: dict[str, str] = {alias: name for name, row in POOLINGS.items() for alias in (name, *row.aliases)}
 
 
 def canonical(how: Any) -> tuple[str, ...]:
-    """The names that `how` stands for, in order; an unknown one raises with a suggestion.
+    """Return the canonical names of `how`, in order; an unknown one raises with a suggestion.
 
     >>> canonical("mean_sqrt_len_tokens"), canonical(("cls", "mean")), canonical("cls,mean")
     (('mean_sqrt_len',), ('cls', 'mean'), ('cls', 'mean'))
@@ -122,7 +129,7 @@ def canonical(how: Any) -> tuple[str, ...]:
     if isinstance(how, str):
         names = tuple(part.strip() for part in how.split(","))
     if not names:
-        raise BadInput(f"how={how!r} names no pooling. There are: {', '.join(POOLINGS)}.")
+        raise BadInput(f"how={how!r} names no pooling: pass one or more of {', '.join(POOLINGS)}.")
     return tuple(choose(name, NAMES, "pooling", shown=POOLINGS) for name in names)
 
 
@@ -166,39 +173,39 @@ def pool(
     tensor([[3., 6.]])
     >>> pool(tokens[0], mask[0], ("cls", "lasttoken"))                    # a tuple concatenates; [T, D] in, [D] out
     tensor([1., 2., 3., 6.])
-    >>> pool(tokens, mask, "mean", skip=1)                                # leave out a prompt of one token
+    >>> pool(tokens, mask, "mean", skip=1)                                # skip a prompt of one token
     tensor([[3., 6.]])
     >>> pool(tokens, mask, "landmark", landmarks=torch.tensor([[0, 1, 0]]))
     tensor([[3., 6.]])
 
     Args:
         tokens: `[B, T, D]`, or `[T, D]` for one text: a floating torch tensor on any device, or a numpy array. Also a
-            list of `[T, D]` tensors of different length, as `encode(..., output_value="token_embeddings")` returns.
+            list of `[T, D]` tensors of different lengths, as from `encode(..., output_value="token_embeddings")`.
         mask: `[B, T]` or `[T]`, 1 for real tokens and 0 for padding, on either side. None: all tokens are real.
-            What the padding holds has no influence, not even NaN.
+            The values of padding have no influence, not even NaN.
         how: a name from `POOLINGS` or an alias; several, in a sequence or joined by commas, concatenate their vectors.
-        skip: leaves out the first `skip` real tokens of each text, as for a prompt: one number, or one per text.
+        skip: how many real tokens to skip at the start of each text, such as a prompt: one number, or one per text.
         return_landmarks: also return each text's landmark vectors, a list of `[m, D]`; for `landmark`, `multi_cls`.
-        **options: what the operator takes: `k` for `every_k` (default 32), `landmarks` (a mask of marked
-            positions, shaped like `mask`) for `landmark` and `multi_cls`.
+        **options: of the operator: `k` for `every_k` (default 32), `landmarks` (a mask of marked positions, shaped
+            like `mask`) for `landmark` and `multi_cls`.
 
     Returns:
-        `[B, D]` (or `[D]`), of the kind, device and dtype of `tokens`; `D` times the number of names for a
-        sequence. With `return_landmarks` a pair of that and the list.
+        `[B, D]` (or `[D]`), of the kind, device and dtype of `tokens`; for several names, their vectors side by side.
+        With `return_landmarks` a pair of that and the list.
 
     Raises:
-        UnknownName: no such pooling; the message lists them.
-        BadInput: a shape, dtype or value that cannot be pooled, naming the rows.
+        UnknownName: for an unknown pooling; the message lists all.
+        BadInput: for a shape, dtype or value that cannot be pooled; the message names the rows.
     """
     if isinstance(tokens, np.ndarray):
         options["return_landmarks"] = return_landmarks
         with torch.no_grad():
-            return _as_arrays(pool(_tokens_of(tokens), mask, how, skip=skip, **options))
+            return _to_arrays(pool(_to_tokens(tokens), mask, how, skip=skip, **options))
     names = canonical(how)
     check_options(names, options, return_landmarks)
     if isinstance(tokens, (list, tuple)):
-        tokens, mask = padded(tokens, mask)
-    batch, pooled = _finite_pool(prepare(tokens, mask, skip), names, options)
+        tokens, mask = pad_texts(tokens, mask)
+    batch, pooled = _finite_pool(to_batch(tokens, mask, skip), names, options)
     single = tokens.ndim == 2
     result = pooled[0] if single else pooled
     if not return_landmarks:
@@ -209,16 +216,16 @@ def pool(
 
 
 def _finite_pool(batch: Batch, names: Sequence[str], options: Mapping[str, Any]) -> tuple[Batch, Tensor]:
-    """Pool, and where that is not finite find out why: garbage in the padding, broken tokens, or an overflow."""
-    if not may_look():
-        return batch, compute(cleared(batch), names, options)
+    """Pool; if the result is not finite, find the cause: values in padding, values of real tokens, or overflow."""
+    if is_recording():
+        return batch, compute(clear_padding(batch), names, options)
     pooled = compute(batch, names, options)
     hidden = any(POOLINGS[name].hides for name in names) and batch.tokens.numel()
     if _finite(pooled) and (not hidden or _finite(batch.tokens.amin())):
         return batch, pooled
     broken = ~batch.tokens.isfinite().all(-1)
-    refuse_rows((broken & batch.real).any(1), "NaN or inf among the real tokens", "look at what made them")
-    batch = cleared(batch)
+    refuse_rows((broken & batch.real).any(1), "NaN or inf among the real tokens", "check how they were computed")
+    batch = clear_padding(batch)
     pooled = compute(batch, names, options)
     if not _finite(pooled):
         raise BadInput(f"the pooled vector overflows {batch.tokens.dtype}: pass tokens.float().")
@@ -226,9 +233,9 @@ def _finite_pool(batch: Batch, names: Sequence[str], options: Mapping[str, Any])
 
 
 def compute(batch: Batch, names: Sequence[str], options: Mapping[str, Any]) -> Tensor:
-    """The operators alone, without the checks that look at values: for training, where overflow is the scaler's.
+    """Apply operators without checking values: for training, where the gradient scaler handles overflow.
 
-    Padding must be `cleared`, unless the result is looked at.
+    Clear the padding before (`clear_padding`), or check the result for NaN.
     """
     if batch.tokens.shape[0] == 0:
         return batch.tokens.new_zeros(0, batch.tokens.shape[2] * len(names))
@@ -245,14 +252,14 @@ def _average(batch: Batch, weights: Tensor) -> Tensor:
 
 
 def _weighted_sum(tokens: Tensor, weights: Tensor) -> Tensor:
-    """sum_t w_t x_t for each text, in the dtype of the weights.
+    """Return sum_t w_t x_t for each text, in the dtype of the weights.
 
-    On a CPU it is a product [1, T] x [T, D] over a few texts at a time: one pass over memory, widened in cache,
-    where masking and summing takes three. Elsewhere, while a graph is recorded, and where the user lets matrix
-    products round, it is a plain sum: pooling must not lose digits to a setting that was meant for the model.
+    On a CPU it is a product [1, T] x [T, D] for a few texts at a time: one pass over memory, widened in cache, while
+    masking and summing takes three. It is a plain sum on other devices, while a graph is recorded, and if the user lets
+    matrix products round: such a setting is for the model, and must not cost pooling digits.
     """
     with torch.autocast(tokens.device.type, enabled=False):
-        if not (tokens.device.type == "cpu" and may_look() and exact_products(weights.dtype)):
+        if not (tokens.device.type == "cpu" and not is_recording() and exact_products(weights.dtype)):
             return (tokens * weights.unsqueeze(-1)).sum(1)  # the product is as wide as the weights
         rows = max(1, _CACHE_BYTES // (tokens[0].numel() * weights.element_size() + 1))
         weights = weights.unsqueeze(1)
@@ -261,17 +268,17 @@ def _weighted_sum(tokens: Tensor, weights: Tensor) -> Tensor:
 
 
 def exact_products(dtype: torch.dtype) -> bool:
-    """Whether matrix products keep the digits of `dtype`, or the user lets those of float32 round to less."""
+    """Return whether matrix products keep the digits of `dtype`: a user may let those of float32 round."""
     if dtype == torch.float64:
         return True
     try:
         return torch.get_float32_matmul_precision() == "highest"
-    except RuntimeError:  # it was set through torch's newer interface, which this one refuses to speak for
+    except RuntimeError:  # it was set through torch's newer interface, which this function does not report
         return False
 
 
 def _first(mask: Tensor) -> Tensor:
-    return mask.int().argmax(1)  # int, since ONNX Runtime has no argmax of int64
+    return mask.int().argmax(1)  # int, because ONNX Runtime has no argmax of int64
 
 
 def _at(tokens: Tensor, index: Tensor) -> Tensor:
@@ -279,7 +286,7 @@ def _at(tokens: Tensor, index: Tensor) -> Tensor:
 
 
 def _finite(values: Tensor) -> bool:
-    # A finite sum has finite terms, and is the quicker question; a sum may also just overflow.
+    # A finite sum, which is quicker to check, has finite terms; a sum of finite terms may overflow.
     return math.isfinite(values.sum().item()) or bool(values.isfinite().all())
 
 
@@ -287,32 +294,32 @@ def _marks(landmarks: Any, batch: Batch) -> Tensor:
     if landmarks is None:
         raise BadInput(
             "landmarks=None: this pooling averages marked positions. Pass landmarks=, a mask shaped like the "
-            "attention mask, or use cenote.load(model, pooling='landmark'), which inserts and marks them."
+            "attention mask, or use cenote.load(model, pooling='landmark'), which inserts and marks landmarks."
         )
-    return as_mask(landmarks, batch.tokens, "landmarks") & batch.kept
+    return to_mask(landmarks, batch.tokens, "landmarks") & batch.kept
 
 
 def check_options(names: Sequence[str], options: Mapping[str, Any], return_landmarks: bool = False) -> None:
-    """Refuse an option that none of the named operators takes: ignoring it would hide a mistake."""
+    """Raise `BadInput` for an option that none of the named operators takes: ignoring it would hide a mistake."""
     allowed = {option for name in names for option in POOLINGS[name].options}
     for option in options:
         if option not in allowed:
             takes = f"it takes {some(sorted(allowed))}" if allowed else "it takes no option"
-            raise BadInput(f"option {option!r} is not one of pooling {'+'.join(names)}: {takes}.")
+            raise BadInput(f"unknown option {option!r} for pooling {'+'.join(names)}: {takes}.")
     if return_landmarks and not (len(names) == 1 and POOLINGS[names[0]].marks):
         marked = [name for name, row in POOLINGS.items() if row.marks]
         raise BadInput(f"return_landmarks=True needs one of {', '.join(marked)}, not {'+'.join(names)}.")
 
 
-def _tokens_of(array: np.ndarray) -> Tensor:
+def _to_tokens(array: np.ndarray) -> Tensor:
     if isinstance(array, np.ma.MaskedArray):
-        raise BadInput("tokens is a masked array: pass its data, and what is real of it as mask.")
+        raise BadInput("tokens is a masked array: pass its data as tokens, and its inverted mask as mask.")
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise BadInput(f"tokens of dtype {array.dtype} cannot be pooled: pass float16, float32 or float64.")
+        raise BadInput(f"tokens have dtype {array.dtype}: pass float16, float32 or float64.")
     return from_numpy(array)
 
 
-def _as_arrays(made: Any) -> Any:
+def _to_arrays(made: Any) -> Any:
     if isinstance(made, Tensor):
         return made.numpy()
-    return type(made)(_as_arrays(part) for part in made)
+    return type(made)(_to_arrays(part) for part in made)

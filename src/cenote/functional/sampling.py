@@ -1,4 +1,4 @@
-"""A sample of fixed size that no order of arrival can change, and what resampling it says of a figure's uncertainty."""
+"""A sample of fixed size that does not depend on the order of the texts, and bootstrap resamples of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Whole = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sample:
-    """Texts of a sample, in the order of their keys."""
+    """A sample of texts, in the order of their keys."""
 
     keys: Keys  # [N]
     rows: Floats  # [N, D]
@@ -27,13 +27,13 @@ class Sample:
 
 
 def keys_of(rows: npt.NDArray[Any], lengths: Whole, seed: int) -> Keys:
-    """A pseudo-random number for each text, from its embedding's values, its length and the seed alone.
+    """Return a pseudo-random key for each text, from its embedding, its length and the seed alone.
 
         key = mix(sum_j a_j u_j + a_length * length  mod 2^64)
 
     `u_j` are the 64 bits of the value as float64, their upper half folded into the lower; `a` are odd numbers drawn
-    from the seed; `mix` is the finaliser of splitmix64, after which every bit of the key depends on every bit of the
-    sum. Two copies of a text have one key; otherwise keys behave like independent uniform draws.
+    from the seed; `mix` is the finaliser of splitmix64, which makes every bit of the key depend on every bit of the
+    sum. Copies of a text share a key; other keys behave like independent uniform draws.
 
     >>> rows = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [1.0, 2.0]])
     >>> keys = keys_of(rows, np.array([7, 7, 7, 8]), seed=0)
@@ -41,7 +41,7 @@ def keys_of(rows: npt.NDArray[Any], lengths: Whole, seed: int) -> Keys:
     (True, 3)
 
     Args:
-        rows: `[N, D]`, floating. A value counts alike in every dtype that holds it.
+        rows: `[N, D]`, floating. A value gives the same key in every dtype that holds it.
         lengths: `[N]`.
         seed: another seed draws another sample.
 
@@ -49,7 +49,7 @@ def keys_of(rows: npt.NDArray[Any], lengths: Whole, seed: int) -> Keys:
         `[N]`, uint64.
     """
     factors = np.random.default_rng(seed).integers(0, 2**64, size=rows.shape[1] + 1, dtype=np.uint64) | np.uint64(1)
-    # Adding 0 makes a copy, and -0.0 the 0.0 that it equals. We fold since float32's values leave lower bits empty.
+    # Adding 0 makes a copy and turns -0.0 into 0.0. Folding: the lower bits of float32 values are empty.
     bits = (np.ascontiguousarray(rows, np.float64) + 0.0).view(np.uint64)
     bits ^= bits >> np.uint64(32)
     total = np.einsum("ij,j->i", bits, factors[1:]) + lengths.astype(np.uint64) * factors[0]
@@ -60,10 +60,10 @@ def keys_of(rows: npt.NDArray[Any], lengths: Whole, seed: int) -> Keys:
 
 
 def smallest(size: int, parts: Sequence[Sample]) -> Sample:
-    """The `size` texts with the smallest keys of all `parts`: the sample of the whole, whatever the parts were.
+    """Return the `size` texts with the smallest keys in all `parts`.
 
-    A text among the smallest of the whole is among the smallest of its part, so that nothing is lost by taking the
-    smallest of each part first. This makes the sample independent of batches, of their order and of who read them.
+    A text with one of the smallest keys of the whole has one of the smallest of its part, so parts may be reduced
+    first. The sample therefore does not depend on batches, on their order or on which process read them.
 
     >>> part = lambda keys: Sample(np.array(keys, np.uint64), np.zeros((len(keys), 1)), np.array(keys))
     >>> smallest(3, [part([5, 9]), part([1, 7, 3])]).lengths.tolist()
@@ -72,7 +72,8 @@ def smallest(size: int, parts: Sequence[Sample]) -> Sample:
     keys = np.concatenate([part.keys for part in parts])
     if len(keys) > size:
         limit = np.partition(keys, size - 1)[size - 1]
-        parts = [_where(part, part.keys <= limit) for part in parts]  # before rows are copied: most are not needed
+        # Most rows are not needed: select before copying them.
+        parts = [_select(part, part.keys <= limit) for part in parts]
         keys = np.concatenate([part.keys for part in parts])
     order = np.argsort(keys, kind="stable")[:size]
     rows = np.concatenate([part.rows for part in parts])
@@ -80,36 +81,20 @@ def smallest(size: int, parts: Sequence[Sample]) -> Sample:
     return Sample(keys[order], rows[order], lengths[order])
 
 
-def _where(sample: Sample, mask: npt.NDArray[np.bool_]) -> Sample:
+def _select(sample: Sample, mask: npt.NDArray[np.bool_]) -> Sample:
     return sample if mask.all() else Sample(sample.keys[mask], sample.rows[mask], sample.lengths[mask])
 
 
 def bootstrap(size: int, times: int, seed: Sequence[int]) -> tuple[Whole, Floats]:
-    """Bootstrap resamples of `size` texts: which texts, with replacement, and how often each.
+    """Draw bootstrap resamples of `size` texts, with replacement.
 
     >>> chosen, weights = bootstrap(4, 1000, seed=(0,))
     >>> chosen.shape, weights.shape, bool((weights.sum(1) == 4).all())
     ((1000, 4), (1000, 4), True)
 
     Returns:
-        Indices `[times, size]`, and weights `[times, size]`: how often each text is among the indices of its row.
+        Indices `[times, size]` of the texts drawn, and weights `[times, size]`: how often each text was drawn.
     """
     chosen = np.random.default_rng(seed).integers(0, size, size=(times, size))
     flat = chosen + size * np.arange(times)[:, None]
     return chosen, np.bincount(flat.ravel(), minlength=times * size).reshape(times, size).astype(np.float64)
-
-
-def interval(replicates: Floats, confidence: float) -> tuple[float, float] | None:
-    """The percentile interval: what lies between the quantiles (1 - confidence)/2 and (1 + confidence)/2.
-
-    NaN marks a resample in which the figure is undefined; those do not count, and without any other there is no
-    interval.
-
-    >>> interval(np.arange(101.0), 0.5)
-    (25.0, 75.0)
-    """
-    replicates = replicates[np.isfinite(replicates)]
-    if not len(replicates):
-        return None
-    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)

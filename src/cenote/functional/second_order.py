@@ -1,7 +1,7 @@
-"""SOCM: how far pooling by the mean takes two texts for one, though the shapes of their token clouds differ.
+"""SOCM, second-order collapse by mean pooling: texts with similar means whose token clouds differ in shape.
 
-Between two texts the measure needs the nuclear norm of a product of their token matrices, an [n1, n2] matrix, and no
-[D, D] one. All pairs of many texts are walked in tiles of texts of about the same size.
+For two texts the measure needs the nuclear norm of a product of their token matrices, which is [n1, n2] and never
+[D, D]. All pairs of many texts are computed in tiles of texts of similar size.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ import torch
 from torch import Tensor
 
 from cenote.errors import BadInput, choose
-from cenote.functional.arrays import Array, like
-from cenote.functional.clouds import Cloud, check_alike, clouds, factor
+from cenote.functional.arrays import Array, convert_like
+from cenote.functional.clouds import Cloud, check_compatible, factor, read_clouds
 from cenote.functional.pooling import exact_products
-from cenote.functional.threads import one_thread_each, workers
+from cenote.functional.threads import one_thread_each, thread_count
 
-# What the published code adds to every eigenvalue, twice.
+# The published code adds this to eigenvalues, in two places.
 REFERENCE_FLOOR = 1e-9
-# Texts stand in blocks of at most this many token rows (or one text), and two blocks make a tile: what is temporary
-# stays at some megabytes for each worker, near its cache, and products are still large enough to be quick. A tile row
-# by row holds far fewer pairs, and so more rows.
+# The most token rows of a block of texts (or one text). Two blocks make a tile: temporary tensors take some megabytes
+# per worker, near its cache, and products are large enough to be quick. A row-by-row tile has far fewer pairs, so its
+# blocks have more rows.
 _ROWS, _PAIRED_ROWS = 512, 2048
-# The smallest text of a block has at most this share of rows fewer than the largest, to which it is padded. Padding the
-# smaller text of a pair costs its power of two to three, padding the larger one of the two much less.
+# Texts of a block are padded to the largest; the smallest may have at most this share fewer rows. Cost grows with the
+# smaller text of a pair to the power of two or three, and far less with the larger one.
 _SLACK, _WIDE_SLACK = 1 / 16, 1 / 4
-# Tiles that each worker gets in one round, after which results are handed on: many, so that none waits long at the end.
+# Tiles per worker in one round, after which results are yielded: many, so that no worker waits long at its end.
 _TILES = 16
-# How many texts, and so some hundred pairs, are timed to say how long too many would take.
+# How many texts, hence some hundred pairs, are timed to predict the time of too many pairs.
 _TIMED = 24
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True, eq=False)
 class SecondOrder(Generic[Array]):
-    """The parts of SOCM for each of P pairs, float64 arrays of [P]."""
+    """SOCM and its two parts for each of P pairs, float64 arrays [P]."""
 
     d_mu: Array  # |mu1 - mu2|^2 / 4 of unit means, in [0, 1]
     d_sigma: Array  # BW^2(S1, S2) / 4, at least 0
@@ -50,26 +50,26 @@ class SecondOrder(Generic[Array]):
 
 @dataclass(frozen=True)
 class _Block:
-    """Texts of about the same size."""
+    """Texts of similar size."""
 
-    index: Tensor  # [k], where each stands in the list that was given
-    factors: Tensor  # [k, rows, D], Z of each with zeros below: Z^T Z is its covariance, in units of |mu|^2
+    index: Tensor  # [k], the index of each in the list of texts
+    factors: Tensor  # [k, rows, D], Z of each, padded with zeros: Z^T Z is its covariance in units of |mu|^2
     units: Tensor  # [k, D], float64: mu / |mu|
-    traces: Tensor  # [k], float64: of the covariance
+    traces: Tensor  # [k], float64: traces of the covariances
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """All texts of one block with all of another, or with each other; or row by row if `second_left` is given."""
+    """All pairs of two blocks, or of one block with itself; or pairs row by row if `second_left` is given."""
 
     left: _Block
     right: _Block
-    second_left: Tensor | None = None  # [k], whether the left text of the pair is the one from `second`
+    second_left: Tensor | None = None  # [k], whether the left text of the pair comes from `second`
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What there is to do, as it was asked for."""
+    """The texts to compare, and how."""
 
     first: list[Cloud]
     second: list[Cloud] | None
@@ -82,7 +82,7 @@ class _Plan:
         return n * (n - 1) // 2 if self.second is None else n
 
     def tiles(self) -> Iterator[_Tile]:
-        # Where the user lets float32 products round to less, ours are done in float64.
+        # If the user lets float32 products round, use float64.
         dtype = self.precision if exact_products(self.precision) else torch.float64
         if self.second is None:
             return _all_pairs(self.first, dtype)
@@ -100,7 +100,7 @@ def _block(texts: Sequence[Cloud], index: Sequence[int], dtype: torch.dtype) -> 
 
 
 def _runs(sizes: Sequence[tuple[int, int]], rows: int) -> Iterator[list[int]]:
-    """Consecutive positions of sorted `sizes` (rows of the smaller and of the larger text) that make one block."""
+    """Yield runs of consecutive positions of sorted `sizes` (rows of the smaller and of the larger text): blocks."""
     run: list[int] = []
     smallest = narrowest = widest = 0
     for position, (small, large) in enumerate(sizes):
@@ -137,10 +137,10 @@ def _row_by_row(first: Sequence[Cloud], second: Sequence[Cloud], dtype: torch.dt
 
 
 def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Indices i and j, d_mu and d_sigma of every pair of a tile."""
+    """Return the indices i and j, d_mu and d_sigma of each pair of a tile."""
     left, right, second_left = tile.left, tile.right, tile.second_left
     if second_left is None:
-        # One large product; [k, rows, l, rows] to [k * l, rows, rows].
+        # One large product, from [k, rows, l, rows] to [k * l, rows, rows].
         crossed = left.factors.flatten(0, 1) @ right.factors.flatten(0, 1).T
         crossed = crossed.view(*left.factors.shape[:2], *right.factors.shape[:2]).transpose(1, 2)
         products = crossed.to(torch.float64, memory_format=torch.contiguous_format).flatten(0, 1)
@@ -156,13 +156,8 @@ def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, Tensor, T
     traces = left.traces[rows] + right.traces[columns]
     if floor:
         roots = torch.empty_like(traces)
-        turned = ((second_left, left, rows, products), (~second_left, right, columns, products.mT))
-        for (
-            chosen,
-            block,
-            place,
-            own_by_other,
-        ) in turned:  # for either order of the two, in which only the floor matters
+        orders = ((second_left, left, rows, products), (~second_left, right, columns, products.mT))
+        for chosen, block, place, own_by_other in orders:  # with a floor, the order of the two texts matters
             kernels = _kernels(own_by_other[chosen], block, place[chosen], floor)
             roots[chosen] = _floored_roots(kernels, floor, block.factors.shape[2])
         d_sigma = (traces - 2 * roots) / 4
@@ -173,40 +168,40 @@ def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, Tensor, T
 
 
 def _nuclear(products: Tensor, exact: bool) -> Tensor:
-    """The sum of the singular values of each matrix of [b, m, n]."""
+    """Return the sum of the singular values of each matrix of [b, m, n]."""
     if exact:
         singular: Tensor = torch.linalg.svdvals(products)
         return singular.sum(-1)
-    # The eigenvalues of the smaller Gram matrix are their squares, two to four times as quick. Squares lose half of the
-    # digits of small ones, which in float64 leaves the eight that the products had.
+    # Eigenvalues of the smaller Gram matrix are their squares, and two to four times as quick. Squares lose half of the
+    # digits of small values, which in float64 leaves the eight that the products have.
     small = products if products.shape[1] <= products.shape[2] else products.mT
     squares: Tensor = torch.linalg.eigvalsh(small @ small.mT)
     return squares.clamp(min=0).sqrt().sum(-1)
 
 
 def _kernels(products: Tensor, second: _Block, place: Tensor, floor: float) -> Tensor:
-    """Z2 (S1 + floor) Z2^T from Z2 Z1^T, for texts at `place` of the block `second`."""
+    """Return Z2 (S1 + floor) Z2^T from Z2 Z1^T, for texts at `place` of the block `second`."""
     own = second.factors.double()
     return products @ products.mT + floor * (own @ own.mT)[place]
 
 
 def _floored_roots(kernels: Tensor, floor: float, dimensions: int) -> Tensor:
-    """The trace of M^{1/2} as the published code has it.
+    """Return the trace of M^{1/2} as in the published code.
 
-    M = A^{1/2} B A^{1/2} with A = S1 + floor has the eigenvalues of Z2 A Z2^T, which `kernels` [b, m, m] are, and
-    D - m zeros; each of the D gets the floor under its root.
+    M = A^{1/2} B A^{1/2} with A = S1 + floor has the eigenvalues of Z2 A Z2^T, the `kernels` [b, m, m], and D - m
+    zeros; the floor is added to each of the D before the root.
     """
     squares: Tensor = torch.linalg.eigvalsh(kernels)
     return (squares.clamp(min=0) + floor).sqrt().sum(-1) + (dimensions - kernels.shape[1]) * math.sqrt(floor)
 
 
 def _walk(plan: _Plan) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """i, j, d_mu and d_sigma of all pairs, some rounds of tiles at a time, on the CPU."""
+    """Yield i, j, d_mu and d_sigma of all pairs on the CPU, one round of tiles at a time."""
     on_cpu = plan.first[0].tokens.device.type in ("cpu", "mps")
-    threads = workers() if on_cpu else 1
+    threads = thread_count() if on_cpu else 1
     exact = plan.precision == torch.float64
     tiles = plan.tiles()
-    # Even one worker is a thread of its own: autocast and other such states of the caller do not reach it.
+    # Even one worker is a thread of its own, which autocast and other states of the caller do not reach.
     with ThreadPoolExecutor(threads) as pool:
         while some_tiles := list(islice(tiles, _TILES * threads)):
             with one_thread_each():
@@ -219,27 +214,27 @@ def _plan(first: Any, second: Any, precision: str, floor: float) -> _Plan:
     dtype = choose(precision, _PRECISIONS, "precision")
     if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 <= floor < math.inf:
         raise BadInput(
-            f"floor={floor!r}: pass 0 for exact figures, or {REFERENCE_FLOOR:g} for those of published code."
+            f"floor={floor!r}: pass 0 for exact figures, or {REFERENCE_FLOOR:g} for those of the published code."
         )
-    ones = clouds(first, "first")
-    twos = None if second is None else clouds(second, "second")
+    ones = read_clouds(first, "first")
+    twos = None if second is None else read_clouds(second, "second")
     if twos is None and len(ones) == 1:
-        raise BadInput("first holds one text and there is no second: a pair needs two.")
+        raise BadInput("first holds one text and second is None: pass two texts at least.")
     if twos is not None and len(ones) != len(twos):
         raise BadInput(
             f"first holds {len(ones)} texts but second {len(twos)}: pairs are row by row. "
             "For all pairs of one list, pass that list alone."
         )
-    check_alike(ones + (twos or []))
+    check_compatible(ones + (twos or []))
     return _Plan(ones, twos, dtype, float(floor))
 
 
 def _seconds(plan: _Plan) -> float:
-    """About how long a plan takes here, by a few of its own texts, always the same ones."""
+    """Estimate the time of a plan from a few of its texts, always the same ones."""
     chosen = torch.randperm(len(plan.first), generator=torch.Generator().manual_seed(0), device="cpu")[:_TIMED].tolist()
     second = plan.second and [plan.second[i] for i in chosen]
     few = _Plan([plan.first[i] for i in chosen], second, plan.precision, plan.floor)
-    for _ in _walk(few):  # the first call of LAPACK loads it
+    for _ in _walk(few):  # the first call of LAPACK loads the library
         pass
     start = time.perf_counter()
     for _ in _walk(few):
@@ -249,7 +244,7 @@ def _seconds(plan: _Plan) -> float:
 
 def _refuse_too_many(plan: _Plan, limit: float) -> None:
     if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 1:
-        raise BadInput(f"limit={limit!r}: pass the largest number of pairs to accept; math.inf accepts all.")
+        raise BadInput(f"limit={limit!r}: pass the largest number of pairs to compute; math.inf for all.")
     if plan.pairs <= limit:
         return
     seconds = _seconds(plan)
@@ -258,12 +253,12 @@ def _refuse_too_many(plan: _Plan, limit: float) -> None:
     sample = f"random.sample(texts, {math.isqrt(2 * int(limit))})" if plan.second is None else "the same rows of both"
     raise BadInput(
         f"{plan.pairs:,} pairs are more than limit={limit:,} and would take about {about} here. Pass a random sample, "
-        f"as {sample}; or raise limit; or use socm_blocks, which hands pairs on as they come."
+        f"such as {sample}; or raise limit; or use socm_blocks, which yields pairs as they are computed."
     )
 
 
 def _results(given: Any, d_mu: Tensor, d_sigma: Tensor) -> SecondOrder[Any]:
-    return SecondOrder(*(like(given, part) for part in (d_mu, d_sigma, (1 - d_mu) * d_sigma)))
+    return SecondOrder(*(convert_like(given, part) for part in (d_mu, d_sigma, (1 - d_mu) * d_sigma)))
 
 
 def socm(
@@ -275,15 +270,15 @@ def socm(
     limit: float = 1_000_000,
     progress: Callable[[int, int], object] | None = None,
 ) -> SecondOrder[Array]:
-    """Second-order collapse by mean pooling: how alike the means of two texts are while their shapes differ.
+    """Measure second-order collapse by mean pooling: similar means of two texts whose token clouds differ in shape.
 
-    >>> flat = torch.tensor([[1.0, 2.0], [1.0, -2.0]])  # both have the mean (1, 0), and their tokens
-    >>> long = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])  # are spread by 2 in directions that are orthogonal
+    >>> flat = torch.tensor([[1.0, 2.0], [1.0, -2.0]])  # both have the mean (1, 0) and a deviation of 2,
+    >>> long = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])  # in orthogonal directions
     >>> pair = socm([flat], [long])
     >>> pair.d_mu.item(), round(pair.d_sigma.item(), 6), round(pair.socm.item(), 6)
     (0.0, 2.0, 2.0)
 
-    With the tokens of each text divided by the norm of their mean, mu the mean then and S = (1/n) Σ (x - mu)(x - mu)ᵀ:
+    The tokens of each text are divided by the norm of their mean; mu is then their mean, S = (1/n) Σ (x - mu)(x - mu)ᵀ:
 
         d_mu    = |mu1 - mu2|² / 4                                       in [0, 1]
         d_sigma = (tr S1 + tr S2 - 2 tr (S1^½ S2 S1^½)^½) / 4            at least 0; no upper bound
@@ -292,20 +287,20 @@ def socm(
     For two Gaussians d_mu + d_sigma is a quarter of the squared Wasserstein distance (arXiv 2604.27398).
 
     Args:
-        first: token matrices [n, D] of raw hidden states, real tokens only: floating tensors or numpy arrays.
-        second: as many more; pair k is first[k] with second[k]. None: all pairs i < j of `first`, in the order of
+        first: token matrices [n, D] of raw hidden states without padding: floating tensors or numpy arrays.
+        second: as many; pair k is first[k] with second[k]. None: all pairs i < j of `first`, in the order of
             scipy's `pdist`: (0, 1), (0, 2), ... (1, 2), ...
-        precision: "float32" multiplies tokens in float32, all else being float64, with an error of 1e-6 or so of
+        precision: "float32" multiplies tokens in float32, everything else in float64, with an error of about 1e-6 of
             tr S1 + tr S2; "float64" is right to 1e-12 and several times as slow.
-        floor: REFERENCE_FLOOR, 1e-9, gives the figures of the published code, which `reference_bias` explains.
-        limit: how many pairs to accept; math.inf for all.
-        progress: called with the number of pairs done and of all pairs, now and then.
+        floor: REFERENCE_FLOOR, 1e-9, gives the figures of the published code, see `reference_bias`.
+        limit: the largest number of pairs to compute; math.inf for all.
+        progress: called now and then with the number of pairs done and of all pairs.
 
     Returns:
         The three figures of each pair, [P] in float64, on the CPU; numpy arrays for numpy arrays.
 
     Raises:
-        BadInput: widths that differ, texts without tokens, NaN, a mean of norm 0, or too many pairs, before work.
+        BadInput: for different widths, texts without tokens, NaN, a mean of norm 0, or too many pairs.
     """
     plan = _plan(first, second, precision, floor)
     _refuse_too_many(plan, limit)
@@ -327,27 +322,28 @@ def socm_blocks(
     precision: str = "float32",
     floor: float = 0.0,
 ) -> Iterator[tuple[Array, Array, SecondOrder[Array]]]:
-    """`socm` piece by piece, for more pairs than one waits for or memory holds.
+    """Yield `socm` piece by piece, for more pairs than fit in memory.
 
     >>> texts = [torch.eye(3)[:n] for n in (3, 1, 2)]
     >>> for i, j, piece in socm_blocks(texts):
     ...     print(i.tolist(), j.tolist(), [round(value, 6) for value in piece.d_sigma.tolist()])
     [1, 0, 0] [2, 1, 2] [0.25, 0.5, 0.25]
 
-    Each piece has indices `i` into `first` and `j` into `second`, or with i < j into `first`, and the figures of these
-    pairs. Texts of about the same size come together; every pair comes once, always in the same order.
+    Each piece is indices `i` into `first`, `j` into `second` (or `first`, with i < j), and the figures of these pairs.
+    Each pair comes once, always in the same order, together with texts of similar size.
     """
     plan = _plan(first, second, precision, floor)
-    return ((like(first[0], i), like(first[0], j), _results(first[0], mu, sigma)) for i, j, mu, sigma in _walk(plan))
+    one = first[0]
+    return ((convert_like(one, i), convert_like(one, j), _results(one, mu, sigma)) for i, j, mu, sigma in _walk(plan))
 
 
 def reference_bias(dimensions: int) -> float:
-    """About what the published code's d_sigma lacks, for texts that leave most of `dimensions` empty.
+    """Return how much lower the published code's d_sigma is, about, for texts of rank far below `dimensions`.
 
     >>> round(reference_bias(384), 4), round(reference_bias(768), 4)
     (0.0061, 0.0121)
 
-    It adds 1e-9 to every eigenvalue of S1 and of S1^½ S2 S1^½ before the square root, and so √1e-9 to the trace of the
-    root for each of D dimensions that holds nothing, twice which is subtracted: 2 D √1e-9 / 4.
+    It adds 1e-9 to every eigenvalue of S1 and of S1^½ S2 S1^½ before the square root, hence √1e-9 to the trace of the
+    root for each of D empty dimensions. Twice this trace is subtracted: 2 D √1e-9 / 4.
     """
     return 2 * dimensions * math.sqrt(REFERENCE_FLOOR) / 4

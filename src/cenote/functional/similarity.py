@@ -1,6 +1,6 @@
-"""How alike two sets of embeddings are: six measures, all pairs or row by row, whole or block by block.
+"""Similarity of two sets of embeddings: six measures, for all pairs or row by row, whole or block by block.
 
-Higher is always more similar: distances come out negated, exactly as sentence-transformers' own functions do it.
+Higher is always more similar: distances are negated, as in sentence-transformers' own functions.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ import torch
 from torch.linalg import vector_norm
 
 from cenote.errors import BadInput, choose, some
-from cenote.functional.arrays import Array, from_numpy, like
+from cenote.functional.arrays import Array, convert_like, from_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DEFAULT_P = 3.0
 
-# A tile has at most this many rows of either side and this many pairs: what is temporary stays at some tens of
-# megabytes however large the matrix, and a side is prepared at most once in 4,096 rows of the other.
+# The most rows of either side of a tile, and its most pairs: temporary tensors stay at some tens of megabytes however
+# large the matrix, and a side is prepared at most once per 4,096 rows of the other.
 _SIDE, _PAIRS = 4096, 2**21
-# Pairs nearer than a hundredth of their norms are measured again by differences: |a|² + |b|² - 2ab has lost digits.
+# Pairs nearer than a hundredth of their norms are computed again by differences: |a|² + |b|² - 2ab has lost digits.
 _CLOSE = 1e-4
-# Where more than this share of a tile needs that, measuring all of it by differences is quicker.
+# If more than this share of a tile needs that, computing all of it by differences is quicker.
 _FEW = 1 / 64
-# How many numbers of gathered rows are in memory at a time.
+# How many numbers of rows are gathered at a time.
 _GATHERED = 2**20
-# Below this many pairs torch.cdist's one call beats a loop over dimensions.
+# Below this many pairs torch.cdist is quicker than a loop over dimensions.
 _WORTH_LOOPING = 2**16
-# Up to this p, powers of ordinary differences stay well inside float32's range.
+# Up to this p, powers of ordinary differences stay in float32's range.
 _NARROW_P = 4.0
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One row of `SIMILARITIES`: what a measure means and how it is computed.
+    """One line of `SIMILARITIES`: the meaning of a measure and its functions.
 
-    `all_pairs` takes what `prepare` made of each side, [N, D] and [M, D], to [N, M]; `row_by_row` takes two plain
-    [N, D] to [N]. A `distance` is negated by whoever calls these. A measure that `takes_p` has a keyword `p` in both.
+    `all_pairs` maps sides of [N, D] and [M, D] after `prepare` to [N, M]; `row_by_row` maps two plain [N, D] to [N].
+    The caller negates a `distance`. If it `takes_p`, both functions have a keyword `p`.
     """
 
     meaning: str
@@ -61,31 +61,31 @@ def _tracked(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 
 def _wide(side: torch.Tensor) -> torch.Tensor:
-    """In float64, where the device has it: Apple's has not."""
+    """Return float64, except on Apple's GPU, which has none."""
     return side if side.device.type == "mps" else side.double()
 
 
 def _lost(norms: torch.Tensor, p: float) -> torch.Tensor:
-    """Which p-norms had a sum of powers that under- or overflowed, or may have."""
+    """Return which p-norms have a sum of powers that may have under- or overflowed."""
     info = torch.finfo(norms.dtype)
     inside: torch.Tensor = (norms > (info.tiny / info.eps**2) ** (1 / p)) & (norms < info.max ** (1 / p))
-    return ~inside  # so, and not by <= and >=, NaN is lost too
+    return ~inside  # True for NaN too, unlike <= and >=
 
 
 def _norms(rows: torch.Tensor, p: float) -> torch.Tensor:
-    """The p-norm of every row, right also where the powers leave the range of the dtype."""
+    """Return the p-norm of each row, right even if powers leave the range of the dtype."""
     norms: torch.Tensor = vector_norm(rows, p, dim=-1)
     if p in (1, math.inf) or not (lost := _lost(norms, p)).any():
         return norms
     rows = rows[lost]
     peaks = rows.detach().abs().amax(dim=-1)
-    peaks = peaks.masked_fill(peaks == 0, 1)  # a zero row: anything but 0 / 0
+    peaks = peaks.masked_fill(peaks == 0, 1)  # a zero row: avoid 0 / 0
     return norms.index_put((lost,), peaks * vector_norm(rows / peaks[:, None], p, dim=-1))
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
     norms: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
-    if _lost(norms, 2.0).any():  # no row is zero here, and a cosine does not mind a factor
+    if _lost(norms, 2.0).any():  # no row is zero here, and factors do not change a cosine
         rows = rows / rows.detach().abs().amax(dim=-1, keepdim=True)
         norms = vector_norm(rows, dim=-1, keepdim=True)
     return rows / norms
@@ -100,7 +100,7 @@ def _row_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def _cosines(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    return _products(left, right).clamp_(-1, 1)  # 1.0000001 would be NaN to whoever takes the angle
+    return _products(left, right).clamp_(-1, 1)  # the angle of 1.0000001 would be NaN
 
 
 def _row_cosines(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -114,7 +114,7 @@ def _row_distances(left: torch.Tensor, right: torch.Tensor, p: float) -> torch.T
 def _remeasured(
     values: torch.Tensor, doubtful: torch.Tensor, left: torch.Tensor, right: torch.Tensor, p: float
 ) -> torch.Tensor:
-    """`values` [N, M] with the doubtful pairs measured again row by row, few rows in memory at a time."""
+    """Compute the doubtful pairs of `values` [N, M] again row by row, few rows at a time."""
     i, j = doubtful.nonzero(as_tuple=True)
     step = max(1, _GATHERED // left.shape[1])
     again = [_row_distances(left[i[part]], right[j[part]], p) for part in _slices(len(i), step)]
@@ -122,7 +122,7 @@ def _remeasured(
 
 
 def _loop_over_dimensions(left: torch.Tensor, right: torch.Tensor, p: float) -> torch.Tensor:
-    """What torch.cdist computes, on a CPU 2 to 15 times as fast: whole tiles at a time, one dimension after another."""
+    """Compute what torch.cdist does, on a CPU 2 to 15 times as fast: whole tiles, one dimension after another."""
     total = left.new_zeros(len(left), len(right))
     gap = torch.empty_like(total)
     for x, y in zip(left.T.contiguous(), right.T.contiguous(), strict=True):
@@ -135,29 +135,29 @@ def _loop_over_dimensions(left: torch.Tensor, right: torch.Tensor, p: float) -> 
 
 
 def _distances(left: torch.Tensor, right: torch.Tensor, p: float) -> torch.Tensor:
-    """The p-distance of all pairs by differences: accurate for every p and every pair, and never [N, M, D]."""
+    """Return the p-distances of all pairs by differences: accurate for every p and pair, without [N, M, D]."""
     if _NARROW_P < p < math.inf:
         left, right = _wide(left), _wide(right)
     large = len(left) * len(right) >= _WORTH_LOOPING
     if large and left.device.type == "cpu" and not _tracked(left, right):
         values = _loop_over_dimensions(left, right, p)
-    else:  # torch.cdist has a backward that needs no [N, M, D] either, and a kernel of its own on other devices
+    else:  # its backward needs no [N, M, D] either, and other devices have a kernel
         values = torch.cdist(left, right, p, compute_mode="donot_use_mm_for_euclid_dist")
     if p in (1, math.inf):
         return values
     lost = _lost(values, p)
-    if lost.count_nonzero() > _FEW * lost.numel():  # equal rows, most likely: their zeros are right
+    if lost.count_nonzero() > _FEW * lost.numel():  # probably equal rows, whose zeros are right
         lost &= _distances(left.detach(), right.detach(), math.inf) > 0
     return _remeasured(values, lost, left, right, p)
 
 
 def _euclidean(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Euclidean distances of all pairs: one matrix product in float64, and differences where that would lose digits."""
+    """Return Euclidean distances of all pairs: one matrix product in float64, and differences if that loses digits."""
     if left.dtype != torch.float64 or _tracked(left, right):
         return _distances(left, right, 2.0)
     sizes = left.square().sum(dim=-1)[:, None] + right.square().sum(dim=-1)
     squares = torch.addmm(sizes, left, right.T, alpha=-2)
-    close = (squares > sizes.mul_(_CLOSE)).logical_not_()  # so, and not <=, a NaN from an overflow counts as close
+    close = (squares > sizes.mul_(_CLOSE)).logical_not_()  # True for NaN from overflow, unlike <=
     if close.count_nonzero() > _FEW * close.numel():
         return _distances(left, right, 2.0)
     return _remeasured(squares.sqrt_(), close, left, right, 2.0)
@@ -168,9 +168,7 @@ def _of_order(p: float) -> tuple[Callable[..., torch.Tensor], Callable[..., torc
 
 
 SIMILARITIES: dict[str, Measure] = {
-    "cosine": Measure(
-        "the cosine of the angle, whatever the lengths", _cosines, _row_cosines, _unit, distance=False, zero_rows=False
-    ),
+    "cosine": Measure("the cosine of the angle", _cosines, _row_cosines, _unit, distance=False, zero_rows=False),
     "dot": Measure("the sum of products", _products, _row_products, distance=False, aliases=("dot_product",)),
     "euclidean": Measure("minus the length of the difference", _euclidean, partial(_row_distances, p=2.0), _wide),
     "manhattan": Measure("minus the sum of absolute differences", *_of_order(1.0), aliases=("cityblock",)),
@@ -179,21 +177,21 @@ SIMILARITIES: dict[str, Measure] = {
 }
 
 _NAMES = {name: row for key, row in SIMILARITIES.items() for name in (key, *row.aliases)}
-# Minkowski's special cases are other rows of the table: one formula, one code.
+# Special cases of minkowski are other lines of the table, so that each formula has one implementation.
 _SPECIAL_P = {1.0: "manhattan", 2.0: "euclidean", math.inf: "chebyshev"}
-# What we take; the last three are how numpy spells the other byte order.
+# Accepted dtypes; the last three are numpy's names in the other byte order.
 _DTYPES = ("float16", "bfloat16", "float32", "float64", "f2", "f4", "f8")
 
 
 def _measure(how: str, p: Any) -> Measure:
-    """The row that `how` and `p` ask for, with `p` filled in."""
+    """Return the measure for `how` and `p`, with `p` filled in."""
     row = choose(how, _NAMES, "similarity", shown=SIMILARITIES)
     if not row.takes_p:
         if p != DEFAULT_P:
-            raise BadInput(f"{how} takes no p, but p = {p!r} was given: leave it out, or use how='minkowski'.")
+            raise BadInput(f"p={p!r}: {how} takes no p. Leave it out, or use how='minkowski'.")
         return row
     if isinstance(p, bool) or not isinstance(p, numbers.Real) or not (order := float(p)) >= 1:
-        raise BadInput(f"{how} needs a number p >= 1 (inf is chebyshev; below 1 it is no metric), not p = {p!r}.")
+        raise BadInput(f"p={p!r}: {how} needs a number p >= 1 (inf is chebyshev; below 1 it is not a metric).")
     if order in _SPECIAL_P:
         return SIMILARITIES[_SPECIAL_P[order]]
     all_pairs, row_by_row = _of_order(order)
@@ -201,12 +199,12 @@ def _measure(how: str, p: Any) -> Measure:
 
 
 def _tensor(x: object, name: str) -> torch.Tensor:
-    """The operand as a tensor [N, D] or [D] of real floats, or a refusal."""
+    """Return the operand as a tensor [N, D] or [D] of real floats, or raise."""
     if not isinstance(x, (torch.Tensor, np.ndarray)) or isinstance(x, np.ma.MaskedArray):
         raise BadInput(f"{name} is a {type(x).__name__}: pass a torch tensor or a plain numpy array.")
     if str(x.dtype).removeprefix("torch.").lstrip("<>=") not in _DTYPES:
-        remedy = "take a real part" if "complex" in str(x.dtype) else "call .float() (numpy: .astype('float32')) first"
-        raise BadInput(f"{name} has dtype {x.dtype}, not one of {', '.join(_DTYPES[:4])}: {remedy}.")
+        remedy = "pass its real part" if "complex" in str(x.dtype) else "call .float() (numpy: .astype('float32'))"
+        raise BadInput(f"{name} has dtype {x.dtype}; accepted are {', '.join(_DTYPES[:4])}: {remedy}.")
     x = from_numpy(x) if isinstance(x, np.ndarray) else x
     if x.layout != torch.strided:
         raise BadInput(f"{name} is a sparse tensor: call .to_dense() first.")
@@ -221,7 +219,7 @@ def _rows_where(bad: torch.Tensor) -> str:
 
 
 def _all_finite(x: torch.Tensor) -> bool:
-    """In one pass and with no copy: the extremes are NaN or infinite where anything is."""
+    """Return whether all numbers are finite, in one pass without a copy: the extremes are NaN or inf if any is."""
     return x.numel() == 0 or bool(torch.stack(torch.aminmax(x.detach())).isfinite().all())
 
 
@@ -231,10 +229,10 @@ def _check_rows(x: torch.Tensor, name: str, how: str, measure: Measure) -> None:
         raise BadInput(f"{name} has NaN or infinity in {_rows_where(~x.isfinite().all(dim=-1))}: leave them out.")
     if measure.zero_rows or not (suspects := vector_norm(x, dim=-1) == 0).any():
         return
-    zeros = suspects & (x == 0).all(dim=-1)  # a tiny vector is no zero vector, even if its norm rounds to 0
+    zeros = suspects & (x == 0).all(dim=-1)  # a tiny vector is not zero, even if its norm rounds to 0
     if zeros.any():
         raise BadInput(
-            f"{name} has zero vectors in {_rows_where(zeros)}: they have no direction, hence no {how}. "
+            f"{name} has zero vectors in {_rows_where(zeros)}, which have no direction and no {how}. "
             "Leave them out, or use 'dot' or a distance."
         )
 
@@ -245,11 +243,11 @@ def _slices(length: int, step: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class _Engine:
-    """One measure at work: tiles, precision, sign and the check of what comes out, the same for every measure."""
+    """Compute one measure: tiles, precision, sign and the check of the result, the same for every measure."""
 
     how: str
     measure: Measure
-    dtype: torch.dtype  # of the result; the work is done in float32 at least
+    dtype: torch.dtype  # of the result; computed in float32 at least
 
     def _ready(self, side: torch.Tensor) -> torch.Tensor:
         return side.to(torch.promote_types(self.dtype, torch.float32))
@@ -262,16 +260,16 @@ class _Engine:
         if not _all_finite(values):
             remedy = {torch.float64: "scale the vectors down", torch.float32: "pass float64"}
             advice = remedy.get(self.dtype, "pass float32 (.float())")
-            raise BadInput(f"{self.how} exceeds {self.dtype}, at most {torch.finfo(self.dtype).max:g}: {advice}.")
+            raise BadInput(f"{self.how} exceeds the largest {self.dtype}, {torch.finfo(self.dtype).max:g}: {advice}.")
         return values
 
     def all_pairs(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """[N, D] and [M, D] to [N, M], tile by tile, whatever precision autocast would have."""
+        """Return [N, M] for [N, D] and [M, D], tile by tile, without autocast."""
         with torch.autocast(left.device.type, enabled=False):
             return self._all_pairs(left, right)
 
     def _all_pairs(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        # A graph keeps N x M tensors whatever we do, and a product has no temporaries: tiles would only cost time.
+        # Gradients need N x M tensors anyhow, and a product has no temporaries: tiles would only cost time.
         whole = not self.measure.distance and max(len(left), len(right)) <= _SIDE
         if whole or _tracked(left, right):
             values = self.measure.all_pairs(self._prepared(left), self._prepared(right))
@@ -284,7 +282,7 @@ class _Engine:
         return self._finished(result.neg_() if self.measure.distance else result)
 
     def row_by_row(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """[N, D] and [N, D] to [N]."""
+        """Return [N] for [N, D] and [N, D]."""
         step = max(1, len(left)) if _tracked(left, right) else _SIDE
         with torch.autocast(left.device.type, enabled=False):
             rows = _slices(len(left), step)
@@ -294,24 +292,24 @@ class _Engine:
 
 
 def _engine(a: object, b: object, how: str, p: float) -> tuple[_Engine, torch.Tensor, torch.Tensor]:
-    """What will do the work, and both sides as tensors, checked one by one and against each other."""
+    """Return the engine and both sides as tensors, checked alone and against each other."""
     measure = _measure(how, p)
     left, right = _tensor(a, "a"), _tensor(b, "b")
     if isinstance(a, np.ndarray) != isinstance(b, np.ndarray):
         kinds = [f"{type(x).__module__.split('.')[0]}.{type(x).__name__}" for x in (a, b)]
-        raise BadInput(f"a is a {kinds[0]} but b a {kinds[1]}: pass two of one kind (torch.from_numpy, .numpy()).")
+        raise BadInput(f"a is a {kinds[0]}, b a {kinds[1]}: pass two of one kind (torch.from_numpy, .numpy()).")
     if left.device != right.device:
-        raise BadInput(f"a is on {left.device} but b on {right.device}: move one with .to(...).")
+        raise BadInput(f"a is on {left.device}, b on {right.device}: move one with .to(...).")
     if left.shape[-1] != right.shape[-1]:
         shapes = f"a has shape {tuple(left.shape)}, b {tuple(right.shape)}"
-        raise BadInput(f"{shapes}: the last dimensions differ. Are both from the same model?")
+        raise BadInput(f"{shapes}: the last dimensions differ. Are both from one model?")
     for side, name in ((left, "a"), (right, "b")):
         _check_rows(side, name, how, measure)
     return _Engine(how, measure, torch.promote_types(left.dtype, right.dtype)), left, right
 
 
 def similarity(a: Array, b: Array, how: str = "cosine", *, p: float = DEFAULT_P, pairwise: bool = False) -> Array:
-    """How alike the rows of `a` and `b` are. Higher is always more similar: **distances are negated**.
+    """Return the similarity of rows of `a` and `b`. Higher is always more similar: **distances are negated**.
 
     >>> a, b = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([[0.0, 1.0], [3.0, 4.0]])
     >>> similarity(a, b, "euclidean")  # minus the distance of every row of a to every row of b
@@ -319,47 +317,47 @@ def similarity(a: Array, b: Array, how: str = "cosine", *, p: float = DEFAULT_P,
             [-1.0000, -3.6056]])
     >>> similarity(a, b, "manhattan", pairwise=True)  # row by row
     tensor([-6., -5.])
-    >>> similarity(a[1], b)  # one query, many documents; cosine unless told otherwise
+    >>> similarity(a[1], b)  # one query, many documents; cosine by default
     tensor([1.0000, 0.8000])
 
-    With x and y a row of each and d = x - y:
+    For rows x and y and d = x - y:
 
-        cosine      x·y / (‖x‖ ‖y‖)        in [-1, 1]; 1 is the same direction, length does not count
-        dot         x·y                    any number, and length counts
-        euclidean   -√(Σ dᵢ²)              at most 0, which is the same vector; so are the three below
+        cosine      x·y / (‖x‖ ‖y‖)        in [-1, 1]; 1 is the same direction; norms do not matter
+        dot         x·y                    any number; norms matter
+        euclidean   -√(Σ dᵢ²)              at most 0, the same vector; likewise the three below
         manhattan   -Σ |dᵢ|
         minkowski   -(Σ |dᵢ|ᵖ)^(1/p)       p >= 1; 1, 2 and inf are manhattan, euclidean and chebyshev
         chebyshev   -max |dᵢ|
 
     Signs and values are those of sentence-transformers' `cos_sim`, `dot_score`, `euclidean_sim` and `manhattan_sim`,
-    but euclidean distances keep float32's digits between near-identical rows too. Nothing returns NaN or infinity.
+    but euclidean distances keep float32's digits even between near-identical rows. The result is never NaN or infinity.
 
     Args:
-        a: [N, D], or [D] for one vector, whose dimension the result then lacks. A floating tensor or numpy array.
+        a: [N, D], or [D] for one vector, which drops the dimension N of the result. A floating tensor or numpy array.
         b: [M, D] or [D], of the same kind and on the same device.
         how: a name in `SIMILARITIES`.
-        p: the order of minkowski, and of nothing else.
-        pairwise: only row i of `a` with row i of `b`.
+        p: the order of minkowski; other measures take none.
+        pairwise: compare row i of `a` with row i of `b` only.
 
     Returns:
         [N, M], or [N] if `pairwise`, of the operands' kind and promoted dtype. Half precision is computed in float32
-        and rounded once. Beside the result little memory is used, unless gradients are asked for.
+        and rounded once. Without gradients, little memory is used beside the result.
 
     Raises:
-        BadInput: for what has no right answer: shapes that differ, integers, NaN, a zero vector's cosine, overflow.
+        BadInput: for different shapes, integers, NaN, the cosine of a zero vector, and overflow.
     """
     engine, left, right = _engine(a, b, how, p)
     if pairwise and left.shape != right.shape:
-        raise BadInput(f"pairwise needs equal shapes, not a with {tuple(left.shape)} and b with {tuple(right.shape)}.")
+        raise BadInput(f"a has shape {tuple(left.shape)}, b {tuple(right.shape)}: pairwise needs equal shapes.")
     work = engine.row_by_row if pairwise else engine.all_pairs
     shape = left.shape[:-1] if pairwise else left.shape[:-1] + right.shape[:-1]
-    return like(a, work(left.reshape(-1, left.shape[-1]), right.reshape(-1, right.shape[-1])).reshape(shape))
+    return convert_like(a, work(left.reshape(-1, left.shape[-1]), right.reshape(-1, right.shape[-1])).reshape(shape))
 
 
 def similarity_blocks(
     a: Array, b: Array, how: str = "cosine", *, p: float = DEFAULT_P, block: int = 4096
 ) -> Iterator[tuple[slice, slice, Array]]:
-    """`similarity` of all pairs, walked block by block, for matrices that no memory holds.
+    """Yield `similarity` of all pairs block by block, for matrices that do not fit in memory.
 
     >>> a = torch.eye(3)
     >>> for rows, columns, values in similarity_blocks(a, a, block=2):
@@ -369,17 +367,18 @@ def similarity_blocks(
     2 3 0 2 (1, 2)
     2 3 2 3 (1, 1)
 
-    `values` is `similarity(a, b, how)[rows, columns]`, higher meaning more similar, at most `block` x `block`;
-    rows are the outer loop. The operands are checked at once, a block is computed when asked for, and a memory-mapped
-    array is not copied. `a` is [N, D] and `b` [M, D]; the rest is as in `similarity`.
+    `values` is `similarity(a, b, how)[rows, columns]`, at most `block` x `block`; rows are the outer loop. Operands are
+    checked by the call, a block is computed when it is requested, and a memory-mapped array is not copied. `a` is
+    [N, D] and `b` [M, D]; the rest is as in `similarity`.
     """
     if isinstance(block, bool) or not isinstance(block, numbers.Integral) or block < 1:
-        raise BadInput(f"block is a number of rows, at least 1, not {block!r}.")
+        raise BadInput(f"block={block!r}: pass a whole number of rows, at least 1.")
     engine, left, right = _engine(a, b, how, p)
     if left.dim() != 2 or right.dim() != 2:
-        raise BadInput(f"blocks need [N, D] and [M, D], not {tuple(left.shape)} and {tuple(right.shape)}: use x[None].")
+        shapes = f"a has shape {tuple(left.shape)}, b {tuple(right.shape)}"
+        raise BadInput(f"{shapes}: pass [N, D] and [M, D]; for one vector x, pass x[None].")
     return (
-        (rows, columns, like(a, engine.all_pairs(left[rows], right[columns])))
+        (rows, columns, convert_like(a, engine.all_pairs(left[rows], right[columns])))
         for rows in _slices(len(left), int(block))
         for columns in _slices(len(right), int(block))
     )

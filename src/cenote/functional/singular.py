@@ -1,8 +1,8 @@
-"""The largest singular value of many centred maps at once, with products where others factorise every matrix.
+"""The largest singular value of many centred maps at once, by products instead of factorisations.
 
-For a map A of n real tokens and P = I - (1/n) 1 1ᵀ it is the largest singular value of P A, found in three steps: a
-short search from a few random directions for all maps, a longer one from more directions for those not found, and the
-whole spectrum for the rest. `spectrum.sigma_a` is the door to it, and says what the error means.
+For a map A of n real tokens it is that of P A, P = I - (1/n) 1 1ᵀ, found in three steps: a short search from a few
+random directions for all maps, a longer one from more directions for those not found, and the whole spectrum for the
+rest. `spectrum.sigma_a` is the public function, and documents the error.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from cenote.functional.concentration import centred, rounding, wide
+from cenote.functional.concentration import centre_columns, rounding_error, widen
 
-# Up to this many tokens the whole spectrum is quicker than the search for its top.
+# Up to this many tokens the whole spectrum is quicker than the search.
 _SMALL = 40
-# The search's random directions, and how often each is multiplied by (P A)ᵀ P A before the first look: the quickest
-# that left few maps for the second search, on attention of 64 to 512 tokens.
+# The search's random directions, and how often each is multiplied by (P A)ᵀ P A before the first check: the quickest
+# values that leave few maps for the second search, on attention of 64 to 512 tokens.
 _DIRECTIONS, _POWERS = 4, 5
-# The second search looks after each block of directions, up to so many in all and to half the tokens; beyond that the
+# The second search checks after each block of directions, up to `_MOST` in all and half the tokens; beyond that the
 # whole spectrum is quicker.
 _SECOND_DIRECTIONS, _SECOND_POWERS, _MOST = 8, 6, 64
-# How many times less than its fair share, k / n squared, of the top direction a random basis of k among n may hold.
+# A random basis of k among n directions may hold this many times less of the top one than its fair share, k / n squared.
 _UNLUCKY = 4
-# A gap below the top Ritz value is believed if it is this many residuals wide: a narrower one may hide others.
+# A gap below the top Ritz value counts if it is this many residuals wide: a narrower one may hide other values.
 _APART = 10
-# A head that lets through less than this share of its map's size loses digits to what it cancels: centre it first.
+# If sigma is less than this share of the map's norm, centring cancels digits: centre in wide numbers first.
 _FAINT = 1e-2
-# Sizes of maps whose singular values, if not faint, stay in float32's range at the power 2 * `_POWERS`. Maps whose rows
-# sum to 1 have sizes from 1 to sqrt(n).
+# Norms of maps whose singular values, if not faint, stay in float32's range at the power 2 * `_POWERS`. Maps whose rows
+# sum to 1 have norms from 1 to sqrt(n).
 _SANE = (0.1, 1e3)
-# Below this tolerance float32 products are too coarse.
+# Below this tolerance float32 products are too inexact.
 _NARROW = 1e-5
-# How many numbers of attention are copied, where they have to be, at a time.
+# How many numbers of attention are copied at a time.
 _COPIED = 2**20
 _SEED = 0
 
 
-def largest(maps: Tensor, real: Tensor | None, tolerance: float) -> Tensor:
-    """The largest singular value of P A for maps `[N, T, T]`, to a relative error of `tolerance`; NaN of broken maps.
+def largest_singular_values(maps: Tensor, real: Tensor | None, tolerance: float) -> Tensor:
+    """Return the largest singular value of P A for maps `[N, T, T]`, to a relative error of `tolerance`.
 
-    >>> largest(torch.eye(3)[None], None, 1e-4)
+    >>> largest_singular_values(torch.eye(3)[None], None, 1e-4)
     tensor([1.], dtype=torch.float64)
 
-    `real [N, T]` marks real tokens, None says that all are; what maps hold elsewhere does not matter.
+    NaN for maps that are not finite. `real [N, T]` marks real tokens, None: all are. Padding is ignored.
     """
     size = maps.shape[-1]
-    values = torch.full((len(maps),), torch.nan, dtype=wide(maps.new_empty(0)).dtype, device=maps.device)
+    values = torch.full((len(maps),), torch.nan, dtype=widen(maps.new_empty(0)).dtype, device=maps.device)
     fine = maps.dtype == torch.float64 or tolerance < _NARROW or size <= _SMALL or not _exact_products()
     dtype = values.dtype if fine else torch.float32
     step = max(1, _COPIED // size**2)
@@ -71,10 +71,10 @@ def largest(maps: Tensor, real: Tensor | None, tolerance: float) -> Tensor:
 
 
 def _exact_products() -> bool:
-    """Whether float32 products are float32 products: a user may let them round to bfloat16 or TF32, for a model."""
+    """Return whether float32 products are exact: a user may let them round to bfloat16 or TF32 for a model."""
     try:
         return torch.get_float32_matmul_precision() == "highest"
-    except RuntimeError:  # it was set through torch's newer interface, which this one refuses to speak for
+    except RuntimeError:  # it was set through torch's newer interface, which this function does not report
         return False
 
 
@@ -83,7 +83,7 @@ def _within(maps: Tensor, real: Tensor | None) -> Tensor:
 
 
 def _quick(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: float, values: Tensor) -> Tensor:
-    """Fill in `values` by one look of the search, and say which of them are right."""
+    """Fill in `values` by the short search, and return which of them are right."""
     filters = _Filters(_within(maps, real).to(dtype), None if real is None else real.to(dtype))
     theta, sure = _search(filters, _directions(filters, _DIRECTIONS), _POWERS, _DIRECTIONS, tolerance)
     values.copy_(theta.sqrt())
@@ -93,13 +93,13 @@ def _quick(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: flo
 
 
 def _careful(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: float) -> Tensor:
-    """The values of the maps that need more: centred beforehand in wide numbers, scaled, searched longer, or whole."""
-    values = wide(maps)
+    """Return the values by scaling and centring in wide numbers, and the longer search or the whole spectrum."""
+    values = widen(maps)
     peak = values.abs().amax((1, 2), keepdim=True)
     values = values / peak.masked_fill(peak == 0, 1)
-    apart = centred(values, real)
+    apart = centre_columns(values, real)
     size: Tensor = vector_norm(apart, dim=(1, 2), keepdim=True)
-    nothing = size <= rounding(values.dtype) * vector_norm(values, dim=(1, 2), keepdim=True)
+    nothing = size <= rounding_error(values.dtype) * vector_norm(values, dim=(1, 2), keepdim=True)
     apart = (apart / size.masked_fill(nothing, 1)).to(dtype)
     found, sure = torch.zeros_like(size[:, 0, 0]), nothing[:, 0, 0]
     if maps.shape[-1] > _SMALL:
@@ -115,7 +115,7 @@ def _careful(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: f
 
 @dataclass(frozen=True)
 class _Filters:
-    """P A of many maps as operators. Vectors are rows `[N, b, T]`: products with few columns are slow on CPUs."""
+    """P A of many maps, as operators on rows `[N, b, T]`: products with few columns are slow on CPUs."""
 
     maps: Tensor  # [N, T, T], zeros for padding
     real: Tensor | None  # [N, T], 1 for real tokens
@@ -128,7 +128,7 @@ class _Filters:
         return self.real.sum(-1)
 
     def forth(self, rows: Tensor) -> Tensor:
-        """P A x."""
+        """Return P A x."""
         through = torch.bmm(rows, self.maps.mT)
         if self.real is None:
             return through - through.mean(-1, keepdim=True)
@@ -136,7 +136,7 @@ class _Filters:
         return through - mean * self.real[:, None]
 
     def back(self, rows: Tensor) -> Tensor:
-        """(P A)ᵀ w for w = P w, as `forth` makes them."""
+        """Return (P A)ᵀ w for w = P w, as `forth` returns them."""
         return torch.bmm(rows, self.maps)
 
     def only(self, which: Tensor) -> _Filters:
@@ -144,7 +144,7 @@ class _Filters:
 
 
 def _directions(filters: _Filters, count: int) -> Tensor:
-    """The same random numbers for the same real token, wherever padding puts it: `[N, count, T]`."""
+    """Return random directions `[N, count, T]`, equal for the same real token wherever padding puts it."""
     number, size = filters.maps.shape[:2]
     drawn = np.random.default_rng(_SEED).standard_normal((size, count))
     table = torch.from_numpy(drawn).to(filters.maps)
@@ -160,7 +160,7 @@ def _orthonormal(rows: Tensor) -> Tensor:
 
 
 def _search(filters: _Filters, start: Tensor, powers: int, most: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """The top Ritz value of (P A)ᵀ P A for each map, and whether its error is within the tolerance."""
+    """Return the top Ritz value of (P A)ᵀ P A for each map, and whether its error is within the tolerance."""
     for _ in range(powers):
         start = filters.back(filters.forth(start))
     basis = _orthonormal(start)
@@ -170,7 +170,7 @@ def _search(filters: _Filters, start: Tensor, powers: int, most: int, tolerance:
     theta, sure = start.new_zeros(len(start)), torch.zeros(len(start), dtype=torch.bool, device=start.device)
     while len(left):
         value, error = _ritz(filters, basis, half, full)
-        sure[left] = error <= tolerance * value  # of a square; the root has half of it, which leaves room for rounding
+        sure[left] = error <= tolerance * value  # of the square; that of the root is half, which leaves room
         theta[left] = value
         missing = ~sure[left]
         if basis.shape[1] + block > most or not bool(missing.any()):
@@ -178,7 +178,7 @@ def _search(filters: _Filters, start: Tensor, powers: int, most: int, tolerance:
         filters, left = filters.only(missing), left[missing]
         basis, half, full = basis[missing], half[missing], full[missing]
         fresh = full[:, -block:]
-        for _ in range(2):  # once leaves what rounding leaves
+        for _ in range(2):  # one pass leaves rounding errors
             fresh = _orthonormal(fresh - torch.bmm(torch.bmm(fresh, basis.mT), basis))
         image = filters.forth(fresh)
         basis, half = torch.cat([basis, fresh], 1), torch.cat([half, image], 1)
@@ -187,9 +187,9 @@ def _search(filters: _Filters, start: Tensor, powers: int, most: int, tolerance:
 
 
 def _ritz(filters: _Filters, basis: Tensor, half: Tensor, full: Tensor) -> tuple[Tensor, Tensor]:
-    """The top Ritz value and a bound of its error, from V, P A V and (P A)ᵀ P A V, rows of a basis V `[N, k, T]`."""
+    """Return the top Ritz value and a bound of its error, from V, P A V and (P A)ᵀ P A V, a basis V `[N, k, T]`."""
     gram = torch.bmm(half, half.mT)
-    ritz, vectors = torch.linalg.eigh(gram.nan_to_num(0, 0, 0))  # what overflowed is found by its residual
+    ritz, vectors = torch.linalg.eigh(gram.nan_to_num(0, 0, 0))  # overflow shows in the residual
     # Rows of the residual: (P A)ᵀ P A u - theta u of every Ritz pair, the top one last.
     rest = torch.baddbmm(torch.bmm(vectors.mT, full), ritz.unsqueeze(-1) * vectors.mT, basis, alpha=-1)
     residuals = vector_norm(rest, dim=-1)

@@ -1,7 +1,7 @@
-"""Attention temperature: a number, a function of a text's length, or one of either for each role of a text.
+"""Attention temperature: a number, a function of a text's length, or one of these for each role of a text.
 
-tau divides the attention logits before softmax: below 1 it sharpens attention, 1 is the model itself. Each schedule
-is one function and one line of `SCHEDULES`.
+tau divides the attention logits before softmax: below 1 it sharpens attention, 1 leaves the model unchanged. Each
+schedule is one function and one line of `SCHEDULES`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Schedule:
     """One line of `SCHEDULES`."""
 
     meaning: str
-    compute: Callable[..., Tensor]  # (token counts as floats, **parameters) -> tau of each
+    compute: Callable[..., Tensor]  # (token counts as floats, **parameters) -> tau for each
     parameters: tuple[str, ...]
 
 
@@ -47,7 +47,7 @@ def _power(lengths: Tensor, scale: float, exponent: float) -> Tensor:
 
 
 def _log(lengths: Tensor, s: float) -> Tensor:
-    # One token attends to itself alone at any tau, and log 1 = 0 has no inverse: it counts as two.
+    # One token attends only to itself at any tau, and log 1 = 0 has no inverse: it counts as two.
     return 1 / (s * lengths.clamp(min=2).log())
 
 
@@ -62,20 +62,20 @@ SCHEDULES: dict[str, Schedule] = {
     "log": Schedule("1 / (s log n), as in scalable softmax", _log, ("s",)),
 }
 
-# Where a schedule is tried when it is made: every length that a model might read, and powers of two far beyond.
+# A new schedule is evaluated at every length below `_EVERY`, and at powers of two below 2**`_BEYOND`.
 _EVERY, _BEYOND = 1 << 16, 25
 
 
 @dataclass(frozen=True, init=False)
 class LengthTemperature:
-    """A temperature that depends on the number of tokens in a text, specials included.
+    """A temperature that depends on the number of tokens in a text, special tokens included.
 
     >>> LengthTemperature("linear", start=1.0, end=0.8, shortest=32, longest=256)(torch.tensor([16, 144, 512])).tolist()
     [1.0, 0.8999999761581421, 0.800000011920929]
 
     Args:
         schedule: a name from `SCHEDULES`.
-        **parameters: the numbers that the schedule takes.
+        **parameters: the parameters of the schedule.
     """
 
     schedule: str
@@ -86,18 +86,18 @@ class LengthTemperature:
         if set(parameters) != set(row.parameters):
             given = some(sorted(parameters)) or "nothing"
             raise BadInput(f"schedule {schedule!r} takes {', '.join(row.parameters)}; given: {given}.")
-        numbers = tuple((name, _number(parameters[name], f"{schedule}: {name}")) for name in row.parameters)
+        numbers = tuple((name, _check_number(parameters[name], f"{schedule}: {name}")) for name in row.parameters)
         object.__setattr__(self, "schedule", schedule)
         object.__setattr__(self, "parameters", numbers)
         if schedule == "linear" and not parameters["longest"] > parameters["shortest"]:
             raise BadInput(
-                f"linear: longest={parameters['longest']:g} is not more than shortest={parameters['shortest']:g}."
+                f"linear: longest={parameters['longest']:g} must exceed shortest={parameters['shortest']:g}."
             )
-        self._try_every_length()
+        self._check_every_length()
 
     def __call__(self, lengths: Tensor) -> Tensor:
-        """Tau for each of `lengths`, token counts of any shape, as float32."""
-        # An empty row attends to nothing; it gets what a text of one token would, and no NaN.
+        """Return tau in float32 for token counts of any shape."""
+        # An empty row gets the tau of one token, not NaN.
         return SCHEDULES[self.schedule].compute(lengths.float().clamp(min=1), **dict(self.parameters))
 
     def __str__(self) -> str:
@@ -108,17 +108,17 @@ class LengthTemperature:
             f"LengthTemperature({self.schedule!r}, {', '.join(f'{key}={value!r}' for key, value in self.parameters)})"
         )
 
-    def _try_every_length(self) -> None:
+    def _check_every_length(self) -> None:
         own = [int(value) for name, value in self.parameters if name in ("shortest", "longest") and value >= 1]
         lengths = torch.cat(
             [torch.arange(1, _EVERY), 2 ** torch.arange(16, _BEYOND), torch.tensor(own, dtype=torch.long)]
         )
         taus = self(lengths)
-        wrong = ~((taus > 0) & taus.isfinite() & (1 / taus).isfinite())
-        if wrong.any():
-            place = int(wrong.float().argmax())
+        bad = ~((taus > 0) & taus.isfinite() & (1 / taus).isfinite())
+        if bad.any():
+            place = int(bad.float().argmax())
             tau = taus[place].item()
-            problem = "too small to divide by" if 0 < tau < 1 else "not positive and finite, as it has to be everywhere"
+            problem = "too small to divide by" if 0 < tau < 1 else "it must be positive and finite at every length"
             raise BadInput(f"temperature {self} is {tau:g} at length {int(lengths[place])}: {problem}.")
 
 
@@ -130,7 +130,7 @@ _ALLOWED = "pass a finite number, a cenote.LengthTemperature, or one of these fo
 
 
 def check_temperature(temperature: Any) -> OneTemperature | dict[str, OneTemperature]:
-    """The temperature in its simplest form: a float, a `LengthTemperature`, or one of these for each role.
+    """Return the temperature in its simplest form: a float, a `LengthTemperature`, or one of these for each role.
 
     >>> check_temperature(LengthTemperature("constant", value=0.5))
     0.5
@@ -140,13 +140,13 @@ def check_temperature(temperature: Any) -> OneTemperature | dict[str, OneTempera
     if isinstance(temperature, Mapping):
         if set(temperature) != set(ROLES):
             given = some(map(repr, temperature)) or "none"
-            raise BadInput(f"a temperature by role names {' and '.join(map(repr, ROLES))}, both; given: {given}.")
-        return {role: _one(temperature[role], f"the {role}'s temperature") for role in ROLES}
-    return _one(temperature, "temperature")
+            raise BadInput(f"a temperature by role needs {' and '.join(map(repr, ROLES))}; given: {given}.")
+        return {role: _check_one(temperature[role], f"the {role}'s temperature") for role in ROLES}
+    return _check_one(temperature, "temperature")
 
 
 def to_json(temperature: Temperature) -> Any:
-    """The temperature as plain data."""
+    """Return the temperature as plain data."""
     if isinstance(temperature, Mapping):
         return {role: to_json(value) for role, value in temperature.items()}
     if isinstance(temperature, LengthTemperature):
@@ -155,7 +155,7 @@ def to_json(temperature: Temperature) -> Any:
 
 
 def from_json(data: Any) -> OneTemperature | dict[str, OneTemperature]:
-    """What `to_json` wrote, checked as if it had been given.
+    """Read the data of `to_json`, with the checks of `check_temperature`.
 
     >>> from_json({"query": 0.9, "document": {"schedule": "log", "s": 0.3}})["document"]
     LengthTemperature('log', s=0.3)
@@ -170,7 +170,7 @@ def from_json(data: Any) -> OneTemperature | dict[str, OneTemperature]:
 
 
 def describe(temperature: OneTemperature | dict[str, OneTemperature]) -> str:
-    """The temperature in words.
+    """Describe the temperature in words.
 
     >>> describe({"query": 0.9, "document": LengthTemperature("log", s=0.3)})
     '0.9 for a query and log(s=0.3) for a document'
@@ -180,18 +180,18 @@ def describe(temperature: OneTemperature | dict[str, OneTemperature]) -> str:
     return f"{temperature:g}" if isinstance(temperature, float) else str(temperature)
 
 
-def _one(value: Any, what: str) -> OneTemperature:
+def _check_one(value: Any, what: str) -> OneTemperature:
     if isinstance(value, LengthTemperature):
         return value.parameters[0][1] if value.schedule == "constant" else value
-    number = _number(value, what, _ALLOWED)
+    number = _check_number(value, what, _ALLOWED)
     if number <= 0:
-        raise BadInput(f"{what} is {value!r}: it divides, so it has to be positive.")
+        raise BadInput(f"{what} is {value!r}: pass a positive number, since logits are divided by it.")
     if not math.isfinite(1 / number):
         raise BadInput(f"{what} is {value!r}: too small to divide by.")
     return number
 
 
-def _number(value: Any, what: str, allowed: str = "pass a finite number") -> float:
+def _check_number(value: Any, what: str, allowed: str = "pass a finite number") -> float:
     scalar = value.item() if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0 else value
     if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real) or not math.isfinite(scalar):
         shown = repr(value) if isinstance(value, (int, float, str, Tensor, np.generic)) else f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""Many small problems at once: a thread for each worker, and one thread for each torch operation of theirs."""
+"""Solve many small problems in parallel: one thread per worker, and one per torch operation of a worker."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _lock = threading.Lock()
 _inside, _before = 0, 1
 
 
-def workers() -> int:
-    """How many threads torch may use, as the user has it, also while `one_thread_each` holds it at one."""
+def thread_count() -> int:
+    """Return how many threads the user lets torch use, also while `one_thread_each` limits it to one."""
     with _lock:
         return _before if _inside else torch.get_num_threads()
 
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Hold torch operations, in every thread, to one thread each, until the last caller leaves.
+    """Limit torch operations in every thread of the process to one thread, until the last caller leaves.
 
-    LAPACK's own threads make small matrices slower, and only torch can stop them: MKL is inside of its library, where
-    threadpoolctl does not find it, and has one number of threads for the whole process. That number is torch's too,
-    and a thread reads it when it first computes: start the workers' pool anew each time, or keep it to this.
+    LAPACK's own threads slow small matrices down, and only torch can stop them: MKL is linked into its library, where
+    threadpoolctl does not find it, and has one thread count for the whole process. This is torch's count too, and a
+    thread reads it when it first computes: start a new pool of workers each time, or use a pool for this alone.
     """
     global _inside, _before
     with _lock:

@@ -1,4 +1,4 @@
-"""The figures over length and over layers: what is drawn, and the sentence that says how to read it."""
+"""The figures over length and over layers, each with a sentence on how to read it."""
 
 from __future__ import annotations
 
@@ -6,256 +6,237 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from cenote.phrases import counted
+from cenote.records import Diagnosis, LengthBin, Passed
+from cenote.report.formatting import format_bin, format_estimate, format_number, format_spread, plotly_label
 from cenote.report.plots import (
     Figure,
     Trace,
+    annotation,
     axis,
     band,
-    entry,
+    bin_middle,
+    hover_label,
     layout,
+    legend_entry,
     line,
     logarithmic,
-    marker_line,
-    middle,
-    steps,
-    words,
+    outline,
+    reference_line,
 )
-from cenote.report.series import CONTROL_DASH, MEASURES, Look, Series, curves, looks_of, measured, reasons
-from cenote.report.writing import bin_label, estimate, in_label, number, spread
-from cenote.results import Diagnosis, Histogram, LengthBin, Lengths
+from cenote.report.series import (
+    CONTROL_DASH,
+    MEASURES,
+    Series,
+    length_curves,
+    measured_layers,
+    missing_reasons,
+    model_looks,
+)
+from cenote.wording import pluralise
 
-# A histogram whose last bin is this much wider than its first was made for a logarithmic axis.
+# A histogram whose last bin is this much wider than its first needs a logarithmic axis.
 _GEOMETRIC = 3
-# Layers up to which each has its number at the axis.
+# Number of layers up to which each has a tick.
 _FEW_LAYERS = 16
+# Values to mark with a line: below 1, λ contracts; at a log rate of 0, nothing changes.
+_NEUTRAL = {"contraction": 1.0, "filter_rate": 0.0, "attention_rate": 0.0}
 
 
 def lengths(diagnosis: Diagnosis) -> Figure:
-    """How long the texts are, and where each model cuts."""
-    data: list[Trace] = []
-    shapes, labels, legend = [], [], []
+    """Return the histograms of the texts' lengths, with the limit of each model."""
+    data, shapes, labels, legend = [], [], [], []
     drawn = [
         (look, model.lengths)
-        for look, model in zip(looks_of(diagnosis), diagnosis.models, strict=True)
+        for look, model in zip(model_looks(diagnosis), diagnosis.models, strict=True)
         if model.lengths.histogram.counts
     ]
-    log = any(_is_geometric(found.histogram) for _, found in drawn)
+    histograms = [found.histogram.edges for _, found in drawn]
+    log = any(edges[0] > 0 and edges[-1] - edges[-2] > _GEOMETRIC * (edges[1] - edges[0]) for edges in histograms)
     for place, (look, found) in enumerate(drawn):
         edges, counts = found.histogram.edges, found.histogram.counts
         text = [
-            f"<b>{in_label(look.label)}</b><br>{number(low)} to {number(high)} tokens<br>{counted(count, 'text')}"
+            hover_label(look.label, f"{format_number(low)} to {format_number(high)} tokens", pluralise(count, "text"))
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
         ]
-        data.append(steps(look, edges, counts, text))
-        legend.append(entry(look, points=False))
+        data.append(outline(look, edges, counts, text))
+        legend.append(legend_entry(look, points=False))
         if found.limit is not None:
-            shapes.append(marker_line(found.limit, upright=True, colour=look.colour))
+            shapes.append(reference_line(found.limit, upright=True, colour=look.colour))
             at = math.log10(found.limit) if log else found.limit
-            # One cut below the other, so that two models that cut at the same place can both be read.
-            labels.append(
-                words(
-                    f"cut at {found.limit:,}",
-                    at,
-                    1 - 0.08 * place,
-                    yref="paper",
-                    xanchor="left",
-                    yanchor="top",
-                    xshift=5,
-                )
-            )
+            # At different heights, so that the labels of two equal limits do not overlap.
+            height, where = 1 - 0.08 * place, {"yref": "paper", "xanchor": "left", "yanchor": "top", "xshift": 5}
+            labels.append(annotation(f"limit {found.limit:,}", at, height, **where))
+    positive = [edge for edges in histograms for edge in edges if edge > 0]
+    x_axis = logarithmic(min(positive), max(positive)) if log else {"rangemode": "tozero"}
     return Figure(
-        "lengths",
-        "How long the texts are",
-        "Each outline counts texts by their number of tokens; what stands right of a model's dashed line is cut off, "
-        "and the model never sees it.",
-        tuple(data),
-        layout(
-            axis("tokens of the text", **_token_axis(drawn, log)),
-            axis("texts", rangemode="tozero"),
-            shapes,
-            labels,
-        ),
-        tuple(legend),
+        key="lengths",
+        title="How long the texts are",
+        reading="Each outline counts texts by their number of tokens. The model never reads the tokens to the right of "
+        "its dashed line.",
+        data=tuple(data),
+        layout=layout(axis("tokens of the text", **x_axis), axis("texts", rangemode="tozero"), shapes, labels),
+        legend=tuple(legend),
     )
 
 
-def _token_axis(drawn: Sequence[tuple[Look, Lengths]], log: bool) -> dict[str, Any]:
-    if not log:
-        return {"rangemode": "tozero"}
-    edges = [edge for _, found in drawn for edge in found.histogram.edges if edge > 0]
-    return logarithmic(min(edges), max(edges))
-
-
-def _is_geometric(found: Histogram) -> bool:
-    edges = found.edges
-    return edges[0] > 0 and edges[-1] - edges[-2] > _GEOMETRIC * (edges[1] - edges[0])
-
-
 def closeness(series: tuple[Series, ...]) -> Figure:
-    """Mean cosine by length, of the models and of their words alone."""
+    """Return the mean cosine by length of each run and control."""
     data, legend, places = [], [], []
-    for look, curve in curves(series):
-        bins = [found for found in curve.bins if found.cosine is not None]
-        if not bins:
+    for look, curve in length_curves(series):
+        found = [(one, one.cosine) for one in curve.bins if one.cosine is not None]
+        if not found:
             continue
-        x = _middles(bins)
+        x = _middles([one for one, _ in found])
         places += x
-        cosines = [found.cosine for found in bins if found.cosine is not None]
         labels = [
-            f"<b>{in_label(look.label)}</b><br>{bin_label(found.low, found.high)} tokens, "
-            f"{counted(found.count, 'text')}<br>cosine {estimate(found.cosine)}"
-            for found in bins
+            hover_label(look.label, _describe_bin(one), f"cosine {format_estimate(cosine)}") for one, cosine in found
         ]
         error = {
             "type": "data",
-            "array": [0 if one.high is None else one.high - one.value for one in cosines],
-            "arrayminus": [0 if one.low is None else one.value - one.low for one in cosines],
+            "array": [0 if cosine.high is None else cosine.high - cosine.value for _, cosine in found],
+            "arrayminus": [0 if cosine.low is None else cosine.value - cosine.low for _, cosine in found],
             "color": look.colour,
             "thickness": 1.5,
             "width": 4,
         }
-        data.append(line(look, x, [one.value for one in cosines], labels, error_y=error))
-        legend.append(entry(look))
+        data.append(line(look, x, [cosine.value for _, cosine in found], labels, error_y=error))
+        legend.append(legend_entry(look))
     return Figure(
-        "closeness",
-        "How close texts of like length lie",
-        "A line that rises to the right says that longer texts lie closer together, which is length collapse; bars are "
-        "95 % intervals, and dotted lines are the control: plain averages of the model's word embeddings.",
-        tuple(data),
-        layout(axis("tokens of the text", places), axis("mean cosine of two texts")),
-        tuple(legend),
+        key="closeness",
+        title="How close texts of similar length lie",
+        reading="A line that rises to the right shows that longer texts lie closer together, which is length collapse. "
+        "Bars are 95 % intervals; dotted lines are the control: plain averages of the model's word embeddings.",
+        data=tuple(data),
+        layout=layout(axis("tokens of the text", places), axis("mean cosine of two texts")),
+        legend=tuple(legend),
     )
 
 
-def _middles(bins: Sequence[LengthBin]) -> list[float]:
-    widths = [found.high - found.low for found in bins if found.high is not None]
-    return [middle(found.low, found.high, widths[-1] if widths else 0) for found in bins]
+def _middles(bins: Sequence[LengthBin] | Sequence[Passed]) -> list[float]:
+    """Return where bins are drawn; an open one is drawn as wide as the last closed one."""
+    widths = [one.high - one.low for one in bins if one.high is not None]
+    return [bin_middle(one.low, one.high, widths[-1] if widths else 0) for one in bins]
+
+
+def _describe_bin(found: LengthBin | Passed) -> str:
+    return f"{format_bin(found.low, found.high)} tokens, {pluralise(found.count, 'text')}"
 
 
 def by_layer(
     series: tuple[Series, ...], key: str, title: str, reading: str, measure: str, bound: str | None = None
 ) -> Figure:
-    """A measure of every layer, with a band for its spread over texts, and what bounds it as a dotted line."""
-    data, legend, everything = [], [], []
+    """Return a measure by layer: a line and a band for its spread over texts, and its bound as a dotted line."""
+    data: list[Trace] = []
+    legend, everything = [], []
     for one in series:
-        if not (found := measured(one.run.layers, measure)):
+        if not (found := measured_layers(one.run.layers, measure)):
             continue
         x, values = [index for index, _ in found], [value for _, value in found]
         everything += [part for value in values for part in (value.low, value.mean, value.high)]
         labels = [
-            f"<b>{in_label(one.label)}</b><br>layer {index}, {counted(value.count, 'value')}"
-            f"<br>{MEASURES[measure].short} {spread(value)}"
+            hover_label(
+                one.label,
+                f"layer {index}, {pluralise(value.count, 'value')}",
+                f"{MEASURES[measure].short} {format_spread(value)}",
+            )
             for index, value in found
         ]
-        # The bands of other temperatures would lie over their model's own and hide it.
+        # The bands of other temperatures would hide that of the unchanged model.
         data += [band(one.look, x, values)] if one.first else []
         data.append(line(one.look, x, [value.mean for value in values], labels))
-        legend.append(entry(one.look))
-        limits = measured(one.run.layers, bound) if bound else ()
-        if bound and limits:
-            data.append(_bound(one, bound, limits))
-            everything += [value.mean for _, value in limits]
+        legend.append(legend_entry(one.look))
+        if bound and (limits := measured_layers(one.run.layers, bound)):
+            y = [value.mean for _, value in limits]
+            everything += y
+            labels = [
+                hover_label(one.label, f"layer {index}", f"{MEASURES[bound].short} {format_spread(value)}")
+                for index, value in limits
+            ]
+            data.append(_dotted_line(one, [index for index, _ in limits], y, labels))
+    deepest = max((len(one.run.layers) for one in series), default=0)
+    ticks: dict[str, Any] = {"dtick": 1} if deepest <= _FEW_LAYERS else {}
+    neutral = _NEUTRAL.get(measure)
+    marked = neutral is not None and everything and min(everything) <= neutral <= max(everything)
     return Figure(
-        key,
-        title,
-        reading,
-        tuple(data),
-        layout(_layers_axis(series), axis(MEASURES[measure].axis, everything), _threshold(measure, everything)),
-        tuple(legend),
-        reasons(series, (measure, bound) if bound else (measure,)),
+        key=key,
+        title=title,
+        reading=reading,
+        data=tuple(data),
+        layout=layout(
+            axis("layer, the first is 0", **ticks),
+            axis(MEASURES[measure].axis, everything),
+            [reference_line(neutral, upright=False)] if marked and neutral is not None else [],
+        ),
+        legend=tuple(legend),
+        notes=missing_reasons(series, (measure, bound) if bound else (measure,)),
     )
 
 
-def _bound(one: Series, bound: str, limits: Any) -> Trace:
-    labels = [
-        f"<b>{in_label(one.label)}</b><br>layer {index}<br>{MEASURES[bound].short} {spread(value)}"
-        for index, value in limits
-    ]
-    return _dotted(one, [index for index, _ in limits], [value.mean for _, value in limits], labels)
-
-
-def _dotted(one: Series, x: Sequence[float], y: Sequence[float], labels: Sequence[str]) -> Trace:
-    """What a run is held against, in the colour of the run."""
-    look = {"color": one.look.colour, "dash": CONTROL_DASH, "width": 1.5}
-    return line(one.look, x, y, labels, mode="lines", line=look)
-
-
-def _layers_axis(series: tuple[Series, ...]) -> dict[str, Any]:
-    deepest = max((len(one.run.layers) for one in series), default=0)
-    every: dict[str, Any] = {"dtick": 1} if deepest <= _FEW_LAYERS else {}
-    return axis("layer, the first is 0", **every)
-
-
-def _threshold(measure: str, everything: Sequence[float]) -> list[Trace]:
-    """Below 1 lambda contracts; at log rate 0 nothing changes. A line there, where it would lie among the values."""
-    at = {"contraction": 1.0, "filter_rate": 0.0, "attention_rate": 0.0}.get(measure)
-    if at is None or not everything or not min(everything) <= at <= max(everything):
-        return []
-    return [marker_line(at, upright=False)]
+def _dotted_line(one: Series, x: Sequence[float], y: Sequence[float], labels: Sequence[str]) -> Trace:
+    """Return a bound or estimate of a series, in its colour."""
+    style = {"color": one.look.colour, "dash": CONTROL_DASH, "width": 1.5}
+    return line(one.look, x, y, labels, mode="lines", line=style)
 
 
 def passed(series: tuple[Series, ...]) -> Figure:
-    """sigma_a of the last layer by length, and what Theorem 3 expects of it."""
+    """Return sigma_a of the last layer by length, and the estimate of Theorem 3."""
     data, legend, places = [], [], []
     for one in series:
         if not (bins := one.run.passed):
             continue
-        widths = [found.high - found.low for found in bins if found.high is not None]
-        x = [middle(found.low, found.high, widths[-1] if widths else 0) for found in bins]
-        labels = [
-            f"<b>{in_label(one.label)}</b><br>{bin_label(found.low, found.high)} tokens, {counted(found.count, 'text')}"
-            f"<br>σₐ {number(found.sigma_a)}"
-            for found in bins
-        ]
-        data.append(line(one.look, x, [found.sigma_a for found in bins], labels))
-        legend.append(entry(one.look))
+        x = _middles(bins)
         places += x
-        expected = {place: found.theorem3 for place, found in zip(x, bins, strict=True) if found.theorem3 is not None}
-        if expected:
+        labels = [hover_label(one.label, _describe_bin(found), f"σₐ {format_number(found.sigma_a)}") for found in bins]
+        data.append(line(one.look, x, [found.sigma_a for found in bins], labels))
+        legend.append(legend_entry(one.look))
+        if expected := [
+            (place, found, found.theorem3) for place, found in zip(x, bins, strict=True) if found.theorem3 is not None
+        ]:
             labels = [
-                f"<b>{in_label(one.label)}</b><br>{bin_label(found.low, found.high)} tokens"
-                f"<br>σₐ by Theorem 3 {number(found.theorem3)}"
-                for found in bins
-                if found.theorem3 is not None
+                hover_label(
+                    one.label,
+                    f"{format_bin(found.low, found.high)} tokens",
+                    f"σₐ by Theorem 3 {format_number(value)}",
+                )
+                for _, found, value in expected
             ]
-            data.append(_dotted(one, list(expected), list(expected.values()), labels))
+            data.append(_dotted_line(one, [place for place, *_ in expected], [value for *_, value in expected], labels))
     return Figure(
-        "passed",
-        "What the last layer's attention lets through, by length",
-        "σₐ is the largest share of the differences between tokens that attention can keep: a line that falls to the "
-        "right says that more is averaged away in longer texts. Dotted: what Theorem 3 expects of the texts' lengths "
-        "and the variance of each head's logits; it is an estimate and no bound.",
-        tuple(data),
-        layout(axis("tokens of the text", places), axis("σₐ, mean over heads", rangemode="tozero")),
-        tuple(legend),
-        reasons(series, ("sigma_a", "logit_variance", "sigma_a_bound")),
+        key="passed",
+        title="What the last layer's attention lets through, by length",
+        reading="σₐ is the largest share of the differences between tokens that attention can keep. A line that falls "
+        "to the right shows that longer texts lose more. Dotted lines are the estimate of Theorem 3 from the texts' "
+        "lengths and the variance of each head's logits; it is not a bound.",
+        data=tuple(data),
+        layout=layout(axis("tokens of the text", places), axis("σₐ, mean over heads", rangemode="tozero")),
+        legend=tuple(legend),
+        notes=missing_reasons(series, ("sigma_a", "logit_variance", "sigma_a_bound")),
     )
 
 
 def repeated(series: tuple[Series, ...]) -> Figure:
-    """The cosine of two words, each repeated, by how often."""
+    """Return the cosine of two repeated words by their number of tokens."""
     data, legend = [], []
     places: list[int] = []
     pairs = sorted({one.run.repeated.words for one in series if one.run.repeated is not None})
     for one in series:
         if (found := one.run.repeated) is None or not found.tokens:
             continue
+        words = plotly_label(" and ".join(found.words))
         labels = [
-            f"<b>{in_label(one.label)}</b><br>{in_label(' and '.join(found.words))}<br>{tokens:,} tokens, "
-            f"cosine {number(cosine)}"
+            hover_label(one.label, words, f"{tokens:,} tokens, cosine {format_number(cosine)}")
             for tokens, cosine in zip(found.tokens, found.cosines, strict=True)
         ]
         data.append(line(one.look, found.tokens, found.cosines, labels))
-        legend.append(entry(one.look))
+        legend.append(legend_entry(one.look))
         places += found.tokens
-    said = " or ".join(f"“{first} {first} …” against “{second} {second} …”" for first, second in pairs)
+    texts = " or ".join(f"“{first} {first} …” against “{second} {second} …”" for first, second in pairs)
     return Figure(
-        "repeated",
-        "One word repeated against another",
-        f"The texts are {said}: nothing but their length changes, so a cosine that rises to the right is the model's "
-        "own doing and not that of what the texts say.",
-        tuple(data),
-        layout(axis("tokens of each text", places), axis("cosine of the two")),
-        tuple(legend),
+        key="repeated",
+        title="Two different words, each repeated",
+        reading=f"The texts are {texts}. Only their length changes, so a cosine that rises to the right comes from the "
+        "model, not from the content of the texts.",
+        data=tuple(data),
+        layout=layout(axis("tokens of each text", places), axis("cosine of the two")),
+        legend=tuple(legend),
     )

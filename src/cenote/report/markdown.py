@@ -1,39 +1,39 @@
-"""The report as Markdown, for a terminal, a pull request or a model's card: verdicts and tables, no figures."""
+"""The report as Markdown, for a terminal, a pull request or a model card: verdicts and tables without figures."""
 
 from __future__ import annotations
 
-from cenote.phrases import counted
+from cenote.records import Diagnosis, Verdict
 from cenote.report import tables
-from cenote.report.sections import Section, checked, sections_of
-from cenote.report.series import names
+from cenote.report.formatting import escape_markdown, join_names
+from cenote.report.sections import Section, build_sections, check_diagnosis
+from cenote.report.series import model_names
 from cenote.report.tables import Table
-from cenote.report.writing import in_markdown, listed
-from cenote.results import Diagnosis, Verdict
+from cenote.wording import pluralise
 
 
 def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
-    """The verdicts, the tables that stand open on the page, and the provenance of a diagnosis.
+    """Return the verdicts, the main tables and the provenance of a diagnosis as Markdown.
 
-    Needs nothing beyond the standard library. What belongs to single layers or pairs is on the page alone.
+    It needs no extra. Tables of single layers and pairs are on the HTML page only.
     """
-    checked(diagnosis)
+    check_diagnosis(diagnosis)
     texts = diagnosis.texts
-    models = listed(in_markdown(name) for name in names(diagnosis.models)) or "no model"
+    models = join_names(escape_markdown(name) for name in model_names(diagnosis.models)) or "no model"
     lines = [
         f"# Cenote diagnosis: {models}",
         "",
-        f"Read: {texts.used:,} of {counted(texts.given, 'text')} from {in_markdown(texts.source)}; "
+        f"Read: {texts.used:,} of {pluralise(texts.given, 'text')} from {escape_markdown(texts.source)}; "
         f"{texts.empty:,} empty.",
         "",
         "## Verdicts",
         "",
     ]
     if not diagnosis.verdicts:
-        lines += ["Nothing was judged.", ""]
+        lines += ["There are no verdicts.", ""]
     lines += _table(tables.overview(diagnosis.verdicts))
     for verdict in diagnosis.verdicts:
         lines += _verdict(verdict)
-    for section in sections_of(diagnosis):
+    for section in build_sections(diagnosis):
         lines += _section(section)
     lines += ["## Provenance", ""]
     for table in (tables.models(diagnosis), tables.thresholds(), *tables.provenance(diagnosis, command)):
@@ -45,21 +45,21 @@ def _verdict(verdict: Verdict) -> list[str]:
     about = [part for part in (verdict.subject, verdict.model) if part]
     said = (("What to do", verdict.advice), ("Evidence", verdict.evidence), ("Limit", verdict.limit))
     return [
-        f"### {verdict.grade.capitalize()}: {', '.join(in_markdown(part) for part in about)}",
+        f"### {verdict.grade.capitalize()}: {', '.join(escape_markdown(part) for part in about)}",
         "",
-        f"**{in_markdown(verdict.finding)}**",
+        f"**{escape_markdown(verdict.finding)}**",
         "",
-        *(f"- {name}: {in_markdown(text)}" for name, text in said if text.strip()),
+        *(f"- {name}: {escape_markdown(text)}" for name, text in said if text.strip()),
         "",
     ]
 
 
 def _section(section: Section) -> list[str]:
-    lines = [f"## {in_markdown(section.title)}", "", in_markdown(section.intro), ""]
+    lines = [f"## {escape_markdown(section.title)}", "", escape_markdown(section.intro), ""]
     missing = [*section.notes, *(note for figure in section.figures for note in figure.notes)]
     if missing:
-        lines += [*(f"- {in_markdown(note)}" for note in dict.fromkeys(missing)), ""]
-    # What the page folds away is left out, unless nothing else would stand here.
+        lines += [*(f"- {escape_markdown(note)}" for note in dict.fromkeys(missing)), ""]
+    # Tables that are folded on the page are left out, unless the section has no other.
     shown = [table for table in section.tables if table.open] or list(section.tables)
     for table in shown:
         lines += _table(table)
@@ -72,11 +72,11 @@ def _table(table: Table) -> list[str]:
     words = set(table.words)
     rule = [":--" if column in words or column == 0 else "--:" for column in range(len(table.head))]
     return [
-        f"**{in_markdown(table.caption)}**",
+        f"**{escape_markdown(table.caption)}**",
         "",
-        *(_row([in_markdown(cell) for cell in row]) for row in (table.head,)),
+        _row([escape_markdown(cell) for cell in table.head]),
         _row(rule),
-        *(_row([in_markdown(cell) for cell in row]) for row in table.rows),
+        *(_row([escape_markdown(cell) for cell in row]) for row in table.rows),
         "",
     ]
 

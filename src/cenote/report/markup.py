@@ -1,16 +1,16 @@
-"""Pieces of the page. Everything that comes from outside is escaped here, and nowhere else."""
+"""HTML of verdicts, tables and figures. Texts are escaped here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cenote.records import Grade, Verdict
+from cenote.report.formatting import escape_html
 from cenote.report.plots import Entry, Figure
-from cenote.report.tables import Table, glance
-from cenote.report.writing import escaped
-from cenote.results import Grade, Verdict
+from cenote.report.tables import Table, group_verdicts
 
-# Each grade has a shape of its own, so that it is told without colour: an octagon, a diamond, a triangle, a ring with a
-# tick, and a broken ring.
+# Each grade has its own shape, so that colour is not needed: an octagon, a diamond, a triangle, a ring with a tick, a
+# dashed ring.
 _SHAPES: dict[Grade, str] = {
     "severe": '<path d="M7 2h6l5 5v6l-5 5H7l-5-5V7z" class="solid"/><path d="M10 5.8v5M10 13.6v.6" class="cut"/>',
     "moderate": '<path d="M10 1.6 18.4 10 10 18.4 1.6 10z" class="solid"/><path d="M10 6v4.6M10 13.2v.6" class="cut"/>',
@@ -18,8 +18,7 @@ _SHAPES: dict[Grade, str] = {
     "none": '<circle cx="10" cy="10" r="8" class="open"/><path d="m6.4 10.4 2.5 2.5 4.8-5.4" class="open"/>',
     "unknown": '<circle cx="10" cy="10" r="8" class="open" stroke-dasharray="3 3"/><path d="M7.5 10h5" class="open"/>',
 }
-GRADES = tuple(_SHAPES)
-# plotly's names of dashes, as SVG draws them.
+# Dash patterns in SVG, by plotly's names.
 _DASHES = {
     "solid": "none",
     "dash": "6 4",
@@ -28,7 +27,7 @@ _DASHES = {
     "longdash": "10 4",
     "longdashdot": "10 3 1.5 3",
 }
-# plotly's names of symbols, as paths about the middle of a legend's swatch of 36 by 12.
+# Symbols as SVG paths in the middle of a swatch of 36 by 12, by plotly's names.
 _SYMBOLS = {
     "circle": "M14 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "square": "M14.3 2.3h7.4v7.4h-7.4z",
@@ -40,31 +39,31 @@ _SYMBOLS = {
 }
 
 
-def grade(name: Grade) -> str:
-    """A grade as shape and word."""
+def render_grade(name: Grade) -> str:
+    """Return a grade as a shape and a word."""
     icon = f'<svg viewBox="0 0 20 20" aria-hidden="true">{_SHAPES[name]}</svg>'
     return f'<span class="grade {name}">{icon}<span>{name}</span></span>'
 
 
-def card(verdict: Verdict, place: int) -> str:
-    """A verdict: what was found first, what to do next to it, what it rests on below."""
+def render_card(verdict: Verdict, place: int) -> str:
+    """Return a verdict: the finding, then advice, evidence and limit."""
     parts = (("What to do", verdict.advice, "advice"), ("Evidence", verdict.evidence, ""), ("Limit", verdict.limit, ""))
     said = "".join(
-        f'<div class="{kind}"><dt>{name}</dt><dd dir="auto">{escaped(text)}</dd></div>'
+        f'<div class="{kind}"><dt>{name}</dt><dd dir="auto">{escape_html(text)}</dd></div>'
         for name, text, kind in parts
         if text.strip()
     )
     return (
         f'<article class="verdict {verdict.grade}" id="verdict-{place}" aria-labelledby="verdict-{place}-title">'
-        f'<header>{grade(verdict.grade)}<h3 id="verdict-{place}-title">{escaped(verdict.subject)}</h3>'
-        f'<p class="model"><bdi>{escaped(verdict.model)}</bdi></p></header>'
-        f'<div><p class="finding" dir="auto">{escaped(verdict.finding)}</p><dl>{said}</dl></div></article>'
+        f'<header>{render_grade(verdict.grade)}<h3 id="verdict-{place}-title">{escape_html(verdict.subject)}</h3>'
+        f'<p class="model"><bdi>{escape_html(verdict.model)}</bdi></p></header>'
+        f'<div><p class="finding" dir="auto">{escape_html(verdict.finding)}</p><dl>{said}</dl></div></article>'
     )
 
 
-def overview(verdicts: Sequence[Verdict]) -> str:
-    """Models side by side, subject by subject; for one model the cards say the same."""
-    models, subjects = glance(verdicts)
+def render_overview(verdicts: Sequence[Verdict]) -> str:
+    """Return the table of grades by model and subject, with links to the verdicts; empty for a single model."""
+    models, subjects = group_verdicts(verdicts)
     if len(models) < 2:
         return ""
     rows = []
@@ -72,60 +71,60 @@ def overview(verdicts: Sequence[Verdict]) -> str:
         row = "".join(
             f"<td>{'<br>'.join(_to_card(verdicts[place], place) for place in places) or '–'}</td>" for places in cells
         )
-        rows.append(f'<tr><th scope="row">{escaped(subject)}</th>{row}</tr>')
-    heads = "".join(f'<th scope="col"><bdi>{escaped(model)}</bdi></th>' for model in models)
+        rows.append(f'<tr><th scope="row">{escape_html(subject)}</th>{row}</tr>')
+    heads = "".join(f'<th scope="col"><bdi>{escape_html(model)}</bdi></th>' for model in models)
     head = f'<thead><tr><th scope="col">subject</th>{heads}</tr></thead>'
     content = f'<table class="overview">{head}<tbody>{"".join(rows)}</tbody></table>'
-    return scroll("Verdicts at a glance", content)
+    return scroll_box("Verdicts at a glance", content)
 
 
 def _to_card(verdict: Verdict, place: int) -> str:
-    return f'<a href="#verdict-{place}">{grade(verdict.grade)}</a>'
+    return f'<a href="#verdict-{place}">{render_grade(verdict.grade)}</a>'
 
 
-def scroll(name: str, content: str) -> str:
-    """A box that scrolls sideways in itself, by keyboard too."""
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{escaped(name)}">{content}</div>'
+def scroll_box(name: str, content: str) -> str:
+    """Return a box that scrolls sideways, also by keyboard."""
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape_html(name)}">{content}</div>'
 
 
-def table(found: Table) -> str:
-    """A table that folds away; its caption is what one unfolds it by."""
+def render_table(found: Table) -> str:
+    """Return a table that folds under its caption."""
     words = set(found.words)
     kinds = ["words" if column in words else "" for column in range(len(found.head))]
     heads = "".join(
-        f'<th scope="col" class="{kind}"><bdi>{escaped(head)}</bdi></th>'
+        f'<th scope="col" class="{kind}"><bdi>{escape_html(head)}</bdi></th>'
         for head, kind in zip(found.head, kinds, strict=True)
     )
     rows = "".join(f"<tr>{_row(row, kinds)}</tr>" for row in found.rows)
     content = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return (
         f'<details class="table" id="{found.key}"{" open" if found.open else ""}>'
-        f"<summary>{escaped(found.caption)}</summary>{scroll(found.caption, content)}</details>"
+        f"<summary>{escape_html(found.caption)}</summary>{scroll_box(found.caption, content)}</details>"
     )
 
 
 def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
-    first = f'<th scope="row">{escaped(row[0])}</th>'
+    first = f'<th scope="row">{escape_html(row[0])}</th>'
     return first + "".join(
-        f'<td class="words" dir="auto">{escaped(cell)}</td>' if kind else f"<td>{escaped(cell)}</td>"
+        f'<td class="words" dir="auto">{escape_html(cell)}</td>' if kind else f"<td>{escape_html(cell)}</td>"
         for cell, kind in zip(row[1:], kinds[1:], strict=True)
     )
 
 
-def figure(found: Figure, *, pairs: bool) -> str:
-    """A figure's place: its title, its legend, where it is drawn, how to read it, and what is missing in it."""
-    label = escaped(f"{found.title}. {found.reading} The tables of this chapter hold the numbers.")
+def render_figure(found: Figure, *, pairs: bool) -> str:
+    """Return a figure: title, reading, legend, an empty plot for page.js, and notes."""
+    label = escape_html(f"{found.title}. {found.reading} The tables of this section hold the numbers.")
     readout = (
         '<div class="readout" aria-live="polite"><p>Point at a pair, or touch it, to read its two texts here.</p></div>'
         if pairs
         else ""
     )
     return (
-        f'<figure id="{found.key}"{" class=wide" if pairs else ""}><h3>{escaped(found.title)}</h3>'
-        f'<p class="reading">{escaped(found.reading)}</p>'
+        f'<figure id="{found.key}"{" class=wide" if pairs else ""}><h3>{escape_html(found.title)}</h3>'
+        f'<p class="reading">{escape_html(found.reading)}</p>'
         f'<div class="legend" role="group" aria-label="Shown in this figure">{"".join(map(_entry, found.legend))}</div>'
         f'<div class="plot" data-figure="{found.key}" role="img" aria-label="{label}"></div>'
-        f'<div class="after">{readout}{notes(found.notes)}</div></figure>'
+        f'<div class="after">{readout}{render_notes(found.notes)}</div></figure>'
     )
 
 
@@ -141,16 +140,16 @@ def _entry(found: Entry) -> str:
     return (
         f'<button type="button" data-group="{found.group}" aria-pressed="{str(found.shown).lower()}">'
         f'<svg viewBox="0 0 36 12" aria-hidden="true" style="--series:var(--{colour})">{drawn}</svg>'
-        f"<bdi>{escaped(found.label)}</bdi></button>"
+        f"<bdi>{escape_html(found.label)}</bdi></button>"
     )
 
 
-def notes(lines: Iterable[str]) -> str:
-    """What is missing, and why."""
-    items = "".join(f'<li dir="auto">{escaped(line)}</li>' for line in lines)
+def render_notes(lines: Iterable[str]) -> str:
+    """Return notes as a list."""
+    items = "".join(f'<li dir="auto">{escape_html(line)}</li>' for line in lines)
     return f'<ul class="notes">{items}</ul>' if items else ""
 
 
-def definitions(terms: Iterable[tuple[str, str]]) -> str:
-    """Terms and what they mean."""
-    return "".join(f"<div><dt>{escaped(term)}</dt><dd>{escaped(meaning)}</dd></div>" for term, meaning in terms)
+def render_definitions(terms: Iterable[tuple[str, str]]) -> str:
+    """Return terms and their meanings."""
+    return "".join(f"<div><dt>{escape_html(term)}</dt><dd>{escape_html(meaning)}</dd></div>" for term, meaning in terms)

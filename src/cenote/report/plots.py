@@ -1,4 +1,4 @@
-"""The parts of a figure, as the plain data that plotly.js draws. Colours are names until the page draws them."""
+"""Parts of figures, as plain data for plotly.js. Colours are names that the page replaces when it draws."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cenote.records import Spread
+from cenote.report.formatting import plotly_label
 from cenote.report.series import Look
-from cenote.report.writing import in_label
-from cenote.results import Spread
 
 Trace = dict[str, Any]
-# Values this many times apart do not fit on a straight axis.
+# Ratio of the largest to the smallest value from which an axis is logarithmic.
 _FAR_APART = 25
-# Decades up to which an axis has room for three numbers in each.
+# Number of decades up to which an axis has room for three ticks in each.
 _FEW_DECADES = 4
-# Bands lie over each other; the lines in them carry the meaning.
+# Opacity: bands and areas overlap, and their lines must stay visible.
 _BAND = "/0.12"
 _FILL = "/0.16"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a figure's legend, which switches the traces of its group on and off."""
+    """An entry of a figure's legend, which shows or hides the traces of its group."""
 
     group: str
     label: str
@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Figure:
-    """What is drawn, how to read it in one sentence, and what is not there and why."""
+    """A figure: its plot, one sentence on how to read it, and notes on what is missing."""
 
     key: str
     title: str
@@ -47,34 +47,36 @@ class Figure:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to draw."""
+        """Whether the figure has no data."""
         return not self.data
 
 
-def entry(look: Look, *, shown: bool = True, points: bool = True, line: bool = True) -> Entry:
-    """The legend's line for a run."""
+def legend_entry(look: Look, *, shown: bool = True, points: bool = True, line: bool = True) -> Entry:
+    """Return the legend entry of a run."""
     return Entry(look.key, look.label, look.colour, look.dash if line else None, look.symbol if points else None, shown)
 
 
-def layout(x: dict[str, Any], y: dict[str, Any], shapes: Sequence[Trace] = (), words: Sequence[Trace] = ()) -> Trace:
-    """Axes, and lines and words that belong to no trace. The page adds fonts, colours and margins."""
+def layout(
+    x: dict[str, Any], y: dict[str, Any], shapes: Sequence[Trace] = (), annotations: Sequence[Trace] = ()
+) -> Trace:
+    """Return a layout: axes, shapes and annotations. The page adds fonts, colours and margins."""
     return {
         "xaxis": {"zeroline": False, "tickangle": 0, **x},
         "yaxis": {"zeroline": False, **y},
         "shapes": list(shapes),
-        "annotations": list(words),
+        "annotations": list(annotations),
     }
 
 
 def axis(title: str, values: Sequence[float] = (), **more: Any) -> dict[str, Any]:
-    """An axis; a logarithmic one where `values` are positive and far apart."""
+    """Return an axis, logarithmic if the values are positive and far apart."""
     wide = bool(values) and min(values) > 0 and max(values) > _FAR_APART * min(values)
-    named = {"title": {"text": in_label(title, 80)}, **more}
+    named = {"title": {"text": plotly_label(title, 80)}, **more}
     return {**named, **logarithmic(min(values), max(values))} if wide else named
 
 
 def logarithmic(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis with its numbers written out: 1, 2 and 5 of each decade, or the 1 alone of many decades."""
+    """Return a logarithmic axis with ticks at 1, 2 and 5 of each decade, or at 1 only if there are many decades."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(decades) <= _FEW_DECADES else (1,)
     at = [step * 10.0**decade for decade in decades for step in steps]
@@ -82,13 +84,13 @@ def logarithmic(low: float, high: float) -> dict[str, Any]:
 
 
 def line(look: Look, x: Sequence[float], y: Sequence[float | None], labels: Sequence[str], **more: Any) -> Trace:
-    """A line with a symbol for each point; `labels` are ready for plotly."""
+    """Return a line with a symbol and a label at each point; labels are already escaped for plotly."""
     return {
         "type": "scatter",
         "mode": "lines+markers",
         "x": list(x),
         "y": list(y),
-        "name": in_label(look.label),
+        "name": plotly_label(look.label),
         "legendgroup": look.key,
         "line": {"color": look.colour, "dash": look.dash, "width": 2},
         "marker": {"color": look.colour, "symbol": look.symbol, "size": 8},
@@ -99,7 +101,7 @@ def line(look: Look, x: Sequence[float], y: Sequence[float | None], labels: Sequ
 
 
 def band(look: Look, x: Sequence[float], found: Sequence[Spread]) -> Trace:
-    """What lies between the lowest and the highest tenth, as an area behind the line."""
+    """Return the area between the 10 % and 90 % quantiles, which lies behind a line."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -113,11 +115,11 @@ def band(look: Look, x: Sequence[float], found: Sequence[Spread]) -> Trace:
     }
 
 
-def steps(look: Look, edges: Sequence[float], counts: Sequence[int], labels: Sequence[str], **more: Any) -> Trace:
-    """A histogram as an outline, so that several can lie over each other."""
+def outline(look: Look, edges: Sequence[float], counts: Sequence[int], labels: Sequence[str], **more: Any) -> Trace:
+    """Return a histogram as an outline, so that several can overlap."""
     x, y, text = [edges[0]], [0], [""]
     for start, end, count, label in zip(edges[:-1], edges[1:], counts, labels, strict=True):
-        # The middle is there to be pointed at.
+        # The point in the middle is for hovering.
         x += [start, (start + end) / 2, end]
         y += [count] * 3
         text += [label] * 3
@@ -129,7 +131,7 @@ def steps(look: Look, edges: Sequence[float], counts: Sequence[int], labels: Seq
         "fill": "tozeroy",
         "fillcolor": look.colour + _FILL,
         "line": {"color": look.colour, "dash": look.dash, "width": 2},
-        "name": in_label(look.label),
+        "name": plotly_label(look.label),
         "legendgroup": look.key,
         "hovertext": [*text, ""],
         "hoverinfo": "text",
@@ -137,8 +139,8 @@ def steps(look: Look, edges: Sequence[float], counts: Sequence[int], labels: Seq
     }
 
 
-def marker_line(value: float, *, upright: bool, colour: str = "@muted", dash: str = "dash") -> Trace:
-    """A line across the whole figure at one value."""
+def reference_line(value: float, *, upright: bool, colour: str = "@muted", dash: str = "dash") -> Trace:
+    """Return a line across the figure at one value."""
     along, across = ("x", "y") if upright else ("y", "x")
     return {
         "type": "line",
@@ -152,11 +154,23 @@ def marker_line(value: float, *, upright: bool, colour: str = "@muted", dash: st
     }
 
 
-def words(text: str, x: float, y: float, **more: Any) -> Trace:
-    """Words at a place in the figure."""
-    return {"text": in_label(text), "x": x, "y": y, "showarrow": False, "font": {"size": 12, "color": "@muted"}, **more}
+def hover_label(title: str, *lines: str) -> str:
+    """Return the label of a point: a bold title, and lines that are already escaped for plotly."""
+    return "<br>".join((f"<b>{plotly_label(title)}</b>", *lines))
 
 
-def middle(low: int, high: int | None, width: int) -> float:
-    """Where a bin is drawn: in its middle; an open one as if it were as wide as the last closed one."""
+def annotation(text: str, x: float, y: float, **more: Any) -> Trace:
+    """Return a text at a position in the figure."""
+    return {
+        "text": plotly_label(text),
+        "x": x,
+        "y": y,
+        "showarrow": False,
+        "font": {"size": 12, "color": "@muted"},
+        **more,
+    }
+
+
+def bin_middle(low: int, high: int | None, width: int) -> float:
+    """Return the middle of a bin; `width` is assumed for an open one."""
     return low + (width if high is None else high - low) / 2

@@ -1,33 +1,33 @@
-"""What is drawn beside each other: every model at every temperature, and how each looks wherever it appears."""
+"""The series of a report, one for each model and temperature, and their names, colours, symbols and dashes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cenote.phrases import told_apart
-from cenote.report.writing import listed
-from cenote.results import Diagnosis, LayerSummary, LengthCurve, ModelDiagnosis, Run, Spread
+from cenote.records import Diagnosis, LayerSummary, LengthCurve, ModelDiagnosis, Run, Spread
+from cenote.report.formatting import join_names
+from cenote.wording import number_duplicates
 
-# Colours are names that the page's style sheet gives a value, one for light and one for dark: see page.css.
+# Names of colours; page.css defines their values for light and dark.
 COLOURS = ("@s1", "@s2", "@s3", "@s4", "@s5", "@s6")
-# No two lists here have the same length, so a seventh model has the first one's colour, not its symbol.
+# The lists differ in length, so that a seventh model has the first one's colour but not its symbol.
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon")
 DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")
-# Kept for what is not a run of a model: controls and bounds.
+# For controls and bounds only.
 CONTROL_DASH = "dot"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How a measure of a layer is called: in a table's head, at an axis, and in a sentence."""
+    """The names of a measure of layers: in a table's head, at an axis, and in the glossary."""
 
     short: str
     axis: str
     meaning: str
 
 
-# In the order of the tables; the keys are those of `LayerSummary.measures`.
+# In the order of the tables; keys as in `LayerSummary.measures`.
 MEASURES = {
     "concentration": Measure(
         "spread / mean",
@@ -42,29 +42,29 @@ MEASURES = {
     "contraction": Measure(
         "λ",
         "λ, contraction",
-        "how much of the tokens' differences a head of attention can pass on; below 1 it contracts",
+        "how much of the differences between tokens an attention head can pass on; below 1 it contracts",
     ),
     "residual_ratio": Measure(
         "r",
         "r, residual ratio",
-        "the spread of what the block is given, over the squared mean after its attention is added",
+        "the spread of the block's input, over the squared mean after its attention is added",
     ),
     "block_ratio": Measure("C", "C, block ratio", "how much the rest of the block multiplies the relative spread"),
     "filter_rate": Measure(
         "layer rate",
         "log rate of the layer",
-        "the log of what the whole layer leaves of the tokens' differences; below 0 they drew together",
+        "the log of the share of token differences that the whole layer keeps; below 0, tokens draw together",
     ),
     "filter_bound": Measure(
         "paper's bound",
         "log bound",
-        "what the length-collapse paper plots beside the layer's rate, from σₐ and the values' weights",
+        "the bound that the length-collapse paper plots beside the layer rate, from σₐ and the value weights",
     ),
     "attention_rate": Measure(
-        "attention rate", "log rate of attention", "the same for what attention alone gives, without the residual"
+        "attention rate", "log rate of attention", "the same for attention alone, without the residual"
     ),
-    "attention_bound": Measure("attention bound", "log bound", "what the attention rate cannot exceed"),
-    "sigma_a": Measure("σₐ", "σₐ", "the largest share of the tokens' differences that a head's attention can keep"),
+    "attention_bound": Measure("attention bound", "log bound", "the highest possible attention rate"),
+    "sigma_a": Measure("σₐ", "σₐ", "the largest share of token differences that an attention head can keep"),
     "sigma_a_bound": Measure(
         "σₐ by Theorem 3",
         "σₐ by Theorem 3",
@@ -76,7 +76,7 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Look:
-    """How something looks, and what it is called, wherever it is drawn."""
+    """The label, colour, symbol and dash of a series, the same in all figures."""
 
     key: str
     label: str
@@ -90,19 +90,19 @@ class Series:
     """One model at one temperature."""
 
     look: Look
-    name: str  # the model's, told from others of the same name
+    name: str  # of the model, numbered if several have the same
     model: ModelDiagnosis
     run: Run
-    first: bool  # the model as it is
+    first: bool  # whether it is the unchanged model
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """The label of the series."""
         return self.look.label
 
 
-def looks_of(diagnosis: Diagnosis) -> tuple[Look, ...]:
-    """How each model looks where its runs do not matter."""
+def model_looks(diagnosis: Diagnosis) -> tuple[Look, ...]:
+    """Return the look of each model, for figures without runs."""
     return tuple(
         Look(
             f"m{place}",
@@ -111,17 +111,18 @@ def looks_of(diagnosis: Diagnosis) -> tuple[Look, ...]:
             SYMBOLS[place % len(SYMBOLS)],
             DASHES[place % len(DASHES)],
         )
-        for place, name in enumerate(names(diagnosis.models))
+        for place, name in enumerate(model_names(diagnosis.models))
     )
 
 
-def series_of(diagnosis: Diagnosis) -> tuple[Series, ...]:
-    """Every run of every model. A colour and a symbol stand for a model, a dash for a run; one model alone has a
-    colour for each of its runs.
+def all_series(diagnosis: Diagnosis) -> tuple[Series, ...]:
+    """Return a series for each run of each model.
+
+    Models differ in colour and symbol, runs in dash; the runs of a single model differ in colour too.
     """
     found: list[Series] = []
     alone = len(diagnosis.models) == 1
-    for place, (model, name) in enumerate(zip(diagnosis.models, names(diagnosis.models), strict=True)):
+    for place, (model, name) in enumerate(zip(diagnosis.models, model_names(diagnosis.models), strict=True)):
         for turn, run in enumerate(model.runs):
             look = turn if alone else place
             symbol = SYMBOLS[look % len(SYMBOLS)]
@@ -143,13 +144,13 @@ def series_of(diagnosis: Diagnosis) -> tuple[Series, ...]:
     return tuple(found)
 
 
-def names(models: tuple[ModelDiagnosis, ...]) -> tuple[str, ...]:
-    """The models' names, numbered where one name stands for several."""
-    return told_apart([model.name for model in models])
+def model_names(models: tuple[ModelDiagnosis, ...]) -> tuple[str, ...]:
+    """Return the names of the models, numbered if several have the same."""
+    return number_duplicates([model.name for model in models])
 
 
-def curves(series: tuple[Series, ...]) -> tuple[tuple[Look, LengthCurve], ...]:
-    """Every curve over length: those of the runs, and after a model's own its control, which is of the words alone."""
+def length_curves(series: tuple[Series, ...]) -> tuple[tuple[Look, LengthCurve], ...]:
+    """Return the curve over length of each series, and the control of each model after its first."""
     found: list[tuple[Look, LengthCurve]] = []
     for one in series:
         found.append((one.look, one.run.length))
@@ -165,14 +166,14 @@ def curves(series: tuple[Series, ...]) -> tuple[tuple[Look, LengthCurve], ...]:
     return tuple(found)
 
 
-def measured(layers: tuple[LayerSummary, ...], name: str) -> tuple[tuple[int, Spread], ...]:
-    """The layers that have the measure, and what it is there."""
+def measured_layers(layers: tuple[LayerSummary, ...], name: str) -> tuple[tuple[int, Spread], ...]:
+    """Return the index and value of each layer that has the measure."""
     found = ((layer.index, layer.measures.get(name)) for layer in layers)
     return tuple((index, value) for index, value in found if isinstance(value, Spread))
 
 
-def reasons(series: tuple[Series, ...], measures: tuple[str, ...]) -> tuple[str, ...]:
-    """Why measures are missing, each reason once for all that share it."""
+def missing_reasons(series: tuple[Series, ...], measures: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the reasons for missing measures, each once for all series that share it."""
     shared: dict[tuple[str, str, str], list[Series]] = {}
     for name in measures:
         for one in series:
@@ -185,23 +186,23 @@ def reasons(series: tuple[Series, ...], measures: tuple[str, ...]) -> tuple[str,
                 where = "" if len(places) == len(one.run.layers) else f" in layer {_ranges(places)}"
                 shared.setdefault((name, where, reason), []).append(one)
     return tuple(
-        f"{who(some, series)}: no {MEASURES[name].short}{where}, because {reason.rstrip('.')}."
+        f"{join_labels(some, series)}: no {MEASURES[name].short}{where}, because {reason.rstrip('.')}."
         for (name, where, reason), some in shared.items()
     )
 
 
-def who(some: Sequence[Series], every: Sequence[Series]) -> str:
-    """Runs in short: a model's name stands for all runs of it."""
+def join_labels(some: Sequence[Series], every: Sequence[Series]) -> str:
+    """Join the labels of series; the name of a model replaces the labels of all its runs."""
     found: list[str] = []
     for one in some:
         runs = [other for other in every if other.model is one.model]
         whole = all(any(other is run for other in some) for run in runs)
         found.append(one.name if whole else one.label)
-    return listed(dict.fromkeys(found))
+    return join_names(dict.fromkeys(found))
 
 
 def _ranges(places: list[int]) -> str:
-    """Numbers in short, 0, 1, 2 and 5 as `0–2, 5`."""
+    """Format sorted numbers as ranges: 0, 1, 2 and 5 as `0–2, 5`."""
     groups: list[list[int]] = []
     for place in places:
         if groups and place == groups[-1][-1] + 1:

@@ -1,22 +1,33 @@
-"""The tables: what the figures show, as numbers, with a column for each model or run."""
+"""The tables of a report: the numbers behind the figures, with a column for each model or run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from cenote.report.pairs import Found
-from cenote.report.series import MEASURES, Series, curves, measured, names
-from cenote.report.writing import NOTHING, bin_label, estimate, number, share, spread, whole
-from cenote.results import Diagnosis, Excerpt, LengthBin, LengthCurve, Lengths, Pairs, Verdict
-from cenote.thresholds import LIMITS, THRESHOLDS
+from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
+from cenote.records import Change, Diagnosis, Excerpt, LengthCurve, Lengths, ModelDiagnosis, Pairs, Verdict
+from cenote.report.formatting import (
+    MISSING,
+    format_bin,
+    format_count,
+    format_estimate,
+    format_number,
+    format_share,
+    format_spread,
+)
+from cenote.report.pairs import PairsBySeries
+from cenote.report.series import MEASURES, Series, length_curves, measured_layers, model_names
+
+Column = TypeVar("Column")
+Bin = tuple[int, "int | None"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are read; `words` are the columns that hold words and no numbers."""
+    """A table of formatted cells; `words` are the columns that hold text instead of numbers."""
 
     key: str
     caption: str
@@ -27,192 +38,200 @@ class Table:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to show."""
+        """Whether the table has no cells."""
         return not self.rows or len(self.head) == 1
 
 
 def _columns(
-    key: str, caption: str, corner: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], **more: Any
+    key: str,
+    caption: str,
+    corner: str,
+    columns: Sequence[tuple[str, Column]],
+    rows: Mapping[str, Callable[[Column], str]],
+    **options: Any,
 ) -> Table:
-    return Table(key, caption, (corner, *heads), tuple((name, *cells) for name, cells in rows), **more)
+    """Return a table from labelled columns and a function for each row."""
+    return Table(
+        key=key,
+        caption=caption,
+        head=(corner, *(label for label, _ in columns)),
+        rows=tuple((name, *(cell(column) for _, column in columns)) for name, cell in rows.items()),
+        **options,
+    )
 
 
-def glance(verdicts: Sequence[Verdict]) -> tuple[list[str], dict[str, list[list[int]]]]:
-    """The models, and for each subject the places of its verdicts on each of them: none, one, or several.
+def _binned(
+    key: str,
+    caption: str,
+    columns: Sequence[tuple[str, Sequence[Any]]],
+    cell: Callable[[Any], str],
+    *,
+    open: bool = False,
+) -> Table:
+    """Return a table with a row for each bin that occurs in one of the columns; columns are lists of bins."""
+    found = [(label, {(one.low, one.high): one for one in bins}) for label, bins in columns]
+    edges: set[Bin] = {edge for _, by_edge in found for edge in by_edge}
+    ordered = sorted(edges, key=lambda edge: (edge[0], float("inf") if edge[1] is None else edge[1]))
+    return Table(
+        key=key,
+        caption=caption,
+        head=("tokens", *(label for label, _ in found)),
+        rows=tuple(
+            (format_bin(*edge), *(cell(by_edge[edge]) if edge in by_edge else MISSING for _, by_edge in found))
+            for edge in ordered
+        ),
+        open=open,
+    )
 
-    >>> glance([Verdict("a", "cut", "none", "", "", "", ""), Verdict("b", "cut", "slight", "", "", "", "")])
-    (['a', 'b'], {'cut': [[0], [1]]})
+
+def group_verdicts(verdicts: Sequence[Verdict]) -> tuple[list[str], dict[str, list[list[int]]]]:
+    """Return the models, and for each subject the indices of its verdicts on each model.
+
+    >>> words = {"grade": "none", "finding": "", "evidence": "", "limit": "", "advice": ""}
+    >>> group_verdicts([Verdict(model=model, subject="truncation", **words) for model in ("a", "b")])
+    (['a', 'b'], {'truncation': [[0], [1]]})
     """
-    models = list(dict.fromkeys(verdict.model for verdict in verdicts if verdict.model))  # some are about the texts
-    subjects = dict.fromkeys(verdict.subject for verdict in verdicts if verdict.model)
-    return models, {
-        subject: [
-            [at for at, one in enumerate(verdicts) if (one.subject, one.model) == (subject, model)] for model in models
-        ]
-        for subject in subjects
-    }
+    on_models = [verdict for verdict in verdicts if verdict.model]  # those on the texts name no model
+    models = list(dict.fromkeys(verdict.model for verdict in on_models))
+    groups: dict[str, list[list[int]]] = {verdict.subject: [[] for _ in models] for verdict in on_models}
+    for place, verdict in enumerate(verdicts):
+        if verdict.model:
+            groups[verdict.subject][models.index(verdict.model)].append(place)
+    return models, groups
 
 
 def overview(verdicts: Sequence[Verdict]) -> Table:
-    """Grades of models side by side, subject by subject; empty for one model, of which the verdicts say the same."""
-    models, rows = glance(verdicts)
-    if len(models) < 2:
-        return Table("overview", "Verdicts at a glance", (), ())
-    cells = {
-        subject: ["; ".join(verdicts[place].grade for place in places) or NOTHING for places in found]
-        for subject, found in rows.items()
-    }
-    every = tuple(range(1, len(models) + 1))
-    return _columns("overview", "Verdicts at a glance", "subject", models, list(cells.items()), words=every, open=True)
-
-
-def lengths(diagnosis: Diagnosis) -> Table:
-    """What each model can read of the texts."""
-    rows: dict[str, Callable[[Lengths], str]] = {
-        "the model cuts after": lambda found: "never" if found.limit is None else f"{whole(found.limit)} tokens",
-        "median length": lambda found: number(found.tokens.median),
-        "mean length (10 to 90 %)": lambda found: spread(found.tokens),
-        "texts that are cut": lambda found: whole(found.cut),
-        "share of texts that are cut": lambda found: (
-            share(found.cut / found.tokens.count) if found.tokens.count else NOTHING
-        ),
-        "tokens never seen": lambda found: share(found.unseen),
-    }
-    return _columns(
-        "lengths-table",
-        "Lengths in tokens",
-        "in the model's own tokens",
-        names(diagnosis.models),
-        [(name, [cell(model.lengths) for model in diagnosis.models]) for name, cell in rows.items()],
+    """Return the grades of several models by subject; the table is empty for a single model."""
+    models, groups = group_verdicts(verdicts)
+    several = len(models) > 1
+    return Table(
+        key="overview",
+        caption="Verdicts at a glance",
+        head=("subject", *models) if several else (),
+        rows=tuple(
+            (subject, *("; ".join(verdicts[place].grade for place in places) or MISSING for places in found))
+            for subject, found in groups.items()
+        )
+        if several
+        else (),
+        words=tuple(range(1, len(models) + 1)),
         open=True,
     )
 
 
+def lengths(diagnosis: Diagnosis) -> Table:
+    """Return the lengths of the texts and how much each model truncates."""
+    rows: dict[str, Callable[[Lengths], str]] = {
+        "limit of the model": lambda found: "none" if found.limit is None else f"{format_count(found.limit)} tokens",
+        "median length": lambda found: format_number(found.tokens.median),
+        "mean length (10 to 90 %)": lambda found: format_spread(found.tokens),
+        "truncated texts": lambda found: format_count(found.cut),
+        "share of texts truncated": lambda found: (
+            format_share(found.cut / found.tokens.count) if found.tokens.count else MISSING
+        ),
+        "share of tokens never read": lambda found: format_share(found.unseen),
+    }
+    columns = zip(model_names(diagnosis.models), (model.lengths for model in diagnosis.models), strict=True)
+    return _columns("lengths-table", "Lengths in tokens", "in the model's own tokens", list(columns), rows, open=True)
+
+
 def closeness(series: tuple[Series, ...]) -> Table:
-    """Mean cosine of each bin, a column for each run and each control."""
-    return _over_bins("cosine-table", "Mean cosine by length", series, lambda found: estimate(found.cosine), open=True)
-
-
-def _over_bins(
-    key: str, caption: str, series: tuple[Series, ...], cell: Callable[[LengthBin], str], **more: Any
-) -> Table:
-    found = [(look, {(one.low, one.high): one for one in curve.bins}) for look, curve in curves(series)]
-    bins = _in_order({edges for _, by_edges in found for edges in by_edges})
-    rows = [
-        (bin_label(*edges), [cell(by_edges[edges]) if edges in by_edges else NOTHING for _, by_edges in found])
-        for edges in bins
-    ]
-    return _columns(key, caption, "tokens", [look.label for look, _ in found], rows, **more)
-
-
-def _in_order(edges: set[tuple[int, int | None]]) -> list[tuple[int, int | None]]:
-    return sorted(edges, key=lambda pair: (pair[0], float("inf") if pair[1] is None else pair[1]))
+    """Return the mean cosine of each bin, with a column for each run and control."""
+    columns = [(look.label, curve.bins) for look, curve in length_curves(series)]
+    cell = lambda found: format_estimate(found.cosine)  # noqa: E731
+    return _binned("cosine-table", "Mean cosine by length", columns, cell, open=True)
 
 
 def bins(series: tuple[Series, ...]) -> tuple[Table, ...]:
-    """Every measure of each bin, a table for each run and each control."""
-    head = ("tokens", "texts", "mean cosine", "distance to the centre", "uniformity", "effective rank")
+    """Return all measures of each bin, a table for each run and control."""
     return tuple(
         Table(
-            f"bins-{look.key}",
-            f"All measures by length: {look.label}",
-            head,
-            tuple(
+            key=f"bins-{look.key}",
+            caption=f"All measures by length: {look.label}",
+            head=("tokens", "texts", "mean cosine", "distance to the centre", "uniformity", "effective rank"),
+            rows=tuple(
                 (
-                    bin_label(one.low, one.high),
-                    whole(one.count),
-                    estimate(one.cosine),
-                    number(one.distance),
-                    estimate(one.uniformity),
-                    number(one.effective_rank),
+                    format_bin(one.low, one.high),
+                    format_count(one.count),
+                    format_estimate(one.cosine),
+                    format_number(one.distance),
+                    format_estimate(one.uniformity),
+                    format_number(one.effective_rank),
                 )
                 for one in curve.bins
             ),
         )
-        for look, curve in curves(series)
+        for look, curve in length_curves(series)
     )
 
 
 def trend(series: tuple[Series, ...]) -> Table:
-    """How close texts lie, and how that goes with length, in a few figures."""
+    """Return the closeness of texts and its trend over length, with a column for each run and control."""
     rows: dict[str, Callable[[LengthCurve], str]] = {
-        "any two texts (10 to 90 %)": lambda curve: spread(curve.closeness.cosine) if curve.closeness else NOTHING,
-        "their deviation": lambda curve: number(curve.closeness.deviation) if curve.closeness else NOTHING,
-        "longest bin minus shortest": lambda curve: estimate(curve.difference),
-        "the same in deviations": lambda curve: in_deviations(curve),
-        "rank correlation with length": lambda curve: estimate(curve.rank_correlation),
-        "cosine gained per doubling": lambda curve: estimate(curve.slope_per_doubling),
+        "any two texts (10 to 90 %)": lambda curve: format_spread(curve.closeness.cosine if curve.closeness else None),
+        "their standard deviation": lambda curve: format_number(curve.closeness.deviation if curve.closeness else None),
+        "longest bin minus shortest": lambda curve: format_estimate(curve.difference),
+        "in standard deviations": format_in_deviations,
+        "rank correlation with length": lambda curve: format_estimate(curve.rank_correlation),
+        "cosine gained per doubling": lambda curve: format_estimate(curve.slope_per_doubling),
     }
-    found = [(look, curve) for look, curve in curves(series) if curve.bins]
-    return _columns(
-        "trend-table",
-        "How closeness goes with length",
-        "with 95 % intervals",
-        [look.label for look, _ in found],
-        [(name, [cell(curve) for _, curve in found]) for name, cell in rows.items()],
-        open=True,
-    )
+    columns = [(look.label, curve) for look, curve in length_curves(series) if curve.bins]
+    return _columns("trend-table", "Closeness and length", "with 95 % intervals", columns, rows, open=True)
 
 
-def in_deviations(curve: LengthCurve) -> str:
-    """What long texts are closer by, measured by how the cosines of any two texts differ."""
+def format_in_deviations(curve: LengthCurve) -> str:
+    """Format the cosine of long minus short texts in standard deviations of all cosines."""
     if curve.difference is None or curve.closeness is None or not curve.closeness.varies:
-        return NOTHING
-    return number(curve.difference.value / curve.closeness.deviation)
+        return MISSING
+    return format_number(curve.difference.value / curve.closeness.deviation)
 
 
 def changes(series: tuple[Series, ...]) -> Table:
-    """What other temperatures change, a column for each."""
-    found = [(one, one.run.change) for one in series if one.run.change is not None]
-    return _columns(
-        "change-table",
-        "What temperature changes, against the model as it is",
-        "with 95 % intervals, for all temperatures together",
-        [one.label for one, _ in found],
-        [
-            ("longest bin minus shortest", [estimate(part.difference) for _, part in found]),
-            ("mean SOCM", [estimate(part.socm) for _, part in found]),
-        ],
-        open=True,
-    )
-
-
-def collapse(found: Found, key: str) -> Table:
-    """Second-order collapse in a few figures, a column for each run."""
-    rows: dict[str, Callable[[Pairs], str]] = {
-        "texts": lambda pairs: whole(pairs.texts),
-        "pairs": lambda pairs: whole(pairs.pairs),
-        "mean SOCM, 95 % interval": lambda pairs: estimate(pairs.mean),
-        "SOCM (10 to 90 %)": lambda pairs: spread(pairs.socm),
-        "median SOCM": lambda pairs: number(pairs.socm.median),
-        f"pairs over {LIMITS['severe pair'].value:g}": lambda pairs: share(pairs.severe),
-        "d_mu (10 to 90 %)": lambda pairs: spread(pairs.d_mu),
-        "d_sigma (10 to 90 %)": lambda pairs: spread(pairs.d_sigma),
+    """Return the changes by other temperatures, with a column for each."""
+    rows: dict[str, Callable[[Change], str]] = {
+        "longest bin minus shortest": lambda change: format_estimate(change.difference),
+        "mean SOCM": lambda change: format_estimate(change.socm),
     }
     return _columns(
-        f"{key}-table",
-        "Second-order collapse",
-        "means, and where 80 % lie",
-        [one.label for one, _ in found],
-        [(name, [cell(pairs) for _, pairs in found]) for name, cell in rows.items()],
+        "change-table",
+        "Changes by temperature, relative to the unchanged model",
+        "with 95 % intervals, for all temperatures together",
+        [(one.label, one.run.change) for one in series if one.run.change is not None],
+        rows,
         open=True,
     )
 
 
-def worst(found: Found, excerpts: Sequence[Excerpt], key: str) -> tuple[Table, ...]:
-    """The worst pairs with their texts, a table for each run; that of the first model stands open."""
+def collapse(found: PairsBySeries, key: str) -> Table:
+    """Return second-order collapse over all pairs, with a column for each run."""
+    rows: dict[str, Callable[[Pairs], str]] = {
+        "texts": lambda pairs: format_count(pairs.texts),
+        "pairs": lambda pairs: format_count(pairs.pairs),
+        "mean SOCM, 95 % interval": lambda pairs: format_estimate(pairs.mean),
+        "SOCM (10 to 90 %)": lambda pairs: format_spread(pairs.socm),
+        "median SOCM": lambda pairs: format_number(pairs.socm.median),
+        f"pairs over {CUTOFFS['severe pair'].value:g}": lambda pairs: format_share(pairs.severe),
+        "d_mu (10 to 90 %)": lambda pairs: format_spread(pairs.d_mu),
+        "d_sigma (10 to 90 %)": lambda pairs: format_spread(pairs.d_sigma),
+    }
+    columns = [(one.label, pairs) for one, pairs in found]
+    return _columns(f"{key}-table", "Second-order collapse", "means, and the range of 80 %", columns, rows, open=True)
+
+
+def worst(found: PairsBySeries, excerpts: Sequence[Excerpt], key: str) -> tuple[Table, ...]:
+    """Return the worst pairs with their texts, a table for each run; only the first is open."""
 
     def side(place: int) -> str:
-        # Two lines: the page sets the first, the text's name, apart.
+        # The page shows the first line, the id, apart.
         return f"{excerpts[place].id}\n{' '.join(excerpts[place].text.split())}"
 
     return tuple(
         Table(
-            f"{key}-worst-{one.look.key}",
-            f"The worst pairs: {one.label}",
-            ("SOCM", "d_mu", "d_sigma", "one text", "the other"),
-            tuple(
-                (number(pair.socm), number(pair.d_mu), number(pair.d_sigma), side(pair.first), side(pair.second))
+            key=f"{key}-worst-{one.look.key}",
+            caption=f"The worst pairs: {one.label}",
+            head=("SOCM", "d_mu", "d_sigma", "one text", "the other"),
+            rows=tuple(
+                (*map(format_number, (pair.socm, pair.d_mu, pair.d_sigma)), side(pair.first), side(pair.second))
                 for pair in pairs.worst
             ),
             words=(3, 4),
@@ -223,18 +242,18 @@ def worst(found: Found, excerpts: Sequence[Excerpt], key: str) -> tuple[Table, .
 
 
 def layers(series: tuple[Series, ...], measures: Sequence[str], key: str) -> tuple[Table, ...]:
-    """Measures of each layer, a table for each run; a measure that no layer has gets no column."""
+    """Return the measures of each layer, a table for each run; a measure that no layer has gets no column."""
     tables = []
     for one in series:
-        found = {name: dict(measured(one.run.layers, name)) for name in measures}
-        there = [name for name in measures if found[name]]
+        found = {name: dict(measured_layers(one.run.layers, name)) for name in measures}
+        found = {name: by_layer for name, by_layer in found.items() if by_layer}
         tables.append(
             Table(
-                f"{key}-{one.look.key}",
-                f"By layer: {one.label}",
-                ("layer", *(MEASURES[name].short for name in there)),
-                tuple(
-                    (str(layer.index), *(spread(found[name].get(layer.index)) for name in there))
+                key=f"{key}-{one.look.key}",
+                caption=f"By layer: {one.label}",
+                head=("layer", *(MEASURES[name].short for name in found)),
+                rows=tuple(
+                    (str(layer.index), *(format_spread(by_layer.get(layer.index)) for by_layer in found.values()))
                     for layer in one.run.layers
                 ),
             )
@@ -243,87 +262,90 @@ def layers(series: tuple[Series, ...], measures: Sequence[str], key: str) -> tup
 
 
 def passed(series: tuple[Series, ...]) -> Table:
-    """sigma_a of the last layer by length, a column for each run."""
-    found = [(one, {(part.low, part.high): part for part in one.run.passed}) for one in series if one.run.passed]
-    return _columns(
-        "passed-table",
-        "σₐ of the last layer by length",
-        "tokens",
-        [one.label for one, _ in found],
-        [
-            (bin_label(*edges), [number(parts[edges].sigma_a) if edges in parts else NOTHING for _, parts in found])
-            for edges in _in_order({edges for _, parts in found for edges in parts})
-        ],
-    )
+    """Return sigma_a of the last layer by length, with a column for each run."""
+    columns = [(one.label, one.run.passed) for one in series if one.run.passed]
+    cell = lambda found: format_number(found.sigma_a)  # noqa: E731
+    return _binned("passed-table", "σₐ of the last layer by length", columns, cell)
 
 
 def repeated(series: tuple[Series, ...]) -> Table:
-    """The cosine of repeated words, a column for each run."""
-    found = [(one, one.run.repeated) for one in series if one.run.repeated is not None]
-    cosines = [dict(zip(part.tokens, part.cosines, strict=True)) for _, part in found]
-    return _columns(
-        "repeated-table",
-        "Cosine of repeated words",
-        "tokens of each",
-        [one.label for one, _ in found],
-        [
-            (whole(tokens), [number(column.get(tokens)) for column in cosines])
-            for tokens in sorted({tokens for column in cosines for tokens in column})
-        ],
+    """Return the cosine of repeated words, with a column for each run."""
+    found = [(one.label, one.run.repeated) for one in series if one.run.repeated is not None]
+    columns = [(label, dict(zip(words.tokens, words.cosines, strict=True))) for label, words in found]
+    counts = sorted({tokens for _, cosines in columns for tokens in cosines})
+    return Table(
+        key="repeated-table",
+        caption="Cosine of repeated words",
+        head=("tokens of each", *(label for label, _ in columns)),
+        rows=tuple(
+            (format_count(tokens), *(format_number(cosines.get(tokens)) for _, cosines in columns)) for tokens in counts
+        ),
     )
 
 
 def models(diagnosis: Diagnosis) -> Table:
-    """Which models exactly, a column for each."""
-    rows = {
-        "architecture": [model.architecture for model in diagnosis.models],
-        "pooling": [model.pooling for model in diagnosis.models],
-        "temperature": [model.temperature for model in diagnosis.models],
-        "temperatures measured": [
-            ", ".join(run.temperature for run in model.runs) or NOTHING for model in diagnosis.models
-        ],
-        "texts traced by layer": [
-            ", ".join(sorted({whole(run.traced) for run in model.runs})) or NOTHING for model in diagnosis.models
-        ],
-        "dimensions": [whole(model.dimensions) for model in diagnosis.models],
-        "revision": [model.revision or NOTHING for model in diagnosis.models],
-        "fingerprint of the weights": [model.fingerprint for model in diagnosis.models],
+    """Return the identity of each model, with a column for each."""
+    rows: dict[str, Callable[[ModelDiagnosis], str]] = {
+        "architecture": lambda model: model.architecture,
+        "pooling": lambda model: model.pooling,
+        "temperature": lambda model: model.temperature,
+        "temperatures measured": lambda model: ", ".join(run.temperature for run in model.runs) or MISSING,
+        "texts traced by layer": lambda model: (
+            ", ".join(sorted({format_count(run.traced) for run in model.runs})) or MISSING
+        ),
+        "dimensions": lambda model: format_count(model.dimensions),
+        "revision": lambda model: model.revision or MISSING,
+        "fingerprint of the weights": lambda model: model.fingerprint,
     }
-    heads = names(diagnosis.models)
-    every = tuple(range(1, len(heads) + 1))
-    return _columns("models", "Models", "model", heads, list(rows.items()), words=every, open=True)
+    columns = list(zip(model_names(diagnosis.models), diagnosis.models, strict=True))
+    every = tuple(range(1, len(columns) + 1))
+    return _columns("models", "Models", "model", columns, rows, words=every, open=True)
 
 
 def thresholds() -> Table:
-    """From what value on which grade is given, and why there."""
+    """Return the thresholds of grades, each with its reason."""
     grades = [
-        (name, *(number(value) for value in (row.slight, row.moderate, row.severe)), row.reason)
+        (name, *(format_number(value) for value in (row.slight, row.moderate, row.severe)), row.reason)
         for name, row in THRESHOLDS.items()
     ]
-    limits = [(name, number(row.value), NOTHING, NOTHING, row.reason) for name, row in LIMITS.items()]
-    head = ("what", "slight from", "moderate from", "severe from", "why there")
-    return Table("thresholds", "What counts as how much", head, (*grades, *limits), words=(4,))
-
-
-def provenance(diagnosis: Diagnosis, command: str | None) -> tuple[Table, ...]:
-    """What else one needs to do it again."""
-    texts = diagnosis.texts
-    said = {
-        "source": texts.source,
-        "given": whole(texts.given),
-        "used": whole(texts.used),
-        "empty, left out": whole(texts.empty),
-        "fingerprint of those used": texts.fingerprint,
-    }
-    settings = {name: value if isinstance(value, str) else _plain(value) for name, value in diagnosis.settings.items()}
-    lists = [("texts", "Texts", said), ("settings", "Settings", settings), ("versions", "Versions", diagnosis.versions)]
-    if command is not None:
-        lists.append(("command", "Command line", {"command": command}))
-    return tuple(
-        Table(key, caption, ("what", "value"), tuple(content.items()), words=(1,), open=True)
-        for key, caption, content in lists
+    cutoffs = [(name, format_number(row.value), MISSING, MISSING, row.reason) for name, row in CUTOFFS.items()]
+    return Table(
+        key="thresholds",
+        caption="Thresholds",
+        head=("measure", "slight from", "moderate from", "severe from", "reason"),
+        rows=(*grades, *cutoffs),
+        words=(4,),
     )
 
 
-def _plain(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+def provenance(diagnosis: Diagnosis, command: str | None) -> tuple[Table, ...]:
+    """Return the texts, the settings, the versions and the command line of a diagnosis."""
+    texts = diagnosis.texts
+    content = {
+        "texts": {
+            "source": texts.source,
+            "given": format_count(texts.given),
+            "used": format_count(texts.used),
+            "empty, left out": format_count(texts.empty),
+            "fingerprint of the texts used": texts.fingerprint,
+        },
+        "settings": {
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            for name, value in diagnosis.settings.items()
+        },
+        "versions": diagnosis.versions,
+        "command": {} if command is None else {"command": command},
+    }
+    captions = {"texts": "Texts", "settings": "Settings", "versions": "Versions", "command": "Command line"}
+    return tuple(
+        Table(
+            key=key,
+            caption=captions[key],
+            head=("name", "value"),
+            rows=tuple(rows.items()),
+            words=(1,),
+            open=True,
+        )
+        for key, rows in content.items()
+        if key != "command" or rows
+    )

@@ -1,17 +1,16 @@
-"""How each family of models scales its attention: one table, read by live tempering and by baking alike.
+"""How each family of models scales its attention: one table, read by live tempering and by baking.
 
-A row says which sub-modules of an attention module give an output that the logits are linear in (its `places`).
-Multiplying that output, or dividing the weights that make it, divides the logits; the mask, added later, stays.
-Where no such place exists the row says `softmax`: there the softmax of this module is reached as torch runs it.
+The `places` of a row are the sub-modules of an attention module in whose output the logits are linear. Multiplying
+that output, or dividing the weights that make it, divides the logits; the mask is added later and stays unchanged.
+A row without such a place says `softmax`: there the softmax of the module is intercepted as torch runs it.
 
-To add an architecture, add a row. One that has none is looked at while it reads a few tokens, and gets what fits.
+To add an architecture, add a row. Attention modules without a row are found by a probe of a few tokens.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,16 +21,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
+from cenote._nn.modules import eval_mode
 from cenote.errors import BadInput, UnsupportedModel, some
 
 
 @dataclass(frozen=True)
 class Place:
-    """A sub-module of an attention module, or a parameter of its own, that the logits are linear in."""
+    """A sub-module of an attention module, or one of its parameters, in which the logits are linear."""
 
     path: str
-    part: Callable[[Any], int] | None = None  # of a fused projection: how many leading outputs are the query
-    plus: float = 0.0  # the weight in effect is what is stored plus this: Gemma's norms store 1 less
+    part: Callable[[Any], int] | None = None  # of a fused projection: the number of leading outputs that are the query
+    plus: float = 0.0  # effective weight minus stored weight: Gemma's norms store 1 less
     tokens: int = 1  # axis of the tokens in the output
     texts: int = 0  # axis of the texts
     bias: bool = False  # an additive position bias, not a query
@@ -40,15 +40,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Family:
-    """One row: how a kind of attention module is tempered."""
+    """One row of the table: how one kind of attention module is tempered."""
 
     kind: str
-    places: tuple[Place, ...]  # what baking divides, and live tempering too unless `softmax` is set
-    softmax: bool = False  # live by way of the softmax
-    bias: str = ""  # how a position bias comes in: "argument" (of forward) or "handed on" (from layer to layer)
-    capped: str = ""  # a number of the module and its config that caps the logits, and is divided with them
+    places: tuple[Place, ...]  # divided by baking, and by live tempering unless `softmax` is set
+    softmax: bool = False  # live tempering intercepts the softmax
+    bias: str = ""  # how a position bias enters: "argument" (of forward) or "handed on" (from layer to layer)
+    capped: str = ""  # attribute of the module and its config that caps the logits; divided with them
     bakes: bool = True
-    guessed: bool = False  # by the form of the module alone, and still to be confirmed
+    guessed: bool = False  # inferred from the module's children, and still to be confirmed
 
 
 _PLAIN, _NORMALISED, _BIASED = "plain scale", "query-normalised", "additive position bias"
@@ -59,7 +59,7 @@ _Q_PROJ = Family(_PLAIN, (Place("q_proj"),))
 _Q_NORM = Family(_NORMALISED, (Place("q_norm"),))
 _T5 = Family(_BIASED, (Place("q"), Place("relative_attention_bias", bias=True, optional=True)), bias="handed on")
 
-# transformers' package and class -> row. The class alone would not do: names are reused with other projections.
+# transformers' package and class -> row. The class name alone is ambiguous: it is reused with other projections.
 FAMILIES: dict[str, Family] = {
     "bert.BertSelfAttention": _QUERY,
     "roberta.RobertaSelfAttention": _QUERY,
@@ -87,14 +87,14 @@ FAMILIES: dict[str, Family] = {
     "longformer.LongformerSelfAttention": Family(
         _PLAIN, tuple(Place(path, tokens=0, texts=1) for path in ("query", "query_global"))
     ),
-    # A norm after the query projection undoes any factor in its weights: the norm's own weight is the place.
+    # A norm after the query projection undoes a factor in the projection's weights: divide the norm's own weight.
     "qwen3.Qwen3Attention": _Q_NORM,
     "gemma3.Gemma3Attention": Family(_NORMALISED, (Place("q_norm", plus=1.0, tokens=2),)),
     "embedding_gemma2.EmbeddingGemma2Attention": Family(_NORMALISED, (Place("q_norm", tokens=2),)),
     "t5.T5Attention": _T5,
     "mt5.MT5Attention": _T5,
     "mpnet.MPNetSelfAttention": Family(_BIASED, (Place("q"),), bias="argument"),
-    # With share_att_key the query projection makes the positions' queries too, and there is no second one.
+    # With share_att_key the query projection also makes the positions' queries, and pos_query_proj does not exist.
     "deberta_v2.DisentangledSelfAttention": Family(
         "disentangled", (Place("query_proj"), Place("pos_query_proj", optional=True)), softmax=True
     ),
@@ -105,32 +105,32 @@ FAMILIES: dict[str, Family] = {
     "gemma2.Gemma2Attention": Family(_OWN, (Place("q_proj"),), softmax=True, capped="attn_logit_softcapping"),
 }
 
-# Modules outside the attention that hold a position bias for all layers: nothing to hook, but to bake.
+# Modules outside the attention that hold a position bias for all layers: baked, not hooked.
 SHARED_BIASES: dict[str, Place] = {"mpnet.MPNetEncoder": Place("relative_attention_bias", bias=True)}
 
-# What an attention module without a row may call its query projection.
+# Usual names of the query projection, for attention modules without a row.
 _USUAL = ("query", "q_proj", "q_lin", "q")
 UNPLACED = Family("softmax", (), softmax=True, bakes=False)
 
 
 @dataclass(frozen=True)
 class Site:
-    """An attention module of a model and the row that it goes by."""
+    """An attention module of a model and its row."""
 
     name: str
     module: nn.Module
     family: Family
-    calls: int = 1  # in one forward; more where layers share it
+    calls: int = 1  # in one forward pass; more where layers share the module
 
     def places(self) -> Iterator[tuple[Place, Any]]:
-        """The row's places with what stands there."""
+        """Yield the places of the row, each with its sub-module or parameter."""
         for place in self.family.places:
             if not place.optional or hasattr(self.module, place.path):
                 yield place, getattr(self.module, place.path)
 
 
 def address(module: nn.Module) -> str:
-    """The key of a module in `FAMILIES`, if it is one of transformers' own; else its full class path.
+    """Return the key of a transformers module in `FAMILIES`, or the full class path of any other module.
 
     >>> address(nn.Linear(1, 1))
     'torch.nn.modules.linear.Linear'
@@ -140,67 +140,49 @@ def address(module: nn.Module) -> str:
     return f"{path[2]}.{name}" if native else ".".join((*path, name))
 
 
-@contextmanager
-def at_rest(model: nn.Module) -> Iterator[None]:
-    """Inside, no part of the model is in training; after it, those are that were: one just loaded may have both."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def kept_in(model: nn.Module) -> torch.dtype:
-    """The dtype of the weights."""
-    return next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
-
-
 @dataclass(frozen=True)
 class Probe:
-    """A few token ids on which a model is looked at: two texts, the second shorter and padded on the right."""
+    """A few token ids for trying a model: two texts, the second one shorter and padded on the right."""
 
     ids: Tensor
     mask: Tensor
 
     @classmethod
     def of(cls, network: nn.Module) -> Probe:
-        """One that suits the model's vocabulary."""
+        """Make a probe within the model's vocabulary."""
         table = getattr(network, "get_input_embeddings", lambda: None)()
         size = getattr(table, "num_embeddings", 0)
         if not isinstance(size, int) or size < 2:
-            raise UnsupportedModel(f"{type(network).__name__} has no table of token embeddings: it reads no text.")
+            raise UnsupportedModel(f"{type(network).__name__} has no token embeddings: it does not read text.")
         device = next(network.parameters()).device
         ids = (torch.arange(2 * 7, device=device).view(2, 7) * 37 + 11) % size
         mask = torch.ones_like(ids)
         mask[1, 4:] = 0
         pad = getattr(getattr(network, "config", None), "pad_token_id", None)
         pad = pad if isinstance(pad, int) and 0 <= pad < size else 0
-        # No real token may be taken for padding, by which some families number their positions.
+        # No real token may equal the padding token, by which some families number their positions.
         ids = torch.where(ids == pad, (pad + 1) % size, ids).masked_fill(mask == 0, pad)
         return cls(ids, mask)
 
     def otherwise_padded(self) -> Probe:
-        """The same texts over other padding."""
+        """Return the same texts with another token as padding."""
         return replace(self, ids=torch.where(self.mask == 0, self.ids[0, 3], self.ids))
 
     def on_the_left(self) -> Probe:
-        """The same texts with the padding before them: what comes after a text is hidden from causal models anyway."""
+        """Return the same texts padded on the left: causal models do not see padding on the right."""
         ids = torch.stack([self.ids[0], self.ids[1].roll(int((self.mask[1] == 0).sum()))])
         return Probe(ids, self.mask.flip(1))
 
     def read(self, network: nn.Module) -> Tensor:
-        """What the model makes of the real tokens. Nothing of it stays: no gradient, no dropout, no random number."""
+        """Return the network's output for the real tokens, without gradients, dropout or random numbers."""
         try:
-            with at_rest(network), torch.no_grad():
+            with eval_mode(network), torch.no_grad():
                 out: Tensor = network(input_ids=self.ids, attention_mask=self.mask)[0]
         except UnsupportedModel:
             raise
-        except Exception as error:  # whatever a model may object to, it is not one that reads ids and a mask
+        except Exception as error:  # of any kind: this model does not take ids and a mask
             raise UnsupportedModel(
-                f"{type(network).__name__} does not read a few token ids and their mask: {error}"
+                f"{type(network).__name__} fails on a few token ids and their mask: {error}"
             ) from error
         return (out[self.mask.bool()] if out.shape[:2] == self.mask.shape else out).float()
 
@@ -210,7 +192,7 @@ SDPA = nn.functional.scaled_dot_product_attention
 
 
 class _Watch(TorchFunctionMode):
-    """Sees which module runs each softmax over tokens, and how often each module is called."""
+    """Records which module runs each softmax over tokens, and how often each module is called."""
 
     def __init__(self, network: nn.Module, tokens: int) -> None:
         super().__init__()
@@ -218,12 +200,12 @@ class _Watch(TorchFunctionMode):
         self.names = {module: name for name, module in network.named_modules()}
         self.calls: dict[nn.Module, int] = {}
         self.owners: dict[nn.Module, tuple[str, ...]] = {}  # a module that runs softmax -> its chain of parents
-        self.odd: set[str] = set()
+        self.unplaceable: set[str] = set()
         self.stack: list[nn.Module] = []
-        self.thread = threading.get_ident()  # others may use the model meanwhile
+        self.thread = threading.get_ident()  # other threads may use the model at the same time
 
     def watched(self, read: Callable[[], object]) -> None:
-        """Look while `read` runs."""
+        """Call `read` and record."""
         handles = [module.register_forward_pre_hook(self._push) for module in self.names]
         handles += [module.register_forward_hook(self._pop, always_call=True) for module in self.names]
         try:
@@ -243,7 +225,7 @@ class _Watch(TorchFunctionMode):
             self.stack.pop()
 
     def _may_attend(self, logits: Tensor) -> bool:
-        """Whether a softmax is one over tokens: of four axes, or of texts and heads in one, [B * H, T, T]."""
+        """Return whether a softmax may be one over tokens: [B, H, T, T] or [B * H, T, T]."""
         return logits.ndim == 4 or (logits.ndim == 3 and tuple(logits.shape[1:]) == (self.tokens, self.tokens))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -254,23 +236,23 @@ class _Watch(TorchFunctionMode):
             self.owners[owner] = tuple(self.names[module] for module in self.stack)
             square = isinstance(logits, Tensor) and tuple(logits.shape[2:]) == (self.tokens, self.tokens)
             if func is not SDPA and not square:
-                self.odd.add(self.names[owner])  # not heads of tokens by tokens: what tau means there nobody has said
+                self.unplaceable.add(self.names[owner])  # not [T, T]: a temperature is not defined there
         elif self.stack and func is nn.functional.multi_head_attention_forward:
             self.owners[self.stack[-1]] = tuple(self.names[module] for module in self.stack)
-            self.odd.add(self.names[self.stack[-1]])  # runs its softmax where no mode sees it
+            self.unplaceable.add(self.names[self.stack[-1]])  # runs its softmax where no mode sees it
         return func(*args, **kwargs)
 
 
 def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
-    """The transformers models in a model, each with the modules by which texts come in."""
+    """Return the transformers models in a model, each with its entry modules, those that are called with a batch."""
     if isinstance(model, SentenceTransformer):
         readers = [module for module in model.modules() if isinstance(module, Transformer)]
-        if odd := [type(reader.model).__name__ for reader in readers if not isinstance(reader.model, nn.Module)]:
-            raise UnsupportedModel(f"{odd[0]} has no attention of a torch transformer.")
+        if others := [type(reader.model).__name__ for reader in readers if not isinstance(reader.model, nn.Module)]:
+            raise UnsupportedModel(f"{others[0]} is no torch module: its attention cannot be reached.")
         if not readers:
             raise UnsupportedModel(
                 f"this SentenceTransformer starts with {type(model[0]).__name__} and holds no Transformer module of "
-                "sentence-transformers, so it has no attention that could be reached."
+                "sentence-transformers, so it has no attention."
             )
         return [(reader.model, [reader.model, reader]) for reader in readers]
     if not isinstance(model, PreTrainedModel):
@@ -279,9 +261,9 @@ def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
 
 
 def find_sites(network: nn.Module) -> list[Site]:
-    """Every attention module that a text passes through, in the model's order.
+    """Return every attention module that a forward pass runs, in the model's order.
 
-    Those without a row are found by their softmax; what cannot be placed raises `UnsupportedModel`.
+    Modules without a row are found by their softmax. Raise `UnsupportedModel` if one of them cannot be tempered.
     """
     if hasattr(network, "encoder") and hasattr(network, "decoder") and callable(getattr(network, "get_encoder", None)):
         raise UnsupportedModel(
@@ -289,8 +271,8 @@ def find_sites(network: nn.Module) -> list[Site]:
         )
     if getattr(getattr(network, "config", None), "attention_type", None) == "block_sparse":
         raise UnsupportedModel(
-            f"{type(network).__name__} attends to blocks, and changes itself for good when it reads a short text: "
-            "load it with attention_type='original_full'."
+            f"{type(network).__name__} attends to blocks, and switches its attention for good when it reads a short "
+            "text: load it with attention_type='original_full'."
         )
     known = {name: FAMILIES[address(m)] for name, m in network.named_modules() if address(m) in FAMILIES}
     probe = Probe.of(network)
@@ -299,9 +281,10 @@ def find_sites(network: nn.Module) -> list[Site]:
     unknown = {
         watch.names[owner]: _guess(owner) for owner, chain in watch.owners.items() if not set(chain) & known.keys()
     }
-    if odd := sorted(unknown.keys() & watch.odd):
+    if unplaceable := sorted(unknown.keys() & watch.unplaceable):
         modules = dict(network.named_modules())
-        raise UnsupportedModel(f"cannot place {some(f'{name} ({address(modules[name])})' for name in odd)}.")
+        found = some(f"{name} ({address(modules[name])})" for name in unplaceable)
+        raise UnsupportedModel(f"cannot temper {found}: its softmax is not one over all tokens, or cannot be seen.")
     rows = known | unknown
     sites = [
         Site(name, module, rows[name], watch.calls[module])
@@ -310,14 +293,14 @@ def find_sites(network: nn.Module) -> list[Site]:
     ]
     if not sites:
         raise UnsupportedModel(
-            f"{type(network).__name__} has no attention that can be found: no known attention module, and no softmax "
-            "over tokens. (With an attention implementation other than eager or sdpa only known ones are seen.)"
+            f"no attention found in {type(network).__name__}: no known attention module, and no softmax over tokens. "
+            "(With an attention implementation other than eager or sdpa only known modules are found.)"
         )
     return sites
 
 
 def _guess(module: nn.Module) -> Family:
-    """A row for a module without one, to be proven: its query projection if that is plain to see, else its softmax."""
+    """Guess a row for a module without one: by its query projection if it has just one, else by its softmax."""
     children = dict(module.named_children())
     names = [name for name in _USUAL if type(children.get(name)) is nn.Linear]
     if len(names) != 1 or any("norm" in name for name in children):

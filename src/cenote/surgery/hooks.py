@@ -1,8 +1,8 @@
-"""Live tempering: the hooks that multiply what the table of `attention` names, and nothing else.
+"""Live tempering: hooks on the places that the table in `attention` names.
 
-All that is particular to one forward pass, the scale of each text and the role, lives in context variables: threads
-do not meet there, and nothing of it is copied or pickled with a model. The hooks themselves are plain objects, so a
-tempered model can be copied, pickled, and sent to another process.
+The state of one forward pass, the scale of each text and the role, is kept in context variables, which threads do not
+share and which are not copied or pickled with a model. The hooks are plain objects, so a tempered model can be copied,
+pickled and sent to another process.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
-from cenote.declarations import KEPT_IN_CONFIG
+from cenote._nn.config_keys import KEPT_IN_CONFIG
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.temperature import LengthTemperature, OneTemperature
 from cenote.nn import TEMPERED_BY
 from cenote.surgery.attention import SDPA, SOFTMAXES, Place, Site
 
-Scale = float | Tensor  # 1 / tau: for all texts, or per text [B, 1], or per token of a flattened batch [1, total]
+Scale = float | Tensor  # 1 / tau: a number, or per text [B, 1], or per token of a flattened batch [1, total]
 
 
 class Setting:
-    """What all hooks of one tempering share; its identity tells them from another's."""
+    """The state that all hooks of one tempering share. Hooks of different temperings differ by its identity."""
 
     def __init__(
         self,
@@ -37,18 +37,18 @@ class Setting:
         scale_bias: bool = True,
         *,
         trial: bool = False,
-        of_whole: bool = False,  # of a SentenceTransformer, not of the transformers model in one
-        before: Setting | None = None,  # the one that it took the place of
+        of_whole: bool = False,  # of a SentenceTransformer, not of a transformers model alone
+        before: Setting | None = None,  # the setting that this one replaced
     ) -> None:
         self.temperature, self.layers, self.scale_bias = temperature, layers, scale_bias
         self.trial, self.of_whole, self.before = trial, of_whole, before
-        self.over = False  # removed, and not to come back
+        self.removed = False
 
     def scale(self) -> Scale:
-        """The scale of the forward pass that runs in this thread."""
+        """Return the scale of the forward pass that runs in this thread."""
         proven = _PROVING.get()
-        rests = self.trial if proven is None else proven is not self
-        if rests:
+        inactive = self.trial if proven is None else proven is not self
+        if inactive:
             return 1.0
         if isinstance(self.temperature, float):
             return 1 / self.temperature
@@ -58,23 +58,21 @@ class Setting:
         raise UnsupportedModel(
             "a temperature by length or role is known only while the tempered model itself runs. Call that model, not "
             "a part of it; within a SentenceTransformer, temper the SentenceTransformer. (Gradient checkpointing runs "
-            "parts again: it goes with a constant temperature.)"
+            "parts again: it works with a constant temperature only.)"
         )
 
 
-# Stacks, since forward passes nest: (whose, what).
+# Stacks of (setting, value), since forward passes nest.
 _SCALES: ContextVar[tuple[tuple[Setting, Scale], ...]] = ContextVar("cenote_scales", default=())
 _ROLES: ContextVar[tuple[tuple[Setting, str | None], ...]] = ContextVar("cenote_roles", default=())
 _BIASES: ContextVar[tuple[tuple[Setting, Tensor], ...]] = ContextVar("cenote_biases", default=())
-
-
-# The one setting that counts in this thread while it is proven. Other threads go on with what they had.
+# The only setting that is active in this thread while it is being proven. Other threads are not affected.
 _PROVING: ContextVar[Setting | None] = ContextVar("cenote_proving", default=None)
 
 
 @contextmanager
 def proving(setting: Setting) -> Iterator[None]:
-    """Inside, a trial setting works and all others rest."""
+    """Activate a trial setting, and deactivate all others, in this thread."""
     token = _PROVING.set(setting)
     try:
         yield
@@ -87,7 +85,7 @@ def _push(stack: ContextVar[Any], owner: Setting, value: Any) -> None:
 
 
 def _pop(stack: ContextVar[Any], owner: Setting) -> Any:
-    """The owner's top entry, or None: a hook that always runs may follow one that never did."""
+    """Pop and return the owner's value if it is on top. It is not if the pass failed before it was pushed."""
     entries = stack.get()
     if not entries or entries[-1][0] is not owner:
         return None
@@ -111,7 +109,7 @@ class _LeaveRole(_Hook):
 
 
 class _Mark(_Hook):
-    """Tells the module that keeps the temperature that the transformer before it has it on."""
+    """Marks the features for `cenote.nn.Temperature`, which checks that the transformer before it is tempered."""
 
     def __call__(self, _module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         features = args[0] if args else kwargs.get("features", {})
@@ -119,7 +117,7 @@ class _Mark(_Hook):
 
 
 class _EnterModel(_Hook):
-    """Knows the lengths of the texts, from the mask that the model is given."""
+    """Computes the scale of each text from the attention mask, at the entry of the model."""
 
     def __call__(self, _module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         chosen = self.setting.temperature
@@ -147,41 +145,41 @@ def _by_length(temperature: LengthTemperature, features: Mapping[str, Any]) -> T
         return (1 / temperature(lengths)).repeat_interleave(lengths.long()).unsqueeze(0)
     mask = features.get("attention_mask")
     if mask is None:
-        given = (features.get(name) for name in ("input_ids", "inputs_embeds"))
-        ids = next((value for value in given if value is not None), None)
+        inputs = (features.get(name) for name in ("input_ids", "inputs_embeds"))
+        ids = next((value for value in inputs if value is not None), None)
         mask = None if ids is None else torch.ones(ids.shape[:2], device=ids.device)
     if not isinstance(mask, Tensor) or mask.ndim != 2:
-        what = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise BadInput(f"a temperature by length counts tokens in an attention_mask [B, T]; this one is {what}.")
+        given = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise BadInput(f"a temperature by length counts tokens in an attention_mask [B, T]; this one is {given}.")
     return (1 / temperature((mask != 0).sum(1))).unsqueeze(1)
 
 
-def _spread(scale: Scale, like: Tensor, place: Place) -> Scale:
-    """The scale in the shape in which it multiplies `like`."""
+def _reshape_scale(scale: Scale, like: Tensor, place: Place) -> Scale:
+    """Return the scale in a shape that multiplies `like`."""
     if isinstance(scale, float):
         return scale
     shape = [1] * like.ndim
     shape[place.texts], shape[place.tokens] = scale.shape
-    return scale.view(shape).to(like.device)  # layers may be spread over several
+    return scale.view(shape).to(like.device)  # layers may be on several devices
 
 
 class _Multiply(_Hook):
-    """On a place: its output, or the part of it that is the query."""
+    """Multiplies the output of a place, or the part of it that is the query."""
 
     def __init__(self, setting: Setting, place: Place, part: int | None) -> None:
         super().__init__(setting)
-        # Not the row itself: what it says of its parts may be a function that does not pickle.
+        # Without the row's own `part`, a function that may not pickle.
         self.axes, self.part = Place(place.path, tokens=place.tokens, texts=place.texts), part
 
     def __call__(self, module: nn.Module, _args: Any, out: Tensor) -> Tensor | None:
         scale = self.setting.scale()
         if isinstance(scale, float) and scale == 1:
             return None
-        # In place, unless somebody else looks at the output: it costs no copy, keeps the dtype, and multiplies half
-        # precision by a float32 scale.
+        # In place: no copy, the same dtype, and half precision is multiplied by a float32 scale. Hooks of others may
+        # have kept the output, so they get a copy.
         out = out.clone() if any(not isinstance(hook, _Hook) for hook in module._forward_hooks.values()) else out
         view = out if self.part is None else out[..., : self.part]
-        view.mul_(_spread(scale, out, self.axes))
+        view.mul_(_reshape_scale(scale, out, self.axes))
         return out
 
 
@@ -190,11 +188,11 @@ _LOGITS = Place("", tokens=2)
 
 
 def _scaled(values: Tensor, scale: Scale) -> Tensor:
-    return (values * _spread(scale, values, _LOGITS)).to(values.dtype)
+    return (values * _reshape_scale(scale, values, _LOGITS)).to(values.dtype)
 
 
 class _BiasIn(_Hook):
-    """A position bias is divided on its way into the attention module."""
+    """Divides a position bias before it enters the attention module."""
 
     def __init__(self, setting: Setting, handed_on: bool) -> None:
         super().__init__(setting)
@@ -204,7 +202,7 @@ class _BiasIn(_Hook):
         scale = self.setting.scale()
         if isinstance(scale, float) and scale == 1:
             return None
-        if not self.handed_on and len(args) > 2:  # MPNet, which gives it by position
+        if not self.handed_on and len(args) > 2:  # MPNet passes it by position
             return (*args[:2], _scaled(args[2], scale), *args[3:]), kwargs
         bias = kwargs.get("position_bias")
         if bias is None and self.handed_on and module.has_relative_attention_bias:
@@ -218,7 +216,7 @@ class _BiasIn(_Hook):
 
 
 class _BiasOut(_Hook):
-    """The layer hands its bias to the next one, which divides it itself: hand on the whole one."""
+    """Restores the undivided bias in a layer's output: the next layer divides it itself."""
 
     def __call__(self, _module: nn.Module, _args: Any, out: Any) -> Any:
         whole = _pop(_BIASES, self.setting)
@@ -226,22 +224,22 @@ class _BiasOut(_Hook):
 
 
 class _SoftmaxMode(TorchFunctionMode):
-    """Divides what goes into softmax, in this thread, while one attention module runs."""
+    """Divides the input of softmax, in this thread, while one attention module runs."""
 
     def __init__(self, scale: Scale) -> None:
         super().__init__()
-        self.scale, self.met = scale, 0
+        self.scale, self.calls = scale, 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if func in SOFTMAXES:
-            self.met += 1
+            self.calls += 1
             first = args[0] if args else kwargs.pop("input")
-            # A mask is finfo.min, already added: divided it would overflow, and a row without a token turn NaN.
+            # The mask, finfo.min, is already added: divided it would overflow, and a row without tokens become NaN.
             logits = _scaled(first, self.scale).clamp(min=torch.finfo(first.dtype).min)
             return func(logits, *args[1:], **kwargs)
         if func is SDPA:
-            self.met += 1
+            self.calls += 1
             query = args[0] if args else kwargs.pop("query")
             mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
             if mask is not None and mask.dtype != torch.bool:
@@ -253,25 +251,25 @@ class _SoftmaxMode(TorchFunctionMode):
 
 
 class _TemperedForward:
-    """Stands as `forward` on one module, so that the mode ends with the call however the call ends.
+    """Replaces `forward` of one module, so that the softmax mode ends with the call, however the call ends.
 
-    Hooks would not do: torch runs none of them after a KeyboardInterrupt, and the mode would go on for the thread.
+    Not a hook, because torch runs none after a KeyboardInterrupt: the mode would then stay on in the thread.
     """
 
     def __init__(self, module: nn.Module, setting: Setting) -> None:
         self.module, self.setting = module, setting
-        self.before = vars(module).get("forward")  # somebody else's, or another setting's
+        self.before = vars(module).get("forward")  # a user's, or another setting's
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a graph would take the mode up twice, or not at all
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a graph would apply the mode twice or not at all
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # By way of the class, not of a bound method, which would not survive pickling under the same name.
+        # From the class: a bound method of the same name would not survive pickling.
         forward = self.before or partial(type(self.module).forward, self.module)
         scale = self.setting.scale()
         if isinstance(scale, float) and scale == 1:
             return forward(*args, **kwargs)
         with _SoftmaxMode(scale) as mode:
             out = forward(*args, **kwargs)
-        if not mode.met:
+        if not mode.calls:
             raise UnsupportedModel(
                 f"{type(self.module).__name__} ran no softmax that can be tempered: use the attention implementation "
                 "'eager' or 'sdpa'."
@@ -279,7 +277,7 @@ class _TemperedForward:
         return out
 
     def without(self, setting: Setting | None) -> Any:
-        """What is left to stand as `forward` when ours go, all or one setting's; None for the class's own."""
+        """Return the `forward` that is left without one setting, or without any; None for the class's own."""
         before = self.before.without(setting) if isinstance(self.before, _TemperedForward) else self.before
         if setting in (None, self.setting):
             return before
@@ -288,9 +286,9 @@ class _TemperedForward:
 
 
 class _SaveWithTemperature:
-    """Stands as `save_pretrained` on a transformers model, and writes its temperature into the config that is saved.
+    """Replaces `save_pretrained` of a transformers model, and writes the temperature into the saved config.
 
-    Only for that moment: a config may be shared with models that are not tempered.
+    The config has it only during the call, because it may be shared with models that are not tempered.
     """
 
     def __init__(self, network: Any, setting: Setting, kept: dict[str, Any]) -> None:
@@ -307,7 +305,7 @@ class _SaveWithTemperature:
 
 def attach(sites: Iterable[Site], setting: Setting, *, scale_bias: bool = True) -> None:
     """Hook every site."""
-    hooked: set[nn.Module] = set()  # two sites may share a projection, which takes the scale once
+    hooked: set[nn.Module] = set()  # a projection that sites share is scaled once
     for site in sites:
         family, module = site.family, site.module
         if family.softmax:
@@ -326,14 +324,14 @@ def attach(sites: Iterable[Site], setting: Setting, *, scale_bias: bool = True) 
 
 
 def attach_saving(network: Any, setting: Setting, kept: dict[str, Any]) -> None:
-    """Have a transformers model write its temperature wherever it is saved."""
+    """Make a transformers model save its temperature."""
     network.save_pretrained = _SaveWithTemperature(network, setting, kept)
 
 
 def attach_entries(entries: Iterable[nn.Module], whole: nn.Module | None, setting: Setting) -> None:
-    """Hook where texts come in: lengths and roles are known there, of which a number needs neither.
+    """Hook the entry modules, where lengths and roles are known. A constant temperature needs neither.
 
-    A SentenceTransformer's Transformer calls `model.forward` itself, past the hooks of that model: both are entries.
+    A SentenceTransformer's Transformer calls `model.forward` directly and skips that model's hooks: both are entries.
     """
     for entry in entries:
         if whole is not None and not isinstance(entry, PreTrainedModel):
@@ -353,18 +351,18 @@ _AFTER = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always
 
 
 def settings_on(model: nn.Module) -> set[Setting]:
-    """Whose hooks are on a model or its parts."""
+    """Return the settings whose hooks are attached to a model or its parts."""
     found = set()
     for module in model.modules():
-        standing = [vars(module).get("forward"), vars(module).get("save_pretrained")]
-        standing += [hook for kind in (_BEFORE[0], _AFTER[0]) for hook in getattr(module, kind).values()]
-        found |= {one.setting for one in standing if isinstance(one, _OURS)}
+        attached = [vars(module).get("forward"), vars(module).get("save_pretrained")]
+        attached += [hook for kind in (_BEFORE[0], _AFTER[0]) for hook in getattr(module, kind).values()]
+        found |= {one.setting for one in attached if isinstance(one, _OURS)}
     return found
 
 
 def detach(model: nn.Module, setting: Setting | None = None) -> None:
-    """Take all of ours off a model, or one setting's: also off a copy, for which no handle was ever made."""
-    # From the leaves up: where texts come in goes last, for the sake of a pass that is under way in another thread.
+    """Remove all hooks of ours from a model, or those of one setting. Works on copies, which have no handles."""
+    # Leaves first, entries last, so that a pass that runs in another thread still finds its scale.
     for module in reversed(list(model.modules())):
         own = vars(module)
         if isinstance(forward := own.get("forward"), _TemperedForward):

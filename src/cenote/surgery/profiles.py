@@ -1,21 +1,15 @@
-"""What each layer of a live model does to the tokens of a text: how concentrated it leaves them, why, and what
-of their differences its attention lets through. Formulas are those of `functional`; this room feeds them.
+"""Profiles of layers: how concentrated a layer leaves the tokens of a text, and what its attention lets through.
+
+The formulas are in `cenote.functional`; this module feeds them what a `Trace` passes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
-from sentence_transformers.util import batch_to_device
 from torch import Tensor
 
-from cenote.errors import BadInput, choose
-from cenote.functional.batches import after
 from cenote.functional.concentration import (
     Known,
     block_ratio,
@@ -34,37 +28,34 @@ from cenote.functional.spectrum import (
     sigma_a_bound,
     value_norms,
 )
-from cenote.layouts import skipped
-from cenote.nn import NO_LIMIT, Pooling
-from cenote.surgery.attention import at_rest
 from cenote.surgery.projections import Projections
-from cenote.surgery.tracing import Layer, Passage, Trace
+from cenote.surgery.tracing import Layer, Passage
 
 
 @dataclass(frozen=True)
 class Undefined:
-    """Stands for a quantity that a layer does not have, and says why."""
+    """Takes the place of a measure that a layer does not have, with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """What one layer does to N texts, [N] or [N, H], in the order in which they were read.
+    """Measures of one layer on N texts, [N] or [N, H] for H heads, in the order in which they were read.
 
-    `Known` has values for those texts that are `defined`: a text of one token has no spread that could change.
+    A `Known` has values only where it is `defined`: the tokens of a one-token text have no spread.
     """
 
     index: int
-    concentration: Tensor  # S(X) / |mu|² of what the layer gives
-    token_cosine: Tensor  # the mean cosine of its tokens with each other
+    concentration: Tensor  # S(X) / |mu|² of the layer's output
+    token_cosine: Tensor  # mean cosine between its tokens
     filter_rate: Known  # log |HC[after]| / |HC[before]| of the whole layer
-    sigma_a: Tensor | Undefined  # [N, H], the most of HC that a head keeps
+    sigma_a: Tensor | Undefined  # [N, H], the largest share of HC that a head keeps
     logit_variance: Known | Undefined  # [N, H]
-    sigma_a_bound: Known | Undefined  # [N, H], Theorem 3's estimate for sigma_a, from length and logit variance
+    sigma_a_bound: Known | Undefined  # [N, H], Theorem 3's estimate of sigma_a from length and logit variance
     filter_bound: Known | Undefined  # log, the paper's bound for several heads
     attention_rate: Known | Undefined  # log |HC[attended]| / |HC[read]|
-    attention_bound: Known | Undefined  # log, what bounds the attention rate for certain
+    attention_bound: Known | Undefined  # log, a proven bound of the attention rate
     contraction: Tensor | Undefined  # lambda, [N, H]
     residual_ratio: Tensor | Undefined  # r
     block_ratio: Known | Undefined  # C
@@ -73,7 +64,7 @@ class LayerProfile:
 Value = Tensor | Known | Undefined
 _UNASKED = Undefined("the attention of this layer was not asked for")
 _PRE_NORM = Undefined(
-    "attention reads a normalised form of what the layer is given (pre-norm): r and C belong to blocks that normalise "
+    "attention reads a normalised form of the layer's input (pre-norm): r and C are defined for blocks that normalise "
     "after the residual"
 )
 
@@ -88,20 +79,49 @@ class Profiler:
     >>> first = profiler.compute()[0]
     >>> first.concentration.shape, first.sigma_a.shape, first.contraction.shape
     (torch.Size([2]), torch.Size([2, 12]), torch.Size([2, 12]))
+
+    A batch that may fail halfway and be repeated is read between `start` and `finish`.
     """
 
     def __init__(self) -> None:
-        self._parts: dict[int, list[dict[str, Value]]] = {}
+        self._finished: dict[int, list[dict[str, Value]]] = {}
+        self._pending: dict[int, list[dict[str, Value]]] = {}
         self._norms: dict[str, tuple[Tensor, Tensor]] = {}
 
+    def start(self) -> None:
+        """Begin a batch, and drop what an unfinished one left."""
+        self._pending = {}
+
     def __call__(self, passage: Passage) -> None:
-        """Measure what passes."""
-        self._parts.setdefault(passage.layer.index, []).append(
+        """Measure a passage."""
+        self._pending.setdefault(passage.layer.index, []).append(
             {**_of_tokens(passage), **_of_attention(passage, self._norms_of(passage.layer)), **_of_block(passage)}
         )
 
+    def finish(self) -> None:
+        """Accept the batch."""
+        for index, parts in self._pending.items():
+            self._finished.setdefault(index, []).extend(parts)
+        self._pending = {}
+
+    def compute(self, order: Tensor | None = None) -> list[LayerProfile]:
+        """Return the profile of every layer, with the texts as they came or put into `order`.
+
+        Passages since the last `start` or `finish` are accepted.
+        """
+        self.finish()
+        names = [field.name for field in fields(LayerProfile) if field.name != "index"]
+        layers = [
+            LayerProfile(index, **{name: _joined([part[name] for part in parts], order) for name in names})  # type: ignore[arg-type]
+            for index, parts in sorted(self._finished.items())
+        ]
+        if any(layer.residual_ratio is _PRE_NORM for layer in layers):
+            # The first layer of a pre-norm model may have no norm to go through; it is pre-norm all the same.
+            layers = [replace(layer, residual_ratio=_PRE_NORM, block_ratio=_PRE_NORM) for layer in layers]
+        return layers
+
     def _norms_of(self, layer: Layer) -> tuple[Tensor, Tensor] | None:
-        """|W_V^h| and |W_O^h W_V^h|, once for each block."""
+        """Return |W_V^h| and |W_O^h W_V^h| of a layer with projections, computed once for each block."""
         found = layer.projections
         if not isinstance(found, Projections):
             return None
@@ -112,99 +132,6 @@ class Profiler:
                 head_norms(found.value, output, found.heads, found.value_heads),
             )
         return self._norms[layer.name]
-
-    def keep(self, batches: int) -> None:
-        """Forget all but the first so many batches, such as one that was refused halfway."""
-        for parts in self._parts.values():
-            del parts[batches:]
-
-    def compute(self, order: Tensor | None = None) -> list[LayerProfile]:
-        """The profile of every layer that was passed, texts as they came, or put into `order`."""
-        names = [field.name for field in fields(LayerProfile) if field.name != "index"]
-        layers = [
-            LayerProfile(index, **{name: _joined([part[name] for part in parts], order) for name in names})  # type: ignore[arg-type]
-            for index, parts in sorted(self._parts.items())
-            if parts
-        ]
-        if any(layer.residual_ratio is _PRE_NORM for layer in layers):
-            # The first layer of a pre-norm model may have no norm to go through; it is of its kind all the same.
-            layers = [_without_block(layer) for layer in layers]
-        return layers
-
-
-def profile_layers(
-    model: SentenceTransformer,
-    texts: Sequence[str],
-    *,
-    attention: bool = True,
-    batch_size: int = 8,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[LayerProfile]:
-    """Every layer's profile on the given texts, in one pass and in their order.
-
-    >>> import cenote
-    >>> layers = profile_layers(cenote.load("minilm"), ["a pool", "the deep cave holds light"])
-    >>> len(layers), [round(value, 3) for value in layers[5].concentration.tolist()]
-    (6, [0.589, 1.079])
-
-    Args:
-        model: any `SentenceTransformer` with one transformer.
-        texts: what it reads.
-        attention: whether to look at attention too; without it there is no sigma_a, lambda, nor what follows.
-        batch_size: texts at a time. Attention takes heads x tokens² numbers for each, of one layer at a time.
-        progress: called with the texts done and all texts after each batch.
-    """
-    if isinstance(texts, str) or not texts:
-        raise BadInput(f"texts={texts!r}: pass a list of texts, at least one.")
-    reducer, order, done = Profiler(), [], 0
-    with at_rest(model), torch.no_grad(), Trace(model, reducer, attention=attention):
-        for rows in batches_of(texts, range(len(texts)), batch_size):
-            model.forward(features_of(model, [texts[row] for row in rows]))
-            order += rows
-            done += len(rows)
-            if progress is not None:
-                progress(done, len(texts))
-    return reducer.compute(torch.tensor(order).argsort())
-
-
-def batches_of(texts: Sequence[str], rows: Sequence[int], size: int) -> Iterator[list[int]]:
-    """The given places, texts of like length together, longest first: what does not fit shows at once."""
-    order = sorted(rows, key=lambda row: (-len(texts[row]), row))
-    return (order[start : start + size] for start in range(0, len(order), size))
-
-
-def features_of(model: SentenceTransformer, texts: list[str], prompt_name: str | None = None) -> dict[str, Any]:
-    """What the model reads of texts, a prompt before them, on its device."""
-    prompt = prompt_of(model, prompt_name)
-    features: dict[str, Any] = batch_to_device(model.preprocess(texts, prompt=prompt), model.device)
-    return features
-
-
-def pooled_of(model: SentenceTransformer, features: dict[str, Any]) -> Tensor:
-    """Which tokens [B, T] count in pooling: the real ones, without a prompt that the pooling leaves out.
-
-    An operator may pick some of these, as `cls` does. Of several poolings, a router's, the first one decides.
-    """
-    real: Tensor = features["attention_mask"].bool()
-    pooling = next((module for module in model.modules() if isinstance(module, StPooling)), None)
-    if pooling is None:
-        return real
-    marked = features.get("prompt_mask") if isinstance(pooling, Pooling) else None  # theirs knows no such feature
-    return after(skipped(pooling, features, len(real), marked), real)
-
-
-def limit_of(model: SentenceTransformer) -> int | None:
-    """After how many tokens the model cuts. A tokenizer that knows of none says a number like 1e30."""
-    limit = model.max_seq_length
-    return int(limit) if limit is not None and limit < NO_LIMIT else None
-
-
-def prompt_of(model: SentenceTransformer, name: str | None = None) -> str | None:
-    """What the model puts before every text: its prompt of that name, or by default the one that it always takes."""
-    if name is not None:
-        prompt: str | None = choose(name, model.prompts, "prompt")
-        return prompt
-    return model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
 
 
 def _of_tokens(passage: Passage) -> dict[str, Value]:
@@ -220,7 +147,7 @@ _OF_PROJECTIONS = ("filter_bound", "attention_rate", "attention_bound", "contrac
 
 
 def _of_attention(passage: Passage, norms: tuple[Tensor, Tensor] | None) -> dict[str, Value]:
-    """What attention's weights say, alone and with those of its projections."""
+    """Return the measures of the attention weights, alone and together with the projections."""
     found: dict[str, Value] = dict.fromkeys((*_OF_WEIGHTS, *_OF_PROJECTIONS), _UNASKED)
     if passage.attention is not None:
         sigma = sigma_a(passage.attention, passage.mask)
@@ -233,8 +160,8 @@ def _of_attention(passage: Passage, norms: tuple[Tensor, Tensor] | None) -> dict
         missing = Undefined(reason) if isinstance(reason, str) else _UNASKED
         return found | dict.fromkeys(_OF_PROJECTIONS, missing)
     if passage.attention is not None and passage.attention.shape[1] != len(norms[0]):
-        # ConvBERT has fewer heads than its config says: the rest are convolutions.
-        heads = f"{passage.attention.shape[1]} heads attend, and the projections are of {len(norms[0])}"
+        # ConvBERT has fewer heads than its config says: the others are convolutions.
+        heads = f"{passage.attention.shape[1]} heads attend, but the projections have {len(norms[0])}"
         return found | dict.fromkeys(_OF_PROJECTIONS, Undefined(heads))
     found["attention_rate"] = filter_rate(passage.read, passage.attended, passage.mask)
     if passage.attention is not None:
@@ -260,7 +187,7 @@ def _of_block(passage: Passage) -> dict[str, Value]:
 
 
 def _joined(parts: list[Value], order: Tensor | None) -> Value:
-    """The batches' values as one, on the CPU."""
+    """Return the values of all batches as one, on the CPU."""
     first = parts[0]
     if isinstance(first, Undefined):
         return first
@@ -272,7 +199,3 @@ def _joined(parts: list[Value], order: Tensor | None) -> Value:
         return Known(values, defined)
     everywhere = values.new_zeros(defined.shape).masked_scatter(defined, values)[order]
     return Known(everywhere[defined[order]], defined[order])
-
-
-def _without_block(layer: LayerProfile) -> LayerProfile:
-    return replace(layer, residual_ratio=_PRE_NORM, block_ratio=_PRE_NORM)

@@ -1,7 +1,4 @@
-"""Where an attention module keeps the weights that make its values, and those that bring its heads together.
-
-The measures that need them say that they are not defined where a model has no such weights, and why.
-"""
+"""Find the value and output projections of an attention module, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -15,18 +12,18 @@ from cenote.surgery.attention import Site
 
 
 def _last(share: Callable[[Any], int]) -> Callable[[Any, Tensor], Tensor]:
-    """The last so many outputs of a fused projection."""
+    """Return a function that takes the last outputs of a fused projection."""
     return lambda module, weight: weight[-share(module) :]
 
 
-# Names under which values are made, with what part of the weight does it; the first that is there counts.
+# Names of value projections, each with a function that takes the values' part of the weight. The first found counts.
 _VALUES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     **{name: lambda _, weight: weight for name in ("value", "value_proj", "v_proj", "v_lin", "v")},
     "Wqkv": _last(lambda module: module.Wqkv.out_features // 3),
     "qkv_proj": _last(lambda module: module.num_key_value_heads * module.head_dim),
 }
 _OUTPUTS = ("o_proj", "out_proj", "out_lin", "o", "Wo", "dense")
-_BESIDE = "output.dense"  # BERT and its kin keep it in a sibling of the attention module
+_BESIDE = "output.dense"  # BERT and related models keep it in a sibling of the attention module
 
 
 @dataclass(frozen=True)
@@ -39,20 +36,20 @@ class Projections:
 
     @property
     def value_heads(self) -> int:
-        """Fewer than `heads` where several heads share their values."""
+        """Number of value heads: fewer than `heads` where several heads share their values."""
         return self.value.shape[0] * self.heads // self.output.in_features
 
 
 def find_projections(network: nn.Module, site: Site) -> Projections | str:
-    """The projections of an attention module, or the reason why it has none that could be told."""
+    """Return the projections of an attention module, or the reason why they cannot be found."""
     module: Any = site.module
     if any("v_norm" in name for name, _ in module.named_children()):
-        return "the values are normalised, so that they are not linear in what attention reads"
+        return "the values are normalised, so they are not linear in the input of attention"
     if any(name.endswith("_global") for name, _ in module.named_children()):
         return "some tokens have projections of their own"
     name = next((name for name in _VALUES if hasattr(module, name)), None)
     if name is None or not isinstance(getattr(module, name), nn.Linear):
-        return f"{type(module).__name__} has no linear projection that makes its values alone"
+        return f"{type(module).__name__} has no linear projection for its values alone"
     parent = network.get_submodule(site.name.rpartition(".")[0])
     candidates = [getattr(module, key, None) for key in _OUTPUTS]
     beside = _BESIDE.split(".")
@@ -65,7 +62,7 @@ def find_projections(network: nn.Module, site: Site) -> Projections | str:
     size, rest = divmod(output.in_features, heads)
     if rest or weight.shape[0] % size or weight.shape[0] > output.in_features:
         return (
-            f"values of {weight.shape[0]} numbers do not make {heads} heads that are projected from "
-            f"{output.in_features}"
+            f"a value projection of {weight.shape[0]} outputs does not fit {heads} heads and an output projection of "
+            f"{output.in_features} inputs"
         )
     return Projections(heads, weight, output)

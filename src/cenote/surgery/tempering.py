@@ -1,6 +1,6 @@
-"""TempScale on a live model, and folded into its weights.
+"""TempScale on a live model, or folded into its weights.
 
-`temper` and `bake` read the same table, `attention.FAMILIES`, and prove what they did before they return.
+`temper` and `bake` use the same table, `attention.FAMILIES`, and prove the effect before they return.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from cenote.cards import note_baked, note_temperature
-from cenote.declarations import BAKED_IN_CONFIG
+from cenote._nn.cards import note_baked, note_temperature
+from cenote._nn.config_keys import BAKED_IN_CONFIG
 from cenote.errors import BadInput, UnsupportedModel, some
 from cenote.functional.temperature import Temperature, check_temperature, describe, to_json
 from cenote.nn import Temperature as Kept
@@ -26,28 +26,26 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class Tempered:
-    """What `temper` returns: takes the temperature off again, by `remove` or at the end of a `with` block."""
+    """A handle that removes the temperature, by `remove` or at the end of a `with` block."""
 
     def __init__(self, model: nn.Module, setting: Setting) -> None:
         self.model, self.setting = model, setting
 
     def remove(self) -> None:
-        """Make the model what it was before, bit for bit; a temperature that it had then comes back.
+        """Restore the model bit for bit, with the temperature that it had before, if any.
 
-        A second time, or after another tempering, nothing happens.
+        Does nothing the second time, or after another `temper`.
         """
         current = _current(self.model)
-        if not self.setting.over and current in (None, self.setting):
-            _take_off(self.model)
+        if not self.setting.removed and current in (None, self.setting):
+            _remove(self.model)
             before = self.setting.before
-            while before is not None and before.over:
+            while before is not None and before.removed:
                 before = before.before
             if before is not None:
-                layers = before.layers
-                _put_on(
-                    self.model, before, [confirmed_sites(network, layers) for network, _ in networks_of(self.model)]
-                )
-        self.setting.over = True
+                sites = [confirmed_sites(network, before.layers) for network, _ in networks_of(self.model)]
+                _apply(self.model, before, sites)
+        self.setting.removed = True
 
     def __enter__(self) -> Tempered:
         return self
@@ -66,7 +64,7 @@ def temper(
     layers: Sequence[int] | None = None,
     scale_bias: bool = True,
 ) -> Tempered:
-    """Divide the attention logits of a model by a temperature, until it is taken off again.
+    """Divide the attention logits of a model by a temperature, until it is removed.
 
     >>> import cenote
     >>> model = cenote.load("minilm")
@@ -77,34 +75,35 @@ def temper(
     (True, True)
 
     Args:
-        model: a `SentenceTransformer` or any transformers model. One that is tempered gets the new temperature
-            instead of the old one. One that is saved while tempered keeps the temperature as configuration, for
-            `cenote.load`.
+        model: a `SentenceTransformer` or any transformers model. A new temperature replaces an old one. A model that
+            is saved while tempered keeps the temperature as configuration, which `cenote.load` applies.
         temperature: a number, a `LengthTemperature`, or `{"query": .., "document": ..}` of these: `encode_query` uses
-            the query's, all else the document's. Only a `SentenceTransformer` knows roles.
+            the query's, other methods the document's. Only a `SentenceTransformer` knows roles.
         layers: which layers to temper, from 0; None means all.
         scale_bias: whether an additive position bias (T5, MPNet) is divided too, as part of the logits.
 
     Returns:
-        A handle with `remove()`, also a context manager. Without it the temperature stays for good. Do neither while
-        another thread encodes with the model.
+        A handle with `remove()`, also a context manager. If it is not used, the temperature stays. Do not temper or
+        remove while another thread encodes with the model.
     """
     chosen = check_temperature(temperature)
     layers = None if layers is None else _as_list(layers)
     networks = networks_of(model)
     whole = model if isinstance(model, SentenceTransformer) else None
     if isinstance(chosen, dict) and whole is None:
-        raise BadInput(f"roles are known to a SentenceTransformer, and this is a {type(model).__name__}.")
+        raise BadInput(
+            f"temperature={temperature!r}: roles need a SentenceTransformer, and this is a {type(model).__name__}."
+        )
     if whole is None and any(setting.of_whole for setting in settings_on(model)):
         raise BadInput(
-            f"this {type(model).__name__} is part of a SentenceTransformer that is tempered, and would be saved with "
-            "that temperature: temper the SentenceTransformer, or take its temperature off first."
+            f"this {type(model).__name__} is part of a tempered SentenceTransformer, and would be saved with that "
+            "temperature: temper the SentenceTransformer, or remove its temperature first."
         )
     temperatures = list(chosen.values()) if isinstance(chosen, dict) else [chosen]
     found = [prove(network, temperatures, scale_bias, layers) for network, _ in networks]
     setting = Setting(chosen, layers, scale_bias, of_whole=whole is not None, before=_current(model))
-    _take_off(model)
-    _put_on(model, setting, found)
+    _remove(model)
+    _apply(model, setting, found)
     return Tempered(model, setting)
 
 
@@ -115,12 +114,12 @@ def _as_list(layers: Any) -> list[int]:
 
 
 def _current(model: nn.Module) -> Setting | None:
-    """What the model is tempered by: at most one setting at a time, since a new one takes off the old."""
+    """Return the model's setting, if it is tempered. There is at most one, since a new one replaces the old."""
     return next(iter(settings_on(model)), None)
 
 
-def _take_off(model: nn.Module) -> None:
-    """Make the model untempered."""
+def _remove(model: nn.Module) -> None:
+    """Remove the temperature of a model."""
     detach(model)
     for name, module in list(model.named_children()):
         if isinstance(module, Kept):
@@ -128,8 +127,8 @@ def _take_off(model: nn.Module) -> None:
             note_temperature(model, None)
 
 
-def _put_on(model: nn.Module, setting: Setting, found: list[list[Site]]) -> None:
-    """Hook the sites of a model's networks, and have it save its temperature. At 1 there is nothing to do."""
+def _apply(model: nn.Module, setting: Setting, found: list[list[Site]]) -> None:
+    """Hook the sites of a model's networks, and make it save its temperature. Nothing to do at temperature 1."""
     if setting.temperature == 1.0:
         return
     whole = model if isinstance(model, SentenceTransformer) else None
@@ -146,14 +145,14 @@ def _put_on(model: nn.Module, setting: Setting, found: list[list[Site]]) -> None
 
 
 def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> Model:
-    """A new model with a constant temperature folded into its weights; the given one stays as it is.
+    """Return a copy of a model with a constant temperature folded into its weights.
 
-    Saved, it is an ordinary folder that needs no Cenote. On a tempered model the new temperature counts alone; one
-    that is in the weights already is multiplied by it, and card and config state the product.
+    The saved copy is an ordinary folder that needs no Cenote. The temperature replaces one that the model is tempered
+    by. It multiplies one that is in the weights already; card and config state the product.
 
     Args:
         model: as for `temper`.
-        temperature: a number. One by length or by role has no place in weights.
+        temperature: a number. One by length or role cannot be folded into weights.
         scale_bias: as for `temper`.
     """
     tau = check_temperature(temperature)
@@ -167,7 +166,7 @@ def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> 
     for network, _ in networks_of(model):
         refuse_compiled(network)
     baked = copy.deepcopy(model)
-    _take_off(baked)
+    _remove(baked)
     for network, _ in networks_of(baked):
         _bake(network, tau, scale_bias)
     if isinstance(baked, SentenceTransformer) and tau != 1:
@@ -177,12 +176,12 @@ def bake(model: Model, temperature: Temperature, *, scale_bias: bool = True) -> 
 
 @torch.no_grad()
 def _bake(network: Any, tau: float, scale_bias: bool) -> None:
-    """Divide the weights of every place, and compare with the live model."""
+    """Divide the weights of every place, and compare the result with live tempering."""
     sites = prove(network, [tau], scale_bias)
-    if lost := [site for site in sites if not site.family.bakes]:
+    if unknown := [site for site in sites if not site.family.bakes]:
         raise UnsupportedModel(
-            f"{lost[0].name} ({address(lost[0].module)}) is in no row of the table, so where its weights take a "
-            "temperature is unknown: it can be tempered live, not baked."
+            f"{unknown[0].name} ({address(unknown[0].module)}) is in no row of the table, so it is unknown which "
+            "weights to divide: it can be tempered live, not baked."
         )
     if tau == 1:
         return
@@ -190,7 +189,7 @@ def _bake(network: Any, tau: float, scale_bias: bool) -> None:
     plain = probe.read(network)
     with proving(trial), attached(network, sites, trial, scale_bias):
         live = probe.read(network)
-    divided: set[int] = set()  # parameters may be shared, and are divided once
+    divided: set[int] = set()  # ids of parameters: shared ones are divided once
     for place, holder, owner in _holders(network, sites):
         if scale_bias or not place.bias:
             _divide(place, holder, owner, tau, divided)
@@ -206,7 +205,7 @@ def _bake(network: Any, tau: float, scale_bias: bool) -> None:
 
 
 def _holders(network: nn.Module, sites: list[Site]) -> Iterator[tuple[Place, Any, Any]]:
-    """Places with what stands there and the module that it is a part of."""
+    """Yield each place with its sub-module or parameter and the module that owns it."""
     for site in sites:
         yield from ((place, holder, site.module) for place, holder in site.places())
     for module in network.modules():
@@ -223,6 +222,6 @@ def _divide(place: Place, holder: Any, owner: Any, tau: float, divided: set[int]
         if not parameter.is_floating_point():
             raise UnsupportedModel(f"the weights of {place.path} are {parameter.dtype}: bake before quantising.")
         part = parameter[: place.part(owner)] if place.part else parameter
-        # In float64 on the CPU: some devices have none, and a norm's weight is near the 1 that is taken off again.
+        # In float64: a norm's weight is near the 1 that is subtracted. On the CPU: some devices have no float64.
         exact = part.detach().to("cpu", torch.float64)
         part.copy_((exact + place.plus) / tau - place.plus)

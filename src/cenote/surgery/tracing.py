@@ -1,7 +1,7 @@
-"""A model watched while it reads: each layer's hidden states and attention, handed on as they pass, none of them kept.
+"""Pass each layer's hidden states and attention to reducers while a model runs. Nothing is kept.
 
-The model runs its own attention. Where that is sdpa, which never shows its weights, those of the layers that were
-asked for are computed a second time from the very queries, keys and mask that sdpa is given.
+The model runs its own attention. sdpa does not return its weights: for the requested layers they are computed a second
+time from the arguments of sdpa.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from cenote.surgery.projections import Projections, find_projections
 class Layer:
     """One layer of a model: a block with one attention module in it."""
 
-    index: int  # in the order in which a text passes through; a shared block counts each time
+    index: int  # in the order of the forward pass; a shared block counts each time
     name: str
     site: Site
-    projections: Projections | str  # or why there are none
+    projections: Projections | str  # or the reason why they are missing
     tokens_first: bool  # whether its hidden states are [T, B, D], as in XLNet
 
 
 @dataclass
 class Passage:
-    """What passes through one layer for one batch. Valid while the reducer runs: copy what you keep."""
+    """The input, output and attention of one layer for one batch. Valid while the reducer runs: copy what you keep."""
 
     layer: Layer
     mask: Tensor  # [B, T], bool: the real tokens
-    before: Tensor  # [B, T, D], what the layer reads
-    after: Tensor  # [B, T, D], what it gives
-    read: Tensor | None = None  # [B, T, D], what its attention reads
-    attended: Tensor | None = None  # [B, T, D], what its attention gives, heads brought together, if it has projections
-    attention: Tensor | None = None  # [B, H, T, T], the weights, where they were asked for
+    before: Tensor  # [B, T, D], input of the layer
+    after: Tensor  # [B, T, D], output of the layer
+    read: Tensor | None = None  # [B, T, D], input of its attention
+    attended: Tensor | None = None  # [B, T, D], output of its attention after the output projection, if it has one
+    attention: Tensor | None = None  # [B, H, T, T], attention weights, if they were requested
 
     @property
     def reads_input(self) -> bool:
-        """Whether attention reads what the layer is given, as in BERT, and not a normalised form of it."""
+        """Whether attention reads the layer's input itself, as in BERT, and not a normalised form of it."""
         return self.read is not None and self.read.shape == self.before.shape and bool((self.read == self.before).all())
 
 
@@ -54,7 +54,9 @@ Reducer = Callable[[Passage], None]
 
 
 class Trace:
-    """While it is entered, every text that the model reads in this thread passes by the reducers, layer by layer.
+    """A context manager that calls reducers with each layer's `Passage` of every batch that the model reads.
+
+    Only the thread that entered it is traced.
 
     >>> import cenote
     >>> model, widths = cenote.load("minilm"), []
@@ -67,7 +69,7 @@ class Trace:
     Args:
         model: a `SentenceTransformer` or a transformers model.
         reducers: called with a `Passage` for each layer and batch.
-        attention: of which layers the attention weights are wanted: True for all, or their numbers from 0.
+        attention: the layers whose attention weights are requested: True for all, or their numbers from 0.
     """
 
     def __init__(self, model: nn.Module, *reducers: Reducer, attention: bool | Sequence[int] = False) -> None:
@@ -80,21 +82,21 @@ class Trace:
         every = range(len(self.layers))
         chosen = every if attention is True else attention or ()
         if wrong := [index for index in chosen if isinstance(index, bool) or index not in every]:
-            raise BadInput(f"attention={attention!r}: no layer {some(wrong)}; there are layers 0 to {every[-1]}.")
+            raise BadInput(f"attention={attention!r}: no layer {some(wrong)}; the model has layers 0 to {every[-1]}.")
         self._wanted = set(chosen)
         self._handles: list[RemovableHandle] = []
         self._mode = _Attention(self)
         self._thread: int | None = None
         self._mask: Tensor | None = None
         self._passed = 0
-        self._open: list[dict[str, Any]] = []  # what is known so far of the blocks that are running
+        self._open: list[dict[str, Any]] = []  # states recorded so far of the blocks that are running
 
     def __enter__(self) -> Trace:
         if self._thread is not None:
-            raise BadInput("this trace is entered already: make another one.")
+            raise BadInput("this trace is already entered: create another one.")
         self._thread = threading.get_ident()
         self._handles = [hook for entry in self._entries for hook in self._hook_entry(entry)]
-        # A shared block makes several layers, and takes its hooks once.
+        # A shared block makes several layers, but is hooked once.
         for layer in {layer.name: layer for layer in self.layers}.values():
             self._handles += self._hook_layer(layer)
         self._mode.__enter__()  # type: ignore[no-untyped-call]
@@ -108,10 +110,10 @@ class Trace:
 
     def _hook_entry(self, entry: nn.Module) -> list[RemovableHandle]:
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            if self._mine():
+            if self._in_thread():
                 # A sentence-transformers module takes one mapping; a transformers model takes names.
                 named = {**dict(zip(("input_ids", "attention_mask"), args, strict=False)), **kwargs}
-                self._mask = _real(args[0] if args and isinstance(args[0], Mapping) else named)
+                self._mask = _mask_of(args[0] if args and isinstance(args[0], Mapping) else named)
                 self._passed, self._open = 0, []
 
         return [entry.register_forward_pre_hook(enter, with_kwargs=True)]
@@ -120,19 +122,19 @@ class Trace:
         block, site = self.network.get_submodule(layer.name), layer.site.module
 
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            if self._mine():
+            if self._in_thread():
                 self._open.append({"before": _states(args, kwargs)})
 
         def note(name: str) -> Callable[..., None]:
             def hook(_: nn.Module, args: Any, kwargs: dict[str, Any], *out: Any) -> None:
-                if self._mine() and self._open:
+                if self._in_thread() and self._open:
                     self._open[-1][name] = out[0] if out else _states(args, kwargs)
 
             return hook
 
         def leave(_: nn.Module, _args: Any, out: Any) -> None:
-            if self._mine() and self._open:
-                self._hand_on(self._open.pop(), out[0] if isinstance(out, tuple) else out)
+            if self._in_thread() and self._open:
+                self._reduce(self._open.pop(), out[0] if isinstance(out, tuple) else out)
 
         handles = [
             block.register_forward_pre_hook(enter, with_kwargs=True),
@@ -143,26 +145,29 @@ class Trace:
             handles.append(layer.projections.output.register_forward_hook(note("attended"), with_kwargs=True))
         return handles
 
-    def _mine(self) -> bool:
-        """Whether this thread is the one that traces: others may use the model meanwhile."""
+    def _in_thread(self) -> bool:
+        """Return whether this thread entered the trace: others may use the model at the same time."""
         return self._thread == threading.get_ident()
 
     def wants(self) -> bool:
-        """Whether attention that runs now is to be handed on."""
+        """Return whether the attention of the layer that runs now was requested."""
         return bool(self._open) and self._passed in self._wanted
 
     def note_attention(self, weights: Tensor) -> None:
-        """Keep the weights until their layer is done."""
+        """Keep the attention weights until their layer ends."""
         self._open[-1]["attention"] = weights.detach()
 
-    def _hand_on(self, known: dict[str, Any], after: Tensor) -> None:
+    def _reduce(self, known: dict[str, Any], after: Tensor) -> None:
+        """Call the reducers with the passage of a layer that has ended."""
         layer, self._passed = self.layers[self._passed], self._passed + 1
         if self._mask is None:
-            raise UnsupportedModel(f"{type(self.network).__name__} is traced while it is called, not a part of it.")
+            raise UnsupportedModel(
+                f"a part of {type(self.network).__name__} was called alone: a trace needs a call of the whole model."
+            )
         if layer.index in self._wanted and "attention" not in known:
             raise UnsupportedModel(
-                f"{layer.site.name} ({address(layer.site.module)}) shows no attention of tokens to tokens: use the "
-                "attention implementation 'eager' or 'sdpa', or ask for no attention of this layer."
+                f"{layer.site.name} ({address(layer.site.module)}) has no visible attention of tokens to tokens: use "
+                "the attention implementation 'eager' or 'sdpa', or do not request the attention of this layer."
             )
         tokens = self._mask.shape[1]  # Longformer adds some at the end
         weights = known.pop("attention", None)
@@ -177,7 +182,7 @@ class Trace:
 
 
 class _Attention(TorchFunctionMode):
-    """Sees the attention weights of the layers that are wanted, and changes nothing."""
+    """Records the attention weights of the requested layers."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__()
@@ -197,16 +202,16 @@ class _Attention(TorchFunctionMode):
 def attention_weights(
     query: Tensor,
     key: Tensor,
-    value: Tensor | None = None,  # noqa: ARG001  sdpa's own signature, by which it is called
+    value: Tensor | None = None,  # noqa: ARG001  part of sdpa's signature
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,  # noqa: ARG001
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """The weights [B, H, T, T] that `scaled_dot_product_attention` uses and does not return; its arguments are these.
+    """Return the weights [B, H, T, T] of `scaled_dot_product_attention`, called with its own arguments.
 
-    A query that may attend to nothing has a row of zeros.
+    A query whose keys are all masked gets a row of zeros.
     """
     if enable_gqa:
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
@@ -220,7 +225,7 @@ def attention_weights(
 
 
 def find_layers(network: nn.Module) -> list[Layer]:
-    """The layers of a transformers model, in the order in which a text passes through them."""
+    """Return the layers of a transformers model, in the order of the forward pass."""
     sites = find_sites(network)
     names = {_block(network, site, sites): site for site in sites}
     order: list[tuple[str, bool]] = []
@@ -244,7 +249,7 @@ def find_layers(network: nn.Module) -> list[Layer]:
 
 
 def _block(network: nn.Module, site: Site, sites: list[Site]) -> str:
-    """The name of the widest member of a list of modules that holds this attention module and no other one."""
+    """Return the name of the layer of a site: the outermost list member that holds no other attention module."""
     parts = site.name.split(".")
     for end in range(1, len(parts) + 1):
         name, parent = ".".join(parts[:end]), ".".join(parts[: end - 1])
@@ -252,26 +257,28 @@ def _block(network: nn.Module, site: Site, sites: list[Site]) -> str:
         if alone and isinstance(network.get_submodule(parent), nn.ModuleList):
             return name
     raise UnsupportedModel(
-        f"{site.name} ({address(site.module)}) stands in no list of layers, so what enters and leaves its layer is "
+        f"{site.name} ({address(site.module)}) is in no list of layers, so the input and output of its layer are "
         "unknown."
     )
 
 
-def _real(features: Mapping[str, Any]) -> Tensor:
-    """Which tokens of a batch are real, [B, T]."""
+def _mask_of(features: Mapping[str, Any]) -> Tensor:
+    """Return the mask of the real tokens of a batch, [B, T], bool."""
     if features.get("cu_seq_lens_q") is not None:
-        raise UnsupportedModel("flattened batches are not traced: load the model with another attention than flash.")
+        raise UnsupportedModel(
+            "flattened batches are not traced: load the model with the attention implementation 'eager' or 'sdpa'."
+        )
     mask, ids = features.get("attention_mask"), features.get("input_ids")
     if mask is None and ids is None:
         ids = features.get("inputs_embeds")
     if mask is None and ids is not None:
         return torch.ones(ids.shape[:2], dtype=torch.bool, device=ids.device)
     if not isinstance(mask, Tensor) or mask.ndim != 2:
-        what = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise BadInput(f"a trace tells padding by an attention_mask [B, T]; this one is {what}.")
+        given = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise BadInput(f"a trace needs an attention_mask [B, T]; this one is {given}.")
     return mask != 0
 
 
 def _states(args: Any, kwargs: dict[str, Any]) -> Any:
-    """The hidden states among what a block is called with."""
+    """Return the hidden states among the arguments of a block."""
     return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]

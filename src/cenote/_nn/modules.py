@@ -1,0 +1,27 @@
+"""The training mode and the dtype of torch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Inside, no part of the model is in training; after it, those are that were: one just loaded may have both."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def weights_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of the weights."""
+    return next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)

@@ -1,0 +1,89 @@
+"""Rows of a source of texts: `Text`, or `Fault` for a row that cannot be used."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from numbers import Integral
+from typing import Any, NamedTuple
+
+from cenote.errors import BadInput, Value
+
+
+class Text(NamedTuple):
+    """One text with its id: `Text("7", "a pool")`."""
+
+    id: str
+    text: str
+
+
+class Fault(NamedTuple):
+    """A row without a usable text: why (value, place, remedy), and its id if known."""
+
+    why: str
+    id: str | None = None
+
+
+Row = Text | Fault
+
+
+def rows_of(given: Iterable[Any]) -> Iterator[Row]:
+    """Yield a `Text` for each string or (id, text), and a `Fault` for anything else. The id defaults to the row number.
+
+    >>> list(rows_of(["a pool", ("b", "a cave"), None]))[:2]
+    [Text(id='0', text='a pool'), Text(id='b', text='a cave')]
+    """
+    for number, item in enumerate(given):
+        if isinstance(item, Fault):
+            yield item
+        else:
+            name, text = item if isinstance(item, tuple) and len(item) == 2 else (number, item)
+            yield row_of(name, text, f"row {number}")
+
+
+def row_of(name: object, text: object, where: str, remedy: str = "") -> Row:
+    """Return a `Text`, or a `Fault` if the id or the text is of another type or cannot be encoded."""
+    if not isinstance(text, str):
+        problem = f"the text is {describe_value(text)}, not a string"
+    elif isinstance(name, bool) or not isinstance(name, (str, Integral)):  # numpy's integers are `Integral`
+        problem = f"the id is {describe_value(name)}, not a string or an integer"
+    elif half := _lone_surrogate(f"{name}{text}"):
+        problem = f"lone surrogate ({half}), which UTF-8 cannot encode"
+    else:
+        return Text(name if isinstance(name, str) else str(int(name)), text)
+    return Fault(f"{where}: {problem}.{f' {remedy}' if remedy else ''}")
+
+
+def describe_value(value: object) -> str:
+    """Return a value as an error message names it: `null`, or its type and a short form."""
+    return "null" if value is None else f"{type(value).__name__} {reprlib.repr(value)}"
+
+
+def _lone_surrogate(text: str) -> str | None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return ascii(text[error.start])
+    return None
+
+
+def raise_faults(rows: Iterable[Row]) -> Iterator[Text]:
+    """Yield the texts; raise `BadInput` at the first `Fault`."""
+    for row in rows:
+        if isinstance(row, Fault):
+            raise BadInput(row.why)
+        yield row
+
+
+def refuse_empty(rows: Iterator[Value], source: str) -> Iterator[Value]:
+    """Return the same rows, the first already read; raise `BadInput` if there is none."""
+    for first in rows:
+        return chain((first,), rows)
+    raise BadInput(f"there are no texts in {source}. Give a source with at least one.")
+
+
+def refuse_surrogates(text: str, name: str) -> None:
+    """Raise `BadInput` if `text`, called `name` in the message, holds a lone surrogate."""
+    if half := _lone_surrogate(text):
+        raise BadInput(f"{name} holds a lone surrogate ({half}), which UTF-8 cannot encode.")

@@ -1,0 +1,67 @@
+"""A uniform sample of a stream of texts of any length, with only the sample in memory."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+import numpy as np
+
+from cenote.data.builtin import read_builtin
+from cenote.data.fingerprints import fingerprint_of_texts
+from cenote.data.rows import Fault, Text, rows_of
+from cenote.errors import BadInput
+from cenote.functional.bins import check_at_least
+from cenote.records import TextsRead
+
+# With fewer texts a diagnosis describes these texts more than their source.
+_BETTER = 100
+
+
+def sample_texts(
+    texts: Iterable[Text | str] | None, count: int, seed: int, source: str
+) -> tuple[list[Text], TextsRead]:
+    """Return a uniform sample of the non-empty texts, in their order, and counts of what was read.
+
+    >>> sample, read = sample_texts(["a pool", "", "a cave", "light", "stone"], 2, 0, "a list")
+    >>> [text.id for text in sample], read.given, read.used, read.empty
+    (['3', '4'], 5, 2, 1)
+
+    Every text gets a random key, and those with the smallest keys are the sample. The same texts in the same order with
+    the same seed give the same sample.
+
+    Args:
+        texts: strings, or (id, text); None reads the built-in corpus.
+        count: texts of the sample at most, at least 1.
+        seed: seed of the keys.
+        source: name of the texts in messages and in the record.
+    """
+    seed, count = check_at_least(0, seed, "seed"), check_at_least(1, count, "sample")
+    remedy = "pass a list of texts, or read a file with cenote.data.texts.read."
+    if isinstance(texts, (str, bytes)):
+        raise BadInput(f"texts is one string: {remedy}")
+    if texts is not None and not isinstance(texts, Iterable):
+        raise BadInput(f"texts is of type {type(texts).__name__}: {remedy}")
+    generator = np.random.default_rng(seed)
+    smallest: list[tuple[float, int, Text]] = []  # a heap; keys are negated, so that the largest is on top
+    given = empty = 0
+    for row, one in enumerate(rows_of(read_builtin() if texts is None else texts)):
+        given += 1
+        if isinstance(one, Fault):
+            raise BadInput(one.why)
+        if not one.text.strip():
+            empty += 1
+            continue
+        entry = (-generator.random(), -row, one)
+        if len(smallest) < count:
+            heapq.heappush(smallest, entry)
+        elif entry > smallest[0]:
+            heapq.heapreplace(smallest, entry)
+    if not smallest:
+        problem = f"all {empty} texts are empty" if empty else "there are no texts"
+        raise BadInput(f"{problem} in {source!r}: give at least one text, better {_BETTER} or more.")
+    sample = [text for _, _, text in sorted(smallest, key=lambda entry: -entry[1])]
+    name = "the docstrings of Python's standard library" if texts is None else source
+    return sample, TextsRead(
+        source=name, given=given, used=len(sample), empty=empty, fingerprint=fingerprint_of_texts(sample)
+    )

@@ -1,0 +1,141 @@
+"""Two controls for length collapse: plain averages of word embeddings, and one word repeated.
+
+Longer texts lie closer together already as averages of the word-embedding matrix, and so do two words repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+
+from cenote.encoding.backends import plain_backend
+from cenote.encoding.forward import pooled_tokens
+from cenote.encoding.tokens import Tokens, collate, tokenise
+from cenote.encoding.vectors import Encoder
+from cenote.errors import BadInput
+from cenote.functional.similarity import similarity
+from cenote.functional.words import word_averages
+from cenote.models.properties import limit_of
+from cenote.records import Repeated
+from cenote.surgery.attention import networks_of
+
+# Texts whose tokens are looked up together.
+_TOGETHER = 256
+# Where a model states no limit: the longest texts of MTEB's long tasks.
+_UNLIMITED = 8192
+
+
+def word_vectors(model: SentenceTransformer, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """Return plain averages of the rows of the word-embedding matrix, and the texts that have one.
+
+    Texts are cut where the model cuts them. Special tokens are left out, and a prompt where the pooling leaves it out.
+
+    >>> import cenote
+    >>> from cenote.encoding.tokens import tokenise
+    >>> model = cenote.load("minilm")
+    >>> vectors, kept = word_vectors(model, tokenise(model, ["a pool", "", "the deep cave"]))
+    >>> vectors.shape, kept.tolist()
+    (torch.Size([2, 384]), [0, 2])
+
+    Returns:
+        The vectors [M, D] and their texts [M]. A text without a word has none, nor has one with a word whose row is not
+        finite.
+    """
+    table = networks_of(model)[0][0].get_input_embeddings().weight.detach()
+    tokenizer: Any = model.tokenizer
+    words: list[list[int]] = []
+    for start in range(0, len(tokens), _TOGETHER):
+        features = collate(model, tokens, range(start, min(start + _TOGETHER, len(tokens))))
+        pooled = pooled_tokens(model, features).tolist()
+        for row, mask in zip(features["input_ids"].long().tolist(), pooled, strict=True):
+            special = tokenizer.get_special_tokens_mask(row, already_has_special_tokens=True)
+            words.append([id_ for id_, real, added in zip(row, mask, special, strict=True) if real and not added])
+    broken = set((~table.isfinite().all(1)).nonzero().flatten().tolist())
+    kept = [index for index, ids in enumerate(words) if ids and broken.isdisjoint(ids)]
+    return word_averages(table, [words[index] for index in kept]), torch.tensor(kept)
+
+
+@dataclass(frozen=True, eq=False)
+class RepeatedTexts:
+    """The texts of two repeated words, tokenised: all of the first word, then all of the second."""
+
+    words: tuple[str, str]
+    tokens: Tokens
+
+    def read(self, model: SentenceTransformer) -> Repeated:
+        """Return the cosines that the model gives them now."""
+        vectors, refused = Encoder(model, plain_backend(model))(self.tokens)
+        if refused:
+            raise BadInput(f"repeated words cannot be read: {refused[min(refused)]}.")
+        first, second = torch.from_numpy(vectors).chunk(2)
+        cosines = similarity(first, second, "cosine", pairwise=True)
+        lengths = self.tokens.lengths[: len(self.tokens) // 2]
+        return Repeated(words=self.words, tokens=tuple(lengths.tolist()), cosines=tuple(cosines.tolist()))
+
+
+def repeat_words(
+    model: SentenceTransformer,
+    words: tuple[str, str] = ("dog", "cat"),
+    counts: Sequence[int] | None = None,
+    *,
+    prompt_name: str | None = None,
+    limit: int | None = None,
+) -> Repeated:
+    """Return the cosine between one word repeated and another repeated as often.
+
+    >>> import cenote
+    >>> found = repeat_words(cenote.load("minilm"), counts=[1, 16, 128])
+    >>> found.tokens, [round(cosine, 2) for cosine in found.cosines]
+    ((3, 18, 130), [0.66, 0.52, 0.48])
+
+    Args:
+        model: any `SentenceTransformer`.
+        words: two words.
+        counts: how often each is repeated; None doubles from 1 to the model's limit, that limit included.
+        prompt_name: of the prompt before them; None takes the model's default prompt.
+        limit: the most tokens of a text, where the model would read more.
+    """
+    return tokenise_repeated(model, words, counts, prompt_name=prompt_name, limit=limit).read(model)
+
+
+def tokenise_repeated(
+    model: SentenceTransformer,
+    words: tuple[str, str] = ("dog", "cat"),
+    counts: Sequence[int] | None = None,
+    *,
+    prompt_name: str | None = None,
+    limit: int | None = None,
+) -> RepeatedTexts:
+    """Return the texts of `repeat_words`, tokenised once for any number of readings."""
+    if len(words) != 2 or words[0] == words[1] or not all(isinstance(word, str) and word.strip() for word in words):
+        raise BadInput(f"words={words!r}: pass two different words.")
+    most = _most_repetitions(model, words, prompt_name, limit)
+    if counts is None:
+        counts = sorted({*(2**power for power in range(most.bit_length())), most})
+    wrong = [count for count in counts if isinstance(count, bool) or not isinstance(count, int) or count < 1]
+    if wrong or not counts:
+        raise BadInput(f"counts={list(counts)!r}: pass whole numbers of at least 1.")
+    if max(counts) > most:
+        raise BadInput(f"counts={list(counts)!r}: the model reads {words[0]!r} at most {most} times.")
+    texts = [" ".join([word] * count) for word in words for count in counts]
+    return RepeatedTexts(words, tokenise(model, texts, prompt_name))
+
+
+def _most_repetitions(
+    model: SentenceTransformer, words: Sequence[str], prompt_name: str | None, limit: int | None
+) -> int:
+    """Return how often the longer of the words fits into the model."""
+    once, twice = (tokenise(model, [" ".join([word] * n) for word in words], prompt_name).lengths for n in (1, 2))
+    each = (twice - once).tolist()
+    if silent := [word for word, tokens in zip(words, each, strict=True) if tokens < 1]:
+        raise BadInput(
+            f"the tokenizer makes no token of {silent[0]!r}, however often it is repeated: pass other words."
+        )
+    around = int(tokenise(model, [""], prompt_name).lengths[0])
+    most = min(limit_of(model) or _UNLIMITED, limit or _UNLIMITED)
+    return max(1, (most - around) // int(max(each)))

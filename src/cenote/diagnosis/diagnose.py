@@ -1,0 +1,404 @@
+"""`diagnose`: every measure of collapse on a model and texts, with verdicts in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+from cenote.data.rows import Text
+from cenote.data.sampling import sample_texts
+from cenote.diagnosis import summaries
+from cenote.diagnosis.controls import RepeatedTexts, tokenise_repeated, word_vectors
+from cenote.diagnosis.given_pairs import (
+    GivenPairs,
+    Prompts,
+    TokenisedPairs,
+    check_pairs,
+    check_prompts,
+    compare_pairs,
+    tokenise_pairs,
+)
+from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
+from cenote.diagnosis.selection import TRACEABLE, select_for_pairs, select_for_tracing
+from cenote.diagnosis.verdicts.ranking import collect_verdicts
+from cenote.encoding.forward import forward
+from cenote.encoding.tokens import Tokens, collate, tokenise
+from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel, choose
+from cenote.functional.bins import length_bins
+from cenote.functional.temperature import check_temperature
+from cenote.listener import Listener, Progress, silent
+from cenote.models.declared import prompts_of
+from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.loading import load
+from cenote.models.properties import limit_of, width_of
+from cenote.models.provenance import (
+    architecture_of,
+    live_temperature_of,
+    name_of,
+    pooling_of,
+    revision_of,
+    temperature_of,
+    versions_of,
+)
+from cenote.records import SCHEMA, Diagnosis, LeftOut, LengthCurve, ModelDiagnosis, Run
+from cenote.surgery.tempering import temper
+from cenote.wording import number_duplicates
+
+Model = SentenceTransformer | str | Path
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """How many texts and pairs are measured."""
+
+    traced: int  # texts of which every layer is profiled
+    pair_seconds: float  # about how long all pairs may take on two cores, see `select_for_pairs`
+    repeated_tokens: int  # the longest text of repeated words
+
+
+_FULL, _QUICK = _Effort(100, 100, 2048), _Effort(24, 5, 256)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What every model is diagnosed on."""
+
+    texts: list[Text]
+    pairs: GivenPairs
+    prompt: str | None
+    pair_prompts: Prompts
+    temperatures: tuple[float, ...]
+    layers: bool
+    seed: int
+    effort: _Effort
+    listener: Listener
+    loader: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A request resolved for one model: its texts tokenised, and which of them each measure looks at."""
+
+    model: SentenceTransformer
+    name: str
+    request: _Request
+    texts: list[Text]  # those that have tokens
+    tokens: Tokens
+    paired: list[int]  # texts of which all pairs are compared
+    traced: list[int]  # texts of which every layer is profiled
+    pairs: TokenisedPairs | None  # the user's own
+    repeated: RepeatedTexts | None
+
+
+@dataclass
+class _Exclusions:
+    """Texts that a model cannot be measured on, collected over its runs."""
+
+    name: str
+    texts: list[Text]  # those that have tokens
+    found: list[LeftOut]
+    reasons: dict[str, dict[int, str]] = field(default_factory=dict)  # by measure and text
+    pairs: tuple[LeftOut, ...] = ()  # where none of the given pairs could be compared
+
+    def add(self, reading: Reading) -> None:
+        """Note the texts that a reading excludes; raise if it excludes all."""
+        layers = {row: why for row, why in reading.untraced.items() if reading.traced and row not in reading.unread}
+        for measure, reasons in (
+            ("all measures", reading.unread),
+            ("second-order collapse", reading.shapeless),
+            ("layers", layers),
+        ):
+            self.reasons[measure] = {**reasons, **self.reasons.get(measure, {})}
+        self.refuse_none(reading.measured)
+
+    def refuse_none(self, usable: Sequence[Any]) -> None:
+        """Raise if no text is usable."""
+        if not usable:
+            reasons = "; ".join(record.in_words() for record in self.records())
+            raise BadInput(f"{self.name} gives no usable vector for any of these texts. {reasons}.")
+
+    def records(self) -> tuple[LeftOut, ...]:
+        """Return what is left out, by measure and reason."""
+        by_measure = (
+            record
+            for measure, reasons in self.reasons.items()
+            for record in summaries.left_out(measure, ((self.texts[row].id, reasons[row]) for row in sorted(reasons)))
+        )
+        return (*self.found, *self.pairs, *by_measure)
+
+
+def diagnose(
+    model: Model | Sequence[Model],
+    texts: Iterable[Text | str] | None = None,
+    *,
+    pairs: Iterable[tuple[str, str]] | None = None,
+    sample: int = 1000,
+    layers: bool = True,
+    temperatures: Sequence[float] = (1.0,),
+    seed: int = 0,
+    quick: bool = False,
+    source: str = "texts",
+    names: Sequence[str] | None = None,
+    prompt_name: str | None = None,
+    pair_prompts: tuple[str | None, str | None] | None = None,
+    progress: Progress | None = None,
+    notify: Any = silent,
+    loader: Any = load,
+) -> Diagnosis:
+    """Diagnose whether pooling and length cost a model quality on texts.
+
+    >>> import cenote
+    >>> diagnosis = cenote.diagnose("minilm", ["A pool.", "A cave.", "Light and stone and water."], layers=False)
+    >>> diagnosis.models[0].lengths.cut, diagnosis.models[0].runs[0].pairs.pairs
+    (0, 3)
+
+    Args:
+        model: a `SentenceTransformer`, or what `cenote.load` takes; a list compares several.
+        texts: strings, or (id, text) as `cenote.data.texts.read` yields them; None reads the built-in corpus.
+        pairs: pairs of your own to compare, such as queries with hard negatives.
+        sample: texts to draw, at most. Only these are held in memory.
+        layers: whether to profile every layer on some of the texts.
+        temperatures: attention temperatures to diagnose at, besides the model's own.
+        seed: of everything that is drawn.
+        quick: whether to compare fewer pairs and trace fewer texts.
+        source: what the report calls the texts.
+        names: what the report calls the models; None: as they were given.
+        prompt_name: of the prompt before texts, from `model.prompts`; None takes the model's default prompt.
+        pair_prompts: of the prompts before the first and the second texts of pairs; None: `prompt_name` for both.
+        progress: called with a step, how much of it is done, and how much there is (0: unknown).
+        notify: called with a sentence when memory ran out and batches became smaller.
+        loader: loads a model that is given by name, once the texts are checked.
+
+    Returns:
+        A `Diagnosis`: plain data, the costliest verdicts first, with `to_json` and `from_json`.
+    """
+    given, taus, own = _name_models(model, names), _check_temperatures(temperatures), check_pairs(pairs)
+    prompts = check_prompts(prompt_name, pair_prompts, own)
+    _refuse_unknown_prompts(given, (prompt_name, *prompts))
+    drawn, read = sample_texts(texts, sample, seed, source)
+    request = _Request(
+        texts=drawn,
+        pairs=own,
+        prompt=prompt_name,
+        pair_prompts=prompts,
+        temperatures=taus,
+        layers=layers,
+        seed=seed,
+        effort=_QUICK if quick else _FULL,
+        listener=Listener(progress or silent, notify),
+        loader=loader,
+    )
+    excerpts = summaries.Excerpts()
+    found = [_diagnose_one(*_load(one, called, request), request, excerpts) for one, called in _try_all(given, request)]
+    names = number_duplicates([one.name for one in found])
+    models = tuple(replace(one, name=name) for one, name in zip(found, names, strict=True))
+    return Diagnosis(
+        schema=SCHEMA,
+        texts=read,
+        verdicts=collect_verdicts(read, models, len({text.text for text in drawn})),
+        models=models,
+        excerpts=excerpts.kept(),
+        settings={
+            "sample": int(sample),  # numpy's integers are no JSON
+            "layers": layers,
+            "temperatures": list(taus),
+            "seed": int(seed),
+            "quick": quick,
+            "given_pairs": len(own.pairs),
+            "prompt": prompt_name,
+            "pair_prompts": list(prompts) if own.pairs else None,
+        },
+        versions=versions_of(),
+    )
+
+
+def _name_models(model: Any, names: Sequence[str] | None) -> list[tuple[Model, str | None]]:
+    """Return the models, each with its name if one was given."""
+    given = list(model) if isinstance(model, (list, tuple)) else [model]
+    if not given:
+        raise BadInput("model is an empty list: pass at least one model.")
+    if names is not None and len(names) != len(given):
+        raise BadInput(f"{len(names)} names for {len(given)} models: pass one for each.")
+    called: Sequence[str | None] = names or [None] * len(given)
+    return list(zip(given, called, strict=True))
+
+
+def _check_temperatures(given: Sequence[float]) -> tuple[float, ...]:
+    """Return 1, the model's own temperature, and the others, descending."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise BadInput(f"temperatures={given!r}: pass a list of numbers, such as [1.0, 0.8].")
+    numbers = [check_temperature(value) for value in given]
+    if other := [value for value in numbers if not isinstance(value, float)]:
+        raise BadInput(f"temperatures: {other[0]!r} is not a number; diagnose takes numbers only.")
+    return (1.0, *sorted({float(value) for value in numbers} - {1.0}, reverse=True))  # type: ignore[arg-type]
+
+
+def _refuse_unknown_prompts(given: list[tuple[Model, str | None]], names: Iterable[str | None]) -> None:
+    """Raise for a prompt that a model does not have, where its folder tells, before any text is read."""
+    for one, called in given:
+        known = one.prompts if isinstance(one, SentenceTransformer) else prompts_of(one)
+        for name in dict.fromkeys(names):
+            if name is None or known is None:
+                continue
+            try:
+                choose(name, known, "prompt")
+            except UnknownName as error:
+                raise UnknownName(f"{called or one}: {error}") from None
+
+
+def _try_all(given: list[tuple[Model, str | None]], request: _Request) -> list[tuple[Model, str | None]]:
+    """Load every model and try every temperature once, so that an error comes before an hour's work on another model.
+
+    Several models are let go of again: they may not fit into memory together.
+    """
+    for one, called in given:
+        model, name = _load(one, called, request)
+        probe = tokenise(model, ["a"])
+        for tau in request.temperatures[1:]:
+            try:
+                with temper(model, tau):
+                    forward(model, collate(model, probe, [0]))
+            except CenoteError as error:
+                raise BadInput(f"{name} at temperature {tau:g} (--temperatures): {error}") from error
+        if len(given) == 1:
+            return [(model, name)]
+        del model
+    return given
+
+
+def _load(given: Model, called: str | None, request: _Request) -> tuple[SentenceTransformer, str]:
+    """Return a model and its name."""
+    if isinstance(given, SentenceTransformer):
+        return given, called or name_of(given, given)
+    request.listener.progress(f"loading {called or given}", 0, 1)
+    model = request.loader(given)
+    return model, called or name_of(given, model)
+
+
+def _diagnose_one(
+    model: SentenceTransformer, name: str, request: _Request, excerpts: summaries.Excerpts
+) -> ModelDiagnosis:
+    plan, exclusions = _plan(model, name, request)
+    first, compared, run = _measure(plan, excerpts, exclusions)
+    runs, edges = [run], length_bins(first.lengths[first.measured])
+    own = live_temperature_of(model)
+    others = [tau for tau in request.temperatures[0 if own != "1" else 1 :] if f"{tau:g}" != own]
+    for tau in others:
+        with temper(model, tau):
+            second, pairs, run = _measure(plan, excerpts, exclusions, tau)
+        changed = summaries.measure_change((first, compared), (second, pairs), edges, len(others))
+        runs.append(replace(run, change=changed))
+    return ModelDiagnosis(
+        name=name,
+        architecture=architecture_of(model),
+        pooling=pooling_of(model),
+        temperature=temperature_of(model),
+        dimensions=first.vectors.shape[1],
+        fingerprint=fingerprint_of_weights(model),
+        revision=revision_of(model),
+        lengths=summaries.summarise_lengths(plan.tokens.full_lengths, first.lengths, limit_of(model)),
+        words=_word_curve(plan, first),
+        runs=tuple(runs),
+        left_out=exclusions.records(),
+    )
+
+
+def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Plan, _Exclusions]:
+    """Tokenise all texts, once for every run, and select the texts of each measure."""
+    request.listener.progress(f"{name}: tokenising", 0, len(request.texts))
+    tokens = tokenise(model, [text.text for text in request.texts], request.prompt)
+    lengths = tokens.lengths.tolist()
+    kept = [row for row, length in enumerate(lengths) if length]
+    texts, tokens = [request.texts[row] for row in kept], tokens.take(kept)
+    without = [(text.id, "no token") for text, length in zip(request.texts, lengths, strict=True) if not length]
+    exclusions = _Exclusions(name, texts, list(summaries.left_out("all measures", without)))
+    exclusions.refuse_none(texts)
+    pairs = tokenise_pairs(model, request.pairs, request.pair_prompts, request.seed) if request.pairs.pairs else None
+    exclusions.pairs = request.pairs.left_out if pairs is None else () if pairs.pairs else pairs.left_out
+    effort, seed = request.effort, request.seed
+    longest = min(limit_of(model) or effort.repeated_tokens, effort.repeated_tokens)
+    try:
+        repeated = tokenise_repeated(model, prompt_name=request.prompt, limit=longest)
+    except BadInput:
+        repeated = None  # the tokenizer drops these words
+    plan = _Plan(
+        model=model,
+        name=name,
+        request=request,
+        texts=texts,
+        tokens=tokens,
+        paired=select_for_pairs(tokens.lengths, width_of(model), effort.pair_seconds, seed),
+        traced=select_for_tracing(tokens.lengths, effort.traced, seed) if request.layers else [],
+        pairs=pairs if pairs is not None and pairs.pairs else None,
+        repeated=repeated,
+    )
+    return plan, exclusions
+
+
+def _measure(
+    plan: _Plan, excerpts: summaries.Excerpts, exclusions: _Exclusions, tau: float | None = None
+) -> tuple[Reading, summaries.Compared | None, Run]:
+    """Take all measures at one temperature; None is the model's own."""
+    model, request = plan.model, plan.request
+    listener = request.listener.labelled(f"{plan.name}: " if tau is None else f"{plan.name} at {tau:g}: ")
+    reading = read_texts(model, plan.tokens, keep=plan.paired, traced=plan.traced, listener=listener)
+    step = listener.step("comparing pairs", len(plan.paired) * (len(plan.paired) - 1) // 2)
+    compared = summaries.compare_all_pairs(reading, plan.paired, step.reach)
+    reading.tokens.clear()  # up to 400 MB that nothing needs from here on
+    give_memory_back()
+    exclusions.add(reading)
+    given = None
+    if plan.pairs is not None:
+        given, left_out = compare_pairs(model, plan.pairs, excerpts, request.seed, listener)
+        exclusions.pairs = () if given else left_out
+    listener.step("repeating two words", 1)
+    lengths = reading.lengths[reading.measured]
+    run = Run(
+        temperature=temperature_of(model),
+        change=None,
+        length=summaries.length_curve(reading.vectors[reading.measured], lengths, length_bins(lengths), request.seed),
+        pairs=None if compared is None else summaries.summarise_all_pairs(compared, plan.texts, excerpts, request.seed),
+        given_pairs=given,
+        traced=len(reading.traced),
+        untraced=_why_untraced(plan, reading),
+        layers=summaries.summarise_layers(reading.layers),
+        passed=summaries.summarise_sigma_a(reading),
+        repeated=_read_repeated(plan),
+    )
+    return reading, compared, run
+
+
+def _why_untraced(plan: _Plan, reading: Reading) -> str | None:
+    if not plan.request.layers:
+        return "layers=False"
+    if not plan.traced:
+        return f"no text has {TRACEABLE:,} tokens or fewer, and longer ones take too much memory to trace"
+    return reading.why_untraced
+
+
+def _read_repeated(plan: _Plan) -> Any:
+    try:
+        return plan.repeated and summaries.rounded(plan.repeated.read(plan.model))
+    except BadInput:
+        return None  # the vectors of these words have no direction
+
+
+def _word_curve(plan: _Plan, reading: Reading) -> LengthCurve | None:
+    """Return the control: averages of word embeddings, over the texts and bins of the model's own curve."""
+    rows = reading.measured
+    try:
+        vectors, kept = word_vectors(plan.model, plan.tokens.take(rows))
+    except UnsupportedModel:
+        return None  # the model has no table of word embeddings
+    averages = vectors.float().cpu().numpy()
+    nonzero = averages.any(1)  # a row for padding, or one never trained, may be all zeros
+    if not nonzero.any():
+        return None
+    lengths = reading.lengths[rows]
+    return summaries.length_curve(
+        averages[nonzero], lengths[kept.numpy()[nonzero]], length_bins(lengths), plan.request.seed
+    )

@@ -1,0 +1,119 @@
+"""The verdict on length collapse: whether long texts lie closer to each other than short ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cenote.diagnosis.verdicts.temperature import best_change, known_changes
+from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS, THRESHOLDS
+from cenote.records import LengthCurve, ModelDiagnosis, Verdict
+from cenote.wording import estimate_sentence, percent, pluralise
+
+_SUBJECT = "length collapse"
+
+
+def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
+    """Yield the verdict on length collapse of the unchanged model."""
+    curve = model.runs[0].length
+    difference, closeness = curve.difference, curve.closeness
+    if (
+        difference is None
+        or difference.low is None
+        or difference.high is None
+        or closeness is None
+        or not closeness.varies
+    ):
+        yield Verdict(
+            model=model.name,
+            subject=_SUBJECT,
+            grade="unknown",
+            finding="These texts cannot show whether there is length collapse.",
+            evidence=_reason_not_measured(model, curve),
+            limit=f"The measure needs texts of at least two lengths, {MIN_TEXTS} or better hundreds of each.",
+            advice="Diagnose more texts, or texts of more varied length.",
+        )
+        return
+    grade = THRESHOLDS[_SUBJECT].grade_estimate(difference, closeness.deviation)
+    if difference.low <= 0 and grade != "none":
+        grade = "unknown"
+    bins = [bin for bin in curve.bins if bin.cosine is not None]
+    texts = (
+        f"texts of {bins[-1].low} or more tokens are {abs(difference.value):.2f} "
+        f"{'closer to' if difference.value >= 0 else 'farther from'} each other than texts under {bins[0].high}"
+    )
+    if grade == "none":
+        finding = f"No {'notable ' if difference.value > 0 else ''}length collapse: {texts}."
+    elif grade != "unknown":
+        finding = f"{texts.capitalize()}: {grade} length collapse."
+    elif difference.low <= 0:
+        finding = f"Inconclusive: {texts}, which may be chance.{_describe_all_lengths(curve)}"
+    else:
+        finding = (
+            f"{texts.capitalize()}, which is more than chance; these texts do not show whether it is little or much."
+        )
+    slope = curve.slope_per_doubling
+    trend = f" {estimate_sentence('Each doubling of length adds', slope)}" if slope else ""
+    share_cut = model.lengths.cut / model.lengths.tokens.count
+    cut = (
+        f"; {percent(share_cut)} of the texts are truncated, and count as texts of {model.lengths.limit} tokens"
+        if share_cut
+        else ""
+    )
+    yield Verdict(
+        model=model.name,
+        subject=_SUBJECT,
+        grade=grade,
+        finding=finding,
+        evidence=f"{estimate_sentence('Mean cosine, long minus short texts', difference)} That is "
+        f"{difference.value / closeness.deviation:+.1f} times the standard deviation of all pairs' cosines "
+        f"({closeness.deviation:.3f}).{_describe_control(model.words)}{trend}",
+        limit="Long and short texts may differ in subject, which this measure cannot separate from length. Length is "
+        f"counted in tokens that the model reads{cut}.",
+        advice={"none": "", "unknown": "Diagnose more texts."}.get(grade, _advise(model)),
+    )
+
+
+def _advise(model: ModelDiagnosis) -> str:
+    """Say what to do against length collapse, depending on the temperatures tried."""
+    if best := best_change(model):
+        temperature = f"Temperature {best[0].temperature} keeps long texts farther apart: check it on labelled data. Or"
+    elif known_changes(model):
+        temperature = "None of the temperatures tried keeps long texts apart. Instead,"
+    else:
+        temperature = "Try an attention temperature below 1 for long texts (diagnose with temperatures). Or"
+    return f"{temperature} split long texts, or compare scores only among texts of similar length."
+
+
+def _reason_not_measured(model: ModelDiagnosis, curve: LengthCurve) -> str:
+    """Say why long and short texts cannot be compared."""
+    tokens, limit = model.lengths.tokens, model.lengths.limit
+    if tokens.count < 2 * MIN_TEXTS:
+        return f"There are {pluralise(tokens.count, 'text')}, too few for two groups of {MIN_TEXTS}."
+    if curve.closeness is not None and not curve.closeness.varies:
+        return "All pairs of embeddings have the same cosine, so there is no scale for a difference."
+    if len(curve.bins) > 1:
+        return " ".join(note[0].upper() + note[1:] for note in curve.notes)
+    if limit is not None and tokens.low >= limit:
+        return f"Nearly all texts are truncated to {limit} tokens, so the model reads only one length."
+    return f"In tokens that the model reads, there are no two groups of {MIN_TEXTS} texts of different length."
+
+
+def _describe_control(words: LengthCurve | None) -> str:
+    """Describe the length collapse of word embeddings, in their own deviations: their cosines have another range."""
+    if words is None or words.difference is None or words.closeness is None or not words.closeness.varies:
+        return ""
+    gain, unit = words.difference.value, words.closeness.deviation
+    if gain <= 0:
+        return " Control: plain averages of the word embeddings show no length collapse."
+    return (
+        f" Control: plain averages of the word embeddings, before any attention, are {gain:.2f} closer for long texts, "
+        f"{gain / unit:.1f} times their own standard deviation."
+    )
+
+
+def _describe_all_lengths(curve: LengthCurve) -> str:
+    """Describe the trend over all lengths, for when the shortest and longest texts alone are inconclusive."""
+    slope = curve.slope_per_doubling
+    if slope is None or slope.low is None or slope.high is None or slope.low <= 0 <= slope.high:
+        return ""
+    return f" Over all lengths, closeness {'rises' if slope.value > 0 else 'falls'} with length."

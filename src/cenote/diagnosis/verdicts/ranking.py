@@ -1,0 +1,67 @@
+"""All verdicts of a diagnosis, the most costly first.
+
+A verdict states a finding, its evidence, the limit of that evidence, and advice. Where the texts do not suffice for a
+verdict, it says so instead of guessing. A new verdict is a module with a function `judge`, and a line in `_JUDGES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from cenote.diagnosis.verdicts import (
+    closeness,
+    layers,
+    length_collapse,
+    repeated_words,
+    second_order,
+    temperature,
+    truncation,
+)
+from cenote.diagnosis.verdicts.texts import judge_left_out, judge_texts
+from cenote.diagnosis.verdicts.thresholds import GRADES, MIN_TEXTS
+from cenote.records import ModelDiagnosis, TextsRead, Verdict
+
+# The most costly first: the order of verdicts of the same grade.
+_JUDGES: tuple[Callable[[ModelDiagnosis], Iterator[Verdict]], ...] = (
+    truncation.judge,
+    second_order.judge,
+    length_collapse.judge,
+    closeness.judge,
+    repeated_words.judge,
+    temperature.judge,
+    layers.judge,
+)
+# Subjects that generalise from the texts, which takes enough different ones.
+_GENERAL = ("length collapse", "second-order collapse", "closeness", "temperature")
+
+
+def collect_verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], distinct: int) -> tuple[Verdict, ...]:
+    """Return all verdicts: notable truncation first, then by grade, and within a grade in the order of `_JUDGES`.
+
+    Args:
+        texts: the texts that were read.
+        models: the models that were measured.
+        distinct: the number of different texts.
+    """
+    found = [verdict for model in models for judge in _JUDGES for verdict in judge(model)]
+    if distinct < MIN_TEXTS:
+        found = [_withdraw(verdict, distinct) if verdict.subject in _GENERAL else verdict for verdict in found]
+    found += [verdict for model in models for verdict in judge_left_out(model)]
+    found += judge_texts(texts, distinct)
+    return tuple(sorted(found, key=_rank))
+
+
+def _withdraw(verdict: Verdict, distinct: int) -> Verdict:
+    """Return the verdict as unknown, for want of different texts."""
+    # An unknown length collapse may still state a difference that is more than chance.
+    if verdict.grade == "unknown" and verdict.subject != "length collapse":
+        return verdict
+    finding = f"There are too few different texts for this verdict: {distinct}."
+    return replace(verdict, grade="unknown", finding=finding, advice="Diagnose more texts.")
+
+
+def _rank(verdict: Verdict) -> tuple[bool, int]:
+    # Text that was never read outweighs everything else.
+    lost = verdict.subject == "truncation" and verdict.grade in ("severe", "moderate")
+    return not lost, GRADES.index(verdict.grade)

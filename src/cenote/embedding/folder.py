@@ -1,0 +1,307 @@
+"""The folder that `embed` writes: parts that appear whole or not at all, and a manifest of what they hold.
+
+A part's file gets its name once it is complete and on the disk. Each part repeats the manifest's settings in its
+footer, so that a killed run needs only the folder to go on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from cenote.embedding.corpus import Slice
+from cenote.errors import BadInput
+from cenote.records import SCHEMA, Counts, Manifest, from_json, to_json
+from cenote.storage import (
+    TEMPORARY,
+    delete_temporary_files,
+    explain_disk_errors,
+    is_access_error,
+    lock_folder,
+    refuse_unwritable,
+    sync_folder,
+    write_text,
+    write_whole,
+)
+
+MANIFEST, REJECTS = "manifest.json", "rejects.jsonl"
+_PART = re.compile(r"part-(\d{5,})\.parquet")
+_KEY = b"cenote"
+# Rows of a group: the fewest that are read to get at one of them.
+_GROUP = 1024
+# Names that may differ from run to run, since a model or a file that was moved is the same; and the fingerprints that
+# identify what they name.
+_NAMES = {"model": "fingerprint", "source": "texts_fingerprint"}
+# What a difference of fingerprints means.
+_DIFFERENCES = {"fingerprint": ", other weights", "texts_fingerprint": ", other texts or ids"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The footer of a part."""
+
+    index: int
+    first: int  # its first row in the input
+    texts: int  # rows of the input
+    rows: int  # rows of the part, more than texts where those are read in windows
+    fingerprint: str  # of its texts
+    truncated: int
+    tokens: int
+    rejected: int  # rows of the input that were left out
+
+
+class Output:
+    """An opened folder. `done` are the parts that it holds, by their numbers."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.done = {part.index: part for part in _parts(folder, manifest)}
+
+    def write(self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = ()) -> None:
+        """Write one part, whole or not at all. The rows left out of it, with reasons, stand in its footer."""
+        self.unfinish()
+        write_part(self.folder, self.manifest, part, table, rejects)
+        self.done[part.index] = part
+
+    def unfinish(self) -> None:
+        """Mark the folder as incomplete before a part is written: a part of a complete folder was deleted."""
+        if self.manifest.complete:
+            self._amend(complete=False, counts=None)
+
+    def refresh(self) -> None:
+        """Find the parts that other processes wrote, and delete temporary files of interrupted ones."""
+        self.done = {part.index: part for part in _parts(self.folder, self.manifest)}
+        delete_temporary_files(self.folder)
+
+    def refuse_rejects(self) -> None:
+        """Raise if an earlier run left rows out, which this run does not allow."""
+        if left := next((part for part in self.done.values() if part.rejected), None):
+            raise BadInput(
+                f"{str(self.folder)!r} was started with on_error='skip', and rows after row {left.first} were left "
+                "out: pass on_error='skip' again, or begin anew with restart (--restart), which deletes what is there."
+            )
+
+    def finish(self) -> Manifest:
+        """Mark the folder as complete, with its counts."""
+        parts = [self.done[index] for index in sorted(self.done)]
+        if any(part.rejected for part in parts):
+            self._list_rejects([part.index for part in parts if part.rejected])
+        counts = Counts(
+            texts=sum(part.texts for part in parts),
+            rows=tuple(part.rows for part in parts),
+            truncated=sum(part.truncated for part in parts),
+            tokens=sum(part.tokens for part in parts),
+            rejected=sum(part.rejected for part in parts),
+        )
+        self._amend(complete=True, counts=counts)
+        return self.manifest
+
+    def _list_rejects(self, parts: list[int]) -> None:
+        """Collect rejected rows from the footers, one part at a time: a bad corpus may have millions."""
+        with write_whole(self.folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for index in parts:
+                for one in _footer(self.folder / name_of_part(index))[2]:
+                    file.write(json.dumps(one, ensure_ascii=False) + "\n")
+
+    def _amend(self, **changes: Any) -> None:
+        self.manifest = replace(self.manifest, **changes)
+        write_text(self.folder / MANIFEST, to_json(self.manifest))
+
+
+def refuse_unfit(folder: Path) -> Manifest | None:
+    """Raise if a folder cannot be written into, before there is any work to lose. The folder is not made yet.
+
+    Returns:
+        The manifest of an earlier run; None where there was none.
+    """
+    refuse_unwritable(folder)
+    if not folder.exists():
+        return None
+    with lock_folder(folder), explain_disk_errors(folder):
+        return _refuse_foreign(folder)
+
+
+def write_part(
+    folder: Path, manifest: Manifest, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]], *, by: str = ""
+) -> None:
+    """Write a part, whole or not at all. `by` distinguishes processes that write the same part."""
+    footer = {"of": _about(manifest), **asdict(part), "rejects": rejects}
+    about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
+    vectors = [name for name in table.column_names if name == "embedding"]
+    others = {name: "zstd" for name in table.column_names if name not in vectors}
+    with write_whole(folder / name_of_part(part.index), by) as path:
+        parquet.write_table(
+            table.replace_schema_metadata(about),
+            path,
+            row_group_size=_GROUP,
+            use_dictionary=False,
+            write_page_checksum=True,  # a reader then notices a bit that the disk lost
+            # Vectors do not compress, and the range of their numbers helps no reader.
+            compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
+            write_statistics=list(others),
+        )
+
+
+def resume_notice(done: int, rows: int) -> str:
+    """Say how many texts an earlier run embedded; `rows` is the number of all, 0 if it is unknown."""
+    return f"all {done:,} texts are embedded already" if done == rows else f"going on: {done:,} texts are embedded"
+
+
+def missing_parts(parts: Iterable[Slice], done: Mapping[int, Part], folder: Path) -> Iterator[Slice]:
+    """Yield the slices whose parts are missing; raise if a part that is there is of other texts."""
+    seen = set()
+    for part in parts:
+        seen.add(part.index)
+        there = done.get(part.index)
+        if there is None:
+            yield part
+        elif (there.first, there.texts, there.fingerprint) != (part.first, part.rows, part.fingerprint):
+            raise BadInput(
+                f"rows {part.first} to {part.first + part.rows - 1} are not those that {str(folder)!r} was made of. "
+                "Name another folder, or begin anew with restart (--restart), which deletes what is there."
+            )
+    if lost := sorted(set(done) - seen):
+        raise BadInput(f"part {lost[0]} of {str(folder)!r} is of texts that the input no longer has.")
+
+
+@contextmanager
+def opened(
+    folder: Path,
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+    *,
+    restart: bool,
+    agreement: float | None = None,
+) -> Iterator[Output]:
+    """Open the folder, locked: new, begun anew, or as an earlier run left it.
+
+    Raises:
+        BadInput: the folder holds other files or an output of other settings, or another run writes into it.
+    """
+    with explain_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder):
+        there = _refuse_foreign(folder)
+        with explain_disk_errors(folder):
+            delete_temporary_files(folder)
+        # Through JSON, as the manifest that it is compared with was.
+        new = Manifest(SCHEMA, False, False, dict(settings), dict(versions), agreement, None)
+        wanted = from_json(Manifest, to_json(new))
+        if there is not None and not restart:
+            refuse_other_settings(folder, there, {**wanted.settings, **wanted.versions})
+            wanted = replace(there, clearing=False)
+        if there is not None and (restart or there.clearing):  # or a restart that was killed
+            _clear(folder, wanted)
+        elif there is None:
+            write_text(folder / MANIFEST, to_json(wanted))
+        yield Output(folder, wanted)
+
+
+def manifest_of(folder: str | Path) -> Manifest:
+    """Return the manifest of a folder."""
+    path = Path(folder) / MANIFEST
+    try:
+        return from_json(Manifest, path.read_text("utf-8"))
+    except OSError as error:
+        raise BadInput(
+            f"{str(folder)!r} is not an output of embed: {path.name} cannot be read ({error.strerror})."
+        ) from error
+    except ValueError as error:  # UTF-8 it may not even be
+        raise BadInput(f"{path} is not a manifest of embed: {error} Name another folder.") from error
+
+
+def _refuse_foreign(folder: Path) -> Manifest | None:
+    """Return the manifest, None for an empty folder; raise if the folder holds anything else."""
+    if (folder / MANIFEST).exists():
+        return manifest_of(folder)
+    foreign = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(TEMPORARY))
+    if foreign:
+        raise BadInput(
+            f"{str(folder)!r} holds {foreign[0]!r} and no {MANIFEST}: it is not an output of embed. Name a new folder."
+        )
+    return None
+
+
+def _clear(folder: Path, wanted: Manifest) -> None:
+    """Delete what an earlier run wrote.
+
+    The new manifest is written before the first part is deleted, and is marked `clearing` until the last one is: a run
+    that finds this mark, with or without restart, goes on deleting.
+    """
+    write_text(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
+    with explain_disk_errors(folder):
+        for name in sorted(entry.name for entry in folder.iterdir()):
+            if _PART.fullmatch(name) or name == REJECTS:
+                (folder / name).unlink()
+        sync_folder(folder)
+    write_text(folder / MANIFEST, to_json(wanted))
+
+
+def refuse_other_settings(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None:
+    """Raise if a folder has other settings or versions than the given ones."""
+    old = {**there.settings, **there.versions}
+    names = [name for name in sorted(new) if name not in _NAMES]
+    called = {fingerprint: name for name, fingerprint in _NAMES.items()}
+
+    def value(of: Mapping[str, Any], name: str) -> str:
+        return f"{of.get(called[name])!r} ({of.get(name)})" if name in called else repr(of.get(name))
+
+    different = [
+        f"{called.get(name, name)} is {value(old, name)} in the folder and {value(new, name)} now"
+        f"{_DIFFERENCES.get(name, '')}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+    if different:
+        raise BadInput(
+            f"{str(folder)!r} holds embeddings made otherwise: {'; '.join(different)}. Name another folder, use the "
+            "settings of the first run, or begin anew with restart (--restart), which deletes what is there."
+        )
+
+
+def _about(manifest: Manifest) -> dict[str, Any]:
+    """Return the settings and versions that a part of the folder must have in its footer."""
+    return {**{k: v for k, v in manifest.settings.items() if k not in _NAMES}, **manifest.versions}
+
+
+def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
+    for path in sorted(folder.iterdir()):
+        if _PART.fullmatch(path.name) is None:
+            continue
+        part, of, _ = _footer(path)
+        if of != _about(manifest):
+            raise BadInput(f"{path} has other settings than {MANIFEST}: begin anew with restart (--restart).")
+        yield part
+
+
+def _footer(path: Path) -> tuple[Part, dict[str, Any], list[dict[str, Any]]]:
+    """Return a part, its settings, and the rows that were left out of it."""
+    try:
+        found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
+        of, rejects = found.pop("of"), found.pop("rejects")
+        part = Part(**found)
+        if path.name != name_of_part(part.index):
+            raise ValueError(f"it was written as {name_of_part(part.index)}")
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        if is_access_error(error):
+            raise BadInput(f"{path} cannot be read ({error}): see to its permissions and its disk.") from error
+        raise BadInput(f"{path} is a damaged part ({error}): delete it, and run again to write it anew.") from error
+    return part, of, rejects
+
+
+def name_of_part(index: int) -> str:
+    """Return the file name of a part."""
+    return f"part-{index:05d}.parquet"
+
+
+def _leaves(table: pa.Table, names: list[str]) -> list[str]:
+    """Return the paths under which Parquet keeps the numbers of lists."""
+    return [f"{name}.list.element" for name in names if pa.types.is_fixed_size_list(table.schema.field(name).type)]

@@ -1,0 +1,188 @@
+"""The options of `embed`, declared once.
+
+The signature and the help of `cenote.embed`, the flags of `cenote embed` and the settings in the manifest derive from
+these fields. Importing this module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import textwrap
+import typing
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from cenote.choices import AUTO, BACKENDS, ENGINES, LONG, ON_ERROR, ON_TRUNCATE, PRECISIONS, TASKS, VECTOR_DTYPES
+from cenote.errors import BadInput, choose
+from cenote.listener import Listener, Progress, never, silent
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def option(default: Any, help: str, flag: str | None = None, *, recorded: bool = False) -> Any:
+    """Declare an option.
+
+    Args:
+        default: its value where none is given.
+        help: its meaning, for `help(cenote.embed)` and `cenote embed --help`.
+        flag: its name on the command line; None: it has none there.
+        recorded: whether the vectors depend on it, so that the manifest holds it.
+    """
+    return field(default=default, metadata={"help": help, "flag": flag, "recorded": recorded})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How `embed` reads texts, and the form in which it writes vectors."""
+
+    prompt_name: str | None = option(
+        None,
+        "name of the model's prompt to put before every text; default: the model's default prompt, or that of the task",
+        "--prompt",
+        recorded=True,
+    )
+    task: str | None = option(
+        None, "query or document, for models that treat them differently", "--task", recorded=True
+    )
+    dtype: str = option(
+        "float32", "of the vectors: float32, float16 or int8 with a scale for each", "--dtype", recorded=True
+    )
+    dimensions: int | None = option(
+        None, "keep the first so many dimensions, for models trained for it", "--dimensions", recorded=True
+    )
+    normalize: bool = option(False, "divide vectors by their norms", "--normalize", recorded=True)
+    long: str = option(
+        "truncate",
+        "how long texts are read: truncate, window-mean (one vector, the mean of windows) or windows (a row for each)",
+        "--long",
+        recorded=True,
+    )
+    window: int | None = option(
+        None, "tokens of a window; default: as many as the model has room for", "--window", recorded=True
+    )
+    overlap: int | None = option(
+        None, "tokens that a window shares with the next; default: an eighth", "--overlap", recorded=True
+    )
+    on_truncate: str = option(
+        "warn", "warn, or error where a text is longer than the model reads", "--on-truncate", recorded=True
+    )
+    on_error: str = option(
+        "raise", "raise, or skip rows that cannot be read and list them in rejects.jsonl", "--on-error"
+    )
+
+    def __post_init__(self) -> None:
+        choose(self.long, LONG, "way to read long texts")
+        if self.task is not None:
+            choose(self.task, dict.fromkeys(TASKS), "task")
+        choose(self.dtype, dict.fromkeys(VECTOR_DTYPES), "dtype")
+        choose(self.on_truncate, dict.fromkeys(ON_TRUNCATE), "on_truncate")
+        choose(self.on_error, dict.fromkeys(ON_ERROR), "on_error")
+        for name in ("dimensions", "window", "overlap"):
+            if not isinstance(value := getattr(self, name), (int, NoneType)) or isinstance(value, bool):
+                raise BadInput(f"{name}={value!r}: pass a whole number.")
+        if self.long == "truncate" and (self.window, self.overlap) != (None, None):
+            raise BadInput("window and overlap are for long='windows' and 'window-mean' (--long); texts are cut here.")
+        if self.long != "truncate" and self.on_truncate == "error":
+            raise BadInput(f"on_truncate='error' is for long='truncate': with {self.long!r} nothing is cut.")
+
+    @property
+    def skips(self) -> bool:
+        """Whether rows that cannot be read are left out."""
+        return self.on_error == "skip"
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the options that the vectors depend on, as the manifest holds them."""
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(Options) if one.metadata["recorded"]}
+
+
+@dataclass(frozen=True)
+class Request(Options):
+    """All that `embed` is asked for besides the model and the texts."""
+
+    output: str | Path | None = option(None, "a folder, new or of an earlier run of the same call", "--output")
+    _: KW_ONLY
+    backend: str = option(
+        AUTO,
+        "torch, openvino, onnx, or auto: the fastest that agrees with float32 on these texts (torch if there are few)",
+        "--backend",
+    )
+    precision: str = option(
+        AUTO,
+        "float32, bfloat16, float16, or auto, which is chosen with the backend (float32 if there are few texts)",
+        "--precision",
+    )
+    engine: str = option("local", "local, or ray: a Ray cluster whose nodes all reach the output folder", "--engine")
+    workers: int | None = option(
+        None, "workers of the Ray engine; default: one for each accelerator, or for every 4 cores", "--workers"
+    )
+    restart: bool = option(False, "delete what an earlier run wrote, and begin anew", "--restart")
+    source: str = option("texts", "what the manifest calls the texts")
+    name: str | None = option(None, "what the manifest calls the model; default: as it was given")
+    progress: Progress = option(
+        silent, "called with a step, how much of it is done, and how much there is (0: unknown)"
+    )
+    notify: Callable[[str], object] = option(silent, "called with a sentence on each choice and event")
+    stop: Callable[[], bool] = option(never, "asked after each part whether to stop there")
+    loader: Callable[[Any], Any] | None = option(
+        None, "loads a model that is given by name, once all else is checked; default: cenote.load"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choose(self.backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
+        choose(self.precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
+        choose(self.engine, dict.fromkeys(ENGINES), "engine")
+        if self.workers is not None and self.engine == "local":
+            raise BadInput(f"workers={self.workers} is for engine='ray' (--engine ray): the local engine has one.")
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
+            raise BadInput(f"workers={self.workers!r}: pass a whole number of at least 1.")
+        if self.output is None:
+            self._refuse_without_folder()
+
+    def _refuse_without_folder(self) -> None:
+        if self.long == "windows" or self.skips or self.dtype == "int8":
+            raise BadInput(
+                "windows, skipped rows and int8 need ids and scales beside the vectors: name an output folder."
+            )
+        if self.restart:
+            raise BadInput("restart is for an output folder: in memory there is nothing to begin anew.")
+
+    @property
+    def listener(self) -> Listener:
+        """Who hears of the progress, and may stop the run."""
+        return Listener(self.progress, self.notify, self.stop)
+
+    @property
+    def options(self) -> Options:
+        """The part of the request that a worker needs."""
+        return Options(**{one.name: getattr(self, one.name) for one in dataclasses.fields(Options)})
+
+
+# The meaning of each option.
+HELP: dict[str, str] = {one.name: one.metadata["help"] for one in dataclasses.fields(Request)}
+
+
+def takes_request(
+    request: Callable[Parameters, Request],
+) -> Callable[[Callable[..., Result]], Callable[Concatenate[Any, Any, Parameters], Result]]:
+    """Give a function of `(model, texts, **options)` the signature and the documentation of the options."""
+
+    def decorate(function: Callable[..., Result]) -> Callable[Concatenate[Any, Any, Parameters], Result]:
+        of_request = inspect.signature(request).parameters.values()
+        own = list(inspect.signature(function).parameters.values())[:2]
+        documented: Any = function
+        documented.__signature__ = inspect.Signature([*own, *of_request])
+        lines = (f"{name}: {HELP[name]}." for name in inspect.signature(request).parameters)
+        wrapped = (
+            textwrap.fill(line, 120, initial_indent=" " * 8, subsequent_indent=" " * 12, break_on_hyphens=False)
+            for line in lines
+        )
+        documented.__doc__ = (function.__doc__ or "").replace("        OPTIONS", "\n".join(wrapped))
+        return typing.cast("Callable[Concatenate[Any, Any, Parameters], Result]", documented)
+
+    return decorate

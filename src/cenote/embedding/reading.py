@@ -1,0 +1,204 @@
+"""Embeddings read back from a folder: as numpy, and only the rows that are asked for."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import compute, parquet
+
+from cenote.data.rows import refuse_surrogates
+from cenote.embedding.folder import manifest_of, name_of_part
+from cenote.errors import BadInput, choose, some
+from cenote.functional.quantisation import dequantise
+from cenote.records import Manifest
+from cenote.storage import is_access_error
+
+# Rows per batch where a part is read from one end to the other.
+_TOGETHER = 8192
+
+
+def read_embeddings(folder: str | Path) -> Embeddings:
+    """Open the embeddings in a folder that `embed` wrote; only the manifest is read yet.
+
+    >>> import cenote, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     manifest = cenote.embed("minilm", ["a pool", "a cave", "light"], folder)
+    ...     found = cenote.read_embeddings(folder)
+    ...     found.shape, found.ids, found[1:].shape, found["n_tokens"].tolist()
+    ((3, 384), ['0', '1', '2'], (2, 384), [4, 4, 3])
+    """
+    manifest = manifest_of(folder)
+    if manifest.counts is None:
+        raise BadInput(
+            f"{str(folder)!r} is not complete: run the same embed again, which goes on where the last run ended."
+        )
+    return Embeddings(Path(folder), manifest)
+
+
+class Embeddings:
+    """Vectors and their columns, on the disk. `[...]` takes rows as numpy does, or the name of a column."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+        rows = () if manifest.counts is None else manifest.counts.rows
+        self._ends = np.cumsum([0, *rows])
+        self._names = [folder / name_of_part(index) for index in range(len(rows))]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        for _, vectors in self.batches():
+            yield from vectors
+
+    def __repr__(self) -> str:
+        return f"Embeddings({str(self.folder)!r}, {len(self):,} rows of {self.shape[1]})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows, and of dimensions."""
+        return len(self), self._schema.field("embedding").type.list_size
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns besides the vectors."""
+        return [name for name in self._schema.names if name != "embedding"]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all rows, in order."""
+        found: list[str] = self["id"].tolist()
+        return found
+
+    def __getitem__(self, wanted: Any) -> npt.NDArray[Any]:
+        """Return the vectors of some rows, by a slice, a number or a list of numbers; or a whole column, by name."""
+        if isinstance(wanted, str):
+            choose(wanted, dict.fromkeys(self.columns), "column")
+            return np.concatenate([_column(path, wanted) for path in self._names])
+        rows = np.arange(len(self))[wanted] if isinstance(wanted, slice) else np.asarray(wanted)
+        if rows.dtype == bool and rows.shape == (len(self),):
+            rows = np.flatnonzero(rows)
+        if rows.dtype.kind not in "iu" and rows.size:
+            raise BadInput(f"rows {reprlib.repr(wanted)}: pass a slice, whole numbers, or a mask of {len(self)}.")
+        if rows.ndim > 1:
+            raise BadInput(f"rows have {rows.ndim} dimensions: pass a flat list of them.")
+        flat = np.atleast_1d(rows.astype(np.int64))
+        if (wrong := flat[(flat < -len(self)) | (flat >= len(self))]).size:
+            raise BadInput(f"rows {some(wrong.tolist())}: there are {len(self):,}, counted from 0.")
+        vectors = self._vectors(np.where(flat < 0, flat + len(self), flat))
+        return vectors if rows.ndim else vectors[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return all vectors."""
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype)
+
+    def batches(self, rows: int = _TOGETHER) -> Iterator[tuple[list[str], npt.NDArray[Any]]]:
+        """Yield ids and vectors of all rows, so many at a time, in flat memory."""
+        if rows < 1:
+            raise BadInput(f"rows={rows}: a batch has at least 1.")
+        for path in self._names:
+            with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(rows, columns=["id", *_of_vectors(file.schema_arrow)]):
+                    yield batch.column("id").to_pylist(), _numbers(batch)
+
+    def of(self, ids: Iterable[str | int]) -> npt.NDArray[Any]:
+        """Return the vectors of ids, in their order. A number stands for the id of its digits."""
+        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+            raise BadInput(f"ids={reprlib.repr(ids)}: pass a list of ids.")
+        names = [_name(one) for one in ids]
+        wanted = pa.array(names, pa.string())
+        rows, open_ = np.full(len(names), -1, np.int64), np.arange(len(names))
+        for path, first in zip(self._names, self._ends.tolist(), strict=False):
+            if not len(open_):
+                break  # all ids are found
+            with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                there = file.read(["id"]).column("id").combine_chunks()
+            places = compute.index_in(wanted.take(pa.array(open_)), there).fill_null(-1).to_numpy()
+            rows[open_] = np.where(places < 0, -1, first + places)
+            open_ = open_[places < 0]
+        if len(open_):
+            missing = [repr(names[place]) for place in open_.tolist()]
+            raise BadInput(f"there is no id {some(missing)} in {str(self.folder)!r}.")
+        return self._vectors(rows)
+
+    def _vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return the vectors of rows; each row group that holds one of them is read once."""
+        found: npt.NDArray[Any] | None = None
+        order = np.argsort(rows, kind="stable")  # the rows of each part lie together
+        cuts = np.searchsorted(rows[order], self._ends)
+        for part in np.flatnonzero(np.diff(cuts)).tolist():
+            path, places = self._names[part], order[cuts[part] : cuts[part + 1]]
+            with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                for here, vectors in _groups(file, rows[places] - self._ends[part]):
+                    if found is None:
+                        found = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
+                    found[places[here]] = vectors
+        if found is None:
+            kind = self._schema.field("embedding").type.value_type.to_pandas_dtype()
+            found = np.zeros((0, self.shape[1]), np.float32 if kind == np.int8 else kind)
+        return found
+
+    @cached_property
+    def _schema(self) -> Any:
+        """The schema of the first part, which all parts share."""
+        with _reading(self._names[0]):
+            return parquet.read_schema(self._names[0])
+
+
+def _column(path: Path, name: str) -> npt.NDArray[Any]:
+    with _reading(path):
+        table = parquet.read_table(path, columns=[name], page_checksum_verification=True)
+        found: npt.NDArray[Any] = table.column(name).to_numpy()
+        return found
+
+
+def _name(one: Any) -> str:
+    if not isinstance(one, (str, int, np.integer)) or isinstance(one, bool):
+        raise BadInput(f"id {one!r}: an id is a string, or a whole number.")
+    refuse_surrogates(str(one), f"id {one!a}")
+    return str(one)
+
+
+def _groups(file: Any, rows: npt.NDArray[np.int64]) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+    """Yield the vectors of ascending rows of a part, group by group: which of the rows, and their vectors."""
+    about = file.metadata
+    ends = np.cumsum([0, *(about.row_group(at).num_rows for at in range(about.num_row_groups))])
+    cuts = np.searchsorted(rows, ends)
+    for group in np.flatnonzero(np.diff(cuts)).tolist():
+        here = slice(cuts[group], cuts[group + 1])
+        table = file.read_row_group(group, columns=_of_vectors(file.schema_arrow)).combine_chunks()
+        yield here, _numbers(table.to_batches()[0])[rows[here] - ends[group]]
+
+
+def _of_vectors(schema: Any) -> list[str]:
+    """Return the columns that make up vectors: int8 has a scale for each row."""
+    return [name for name in ("embedding", "scale") if name in schema.names]
+
+
+def _numbers(batch: Any) -> npt.NDArray[Any]:
+    column = batch.column("embedding")
+    numbers: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    return dequantise(numbers, batch.column("scale").to_numpy()) if "scale" in batch.schema.names else numbers
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn a failure to read a part into an error that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        mend = (
+            "check its permissions and its disk"
+            if is_access_error(error)
+            else "delete it, and run the same embed again"
+        )
+        raise BadInput(f"{path} cannot be read ({error}): {mend}.") from error

@@ -1,0 +1,250 @@
+"""From a slice of texts to the rows of a part: tokens, windows, vectors, and the texts that cannot be read."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize
+
+from cenote.data.rows import Row
+from cenote.data.texts import Text
+from cenote.embedding.corpus import LEAVE_OUT, Slice
+from cenote.embedding.options import Options
+from cenote.encoding.batches import NO_TOKENS
+from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, token_limit, tokenise
+from cenote.encoding.vectors import Encoder
+from cenote.encoding.windows import Window, tokenise_windows
+from cenote.errors import BadInput
+from cenote.functional.quantisation import Floats, normalise
+from cenote.listener import Advance, silent
+
+# Where none of this many texts of a part can be read, the model is at fault and not the texts.
+_MANY = 100
+# Texts whose lengths are checked together.
+_TOGETHER = 256
+_LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a part, column by column: each is a text, or a window of one."""
+
+    owner: Whole  # [R], place of its text in the slice, ascending
+    window: Whole  # [R], number of the window in its text
+    span: list[Window]  # characters that it holds
+    n_tokens: Whole  # [R], of the whole text, or of the window
+    truncated: npt.NDArray[np.bool_]  # [R], whether the model does not read all of it
+    vector: Floats  # [R, D], or [R, 0] before it is read
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def take(self, rows: Any) -> Rows:
+        """Return some of the rows."""
+        places = np.asarray(rows, np.int64)
+        return Rows(
+            owner=self.owner[places],
+            window=self.window[places],
+            span=[self.span[place] for place in places.tolist()],
+            n_tokens=self.n_tokens[places],
+            truncated=self.truncated[places],
+            vector=self.vector[places],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A slice that is ready for the model."""
+
+    slice: Slice
+    rejected: list[dict[str, Any]]  # rows of the input without a vector, with reasons
+    texts: Rows  # one for each text that can be read
+    pieces: Rows  # what the model reads: the texts, or their windows
+    tokens: Tokens  # of the pieces
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A slice with its vectors."""
+
+    slice: Slice
+    rejected: list[dict[str, Any]]
+    rows: Rows
+    tokens: int  # of the texts that the rows are of
+    truncated: int  # of these texts
+
+
+class SliceEncoder:
+    """Encodes slices of texts with one model and one set of options."""
+
+    def __init__(self, model: SentenceTransformer, options: Options, encoder: Encoder) -> None:
+        self.model, self.options, self.encoder = model, options, encoder
+
+    def prepare(self, part: Slice) -> Prepared:
+        """Tokenise a slice, which needs no accelerator and can be done while one is busy."""
+        tokens = tokenise(self.model, [text.text for text in part.texts], self.options.prompt_name, self.options.task)
+        rejected = list(part.rejected)
+        kept: list[int] = []
+        refuse_cut = self.options.on_truncate == "error"
+        for place, (length, cut) in enumerate(zip(tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)):
+            if not length:
+                self._reject(part, place, f"{NO_TOKENS}.", rejected)
+            elif cut and refuse_cut:
+                self._reject(part, place, _too_long(tokens, place), rejected)
+            else:
+                kept.append(place)
+        tokens = tokens.take(kept)
+        texts = Rows(
+            owner=np.array(kept, np.int64),
+            window=np.zeros(len(kept), np.int64),
+            span=[Window(0, len(part.texts[place].text)) for place in kept],
+            n_tokens=tokens.full_lengths,
+            truncated=tokens.truncated,
+            vector=np.zeros((len(kept), 0), np.float32),
+        )
+        if self.options.long == "truncate" or not tokens.truncated.any():
+            return Prepared(part, rejected, texts, texts, tokens)
+        pieces, tokens = self._split(part, texts, tokens)
+        # A text is read whole where its windows are.
+        unread = np.unique(pieces.owner[pieces.truncated])
+        texts = replace(texts, truncated=np.isin(texts.owner, unread))
+        return Prepared(part, rejected, texts, pieces, tokens)
+
+    def _split(self, part: Slice, texts: Rows, tokens: Tokens) -> tuple[Rows, Tokens]:
+        """Return the windows of the texts that would be cut, the other texts whole, and the tokens of all."""
+        size, overlap = self.options.window or 0, self.options.overlap or 0
+        owner: list[int] = []
+        number: list[int] = []
+        span: list[Window] = []
+        read = [tokens]  # the texts themselves come first: `order` picks those that are not cut
+        order: list[int] = []
+        end = len(tokens)
+        for row, place in enumerate(texts.owner.tolist()):
+            if not texts.truncated[row]:
+                found, rows = [texts.span[row]], [row]
+            else:
+                found, more = tokenise_windows(
+                    self.model,
+                    part.texts[place].text,
+                    size,
+                    overlap,
+                    self.options.prompt_name,
+                    self.options.task,
+                )
+                read.append(more)
+                rows = list(range(end, end + len(more)))
+                end += len(more)
+            order += rows
+            span += found
+            owner += [place] * len(found)
+            number += range(len(found))
+        tokens = concatenate(*read).take(order)
+        pieces = Rows(
+            owner=np.array(owner, np.int64),
+            window=np.array(number, np.int64),
+            span=span,
+            n_tokens=tokens.full_lengths,
+            truncated=tokens.truncated,
+            vector=np.zeros((len(owner), 0), np.float32),
+        )
+        return pieces, tokens
+
+    def read(self, prepared: Prepared, advance: Advance = silent) -> Embedded:
+        """Return the rows with their vectors. `advance` is called with how many of the pieces have been read."""
+        vectors, refused = self.encoder(prepared.tokens, advance, stop_at_refusal=not self.options.skips)
+        pieces = replace(prepared.pieces, vector=vectors[:, : self.options.dimensions])
+        rejected = list(prepared.rejected)
+        lost = {int(pieces.owner[piece]): refused[piece] for piece in sorted(refused, reverse=True)}
+        self._reject_all(prepared, lost, rejected)
+        kept = np.flatnonzero(~np.isin(pieces.owner, list(lost)))
+        rows, lengths = pieces.take(kept), prepared.tokens.lengths[kept]
+        if self.options.long == "window-mean":
+            rows = self._average(prepared.texts, rows, lengths)
+        lost = {int(rows.owner[row]): reason for row, reason in reversed(self._unwritable(rows.vector))}
+        self._reject_all(prepared, lost, rejected)
+        rows = rows.take(np.flatnonzero(~np.isin(rows.owner, list(lost))))
+        if self.options.normalize:
+            rows = replace(rows, vector=normalise(rows.vector))
+        texts = prepared.texts.take(np.flatnonzero(np.isin(prepared.texts.owner, rows.owner)))
+        return Embedded(prepared.slice, rejected, rows, int(texts.n_tokens.sum()), int(texts.truncated.sum()))
+
+    def _reject(self, part: Slice, place: int, reason: str, rejected: list[dict[str, Any]]) -> None:
+        """Raise for a text that cannot be read, or list it."""
+        row, name = part.places[place], part.texts[place].id
+        if not self.options.skips:
+            raise BadInput(f"row {row}, id {name!r}: {reason} {LEAVE_OUT}")
+        rejected.append({"row": row, "id": name, "why": reason})
+
+    def _reject_all(self, prepared: Prepared, reasons: dict[int, str], rejected: list[dict[str, Any]]) -> None:
+        """Reject texts by their places in the slice; refuse to go on where no text can be read."""
+        for place in sorted(reasons):
+            self._reject(prepared.slice, place, f"{reasons[place]}.", rejected)
+        if len(reasons) == len(prepared.texts) >= _MANY:
+            first = reasons[min(reasons)]
+            raise BadInput(f"none of {len(reasons):,} texts in a row could be read; the first: {first}.")
+
+    def _average(self, texts: Rows, windows: Rows, lengths: Whole) -> Rows:
+        """Return a row for each text: the mean of its windows' vectors, weighted by their tokens.
+
+        The mean has length 1 where the model's vectors have. The vector of a text of one window is not changed.
+        """
+        starts = np.flatnonzero(np.diff(windows.owner, prepend=-1))
+        rows = texts.take(np.flatnonzero(np.isin(texts.owner, windows.owner)))
+        if len(starts) == len(windows):
+            return replace(rows, vector=windows.vector)
+        totals = np.add.reduceat(windows.vector.astype(np.float64) * lengths[:, None], starts)
+        means: Floats = (totals / np.add.reduceat(lengths, starts)[:, None]).astype(np.float32)
+        several = np.diff([*starts, len(windows)]) > 1
+        whole = self.model.truncate_dim is None and self.options.dimensions is None
+        if whole and isinstance(self.model[-1], Normalize):
+            several &= means.any(1)
+            means[several] = normalise(means[several])
+        return replace(rows, vector=means)
+
+    def _unwritable(self, vectors: Floats) -> list[tuple[int, str]]:
+        """Return the vectors that cannot be written in the form that was asked for, with reasons."""
+        if self.options.normalize:
+            zero = np.flatnonzero(~vectors.any(1)).tolist()
+            return [(row, "its vector is zero, which cannot be normalised") for row in zero]
+        if self.options.dtype == "float16":
+            large = np.flatnonzero((np.abs(vectors) > _LARGEST_FLOAT16).any(1)).tolist()
+            return [(row, "its vector has numbers too large for float16") for row in large]
+        return []
+
+
+def refuse_truncated(model: SentenceTransformer, options: Options, rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows; raise for the first text that the model would cut.
+
+    Only texts that are long enough to be cut are tokenised for it.
+    """
+    waiting: list[tuple[int, Text]] = []
+
+    def check() -> None:
+        tokens = tokenise(model, [text.text for _, text in waiting], options.prompt_name, options.task)
+        for place in np.flatnonzero(tokens.truncated).tolist():
+            row, text = waiting[place]
+            raise BadInput(f"row {row}, id {text.id!r}: {_too_long(tokens, place)} {LEAVE_OUT}")
+        waiting.clear()
+
+    limit = token_limit(model, options.task)
+    room = math.inf if limit is None else limit - int(count_tokens(model, [""], prompt_name=options.prompt_name)[0])
+    for row, one in enumerate(rows):
+        # No tokenizer makes more tokens than a decomposed text has bytes, and landmarks at most double them.
+        if isinstance(one, Text) and 2 * len(unicodedata.normalize("NFKD", one.text).encode()) > room:
+            waiting.append((row, one))
+            if len(waiting) == _TOGETHER:
+                check()
+        yield one
+    if waiting:
+        check()
+
+
+def _too_long(tokens: Tokens, place: int) -> str:
+    return f"it has {tokens.full_lengths[place]:,} tokens, and the model reads {tokens.lengths[place]:,}."

@@ -1,0 +1,250 @@
+"""Backends that run a model: torch, OpenVINO or ONNX Runtime, behind one small protocol.
+
+A backend is one line of `BACKENDS`. `backend` makes one: it refuses what cannot run here before anything is made, and
+compares the result with the model before it returns it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cenote._nn.modules import weights_dtype
+from cenote.encoding.forward import VECTORS, forward, pooled_vectors
+from cenote.encoding.graphs import (
+    feed,
+    inputs_of,
+    openvino_core,
+    probes,
+    to_onnx,
+    to_openvino,
+    why_no_graph,
+)
+from cenote.errors import BadInput, UnsupportedModel, choose
+from cenote.functional.token_batches import refuse_rows
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# How far a backend's vectors may be from the model's: in float32 the largest difference of a number, relative to the
+# vector's length; in half precision the least cosine. Rounding alone is 100 times closer, on models of 6 to 12 layers.
+WORST_DIFFERENCE, WORST_COSINE = 1e-4, 0.9999
+
+
+class Backend(Protocol):
+    """Turns a batch of features into vectors. Call it from one thread at a time."""
+
+    name: str
+    precision: str
+
+    def __call__(self, features: Mapping[str, Any]) -> Tensor:
+        """Return the vectors `[B, D]` after every module of the model, float32, on the CPU."""
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `BACKENDS`."""
+
+    meaning: str
+    make: Callable[[Any, str, str | None], Backend]
+    precisions: tuple[str, ...]
+    needs: tuple[str, ...] = ()  # packages of the extra of the same name
+    graph: bool = True  # recorded once: the model may change or be deleted afterwards
+
+
+class _Torch:
+    """The model itself, run by torch."""
+
+    def __init__(self, model: Any, precision: str, task: str | None) -> None:
+        self.name, self.precision = "torch", precision
+        self.model, self.task = model, task
+
+    def __call__(self, features: Mapping[str, Any]) -> Tensor:
+        with self._rounding(self.model.device.type):
+            return pooled_vectors(self.model, forward(self.model, features, self.task)).cpu()
+
+    def _rounding(self, device: str) -> AbstractContextManager[Any]:
+        dtype = PRECISIONS[self.precision]
+        if dtype in (torch.float32, weights_dtype(self.model)):  # the precision of the weights
+            return nullcontext()
+        return torch.autocast(device, dtype)
+
+
+class _Graph:
+    """A graph of the model, run by another runtime."""
+
+    def __init__(
+        self, name: str, precision: str, inputs: tuple[str, ...], run: Callable[[dict[str, np.ndarray]], np.ndarray]
+    ) -> None:
+        self.name, self.precision, self.inputs, self.run = name, precision, inputs, run
+
+    def __call__(self, features: Mapping[str, Any]) -> Tensor:
+        made = torch.from_numpy(self.run(feed(features, self.inputs)))
+        refuse_rows(~made.isfinite().all(1), "a vector that is not finite", "compare with the backend 'torch'")
+        return made
+
+
+def _openvino(model: Any, precision: str, task: str | None) -> Backend:
+    return _Graph("openvino", precision, inputs_of(model), openvino_runner(to_openvino(model, task), precision))
+
+
+def openvino_runner(graph: Any, precision: str) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """Return a function that runs an OpenVINO graph, or the file of one, on as many threads as torch uses."""
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+    }
+    request = openvino_core().compile_model(graph, "CPU", settings).create_infer_request()
+
+    def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        # A copy: the next batch is written to the same memory.
+        return np.array(request.infer(inputs, share_inputs=True, share_outputs=True)[0])
+
+    return run
+
+
+def _onnx(model: Any, precision: str, task: str | None) -> Backend:
+    with to_onnx(model, task) as path:
+        session = onnx_session(path)
+    names = tuple(port.name for port in session.get_inputs())
+    return _Graph("onnx", precision, names, lambda inputs: session.run([VECTORS], inputs)[0])
+
+
+def onnx_session(path: Any) -> Any:
+    """Return a session of ONNX Runtime on a file, on as many threads as torch uses."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors only
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+BACKENDS: dict[str, Row] = {
+    "torch": Row("the model itself", _Torch, tuple(PRECISIONS), graph=False),
+    "openvino": Row("OpenVINO, on the CPU", _openvino, ("float32", "bfloat16"), ("openvino",)),
+    "onnx": Row("ONNX Runtime, on the CPU", _onnx, ("float32",), ("onnx", "onnxruntime", "onnxscript")),
+}
+
+
+def backend(
+    model: Any, name: str = "torch", precision: str = "float32", *, task: str | None = None, validate: bool = True
+) -> Backend:
+    """Return the named backend of `model` at a precision.
+
+    >>> import cenote
+    >>> model = cenote.load("minilm", device="cpu")
+    >>> run = backend(model)
+    >>> run(model.preprocess(["a pool", "that a collapse made"])).shape
+    torch.Size([2, 384])
+
+    Args:
+        model: a `SentenceTransformer`, which is not changed. A graph is of the model at this moment.
+        name: a name from `BACKENDS`.
+        precision: a name from `PRECISIONS`. `torch` computes in `bfloat16` and `float16` by autocast.
+        task: `query` or `document`, for models that treat them differently, as `encode_query` does.
+        validate: whether to compare a graph, or half precision, with the model on a few texts first.
+
+    Raises:
+        UnknownName: there is no such backend or precision.
+        BadInput: the backend cannot run here, or a package is missing; the message has the line that installs it.
+        UnsupportedModel: the model cannot be recorded as a graph, or the graph gives other vectors.
+    """
+    row = choose(name, BACKENDS, "backend")
+    choose(precision, PRECISIONS, "precision")
+    refuse_unavailable(model, name, precision, task)
+    made = row.make(model, precision, task)
+    if validate and (row.graph or precision != "float32"):
+        verify(made, model, task)
+    return made
+
+
+def own_precision(model: Any) -> str:
+    """Return the name of the precision that the model's weights have."""
+    return next((name for name, dtype in PRECISIONS.items() if dtype is weights_dtype(model)), "float32")
+
+
+def plain_backend(model: Any, task: str | None = None) -> Backend:
+    """Return the model itself, in the precision of its weights: what `encode` computes. Nothing is checked."""
+    return _Torch(model, own_precision(model), task)
+
+
+def refuse_unavailable(model: Any, name: str, precision: str, task: str | None) -> None:
+    """Raise if the backend cannot run here, before anything is made."""
+    if reason := obstacle(model, name, precision, task):
+        raise BadInput(f"backend {name!r} at {precision}: {reason}.")
+
+
+def _missing_packages(name: str) -> str | None:
+    """Say which packages a backend lacks, with the line that installs them."""
+    lost = [package for package in BACKENDS[name].needs if importlib.util.find_spec(package) is None]
+    return f"it needs {', '.join(lost)}, which is missing: pip install 'cenote[{name}]'" if lost else None
+
+
+def obstacle(model: Any, name: str, precision: str, task: str | None) -> str | None:
+    """Say why a backend cannot run here at a precision; None if it can."""
+    row = BACKENDS[name]
+    if task not in (None, "query", "document"):
+        return f"task={task!r} is neither 'query' nor 'document'"
+    if precision not in row.precisions:
+        return f"it computes in {' or '.join(row.precisions)}"
+    if lost := _missing_packages(name):
+        return lost
+    own = weights_dtype(model)
+    if own is not torch.float32 and (row.graph or own is not PRECISIONS[precision]):
+        return f"the model's weights are {str(own).removeprefix('torch.')}: load it with dtype='float32'"
+    if row.graph and (reason := why_no_graph(model, task)):
+        return reason
+    return None if precision == "float32" else _hardware_obstacle(model.device, name, precision)
+
+
+def _hardware_obstacle(device: torch.device, name: str, precision: str) -> str | None:
+    """Say why this machine does not compute in half precision; None if it does."""
+    if device.type == "cuda":
+        return None if precision == "float16" or torch.cuda.is_bf16_supported() else f"{device} has no bfloat16"
+    if precision == "float16" or device.type != "cpu":
+        return (
+            f"{precision} is for CUDA devices{'' if precision == 'float16' else ' and CPUs'}; the model is on {device}"
+        )
+    if name == "openvino":
+        capable = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    else:
+        capable = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return None if capable else "this CPU has no bfloat16, which would be slower than float32"
+
+
+def verify(made: Backend, model: Any, task: str | None = None) -> None:
+    """Compare a backend with the model at float32 on a few texts; raise if its vectors differ by more than rounding."""
+    plain = _Torch(model, "float32", task)
+    for features in probes(model):
+        difference, cosine = distance(made(features), plain(features))
+        if made.precision == "float32":
+            agrees, finding = difference <= WORST_DIFFERENCE, f"differ by {difference:.2g} of their length"
+        else:
+            agrees, finding = cosine >= WORST_COSINE, f"have a cosine of {cosine:.6f} with the model's"
+        if not agrees:
+            raise UnsupportedModel(
+                f"backend {made.name!r} at {made.precision} does not compute what the model does: its vectors "
+                f"{finding}. Use the backend 'torch' at float32."
+            )
+
+
+def distance(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
+    """Return the largest difference of two sets of vectors, relative to their lengths, and their smallest cosine.
+
+    >>> distance(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 4.0]]))
+    (0.0, 1.0)
+    """
+    ours, theirs = ours.double(), theirs.double()
+    lengths = theirs.norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+    difference = ((ours - theirs).abs().amax(1) / lengths).max().item()
+    return difference, torch.cosine_similarity(ours, theirs).min().item()

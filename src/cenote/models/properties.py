@@ -1,0 +1,38 @@
+"""Properties of a loaded model: its token limit, its prompts, the width of its vectors."""
+
+from __future__ import annotations
+
+from sentence_transformers import SentenceTransformer
+
+from cenote.errors import choose
+from cenote.nn import NO_LIMIT
+
+# The prompts of a task, in the order in which `encode_query` and `encode_document` look for them.
+_PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+def limit_of(model: SentenceTransformer) -> int | None:
+    """Return the number of tokens after which the model truncates a text; None if there is no limit."""
+    limit = model.max_seq_length
+    return int(limit) if limit is not None and limit < NO_LIMIT else None
+
+
+def prompt_of(model: SentenceTransformer, name: str | None = None) -> str | None:
+    """Return the text of a prompt: the named one, or the model's default."""
+    if name is not None:
+        prompt: str | None = choose(name, model.prompts, "prompt")
+        return prompt
+    return model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
+
+
+def prompt_name_for(model: SentenceTransformer, prompt_name: str | None, task: str | None) -> str | None:
+    """Return `prompt_name`, or if it is None the name of the model's prompt for `task`."""
+    if prompt_name is not None or task is None:
+        return prompt_name
+    return next((name for name in _PROMPTS.get(task, ()) if name in model.prompts), None)
+
+
+def width_of(model: SentenceTransformer) -> int:
+    """Return the number of dimensions of an embedding; encode a text where the model does not state it."""
+    width = model.get_embedding_dimension()
+    return int(width) if width else int(model.encode(["a"]).shape[1])

@@ -1,0 +1,360 @@
+"""The records that the verbs return: frozen dataclasses of plain data, with conversion to and from JSON.
+
+They hold no tensors, and importing them loads nothing heavy. A value that could not be measured is None or a string
+with the reason, never NaN.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from cenote.errors import BadInput
+
+# Version of the JSON format; other versions are refused.
+SCHEMA = 1
+
+Record = TypeVar("Record")
+Grade = Literal["none", "slight", "moderate", "severe", "unknown"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Many values in a few: their count and mean, and their 10 %, 50 % and 90 % quantiles."""
+
+    count: int
+    mean: float
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and the ends of its 95 % interval, None if there are too few texts for one."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of values between consecutive edges."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TextsRead:
+    """The texts of a diagnosis: how many were given, sampled (`used`) and left out because they were empty."""
+
+    source: str
+    given: int
+    used: int
+    empty: int
+    fingerprint: str  # of the texts used and their ids
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The beginning of a text, which figures show for a point."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The lengths of the texts in a model's own tokens, special tokens included, and how much is truncated."""
+
+    limit: int | None  # tokens that the model reads at most
+    tokens: Spread
+    histogram: Histogram
+    cut: int  # number of truncated texts
+    unseen: float  # share of all tokens that the model never reads, in [0, 1]
+    longest: float  # largest share of the unread tokens in one text
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Texts or given pairs that were left out of a measure for one reason."""
+
+    measure: str
+    why: str
+    count: int
+    ids: tuple[str, ...]  # the first few
+
+    def in_words(self) -> str:
+        """Return the count, the ids and the reason, as in `2 (a, b): an embedding of zeros`."""
+        rest = self.count - len(self.ids)
+        return f"{self.count:,} ({', '.join(self.ids)}{f' and {rest:,} more' if rest else ''}): {self.why}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts, as indices of excerpts, and their second-order collapse."""
+
+    first: int
+    second: int
+    d_mu: float
+    d_sigma: float
+    socm: float
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Second-order collapse over many pairs of texts."""
+
+    texts: int
+    pairs: int
+    mean: Estimate  # of SOCM; the interval is for other texts from the same source
+    d_mu: Spread
+    d_sigma: Spread
+    socm: Spread
+    severe: float  # share of pairs with a SOCM over 0.5
+    histogram: Histogram  # of SOCM
+    shown: tuple[Pair, ...]  # a random sample, for figures
+    worst: tuple[Pair, ...]  # the ten with the highest SOCM
+    left_out: tuple[LeftOut, ...] = ()  # given pairs that could not be compared
+
+
+@dataclass(frozen=True)
+class LengthBin:
+    """The texts of `low` to `high` - 1 tokens; the last bin is open above. A figure is None if texts are too few."""
+
+    low: int
+    high: int | None
+    count: int
+    cosine: Estimate | None  # mean over all pairs in the bin; higher is more collapsed
+    distance: float | None  # root mean square distance to the centroid of all texts
+    uniformity: Estimate | None
+    effective_rank: float | None  # of a sample of the same size in each bin
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """The cosines of all pairs of texts, of any length."""
+
+    cosine: Spread
+    deviation: float  # standard deviation of the cosines, the unit for differences
+
+    @property
+    def varies(self) -> bool:
+        """Whether the cosines differ by more than float32 rounding."""
+        return self.deviation > 1e-6
+
+
+@dataclass(frozen=True)
+class LengthCurve:
+    """How close texts of similar length lie together, by length. `notes` say why a figure is None."""
+
+    closeness: Closeness | None  # of all texts; None for a single text
+    bins: tuple[LengthBin, ...]
+    difference: Estimate | None  # cosine of the longest bin minus that of the shortest
+    rank_correlation: Estimate | None  # Spearman's, of length and each text's mean cosine to its bin; in [-1, 1]
+    slope_per_doubling: Estimate | None  # how much that cosine rises when the length doubles
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer over all traced texts: for each measure its spread, or the reason why it is not defined."""
+
+    index: int
+    measures: dict[str, Spread | str]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """sigma_a of the last layer, averaged over its heads, for texts of `low` to `high` - 1 tokens."""
+
+    low: int
+    high: int | None
+    count: int
+    sigma_a: float
+    theorem3: float | None = None  # the estimate of Theorem 3, from text lengths and logits of heads; None if unknown
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The cosines of two words, each repeated to the same number of tokens."""
+
+    words: tuple[str, str]
+    tokens: tuple[int, ...]
+    cosines: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """The changes that another temperature makes to the unchanged model on the same texts."""
+
+    difference: Estimate | None  # change of the cosine of long minus short texts; negative: long texts moved apart
+    socm: Estimate | None  # change of mean SOCM
+
+
+@dataclass(frozen=True)
+class Run:
+    """All measures of a model at one attention temperature."""
+
+    temperature: str
+    change: Change | None  # None for the unchanged model
+    length: LengthCurve
+    pairs: Pairs | None
+    given_pairs: Pairs | None
+    traced: int  # number of texts in `layers` and `passed`
+    untraced: str | None  # the reason why layers were not traced
+    layers: tuple[LayerSummary, ...]
+    passed: tuple[Passed, ...]
+    repeated: Repeated | None
+
+
+@dataclass(frozen=True)
+class ModelDiagnosis:
+    """One model on the texts. The first run is the unchanged model, the others are other temperatures."""
+
+    name: str
+    architecture: str
+    pooling: str
+    temperature: str
+    dimensions: int
+    fingerprint: str  # of the weights
+    revision: str | None
+    lengths: Lengths
+    words: LengthCurve | None  # the control: plain averages of word embeddings
+    runs: tuple[Run, ...]
+    left_out: tuple[LeftOut, ...] = ()  # texts that could not be measured in one run or more
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The meaning of a measure for the user: a grade, the finding, its evidence and limit, and advice."""
+
+    model: str
+    subject: str
+    grade: Grade
+    finding: str
+    evidence: str
+    limit: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The result of `cenote.diagnose`; the most costly verdicts come first."""
+
+    schema: int
+    texts: TextsRead
+    verdicts: tuple[Verdict, ...]
+    models: tuple[ModelDiagnosis, ...]
+    excerpts: tuple[Excerpt, ...]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        """Return the diagnosis as JSON, the same bytes for the same diagnosis."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Diagnosis:
+        """Read a diagnosis that `to_json` wrote."""
+        return from_json(cls, text)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The size of what `embed` wrote."""
+
+    texts: int
+    rows: tuple[int, ...]  # for each part
+    truncated: int  # number of texts that the model did not read to the end
+    tokens: int  # of all texts
+    rejected: int  # number of texts left out
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The description of a folder of embeddings. It holds no times: the same call writes the same bytes."""
+
+    schema: int
+    complete: bool
+    clearing: bool  # whether a restart is deleting the old files
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    agreement: float | None  # lowest cosine with float32 on sample texts, if the precision was chosen by it
+    counts: Counts | None  # None until the folder is complete
+
+
+def to_json(record: Any) -> str:
+    """Return a record as JSON."""
+    return json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(cls: type[Record], text: str) -> Record:
+    """Read a record that `to_json` wrote. Raise `BadInput` for anything else.
+
+    >>> from_json(Histogram, to_json(Histogram((0.0, 1.0), (3,))))
+    Histogram(edges=(0.0, 1.0), counts=(3,))
+    """
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadInput(f"not valid JSON: {error}.") from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if "schema" in typing.get_type_hints(cls) and schema != SCHEMA:
+        raise BadInput(f"the JSON has schema {schema!r}, but this version of Cenote reads schema {SCHEMA}.")
+    try:
+        return typing.cast("Record", _read(cls, data))
+    except ValueError as error:
+        raise BadInput(f"the JSON does not hold a {cls.__name__}: {error}.") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+def _read(kind: Any, data: Any) -> Any:
+    """Convert parsed JSON to the annotated type. Raise ValueError if it does not fit."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _read_record(kind, data)
+    if origin in (Union, types.UnionType):
+        if data is None and type(None) in inner:
+            return None
+        kinds = [one for one in inner if one is not type(None)]
+        records = [one for one in kinds if is_dataclass(one)] if isinstance(data, dict) else []
+        return _read((records or [one for one in kinds if not is_dataclass(one)] or kinds)[0], data)
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise ValueError(f"expected a list, found {data!r}")
+        kinds = [inner[0]] * len(data) if inner[1:] == (Ellipsis,) else list(inner)
+        if len(kinds) != len(data):
+            raise ValueError(f"expected {len(kinds)} values, found {len(data)}")
+        return tuple(_read(one, part) for one, part in zip(kinds, data, strict=True))
+    if origin is dict and isinstance(data, dict):
+        return {key: _read(inner[1], value) for key, value in data.items()}
+    if origin is Literal:
+        if data not in inner:
+            raise ValueError(f"expected one of {', '.join(inner)}, found {data!r}")
+        return data
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if kind is not Any and not isinstance(data, origin or kind):
+        raise ValueError(f"expected {(origin or kind).__name__}, found {data!r}")
+    return data
+
+
+def _read_record(kind: Any, data: Any) -> Any:
+    """Convert a JSON object to a record. Fields with a default may be missing: earlier files lack them."""
+    if not isinstance(data, dict):
+        raise ValueError(f"expected {kind.__name__}, found {data!r}")
+    hints = typing.get_type_hints(kind)
+    if unknown := data.keys() - hints:
+        raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
+    if missing := [one.name for one in fields(kind) if one.default is MISSING and one.name not in data]:
+        raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
+    return kind(**{name: _read(hints[name], value) for name, value in data.items()})

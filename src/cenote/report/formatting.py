@@ -1,0 +1,146 @@
+"""Numbers, texts and names as a report shows them: digits that matter, and texts escaped for where they stand."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from cenote.records import Estimate, Spread
+
+# Shown where there is no value.
+MISSING = "–"
+# The label of a point: as wide as fits on a phone, and enough lines to recognise the text.
+_LABEL_WIDTH, _LABEL_LINES = 38, 3
+# HTML allows no control characters, and half a surrogate pair cannot be written as UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+# Characters with a meaning in Markdown, in a table's cell or on GitHub.
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~#$])")
+
+
+def replace_unprintable(text: str) -> str:
+    """Replace the characters that no page can hold."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def escape_html(text: str) -> str:
+    r"""Escape a text for HTML, between tags and in quoted attributes.
+
+    >>> escape_html('<b> & "c"')
+    '&lt;b&gt; &amp; &quot;c&quot;'
+    """
+    return html.escape(replace_unprintable(text))
+
+
+def script_json(data: Any) -> str:
+    r"""Return data as JSON for a script element: nothing in it can end the element or start a comment.
+
+    >>> script_json("</script>")
+    '"\\u003c/script\\u003e"'
+    """
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def plotly_label(text: str, width: int = _LABEL_WIDTH, lines: int = _LABEL_LINES) -> str:
+    """Escape and wrap a text for a label of plotly, which reads some HTML. Long texts are shortened.
+
+    >>> plotly_label("deep <b>water</b>", width=12)
+    'deep<br>&lt;b&gt;water&lt;/b&gt;'
+    """
+    wrapped = textwrap.wrap(" ".join(replace_unprintable(text).split()), width, max_lines=lines, placeholder=" …")
+    return "<br>".join(html.escape(line, quote=False) for line in wrapped)
+
+
+def escape_markdown(text: str) -> str:
+    r"""Escape a text for one line of Markdown or a cell of a table.
+
+    >>> escape_markdown("a|b *c*")
+    'a\\|b \\*c\\*'
+    """
+    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(replace_unprintable(text).split()), quote=False))
+
+
+def format_number(value: float | None) -> str:
+    """Format a number with three digits, or with as many as it has before the point.
+
+    >>> format_number(0.12345), format_number(-2.5), format_number(1234567.0), format_number(0.00042), format_number(0)
+    ('0.123', '−2.50', '1,234,567', '0.00042', '0')
+    """
+    if value is None:
+        return MISSING
+    size = abs(value)
+    if size == 0:
+        return "0"
+    digits = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
+    text = f"{size:.3g}" if size < 1e-2 else f"{size:,.{digits}f}"
+    return f"−{text}" if value < 0 else text
+
+
+def format_count(value: int | None) -> str:
+    """Format a count in groups of three digits.
+
+    >>> format_count(12345), format_count(None)
+    ('12,345', '–')
+    """
+    return MISSING if value is None else f"{value:,}"
+
+
+def format_share(value: float) -> str:
+    """Format a share of 1 as a percentage; only 0 and 1 themselves become 0 % and 100 %.
+
+    >>> format_share(0.5), format_share(0), format_share(0.0002), format_share(0.9999)
+    ('50.0 %', '0 %', '< 0.1 %', '> 99.9 %')
+    """
+    if value in (0, 1):
+        return f"{value:.0%}".replace("%", " %")
+    if value < 1e-3:
+        return "< 0.1 %"
+    return "> 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
+
+
+def format_spread(spread: Spread | None) -> str:
+    """Format the mean, and the range from the 10 % to the 90 % quantile.
+
+    >>> format_spread(Spread(3, 0.5, 0.25, 0.5, 0.75))
+    '0.500 (0.250 to 0.750)'
+    """
+    if spread is None:
+        return MISSING
+    return f"{format_number(spread.mean)} ({format_number(spread.low)} to {format_number(spread.high)})"
+
+
+def format_estimate(estimate: Estimate | None) -> str:
+    """Format an estimate, with its interval if it has one.
+
+    >>> format_estimate(Estimate(0.5, 0.4, 0.6)), format_estimate(Estimate(0.5, None, None))
+    ('0.500 [0.400, 0.600]', '0.500')
+    """
+    if estimate is None:
+        return MISSING
+    value, low, high = (format_number(one) for one in (estimate.value, estimate.low, estimate.high))
+    return value if estimate.low is None or estimate.high is None else f"{value} [{low}, {high}]"
+
+
+def join_names(items: Iterable[str]) -> str:
+    """Join names for a sentence.
+
+    >>> join_names(["a", "b", "c"])
+    'a, b and c'
+    """
+    names = list(items)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def format_bin(low: int, high: int | None) -> str:
+    """Format the range of tokens of a bin.
+
+    >>> format_bin(50, 70), format_bin(150, None), format_bin(3, 4)
+    ('50–69', '150 or more', '3')
+    """
+    if high is None:
+        return f"{low:,} or more"
+    return f"{low:,}" if high == low + 1 else f"{low:,}–{high - 1:,}"

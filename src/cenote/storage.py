@@ -1,0 +1,155 @@
+"""Files that appear whole or not at all, the lock of a folder, and checks of a place to write to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cenote.errors import BadInput, CenoteError, CenoteWarning
+
+# Prefix of the names of unfinished files and of the lock file.
+TEMPORARY = ".cenote-"
+_LOCK = f"{TEMPORARY}lock"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all."""
+    with write_whole(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+@contextmanager
+def write_whole(path: Path, writer: str = "") -> Iterator[Path]:
+    """Yield a temporary path to write to; rename it to `path` once it is on the disk, or delete it after an error.
+
+    `writer` tells several writers of the same file apart.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{writer}{path.name}")
+    try:
+        with explain_disk_errors(path):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+    finally:
+        with suppress(OSError):  # the first error is the one to report
+            temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, on systems where a folder can be opened."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def explain_disk_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into an error with the path and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise CenoteError(
+                f"no space left to write {path}. Files that are already written are complete: make room, and run the "
+                "same command again to continue."
+            ) from error
+        raise BadInput(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def is_access_error(error: Exception) -> bool:
+    """Return whether the system refused access to a file, which says nothing about its content.
+
+    >>> is_access_error(PermissionError(13, "Permission denied")), is_access_error(OSError("CRC verification failed"))
+    (True, False)
+    """
+    return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+
+
+def delete_temporary_files(folder: Path) -> None:
+    """Delete temporary files of interrupted runs."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        if path.name != _LOCK:
+            path.unlink()
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder against a second run. The system releases the lock when the process ends in any way.
+
+    The lock is on the folder itself: a lock file would stay behind after a kill, and could not be made in a folder that
+    is only read or that belongs to others.
+    """
+    release = _lock(folder)
+    try:
+        yield
+    finally:
+        release()
+
+
+def _lock(folder: Path) -> Callable[[], object]:
+    try:
+        import fcntl
+    except ImportError:
+        return _lock_by_file(folder)
+    with explain_disk_errors(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise _locked(folder) from error
+    except OSError as error:  # some network drives cannot lock folders
+        message = f"{str(folder)!r} cannot be locked ({error.strerror}): make sure that no other run writes into it."
+        warnings.warn(message, CenoteWarning, stacklevel=2)
+    return lambda: os.close(handle)
+
+
+def _lock_by_file(folder: Path) -> Callable[[], object]:
+    """Lock by an open file, which Windows does not let others delete: it cannot lock folders."""
+    path = folder / _LOCK
+    try:
+        path.unlink(missing_ok=True)
+        file = path.open("x")
+    except OSError as error:
+        raise _locked(folder) from error
+
+    def release() -> None:
+        file.close()
+        path.unlink(missing_ok=True)
+
+    return release
+
+
+def _locked(folder: Path) -> BadInput:
+    return BadInput(f"another run is writing into {str(folder)!r}: wait for it, or name another folder.")
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise `BadInput` if a folder could not be made or written to. Nothing is made."""
+    with explain_disk_errors(folder):  # a folder above may be unreadable too
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise BadInput(f"{str(above)!r} is a file: name a folder to write into.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise BadInput(f"cannot write into {str(above)!r}: permission denied. Name another folder.")
+
+
+def refuse_occupied(folder: str | Path) -> Path:
+    """Return the path of a new folder; raise `BadInput` if it is a file or holds anything.
+
+    >>> refuse_occupied("a/new/one").name
+    'one'
+    """
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BadInput(f"{str(folder)!r} already exists: name a new folder.")
+    return path

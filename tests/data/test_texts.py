@@ -1,0 +1,465 @@
+"""Streams of texts: every format, lines, memory, errors of a source, faults of single rows."""
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cenote.data import formats
+from cenote.data.texts import READERS, Text, read, read_rows
+from cenote.errors import BadInput, CenoteWarning, UnknownName
+
+ODD = ["plain", "", "tab\tcomma, \"quote\" 'single'", "NUL\0inside", "sep\u2028\x0b\x0c\x85 not an end", "Ünï 池 🕳"]
+unicode_texts = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8)
+with_files = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def as_csv(rows, delimiter=","):
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
+    return out.getvalue()
+
+
+def write(path, found, ids=None):
+    """Write the texts in the format of the suffix, with a column of ids if given."""
+    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    records = [{"text": text} | ({"id": ids[i]} if ids else {}) for i, text in enumerate(found)]
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(records), path, compression="none")
+        return path
+    content = {
+        "txt": lambda: "".join(f"{text}\n" for text in found),
+        "jsonl": lambda: "".join(json.dumps(record) + "\n" for record in records),
+        "ndjson": lambda: "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records),
+        "csv": lambda: as_csv([records[0], *(record.values() for record in records)]),
+        "tsv": lambda: as_csv([records[0], *(record.values() for record in records)], "\t"),
+    }[kind]().encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def save(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# Every format.
+
+
+@pytest.mark.parametrize("suffix", READERS)
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_every_format_round_trips(tmp_path, suffix, with_ids):
+    ids = [f"doc-{i}" for i in range(len(ODD))] if with_ids and ".txt" not in suffix else None
+    names = ids or map(str, range(len(ODD)))
+    path = write(tmp_path / f"a.b{suffix}", ODD, ids)
+    assert list(read(path)) == [Text(*row) for row in zip(names, ODD, strict=True)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet"])
+def test_columns_can_be_named(tmp_path, suffix):
+    path = write(tmp_path / f"a{suffix}", ["x", "y"], ids=["7", "8"])
+    assert list(read(path, column="id", id_column="text")) == [("x", "7"), ("y", "8")]
+    assert list(read(path, column="id", id_column="id")) == [("7", "7"), ("8", "8")]
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_the_documentation_names_every_suffix(suffix):
+    assert f"`{suffix.removesuffix('.gz')}`" in read.__doc__
+
+
+@with_files
+@given(found=unicode_texts)
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson.gz", ".csv", ".tsv", ".parquet"])
+def test_any_text_round_trips(tmp_path, suffix, found):
+    path = write(tmp_path / f"a{suffix}", found, ids=found)
+    assert list(read(path)) == [(text, text) for text in found]
+
+
+@with_files
+@given(data=st.lists(st.sampled_from(["a", "\r", "\n", "\u2028", "\ufeff", "\x85"])).map("".join))
+def test_only_newlines_end_a_line(data):
+    expected = re.split("\r?\n", data.removeprefix("\ufeff"))
+    if not expected[-1]:
+        expected.pop()
+    stream = io.BytesIO(data.encode())
+    if expected:
+        assert [text for _, text in read("-", stdin=stream)] == expected
+    else:
+        with pytest.raises(BadInput, match="there are no texts in stdin"):
+            read("-", stdin=stream)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_parquet_reads_every_string_type_and_integer_ids(tmp_path, kind):
+    found = [f"text {i % 3}" for i in range(3000)]
+    table = pa.table({"other": [0.5] * 3000, "text": pa.array(found).cast(kind), "id": range(3000)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1100)
+    assert list(read(tmp_path / "a.parquet")) == [(str(i), text) for i, text in enumerate(found)]
+
+
+def test_a_folder_yields_whole_text_files_in_order(tmp_path):
+    (tmp_path / "b" / "c.txt").mkdir(parents=True)
+    save(tmp_path / "b" / "two.md", "# Two\r\nlines\n")
+    save(tmp_path / "b" / "c.txt" / "three.TXT.GZ", gzip.compress(b"three", mtime=0))
+    save(tmp_path / "a.txt", b"\xef\xbb\xbfone")
+    save(tmp_path / "z.txt", "")
+    save(tmp_path / "a.png", b"\x89PNG")
+    expected = [("a.txt", "one"), ("b/c.txt/three.TXT.GZ", "three"), ("b/two.md", "# Two\r\nlines\n"), ("z.txt", "")]
+    assert list(read(tmp_path)) == expected
+
+
+def test_a_folder_with_data_files_is_refused(tmp_path):
+    """Otherwise a data set would silently be read as its README."""
+    save(tmp_path / "SOURCE.md", "where it came from")
+    save(tmp_path / "train.jsonl.gz", gzip.compress(b'"one"'))
+    with pytest.raises(BadInput, match=r"holds files of many texts: train\.jsonl\.gz; it contains: SOURCE\.md, train"):
+        read(tmp_path)
+
+
+# Lines.
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "zipped"])
+def test_stdin_is_read_by_lines_zipped_or_not(pack):
+    content = "\ufeffone\r\n\ntwo\u2028\x0b\x0c\x85\0still two\rand still\nlast".encode()
+    expected = ["one", "", "two\u2028\x0b\x0c\x85\0still two\rand still", "last"]
+    assert list(read("-", stdin=io.BytesIO(pack(content)))) == [(str(i), text) for i, text in enumerate(expected)]
+
+
+def test_gzip_is_detected_by_content_and_not_by_suffix(tmp_path):
+    assert list(read(save(tmp_path / "a.txt", gzip.compress(b"zipped", mtime=0)))) == [("0", "zipped")]
+    assert list(read(save(tmp_path / "a.txt.gz", b"not zipped"))) == [("0", "not zipped")]
+
+
+def test_json_lines_may_be_blank_or_bare_strings(tmp_path):
+    path = save(tmp_path / "a.jsonl", '\ufeff{"text": "a", "more": [1]}\r\n\n  \n"b\\u0000"\n{"text": "c", "key": 5}')
+    assert list(read(path)) == [("0", "a"), ("1", "b\0"), ("2", "c")]  # no ids, so rows are numbered
+
+
+def test_csv_fields_keep_their_line_ends_and_may_be_long(tmp_path):
+    long, limit = "x" * (csv.field_size_limit() + 1), csv.field_size_limit()
+    path = save(tmp_path / "a.csv", f'\ufefftext,id\r\n"one\r\ntwo\nthree ""quoted""",7\r\n\r\n{long},8\r\n')
+    stream = read(path)
+    assert next(stream) == ("7", 'one\r\ntwo\nthree "quoted"')
+    assert csv.field_size_limit() == limit
+    assert list(stream) == [("8", long)]
+
+
+def test_csv_limit_is_put_back_by_threads_too(tmp_path):
+    limit = csv.field_size_limit()
+    path = save(tmp_path / "a.csv", "text\n" + "word\n" * 2000)
+    threads = [threading.Thread(target=lambda: list(read(path))) for _ in range(4)]
+    for step in (threading.Thread.start, threading.Thread.join):
+        for thread in threads:
+            step(thread)
+    assert csv.field_size_limit() == limit
+
+
+# Memory.
+
+
+def test_stdin_is_read_as_texts_are_consumed():
+    stream = io.BytesIO(b"a line of text\n" * 200_000)
+    found = read("-", stdin=stream)
+    assert next(found).text == "a line of text"
+    assert stream.tell() <= 2**17
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".jsonl", ".csv", ".parquet"])
+def test_no_file_is_kept_in_memory(tmp_path, suffix):
+    path = write(tmp_path / f"a{suffix}", [f"{i} " + "word " * 400 for i in range(4000)])  # 8 MB
+    for text in itertools.islice(read(path), 1):  # imports on first use are not counted
+        assert text.id == "0"
+    tracemalloc.start()
+    assert sum(1 for _ in read(path)) == 4000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**21
+
+
+def test_importing_texts_imports_nothing_heavy():
+    code = "import sys, cenote.data.texts; print({'torch', 'pyarrow', 'numpy'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+# Errors, raised by the call itself if the first row has them.
+
+
+FIRST_ROW = {
+    "empty": ("a.txt", b"", r"there are no texts in .*a\.txt\. Give a source"),
+    "only a mark": ("a.txt", b"\xef\xbb\xbf", "there are no texts in"),
+    "empty zip": ("a.jsonl.gz", gzip.compress(b"", mtime=0), "there are no texts in"),
+    "blank": ("a.jsonl", "\n \n", "there are no texts in"),
+    "header only": ("a.csv", "id,text\n", "there are no texts in"),
+    "empty csv": ("a.csv", "", "there are no texts in"),
+    "suffix": ("a.jsnl", "x", r"a\.jsnl ends in '\.jsnl'; did you mean '\.jsonl'\? There are: \.txt, .* Rename"),
+    "no suffix": ("a", "x", r"a ends in ''\. There are: .*\.tsv\.gz, \.parquet"),
+    "unknown zip": ("a.parquet.gz", "x", r"ends in '\.parquet\.gz'; did you mean '\.parquet'"),
+    "latin": ("a.txt", b"caf\xe9\n", r"a\.txt, line 1: not UTF-8 \(byte 3, 0xe9\)\. Correct or drop the line; if"),
+    "cut zip": ("a.txt.gz", gzip.compress(b"text" * 99)[:-12], "gzip data is cut short or damaged"),
+    "cut head": ("a.txt.gz", b"\x1f", "gzip data is cut short or damaged"),
+    "bad zip": ("a.txt.gz", gzip.compress(b"", mtime=0)[:10] + b"\xff" * 30, "gzip data is cut short or damaged"),
+    "no JSON": ("a.jsonl", '{"text": }\n', r"a\.jsonl, line 1: not JSON \(Expecting value at column 10\)\. Write one"),
+    "deep JSON": ("a.jsonl", "[" * 100_000, "line 1: not JSON .*recursion"),
+    "JSON list": ("a.jsonl", "[1, 2]", r"line 1: the row is list \[1, 2\]\. Make it an object with the key 'text'"),
+    "no column": ("a.jsonl", '{"txet": "a"}', r"line 1: 'text'; did you mean 'txet'\? There are: txet\. Name"),
+    "no keys": ("a.jsonl", "{}", r"column of .*line 1: 'text'\. There are: none\."),
+    "null": ("a.jsonl", '{"text": null}', r"line 1: the text is null, not a string\. Correct or drop the row"),
+    "number": ("a.jsonl", '{"text": 1.5}', r"line 1: the text is float 1\.5, not a string"),
+    "list": ("a.jsonl", '{"text": ["a"]}', r"the text is list \['a'\], not"),
+    "id": ("a.jsonl", '{"text": "a", "id": null}', "the id is null, not a string or an integer"),
+    "true id": ("a.jsonl", '{"text": "a", "id": true}', "the id is bool True, not"),
+    "surrogate": ("a.jsonl", '"a\\ud800b"', r"line 1: lone surrogate \('\\ud800'\), which UTF-8 cannot encode"),
+    "id surrogate": ("a.jsonl", '{"id": "\\udfff", "text": ""}', r"lone surrogate \('\\udfff'\)"),
+    "csv column": ("a.csv", "id,Text\n1,a\n", r"a\.csv: 'text'; did you mean 'Text'\? There are: id, Text\. Name the"),
+    "csv columns": ("a.csv", "text,text\na,b\n", "has 2 columns 'text'. Rename all but one"),
+    "short row": (
+        "a.csv",
+        "id,text\n1\n",
+        "a.csv, line 2: 1 fields, but the first line has 2. Put fields that hold ','",
+    ),
+    "long row": ("a.tsv", "id\ttext\n1\ta\tb\n", r"line 2: 3 fields, .* that hold '\\t'"),
+    "open quote": ("a.csv", 'text\n"a\nb\n', r"line 2: not CSV \(unexpected end of data\)\. Check the double quotes"),
+    "stray quote": ("a.tsv", 'id\ttext\n1\t"a" b\n', "line 2: not CSV .*expected after"),
+    "not parquet": ("a.parquet", b"PAR1 not at all PAR1", r"a\.parquet, row 0 \(from 0\): damaged Parquet .* Write"),
+    "empty parquet": ("a.parquet", b"", "damaged Parquet"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), FIRST_ROW.values(), ids=FIRST_ROW)
+def test_errors_in_the_first_row_are_raised_by_the_call(tmp_path, name, content, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        read(save(tmp_path / name, content))
+    assert str(tmp_path / name) in str(caught.value)
+
+
+LATER_ROWS = {
+    "latin": ("a.txt", b"\xef\xbb\xbfone\r\ntwo\ncaf\xe9\n", r"line 3: not UTF-8 \(byte 15, 0xe9\)"),
+    "JSON after blanks": ("a.jsonl", '"a"\n\n\n{"text": "b"', "line 4: not JSON .*at column 13"),
+    "id later gone": ("a.jsonl", '{"id": 1, "text": "a"}\n{"text": "b"}', "line 2: 'id'. There are: text"),
+    "id later there": (
+        "a.jsonl",
+        '"a"\n{"text": "b", "id": "0"}',
+        "line 2: the row has an id, and the first row has no",
+    ),
+    "cut JSON": ("a.jsonl", '"a"\n{"text":"b"\n', r"line 2: not JSON \(Expecting ',' delimiter at column 12\)"),
+    "latin csv": ("a.csv", b"text\na\ncaf\xe9\n", "line 3: not UTF-8"),
+    "after newlines": ("a.csv", 'text,id\n"a\nb\nc",1\n\nd\n', "line 6: 1 fields"),
+    "cut zip": ("a.txt.gz", gzip.compress(b"".join(b"%d\n" % i for i in range(99_999)))[:-9], "cut short or damaged"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), LATER_ROWS.values(), ids=LATER_ROWS)
+def test_errors_in_later_rows_name_the_line(tmp_path, name, content, message):
+    stream = read(save(tmp_path / name, content))  # the first row is good
+    with pytest.raises(BadInput, match=message):
+        list(stream)
+
+
+@pytest.mark.parametrize("bad", [None, b"\xff"], ids=["null", "latin"])
+def test_bad_rows_of_parquet(tmp_path, bad):
+    column = pa.array([b"a"] * 1500 + [bad]).cast(pa.binary())
+    strings = pa.Array.from_buffers(pa.string(), len(column), column.buffers())
+    pq.write_table(pa.table({"text": strings}), tmp_path / "a.parquet")
+    stream = read(tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match=r"row 1500 \(from 0\): (the text is null|damaged Parquet .*utf-8)"):
+        list(stream)
+
+
+def test_parquet_that_is_cut_or_has_other_types(tmp_path):
+    path = write(tmp_path / "a.parquet", ["a"] * 99)
+    with pytest.raises(BadInput, match=r"There are: text\."):
+        read(path, id_column="key")
+    with pytest.raises(BadInput, match="damaged Parquet"):
+        read(save(path, path.read_bytes()[:-20]))
+    pq.write_table(pa.table({"text": [1, 2]}), path)
+    with pytest.raises(BadInput, match=r"row 0 \(from 0\): the text is int 1, not a string"):
+        read(path)
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
+    with pytest.raises(BadInput, match="there are no texts in"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_missing_id_column_is_refused(tmp_path, suffix):
+    with pytest.raises(UnknownName, match="'idd'; did you mean 'id'"):
+        read(write(tmp_path / f"a{suffix}", ["a"], ids=["7"]), id_column="idd")
+
+
+def test_plain_text_has_no_columns(tmp_path):
+    path = save(tmp_path / "a.txt", "a")
+    for source, options in ((path, {"id_column": "id"}), (tmp_path, {"column": "id"}), ("-", {"column": "id"})):
+        with pytest.raises(BadInput, match=r"is plain text and has no column 'id'\. Name none, or convert it to"):
+            read(source, **options, stdin=io.BytesIO(b"a"))
+
+
+def test_missing_files_and_folders(tmp_path):
+    save(tmp_path / "reviews.csv", "text\na\n")
+    with pytest.raises(BadInput, match=r"revews\.csv; did you mean 'reviews\.csv'\? Check .* holds: reviews\.csv"):
+        read(tmp_path / "revews.csv")
+    with pytest.raises(BadInput, match=r"Check the path; the folder .*none is missing too"):
+        read(tmp_path / "none" / "a.txt")
+    with pytest.raises(BadInput, match=r"cannot be read .*name too long"):
+        read("a text and not a path " * 99)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match=r"holds no \.txt, \.txt\.gz, \.md file; it contains: nothing\. Name"):
+        read(tmp_path / "empty")
+
+
+def test_missing_permission_is_reported(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.txt", "a")
+
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied", "a.txt")
+
+    monkeypatch.setattr(Path, "open", refuse)  # and not chmod, which does not stop root
+    with pytest.raises(
+        BadInput, match=r"a\.txt cannot be read .*Permission denied.* Check the path and its permissions"
+    ):
+        read(path)
+    monkeypatch.setattr(formats.os, "scandir", refuse)
+    with pytest.raises(BadInput, match=r"cannot be read .*Permission denied"):
+        read(tmp_path)
+
+
+# Faults of single rows.
+
+
+def read_with_reasons(path, **options):
+    """Return texts, and the reasons of faults."""
+    return [row if isinstance(row, Text) else row.why for row in read_rows(path, **options)]
+
+
+ROWS = {
+    "JSON": (
+        "a.jsonl",
+        '{"text": "a"}\nno JSON\n[1]\n{"text": null}\n{"txt": "b"}\n{"text": 5}\n\n"c"\n',
+        [
+            ("0", "a"),
+            "line 2: not JSON (Expecting value",
+            "line 3: the row is list [1]",
+            "line 4: the text is null, not a string",
+            "line 5: 'text'; did you mean 'txt'?",
+            "line 6: the text is int 5, not a string",
+            ("6", "c"),
+        ],
+    ),
+    "ids": (
+        "a.jsonl",
+        '{"id": "x", "text": "a"}\n{"text": "b"}\n{"id": 1.5, "text": "c"}\n{"id": 7, "text": "d"}\n',
+        [("x", "a"), "line 2: 'id'", "line 3: the id is float 1.5", ("7", "d")],
+    ),
+    "JSON, the first": ("a.jsonl", '{"text": null}\n{"text": "b"}\n', ["line 1: the text is null", ("1", "b")]),
+    "no JSON, the first": ("a.jsonl", 'no\n{"text": "b"}\n', ["line 1: not JSON", ("1", "b")]),
+    "csv": ("a.csv", "text,id\na,1\nb\nc,3,4\nd,4\n", [("1", "a"), "line 3: 1 fields", "line 4: 3 fields", ("4", "d")]),
+    "surrogate": ("a.jsonl", '"a"\n"\\ud800"\n', [("0", "a"), "line 2: lone surrogate"]),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), ROWS.values(), ids=ROWS)
+def test_a_bad_row_is_a_fault_in_its_place(tmp_path, name, content, expected):
+    found = read_with_reasons(save(tmp_path / name, content))
+    assert len(found) == len(expected)
+    for one, wanted in zip(found, expected, strict=True):
+        assert one == wanted if isinstance(wanted, tuple) else wanted in one
+
+
+def test_bad_rows_of_parquet_are_faults(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", None, "c"], "id": ["x", "y", None]}), path)
+    found = list(read_rows(path))
+    assert found[0] == Text("x", "a")
+    assert [row.why.removeprefix(f"{path}, ")[:30] for row in found[1:]] == [
+        "row 1 (from 0): the text is nu",
+        "row 2 (from 0): the id is null",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_line_that_is_not_utf8_is_a_fault(tmp_path, name):
+    (tmp_path / name).write_bytes(b'"a"\n"\xff"\n"c"\n')
+    first, second, third = read_rows(tmp_path / name)
+    assert (first.id, third.id) == ("0", "2")
+    assert second.why.startswith(f"{tmp_path / name}, line 2: not UTF-8 (byte 5, 0xff)")
+
+
+@pytest.mark.parametrize("first", [b'"\xff"', b'{"text": ', b"[1]"])
+def test_the_first_usable_row_decides_whether_rows_have_ids(tmp_path, first):
+    (tmp_path / "a.jsonl").write_bytes(first + b'\n{"id": "b", "text": "b"}\n{"id": "c", "text": "c"}\n')
+    fault, *rest = read_rows(tmp_path / "a.jsonl")
+    assert "line 1: " in fault.why
+    assert rest == [Text("b", "b"), Text("c", "c")]
+
+
+def test_a_file_in_a_folder_that_is_not_utf8_is_a_fault(tmp_path):
+    for name, content in (("a.txt", b"a"), ("b.txt", b"one\n\xff"), ("c.txt", b"c")):
+        (tmp_path / name).write_bytes(content)
+    first, second, third = read_rows(tmp_path)
+    assert (first, third) == (Text("a.txt", "a"), Text("c.txt", "c"))
+    assert "b.txt, line 2: not UTF-8" in second.why
+
+
+def test_links_to_folders_are_skipped_with_a_warning(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    (tmp_path / "out" / "b.txt").write_text("b")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "in" / "c.txt").symlink_to(tmp_path / "out" / "b.txt")
+    with pytest.warns(CenoteWarning, match=r"links to folders are not followed: .*in/link"):
+        assert list(read(tmp_path / "in")) == [Text("a.txt", "a"), Text("c.txt", "b")]
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(BadInput, match=r"a\.jsonl is a pipe or a device\. Pipe lines of text into `-`"):
+        read(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"text\na\n\xff\n", "line 3: not UTF-8"),
+        ("a.csv", b'text\na\n"b\n', "line 3: not CSV"),
+        ("a.txt.gz", gzip.compress(b"a\n" * 99, mtime=0)[:-9], "cut short or damaged"),
+    ],
+)
+def test_damage_to_the_whole_file_raises(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        list(read_rows(tmp_path / name))
+
+
+@pytest.mark.parametrize("row", ["{}", '{"txt": "a"}'])
+def test_a_column_missing_in_the_first_row_raises(tmp_path, row):
+    with pytest.raises(UnknownName, match="'text'"):
+        read_rows(save(tmp_path / "a.jsonl", f'{row}\n{{"text": "b"}}\n'))
+
+
+def test_read_raises_where_read_rows_yields_a_fault(tmp_path):
+    path = save(tmp_path / "a.jsonl", '"a"\n5\n"c"\n')
+    stream = read(path)
+    assert next(stream) == ("0", "a")
+    with pytest.raises(BadInput, match="line 2: the row is int 5"):
+        next(stream)
+    with pytest.raises(BadInput, match="line 1: the row is int 5"):
+        read(save(path, '5\n"a"\n'))
+
+
+def test_json_lines_on_stdin_warn():
+    with pytest.warns(CenoteWarning, match=r"stdin: JSON is read as plain text: name a file ending in \.jsonl"):
+        assert list(read("-", stdin=io.BytesIO(b'{"text": "a pool"}\n'))) == [Text("0", '{"text": "a pool"}')]

@@ -1,0 +1,236 @@
+"""Texts that a model makes nothing of stop no run and are named; prompts reach every measure."""
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from tokenizers import processors
+
+import cenote
+from cenote.data.texts import Text
+from cenote.errors import BadInput, UnknownName
+from cenote.records import Diagnosis, LeftOut
+
+WORDS = "pool collapse water cave deep a one two three".split()  # noqa: SIM905
+PLAIN = [Text(f"t{row}", " ".join((WORDS * 4)[row % 7 : 2 + row % 7 + row // 2])) for row in range(44)]
+PROMPTS = {"query": "query: ", "page": "document: a deep "}
+
+
+@pytest.fixture
+def model(tiny_st):
+    return SentenceTransformer(str(tiny_st("bert")), device="cpu", prompts=PROMPTS)
+
+
+@pytest.fixture
+def silent(model):
+    """A model whose tokenizer puts nothing around a text, and drops what it does not print."""
+    model.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("$A", "$A $B", [])
+    return model
+
+
+def cosines(vectors):
+    unit = vectors.astype(np.float64) / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.mean([unit[i] @ unit[j] for i in range(len(unit)) for j in range(i)])
+
+
+def test_texts_without_tokens(silent):
+    odd = [Text("odd", "\x01"), *PLAIN[:20], Text("strange", "\x02 \x03"), *PLAIN[20:]]
+    found = cenote.diagnose(silent, odd, quick=True, temperatures=[0.8])
+    (left,) = found.models[0].left_out
+    assert left == LeftOut("all measures", "no token", 2, ("odd", "strange"))
+    # All else is as if they had never been there.
+    plain = cenote.diagnose(silent, PLAIN, quick=True, temperatures=[0.8])
+    assert found.models[0].runs == plain.models[0].runs
+    assert found.models[0].lengths == plain.models[0].lengths
+    assert found.models[0].words == plain.models[0].words
+    assert plain.models[0].left_out == ()
+    verdict = next(verdict for verdict in found.verdicts if verdict.subject == "texts")
+    assert verdict.finding == "2 texts were left out of all measures."
+    assert verdict.evidence == "2 (odd, strange): no token."
+    assert Diagnosis.from_json(found.to_json()) == found
+    with pytest.raises(BadInput, match=r"mine makes nothing of these texts .* 1 \(0\): no token"):
+        cenote.diagnose(silent, ["\x01"], names=["mine"])
+
+
+def spoiled(model, **how):
+    """The model, giving states that `how` prescribes, by word, to texts that hold the word."""
+    layer = model[0].model.encoder.layer[-1]
+    ids = []
+
+    def note(_, args, kwargs):
+        ids.append({**(args[0] if args else {}), **kwargs}["input_ids"])
+
+    def spoil(_, args, out):
+        states = out[0] if isinstance(out, tuple) else out
+        for word, change in how.items():
+            hit = (ids[-1] == model.tokenizer.convert_tokens_to_ids(word)).any(1)
+            states[hit] = change(states[hit])
+        return out
+
+    return [
+        # The model is called by name or, by sentence-transformers, through its `forward`.
+        *(module.register_forward_pre_hook(note, with_kwargs=True) for module in (model[0], model[0].model)),
+        layer.register_forward_hook(spoil),
+    ]
+
+
+def opposite(states):
+    """Tokens that cancel in pairs: texts of an even number of them have a mean of exactly zero."""
+    signs = torch.ones(states.shape[1])
+    signs[1::2] = -1
+    return signs[:, None] * torch.ones_like(states)
+
+
+ODD = {"nan": "a stone", "zero": "a light one", "opposite": "query two"}  # with CLS and SEP, of four or five tokens
+HOW = {
+    "stone": lambda states: states * np.nan,
+    "light": lambda states: states * 0,
+    "query": opposite,
+}
+
+
+@pytest.mark.parametrize("layers", [True, False])
+def test_texts_with_nothing_to_measure(layers, tiny_st):
+    model = SentenceTransformer(str(tiny_st("bert", pooling="cls")), device="cpu")
+    odd = [Text(*item) for item in ODD.items()]
+    handles = spoiled(model, **HOW)
+    try:
+        found = cenote.diagnose(model, [*PLAIN, *odd, *odd], quick=False, layers=layers)
+        with pytest.raises(
+            BadInput, match=r"makes nothing of these texts .* 1 \(0\): NaN or infinity in its embedding"
+        ):
+            cenote.diagnose(model, ["a stone"], layers=layers)
+    finally:
+        for handle in handles:
+            handle.remove()
+    one = found.models[0]
+    left = {(part.measure, part.why): part.ids for part in one.left_out}
+    assert left.pop(("all measures", "NaN or infinity in its embedding")) == ("nan", "nan")
+    assert left.pop(("all measures", "an embedding of zeros")) == ("zero", "zero")
+    assert left.pop(("second-order collapse", "tokens whose mean is zero, up to rounding")) == ("opposite",) * 2
+    run = one.runs[0]
+    if layers:
+        ((measure, why),) = left
+        assert (measure, left[measure, why]) == ("layers", ("opposite",) * 2)
+        assert why.startswith("a mean of zero")
+        assert run.untraced is None
+        assert run.traced == len(PLAIN)
+        assert {summary.measures["concentration"].count for summary in run.layers} == {len(PLAIN)}
+    else:
+        assert not left
+    assert run.pairs.texts == len(PLAIN)
+    # The text whose tokens cancel has an embedding, its first token, and so a place in the curve.
+    assert sum(part.count for part in run.length.bins) == len(PLAIN) + 2
+    assert Diagnosis.from_json(found.to_json()) == found
+
+
+def test_a_pooling_that_refuses_a_text_refuses_no_other(copy_of):
+    """Cenote's own pooling raises where sentence-transformers' hands on NaN."""
+    model = cenote.load(str(copy_of("bert")), pooling="every_k", device="cpu")
+    handles = spoiled(model, stone=HOW["stone"])
+    try:
+        found = cenote.diagnose(model, [*PLAIN, Text("nan", "a stone")], quick=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    (left,) = found.models[0].left_out
+    assert (left.measure, left.ids) == ("all measures", ("nan",))
+    assert "NaN" in left.why
+    vectors = model.encode([text.text for text in PLAIN])
+    near = found.models[0].runs[0].length.closeness.cosine
+    assert near.mean == pytest.approx(cosines(vectors), abs=1e-5)
+
+
+def test_a_control_without_directions(model):
+    """Of rows of zeros, or NaN, the control leaves out the texts; all else is measured."""
+    table = model[0].model.get_input_embeddings().weight
+    with torch.no_grad():
+        table[model.tokenizer.convert_tokens_to_ids("stone")] = 0
+    found = cenote.diagnose(model, [*PLAIN, "stone", "stone stone"], layers=False, quick=True).models[0]
+    assert sum(part.count for part in found.words.bins) == len(PLAIN)
+    assert sum(part.count for part in found.runs[0].length.bins) == len(PLAIN) + 2
+
+
+def test_the_probe_of_words_that_are_no_tokens(silent):
+    for word in ("dog", "cat"):
+        silent.tokenizer.backend_tokenizer.normalizer = _without(silent, word)
+    assert cenote.diagnose(silent, PLAIN, layers=False, quick=True).models[0].runs[0].repeated is None
+
+
+def _without(model, word):
+    from tokenizers import normalizers
+
+    return normalizers.Sequence([model.tokenizer.backend_tokenizer.normalizer, normalizers.Replace(word, "")])
+
+
+def test_a_prompt_reaches_every_measure(model):
+    found = cenote.diagnose(model, PLAIN, quick=True, prompt_name="page")
+    by_hand = SentenceTransformer(modules=list(model), device="cpu", prompts=PROMPTS, default_prompt_name="page")
+    default = cenote.diagnose(by_hand, PLAIN, quick=True)
+    assert found.models[0].runs == default.models[0].runs
+    assert found.models[0].words == default.models[0].words
+    plain = cenote.diagnose(model, PLAIN, quick=True).models[0]
+    for name in ("length", "pairs", "layers", "passed", "repeated"):
+        assert getattr(found.models[0].runs[0], name) != getattr(plain.runs[0], name), name
+    assert found.models[0].words != plain.words
+    assert found.models[0].lengths.tokens.mean == pytest.approx(plain.lengths.tokens.mean + 4)
+    assert (found.settings["prompt"], found.settings["pair_prompts"]) == ("page", None)
+    vectors = model.encode([text.text for text in PLAIN], prompt_name="page")
+    assert found.models[0].runs[0].length.closeness.cosine.mean == pytest.approx(cosines(vectors), abs=1e-5)
+
+
+def test_prompts_of_pairs(model):
+    pairs = [("a pool", "the deep cave"), ("light", "a pool")]
+    found = cenote.diagnose(model, PLAIN[:5], pairs=pairs, pair_prompts=("query", "page"), layers=False, quick=True)
+    assert found.settings["pair_prompts"] == ["query", "page"]
+    sides = [
+        [model.encode(text, prompt_name=name, output_value="token_embeddings") for text in side]
+        for side, name in zip(zip(*pairs, strict=True), ("query", "page"), strict=True)
+    ]
+    own = found.models[0].runs[0].given_pairs
+    assert sorted(pair.socm for pair in own.shown) == pytest.approx(sorted(cenote.socm(*sides).socm.tolist()), abs=1e-5)
+    both = cenote.diagnose(model, PLAIN[:5], pairs=pairs, prompt_name="query", layers=False, quick=True)
+    assert both.settings["pair_prompts"] == ["query", "query"]
+
+
+@pytest.mark.parametrize("kind", ["bert", "qwen"])
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_prompt_that_is_not_pooled_is_in_no_cloud(kind, ours, tiny_st):
+    folder = str(tiny_st(kind, include_prompt=False, prompts=PROMPTS))
+    model = cenote.load(folder, device="cpu") if ours else SentenceTransformer(folder, device="cpu")
+    texts = ["a pool", "the deep cave", "light stone water", "two three one"]
+    found = cenote.diagnose(model, texts, quick=True, layers=False, prompt_name="page").models[0]
+    skip = model.preprocess(["a"], prompt=PROMPTS["page"])["prompt_length"]
+    clouds = [model.encode(text, prompt_name="page", output_value="token_embeddings")[skip:] for text in texts]
+    for cloud, vector in zip(clouds, model.encode(texts, prompt_name="page"), strict=True):
+        assert np.allclose(cloud.mean(0).numpy(), vector, atol=1e-5)  # the cut is the pooling's own
+    expected = cenote.socm(clouds).socm.tolist()
+    shown = [pair.socm for pair in found.runs[0].pairs.shown]
+    assert shown == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    whole = [model.encode(text, prompt_name="page", output_value="token_embeddings") for text in texts]
+    assert shown != pytest.approx(cenote.socm(whole).socm.tolist(), rel=1e-2)
+    read = [model.preprocess([text], prompt=PROMPTS["page"])["attention_mask"].sum().item() for text in texts]
+    assert found.lengths.tokens.mean == pytest.approx(np.mean(read))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt_name": "qurey"}, "two: unknown prompt 'qurey'; did you mean 'query'"),
+        ({"prompt_name": "page"}, "two: unknown prompt 'page'.*There are: query, document"),
+        ({"pairs": [("a", "b")], "pair_prompts": ("query", "page")}, "two: unknown prompt 'page'"),
+        ({"pairs": [("a", "b")], "pair_prompts": "query"}, "pair_prompts='query': pass two names"),
+        ({"pairs": [("a", "b")], "pair_prompts": ("query", 3)}, "pass two names"),
+        ({"pair_prompts": ("query", "page")}, "there are no pairs: pass pairs too"),
+    ],
+)
+def test_prompts_that_there_are_not_are_told_before_any_text_is_read(options, message, tiny_st, model):
+    def texts():
+        raise AssertionError("read too early")
+        yield
+
+    model.prompts = {**model.prompts, "qurey": "known to the first model alone"}
+    other = str(tiny_st("bert"))
+    with pytest.raises(BadInput, match=message) as caught:
+        cenote.diagnose([model, other], texts(), names=["one", "two"], **options)
+    assert isinstance(caught.value, UnknownName) == ("unknown" in message)

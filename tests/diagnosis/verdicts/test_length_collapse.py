@@ -1,0 +1,173 @@
+"""The verdicts on length collapse and on the temperatures tried against it."""
+
+import pytest
+
+from cenote.diagnosis.verdicts import length_collapse, temperature
+from cenote.records import Change, Estimate, Spread
+
+from ...builders import length_curve, lengths, model, run
+
+SEVERE = (0.11, 0.1, 0.12)  # with a standard deviation of 0.1
+
+
+def judge(difference=SEVERE, *, words=None, **fields):
+    (verdict,) = length_collapse.judge(model(run(length=length_curve(difference, **fields)), words=words))
+    return verdict
+
+
+# Grades and findings.
+
+
+def test_the_difference_is_graded_in_standard_deviations_of_all_cosines():
+    narrow, wide = (judge((0.05, 0.04, 0.06), deviation=deviation) for deviation in (0.04, 0.3))
+    assert (narrow.grade, wide.grade) == ("severe", "none")
+    assert "+1.2 times the standard deviation of all pairs' cosines (0.040)" in narrow.evidence
+
+
+@pytest.mark.parametrize(
+    ("difference", "grade"),
+    [
+        ((0.045, -0.001, 0.0499), "unknown"),  # slight or none
+        ((0.06, 0.05, 0.07), "moderate"),
+        ((0.06, 0.005, 0.115), "unknown"),  # moderate or none
+        ((0.11, 0.03, 0.19), "unknown"),  # severe or slight
+        ((0.11, 0.06, 0.16), "severe"),
+        ((0.01, -0.02, 0.04), "none"),
+        ((0.01, -0.01, 0.03), "none"),
+        ((0.01, -0.05, 0.07), "unknown"),  # none or moderate
+        ((0.2, -0.01, 0.4), "unknown"),  # severe or none
+    ],
+)
+def test_an_interval_over_too_many_grades_is_unknown(difference, grade):
+    assert judge(difference).grade == grade
+
+
+@pytest.mark.parametrize(
+    ("difference", "start", "end"),
+    [
+        ((0.06, 0.05, 0.07), "Texts of 100 or more tokens are 0.06 closer", "under 100: moderate length collapse."),
+        ((0.06, 0.005, 0.115), "Texts of 100 or more", "these texts do not show whether it is little or much."),
+        ((0.2, -0.01, 0.4), "Inconclusive: texts of 100 or more tokens are 0.20 closer", "which may be chance."),
+        ((0.01, -0.01, 0.03), "No notable length collapse: texts of 100 or more tokens are 0.01 closer", "under 100."),
+        ((-0.2, -0.3, -0.1), "No length collapse: texts of 100 or more tokens are 0.20 farther", "under 100."),
+    ],
+)  # fmt: skip
+def test_the_finding_states_the_difference_and_how_certain_it_is(difference, start, end):
+    finding = judge(difference).finding
+    assert finding.startswith(start)
+    assert finding.endswith(end)
+
+
+def test_a_certain_trend_is_stated_where_the_ends_are_inconclusive():
+    slopes = (Estimate(0.01, 0.005, 0.02), Estimate(-0.01, -0.02, -0.005), Estimate(0.01, -0.01, 0.02))
+    rises, falls, open_ = (judge((0.2, -0.01, 0.4), slope_per_doubling=slope).finding for slope in slopes)
+    assert rises.endswith("Over all lengths, closeness rises with length.")
+    assert falls.endswith("Over all lengths, closeness falls with length.")
+    assert open_.endswith("which may be chance.")
+
+
+def test_the_control_is_stated_in_its_own_deviations():
+    found = judge(words=length_curve((0.07, 0.06, 0.08)))
+    assert "are 0.07 closer for long texts, 0.7 times their own standard deviation" in found.evidence
+    found = judge(words=length_curve((-0.1, -0.2, 0.0)))
+    assert "Control: plain averages of the word embeddings show no length collapse." in found.evidence
+    assert "Control" not in judge().evidence
+
+
+def test_truncated_texts_are_stated_as_a_limit():
+    (found,) = length_collapse.judge(model(lengths=lengths(cut=12)))
+    assert found.limit.endswith("; 12 % of the texts are truncated, and count as texts of 256 tokens.")
+
+
+# Texts that cannot show it.
+
+
+@pytest.mark.parametrize(
+    ("tokens", "evidence"),
+    [
+        (
+            {"low": 300.0, "high": 600.0},
+            "Nearly all texts are truncated to 256 tokens, so the model reads only one length.",
+        ),
+        (
+            {"low": 8.0, "high": 155.0},
+            "In tokens that the model reads, there are no two groups of 20 texts of different length.",
+        ),
+        ({"count": 2, "low": 8.0, "high": 155.0}, "There are 2 texts, too few for two groups of 20."),
+    ],
+)
+def test_the_reason_is_stated_if_lengths_cannot_be_compared(tokens, evidence):
+    (found,) = length_collapse.judge(
+        model(
+            run(length=length_curve(None, bins=length_curve().bins[:1])),
+            lengths=lengths(tokens=Spread(**{"count": 100, "mean": 60.0, "median": 60.0, **tokens})),
+        )
+    )
+    assert (found.grade, found.evidence) == ("unknown", evidence)
+
+
+def test_notes_of_the_measure_are_the_reason_if_there_are_bins():
+    found = judge(None, notes=("no difference of long and short: 1 of 1 bins.",))
+    assert (found.grade, found.evidence) == ("unknown", "No difference of long and short: 1 of 1 bins.")
+
+
+def test_equal_cosines_cannot_show_it():
+    found = judge(deviation=0.0)
+    assert found.grade == "unknown"
+    assert found.evidence == "All pairs of embeddings have the same cosine, so there is no scale for a difference."
+
+
+# Temperatures.
+
+APART = Change(Estimate(-0.05, -0.06, -0.04), Estimate(0.002, -0.001, 0.005))
+FURTHER = Change(Estimate(-0.07, -0.08, -0.06), None)
+TRIED = ("0.9", "0.8", "0.7")
+
+
+def tried(*changes):
+    """A model with severe length collapse, and these changes by temperatures 0.9, 0.8 and so on."""
+    curve = length_curve(SEVERE)
+    others = (run(name, length=curve, change=change) for name, change in zip(TRIED, changes, strict=False))
+    return model(run(length=curve), *others)
+
+
+def test_the_best_temperature_is_named():
+    (found,) = temperature.judge(tried(APART))
+    assert found.finding == ("At temperature 0.9, long texts lie 0.05 less close together than in the unchanged model.")
+    assert found.evidence.endswith("0.9: -0.050 (-0.060 to -0.040) and +0.002 (-0.001 to +0.005).")
+    assert found.advice == "Check it on labelled data before you adopt it."
+    (found,) = temperature.judge(tried(APART, FURTHER, None))
+    assert found.finding.startswith("At temperature 0.8, long texts lie 0.07 less close together")
+    assert "0.8: -0.070 (-0.080 to -0.060) and not known; 0.7: not known. " in found.evidence
+    assert found.evidence.endswith("The intervals hold for all 3 temperatures together.")
+    (collapse,) = length_collapse.judge(tried(APART, FURTHER))
+    assert collapse.advice.startswith("Temperature 0.8 keeps long texts farther apart: check it on labelled data. Or")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [Estimate(0.04, 0.02, 0.06), Estimate(-0.04, -0.1, 0.02), Estimate(-0.001, -0.002, -0.0005)],
+    ids=["closer", "perhaps chance", "too little to notice"],
+)
+def test_a_temperature_that_does_not_help_is_not_advised(change):
+    (found,) = temperature.judge(tried(Change(change, None)))
+    assert found.finding == "None of the temperatures tried moves long texts apart by more than chance."
+    assert (found.grade, found.advice) == ("none", "")
+    (collapse,) = length_collapse.judge(tried(Change(change, None)))
+    assert collapse.advice.startswith(
+        "None of the temperatures tried keeps long texts apart. Instead, split long texts"
+    )
+
+
+@pytest.mark.parametrize("changes", [(), (Change(None, None),)], ids=["none tried", "change not known"])
+def test_a_temperature_is_advised_if_no_change_is_known(changes):
+    (collapse,) = length_collapse.judge(tried(*changes))
+    assert collapse.grade == "severe"
+    assert collapse.advice.startswith("Try an attention temperature below 1 for long texts (diagnose")
+
+
+def test_an_unknown_change_is_said_and_no_other_temperature_has_no_verdict():
+    (found,) = temperature.judge(tried(Change(None, None)))
+    assert found.grade == "unknown"
+    assert found.finding == "These texts cannot show whether a temperature moves long texts apart."
+    assert list(temperature.judge(tried())) == []

@@ -1,0 +1,447 @@
+"""`engine="ray"`: what a cluster writes is what one machine would have written, whoever dies meanwhile.
+
+First who gets what of a cluster, and what is refused; then two nodes in this machine, of which one is lost.
+"""
+
+import contextlib
+import copy
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import cenote
+from cenote.embedding import cluster as clusters
+from cenote.embedding import corpus as sources
+from cenote.embedding.cluster import Job, Share, Worker, share
+from cenote.embedding.embed import embed
+from cenote.embedding.folder import missing
+from cenote.embedding.messages import parcels, unpacked
+from cenote.embedding.vectorising import Options
+from cenote.errors import BadInput, CenoteError
+
+PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
+PATIENCE = 300  # seconds, on a busy machine
+WORDS = ("pool", "cave", "water", "deep light", "a stone")
+TEXTS = [(f"i{row}", f"{WORDS[row % 5]} {row} " + "the water " * (row * 7 % 11)) for row in range(120)]
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_st):
+    return tiny_st("bert")
+
+
+@pytest.fixture
+def model(saved):
+    return cenote.load(saved, device="cpu")
+
+
+# Who gets what.
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "expected"),
+    [
+        ([(4, 0)], None, Share(1, 4, 0)),
+        ([(3, 0)], None, Share(1, 3, 0)),
+        ([(2, 0), (64, 0)], None, Share(16, 4, 0)),  # a small head does not make small workers
+        ([(16, 0), (9, 0)], 1, Share(1, 16, 0)),
+        ([(16, 0), (9, 0)], 2, Share(2, 9, 0)),
+        ([(16, 0), (9, 0)], 3, Share(3, 8, 0)),
+        ([(1.5, 0), (1, 0)], 2, Share(2, 1, 0)),
+    ],
+)
+def test_cores_are_shared(nodes, workers, expected):
+    assert share(nodes, workers, accelerated=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "expected"),
+    [
+        ([(8, 0), (16, 2)], None, Share(2, 4, 1)),
+        ([(2, 2)], None, Share(2, 1, 1)),
+        ([(16, 2), (16, 2)], 3, Share(3, 4, 1)),
+        ([(16, 2)], 4, Share(4, 4, 0.5)),
+        ([(16, 2)], 5, Share(5, 2, 1 / 3)),
+    ],
+)
+def test_accelerators_are_shared(nodes, workers, expected):
+    assert share(nodes, workers, accelerated=True) == expected
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_every_worker_finds_room(accelerated):
+    for cores in range(1, 9):
+        for more in range(1, 9):
+            for workers in (None, 1, 2, 3, 4, 7):
+                nodes = [(cores, 1), (more, 2)]
+                try:
+                    found = share(nodes, workers, accelerated=accelerated)
+                except BadInput:
+                    continue
+                rooms = [
+                    min(has // found.cores, int(held / found.accelerators + 1e-9) if accelerated else has)
+                    for has, held in nodes
+                ]
+                assert sum(rooms) >= found.workers == (workers or found.workers)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "accelerated", "match"),
+    [
+        ([(2, 0), (1, 0)], 4, False, "workers=4: the cluster has 3 cores"),
+        ([(0, 0)], None, False, "the cluster has 0 cores"),
+        ([(8, 0)], None, True, "the cluster has none: load it with device='cpu'"),
+        ([(1, 2)], None, True, "a node has fewer"),
+    ],
+)
+def test_no_room(nodes, workers, accelerated, match):
+    with pytest.raises(BadInput, match=match):
+        share(nodes, workers, accelerated=accelerated)
+
+
+# Fakes of Ray: what the caller does.
+
+
+@pytest.fixture
+def faked(monkeypatch):
+    """`faked(rounds)`: no cluster but this process, whose n-th round does so many parts; a list of what was done."""
+    monkeypatch.setattr(sources, "PART_TEXTS", 6)
+    monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
+    monkeypatch.setattr(clusters, "_connected", lambda: contextlib.nullcontext())
+    monkeypatch.setattr(clusters, "_nodes", lambda ray: [(1, 0)])
+    monkeypatch.setattr(clusters, "_sent", lambda ray, thing, name: thing)
+
+    def make(*rounds):
+        begun, left = [], iter(rounds)
+
+        def answers(ray, source, done, job, shared):
+            begun.append(sorted(done))
+            assert not json.loads((job.folder / "manifest.json").read_text())["complete"]
+            worker = Worker.__new__(Worker)
+            worker.job, worker.notes = job, ["out of memory: smaller batches"]
+            worker.vectoriser = job.begin(copy.deepcopy(job.model), print)
+            for table in itertools.islice(parcels(lambda: missing(source(), done, job.folder), Path.cwd()), next(left)):
+                yield unpacked(worker(table))
+            yield {"lost": "The actor died."}
+
+        monkeypatch.setattr(clusters, "_answers", answers)
+        return begun
+
+    return make
+
+
+def test_when_ray_gives_up_it_is_said_why_and_not_tried_for_ever(faked, model, tmp_path):
+    begun, told = faked(1, 0), []
+    with pytest.raises(CenoteError, match="114 texts could not be read, their workers were lost: The actor died"):
+        embed(model, TEXTS, tmp_path / "out", engine="ray", notify=told.append, **PLAIN)
+    assert begun == [[], [0]]
+    assert "out of memory: smaller batches" in told
+    assert any("what they had in hand is read anew: The actor died." in line for line in told)
+    assert [path.name for path in tmp_path.glob("out/part-*")] == ["part-00000.parquet"]
+
+
+def test_workers_end_with_the_run_that_failed(faked, model, tmp_path, monkeypatch):
+    """The error keeps every frame that it came through; what the cluster does must not hang on those."""
+    faked(2)
+    answers, ended = clusters._answers, []
+
+    def watched(*given):
+        try:
+            yield from answers(*given)
+        finally:
+            ended.append(True)
+
+    def burst(what, done, total):
+        if done == 6:
+            raise RuntimeError("the caller fell over")
+
+    monkeypatch.setattr(clusters, "_answers", watched)
+    with pytest.raises(RuntimeError, match="fell over") as kept:
+        embed(model, TEXTS, tmp_path / "out", engine="ray", progress=burst, **PLAIN)
+    assert kept.tb is not None
+    assert ended == [True]
+
+
+def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(faked, model, tmp_path):
+    folder, begun, told = tmp_path / "out", faked(1), []
+    rows = [*TEXTS[:7], ("none", None), *TEXTS[7:18]]
+    options = {**PLAIN, "on_error": "skip", "dtype": "int8", "notify": told.append}
+    whole = embed(model, rows, folder, **options)
+    before = content(folder)
+    (folder / "part-00001.parquet").unlink()
+    assert embed(model, rows, folder, engine="ray", **options) == whole  # the fake looks at what is said meanwhile
+    assert begun == [[0, 2, 3]]
+    assert content(folder) == before
+    assert told[0] == "going on: 13 texts are there"
+
+
+@pytest.mark.parametrize(("parts", "kept"), [(1, 6), (2, 12), (3, None)])
+def test_it_is_asked_after_each_part_whether_to_stop_while_there_is_more(faked, model, tmp_path, parts, kept):
+    faked(3)
+    told, asked = [], itertools.count(1)
+    more = {"stop": lambda: next(asked) >= parts, "notify": told.append}
+    found = embed(model, TEXTS[:18], tmp_path / "out", engine="ray", **more, **PLAIN)
+    assert found.complete == (kept is None)
+    assert ([f"stopped: {kept} texts are kept"] if kept else []) == [line for line in told if "kept" in line]
+
+
+def test_texts_that_changed_since_they_were_looked_through_are_not_the_ones(faked, model, tmp_path):
+    faked(9)
+    reads = itertools.count()
+
+    def texts():
+        last = "another" if next(reads) else "the one"
+        yield from [*TEXTS[:8], ("last", last)]
+
+    with pytest.raises(BadInput, match="the texts changed while they were read"):
+        embed(model, texts, tmp_path / "out", engine="ray", **PLAIN)
+    assert not json.loads((tmp_path / "out" / "manifest.json").read_text())["complete"]
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_parts_that_are_there_are_of_these_texts(faked, model, tmp_path, lacking):
+    """Even where the input is again what it was when it was looked through, and was not when it was read."""
+    rows, folder = TEXTS[:12], tmp_path / "out"
+    reads = iter([rows, [*rows[:6], ("other", "a stone"), *rows[7:]]])
+
+    def texts():
+        yield from next(reads)
+
+    faked(9)
+    with pytest.raises(BadInput, match="the texts changed while they were read"):
+        embed(model, texts, folder, engine="ray", **PLAIN)
+    if lacking:
+        (folder / "part-00000.parquet").unlink()
+    begun = faked(9)
+    with pytest.raises(BadInput, match="rows 6 to 11 are not those that"):
+        embed(model, rows, folder, engine="ray", **PLAIN)
+    assert begun == [[1]] * lacking
+
+
+# What a worker makes of its job.
+
+
+@pytest.fixture
+def job(model, tmp_path):
+    """`job(**changes)`: one of a folder that one machine wrote."""
+    manifest = embed(model, TEXTS[:2], tmp_path / "out", **PLAIN)
+    whole = Job(None, "cpu", Options(), "torch", "float32", tmp_path / "out", manifest, 1)
+    return lambda **changes: replace(whole, **changes)
+
+
+def test_a_worker_reads_as_the_caller(job, model, monkeypatch):
+    monkeypatch.setenv("RAYON_NUM_THREADS", "7")
+    threads = torch.get_num_threads()
+    try:
+        vectoriser = job(cores=2).begin(copy.deepcopy(model), print)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert os.environ["RAYON_NUM_THREADS"] == "2"
+    backend = vectoriser.encoder.backend
+    assert (backend.name, backend.precision, vectoriser.options) == ("torch", "float32", Options())
+
+
+@pytest.mark.parametrize("package", ["torch", "pyarrow"])
+def test_another_version_on_a_node_is_refused(job, model, package):
+    manifest = job().manifest
+    other = replace(manifest, versions={**manifest.versions, package: "0.1"})
+    with pytest.raises(BadInput, match=rf"has {package} .*, and the caller has 0\.1: install the same on every node"):
+        job(manifest=other).begin(model, print)
+
+
+def test_another_model_is_refused(job, model):
+    manifest = job().manifest
+    other = replace(manifest, settings={**manifest.settings, "fingerprint": "0" * 16})
+    with pytest.raises(CenoteError, match="is another than the caller's"):
+        job(manifest=other).begin(model, print)
+
+
+# Two nodes in this machine.
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    pytest.importorskip("ray.data", reason="ray is not installed: pip install 'cenote[ray]'")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    # A node that does not answer for three seconds is dead; Ray itself waits for fifteen.
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args={**node, "_system_config": quick, "include_dashboard": False})
+    made.other = made.add_node(**node)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """`in_parts(texts)`: a function that reads them in parts of six, in whatever process."""
+    monkeypatch.setattr(sources, "PART_TEXTS", 6)
+
+    def make(rows):
+        def read():
+            from cenote.embedding import corpus as sources
+
+            sources.PART_TEXTS = 6
+            yield from rows
+
+        return read
+
+    return make
+
+
+def test_windows_int8_and_rows_left_out_are_those_of_one_machine(cluster, model, in_parts, tmp_path):
+    rows = [*TEXTS[:9], ("twice", "a pool"), ("twice", "a cave"), ("none", None), ("long", "the water " * 300)]
+    texts = in_parts([*rows, *TEXTS[9:20]])
+    options = {**PLAIN, "long": "windows", "dtype": "int8", "on_error": "skip"}
+    here = embed(model, texts, tmp_path / "here", **options)
+    there = embed(model, texts, tmp_path / "there", engine="ray", workers=2, **options)
+    assert here == there
+    assert here.counts.rejected == 2
+    assert content(tmp_path / "here") == content(tmp_path / "there")
+
+
+def test_an_error_of_a_worker_is_the_one_of_one_machine(cluster, model, in_parts, tmp_path):
+    broken, (token,) = copy.deepcopy(model), model.tokenizer("%", add_special_tokens=False)["input_ids"]
+    assert not any(token in model.tokenizer(text)["input_ids"] for _, text in TEXTS)
+    broken[0].model.get_input_embeddings().weight.data[token] = torch.nan
+    texts = in_parts([*TEXTS[:8], ("bad", "half a %"), *TEXTS[8:]])
+    messages = []
+    for engine, more in (("local", {}), ("ray", {"workers": 1})):
+        with pytest.raises(BadInput, match="row 8, id 'bad': it has NaN or inf among the real tokens") as caught:
+            embed(broken, texts, tmp_path / engine, engine=engine, **more, **PLAIN)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert not json.loads((tmp_path / "ray" / "manifest.json").read_text())["complete"]
+
+
+def test_what_cannot_be_sent_is_refused(cluster, model, tmp_path):
+    lock = threading.Lock()
+
+    def texts():
+        with lock:
+            yield from TEXTS
+
+    with pytest.raises(BadInput, match="the texts cannot be sent to other machines"):
+        embed(model, texts, tmp_path / "out", engine="ray", **PLAIN)
+
+
+DRIVER = """
+import os, sys
+import cenote
+
+def make(rows):
+    caller = os.getpid()
+    def read():
+        import time
+        from cenote.embedding import corpus as sources
+        sources.PART_TEXTS = 6
+        for place, row in enumerate(rows):
+            if place == 24 and os.getpid() != caller:
+                time.sleep(1000)  # it does not come to its end by itself
+            yield row
+    return read
+
+rows = [tuple(row) for row in __import__("json").loads(sys.argv[3])]
+options = {"backend": "torch", "precision": "float32", "name": "tiny"}
+cenote.embed(cenote.load(sys.argv[1], device="cpu"), make(rows), sys.argv[2], engine="ray", **options)
+"""
+
+
+def test_a_killed_caller_goes_on_and_stops_when_asked(cluster, saved, model, in_parts, tmp_path):
+    here = embed(model, in_parts(TEXTS), tmp_path / "here", **PLAIN)
+    there = tmp_path / "there"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(saved), str(there), json.dumps(TEXTS)],
+        env={**os.environ, "RAY_ADDRESS": cluster.address},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        until = time.monotonic() + PATIENCE
+        while len(list(there.glob("part-*"))) < 2:
+            assert driver.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    finally:  # or its workers would keep the cluster from all who come after
+        driver.send_signal(signal.SIGKILL)
+    assert driver.communicate()[0] == b""
+    time.sleep(2)  # its workers see that it is gone
+    first = {path.name: path.stat().st_mtime_ns for path in there.glob("part-*")}
+    assert 2 <= len(first) <= 4
+
+    asked = []
+    texts = in_parts(TEXTS)
+    stop = {"stop": lambda: asked.append(1) is None}
+    stopped = embed(model, texts, there, engine="ray", workers=1, **stop, **PLAIN)
+    assert not stopped.complete
+    assert len(asked) == 1
+    assert len(first) < len(list(there.glob("part-*"))) < 20
+
+    assert embed(model, in_parts(TEXTS), there, **PLAIN) == here  # one engine goes on where the other was
+    assert content(there) == content(tmp_path / "here")
+    assert first.items() <= {path.name: path.stat().st_mtime_ns for path in there.glob("part-*")}.items()
+
+
+def at_work():
+    """Nodes that a worker of ours is on."""
+    from ray._private.state import actors
+
+    found = [one for one in actors().values() if one["State"] == "ALIVE" and "Worker" in one["ActorClassName"]]
+    return {one["Address"]["NodeID"] for one in found}
+
+
+def test_a_node_is_lost(cluster, model, in_parts, tmp_path):  # the last of all, for it is
+    both, caller = tmp_path / "both", os.getpid()
+
+    def texts():
+        for place, row in enumerate(in_six()):
+            if place == 24 and os.getpid() != caller:  # parts enough for each to have some in hand, once there are two
+                until = time.monotonic() + PATIENCE
+                while not both.exists() and time.monotonic() < until:
+                    time.sleep(0.02)
+            yield row
+
+    def watch():
+        until = time.monotonic() + PATIENCE
+        while len(at_work()) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        both.touch()
+
+    lost, told = [], []
+
+    def progress(what, done, total):
+        told.append((what, done))
+        if what == "embedding" and 24 < done < 120 and not lost:
+            lost.append(at_work())
+            cluster.remove_node(cluster.other, allow_graceful=False)
+
+    in_six = in_parts(TEXTS)
+    here = embed(model, texts, tmp_path / "here", **PLAIN)
+    watching = threading.Thread(target=watch)
+    watching.start()
+    there = embed(model, texts, tmp_path / "there", engine="ray", progress=progress, **PLAIN)
+    watching.join()
+    assert cluster.other.node_id in lost[0]
+    assert len(lost[0]) == 2
+    assert there == here
+    assert told[-1] == ("embedding", 120)
+    assert content(tmp_path / "there") == content(tmp_path / "here")

@@ -1,0 +1,131 @@
+"""Who writes the parts: what is prepared ahead, what is said, and what an engine cannot do.
+
+`ahead` by a fake that reads nothing; the bytes that come of it are looked at in tests of `embed`.
+"""
+
+import itertools
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import cenote
+from cenote.embedding import cluster as clusters
+from cenote.embedding import corpus as sources
+from cenote.embedding.embed import embed
+from cenote.embedding.engines import ENGINES, ahead, refuse_unable
+from cenote.errors import BadInput, UnknownName
+
+TEXTS = ["a pool", "a cave", "the stone"]
+
+
+@pytest.fixture
+def model(tiny_st):
+    return cenote.load(tiny_st("bert"), device="cpu")
+
+
+def maker(prepare=lambda item: item):
+    """What prepares and reads nothing."""
+    return SimpleNamespace(model=torch.nn.Identity(), prepare=prepare)
+
+
+# Ahead.
+
+
+def test_all_come_in_their_order():
+    assert list(ahead([], maker(), str)) == []
+    assert list(ahead(range(4), maker(lambda item: item + 1), str)) == ["1", "2", "3", "4"]
+
+
+def test_the_next_is_prepared_in_another_thread_while_one_is_read():
+    there = threading.Event()
+
+    def prepare(item):
+        if item == 1:
+            there.set()
+        return item, threading.get_ident()
+
+    def read(prepared):
+        if prepared[0] == 0:
+            assert there.wait(30)
+        return prepared
+
+    (_, first), (_, second) = ahead([0, 1], maker(prepare), read)
+    assert first == threading.get_ident() != second
+
+
+def test_what_is_ready_comes_before_an_error_of_the_input():
+    def items():
+        yield from (0, 1)
+        raise OSError("the pipe broke")
+
+    came = []
+    with pytest.raises(OSError, match="the pipe broke"):
+        came.extend(ahead(items(), maker(), str))
+    assert came == ["0", "1"]
+
+
+def test_what_was_read_comes_before_an_error_in_the_next():
+    def prepare(item):
+        if item == 2:
+            raise BadInput("row 2 is bad.")
+        return item
+
+    came = []
+    with pytest.raises(BadInput, match="row 2 is bad"):
+        came.extend(ahead(range(4), maker(prepare), str))
+    assert came == ["0", "1"]
+
+
+# The local engine.
+
+
+def test_it_says_what_is_there_and_what_is_kept(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "PART_TEXTS", 1)
+    told, asked = [], itertools.count()
+    plain = {"backend": "torch", "precision": "float32", "notify": told.append}
+    assert not embed(model, TEXTS, tmp_path / "out", stop=lambda: next(asked) == 2, **plain).complete
+    assert told == ["stopped: 2 texts are kept"]
+    assert embed(model, TEXTS, tmp_path / "out", **plain).complete
+    assert told[1:] == ["going on: 2 texts are there"]
+    assert embed(model, TEXTS, tmp_path / "out", **plain).complete
+    assert told[2:] == ["all 3 texts are there already"]
+
+
+def test_a_stream_that_brings_nothing_is_named(model, tmp_path):
+    plain = {"backend": "torch", "precision": "float32"}
+    for source in ("standard input", "a socket"):  # a second time too, by its own name
+        with pytest.raises(BadInput, match=f"there are no texts in '{source}'"):
+            embed(model, iter([]), tmp_path / "out", source=source, **plain)
+
+
+# What is refused before anything is done.
+
+
+def test_engines_by_name(tmp_path):
+    assert set(ENGINES) == {"local", "ray"}
+    with pytest.raises(UnknownName, match="unknown engine 'rya'; did you mean 'ray'"):
+        cenote.embed("nowhere", TEXTS, tmp_path / "out", engine="rya")
+    with pytest.raises(BadInput, match="workers=2 is for engine='ray'"):
+        cenote.embed("nowhere", TEXTS, tmp_path / "out", workers=2)
+    with pytest.raises(BadInput, match="workers=0: pass a whole number"):
+        cenote.embed("nowhere", TEXTS, tmp_path / "out", engine="ray", workers=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_ray_the_message_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "ray.data", raising=False)
+    with pytest.raises(BadInput, match=r"engine 'ray' needs ray, which is missing .*pip install 'cenote\[ray\]'"):
+        refuse_unable("ray", None, again=True)
+    refuse_unable("local", None, again=True)
+
+
+@pytest.mark.parametrize("given", ["memory", "iterator"])
+def test_texts_that_cannot_be_read_again_are_refused(monkeypatch, tmp_path, given):
+    monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
+    texts, output = (TEXTS, None) if given == "memory" else (iter(TEXTS), tmp_path / "out")
+    with pytest.raises(BadInput, match="name an output, and a file"):
+        embed("nowhere", texts, output, engine="ray")

@@ -1,0 +1,67 @@
+"""Parcels: what was packed is unpacked, and what goes wrong is told at the end."""
+
+from pathlib import Path
+
+import pytest
+
+from cenote.data.rows import rows_of
+from cenote.data.texts import Fault
+from cenote.embedding.corpus import stretches
+from cenote.embedding.messages import packed, parcels, raise_wrong, stretch_of, unpacked, wrong
+from cenote.errors import BadInput, BadRows, CenoteError, UnsupportedModel
+
+
+def parts_of(monkeypatch, rows):
+    monkeypatch.setattr("cenote.embedding.corpus.PART_TEXTS", 3)
+    return lambda: stretches(rows_of(rows))
+
+
+ROWS = ["a pool", ("ID é", 'a "cave"\n\0😀 你好'), Fault("row 2: no text."), "", "the stone", ("x", "y"), "light"]
+
+
+def test_stretches_arrive_as_they_were(monkeypatch):
+    parts = parts_of(monkeypatch, ROWS)
+    arrived = [stretch_of(unpacked(table)) for table in parcels(parts, Path.cwd())]
+    assert len(arrived) == 3
+    assert [vars(one) for one in arrived] == [vars(one) for one in parts()]
+
+
+def test_texts_are_read_where_the_caller_is(monkeypatch, tmp_path):
+    monkeypatch.chdir(Path.cwd())  # and back again
+    (tmp_path / "texts").write_text("a pool")
+    rows = ([Path("texts").read_text()] for _ in range(1))
+    parts = lambda: stretches(rows_of(next(rows)))  # noqa: E731
+    (arrived,) = parcels(parts, tmp_path)
+    assert unpacked(arrived)["texts"] == [["0", "a pool"]]
+
+
+def test_an_error_while_reading_comes_after_what_was_read(monkeypatch):
+    def rows():
+        yield from ROWS[:4]
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr("cenote.embedding.corpus.PART_TEXTS", 3)
+    first, last = map(unpacked, parcels(lambda: stretches(rows_of(rows())), Path.cwd()))
+    assert first["rows"] == 3
+    with pytest.raises(CenoteError, match=r"a worker on .* failed: OSError: the disk is gone"):
+        raise_wrong(last)
+
+
+@pytest.mark.parametrize("kind", [BadInput, BadRows, UnsupportedModel, CenoteError])
+def test_errors_keep_their_class_and_words(kind):
+    with pytest.raises(kind) as caught:
+        raise_wrong(unpacked(packed(wrong(kind("row 8: é.")))))
+    assert type(caught.value) is kind
+    assert str(caught.value) == "row 8: é."
+
+
+def test_errors_of_other_rooms_are_still_ours():
+    class Usage(BadInput):
+        pass
+
+    with pytest.raises(CenoteError, match="no such thing"):
+        raise_wrong(wrong(Usage("no such thing.")))
+
+
+def test_a_good_answer_raises_nothing():
+    raise_wrong({"part": {}})

@@ -1,0 +1,229 @@
+"""Which backend `auto` takes: by backends that are slow, wrong or broken on purpose, and by the real ones."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import cenote
+from cenote.encoding import backend_choice as precisions
+from cenote.encoding.backend_choice import PROBED, choose_backend, own_precision
+from cenote.encoding.backends import WORST_COSINE, available, backend
+from cenote.encoding.tokens import tokenise
+from cenote.encoding.vectors import Encoder
+from cenote.errors import BadInput, UnknownName, UnsupportedModel
+
+TEXTS = ["the pool", "", "one two three: light! " * 9, "a deep cave? a stone.", "water", "query document " * 3] * 12
+
+
+@pytest.fixture(scope="module")
+def model(tiny_st):
+    return cenote.load(tiny_st("bert"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tokens(model):
+    return tokenise(model, TEXTS)
+
+
+class Candidate:
+    """The model with a delay, and with noise or a fault."""
+
+    clock = 0.0  # what time it is: a busy machine must not decide
+
+    def __init__(self, name, precision, model, seconds=0.0, spoil=lambda made: made):
+        self.name, self.precision, self.seconds, self.spoil = name, precision, seconds, spoil
+        self.plain = backend(model)
+        self.rows = 0
+
+    def __call__(self, features):
+        self.rows += len(features["input_ids"])
+        Candidate.clock += self.seconds + 1e-4
+        return self.spoil(self.plain(features))
+
+
+def turned(cosine):
+    """Every vector at this cosine with what it was."""
+
+    def spoil(made):
+        away = torch.roll(made, 1, 1)
+        away -= (away * made).sum(1, keepdim=True) / made.square().sum(1, keepdim=True) * made
+        away *= made.norm(dim=1, keepdim=True) / away.norm(dim=1, keepdim=True)
+        return cosine * made + (1 - cosine**2) ** 0.5 * away
+
+    return spoil
+
+
+def broken(made):
+    raise RuntimeError("no such instruction")
+
+
+def spoiled(made):
+    return torch.where(torch.arange(len(made))[:, None] == 0, torch.nan, made)
+
+
+@pytest.fixture
+def offer(monkeypatch, model):
+    """`offer({(name, precision): candidate options or an error})`: what there is besides torch at float32."""
+
+    def build(table):
+        made = {("torch", "float32"): Candidate("torch", "float32", model, 0.004)}
+
+        def make(_, name="torch", precision="float32", *, task=None):
+            given = table.get((name, precision), {})
+            if isinstance(given, Exception):
+                raise given
+            return made.setdefault((name, precision), Candidate(name, precision, model, **given))
+
+        reasons = available(model)
+        reasons = {pair: None if pair in table or pair == ("torch", "float32") else "not here" for pair in reasons}
+        monkeypatch.setattr(precisions, "problem", lambda model, name, precision, task: reasons[name, precision])
+        monkeypatch.setattr(precisions, "backend", make)
+        monkeypatch.setattr(precisions, "time", SimpleNamespace(perf_counter=lambda: Candidate.clock))
+        return made
+
+    return build
+
+
+def chosen(model, tokens, *asked):
+    said = []
+    made, cosine = choose_backend(model, tokens, *asked, notify=said.append)
+    assert cosine is None or cosine >= WORST_COSINE
+    return (made.name, made.precision), said
+
+
+def test_the_fastest_that_agrees(model, tokens, offer):
+    offer({("openvino", "float32"): {"seconds": 0.001}, ("onnx", "float32"): {"seconds": 0.01}})
+    pair, said = chosen(model, tokens)
+    assert pair == ("openvino", "float32")
+    assert said[0] == f"choosing the fastest of 3 ways to compute, on {len(tokens)} texts of these"
+    assert [line.split(":")[0] for line in said[1:4]] == [
+        "torch at float32",
+        "openvino at float32",
+        "onnx at float32",
+    ]
+    assert all("tokens a second, least cosine with float32 1.000000" in line for line in said[1:4])
+    assert said[4:] == ["embedding with openvino at float32"]
+
+
+@pytest.mark.parametrize(("cosine", "name"), [(0.99985, "torch"), (0.99995, "openvino")])
+def test_fast_but_wrong_is_left_out(model, tokens, offer, cosine, name):
+    offer({("openvino", "bfloat16"): {"spoil": turned(cosine)}})
+    pair, said = chosen(model, tokens)
+    assert pair[0] == name
+    if name == "torch":
+        assert said[2] == f"openvino at bfloat16 is left out: its least cosine with float32 is {cosine:.6f}."
+    else:
+        assert f"least cosine with float32 {cosine:.6f}" in said[2]
+    assert WORST_COSINE == 0.9999
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"spoil": broken}, "no such instruction"),
+        ({"spoil": spoiled}, "the model's vector of it is not finite."),
+        ({"spoil": torch.zeros_like}, "its least cosine with float32 is 0.000000."),
+        (UnsupportedModel("no graph of it"), "no graph of it"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_what_fails_is_left_out(model, tokens, offer, options, why):
+    offer({("openvino", "bfloat16"): options})
+    pair, said = chosen(model, tokens)
+    assert pair == ("torch", "float32")
+    assert said[2] == f"openvino at bfloat16 is left out: {why}"
+
+
+def test_nothing_agrees(model, tokens, offer):
+    wrong = {"spoil": turned(0.9)}
+    offer({("openvino", "bfloat16"): wrong, ("torch", "bfloat16"): wrong})
+    with pytest.raises(BadInput, match="no backend agrees with float32"):
+        choose_backend(model, tokens, "auto", "bfloat16")
+
+
+def test_texts_that_float32_cannot_read_decide_nothing(model, tokens, offer):
+    """A text that has no vector at float32 has none elsewhere: the others are compared."""
+    made = offer({("openvino", "float32"): {"seconds": 0.0}})
+    made["torch", "float32"].spoil = spoiled
+    pair, _ = chosen(model, tokens)
+    assert pair == ("openvino", "float32")
+
+
+def test_no_text_can_be_read(model, tokens, offer):
+    made = offer({("openvino", "float32"): {}})
+    made["torch", "float32"].spoil = lambda vectors: vectors * torch.nan
+    with pytest.raises(BadInput, match="no usable vector of any of these texts"):
+        choose_backend(model, tokens)
+
+
+def test_one_side_left_open(model, tokens, offer):
+    offer({("openvino", "float32"): {}, ("openvino", "bfloat16"): {"seconds": 0.01}, ("torch", "bfloat16"): {}})
+    assert chosen(model, tokens, "openvino")[0] == ("openvino", "float32")
+    assert chosen(model, tokens, "auto", "bfloat16")[0] == ("torch", "bfloat16")
+
+
+def test_the_sample_has_texts_of_all_lengths():
+    texts = ["a" * length for length in np.random.default_rng(0).lognormal(4, 1, 3000).astype(int)]
+    lengths = [len(text) for text in precisions.spread(texts)]
+    assert len(lengths) == PROBED
+    assert (min(lengths), max(lengths)) == (min(map(len, texts)), max(map(len, texts)))
+    assert abs(np.median(lengths) - np.median([len(text) for text in texts])) <= 3
+    assert max(map(len, precisions.spread(["a" * 10**6, "b"]))) == 50_000
+
+
+def test_few_texts_and_empty_ones(model, offer):
+    offer({("openvino", "float32"): {}})
+    assert chosen(model, tokenise(model, ["a"]))[0][1] == "float32"
+    assert chosen(model, tokenise(model, []))[0] == ("torch", "float32")
+
+
+def test_texts_without_any_token(tiny_st):
+    """Neither CLS nor EOS: an empty text is nothing at all."""
+    bare = cenote.load(tiny_st("neox"), device="cpu")
+    assert choose_backend(bare, tokenise(bare, ["", ""]), "torch")[0].name == "torch"
+    assert choose_backend(bare, tokenise(bare, ["", "a pool"]), "torch")[0].precision
+
+
+@pytest.mark.parametrize(("asked", "said"), [(("openvimo", "auto"), "backend"), (("auto", "bf16"), "precision")])
+def test_unknown_names(model, tokens, asked, said):
+    with pytest.raises(UnknownName, match=f"unknown {said}"):
+        choose_backend(model, tokens, *asked)
+
+
+def test_nothing_there_can(model, tokens, monkeypatch):
+    monkeypatch.setattr(precisions, "problem", lambda *_: "it is missing")
+    with pytest.raises(BadInput, match=r"^onnx at float32: it is missing\.$"):  # once, and not for each precision
+        choose_backend(model, tokens, "onnx")
+
+
+def test_own_precision(tiny_st):
+    assert own_precision(cenote.load(tiny_st("bert"), device="cpu")) == "float32"
+    assert own_precision(cenote.load(tiny_st("bert"), device="cpu").bfloat16()) == "bfloat16"
+
+
+def test_of_a_model_in_half_precision_only_its_own(tiny_st, tokens):
+    half = cenote.load(tiny_st("bert"), device="cpu").bfloat16()
+    if available(half)["torch", "bfloat16"] is not None:
+        pytest.skip("this CPU has no bfloat16")
+    assert chosen(half, tokens)[0] == ("torch", "bfloat16")
+
+
+def test_the_real_ones_on_the_demo_model(demo, monkeypatch):
+    """What is taken has vectors of the stated cosine with `encode`, on texts that it was not chosen on."""
+    # Making a graph for ONNX takes the longest, and test_embedding does it.
+    there = {pair: reason for pair, reason in available(demo).items() if pair[0] != "onnx"}
+    monkeypatch.setattr(precisions, "problem", lambda model, name, precision, task: there.get((name, precision), "no"))
+    sample = tokenise(demo, [f"The pool {place} is deep. " * (1 + place % 9) for place in range(40)])
+    said = []
+    made, cosine = choose_backend(demo, sample, "auto", "auto", notify=said.append)
+    tried = [pair for pair, reason in there.items() if reason is None]
+    assert len(said) == (len(tried) + 2 if len(tried) > 1 else 1)  # what begins, each one, and what is taken
+    assert said[-1] == f"embedding with {made.name} at {made.precision}"
+    assert (cosine is None) == (len(tried) == 1)
+    texts = ["", "a", "😀 שלום", "A cave beyond the light. " * 80]
+    ours, _ = Encoder(demo, made)(tokenise(demo, texts))
+    theirs = demo.encode(texts)
+    cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosines.min() >= WORST_COSINE

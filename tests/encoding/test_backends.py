@@ -1,0 +1,262 @@
+"""Every backend does what the model does, on batches unlike the one that its graph was recorded on."""
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import cenote
+from cenote.encoding import backends
+from cenote.encoding.backends import BACKENDS, available, backend, distance
+from cenote.errors import BadInput, UnknownName, UnsupportedModel
+from cenote.models.repooling import repool
+
+GRAPHS = [name for name, row in BACKENDS.items() if row.graph]
+
+# Ragged, one alone, and two of one length.
+BATCHES = (
+    ["the pool", "", "one two three: light! " * 11, "a deep cave? a stone.", "water", "query document " * 3],
+    ["the deep water"],
+    ["a pool", "a cave"],
+)
+ALL = ("cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "every_k", "landmark")
+BY_LENGTH = cenote.LengthTemperature("linear", start=1.0, end=0.2, shortest=4, longest=32)
+
+
+def expected(model, features):
+    with torch.inference_mode():
+        return model(dict(features))["sentence_embedding"]
+
+
+def agrees(run, model, prompt=None):
+    """The largest difference over all batches, and that every batch has its own shape."""
+    worst = 0.0
+    for texts in BATCHES:
+        features = model.preprocess(texts, prompt=prompt)
+        made = run(features)
+        assert made.dtype == torch.float32
+        assert made.shape == (len(texts), model.get_embedding_dimension())
+        worst = max(worst, (made - expected(model, features)).abs().max().item())
+    return worst
+
+
+@pytest.fixture
+def with_dense(tiny_st):
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+
+    def build(kind, **options):
+        torch.manual_seed(3)
+        return cenote.load(tiny_st(kind, Dense(32, 24), Normalize(), **options), device="cpu")
+
+    return build
+
+
+@pytest.fixture
+def of_family(tiny, tmp_path):
+    """A tiny model of another family, with the tokenizer of `tiny("bert")`."""
+    import transformers as hf
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    from cenote.nn import Pooling
+
+    def build(config, cls):
+        tokenizer = hf.AutoTokenizer.from_pretrained(tiny("bert"))
+        size = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+        torch.manual_seed(0)
+        settings = config(**size, intermediate_size=64, pad_token_id=tokenizer.pad_token_id)
+        network = cls(settings)
+        for parameter in network.parameters():
+            parameter.data += torch.randn(parameter.shape) * 0.2
+        network.save_pretrained(tmp_path)
+        tokenizer.save_pretrained(tmp_path)
+        reader = Transformer(str(tmp_path))
+        return SentenceTransformer(modules=[reader, Pooling(32, "mean"), Normalize()], device="cpu").eval()
+
+    return build
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("kind", ["bert", "qwen"])  # padded on the right, and on the left
+def test_every_pooling_at_once(name, kind, tiny_st):
+    model = repool(cenote.load(tiny_st(kind), device="cpu"), ALL, k=3, interval=4)
+    run = backend(model, name)
+    assert (run.name, run.precision) == (name, "float32")
+    scale = max(expected(model, model.preprocess(texts)).norm(dim=1).max().item() for texts in BATCHES)
+    assert agrees(run, model) < 1e-5 * max(1.0, scale / len(ALL))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_modules_after_the_pooling_and_a_prompt_that_is_not_pooled(name, with_dense):
+    model = repool(with_dense("roberta", include_prompt=False), "multi_cls", interval=4)
+    run = backend(model, name)
+    assert agrees(run, model) < 1e-5
+    assert agrees(run, model, prompt="query: ") < 1e-5
+    features = model.preprocess(["a pool"], prompt="query: ")
+    ignored = {key: value for key, value in features.items() if key != "prompt_mask"}
+    assert not torch.allclose(run(features), run(ignored), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_number_as_temperature_is_in_the_graph(name, of_family):
+    import transformers as hf
+
+    model = of_family(hf.MPNetConfig, hf.MPNetModel)
+    plain = expected(model, model.preprocess(BATCHES[0]))
+    handle = cenote.temper(model, 0.4)
+    run = backend(model, name)
+    assert agrees(run, model) < 1e-5
+    handle.remove()
+    assert torch.equal(expected(model, model.preprocess(BATCHES[0])), plain)
+    assert (run(model.preprocess(BATCHES[0])) - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_temperature_by_length_is_in_the_graph(name, of_family):
+    import transformers as hf
+
+    model = of_family(hf.ModernBertConfig, hf.ModernBertModel)
+    plain = expected(model, model.preprocess(BATCHES[0]))
+    cenote.temper(model, {"query": 1.0, "document": BY_LENGTH}, layers=[1])
+    with pytest.raises(BadInput, match=r"temperature by role.*pass task='query' or 'document'"):
+        backend(model, name)
+    run = backend(model, name, task="document")
+    assert agrees(run, model) < 1e-5
+    assert (run(model.preprocess(BATCHES[0])) - plain).abs().max() > 1e-4
+
+
+def test_half_precision_of_the_demo_model(demo):
+    half = [(name, "bfloat16") for name in ("torch", "openvino") if not available(demo)[name, "bfloat16"]]
+    texts = ["a pool that a collapse made", "deep water " * 30]
+    features = demo.preprocess(texts)
+    for name, precision in half:
+        made = backend(demo, name, precision)(features)
+        assert torch.cosine_similarity(made, torch.from_numpy(demo.encode(texts))).min() > 0.9999
+        assert not np.array_equal(made, demo.encode(texts))
+    assert next(demo.parameters()).dtype == torch.float32
+
+
+def test_torch_is_the_model_itself_and_leaves_it_in_training(tiny_st):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    assert agrees(backend(model), model) == 0
+    model.train()
+    first, second = (backend(model)(model.preprocess(BATCHES[0])) for _ in range(2))
+    assert torch.equal(first, second)
+    assert model.training
+    assert first.requires_grad is False
+
+
+def test_weights_in_half_precision_run_as_they_are(tiny_st):
+    model = cenote.load(tiny_st("bert"), device="cpu", dtype="bfloat16")
+    found = available(model)
+    assert "load it with dtype='float32'" in found["torch", "float32"]
+    assert "the model's weights are bfloat16" in found["openvino", "float32"]
+    if found["torch", "bfloat16"] is None:
+        made = backend(model, precision="bfloat16", validate=False)(model.preprocess(BATCHES[0]))
+        assert torch.equal(made, expected(model, model.preprocess(BATCHES[0])).float())
+
+
+def test_unknown_names_and_tasks_are_refused(demo):
+    with pytest.raises(UnknownName, match="did you mean 'openvino'"):
+        backend(demo, "openvin")
+    with pytest.raises(UnknownName, match=r"unknown precision 'int8'.*There are: float32, bfloat16, float16"):
+        backend(demo, precision="int8")
+    with pytest.raises(BadInput, match="backend 'onnx' at bfloat16: it computes in float32"):
+        backend(demo, "onnx", "bfloat16")
+    with pytest.raises(BadInput, match="float16 is for CUDA devices; the model is on cpu"):
+        backend(demo, "torch", "float16")
+    with pytest.raises(BadInput, match="task='queries' is neither"):
+        backend(demo, task="queries")
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_missing_extra_is_told_with_the_line_that_installs_it(name, demo, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
+    with pytest.raises(BadInput, match=rf"which is missing: pip install 'cenote\[{name}\]'\.$"):
+        backend(demo, name)
+    assert available(demo)[name, "float32"].endswith(f"pip install 'cenote[{name}]'")
+
+
+def test_a_processor_without_bfloat16_says_so(demo, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.raises(BadInput, match="this CPU has no bfloat16, which would be slower than float32"):
+        backend(demo, "torch", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("precision", "error", "match"),
+    [("float32", 1e-3, "its vectors differ by"), ("bfloat16", 0.3, "have a cosine of"), ("float32", 0, None)],
+)
+def test_a_backend_that_does_something_else_is_not_handed_out(precision, error, match, tiny_st):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+
+    class Wrong:
+        name = "wrong"
+
+        def __call__(self, features):
+            made = expected(model, features)
+            noise = torch.randn(made.shape, generator=torch.Generator().manual_seed(0))
+            return made + error * noise * made.norm(dim=1, keepdim=True)
+
+    Wrong.precision = precision
+    if match is None:
+        backends.prove(Wrong(), model)
+        return
+    with pytest.raises(UnsupportedModel, match=match):
+        backends.prove(Wrong(), model)
+
+
+def test_a_graph_of_another_length_only_is_found_out(tiny_st, monkeypatch):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+
+    class Stiff:
+        name, precision = "stiff", "float32"
+
+        def __call__(self, features):  # weighs what is beyond ten tokens as if it were not there
+            short = {
+                key: value[:, :10] if isinstance(value, torch.Tensor) else value for key, value in features.items()
+            }
+            return expected(model, short)
+
+    with pytest.raises(UnsupportedModel, match="backend 'stiff' at float32 does not do what the model does"):
+        backends.prove(Stiff(), model)
+
+
+def test_vectors_that_are_not_finite_are_refused():
+    run = backends._Graph("onnx", "float32", ("input_ids",), lambda inputs: np.array([[1.0], [np.nan]], np.float32))
+    with pytest.raises(BadInput, match="row 1 has a vector that is not finite"):
+        run({"input_ids": torch.ones(2, 1, dtype=torch.long)})
+
+
+def test_distance_is_of_numbers_by_length_and_of_angles():
+    theirs = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    difference, cosine = distance(theirs + torch.tensor([[0.5, 0.0], [0.0, 0.0]]), theirs)
+    assert difference == pytest.approx(0.1)
+    assert cosine == pytest.approx((3.5 * 3 + 16) / (5 * (3.5**2 + 16) ** 0.5))
+
+
+# Two runners, given up out of turn and in another thread; then a signal, as Ctrl-C is one.
+SIGNAL = """
+import os, signal, threading
+from openvino import Model, opset13
+from cenote.encoding.backends import openvino_runner
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+def runner():
+    port = opset13.parameter([1])
+    return openvino_runner(Model([opset13.relu(port)], [port]), "float32")
+kept = [runner(), runner()]
+kept.pop(0)
+end = threading.Thread(target=kept.clear)
+end.start()
+end.join()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_after_runners_are_given_up():
+    done = subprocess.run([sys.executable, "-c", SIGNAL], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -1,0 +1,313 @@
+"""Tokens are those of `model.preprocess`, text by text and batch by batch, for every kind of model and text."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cenote
+from cenote.encoding.tokens import _beginning, collate, joined, taken, tokenise
+from cenote.errors import UnsupportedModel
+from cenote.models.properties import limit_of
+
+TEXTS = [
+    "the pool",
+    "",
+    "one two three: light! " * 60,
+    "😀🏳️‍🌈 a deep cave?",
+    "שלום the cave",
+    "a\0b",
+    " ",
+    "water " * 300,
+    "你好吗。我！",
+    "a" * 150,
+    "document",
+]
+FAMILIES = ["bert", "roberta", "t5", "llama", "qwen", "mpnet", "modernbert"]
+
+
+@pytest.fixture(scope="module")
+def model_of(tiny_st, tmp_path_factory):
+    """`model_of(name, prompts=...)`: a tiny model of a kind of `conftest`, or of two families more."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import AutoTokenizer, ModernBertConfig, ModernBertModel, MPNetConfig, MPNetModel
+
+    made = {}
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+
+    def other(name):
+        kind = {"mpnet": "roberta", "modernbert": "bert"}[name]
+        folder = tmp_path_factory.mktemp(name)
+        tokenizer = AutoTokenizer.from_pretrained(tiny_st(kind))
+        tokenizer.save_pretrained(folder)
+        size.update(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+        torch.manual_seed(0)
+        if name == "mpnet":
+            network = MPNetModel(MPNetConfig(max_position_embeddings=300, **size), add_pooling_layer=False)
+        else:
+            network = ModernBertModel(ModernBertConfig(local_attention=16, reference_compile=False, **size))
+        network.save_pretrained(folder)
+        reader = Transformer(str(folder))
+        return SentenceTransformer(modules=[reader, Pooling(32, "mean")], device="cpu")
+
+    def build(name):
+        if name not in made:
+            made[name] = other(name) if name in ("mpnet", "modernbert") else cenote.load(tiny_st(name), device="cpu")
+        return made[name]
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def landmarks(tiny_st):
+    from sentence_transformers import SentenceTransformer
+
+    from cenote.nn import LandmarkTransformer, Pooling
+
+    def build(kind="bert", **options):
+        plain = cenote.load(tiny_st(kind), device="cpu")
+        return SentenceTransformer(
+            modules=[LandmarkTransformer.adopt(plain[0], **options), Pooling(32, "landmark")], device="cpu"
+        )
+
+    return build
+
+
+def same(ours, theirs):
+    assert set(ours) == set(theirs)
+    for name, value in theirs.items():
+        if isinstance(value, torch.Tensor):
+            assert ours[name].dtype == value.dtype, name
+            assert torch.equal(ours[name], value), name
+        else:
+            assert ours[name] == value, name
+
+
+def agree(model, texts, prompt_name=None, task=None):
+    """Batches of all sorts, as `model.preprocess` makes them."""
+    tokens = tokenise(model, texts, prompt_name, task)
+    kind = {} if task is None else {"task": task}
+    prompt = model.prompts[prompt_name] if prompt_name else None
+    rows = list(range(len(texts)))
+    for some in (rows, rows[::-1], rows[::3], *([row] for row in rows)):
+        same(collate(model, tokens, some), model.preprocess([texts[row] for row in some], prompt=prompt, **kind))
+    return tokens
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_features_are_those_of_preprocess(model_of, name):
+    model = model_of(name)
+    tokens = agree(model, TEXTS)
+    lengths = [int(model.preprocess([text])["attention_mask"].sum()) for text in TEXTS]
+    assert tokens.lengths.tolist() == lengths
+    whole = [len(model.tokenizer(text, verbose=False)["input_ids"]) for text in TEXTS]
+    assert tokens.whole.tolist() == whole
+    assert tokens.truncated.tolist() == [length > limit_of(model) for length in whole]
+    assert len(tokens) == len(TEXTS)
+    assert 0 < tokens.truncated.sum() < len(TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["bert", "qwen"])
+def test_with_a_prompt_that_is_left_out(tiny_st, kind):
+    prompts = {"ask": "query: ", "": ""}
+    model = cenote.load(tiny_st(kind, include_prompt=False, prompts=prompts), device="cpu")
+    tokens = agree(model, TEXTS, "ask")
+    assert "prompt_length" in collate(model, tokens, [0])
+    whole = [len(model.tokenizer(f"query: {text}", verbose=False)["input_ids"]) for text in TEXTS]
+    assert tokens.whole.tolist() == whole
+
+
+@pytest.mark.parametrize("kind", ["bert", "qwen"])
+@pytest.mark.parametrize(
+    "options", [{"interval": 4}, {"interval": 1}, {"splitter": "sentence"}, {"interval": 7, "marker": "multi_cls"}]
+)
+def test_landmarks(landmarks, kind, options):
+    if kind == "qwen" and "marker" in options:
+        pytest.skip("no CLS")
+    model = landmarks(kind, **options)
+    model.max_seq_length = 60
+    tokens = agree(model, TEXTS)
+    assert collate(model, tokens, [0, 2])["landmark_mask"].dtype == torch.bool
+    whole = [int(model.preprocess([text], max_length=10**6)["attention_mask"].sum()) for text in TEXTS]
+    assert tokens.whole.tolist() == whole
+    assert tokens.truncated.any()
+
+
+@pytest.mark.parametrize("interval", [2, 3, 5])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_no_cut_text_goes_unseen_for_landmarks(landmarks, interval, side):
+    """A text that was cut may be shorter than the limit, by what a mark would have taken."""
+    model = landmarks(interval=interval)
+    model.tokenizer.truncation_side = side
+    texts = ["a " * count for count in range(1, 60)]
+    for limit in range(12, 24):
+        model.max_seq_length = limit
+        tokens = tokenise(model, texts)
+        whole = [int(model.preprocess([text], max_length=10**6)["attention_mask"].sum()) for text in texts]
+        assert tokens.whole.tolist() == whole
+        assert tokens.truncated.any()
+
+
+def test_landmarks_that_training_would_draw_stand_still(landmarks):
+    model = landmarks(splitter="variable", interval=4, training_intervals=[1, 2, 3])
+    model.train()
+    tokens = tokenise(model, TEXTS)
+    assert model.training
+    model.eval()
+    same(collate(model, tokens, [0, 2]), model.preprocess([TEXTS[0], TEXTS[2]]))
+
+
+def test_a_task_with_a_limit_of_its_own(model_of):
+    model = model_of("bert")
+    model[0].query_length = 6
+    try:
+        tokens = agree(model, TEXTS, task="query")
+        assert tokens.lengths.max() == 6
+        assert tokens.truncated.tolist() == [len(model.tokenizer(text)["input_ids"]) > 6 for text in TEXTS]
+        assert tokenise(model, TEXTS, task="document").lengths.max() == 256
+    finally:
+        model[0].query_length = None
+
+
+def flattened(model):
+    """A model that hands on one row for all texts, as with flash attention, which there is none of here."""
+    from transformers import DataCollatorWithFlattening
+
+    model[0].can_flatten_inputs = True
+    model[0].data_collator = DataCollatorWithFlattening(
+        return_seq_idx=True, return_flash_attn_kwargs=True, return_position_ids=True
+    )
+    model[0]._flatten_position_offset = model[0]._infer_flatten_position_offset()
+    return model
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_flattened(tiny_st, kind):
+    model = flattened(cenote.load(tiny_st(kind), device="cpu"))
+    tokens = agree(model, TEXTS)
+    assert "cu_seq_lens_q" in collate(model, tokens, [0, 1])
+    assert tokens.lengths.tolist() == model.preprocess(TEXTS)["cu_seq_lens_q"].diff().tolist()
+
+
+def test_flattened_landmarks(landmarks):
+    agree(flattened(landmarks(interval=4)), TEXTS)
+
+
+# Very long texts.
+
+LONG = {
+    "words": "the deep cave. " * 20_000,
+    "no white space": "深你好" * 60_000,
+    "one word": "collapse" * 30_000,
+    "white space": " " * 250_000 + "a pool",
+    "marks": "́" * 200_000 + " a pool",
+    "emoji": "😀 " * 100_000,
+    "a long word, then words": "a" * 150_000 + " the pool" * 1000,
+    "line breaks": "\n\r\n" * 60_000 + "water",
+}
+
+
+@pytest.mark.parametrize("name", ["bert", "t5", "qwen", "landmarks"])
+def test_the_beginning_of_a_very_long_text_is_enough(model_of, landmarks, name):
+    model = landmarks(interval=9) if name == "landmarks" else model_of(name)
+    texts = list(LONG.values())
+    if name == "t5":  # a lattice of one word of 100,000 letters takes it minutes
+        texts = [LONG["words"], LONG["emoji"], LONG["white space"]]
+    tokens = tokenise(model, texts)
+    for row, text in enumerate(texts):
+        same(collate(model, tokens, [row]), model.preprocess([text]))
+    assert len(_beginning(model, LONG["words"], 256)) < 200_000
+
+
+@given(st.text(st.sampled_from("ab .\n\u0301深😀'1-"), min_size=1, max_size=40), st.integers(1, 60))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_beginnings_of_any_texts(model_of, text, limit):
+    """The same in small: pieces of 50 characters and few tokens more than there are in a word."""
+    from cenote.encoding import tokens as tokenising
+    from cenote.surgery import reading
+
+    before, more = reading._PIECE, tokenising._MORE
+    reading._PIECE, tokenising._MORE = 50, 110
+    try:
+        for name in ("bert", "roberta", "qwen"):
+            model, text_ = model_of(name), text * 30
+            whole = model.tokenizer(text_, add_special_tokens=False, verbose=False)["input_ids"]
+            part = model.tokenizer(_beginning(model, text_, limit), add_special_tokens=False, verbose=False)
+            assert part["input_ids"][:limit] == whole[:limit]
+    finally:
+        reading._PIECE, tokenising._MORE = before, more
+
+
+def test_cut_from_the_left_all_is_read(model_of):
+    model = model_of("bert")
+    model.tokenizer.truncation_side = "left"
+    try:
+        text = LONG["words"] + "water stone"
+        same(collate(model, tokenise(model, [text]), [0]), model.preprocess([text]))
+    finally:
+        model.tokenizer.truncation_side = "right"
+
+
+def test_ten_million_characters_take_linear_time(model_of):
+    """Eight times the text takes no more than twice as long again as it should."""
+    model = model_of("bert")
+
+    def seconds(text):
+        start = time.process_time()
+        tokens = tokenise(model, [text])
+        assert tokens.truncated.all()
+        return time.process_time() - start
+
+    short = min(seconds("the deep cave " * 20_000) for _ in range(2))
+    assert seconds("the deep cave " * 160_000) < 16 * short
+
+
+# Parts, and what is refused.
+
+
+def test_taken_and_joined(model_of):
+    model = model_of("roberta")
+    whole = tokenise(model, TEXTS)
+    again = joined(tokenise(model, TEXTS[:4]), tokenise(model, []), tokenise(model, TEXTS[4:]))
+    for name, column in whole.columns.items():
+        np.testing.assert_array_equal(again.columns[name], column)
+    np.testing.assert_array_equal(again.offsets, whole.offsets)
+    np.testing.assert_array_equal(again.whole, whole.whole)
+    rows = [7, 0, 7, 3]
+    some = taken(whole, rows)
+    same(collate(model, some, [0, 1, 2, 3]), collate(model, whole, rows))
+    assert some.truncated.tolist() == [True, False, True, False]
+    assert len(taken(whole, [])) == 0
+    assert len(tokenise(model, [])) == 0
+
+
+def test_memory_is_half_of_what_torch_takes(model_of):
+    columns = tokenise(model_of("bert"), TEXTS).columns
+    assert {column.dtype for column in columns.values()} == {np.dtype(np.int32)}
+
+
+def test_models_without_rows_of_tokens_are_refused():
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models
+
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "pool": 1}, **{"unk_token": "a"}))
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=4)], device="cpu")
+    with pytest.raises(UnsupportedModel, match="StaticEmbedding, which hands on no rows of tokens"):
+        tokenise(model, ["a pool"])
+
+
+def test_expanded_queries_are_refused(model_of):
+    model = model_of("bert")
+    before = model[0].query_expansion
+    model[0].query_expansion = {"strategy": "fixed", "length": 8, "token": "a", "attend": False}
+    try:
+        with pytest.raises(UnsupportedModel, match="ColBERT"):
+            tokenise(model, ["a pool"], task="query")
+    finally:
+        model[0].query_expansion = before

@@ -1,0 +1,29 @@
+"""Fingerprints of weights."""
+
+import copy
+
+import torch
+
+from cenote.models.fingerprints import fingerprint_of_weights
+
+
+def test_a_change_of_weights_or_dtype_changes_the_fingerprint(demo):
+    name = fingerprint_of_weights(demo)
+    assert fingerprint_of_weights(copy.deepcopy(demo)) == name
+    other = copy.deepcopy(demo)
+    other[0].model.encoder.layer[0].attention.self.query.weight.data.div_(0.8)
+    assert fingerprint_of_weights(other) != name
+    assert fingerprint_of_weights(copy.deepcopy(demo).to(torch.bfloat16)) != name
+
+
+def test_of_a_large_tensor_a_subset_of_entries_counts():
+    layer = torch.nn.Linear(1, 200_000, bias=False)  # every fourth
+    name = fingerprint_of_weights(layer)
+    for place, seen in ((0, True), (1, False), (3, False), (4, True), (199_996, True), (199_999, False)):
+        other = copy.deepcopy(layer)
+        other.weight.data[place] += 1
+        assert (fingerprint_of_weights(other) != name) is seen, place
+    small = torch.nn.Linear(1, 65_536, bias=False)  # all
+    other = copy.deepcopy(small)
+    other.weight.data[1] += 1
+    assert fingerprint_of_weights(other) != fingerprint_of_weights(small)

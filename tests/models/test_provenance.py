@@ -1,0 +1,76 @@
+"""What a model is, in words."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+import torch
+
+import cenote
+from cenote.models.provenance import architecture_of, name_of, pooling_of, revision_of, temperature_of, versions_of
+
+
+@pytest.mark.parametrize(("kind", "name"), [("bert", "BertModel"), ("t5", "T5EncoderModel"), ("qwen", "Qwen3Model")])
+def test_of_tiny_models(tiny_st, kind, name):
+    model = cenote.load(tiny_st(kind), device="cpu")
+    assert architecture_of(model) == name
+    assert pooling_of(model) == "mean"
+    assert temperature_of(model) == "1"
+    assert revision_of(model) is None
+
+
+def test_names(demo, demo_path, tiny_st):
+    assert name_of("minilm", demo) == "minilm"
+    assert name_of(demo_path, demo) == str(demo_path)
+    assert name_of(demo, demo) == "minilm"
+    folder = tiny_st("bert")
+    model = cenote.load(folder, device="cpu")
+    assert name_of(model, model) == folder.name  # and not whose machine it is on
+
+
+def test_poolings_and_temperatures(tiny_st):
+    model = cenote.load(tiny_st("bert"), pooling="max", device="cpu", temperature=0.5)
+    assert pooling_of(model) == "max"
+    assert "0.5" in temperature_of(model)
+    several = cenote.load(tiny_st("bert"), pooling=["mean", "max"], device="cpu")
+    assert pooling_of(several) == "mean+max"
+
+
+def test_what_is_no_transformer():
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models
+
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, **{"unk_token": "a"}))
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=4)], device="cpu")
+    assert name_of(model, model) == "SentenceTransformer"
+    assert architecture_of(model) == "StaticEmbedding"
+    assert pooling_of(model) == "its own"
+    assert revision_of(model) is None
+
+
+def test_the_version_of_a_package_that_is_built_under_another_name(monkeypatch):
+    def only(name):
+        if name == "tokenizers":  # as onnxruntime, where it came as onnxruntime-gpu
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    expected = versions_of("tokenizers")
+    monkeypatch.setattr("cenote.models.provenance.version", only)
+    assert versions_of("tokenizers") == expected
+
+
+def test_versions():
+    found = versions_of("tokenizers")
+    assert found["torch"] == torch.__version__.split("+")[0] or found["torch"] == torch.__version__
+    assert found["cenote"] == cenote.__version__
+    assert found["python"] == platform.python_version()
+    assert set(found) == {
+        "cenote",
+        "python",
+        "torch",
+        "transformers",
+        "sentence-transformers",
+        "numpy",
+        "tokenizers",
+    }

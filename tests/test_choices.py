@@ -1,0 +1,39 @@
+"""The names that the command line accepts are the keys of the tables that implement them."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from cenote import choices
+
+
+def test_tables_have_exactly_these_names():
+    from cenote.embedding.engines import ENGINES
+    from cenote.encoding.backends import BACKENDS, PRECISIONS
+    from cenote.functional.pooling import POOLINGS
+    from cenote.functional.temperature import ROLES, SCHEDULES
+    from cenote.models.loading import DTYPES
+
+    assert tuple(BACKENDS) == choices.BACKENDS
+    assert tuple(PRECISIONS) == choices.PRECISIONS
+    assert tuple(ENGINES) == choices.ENGINES
+    assert tuple(DTYPES) == choices.WEIGHT_DTYPES
+    assert ROLES == choices.TASKS
+    assert {name: row.aliases for name, row in POOLINGS.items()} == choices.POOLINGS
+    assert {name: row.parameters for name, row in SCHEDULES.items()} == choices.SCHEDULES
+    assert {name: row.needs for name, row in BACKENDS.items() if row.needs}.items() <= choices.PACKAGES.items()
+
+
+def test_importing_the_names_imports_nothing_heavy():
+    code = "import sys, cenote.choices; print({'torch', 'numpy', 'pyarrow'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize(("extra", "missing"), [("onnx", "onnxscript"), ("ray", "ray"), ("report", "plotly")])
+def test_a_missing_package_is_named_with_the_line_that_installs_it(extra, missing, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else object())
+    assert choices.missing_packages(extra) == f"it needs {missing}, which is missing: pip install 'cenote[{extra}]'"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert choices.missing_packages(extra) is None

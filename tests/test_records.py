@@ -1,0 +1,106 @@
+"""Records survive a round trip through JSON; other JSON is refused."""
+
+import json
+
+import pytest
+
+from cenote.errors import BadInput
+from cenote.records import (
+    Diagnosis,
+    Estimate,
+    Histogram,
+    LayerSummary,
+    Passed,
+    Repeated,
+    Spread,
+    TextsRead,
+    from_json,
+    to_json,
+)
+
+from .builders import spread, verdict
+
+DIAGNOSIS = Diagnosis(
+    schema=1,
+    texts=TextsRead(source="a list", given=3, used=2, empty=1, fingerprint="ab12"),
+    verdicts=(verdict(),),
+    models=(),
+    excerpts=(),
+    settings={"seed": 0, "temperatures": [1.0]},
+    versions={"cenote": "0.1.0"},
+)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        spread(0.5),
+        Estimate(1.0, None, None),
+        Histogram((0.0, 0.5), (3,)),
+        LayerSummary(0, {"r": spread(0.5), "C": "not defined: pre-norm"}),
+        Repeated(("dog", "cat"), (3, 4), (0.5, 0.25)),
+        DIAGNOSIS,
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_round_trip_gives_equal_records_and_bytes(record):
+    text = to_json(record)
+    assert from_json(type(record), text) == record
+    assert to_json(from_json(type(record), text)) == text
+
+
+def test_diagnosis_methods_use_the_same_format():
+    assert DIAGNOSIS.to_json() == to_json(DIAGNOSIS)
+    assert Diagnosis.from_json(DIAGNOSIS.to_json()) == DIAGNOSIS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "the JSON has schema 2, but this version of Cenote reads schema 1"),
+        ({"schema": None}, "the JSON has schema None"),
+        ({"more": 1}, "does not hold a Diagnosis: Diagnosis has no field more"),
+        ({"excerpts": 3}, "does not hold a Diagnosis: expected a list, found 3"),
+        ({"texts": {}}, "does not hold a Diagnosis: TextsRead lacks source, given, used, empty, fingerprint"),
+        ({"texts": "a list"}, "expected TextsRead, found 'a list'"),
+        ({"settings": []}, r"expected dict, found \[\]"),
+        ({"verdicts": [{**json.loads(to_json(verdict())), "grade": "dire"}]}, "expected one of none, .*, found 'dire'"),
+        ({"verdicts": [{**json.loads(to_json(verdict())), "limit": 1}]}, "expected str, found 1"),
+    ],
+)
+def test_other_json_is_refused(change, message):
+    with pytest.raises(BadInput, match=message):
+        Diagnosis.from_json(json.dumps({**json.loads(DIAGNOSIS.to_json()), **change}))
+
+
+def test_a_tuple_of_another_length_is_refused():
+    with pytest.raises(BadInput, match="expected 2 values, found 3"):
+        from_json(Repeated, '{"words": ["a", "b", "c"], "tokens": [], "cosines": []}')
+
+
+def test_only_fields_with_a_default_may_be_missing():
+    """Files of earlier versions lack fields that were added later."""
+    text = '{"low": 0, "high": 50, "count": 3, "sigma_a": 0.5}'
+    assert from_json(Passed, text) == Passed(low=0, high=50, count=3, sigma_a=0.5, theorem3=None)
+    with pytest.raises(BadInput, match="does not hold a Passed: Passed lacks count"):
+        from_json(Passed, '{"low": 0, "high": 50, "sigma_a": 0.5, "theorem3": 0.5}')
+
+
+def test_nan_is_neither_written_nor_read():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(Estimate(float("nan"), None, None))
+    with pytest.raises(BadInput, match="not valid JSON: NaN is not a number"):
+        Diagnosis.from_json('{"schema": NaN}')
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, None], ids=["half", "deep", "none"])
+def test_text_that_is_not_json_is_refused(text):
+    with pytest.raises(BadInput, match="not valid JSON"):
+        Diagnosis.from_json(text)
+
+
+def test_json_of_another_shape_is_refused():
+    with pytest.raises(BadInput, match="schema None"):
+        Diagnosis.from_json("[]")
+    with pytest.raises(BadInput, match=r"does not hold a Spread: expected Spread, found \[\]"):
+        from_json(Spread, "[]")
