@@ -4,17 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test soak lint docs bench
+.PHONY: demo check test soak lint docs bench
 
 demo: $(READY)
 	@$(BIN)/cenote diagnose minilm -o report.html
 
-# The whole suite, and what .ci/run calls: two processes, since most tests wait for one core.
-test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 --ignore tests/test_clusters.py
-	$(BIN)/python -m pytest tests/test_clusters.py # alone: its nodes take both cores
+# Before every commit, in under two minutes: unit tests, and one test of each verb from end to end.
+check: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not soak"
 
-# A hundred kills of `cenote embed` over 20,000 rows; takes some six minutes.
+# The whole suite, which .ci/run calls: two processes, since most tests use one core.
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 --ignore tests/embedding/test_cluster.py
+	$(BIN)/python -m pytest tests/embedding/test_cluster.py # alone: its nodes take both cores
+
+# A hundred kills of `cenote embed` over 20,000 rows; takes about six minutes.
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --durations=0
 

@@ -1,14 +1,14 @@
 """`cenote.embed` against sentence-transformers and hand-driven runtimes: `python benchmarks/embedding.py`.
 
 Texts are a fixed sample of short and long ones from the folder that CENOTE_DATA names (default: ../shared/data), or
-the built-in corpus where it is absent. Every rival starts from strings and ends with vectors in the order of the
-strings, on as many threads, by the same weights. The rivals by hand are what a careful user writes: texts sorted by
-their length, batches of 32, the runtime's own session, mean pooling and norms in numpy. The peak is a matrix product of
-the model's own shapes; a model's work is 2 x its weights (without the word embeddings) for each token, attention left
-out.
+the built-in corpus if it is absent. Every rival starts from strings and returns vectors in the order of the strings,
+with the same number of threads and the same weights. The rivals by hand are what a careful user writes: texts sorted by
+length, batches of 32, the runtime's own session, mean pooling and norms in numpy. The peak is the speed of a matrix
+product of the model's own shapes; a model's work is 2 x its weights (without the word embeddings) for each token,
+without attention.
 
-`--budgets` compares sizes of batches. `--growth` measures the peak memory of `cenote embed` in a process of its own for
-10^4, 10^5 and 10^6 short rows, with a tiny random model, since memory and not speed is looked at.
+`--budgets` compares sizes of batches. `--growth` measures the peak memory of `cenote embed` in its own process for
+10^4, 10^5 and 10^6 short rows, with a tiny random model, since only memory matters there.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import cenote
-from cenote.data import builtin as corpus
+from cenote.data.builtin import read_builtin
 from cenote.data.rows import rows_of
-from cenote.embedding.corpus import stretches
-from cenote.embedding.engines import ahead
-from cenote.embedding.vectorising import Options, Vectoriser
-from cenote.encoding.backend_choice import own_precision
-from cenote.encoding.backends import available, backend
+from cenote.embedding.corpus import slices
+from cenote.embedding.engines import read_ahead
+from cenote.embedding.options import Options
+from cenote.embedding.rows import SliceEncoder
+from cenote.encoding.backend_choice import usable_backends
+from cenote.encoding.backends import backend, own_precision
+from cenote.encoding.batches import OPENING, default_budget
 from cenote.encoding.tokens import tokenise
-from cenote.encoding.vectors import OPENING, Encoder, budget_for
+from cenote.encoding.vectors import Encoder
 from cenote.functional.packing import pack
 from models import random_bert
 from timing import interleaved, machine
@@ -52,24 +54,24 @@ SOURCES = ("imdb/test.jsonl.gz", "banking77/test.jsonl.gz", "scifact/corpus.json
 
 
 def sample(count: int) -> tuple[list[str], str]:
-    """So many texts, a quarter from each source, and what they are called."""
-    paths, chance = [DATA / source for source in SOURCES], random.Random(0)  # noqa: S311  a sample of texts
+    """Return `count` texts, a quarter from each source, and the name of the sample."""
+    paths, generator = [DATA / source for source in SOURCES], random.Random(0)  # noqa: S311  a sample of texts
     if not all(path.is_file() for path in paths):
-        every = [text.text for text in corpus.read_builtin()]
-        return chance.sample(every, min(count, len(every))), "built-in corpus"
+        every = [text.text for text in read_builtin()]
+        return generator.sample(every, min(count, len(every))), "built-in corpus"
     texts: list[str] = []
     for path in paths:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             rows = [json.loads(line)["text"] for line in islice(file, 3000)]
-        texts += chance.sample(rows, count // len(paths))
-    chance.shuffle(texts)
+        texts += generator.sample(rows, count // len(paths))
+    generator.shuffle(texts)
     return texts, "imdb, banking77, scifact, 20news_full, a quarter each"
 
 
 def by_hand(
     model: SentenceTransformer, run: Callable[[dict[str, np.ndarray]], np.ndarray], texts: Sequence[str]
 ) -> Any:
-    """Sorted by length in characters, batches of 32, mean pooling and norms in numpy."""
+    """Encode texts sorted by length in characters, in batches of 32, with mean pooling and norms in numpy."""
     order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
     vectors = None
     for start in range(0, len(order), 32):
@@ -88,7 +90,7 @@ def by_hand(
 
 
 class _Hidden(torch.nn.Module):
-    """The last hidden states, for the exporters."""
+    """Returns the last hidden states, for the exporters."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         super().__init__()
@@ -134,7 +136,7 @@ def onnx_by_hand(model: SentenceTransformer) -> Callable[[dict[str, np.ndarray]]
 
 
 def rivals(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[], Any]]:
-    """Everything that makes the same vectors here."""
+    """Return every way to make the same vectors that runs here."""
     quiet: dict[str, Any] = {"show_progress_bar": False}
     found: dict[str, Callable[[], Any]] = {
         "sentence-transformers, default": lambda: model.encode(texts, **quiet),
@@ -156,21 +158,21 @@ def rivals(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[
             found[f"OpenVINO by hand, {precision}"] = lambda run=run: by_hand(model, run, texts)
         session = onnx_by_hand(model)
         found["ONNX Runtime by hand"] = lambda: by_hand(model, session, texts)
-    for (name, precision), problem in available(model).items():
-        if problem is None:
-            made = backend(model, name, precision)
-            found[f"cenote, {name} {precision}"] = lambda made=made: _embedded(model, texts, made)
+    for name, precision in usable_backends(model):
+        made = backend(model, name, precision)
+        found[f"cenote, {name} {precision}"] = lambda made=made: _embed(model, texts, made)
     return found
 
 
-def _embedded(model: SentenceTransformer, texts: list[str], made: Any) -> Any:
-    """As `cenote.embed` does it, with a backend that was made before: a corpus makes it once."""
-    reader = Vectoriser(model, Options(), Encoder(model, made))
-    return np.concatenate([read.vectors for read in ahead(stretches(rows_of(texts)), reader, reader.read)])
+def _embed(model: SentenceTransformer, texts: list[str], made: Any) -> Any:
+    """Do what `cenote.embed` does, with a backend made beforehand: for a corpus it is made once."""
+    encoder = SliceEncoder(model, Options(), Encoder(model, made))
+    parts = read_ahead(slices(rows_of(texts)), encoder, encoder.read)
+    return np.concatenate([embedded.rows.vector for embedded in parts])
 
 
 def peak(model: SentenceTransformer, dtype: torch.dtype) -> float:
-    """Tokens a second that matrix products alone would allow: those of the feed-forward layer, on a full batch."""
+    """Return the tokens a second if only matrix products took time, those of the feed-forward layer in a full batch."""
     config = model[0].model.config
     wide = torch.randn(ROWS, config.hidden_size, device=model.device, dtype=dtype)
     weights = torch.randn(config.hidden_size, config.intermediate_size, device=model.device, dtype=dtype)
@@ -194,8 +196,9 @@ def race(count: int, repeats: int, device: str) -> None:
     texts, called = sample(count)
     tokens = tokenise(model, texts)
     total = int(tokens.lengths.sum())
-    area = sum(len(rows) * int(tokens.lengths[rows].max()) for rows in pack(tokens.lengths, budget_for(model), OPENING))
-    print(f"{machine()}; {called}: {len(texts):,} texts, {total:,} tokens read, {total / len(texts):.0f} in the mean")
+    batches = pack(tokens.lengths, default_budget(model), OPENING)
+    area = sum(len(rows) * int(tokens.lengths[rows].max()) for rows in batches)
+    print(f"{machine()}; {called}: {len(texts):,} texts, {total:,} tokens read, {total / len(texts):.0f} on average")
     print(
         f"padding: {100 * (1 - total / area):.1f} % of what is computed; the model's weights are {own_precision(model)}"
     )
@@ -221,12 +224,11 @@ def race(count: int, repeats: int, device: str) -> None:
 
 
 def budgets(count: int, repeats: int, device: str) -> None:
-    """Tokens a second by the size of batches."""
+    """Print tokens a second by the size of batches."""
     model = cenote.load("minilm", device=device)
     tokens = tokenise(model, sample(count)[0])
     total, sizes = int(tokens.lengths.sum()), [2**power for power in range(8, 14)]
-    able = [pair for pair, problem in available(model).items() if problem is None]
-    made = {pair: backend(model, *pair) for pair in able}
+    made = {pair: backend(model, *pair) for pair in usable_backends(model)}
     taken = interleaved(
         {
             f"{name} {precision} {size}": lambda run=run, size=size: Encoder(model, run, budget=size)(tokens)
@@ -243,7 +245,7 @@ def budgets(count: int, repeats: int, device: str) -> None:
 
 
 def growth(counts: Sequence[int]) -> None:
-    """Peak memory by rows, each in a process of its own."""
+    """Print peak memory by rows, each run in its own process."""
     print(machine())
     print("\n| rows | peak memory, MB | rows a second |\n|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder:
@@ -252,9 +254,9 @@ def growth(counts: Sequence[int]) -> None:
         for count in counts:
             path = Path(folder, "texts.txt")
             words = "stone light water pool cave wall under over which falls slowly down".split()  # noqa: SIM905
-            chance = random.Random(0)  # noqa: S311  words without meaning
+            generator = random.Random(0)  # noqa: S311  words without meaning
             with path.open("w", encoding="utf-8") as file:
-                file.writelines(f"{row} {' '.join(chance.choices(words, k=6))}\n" for row in range(count))
+                file.writelines(f"{row} {' '.join(generator.choices(words, k=6))}\n" for row in range(count))
             command = [
                 sys.executable, "-m", "cenote", "embed", str(model), str(path), "-o", f"{folder}/out{count}",
                 "--backend", "torch", "--precision", "float32",

@@ -1,10 +1,10 @@
-"""What landmark pooling costs in time, and what it does to a model that was never trained for it.
+"""Measure the time of landmark pooling, and its quality on a model that was not trained for it.
 
     python benchmarks/landmarks.py
 
-The demo model under its own pooling and under landmarks. Time: the same texts encoded both ways, interleaved,
-beside the ratio of their tokens. Quality: STSBenchmark (Spearman of cosine) and SciFact (nDCG@10) from the folder that
-CENOTE_DATA names, ../shared/data by default; without it that part is skipped.
+The demo model with its own pooling and with landmarks. Time: the same texts encoded both ways, interleaved, and the
+ratio of their tokens. Quality: STSBenchmark (Spearman of cosine) and SciFact (nDCG@10) from the folder that
+CENOTE_DATA names (default: ../shared/data); without it this part is skipped.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def ndcg(gains: list[int], relevant: dict[str, int]) -> float:
 
 def main() -> None:
     print(machine())
-    warnings.simplefilter("ignore")  # that these poolings were not trained is what is measured
+    warnings.simplefilter("ignore")  # cenote warns that these poolings were not trained
     models = {name: cenote.load("minilm", **options) for name, options in VARIANTS.items()}  # type: ignore[arg-type]
 
     texts = [text.text for text in islice(read_builtin(), 0, 6000, 15)]

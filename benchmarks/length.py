@@ -1,4 +1,4 @@
-"""Length collapse of a corpus that no memory holds: time and peak memory of reading it, and the time of the figures."""
+"""Time `LengthCollapse` on a corpus that does not fit in memory, and its peak: `python benchmarks/length.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from timing import machine
 
 
 def peak() -> float:
-    """The most memory that this process has had, in MB."""
+    """Return the peak memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -26,7 +26,7 @@ if __name__ == "__main__":
     parser.add_argument("--chunk", type=int, default=10_000)
     options = parser.parse_args()
     generator = np.random.default_rng(0)
-    # One chunk drawn, and moved by a number for each of its turns: new texts at the price of an addition.
+    # One random chunk, shifted by another number in each turn: new vectors for the price of an addition.
     rows = generator.standard_normal((options.chunk, options.dim), dtype=np.float32)
     lengths = generator.integers(1, 500, size=options.chunk)
     collapse = LengthCollapse(range(0, 500, 50))

@@ -1,4 +1,4 @@
-"""Models of random weights, for what does not depend on what weights say: time and memory."""
+"""Models with random weights, for measures of time and memory, which do not depend on the weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import cenote
 
 
 def random_bert(folder: Path, tokens: int, **config: Any) -> Path:
-    """A BERT with mean pooling and the demo model's tokenizer, saved below `folder`; of base size by default."""
+    """Save a BERT with mean pooling and the demo model's tokenizer below `folder`; of base size by default."""
     tokenizer = cenote.load("minilm").tokenizer
     torch.manual_seed(0)
     network = BertModel(BertConfig(vocab_size=len(tokenizer), **config), add_pooling_layer=False)

@@ -1,11 +1,11 @@
-"""Each pooling operator against sentence-transformers' own Pooling, interleaved in one process.
+"""Time each pooling operator against sentence-transformers' own Pooling, interleaved in one process.
 
     python benchmarks/pooling.py
 
 [64, 512, 768] tokens, lengths drawn from 20 to 512, padded right. Ours is `cenote.pool` with all its checks; theirs is
-the module's forward. Beside the ratio of medians (above 1 we are faster) stands how far a plain read of the tokens is:
-`read` is the time of one sum over all of them, the floor for an operator that looks at every token. Operators that
-sentence-transformers lacks are compared with its `mean`.
+the module's forward. `ratio` is that of medians (above 1 we are faster); `ours/read` divides our time by that of one
+sum over all tokens, the lower limit for an operator that uses every token. Operators that sentence-transformers lacks
+are compared with its `mean`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REPEATS = 15
 
 
 def batch(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens, their mask, and a mark every 33 positions and at each text's end."""
+    """Return tokens, their mask, and marks at every 33rd position and at the end of each text."""
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(64, 512, 768, generator=generator).to(dtype)
     lengths = torch.randint(20, 513, (64, 1), generator=generator)
@@ -32,7 +32,7 @@ def batch(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def measure(name: str, dtype: torch.dtype) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     tokens, mask, marks = batch(dtype)
     options = {"landmarks": marks} if POOLINGS[name].marks else {}
     module = Pooling(768, STANDARD.get(name, "mean"))

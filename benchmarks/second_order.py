@@ -1,12 +1,12 @@
-"""SOCM against its definition by [D, D] eigendecompositions: `python benchmarks/second_order.py`, some ten minutes.
+"""Time SOCM against its definition by [D, D] eigendecompositions: `python benchmarks/second_order.py`, ten minutes.
 
 The peer is the definition as published: batches of pairs, torch.linalg.eigh for the root of S1 and eigvalsh for
-S1^1/2 S2 S1^1/2, in float32, on as many threads. It is timed on some pairs and extrapolated to all, in proportion: its
-work does not depend on the texts. On a busy machine LAPACK's threads wait for each other and the peer is slow beyond
-measure: `--threads 1` is the fair race there. Ours computes all pairs, checks and preparation included. A ratio above 1
-means that we are faster. Errors are largest differences of d_sigma to the definition in float64 on the peer's pairs.
+S1^1/2 S2 S1^1/2, in float32, with the same number of threads. It is timed on some pairs and extrapolated in proportion,
+since its work does not depend on the texts. On a busy machine LAPACK's threads wait for each other and the peer becomes
+very slow: use `--threads 1` there. Ours computes all pairs, checks and preparation included. A ratio above 1 means that
+we are faster. Errors are the largest differences of d_sigma from the definition in float64 on the peer's pairs.
 
-Texts are the built-in corpus: at D = 384 the last hidden states of the demo model, at D = 768 random tokens, as many.
+Texts are the built-in corpus: at D = 384 the last hidden states of the demo model, at D = 768 as many random tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CUT = 256  # tokens that the demo model reads
 
 
 def collected(texts: int, most: int = CUT, skip: int = 0) -> list[torch.Tensor]:
-    """Last hidden states of the demo model for some of the corpus, each of at most `most` tokens."""
+    """Return last hidden states of the demo model for some of the corpus, each of at most `most` tokens."""
     model = cenote.load("minilm")
     words = [text.text for text in islice(read_builtin(), skip, skip + texts)]
     tokens = model.encode(words, output_value="token_embeddings", batch_size=32, show_progress_bar=False)
@@ -37,7 +37,7 @@ def collected(texts: int, most: int = CUT, skip: int = 0) -> list[torch.Tensor]:
 
 
 def random_like(texts: list[torch.Tensor], width: int) -> list[torch.Tensor]:
-    """Random tokens around random means, as many as each text has, with tr S / |mu|^2 about 1."""
+    """Return random tokens around random means, as many as each text has, with tr S / |mu|^2 about 1."""
     means = torch.randn(len(texts), width)
     return [mean + torch.randn(len(text), width) for mean, text in zip(means, texts, strict=True)]
 
@@ -51,7 +51,7 @@ def moments(texts: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def definition(first: list[torch.Tensor], second: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """d_sigma and SOCM of each pair, by [D, D] matrices, in the dtype of the texts."""
+    """Return d_sigma and SOCM of each pair, by [D, D] matrices, in the dtype of the texts."""
     (mean, one), (other, two) = moments(first), moments(second)
     values, vectors = torch.linalg.eigh(one)
     root = (vectors * values.clamp(min=0).sqrt().unsqueeze(1)) @ vectors.mT
@@ -109,7 +109,7 @@ if __name__ == "__main__":
         texts = texts if width == real[0].shape[1] else random_like(texts, width)
         race(f"corpus, D={width}", texts, options.peer_pairs, options.repeats)
     for n in (16, 32, 64, 96, 128, 256) if "counts" in rows else []:
-        few = max(40, 100 * 16 // n * 2)  # fewer of the longer ones: nothing but the number of tokens is the question
+        few = max(40, 100 * 16 // n * 2)  # fewer long texts: only the number of tokens matters here
         for width in widths:
             same = random_like([torch.empty(n, 1)] * few, width)
             race(f"n={n}, D={width}", same, options.peer_pairs, options.repeats)

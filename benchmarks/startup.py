@@ -1,7 +1,4 @@
-"""How long `cenote --help` takes, beside a Python that does nothing and one that imports sentence-transformers.
-
-python benchmarks/startup.py
-"""
+"""Time `cenote --help`, an empty program, and an import of sentence-transformers: `python benchmarks/startup.py`."""
 
 from __future__ import annotations
 

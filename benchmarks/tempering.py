@@ -1,9 +1,9 @@
-"""What an attention temperature costs in time: live, baked and by length against the untempered model.
+"""Time an attention temperature, live, baked and by length, against the untempered model.
 
     python benchmarks/tempering.py
 
-Four copies of the demo model encode the same texts in turn; each ratio is to the untempered one of the same run. The
-two untempered copies say how much of a ratio is the machine's noise.
+Copies of the demo model encode the same texts in turn; each ratio is to the untempered one of the same run. A second
+untempered copy shows how much of a ratio is noise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One way to time, for every benchmark: the rivals take turns, so what else the machine does hits them all alike."""
+"""Timing for all benchmarks: the functions take turns, so that other load on the machine affects them all alike."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 
 
 def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """The median seconds of one call of each function, over `repeats` rounds in which each is called once.
+    """Return the median seconds of each function over `repeats` rounds in which each is called once.
 
-    Every function is called once beforehand, untimed: first calls load and allocate. On a GPU a function has to wait
-    for its own result, for example with `torch.cuda.synchronize()`.
+    Each function is called once before, untimed: first calls load and allocate. On a GPU a function must wait for its
+    result, for example with `torch.cuda.synchronize()`.
     """
     for function in functions.values():
         function()
@@ -30,7 +30,7 @@ def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dic
 
 
 def machine() -> str:
-    """The machine and the versions, for the head of a table."""
+    """Return the machine and the versions, for the head of a table."""
     return (
         f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads; "
         f"Python {platform.python_version()}, torch {torch.__version__}"
@@ -38,7 +38,7 @@ def machine() -> str:
 
 
 def _processor() -> str:
-    """The processor's name, where the system tells it, with the vector units that matter here."""
+    """Return the processor's name, if the system states it, with the vector units that matter here."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Write the pages of `docs/` that are generated from the code (`make docs`), or with --check say which are stale."""
+"""Write the pages of `docs/` that are generated from the code (`make docs`); with --check, list the stale ones."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 def cli() -> str:
-    """The help of every command."""
+    """Return the help of every command."""
     top = parser()
     subs = next(action for action in top._actions if isinstance(action, argparse._SubParsersAction)).choices
     pages = [("cenote", top), *((f"cenote {name}", subs[name]) for name in COMMANDS)]
@@ -23,7 +23,7 @@ def cli() -> str:
 
 
 def poolings() -> str:
-    """The table of operators."""
+    """Return the table of operators."""
     lines = ["| name | also | options | the vector is |", "|---|---|---|---|"]
     for name, row in POOLINGS.items():
         aliases, options = (", ".join(f"`{item}`" for item in items) for items in (row.aliases, row.options))
@@ -32,21 +32,21 @@ def poolings() -> str:
 
 
 def between(text: str, name: str, content: str) -> str:
-    """`text` with what stands between the marks of `name` replaced."""
+    """Return `text` with the content between the marks of `name` replaced."""
     start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
     head, tail = text.split(start)[0], text.split(end)[1]
     return f"{head}{start}{content}\n{end}{tail}"
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page, as it should be."""
+    """Return every generated page with its present content."""
     pooling = HERE / "pooling.md"
     return {HERE / "cli.md": cli(), pooling: between(pooling.read_text("utf-8"), "poolings", poolings())}
 
 
 def main(check: bool) -> int:
-    """Write or compare; the exit code is 1 when a compared page is stale."""
-    os.environ["COLUMNS"] = "100"  # argparse wraps to the terminal; the page must not depend on whose it is
+    """Write the pages, or compare them; return 1 if a compared page is stale."""
+    os.environ["COLUMNS"] = "100"  # argparse wraps to the terminal, and the page must not depend on it
     stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         print(f"{path.name} is stale: run `make docs`" if check else f"{path.name} written")

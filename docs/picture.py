@@ -1,4 +1,4 @@
-"""Take the README's picture of a page: `make demo && .venv/bin/python docs/picture.py`. Needs chromium."""
+"""Take the pictures of a report: `make demo && .venv/bin/python docs/picture.py`. Needs chromium."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 1100, 1150  # of one view, in CSS pixels
 
 
 def main() -> None:
-    """Write docs/diagnosis.png: the verdicts, and beside them two of the figures."""
+    """Write docs/diagnosis.png, the top of the page, and docs/pairs.png, the figure of second-order collapse."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])

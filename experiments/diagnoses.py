@@ -1,7 +1,7 @@
-"""Length collapse and second-order collapse of the demo model on real texts: the table of docs/diagnosis.md.
+"""Measure length collapse and second-order collapse of the demo model on real texts: the tables of docs/diagnosis.md.
 
-Reads imdb and 20news_full from the folder that CENOTE_DATA names (default: ../shared/data); where it is absent, the
-built-in corpus alone. The model reads as far as it has positions, 512 tokens, and not the 256 that it ships with.
+Reads imdb and 20news_full from the folder that CENOTE_DATA names (default: ../shared/data); if it is absent, only the
+built-in corpus. The model reads up to 512 tokens, as many as it has positions, instead of its default of 256.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def table(model: ModelDiagnosis) -> Iterator[str]:
-    """The figures of one model: a column for each run and one for the control."""
+    """Yield the lines of a table: a column for each run of a model and one for the control."""
     curves: dict[str, LengthCurve] = {f"tau {run.temperature}": run.length for run in model.runs}
     if model.words is not None:
         curves["word averages"] = model.words
@@ -47,11 +47,11 @@ def table(model: ModelDiagnosis) -> Iterator[str]:
     whole = model.lengths.tokens.count
     yield f"| longest minus shortest | {whole} | {' | '.join(_cell(curve.difference) for curve in curves.values())} |"
     shares = [format_in_deviations(curve) for curve in curves.values()]
-    yield f"| the same in deviations of all cosines | {whole} | {' | '.join(shares)} |"
+    yield f"| the same, in standard deviations of all cosines | {whole} | {' | '.join(shares)} |"
     changes = [_cell(run.change.difference) if run.change else "" for run in model.runs]
-    yield f"| what temperature changes of it | {whole} | {' | '.join(changes)} | |"
+    yield f"| change by temperature | {whole} | {' | '.join(changes)} | |"
     doubling = [_cell(curve.slope_per_doubling) for curve in curves.values()]
-    yield f"| each doubling of length adds | {whole} | {' | '.join(doubling)} |"
+    yield f"| increase per doubling of length | {whole} | {' | '.join(doubling)} |"
     rest = " | |" if model.words is not None else " |"
     for name, figure in (("mean SOCM", _socm), ("pairs with SOCM over 0.5", _severe), ("sigma_a, last layer", _sigma)):
         yield f"| {name} | | {' | '.join(figure(run) for run in model.runs)}{rest}"

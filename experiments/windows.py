@@ -1,10 +1,9 @@
-"""Long documents cut, as the mean of their windows, and by their best window: the table of docs/embedding.md.
+"""Compare ways to embed long documents (truncated, mean of windows, best window): the table of docs/embedding.md.
 
-Retrieval of whole meetings (QMSum) by what was answered to questions about them, with the demo model: the meetings of
-training and validation, as LongEmbed has them (its published figure for this model, which cuts them, is 0.163). Reads
-qmsum from the folder that CENOTE_DATA names (default: ../shared/data); without it there is nothing to retrieve, and it
-says so. Vectors are written by `cenote.embed` and read back by `cenote.read_embeddings`, in float32 by torch unless
-CENOTE_BACKEND and CENOTE_PRECISION say otherwise.
+Retrieval of whole meetings (QMSum) by answers to questions about them, with the demo model: the meetings of training
+and validation, as LongEmbed has them (its published figure for this model, which truncates them, is 0.163). Reads qmsum
+from the folder that CENOTE_DATA names (default: ../shared/data). Vectors are written by `cenote.embed` and read back by
+`cenote.read_embeddings`; CENOTE_BACKEND and CENOTE_PRECISION choose how they are computed (default: torch, float32).
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ WAYS = ("truncate", "window-mean", "windows")
 def main() -> None:
     """Print the table."""
     if not DATA.is_dir():
-        sys.exit(f"No data in {DATA}: nothing to retrieve.")
+        sys.exit(f"No data in {DATA}: set CENOTE_DATA to a folder that has qmsum.")
     model = cenote.load("minilm", device="cpu")
     documents, queries = _texts("corpus.jsonl.gz"), _texts("queries_answer.jsonl.gz")
-    wanted = _relevant()
-    asked = [query for query in queries if query.id in wanted]
+    relevant = _relevant()
+    asked = [query for query in queries if query.id in relevant]
     answers = cenote.embed(model, [query.text for query in asked])
-    print(f"{len(documents)} documents, {len(asked):,} answers, {model.max_seq_length} tokens a reading\n")
+    print(f"{len(documents)} documents, {len(asked):,} answers, {model.max_seq_length} tokens per text\n")
     print("| long texts | vectors | tokens read | nDCG@10 |\n|---|--:|--:|--:|")
     for way in WAYS:
         with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +46,7 @@ def main() -> None:
             parents = found["parent_id" if way == "windows" else "id"]
             scores = _best(answers @ found[:].T, parents, [document.id for document in documents])
             tokens = int(found["n_tokens"].sum()) if way == "windows" else None
-        ranked = [_ndcg(row, documents, wanted[query.id]) for row, query in zip(scores, asked, strict=True)]
+        ranked = [_ndcg(row, documents, relevant[query.id]) for row, query in zip(scores, asked, strict=True)]
         print(
             f"| {way} | {len(parents):,} | {'' if tokens is None else f'{tokens:,}'} | {np.mean(ranked):.3f} |",
             flush=True,
@@ -61,7 +60,7 @@ def _texts(name: str) -> list[Text]:
 
 
 def _relevant() -> dict[str, set[str]]:
-    """The documents that answer each query."""
+    """Return the relevant documents of each query."""
     found: dict[str, set[str]] = {}
     with gzip.open(DATA / "qrels.tsv.gz", "rb") as raw:
         for row in csv.reader(io.TextIOWrapper(raw, "utf-8"), delimiter="\t"):
@@ -71,7 +70,7 @@ def _relevant() -> dict[str, set[str]]:
 
 
 def _best(scores: np.ndarray, parents: np.ndarray, names: list[str]) -> np.ndarray:
-    """The highest score of each document's vectors."""
+    """Return the highest score of each document's vectors."""
     places = {name: place for place, name in enumerate(names)}
     best = np.full((len(scores), len(names)), -np.inf)
     for column, parent in enumerate(parents):

@@ -237,61 +237,16 @@ def rich_lengths(limit, scale):
 
 
 MINILM, E5 = "all-MiniLM-L6-v2", "e5-base-v2"
-VERDICTS = (
-    Verdict(
-        model=MINILM,
-        subject="Truncation",
-        grade="severe",
-        finding="It never reads 13.7 % of the tokens: 129 of 1,000 texts are longer than 256 tokens.",
-        evidence="Counted with the model's own tokenizer over all texts.",
-        limit="Counts what is truncated, not whether it mattered to your searches.",
-        advice="Embed long texts in windows: cenote embed --long windows.",
-    ),
-    Verdict(
-        model=MINILM,
-        subject="Length collapse",
-        grade="moderate",
-        finding="Texts of 300 or more tokens lie closer together by 0.11 of cosine than those under 40.",
-        evidence="Difference 0.11 [0.09, 0.13]; words alone show 0.07, so a part is in the texts themselves.",
-        limit="Closer does not mean worse: only a task with answers can tell.",
-        advice="Try a temperature of 0.9 and measure: cenote tune.",
-    ),
-    Verdict(
-        model=E5,
-        subject="Length collapse",
-        grade="slight",
-        finding="Longer texts lie closer together by 0.05 of cosine.",
-        evidence="Difference 0.05 [0.03, 0.07].",
-        limit="Closer does not mean worse: only a task with answers can tell.",
-        advice="Nothing needs to be done.",
-    ),
-    Verdict(
-        model=MINILM,
-        subject="Second-order collapse",
-        grade="slight",
-        finding="Mean SOCM is 0.20; none of 499,500 pairs is over 0.5.",
-        evidence="All pairs of 1,000 texts.",
-        limit="A diagnosis and no ranking of models.",
-        advice="Read the worst pairs below before you trust the mean.",
-    ),
-    Verdict(
-        model=E5,
-        subject="Second-order collapse",
-        grade="none",
-        finding="Mean SOCM is 0.03.",
-        evidence="All pairs of 1,000 texts.",
-        limit="A diagnosis and no ranking of models.",
-        advice="Nothing needs to be done.",
-    ),
-    Verdict(
-        model=E5,
-        subject="Truncation",
-        grade="unknown",
-        finding="The model names no limit of its own.",
-        evidence="No tokenizer file declares one.",
-        limit="Texts of up to 512 tokens were read.",
-        advice="Set max_seq_length and run again.",
-    ),
+VERDICTS = tuple(
+    verdict(model=name, subject=subject, grade=grade, finding=finding, advice=advice)
+    for name, subject, grade, finding, advice in (
+        (MINILM, "Truncation", "severe", "It never reads 13.7 % of the tokens.", "Embed long texts in windows."),
+        (MINILM, "Length collapse", "moderate", "Long texts lie 0.11 closer together.", "Try a temperature of 0.9."),
+        (E5, "Length collapse", "slight", "Long texts lie 0.05 closer together.", "Nothing needs to be done."),
+        (MINILM, "Second-order collapse", "slight", "Mean SOCM is 0.20.", "Read the worst pairs below."),
+        (E5, "Second-order collapse", "none", "Mean SOCM is 0.03.", "Nothing needs to be done."),
+        (E5, "Truncation", "unknown", "The model names no limit of its own.", "Set max_seq_length and run again."),
+    )
 )
 
 

@@ -1,4 +1,4 @@
-"""What the tests share: the demo model, and tiny random models of every kind of tokenizer that landmarks meet.
+"""What tests share: the demo model, a corpus, a diagnosis, and tiny random models of several kinds of tokenizer.
 
 Nothing heavy is imported before a fixture asks for it, so that the tests of small modules stay quick.
 """
@@ -64,7 +64,7 @@ WORDS = [*"the pool collapse water cave stone deep light a one two three query d
 
 
 def _backend(kind, spec):
-    """An untrained tokenizer in the manner of its family: word pieces, sentence pieces with scores, or bytes."""
+    """Build an untrained tokenizer like those of its family: word pieces, sentence pieces with scores, or bytes."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     letters = [chr(code) for code in range(97, 123)] + list("0123456789-'")
@@ -102,7 +102,7 @@ def _backend(kind, spec):
 
 
 def _merged(vocabulary, words):
-    """The vocabulary and merges of byte pairs that make each of `words` one token."""
+    """Return the vocabulary and the merges that make each of `words` one token."""
     vocabulary, merges = dict(vocabulary), []
     for word in words:
         for end in range(1, len(word)):
@@ -150,8 +150,32 @@ def _network(kind, tokenizer):
     return build[kind]()
 
 
+# Left out of `make check`: these start clusters, browsers and processes, or go through every architecture.
+SLOW = {
+    "diagnosis/test_diagnose_figures.py",
+    "embedding/test_cluster.py",
+    "encoding/test_graphs.py",
+    "models/test_loading_refusals.py",
+    "report/test_browser.py",
+    "surgery/test_profiles.py",
+    "surgery/test_tempering.py",
+    "test_docs.py",
+    "test_exporting.py",
+    "test_memory.py",
+    "test_nn_saved.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of slow files."""
+    folder = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(folder) and item.path.relative_to(folder).as_posix() in SLOW:
+            item.add_marker("slow")
+
+
 def pytest_generate_tests(metafunc):
-    """A test that takes `kind` runs for every kind of model that landmarks go with, if it names none itself."""
+    """Run a test that takes `kind` for every kind of model that takes landmarks, unless the test names the kinds."""
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "kind" in metafunc.fixturenames and not any("kind" in names for names in named):
         metafunc.parametrize("kind", [kind for kind in KINDS if kind != "none"])
@@ -159,7 +183,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """No test reaches beyond this machine, whoever may have asked."""
+    """Fail a test that reaches for the network."""
     tried = []
 
     def refuse(*args, **kwargs):
@@ -191,6 +215,28 @@ def demo(demo_path):
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(str(demo_path), device="cpu", local_files_only=True)
+
+
+@pytest.fixture(scope="session")
+def builtin():
+    """The texts of the built-in corpus."""
+    from cenote.data.builtin import read_builtin
+
+    return [text.text for text in read_builtin()]
+
+
+@pytest.fixture(scope="session")
+def corpus(builtin):
+    """Some hundred texts of the built-in corpus."""
+    return builtin[::60]
+
+
+@pytest.fixture(scope="session")
+def diagnosis(demo, corpus):
+    """A quick diagnosis of the demo model on `corpus`, at its own temperature and at 0.7."""
+    import cenote
+
+    return cenote.diagnose(demo, corpus, quick=True, temperatures=[0.7])
 
 
 @pytest.fixture(scope="session")
@@ -229,7 +275,7 @@ def tiny_st(tiny, tmp_path_factory):
 
 @pytest.fixture
 def copy_of(tiny, tiny_st, tmp_path):
-    """A folder of one's own to spoil: `copy_of("bert")` as saved by sentence-transformers, or `plain=True`."""
+    """A model's folder to change: `copy_of("bert")` as saved by sentence-transformers, or `plain=True`."""
 
     def make(kind="bert", *after, plain=False, **options):
         folder = tmp_path / f"{kind}-copy"

@@ -1,4 +1,4 @@
-"""Look-ups by name, and the family of errors."""
+"""Look-ups by name, and the hierarchy of errors."""
 
 import copy
 
@@ -9,7 +9,7 @@ from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, choose, s
 TABLE = {"mean": 1, "max": 2, "mean_sqrt_len": 3}
 
 
-def test_choose_finds():
+def test_choose_returns_the_value_of_a_name():
     assert [choose(name, TABLE, "pooling") for name in TABLE] == [1, 2, 3]
 
 
@@ -23,29 +23,31 @@ def test_choose_finds():
         (["mean"], r"unknown pooling \['mean'\]"),
     ],
 )
-def test_choose_explains(name, message):
+def test_an_unknown_name_is_reported_with_a_near_miss_and_the_legal_names(name, message):
     with pytest.raises(UnknownName, match=message):
         choose(name, TABLE, "pooling")
 
 
-def test_choose_lists_what_it_is_told_to():
+def test_the_names_in_the_message_and_a_remedy_can_be_given():
     with pytest.raises(UnknownName, match=r"There are: mean\.$"):
         choose("q", TABLE, "pooling", shown=["mean"])
+    with pytest.raises(UnknownName, match=r"mean_sqrt_len\. Name another\.$"):
+        choose("q", TABLE, "pooling", remedy="Name another.")
 
 
-def test_some():
+def test_some_items_are_listed_and_the_rest_counted():
     assert some([]) == ""
     assert some([1, 2], most=2) == "1, 2"
     assert some("abc", most=2) == "a, b and 1 more"
 
 
-def test_rows_and_their_problem_travel_with_the_message():
+def test_rows_and_problem_survive_a_copy():
     error = BadRows("rows 3, 5 have no token: leave them out.", [3, 5], "no token: leave them out.")
     for one in (error, copy.copy(error)):
         assert (str(one), one.rows, one.problem) == (str(error), (3, 5), "no token: leave them out.")
 
 
-def test_family():
+def test_every_error_is_a_cenote_error():
     assert issubclass(BadRows, BadInput)
     assert issubclass(UnknownName, BadInput)
     assert issubclass(BadInput, CenoteError)

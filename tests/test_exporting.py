@@ -1,4 +1,4 @@
-"""What is exported works without torch and without Cenote, is there whole or not at all, and is the same each time."""
+"""An export works without torch and Cenote, appears whole or not at all, and has the same bytes each time."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ def test_a_folder_is_read_without_torch_and_is_the_same_each_time(format, kind, 
     assert (made.difference, made.description) == (again.difference, again.description)
     assert made.difference < 1e-5
     assert made.cosine > 0.999999
-    assert made.texts == exporting._COMPARED
+    assert made.texts == exporting._N_TEXTS
     names = sorted(path.name for path in tmp_path.joinpath("first").iterdir())
     assert names == sorted(path.name for path in tmp_path.joinpath("second").iterdir())
     assert {"tokenizer.json", "cenote_export.json"} < set(names)
@@ -73,7 +73,7 @@ def test_a_folder_is_read_without_torch_and_is_the_same_each_time(format, kind, 
     assert np.abs(read_elsewhere(tmp_path / "first", TEXTS) - model.encode(TEXTS)).max() < 1e-5
 
 
-def test_the_description_says_what_it_takes(tiny_st, tmp_path, monkeypatch):
+def test_the_description_has_all_settings(tiny_st, tmp_path, monkeypatch):
     model = cenote.load(tiny_st("roberta", prompts={"query": "Q: "}), device="cpu")
     repool(model, ("landmark", "mean"), interval=7)
     cenote.temper(model, cenote.LengthTemperature("log", s=0.3), layers=[0])
@@ -98,7 +98,7 @@ def test_the_description_says_what_it_takes(tiny_st, tmp_path, monkeypatch):
     assert exporting._describe(baked, "onnx", "float32", None)["temperature_in_weights"] == 0.5
 
 
-def test_a_folder_is_whole_or_not_there(tiny_st, tmp_path, monkeypatch):
+def test_a_failed_export_leaves_no_folder(tiny_st, tmp_path, monkeypatch):
     model = cenote.load(tiny_st("bert"), device="cpu")
     out = tmp_path / "deep" / "out"
 
@@ -107,14 +107,14 @@ def test_a_folder_is_whole_or_not_there(tiny_st, tmp_path, monkeypatch):
 
     row = exporting.Format("nothing", lambda *_: None, wrong, ("float32",), ())
     monkeypatch.setitem(FORMATS, "onnx", row)
-    with pytest.raises(UnsupportedModel, match="does not do what the model does"):
+    with pytest.raises(UnsupportedModel, match="gives other vectors than the model"):
         export(model, "onnx", out)
     assert list(out.parent.iterdir()) == []
 
 
-def test_what_cannot_be_is_refused_before_any_work(tiny_st, tmp_path, monkeypatch):
+def test_bad_arguments_are_refused_before_any_work(tiny_st, tmp_path, monkeypatch):
     model = cenote.load(tiny_st("bert"), device="cpu")
-    monkeypatch.setattr(exporting, "_beside", lambda path: pytest.fail("work was begun"))
+    monkeypatch.setattr(exporting, "_new_folder", lambda path: pytest.fail("work was begun"))
     with pytest.raises(UnknownName, match="did you mean 'onnx'"):
         export(model, "onx", tmp_path / "out")
     with pytest.raises(UnknownName, match=r"unknown precision of onnx 'float16'.* There are: float32"):
@@ -129,7 +129,7 @@ def test_what_cannot_be_is_refused_before_any_work(tiny_st, tmp_path, monkeypatc
         export(model, "onnx", tmp_path / "out")
 
 
-def test_a_place_that_cannot_be_written_is_told(tiny_st, tmp_path):
+def test_an_output_that_cannot_be_created_is_refused(tiny_st, tmp_path):
     model = cenote.load(tiny_st("bert"), device="cpu")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(BadInput, match="cannot make the folder"):

@@ -1,4 +1,4 @@
-"""A landmark model: what it reads -> when it cannot -> end to end, by hand, with every operator."""
+"""A landmark model: tokenisation -> refusals -> end to end, by hand, with every operator."""
 
 import copy
 
@@ -81,7 +81,7 @@ def read(model, inputs, **kwargs):
 
 
 @pytest.mark.parametrize("interval", [1, 4, 10**6])
-def test_texts_and_pairs_are_read_as_by_hand(kind, tiny_st, interval):
+def test_texts_and_pairs_are_tokenised_as_by_hand(kind, tiny_st, interval):
     model = landmarked(tiny_st(kind), interval)
     for inputs in (TEXTS, PAIRS, [list(pair) for pair in PAIRS], [(text,) for text in TEXTS]):
         for given, (ids, _, marks) in zip(inputs, read(model, inputs), strict=True):
@@ -93,7 +93,7 @@ def test_texts_and_pairs_are_read_as_by_hand(kind, tiny_st, interval):
 
 @pytest.mark.parametrize("most", [None, 9, 10, 11])
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_one_chunk_is_what_the_tokenizer_alone_gives(kind, tiny_st, most, side):
+def test_one_chunk_equals_the_plain_tokenisation(kind, tiny_st, most, side):
     model = landmarked(tiny_st(kind), 10**6)
     model.tokenizer.truncation_side = side
     model.max_seq_length = most or 256
@@ -119,7 +119,7 @@ def test_one_chunk_is_what_the_tokenizer_alone_gives(kind, tiny_st, most, side):
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_a_long_text_is_cut_and_its_tail_closed(kind, tiny_st, side):
+def test_a_truncated_text_ends_with_a_landmark(kind, tiny_st, side):
     model = landmarked(tiny_st(kind), 8)
     model.tokenizer.truncation_side = side
     content = model.tokenizer(text := " ".join(TEXTS) * 9, add_special_tokens=False)["input_ids"]
@@ -135,11 +135,11 @@ def test_a_long_text_is_cut_and_its_tail_closed(kind, tiny_st, side):
         assert ids[:before] == own[:before]
         assert sum(marks) == len(ids) - before - len(left)
     model.max_seq_length = 1
-    with pytest.raises(BadInput, match=r"max_seq_length=1 leaves no room .* at least [23] here"):
+    with pytest.raises(BadInput, match=r"max_seq_length=1 leaves no room .* at least [23]\."):
         model.encode(text)
 
 
-def test_lengths_of_tasks_and_calls_are_kept(tiny_st):
+def test_limits_of_tasks_and_calls_are_kept(tiny_st):
     model = landmarked(tiny_st("bert"))
     model[0].query_length, model[0].document_length = 8, 11
     sizes = [len(read(model, [TEXTS[4]], **kwargs)[0][0]) for kwargs in ({"task": "query"}, {"task": "document"})]
@@ -147,8 +147,6 @@ def test_lengths_of_tasks_and_calls_are_kept(tiny_st):
     assert len(read(model, [TEXTS[4]], task="query", max_length=9)[0][0]) == 9
     assert len(read(model, [TEXTS[4]], processing_kwargs={"text": {"max_length": 5}}, max_length=9)[0][0]) == 5
     assert model.encode(TEXTS[4], processing_kwargs={"text": {"max_length": 8}}).shape == (32,)
-    with pytest.raises(BadInput, match=r"text\.padding cannot be honoured with landmarks"):
-        model.encode("a", processing_kwargs={"text": {"padding": "max_length"}})
 
 
 def test_sentences_are_chunks(kind, tiny_st):
@@ -208,20 +206,6 @@ def test_flattened_batches_hold_the_same_rows_end_to_end(kind, tiny_st):
 # When it cannot.
 
 
-def test_a_tokenizer_without_a_mark_is_refused(tiny_st):
-    with pytest.raises(BadInput, match="has no sep_token or eos_token, which landmark pooling inserts"):
-        landmarked(tiny_st("none"))
-    with pytest.raises(BadInput, match="has no cls_token or bos_token, which multi_cls pooling inserts"):
-        repool(SentenceTransformer(str(tiny_st("t5")), device="cpu"), "multi_cls")
-
-
-@pytest.mark.parametrize("item", [3, None, {"text": "a"}, ("a", 3), ("a", "b", "c"), (), ["a", None]], ids=str)
-def test_what_is_no_text_is_refused(tiny_st, item):
-    model = landmarked(tiny_st("bert"))
-    with pytest.raises(BadInput, match="a landmark model reads texts and pairs of texts, not "):
-        model.preprocess(["fine", item])
-
-
 def test_a_batch_cannot_be_padded_without_a_padding_token(tiny_st):
     model = landmarked(tiny_st("neox"))
     model.tokenizer.pad_token = None
@@ -234,7 +218,7 @@ def test_models_that_read_messages_are_refused(tiny, tmp_path):
     model = SentenceTransformer(str(tiny("qwen")), device="cpu")
     model.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     model[0].save(str(tmp_path))
-    with pytest.raises(BadInput, match="Qwen3Model takes text, message: landmarks go into plain text only"):
+    with pytest.raises(BadInput, match="Qwen3Model takes text, message: landmarks need a model of plain text"):
         repool(SentenceTransformer(str(tmp_path), device="cpu"), "landmark")
 
 
@@ -310,7 +294,7 @@ def test_the_demo_model_by_hand(demo_path, how):
     torch.testing.assert_close(model.encode(TEXTS, convert_to_tensor=True), expected, rtol=0, atol=1e-6)
 
 
-def test_order_and_company_make_no_difference(kind, tiny_st):
+def test_batch_order_and_composition_make_no_difference(kind, tiny_st):
     model = landmarked(tiny_st(kind))
     alone = torch.cat([model.encode([text], convert_to_tensor=True) for text in TEXTS])
     order = [4, 1, 5, 0, 3, 2]
@@ -319,7 +303,7 @@ def test_order_and_company_make_no_difference(kind, tiny_st):
         torch.testing.assert_close(mixed, alone[order], rtol=1e-4, atol=1e-5)
 
 
-def test_pairs_are_pooled_over_both(kind, tiny_st):
+def test_pairs_are_pooled_over_both_texts(kind, tiny_st):
     model = landmarked(tiny_st(kind))
     vectors = model.encode(PAIRS, convert_to_tensor=True)
     for vector, pair, (_, types, _) in zip(vectors, PAIRS, read(model, PAIRS), strict=True):
@@ -351,13 +335,13 @@ def test_prompts(kind, tiny_st, include):
 
 
 @pytest.mark.parametrize("marker", ["landmark", "multi_cls"])
-def test_no_text_is_too_short_to_leave_its_prompt_out(tiny_st, marker):
+def test_a_prompt_is_excluded_from_the_shortest_text(tiny_st, marker):
     model = repool(SentenceTransformer(str(tiny_st("bert", include_prompt=False)), device="cpu"), marker, interval=32)
     vectors = model.encode(["", "a", "water"], prompt="query: ")
     assert len({vector.tobytes() for vector in vectors}) == 3
 
 
-def test_a_prompt_that_was_cut_off_takes_no_text_with_it(tiny_st):
+def test_a_truncated_prompt_excludes_no_text(tiny_st):
     model = landmarked(tiny_st("bert", include_prompt=False))
     model.tokenizer.truncation_side, model.max_seq_length = "left", 20
     text = TEXTS[4] * 3
@@ -375,7 +359,7 @@ def test_features_can_be_used_again(tiny_st, how):
     torch.testing.assert_close(*vectors)
 
 
-def test_modules_put_together_by_hand_and_copies_of_them(tiny, tiny_st):
+def test_a_model_built_by_hand_and_its_copy(tiny, tiny_st):
     modules = [LandmarkTransformer(str(tiny("bert")), interval=4), Pooling(32, "landmark")]
     model = SentenceTransformer(modules=modules, device="cpu")
     expected = landmarked(tiny_st("bert")).encode(TEXTS)
@@ -397,8 +381,13 @@ def test_two_processes_encode_as_one(tiny_st):
 
 
 @pytest.mark.parametrize(
-    "unknown", [{"max_lenght": 3}, {"processing_kwargs": {"common": {"padding": False}}}], ids=["keyword", "section"]
+    ("options", "name"),
+    [
+        ({"max_lenght": 3}, "max_lenght"),
+        ({"processing_kwargs": {"common": {"padding": False}}}, "common.padding"),
+        ({"processing_kwargs": {"text": {"padding": "max_length"}}}, "text.padding"),
+    ],
 )
-def test_what_cannot_be_honoured_is_refused(tiny_st, unknown):
-    with pytest.raises(BadInput, match=r"(max_lenght|common\.padding) cannot be honoured with landmarks"):
-        landmarked(tiny_st("bert"))[0].preprocess(TEXTS, **unknown)
+def test_options_without_effect_are_refused(tiny_st, options, name):
+    with pytest.raises(BadInput, match=f"{name} has no effect with landmarks: only max_length can be set"):
+        landmarked(tiny_st("bert"))[0].preprocess(TEXTS, **options)

@@ -1,4 +1,4 @@
-"""Our Pooling: as sentence-transformers' own, padded and flattened -> prompts -> refusals -> copies of the module."""
+"""Our Pooling: equal to sentence-transformers' own, padded and flattened -> prompts -> refusals -> copies."""
 
 import copy
 import io
@@ -49,7 +49,7 @@ def copied(features):
 @pytest.mark.parametrize("mode", [*StPooling.POOLING_MODES, ("cls", "mean"), ["weightedmean", "max", "lasttoken"]])
 @pytest.mark.parametrize("dtype", STEP, ids=str)
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_pooling_is_that_of_sentence_transformers(mode, dtype, side):
+def test_pooling_equals_that_of_sentence_transformers(mode, dtype, side):
     torch.manual_seed(0)
     for lengths in ([7, 3, 1, 12], [1], [4, 4], [3, 30, 5], [200, 2]):
         for features in batches(lengths, side, dtype)[:2]:
@@ -63,7 +63,7 @@ def test_pooling_is_that_of_sentence_transformers(mode, dtype, side):
 @pytest.mark.parametrize("mode", StPooling.POOLING_MODES)
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("prompt", [0, 2, torch.tensor([2]), torch.tensor([2] * 3), torch.tensor(2)], ids=str)
-def test_a_prompt_is_left_out_as_there(mode, side, prompt):
+def test_a_prompt_is_excluded_as_in_sentence_transformers(mode, side, prompt):
     torch.manual_seed(0)
     padded, flat, (texts, _) = batches([7, 3, 5], side, prompt_length=prompt)
     by_hand = torch.stack([cenote.pool(text, how=mode, skip=int(torch.as_tensor(prompt).max())) for text in texts])
@@ -118,7 +118,7 @@ def test_without_a_mask_of_their_length_all_tokens_are_real():
         torch.testing.assert_close(pooled, tokens.mean(1))
 
 
-def test_what_cannot_be_pooled_is_refused_with_its_rows():
+def test_rows_that_cannot_be_pooled_are_named():
     features = batches([4, 2])[0]
     features["attention_mask"][1] = 0
     with pytest.raises(BadInput, match="row 1 has no real token"):
@@ -132,10 +132,10 @@ def test_what_cannot_be_pooled_is_refused_with_its_rows():
         Pooling(5, "landmark")({"token_embeddings": torch.zeros(1, 2, 5)})
 
 
-def test_arguments_of_pooling():
+def test_bad_arguments_of_pooling_are_refused():
     with pytest.raises(UnknownName, match="unknown pooling 'landmarks'; did you mean 'landmark'"):
         Pooling(5, "landmarks")
-    with pytest.raises(BadInput, match="option 'k' is not one of pooling mean: it takes no option"):
+    with pytest.raises(BadInput, match="unknown option 'k' for pooling mean: it takes no option"):
         Pooling(5, "mean", k=3)
     assert Pooling(5, ("cls", "every_k"), k=3).get_embedding_dimension() == 10
     assert Pooling(5, "mean_sqrt_len").pooling_mode == Pooling(5, "mean_sqrt_len_tokens").pooling_mode
@@ -143,7 +143,7 @@ def test_arguments_of_pooling():
 
 
 @pytest.mark.parametrize("how", ["cls", "every_k"])
-def test_the_mode_is_what_the_attribute_says(how):
+def test_setting_the_mode_changes_the_pooling(how):
     """Code written for sentence-transformers' Pooling sets `pooling_mode`; that must not be kept and ignored."""
     module, features = Pooling(5, how), batches([4, 2])[0]
     module.pooling_mode = "max"
@@ -152,7 +152,7 @@ def test_the_mode_is_what_the_attribute_says(how):
     )
 
 
-# Copies of the module, whichever address it stands at.
+# Copies of the module, with either class address.
 
 
 def pickled(module):
@@ -168,7 +168,7 @@ def saved(module):
 
 @pytest.mark.parametrize("how", ["mean", ("cls", "max"), "every_k", ("landmark", "mean")], ids=str)
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled, saved], ids=lambda f: f.__name__)
-def test_copies_pool_alike(how, duplicate):
+def test_copies_pool_the_same(how, duplicate):
     options = {"k": 3} if how == "every_k" else {}
     module = Pooling(5, how, include_prompt=False, **options).eval()
     again = duplicate(module)
@@ -180,7 +180,7 @@ def test_copies_pool_alike(how, duplicate):
     assert torch.equal(*(m(copied(features))["sentence_embedding"] for m in (module, again)))
 
 
-def test_only_standard_operators_hide_at_the_address_of_sentence_transformers():
+def test_only_standard_operators_have_the_address_of_sentence_transformers():
     theirs = (StPooling.__module__, StPooling.__qualname__)
     for how in ("mean", ("cls", "mean_sqrt_len")):
         assert (type(Pooling(5, how)).__module__, type(Pooling(5, how)).__qualname__) == theirs
@@ -191,7 +191,7 @@ def test_only_standard_operators_hide_at_the_address_of_sentence_transformers():
     assert type(StPooling(5, "mean")) is StPooling
 
 
-def test_a_subclass_stays_what_it_is():
+def test_a_subclass_keeps_its_class():
     class Scaled(Pooling):
         def forward(self, features, **kwargs):
             features = super().forward(features, **kwargs)
@@ -205,7 +205,7 @@ def test_a_subclass_stays_what_it_is():
 
 
 @pytest.mark.parametrize("how", ["max", "every_k", "landmark"])
-def test_a_module_saves_and_loads_by_itself(tmp_path, how):
+def test_a_module_saves_and_loads_alone(tmp_path, how):
     module = Pooling(5, how, include_prompt=False, **({"k": 7} if how == "every_k" else {}))
     module.save(str(tmp_path))
     again = Pooling.load(str(tmp_path))
@@ -221,7 +221,7 @@ def test_old_configurations_are_read(tmp_path):
     assert Pooling.load(str(tmp_path)).get_config_dict() == StPooling(5, ("cls", "mean")).get_config_dict()
 
 
-def test_a_mode_that_is_set_brings_its_width_and_its_options():
+def test_setting_the_mode_changes_width_and_options():
     module = Pooling(5, "every_k", k=2)
     module.pooling_mode = ("mean", "max")
     assert module.get_embedding_dimension() == 10
@@ -231,7 +231,7 @@ def test_a_mode_that_is_set_brings_its_width_and_its_options():
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "weightedmean", ("every_k", "cls")], ids=str)
-def test_what_padding_holds_has_no_influence_in_training_either(how):
+def test_padding_has_no_influence_in_training(how):
     features = batches([4, 2])[0]
     spoiled = copied(features)
     spoiled["token_embeddings"][1, 2:] = float("nan")
@@ -239,7 +239,7 @@ def test_what_padding_holds_has_no_influence_in_training_either(how):
     assert torch.equal(*(module(f)["sentence_embedding"] for f in (features, spoiled)))
 
 
-def test_weighted_tokens_are_left_to_those_who_weighted_them():
+def test_weighted_tokens_are_refused():
     features = {**batches([4, 2])[0], "token_weights_sum": torch.tensor([3.0, 2.0])}
     with pytest.raises(BadInput, match=r"WordWeights.*keep sentence-transformers' own Pooling"):
         Pooling(5, "mean")(features)

@@ -1,4 +1,4 @@
-"""Models on disk: a stored format -> with and without Cenote, in fresh processes -> cards -> training."""
+"""Saved models: the stored format -> with and without Cenote, in fresh processes -> cards -> training."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def landmark_model(tiny_st):
 # The stored format.
 
 
-def test_what_a_landmark_model_saves_is_the_stored_format(landmark_model, tmp_path):
+def test_a_saved_landmark_model_has_the_stored_format(landmark_model, tmp_path):
     landmark_model.save(str(tmp_path))
     for name in ("modules.json", "1_Pooling/config.json"):
         assert read_json(tmp_path / name) == read_json(GOLDEN / name)
@@ -65,7 +65,7 @@ def old_folder(landmark_model, path, **changes):
     return path
 
 
-def test_what_was_stored_loads(landmark_model, tmp_path):
+def test_the_stored_format_loads(landmark_model, tmp_path):
     again = cenote.load(old_folder(landmark_model, tmp_path), device="cpu")
     assert (type(again[0]), type(again[1])) == (LandmarkTransformer, Pooling)
     assert again[0].get_config_dict() == landmark_model[0].get_config_dict()
@@ -76,7 +76,7 @@ def test_what_was_stored_loads(landmark_model, tmp_path):
     np.testing.assert_array_equal(trusted.encode(TEXTS), landmark_model.encode(TEXTS))
 
 
-def test_settings_that_an_older_release_did_not_store_have_their_defaults(landmark_model, tmp_path):
+def test_settings_missing_from_an_old_folder_have_their_defaults(landmark_model, tmp_path):
     keys = dict.fromkeys(LandmarkTransformer.landmark_keys)
     again = cenote.load(old_folder(landmark_model, tmp_path, **keys), device="cpu")
     config = again[0].get_config_dict()
@@ -195,7 +195,7 @@ def test_standard_models_need_no_cenote_and_ours_load_in_a_fresh_process(tiny_st
         assert_same(found, name, vectors_of(model))
 
 
-def test_a_standard_folder_is_word_for_word_that_of_sentence_transformers(tiny_st, tmp_path):
+def test_a_standard_folder_has_the_bytes_of_sentence_transformers(tiny_st, tmp_path):
     model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
     model[1] = StPooling(32, ("cls", "mean"))
     model.save(str(tmp_path / "theirs"), create_model_card=False)
@@ -218,7 +218,7 @@ def card(model, path):
     return text
 
 
-def test_the_card_of_a_landmark_model_says_what_it_takes(landmark_model, demo_path, tmp_path):
+def test_the_card_of_a_landmark_model_says_how_to_load_it(landmark_model, demo_path, tmp_path):
     demo = SentenceTransformer(str(demo_path), device="cpu", local_files_only=True)
     text = demo._model_card_text
     made = [landmark_model, repool(demo, "landmark"), cenote.load(old_folder(landmark_model, tmp_path / "old"))]
@@ -235,14 +235,14 @@ def test_the_card_of_a_landmark_model_says_what_it_takes(landmark_model, demo_pa
 
 
 @pytest.mark.parametrize("through_disk", [False, True])
-def test_the_card_of_a_model_that_is_standard_again_does_not_ask_for_cenote(landmark_model, tmp_path, through_disk):
+def test_the_card_of_a_standard_model_does_not_ask_for_cenote(landmark_model, tmp_path, through_disk):
     if through_disk:
         landmark_model.save(str(tmp_path / "before"))
         landmark_model = cenote.load(tmp_path / "before", device="cpu")
     assert "needs Cenote" not in card(repool(landmark_model, "mean"), tmp_path / "after")
 
 
-def test_a_card_says_nothing_of_a_change_that_was_none(landmark_model, tmp_path):
+def test_an_unchanged_pooling_is_not_noted_on_the_card(landmark_model, tmp_path):
     landmark_model.save(str(tmp_path / "before"))
     again = cenote.load(tmp_path / "before", interval=5, device="cpu")
     assert again[0].interval == 5
@@ -327,7 +327,7 @@ def test_a_cached_loss_has_the_gradients_of_the_plain_one(tiny_st, kind, how):
         torch.testing.assert_close(found[1][1][name], gradient, rtol=1e-3, atol=1e-5)
 
 
-def test_training_goes_on_from_a_checkpoint(landmark_model, tmp_path):
+def test_training_continues_from_a_checkpoint(landmark_model, tmp_path):
     train(landmark_model, tmp_path, steps=2, save_strategy="steps", save_steps=2)
     checkpoint = tmp_path / "runs" / "checkpoint-2"
     again = cenote.load(checkpoint, device="cpu")
@@ -335,7 +335,7 @@ def test_training_goes_on_from_a_checkpoint(landmark_model, tmp_path):
     train(again, tmp_path, steps=4, resume=str(checkpoint))
 
 
-def test_workers_of_a_loader_draw_anew_in_every_epoch(tiny_st):
+def test_loader_workers_draw_new_intervals_in_every_epoch(tiny_st):
     """A worker is a copy of the module as it was: in evaluation mode, say, or before the first draw."""
     model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
     repool(model, "landmark", splitter="variable", training_intervals=[1, 2, 3, 4], interval=9)

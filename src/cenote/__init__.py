@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -54,27 +55,29 @@ _MODULES = {
 
 
 class _LazyPackage(ModuleType):
-    """A package whose modules are imported when they are first asked for."""
+    """A package whose modules and packages are imported when they are first asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        return _submodule(self.__name__, name)
+        path = f"{self.__name__}.{name}"
+        if name.startswith("__") or importlib.util.find_spec(path) is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return importlib.import_module(path)
 
-
-def _submodule(package: str, name: str) -> ModuleType:
-    path = f"{package}.{name}"
-    if name.startswith("__") or importlib.util.find_spec(path) is None:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    module = importlib.import_module(path)
-    if hasattr(module, "__path__"):
-        module.__class__ = _LazyPackage
-    return module
+    def __setattr__(self, name: str, value: object) -> None:
+        """Make a package lazy when its import binds it here, whoever imports it."""
+        if isinstance(value, ModuleType) and value.__name__ == f"{self.__name__}.{name}" and hasattr(value, "__path__"):
+            value.__class__ = _LazyPackage
+        super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
-    return _submodule("cenote", name)
+    raise AttributeError  # `_LazyPackage` looks for a module
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+sys.modules[__name__].__class__ = _LazyPackage

@@ -1,7 +1,7 @@
 """The legal values of options, by name. Importing this module imports nothing heavy.
 
-The command line checks names here before it imports torch. A table elsewhere that holds what each name does has exactly
-these keys; `tests/test_choices.py` compares them.
+The command line checks names here before it imports torch. A table elsewhere that holds what each name does is built
+from these, or has exactly these keys; `tests/test_choices.py` compares them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GRAPH_PRECISIONS = ("float32", "float16")
 ENGINES = ("local", "ray")
 
 # In what `load` keeps weights; `auto` is as they were saved.
-WEIGHT_DTYPES = ("float32", "bfloat16", "float16", AUTO)
+WEIGHT_DTYPES = (*PRECISIONS, AUTO)
 # In what `embed` writes vectors.
 VECTOR_DTYPES = ("float32", "float16", "int8")
 

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from cenote import __version__
 from cenote.commands import diagnose, embed, export, info, pool, poolings, temper
 from cenote.commands.arguments import Usage
+from cenote.commands.shared import say
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
 
 
@@ -43,25 +44,17 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(Exit.USAGE, f"{self.prog}: error: {message}{self._near_misses()}\nTry: {self.prog} --help\n")
-
-    def _near_misses(self) -> str:
-        """Suggest an option for each unknown one, also if the error is about a missing option."""
+        # Suggest an option for each unknown one, also if the error is about a missing option.
         known = [option for option in self._option_string_actions if option.startswith("--")]
         written = [word.partition("=")[0] for word in takewhile("--".__ne__, self._given) if word.startswith("--")]
         near = {word: difflib.get_close_matches(word, known, n=1, cutoff=0.7) for word in written if word not in known}
-        return "".join(f"; {word}: did you mean {found[0]}?" for word, found in near.items() if found)
+        meant = "".join(f"; {word}: did you mean {found[0]}?" for word, found in near.items() if found)
+        self.exit(Exit.USAGE, f"{self.prog}: error: {message}{meant}\nTry: {self.prog} --help\n")
 
 
 # In the order of the help.
 COMMANDS: dict[str, ModuleType] = {
-    "diagnose": diagnose,
-    "embed": embed,
-    "temper": temper,
-    "info": info,
-    "pool": pool,
-    "poolings": poolings,
-    "export": export,
+    command.__name__.rpartition(".")[2]: command for command in (diagnose, embed, temper, info, pool, poolings, export)
 }
 
 
@@ -75,9 +68,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"cenote {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
     for name, command in COMMANDS.items():
-        meaning = command.MEANING
-        description = meaning[0].upper() + meaning[1:] + "."
-        sub = commands.add_parser(name, help=meaning, description=description, allow_abbrev=False)
+        description = f"{command.MEANING[0].upper()}{command.MEANING[1:]}."
+        sub = commands.add_parser(name, help=command.MEANING, description=description, allow_abbrev=False)
         sub.set_defaults(parser=sub)  # errors point to its help
         command.add_arguments(sub)
     return top
@@ -109,22 +101,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             for line in command.run(args):
                 print(line, flush=True)  # each line at once, since models are slow
     except CenoteError as error:
-        print(f"cenote: error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return Exit.USAGE if isinstance(error, (UnknownName, Usage)) else Exit.FAILURE
     except KeyboardInterrupt:
-        print("cenote: interrupted", file=sys.stderr)
+        say("interrupted")
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader left, as in `cenote pool ... | head`; keep Python from flushing into the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.SUCCESS
     except OSError as error:  # for example, a full disk behind a redirection
-        print(f"cenote: error: cannot write: {error}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keep Python from flushing to it again
+        if isinstance(error, BrokenPipeError):  # the reader left, as in `cenote pool ... | head`
+            return Exit.SUCCESS
+        say(f"error: cannot write: {error}")
         return Exit.FAILURE
     return Exit.SUCCESS
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     label = "warning" if issubclass(category, CenoteWarning) else f"warning ({category.__name__})"
-    print(f"cenote: {label}: {message}", file=sys.stderr)
+    say(f"{label}: {message}")

@@ -6,8 +6,9 @@ Every message has the value, what is allowed, the place, and the remedy. The com
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -60,6 +61,13 @@ def choose(
     hint = f"; did you mean {near[0]!r}?" if near else "."
     names = ", ".join(table if shown is None else shown)
     raise UnknownName(f"unknown {what} {name!r}{hint} There are: {names}.{f' {remedy}' if remedy else ''}")
+
+
+def check_at_least(least: int, value: Any, name: str) -> int:
+    """Return `value` as an int, or raise `BadInput` if it is not a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise BadInput(f"{name}={value!r}: pass a whole number of at least {least}.")
+    return int(value)
 
 
 def some(items: Iterable[object], most: int = 8) -> str:

@@ -1,4 +1,4 @@
-"""A model as a folder that other runtimes read: the pooled graph, the tokenizer, and what it takes to use both."""
+"""Export a model as a folder that other runtimes read: the graph with pooling, the tokenizer, and a description."""
 
 from __future__ import annotations
 
@@ -31,19 +31,17 @@ from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.graphs import feed, import_openvino, inputs_of, to_onnx, to_openvino
 from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.functional.pooling import canonical
-from cenote.functional.temperature import to_json
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.properties import limit_of
-from cenote.models.provenance import baked_temperature_of
+from cenote.models.provenance import temperatures_of
 from cenote.nn import LandmarkTransformer
 from cenote.storage import refuse_occupied
-from cenote.surgery.hooks import settings_on
 
 DESCRIPTION = "cenote_export.json"
-# How many texts of the built-in corpus the written graph is compared on, and in what batches.
-_COMPARED, _BATCH = 48, 16
+# Texts of the built-in corpus on which the graph is compared with the model, and their batch size.
+_N_TEXTS, _BATCH = 48, 16
 
-_COUNTED = re.compile(r'(<layer id="(\d+)" name=")(\w+?)_\d+(?=")')
+_COUNTED_NAME = re.compile(r'(<layer id="(\d+)" name=")(\w+?)_\d+(?=")')
 
 Run = Callable[[dict[str, Any]], Any]
 
@@ -56,17 +54,17 @@ class Format:
     write: Callable[[Any, Path, str, str | None], None]
     runner: Callable[[Path], Run]  # of the written folder, at float32
     precisions: tuple[str, ...]
-    packages: tuple[str, ...]  # whose versions the description states
+    packages: tuple[str, ...]  # their versions go into the description
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written, and how near it is to the model, on sentences of the built-in corpus."""
+    """The written folder, and how it differs from the model on sentences of the built-in corpus."""
 
     folder: str
     description: dict[str, Any]
-    difference: float  # the largest of any number, as a part of the vector's length
-    cosine: float  # the smallest
+    difference: float  # largest difference of a component, relative to the vector's length
+    cosine: float  # smallest cosine
     texts: int
 
 
@@ -80,8 +78,8 @@ def _write_openvino(model: Any, folder: Path, precision: str, task: str | None) 
     graph, path = to_openvino(model, task), folder / "openvino_model.xml"
     graph.set_friendly_name("model")
     import_openvino().save_model(graph, path, compress_to_fp16=precision == "float16")
-    # Names such as Constant_65 count what this process has made so far; the same model is to give the same bytes.
-    path.write_text(_COUNTED.sub(r"\1\3_\2", path.read_text("utf-8")), "utf-8", newline="\n")
+    # Remove the counts of this process from names such as Constant_65, so that a model always gives the same bytes.
+    path.write_text(_COUNTED_NAME.sub(r"\1\3_\2", path.read_text("utf-8")), "utf-8", newline="\n")
 
 
 def _run_onnx(folder: Path) -> Run:
@@ -89,14 +87,14 @@ def _run_onnx(folder: Path) -> Run:
     return lambda inputs: session.run([VECTORS], inputs)[0]
 
 
-def _run_openvino(folder: Path) -> Run:
-    return openvino_runner(folder / "openvino_model.xml", "float32")
-
-
 FORMATS: dict[str, Format] = {
     "onnx": Format("model.onnx", _write_onnx, _run_onnx, ("float32",), ("onnx", "onnxscript")),
     "openvino": Format(
-        "openvino_model.xml and .bin", _write_openvino, _run_openvino, ("float32", "float16"), ("openvino",)
+        "openvino_model.xml and .bin",
+        _write_openvino,
+        lambda folder: openvino_runner(folder / "openvino_model.xml", "float32"),
+        ("float32", "float16"),
+        ("openvino",),
     ),
 }
 
@@ -104,44 +102,44 @@ FORMATS: dict[str, Format] = {
 def export(
     model: Any, format: str, output: str | Path, *, precision: str = "float32", task: str | None = None
 ) -> Export:
-    """Write `model` as a graph from token ids to the pooled vector, with its tokenizer, into a new folder.
+    """Write a model as a graph from token ids to the pooled vector, with its tokenizer, into a new folder.
 
-    The folder is there whole or not at all: it is written beside its place, read again, compared with the model, and
-    then renamed.
+    The folder appears whole or not at all: it is written under a temporary name, read again, compared with the model,
+    and renamed.
 
     Args:
         model: a `SentenceTransformer` on the CPU. Its temperature is part of the graph.
         format: a name from `FORMATS`.
-        output: the folder to make.
-        precision: in what the weights are stored. Computing is in float32 either way, unless a runtime is told else.
+        output: the folder to create.
+        precision: of the stored weights. Runtimes compute in float32 by default in any case.
         task: `query` or `document`, for models that treat them differently.
 
     Raises:
-        BadInput: the folder is there, or this cannot be made here; told before anything is made.
-        UnsupportedModel: the model cannot be put into a graph, or the graph does something else.
+        BadInput: the folder exists, or this export is not available here; raised before anything is written.
+        UnsupportedModel: the model cannot be converted, or the graph gives other vectors.
     """
     row = choose(format, FORMATS, "format")
     choose(precision, dict.fromkeys(row.precisions), f"precision of {format}")
-    refuse_unavailable(model, format, "float32", task)
     path = refuse_occupied(output)
-    with _beside(path) as folder:
+    refuse_unavailable(model, format, "float32", task)
+    with _new_folder(path) as folder:
         row.write(model, folder, precision, task)
         _write_tokenizer(model, folder)
         description = _describe(model, format, precision, task)
         text = json.dumps(description, indent=2, ensure_ascii=False, sort_keys=True)
         (folder / DESCRIPTION).write_text(text + "\n", "utf-8")
-        difference, cosine, texts = _compared(model, row.runner(folder), description, task)
+        difference, cosine, texts = _compare(model, row.runner(folder), description, task)
         if cosine < WORST_COSINE or (precision == "float32" and difference > WORST_DIFFERENCE):
             raise UnsupportedModel(
-                f"the written graph does not do what the model does: vectors differ by {difference:.2g} of their "
+                f"the written graph gives other vectors than the model: they differ by {difference:.2g} of their "
                 f"length, cosine {cosine:.6f}. Nothing was kept."
             )
     return Export(str(output), description, difference, cosine, texts)
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A folder that takes its place when all went well, and else leaves no trace."""
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder. Rename it to `path` at the end, or delete it after an error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -149,21 +147,16 @@ def _beside(path: Path) -> Iterator[Path]:
         raise BadInput(f"cannot make the folder {str(path)!r}: {error.strerror}.") from error
     try:
         yield folder
-        folder.chmod(0o777 & ~_umask())  # mkdtemp's are for one's own eyes
-        folder.replace(path)  # an empty folder that is there gives way
+        mask = os.umask(0o022)  # which can only be read by setting it
+        os.umask(mask)
+        folder.chmod(0o777 & ~mask)  # mkdtemp gives access to its owner alone
+        folder.replace(path)  # also over an empty folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _umask() -> int:
-    """The process's mask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 def _write_tokenizer(model: Any, folder: Path) -> None:
-    """The tokenizer's files; `tokenizer.json` cuts and pads as the model does, so that it needs no settings."""
+    """Write the tokenizer's files, with truncation and padding set in `tokenizer.json` as in the model."""
     tokenizer = model.tokenizer
     tokenizer.save_pretrained(folder)
     fast = getattr(tokenizer, "backend_tokenizer", None)
@@ -171,7 +164,7 @@ def _write_tokenizer(model: Any, folder: Path) -> None:
         return
     from tokenizers import Tokenizer
 
-    alone = Tokenizer.from_str(fast.to_str())  # a copy: the model's own keeps what it was last asked for
+    alone = Tokenizer.from_str(fast.to_str())  # a copy, because the model's own keeps its state
     alone.no_truncation()
     alone.no_padding()
     if (most := limit_of(model)) is not None:
@@ -187,9 +180,8 @@ def _write_tokenizer(model: Any, folder: Path) -> None:
 
 
 def _describe(model: Any, format: str, precision: str, task: str | None) -> dict[str, Any]:
-    """What somebody needs who has the folder alone."""
+    """Return what a reader of the folder needs to use it."""
     reader = model[0]
-    setting = next(iter(settings_on(model)), None)
     pooling = next((module.pooling_mode for module in model if hasattr(module, "pooling_mode")), None)
     landmarks = isinstance(reader, LandmarkTransformer)
     packages = ("torch", "transformers", "sentence-transformers", *FORMATS[format].packages)
@@ -202,10 +194,7 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         "modules": [type(module).__name__ for module in model],
         "pooling": list(canonical(pooling)) if pooling is not None else None,
         "landmarks": {key: getattr(reader, key) for key in ("interval", "splitter", "marker")} if landmarks else None,
-        "temperature": None
-        if setting is None
-        else {"temperature": to_json(setting.temperature), "layers": setting.layers, "scale_bias": setting.scale_bias},
-        "temperature_in_weights": baked_temperature_of(model),
+        **temperatures_of(model),
         "max_seq_length": limit_of(model),
         "lower_case": bool(getattr(reader, "do_lower_case", False)),
         "prompts": dict(model.prompts),
@@ -216,9 +205,9 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
     }
 
 
-def _compared(model: Any, run: Run, description: dict[str, Any], task: str | None) -> tuple[float, float, int]:
-    """The largest difference and the smallest cosine on real sentences, and how many those were."""
-    words = [text.text for text in islice(read_builtin(), _COMPARED)]
+def _compare(model: Any, run: Run, description: dict[str, Any], task: str | None) -> tuple[float, float, int]:
+    """Return the largest difference and the smallest cosine on real sentences, and their number."""
+    words = [text.text for text in islice(read_builtin(), _N_TEXTS)]
     found = []
     for start in range(0, len(words), _BATCH):
         features = model.preprocess(words[start : start + _BATCH])

@@ -1,19 +1,18 @@
 """sentence-transformers modules: thin shells over `cenote.functional`.
 
-The addresses of these classes stand in the `modules.json` of saved models. They are a file format: they do not
-move, and `LandmarkTransformer` and `Pooling` keep reading what they once wrote.
+Saved models name these classes by address in `modules.json`. The addresses, the modules' configurations and the keys
+`KEPT_IN_CONFIG` and `BAKED_IN_CONFIG` in `config.json` are a file format: they do not change.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers.base.modules import Module, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
-from torch import Tensor
 
 from cenote._nn.cards import set_card
 from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
@@ -29,7 +28,6 @@ from cenote.functional.landmarks import (
     check_settings,
     fixed,
     sentence,
-    variable,
 )
 from cenote.functional.pooling import NAMES, POOLINGS, canonical, check_options, compute, pool
 from cenote.functional.token_batches import clear_padding, to_batch
@@ -39,30 +37,30 @@ if TYPE_CHECKING:
 
 __all__ = ["BAKED_IN_CONFIG", "KEPT_IN_CONFIG", "LandmarkTransformer", "Pooling", "Temperature"]
 
-# A tokenizer that knows of no limit says a number like 1e30.
+# A tokenizer without a limit reports a number like 1e30.
 NO_LIMIT = 10**7
-# Our name of each operator that sentence-transformers has too, and its name there.
+# Operators that sentence-transformers has too: our name -> its name.
 STANDARD = {NAMES[mode]: mode for mode in StPooling.POOLING_MODES if mode in NAMES}
 
 
-def _theirs(names: Sequence[str]) -> Any:
+def _st_names(names: Iterable[str]) -> Any:
     return tuple(STANDARD.get(name, name) for name in names)
 
 
 class Pooling(StPooling):
     """Pooling by any operator of `cenote.functional.pooling.POOLINGS`, as a module of a SentenceTransformer.
 
-    With operators that sentence-transformers has too, a saved model names *its* module, so that the folder loads
-    wherever such folders do, without Cenote.
+    If sentence-transformers has all the operators too, a saved model names *its* module, so that the folder loads
+    without Cenote.
 
     Args:
         embedding_dimension: D of the token embeddings.
         pooling_mode: a name or alias from `POOLINGS`, or several to concatenate.
         include_prompt: whether the tokens of a prompt are pooled.
-        **options: what the operator takes, such as `k` for `every_k`.
+        **options: options of the operator, such as `k` for `every_k`.
     """
 
-    POOLING_MODES = tuple(STANDARD.get(name, name) for name in POOLINGS)
+    POOLING_MODES = _st_names(POOLINGS)
 
     def __init__(
         self,
@@ -73,25 +71,25 @@ class Pooling(StPooling):
     ) -> None:
         check_options(canonical(pooling_mode), options)
         self.given = options
-        super().__init__(embedding_dimension, _theirs(canonical(pooling_mode)), include_prompt)
+        super().__init__(embedding_dimension, _st_names(canonical(pooling_mode)), include_prompt)
 
-    @property  # type: ignore[override]  # an attribute there, of fewer names
+    @property  # type: ignore[override]  # a plain attribute of the base class
     def pooling_mode(self) -> str | tuple[str, ...]:
-        """The operators, by sentence-transformers' names where it has them. Can be set, as there."""
+        """The operators, by sentence-transformers' names where it has them. Can be set."""
         return self._pooling_mode
 
     @pooling_mode.setter
     def pooling_mode(self, value: str | Sequence[str]) -> None:
         self.names = canonical(value)
-        theirs = _theirs(self.names)
-        self._pooling_mode: str | tuple[str, ...] = theirs[0] if len(theirs) == 1 else theirs
-        self.pooling_output_dimension = len(theirs) * self.embedding_dimension
+        modes = _st_names(self.names)
+        self._pooling_mode: str | tuple[str, ...] = modes[0] if len(modes) == 1 else modes
+        self.pooling_output_dimension = len(modes) * self.embedding_dimension
         if type(self) in (Pooling, _Portable):
             self.__class__ = _Portable if set(self.names) <= set(STANDARD) else Pooling
 
     @property
     def options(self) -> dict[str, Any]:
-        """Those of the given options that the present operators take."""
+        """The given options that the current operators take."""
         takes = {option for name in self.names for option in POOLINGS[name].options}
         return {key: value for key, value in self.given.items() if key in takes}
 
@@ -99,51 +97,41 @@ class Pooling(StPooling):
         """Add `sentence_embedding` to the features."""
         if "token_weights_sum" in features:
             raise BadInput(
-                "the tokens are weighted by an earlier module (WordWeights): keep sentence-transformers' own Pooling, "
-                "which divides by the weights."
+                "an earlier module weights the tokens (WordWeights): keep sentence-transformers' own Pooling, which "
+                "divides by the weights."
             )
-        parts = [(rows, self._pooled(features, *layout)) for rows, *layout in layouts(features)]
-        if len(parts) == 1:
-            features["sentence_embedding"] = parts[0][1]
-        else:
-            order = torch.cat([rows for rows, _ in parts]).argsort()
-            features["sentence_embedding"] = torch.cat([vectors for _, vectors in parts])[order]
+        options, order, vectors = self.options, [], []
+        for rows, tokens, mask, landmarks, prompt in layouts(features):
+            if any(POOLINGS[name].marks for name in self.names):
+                options["landmarks"] = landmarks
+            skip = skipped(self, features, tokens.shape[0], prompt)
+            order.append(rows)
+            if self.training:  # do not raise on an overflow in training: the gradient scaler has to see it
+                vectors.append(compute(clear_padding(to_batch(tokens, mask, skip)), self.names, options))
+            else:
+                vectors.append(pool(tokens, mask, self.names, skip=skip, **options))
+        features["sentence_embedding"] = (
+            vectors[0] if len(vectors) == 1 else torch.cat(vectors)[torch.cat(order).argsort()]
+        )
         return features
 
-    def _pooled(
-        self,
-        features: dict[str, Any],
-        tokens: Tensor,
-        mask: Tensor | None,
-        landmarks: Tensor | None,
-        prompt: Tensor | None,
-    ) -> Tensor:
-        options = self.options
-        if any(POOLINGS[name].marks for name in self.names):
-            options["landmarks"] = landmarks
-        skip = skipped(self, features, tokens.shape[0], prompt)
-        if self.training:  # an overflow in training is for the gradient scaler to see, not for us to raise
-            return compute(clear_padding(to_batch(tokens, mask, skip)), self.names, options)
-        pooled: Tensor = pool(tokens, mask, self.names, skip=skip, **options)
-        return pooled
-
     def on_model_ready(self, model: BaseModel) -> None:
-        """Have the model's card say what it takes to load it."""
+        """Set the model's card, which says how to load it."""
         set_card(model)
 
     def get_config_dict(self) -> dict[str, Any]:
-        """What `save` writes and `load` reads."""
+        """Return the configuration that `save` writes and `load` reads."""
         return {**super().get_config_dict(), **self.options}
 
 
 class _Portable(Pooling):
-    """`Pooling` by standard operators, under the address at which sentence-transformers keeps its own.
+    """`Pooling` by standard operators, with the class address of sentence-transformers' own Pooling.
 
-    `SentenceTransformer.save` writes a module's class by that address; nothing else tells the two apart.
+    `SentenceTransformer.save` writes that address into `modules.json`.
     """
 
     def __reduce__(self) -> tuple[Callable[[], Pooling], tuple[()], dict[str, Any]]:
-        # Pickle and copy go by the address as well, which is not ours to be found at.
+        # Pickle and copy look a class up by its address, where they would find sentence-transformers' own.
         return _new_portable, (), self.__dict__
 
 
@@ -165,17 +153,17 @@ LANDMARK_DEFAULTS: dict[str, Any] = {
 
 
 class LandmarkTransformer(Transformer):
-    """A transformer that reads texts with landmarks: sentence-transformers' own, but for how it tokenises.
+    """sentence-transformers' Transformer with a tokenisation that inserts landmarks.
 
-    It adds `landmark_mask` to the features, by which `Pooling(..., "landmark")` finds its tokens.
+    It adds `landmark_mask` to the features, which marks the tokens for `Pooling(..., "landmark")`.
 
     Args:
         *args: as for sentence-transformers' `Transformer`, and so are all other keywords.
         interval: tokens per chunk.
-        splitter: `fixed` cuts every `interval` tokens; `variable` does so too, but in training draws the interval
-            of each text from `training_intervals`; `sentence` cuts at the ends of sentences.
+        splitter: `fixed` ends a chunk every `interval` tokens; `variable` does so too, but in training draws the
+            interval of each text from `training_intervals`; `sentence` ends a chunk at the end of each sentence.
         training_intervals: for `variable`.
-        marker: `landmark` closes each chunk with the tokenizer's SEP (else EOS); `multi_cls` opens it with CLS.
+        marker: `landmark` ends each chunk with the tokenizer's SEP (else EOS); `multi_cls` starts it with CLS.
         seed: of the drawn intervals.
         **kwargs: see `*args`.
     """
@@ -191,16 +179,13 @@ class LandmarkTransformer(Transformer):
 
     @classmethod
     def adopt(cls, transformer: Transformer, **settings: Any) -> LandmarkTransformer:
-        """The same loaded transformer, reading landmarks from now on; `settings` as for the class."""
-        chosen = {
-            **LANDMARK_DEFAULTS,
-            **{k: v for k, v in vars(transformer).items() if k in cls.landmark_keys},
-            **settings,
-        }
+        """Return a landmark transformer with the weights of `transformer`; `settings` as for the class."""
+        own = {key: value for key, value in vars(transformer).items() if key in cls.landmark_keys}
+        chosen = LANDMARK_DEFAULTS | own | settings
         _check(chosen)
         if type(transformer) not in (Transformer, cls):
             raise BadInput(
-                f"{type(transformer).__name__} is a transformer of the model's own making, which may read texts in its "
+                f"{type(transformer).__name__} is a transformer class of the model's own, which may tokenise in its "
                 "own way: landmarks cannot be added to it. Choose another pooling."
             )
         module = cls.__new__(cls)
@@ -209,7 +194,7 @@ class LandmarkTransformer(Transformer):
         return module
 
     def plain(self) -> Transformer:
-        """The same loaded transformer without landmarks."""
+        """Return a Transformer with the same weights and without landmarks."""
         module: Transformer = Transformer.__new__(Transformer)
         state = _own_state(self)
         module.__dict__.update({key: value for key, value in state.items() if key not in self.landmark_keys})
@@ -220,8 +205,8 @@ class LandmarkTransformer(Transformer):
     ) -> None:
         if list(self.modality_config) != ["text"]:
             raise BadInput(
-                f"{type(self.model).__name__} takes {', '.join(map(str, self.modality_config))}: landmarks go into "
-                "plain text only. Save the model with the modality 'text' alone, or choose another pooling."
+                f"{type(self.model).__name__} takes {', '.join(map(str, self.modality_config))}: landmarks need a "
+                "model of plain text. Save the model with the modality 'text' alone, or choose another pooling."
             )
         self.interval, self.splitter, self.marker, self.seed = interval, splitter, marker, seed
         self.training_intervals = list(training_intervals)
@@ -233,35 +218,26 @@ class LandmarkTransformer(Transformer):
             raise BadInput(f"splitter='sentence' needs a fast tokenizer; {type(self.tokenizer).__name__} is not one.")
 
     def preprocess(
-        self,
-        inputs: Sequence[Any],
-        prompt: str | None = None,
-        processing_kwargs: Any = None,
-        **kwargs: Any,
+        self, inputs: Sequence[Any], prompt: str | None = None, processing_kwargs: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Texts, or pairs of texts, to model inputs with landmarks."""
+        """Tokenise texts, or pairs of texts, into model inputs with landmarks."""
         if not inputs:
             return {}
         pairs = [texts_of(item) for item in inputs]
         lengths = {"query": self.query_length, "document": self.document_length}
-        sections = [self.processing_kwargs, processing_kwargs or {}]
-        self._refuse_unknown(kwargs, *sections)
+        sections: list[Any] = [self.processing_kwargs, processing_kwargs or {}]
+        asked = set(kwargs) - {"task", "max_length"}
+        asked |= {f"{name}.{key}" for section in sections for name, keys in section.items() for key in keys}
+        if unknown := sorted(asked - {"text.max_length"}):  # options of sentence-transformers
+            raise BadInput(f"{', '.join(unknown)} has no effect with landmarks: only max_length can be set.")
         given = {key: value for section in sections for key, value in section.get("text", {}).items()}
-        most = given.get("max_length") or kwargs.get("max_length") or lengths.get(kwargs.get("task") or "")
-        rows = self._rows(pairs, prompt or "", most or self.max_seq_length)
+        limit = given.get("max_length") or kwargs.get("max_length") or lengths.get(kwargs.get("task") or "")
+        rows = self._rows(pairs, prompt or "", limit or self.max_seq_length)
         features = self._flat(rows) if self.can_flatten_inputs else self._stacked(rows)
         features["modality"] = "text"
         if not prompt:
             del features["prompt_mask"]
         return features
-
-    @staticmethod
-    def _refuse_unknown(kwargs: dict[str, Any], *sections: Mapping[str, Any]) -> None:
-        """Of the many ways in which the platform lets a text be processed, say which do nothing here."""
-        asked = set(kwargs) - {"task", "max_length"}
-        asked |= {f"{name}.{key}" for section in sections for name, keys in section.items() for key in keys}
-        if unknown := sorted(asked - {"text.max_length"}):
-            raise BadInput(f"{', '.join(unknown)} cannot be honoured with landmarks: only max_length can be set.")
 
     def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None) -> list[Row]:
         most = most if most is not None and most < NO_LIMIT else None
@@ -270,7 +246,7 @@ class LandmarkTransformer(Transformer):
         encoded = tokenizer(
             texts,
             add_special_tokens=False,
-            # Spares the rest of a long text; from the left it would cut the prompt, which is still to be counted.
+            # Skips the rest of a long text. Not from the left, which would remove the prompt, still to be counted.
             truncation=most is not None and tokenizer.truncation_side == "right",
             max_length=most,
             verbose=False,
@@ -299,14 +275,14 @@ class LandmarkTransformer(Transformer):
         if self.splitter == "sentence":
             return sentence(text, spans)
         if self.splitter == "variable" and (draw := self._drawing()):
-            return variable(len(ids), self.training_intervals, draw)
+            return fixed(len(ids), draw.choice(self.training_intervals))
         return fixed(len(ids), self.interval)
 
     def _drawing(self) -> random.Random | None:
-        """What intervals are drawn with, None where they are not: outside training.
+        """Return the random generator of the intervals, or None outside training.
 
-        A worker of a data loader is a copy, of the mode and the draws of the moment it was made. It draws whatever the
-        mode was, and by a seed of its own, which the loader gives it anew in each epoch.
+        A worker of a data loader is a copy of the module as it was when the worker started. It draws in any mode, with
+        the seed that the loader gives it in each epoch.
         """
         worker = torch.utils.data.get_worker_info()
         if worker is not None and self._seeded != worker.seed:
@@ -330,7 +306,7 @@ class LandmarkTransformer(Transformer):
         return features
 
     def _flat(self, rows: list[Row]) -> dict[str, Any]:
-        """One row for the whole batch, as flash attention reads it: sentence-transformers' own collator and offset."""
+        """Make one row of the whole batch for flash attention, by sentence-transformers' own collator and offset."""
         features: dict[str, Any] = dict(self.data_collator([{"input_ids": row.ids} for row in rows]))
         features.pop("labels", None)
         features["position_ids"] = features["position_ids"] + self._flatten_position_offset
@@ -339,50 +315,48 @@ class LandmarkTransformer(Transformer):
         return features
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Run the model on everything but our own masks, which are not the model's to see."""
+        """Run the model without our own masks, which it does not take."""
         own = {name: features.pop(name) for name in OWN_FEATURES if name in features}
         features = super().forward(features, **kwargs)
         features.update(own)
         return features
 
     def on_model_ready(self, model: BaseModel) -> None:
-        """Have the model's card say what it takes to load it."""
+        """Set the model's card, which says how to load it."""
         set_card(model)
 
 
 def _own_state(module: torch.nn.Module) -> dict[str, Any]:
-    """What a module holds, with containers of its own, so that two that share weights do not share changes."""
-    return {key: value.copy() if key in _CONTAINERS else value for key, value in vars(module).items()}
-
-
-_CONTAINERS = ("_modules", "_parameters", "_buffers")
+    """Return a module's state for a second module that shares its weights, with containers of its own."""
+    containers = ("_modules", "_parameters", "_buffers")
+    return {key: value.copy() if key in containers else value for key, value in vars(module).items()}
 
 
 def _check(settings: dict[str, Any]) -> None:
     check_settings(*(settings[key] for key in ("interval", "splitter", "training_intervals", "marker")))
 
 
-# Under what key a tempered transformer's features carry the setting that it ran with.
+# The key under which the features of a tempered transformer carry the setting that it ran with.
 TEMPERED_BY = "cenote_tempered_by"
 
 
 class Temperature(Module):
-    """Keeps in a saved model the attention temperature that `cenote.temper` gave it; `cenote.load` applies it again."""
+    """Stores the attention temperature of `cenote.temper` in a saved model; `cenote.load` applies it again."""
 
     config_keys: list[str] = ["temperature", "layers", "scale_bias"]
-    setting: Any = None  # what the transformer is tempered by, once it is
+    setting: Any = None  # the setting of the tempered transformer, once it is tempered
 
     def __init__(self, temperature: Any = None, layers: Sequence[int] | None = None, scale_bias: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.temperature, self.layers, self.scale_bias = temperature, layers, scale_bias
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Pass on what the tempered transformer gave, and refuse what an untempered one did."""
+        """Return the features, or raise if they come from an untempered transformer."""
         ran_with = features.pop(TEMPERED_BY, None)
         if self.setting is None:
             raise BadInput("this model was saved with an attention temperature: load it with cenote.load.")
         if ran_with is not self.setting:
-            raise BadInput("the transformer of this model was exchanged and is not tempered: call cenote.temper again.")
+            raise BadInput("the transformer of this model was replaced and is not tempered: call cenote.temper again.")
         return features
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:

@@ -141,12 +141,7 @@ class Closeness:
     """The cosines of all pairs of texts, of any length."""
 
     cosine: Spread
-    deviation: float  # standard deviation of the cosines, the unit for differences
-
-    @property
-    def varies(self) -> bool:
-        """Whether the cosines differ by more than float32 rounding."""
-        return self.deviation > 1e-6
+    deviation: float  # standard deviation of the cosines
 
 
 @dataclass(frozen=True)
@@ -159,6 +154,11 @@ class LengthCurve:
     rank_correlation: Estimate | None  # Spearman's, of length and each text's mean cosine to its bin; in [-1, 1]
     slope_per_doubling: Estimate | None  # how much that cosine rises when the length doubles
     notes: tuple[str, ...]
+
+    @property
+    def unit(self) -> float | None:
+        """The deviation of all cosines, the unit for differences; None if they differ by rounding only."""
+        return self.closeness.deviation if self.closeness and self.closeness.deviation > 1e-6 else None
 
 
 @dataclass(frozen=True)
@@ -326,8 +326,8 @@ def _read(kind: Any, data: Any) -> Any:
         if data is None and type(None) in inner:
             return None
         kinds = [one for one in inner if one is not type(None)]
-        records = [one for one in kinds if is_dataclass(one)] if isinstance(data, dict) else []
-        return _read((records or [one for one in kinds if not is_dataclass(one)] or kinds)[0], data)
+        fitting = (one for one in kinds if is_dataclass(one) == isinstance(data, dict))
+        return _read(next(fitting, kinds[0]), data)
     if origin is tuple:
         if not isinstance(data, list):
             raise ValueError(f"expected a list, found {data!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,49 +88,37 @@ def lock_folder(folder: Path) -> Iterator[None]:
     The lock is on the folder itself: a lock file would stay behind after a kill, and could not be made in a folder that
     is only read or that belongs to others.
     """
-    release = _lock(folder)
-    try:
-        yield
-    finally:
-        release()
-
-
-def _lock(folder: Path) -> Callable[[], object]:
+    taken = BadInput(f"another run is writing into {str(folder)!r}: wait for it, or name another folder.")
     try:
         import fcntl
-    except ImportError:
-        return _lock_by_file(folder)
+    except ImportError:  # Windows cannot lock folders, but lets nobody delete a file that is open
+        path = folder / _LOCK
+        try:
+            path.unlink(missing_ok=True)
+            file = path.open("x")
+        except OSError as error:
+            raise taken from error
+        try:
+            yield
+        finally:
+            file.close()
+            path.unlink(missing_ok=True)
+        return
     with explain_disk_errors(folder):
         handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise taken from error
+        except OSError as error:  # some network drives cannot lock folders
+            message = (
+                f"{str(folder)!r} cannot be locked ({error.strerror}): make sure that no other run writes into it."
+            )
+            warnings.warn(message, CenoteWarning, stacklevel=2)
+        yield
+    finally:
         os.close(handle)
-        raise _locked(folder) from error
-    except OSError as error:  # some network drives cannot lock folders
-        message = f"{str(folder)!r} cannot be locked ({error.strerror}): make sure that no other run writes into it."
-        warnings.warn(message, CenoteWarning, stacklevel=2)
-    return lambda: os.close(handle)
-
-
-def _lock_by_file(folder: Path) -> Callable[[], object]:
-    """Lock by an open file, which Windows does not let others delete: it cannot lock folders."""
-    path = folder / _LOCK
-    try:
-        path.unlink(missing_ok=True)
-        file = path.open("x")
-    except OSError as error:
-        raise _locked(folder) from error
-
-    def release() -> None:
-        file.close()
-        path.unlink(missing_ok=True)
-
-    return release
-
-
-def _locked(folder: Path) -> BadInput:
-    return BadInput(f"another run is writing into {str(folder)!r}: wait for it, or name another folder.")
 
 
 def refuse_unwritable(folder: Path) -> None:

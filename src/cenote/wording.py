@@ -10,8 +10,8 @@ from cenote.records import Estimate
 def percent(share: float) -> str:
     """Return a share of 1 as a percentage of two digits.
 
-    >>> percent(0.5), percent(0.012), percent(0.999)
-    ('50 %', '1.2 %', 'more than 99 %')
+    >>> [percent(share) for share in (0, 0.004, 0.094, 0.096, 0.9949, 0.9951, 1)]
+    ['0 %', '0.4 %', '9.4 %', '10 %', '99 %', 'more than 99 %', '100 %']
     """
     value = 100 * share
     if 99.5 <= value < 100:
@@ -19,33 +19,32 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 9.5 or value == 0 else f"{value:.2g} %"
 
 
-def estimate_sentence(label: str, estimate: Estimate) -> str:
-    """Return a sentence that states an estimate and its interval.
+def signed_estimate(estimate: Estimate, interval: str = "95 % interval ") -> str:
+    """Return an estimate and its interval, which `interval` introduces, with signs.
 
-    >>> estimate_sentence("Gain", Estimate(0.1, 0.05, 0.15)), estimate_sentence("Gain", Estimate(0.1, None, None))
-    ('Gain: +0.100 (95 % interval +0.050 to +0.150).', 'Gain: +0.100.')
+    >>> signed_estimate(Estimate(-0.1, -0.2, 0.0)), signed_estimate(Estimate(0.25, None, None))
+    ('-0.100 (95 % interval -0.200 to +0.000)', '+0.250')
     """
-    interval = "" if estimate.low is None else f" (95 % interval {estimate.low:+.3f} to {estimate.high:+.3f})"
-    return f"{label}: {estimate.value:+.3f}{interval}."
-
-
-def signed_estimate(estimate: Estimate) -> str:
-    """Return an estimate and its interval, with signs.
-
-    >>> signed_estimate(Estimate(0.1, 0.05, 0.15))
-    '+0.100 (+0.050 to +0.150)'
-    """
-    interval = "" if estimate.low is None else f" ({estimate.low:+.3f} to {estimate.high:+.3f})"
-    return f"{estimate.value:+.3f}{interval}"
+    ends = "" if estimate.low is None else f" ({interval}{estimate.low:+.3f} to {estimate.high:+.3f})"
+    return f"{estimate.value:+.3f}{ends}"
 
 
 def pluralise(count: int, noun: str) -> str:
     """Return a count and its noun.
 
-    >>> pluralise(1, "pair"), pluralise(1200, "pair")
-    ('1 pair', '1,200 pairs')
+    >>> pluralise(0, "pair"), pluralise(1, "pair"), pluralise(1200, "pair")
+    ('0 pairs', '1 pair', '1,200 pairs')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def were_left_out(count: int, noun: str) -> str:
+    """Return the statement that some things were left out.
+
+    >>> were_left_out(1, "pair"), were_left_out(2, "pair")
+    ('1 pair was left out', '2 pairs were left out')
+    """
+    return f"{pluralise(count, noun)} {'was' if count == 1 else 'were'} left out"
 
 
 def number_duplicates(names: Sequence[str]) -> tuple[str, ...]:

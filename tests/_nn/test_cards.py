@@ -1,4 +1,4 @@
-"""What a model's card says of Cenote, in the text that it came with and in a generated one."""
+"""Cenote's notes on a model's card, loaded or generated."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def noted(text, before, after):
     return model._model_card_text
 
 
-def test_a_note_stands_between_metadata_and_text():
+def test_a_note_is_between_metadata_and_text():
     card = noted(OLD, ("mean",), "cls")
     assert card.startswith("---\ntags:\n- x\n---\n\n" + MARKS[0])
     assert "'cls' instead of 'mean'" in card
@@ -34,7 +34,7 @@ def test_a_note_stands_between_metadata_and_text():
     assert noted("# No metadata", ("mean",), "cls").endswith("\n\n# No metadata")
 
 
-def test_notes_do_not_pile_up_and_say_nothing_of_no_change():
+def test_a_new_note_replaces_the_old_one():
     once = noted(OLD, ("mean",), "every_k")
     assert noted(once, ("every_k",), "cls").count(MARKS[0]) == 1
     assert "needs Cenote" not in noted(once, ("every_k",), "cls")
@@ -42,7 +42,7 @@ def test_notes_do_not_pile_up_and_say_nothing_of_no_change():
 
 
 @pytest.mark.parametrize("text", [None, ""])
-def test_a_model_without_a_card_gets_none(text):
+def test_a_model_without_a_card_stays_without(text):
     assert noted(text, ("mean",), "cls") in (text, None) or text == ""
     model = Model("mean", text)
     data = model.model_card_data

@@ -1,10 +1,10 @@
-"""Padded and flattened batches come out the same; tests/test_nn_pooling.py pools them."""
+"""Padded and flattened batches give the same. Pooling them: tests/test_nn_pooling.py."""
 
 from types import SimpleNamespace
 
 import torch
 
-from cenote._nn.layouts import layouts, prompt_length, skipped
+from cenote._nn.layouts import layouts, skipped
 
 TOKENS = torch.arange(12.0).view(1, 6, 2)
 
@@ -20,7 +20,7 @@ def test_a_padded_batch_is_passed_on():
     assert own is None  # as many tokens came out as the model liked: all are real
 
 
-def test_a_flattened_batch_comes_by_length():
+def test_a_flattened_batch_is_split_by_length():
     marks = torch.tensor([[1, 0, 0, 1, 1, 1]])
     features = {
         "token_embeddings": TOKENS,
@@ -37,19 +37,14 @@ def test_a_flattened_batch_comes_by_length():
     assert long[4] is None
 
 
-def test_a_prompt_length_that_was_merged_is_one_number():
-    assert prompt_length({}, 2) == 0
-    assert prompt_length({"prompt_length": 3}, 2) == 3
-    lengths = torch.tensor([3, 3])
-    assert prompt_length({"prompt_length": lengths}, 2) is lengths
-    assert prompt_length({"prompt_length": lengths}, 4).tolist() == [3]
-
-
-def test_what_a_pooling_skips():
+def test_a_pooling_skips_an_excluded_prompt():
     features = {"prompt_length": 3}
     mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
     assert skipped(SimpleNamespace(include_prompt=True), features, 2, mask) == 0
     leaves_out = SimpleNamespace(include_prompt=False)
     assert skipped(leaves_out, features, 2) == 3
     assert skipped(leaves_out, {}, 2) == 0
+    lengths = torch.tensor([3, 3])
+    assert skipped(leaves_out, {"prompt_length": lengths}, 2) is lengths
+    assert skipped(leaves_out, {"prompt_length": lengths}, 4).tolist() == [3]  # two columns, merged
     assert skipped(leaves_out, features, 2, mask).tolist() == [2, 1]

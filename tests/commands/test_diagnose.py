@@ -36,7 +36,7 @@ def test_verdicts_are_printed_and_figures_written(demo_path, corpus, tmp_path, c
     assert found.verdicts[0].finding.split()[0] in shown
     assert told.splitlines() == [
         "cenote: loading minilm",
-        "cenote: minilm: counting tokens: 40",
+        "cenote: minilm: tokenising: 40",
         "cenote: minilm: reading texts: 40",
         "cenote: minilm: comparing pairs: 780",
         "cenote: minilm: repeating two words",

@@ -22,7 +22,7 @@ def test_the_vectors_of_the_model_are_printed(capsys, monkeypatch, tmp_path, dem
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["id"] for row in rows] == ["t0", "t1", "t2"]
     expected = cenote.load(demo_path).encode(texts)
-    assert np.array_equal(np.array([row["embedding"] for row in rows], dtype=np.float32), expected)
+    np.testing.assert_allclose([row["embedding"] for row in rows], expected, rtol=0, atol=1e-6)
     assert err == ""
 
 

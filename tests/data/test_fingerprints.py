@@ -1,6 +1,6 @@
 """Fingerprints of texts."""
 
-from cenote.data.fingerprints import fingerprint_of_texts
+from cenote.data.fingerprints import Fingerprint
 from cenote.data.texts import Text
 
 
@@ -13,6 +13,6 @@ def test_texts_ids_and_order_change_the_fingerprint():
         [Text("0", "a pool"), Text("1", "a cave ")],
         [Text("0a", " pool"), Text("1", "a cave")],
     ]
-    assert fingerprint_of_texts(base) == fingerprint_of_texts(iter(base))
-    assert len({fingerprint_of_texts(texts) for texts in (base, *others)}) == 6
-    assert fingerprint_of_texts([Text("0", "\ud800")])  # a lone surrogate is a text too
+    assert Fingerprint(base).name() == Fingerprint(iter(base)).name()
+    assert len({Fingerprint(texts).name() for texts in (base, *others)}) == 6
+    assert Fingerprint([Text("0", "\ud800")]).name()  # a lone surrogate is a text too

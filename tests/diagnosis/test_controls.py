@@ -6,13 +6,15 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import cenote
-from cenote.diagnosis.controls import RepeatedWords, repeat_words, word_vectors
+from cenote.diagnosis.controls import repeat_words, word_vectors
+from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput
+from cenote.records import Repeated
 
 
 def test_word_vectors_are_averages_of_the_words_alone(demo):
     texts = ["a pool", "", "the deep cave " * 200, "[SEP] light"]
-    vectors, kept = word_vectors(demo, texts, batch_size=2)
+    vectors, kept = word_vectors(demo, tokenise(demo, texts))
     assert kept.tolist() == [0, 2, 3]
     table = demo[0].model.embeddings.word_embeddings.weight.detach().double().numpy()
     for row, text in zip(vectors, (texts[index] for index in kept), strict=True):
@@ -22,64 +24,60 @@ def test_word_vectors_are_averages_of_the_words_alone(demo):
         for id_ in ids:
             expected += table[id_]
         assert np.allclose(row.numpy(), expected / len(ids), atol=1e-6)
-    assert word_vectors(demo, [""])[1].tolist() == []
+    assert word_vectors(demo, tokenise(demo, [""]))[1].tolist() == []
 
 
 def test_repeated_words(demo):
     found = repeat_words(demo)
-    assert found.counts == (1, 2, 4, 8, 16, 32, 64, 128, 254)
-    assert found.tokens == (3, 4, 6, 10, 18, 34, 66, 130, 256)
-    for count, cosine in zip(found.counts, found.cosines, strict=True):
+    assert (found.words, found.tokens) == (("dog", "cat"), (3, 4, 6, 10, 18, 34, 66, 130, 256))
+    for count, cosine in zip((1, 2, 4, 8, 16, 32, 64, 128, 254), found.cosines, strict=True):
         dogs, cats = demo.encode([" ".join(["dog"] * count), " ".join(["cat"] * count)])
         assert cosine == pytest.approx(float(dogs @ cats), abs=1e-5)
     short = repeat_words(demo, ("embedding", "cave"), counts=[3, 1])
-    assert isinstance(short, RepeatedWords)
-    assert short.counts == (3, 1)
+    assert isinstance(short, Repeated)
+    assert short.tokens[0] > short.tokens[1]
     assert short.tokens[1] == len(demo.tokenizer.tokenize("embedding")) + 2
     with cenote.temper(demo, 0.5):
-        assert repeat_words(demo, counts=[100]).cosines != repeat_words(demo, counts=[50]).cosines
+        assert repeat_words(demo, counts=[8]).cosines[0] != pytest.approx(found.cosines[3], abs=1e-3)
 
 
 @pytest.mark.parametrize(
     ("words", "counts", "message"),
     [
-        (("dog", "dog"), None, "name two words that differ"),
-        (("dog", " "), None, "name two words that differ"),
-        (("dog",), None, "name two words"),
+        (("dog", "dog"), None, "pass two different words"),
+        (("dog", " "), None, "pass two different words"),
+        (("dog",), None, "pass two different words"),
         (("dog", "cat"), [0], "whole numbers of at least 1"),
         (("dog", "cat"), [], "whole numbers of at least 1"),
-        (("dog", "cat"), [255], r"the model reads 'dog' 254 times at most"),
+        (("dog", "cat"), [255], r"the model reads 'dog' at most 254 times"),
     ],
 )
-def test_what_cannot_be_repeated(words, counts, message, demo):
+def test_words_and_counts_that_cannot_be_repeated(words, counts, message, demo):
     with pytest.raises(BadInput, match=message):
         repeat_words(demo, words, counts)
 
 
-def test_the_probe_counts_a_default_prompt(demo):
-    demo.prompts = {**demo.prompts, "here": "search: "}
-    demo.default_prompt_name = "here"
-    try:
-        assert repeat_words(demo).tokens[-1] == 256
-        assert repeat_words(demo, counts=[1]).tokens == (5,)
-    finally:
-        demo.default_prompt_name = None
-        demo.prompts.pop("here")
+def test_repeated_words_follow_the_default_prompt(tiny_st):
+    prompts = {"page": "document: a deep "}
+    model = SentenceTransformer(str(tiny_st("bert")), device="cpu", prompts=prompts, default_prompt_name="page")
+    around, dog = 4 + 2, 3  # the prompt and special tokens; the letters of the word
+    assert repeat_words(model, counts=[1]).tokens == (around + dog,)
+    assert repeat_words(model).tokens[-1] == around + dog * ((256 - around) // dog)
 
 
 @pytest.mark.parametrize("include_prompt", [True, False])
-def test_word_vectors_hold_the_words_of_a_prompt_where_it_is_pooled(include_prompt, tiny_st):
+def test_word_vectors_include_a_prompt_that_is_pooled(include_prompt, tiny_st):
     folder = str(tiny_st("bert", include_prompt=include_prompt))
     model = SentenceTransformer(folder, device="cpu", prompts={"page": "document: a deep "})
     table = model[0].model.get_input_embeddings().weight.detach()
-    vectors, kept = word_vectors(model, ["a pool", "light"], prompt_name="page")
+    vectors, kept = word_vectors(model, tokenise(model, ["a pool", "light"], "page"))
     prompt = ["document", ":", "a", "deep"] if include_prompt else []
     for vector, words in zip(vectors, (["a", "pool"], ["light"]), strict=True):
         ids = model.tokenizer.convert_tokens_to_ids(prompt + words)
         assert torch.allclose(vector, table[ids].mean(0), atol=1e-6)
     assert kept.tolist() == [0, 1]
     model.default_prompt_name = "page"
-    assert torch.equal(word_vectors(model, ["a pool", "light"])[0], vectors)
+    assert torch.equal(word_vectors(model, tokenise(model, ["a pool", "light"]))[0], vectors)
     assert repeat_words(model, prompt_name="page", counts=[1]).tokens == (repeat_words(model, counts=[1]).tokens)
     assert repeat_words(model, prompt_name="page", counts=[1]).tokens[0] == 4 + len(model.tokenizer("dog")["input_ids"])
 
@@ -88,12 +86,12 @@ def test_words_whose_row_is_broken_have_no_average(tiny_st):
     model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
     with torch.no_grad():
         model[0].model.get_input_embeddings().weight[model.tokenizer.convert_tokens_to_ids("stone")] = torch.nan
-    vectors, kept = word_vectors(model, ["a pool", "a stone", "light"])
+    vectors, kept = word_vectors(model, tokenise(model, ["a pool", "a stone", "light"]))
     assert kept.tolist() == [0, 2]
     assert vectors.isfinite().all()
 
 
-def test_words_that_are_no_tokens_cannot_be_repeated(tiny_st):
+def test_words_without_tokens_cannot_be_repeated(tiny_st):
     model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
-    with pytest.raises(BadInput, match=r"'\\x02' is no token to this model"):
+    with pytest.raises(BadInput, match=r"the tokenizer makes no token of '\\x02'"):
         repeat_words(model, ("pool", "\x02"))

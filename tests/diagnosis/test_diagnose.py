@@ -1,48 +1,102 @@
-"""A diagnosis holds the numbers of the functions, finds what was planted, and accuses no healthy model."""
+"""A diagnosis has the figures of the functions, finds a planted collapse, and none in a healthy model."""
 
 import copy
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding
 
 import cenote
-from cenote.data.builtin import read_builtin
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel
 from cenote.records import Diagnosis
 
-CORPUS = [text.text for text in read_builtin()][::60]
+from ..fakes import PrescribedStates, short_of_memory
+
+TEXTS = [f"{'a deep ' * (row // 4)}cave {'stone ' * (row % 5)}one" for row in range(60)]
 
 
-@pytest.fixture(scope="module")
-def diagnosis(demo):
-    return cenote.diagnose(demo, CORPUS, quick=True, temperatures=[0.7])
+@pytest.fixture
+def tiny_bert(tiny_st):
+    return SentenceTransformer(str(tiny_st("bert")), device="cpu")
 
 
-def test_it_is_plain_data_and_the_same_bytes_twice(diagnosis, demo):
-    numbers = {"sample": np.int64(1000), "seed": np.int64(0)}  # the defaults, as numpy has them
-    again = cenote.diagnose(demo, CORPUS, quick=True, temperatures=[0.7], **numbers)
-    assert again.to_json() == diagnosis.to_json()
+@pytest.fixture
+def static(demo):
+    return SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
+
+
+def test_a_diagnosis_is_plain_data(diagnosis):
     assert Diagnosis.from_json(diagnosis.to_json()) == diagnosis
-    other = cenote.diagnose(demo, CORPUS, quick=True, seed=1, sample=50)
-    assert other.texts.fingerprint != diagnosis.texts.fingerprint
+
+
+def test_the_same_seed_gives_the_same_bytes(tiny_bert):
+    one = cenote.diagnose(tiny_bert, TEXTS, quick=True, temperatures=[0.7])
+    numbers = {"sample": np.int64(1000), "seed": np.int64(0)}  # the defaults, as numpy has them
+    assert cenote.diagnose(tiny_bert, TEXTS, quick=True, temperatures=[0.7], **numbers).to_json() == one.to_json()
+    other = cenote.diagnose(tiny_bert, TEXTS, quick=True, seed=1, sample=50)
+    assert other.texts.fingerprint != one.texts.fingerprint
     assert other.texts.used == 50
 
 
-def test_the_numbers_are_those_of_the_functions(diagnosis, demo):
+def test_texts_are_tokenised_once_whatever_the_temperatures(tiny_bert, monkeypatch):
+    original, seen = tiny_bert.preprocess, Counter()
+    monkeypatch.setattr(tiny_bert, "preprocess", lambda texts, **how: seen.update(texts) or original(texts, **how))
+    pairs = [("a pool", "the collapse"), ("a pool", "light and water")]
+    cenote.diagnose(tiny_bert, TEXTS, pairs=pairs, quick=True, temperatures=[0.9, 0.8, 0.7])
+    given = Counter({*TEXTS, *(text for pair in pairs for text in pair)})
+    assert {text: seen[text] for text in given} == given
+    repeated = " ".join(["dog"] * 4)
+    assert seen[repeated] == 1
+
+
+def test_progress_names_the_step_the_model_and_the_temperature(tiny_bert):
+    seen = []
+    cenote.diagnose(
+        tiny_bert,
+        TEXTS,
+        pairs=[("a", "two")],
+        quick=True,
+        names=["mine"],
+        temperatures=[0.8],
+        progress=lambda *at: seen.append(at),
+    )
+    steps = ("tracing layers", "reading texts", "comparing pairs", "comparing given pairs", "repeating two words")
+    runs = [f"{run}: {step}" for run in ("mine", "mine at 0.8") for step in steps]
+    assert list(dict.fromkeys(name for name, _, _ in seen)) == ["mine: tokenising", *runs]
+    assert ("mine at 0.8: tracing layers", 24, 24) in seen
+    assert ("mine: reading texts", 36, 36) in seen
+    assert ("mine: comparing pairs", 1770, 1770) in seen
+
+
+def test_memory_that_runs_out_changes_no_figure(tiny_bert):
+    plain, said = cenote.diagnose(tiny_bert, TEXTS, quick=True).models[0].runs[0], []
+    with short_of_memory(tiny_bert, 260):
+        found = cenote.diagnose(tiny_bert, TEXTS, quick=True, notify=said.append).models[0].runs[0]
+    assert {words.split(":")[0] for words in said} == {"out of memory"}
+    assert (found.traced, found.pairs.pairs) == (plain.traced, plain.pairs.pairs)
+    for one, other in (
+        (found.length.closeness.cosine, plain.length.closeness.cosine),
+        (found.pairs.socm, plain.pairs.socm),
+        (found.layers[-1].measures["sigma_a"], plain.layers[-1].measures["sigma_a"]),
+    ):
+        assert one.mean == pytest.approx(other.mean, rel=1e-4)
+
+
+def test_the_figures_are_those_of_the_functions(diagnosis, demo, corpus):
     (model,) = diagnosis.models
-    vectors = demo.encode(CORPUS)
-    lengths = np.array([demo.preprocess([text])["attention_mask"].sum() for text in CORPUS])
-    assert model.lengths.cut == sum(len(demo.tokenizer.tokenize(text)) + 2 > 256 for text in CORPUS)
+    vectors = demo.encode(corpus)
+    lengths = np.array([demo.preprocess([text])["attention_mask"].sum() for text in corpus])
+    assert model.lengths.cut == sum(len(demo.tokenizer.tokenize(text)) + 2 > 256 for text in corpus)
     plain, cooler = model.runs
     assert (plain.temperature, cooler.temperature) == ("1", "0.7")
     for run, rows in ((plain, vectors), (cooler, None)):
         if rows is None:
             with cenote.temper(demo, 0.7):
-                rows = demo.encode(CORPUS)
+                rows = demo.encode(corpus)
         for part in run.length.bins:
             inside = (lengths >= part.low) & (lengths < (part.high or 10**9))
             assert part.count == inside.sum()
@@ -51,7 +105,7 @@ def test_the_numbers_are_those_of_the_functions(diagnosis, demo):
             assert part.cosine.value == pytest.approx(np.mean(cosines), abs=1e-5)
     worst = plain.pairs.worst[0]
     texts = [diagnosis.excerpts[place].id for place in (worst.first, worst.second)]
-    states = [demo.encode(CORPUS[int(id_)], output_value="token_embeddings") for id_ in texts]
+    states = [demo.encode(corpus[int(id_)], output_value="token_embeddings") for id_ in texts]
     found = cenote.socm([states[0]], [states[1]])
     assert worst.socm == pytest.approx(found.socm.item(), abs=1e-5)
     assert worst.socm == max(pair.socm for pair in (*plain.pairs.shown, *plain.pairs.worst))
@@ -61,24 +115,11 @@ def test_the_numbers_are_those_of_the_functions(diagnosis, demo):
     assert sum(part.count for part in plain.passed) == plain.traced == 24
 
 
-def test_the_model_is_left_as_it_was(demo):
+def test_the_model_is_left_as_it_was(demo, corpus):
     plain = demo.encode(["a pool"])
-    cenote.diagnose(demo, CORPUS[:10], quick=True, temperatures=[0.5], layers=False)
+    cenote.diagnose(demo, corpus[:10], quick=True, temperatures=[0.5], layers=False)
     assert np.array_equal(demo.encode(["a pool"]), plain)
     assert not any(module._forward_hooks for module in demo.modules())
-
-
-class Prescribed(BertModel):
-    """Gives each token the state that `plan(texts, tokens, lengths)` prescribes: no attention is asked."""
-
-    plan = None
-
-    def forward(self, input_ids, attention_mask, **_):
-        states = torch.zeros(*input_ids.shape, self.config.hidden_size)
-        for row, (ids, mask) in enumerate(zip(input_ids, attention_mask, strict=True)):
-            generator = torch.Generator().manual_seed(int(ids.sum()))
-            states[row, : int(mask.sum())] = self.plan(generator, int(mask.sum()), self.config.hidden_size)
-        return BaseModelOutputWithPooling(last_hidden_state=states)
 
 
 COMMON = torch.nn.functional.one_hot(torch.tensor(0), 384).float()
@@ -116,11 +157,11 @@ def second_order_collapsed(generator, tokens, width):
         (second_order_collapsed, "unknown", "severe", "severe"),
     ],
 )
-def test_what_was_planted_is_found_and_nothing_else(plan, length, second_order, closeness, demo):
+def test_a_planted_collapse_is_found_and_nothing_else(plan, length, second_order, closeness, demo, corpus, monkeypatch):
     model = copy.deepcopy(demo)
-    model[0].model.__class__ = Prescribed
-    Prescribed.plan = staticmethod(plan)
-    words = [text.split() for text in CORPUS if len(text.split()) > 2]
+    model[0].model.__class__ = PrescribedStates
+    monkeypatch.setattr(PrescribedStates, "plan", staticmethod(plan))
+    words = [text.split() for text in corpus if len(text.split()) > 2]
     texts = [" ".join((words[row] * 20)[: 3 + row]) for row in range(100)]
     found = cenote.diagnose(model, texts, layers=False, quick=True)
     grades = {verdict.subject: verdict.grade for verdict in found.verdicts}
@@ -130,20 +171,20 @@ def test_what_was_planted_is_found_and_nothing_else(plan, length, second_order, 
     assert grades["closeness"] == closeness
 
 
-def test_several_models_side_by_side(demo_path):
-    found = cenote.diagnose(["minilm", "minilm"], CORPUS[:30], layers=False, quick=True, names=["one", "two"])
+def test_several_models_side_by_side(demo_path, corpus):
+    found = cenote.diagnose(["minilm", "minilm"], corpus[:30], layers=False, quick=True, names=["one", "two"])
     one, two = found.models
     assert (one.name, two.name) == ("one", "two")
     assert one.runs == two.runs
     assert one.fingerprint == two.fingerprint
     assert [v.model for v in found.verdicts if v.subject == "truncation"] == ["one", "two"]
-    same = cenote.diagnose(["minilm", "minilm"], CORPUS[:5], layers=False, quick=True)
+    same = cenote.diagnose(["minilm", "minilm"], corpus[:5], layers=False, quick=True)
     assert [model.name for model in same.models] == ["minilm (1)", "minilm (2)"]
 
 
-def test_given_pairs(demo):
+def test_given_pairs(demo, corpus):
     pairs = [("a pool", "a pond"), ("a cave", "the roof of a cave fell in")]
-    found = cenote.diagnose(demo, CORPUS[:20], pairs=pairs, layers=False, quick=True)
+    found = cenote.diagnose(demo, corpus[:20], pairs=pairs, layers=False, quick=True)
     own = found.models[0].runs[0].given_pairs
     assert (own.pairs, own.texts) == (2, 4)
     states = [
@@ -180,7 +221,7 @@ def test_few_texts_and_odd_ones_give_a_partial_report(demo):
         (["a"], {"sample": 0}, "sample=0: pass a whole number"),
         (["a"], {"temperatures": [0]}, "temperature is 0"),
         (["a"], {"temperatures": "0.8"}, "pass a list of numbers"),
-        (["a"], {"temperatures": [{"query": 1, "document": 0.9}]}, "is no number; diagnose takes numbers"),
+        (["a"], {"temperatures": [{"query": 1, "document": 0.9}]}, "is not a number; diagnose takes numbers only"),
         (["a"], {"pairs": [("a", "b"), ("a", 3)]}, r"pair 1 is \('a', 3\): pass two texts"),
         (["a"], {"pairs": ["ab"]}, "pair 0 is 'ab': pass two texts"),
         (["a"], {"names": ["x", "y"]}, "2 names for 1 models"),
@@ -191,104 +232,97 @@ def test_bad_input_is_refused_before_anything_is_read(texts, options, message, d
         cenote.diagnose(demo, texts, **options)
 
 
-def test_no_model():
-    with pytest.raises(BadInput, match="no model: name at least one"):
+def test_missing_models():
+    with pytest.raises(BadInput, match="model is an empty list: pass at least one model"):
         cenote.diagnose([], ["a"])
     with pytest.raises(BadInput, match="no such folder"):
         cenote.diagnose("./nowhere", ["a"])
 
 
-def test_a_model_that_cannot_be_traced_is_diagnosed_without_its_layers(demo):
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding
-
+def test_a_model_that_cannot_be_traced_is_diagnosed_without_its_layers(demo, static, corpus):
     router = Router.for_query_document([demo[0], Pooling(384)], [copy.deepcopy(demo[0]), Pooling(384)])
-    found = cenote.diagnose(SentenceTransformer(modules=[router]), CORPUS[:25], quick=True)
+    found = cenote.diagnose(SentenceTransformer(modules=[router]), corpus[:25], quick=True)
     run = found.models[0].runs[0]
     assert "holds 2 transformers" in run.untraced
     assert run.layers == ()
     assert "layers" in [verdict.subject for verdict in found.verdicts]
-    static = SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
-    with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding, which gives no"):
-        cenote.diagnose(static, CORPUS[:25])
+    with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding, which makes no rows of tokens"):
+        cenote.diagnose(static, corpus[:25])
 
 
-@pytest.mark.parametrize("tau", [0.8, 1e-300])
-def test_a_temperature_that_cannot_be_is_told_before_the_work(tau, demo, monkeypatch):
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
-    monkeypatch.setattr("cenote.diagnosis.diagnose.count_tokens", lambda *_, **__: pytest.fail("texts were read"))
-    static = SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
-    model = demo if tau < 0.1 else static
-    with pytest.raises(CenoteError, match=rf" at temperature {tau:g} \(--temperatures\): "):
-        cenote.diagnose(model, CORPUS[:25], temperatures=[tau])
+@pytest.fixture
+def nothing_read(monkeypatch):
+    monkeypatch.setattr("cenote.diagnosis.diagnose._plan", lambda *_: pytest.fail("texts were read"))
 
 
-def test_a_second_model_that_cannot_be_loaded_is_told_before_the_first_is_read(demo, tmp_path, monkeypatch):
-    monkeypatch.setattr("cenote.diagnosis.diagnose.count_tokens", lambda *_, **__: pytest.fail("texts were read"))
+def test_an_impossible_temperature_is_refused_before_any_text_is_read(demo, nothing_read):
+    with pytest.raises(CenoteError, match=r" at temperature 1e-300 \(--temperatures\): "):
+        cenote.diagnose(demo, ["a pool"], temperatures=[1e-300])
+
+
+def test_a_second_model_that_cannot_be_loaded_is_refused_before_the_first_one_reads(demo, tmp_path, nothing_read):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CenoteError, match="cannot load"):
-        cenote.diagnose([demo, tmp_path], CORPUS[:25])
+        cenote.diagnose([demo, tmp_path], ["a pool"])
 
 
-def test_a_temperature_in_the_weights_is_told(demo_path):
+def test_a_temperature_in_the_weights_is_reported(demo_path, corpus):
     baked = cenote.bake(cenote.load(demo_path, device="cpu"), 0.8)
-    found = cenote.diagnose(baked, CORPUS[:25], layers=False, quick=True, temperatures=[1.0, 0.5]).models[0]
+    found = cenote.diagnose(baked, corpus[:25], layers=False, quick=True, temperatures=[1.0, 0.5]).models[0]
     assert found.temperature == "0.8 in the weights"
     assert [run.temperature for run in found.runs] == ["0.8 in the weights", "0.5, and 0.8 in the weights"]
 
 
-def test_dimensions_that_are_cut_off_do_not_count(demo):
+def test_truncated_dimensions_do_not_count(demo, corpus):
     short = copy.deepcopy(demo)
     short.truncate_dim = 64
-    found = cenote.diagnose(short, CORPUS[:25], layers=False, quick=True).models[0]
+    found = cenote.diagnose(short, corpus[:25], layers=False, quick=True).models[0]
     assert found.dimensions == 64
-    vectors = short.encode(CORPUS[:25]).astype(np.float64)
+    vectors = short.encode(corpus[:25]).astype(np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = [vectors[i] @ vectors[j] for i in range(25) for j in range(i)]
     assert found.runs[0].length.bins[0].cosine.value == pytest.approx(np.mean(cosines), abs=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["landmark", "cls", "lasttoken"])
-def test_other_poolings(pooling, demo_path):
+def test_other_poolings(pooling, demo_path, corpus):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CenoteWarning)
         model = cenote.load(demo_path, pooling=pooling, device="cpu")
-    found = cenote.diagnose(model, CORPUS[:25], quick=True).models[0]
+    found = cenote.diagnose(model, corpus[:25], quick=True).models[0]
     assert found.pooling == pooling
     assert len(found.runs[0].layers) == 6
 
 
 @pytest.mark.parametrize("kind", ["llama", "t5"])
-def test_other_architectures(kind, tiny_st):
-    found = cenote.diagnose(str(tiny_st(kind)), CORPUS[:25], quick=True)
+def test_other_architectures(kind, tiny_st, corpus):
+    found = cenote.diagnose(str(tiny_st(kind)), corpus[:25], quick=True)
     assert Diagnosis.from_json(found.to_json()) == found
     assert len(found.models[0].runs[0].layers) >= 2
 
 
-def test_a_tempered_model_is_diagnosed_as_it_is_first(demo):
+def test_a_tempered_model_is_diagnosed_at_its_own_temperature_first(demo, corpus):
     with cenote.temper(demo, 0.5):
-        found = cenote.diagnose(demo, CORPUS[:25], layers=False, quick=True, temperatures=[1.0, 0.5, 0.8])
+        found = cenote.diagnose(demo, corpus[:25], layers=False, quick=True, temperatures=[1.0, 0.5, 0.8])
     runs = found.models[0].runs
     assert [run.temperature for run in runs] == ["0.5", "1", "0.8"]
-    plain = cenote.diagnose(demo, CORPUS[:25], layers=False, quick=True).models[0].runs[0]
+    plain = cenote.diagnose(demo, corpus[:25], layers=False, quick=True).models[0].runs[0]
     assert runs[1].length == plain.length
     assert runs[0].length != plain.length
 
 
-def test_a_model_that_fails_while_it_is_traced_is_read_again_without(demo, monkeypatch):
+def test_a_model_that_fails_while_it_is_traced_is_read_untraced(demo, monkeypatch, corpus):
     def broken(*_):
         raise UnsupportedModel("no attention of tokens to tokens")
 
-    monkeypatch.setattr("cenote.encoding.reading.Profiler.__call__", broken)
-    run = cenote.diagnose(demo, CORPUS[:25], quick=True).models[0].runs[0]
+    monkeypatch.setattr("cenote.surgery.profiles.Profiler.__call__", broken)
+    run = cenote.diagnose(demo, corpus[:25], quick=True).models[0].runs[0]
     assert run.untraced == "no attention of tokens to tokens"
     assert run.pairs.texts == 25
 
 
-def test_pairs_that_say_nothing_leave_the_rest(demo_path):
-    found = cenote.diagnose("minilm", CORPUS[:30], pairs=[("a", ""), ("", "b")], layers=False, quick=True)
+def test_empty_pairs_are_left_out_and_the_rest_is_measured(demo_path, corpus):
+    found = cenote.diagnose("minilm", corpus[:30], pairs=[("a", ""), ("", "b")], layers=False, quick=True)
     assert found.models[0].runs[0].given_pairs is None
     (left,) = [verdict for verdict in found.verdicts if verdict.subject == "texts"]
     assert left.finding == "2 pairs were left out of the given pairs."

@@ -1,14 +1,19 @@
-"""Given pairs: what is left out is said, a text is read once, and figures are those of the model's own tokens."""
+"""Given pairs: excluded ones are reported, a text is read once, and figures come from the model's own tokens."""
 
-import numpy as np
+import math
+
 import pytest
 from sentence_transformers import SentenceTransformer
-from tokenizers import processors
 
 import cenote
-from cenote.diagnosis import summaries
-from cenote.diagnosis.given_pairs import GivenPair, GivenPairs, check_pairs, compare_pairs, readable_pairs
+from cenote.diagnosis import selection
+from cenote.diagnosis.given_pairs import GivenPair, GivenPairs, check_pairs, compare_pairs, tokenise_pairs
+from cenote.diagnosis.summaries import Excerpts
+from cenote.encoding.batches import NOT_FINITE
 from cenote.errors import BadInput
+from cenote.listener import Listener
+
+from ..fakes import spoiled, without_special_tokens
 
 PROMPTS = {"query": "query: ", "page": "document: a deep ", "same": "query: "}
 
@@ -19,9 +24,9 @@ def model(tiny_st):
 
 
 def compared(model, given, prompts=(None, None)):
-    excerpts = summaries.Excerpts()
-    ready = readable_pairs(model, given, prompts, 0)
-    found, left_out = compare_pairs(model, ready, prompts, excerpts, 0, lambda *_: lambda *_: None)
+    excerpts = Excerpts()
+    ready = tokenise_pairs(model, given, prompts, 0)
+    found, left_out = compare_pairs(model, ready, excerpts, 0, Listener())
     assert found is None or found.left_out == left_out
     return (left_out if found is None else found), excerpts.kept()
 
@@ -55,7 +60,7 @@ def test_empty_sides_are_left_out_and_numbers_stay():
         ([("a", "\ud800")], "pair 0 holds a lone surrogate"),
     ],
 )
-def test_what_is_no_pair(pairs, message):
+def test_something_other_than_two_texts_is_refused(pairs, message):
     with pytest.raises(BadInput, match=message):
         check_pairs(pairs)
 
@@ -78,7 +83,7 @@ def test_a_text_of_many_pairs_is_read_once(model):
 @pytest.mark.parametrize(
     ("prompts", "texts"), [(("query", "page"), 4), ((None, "query"), 4), (("query", "same"), 3), (("page", "page"), 3)]
 )
-def test_either_side_with_its_prompt(prompts, texts, model):
+def test_each_side_is_read_with_its_prompt(prompts, texts, model):
     pairs = [("a pool", "the deep cave"), ("light", "a pool")]
     rows = []
     handle = model[0].register_forward_pre_hook(lambda _, args: rows.append(len(args[0]["input_ids"])))
@@ -93,8 +98,8 @@ def test_either_side_with_its_prompt(prompts, texts, model):
     assert found.texts == 3
 
 
-def test_pairs_that_the_model_has_no_tokens_for(model):
-    model.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("$A", "$A $B", [])
+def test_pairs_of_which_a_side_has_no_tokens(model):
+    without_special_tokens(model)
     given = check_pairs([("a pool", "\x01"), ("a pool", "a cave"), ("a", "")])
     found, kept = compared(model, given)
     assert found.pairs == 1
@@ -103,35 +108,26 @@ def test_pairs_that_the_model_has_no_tokens_for(model):
         ("an empty side", ("pair 2",)),
         ("a side without tokens", ("pair 0",)),
     ]
-    none = readable_pairs(model, check_pairs([("\x01", "a pool")]), (None, None), 0)
+    none = tokenise_pairs(model, check_pairs([("\x01", "a pool")]), (None, None), 0)
     assert none.pairs == []
     assert [record.in_words() for record in none.left_out] == ["1 (pair 0): a side without tokens"]
 
 
-def test_pairs_that_turn_out_to_say_nothing(model):
-    def spoil(_, args, out):
-        stone = model.tokenizer.convert_tokens_to_ids("stone")
-        out["token_embeddings"][(args[0]["input_ids"] == stone).any(1)] = np.nan
-
-    handle = model[0].register_forward_hook(spoil)
-    try:
+def test_pairs_of_which_a_side_has_no_vector(model):
+    with spoiled(model, stone=lambda states: states * math.nan):
         found, _ = compared(model, check_pairs([("a pool", "a stone"), ("a pool", "a cave")]))
         assert found.pairs == 1
-        assert [(record.why, record.ids) for record in found.left_out] == [
-            ("NaN or infinity in its embedding", ("pair 0",))
-        ]
+        assert [(record.why, record.ids) for record in found.left_out] == [(NOT_FINITE, ("pair 0",))]
         (left,), _ = compared(model, check_pairs([("a pool", "a stone")]))
-        assert left.in_words() == "1 (pair 0): NaN or infinity in its embedding"
-    finally:
-        handle.remove()
+        assert left.in_words() == f"1 (pair 0): {NOT_FINITE}"
 
 
-def test_as_many_are_drawn_as_have_their_tokens_kept(model, monkeypatch):
-    monkeypatch.setattr(summaries, "_NUMBERS", 32 * 40)
+def test_as_many_pairs_are_selected_as_fit_into_memory(model, monkeypatch):
+    monkeypatch.setattr(selection, "_NUMBERS", 32 * 40)
     given = check_pairs([(f"a pool {'stone ' * row}", "a cave") for row in range(20)])
-    ready = readable_pairs(model, given, (None, None), 0)
+    ready = tokenise_pairs(model, given, (None, None), 0)
     assert 1 < len(ready.pairs) < 20
     read = {text for pair in ready.pairs for text in pair[1:]}
     assert sum(len(model.tokenizer(text)["input_ids"]) for text in read) <= 40
-    shared = readable_pairs(model, check_pairs([("a pool", "a cave")] * 20), (None, None), 0)
+    shared = tokenise_pairs(model, check_pairs([("a pool", "a cave")] * 20), (None, None), 0)
     assert len(shared.pairs) == 20

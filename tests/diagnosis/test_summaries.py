@@ -10,28 +10,42 @@ import torch
 
 from cenote.data.texts import Text
 from cenote.diagnosis import summaries
+from cenote.diagnosis.reading import Reading
+from cenote.diagnosis.summaries import (
+    Compared,
+    Excerpts,
+    compare_all_pairs,
+    length_curve,
+    measure_change,
+    summarise,
+    summarise_all_pairs,
+    summarise_given_pairs,
+    summarise_lengths,
+    summarise_sigma_a,
+)
 from cenote.functional.concentration import Known
+from cenote.functional.second_order import SecondOrder, socm
 from cenote.records import Estimate, Spread
 from cenote.surgery.profiles import Undefined
 
 
 def test_spread_and_histogram():
     values = np.arange(101) / 100
-    assert summaries.spread(values) == Spread(101, 0.5, 0.1, 0.5, 0.9)
-    found = summaries.histogram([0.1, 0.2, 0.9, 1.0], [0, 0.5, 1.0])
+    assert summarise(values) == Spread(101, 0.5, 0.1, 0.5, 0.9)
+    found = summaries._histogram([0.1, 0.2, 0.9, 1.0], [0, 0.5, 1.0])
     assert (found.edges, found.counts) == ((0.0, 0.5, 1.0), (2, 2))
 
 
 def test_lengths():
-    found = summaries.lengths(np.array([10, 300, 20]), np.array([10, 256, 20]), 256)
+    found = summarise_lengths(np.array([10, 300, 20]), np.array([10, 256, 20]), 256)
     assert (found.cut, found.limit) == (1, 256)
     assert found.unseen == pytest.approx(44 / 330)
     assert sum(found.histogram.counts) == 3
-    assert sum(summaries.lengths(np.array([7, 7]), np.array([7, 7]), None).histogram.counts) == 2
+    assert sum(summarise_lengths(np.array([7, 7]), np.array([7, 7]), None).histogram.counts) == 2
 
 
 def test_excerpts_keep_each_text_once_and_short():
-    excerpts = summaries.Excerpts()
+    excerpts = Excerpts()
     places = [excerpts.place(Text(*text)) for text in (("a", "one"), ("b", "x " * 400), ("a", "one"))]
     assert places == [0, 1, 0]
     kept = excerpts.kept()
@@ -40,51 +54,12 @@ def test_excerpts_keep_each_text_once_and_short():
     assert kept[1].text.endswith("…")
 
 
-def test_spread_out_texts_are_of_all_lengths():
-    read = 1 + 10 * np.arange(100)
-    rows = summaries.spread_out(read, 10, seed=0)
-    assert len(rows) == 10
-    assert all(10 * part <= row < 10 * part + 10 for part, row in enumerate(rows))
-    assert summaries.spread_out(read, 10, seed=0) == rows != summaries.spread_out(read, 10, seed=1)
-    assert summaries.spread_out(read[:3], 10, seed=0) == [0, 1, 2]
-    assert summaries.spread_out(np.array([5, 4000, 7]), 10, seed=0) == [0, 2]  # too long to trace
-
-
-def test_affordable_texts_grow_with_the_time_and_shrink_with_their_length():
-    short, long = np.full(300, 4), np.full(300, 250)
-    assert len(summaries.affordable(short, 384, 5, 0)) == 300
-    few, more = (len(summaries.affordable(long, 384, seconds, 0)) for seconds in (0.05, 5))
-    assert 2 <= few < more < 300
-    assert len(summaries.affordable(np.full(300, 500), 10**5, 10**9, 0)) < 10  # memory
-    assert summaries.affordable(long, 384, 5, 0) == summaries.affordable(long, 384, 5, 0)
-    assert summaries.affordable(long[:1], 384, 5, 0) == [0]
-
-
-def test_however_short_texts_are_no_more_than_a_million_pairs_are_compared():
-    assert len(summaries.affordable(np.full(1000, 8), 384, 100, 0)) == 1000  # all, 499,500 pairs
-    assert len(summaries.affordable(np.full(1414, 8), 384, 100, 0)) == 1414
-    assert len(summaries.affordable(np.full(10_000, 8), 384, 100, 0)) == 1000
-    two = np.array([[0, 1]])
-    assert len(summaries.some_pairs(np.full((10**6 + 5, 2), 8), 384, 0, two.repeat(10**6 + 5, 0))) == 10**6
-
-
-def test_given_pairs_that_fit():
-    read = np.full((1000, 2), 100)
-    assert summaries.some_pairs(read, 384, 0) == list(range(1000))
-    chosen = summaries.some_pairs(read, 10**4, 0)
-    assert len(chosen) == 50
-    assert chosen == sorted(chosen)
-    assert len(summaries.some_pairs(read, 10**9, 0)) == 1
-
-
 def test_a_long_text_among_pairs_costs_its_own_length():
     pairs = [(f"text {row}", "light " * 20_000 if row == 7 else "stone") for row in range(300)]
-    generator = np.random.default_rng(0)
-    tokens = {place: generator.normal(size=(3, 4)) + 2 for place in range(600)}
-    reading = summaries.Reading(np.zeros(0, np.int64), np.zeros((0, 0), np.float32), tokens)
+    found = SecondOrder(*np.random.default_rng(0).random((3, 300)))
     tracemalloc.start()
     try:
-        found = summaries.given_pairs(reading, pairs, summaries.Excerpts(), 0, lambda *_: None, range(300))
+        found = summarise_given_pairs(found, pairs, range(300), Excerpts(), 0)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -95,21 +70,21 @@ def test_a_long_text_among_pairs_costs_its_own_length():
 def test_pairs_are_in_condensed_order():
     generator = np.random.default_rng(0)
     tokens = {row: generator.normal(size=(4 + row, 3)) + 2 for row in (1, 3, 4)}
-    reading = summaries.Reading(np.zeros(5, np.int64), np.zeros((5, 3), np.float32), tokens)
+    reading = Reading(np.zeros(5, np.int64), np.zeros((5, 3), np.float32), tokens)
     texts = [Text(str(row), f"text {row}") for row in range(5)]
-    excerpts = summaries.Excerpts()
-    compared = summaries.compare(reading, [1, 2, 3, 4], lambda *_: None)
+    excerpts = Excerpts()
+    compared = compare_all_pairs(reading, [1, 2, 3, 4], lambda *_: None)
     assert compared.rows == [1, 3, 4]
-    found = summaries.all_pairs(compared, texts, excerpts, 0)
+    found = summarise_all_pairs(compared, texts, excerpts, 0)
     assert found.mean == Estimate(found.socm.mean, None, None)
     kept = excerpts.kept()
     shown = [(kept[pair.first].id, kept[pair.second].id) for pair in found.shown]
     assert shown == [("1", "3"), ("1", "4"), ("3", "4")]
     for pair in found.shown:
-        alone = summaries.socm(*([tokens[int(kept[place].id)]] for place in (pair.first, pair.second)))
+        alone = socm(*([tokens[int(kept[place].id)]] for place in (pair.first, pair.second)))
         assert pair.socm == pytest.approx(alone.socm[0], rel=1e-5)
     assert [pair.socm for pair in found.worst] == sorted((pair.socm for pair in found.shown), reverse=True)
-    assert summaries.compare(reading, [1], lambda *_: None) is None
+    assert compare_all_pairs(reading, [1], lambda *_: None) is None
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 11, 3000])
@@ -133,9 +108,9 @@ def test_texts_are_looked_up_for_the_pairs_that_are_shown_only():
             return super().__getitem__(place)
 
     generator = np.random.default_rng(0)
-    found = summaries.SecondOrder(*generator.random((3, 70 * 69 // 2)))
+    found = SecondOrder(*generator.random((3, 70 * 69 // 2)))
     texts = Texts(Text(str(row), f"text {row}") for row in range(70))
-    made = summaries.all_pairs(summaries.Compared(list(range(70)), found), texts, summaries.Excerpts(), 0)
+    made = summarise_all_pairs(Compared(list(range(70)), found), texts, Excerpts(), 0)
     assert (made.pairs, len(made.shown), len(made.worst)) == (2415, 1200, 10)
     assert len(asked) == 2 * (1200 + 10)
 
@@ -150,35 +125,35 @@ def test_theorem_3_is_of_each_text_and_head():
     defined = torch.tensor(~np.isnan(variances))
     bound = Known(torch.tensor(each, dtype=torch.float64)[defined], defined)
     layer = SimpleNamespace(sigma_a=torch.tensor([[0.1, 0.3], [0.3, 0.5], [0.0, 0.0], [0.6, 0.8]]), sigma_a_bound=bound)
-    reading = summaries.Reading(np.array([7, *lengths]), np.zeros((5, 3)), traced=[1, 2, 3, 4], layers=[layer])
-    short, long = summaries.passed(reading)
+    reading = Reading(np.array([7, *lengths]), np.zeros((5, 3)), traced=[1, 2, 3, 4], layers=[layer])
+    short, long = summarise_sigma_a(reading)
     assert (short.low, short.high, short.count, long.low, long.count) == (0, 50, 3, 50, 1)
     assert (short.sigma_a, long.sigma_a) == (pytest.approx(0.2), pytest.approx(0.7))
     assert short.theorem3 == pytest.approx(np.mean(each[:2]), rel=1e-8)
     assert long.theorem3 == pytest.approx(np.mean(each[3]), rel=1e-8)
     layer.sigma_a_bound = Undefined("not asked for")
-    assert [one.theorem3 for one in summaries.passed(reading)] == [None, None]
+    assert [one.theorem3 for one in summarise_sigma_a(reading)] == [None, None]
 
 
 def test_closeness_is_that_of_all_pairs():
     rows = np.random.default_rng(0).normal(size=(30, 5)) + 0.5
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     cosines = [unit[a] @ unit[b] for a in range(30) for b in range(a)]
-    found = summaries.closeness(rows.astype(np.float32), 0)
+    found = summaries._closeness(rows.astype(np.float32), 0)
     assert found.cosine.count == len(cosines)
     assert (found.cosine.mean, found.deviation) == pytest.approx((np.mean(cosines), np.std(cosines)), abs=1e-6)
-    assert summaries.closeness(rows[:1], 0) is None
+    assert summaries._closeness(rows[:1], 0) is None
 
 
 def test_a_change_is_of_the_same_texts():
     generator = np.random.default_rng(1)
     lengths = np.array([5] * 20 + [50] * 20)
-    first, second = (summaries.Reading(lengths, generator.normal(size=(40, 4)).astype(np.float32)) for _ in range(2))
-    changed = summaries.change((first, None), (second, None), (0, 20), 1)
-    curves = [summaries.curve(reading.vectors, lengths, (0, 20), 0) for reading in (first, second)]
+    first, second = (Reading(lengths, generator.normal(size=(40, 4)).astype(np.float32)) for _ in range(2))
+    changed = measure_change((first, None), (second, None), (0, 20), 1)
+    curves = [length_curve(reading.vectors, lengths, (0, 20), 0) for reading in (first, second)]
     assert changed.difference.value == pytest.approx(curves[1].difference.value - curves[0].difference.value, abs=1e-8)
     assert changed.difference.low < changed.difference.value < changed.difference.high
     assert changed.socm is None
-    several = summaries.change((first, None), (second, None), (0, 20), 5).difference
+    several = measure_change((first, None), (second, None), (0, 20), 5).difference
     assert several.high - several.low > changed.difference.high - changed.difference.low
-    assert summaries.change((first, None), (second, None), (0,), 1).difference is None
+    assert measure_change((first, None), (second, None), (0,), 1).difference is None

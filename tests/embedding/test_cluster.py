@@ -1,6 +1,7 @@
-"""`engine="ray"`: what a cluster writes is what one machine would have written, whoever dies meanwhile.
+"""`engine="ray"`: a cluster writes the bytes that one machine would, also where nodes or callers die.
 
-First who gets what of a cluster, and what is refused; then two nodes in this machine, of which one is lost.
+First how a cluster is divided, and what is refused, with a fake of Ray; then two nodes on this machine, one of them
+lost.
 """
 
 import contextlib
@@ -22,11 +23,11 @@ import torch
 import cenote
 from cenote.embedding import cluster as clusters
 from cenote.embedding import corpus as sources
-from cenote.embedding.cluster import Job, Share, Worker, share
+from cenote.embedding.cluster import Allocation, Job, Worker, allocate
 from cenote.embedding.embed import embed
-from cenote.embedding.folder import missing
-from cenote.embedding.messages import parcels, unpacked
-from cenote.embedding.vectorising import Options
+from cenote.embedding.folder import missing_parts
+from cenote.embedding.messages import slice_messages, unpack
+from cenote.embedding.options import Options
 from cenote.errors import BadInput, CenoteError
 
 PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
@@ -49,37 +50,37 @@ def model(saved):
     return cenote.load(saved, device="cpu")
 
 
-# Who gets what.
+# How a cluster is divided.
 
 
 @pytest.mark.parametrize(
     ("nodes", "workers", "expected"),
     [
-        ([(4, 0)], None, Share(1, 4, 0)),
-        ([(3, 0)], None, Share(1, 3, 0)),
-        ([(2, 0), (64, 0)], None, Share(16, 4, 0)),  # a small head does not make small workers
-        ([(16, 0), (9, 0)], 1, Share(1, 16, 0)),
-        ([(16, 0), (9, 0)], 2, Share(2, 9, 0)),
-        ([(16, 0), (9, 0)], 3, Share(3, 8, 0)),
-        ([(1.5, 0), (1, 0)], 2, Share(2, 1, 0)),
+        ([(4, 0)], None, Allocation(1, 4, 0)),
+        ([(3, 0)], None, Allocation(1, 3, 0)),
+        ([(2, 0), (64, 0)], None, Allocation(16, 4, 0)),  # a small head does not make small workers
+        ([(16, 0), (9, 0)], 1, Allocation(1, 16, 0)),
+        ([(16, 0), (9, 0)], 2, Allocation(2, 9, 0)),
+        ([(16, 0), (9, 0)], 3, Allocation(3, 8, 0)),
+        ([(1.5, 0), (1, 0)], 2, Allocation(2, 1, 0)),
     ],
 )
-def test_cores_are_shared(nodes, workers, expected):
-    assert share(nodes, workers, accelerated=False) == expected
+def test_cores_are_divided(nodes, workers, expected):
+    assert allocate(nodes, workers, accelerated=False) == expected
 
 
 @pytest.mark.parametrize(
     ("nodes", "workers", "expected"),
     [
-        ([(8, 0), (16, 2)], None, Share(2, 4, 1)),
-        ([(2, 2)], None, Share(2, 1, 1)),
-        ([(16, 2), (16, 2)], 3, Share(3, 4, 1)),
-        ([(16, 2)], 4, Share(4, 4, 0.5)),
-        ([(16, 2)], 5, Share(5, 2, 1 / 3)),
+        ([(8, 0), (16, 2)], None, Allocation(2, 4, 1)),
+        ([(2, 2)], None, Allocation(2, 1, 1)),
+        ([(16, 2), (16, 2)], 3, Allocation(3, 4, 1)),
+        ([(16, 2)], 4, Allocation(4, 4, 0.5)),
+        ([(16, 2)], 5, Allocation(5, 2, 1 / 3)),
     ],
 )
-def test_accelerators_are_shared(nodes, workers, expected):
-    assert share(nodes, workers, accelerated=True) == expected
+def test_accelerators_are_divided(nodes, workers, expected):
+    assert allocate(nodes, workers, accelerated=True) == expected
 
 
 @pytest.mark.parametrize("accelerated", [False, True])
@@ -89,7 +90,7 @@ def test_every_worker_finds_room(accelerated):
             for workers in (None, 1, 2, 3, 4, 7):
                 nodes = [(cores, 1), (more, 2)]
                 try:
-                    found = share(nodes, workers, accelerated=accelerated)
+                    found = allocate(nodes, workers, accelerated=accelerated)
                 except BadInput:
                     continue
                 rooms = [
@@ -108,12 +109,12 @@ def test_every_worker_finds_room(accelerated):
         ([(1, 2)], None, True, "a node has fewer"),
     ],
 )
-def test_no_room(nodes, workers, accelerated, match):
+def test_too_many_workers_are_refused(nodes, workers, accelerated, match):
     with pytest.raises(BadInput, match=match):
-        share(nodes, workers, accelerated=accelerated)
+        allocate(nodes, workers, accelerated=accelerated)
 
 
-# Fakes of Ray: what the caller does.
+# The caller's side, with a fake of Ray.
 
 
 @pytest.fixture
@@ -123,19 +124,21 @@ def faked(monkeypatch):
     monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
     monkeypatch.setattr(clusters, "_connected", lambda: contextlib.nullcontext())
     monkeypatch.setattr(clusters, "_nodes", lambda ray: [(1, 0)])
-    monkeypatch.setattr(clusters, "_sent", lambda ray, thing, name: thing)
+    monkeypatch.setattr(clusters, "_put", lambda ray, thing, name: thing)
 
     def make(*rounds):
         begun, left = [], iter(rounds)
 
-        def answers(ray, source, done, job, shared):
+        def answers(ray, source, done, job, allocation):
             begun.append(sorted(done))
             assert not json.loads((job.folder / "manifest.json").read_text())["complete"]
             worker = Worker.__new__(Worker)
             worker.job, worker.notes = job, ["out of memory: smaller batches"]
-            worker.vectoriser = job.begin(copy.deepcopy(job.model), print)
-            for table in itertools.islice(parcels(lambda: missing(source(), done, job.folder), Path.cwd()), next(left)):
-                yield unpacked(worker(table))
+            worker.encoder = job.encoder(copy.deepcopy(job.model), print)
+            for table in itertools.islice(
+                slice_messages(lambda: missing_parts(source(), done, job.folder), Path.cwd()), next(left)
+            ):
+                yield unpack(worker(table))
             yield {"lost": "The actor died."}
 
         monkeypatch.setattr(clusters, "_answers", answers)
@@ -144,18 +147,18 @@ def faked(monkeypatch):
     return make
 
 
-def test_when_ray_gives_up_it_is_said_why_and_not_tried_for_ever(faked, model, tmp_path):
+def test_where_ray_gives_up_the_reason_is_raised(faked, model, tmp_path):
     begun, told = faked(1, 0), []
-    with pytest.raises(CenoteError, match="114 texts could not be read, their workers were lost: The actor died"):
+    with pytest.raises(CenoteError, match="114 texts were not embedded, since all workers were lost: The actor died"):
         embed(model, TEXTS, tmp_path / "out", engine="ray", notify=told.append, **PLAIN)
     assert begun == [[], [0]]
     assert "out of memory: smaller batches" in told
-    assert any("what they had in hand is read anew: The actor died." in line for line in told)
+    assert any("their slices are read again: The actor died." in line for line in told)
     assert [path.name for path in tmp_path.glob("out/part-*")] == ["part-00000.parquet"]
 
 
-def test_workers_end_with_the_run_that_failed(faked, model, tmp_path, monkeypatch):
-    """The error keeps every frame that it came through; what the cluster does must not hang on those."""
+def test_workers_end_with_a_run_that_failed(faked, model, tmp_path, monkeypatch):
+    """The error keeps all frames alive; the workers must end all the same."""
     faked(2)
     answers, ended = clusters._answers, []
 
@@ -176,7 +179,7 @@ def test_workers_end_with_the_run_that_failed(faked, model, tmp_path, monkeypatc
     assert ended == [True]
 
 
-def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(faked, model, tmp_path):
+def test_the_folder_is_not_complete_while_a_deleted_part_is_written_again(faked, model, tmp_path):
     folder, begun, told = tmp_path / "out", faked(1), []
     rows = [*TEXTS[:7], ("none", None), *TEXTS[7:18]]
     options = {**PLAIN, "on_error": "skip", "dtype": "int8", "notify": told.append}
@@ -186,11 +189,11 @@ def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(faked,
     assert embed(model, rows, folder, engine="ray", **options) == whole  # the fake looks at what is said meanwhile
     assert begun == [[0, 2, 3]]
     assert content(folder) == before
-    assert told[0] == "going on: 13 texts are there"
+    assert told[0] == "going on: 13 texts are embedded"
 
 
 @pytest.mark.parametrize(("parts", "kept"), [(1, 6), (2, 12), (3, None)])
-def test_it_is_asked_after_each_part_whether_to_stop_while_there_is_more(faked, model, tmp_path, parts, kept):
+def test_the_listener_may_stop_the_run_after_each_part_but_the_last(faked, model, tmp_path, parts, kept):
     faked(3)
     told, asked = [], itertools.count(1)
     more = {"stop": lambda: next(asked) >= parts, "notify": told.append}
@@ -199,7 +202,7 @@ def test_it_is_asked_after_each_part_whether_to_stop_while_there_is_more(faked, 
     assert ([f"stopped: {kept} texts are kept"] if kept else []) == [line for line in told if "kept" in line]
 
 
-def test_texts_that_changed_since_they_were_looked_through_are_not_the_ones(faked, model, tmp_path):
+def test_texts_that_changed_since_the_survey_are_refused(faked, model, tmp_path):
     faked(9)
     reads = itertools.count()
 
@@ -213,8 +216,8 @@ def test_texts_that_changed_since_they_were_looked_through_are_not_the_ones(fake
 
 
 @pytest.mark.parametrize("lacking", [0, 1])
-def test_parts_that_are_there_are_of_these_texts(faked, model, tmp_path, lacking):
-    """Even where the input is again what it was when it was looked through, and was not when it was read."""
+def test_parts_of_other_texts_are_refused(faked, model, tmp_path, lacking):
+    """Also where the input differed only while it was read, and is that of the survey again."""
     rows, folder = TEXTS[:12], tmp_path / "out"
     reads = iter([rows, [*rows[:6], ("other", "a stone"), *rows[7:]]])
 
@@ -232,28 +235,28 @@ def test_parts_that_are_there_are_of_these_texts(faked, model, tmp_path, lacking
     assert begun == [[1]] * lacking
 
 
-# What a worker makes of its job.
+# A worker.
 
 
 @pytest.fixture
 def job(model, tmp_path):
-    """`job(**changes)`: one of a folder that one machine wrote."""
+    """`job(**changes)`: the job of a folder that one machine wrote."""
     manifest = embed(model, TEXTS[:2], tmp_path / "out", **PLAIN)
     whole = Job(None, "cpu", Options(), "torch", "float32", tmp_path / "out", manifest, 1)
     return lambda **changes: replace(whole, **changes)
 
 
-def test_a_worker_reads_as_the_caller(job, model, monkeypatch):
+def test_a_worker_has_the_encoder_of_the_caller(job, model, monkeypatch):
     monkeypatch.setenv("RAYON_NUM_THREADS", "7")
     threads = torch.get_num_threads()
     try:
-        vectoriser = job(cores=2).begin(copy.deepcopy(model), print)
+        encoder = job(cores=2).encoder(copy.deepcopy(model), print)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
     assert os.environ["RAYON_NUM_THREADS"] == "2"
-    backend = vectoriser.encoder.backend
-    assert (backend.name, backend.precision, vectoriser.options) == ("torch", "float32", Options())
+    backend = encoder.encoder.backend
+    assert (backend.name, backend.precision, encoder.options) == ("torch", "float32", Options())
 
 
 @pytest.mark.parametrize("package", ["torch", "pyarrow"])
@@ -261,14 +264,14 @@ def test_another_version_on_a_node_is_refused(job, model, package):
     manifest = job().manifest
     other = replace(manifest, versions={**manifest.versions, package: "0.1"})
     with pytest.raises(BadInput, match=rf"has {package} .*, and the caller has 0\.1: install the same on every node"):
-        job(manifest=other).begin(model, print)
+        job(manifest=other).encoder(model, print)
 
 
 def test_another_model_is_refused(job, model):
     manifest = job().manifest
     other = replace(manifest, settings={**manifest.settings, "fingerprint": "0" * 16})
     with pytest.raises(CenoteError, match="is another than the caller's"):
-        job(manifest=other).begin(model, print)
+        job(manifest=other).encoder(model, print)
 
 
 # Two nodes in this machine.
@@ -309,7 +312,7 @@ def in_parts(monkeypatch):
     return make
 
 
-def test_windows_int8_and_rows_left_out_are_those_of_one_machine(cluster, model, in_parts, tmp_path):
+def test_windows_int8_and_skipped_rows_are_those_of_one_machine(cluster, model, in_parts, tmp_path):
     rows = [*TEXTS[:9], ("twice", "a pool"), ("twice", "a cave"), ("none", None), ("long", "the water " * 300)]
     texts = in_parts([*rows, *TEXTS[9:20]])
     options = {**PLAIN, "long": "windows", "dtype": "int8", "on_error": "skip"}
@@ -320,7 +323,7 @@ def test_windows_int8_and_rows_left_out_are_those_of_one_machine(cluster, model,
     assert content(tmp_path / "here") == content(tmp_path / "there")
 
 
-def test_an_error_of_a_worker_is_the_one_of_one_machine(cluster, model, in_parts, tmp_path):
+def test_an_error_of_a_worker_is_that_of_one_machine(cluster, model, in_parts, tmp_path):
     broken, (token,) = copy.deepcopy(model), model.tokenizer("%", add_special_tokens=False)["input_ids"]
     assert not any(token in model.tokenizer(text)["input_ids"] for _, text in TEXTS)
     broken[0].model.get_input_embeddings().weight.data[token] = torch.nan
@@ -334,7 +337,7 @@ def test_an_error_of_a_worker_is_the_one_of_one_machine(cluster, model, in_parts
     assert not json.loads((tmp_path / "ray" / "manifest.json").read_text())["complete"]
 
 
-def test_what_cannot_be_sent_is_refused(cluster, model, tmp_path):
+def test_texts_that_cannot_be_sent_are_refused(cluster, model, tmp_path):
     lock = threading.Lock()
 
     def texts():
@@ -367,7 +370,7 @@ cenote.embed(cenote.load(sys.argv[1], device="cpu"), make(rows), sys.argv[2], en
 """
 
 
-def test_a_killed_caller_goes_on_and_stops_when_asked(cluster, saved, model, in_parts, tmp_path):
+def test_after_a_killed_caller_a_run_goes_on_and_stops_when_asked(cluster, saved, model, in_parts, tmp_path):
     here = embed(model, in_parts(TEXTS), tmp_path / "here", **PLAIN)
     there = tmp_path / "there"
     driver = subprocess.Popen(
@@ -402,14 +405,14 @@ def test_a_killed_caller_goes_on_and_stops_when_asked(cluster, saved, model, in_
 
 
 def at_work():
-    """Nodes that a worker of ours is on."""
+    """Return the nodes that a worker is on."""
     from ray._private.state import actors
 
     found = [one for one in actors().values() if one["State"] == "ALIVE" and "Worker" in one["ActorClassName"]]
     return {one["Address"]["NodeID"] for one in found}
 
 
-def test_a_node_is_lost(cluster, model, in_parts, tmp_path):  # the last of all, for it is
+def test_after_a_lost_node_the_bytes_are_the_same(cluster, model, in_parts, tmp_path):  # the last of all, for it is
     both, caller = tmp_path / "both", os.getpid()
 
     def texts():

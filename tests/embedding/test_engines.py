@@ -1,6 +1,6 @@
-"""Who writes the parts: what is prepared ahead, what is said, and what an engine cannot do.
+"""Engines: slices are tokenised ahead in their order, and engines that cannot run are refused.
 
-`ahead` by a fake that reads nothing; the bytes that come of it are looked at in tests of `embed`.
+`read_ahead` runs with a fake encoder here; the bytes of the parts are tested with `embed`.
 """
 
 import itertools
@@ -15,8 +15,8 @@ import cenote
 from cenote.embedding import cluster as clusters
 from cenote.embedding import corpus as sources
 from cenote.embedding.embed import embed
-from cenote.embedding.engines import ENGINES, ahead, refuse_unable
-from cenote.errors import BadInput, UnknownName
+from cenote.embedding.engines import read_ahead, refuse_engine
+from cenote.errors import BadInput
 
 TEXTS = ["a pool", "a cave", "the stone"]
 
@@ -26,17 +26,17 @@ def model(tiny_st):
     return cenote.load(tiny_st("bert"), device="cpu")
 
 
-def maker(prepare=lambda item: item):
-    """What prepares and reads nothing."""
+def encoder(prepare=lambda item: item):
+    """Return a fake encoder."""
     return SimpleNamespace(model=torch.nn.Identity(), prepare=prepare)
 
 
-# Ahead.
+# Reading ahead.
 
 
-def test_all_come_in_their_order():
-    assert list(ahead([], maker(), str)) == []
-    assert list(ahead(range(4), maker(lambda item: item + 1), str)) == ["1", "2", "3", "4"]
+def test_slices_are_read_in_their_order():
+    assert list(read_ahead([], encoder(), str)) == []
+    assert list(read_ahead(range(4), encoder(lambda item: item + 1), str)) == ["1", "2", "3", "4"]
 
 
 def test_the_next_is_prepared_in_another_thread_while_one_is_read():
@@ -52,22 +52,22 @@ def test_the_next_is_prepared_in_another_thread_while_one_is_read():
             assert there.wait(30)
         return prepared
 
-    (_, first), (_, second) = ahead([0, 1], maker(prepare), read)
+    (_, first), (_, second) = read_ahead([0, 1], encoder(prepare), read)
     assert first == threading.get_ident() != second
 
 
-def test_what_is_ready_comes_before_an_error_of_the_input():
+def test_a_slice_that_is_ready_comes_before_an_error_of_the_input():
     def items():
         yield from (0, 1)
         raise OSError("the pipe broke")
 
     came = []
     with pytest.raises(OSError, match="the pipe broke"):
-        came.extend(ahead(items(), maker(), str))
+        came.extend(read_ahead(items(), encoder(), str))
     assert came == ["0", "1"]
 
 
-def test_what_was_read_comes_before_an_error_in_the_next():
+def test_a_slice_that_was_read_comes_before_an_error_in_the_next():
     def prepare(item):
         if item == 2:
             raise BadInput("row 2 is bad.")
@@ -75,52 +75,41 @@ def test_what_was_read_comes_before_an_error_in_the_next():
 
     came = []
     with pytest.raises(BadInput, match="row 2 is bad"):
-        came.extend(ahead(range(4), maker(prepare), str))
+        came.extend(read_ahead(range(4), encoder(prepare), str))
     assert came == ["0", "1"]
 
 
 # The local engine.
 
 
-def test_it_says_what_is_there_and_what_is_kept(model, tmp_path, monkeypatch):
+def test_it_notes_where_it_goes_on_and_where_it_stopped(model, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "PART_TEXTS", 1)
     told, asked = [], itertools.count()
     plain = {"backend": "torch", "precision": "float32", "notify": told.append}
     assert not embed(model, TEXTS, tmp_path / "out", stop=lambda: next(asked) == 2, **plain).complete
     assert told == ["stopped: 2 texts are kept"]
     assert embed(model, TEXTS, tmp_path / "out", **plain).complete
-    assert told[1:] == ["going on: 2 texts are there"]
+    assert told[1:] == ["going on: 2 texts are embedded"]
     assert embed(model, TEXTS, tmp_path / "out", **plain).complete
-    assert told[2:] == ["all 3 texts are there already"]
+    assert told[2:] == ["all 3 texts are embedded already"]
 
 
-def test_a_stream_that_brings_nothing_is_named(model, tmp_path):
+def test_an_empty_stream_is_named(model, tmp_path):
     plain = {"backend": "torch", "precision": "float32"}
     for source in ("standard input", "a socket"):  # a second time too, by its own name
         with pytest.raises(BadInput, match=f"there are no texts in '{source}'"):
             embed(model, iter([]), tmp_path / "out", source=source, **plain)
 
 
-# What is refused before anything is done.
+# Refused before anything is done.
 
 
-def test_engines_by_name(tmp_path):
-    assert set(ENGINES) == {"local", "ray"}
-    with pytest.raises(UnknownName, match="unknown engine 'rya'; did you mean 'ray'"):
-        cenote.embed("nowhere", TEXTS, tmp_path / "out", engine="rya")
-    with pytest.raises(BadInput, match="workers=2 is for engine='ray'"):
-        cenote.embed("nowhere", TEXTS, tmp_path / "out", workers=2)
-    with pytest.raises(BadInput, match="workers=0: pass a whole number"):
-        cenote.embed("nowhere", TEXTS, tmp_path / "out", engine="ray", workers=0)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_ray_the_message_installs_it(monkeypatch):
+def test_without_ray_the_message_has_the_line_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "ray.data", raising=False)
     with pytest.raises(BadInput, match=r"engine 'ray' needs ray, which is missing .*pip install 'cenote\[ray\]'"):
-        refuse_unable("ray", None, again=True)
-    refuse_unable("local", None, again=True)
+        refuse_engine("ray", rereadable=True)
+    refuse_engine("local", rereadable=True)
 
 
 @pytest.mark.parametrize("given", ["memory", "iterator"])

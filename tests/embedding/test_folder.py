@@ -1,7 +1,4 @@
-"""The folder of `embed`: what is written whole, what is gone on with, what is refused, and who has it.
-
-First what a run writes; then what it finds of earlier runs; then what it must not touch; then the disk.
-"""
+"""The folder of `embed`, and its manifest: files that a run writes, finds, and must not touch; locks; the disk."""
 
 import errno
 import json
@@ -17,8 +14,9 @@ import pytest
 from pyarrow import parquet
 
 from cenote.embedding import folder as outputs
-from cenote.embedding.corpus import Stretch
-from cenote.embedding.folder import MANIFEST, REJECTS, Part, manifest_of, missing, opened, refuse_unfit, write_part
+from cenote.embedding.corpus import Slice
+from cenote.embedding.folder import REJECTS, Part, missing_parts, opened, write_part
+from cenote.embedding.manifest import MANIFEST, manifest_of, refuse_unfit
 from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.records import SCHEMA
 
@@ -73,14 +71,14 @@ def test_two_runs_write_the_same_bytes(folder, tmp_path):
     assert content(folder) == content(tmp_path / "other")
 
 
-def test_until_it_is_finished_it_is_not_complete(folder):
+def test_a_folder_is_not_complete_until_it_is_finished(folder):
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0), table(0, 3))
         assert not manifest_of(folder).complete
         assert manifest_of(folder).counts is None
 
 
-def test_groups_are_small_and_vectors_are_as_they_are(folder):
+def test_row_groups_are_small_and_vectors_are_not_compressed(folder):
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0), table(0, 2500))
     found = parquet.read_metadata(folder / "part-00000.parquet")
@@ -104,7 +102,7 @@ def test_rejected_rows_are_listed_in_their_order(folder):
     ]
 
 
-def test_what_was_left_out_is_not_kept_in_memory_and_listed_whole_or_not_at_all(folder, monkeypatch):
+def test_rejected_rows_are_not_kept_in_memory_and_are_listed_whole_or_not_at_all(folder, monkeypatch):
     why = "x" * 1000
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         for index in range(16):
@@ -131,7 +129,7 @@ def test_what_was_left_out_is_not_kept_in_memory_and_listed_whole_or_not_at_all(
     assert most < size / 2, f"{most:,} of {size:,}"
 
 
-# What it finds of earlier runs.
+# Earlier runs.
 
 
 def test_a_run_goes_on_where_one_ended(folder, tmp_path):
@@ -147,7 +145,7 @@ def test_a_run_goes_on_where_one_ended(folder, tmp_path):
     assert content(folder) == content(tmp_path / "clean")
 
 
-def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(folder):
+def test_a_folder_is_not_complete_while_a_deleted_part_is_written_again(folder):
     run(folder)
     before = content(folder)
     (folder / "part-00001.parquet").unlink()
@@ -160,7 +158,7 @@ def test_a_deleted_part_is_written_again_and_meanwhile_it_is_not_complete(folder
     assert content(folder) == before
 
 
-def test_settings_are_compared_as_they_are_written(folder):
+def test_settings_are_compared_as_json(folder):
     run(folder, settings={**SETTINGS, "pooling": ("cls", "mean"), "weights": 0.1})
     run(folder, settings={**SETTINGS, "pooling": ("cls", "mean"), "weights": 0.1})
 
@@ -168,20 +166,23 @@ def test_settings_are_compared_as_they_are_written(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dtype": "int8"}, r"another kind: dtype is 'float32' there and 'int8' now\. Name another folder"),
+        ({"dtype": "int8"}, r"made otherwise: dtype is 'float32' in the folder and 'int8' now\. Name another folder"),
         (
             {"fingerprint": "f1", "model": "n"},
-            r"kind: model is 'm' \(f0\) there and 'n' \(f1\) now, of other weights\. ",
+            r"otherwise: model is 'm' \(f0\) in the folder and 'n' \(f1\) now, other weights\. ",
         ),
         (
             {"texts_fingerprint": "t1"},
-            r"kind: source is 'a.txt' \(t0\) there and 'a.txt' \(t1\) now, of other texts or ids\. ",
+            r"otherwise: source is 'a.txt' \(t0\) in the folder and 'a.txt' \(t1\) now, other texts or ids\. ",
         ),
-        ({"new": 1}, "new is None there and 1 now"),
-        ({"dtype": "int8", "new": 1}, "dtype is 'float32' there and 'int8' now; new is None there and 1 now"),
+        ({"new": 1}, "new is None in the folder and 1 now"),
+        (
+            {"dtype": "int8", "new": 1},
+            "dtype is 'float32' in the folder and 'int8' now; new is None in the folder and 1 now",
+        ),
     ],
 )
-def test_other_settings_are_refused_by_name_and_nothing_is_harmed(folder, change, message):
+def test_other_settings_are_refused_by_name_and_nothing_is_changed(folder, change, message):
     run(folder)
     before = content(folder)
     with pytest.raises(BadInput, match=message) as caught:
@@ -194,13 +195,13 @@ def test_other_settings_are_refused_by_name_and_nothing_is_harmed(folder, change
 
 def test_other_versions_are_refused_and_other_names_are_not(folder):
     run(folder)
-    with pytest.raises(BadInput, match=r"torch is '2\.0' there and '2\.1' now"):
+    with pytest.raises(BadInput, match=r"torch is '2\.0' in the folder and '2\.1' now"):
         run(folder, versions={"torch": "2.1"})
     run(folder, settings={**SETTINGS, "model": "moved", "source": "/moved/a.txt"})
     assert manifest_of(folder).settings == SETTINGS
 
 
-def test_restart_deletes_what_was_written_and_nothing_else(folder):
+def test_restart_deletes_files_of_embed_and_no_others(folder):
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0, 1), table(0, 2), [{"row": 1, "why": "null"}])
         out.finish()
@@ -213,7 +214,7 @@ def test_restart_deletes_what_was_written_and_nothing_else(folder):
 
 @pytest.mark.parametrize("settings", [SETTINGS, {**SETTINGS, "dtype": "float16"}], ids=["same", "other"])
 @pytest.mark.parametrize("again", [False, True])
-def test_a_restart_that_is_cut_short_is_gone_on_with(folder, tmp_path, monkeypatch, settings, again):
+def test_a_run_goes_on_with_an_interrupted_restart(folder, tmp_path, monkeypatch, settings, again):
     run(tmp_path / "clean", 3)
     run(folder, 3, settings=settings)
     unlink = Path.unlink
@@ -231,7 +232,7 @@ def test_a_restart_that_is_cut_short_is_gone_on_with(folder, tmp_path, monkeypat
     there = manifest_of(folder)
     assert (there.complete, there.counts, there.settings) == (False, None, SETTINGS)
     before = content(folder)
-    with pytest.raises(BadInput, match="holds embeddings of another kind"):
+    with pytest.raises(BadInput, match="holds embeddings made otherwise"):
         run(folder, 3, settings={**SETTINGS, "dtype": "int8"})
     assert content(folder) == before
     with opened(folder, SETTINGS, VERSIONS, restart=again) as out:
@@ -242,13 +243,13 @@ def test_a_restart_that_is_cut_short_is_gone_on_with(folder, tmp_path, monkeypat
 
 
 def test_only_a_restart_deletes_parts_of_other_settings(folder, tmp_path):
-    """Of a folder that is not complete, too: they may have been put there by hand."""
+    """Also in a folder that is not complete: somebody may have copied them there."""
     run(tmp_path / "other", settings={**SETTINGS, "dtype": "float16"})
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0), table(0, 3))
     theirs = (tmp_path / "other" / "part-00001.parquet").read_bytes()
     (folder / "part-00001.parquet").write_bytes(theirs)
-    with pytest.raises(BadInput, match=r"part-00001\.parquet is of other settings than manifest\.json says"):
+    with pytest.raises(BadInput, match=r"part-00001\.parquet has other settings than manifest\.json"):
         run(folder)
     assert (folder / "part-00001.parquet").read_bytes() == theirs
     assert run(folder, restart=True).complete
@@ -269,14 +270,14 @@ def test_a_part_that_is_damaged_is_named_with_what_to_do(folder, spoil):
     run(folder)
     before, path = content(folder), folder / "part-00001.parquet"
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(BadInput, match=r"part-00001\.parquet is no sound part .*: delete it, and run again"):
+    with pytest.raises(BadInput, match=r"part-00001\.parquet is a damaged part .*: delete it, and run again"):
         run(folder)
     path.unlink()
     run(folder)
     assert content(folder) == before
 
 
-def test_a_part_that_the_system_refuses_is_not_said_to_be_damaged(folder, monkeypatch):
+def test_a_part_that_the_system_refuses_to_read_is_not_called_damaged(folder, monkeypatch):
     run(folder)
 
     def denied(*_):
@@ -287,30 +288,30 @@ def test_a_part_that_the_system_refuses_is_not_said_to_be_damaged(folder, monkey
         run(folder)
 
 
-def test_parts_of_others_are_refused(folder, tmp_path):
+def test_parts_of_another_folder_are_refused(folder, tmp_path):
     run(folder)
     run(tmp_path / "other", settings={**SETTINGS, "dtype": "float16"})
     path = folder / "part-00001.parquet"
     path.write_bytes((tmp_path / "other" / "part-00001.parquet").read_bytes())
-    with pytest.raises(BadInput, match=r"part-00001\.parquet is of other settings than manifest\.json says"):
+    with pytest.raises(BadInput, match=r"part-00001\.parquet has other settings than manifest\.json"):
         run(folder)
     path.write_bytes((folder / "part-00000.parquet").read_bytes())
-    with pytest.raises(BadInput, match=r"no sound part \(it was written as part-00000\.parquet\)"):
+    with pytest.raises(BadInput, match=r"a damaged part \(it was written as part-00000\.parquet\)"):
         run(folder)
     parquet.write_table(table(3, 3), path)
-    with pytest.raises(BadInput, match=r"no sound part"):
+    with pytest.raises(BadInput, match=r"a damaged part"):
         run(folder)
 
 
-# What it must not touch.
+# Files that it must not touch.
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "is no manifest of embed: not valid JSON"),
+        (b"", "is not a manifest of embed: not valid JSON"),
         (b"{", "not valid JSON"),
-        (b"\xff\xfe", "is no manifest of embed: 'utf-8' codec"),
+        (b"\xff\xfe", "is not a manifest of embed: 'utf-8' codec"),
         (b"[]", "schema None, but this version of Cenote reads schema 1"),
         (b'{"name": "my web page", "icons": []}', "schema None"),
         (b'{"schema": 99}', "schema 99, but this version of Cenote reads schema 1"),
@@ -334,7 +335,7 @@ def test_a_folder_of_others_is_refused_and_left(folder, restart):
     folder.mkdir(parents=True)
     (folder / "part-00000.parquet").write_bytes(b"theirs")
     for refuse in (lambda: run(folder, restart=restart), lambda: refuse_unfit(folder)):
-        with pytest.raises(BadInput, match=r"holds 'part-00000\.parquet' and no manifest\.json: it is no output"):
+        with pytest.raises(BadInput, match=r"holds 'part-00000\.parquet' and no manifest\.json: it is not an output"):
             refuse()
     assert content(folder) == {"part-00000.parquet": b"theirs"}
 
@@ -348,7 +349,7 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
             run(path)
 
 
-def test_what_is_fit_is_not_made_yet(folder, tmp_path, monkeypatch):
+def test_a_fit_folder_is_not_made_yet(folder, tmp_path, monkeypatch):
     refuse_unfit(folder)
     assert not folder.parent.exists()
     monkeypatch.chdir(tmp_path)
@@ -357,7 +358,7 @@ def test_what_is_fit_is_not_made_yet(folder, tmp_path, monkeypatch):
     refuse_unfit(folder)
 
 
-def test_a_first_run_that_was_killed_at_once_leaves_an_empty_folder_or_half_a_manifest(folder):
+def test_a_first_run_killed_at_once_leaves_a_folder_that_is_fit(folder):
     folder.mkdir(parents=True)
     refuse_unfit(folder)
     (folder / ".cenote-manifest.json").write_text("{")
@@ -366,8 +367,8 @@ def test_a_first_run_that_was_killed_at_once_leaves_an_empty_folder_or_half_a_ma
     assert not list(folder.glob(".*"))
 
 
-def test_where_there_is_no_manifest_it_is_told(tmp_path):
-    with pytest.raises(BadInput, match=r"is no output of embed: manifest\.json cannot be read \(No such file"):
+def test_a_missing_manifest_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"is not an output of embed: manifest\.json cannot be read \(No such file"):
         manifest_of(tmp_path)
 
 
@@ -407,7 +408,7 @@ def test_the_lock_of_another_process_ends_when_it_is_killed(folder):
     assert not list(folder.glob(".*"))
 
 
-def test_a_disk_that_locks_no_folders_is_told_and_used(folder, monkeypatch):
+def test_a_disk_without_locks_is_warned_of_and_used(folder, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 
     def refuse(*_):
@@ -418,7 +419,7 @@ def test_a_disk_that_locks_no_folders_is_told_and_used(folder, monkeypatch):
         assert run(folder).complete
 
 
-def test_without_locks_on_folders_a_file_is_one(folder, monkeypatch):
+def test_without_fcntl_a_file_is_the_lock(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
     taken = folder / ".cenote-lock"
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
@@ -439,7 +440,7 @@ def test_without_locks_on_folders_a_file_is_one(folder, monkeypatch):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("failing", ["part", "sync", "finish"])
-def test_a_full_disk_is_told_and_what_is_there_is_gone_on_with(folder, tmp_path, monkeypatch, code, failing):
+def test_after_a_full_disk_a_run_goes_on(folder, tmp_path, monkeypatch, code, failing):
     run(tmp_path / "clean")
 
     def full(*_, **__):
@@ -472,19 +473,21 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_disk_that_is_really_full(tiny_disk):
+def test_a_real_disk_that_is_full(tiny_disk):
     filler, folder = tiny_disk / "filler", tiny_disk / "out"
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0), table(0, 3))
         filler.write_bytes(bytes(400 * 1024))
-        with pytest.raises(CenoteError, match=r"no space left to write .*part-00001\.parquet\. Files that are already written"):
+        with pytest.raises(
+            CenoteError, match=r"no space left to write .*part-00001\.parquet\. Files that are already written"
+        ):
             out.write(part(1), table(3, 30_000))
         assert sorted(content(folder)) == [MANIFEST, "part-00000.parquet"]
     filler.unlink()
     assert run(folder).complete
 
 
-def test_a_disk_that_may_only_be_read(tiny_disk):
+def test_a_real_disk_that_is_read_only(tiny_disk):
     folder = tiny_disk / "out"
     run(folder)
     before = content(folder)
@@ -500,7 +503,7 @@ def test_a_disk_that_may_only_be_read(tiny_disk):
     assert content(folder) == before
 
 
-def test_no_permission_is_told(folder, monkeypatch):
+def test_missing_permission_is_named(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
@@ -536,22 +539,22 @@ def test_every_file_is_on_the_disk_before_it_has_its_name(folder, monkeypatch):
     assert seen == [step for group in steps for step in group]
 
 
-# Parts that others write.
+# Parts that other processes write.
 
 
-def test_parts_of_other_writers_are_the_same_bytes_and_are_found(folder, tmp_path):
+def test_parts_that_other_processes_write_have_the_same_bytes_and_are_found(folder, tmp_path):
     run(tmp_path / "one", parts=1)
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         write_part(folder, out.manifest, part(0), table(0, 3), [], by="worker-")
         (folder / ".cenote-other-part-00001.parquet").write_bytes(b"half of it")  # a worker that died
         assert out.done == {}
-        out.look()
+        out.refresh()
         assert out.done == {0: part(0)}
         out.finish()
     assert content(folder) == content(tmp_path / "one")
 
 
-def test_a_complete_folder_says_that_it_is_not_before_anyone_writes(folder):
+def test_a_complete_folder_is_marked_incomplete_before_anyone_writes(folder):
     run(folder)
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.unfinish()
@@ -559,13 +562,13 @@ def test_a_complete_folder_says_that_it_is_not_before_anyone_writes(folder):
         assert manifest_of(folder).counts is None
 
 
-def test_parts_that_are_missing_are_told_from_those_of_other_texts():
-    def stretch(index, fingerprint):
-        return Stretch(index, index * 3, 3, [], [], [], fingerprint)
+def test_missing_parts_are_yielded_and_parts_of_other_texts_are_refused():
+    def slice_of(index, fingerprint):
+        return Slice(index, index * 3, 3, [], [], [], fingerprint)
 
-    every = [stretch(index, f"p{index}") for index in range(3)]
-    assert list(missing(every, {1: part(1)}, Path("out"))) == [every[0], every[2]]
+    every = [slice_of(index, f"p{index}") for index in range(3)]
+    assert list(missing_parts(every, {1: part(1)}, Path("out"))) == [every[0], every[2]]
     with pytest.raises(BadInput, match="rows 3 to 5 are not those that 'out' was made of"):
-        list(missing([*every[:1], stretch(1, "other")], {1: part(1)}, Path("out")))
+        list(missing_parts([*every[:1], slice_of(1, "other")], {1: part(1)}, Path("out")))
     with pytest.raises(BadInput, match="part 3 of 'out' is of texts that the input no longer has"):
-        list(missing(every, {3: part(3)}, Path("out")))
+        list(missing_parts(every, {3: part(3)}, Path("out")))

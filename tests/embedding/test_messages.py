@@ -1,4 +1,4 @@
-"""Parcels: what was packed is unpacked, and what goes wrong is told at the end."""
+"""Messages between machines: slices arrive as they were sent, and errors keep their class."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import pytest
 
 from cenote.data.rows import rows_of
 from cenote.data.texts import Fault
-from cenote.embedding.corpus import stretches
-from cenote.embedding.messages import packed, parcels, raise_wrong, stretch_of, unpacked, wrong
+from cenote.embedding.corpus import slices
+from cenote.embedding.messages import error_answer, pack, raise_error, slice_messages, slice_of, unpack
 from cenote.errors import BadInput, BadRows, CenoteError, UnsupportedModel
 
 
 def parts_of(monkeypatch, rows):
     monkeypatch.setattr("cenote.embedding.corpus.PART_TEXTS", 3)
-    return lambda: stretches(rows_of(rows))
+    return lambda: slices(rows_of(rows))
 
 
 ROWS = ["a pool", ("ID é", 'a "cave"\n\0😀 你好'), Fault("row 2: no text."), "", "the stone", ("x", "y"), "light"]
@@ -21,47 +21,47 @@ ROWS = ["a pool", ("ID é", 'a "cave"\n\0😀 你好'), Fault("row 2: no text.")
 
 def test_stretches_arrive_as_they_were(monkeypatch):
     parts = parts_of(monkeypatch, ROWS)
-    arrived = [stretch_of(unpacked(table)) for table in parcels(parts, Path.cwd())]
+    arrived = [slice_of(unpack(table)) for table in slice_messages(parts, Path.cwd())]
     assert len(arrived) == 3
     assert [vars(one) for one in arrived] == [vars(one) for one in parts()]
 
 
-def test_texts_are_read_where_the_caller_is(monkeypatch, tmp_path):
+def test_texts_are_read_in_the_callers_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(Path.cwd())  # and back again
     (tmp_path / "texts").write_text("a pool")
     rows = ([Path("texts").read_text()] for _ in range(1))
-    parts = lambda: stretches(rows_of(next(rows)))  # noqa: E731
-    (arrived,) = parcels(parts, tmp_path)
-    assert unpacked(arrived)["texts"] == [["0", "a pool"]]
+    parts = lambda: slices(rows_of(next(rows)))  # noqa: E731
+    (arrived,) = slice_messages(parts, tmp_path)
+    assert unpack(arrived)["texts"] == [["0", "a pool"]]
 
 
-def test_an_error_while_reading_comes_after_what_was_read(monkeypatch):
+def test_an_error_while_reading_comes_after_the_slices_before_it(monkeypatch):
     def rows():
         yield from ROWS[:4]
         raise OSError("the disk is gone")
 
     monkeypatch.setattr("cenote.embedding.corpus.PART_TEXTS", 3)
-    first, last = map(unpacked, parcels(lambda: stretches(rows_of(rows())), Path.cwd()))
+    first, last = map(unpack, slice_messages(lambda: slices(rows_of(rows())), Path.cwd()))
     assert first["rows"] == 3
     with pytest.raises(CenoteError, match=r"a worker on .* failed: OSError: the disk is gone"):
-        raise_wrong(last)
+        raise_error(last)
 
 
 @pytest.mark.parametrize("kind", [BadInput, BadRows, UnsupportedModel, CenoteError])
 def test_errors_keep_their_class_and_words(kind):
     with pytest.raises(kind) as caught:
-        raise_wrong(unpacked(packed(wrong(kind("row 8: é.")))))
+        raise_error(unpack(pack(error_answer(kind("row 8: é.")))))
     assert type(caught.value) is kind
     assert str(caught.value) == "row 8: é."
 
 
-def test_errors_of_other_rooms_are_still_ours():
+def test_an_unknown_class_becomes_the_base_class():
     class Usage(BadInput):
         pass
 
     with pytest.raises(CenoteError, match="no such thing"):
-        raise_wrong(wrong(Usage("no such thing.")))
+        raise_error(error_answer(Usage("no such thing.")))
 
 
 def test_a_good_answer_raises_nothing():
-    raise_wrong({"part": {}})
+    raise_error({"part": {}})

@@ -1,4 +1,4 @@
-"""Reading embeddings back: rows as numpy takes them, columns, and no more from the disk than was asked for.
+"""Reading embeddings back: rows and columns as of numpy, and no more from the disk than is asked for.
 
 The folders are written by `Output` alone: 3,000 rows in two parts, of which each vector is known.
 """
@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def groups(monkeypatch):
-    """Row groups that are read, each as it is."""
+    """The row groups that are read, in their order."""
     seen, read = [], parquet.ParquetFile.read_row_group
 
     def note(file, group, **options):
@@ -66,7 +66,7 @@ def groups(monkeypatch):
 # As a whole.
 
 
-def test_what_columns_there_are_is_read_once(folder, monkeypatch):
+def test_the_schema_is_read_once(folder, monkeypatch):
     opened, read = [], parquet.read_schema
     monkeypatch.setattr(parquet, "read_schema", lambda path: opened.append(path.name) or read(path))
     found = read_embeddings(folder)
@@ -77,7 +77,7 @@ def test_what_columns_there_are_is_read_once(folder, monkeypatch):
     assert opened == ["part-00000.parquet"]
 
 
-def test_what_there_is(folder):
+def test_length_shape_columns_and_ids(folder):
     found = read_embeddings(folder)
     assert (len(found), found.shape) == (ROWS, (ROWS, WIDTH))
     assert found.columns == ["id", "n_tokens", "truncated"]
@@ -89,7 +89,7 @@ def test_what_there_is(folder):
     assert found.manifest.counts.rows == (FIRST, ROWS - FIRST)
 
 
-def test_all_vectors_to_the_last_bit(folder):
+def test_all_vectors_are_read_to_the_last_bit(folder):
     found = read_embeddings(str(folder))
     for whole in (found[:], np.asarray(found), np.stack(list(found))):
         assert whole.dtype == np.float32
@@ -120,7 +120,7 @@ def test_all_vectors_to_the_last_bit(folder):
     ],
     ids=str,
 )
-def test_rows_as_numpy_takes_them(folder, wanted):
+def test_rows_are_those_of_numpy(folder, wanted):
     found, expected = read_embeddings(folder)[wanted], VECTORS[wanted]
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected, strict=True)
@@ -143,12 +143,12 @@ def test_any_rows_in_any_order(folder, rows):
         (["i0", "i1"], "pass a slice, whole numbers"),
     ],
 )
-def test_what_are_no_rows_is_refused(folder, wanted, message):
+def test_bad_rows_are_refused(folder, wanted, message):
     with pytest.raises(BadInput, match=message):
         read_embeddings(folder)[wanted]
 
 
-def test_a_column_that_there_is_not_is_refused(folder):
+def test_an_unknown_column_is_refused(folder):
     found = read_embeddings(folder)
     with pytest.raises(UnknownName, match=r"unknown column 'n_token'; did you mean 'n_tokens'\?"):
         found["n_token"]
@@ -176,7 +176,7 @@ def test_ids_are_looked_up_in_no_more_parts_than_hold_them(tmp_path, monkeypatch
         found.of(["i7", "i8"])
 
 
-def test_ids_that_are_numbers(tmp_path):
+def test_a_number_stands_for_the_id_of_its_digits(tmp_path):
     found = read_embeddings(write(tmp_path / "out", VECTORS[:30], cuts=(7,), mark=""))
     np.testing.assert_array_equal(found.of([12, "3", np.int64(29)]), VECTORS[[12, 3, 29]])
     np.testing.assert_array_equal(found.of(range(30)), VECTORS[:30])
@@ -196,7 +196,7 @@ def test_ids_that_are_numbers(tmp_path):
         ([True], "id True: an id is"),
     ],
 )
-def test_what_are_no_ids_is_refused(folder, ids, message):
+def test_bad_ids_are_refused(folder, ids, message):
     with pytest.raises(BadInput, match=message):
         read_embeddings(folder).of(ids)
 
@@ -218,15 +218,15 @@ def test_batches_hold_every_row_once_and_no_more_at_a_time(folder, rows):
 
 
 @pytest.mark.parametrize("rows", [0, -1])
-def test_batches_of_nothing_are_refused(folder, rows):
+def test_batches_without_rows_are_refused(folder, rows):
     with pytest.raises(BadInput, match=f"rows={rows}: a batch has at least 1"):
         next(read_embeddings(folder).batches(rows))
 
 
-# No more than was asked for.
+# No more than is asked for.
 
 
-def test_nothing_is_read_before_it_is_asked_for(folder, groups, monkeypatch):
+def test_opening_a_folder_reads_the_manifest_alone(folder, groups, monkeypatch):
     monkeypatch.setattr(parquet, "read_table", lambda *_, **__: pytest.fail("a table was read"))
     monkeypatch.setattr(parquet, "read_schema", lambda *_, **__: pytest.fail("a part was opened"))
     assert len(read_embeddings(folder)) == ROWS
@@ -266,7 +266,7 @@ def test_columns_are_read_without_the_vectors(folder, groups, monkeypatch):
 # Other numbers, other widths.
 
 
-def test_int8_comes_back_by_its_scales(tmp_path):
+def test_int8_is_multiplied_by_its_scales(tmp_path):
     numbers, scales = quantise(VECTORS)
     found = read_embeddings(write(tmp_path / "out", numbers, scales=scales))
     expected = dequantise(numbers, scales)
@@ -286,8 +286,8 @@ def test_float16_stays_float16(tmp_path):
     np.testing.assert_array_equal(found[:], VECTORS.astype(np.float16))
 
 
-def test_parts_without_rows(tmp_path):
-    """All texts of a part may have been left out."""
+def test_parts_may_have_no_rows(tmp_path):
+    """All texts of a part may be left out."""
     found = read_embeddings(write(tmp_path / "out", VECTORS[:10], cuts=(0, 4, 4, 10)))
     np.testing.assert_array_equal(found[:], VECTORS[:10])
     np.testing.assert_array_equal(found[[9, 3, 4]], VECTORS[[9, 3, 4]])
@@ -296,20 +296,22 @@ def test_parts_without_rows(tmp_path):
     assert (nothing.shape, nothing[:].shape, nothing.ids, list(nothing)) == ((0, 4), (0, 4), [], [])
 
 
-# What is not there, or not sound.
+# Missing or damaged files.
 
 
 def test_a_folder_that_is_not_complete_is_refused(tmp_path):
     with opened(tmp_path / "out", {}, {}, restart=False):
         pass
-    with pytest.raises(BadInput, match="is not complete: run the same embed again, which goes on where it ended"):
+    with pytest.raises(
+        BadInput, match="is not complete: run the same embed again, which goes on where the last run ended"
+    ):
         read_embeddings(tmp_path / "out")
-    with pytest.raises(BadInput, match="is no output of embed"):
+    with pytest.raises(BadInput, match="is not an output of embed"):
         read_embeddings(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:99])])
-def test_a_part_that_is_gone_or_cut_is_named(tmp_path, spoil):
+def test_a_missing_or_cut_part_is_named(tmp_path, spoil):
     folder = write(tmp_path / "out", VECTORS[:10], cuts=(5,))
     spoil(folder / "part-00001.parquet")
     found = read_embeddings(folder)
@@ -320,24 +322,24 @@ def test_a_part_that_is_gone_or_cut_is_named(tmp_path, spoil):
             read()
 
 
-def test_a_part_that_the_system_refuses_is_not_said_to_be_damaged(tmp_path, monkeypatch):
+def test_a_part_that_the_system_refuses_to_read_is_not_called_damaged(tmp_path, monkeypatch):
     found = read_embeddings(write(tmp_path / "out", VECTORS[:10], cuts=(5,)))
 
     def denied(*_, **__):
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(parquet, "ParquetFile", denied)
-    with pytest.raises(BadInput, match=r"cannot be read .*Too many open files\): see to its permissions and its disk"):
+    with pytest.raises(BadInput, match=r"cannot be read .*Too many open files\): check its permissions and its disk"):
         found[:]
 
 
-def test_an_id_that_no_text_can_have(tmp_path):
+def test_an_id_with_half_a_character_is_refused(tmp_path):
     found = read_embeddings(write(tmp_path / "out", VECTORS[:10], cuts=(5,)))
     with pytest.raises(BadInput, match="holds a lone surrogate"):
         found.of(["\ud800"])
 
 
-def test_a_bit_that_the_disk_has_lost_is_noticed(tmp_path):
+def test_a_flipped_bit_is_noticed(tmp_path):
     folder = write(tmp_path / "out", VECTORS[:2000])
     path = folder / "part-00000.parquet"
     whole = path.read_bytes()

@@ -1,19 +1,24 @@
-"""From a stretch of texts to the rows of a part: what is kept, cut, averaged and left out, against plain loops."""
+"""From a slice of texts to its rows: texts kept, cut, averaged and left out, against plain loops."""
 
 import numpy as np
 import pytest
 import torch
+from sentence_transformers.sentence_transformer.modules import Normalize
 
 import cenote
-from cenote.data.rows import rows_of
-from cenote.embedding.corpus import stretches
-from cenote.embedding.vectorising import Options, Vectoriser
+from cenote.data.rows import Fault, Text, rows_of
+from cenote.embedding import rows as room
+from cenote.embedding.corpus import slices
+from cenote.embedding.options import Options
+from cenote.embedding.rows import SliceEncoder, refuse_truncated
 from cenote.encoding.backends import backend
+from cenote.encoding.tokens import count_tokens
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput
 
 LONG = "The deep cave holds light. " * 60
 TEXTS = ["the pool", LONG, "", "one two three: light! " * 60, "water"]
+IN_WINDOWS = {"window": 60, "overlap": 8}
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +28,6 @@ def model(tiny_st):
 
 @pytest.fixture(scope="module")
 def unit(tiny_st):
-    from sentence_transformers.sentence_transformer.modules import Normalize
-
     return cenote.load(tiny_st("bert", Normalize()), device="cpu")
 
 
@@ -42,125 +45,132 @@ class Changed:
 
 def prepare(model, texts=TEXTS, change=None, **options):
     run = backend(model) if change is None else Changed(model, change)
-    vectoriser = Vectoriser(model, Options(**options), Encoder(model, run))
-    (stretch,) = stretches(rows_of([(f"id{row}", text) for row, text in enumerate(texts)]))
-    return vectoriser, vectoriser.prepare(stretch)
+    encoder = SliceEncoder(model, Options(**options), Encoder(model, run))
+    (part,) = slices(rows_of([(f"id{row}", text) for row, text in enumerate(texts)]))
+    return encoder, encoder.prepare(part)
 
 
 def read(model, texts=TEXTS, change=None, **options):
-    vectoriser, prepared = prepare(model, texts, change, **options)
-    return vectoriser.read(prepared)
+    encoder, prepared = prepare(model, texts, change, **options)
+    return encoder.read(prepared)
 
 
-def test_truncated_texts_are_flagged(model):
+def texts_of(rows, texts=TEXTS):
+    """Return the text of each row: of a window, its characters."""
+    return [texts[owner][start:end] for owner, start, end in zip(rows.owner, rows.start, rows.end, strict=True)]
+
+
+def test_cut_texts_are_flagged_and_counted_to_their_ends(model):
     _, prepared = prepare(model)
-    whole = [len(model.tokenizer(text, verbose=False)["input_ids"]) for text in TEXTS]
-    assert prepared.whole.tolist() == whole
-    assert prepared.truncated.tolist() == [False, True, False, True, False]
-    assert [tuple(span) for span in prepared.spans] == [(0, len(text)) for text in TEXTS]
-    assert prepared.owners.tolist() == prepared.texts == [0, 1, 2, 3, 4]
+    lengths = [len(model.tokenizer(text, verbose=False)["input_ids"]) for text in TEXTS]
+    rows = read(model).rows
+    assert rows.n_tokens.tolist() == prepared.texts.n_tokens.tolist() == lengths
+    assert rows.truncated.tolist() == prepared.texts.truncated.tolist() == [False, True, False, True, False]
+    assert texts_of(rows) == TEXTS
+    assert rows.owner.tolist() == [0, 1, 2, 3, 4]
+    assert not rows.window.any()
+    embedded = read(model)
+    assert (embedded.tokens, embedded.truncated) == (sum(lengths), 2)
 
 
-def test_vectors_are_those_of_encode(model):
-    made = read(model)
-    np.testing.assert_allclose(made.vectors, model.encode(TEXTS), atol=1e-5)
-    assert made.rows == [0, 1, 2, 3, 4]
+def test_windows_have_the_vectors_of_texts_of_their_own(model):
+    rows = read(model, long="windows", **IN_WINDOWS).rows
+    texts = texts_of(rows)
+    np.testing.assert_allclose(rows.vector, model.encode(texts), atol=1e-5)
+    assert rows.n_tokens.tolist() == [len(model.tokenizer(text)["input_ids"]) for text in texts]
+    assert rows.owner.tolist() == sorted(rows.owner.tolist())
+    assert [(rows.owner == row).sum() > 2 for row in range(5)] == [False, True, False, True, False]
+    for row in range(5):
+        assert rows.window[rows.owner == row].tolist() == list(range((rows.owner == row).sum()))
+    assert not rows.truncated.any()
+    assert rows.n_tokens.max() <= 62
 
 
-def test_windows_are_texts_of_their_own(model):
-    made = read(model, long="windows", window=60, overlap=8)
-    prepared = made.prepared
-    texts = [TEXTS[owner][span.start : span.end] for owner, span in zip(prepared.owners, prepared.spans, strict=True)]
-    np.testing.assert_allclose(made.vectors, model.encode(texts), atol=1e-5)
-    assert made.rows == list(range(len(texts)))
-    assert prepared.owners.tolist() == sorted(prepared.owners.tolist())
-    assert [(prepared.owners == row).sum() > 2 for row in range(5)] == [False, True, False, True, False]
-    assert not prepared.truncated.any()
-    assert prepared.pieces.lengths.max() <= 62
+def test_a_text_that_is_read_in_windows_counts_as_one_and_as_not_cut(model):
+    embedded = read(model, long="windows", **IN_WINDOWS)
+    assert embedded.tokens == sum(len(model.tokenizer(text, verbose=False)["input_ids"]) for text in TEXTS)
+    assert embedded.truncated == 0
 
 
-@pytest.mark.parametrize("with_norm", [False, True])
-def test_the_mean_of_windows(model, unit, with_norm):
-    model = unit if with_norm else model
-    made = read(model, long="window-mean", window=60, overlap=8)
-    prepared = made.prepared
-    for row, text in enumerate(TEXTS):
+@pytest.mark.parametrize("normalised", [False, True])
+def test_window_mean_is_the_mean_weighted_by_tokens(model, unit, normalised):
+    model = unit if normalised else model
+    rows = read(model, long="window-mean", **IN_WINDOWS).rows
+    windows = read(model, long="windows", **IN_WINDOWS).rows
+    for row in range(len(TEXTS)):
         total, tokens = np.zeros(32), 0
-        for owner, span in zip(prepared.owners, prepared.spans, strict=True):
-            if owner == row:
-                piece = text[span.start : span.end]
-                weight = len(model.tokenizer(piece)["input_ids"])
-                total += weight * model.encode(piece).astype(float)
-                tokens += weight
+        for text in texts_of(windows.take(np.flatnonzero(windows.owner == row))):
+            weight = len(model.tokenizer(text)["input_ids"])
+            total += weight * model.encode(text).astype(float)
+            tokens += weight
         expected = total / tokens
-        if with_norm:
+        if normalised:
             expected /= np.linalg.norm(expected)
-        np.testing.assert_allclose(made.vectors[row], expected, atol=1e-5)
-    assert made.rows == [0, 1, 2, 3, 4]
+        np.testing.assert_allclose(rows.vector[row], expected, atol=1e-5)
+    assert rows.owner.tolist() == [0, 1, 2, 3, 4]
+    assert not rows.truncated.any()
+    assert rows.n_tokens[1] == len(model.tokenizer(LONG, verbose=False)["input_ids"])
 
 
-def test_a_text_that_fits_has_the_same_vector_beside_any_other(unit):
-    """To the last bit: the mean of one vector is that vector, which is not divided by its norm once more."""
+def test_the_vector_of_one_window_is_not_changed_beside_a_text_of_several(unit):
+    """To the last bit: it is not divided by its norm once more."""
 
-    def constant(made, features):
-        return torch.full_like(made, 0.3)
+    def constant(vectors, features):
+        return torch.full_like(vectors, 0.3)
 
-    made = read(unit, ["the pool", LONG, "water"], constant, long="window-mean", window=60, overlap=8)
-    assert (made.vectors[[0, 2]] == np.float32(0.3)).all()
-    np.testing.assert_allclose(np.linalg.norm(made.vectors[1]), 1, rtol=1e-6)
+    rows = read(unit, ["the pool", LONG, "water"], constant, long="window-mean", **IN_WINDOWS).rows
+    assert (rows.vector[[0, 2]] == np.float32(0.3)).all()
+    np.testing.assert_allclose(np.linalg.norm(rows.vector[1]), 1, rtol=1e-6)
 
 
-def test_the_mean_of_vectors_that_were_cut_is_not_put_on_a_sphere(unit):
+def test_the_mean_of_vectors_with_fewer_dimensions_is_not_normalised(unit):
     unit.truncate_dim = 8
     try:
-        made = read(unit, [LONG], long="window-mean", window=60, overlap=8)
-        assert np.linalg.norm(made.vectors[0]) < 0.95
+        rows = read(unit, [LONG], long="window-mean", **IN_WINDOWS).rows
+        assert np.linalg.norm(rows.vector[0]) < 0.95
     finally:
         unit.truncate_dim = None
-    cut = read(unit, [LONG], long="window-mean", window=60, overlap=8, dimensions=8)
-    np.testing.assert_allclose(cut.vectors, made.vectors, atol=1e-6)
+    cut = read(unit, [LONG], long="window-mean", **IN_WINDOWS, dimensions=8).rows
+    np.testing.assert_allclose(cut.vector, rows.vector, atol=1e-6)
 
 
-def test_nothing_long_means_no_windows(model):
+@pytest.mark.parametrize("long", ["windows", "window-mean"])
+def test_where_no_text_is_long_there_are_no_windows(model, long):
     short = ["the pool", "water"]
-    plain = read(model, short)
-    for way in ("windows", "window-mean"):
-        made = read(model, short, long=way, window=60, overlap=8)
-        np.testing.assert_array_equal(made.vectors, plain.vectors)
-        assert made.rows == [0, 1]
+    rows = read(model, short, long=long, **IN_WINDOWS).rows
+    np.testing.assert_array_equal(rows.vector, read(model, short).rows.vector)
+    assert rows.owner.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("interval", [2, 9])
-def test_landmarks_leave_windows_less_room(tiny_st, interval):
-    """Windows become smaller, and still nothing is cut."""
+def test_windows_become_smaller_where_landmarks_take_room(tiny_st, interval):
     from sentence_transformers import SentenceTransformer
 
     from cenote.nn import LandmarkTransformer, Pooling
 
     reader = LandmarkTransformer.adopt(cenote.load(tiny_st("bert"), device="cpu")[0], interval=interval)
     model = SentenceTransformer(modules=[reader, Pooling(32, "landmark")], device="cpu")
-    made = read(model, [LONG], long="windows", window=254, overlap=31)
-    assert not made.prepared.truncated.any()
-    assert made.prepared.pieces.lengths.max() > 180
-    texts = [LONG[span.start : span.end] for span in made.prepared.spans]
-    np.testing.assert_allclose(made.vectors, model.encode(texts), atol=1e-5)
+    rows = read(model, [LONG], long="windows", window=254, overlap=31).rows
+    assert not rows.truncated.any()
+    assert rows.n_tokens.max() > 180
+    np.testing.assert_allclose(rows.vector, model.encode(texts_of(rows, [LONG])), atol=1e-5)
 
 
-def test_dimensions_and_norm(model):
-    made = read(model, dimensions=5, normalize=True)
+def test_dimensions_are_cut_before_vectors_are_normalised(model):
+    rows = read(model, dimensions=5, normalize=True).rows
     expected = model.encode(TEXTS, truncate_dim=5, normalize_embeddings=True)
-    np.testing.assert_allclose(made.vectors, expected, atol=1e-5)
+    np.testing.assert_allclose(rows.vector, expected, atol=1e-5)
 
 
-# What cannot be read or written.
+# Texts that cannot be read or written.
 
 
 def marking(model, word, value):
-    """Texts with a word in them come out as `value`."""
+    """Give texts that hold a word the vector `value`."""
     number = model.tokenizer.convert_tokens_to_ids(word)
 
-    def change(made, features):
-        return torch.where(features["input_ids"].eq(number).any(1)[:, None], value, made)
+    def change(vectors, features):
+        return torch.where(features["input_ids"].eq(number).any(1)[:, None], value, vectors)
 
     return change
 
@@ -168,82 +178,143 @@ def marking(model, word, value):
 @pytest.mark.parametrize(
     ("value", "options", "why"),
     [
-        (float("nan"), {}, "the model's vector of it is not finite."),
+        (float("nan"), {}, "the model's vector is not finite."),
         (0.0, {"normalize": True}, "its vector is zero, which cannot be normalised."),
         (1e5, {"dtype": "float16"}, "its vector has numbers too large for float16."),
     ],
 )
 @pytest.mark.parametrize("long", ["truncate", "window-mean", "windows"])
-def test_a_text_that_has_no_vector_is_named_or_left_out(model, value, options, why, long):
-    sizes = {} if long == "truncate" else {"window": 60, "overlap": 8}
+def test_a_text_without_a_usable_vector_is_named_or_left_out(model, value, options, why, long):
+    sizes = {} if long == "truncate" else IN_WINDOWS
     change = marking(model, "three", value)
     with pytest.raises(BadInput, match=rf"row 3, id 'id3': {why} Or leave such rows out"):
         read(model, change=change, long=long, **sizes, **options)
-    made = read(model, change=change, long=long, on_error="skip", **sizes, **options)
-    assert made.prepared.rejected == [{"row": 3, "id": "id3", "why": why}]
-    owners = made.prepared.owners[made.rows] if long == "windows" else made.rows
-    assert sorted(set(np.array(owners).tolist())) == [0, 1, 2, 4]
+    embedded = read(model, change=change, long=long, on_error="skip", **sizes, **options)
+    assert embedded.rejected == [{"row": 3, "id": "id3", "why": why}]
+    assert sorted(set(embedded.rows.owner.tolist())) == [0, 1, 2, 4]
     plain = read(model, [text for row, text in enumerate(TEXTS) if row != 3], long=long, **sizes, **options)
-    np.testing.assert_allclose(made.vectors, plain.vectors, atol=1e-6)
+    np.testing.assert_allclose(embedded.rows.vector, plain.rows.vector, atol=1e-6)
+    assert (embedded.tokens, embedded.truncated) == (plain.tokens, plain.truncated)
 
 
-def test_zero_is_a_vector_where_nobody_divides(model):
-    made = read(model, change=marking(model, "three", 0.0))
-    assert not made.vectors[3].any()
-    assert made.vectors[1].any()
+def test_a_zero_vector_is_kept_where_it_is_not_normalised(model):
+    rows = read(model, change=marking(model, "three", 0.0)).rows
+    assert not rows.vector[3].any()
+    assert rows.vector[1].any()
 
 
-def test_a_cut_text_may_be_an_error(model):
+def test_a_cut_text_may_be_an_error_or_be_left_out(model):
     with pytest.raises(BadInput, match=r"row 1, id 'id1': it has [\d,]+ tokens, and the model reads 256\."):
         prepare(model, on_truncate="error")
     _, prepared = prepare(model, on_truncate="error", on_error="skip")
-    assert prepared.texts == [0, 2, 4]
+    assert prepared.texts.owner.tolist() == [0, 2, 4]
     assert [one["row"] for one in prepared.rejected] == [1, 3]
 
 
-def test_a_text_of_no_tokens(tiny_st):
+def test_a_text_without_tokens_is_named_or_left_out(tiny_st):
     bare = cenote.load(tiny_st("neox"), device="cpu")
-    with pytest.raises(BadInput, match="row 1, id 'id1': the model's tokenizer makes nothing of it"):
+    with pytest.raises(BadInput, match="row 1, id 'id1': the tokenizer produced no tokens"):
         prepare(bare, ["a pool", ""])
-    made = read(bare, ["a pool", "", "water"], on_error="skip")
-    assert made.rows == [0, 1]
-    assert made.prepared.texts == [0, 2]
-    np.testing.assert_allclose(made.vectors, bare.encode(["a pool", "water"]), atol=1e-5)
+    rows = read(bare, ["a pool", "", "water"], on_error="skip").rows
+    assert rows.owner.tolist() == [0, 2]
+    np.testing.assert_allclose(rows.vector, bare.encode(["a pool", "water"]), atol=1e-5)
 
 
-def test_if_no_text_can_be_read_the_model_is_at_fault(model):
+def test_where_no_text_of_many_can_be_read_it_is_an_error_of_the_model(model):
     texts = ["the pool"] * 120
-    with pytest.raises(BadInput, match="none of 120 texts could be read, one after another; of the first: the model"):
-        read(model, texts, change=marking(model, "pool", float("nan")), on_error="skip")
-    made = read(model, [*texts, "water"], change=marking(model, "pool", float("nan")), on_error="skip")
-    assert made.rows == [120]
+    broken = marking(model, "pool", float("nan"))
+    with pytest.raises(BadInput, match="none of 120 texts in a row could be read; the first: the model's vector"):
+        read(model, texts, change=broken, on_error="skip")
+    assert read(model, [*texts, "water"], change=broken, on_error="skip").rows.owner.tolist() == [120]
 
 
-def test_with_nothing_left_there_are_no_rows(model):
-    for options in ({}, {"long": "windows", "window": 60, "overlap": 8}, {"long": "window-mean", "window": 60}):
-        options = {"overlap": 8, **options} if options else {}
-        made = read(
-            model, ["one three"], marking(model, "three", torch.nan), on_error="skip", normalize=True, **options
-        )
-        assert made.vectors.shape == (0, 32)
-        assert made.rows == []
+@pytest.mark.parametrize("long", ["truncate", "window-mean", "windows"])
+def test_where_all_texts_are_left_out_there_are_no_rows(model, long):
+    sizes = {} if long == "truncate" else IN_WINDOWS
+    change = marking(model, "three", torch.nan)
+    embedded = read(model, ["one three"], change, on_error="skip", normalize=True, long=long, **sizes)
+    assert (len(embedded.rows), embedded.rows.vector.shape) == (0, (0, 32))
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"long": "window"}, "unknown way with long texts 'window'; did you mean"),
-        ({"task": "qury"}, "unknown task 'qury'; did you mean 'query'"),
-        ({"dtype": "int4"}, "unknown dtype 'int4'"),
-        ({"on_truncate": "raise"}, "unknown on_truncate"),
-        ({"on_error": "warn"}, "unknown on_error"),
-        ({"window": 10}, "texts are cut here"),
-        ({"long": "windows", "on_truncate": "error"}, "nothing is cut"),
-        ({"dimensions": 2.5}, r"dimensions=2\.5: pass a whole number"),
-        ({"long": "windows", "window": "10"}, "window='10': pass a whole number"),
-        ({"long": "windows", "overlap": True}, "overlap=True: pass a whole number"),
-    ],
-)
-def test_options_refused(options, said):
-    with pytest.raises(BadInput, match=said):
-        Options(**options)
+# Texts that would be cut, where that is an error.
+
+
+@pytest.fixture
+def tokenised(monkeypatch):
+    """The texts that are tokenised for the check."""
+    seen, original = [], room.tokenise
+
+    def tokenise(model, texts, *given):
+        seen.extend(texts)
+        return original(model, texts, *given)
+
+    monkeypatch.setattr(room, "tokenise", tokenise)
+    return seen
+
+
+def check(model, texts, **options):
+    rows = [text if isinstance(text, Fault) else Text(f"id{row}", text) for row, text in enumerate(texts)]
+    return list(refuse_truncated(model, Options(on_truncate="error", **options), rows)) == rows
+
+
+def test_short_texts_are_not_tokenised_to_find_those_that_would_be_cut(model, tokenised):
+    short, long = ["the pool", "", "a" * 100], ["the pool " * 100, "a" * 200]
+    assert check(model, [*short, Fault("no text"), *long])
+    assert tokenised == long
+
+
+@pytest.mark.parametrize("place", [0, 3, room._TOGETHER - 1, room._TOGETHER, 2 * room._TOGETHER + 5])
+def test_the_first_text_that_would_be_cut_is_named(model, place):
+    texts = ["the pool " * 100] * (2 * room._TOGETHER + 10)
+    texts[place] = texts[-1] = "the pool " * 128
+    with pytest.raises(BadInput, match=rf"row {place}, id 'id{place}': it has 258 tokens, and the model reads 256"):
+        check(model, texts)
+
+
+def test_a_prompt_takes_room(tiny_st):
+    model = cenote.load(tiny_st("bert", prompts={"ask": "query: "}), device="cpu")
+    text = "pool " * 254
+    assert check(model, [text])
+    with pytest.raises(BadInput, match="it has 258 tokens, and the model reads 256"):
+        check(model, [text], prompt_name="ask")
+
+
+def test_a_task_with_a_limit_of_its_own_cuts_earlier(tiny_st):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    model[0].query_length = 6
+    assert check(model, ["pool " * 5])
+    with pytest.raises(BadInput, match="it has 7 tokens, and the model reads 6"):
+        check(model, ["pool " * 5], task="query")
+
+
+@pytest.fixture(scope="module")
+def readers(tiny_st):
+    """Models of every kind of tokenizer, and with landmarks before every token; all read 24 tokens."""
+    from sentence_transformers import SentenceTransformer
+
+    from cenote.nn import LandmarkTransformer, Pooling
+
+    models = {kind: cenote.load(tiny_st(kind), device="cpu") for kind in ("bert", "roberta", "t5", "llama", "qwen")}
+    for kind in ("bert", "qwen"):
+        marked = LandmarkTransformer.adopt(cenote.load(tiny_st(kind), device="cpu")[0], interval=1)
+        models[f"{kind} with landmarks"] = SentenceTransformer(modules=[marked, Pooling(32, "landmark")], device="cpu")
+    for model in models.values():
+        model.max_seq_length = 24
+    return models
+
+
+# Characters of one byte and of several, composed, decomposed, and with decompositions longer or shorter than they are.
+CHARACTERS = ["a", "a ", " ", "é", "e\u0301", "\u0300", "가", "ﬃ", "½", "㍿", "﷽", "Ａ", "！", "𝔭", "😀", "你", "\x01"]
+
+
+@pytest.mark.parametrize("character", CHARACTERS)
+def test_no_text_that_would_be_cut_passes_unseen(readers, character):
+    for name, model in readers.items():
+        lengths = [int(count_tokens(model, [character * count])[0]) for count in range(1, 30)]
+        count = next((count for count, length in enumerate(lengths, 1) if length > 24), None)
+        if count is None:
+            assert check(model, [character * 29]), name
+            continue
+        assert count == 1 or check(model, [character * (count - 1)]), name
+        with pytest.raises(BadInput, match=f"it has {lengths[count - 1]} tokens"):
+            check(model, [character * count])

@@ -1,8 +1,7 @@
-"""`cenote embed` killed at any instant, and run again: the folder is byte for byte that of a run that nobody killed.
+"""`cenote embed` killed at any moment and run again: the folder has the bytes of a run that was not killed.
 
-Two ways to die, both by SIGKILL: at every step of writing, one after another, and at random moments of the real
-command. A start costs seconds of imports, so that one process imports once, and every run is a fork of it.
-`make soak` does the latter for 20,000 rows and 100 kills.
+Runs are killed by SIGKILL, at every step of writing and at random moments of the real command. Imports take seconds, so
+one process imports once, and every run is a fork of it. `make soak` kills the command 100 times over 20,000 rows.
 """
 
 import json
@@ -15,11 +14,11 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forks of a process that has imported")
 
-# What both drivers do: read what to do, import once, fork runs, compare folders.
+# What both scripts have in common: read the task, import once, fork runs, compare folders.
 COMMON = """
 import json, os, random, shutil, signal, sys, time
 from pathlib import Path
-import cenote.cli, cenote.embedding.embed, cenote.embedding.folder, cenote.embedding.corpus
+import cenote.cli, cenote.embedding.embed, cenote.embedding.folder, cenote.embedding.corpus, cenote.embedding.manifest
 import torch
 from pyarrow import parquet
 
@@ -48,7 +47,7 @@ def fork(work):
 
 
 def ended(number):
-    # True where it came to its end, False where it was killed; anything else is a failure.
+    # True if the run ended by itself, False if it was killed; anything else is a failure.
     _, status = os.waitpid(number, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL, status
@@ -67,7 +66,7 @@ def same():
     assert ours == theirs, [name for name in ours if ours[name] != theirs[name]]
 """
 
-# Dies at the n-th step of writing, for every n. A step is anything that changes what is on the disk.
+# A run is killed at the n-th step of writing, for every n. A step is anything that changes the disk.
 STEPWISE = (
     COMMON
     + """
@@ -82,7 +81,7 @@ def run(folder, restart=False, dtype=task["dtype"]):
 
 
 def dying(step, folder, **options):
-    # Count what changes the disk, and die before, during or after the step of that number.
+    # Count the steps, and die before, during or after the step of that number.
     count = 0
 
     def passed(half=lambda: None):
@@ -113,7 +112,7 @@ def dying(step, folder, **options):
     around(Path, "unlink")
     around(Path, "write_text", lambda do, path, text, *rest: do(path, text[: len(text) // 2], *rest))
     around(parquet, "write_table", half_a_table)
-    around(cenote.embedding.folder, "_footer")  # from which the rows left out are listed, one after another
+    around(cenote.embedding.folder, "_footer")  # rejected rows are listed from footers, one after another
     run(folder, **options)
     passed()
     (base / "count").open("w").write(str(count))
@@ -143,9 +142,9 @@ def assert_readable_only_if_whole():
 
 
 def untouched():
-    # Whether a restart has not begun, so that it takes another one: then all that was there still is.
+    # Whether a restart has not begun, so that restart must be asked for again: then all old files are there.
     manifest = out / "manifest.json"
-    if not manifest.exists() or cenote.embedding.folder.manifest_of(out).settings["dtype"] == task["dtype"]:
+    if not manifest.exists() or cenote.embedding.manifest.manifest_of(out).settings["dtype"] == task["dtype"]:
         return False
     there = {name: data for name, data in content(out).items() if not name.startswith(".cenote-")}
     assert there == content(other), sorted(there)
@@ -164,7 +163,7 @@ def finished(folder):
 assert ended(fork(lambda: run(clean)))
 assert ended(fork(lambda: run(other, dtype="float32")))
 finished(clean)
-assert ended(fork(lambda: run(out)))  # there is nothing left to do
+assert ended(fork(lambda: run(out)))  # nothing is left to do
 same()
 found = {"afresh": every_step(afresh)}
 found["restart"] = every_step(lambda: finished(other), task["clearing"], restart=True)
@@ -172,7 +171,7 @@ print(json.dumps(found))
 """
 )
 
-# Kills the real command at random: some time after it began, or when a part is being written.
+# The real command is killed at random: some time after its start, or while a part is written.
 RANDOM = (
     COMMON
     + """
@@ -191,7 +190,7 @@ def writing():
 
 
 def within(number):
-    # Some while after the first part of this run appeared, or was begun to be written; False if it ended before.
+    # Wait for a random time after the start, after a part is begun, or after a part appears; or until the run ends.
     before, start = parts(), time.perf_counter()
     kind = chance.choice(["early", "writing", "between"])
     wait = chance.uniform(0, 1.5) if kind == "early" else chance.uniform(0, 0.005 if kind == "writing" else 0.5)
@@ -238,7 +237,7 @@ def drive(script, limit, **task):
 
 
 def corpus(path, rows):
-    """Rows of all lengths in no order, some of which are no texts or come again."""
+    """Write rows of mixed lengths, some of them without a text or with a repeated id."""
     with path.open("w", encoding="utf-8") as file:
         for row in range(rows):
             text = "water fell into the pool. " * (1 + row * 7919 % 11 // 4)
@@ -247,17 +246,17 @@ def corpus(path, rows):
     return str(path)
 
 
-def test_a_death_at_any_step_of_writing_costs_nothing(tmp_path, tiny_st):
+def test_a_run_killed_at_any_step_of_writing_loses_nothing(tmp_path, tiny_st):
     task = {"base": str(tmp_path), "model": str(tiny_st("bert")), "part_texts": 12, "rows": 20, "dtype": "int8"}
-    task |= {"clearing": 26}  # steps of a restart until it is as afresh
+    task |= {"clearing": 26}  # steps of a restart until the folder is as new
     steps = drive(STEPWISE, 120, **task)
-    # Two parts, the manifest as it begins and as it ends, and the rows left out: each is written,
-    # brought to the disk, given its name, and the name brought to the disk; of the writing there are two steps.
+    # Two parts, the first and the last manifest, and the rejected rows: each is written in two steps, synced, renamed,
+    # and its folder synced.
     assert steps["afresh"] >= 5 * 6
     assert steps["restart"] > steps["afresh"]
 
 
-def test_ten_kills_of_the_command_cost_nothing(tmp_path, demo_path):
+def test_ten_kills_of_the_command_lose_nothing(tmp_path, demo_path):
     task = {"base": str(tmp_path), "file": corpus(tmp_path / "a.jsonl", 400), "part_texts": 32}
     found = drive(RANDOM, 240, **task, kills=10, seed=int.from_bytes(os.urandom(4), "little"))
     assert found["kills"] == 10
@@ -265,7 +264,7 @@ def test_ten_kills_of_the_command_cost_nothing(tmp_path, demo_path):
 
 
 @pytest.mark.soak
-def test_a_hundred_kills_over_20000_rows_cost_nothing(tmp_path, demo_path):
+def test_a_hundred_kills_over_20000_rows_lose_nothing(tmp_path, demo_path):
     task = {"base": str(tmp_path), "file": corpus(tmp_path / "a.jsonl", 20_000), "part_texts": 256}
     found = drive(RANDOM, 3600, **task, kills=100, seed=int.from_bytes(os.urandom(4), "little"))
     assert found["kills"] >= 100

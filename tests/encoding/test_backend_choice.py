@@ -1,4 +1,4 @@
-"""Which backend `auto` takes: by backends that are slow, wrong or broken on purpose, and by the real ones."""
+"""The backend that `auto` chooses, among backends that are slow, wrong or broken on purpose and the real ones."""
 
 from types import SimpleNamespace
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import cenote
-from cenote.encoding import backend_choice as precisions
-from cenote.encoding.backend_choice import PROBED, choose_backend, own_precision
-from cenote.encoding.backends import WORST_COSINE, available, backend
+from cenote.encoding import backend_choice
+from cenote.encoding.backend_choice import SAMPLE, choose_backend, sample_lengths, usable_backends
+from cenote.encoding.backends import BACKENDS, PRECISIONS, WORST_COSINE, backend, obstacle
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
@@ -30,7 +30,7 @@ def tokens(model):
 class Candidate:
     """The model with a delay, and with noise or a fault."""
 
-    clock = 0.0  # what time it is: a busy machine must not decide
+    clock = 0.0  # in place of the real one: a busy machine must not decide
 
     def __init__(self, name, precision, model, seconds=0.0, spoil=lambda made: made):
         self.name, self.precision, self.seconds, self.spoil = name, precision, seconds, spoil
@@ -65,7 +65,7 @@ def spoiled(made):
 
 @pytest.fixture
 def offer(monkeypatch, model):
-    """`offer({(name, precision): candidate options or an error})`: what there is besides torch at float32."""
+    """`offer({(name, precision): options or an error})`: the candidates besides torch at float32."""
 
     def build(table):
         made = {("torch", "float32"): Candidate("torch", "float32", model, 0.004)}
@@ -76,11 +76,12 @@ def offer(monkeypatch, model):
                 raise given
             return made.setdefault((name, precision), Candidate(name, precision, model, **given))
 
-        reasons = available(model)
-        reasons = {pair: None if pair in table or pair == ("torch", "float32") else "not here" for pair in reasons}
-        monkeypatch.setattr(precisions, "problem", lambda model, name, precision, task: reasons[name, precision])
-        monkeypatch.setattr(precisions, "backend", make)
-        monkeypatch.setattr(precisions, "time", SimpleNamespace(perf_counter=lambda: Candidate.clock))
+        usable = {("torch", "float32"), *table}
+        monkeypatch.setattr(
+            backend_choice, "obstacle", lambda _, name, precision, task: None if (name, precision) in usable else "no"
+        )
+        monkeypatch.setattr(backend_choice, "backend", make)
+        monkeypatch.setattr(backend_choice, "time", SimpleNamespace(perf_counter=lambda: Candidate.clock))
         return made
 
     return build
@@ -93,7 +94,7 @@ def chosen(model, tokens, *asked):
     return (made.name, made.precision), said
 
 
-def test_the_fastest_that_agrees(model, tokens, offer):
+def test_the_fastest_that_agrees_is_chosen(model, tokens, offer):
     offer({("openvino", "float32"): {"seconds": 0.001}, ("onnx", "float32"): {"seconds": 0.01}})
     pair, said = chosen(model, tokens)
     assert pair == ("openvino", "float32")
@@ -108,12 +109,12 @@ def test_the_fastest_that_agrees(model, tokens, offer):
 
 
 @pytest.mark.parametrize(("cosine", "name"), [(0.99985, "torch"), (0.99995, "openvino")])
-def test_fast_but_wrong_is_left_out(model, tokens, offer, cosine, name):
+def test_a_fast_candidate_that_disagrees_is_left_out(model, tokens, offer, cosine, name):
     offer({("openvino", "bfloat16"): {"spoil": turned(cosine)}})
     pair, said = chosen(model, tokens)
     assert pair[0] == name
     if name == "torch":
-        assert said[2] == f"openvino at bfloat16 is left out: its least cosine with float32 is {cosine:.6f}."
+        assert said[2] == f"openvino at bfloat16 is left out: its least cosine with float32 is {cosine:.6f}"
     else:
         assert f"least cosine with float32 {cosine:.6f}" in said[2]
     assert WORST_COSINE == 0.9999
@@ -123,20 +124,20 @@ def test_fast_but_wrong_is_left_out(model, tokens, offer, cosine, name):
     ("options", "why"),
     [
         ({"spoil": broken}, "no such instruction"),
-        ({"spoil": spoiled}, "the model's vector of it is not finite."),
-        ({"spoil": torch.zeros_like}, "its least cosine with float32 is 0.000000."),
+        ({"spoil": spoiled}, "the model's vector is not finite"),
+        ({"spoil": torch.zeros_like}, "its least cosine with float32 is 0.000000"),
         (UnsupportedModel("no graph of it"), "no graph of it"),
         (RuntimeError(), "RuntimeError"),
     ],
 )
-def test_what_fails_is_left_out(model, tokens, offer, options, why):
+def test_a_candidate_that_fails_is_left_out(model, tokens, offer, options, why):
     offer({("openvino", "bfloat16"): options})
     pair, said = chosen(model, tokens)
     assert pair == ("torch", "float32")
     assert said[2] == f"openvino at bfloat16 is left out: {why}"
 
 
-def test_nothing_agrees(model, tokens, offer):
+def test_where_no_candidate_agrees_it_is_an_error(model, tokens, offer):
     wrong = {"spoil": turned(0.9)}
     offer({("openvino", "bfloat16"): wrong, ("torch", "bfloat16"): wrong})
     with pytest.raises(BadInput, match="no backend agrees with float32"):
@@ -151,14 +152,14 @@ def test_texts_that_float32_cannot_read_decide_nothing(model, tokens, offer):
     assert pair == ("openvino", "float32")
 
 
-def test_no_text_can_be_read(model, tokens, offer):
+def test_where_no_text_can_be_read_it_is_an_error(model, tokens, offer):
     made = offer({("openvino", "float32"): {}})
     made["torch", "float32"].spoil = lambda vectors: vectors * torch.nan
-    with pytest.raises(BadInput, match="no usable vector of any of these texts"):
+    with pytest.raises(BadInput, match="no usable vector for any of the first texts"):
         choose_backend(model, tokens)
 
 
-def test_one_side_left_open(model, tokens, offer):
+def test_name_or_precision_may_be_fixed(model, tokens, offer):
     offer({("openvino", "float32"): {}, ("openvino", "bfloat16"): {"seconds": 0.01}, ("torch", "bfloat16"): {}})
     assert chosen(model, tokens, "openvino")[0] == ("openvino", "float32")
     assert chosen(model, tokens, "auto", "bfloat16")[0] == ("torch", "bfloat16")
@@ -166,20 +167,20 @@ def test_one_side_left_open(model, tokens, offer):
 
 def test_the_sample_has_texts_of_all_lengths():
     texts = ["a" * length for length in np.random.default_rng(0).lognormal(4, 1, 3000).astype(int)]
-    lengths = [len(text) for text in precisions.spread(texts)]
-    assert len(lengths) == PROBED
+    lengths = [len(text) for text in sample_lengths(texts)]
+    assert len(lengths) == SAMPLE
     assert (min(lengths), max(lengths)) == (min(map(len, texts)), max(map(len, texts)))
     assert abs(np.median(lengths) - np.median([len(text) for text in texts])) <= 3
-    assert max(map(len, precisions.spread(["a" * 10**6, "b"]))) == 50_000
+    assert max(map(len, sample_lengths(["a" * 10**6, "b"]))) == 50_000
 
 
-def test_few_texts_and_empty_ones(model, offer):
+def test_one_text_or_none_is_enough_to_choose(model, offer):
     offer({("openvino", "float32"): {}})
     assert chosen(model, tokenise(model, ["a"]))[0][1] == "float32"
     assert chosen(model, tokenise(model, []))[0] == ("torch", "float32")
 
 
-def test_texts_without_any_token(tiny_st):
+def test_texts_without_tokens_decide_nothing(tiny_st):
     """Neither CLS nor EOS: an empty text is nothing at all."""
     bare = cenote.load(tiny_st("neox"), device="cpu")
     assert choose_backend(bare, tokenise(bare, ["", ""]), "torch")[0].name == "torch"
@@ -187,39 +188,36 @@ def test_texts_without_any_token(tiny_st):
 
 
 @pytest.mark.parametrize(("asked", "said"), [(("openvimo", "auto"), "backend"), (("auto", "bf16"), "precision")])
-def test_unknown_names(model, tokens, asked, said):
+def test_unknown_names_are_refused(model, tokens, asked, said):
     with pytest.raises(UnknownName, match=f"unknown {said}"):
         choose_backend(model, tokens, *asked)
 
 
-def test_nothing_there_can(model, tokens, monkeypatch):
-    monkeypatch.setattr(precisions, "problem", lambda *_: "it is missing")
+def test_a_missing_package_is_named_once_for_all_precisions(model, tokens, monkeypatch):
+    monkeypatch.setattr(backend_choice, "obstacle", lambda *_: "it is missing")
     with pytest.raises(BadInput, match=r"^onnx at float32: it is missing\.$"):  # once, and not for each precision
         choose_backend(model, tokens, "onnx")
 
 
-def test_own_precision(tiny_st):
-    assert own_precision(cenote.load(tiny_st("bert"), device="cpu")) == "float32"
-    assert own_precision(cenote.load(tiny_st("bert"), device="cpu").bfloat16()) == "bfloat16"
-
-
-def test_of_a_model_in_half_precision_only_its_own(tiny_st, tokens):
+def test_a_model_in_half_precision_has_its_own_alone(tiny_st, tokens):
     half = cenote.load(tiny_st("bert"), device="cpu").bfloat16()
-    if available(half)["torch", "bfloat16"] is not None:
-        pytest.skip("this CPU has no bfloat16")
+    if reason := obstacle(half, "torch", "bfloat16", None):
+        pytest.skip(reason)
+    assert usable_backends(half) == [("torch", "bfloat16")]
     assert chosen(half, tokens)[0] == ("torch", "bfloat16")
 
 
-def test_the_real_ones_on_the_demo_model(demo, monkeypatch):
-    """What is taken has vectors of the stated cosine with `encode`, on texts that it was not chosen on."""
-    # Making a graph for ONNX takes the longest, and test_embedding does it.
-    there = {pair: reason for pair, reason in available(demo).items() if pair[0] != "onnx"}
-    monkeypatch.setattr(precisions, "problem", lambda model, name, precision, task: there.get((name, precision), "no"))
+def test_the_choice_agrees_with_encode_on_other_texts(demo, monkeypatch):
+    # Recording a graph for ONNX takes the longest, and test_contract.py does it.
+    tried = [(name, kind) for name in BACKENDS for kind in PRECISIONS if not obstacle(demo, name, kind, None)]
+    tried = [pair for pair in tried if pair[0] != "onnx"]
+    monkeypatch.setattr(
+        backend_choice, "obstacle", lambda _, name, precision, task: None if (name, precision) in tried else "no"
+    )
     sample = tokenise(demo, [f"The pool {place} is deep. " * (1 + place % 9) for place in range(40)])
     said = []
     made, cosine = choose_backend(demo, sample, "auto", "auto", notify=said.append)
-    tried = [pair for pair, reason in there.items() if reason is None]
-    assert len(said) == (len(tried) + 2 if len(tried) > 1 else 1)  # what begins, each one, and what is taken
+    assert len(said) == (len(tried) + 2 if len(tried) > 1 else 1)  # the start, each candidate, and the choice
     assert said[-1] == f"embedding with {made.name} at {made.precision}"
     assert (cosine is None) == (len(tried) == 1)
     texts = ["", "a", "😀 שלום", "A cave beyond the light. " * 80]

@@ -1,6 +1,7 @@
-"""Every backend does what the model does, on batches unlike the one that its graph was recorded on."""
+"""Every backend computes what the model does, on batches unlike the one that its graph was recorded on."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import torch
 
 import cenote
 from cenote.encoding import backends
-from cenote.encoding.backends import BACKENDS, available, backend, distance
+from cenote.encoding.backends import BACKENDS, backend, distance, obstacle, own_precision
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.models.repooling import repool
 
@@ -82,7 +83,7 @@ def of_family(tiny, tmp_path):
 
 @pytest.mark.parametrize("name", GRAPHS)
 @pytest.mark.parametrize("kind", ["bert", "qwen"])  # padded on the right, and on the left
-def test_every_pooling_at_once(name, kind, tiny_st):
+def test_a_graph_has_every_pooling_at_once(name, kind, tiny_st):
     model = repool(cenote.load(tiny_st(kind), device="cpu"), ALL, k=3, interval=4)
     run = backend(model, name)
     assert (run.name, run.precision) == (name, "float32")
@@ -91,7 +92,7 @@ def test_every_pooling_at_once(name, kind, tiny_st):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_modules_after_the_pooling_and_a_prompt_that_is_not_pooled(name, with_dense):
+def test_a_graph_has_later_modules_and_a_prompt_that_is_not_pooled(name, with_dense):
     model = repool(with_dense("roberta", include_prompt=False), "multi_cls", interval=4)
     run = backend(model, name)
     assert agrees(run, model) < 1e-5
@@ -122,7 +123,7 @@ def test_a_temperature_by_length_is_in_the_graph(name, of_family):
     model = of_family(hf.ModernBertConfig, hf.ModernBertModel)
     plain = expected(model, model.preprocess(BATCHES[0]))
     cenote.temper(model, {"query": 1.0, "document": BY_LENGTH}, layers=[1])
-    with pytest.raises(BadInput, match=r"temperature by role.*pass task='query' or 'document'"):
+    with pytest.raises(BadInput, match=r"temperature for each role.*pass task='query' or 'document'"):
         backend(model, name)
     run = backend(model, name, task="document")
     assert agrees(run, model) < 1e-5
@@ -130,7 +131,7 @@ def test_a_temperature_by_length_is_in_the_graph(name, of_family):
 
 
 def test_half_precision_of_the_demo_model(demo):
-    half = [(name, "bfloat16") for name in ("torch", "openvino") if not available(demo)[name, "bfloat16"]]
+    half = [(name, "bfloat16") for name in ("torch", "openvino") if not obstacle(demo, name, "bfloat16", None)]
     texts = ["a pool that a collapse made", "deep water " * 30]
     features = demo.preprocess(texts)
     for name, precision in half:
@@ -140,7 +141,7 @@ def test_half_precision_of_the_demo_model(demo):
     assert next(demo.parameters()).dtype == torch.float32
 
 
-def test_torch_is_the_model_itself_and_leaves_it_in_training(tiny_st):
+def test_torch_runs_the_model_itself_and_leaves_it_in_training(tiny_st):
     model = cenote.load(tiny_st("bert"), device="cpu")
     assert agrees(backend(model), model) == 0
     model.train()
@@ -150,12 +151,12 @@ def test_torch_is_the_model_itself_and_leaves_it_in_training(tiny_st):
     assert first.requires_grad is False
 
 
-def test_weights_in_half_precision_run_as_they_are(tiny_st):
+def test_weights_in_half_precision_run_in_their_own(tiny_st):
     model = cenote.load(tiny_st("bert"), device="cpu", dtype="bfloat16")
-    found = available(model)
-    assert "load it with dtype='float32'" in found["torch", "float32"]
-    assert "the model's weights are bfloat16" in found["openvino", "float32"]
-    if found["torch", "bfloat16"] is None:
+    assert own_precision(model) == "bfloat16"
+    assert "load it with dtype='float32'" in obstacle(model, "torch", "float32", None)
+    assert "the model's weights are bfloat16" in obstacle(model, "openvino", "float32", None)
+    if obstacle(model, "torch", "bfloat16", None) is None:
         made = backend(model, precision="bfloat16", validate=False)(model.preprocess(BATCHES[0]))
         assert torch.equal(made, expected(model, model.preprocess(BATCHES[0])).float())
 
@@ -174,14 +175,14 @@ def test_unknown_names_and_tasks_are_refused(demo):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_a_missing_extra_is_told_with_the_line_that_installs_it(name, demo, monkeypatch):
+def test_a_missing_extra_is_named_with_the_line_that_installs_it(name, demo, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     with pytest.raises(BadInput, match=rf"which is missing: pip install 'cenote\[{name}\]'\.$"):
         backend(demo, name)
-    assert available(demo)[name, "float32"].endswith(f"pip install 'cenote[{name}]'")
+    assert obstacle(demo, name, "float32", None).endswith(f"pip install 'cenote[{name}]'")
 
 
-def test_a_processor_without_bfloat16_says_so(demo, monkeypatch):
+def test_a_processor_without_bfloat16_is_refused(demo, monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     with pytest.raises(BadInput, match="this CPU has no bfloat16, which would be slower than float32"):
         backend(demo, "torch", "bfloat16")
@@ -191,7 +192,7 @@ def test_a_processor_without_bfloat16_says_so(demo, monkeypatch):
     ("precision", "error", "match"),
     [("float32", 1e-3, "its vectors differ by"), ("bfloat16", 0.3, "have a cosine of"), ("float32", 0, None)],
 )
-def test_a_backend_that_does_something_else_is_not_handed_out(precision, error, match, tiny_st):
+def test_a_backend_with_other_vectors_is_refused(precision, error, match, tiny_st):
     model = cenote.load(tiny_st("bert"), device="cpu")
 
     class Wrong:
@@ -204,26 +205,26 @@ def test_a_backend_that_does_something_else_is_not_handed_out(precision, error, 
 
     Wrong.precision = precision
     if match is None:
-        backends.prove(Wrong(), model)
+        backends.verify(Wrong(), model)
         return
     with pytest.raises(UnsupportedModel, match=match):
-        backends.prove(Wrong(), model)
+        backends.verify(Wrong(), model)
 
 
-def test_a_graph_of_another_length_only_is_found_out(tiny_st, monkeypatch):
+def test_a_graph_of_one_length_is_refused(tiny_st, monkeypatch):
     model = cenote.load(tiny_st("bert"), device="cpu")
 
     class Stiff:
         name, precision = "stiff", "float32"
 
-        def __call__(self, features):  # weighs what is beyond ten tokens as if it were not there
+        def __call__(self, features):  # reads ten tokens at most
             short = {
                 key: value[:, :10] if isinstance(value, torch.Tensor) else value for key, value in features.items()
             }
             return expected(model, short)
 
-    with pytest.raises(UnsupportedModel, match="backend 'stiff' at float32 does not do what the model does"):
-        backends.prove(Stiff(), model)
+    with pytest.raises(UnsupportedModel, match="backend 'stiff' at float32 does not compute what the model does"):
+        backends.verify(Stiff(), model)
 
 
 def test_vectors_that_are_not_finite_are_refused():
@@ -232,18 +233,23 @@ def test_vectors_that_are_not_finite_are_refused():
         run({"input_ids": torch.ones(2, 1, dtype=torch.long)})
 
 
-def test_distance_is_of_numbers_by_length_and_of_angles():
+def test_distance_is_the_largest_difference_and_the_smallest_cosine():
     theirs = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
     difference, cosine = distance(theirs + torch.tensor([[0.5, 0.0], [0.0, 0.0]]), theirs)
     assert difference == pytest.approx(0.1)
     assert cosine == pytest.approx((3.5 * 3 + 16) / (5 * (3.5**2 + 16) ** 0.5))
 
 
-# Two runners, given up out of turn and in another thread; then a signal, as Ctrl-C is one.
-SIGNAL = """
-import os, signal, threading
-from openvino import Model, opset13
+# OpenVINO in a process of its own. Two runners are deleted out of order and in another thread; then comes a signal, as
+# by Ctrl-C.
+OPENVINO = """
+import os, signal, sys, threading
 from cenote.encoding.backends import openvino_runner
+from cenote.encoding.graphs import import_openvino
+openvino = import_openvino()
+assert openvino.convert_model and openvino is import_openvino()
+print("telemetry:", any(name.startswith("openvino_telemetry") for name in sys.modules))
+from openvino import Model, opset13
 signal.signal(signal.SIGTERM, lambda *_: print("handled"))
 def runner():
     port = opset13.parameter([1])
@@ -257,6 +263,18 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
-def test_a_signal_is_handled_after_runners_are_given_up():
-    done = subprocess.run([sys.executable, "-c", SIGNAL], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+@pytest.fixture(scope="module")
+def openvino_process():
+    pytest.importorskip("openvino")
+    environment = {key: value for key, value in os.environ.items() if key != "CI"}  # no telemetry is sent there anyway
+    command = [sys.executable, "-c", OPENVINO]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_importing_openvino_starts_no_telemetry(openvino_process):
+    assert openvino_process.stdout.startswith("telemetry: False\n"), openvino_process.stderr
+
+
+def test_a_signal_is_handled_after_runners_are_deleted(openvino_process):
+    assert openvino_process.returncode == 0, openvino_process.stderr
+    assert openvino_process.stdout.endswith("\nhandled\n")

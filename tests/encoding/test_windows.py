@@ -1,4 +1,4 @@
-"""Windows of texts by the tokens of every kind of tokenizer: they fit, they cover, they end between words."""
+"""Windows of texts, for every kind of tokenizer: they fit, they cover the text, they end between words."""
 
 from itertools import pairwise
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import cenote
-from cenote.encoding.reading import count_tokens
-from cenote.encoding.tokens import tokenise
+from cenote.encoding.tokens import count_tokens, tokenise
 from cenote.encoding.windows import Window, window_sizes, windows_of
 from cenote.errors import BadInput, UnsupportedModel
 
@@ -52,7 +51,7 @@ def test_windows_cover_the_text_and_fit(model_of, kind, name):
         assert one.end < two.end
         assert not text[one.end : max(one.end, two.start)].strip()
     cut = [text[window.start : window.end] for window in found]
-    lengths = tokenise(model, cut).whole
+    lengths = tokenise(model, cut).full_lengths
     # Bytes of one character go together, and a word that was cut may be cut into other pieces.
     assert lengths.max() <= 40 + around + (4 if name in ("emoji", "Chinese", "one word", "Hebrew") else 0)
     assert np.median(lengths) > 20
@@ -79,16 +78,16 @@ def test_short_and_empty_texts_are_one_window(model_of):
     assert windows_of(model_of("bert"), "  \n", 10, 2) == [Window(0, 3)]
 
 
-def test_windows_do_not_depend_on_the_pieces_that_are_read(model_of, monkeypatch):
-    from cenote.surgery import reading
+def test_windows_do_not_depend_on_the_pieces_that_are_tokenised(model_of, monkeypatch):
+    from cenote.encoding import tokens
 
     text = SENTENCE * 100
     whole = windows_of(model_of("bert"), text, 40, 5)
-    monkeypatch.setattr(reading, "_PIECE", 300)
+    monkeypatch.setattr(tokens, "_PIECE", 300)
     assert windows_of(model_of("bert"), text, 40, 5) == whole
 
 
-def test_sizes(tiny_st):
+def test_sizes_by_default_and_as_asked(tiny_st):
     model = cenote.load(tiny_st("bert", prompts={"ask": "query: "}), device="cpu")
     assert window_sizes(model, None, None, None) == (254, 31)
     assert window_sizes(model, "ask", None, None) == (252, 31)
@@ -108,22 +107,22 @@ def test_sizes(tiny_st):
         (100, -1, "overlap=-1"),
     ],
 )
-def test_refused(model_of, size, overlap, said):
+def test_sizes_out_of_range_are_refused(model_of, size, overlap, said):
     with pytest.raises(BadInput, match=said):
         window_sizes(model_of("bert"), None, size, overlap)
 
 
-def test_no_limit_and_no_size(tiny_st):
+def test_without_a_limit_a_size_is_needed(tiny_st):
     model = cenote.load(tiny_st("bert"), device="cpu")
     model.max_seq_length = None
-    with pytest.raises(BadInput, match="states no limit"):
+    with pytest.raises(BadInput, match="states no token limit"):
         window_sizes(model, None, None, None)
     with pytest.raises(BadInput, match=r"window=4: pass at least 8 tokens\.$"):
         window_sizes(model, None, 4, None)
 
 
-def test_tokenizers_that_tell_no_characters_are_refused(tiny_st, monkeypatch):
+def test_tokenizers_without_the_characters_of_tokens_are_refused(tiny_st, monkeypatch):
     model = cenote.load(tiny_st("bert"), device="cpu")
     monkeypatch.setattr(type(model.tokenizer), "is_fast", False)
-    with pytest.raises(UnsupportedModel, match="no fast tokenizer"):
+    with pytest.raises(UnsupportedModel, match="not a fast tokenizer"):
         window_sizes(model, None, None, None)

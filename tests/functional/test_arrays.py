@@ -1,4 +1,4 @@
-"""Numpy in, numpy out, on the same memory where that can be."""
+"""Conversion between numpy arrays and tensors."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_memory_is_shared_where_torch_can_read_it():
         np.testing.assert_array_equal(from_numpy(odd).numpy(), odd)
 
 
-def test_results_are_of_the_kind_of_what_was_given():
+def test_results_have_the_kind_of_the_input():
     values = torch.tensor(2.0)
     assert convert_like(torch.zeros(1), values) is values
     assert isinstance(convert_like(np.zeros(1), values), np.float32)

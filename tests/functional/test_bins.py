@@ -1,4 +1,4 @@
-"""Edges: what is proposed, its promises for any lengths, and what is refused."""
+"""Bins of text length: edges by hand, laws for all lengths, and bad input."""
 
 import math
 
@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cenote.errors import BadInput
-from cenote.functional.bins import FEWEST_IN_BIN, check_edges, length_bins, check_lengths
+from cenote.functional.bins import FEWEST_IN_BIN, check_edges, check_lengths, length_bins
 
 
-def test_by_hand():
+def test_edges_computed_by_hand():
     lengths = np.arange(1, 1001)
     assert length_bins(lengths, 4) == (0, 200, 500, 800)  # windows 188 to 313, 438 to 563, 688 to 813
     assert length_bins(lengths, 10) == (0, 100, 200, 300, 400, 500, 600, 700, 800, 900)
@@ -25,7 +25,7 @@ def test_by_hand():
     assert length_bins([7] * 50 + [8] * 50) == (0, 8)
 
 
-def test_a_fixed_width():
+def test_bins_of_a_fixed_width():
     lengths = [3, 120, 260]
     assert length_bins(lengths, width=50) == (0, 50, 100, 150, 200, 250)
     assert length_bins(lengths, width=20) == tuple(range(0, 200, 20))  # ten at most, the last open above
@@ -41,7 +41,7 @@ def test_a_fixed_width():
     shift=st.integers(1, 2000),
     bins=st.integers(1, 15),
 )
-def test_promises(seed, n, spread, shift, bins):
+def test_bins_increase_from_zero_and_hold_enough_texts(seed, n, spread, shift, bins):
     lengths = np.random.default_rng(seed).lognormal(4, spread, size=n).astype(int) + shift
     edges = length_bins(lengths, bins)
     assert check_edges(edges) == edges
@@ -63,7 +63,7 @@ def test_large_corpora_get_even_bins_with_readable_edges():
     assert all(edge % 5 == 0 for edge in edges)
 
 
-def test_any_kind_of_lengths():
+def test_lengths_and_edges_may_be_lists_arrays_or_tensors():
     for lengths in ([1, 2, 300], np.array([1.0, 2, 300]), torch.tensor([1, 2, 300]), torch.tensor([1, 2, 300]).half()):
         got = check_lengths(lengths)
         assert got.dtype == np.int64
@@ -80,13 +80,13 @@ def test_any_kind_of_lengths():
         ([3, 2.5], r"lengths\[1\] is 2.5: pass whole"),
         ([3, math.nan], "lengths holds NaN or infinity at 1"),
         ([1e300], r"lengths\[0\] is 1e\+300"),
-        ([[1, 2]], r"lengths of shape \(1, 2\)"),
-        (["a"], "lengths of shape"),
-        (None, "lengths of shape"),
+        ([[1, 2]], r"lengths has shape \(1, 2\)"),
+        (["a"], "lengths has shape"),
+        (None, "lengths has shape"),
         ([True], "dtype bool"),
     ],
 )
-def test_bad_lengths(lengths, message):
+def test_bad_lengths_are_refused(lengths, message):
     with pytest.raises(BadInput, match=message):
         length_bins(lengths)
 
@@ -100,10 +100,10 @@ def test_bad_lengths(lengths, message):
         ([-1, 5], r"edges are \[-1, 5\]: .* whole numbers of at least 0"),
         ([0, 2.5], "whole numbers"),
         ([0, math.inf], "edges holds NaN or infinity at 1"),
-        (5, r"edges of shape \(\)"),
+        (5, r"edges has shape \(\)"),
     ],
 )
-def test_bad_edges(edges, message):
+def test_bad_edges_are_refused(edges, message):
     with pytest.raises(BadInput, match=message):
         check_edges(edges)
 
@@ -117,11 +117,11 @@ def test_bad_edges(edges, message):
         ({"width": True}, "width=True"),
     ],
 )
-def test_bad_options(options, message):
+def test_bad_options_are_refused(options, message):
     with pytest.raises(BadInput, match=message):
         length_bins([1, 2], **options)
 
 
-def test_nothing_has_no_bins():
+def test_an_empty_list_of_lengths_is_refused():
     with pytest.raises(BadInput, match="lengths is empty"):
         length_bins([])

@@ -1,4 +1,4 @@
-"""Concentration: shapes, hand-computed values, plain loops, laws, one token, dtypes, then what is refused."""
+"""Token concentration: shapes, values by hand, plain loops, laws, one token, dtypes, then bad input."""
 
 import math
 
@@ -91,7 +91,7 @@ def loop_contraction(attention, norm):
 
 
 @pytest.mark.parametrize("measure", [concentration, token_cosine])
-def test_shapes_and_kinds(measure):
+def test_results_have_one_number_per_text_in_the_tokens_kind(measure):
     values = measure(TOKENS)
     assert values.shape == (2,)
     assert values.dtype == torch.float64
@@ -103,13 +103,13 @@ def test_shapes_and_kinds(measure):
     assert measure(TOKENS[:0]).shape == (0,)
 
 
-def test_two_tokens_by_hand():
+def test_two_tokens_computed_by_hand():
     assert concentration(TOKENS).tolist() == pytest.approx([1 / 4, 1 / 5])  # means (2, 0), (1, 2); 1 away from each
     # Cosines [[1, 1], [1, 1]] and [[1, c], [c, 1]] with c = 4 / sqrt(2 * 10).
     assert token_cosine(TOKENS).tolist() == pytest.approx([1, (1 + 4 / math.sqrt(20)) / 2])
 
 
-def test_contraction_by_hand():
+def test_contraction_computed_by_hand():
     # Columns (0.75, 0.25) and (0.25, 0.75): each entry a quarter from its column's mean, so |P A|² = 4 / 16.
     attention = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
     values = contraction(torch.stack([attention, torch.eye(2)])[None], torch.tensor([2.0, 3.0]))
@@ -118,7 +118,7 @@ def test_contraction_by_hand():
     assert isinstance(contraction(attention[None].numpy(), np.ones(1)), np.ndarray)
 
 
-def test_head_norms_by_hand():
+def test_head_norms_computed_by_hand():
     value = torch.tensor([[3.0, 0.0], [0.0, 1.0]])
     output = torch.tensor([[0.0, 5.0], [2.0, 0.0]])
     assert head_norms(value, output, 2).tolist() == pytest.approx([6, 5])
@@ -126,7 +126,7 @@ def test_head_norms_by_hand():
     assert head_norms(value[:1], output, 2, value_heads=1).tolist() == pytest.approx([6, 15])
 
 
-def test_ratios_by_hand():
+def test_ratios_computed_by_hand():
     ratio = residual_ratio(TOKENS, torch.ones(2, 2, 2))
     assert ratio.tolist() == pytest.approx([1 / (9 + 1), 1 / (4 + 9)])
     known = block_ratio(TOKENS, TOKENS * 3 + 1)  # means (7, 1), (4, 7); 3 away from each
@@ -141,7 +141,7 @@ SIDES = [("right", 0), ("right", 3), ("left", 0), ("left", 3)]
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_tokens_against_loops(side):
+def test_measures_of_tokens_equal_plain_loops(side):
     texts, others = random_texts(0), random_texts(1)
     (tokens, mask), (change, _) = padded(texts, *side), padded(others, *side)
     lists, sums = [text.tolist() for text in texts], [(t + o).tolist() for t, o in zip(texts, others, strict=True)]
@@ -156,7 +156,7 @@ def test_tokens_against_loops(side):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_contraction_against_loops(side):
+def test_contraction_equals_plain_loops(side):
     maps, norms = random_maps(0, heads=3), torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
     values = contraction(*[padded_maps(maps, *side)[0], norms], padded_maps(maps, *side)[1])
     assert values[1].tolist() == [0, 0, 0]  # one token
@@ -167,7 +167,7 @@ def test_contraction_against_loops(side):
 
 
 @pytest.mark.parametrize(("heads", "groups"), [(4, 4), (4, 2), (6, 1)])
-def test_head_norms_against_the_whole_product(heads, groups):
+def test_head_norms_equal_the_norms_of_whole_products(heads, groups):
     generator = torch.Generator().manual_seed(0)
     size, width, out = 3, 20, 17
     value = torch.randn(groups * size, width, generator=generator)
@@ -182,7 +182,7 @@ def test_head_norms_against_the_whole_product(heads, groups):
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.floats(-3, 3))
 @settings(max_examples=40, deadline=None)
-def test_laws(seed, n, power):
+def test_rotation_order_and_scale_do_not_matter(seed, n, power):
     text = random_texts(seed, (n,))[0]
     generator = torch.Generator().manual_seed(seed)
     turn = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.float64))[0]
@@ -198,7 +198,7 @@ def test_laws(seed, n, power):
     assert concentration(units).item() == pytest.approx(1 / cosine - 1, rel=1e-8, abs=1e-14)
 
 
-def test_results_do_not_depend_on_the_batch():
+def test_other_texts_of_a_batch_do_not_matter():
     texts = random_texts(2, (4, 7, 2))
     tokens, mask = padded(texts)
     for row, text in enumerate(texts):
@@ -209,7 +209,7 @@ def test_results_do_not_depend_on_the_batch():
 # --- edges --------------------------------------------------------------------------------------------------------
 
 
-def test_a_single_token_has_no_spread():
+def test_a_single_token_has_no_variance():
     one = torch.tensor([[[0.1, 0.7, -0.3]]])
     assert concentration(one).item() == 0
     assert token_cosine(one).item() == pytest.approx(1)
@@ -221,19 +221,19 @@ def test_a_single_token_has_no_spread():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_equal_tokens_have_none_either(dtype):
+def test_equal_tokens_have_no_variance(dtype):
     token = torch.randn(8, generator=torch.Generator().manual_seed(0)).to(dtype)
     assert concentration(token.expand(7, 8)).item() == 0
     assert not block_ratio(token.expand(7, 8), torch.randn(7, 8).to(dtype)).defined.any()
 
 
-def test_no_cancellation():
+def test_tiny_variances_keep_their_digits():
     tokens = torch.tensor([[1e4 + 1e-3], [1e4 - 1e-3]], dtype=torch.float64)
     assert concentration(tokens).item() == pytest.approx(1e-14, rel=1e-7)  # by E x² - mu² it would be noise
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_read_as_it_is(dtype):
+def test_half_precision_is_computed_in_wide_numbers(dtype):
     tokens = random_texts(3, (6,))[0].to(dtype)
     assert concentration(tokens).item() == concentration(tokens.double()).item()
     maps = random_maps(3, (6,))[0].to(dtype)
@@ -241,14 +241,14 @@ def test_half_precision_is_read_as_it_is(dtype):
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
-def test_no_overflow(scale):
+def test_squares_neither_underflow_nor_overflow(scale):
     tokens = TOKENS.double() * scale
     assert concentration(tokens).tolist() == pytest.approx([1 / 4, 1 / 5])
     assert residual_ratio(tokens, tokens).tolist() == pytest.approx([1 / 16, 1 / 20])
     assert token_cosine(tokens).tolist() == pytest.approx(token_cosine(TOKENS).tolist())
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------------
 
 OPPOSITE = torch.tensor([[[1.0, 2.0]] * 2, [[1.0, 0.3], [-1.0, -0.3]]])
 NAN = torch.tensor([[[1.0], [2.0]], [[1.0], [math.nan]]])
@@ -279,12 +279,12 @@ SQUARE = torch.eye(2).expand(2, 1, 2, 2)
         (lambda: contraction(SQUARE, torch.ones(1), torch.tensor([[1, 1], [0, 0]])), "row 1 has no real token"),
         (lambda: contraction(SQUARE / torch.tensor([1, 0]).view(2, 1, 1, 1), torch.ones(1)), "row 1 has NaN or inf"),
         (lambda: head_norms(torch.ones(4, 3), torch.ones(3, 4), 3), "do not divide among 3"),
-        (lambda: head_norms(torch.ones(4, 3), torch.ones(3, 5), 2), r"output \(3, 5\): heads=2"),
-        (lambda: head_norms(torch.ones(4, 3), torch.ones(3, 8), 3, 2), "heads=3 of which value_heads=2"),
+        (lambda: head_norms(torch.ones(4, 3), torch.ones(3, 5), 2), r"output \(3, 5\): they do not fit heads=2"),
+        (lambda: head_norms(torch.ones(4, 3), torch.ones(3, 8), 3, 2), "heads=3 with value_heads=2"),
         (lambda: head_norms(torch.full((4, 3), math.nan), torch.ones(3, 4), 2), "finite numbers"),
         (lambda: head_norms(torch.ones(4, 3), torch.ones(3, 4), 0), "do not divide among 0"),
     ],
 )
-def test_refused(call, message):
+def test_bad_input_is_refused(call, message):
     with pytest.raises(BadInput, match=message):
         call()

@@ -1,19 +1,29 @@
-"""Intervals of means over pairs and of changes: against plain loops, scipy, draws from known laws, and refusals."""
+"""Confidence intervals: against plain loops and tables, draws from known distributions, and bad input."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 
 from cenote.errors import BadInput
-from cenote.functional.intervals import LEAST, _quantile, change_of_difference, mean_over_pairs
+from cenote.functional.intervals import FEWEST_TEXTS, change_of_difference, mean_over_pairs, percentile_interval
+from cenote.records import Estimate
+
+# Student's t quantiles from printed tables, by degrees of freedom: two-sided 95 % and 99 %.
+STUDENT = {
+    8: (2.306, 3.355),
+    9: (2.262, 3.250),
+    10: (2.228, 3.169),
+    11: (2.201, 3.106),
+    12: (2.179, 3.055),
+    29: (2.045, 2.756),
+}
 
 
 def by_loop(values, first, second, confidence=0.95):
-    """The definition, pair by pair, with scipy's own t."""
+    """The definition, pair by pair, with a printed quantile."""
     mean = sum(values) / len(values)
     total = 0.0
     for p, q in itertools.product(range(len(values)), repeat=2):
@@ -22,40 +32,43 @@ def by_loop(values, first, second, confidence=0.95):
     alone = sum((value - mean) ** 2 for value in values)
     fewest = min(len(set(first)), len(set(second)))
     variance = max(total, alone) / len(values) ** 2 * fewest / (fewest - 1)
-    reach = scipy.stats.t.ppf((1 + confidence) / 2, fewest - 1) * math.sqrt(variance)
+    reach = STUDENT[fewest - 1][confidence == 0.99] * math.sqrt(variance)
     return mean, (mean - reach, mean + reach)
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.99])
-def test_all_pairs_of_texts_by_a_loop(confidence):
+def test_mean_over_all_pairs_equals_a_plain_loop(confidence):
     first, second = np.triu_indices(14, 1)
     own = np.random.default_rng(3).normal(size=14)
     values = own[first] + own[second] + np.random.default_rng(4).normal(size=len(first)) / 3
-    mean, interval = mean_over_pairs(values, first, second, confidence=confidence)
+    mean = mean_over_pairs(values, first, second, confidence=confidence)
     wanted, ends = by_loop(values.tolist(), first.tolist(), second.tolist(), confidence)
-    assert mean == pytest.approx(wanted, abs=1e-12)
-    assert interval == pytest.approx(ends, rel=0.01)
+    assert mean.value == pytest.approx(wanted, abs=1e-12)
+    assert (mean.low, mean.high) == pytest.approx(ends, rel=1e-3, abs=1e-3)
 
 
-def test_queries_that_share_their_negatives_by_a_loop():
-    chance = np.random.default_rng(5)
+def test_mean_over_queries_with_shared_negatives_equals_a_plain_loop():
+    generator = np.random.default_rng(5)
     first = [row for row in range(15) for _ in range(3)]
-    second = (15 + chance.integers(0, 12, size=45)).tolist()
-    while len(set(zip(first, second, strict=True))) < 45:  # a pair that stands twice is another matter
-        second = (15 + chance.integers(0, 12, size=45)).tolist()
-    values = chance.normal(size=45)
-    mean, interval = mean_over_pairs(values, first, second)
+    second = (15 + generator.integers(0, 12, size=45)).tolist()
+    while len(set(zip(first, second, strict=True))) < 45:  # no pair twice
+        second = (15 + generator.integers(0, 12, size=45)).tolist()
+    values = generator.normal(size=45)
+    mean = mean_over_pairs(values, first, second)
     wanted, ends = by_loop(values.tolist(), first, second)
-    assert mean == pytest.approx(wanted, abs=1e-12)
-    assert interval == pytest.approx(ends, rel=0.01)
+    assert mean.value == pytest.approx(wanted, abs=1e-12)
+    assert (mean.low, mean.high) == pytest.approx(ends, rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize("freedom", [8, 15, 60, 1000])
-def test_the_quantile_is_students(freedom):
-    for confidence in (0.9, 0.95, 0.99):
-        assert _quantile(confidence, freedom) == pytest.approx(
-            scipy.stats.t.ppf((1 + confidence) / 2, freedom), rel=0.01
-        )
+@pytest.mark.parametrize("freedom", STUDENT)
+def test_intervals_use_students_quantile(freedom):
+    """Pairs that share no text: the interval is that of a mean of independent values."""
+    values = np.random.default_rng(freedom).normal(size=freedom + 1)
+    texts = np.arange(freedom + 1)
+    for confidence, quantile in zip((0.95, 0.99), STUDENT[freedom], strict=True):
+        mean = mean_over_pairs(values, texts, texts + 100, confidence=confidence)
+        error = math.sqrt(math.fsum((values - values.mean()) ** 2) / freedom / (freedom + 1))
+        assert (mean.high - mean.low) / 2 == pytest.approx(quantile * error, rel=3e-4)
 
 
 @pytest.mark.parametrize(
@@ -67,25 +80,25 @@ def test_the_quantile_is_students(freedom):
         (20, lambda a, b: np.abs(a - b), 2 / math.sqrt(math.pi), 0.87),
     ],
 )
-def test_the_interval_covers_what_it_should(texts, kernel, truth, least):
+def test_the_interval_covers_the_truth_as_often_as_it_says(texts, kernel, truth, least):
     generator, hits = np.random.default_rng(0), 0
     first, second = np.triu_indices(texts, 1)
     for _ in range(600):
         own = generator.normal(size=texts)
-        _, (low, high) = mean_over_pairs(kernel(own[first], own[second]), first, second)
-        hits += low <= truth <= high
+        mean = mean_over_pairs(kernel(own[first], own[second]), first, second)
+        hits += mean.low <= truth <= mean.high
     assert least <= hits / 600 <= 0.985
 
 
-def test_shared_second_texts_widen_it():
+def test_the_interval_accounts_for_shared_second_texts():
     """Thirty queries against twelve shared passages, each of which has a level of its own."""
     generator, hits = np.random.default_rng(0), 0
     first = np.repeat(np.arange(30), 4)
     for _ in range(400):
         second = generator.integers(0, 12, size=120)
         values = generator.normal(size=12)[second] + generator.normal(size=120) / 5
-        _, (low, high) = mean_over_pairs(values, first, second + 30)
-        hits += low <= 0 <= high
+        mean = mean_over_pairs(values, first, second + 30)
+        hits += mean.low <= 0 <= mean.high
     assert 0.9 <= hits / 400 <= 0.99
 
 
@@ -99,34 +112,42 @@ def test_the_change_is_the_difference_of_differences():
     generator = np.random.default_rng(2)
     before, after = generator.normal(size=(2, 40, 6)) + 0.5
     short, long = range(20), range(20, 40)
-    value, (low, high) = change_of_difference(before, after, list(short), list(long))
-    assert value == pytest.approx(_difference(after, short, long) - _difference(before, short, long), abs=1e-12)
-    assert low < value < high
-    same, interval = change_of_difference(torch.tensor(before), before * 3, list(short), list(long))
-    assert abs(same) < 1e-15
-    assert np.abs(interval).max() < 1e-12  # what two readings share cancels
+    change = change_of_difference(before, after, list(short), list(long))
+    assert change.value == pytest.approx(_difference(after, short, long) - _difference(before, short, long), abs=1e-12)
+    assert change.low < change.value < change.high
+    same = change_of_difference(torch.tensor(before), before * 3, list(short), list(long))
+    assert abs(same.value) < 1e-15
+    assert max(abs(same.low), abs(same.high)) < 1e-12  # shared parts cancel
 
 
-def test_the_change_covers_none_where_there_is_none():
+def test_the_interval_of_a_change_covers_zero_if_nothing_changed():
     """After a rotation and fresh noise of the same size, nothing has changed but by chance."""
     generator, hits = np.random.default_rng(1), 0
     for _ in range(200):
         shared = generator.normal(size=(50, 8)) + 1
         before, after = (shared + generator.normal(size=(50, 8)) for _ in range(2))
-        _, (low, high) = change_of_difference(before, after, range(25), range(25, 50))
-        hits += low <= 0 <= high
+        change = change_of_difference(before, after, range(25), range(25, 50))
+        hits += change.low <= 0 <= change.high
     assert 0.91 <= hits / 200 <= 1
 
 
 def test_few_texts_have_no_interval():
-    for count in (LEAST - 1, LEAST):
+    for count in (FEWEST_TEXTS - 1, FEWEST_TEXTS):
         first, second = np.triu_indices(count, 1)
-        mean, interval = mean_over_pairs(np.ones(len(first)), first, second)
-        assert mean == 1.0
-        assert interval == (None if count < LEAST else (1.0, 1.0))
-    rows = np.random.default_rng(0).normal(size=(2 * LEAST, 3))
-    assert change_of_difference(rows, rows, range(LEAST - 1), range(LEAST, 2 * LEAST))[1] is None
-    assert mean_over_pairs([1.0, 2.0], [0, 0], [1, 2]) == (1.5, None)
+        ends = (None, None) if count < FEWEST_TEXTS else (1.0, 1.0)
+        assert mean_over_pairs(np.ones(len(first)), first, second) == Estimate(1.0, *ends)
+    rows = np.random.default_rng(0).normal(size=(2 * FEWEST_TEXTS, 3))
+    change = change_of_difference(rows, rows, range(FEWEST_TEXTS - 1), range(FEWEST_TEXTS, 2 * FEWEST_TEXTS))
+    assert (change.low, change.high) == (None, None)
+    assert mean_over_pairs([1.0, 2.0], [0, 0], [1, 2]) == Estimate(1.5, None, None)
+
+
+def test_percentile_intervals_computed_by_hand():
+    assert percentile_interval(np.arange(11.0)[::-1], 0.8) == pytest.approx((1, 9))
+    assert percentile_interval(np.array([np.nan, 3.0, np.nan, 1.0]), 0.5) == pytest.approx((1.5, 2.5))
+    assert percentile_interval(np.array([2.0]), 0.95) == (2, 2)
+    assert percentile_interval(np.array([np.nan]), 0.95) == (None, None)
+    assert percentile_interval(np.zeros(0), 0.95) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -135,13 +156,14 @@ def test_few_texts_have_no_interval():
         (lambda: mean_over_pairs([1.0, 2.0], [0], [1]), "2 values, 1 first and 1 second texts"),
         (lambda: mean_over_pairs([], [], []), "one pair at least"),
         (lambda: mean_over_pairs([np.nan], [0], [1]), "NaN"),
-        (lambda: mean_over_pairs([1.0], ["a text"], ["b"]), "texts are given as <U6: number them"),
-        (lambda: mean_over_pairs([1.0], [0], [0.5]), "texts are given as float64: number them"),
+        (lambda: mean_over_pairs([1.0], ["a text"], ["b"]), "texts have dtype <U6: number them"),
+        (lambda: mean_over_pairs([1.0], [0], [0.5]), "texts have dtype float64: number them"),
         (lambda: mean_over_pairs(np.ones(45), *np.triu_indices(10, 1), confidence=95), "confidence=95"),
+        (lambda: mean_over_pairs([1.0], [0], [1], confidence=95), "confidence=95"),
         (lambda: change_of_difference(np.ones((3, 2)), np.ones((4, 2)), [0], [1]), "3 embeddings before and 4 after"),
         (lambda: change_of_difference(np.ones((3, 2)), np.ones((3, 2)), [0], [1, 2]), "1 short and 2 long"),
     ],
 )
-def test_bad_input(call, match):
+def test_bad_input_is_refused(call, match):
     with pytest.raises(BadInput, match=match):
         call()

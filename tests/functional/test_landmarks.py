@@ -1,4 +1,4 @@
-"""Where landmarks go: shapes -> by hand -> against a slow reference -> laws -> prompts -> refusals."""
+"""Landmark insertion: chunk ends, sentences, rows by hand, a slow reference, laws, prompts, bad input."""
 
 import itertools
 import random
@@ -23,6 +23,7 @@ from cenote.functional.landmarks import (
     fit,
     fixed,
     keep,
+    sentence,
     variable,
 )
 
@@ -30,11 +31,11 @@ BERT = Template(before=(101,), between=(102,), after=(102,), types=(0, 0, 0, 1, 
 SEP, CLS = Marker(102), Marker(101, closes=False)
 
 
-# The reference: the contract of landmark pooling, as slow and as plain as it can be said.
+# The reference: the contract of landmark pooling, slow and plain.
 
 
 def sides_of(template, texts):
-    """What opens and what closes each text. Between two, what also opens a lone text opens the second."""
+    """The tokens that open and close each text. Between two, those that open a lone text open the second."""
     if texts == 1:
         return [(template.before, template.after)]
     size = len(template.before)
@@ -79,7 +80,7 @@ def slow_assemble(content, template, marker, most, side):
     return None
 
 
-# What they are tried on. Content tokens are counted from 1000, so that every one is known wherever it ends up.
+# Random inputs. Content tokens count from 1000, so that each is known wherever it ends up.
 
 special = st.lists(st.integers(1, 9), max_size=2).map(tuple)
 templates = st.builds(Template, before=special, between=special, after=special)
@@ -140,10 +141,75 @@ def test_variable_draws_one_interval_per_text_and_repeats_with_its_seed():
     assert {tuple(ends) for ends in draws[0]} == {tuple(fixed(512, k)) for k in (32, 64, 128)}
 
 
+# Sentences.
+
+
+def split(text, pattern=r"\w+|[^\w\s]"):
+    """The sentences of a text, by tokens that are words and signs."""
+    spans = [match.span() for match in re.finditer(pattern, text)]
+    ends = sentence(text, spans)
+    assert ends == sorted(set(ends))
+    assert ends[-1] == len(spans)
+    starts = [0, *ends[:-1]]
+    return [text[spans[s][0] : spans[e - 1][1]] for s, e in zip(starts, ends, strict=True) if e > s]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("no end at all", ["no end at all"]),
+        ("Just one.", ["Just one."]),
+        ("Wait... what?! Yes…  No.", ["Wait...", "what?!", "Yes…", "No."]),
+        ("He said “Stop!” Then (finally!) she left.", ["He said “Stop!”", "Then (finally!)", "she left."]),
+        ("It cost 3.14 at example.com today. Yes.", ["It cost 3.14 at example.com today.", "Yes."]),
+        ("A line\nanother\n\n\nand a third", ["A line", "another", "and a third"]),
+        ("Windows\r\nlines\r\n\r\nhere", ["Windows", "lines", "here"]),
+        (
+            "今天天气很好。我们去公园吧！好吗？「是的。」他说",
+            ["今天天气很好。", "我们去公园吧！", "好吗？", "「是的。」", "他说"],
+        ),
+        ("吾輩は猫である。名前はまだ無い。", ["吾輩は猫である。", "名前はまだ無い。"]),
+        ("हाँ। वह गया।", ["हाँ।", "वह गया।"]),
+        ("هل أنت بخير؟ نعم.", ["هل أنت بخير؟", "نعم."]),
+        ("«Стой!» Он ушёл.", ["«Стой!»", "Он ушёл."]),
+        # An abbreviation before a space ends a chunk: one too many costs a token, a list of them serves one language.
+        ("Dr. Smith left. U.S. law", ["Dr.", "Smith left.", "U.S.", "law"]),
+    ],
+)
+def test_sentence_ends_in_many_languages(text, sentences):
+    assert split(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "spans", "ends"),
+    [
+        ("", [], [0]),
+        ("One.", [(0, 3), (3, 4)], [2]),
+        ("One. Two", [(0, 3), (3, 4), (4, 8)], [2, 3]),  # byte-level tokens begin with the space before them
+        ("One\nTwo", [(0, 3), (3, 4), (4, 7)], [2, 3]),  # the line break is a token: it closes the line
+        ("One\nTwo six", [(0, 3), (3, 7), (7, 11)], [1, 3]),  # sentence pieces begin with the line break before them
+        ("好。吗", [(0, 1), (0, 1), (1, 2), (1, 2), (2, 3), (2, 3)], [4, 6]),  # bytes of one character share its span
+        ("\n\nOne. ", [(2, 5), (5, 6)], [2]),  # nothing before the first, nothing after the last
+        ("Mr.X", [(0, 4)], [1]),
+    ],
+)
+def test_sentence_ends_for_the_spans_of_tokenizers(text, spans, ends):
+    assert sentence(text, spans) == ends
+
+
+@given(st.text(alphabet="ab .!?\n。”)"), st.sampled_from([r"\w+|[^\w\s]", r"\s*\w+|\s*[^\w\s]", r"."]))
+def test_sentence_ends_increase_to_the_end_of_the_text(text, pattern):
+    spans = [match.span() for match in re.finditer(pattern, text)]
+    ends = sentence(text, spans)
+    assert ends[-1] == len(spans)
+    assert all(0 < a < b for a, b in itertools.pairwise(ends))
+
+
 # By hand.
 
 
-def test_one_text():
+def test_one_text_gets_marks_at_its_chunk_ends():
     row = assemble([Content([7, 8, 9], [2, 3])], BERT, SEP)
     assert row == Row([101, 7, 8, 102, 9, 102], [0, 0, 0, 0, 0, 1], [False, False, False, True, False, True], 0)
 
@@ -172,7 +238,7 @@ def test_multi_cls_opens_each_chunk_and_does_not_double_the_first():
         (Template((0,), (2, 0), (2,)), [0, 7, 2, 8, 2, 0, 5, 2], [2, 4, 7]),
     ],
 )
-def test_templates(template, ids, marked):
+def test_special_tokens_of_the_template_serve_as_marks(template, ids, marked):
     row = assemble([Content([7, 8], [1, 2]), Content([5], [1])], template, Marker(2))
     assert row.ids == ids
     assert [i for i, mark in enumerate(row.marks) if mark] == marked
@@ -206,7 +272,7 @@ def test_an_empty_text_has_one_landmark():
         ("left", 3, [101, 5, 102]),
     ],
 )
-def test_room_is_reserved(side, most, ids):
+def test_room_for_marks_is_reserved(side, most, ids):
     assert assemble([Content([1, 2, 3, 4, 5], [3, 5])], BERT, SEP, most=most, side=side).ids == ids
 
 
@@ -214,7 +280,7 @@ def test_room_is_reserved(side, most, ids):
 
 
 @given(contents(), templates, markers)
-def test_whole_texts_are_as_the_reference_has_them(content, template, marker):
+def test_whole_texts_equal_the_reference(content, template, marker):
     row = assemble([content], template, marker)
     assert (row.ids, row.marks) == slow_assemble(content, template, marker, None, "right")
     assert len(row.ids) == len(row.types) == len(row.marks)
@@ -222,7 +288,7 @@ def test_whole_texts_are_as_the_reference_has_them(content, template, marker):
 
 @settings(max_examples=300)
 @given(contents(), templates, markers, st.integers(0, 20), sides)
-def test_cut_texts_are_as_the_reference_has_them(content, template, marker, spare, side):
+def test_truncated_texts_equal_the_reference(content, template, marker, spare, side):
     most = least(template, marker, 1) + spare
     row = assemble([content], template, marker, most=most, side=side)
     assert (row.ids, row.marks) == slow_assemble(content, template, marker, most, side)
@@ -230,7 +296,7 @@ def test_cut_texts_are_as_the_reference_has_them(content, template, marker, spar
 
 @settings(max_examples=300)
 @given(pairs, templates, markers, st.integers(0, 30), sides)
-def test_cut_pairs_are_windows_of_which_neither_can_grow(texts, template, marker, spare, side):
+def test_truncated_pairs_cannot_keep_one_token_more(texts, template, marker, spare, side):
     most = least(template, marker, 2) + spare
     row = assemble(texts, template, marker, most=most, side=side)
     assert len(row.ids) <= most
@@ -255,7 +321,7 @@ def test_cut_pairs_are_windows_of_which_neither_can_grow(texts, template, marker
 def test_the_longer_text_of_a_pair_is_cut_first(texts, room, side):
     left = [len(text.ids) for text in cut_all(texts, room, side)]
     for mine, other in ((0, 1), (1, 0)):
-        if left[mine] < len(texts[mine].ids):  # a text is only cut where the other is no longer, but for a mark's room
+        if left[mine] < len(texts[mine].ids):  # a text is cut only if the other is no longer, up to the room of a mark
             assert left[other] <= left[mine] + 2
 
 
@@ -282,8 +348,8 @@ def test_every_content_token_lies_in_a_closed_chunk(texts, template, marker, spa
 
 
 @given(pairs, templates, st.integers(10, 19), st.one_of(st.none(), st.integers(0, 30)), sides)
-def test_removing_what_was_inserted_gives_back_the_tokenizers_ids(texts, template, token, spare, side):
-    """The inserted token is none of the template's, so that it can be told from them here."""
+def test_without_inserted_tokens_the_ids_are_the_tokenizers(texts, template, token, spare, side):
+    """The inserted token is not in the template, so that it can be removed."""
     most = None if spare is None else least(template, Marker(token), 2) + spare
     row = assemble(texts, template, Marker(token), most=most, side=side)
     held = [[i for i in row.ids if start <= i < start + 1000] for start in (1000, 2000)]
@@ -313,7 +379,7 @@ def test_there_are_as_many_marks_as_chunks_and_no_doubled_special(texts, templat
 
 
 @given(contents(), st.integers(1, 20), sides)
-def test_nothing_that_fits_is_cut(content, room, side):
+def test_cut_keeps_as_much_as_fits(content, room, side):
     result = cut(content, room, side)
     assert cost(result) <= max(room, 1)
     assert result == keep(content, len(result.ids), side)
@@ -331,20 +397,20 @@ def test_fit_is_the_largest_that_fits(content, room):
 
 
 @given(contents(), templates, markers, sides)
-def test_the_smallest_limit_that_is_not_refused_holds_one_token(content, template, marker, side):
+def test_the_smallest_accepted_limit_holds_one_token(content, template, marker, side):
     assume(content.ids)
     most = least(template, marker, 1)
     row = assemble([content], template, marker, most=most, side=side)
     assert len(row.ids) == most
-    with pytest.raises(BadInput, match=rf"max_seq_length={most - 1} leaves no room .* at least {most} here"):
+    with pytest.raises(BadInput, match=rf"max_seq_length={most - 1} leaves no room .* at least {most}\."):
         assemble([content], template, marker, most=most - 1, side=side)
 
 
-# Prompts: what a row says of them is how many leading positions to leave out.
+# Prompts: `row.prompt` is the number of leading positions to skip.
 
 
 def slow_prompt(row, template, prompt_ids):
-    """Positions up to the last token of the prompt, and the marks that close chunks of nothing but prompt."""
+    """Positions up to the last token of the prompt, and the marks that close chunks that are all prompt."""
     places = [i for i, token in enumerate(row.ids) if token in prompt_ids]
     if not places:
         return 0
@@ -356,14 +422,14 @@ def slow_prompt(row, template, prompt_ids):
 
 
 @given(contents(), templates, st.integers(0, 14), st.integers(1, 9))
-def test_a_prompt_covers_what_comes_before_it_and_the_marks_that_close_it(content, template, prompt, token):
+def test_a_prompt_includes_special_tokens_before_it_and_marks_that_close_it(content, template, prompt, token):
     prompt = min(prompt, len(content.ids))
     row = assemble([content], template, Marker(token), prompt=prompt)
     assert row.prompt == slow_prompt(row, template, content.ids[:prompt])
 
 
 @given(contents(), st.integers(0, 14), st.integers(0, 20), sides)
-def test_a_prompt_is_counted_by_what_is_left_of_it(content, prompt, spare, side):
+def test_a_truncated_prompt_counts_its_remaining_tokens(content, prompt, spare, side):
     prompt = min(prompt, len(content.ids))
     row = assemble([content], BERT, SEP, most=least(BERT, SEP, 1) + spare, side=side, prompt=prompt)
     left = [token for token in content.ids[:prompt] if token in row.ids]
@@ -371,15 +437,15 @@ def test_a_prompt_is_counted_by_what_is_left_of_it(content, prompt, spare, side)
 
 
 @given(contents(), templates, st.integers(0, 14))
-def test_multi_cls_leaves_out_the_chunks_of_nothing_but_prompt(content, template, prompt):
+def test_multi_cls_skips_chunks_that_are_all_prompt(content, template, prompt):
     prompt = min(prompt, len(content.ids))
     row = assemble([content], template, Marker(5, closes=False), prompt=prompt)
     assert sum(row.marks[: row.prompt]) == sum(end <= prompt for end in content.ends[:-1])
 
 
 @given(st.one_of(contents().map(lambda text: [text]), pairs), templates, markers, st.integers(0, 14), sides)
-def test_a_prompt_never_takes_the_last_mark(texts, template, marker, prompt, side):
-    """Else `include_prompt=False` would leave nothing to pool, and refuse every short text."""
+def test_a_prompt_never_includes_the_last_mark(texts, template, marker, prompt, side):
+    """Otherwise `include_prompt=False` would refuse every short text."""
     prompt = min(prompt, len(texts[0].ids))
     for most in (None, least(template, marker, len(texts)) + 3):
         row = assemble(texts, template, marker, most=most, side=side, prompt=prompt)
@@ -391,18 +457,18 @@ def test_the_second_text_has_no_prompt():
     assert row.ids[row.prompt :] == [102, 5, 6, 102]
 
 
-# Refusals.
+# Bad input.
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "32", None])
-def test_intervals_are_whole_numbers(value):
-    with pytest.raises(BadInput, match=re.escape(f"interval={value!r}: a chunk has a whole number of tokens")):
+def test_intervals_that_are_not_whole_numbers_are_refused(value):
+    with pytest.raises(BadInput, match=re.escape(f"interval={value!r}: pass a whole number of tokens per chunk")):
         check_settings(value, "fixed", [32], "landmark")
-    with pytest.raises(BadInput, match=re.escape(f"interval={value!r}: a chunk has a whole number of tokens")):
+    with pytest.raises(BadInput, match=re.escape(f"interval={value!r}: pass a whole number of tokens per chunk")):
         check_settings(32, "variable", [32, value], "landmark")
 
 
-def test_settings_that_name_nothing():
+def test_unknown_splitters_and_markers_are_refused():
     with pytest.raises(UnknownName, match="unknown splitter 'sentences'; did you mean 'sentence'"):
         check_settings(32, "sentences", [32], "landmark")
     with pytest.raises(UnknownName, match=r"unknown marker 'cls'; .*There are: landmark, multi_cls"):

@@ -1,4 +1,4 @@
-"""`LengthCollapse`: shapes, plain loops over all pairs, intervals, planted and healthy clouds, streams, refusals."""
+"""`LengthCollapse`: values by hand, plain loops over all pairs, intervals, known corpora, streams, bad input."""
 
 import dataclasses
 import itertools
@@ -11,15 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from cenote.errors import BadInput
 from cenote.functional.dispersion import effective_rank, mean_cosine, uniformity
-from cenote.functional.length import Estimate, LengthBin, LengthCollapse, LengthCurve
+from cenote.functional.length import LengthCollapse, _trends
 from cenote.functional.sampling import bootstrap
 from cenote.functional.words import word_averages
+from cenote.records import Estimate, LengthCurve, from_json, to_json
 
 EDGES = (0, 30, 60)
+# What depends on the keys of texts: ends of intervals, and ranks of subsamples.
+SAMPLED = (".low", ".high", "effective_rank")
 
 
 def corpus(n=90, width=6, seed=0, growth=0.3, shift=0.3):
@@ -31,14 +33,22 @@ def corpus(n=90, width=6, seed=0, growth=0.3, shift=0.3):
     return rows, lengths
 
 
-def curve_of(rows, lengths, edges=EDGES, **options):
+def collapse_of(rows, lengths, edges=EDGES, **options):
     collapse = LengthCollapse(edges, **options)
     collapse.update(rows, lengths)
-    return collapse.compute()
+    return collapse
+
+
+def curve_of(rows, lengths, edges=EDGES, **options):
+    return collapse_of(rows, lengths, edges, **options).compute()
+
+
+def interval(estimate):
+    return estimate.low, estimate.high
 
 
 def figures(made, prefix=""):
-    """Every number of a curve by its path, None where it is undefined."""
+    """Return every number of a curve by its path, None if it is undefined."""
     if dataclasses.is_dataclass(made):
         made = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
     if isinstance(made, dict):
@@ -76,6 +86,28 @@ def mean(values):
     return math.fsum(values) / len(values)
 
 
+def ranks(values):
+    return [mean([sum(v < value for v in values) + 1, sum(v <= value for v in values)]) for value in values]
+
+
+def slope_loop(x, y):
+    a, b = mean(x), mean(y)
+    product = math.fsum((u - a) * (v - b) for u, v in zip(x, y, strict=True))
+    return product / math.fsum((u - a) ** 2 for u in x)
+
+
+def spearman_loop(x, y):
+    x, y = ranks(x), ranks(y)
+    return slope_loop(x, y) * math.sqrt(
+        math.fsum((u - mean(x)) ** 2 for u in x) / math.fsum((v - mean(y)) ** 2 for v in y)
+    )
+
+
+def rank_of(rows):
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return effective_rank(np.linalg.eigvalsh(np.cov(unit.T, bias=True)).clip(0))
+
+
 def members(lengths, edges):
     ends = [*edges[1:], math.inf]
     return [[i for i, n in enumerate(lengths) if low <= n < high] for low, high in zip(edges, ends, strict=True)]
@@ -92,131 +124,142 @@ def reference(rows, lengths, edges):
             math.sqrt(mean(math.fsum((v - m) ** 2 for v, m in zip(x[i], centre, strict=True)) for i in group))
             for group in groups
         ],
-        "length": [mean(lengths[i] for i in group) for group in groups],
-        "rank": stats.spearmanr([lengths[i] for i in own], list(own.values())).statistic,
-        "slope": stats.linregress([math.log(lengths[i]) for i in own], list(own.values())).slope,
+        "rank": spearman_loop([lengths[i] for i in own], [round(value, 12) for value in own.values()]),
+        "slope": slope_loop([math.log2(lengths[i]) for i in own], list(own.values())),
     }
 
 
 # --- shapes -------------------------------------------------------------------------------------------------------
 
 
-def test_what_comes_out_is_plain():
-    curve = curve_of(*corpus())
-    assert isinstance(curve, LengthCurve)
+def test_the_result_is_a_record_of_plain_data():
+    collapse = collapse_of(*corpus())
+    curve = collapse.compute()
+    assert from_json(LengthCurve, to_json(curve)) == curve
     assert [(bin.low, bin.high) for bin in curve.bins] == [(0, 30), (30, 60), (60, None)]
-    assert all(isinstance(bin, LengthBin) and bin.spectrum.shape == (6,) for bin in curve.bins)
-    assert [len(row) for row in curve.between] == [3, 3, 3]
-    assert curve.texts == sum(bin.count for bin in curve.bins) == curve.sampled == 90
-    assert curve.notes == ()
+    assert [len(row) for row in collapse.between()] == [3, 3, 3]
+    assert sum(bin.count for bin in curve.bins) == 90
+    assert (curve.closeness, curve.notes) == (None, ())
     for name, value in figures(curve).items():
         assert value is None or isinstance(value, (int, float)), name
         assert value is None or math.isfinite(value), name
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        curve.texts = 1
 
 
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-def test_by_hand():
+def test_figures_computed_by_hand():
     rows = np.array([[1.0, 0], [0, 5], [2, 0], [3, 0], [0, 1]])
-    curve = curve_of(rows, [1, 3, 10, 10, 10], (0, 10))
+    collapse = collapse_of(rows, [1, 3, 10, 10, 10], (0, 10))
+    curve, between = collapse.compute(), collapse.between()
     short, long = curve.bins
-    assert short.cosine == Estimate(0, None)  # two texts say nothing of their spread
+    assert short.cosine == Estimate(0, None, None)  # two texts are too few for an interval
     assert long.cosine.value == pytest.approx(1 / 3)
-    assert (short.mean_length, long.mean_length) == (2, 10)
-    assert curve.between[0][1] == curve.between[1][0] == pytest.approx(0.5)
+    assert between[0][1] == between[1][0] == pytest.approx(0.5)
     assert curve.difference.value == pytest.approx(1 / 3)
-    assert short.spectrum == pytest.approx([0.5, 0])
-    assert long.spectrum == pytest.approx([4 / 9, 0])
-    assert long.effective_rank == pytest.approx(1)
     assert short.uniformity.value == pytest.approx(-4)
-    # nearness is 0, 0, 1/2, 1/2, 0 at lengths 1, 3, 10, 10, 10
-    assert curve.slope.value == pytest.approx(np.polyfit(np.log([1, 3, 10, 10, 10]), [0, 0, 0.5, 0.5, 0], 1)[0])
+    # Nearness is 0, 0, 1/2, 1/2, 0 at lengths 1, 3, 10, 10, 10.
+    slope = np.polyfit(np.log2([1, 3, 10, 10, 10]), [0, 0, 0.5, 0.5, 0], 1)[0]
+    assert curve.slope_per_doubling.value == pytest.approx(slope)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_as_plain_loops(seed):
+def test_figures_equal_plain_loops_over_all_pairs(seed):
     rows, lengths = corpus(seed=seed)
-    curve, expected = curve_of(rows, lengths), reference(rows, lengths, EDGES)
+    collapse, expected = collapse_of(rows, lengths), reference(rows, lengths, EDGES)
+    curve = collapse.compute()
     assert [bin.cosine.value for bin in curve.bins] == pytest.approx(expected["cosine"], rel=1e-11)
-    for row, other in zip(curve.between, expected["between"], strict=True):
+    for row, other in zip(collapse.between(), expected["between"], strict=True):
         assert row == pytest.approx(other, rel=1e-11)
     assert [bin.distance for bin in curve.bins] == pytest.approx(expected["distance"], rel=1e-11)
-    assert [bin.mean_length for bin in curve.bins] == pytest.approx(expected["length"], rel=1e-12)
     assert curve.rank_correlation.value == pytest.approx(expected["rank"], rel=1e-10)
-    assert curve.slope.value == pytest.approx(expected["slope"], rel=1e-10)
-    assert curve.slope_per_doubling.value == pytest.approx(expected["slope"] * math.log(2), rel=1e-10)
+    assert curve.slope_per_doubling.value == pytest.approx(expected["slope"], rel=1e-10)
     assert curve.difference.value == pytest.approx(expected["cosine"][2] - expected["cosine"][0], rel=1e-10)
 
 
-def test_the_functions_of_a_cloud_say_the_same():
+def test_figures_of_a_bin_equal_the_functions_of_dispersion():
     rows, lengths = corpus()
     curve = curve_of(rows, lengths)
     for bin, group in zip(curve.bins, members(lengths, EDGES), strict=True):
         own = rows[group]
-        x = own / np.linalg.norm(own, axis=1, keepdims=True)
-        eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[::-1]
-        np.testing.assert_allclose(bin.spectrum, eigenvalues, atol=1e-14)
         assert bin.cosine.value == pytest.approx(mean_cosine(own), rel=1e-12)
         assert bin.uniformity.value == pytest.approx(uniformity(own), rel=1e-12)
-        assert bin.effective_rank == pytest.approx(effective_rank(eigenvalues), rel=1e-11)
+    smallest = min(range(3), key=lambda place: curve.bins[place].count)  # all of its texts count
+    own = rows[members(lengths, EDGES)[smallest]]
+    assert curve.bins[smallest].effective_rank == pytest.approx(rank_of(own), rel=1e-11)
 
 
-def test_ranks_at_equal_counts():
+def test_effective_ranks_are_of_equal_counts():
     rows, lengths = corpus(400, 40, growth=0, shift=0)
     lengths[:] = np.where(np.arange(400) < 25, 5, np.where(np.arange(400) < 390, 40, 70))
-    curve = curve_of(rows, lengths)
-    assert curve.matched_count == 25
-    short, middle, long = curve.bins
-    assert short.matched_rank == pytest.approx(short.effective_rank, rel=1e-9)
-    assert middle.effective_rank > 1.5 * short.effective_rank  # of one cloud: more texts, a higher rank
-    assert middle.matched_rank == pytest.approx(short.matched_rank, rel=0.1)
-    assert long.matched_rank is None  # ten texts
-    assert all(bin.effective_rank <= bin.count - 1 for bin in curve.bins)
+    short, middle, long = curve_of(rows, lengths).bins
+    assert short.effective_rank == pytest.approx(rank_of(rows[:25]), rel=1e-9)
+    assert rank_of(rows[25:390]) > 1.5 * short.effective_rank  # more texts, a higher rank
+    assert middle.effective_rank == pytest.approx(short.effective_rank, rel=0.1)
+    assert long.effective_rank is None  # ten texts
 
 
-def test_more_dimensions_than_texts_leave_no_rounding_in_the_spectrum():
+def test_rounding_does_not_count_as_rank():
     rows, lengths = corpus(30, 50)
-    curve = curve_of(rows, lengths, (0,))
-    assert (curve.bins[0].spectrum > 0).sum() == 29
+    assert curve_of(rows, lengths, (0,)).bins[0].effective_rank <= 29
     assert curve_of(np.ones((30, 50)), lengths, (0,)).bins[0].effective_rank == 0
+
+
+# --- trends -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=2, max_size=40),
+    seed=st.integers(0, 99),
+    missing=st.integers(0, 5),
+)
+def test_trends_equal_plain_loops(lengths, seed, missing):
+    near = np.random.default_rng(seed).integers(-4, 5, size=len(lengths)) / 8
+    near[np.random.default_rng(seed).integers(0, len(lengths), size=missing)] = np.nan
+    used = [i for i, value in enumerate(near) if not math.isnan(value)]
+    (rank,), (slope,) = _trends(np.array([lengths]), near[None])
+    x, y = [lengths[i] for i in used], [near[i] for i in used]
+    assert math.isnan(slope) == (len(set(x)) < 2)
+    assert math.isnan(rank) == (len(set(x)) < 2 or len(set(y)) < 2)
+    if not math.isnan(slope):
+        assert slope == pytest.approx(slope_loop([math.log2(n) for n in x], y), rel=1e-9, abs=1e-12)
+    if not math.isnan(rank):
+        assert rank == pytest.approx(spearman_loop(x, y), abs=1e-12)
+        assert -1 <= rank <= 1
+        for same in (np.array([lengths]) ** 3, np.array([lengths])):  # only the order of lengths counts
+            assert _trends(same, near[None])[0][0] == pytest.approx(rank, abs=1e-12)
+        assert _trends(np.array([lengths]), -near[None])[0][0] == pytest.approx(-rank, abs=1e-12)
 
 
 # --- intervals ----------------------------------------------------------------------------------------------------
 
 
-def test_intervals_by_resampling_in_a_loop():
+def test_intervals_equal_resampling_in_a_loop():
     rows, lengths = corpus(12)
     curve = curve_of(rows, lengths, (0,), resamples=40, seed=3)
-    collapse = LengthCollapse((0,), seed=3)
-    collapse.update(rows, lengths)
-    sample = collapse._clouds[0].sample
+    sample = collapse_of(rows, lengths, (0,), seed=3)._bins[0].sample
     x, n = sample.rows, len(sample)
     cosines, evenness = [], []
     for own in bootstrap(n, 40, (3, 0))[0]:
         pairs = [x[i] @ x[j] for a, i in enumerate(own) for j in own[a + 1 :] if i != j]
         cosines.append(mean(pairs))
         evenness.append(math.log(mean(math.exp(-2 * (2 - 2 * c)) for c in pairs)))
-    assert curve.bins[0].cosine.interval == pytest.approx(np.quantile(cosines, [0.025, 0.975]), rel=1e-10)
-    assert curve.bins[0].uniformity.interval == pytest.approx(np.quantile(evenness, [0.025, 0.975]), rel=1e-10)
-    ranks, slopes = [], []
+    assert interval(curve.bins[0].cosine) == pytest.approx(np.quantile(cosines, [0.025, 0.975]), rel=1e-10)
+    assert interval(curve.bins[0].uniformity) == pytest.approx(np.quantile(evenness, [0.025, 0.975]), rel=1e-10)
+    correlations, slopes = [], []
     for own in bootstrap(n, 40, (3, 1))[0]:
         near = [mean(x[i] @ x[j] for j in own if j != i) for i in own]
-        ranks.append(stats.spearmanr(sample.lengths[own], np.round(near, 12)).statistic)
-        slopes.append(np.polyfit(np.log(sample.lengths[own]), near, 1)[0])
-    assert curve.rank_correlation.interval == pytest.approx(np.quantile(ranks, [0.025, 0.975]), rel=1e-9)
-    assert curve.slope.interval == pytest.approx(np.quantile(slopes, [0.025, 0.975]), rel=1e-9)
-    doubled = np.array(curve.slope.interval) * math.log(2)
-    assert curve.slope_per_doubling.interval == pytest.approx(doubled, rel=1e-12)
+        correlations.append(spearman_loop(sample.lengths[own].tolist(), np.round(near, 12).tolist()))
+        slopes.append(np.polyfit(np.log2(sample.lengths[own]), near, 1)[0])
+    assert interval(curve.rank_correlation) == pytest.approx(np.quantile(correlations, [0.025, 0.975]), rel=1e-9)
+    assert interval(curve.slope_per_doubling) == pytest.approx(np.quantile(slopes, [0.025, 0.975]), rel=1e-9)
 
 
-def test_resampling_leaves_what_was_not_sampled_as_it_is():
+def test_texts_outside_the_sample_stay_fixed_in_resamples():
     rows, lengths = corpus(60)
-    collapse = LengthCollapse(EDGES, sample=7)
-    collapse.update(rows, lengths)
-    sample = collapse._clouds[1].sample
+    collapse = collapse_of(rows, lengths, sample=7)
+    sample = collapse._bins[1].sample
     near = collapse._nearness(sample, bootstrap(7, 5, (0,))[1])
     x = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     for weights, got in zip(bootstrap(7, 5, (0,))[1], near, strict=True):
@@ -232,60 +275,60 @@ def test_resampling_leaves_what_was_not_sampled_as_it_is():
 def test_a_larger_bin_has_a_narrower_interval_about_the_exact_value():
     rows, lengths = corpus(20000, growth=0, shift=1.5)
     few, many = (curve_of(rows[:n], lengths[:n], (0,), sample=200).bins[0].cosine for n in (200, 20000))
-    assert few.interval[0] < few.value < few.interval[1]
-    assert many.interval[0] < many.value < many.interval[1]
-    assert np.diff(few.interval) / np.diff(many.interval) == pytest.approx(10, rel=0.25)
-    narrow, wide = (curve_of(rows, lengths, (0,), confidence=share).bins[0].cosine.interval for share in (0.5, 0.99))
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+    assert few.low < few.value < few.high
+    assert many.low < many.value < many.high
+    assert (few.high - few.low) / (many.high - many.low) == pytest.approx(10, rel=0.25)
+    narrow, wide = (curve_of(rows, lengths, (0,), confidence=share).bins[0].cosine for share in (0.5, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
 
 
 @pytest.mark.parametrize(("n", "sample"), [(60, 1000), (300, 60)])
-def test_intervals_hold_the_truth_as_often_as_they_say(n, sample):
+def test_intervals_cover_the_truth_as_often_as_they_say(n, sample):
     # The truth by a million texts: the mean cosine of independent texts is the squared norm of the mean direction.
     rows, _ = corpus(1_000_000, 5, seed=99, growth=0, shift=1)
     truth = np.square((rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(0)).sum()
     hits = {"cosine": 0, "slope": 0, "rank": 0}
     for seed in range(100):
         curve = curve_of(*corpus(n, 5, seed, growth=0, shift=1), (0,), sample=sample, resamples=100)
-        hits["cosine"] += curve.bins[0].cosine.interval[0] <= truth <= curve.bins[0].cosine.interval[1]
-        hits["slope"] += curve.slope.interval[0] <= 0 <= curve.slope.interval[1]
-        hits["rank"] += curve.rank_correlation.interval[0] <= 0 <= curve.rank_correlation.interval[1]
+        hits["cosine"] += curve.bins[0].cosine.low <= truth <= curve.bins[0].cosine.high
+        hits["slope"] += curve.slope_per_doubling.low <= 0 <= curve.slope_per_doubling.high
+        hits["rank"] += curve.rank_correlation.low <= 0 <= curve.rank_correlation.high
     assert all(87 <= count <= 100 for count in hits.values()), hits  # of 95, three and a half deviations down
 
 
-# --- planted and healthy ------------------------------------------------------------------------------------------
+# --- known corpora ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sample", [1000, 100])
 def test_planted_collapse_is_found(sample):
     curve = curve_of(*corpus(600, 16, growth=0.5), sample=sample)
-    for estimate in (curve.difference, curve.slope, curve.slope_per_doubling, curve.rank_correlation):
-        assert 0 < estimate.interval[0] < estimate.value < estimate.interval[1]
+    for estimate in (curve.difference, curve.slope_per_doubling, curve.rank_correlation):
+        assert 0 < estimate.low < estimate.value < estimate.high
     cosines, distances = ([getattr(bin, name) for bin in curve.bins] for name in ("cosine", "distance"))
-    assert cosines[0].interval[1] < cosines[2].interval[0]
+    assert cosines[0].high < cosines[2].low
     assert distances[0] > distances[1] > distances[2]
     assert curve.bins[0].uniformity.value < curve.bins[2].uniformity.value
 
 
-def test_a_healthy_cloud_is_left_alone():
+def test_no_collapse_is_found_where_there_is_none():
     covered = 0
     for seed in range(30):
         curve = curve_of(*corpus(100, 8, seed, growth=0, shift=0), resamples=100)
         covered += all(
-            estimate.interval[0] <= 0 <= estimate.interval[1]
-            for estimate in (curve.difference, curve.slope, curve.rank_correlation, curve.bins[1].cosine)
+            estimate.low <= 0 <= estimate.high
+            for estimate in (curve.difference, curve.slope_per_doubling, curve.rank_correlation, curve.bins[1].cosine)
         )
     assert covered >= 27  # where there is no mean direction, intervals are rather too wide
 
 
-def test_averages_of_more_words_lie_closer_together():
+def test_averages_of_random_words_collapse_with_length():
     generator = np.random.default_rng(0)
     table = generator.standard_normal((500, 16)) + 0.3
     lengths = generator.integers(1, 100, size=200)
     ids = [generator.integers(0, 500, size=n).tolist() for n in lengths]
     curve = curve_of(word_averages(table, ids), lengths)
-    assert curve.slope.interval[0] > 0
-    assert curve.difference.interval[0] > 0.2
+    assert curve.slope_per_doubling.low > 0
+    assert curve.difference.low > 0.2
 
 
 # --- laws ---------------------------------------------------------------------------------------------------------
@@ -299,16 +342,16 @@ def test_rotation_scale_and_order_do_not_matter(seed, scale, order):
     plain = curve_of(rows, lengths, resamples=20)
     places = order.sample(range(40), 40)
     same(plain, curve_of(rows[places], lengths[places], resamples=20))
-    # Another basis or scale gives texts other keys: intervals and subsamples are others, all else is as before.
+    # Another basis or scale changes the keys, hence intervals and subsamples, and nothing else.
     for moved in (rows @ turn, rows * scale):
-        same(plain, curve_of(moved, lengths, resamples=20), 1e-9, but=("interval", "matched_rank"))
+        same(plain, curve_of(moved, lengths, resamples=20), 1e-9, but=SAMPLED)
 
 
-def test_lengths_count_by_their_order_and_their_ratio():
+def test_scaling_all_lengths_does_not_matter():
     rows, lengths = corpus()
     curve, longer = curve_of(rows, lengths, (0,)), curve_of(rows, lengths * 10, (0,))
     assert longer.rank_correlation.value == pytest.approx(curve.rank_correlation.value, rel=1e-12)
-    assert longer.slope.value == pytest.approx(curve.slope.value, rel=1e-10)
+    assert longer.slope_per_doubling.value == pytest.approx(curve.slope_per_doubling.value, rel=1e-10)
 
 
 # --- streams ------------------------------------------------------------------------------------------------------
@@ -320,7 +363,7 @@ def batches(n, size):
 
 @pytest.mark.parametrize("size", [1, 7, 64, 500])
 @pytest.mark.parametrize("sample", [30, 1000])
-def test_batches_and_their_order_leave_no_trace(size, sample):
+def test_batches_and_their_order_do_not_matter(size, sample):
     rows, lengths = corpus(500)
     rows = rows.astype(np.float32)
     whole = LengthCollapse(EDGES, sample=sample, resamples=50)
@@ -331,13 +374,13 @@ def test_batches_and_their_order_leave_no_trace(size, sample):
         parts.update(rows[order][part], lengths[order][part])
     for place in range(3):
         for name in ("keys", "rows", "lengths"):
-            one, other = (getattr(collapse._clouds[place].sample, name) for collapse in (whole, parts))
+            one, other = (getattr(collapse._bins[place].sample, name) for collapse in (whole, parts))
             assert one.tobytes() == other.tobytes()
     same(whole.compute(), parts.compute(), 1e-12)
     same(whole.compute(), whole.compute(), 0)
 
 
-def test_copies_of_texts_are_texts():
+def test_copies_of_texts_count_as_texts():
     rows, lengths = corpus(40)
     rows, lengths = np.repeat(rows, 3, axis=0), np.repeat(lengths, 3)
     curve, expected = curve_of(rows, lengths), reference(rows, lengths, EDGES)
@@ -350,15 +393,16 @@ def test_the_seed_decides_every_interval_and_nothing_else():
     rows, lengths = corpus(500)
     one, again, other = (figures(curve_of(rows, lengths, seed=seed, resamples=99)) for seed in (1, 1, 2))
     assert one == again
-    assert all(other[name] != value for name, value in one.items() if "interval" in name)
-    same(
-        *(curve_of(rows, lengths, seed=seed, resamples=99) for seed in (1, 2)), 1e-12, but=("interval", "matched_rank")
+    assert all(
+        other[name] != value for name, value in one.items() if name.endswith((".low", ".high")) and "bins" not in name
     )
-    assert curve_of(rows, lengths, sample=50, seed=1).slope.value != curve_of(rows, lengths, sample=50).slope.value
+    same(*(curve_of(rows, lengths, seed=seed, resamples=99) for seed in (1, 2)), 1e-12, but=SAMPLED)
+    slopes = [curve_of(rows, lengths, sample=50, seed=seed).slope_per_doubling.value for seed in (0, 1)]
+    assert slopes[0] != slopes[1]
 
 
 @pytest.mark.parametrize("sample", [30, 1000])
-def test_merging_is_reading_on(sample):
+def test_merged_accumulators_equal_one(sample):
     rows, lengths = corpus(500)
     whole = LengthCollapse(EDGES, sample=sample, resamples=50)
     whole.update(rows, lengths)
@@ -373,10 +417,10 @@ def test_merging_is_reading_on(sample):
     same(whole.compute(), empty.compute(), 1e-12)
     empty.update(rows, lengths)
     assert pickle.dumps(parts[1]) == untouched
-    assert empty.compute().texts == 1000
+    assert sum(bin.count for bin in empty.compute().bins) == 1000
 
 
-def test_a_long_stream_stays_small():
+def test_memory_does_not_grow_with_the_stream():
     generator = np.random.default_rng(0)
     collapse, most = LengthCollapse(range(0, 500, 50), sample=500), []
     tracemalloc.start()
@@ -391,11 +435,11 @@ def test_a_long_stream_stays_small():
     (early, early_peak), (late, late_peak) = most
     assert late < early + 2**16
     assert late_peak < 1.2 * early_peak
-    assert late < 4 * 2**20  # ten bins of 500 texts and one matrix; the embeddings have 51 MB
-    assert sum(cloud.count for cloud in collapse._clouds.values()) == 200_000
+    assert late < 4 * 2**20  # ten bins of 500 texts; the embeddings have 51 MB
+    assert sum(bin.count for bin in collapse._bins.values()) == 200_000
 
 
-def test_any_kind_of_array_will_do():
+def test_dtype_and_kind_of_array_do_not_matter():
     rows, lengths = corpus()
     rows = np.round(rows * 16).astype(np.float16) / np.float16(16)  # numbers that bfloat16 has too, or nearly all
     rows[np.abs(rows) < 1 / 16] = 1
@@ -411,25 +455,24 @@ def test_any_kind_of_array_will_do():
         same(plain, curve_of(given_rows, given_lengths, resamples=99), 0)
 
 
-# --- what too few texts leave undefined ---------------------------------------------------------------------------
+# --- too few texts -----------------------------------------------------------------------------------------------
 
 
 def test_bins_of_one_text_and_of_none():
     rows, lengths = corpus(40)
     lengths = np.where(lengths < 60, 5, lengths)
     lengths[0] = 40
-    curve = curve_of(rows, lengths, (0, 20, 30, 60))
+    collapse = collapse_of(rows, lengths, (0, 20, 30, 60))
+    curve, between = collapse.compute(), collapse.between()
     alone, empty = curve.bins[2], curve.bins[1]
-    assert (alone.count, alone.mean_length, alone.cosine, alone.uniformity) == (1, 40, None, None)
+    assert (alone.count, alone.cosine, alone.uniformity, alone.effective_rank) == (1, None, None, None)
     assert alone.distance > 0
-    assert (alone.spectrum, alone.effective_rank, alone.matched_rank) == (None, None, None)
-    assert (empty.count, empty.mean_length, empty.distance, empty.cosine) == (0, None, None, None)
-    assert curve.between[2][2] is None
-    assert curve.between[1] == (None,) * 4
-    assert isinstance(curve.between[2][3], float)
-    assert curve.sampled == 39
-    expected = curve_of(rows[1:], lengths[1:], (0, 60))
-    assert curve.slope.value == pytest.approx(expected.slope.value, rel=1e-10)
+    assert (empty.count, empty.distance, empty.cosine) == (0, None, None)
+    assert between[2][2] is None
+    assert between[1] == (None,) * 4
+    assert isinstance(between[2][3], float)
+    expected = curve_of(rows[1:], lengths[1:], (0, 60))  # a text alone in its bin has no nearness
+    assert curve.slope_per_doubling.value == pytest.approx(expected.slope_per_doubling.value, rel=1e-10)
     assert curve.difference.value == pytest.approx(expected.difference.value, rel=1e-10)
 
 
@@ -446,17 +489,17 @@ def test_bins_of_one_text_and_of_none():
         ([7], (0, 50), ["0 of 2 bins have two texts", "no slope: no bin has two texts"]),
     ],
 )
-def test_what_is_undefined_is_said(lengths, edges, notes):
+def test_notes_say_why_figures_are_undefined(lengths, edges, notes):
     curve = curve_of(corpus(len(lengths))[0], lengths, edges)
-    assert (curve.difference, curve.slope, curve.slope_per_doubling, curve.rank_correlation) == (None,) * 4
+    assert (curve.difference, curve.slope_per_doubling, curve.rank_correlation) == (None,) * 3
     assert len(curve.notes) == len(notes)
     for note, expected in zip(curve.notes, notes, strict=True):
         assert expected in note
 
 
-def test_one_direction_only():
+def test_equal_embeddings_have_a_slope_of_zero_and_no_rank_correlation():
     curve = curve_of(np.full((40, 3), 0.7), np.arange(1, 41), (0, 20))
-    assert curve.slope == curve.slope_per_doubling == Estimate(0, (0, 0))
+    assert curve.slope_per_doubling == Estimate(0, 0, 0)
     assert curve.rank_correlation is None
     assert curve.notes == ("no rank correlation: each text is as close to the others of its bin as any other is.",)
     assert curve.bins[0].cosine.value == pytest.approx(1)
@@ -471,16 +514,15 @@ def test_few_texts_have_no_interval():
     rows, lengths = corpus(24)
     lengths[:] = [5] * 9 + [50] * 15
     curve = curve_of(rows, lengths, (0, 30))
-    assert curve.bins[0].cosine.interval is None
-    assert curve.bins[0].uniformity.interval is None
-    assert curve.bins[1].cosine.interval is not None
-    assert curve.difference.interval is None
-    assert curve.slope.interval is not None
-    assert curve_of(rows[:5], [1, 2, 3, 4, 5], (0,)).slope.interval is None
-    assert curve_of(rows, lengths, (0, 30), sample=2).bins[1].cosine.interval is None
+    few = curve_of(rows[:5], [1, 2, 3, 4, 5], (0,)).slope_per_doubling
+    narrow = curve_of(rows, lengths, (0, 30), sample=2).bins[1].cosine
+    for estimate in (curve.bins[0].cosine, curve.bins[0].uniformity, curve.difference, few, narrow):
+        assert interval(estimate) == (None, None)
+    for estimate in (curve.bins[1].cosine, curve.slope_per_doubling):
+        assert None not in interval(estimate)
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------------
 
 ROWS = np.ones((3, 2))
 
@@ -514,10 +556,10 @@ def test_bad_batches_change_nothing(embeddings, lengths, message):
     if "earlier ones" not in message:
         with pytest.raises(BadInput, match=message):
             fresh.update(embeddings, lengths)
-    fresh.update(np.ones((2, 7)), [20, 20])  # not even the width is settled
+    fresh.update(np.ones((2, 7)), [20, 20])  # bad input does not fix the width either
 
 
-def test_nothing_read():
+def test_an_accumulator_without_texts_has_no_figures():
     collapse = LengthCollapse((0,))
     with pytest.raises(BadInput, match="no embeddings yet: call update"):
         collapse.compute()
@@ -527,7 +569,7 @@ def test_nothing_read():
         collapse.compute()
     collapse.update(ROWS, [1, 2, 3])
     collapse.update(np.zeros((0, 2)), np.zeros(0, int))
-    assert collapse.compute().texts == 3
+    assert collapse.compute().bins[0].count == 3
 
 
 @pytest.mark.parametrize(
@@ -544,7 +586,7 @@ def test_nothing_read():
         ((0,), {"confidence": math.nan}, "confidence=nan"),
     ],
 )
-def test_bad_settings(edges, options, message):
+def test_bad_settings_are_refused(edges, options, message):
     with pytest.raises(BadInput, match=message):
         LengthCollapse(edges, **options)
 
@@ -552,12 +594,12 @@ def test_bad_settings(edges, options, message):
 @pytest.mark.parametrize(
     ("edges", "options", "message"),
     [
-        ((0, 5), {}, r"edges is \(0,\) here and \(0, 5\) there: merge accumulators made alike"),
+        ((0, 5), {}, r"edges is \(0,\) here and \(0, 5\) there: merge accumulators with equal settings"),
         ((0,), {"sample": 5}, "sample is 1000 here and 5 there"),
         ((0,), {"seed": 5}, "seed is 0 here and 5 there"),
     ],
 )
-def test_what_cannot_be_merged(edges, options, message):
+def test_accumulators_with_other_settings_are_not_merged(edges, options, message):
     with pytest.raises(BadInput, match=message):
         LengthCollapse((0,)).merge(LengthCollapse(edges, **options))
     one, other = LengthCollapse((0,)), LengthCollapse((0,))

@@ -1,4 +1,4 @@
-"""Batches by token count: a brute force for the waste, laws for all lengths, and what is refused."""
+"""`pack` and `interleave`: a plain loop, a brute force for the waste, laws for all lengths, bad input."""
 
 from itertools import pairwise
 
@@ -31,42 +31,59 @@ def least_cost(lengths, budget, opening):
     return best[-1]
 
 
-def test_by_hand():
+def loop(lengths, budget, opening, power):
+    """Fill batches text by text, computing cost and waste of each candidate anew."""
+    batches = []
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        wider = [*batches[-1], row] if batches else []
+        cost = len(wider) * max((lengths[one] for one in wider), default=0) ** power
+        if wider and cost <= budget and waste(lengths, [wider]) <= opening:
+            batches[-1] = wider
+        else:
+            batches.append([row])
+    return batches
+
+
+def test_batches_computed_by_hand():
     assert list(pack([3, 3, 3, 3], budget=6, opening=0)) == [[0, 1], [2, 3]]
     assert list(pack([1, 2, 3], budget=100, opening=0)) == [[2], [1], [0]]
     assert list(pack([1, 2, 3], budget=100, opening=1)) == [[2, 1], [0]]
     assert list(pack([1, 2, 3], budget=100, opening=3)) == [[2, 1, 0]]
     assert list(pack([], budget=1, opening=0)) == []
+    assert list(pack([4, 4, 4, 2, 2], budget=32, opening=9, power=2)) == [[0, 1], [2, 3], [4]]
+
+
+@given(LENGTHS, st.integers(1, 10_000), st.integers(0, 50), st.integers(1, 3))
+def test_batches_equal_those_of_a_plain_loop(lengths, budget, opening, power):
+    assert list(pack(lengths, budget, opening, power=power)) == loop(lengths, budget, opening, power)
 
 
 @pytest.mark.parametrize("made", [np.array, torch.tensor, list, tuple])
-def test_every_form_of_lengths(made):
+def test_lengths_may_be_arrays_tensors_lists_or_tuples(made):
     assert list(pack(made([5, 9, 5]), budget=20, opening=0)) == [[1], [0, 2]]
 
 
-@given(LENGTHS, st.integers(1, 200), st.integers(0, 50))
-def test_laws(lengths, budget, opening):
-    batches = list(pack(lengths, budget, opening))
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    for batch in batches:
-        area = len(batch) * max(lengths[row] for row in batch)
-        assert area <= budget or len(batch) == 1
-        assert waste(lengths, [batch]) <= opening
+@given(LENGTHS, st.integers(1, 2000), st.integers(0, 50), st.integers(1, 2))
+def test_batches_hold_all_texts_longest_first_within_budget_and_waste(lengths, budget, opening, power):
+    batches = list(pack(lengths, budget, opening, power=power))
     flat = [row for batch in batches for row in batch]
     assert flat == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    for batch in batches:
+        assert len(batch) * max(lengths[row] for row in batch) ** power <= budget or len(batch) == 1
+        assert waste(lengths, [batch]) <= opening
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=25), st.integers(0, 50))
 @settings(max_examples=50)
-def test_no_dearer_than_twice_the_best_partition(lengths, opening):
-    """Where the budget does not matter; the first batch has to be opened anyhow."""
+def test_cost_is_at_most_twice_that_of_the_best_partition(lengths, opening):
+    """Without a budget; the cost includes opening the first batch."""
     batches = list(pack(lengths, 10**6, opening))
     cost = waste(lengths, batches) + opening * len(batches)
     assert cost <= 2 * least_cost(lengths, 10**6, opening)
 
 
 @given(LENGTHS, st.integers(1, 200), st.integers(0, 50), st.randoms())
-def test_batches_have_the_same_lengths_in_every_order(lengths, budget, opening, draw):
+def test_order_of_texts_does_not_change_the_lengths_of_batches(lengths, budget, opening, draw):
     shuffled = draw.sample(lengths, len(lengths))
     one, two = (
         [[given[row] for row in batch] for batch in pack(given, budget, opening)] for given in (lengths, shuffled)
@@ -74,7 +91,7 @@ def test_batches_have_the_same_lengths_in_every_order(lengths, budget, opening, 
     assert one == two
 
 
-def test_padding_of_a_real_corpus_is_next_to_nothing():
+def test_a_realistic_corpus_is_padded_by_less_than_two_percent():
     lengths = np.clip(np.random.default_rng(0).lognormal(4, 1, 2**14), 3, 512).astype(int)
     batches = list(pack(lengths, 8192, 128))
     assert waste(lengths, batches) < 0.02 * lengths.sum()  # batches of 32 as they come pad 3.6 times the tokens
@@ -82,29 +99,30 @@ def test_padding_of_a_real_corpus_is_next_to_nothing():
 
 
 @pytest.mark.parametrize(
-    ("lengths", "budget", "opening", "said"),
+    ("lengths", "options", "message"),
     [
-        ([3, 0], 8, 0, r"lengths\[1\] is 0"),
-        ([3], 0, 0, "budget=0"),
-        ([3], 2.5, 0, "budget=2.5"),
-        ([3], 8, -1, "opening=-1"),
+        ([3, 0], {}, r"lengths\[1\] is 0"),
+        ([3], {"budget": 0}, "budget=0"),
+        ([3], {"budget": 2.5}, "budget=2.5"),
+        ([3], {"opening": -1}, "opening=-1"),
+        ([3], {"power": 0}, "power=0"),
     ],
 )
-def test_refused(lengths, budget, opening, said):
-    with pytest.raises(BadInput, match=said):
-        list(pack(lengths, budget, opening))
+def test_bad_input_is_refused(lengths, options, message):
+    with pytest.raises(BadInput, match=message):
+        list(pack(lengths, **{"budget": 8, "opening": 0, **options}))
 
 
 @given(st.integers(0, 300))
-def test_mixed_has_all_and_the_first_first(count):
+def test_interleave_keeps_all_batches_and_the_first_first(count):
     found = interleave(list(range(count)))
     assert sorted(found) == list(range(count))
     assert found[:1] == list(range(count))[:1]
     assert found == interleave(list(range(count)))
 
 
-def test_what_was_done_tells_what_is_left():
-    """After any tenth of the batches the mean place is near the middle: in order it would be 0.05 to 0.95."""
+def test_any_tenth_of_interleaved_batches_represents_the_whole():
+    """The mean place of each tenth is near the middle; in order it would be 0.05 to 0.95."""
     places = np.array(interleave(list(range(1000)))) / 1000
     means = [part.mean() for part in np.split(places, 10)]
     assert max(abs(mean - 0.5) for mean in means) < 0.02

@@ -1,4 +1,4 @@
-"""Forms of vectors: plain Python numbers, laws of rounding, and what is refused."""
+"""Normalised and quantised vectors: plain Python numbers, laws of rounding, and bad input."""
 
 import math
 from fractions import Fraction
@@ -17,7 +17,7 @@ VECTORS = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), 
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_normalised_as_plain_python(dtype):
+def test_normalise_equals_plain_python(dtype):
     vectors = np.random.default_rng(0).standard_normal((5, 7)).astype(dtype)
     got = normalise(vectors)
     assert got.dtype == dtype
@@ -27,20 +27,20 @@ def test_normalised_as_plain_python(dtype):
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e30])
-def test_normalised_where_squares_leave_float32(size):
+def test_normalise_if_squares_leave_float32(size):
     np.testing.assert_allclose(normalise(np.array([[3, 4]], np.float32) * np.float32(size)), [[0.6, 0.8]], rtol=1e-6)
 
 
-def test_normalised_of_none():
+def test_normalise_no_vectors():
     assert normalise(np.zeros((0, 3), np.float32)).shape == (0, 3)
 
 
-def test_zero_has_no_direction():
+def test_zero_vectors_are_refused_by_normalise():
     with pytest.raises(BadInput, match="vectors 1, 2 are zero"):
         normalise(np.array([[1.0, 0], [0, 0], [0, 0]], np.float32))
 
 
-def test_scales_and_numbers_by_hand():
+def test_scales_and_numbers_computed_by_hand():
     numbers, scales = quantise(np.array([[1.0, -4, 0], [-2, 1, 1.5], [0, 0, 0]], np.float32))
     np.testing.assert_allclose(scales[:2], [4 / 127, 2 / 127], rtol=1e-7)
     assert numbers.tolist() == [[32, -127, 0], [-127, 64, 95], [0, 0, 0]]
@@ -66,13 +66,13 @@ def test_every_number_is_within_half_its_scale(vectors):
 
 
 @pytest.mark.parametrize("size", [3.4e38, 1.0, 1e-37, 2e-43, 1.4e-45, 0.0])
-def test_vectors_of_any_size(size):
+def test_vectors_of_any_magnitude_are_within_half_their_scale(size):
     vectors = (np.array([[1.0, -0.7, 0.004], [0.3, -1, 0]]) * size).astype(np.float32)
     within_half_a_scale(vectors, *quantise(vectors))
 
 
 @given(VECTORS)
-def test_a_vector_is_the_same_whatever_it_is_among(vectors):
+def test_other_vectors_do_not_change_a_quantised_vector(vectors):
     numbers, scales = quantise(vectors)
     wild = np.concatenate([vectors * np.float32(1e9), vectors])
     np.testing.assert_array_equal(quantise(wild)[0][len(vectors) :], numbers)
@@ -80,16 +80,16 @@ def test_a_vector_is_the_same_whatever_it_is_among(vectors):
 
 
 @given(VECTORS)
-def test_an_opposite_differs_by_its_signs(vectors):
+def test_opposite_vectors_differ_by_their_signs(vectors):
     np.testing.assert_array_equal(quantise(-vectors)[0], -quantise(vectors)[0])
     np.testing.assert_array_equal(quantise(-vectors)[1], quantise(vectors)[1])
 
 
-def test_none_at_all():
+def test_quantise_no_vectors():
     numbers, scales = quantise(np.zeros((0, 3), np.float32))
     assert (numbers.shape, scales.shape, dequantise(numbers, scales).shape) == ((0, 3), (0,), (0, 3))
 
 
-def test_restored_is_float32():
+def test_dequantised_vectors_are_float32():
     got = dequantise(np.array([[1, -127], [4, 0]], np.int8), np.array([0.5, 2.0], np.float32))
     assert (got.dtype, got.tolist()) == (np.float32, [[0.5, -63.5], [8.0, 0.0]])

@@ -1,4 +1,4 @@
-"""Keys of texts: shapes, equality and randomness; the sample they draw; resamples and intervals."""
+"""Keys of texts: shapes, equality and randomness; the sample of smallest keys; bootstrap resamples."""
 
 import collections
 import itertools
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from cenote.functional.sampling import Sample, bootstrap, interval, keys_of, smallest
+from cenote.functional.sampling import Sample, bootstrap, keys_of, smallest
 
 
 def texts(n=50, width=6, seed=0):
@@ -24,7 +24,7 @@ def sample_of(rows, lengths, seed=0):
 # --- keys ---------------------------------------------------------------------------------------------------------
 
 
-def test_one_key_for_each_text():
+def test_each_text_has_one_key():
     rows, lengths = texts()
     keys = keys_of(rows, lengths, 0)
     assert (keys.shape, keys.dtype) == ((50,), np.uint64)
@@ -43,7 +43,7 @@ def test_a_key_depends_on_the_text_alone():
     np.testing.assert_array_equal(keys_of(rows.astype(">f8"), lengths, 0), keys)
 
 
-def test_a_value_counts_alike_in_every_dtype_and_zero_has_no_sign():
+def test_dtype_and_sign_of_zero_do_not_change_a_key():
     rows, lengths = texts()
     half = rows.astype(np.float16)
     for dtype in (np.float32, np.float64):
@@ -54,7 +54,7 @@ def test_a_value_counts_alike_in_every_dtype_and_zero_has_no_sign():
     np.testing.assert_array_equal(keys_of(rows, lengths, 0), keys)
 
 
-def test_everything_that_differs_gives_another_key():
+def test_any_difference_changes_the_key():
     rows, lengths = texts()
     keys = keys_of(rows, lengths, 0)
     assert not (keys_of(rows, lengths + 1, 0) == keys).any()
@@ -68,7 +68,7 @@ def test_everything_that_differs_gives_another_key():
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "float32", "whole numbers", "few bits", "one hot"])
-def test_keys_are_uniform_also_for_regular_rows(kind):
+def test_keys_are_uniform_even_for_regular_rows(kind):
     n = 4096
     rows = {
         "gaussian": lambda: texts(n)[0],
@@ -93,7 +93,7 @@ def grid(n):
 # --- the sample ---------------------------------------------------------------------------------------------------
 
 
-def test_it_is_the_texts_with_the_smallest_keys():
+def test_the_sample_is_the_texts_with_the_smallest_keys():
     rows, lengths = texts(200)
     got = smallest(30, [sample_of(rows, lengths)])
     order = sorted(range(200), key=lambda i: int(keys_of(rows, lengths, 0)[i]))[:30]
@@ -110,7 +110,7 @@ def test_it_is_the_texts_with_the_smallest_keys():
     size=st.integers(2, 50),
     copies=st.integers(1, 5),
 )
-def test_parts_and_their_order_do_not_show(order, cuts, size, copies):
+def test_parts_and_their_order_do_not_matter(order, cuts, size, copies):
     rows, lengths = texts(40)
     rows[:copies], lengths[:copies] = rows[0], lengths[0]
     whole = smallest(size, [sample_of(rows, lengths)])
@@ -125,7 +125,7 @@ def test_parts_and_their_order_do_not_show(order, cuts, size, copies):
         np.testing.assert_array_equal(got.lengths, whole.lengths)
 
 
-def test_every_text_is_as_likely_as_any_other():
+def test_every_text_is_sampled_equally_often():
     rows, lengths = texts(40)
     rows = np.round(rows, 1)  # a coarse grid, as half precision would have
     seeds, size = 1000, 10
@@ -136,10 +136,10 @@ def test_every_text_is_as_likely_as_any_other():
     assert max(abs(hits[i] - seeds * share) for i in range(40)) < 4.5 * deviation
 
 
-# --- resamples and intervals --------------------------------------------------------------------------------------
+# --- resamples ----------------------------------------------------------------------------------------------------
 
 
-def test_weights_say_how_often_a_text_was_drawn():
+def test_bootstrap_weights_count_the_draws():
     chosen, weights = bootstrap(7, 50, (3, 1))
     assert (chosen.shape, weights.shape) == ((50, 7), (50, 7))
     for row, weight in zip(chosen.tolist(), weights.tolist(), strict=True):
@@ -150,15 +150,7 @@ def test_weights_say_how_often_a_text_was_drawn():
     assert not np.array_equal(bootstrap(7, 50, (3, 2))[0], chosen)
 
 
-def test_weights_have_the_moments_of_a_multinomial():
+def test_bootstrap_weights_have_multinomial_moments():
     _, weights = bootstrap(5, 20000, (0,))
     np.testing.assert_allclose(weights.mean(0), 1, atol=0.03)
     np.testing.assert_allclose(np.cov(weights.T), np.eye(5) - 0.2, atol=0.04)
-
-
-def test_an_interval_by_hand():
-    assert interval(np.arange(11.0)[::-1], 0.8) == pytest.approx((1, 9))
-    assert interval(np.array([np.nan, 3.0, np.nan, 1.0]), 0.5) == pytest.approx((1.5, 2.5))
-    assert interval(np.array([2.0]), 0.95) == (2, 2)
-    assert interval(np.array([np.nan]), 0.95) is None
-    assert interval(np.zeros(0), 0.95) is None

@@ -1,4 +1,4 @@
-"""`socm`: shapes, hand-computed values, the definition by [D, D] roots, laws, tiles, the published code, refusals.
+"""`socm`: shapes, hand-computed values, the definition by [D, D] roots, laws, tiles, the published code, bad input.
 
 References are in float64 with square roots of [D, D] matrices. Where texts leave dimensions empty, these are themselves
 only good to some 1e-7: the root of an eigenvalue that should be 0 and is 1e-16 is 1e-8, for each dimension.
@@ -67,7 +67,7 @@ def assert_same(one, two, tolerance):
 # --- shapes -------------------------------------------------------------------------------------------------------
 
 
-def test_all_pairs_stand_in_the_order_of_pdist():
+def test_all_pairs_are_in_the_order_of_pdist():
     from scipy.spatial.distance import pdist, squareform
 
     given = texts([9, 3, 5, 1, 4])
@@ -104,7 +104,7 @@ def test_numpy_gives_the_same_as_torch(dtype):
     assert all(isinstance(array, np.ndarray) for array in (i, j, piece.d_mu))
 
 
-def test_gradients_modes_and_defaults_of_the_caller_do_not_matter():
+def test_torch_modes_and_defaults_of_the_caller_do_not_matter():
     given = texts([4, 7, 5], dtype=torch.float32)
     plain = socm(given)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -123,7 +123,7 @@ def test_gradients_modes_and_defaults_of_the_caller_do_not_matter():
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_by_hand(precision):
+def test_values_computed_by_hand(precision):
     along = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])  # mean (1, 0), S = diag(4, 0)
     across = torch.tensor([[2.0, 4.0], [2.0, -4.0]])  # the same after division by 2, S = diag(0, 4)
     up = torch.tensor([[0.0, 5.0]])  # mean (0, 1), no spread
@@ -136,7 +136,7 @@ def test_by_hand(precision):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_as_defined_where_every_dimension_is_full(precision):
+def test_values_equal_the_definition_for_full_rank(precision):
     given = texts([9, 30, 12, 9, 100, 31])  # n > D
     expected = np.array([definition(a, b) for a, b in itertools.combinations(given, 2)]).T
     assert_same(socm(given, precision=precision), SecondOrder(*expected), TOLERANCE[precision])
@@ -144,7 +144,7 @@ def test_as_defined_where_every_dimension_is_full(precision):
     assert_same(socm(given[:3], given[3:], precision=precision), SecondOrder(*rows), TOLERANCE[precision])
 
 
-def test_as_defined_where_texts_are_short():
+def test_values_equal_the_definition_for_short_texts():
     given = texts([1, 2, 3, 5, 8, 17, 20, 40], d=24, dtype=torch.float32)
     expected = [published(a, b, 0.0) for a, b in itertools.combinations(given, 2)]
     np.testing.assert_allclose(socm(given).d_sigma, expected, atol=1e-6)
@@ -158,7 +158,7 @@ def test_float32_is_within_a_millionth_at_the_sizes_of_real_models():
     np.testing.assert_allclose(socm(given).d_sigma, expected, atol=1e-5)
 
 
-def test_graded_texts_too():
+def test_float32_is_within_a_millionth_for_steep_spectra():
     """Spectra over six decades, where squares lose most."""
     scales = torch.logspace(0, -6, 48, dtype=torch.float64)
     given = [1 + tokens * scales for tokens in texts([40, 48, 60, 40], d=48)]
@@ -166,7 +166,7 @@ def test_graded_texts_too():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_as_what_it_holds(dtype):
+def test_half_precision_is_computed_from_its_exact_values(dtype):
     given = texts([4, 9, 15], dtype=dtype)
     assert_same(socm(given), socm([tokens.float() for tokens in given]), 0)
 
@@ -175,14 +175,14 @@ def test_half_precision_is_computed_as_what_it_holds(dtype):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_equal_texts_are_at_zero(precision):
+def test_equal_texts_have_zero_collapse(precision):
     for n in (1, 2, 5, 30):
         result = socm([text(n)], [text(n)], precision=precision)
         assert float(result.d_mu) == pytest.approx(0, abs=1e-15)
         assert 0 <= float(result.d_sigma) <= TOLERANCE[precision]
 
 
-def test_texts_without_spread():
+def test_texts_without_variance():
     single, constant = text(1), text(1, seed=1).expand(7, 6)
     result = socm([single, constant, 3 * single])
     np.testing.assert_allclose(result.socm, [0, 0, 0], rtol=0, atol=1e-30)  # squares of roundings
@@ -190,7 +190,7 @@ def test_texts_without_spread():
     assert socm([constant], [spread]).d_sigma.item() == pytest.approx(np.trace(moments(spread)[1]) / 4, abs=1e-12)
 
 
-def test_repeated_tokens_change_nothing_if_all_are():
+def test_repeating_every_token_does_not_matter():
     given, other = text(5), text(9, seed=1)
     for times in (2, 7):
         assert_same(socm([given.repeat(times, 1)], [other]), socm([given], [other]), 1e-6)
@@ -210,7 +210,7 @@ sizes = st.lists(st.integers(1, 14), min_size=2, max_size=7)
 
 @given(sizes, st.integers(0, 99), st.sampled_from(["float32", "float64"]))
 @settings(max_examples=25, deadline=None)
-def test_laws(counts, seed, precision):
+def test_symmetry_bounds_rotation_and_order(counts, seed, precision):
     tolerance = TOLERANCE[precision]
     given = [text(n, 8, seed + k) for k, n in enumerate(counts)]
     result = socm(given, precision=precision)
@@ -270,7 +270,7 @@ def test_tiles_do_not_matter(monkeypatch, constants, floor):
 
 
 @pytest.mark.parametrize("rows", [1, 30, 512])
-def test_blocks_are_the_whole_in_pieces(monkeypatch, rows):
+def test_blocks_equal_the_whole(monkeypatch, rows):
     monkeypatch.setattr(room, "_ROWS", rows)
     monkeypatch.setattr(room, "_TILES", 2)
     given = texts([1, 9, 2, 20, 9, 10, 3, 3, 9, 11, 1, 30], dtype=torch.float32)
@@ -288,14 +288,14 @@ def test_blocks_are_the_whole_in_pieces(monkeypatch, rows):
     assert sorted(rows.tolist()) == list(range(6))
 
 
-def test_rows_meet_their_own_partner():
+def test_rows_are_compared_with_their_own_partner():
     first, second = texts([4, 1, 9, 30, 4, 12, 2, 7]), texts([7, 9, 2, 30, 40, 1, 1, 7])[::-1]
     result = socm(first, second, precision="float64")
     for k, (a, b) in enumerate(zip(first, second, strict=True)):
         assert_same(pick(result, [k]), socm([a], [b], precision="float64"), 1e-13)
 
 
-def test_threads_do_not_matter_and_are_given_back():
+def test_threads_do_not_matter_and_are_restored():
     given = texts(range(1, 30), d=16, dtype=torch.float32)
     alone = socm(given)
     before = torch.get_num_threads()
@@ -308,7 +308,7 @@ def test_threads_do_not_matter_and_are_given_back():
         torch.set_num_threads(before)
 
 
-def test_progress_ends_with_all(monkeypatch):
+def test_progress_ends_with_all_pairs(monkeypatch):
     monkeypatch.setattr(room, "_ROWS", 10)
     monkeypatch.setattr(room, "_TILES", 1)
     seen = []
@@ -323,7 +323,7 @@ def test_progress_ends_with_all(monkeypatch):
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("floor", [REFERENCE_FLOOR, 1e-3])
-def test_a_floor_is_that_of_a_plain_implementation(precision, floor):
+def test_values_with_a_floor_equal_a_plain_implementation(precision, floor):
     given = texts([1, 4, 4, 12, 40, 64], d=48, dtype=torch.float32)
     expected = [published(a, b, floor) for a, b in itertools.combinations(given, 2)]
     got = socm(given, precision=precision, floor=floor).d_sigma
@@ -331,7 +331,7 @@ def test_a_floor_is_that_of_a_plain_implementation(precision, floor):
 
 
 @pytest.mark.parametrize("d", [384, 768])
-def test_the_published_figures_lack_the_floor_and_nothing_else(d):
+def test_the_floor_explains_the_published_figures(d):
     """With a second text of rank r, and a first of more, D - r eigenvalues are 0 but for the floor under their roots.
 
     The r others gain some 1e-9 under roots of a hundredth and more.
@@ -344,10 +344,10 @@ def test_the_published_figures_lack_the_floor_and_nothing_else(d):
     assert floored == pytest.approx(given, abs=1e-10)
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------------
 
 
-def test_too_many_pairs_are_refused_with_a_time_and_a_way_out():
+def test_too_many_pairs_are_refused_with_a_time_and_a_remedy():
     given = texts([3] * 40)
     message = r"780 pairs are more than limit=100 and would take about 1 s here.*random.sample\(texts, 14\).*blocks"
     with pytest.raises(BadInput, match=message):
@@ -358,7 +358,7 @@ def test_too_many_pairs_are_refused_with_a_time_and_a_way_out():
     assert len(socm(given, limit=math.inf).socm) == 780
 
 
-def test_the_time_is_estimated_in_proportion(monkeypatch):
+def test_the_time_is_estimated_in_proportion_to_pairs(monkeypatch):
     clock = iter([0.0, 2.5])
     monkeypatch.setattr(room.time, "perf_counter", lambda: next(clock))
     with pytest.raises(BadInput, match=f"about {2.5 * 4950 / 276:.0f} s here"):
@@ -371,22 +371,22 @@ GOOD = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([GOOD],), "first holds one text and there is no second"),
-        (([],), "first holds no text"),
-        (([GOOD], []), "second holds no text"),
+        (([GOOD],), "first holds one text and second is None"),
+        (([],), "first is empty"),
+        (([GOOD], []), "second is empty"),
         (([GOOD] * 3, [GOOD] * 2), "first holds 3 texts but second 2: pairs are row by row"),
         (([GOOD, GOOD[:, :1]],), r"first\[0\] has width 2, first\[1\] 1"),
         (([GOOD, GOOD], [GOOD, GOOD[:, :1]]), r"first\[0\] has width 2, second\[1\] 1"),
         (([GOOD], [GOOD.numpy()]), r"first\[0\] is a torch tensor, second\[0\] is a numpy array"),
-        (([GOOD, GOOD[:0]],), r"first\[1\] has shape \(0, 2\) and has no token"),
+        (([GOOD, GOOD[:0]],), r"first\[1\] has shape \(0, 2\) and no tokens"),
         (([GOOD, GOOD.int()],), r"first\[1\] has dtype torch.int32"),
         (([GOOD, GOOD * math.nan],), r"first\[1\] has NaN or inf"),
         (([GOOD], [GOOD * math.inf]), r"second\[0\] has NaN or inf"),
-        (([GOOD, torch.cat([GOOD, -GOOD])],), r"tokens of first\[1\] have a mean of norm 0.*undefined"),
-        ((GOOD,), r"first\[0\] has shape \(2,\) and is not one text's tokens"),
+        (([GOOD, torch.cat([GOOD, -GOOD])],), r"first\[1\] has tokens whose mean is zero"),
+        ((GOOD,), r"first\[0\] has shape \(2,\) and not two dimensions"),
     ],
 )
-def test_bad_texts(arguments, message):
+def test_bad_texts_are_refused(arguments, message):
     for function in (socm, lambda *given: list(socm_blocks(*given))):
         with pytest.raises(BadInput, match=message):
             function(*arguments)
@@ -403,11 +403,11 @@ def test_bad_texts(arguments, message):
         ({"limit": None}, "limit=None"),
     ],
 )
-def test_bad_options(options, message):
+def test_bad_options_are_refused(options, message):
     with pytest.raises((BadInput, UnknownName), match=re.escape(message)):
         socm([GOOD, GOOD], **options)
 
 
-def test_nothing_is_computed_before_a_block_is_asked_for_but_all_is_checked():
-    with pytest.raises(BadInput, match="no second"):
+def test_socm_blocks_checks_its_input_at_once():
+    with pytest.raises(BadInput, match="second is None"):
         socm_blocks([GOOD])

@@ -1,4 +1,4 @@
-"""`similarity`: shapes, hand-computed values, references, precision, laws, blocks, gradients, then what is refused."""
+"""`similarity`: shapes, hand-computed values, references, precision, laws, blocks, gradients, then bad input."""
 
 import itertools
 import math
@@ -74,7 +74,7 @@ def power(p):
 
 @pytest.mark.parametrize("how", SIMILARITIES)
 @pytest.mark.parametrize("library", ["torch", "numpy"])
-def test_a_vector_leaves_no_dimension(how, library):
+def test_one_vector_drops_its_dimension(how, library):
     a, b = matrices(3, 4)
     a, b = (a, b) if library == "torch" else (a.numpy(), b.numpy())
     whole = similarity(a, b, how)
@@ -91,7 +91,7 @@ def test_a_vector_leaves_no_dimension(how, library):
 
 @pytest.mark.parametrize("how", SIMILARITIES)
 @pytest.mark.parametrize(("n", "m"), [(0, 3), (3, 0), (0, 0)])
-def test_nothing_gives_nothing_of_the_right_shape(how, n, m):
+def test_empty_sides_give_empty_results(how, n, m):
     a, b = torch.ones(n, 2, dtype=torch.float16), torch.ones(m, 2)
     assert similarity(a, b, how).shape == (n, m)
     assert similarity(a, b, how).dtype == torch.float32
@@ -100,7 +100,7 @@ def test_nothing_gives_nothing_of_the_right_shape(how, n, m):
     assert similarity(a.float().requires_grad_(), b, how).shape == (n, m)
 
 
-def test_it_is_the_public_verb():
+def test_cenote_similarity_is_this_function():
     assert cenote.similarity is similarity
 
 
@@ -120,7 +120,7 @@ def test_it_is_the_public_verb():
         ("chebyshev", -1.0),
     ],
 )
-def test_by_hand_and_higher_is_more_similar(how, expected):
+def test_values_computed_by_hand(how, expected):
     x, y, far = torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0]), torch.tensor([-9.0, -9.0])
     assert float(similarity(x, y, how)) == pytest.approx(expected, rel=1e-6)
     assert similarity(x, y, how) > similarity(x, far, how)
@@ -128,7 +128,7 @@ def test_by_hand_and_higher_is_more_similar(how, expected):
 
 @pytest.mark.parametrize(("how", "p"), CASES)
 @pytest.mark.parametrize("size", SIZES)
-def test_as_a_plain_loop(how, p, size):
+def test_values_equal_a_plain_loop(how, p, size):
     a, b = matrices(*size)
     got = similarity(a, b, how, p=p)
     for i, j in itertools.product((0, 1, -1), (0, 2, -1)):
@@ -137,14 +137,14 @@ def test_as_a_plain_loop(how, p, size):
 
 @pytest.mark.parametrize(("how", "p"), [case for case in CASES if case[0] in SCIPY])
 @pytest.mark.parametrize("size", SIZES)
-def test_as_scipy(how, p, size):
+def test_values_equal_scipys(how, p, size):
     a, b = (x.numpy() for x in matrices(*size))
     np.testing.assert_allclose(similarity(a, b, how, p=p), SCIPY[how](a, b, p), rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("how", PLATFORM)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_as_sentence_transformers(how, dtype):
+def test_values_equal_those_of_sentence_transformers(how, dtype):
     a, b = matrices(300, 300, dimension=40, dtype=dtype)
     tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-12}
     torch.testing.assert_close(similarity(a, b, how), PLATFORM[how][0](a, b), **tolerance)
@@ -224,7 +224,7 @@ def test_a_row_is_at_no_distance_from_itself(how, n):
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e150])
 @pytest.mark.parametrize(("how", "p"), [(how, p) for how, p in CASES if how != "dot"])
-def test_no_power_under_or_overflows_on_the_way(how, p, scale):
+def test_powers_neither_underflow_nor_overflow(how, p, scale):
     close = {"rtol": 1e-12, "atol": 1e-15 if how == "cosine" else 0}
     for size in SIZES:
         a, b = matrices(*size)
@@ -265,7 +265,7 @@ TRIPLES = arrays.arrays(np.float64, (3, 5, 4), elements=NUMBERS)
 
 @settings(max_examples=40, deadline=None)
 @given(triple=TRIPLES, case=st.sampled_from(CASES), order=st.permutations(range(5)), scale=st.floats(1e-3, 1e3))
-def test_laws(triple, case, order, scale):
+def test_symmetry_order_and_scale(triple, case, order, scale):
     how, p = case
     a, b, c = triple if SIMILARITIES[how].zero_rows else triple + 1000
 
@@ -280,12 +280,12 @@ def test_laws(triple, case, order, scale):
     if SIMILARITIES[how].distance:
         np.testing.assert_allclose(of(a + c[0], b + c[0]), of(a, b), rtol=1e-9, atol=1e-6)
         np.testing.assert_allclose(of(a * scale, b * scale), of(a, b) * scale, rtol=1e-9, atol=1e-9 * scale)
-        around = (of(a, b)[:, :, None] + of(b, c)[None]).max(axis=1)  # the best way by any b
+        around = (of(a, b)[:, :, None] + of(b, c)[None]).max(axis=1)  # over the best b
         assert (of(a, c) >= around - 1e-9).all()
 
 
 @pytest.mark.parametrize(("p", "same"), [(1, "manhattan"), (2, "euclidean"), (math.inf, "chebyshev")])
-def test_minkowski_has_its_special_cases(p, same):
+def test_minkowski_of_special_p_equals_the_named_measure(p, same):
     a, b = matrices(300, 300)
     assert torch.equal(similarity(a, b, "minkowski", p=p), similarity(a, b, same))
     assert torch.equal(similarity(a, b, "minkowski", p=p, pairwise=True), similarity(a, b, same, pairwise=True))
@@ -300,7 +300,7 @@ def test_minkowski_has_its_special_cases(p, same):
 @pytest.mark.parametrize(("how", "p"), CASES)
 @pytest.mark.parametrize("block", [1, 3, 7, 4096])
 @pytest.mark.parametrize("library", ["torch", "numpy"])
-def test_blocks_make_the_matrix(how, p, block, library):
+def test_blocks_equal_the_whole_matrix(how, p, block, library):
     a, b = matrices(8, 13, dtype=torch.float32)
     a, b = (a, b) if library == "torch" else (a.numpy(), b.numpy())
     whole, seen = np.full((8, 13), np.nan, np.float32), []
@@ -315,7 +315,7 @@ def test_blocks_make_the_matrix(how, p, block, library):
 
 @pytest.mark.parametrize("how", SIMILARITIES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_tiles_do_not_show(how, dtype, monkeypatch):
+def test_tiles_do_not_matter(how, dtype, monkeypatch):
     a, b = matrices(23, 19, dtype=dtype)
     whole = similarity(a, b, how)
     rows = similarity(a[:19], b, how, pairwise=True)
@@ -383,7 +383,7 @@ def test_gradients_at_equal_rows_are_finite(how, p, pairwise):
 # --- numpy --------------------------------------------------------------------------------------------------------
 
 
-def test_any_numpy_memory_will_do(recwarn):
+def test_any_layout_of_numpy_memory_is_accepted(recwarn):
     a = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
     expected = similarity(a[::-1].copy(), a)
     locked = a.copy()
@@ -396,7 +396,7 @@ def test_any_numpy_memory_will_do(recwarn):
 
 
 @pytest.mark.parametrize("how", SIMILARITIES)
-def test_what_is_given_stays_as_it_is(how):
+def test_inputs_are_not_changed(how):
     a, b = matrices(300, 300)
     before = a.clone(), b.clone()
     similarity(a, b, how)
@@ -405,7 +405,7 @@ def test_what_is_given_stays_as_it_is(how):
     assert torch.equal(b, before[1])
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------------
 
 A = torch.ones(2, 3)
 NAN = torch.tensor([[1.0, 2.0], [math.nan, 1.0], [1.0, -math.inf]])
@@ -427,63 +427,67 @@ NAN = torch.tensor([[1.0, 2.0], [math.nan, 1.0], [1.0, -math.inf]])
         ((A, A.to(torch.complex64)), {}, "b has dtype torch.complex64.*real part"),
         ((A.numpy().astype(np.complex64), A.numpy()), {}, "a has dtype complex64.*real part"),
         (([[1.0]], A), {}, "a is a list: pass a torch tensor"),
-        ((A.numpy(), A), {}, "a is a numpy.ndarray but b a torch.Tensor"),
+        ((A.numpy(), A), {}, "a is a numpy.ndarray, b a torch.Tensor"),
         ((np.ma.masked_array(A.numpy()), A.numpy()), {}, "a is a MaskedArray"),
         ((A.to_sparse(), A), {}, r"a is a sparse tensor: call \.to_dense"),
-        ((A, A.to("meta")), {}, "a is on cpu but b on meta"),
-        ((A, torch.ones(5, 3)), {"pairwise": True}, r"equal shapes, not a with \(2, 3\) and b with \(5, 3\)"),
+        ((A, A.to("meta")), {}, "a is on cpu, b on meta"),
+        ((A, torch.ones(5, 3)), {"pairwise": True}, r"shape \(2, 3\), b \(5, 3\): pairwise needs equal shapes"),
         ((A[0], A), {"pairwise": True}, "equal shapes"),
-        ((A, A), {"p": 4}, "cosine takes no p, but p = 4 was given"),
+        ((A, A), {"p": 4}, "p=4: cosine takes no p"),
         ((A, A, "euclidean"), {"p": 2}, "euclidean takes no p.*minkowski"),
-        ((A, A, "minkowski"), {"p": 0}, "p >= 1.* not p = 0"),
-        ((A, A, "minkowski"), {"p": -1.0}, "p >= 1.* not p = -1.0"),
-        ((A, A, "minkowski"), {"p": 0.5}, "no metric"),
-        ((A, A, "minkowski"), {"p": math.nan}, "p >= 1.* not p = nan"),
-        ((A, A, "minkowski"), {"p": "2"}, "not p = '2'"),
-        ((A, A, "minkowski"), {"p": True}, "not p = True"),
+        ((A, A, "minkowski"), {"p": 0}, "p=0: .* p >= 1"),
+        ((A, A, "minkowski"), {"p": -1.0}, "p=-1.0: .* p >= 1"),
+        ((A, A, "minkowski"), {"p": 0.5}, "p=0.5: .* not a metric"),
+        ((A, A, "minkowski"), {"p": math.nan}, "p=nan: .* p >= 1"),
+        ((A, A, "minkowski"), {"p": "2"}, "p='2': "),
+        ((A, A, "minkowski"), {"p": True}, "p=True: "),
         ((NAN, NAN[:1], "dot"), {}, "a has NaN or infinity in rows 1, 2:"),
         ((NAN[:1], NAN[:2], "dot"), {}, "b has NaN or infinity in row 1:"),
         ((NAN[2], NAN[0], "manhattan"), {}, "a has NaN or infinity in row 0:"),
-        ((A, torch.tensor([[0.0, 0, 0], [1, 1, 1]])), {}, "b has zero vectors in row 0: .*no direction.*cosine"),
-        ((A.half() * 300, A.half() * 300, "dot"), {}, r"dot exceeds torch.float16.*65504: pass float32"),
-        ((A * 1e30, A * 1e30, "dot"), {}, "dot exceeds torch.float32.*pass float64"),
-        ((A.double() * 1e300, A.double() * 1e300, "dot"), {}, "dot exceeds torch.float64.*scale the vectors down"),
-        ((A.half() * 6e4, A.half() * -6e4, "chebyshev"), {}, "chebyshev exceeds torch.float16"),
-        ((A.half() * 300, A.half() * 300, "dot"), {"pairwise": True}, "dot exceeds torch.float16"),
+        ((A, torch.tensor([[0.0, 0, 0], [1, 1, 1]])), {}, "b has zero vectors in row 0, .*no direction.*cosine"),
+        ((A.half() * 300, A.half() * 300, "dot"), {}, r"dot exceeds the largest torch.float16, 65504: pass float32"),
+        ((A * 1e30, A * 1e30, "dot"), {}, "dot exceeds the largest torch.float32.*pass float64"),
+        (
+            (A.double() * 1e300, A.double() * 1e300, "dot"),
+            {},
+            "dot exceeds .* torch.float64.*scale the vectors down",
+        ),
+        ((A.half() * 6e4, A.half() * -6e4, "chebyshev"), {}, "chebyshev exceeds the largest torch.float16"),
+        ((A.half() * 300, A.half() * 300, "dot"), {"pairwise": True}, "dot exceeds the largest torch.float16"),
     ],
 )
-def test_refused(arguments, options, message):
+def test_bad_input_is_refused(arguments, options, message):
     with pytest.raises(BadInput, match=message):
         similarity(*arguments, **options)
 
 
 def test_overflow_is_refused_while_gradients_are_tracked():
-    with pytest.raises(BadInput, match=r"dot exceeds torch\.float16"):
+    with pytest.raises(BadInput, match=r"dot exceeds the largest torch\.float16"):
         similarity((A.half() * 300).requires_grad_(), A.half() * 300, "dot")
 
 
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((A, A), {"block": 0}, "block is a number of rows, at least 1, not 0"),
-        ((A, A), {"block": 2.5}, "at least 1, not 2.5"),
-        ((A, A), {"block": True}, "at least 1, not True"),
-        ((A[0], A), {}, r"blocks need \[N, D\] and \[M, D\], not \(3,\) and \(2, 3\)"),
+        ((A, A), {"block": 0}, "block=0: pass a whole number"),
+        ((A, A), {"block": 2.5}, "block=2.5: pass"),
+        ((A, A), {"block": True}, "block=True: pass"),
+        ((A[0], A), {}, r"a has shape \(3,\), b \(2, 3\): pass \[N, D\] and \[M, D\]"),
         ((A, NAN), {}, "last dimensions differ"),
         ((NAN, NAN), {}, "a has NaN or infinity in rows 1, 2"),
     ],
 )
-def test_blocks_refuse_before_the_first_block(arguments, options, message):
+def test_similarity_blocks_checks_its_input_at_once(arguments, options, message):
     with pytest.raises(BadInput, match=message):
         similarity_blocks(*arguments, **options)
 
 
-def test_an_unknown_name_is_an_unknown_name():
+def test_an_unknown_measure_raises_unknown_name():
     with pytest.raises(UnknownName, match="euclidean"):
         similarity(A, A, "euclid")
 
 
-def test_a_tiny_vector_is_no_zero_vector():
+def test_tiny_vectors_are_not_zero_vectors():
     tiny = torch.tensor([[1e-30, 0.0]], dtype=torch.float32)
     assert similarity(tiny, tiny).item() == 1
     assert similarity(torch.full((1, 2), 6e-8, dtype=torch.float16), torch.ones(1, 2).half()).item() == 1
@@ -491,7 +495,7 @@ def test_a_tiny_vector_is_no_zero_vector():
 
 @pytest.mark.parametrize("pairwise", [True, False])
 @pytest.mark.parametrize("how", SIMILARITIES)
-def test_autocast_is_for_models_and_not_for_us(how, pairwise):
+def test_autocast_does_not_change_values(how, pairwise):
     a, b = torch.randn(2, 20, 30)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         values = similarity(a, b, how, pairwise=pairwise)

@@ -1,4 +1,4 @@
-"""`largest_singular_values` against the full spectrum of the explicit product P A: spectra made to mislead a search, sizes, padding."""
+"""Largest singular values against the whole spectrum of P A: misleading spectra, sizes, scales, padding."""
 
 import math
 
@@ -61,14 +61,14 @@ SPECTRA = (
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("n", [12, 64, 200])
-def test_spectra_made_to_mislead(n, name, dtype):
+def test_misleading_spectra(n, name, dtype):
     maps = torch.stack([prescribed(spectrum(name, n - 1), seed) for seed in range(4)]).to(dtype)
     assert error(maps) <= 1e-4
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 40, 41, 100, 160, 161, 300])
 @pytest.mark.parametrize("sharp", [0.1, 1.0, 6.0])
-def test_random_attention(n, sharp):
+def test_random_attention_of_many_sizes(n, sharp):
     logits = torch.randn(3, n, n, generator=torch.Generator().manual_seed(n)) * sharp
     maps = logits.softmax(-1)
     values = largest_singular_values(maps, None, 1e-4)
@@ -76,7 +76,7 @@ def test_random_attention(n, sharp):
 
 
 @pytest.mark.parametrize("n", [8, 100, 200])
-def test_maps_known_by_heart(n):
+def test_maps_with_known_values(n):
     half = torch.arange(n) < n // 2
     eye = torch.eye(n)
     two = torch.zeros(n, n)
@@ -93,7 +93,7 @@ def test_maps_known_by_heart(n):
 
 
 @pytest.mark.parametrize("n", [20, 100, 200])
-def test_what_is_left_of_nearly_uniform_attention_keeps_its_digits(n):
+def test_nearly_uniform_attention_keeps_its_digits(n):
     noise = torch.randn(2, n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     maps = torch.full((2, n, n), 1.0, dtype=torch.float64) / n + 1e-9 * noise
     assert error(maps) <= 1e-4
@@ -107,7 +107,7 @@ def test_scale_does_not_matter(n, scale):
 
 
 @pytest.mark.parametrize("n", [30, 100, 200])
-def test_finer_tolerances_are_kept(n):
+def test_the_error_is_within_the_tolerance(n):
     maps = torch.randn(3, n, n, generator=torch.Generator().manual_seed(2)).softmax(-1)
     assert error(maps, 1e-9) <= 1e-9
     assert error(maps, 1e-2) <= 1e-2
@@ -125,10 +125,11 @@ def test_padding_does_not_matter(n, side):
     wider[:, places[:, None], places] = maps
     real = torch.zeros(4, size, dtype=torch.bool)
     real[:, places] = True
-    torch.testing.assert_close(largest_singular_values(wider, real, 1e-4), largest_singular_values(maps, None, 1e-4), rtol=1e-6, atol=0)
+    expected = largest_singular_values(maps, None, 1e-4)
+    torch.testing.assert_close(largest_singular_values(wider, real, 1e-4), expected, rtol=1e-6, atol=0)
 
 
-def test_batches_blocks_and_random_numbers_elsewhere_do_not_matter(monkeypatch):
+def test_batches_blocks_and_the_global_generator_do_not_matter(monkeypatch):
     maps = (3 * torch.randn(7, 70, 70, generator=torch.Generator().manual_seed(4))).softmax(-1)
     whole = largest_singular_values(maps, None, 1e-4)
     state = torch.get_rng_state()
@@ -144,7 +145,7 @@ def test_batches_blocks_and_random_numbers_elsewhere_do_not_matter(monkeypatch):
 
 
 @pytest.mark.parametrize("n", [20, 100, 200])
-def test_broken_maps_are_marked_and_the_others_found(n):
+def test_maps_that_are_not_finite_give_nan_alone(n):
     maps = torch.randn(4, n, n, generator=torch.Generator().manual_seed(5)).softmax(-1)
     broken = maps.clone()
     broken[1, 2, 3], broken[3, 0, 0] = math.nan, math.inf
@@ -153,8 +154,8 @@ def test_broken_maps_are_marked_and_the_others_found(n):
     torch.testing.assert_close(values[[0, 2]], exact(maps[[0, 2]]), rtol=1e-4, atol=0)
 
 
-def test_the_search_finds_most_without_the_whole_spectrum(monkeypatch):
-    """Otherwise it would be right, and slow."""
+def test_the_search_rarely_needs_the_whole_spectrum(monkeypatch):
+    """Otherwise it would be right but slow."""
     whole = []
     solve = torch.linalg.eigvalsh
     monkeypatch.setattr(torch.linalg, "eigvalsh", lambda x: (whole.append(len(x)), solve(x))[1])

@@ -1,4 +1,4 @@
-"""The spectrum of attention: shapes, hand-computed values, references, the theorems, a real model, what is refused."""
+"""The spectrum of attention: values by hand, explicit products, the theorems, a real model, bad input."""
 
 import math
 
@@ -74,7 +74,7 @@ SIDES = [("right", 0), ("right", 3), ("left", 0), ("left", 3)]
 # --- shapes and hand-computed numbers -----------------------------------------------------------------------------
 
 
-def test_two_tokens_by_hand():
+def test_two_tokens_computed_by_hand():
     tokens = torch.tensor([[[3.0, 0.0], [1.0, 0.0]]])
     dc, hc = parts(tokens)  # DC = ((2, 0), (2, 0)), HC = ((1, 0), (-1, 0))
     assert (dc.item(), hc.item()) == (pytest.approx(math.sqrt(8)), pytest.approx(math.sqrt(2)))
@@ -85,7 +85,7 @@ def test_two_tokens_by_hand():
     assert sigma_a(attention).item() == pytest.approx(0.5)
 
 
-def test_shapes_and_kinds():
+def test_results_have_one_number_per_map_in_the_inputs_kind():
     attention = torch.stack(random_maps(0, (4, 4, 4), heads=2))
     whole = sigma_a(attention)
     assert whole.shape == (3, 2)
@@ -108,7 +108,7 @@ def test_shapes_and_kinds():
     assert isinstance(filter_rate(tokens.numpy(), tokens.numpy()).values, np.ndarray)
 
 
-def test_bounds_by_hand():
+def test_bounds_computed_by_hand():
     sigma, norms = torch.tensor([[0.5, 0.25], [0.0, 0.0], [0.0, 1.0]]), torch.tensor([1.0, 3.0])
     known = filter_bound(sigma, norms)
     assert known.values.exp().tolist() == pytest.approx([0.5 * 3 * 2, 1 * 3 * 2])
@@ -120,7 +120,7 @@ def test_bounds_by_hand():
     assert filter_bound(sigma[0].numpy(), norms.numpy()).values == pytest.approx(math.log(3))
 
 
-def test_value_norms():
+def test_value_norms_equal_numpys():
     weight = torch.randn(12, 30, generator=torch.Generator().manual_seed(0))
     expected = [np.linalg.norm(weight[3 * h : 3 * h + 3].double().numpy(), 2) for h in range(4)]
     assert value_norms(weight, 4).tolist() == pytest.approx(expected, rel=1e-12)
@@ -131,8 +131,8 @@ def test_value_norms():
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_two_papers_meet_here(side):
-    """|X|² = |DC|² + |HC|², and the concentration of one paper is the ratio of the other's two parts."""
+def test_concentration_is_the_ratio_of_the_squared_parts(side):
+    """|X|² = |DC|² + |HC|², and concentration is |HC|² / |DC|²."""
     texts = random_texts(0)
     tokens, mask = padded(texts, *side)
     dc, hc = parts(tokens, mask)
@@ -142,7 +142,7 @@ def test_the_two_papers_meet_here(side):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_rates_against_explicit_products(side):
+def test_rates_equal_those_of_explicit_products(side):
     texts, others = random_texts(0), random_texts(1)
     (before, mask), (after, _) = padded(texts, *side), padded(others, *side)
     known = filter_rate(before, after, mask)
@@ -166,7 +166,7 @@ def test_sigma_a_counts_real_tokens_only(lengths, side):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_read_as_it_is(dtype):
+def test_half_precision_is_computed_in_wide_numbers(dtype):
     attention = random_maps(0, (60,))[0].to(dtype)
     assert sigma_a(attention).tolist() == pytest.approx(exact(attention), rel=1e-4)
     tokens = random_texts(0, (6,))[0].to(dtype)
@@ -175,7 +175,7 @@ def test_half_precision_is_read_as_it_is(dtype):
 
 @given(st.integers(0, 10**6), st.integers(1, 60), st.floats(0.1, 5))
 @settings(max_examples=30, deadline=None)
-def test_laws(seed, n, sharp):
+def test_order_scale_and_shifts_do_not_matter(seed, n, sharp):
     generator = torch.Generator().manual_seed(seed)
     attention = random_maps(seed, (n,), 1, sharp)[0]
     value = sigma_a(attention).item()
@@ -193,7 +193,7 @@ def test_laws(seed, n, sharp):
 
 
 @pytest.mark.parametrize("n", [30, 100])
-def test_settings_meant_for_models_do_not_matter(n):
+def test_precision_settings_for_models_do_not_matter(n):
     attention = random_maps(0, (n,), sharp=2, dtype=torch.float32)[0]
     expected = pytest.approx(exact(attention), rel=1e-4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -209,7 +209,7 @@ def test_settings_meant_for_models_do_not_matter(n):
 # --- Theorem 3 ----------------------------------------------------------------------------------------------------
 
 
-def test_theorem_3_follows_from_equation_21():
+def test_theorem_3_equals_equation_21():
     for n, s2 in ((2, 0.3), (17, 1.0), (300, 4.0)):
         e, m = math.exp, n * (n - 1)
         top = e(math.log(n) + 2 * s2 - math.log((e(4 * s2) - 1) / n) / 2)
@@ -225,7 +225,7 @@ def test_theorem_3_follows_from_equation_21():
 
 @pytest.mark.parametrize("n", [64, 256, 1024])
 @pytest.mark.parametrize("s", [0.5, 1.0, 1.5, 3.0])
-def test_where_theorem_3_holds_and_where_not(n, s):
+def test_theorem_3_fails_for_spread_logits(n, s):
     """For independent Gaussian logits, its own assumption, it is no bound once they are spread."""
     logits = s * torch.randn(2, n, n, generator=torch.Generator().manual_seed(0))
     attention = logits.softmax(-1)
@@ -237,7 +237,7 @@ def test_where_theorem_3_holds_and_where_not(n, s):
     assert attention.norm(dim=(1, 2)).min() >= 1 > bound
 
 
-def test_logit_variance_by_hand():
+def test_logit_variance_computed_by_hand():
     attention = torch.tensor([[0.8, 0.2, 0.0], [0.2, 0.2, 0.6], [1.0, 0.0, 0.0]])
     third = math.log(3) ** 2 * (2 / 9 + 4 / 9) / 2  # logs 0, 0, log 3 about their mean, over 3 - 1
     assert logit_variance(attention).values.item() == pytest.approx((math.log(4) ** 2 / 2 + third) / 2)
@@ -247,7 +247,7 @@ def test_logit_variance_by_hand():
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_logit_variance_of_causal_attention_and_padding(side):
+def test_logit_variance_ignores_causal_masks_and_padding(side):
     generator = torch.Generator().manual_seed(0)
     maps = []
     for n in (40, 1, 30):
@@ -269,7 +269,7 @@ def test_logit_variance_of_causal_attention_and_padding(side):
 
 @given(st.integers(0, 10**6), st.integers(2, 30))
 @settings(max_examples=20, deadline=None)
-def test_theorem_2_and_its_tight_form(seed, n):
+def test_theorem_2_and_the_attention_bound_hold(seed, n):
     generator = torch.Generator().manual_seed(seed)
     heads, size, width = 3, 2, 6
     text = random_texts(seed, (n,), width)[0]
@@ -297,7 +297,7 @@ TEXT = (
 
 @pytest.fixture(scope="module")
 def observed(demo_path):
-    """The demo model, and what it did with one real text: hidden states and attention of every layer."""
+    """The demo model, with hidden states and attention of every layer for one real text."""
     from transformers import AutoTokenizer, BertModel
 
     model = BertModel.from_pretrained(demo_path, attn_implementation="eager", local_files_only=True).eval()
@@ -307,7 +307,7 @@ def observed(demo_path):
     return model, out.hidden_states, out.attentions
 
 
-def test_a_real_model_keeps_to_theorem_2_at_every_layer_and_head(observed):
+def test_theorem_2_holds_at_every_layer_and_head_of_a_real_model(observed):
     model, hidden, attentions = observed
     heads, below = model.config.num_attention_heads, 0
     for layer, before, attention in zip(model.encoder.layer, hidden[:-1], attentions, strict=True):
@@ -349,7 +349,7 @@ def test_sigma_a_of_a_real_model_does_not_depend_on_padding(observed):
     torch.testing.assert_close(sigma_a(wider, mask), sigma_a(attention), rtol=1e-5, atol=0)
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------------
 
 MAPS = torch.eye(2).expand(3, 2, 2, 2)
 BROKEN = MAPS.clone()
@@ -390,6 +390,6 @@ TOKENS = torch.ones(2, 3, 4)
         (lambda: sigma_a_bound(2, math.nan), "logit_variance is nan"),
     ],
 )
-def test_refused(call, message):
+def test_bad_input_is_refused(call, message):
     with pytest.raises(BadInput, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Schedules by hand, both ways through JSON, and every temperature that has to be refused."""
+"""Attention temperatures: schedules in plain Python, JSON and pickle, and bad input."""
 
 import json
 import math
@@ -27,7 +27,7 @@ REFERENCE = {
 }
 
 
-def test_every_schedule_is_tested():
+def test_every_schedule_has_a_reference():
     assert set(MADE) == set(REFERENCE) == set(SCHEDULES)
 
 
@@ -41,7 +41,7 @@ def test_schedules_match_plain_python(name):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_json_and_pickle_there_and_back(name):
+def test_json_and_pickle_round_trips(name):
     made = MADE[name]
     assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301  our own bytes
     assert hash(made) == hash(pickle.loads(pickle.dumps(made)))  # noqa: S301  our own bytes
@@ -51,7 +51,7 @@ def test_json_and_pickle_there_and_back(name):
     assert from_json(json.loads(json.dumps(to_json(roles)))) == {"query": 0.9, "document": expected}
 
 
-def test_numbers_pass_and_constants_become_numbers():
+def test_constant_schedules_become_numbers():
     assert check_temperature(1) == 1.0
     assert check_temperature(MADE["constant"]) == 0.7
     assert str(MADE["linear"]) == "linear(start=1, end=0.6, shortest=10, longest=30)"
@@ -60,15 +60,15 @@ def test_numbers_pass_and_constants_become_numbers():
 @pytest.mark.parametrize(
     ("temperature", "message"),
     [
-        (0, "temperature is 0: it divides, so it has to be positive"),
-        (-0.5, "has to be positive"),
+        (0, "temperature is 0: pass a positive number"),
+        (-0.5, "pass a positive number"),
         (1e-320, "too small to divide by"),
         (math.nan, "temperature is nan: pass a finite number"),
         (math.inf, "pass a finite number"),
         (True, "pass a finite number"),
         ("0.8", "temperature is '0.8': pass a finite number"),
         (None, "pass a finite number"),
-        ({"query": 0.8}, "names 'query' and 'document', both; given: 'query'"),
+        ({"query": 0.8}, "needs 'query' and 'document'; given: 'query'"),
         ({"query": 0.8, "passage": 0.8}, "given: 'query', 'passage'"),
         ({}, "given: none"),
         ({"query": 0.8, "document": 0}, "the document's temperature is 0"),
@@ -78,7 +78,7 @@ def test_numbers_pass_and_constants_become_numbers():
         ),
     ],
 )
-def test_bad_temperatures(temperature, message):
+def test_bad_temperatures_are_refused(temperature, message):
     with pytest.raises(BadInput, match=message):
         check_temperature(temperature)
 
@@ -87,7 +87,7 @@ def test_bad_temperatures(temperature, message):
     ("schedule", "parameters", "message"),
     [
         ("linear", {"start": 1, "end": -1, "shortest": 1, "longest": 11}, "is 0 at length 6: "),
-        ("linear", {"start": 1, "end": 0.5, "shortest": 10, "longest": 10}, "longest=10 is not more than shortest=10"),
+        ("linear", {"start": 1, "end": 0.5, "shortest": 10, "longest": 10}, "longest=10 must exceed shortest=10"),
         ("linear", {"start": 1, "end": 0.5}, "takes start, end, shortest, longest; given: end, start"),
         ("power", {"scale": -1, "exponent": 0.1}, "is -1 at length 1: "),
         ("power", {"scale": 1, "exponent": -60}, "at length 5: "),
@@ -97,17 +97,17 @@ def test_bad_temperatures(temperature, message):
         ("constant", {}, "takes value; given: nothing"),
     ],
 )
-def test_bad_schedules_name_the_length(schedule, parameters, message):
+def test_bad_schedules_are_refused_with_the_length(schedule, parameters, message):
     with pytest.raises(BadInput, match=message):
         LengthTemperature(schedule, **parameters)
 
 
-def test_unknown_schedule():
+def test_unknown_schedules_are_refused():
     with pytest.raises(UnknownName, match="did you mean 'linear'"):
         LengthTemperature("linaer")
 
 
-def test_numbers_of_other_kinds():
+def test_numbers_of_other_types_are_accepted():
     for value in (np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5), Fraction(1, 2)):
         assert check_temperature(value) == 0.5
     assert check_temperature({"schedule": "log", "s": 0.3}) == LengthTemperature("log", s=0.3)

@@ -1,4 +1,4 @@
-"""`one_thread_each`: what it holds, nested and after an error, and what it gives back."""
+"""`one_thread_each`: one thread inside, nested and after an error, and the former number afterwards."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +16,7 @@ def three_threads():
     torch.set_num_threads(before)
 
 
-def test_one_inside_and_the_same_as_before_after():
+def test_one_thread_inside_and_the_former_number_afterwards():
     with one_thread_each():
         assert torch.get_num_threads() == 1
         assert thread_count() == 3
@@ -25,7 +25,7 @@ def test_one_inside_and_the_same_as_before_after():
     assert torch.get_num_threads() == thread_count() == 3
 
 
-def test_the_last_one_leaves():
+def test_the_number_is_restored_when_the_last_caller_leaves():
     outer, inner = one_thread_each(), one_thread_each()
     outer.__enter__()
     inner.__enter__()
@@ -36,7 +36,7 @@ def test_the_last_one_leaves():
     assert torch.get_num_threads() == 3
 
 
-def test_an_error_gives_back_too():
+def test_an_error_restores_the_number():
     with pytest.raises(KeyError, match="mine"), one_thread_each():
         raise KeyError("mine")
     assert torch.get_num_threads() == 3

@@ -1,4 +1,4 @@
-"""What an operator works on: the width of sums, padding that is cleared, lists that are padded."""
+"""Batches of tokens: the dtype of sums, cleared padding, padded lists, named rows."""
 
 import math
 
@@ -27,21 +27,21 @@ def test_sums_are_never_narrower_than_float32_nor_than_the_tokens(dtype, device,
     assert Batch(tokens, real, real).wide == wide
 
 
-def test_cleared_padding_is_zero_and_the_rest_is_as_it_was():
+def test_clear_padding_sets_padding_to_zero_and_nothing_else():
     tokens = torch.tensor([[[1.0], [math.nan]], [[math.inf], [2.0]]])
     batch = clear_padding(to_batch(tokens, [[1, 0], [0, 1]], 0))
     assert batch.tokens.tolist() == [[[1.0], [0.0]], [[0.0], [2.0]]]
 
 
-def test_lists_are_padded_on_the_right():
+def test_lists_of_matrices_are_padded_on_the_right():
     tokens, mask = pad_texts([torch.ones(1, 2), torch.ones(3, 2)], None)
     assert tokens.shape == (2, 3, 2)
     assert mask.tolist() == [[True, False, False], [True, True, True]]
-    with pytest.raises(BadInput, match="without a mask"):
+    with pytest.raises(BadInput, match="of real tokens only, and no mask"):
         pad_texts([torch.ones(1, 2)], [[1]])
 
 
-def test_rows_are_named():
+def test_bad_rows_are_named():
     refuse_rows(torch.tensor([False]), "a fault", "mend it")
     with pytest.raises(BadInput, match=r"^row 1 has a fault: mend it\.$"):
         refuse_rows(torch.tensor([False, True]), "a fault", "mend it")

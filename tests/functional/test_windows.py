@@ -1,4 +1,4 @@
-"""Windows of long texts: by hand, laws against a plain reading of the rules, every script, and what is refused."""
+"""Windows of long texts: by hand, against the rules place by place, laws, and bad input."""
 
 import re
 from itertools import pairwise
@@ -17,7 +17,7 @@ PIECES = st.lists(
 
 
 def spans_of(text):
-    """Tokens in the manner of word pieces: three letters at most, punctuation alone, no white space."""
+    """Tokens like word pieces: three letters at most, punctuation alone, no white space."""
     return [match.span() for match in re.finditer(r"\w{1,3}|[^\w\s]", text)]
 
 
@@ -26,7 +26,7 @@ def in_words(text, spans, found):
 
 
 def breaks(text, spans):
-    """Before which tokens a sentence ends, as landmarks know it, and before which a word does."""
+    """Return the tokens after the end of a sentence (as for landmarks), and after the end of a word."""
     sentences = [place for place in sentence(text, spans) if 0 < place < len(spans)]
     words = [place for place in range(1, len(spans)) if spans[place - 1][1] < spans[place][0]]
     return sentences, words
@@ -48,7 +48,7 @@ def plainly(text, spans, size, overlap):
     return [*found, (first, len(spans))]
 
 
-def test_by_hand():
+def test_windows_computed_by_hand():
     text = "One two three. Four five six. Seven eight."
     spans = [(m.start(), m.end()) for m in re.finditer(r"\w+|\.", text)]
     assert in_words(text, spans, cut_windows(text, spans, 8, 0)) == ["One two three. Four five six.", "Seven eight."]
@@ -66,7 +66,7 @@ def test_a_word_longer_than_a_window_is_cut():
 
 @given(PIECES, st.integers(1, 24), st.data())
 @settings(max_examples=300)
-def test_laws(parts, size, data):
+def test_windows_cover_the_text_within_size_and_overlap(parts, size, data):
     text = "".join(parts)
     spans = spans_of(text)
     overlap = data.draw(st.integers(0, (size - 1) // 2))
@@ -83,21 +83,21 @@ def test_laws(parts, size, data):
 
 @given(PIECES, st.integers(1, 24), st.data())
 @settings(max_examples=300)
-def test_as_plainly_as_the_rules(parts, size, data):
+def test_windows_follow_the_rules_of_the_docstring(parts, size, data):
     text = "".join(parts)
     spans = spans_of(text)
     overlap = data.draw(st.integers(0, (size - 1) // 2))
     assert cut_windows(text, spans, size, overlap) == plainly(text, spans, size, overlap)
 
 
-def test_white_space_may_belong_to_the_token_after_it():
+def test_white_space_may_belong_to_the_next_token():
     text = "one two three four five six"
     spans = [(m.start(), m.end()) for m in re.finditer(r" ?\w{1,2}", text)]
     assert in_words(text, spans, cut_windows(text, spans, 6, 0))[0] == "one two"
 
 
-def test_millions_of_tokens_take_seconds():
-    """Linear: a window looks up its ends, it does not walk the text."""
+def test_time_is_linear_in_the_tokens():
+    """A million tokens take seconds: each window looks its ends up."""
     text = "a pool. " * 200_000
     spans = [span for start in range(0, len(text), 8) for span in ((start, start + 1), (start + 2, start + 6))]
     assert len(cut_windows(text, spans, 100, 10)) > 4000
@@ -106,6 +106,6 @@ def test_millions_of_tokens_take_seconds():
 @pytest.mark.parametrize(
     ("size", "overlap", "said"), [(0, 0, "size=0"), (8, 4, "overlap=4"), (8, -1, "overlap=-1"), (1, 1, "fewer than")]
 )
-def test_refused(size, overlap, said):
+def test_bad_sizes_are_refused(size, overlap, said):
     with pytest.raises(BadInput, match=said):
         cut_windows("a", [(0, 1)], size, overlap)

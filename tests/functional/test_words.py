@@ -1,4 +1,4 @@
-"""Averages of word embeddings: a plain loop, every form of ids, precision, and what is refused."""
+"""Averages of word embeddings: a plain loop, every form of ids, precision, and bad input."""
 
 import math
 
@@ -30,7 +30,7 @@ def loop(rows, ids):
     return [[math.fsum(rows[i][d] for i in text) / len(text) for d in range(len(rows[0]))] for text in ids]
 
 
-def test_as_a_plain_loop():
+def test_averages_equal_a_plain_loop():
     got = word_averages(table(), IDS)
     assert got.shape == (4, 4)
     np.testing.assert_allclose(got, loop(table().tolist(), IDS), rtol=1e-14)
@@ -39,7 +39,7 @@ def test_as_a_plain_loop():
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("more", [0, 5])
 @pytest.mark.parametrize("library", ["torch", "numpy"])
-def test_padding_leaves_no_trace(side, more, library):
+def test_padding_does_not_matter(side, more, library):
     values, mask = padded(IDS, side, more)
     if library == "torch":
         values, mask = torch.from_numpy(values), torch.from_numpy(mask).bool()
@@ -48,7 +48,7 @@ def test_padding_leaves_no_trace(side, more, library):
     np.testing.assert_array_equal(word_averages(table(), values.tolist(), mask.tolist()), expected)
 
 
-def test_every_form_of_ids():
+def test_ids_may_be_lists_tuples_arrays_or_tensors():
     expected = word_averages(table(), IDS)
     for ids in (list(map(np.array, IDS)), list(map(torch.tensor, IDS)), tuple(map(tuple, IDS))):
         np.testing.assert_array_equal(word_averages(table(), ids), expected)
@@ -58,7 +58,7 @@ def test_every_form_of_ids():
     assert word_averages(table(), np.zeros((0, 3), int)).shape == (0, 4)
 
 
-def test_neighbours_and_blocks_leave_no_trace(monkeypatch):
+def test_other_texts_and_blocks_do_not_matter(monkeypatch):
     expected = word_averages(table(), IDS)
     for place, text in enumerate(IDS):
         np.testing.assert_array_equal(word_averages(table(), [text])[0], expected[place])
@@ -75,7 +75,7 @@ def test_neighbours_and_blocks_leave_no_trace(monkeypatch):
         (torch.float64, torch.float64),
     ],
 )
-def test_kind_and_dtype(dtype, made):
+def test_the_result_has_the_tables_kind_and_at_least_float32(dtype, made):
     rows = torch.from_numpy(table()).to(dtype)
     got = word_averages(rows.requires_grad_(), IDS)
     assert got.dtype == made
@@ -88,7 +88,7 @@ def test_kind_and_dtype(dtype, made):
         np.testing.assert_array_equal(same, got.numpy())
 
 
-def test_many_words_keep_their_digits():
+def test_sums_over_many_words_keep_their_digits():
     rows = np.array([[1e4], [1.0]], np.float32)
     assert word_averages(rows, [[0] * 5000 + [1] * 5000])[0, 0] == np.float32(5000.5)
 
@@ -96,20 +96,20 @@ def test_many_words_keep_their_digits():
 @pytest.mark.parametrize(
     ("ids", "mask", "message"),
     [
-        ([[1], []], None, "texts 1 have no ids: an average needs at least one"),
+        ([[1], []], None, "texts 1 have no ids: leave"),
         (np.array([[1, 2], [3, 4]]), np.array([[1, 1], [0, 0]]), "texts 1 have no ids"),
         ([[1], [2, 10]], None, "text 1 has the id 10, but the table has 10 rows"),
         ([[-1]], None, "text 0 has the id -1"),
         ([[1.0, 2.0]], None, r"ids\[0\] has dtype torch.float64"),
-        ([["a"]], None, r"ids\[0\] is no array of whole numbers"),
-        ([[[1, 2]]], None, "ids of texts 0 are not one row of numbers each"),
+        ([["a"]], None, r"ids\[0\] is not an array of whole numbers"),
+        ([[[1, 2]]], None, "ids of texts 0 are nested"),
         (np.array([1, 2]), None, r"ids have shape \(2,\)"),
-        ([[1, 2], [3]], [[1, 1], [1, 0]], "ids is no array of whole numbers"),
+        ([[1, 2], [3]], [[1, 1], [1, 0]], "ids is not an array of whole numbers"),
         (np.array([[1, 2]]), np.array([[1]]), r"ids have shape \(1, 2\), mask \(1, 1\)"),
         (np.array([[1, 2]]), np.array([[1, 2]]), "mask holds values other than 0 and 1"),
     ],
 )
-def test_bad_ids(ids, mask, message):
+def test_bad_ids_are_refused(ids, mask, message):
     with pytest.raises(BadInput, match=message):
         word_averages(table(), ids, mask)
 
@@ -119,10 +119,10 @@ def test_bad_ids(ids, mask, message):
     [
         ([[1.0]], "table is a list"),
         (np.ones(3), r"table has shape \(3,\)"),
-        (np.ones((3, 2), int), "dtype torch.int64: pass floats"),
-        (np.full((10, 2), np.nan), "texts 0, 1, 2, 3 have words whose row of the table is not finite"),
+        (np.ones((3, 2), int), "dtype torch.int64: pass floating"),
+        (np.full((10, 2), np.nan), "texts 0, 1, 2, 3 have ids whose rows in the table are not finite"),
     ],
 )
-def test_bad_tables(rows, message):
+def test_bad_tables_are_refused(rows, message):
     with pytest.raises(BadInput, match=message):
         word_averages(rows, IDS)

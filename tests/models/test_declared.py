@@ -1,4 +1,4 @@
-"""What a folder declares is found where it stands, and what it does not declare is not made up."""
+"""Facts that a folder declares, with their source; nothing is assumed."""
 
 import json
 
@@ -48,12 +48,12 @@ def test_a_bare_transformers_folder(copy_of):
     assert facts["max length"] == {"value": 256, "from": "tokenizer_config.json: model_max_length"}
 
 
-def test_what_cannot_be_read(copy_of):
-    with pytest.raises(BadInput, match="'a/b' is no folder on this machine"):
+def test_unreadable_folders_are_refused(copy_of):
+    with pytest.raises(BadInput, match="'a/b' is not a folder on this machine"):
         declared("a/b")
     folder = copy_of("bert")
     (folder / "modules.json").write_text("{")
-    with pytest.raises(BadInput, match=r"modules\.json' is no JSON"):
+    with pytest.raises(BadInput, match=r"modules\.json' is not JSON"):
         declared(folder)
     (folder / "modules.json").write_text(json.dumps({}))
     with pytest.raises(BadInput, match="holds a dict, not a list"):

@@ -1,4 +1,4 @@
-"""Loading: what is found where -> which pooling it gets, and what is said of it -> intervals -> pooling again."""
+"""Loading: where a model is found -> its pooling and warnings -> intervals."""
 
 import json
 import os
@@ -21,9 +21,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling as StPool
 
 import cenote
 from cenote.errors import BadInput, CenoteWarning
-from cenote.functional.pooling import POOLINGS
 from cenote.models import declared as declarations
-from cenote.models.repooling import repool
 from cenote.nn import LandmarkTransformer, Pooling
 
 TEXTS = ["the pool", "one two three, the deep cave", "water"]
@@ -48,7 +46,7 @@ def drop_pooling(folder):
 # What is found where.
 
 
-def test_minilm_is_in_its_package_and_gives_what_it_gives_elsewhere(demo):
+def test_minilm_loads_from_its_package(demo):
     model = cenote.load("minilm", device="cpu")
     assert_close(model.encode(TEXTS), demo.encode(TEXTS))
     tokens = demo.encode(TEXTS, output_value="token_embeddings")
@@ -57,13 +55,13 @@ def test_minilm_is_in_its_package_and_gives_what_it_gives_elsewhere(demo):
         assert_close(vector, pooled)
 
 
-def test_without_the_package_minilm_is_its_hub_id(monkeypatch):
+def test_without_its_package_minilm_is_a_hub_id(monkeypatch):
     monkeypatch.setattr(declarations.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BadInput, match="cannot load 'sentence-transformers/all-MiniLM-L6-v2'"):
         cenote.load("minilm")
 
 
-def test_a_folder_by_any_spelling(tiny_st, monkeypatch):
+def test_a_folder_loads_by_any_spelling_of_its_path(tiny_st, monkeypatch):
     folder = tiny_st("bert")
     expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
     monkeypatch.chdir(folder.parent)
@@ -74,7 +72,7 @@ def test_a_folder_by_any_spelling(tiny_st, monkeypatch):
 
 @pytest.mark.parametrize("name", ["sentence-transformers/tiny-thing", "tiny-thing"])
 @pytest.mark.parametrize("cache", ["hub", "SENTENCE_TRANSFORMERS_HOME"])
-def test_a_hub_id_in_the_cache(tiny_st, tmp_path, monkeypatch, name, cache):
+def test_a_hub_id_loads_from_the_cache(tiny_st, tmp_path, monkeypatch, name, cache):
     """A bare name is one of sentence-transformers' own, and the cache may be in the place that they name."""
     folder = tiny_st("bert", pooling="max", prompts={"query": "query: "})
     base = tmp_path / "models--sentence-transformers--tiny-thing"
@@ -96,7 +94,7 @@ def test_a_hub_id_in_the_cache(tiny_st, tmp_path, monkeypatch, name, cache):
 # Which pooling it gets.
 
 
-def test_a_declared_pooling_is_kept_and_nothing_is_said(tiny_st):
+def test_a_declared_pooling_is_kept_without_a_warning(tiny_st):
     for how in (*StPooling.POOLING_MODES, ("cls", "mean")):
         folder = tiny_st("roberta", pooling=how, include_prompt=False)
         model, plain = cenote.load(folder, device="cpu"), SentenceTransformer(str(folder), device="cpu")
@@ -105,7 +103,7 @@ def test_a_declared_pooling_is_kept_and_nothing_is_said(tiny_st):
         assert_close(model.encode(TEXTS), plain.encode(TEXTS))
 
 
-def test_old_booleans_are_read(copy_of):
+def test_the_old_boolean_format_is_read(copy_of):
     folder = copy_of("bert")
     old = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     edit(folder / "1_Pooling" / "config.json", lambda _: old)
@@ -114,7 +112,7 @@ def test_old_booleans_are_read(copy_of):
 
 
 @pytest.mark.parametrize(("kind", "assumed"), [("bert", "mean"), ("t5", "mean"), ("llama", "lasttoken")])
-def test_a_folder_that_declares_nothing_is_told_so(tiny, kind, assumed):
+def test_a_folder_without_a_declared_pooling_warns(tiny, kind, assumed):
     with pytest.warns(
         CenoteWarning, match=f"{tiny(kind)} declares no pooling; assumed '{assumed}'.*pass pooling="
     ) as told:
@@ -125,7 +123,7 @@ def test_a_folder_that_declares_nothing_is_told_so(tiny, kind, assumed):
     assert_close(model.encode(TEXTS), expected.encode(TEXTS))
 
 
-def test_a_chosen_pooling_on_a_folder_that_declares_nothing_is_nobodys_warning(tiny):
+def test_a_chosen_pooling_on_such_a_folder_does_not_warn(tiny):
     for how in ("cls", "landmark", "every_k", ("cls", "mean")):
         model = cenote.load(tiny("bert"), pooling=how, device="cpu")
         assert model[1].names == ((how,) if isinstance(how, str) else how)
@@ -134,7 +132,7 @@ def test_a_chosen_pooling_on_a_folder_that_declares_nothing_is_nobodys_warning(t
 
 @pytest.mark.parametrize("after", [[], [Normalize()]], ids=["alone", "before Normalize"])
 @pytest.mark.parametrize("missing", ["entry", "config"])
-def test_a_pooling_that_is_named_nowhere_is_assumed_aloud(copy_of, missing, after):
+def test_a_missing_pooling_entry_or_config_warns(copy_of, missing, after):
     folder = copy_of("bert", *after)
     expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
     if missing == "entry":
@@ -148,7 +146,7 @@ def test_a_pooling_that_is_named_nowhere_is_assumed_aloud(copy_of, missing, afte
     assert [type(module) for module in list(model)[2:]] == [type(module) for module in after]
 
 
-def test_modules_with_names_of_their_own(copy_of):
+def test_modules_keep_their_own_names(copy_of):
     folder = copy_of("bert", Normalize())
     names = ["transformer", "pooler", "normalizer"]
     edit(folder / "modules.json", lambda entries: [{**e, "name": n} for e, n in zip(entries, names, strict=True)])
@@ -161,7 +159,7 @@ def test_modules_with_names_of_their_own(copy_of):
 
 
 @pytest.mark.parametrize("how", ["cls", "landmark", "multi_cls"])
-def test_a_pooling_that_the_model_was_not_made_for_is_warned_of_once(tiny_st, how):
+def test_an_untrained_pooling_warns_once(tiny_st, how):
     with pytest.warns(
         CenoteWarning, match=f"declares pooling 'mean\\+max', not '{how}': .*(means little|expect a loss)"
     ) as told:
@@ -174,7 +172,7 @@ def test_a_pooling_that_the_model_was_not_made_for_is_warned_of_once(tiny_st, ho
             cenote.load(folder, pooling=fine, device="cpu")
 
 
-def test_what_else_a_model_has_stays(tiny_st):
+def test_prompts_and_later_modules_stay(tiny_st):
     prompts = {"query": "query: ", "document": "document: "}
     dense = Dense(32, 7, activation_function=torch.nn.Tanh())
     folder = tiny_st("bert", dense, Normalize(), prompts=prompts, default_prompt_name="query", include_prompt=False)
@@ -189,7 +187,7 @@ def test_what_else_a_model_has_stays(tiny_st):
 
 
 @pytest.mark.parametrize("after", [Dense(32, 7), LayerNorm(32)], ids=["Dense", "LayerNorm"])
-def test_later_modules_take_the_width_they_took(tiny_st, after):
+def test_a_pooling_of_another_width_than_the_next_module_is_refused(tiny_st, after):
     folder = tiny_st("bert", after)
     assert cenote.load(folder, pooling="max", device="cpu").encode(TEXTS).shape[0] == 3
     kind = type(after).__name__
@@ -199,7 +197,7 @@ def test_later_modules_take_the_width_they_took(tiny_st, after):
         cenote.load(folder, pooling=("mean", "max"), device="cpu")
 
 
-def test_word_vectors_with_weights_pool_as_there(tmp_path):
+def test_weighted_word_vectors_pool_as_in_sentence_transformers(tmp_path):
     """sentence-transformers' Pooling divides by the sum of the weights that WordWeights leaves: so must what loads."""
     from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 
@@ -216,7 +214,7 @@ def test_word_vectors_with_weights_pool_as_there(tmp_path):
     assert_close(cenote.load(tmp_path, device="cpu").encode(texts), expected)
 
 
-def test_transformers_with_weights_pool_as_there(tiny, tmp_path):
+def test_weighted_transformers_pool_as_in_sentence_transformers(tiny, tmp_path):
     reader = Transformer(str(tiny("bert")))
     weights = WordWeights(list(reader.tokenizer.get_vocab()), {"pool": 3.0, "water": 0.5})
     SentenceTransformer(modules=[reader, weights, StPooling(32, "mean")], device="cpu").save(str(tmp_path))
@@ -224,26 +222,13 @@ def test_transformers_with_weights_pool_as_there(tiny, tmp_path):
     assert_close(cenote.load(tmp_path, device="cpu").encode(TEXTS), expected)
 
 
-def test_a_transformer_of_the_models_own_is_not_replaced(tiny):
-    class Louder(Transformer):
-        def forward(self, features, **kwargs):
-            features = super().forward(features, **kwargs)
-            features["token_embeddings"] = features["token_embeddings"] * 7
-            return features
-
-    model = SentenceTransformer(modules=[Louder(str(tiny("bert"))), StPooling(32, "mean")], device="cpu")
-    with pytest.raises(BadInput, match=r"Louder is a transformer of the model's own making.*Choose another pooling"):
-        repool(model, "landmark")
-    assert type(repool(model, "max")[0]) is Louder
-
-
-def test_a_near_miss_of_the_demo_model_is_told_before_any_hub_is_asked():
+def test_a_misspelt_demo_model_gets_a_suggestion():
     for name in ("mini-lm", "minilm6", "MiniLM"):
         with pytest.raises(BadInput, match=f"unknown model '{name}'; did you mean 'minilm'"):
             cenote.load(name)
 
 
-def test_pickles_are_not_read(copy_of):
+def test_pickled_weights_are_refused(copy_of):
     folder = copy_of("bert")
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -291,7 +276,7 @@ def test_intervals_on_a_saved_landmark_model(tiny, tmp_path):
     assert (again.interval, again.splitter, again.training_intervals) == (32, "variable", [4, 9])
 
 
-def test_a_landmark_model_reads_plainly_with_another_pooling(tiny_st, tiny, tmp_path):
+def test_another_pooling_removes_the_landmarks(tiny_st, tiny, tmp_path):
     cenote.load(tiny("bert"), pooling="landmark", interval=4, device="cpu").save(str(tmp_path))
     model = cenote.load(tmp_path, pooling="mean", device="cpu")
     assert type(model[0]) is Transformer
@@ -300,41 +285,10 @@ def test_a_landmark_model_reads_plainly_with_another_pooling(tiny_st, tiny, tmp_
     assert set(model[0].get_config_dict()) == set(expected[0].get_config_dict())
 
 
-# Pooling again.
+# What stays.
 
 
-def test_every_operator_can_follow_every_other(tiny_st):
-    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
-    alone = {}
-    for how in POOLINGS:
-        fresh = repool(SentenceTransformer(str(tiny_st("bert")), device="cpu"), how)
-        alone[how] = fresh.encode(TEXTS)
-    for first in POOLINGS:
-        for second in POOLINGS:
-            np.testing.assert_array_equal(repool(repool(model, first), second).encode(TEXTS), alone[second])
-
-
-def test_two_kinds_of_marks_do_not_go_together(tiny_st):
-    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
-    expected = model.encode(TEXTS)
-    with pytest.raises(BadInput, match="landmark and multi_cls insert different tokens"):
-        repool(model, ("landmark", "multi_cls"))
-    for bad in ({"interval": 0}, {"splitter": "words"}, {"marker": "sep"}, {"intervall": 3}, {"k": 3}):
-        with pytest.raises((BadInput, TypeError), match=r"interval|splitter|marker|'?k'?"):
-            repool(model, "landmark", **bad)
-        np.testing.assert_array_equal(model.encode(TEXTS), expected)  # a refusal leaves the model as it was
-    with pytest.raises(BadInput, match="interval"):
-        repool(model, "mean", interval=3)
-
-
-def test_a_repooled_model_keeps_its_mode(tiny_st):
-    for training in (True, False):
-        model = SentenceTransformer(str(tiny_st("bert")), device="cpu").train(training)
-        for how in ("landmark", "every_k", "mean"):
-            assert {module.training for module in repool(model, how)} == {training}
-
-
-def test_nothing_is_written_into_the_folder(copy_of):
+def test_loading_writes_nothing_into_the_folder(copy_of):
     folder = copy_of("bert")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     cenote.load(folder, pooling="every_k", interval=3, max_seq_length=20, device="cpu").encode(TEXTS)
@@ -343,7 +297,7 @@ def test_nothing_is_written_into_the_folder(copy_of):
 
 
 @pytest.mark.parametrize("length", [1, 2])
-def test_a_limit_that_leaves_no_room_for_a_word_is_refused(demo_path, length):
+def test_a_limit_without_room_for_a_word_is_refused(demo_path, length):
     with pytest.raises(BadInput, match="the tokenizer adds 2 special tokens to every text, which leave no room"):
         cenote.load(demo_path, max_seq_length=length, device="cpu")
     assert cenote.load(demo_path, max_seq_length=3, device="cpu").max_seq_length == 3

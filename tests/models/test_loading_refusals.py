@@ -1,4 +1,4 @@
-"""What loading refuses: poolings, intervals -> lengths, devices, dtypes -> paths -> spoiled files -> others' code."""
+"""Refused by loading: poolings, intervals -> lengths, devices, dtypes -> paths -> spoiled files -> remote code."""
 
 import json
 import re
@@ -24,18 +24,18 @@ def edit(path, change):
 
 
 @pytest.mark.parametrize("pooling", ["cosine", "", "Mean", (), ("mean", "nothing"), 3], ids=repr)
-def test_poolings_that_are_none(pooling):
+def test_unknown_poolings_are_refused(pooling):
     with pytest.raises(BadInput, match="pooling"):
         cenote.load("no/such/folder/needed", pooling=pooling)
 
 
 @pytest.mark.parametrize("interval", [0, -3, True, 2.5, "32", [], [32, 0], [2.5], {}, np.float32(2)], ids=repr)
-def test_intervals_that_are_none(tiny, interval):
+def test_bad_intervals_are_refused(tiny, interval):
     with pytest.raises(BadInput, match="interval"):
         cenote.load(tiny("bert"), pooling="landmark", interval=interval)
 
 
-def test_an_interval_needs_a_pooling_that_has_chunks(tiny, tiny_st):
+def test_an_interval_needs_a_pooling_with_chunks(tiny, tiny_st):
     with pytest.raises(BadInput, match="interval=8 goes with pooling landmark, every_k, multi_cls, not with mean"):
         cenote.load(tiny_st("bert"), interval=8)
     with pytest.raises(BadInput, match=r"interval=8 goes with pooling .*, not with cls\+max"):
@@ -66,7 +66,7 @@ def test_max_seq_length(tiny, tiny_st):
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta", ""])
-def test_devices_that_cannot_be_used(tiny_st, device):
+def test_unusable_devices_are_refused(tiny_st, device):
     with pytest.raises(BadInput, match=re.escape(f"device={device!r} cannot be used here")):
         cenote.load(tiny_st("bert"), device=device)
 
@@ -96,10 +96,10 @@ def test_dtypes(tiny_st):
 # Paths, files and code.
 
 
-def test_paths_that_hold_no_model(tmp_path, tiny_st):
+def test_paths_without_a_model_are_refused(tmp_path, tiny_st):
     (tmp_path / "notes.txt").write_text("the pool")
     cases = {
-        tmp_path: r"is no model: no modules\.json or config\.json in it, but notes\.txt",
+        tmp_path: r"is no model: it has no modules\.json or config\.json. It has: notes\.txt",
         tmp_path / "notes.txt": "is a file: name the folder of a model",
         tmp_path / "absent": "no such folder: .*absent'",
         str(tmp_path / "absent"): "no such folder: .*absent'",
@@ -113,7 +113,7 @@ def test_paths_that_hold_no_model(tmp_path, tiny_st):
         with pytest.raises(BadInput, match=said):
             cenote.load(model)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=r"no model: .* but nothing"):
+    with pytest.raises(BadInput, match=r"no model: .* It has: nothing"):
         cenote.load(tmp_path / "empty")
     for other in (None, 3):
         with pytest.raises(BadInput, match=f"model={other}|{other!r}"):
@@ -121,7 +121,7 @@ def test_paths_that_hold_no_model(tmp_path, tiny_st):
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "nothing-at-all"])
-def test_hub_ids_without_a_hub(name):
+def test_hub_ids_are_refused_offline(name):
     with pytest.raises(BadInput, match=f"cannot load .*{name}'"):
         cenote.load(name)
 
@@ -143,7 +143,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize(("name", "content"), [(name, text) for name, texts in SPOILED.items() for text in texts])
-def test_spoiled_files_are_an_error_of_ours(copy_of, name, content):
+def test_spoiled_files_raise_one_line(copy_of, name, content):
     folder = copy_of("bert")
     (folder / name).write_text(content)
     with pytest.raises(BadInput, match=re.escape(str(folder))) as refusal:
@@ -152,7 +152,7 @@ def test_spoiled_files_are_an_error_of_ours(copy_of, name, content):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_missing_files_are_an_error_of_ours(copy_of, name):
+def test_missing_files_raise_one_line(copy_of, name):
     folder = copy_of("bert")
     (folder / name).unlink()
     with pytest.raises(BadInput, match=re.escape(str(folder))):
@@ -171,7 +171,7 @@ class {name}({base}):
 
 
 @pytest.mark.parametrize("class_name", ["Twice", "Pooling"])
-def test_code_of_others_runs_only_when_asked(copy_of, class_name):
+def test_remote_code_runs_only_when_trusted(copy_of, class_name):
     folder = copy_of("bert", Normalize())
     base = "P" if class_name == "Pooling" else "Normalize"
     module = f"of_others_{class_name.lower()}"
@@ -205,7 +205,7 @@ class Pooling(Module):
 """
 
 
-def test_a_pooling_of_others_gives_way_like_any(copy_of):
+def test_a_remote_pooling_class_can_be_replaced(copy_of):
     """Were the new one put beside it, the old one would have the last word."""
     folder = copy_of("bert")
     expected = repool(SentenceTransformer(str(folder), device="cpu"), "max").encode(TEXTS)
@@ -221,7 +221,7 @@ def test_a_pooling_of_others_gives_way_like_any(copy_of):
         cenote.load(folder, pooling="cls", trust_remote_code=True, device="cpu")
 
 
-def test_custom_architectures_run_only_when_asked(copy_of):
+def test_a_remote_architecture_runs_only_when_trusted(copy_of):
     folder = copy_of("bert")
     (folder / "odd_model.py").write_text("raise SystemExit('ran')\n")
     edit(

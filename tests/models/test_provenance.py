@@ -1,4 +1,4 @@
-"""What a model is, in words."""
+"""Descriptions of a model in words."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +11,7 @@ from cenote.models.provenance import architecture_of, name_of, pooling_of, revis
 
 
 @pytest.mark.parametrize(("kind", "name"), [("bert", "BertModel"), ("t5", "T5EncoderModel"), ("qwen", "Qwen3Model")])
-def test_of_tiny_models(tiny_st, kind, name):
+def test_architecture_pooling_and_temperature_of_tiny_models(tiny_st, kind, name):
     model = cenote.load(tiny_st(kind), device="cpu")
     assert architecture_of(model) == name
     assert pooling_of(model) == "mean"
@@ -19,7 +19,7 @@ def test_of_tiny_models(tiny_st, kind, name):
     assert revision_of(model) is None
 
 
-def test_names(demo, demo_path, tiny_st):
+def test_names_of_models(demo, demo_path, tiny_st):
     assert name_of("minilm", demo) == "minilm"
     assert name_of(demo_path, demo) == str(demo_path)
     assert name_of(demo, demo) == "minilm"
@@ -36,7 +36,7 @@ def test_poolings_and_temperatures(tiny_st):
     assert pooling_of(several) == "mean+max"
 
 
-def test_what_is_no_transformer():
+def test_a_model_without_a_transformer():
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer, models
@@ -49,7 +49,7 @@ def test_what_is_no_transformer():
     assert revision_of(model) is None
 
 
-def test_the_version_of_a_package_that_is_built_under_another_name(monkeypatch):
+def test_the_version_of_a_package_with_another_name(monkeypatch):
     def only(name):
         if name == "tokenizers":  # as onnxruntime, where it came as onnxruntime-gpu
             raise PackageNotFoundError(name)

@@ -1,4 +1,4 @@
-"""A tiny random model of every family in the table, and the oracle that knows nothing of families."""
+"""A tiny random model of every family in the table, and an oracle that does not use the table."""
 
 import copy
 from contextlib import contextmanager

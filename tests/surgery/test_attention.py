@@ -1,11 +1,10 @@
-"""The table: every row is met, models without a row get what fits them, and the rest is refused by name."""
+"""The attention table: every row is found, models without a row get a guess, others are refused by name."""
 
 import pytest
 import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from cenote._nn.modules import eval_mode
 from cenote.errors import UnsupportedModel
 from cenote.surgery.attention import FAMILIES, SHARED_BIASES, UNPLACED, Probe, address, find_sites
 from cenote.surgery.tempering import bake, temper
@@ -33,22 +32,6 @@ def test_a_name_alone_is_not_enough():
 
     assert address(BertSelfAttention()).endswith("test_attention.BertSelfAttention")
     assert address(BertSelfAttention()) not in FAMILIES
-
-
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
-def test_a_model_at_rest_goes_back_to_training_where_it_was(network, error):
-    model = network("bert").train()
-    model.encoder.layer[1].eval()
-    modes = [module.training for module in model.modules()]
-    try:
-        with eval_mode(model):
-            assert not any(module.training for module in model.modules())
-            if error is not None:
-                raise error
-    except KeyboardInterrupt:
-        pass
-    assert [module.training for module in model.modules()] == modes
-    assert set(modes) == {True, False}
 
 
 # Architectures in no row: found by their softmax, and by their query projection where that is plain to see.
@@ -84,7 +67,7 @@ def test_models_without_a_row(name, network, batch, read, oracle):
 
 
 class Misleading(nn.Module):
-    """Has a query projection as many do, and divides out whatever is done to it."""
+    """Has a usual query projection, and normalises away any factor on its output."""
 
     def __init__(self, attention):
         super().__init__()
@@ -99,7 +82,7 @@ class Misleading(nn.Module):
         return (weights @ self.value(hidden).unsqueeze(1)).squeeze(1), weights
 
 
-def test_a_form_that_misleads_is_found_out(network, batch, read, oracle):
+def test_a_wrong_guess_is_replaced_by_the_softmax(network, batch, read, oracle):
     model, features = network("bert"), batch()
     for layer in model.encoder.layer:
         layer.attention.self = Misleading(layer.attention.self)
@@ -121,14 +104,14 @@ class Landmarks(Misleading):
         return (weights @ few).squeeze(1), weights
 
 
-def test_what_cannot_be_placed_is_named(network):
+def test_attention_that_cannot_be_tempered_is_named(network):
     model = network("bert")
     model.encoder.layer[1].attention.self = Landmarks(model.encoder.layer[1].attention.self)
     with pytest.raises(UnsupportedModel, match=r"cannot temper encoder.layer.1.attention.self \(.*Landmarks\)"):
         temper(model, 0.7)
 
 
-def test_an_encoder_and_a_decoder():
+def test_an_encoder_decoder_model_is_refused():
     from transformers import T5Config, T5Model
 
     model = T5Model(T5Config(vocab_size=50, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=4))
@@ -136,7 +119,7 @@ def test_an_encoder_and_a_decoder():
         temper(model, 0.7)
 
 
-def test_a_model_that_reads_no_tokens():
+def test_a_model_that_reads_no_tokens_is_refused():
     with pytest.raises(UnsupportedModel, match="Linear has no token embeddings"):
         Probe.of(nn.Linear(2, 2))
 
@@ -149,5 +132,5 @@ def test_a_model_that_reads_no_tokens():
         temper(Picky(config), 0.7)
 
 
-def test_guesses_are_never_rows():
+def test_no_row_of_the_table_is_a_guess():
     assert not any(row.guessed or row is UNPLACED for row in FAMILIES.values())

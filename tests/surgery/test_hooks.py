@@ -1,4 +1,4 @@
-"""Where lengths come from, and that nothing is left behind by a pass that fails."""
+"""Lengths of texts in hooks, and the state after a failed pass."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ BY_LENGTH = LengthTemperature("log", s=0.55)
 
 
 def left_behind():
-    return [stack.get() for stack in (hooks._SCALES, hooks._ROLES, hooks._BIASES) if stack.get()]
+    return hooks._STATE.get()
 
 
 @pytest.mark.parametrize("name", ["bert", "t5", "qwen3"])
@@ -30,12 +30,14 @@ def test_lengths_by_position_by_name_and_without_a_mask(name, network, batch, re
 
 
 def test_flattened_batches_scale_each_token():
-    temperature = LengthTemperature("linear", start=1, end=0.5, shortest=2, longest=4)
-    scale = hooks._by_length(temperature, {"cu_seq_lens_q": torch.tensor([0, 2, 6])})
-    assert scale.tolist() == [[1, 1, 2, 2, 2, 2]]
+    setting = hooks.Setting(LengthTemperature("linear", start=1, end=0.5, shortest=2, longest=4))
+    hooks._EnterModel(setting)(None, (), {"cu_seq_lens_q": torch.tensor([0, 2, 6])})
+    assert setting.scale().tolist() == [[1, 1, 2, 2, 2, 2]]
+    hooks._Leave(setting, "scale")()
+    assert not left_behind()
 
 
-def test_a_mask_that_counts_nothing_is_refused(network, batch):
+def test_a_mask_of_the_wrong_shape_is_refused(network, batch):
     model, features = network("bert"), batch()
     temper(model, BY_LENGTH)
     with pytest.raises(BadInput, match=r"this one is \[3, 1, 12, 12\]"):
@@ -73,7 +75,7 @@ def test_a_softmax_that_no_longer_runs_is_refused(network, batch, monkeypatch):
         model(**batch())
 
 
-def test_while_one_setting_is_proven_others_rest():
+def test_a_proof_deactivates_other_settings():
     mine, other, trial = hooks.Setting(0.5), hooks.Setting(0.25), hooks.Setting(0.125, trial=True)
     assert (mine.scale(), other.scale(), trial.scale()) == (2, 4, 1)
     with hooks.proving(trial):

@@ -1,4 +1,4 @@
-"""A layer's profile is what plain arithmetic makes of the model's own hidden states, attention and weights."""
+"""Profiles equal plain arithmetic on the model's own hidden states, attention and weights."""
 
 import math
 
@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from cenote.diagnosis.layers import profile_layers
-from cenote.errors import BadInput
 from cenote.surgery.profiles import LayerProfile, Profiler, Undefined
 from cenote.surgery.tracing import Trace
 
@@ -20,9 +18,20 @@ TEXTS = [
 ]
 
 
+def profile(model, texts, batch_size, attention=True):
+    """Return the layers' profiles on texts that are read in batches."""
+    profiler = Profiler()
+    with torch.no_grad(), Trace(model, profiler, attention=attention):
+        for start in range(0, len(texts), batch_size):
+            profiler.start()
+            model(model.preprocess(texts[start : start + batch_size]))
+            profiler.finish()
+    return profiler.compute()
+
+
 @pytest.fixture(scope="module")
 def profiles(demo):
-    return profile_layers(demo, TEXTS, batch_size=2)
+    return profile(demo, TEXTS, batch_size=2)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +137,7 @@ def test_theorem_2_holds_at_every_layer_and_head(demo, profiles):
 
 
 def test_batches_and_order_do_not_matter(demo, profiles):
-    for other in (profile_layers(demo, TEXTS[::-1], batch_size=5), profile_layers(demo, TEXTS[::-1], batch_size=1)):
+    for other in (profile(demo, TEXTS[::-1], batch_size=5), profile(demo, TEXTS[::-1], batch_size=1)):
         for a, b in zip(profiles, other, strict=True):
             for name in ("concentration", "token_cosine", "sigma_a", "contraction", "residual_ratio"):
                 assert torch.allclose(getattr(a, name), getattr(b, name).flip(0), rtol=2e-4), name
@@ -161,7 +170,7 @@ def test_every_family_has_a_profile_or_a_reason(family, network, batch):
 @pytest.mark.parametrize(
     ("name", "reason"), [("llama", "pre-norm"), ("modernbert", "pre-norm"), ("xlnet", "no linear projection")]
 )
-def test_what_is_not_defined_says_why(name, reason, network, batch):
+def test_undefined_measures_have_a_reason(name, reason, network, batch):
     model = network(name)
     with torch.no_grad(), Trace(model, profiler := Profiler(), attention=True):
         model(**batch())
@@ -170,8 +179,8 @@ def test_what_is_not_defined_says_why(name, reason, network, batch):
         assert reason in layer.block_ratio.reason
 
 
-def test_without_attention_its_measures_are_not_asked_for(demo):
-    for layer in profile_layers(demo, TEXTS, attention=False):
+def test_without_attention_its_measures_are_undefined(demo):
+    for layer in profile(demo, TEXTS, batch_size=5, attention=False):
         assert layer.sigma_a.reason == layer.contraction.reason == "the attention of this layer was not asked for"
         assert len(layer.attention_rate.values) == len(TEXTS)
 
@@ -186,16 +195,32 @@ def test_a_text_of_one_token_has_no_rate(network):
         assert layer.concentration[1] == layer.sigma_a[1].max() == layer.contraction[1].max() == 0
 
 
-def test_progress_and_bad_input(demo):
-    seen = []
-    profile_layers(demo, TEXTS, attention=False, batch_size=2, progress=lambda *at: seen.append(at))
-    assert seen == [(2, 5), (4, 5), (5, 5)]
-    for texts in ([], "one text"):
-        with pytest.raises(BadInput, match="pass a list of texts"):
-            profile_layers(demo, texts)
+def test_a_batch_that_failed_halfway_leaves_nothing(network, batch):
+    model = network("bert")
+    with torch.no_grad(), Trace(model, profiler := Profiler()):
+        for fails in (False, True, False):
+            handle = model.encoder.layer[1].register_forward_pre_hook(lambda *_: 1 / 0) if fails else None
+            profiler.start()
+            try:
+                model(**batch())
+                profiler.finish()
+            except ZeroDivisionError:
+                handle.remove()
+    texts = len(batch()["input_ids"])
+    assert [len(layer.concentration) for layer in profiler.compute()] == [2 * texts, 2 * texts]
 
 
-def test_heads_that_the_projections_do_not_know(network, batch):
+def test_passes_without_start_and_finish_are_all_kept(network, batch):
+    model = network("bert")
+    with torch.no_grad(), Trace(model, profiler := Profiler()):
+        for _ in range(2):
+            model(**batch())
+    texts = len(batch()["input_ids"])
+    assert [len(layer.concentration) for layer in profiler.compute()] == [2 * texts, 2 * texts]
+    assert len(profiler.compute()[0].concentration) == 2 * texts
+
+
+def test_fewer_heads_than_the_projections_have(network, batch):
     """ConvBERT attends with half of the heads that its config has."""
     model = network("ConvBertModel")
     with torch.no_grad(), Trace(model, profiler := Profiler(), attention=True):

@@ -1,4 +1,4 @@
-"""What is named as value and output projection is told from what only looks like it; the numbers: test_tracing."""
+"""Value and output projections are found, and look-alikes are not. Their numbers: test_tracing."""
 
 import torch
 from torch import nn

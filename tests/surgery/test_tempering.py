@@ -1,4 +1,4 @@
-"""Live = baked = the oracle for every family; nothing changes that should not; and all that has to be refused."""
+"""Live = baked = oracle for every family; nothing else changes; bad input is refused."""
 
 import copy
 import math
@@ -25,14 +25,14 @@ def far(a, b):
 
 
 def untouched(model):
-    """Whether nothing of ours stands on a model."""
+    """Return whether a model has no hooks and no replaced methods."""
     hooks = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     own = any({"forward", "save_pretrained"} & vars(module).keys() for module in model.modules())
     return not hooks and not own
 
 
 @pytest.mark.parametrize("side", ["right", "left", None])
-def test_live_and_baked_are_the_oracle(family, side, network, variants, batch, read, oracle):
+def test_live_and_baked_equal_the_oracle(family, side, network, variants, batch, read, oracle):
     features, plain = batch(side), network(family)
     taus = BY_LENGTH(features["attention_mask"].sum(1))
     untempered = read(plain, features)
@@ -69,7 +69,7 @@ def test_tiny_temperatures_and_rows_without_a_token_stay_finite(family, network,
                     assert model(**features)[0].isfinite().all() or not finite
 
 
-def test_half_precision_rounds_no_worse_than_without(family, network, variants, batch, read, oracle):
+def test_half_precision_is_as_exact_as_without_a_temperature(family, network, variants, batch, read, oracle):
     features = batch()
     for attention in variants(family):
         model = network(family, attention).to(torch.bfloat16)
@@ -86,7 +86,7 @@ def test_half_precision_rounds_no_worse_than_without(family, network, variants, 
             assert (result - expected).abs().mean() < 2 * rounding + 1e-3
 
 
-def test_saved_and_read_again_a_baked_model_is_the_same(family, network, batch, read, tmp_path):
+def test_a_baked_model_is_unchanged_by_saving(family, network, batch, read, tmp_path):
     baked = bake(network(family), TAU)
     baked.save_pretrained(tmp_path)
     again = type(baked).from_pretrained(tmp_path, attn_implementation="eager").eval()
@@ -106,7 +106,7 @@ def test_copies_and_pickles_stay_tempered(family, network, batch, read):
 
 
 @pytest.mark.parametrize("name", ["bert", "t5", "mpnet", "deberta-v3", "modernbert", "qwen3"])
-def test_threads_do_not_meet(name, network, batch, read):
+def test_threads_do_not_mix_their_batches(name, network, batch, read):
     model = network(name)
     temper(model, BY_LENGTH)
     batches = [batch(), {key: value[1:, :7] for key, value in batch().items()}]
@@ -145,7 +145,7 @@ def test_single_layers(name, network, batch, read):
 
 
 @pytest.mark.parametrize("name", ["t5", "mpnet"])
-def test_a_position_bias_can_be_left_alone(name, network, batch, read):
+def test_a_position_bias_can_be_excluded(name, network, batch, read):
     model, features = network(name), batch()
     with temper(model, TAU):
         whole = read(model, features)
@@ -155,7 +155,7 @@ def test_a_position_bias_can_be_left_alone(name, network, batch, read):
     assert far(read(bake(model, TAU, scale_bias=False), features), queries) < 1e-5
 
 
-def test_queries_of_a_normalised_family_are_reached(network, batch, read):
+def test_a_query_norm_does_not_undo_the_temperature(network, batch, read):
     model, features = network("qwen3"), batch()
     plain = read(model, features)
     with torch.no_grad():
@@ -187,7 +187,7 @@ def test_tempering_again_replaces(network, batch, read):
 
 
 @pytest.mark.parametrize("name", ["bert", "deberta-v3"])
-def test_removing_brings_back_what_was_there(name, network, batch, read):
+def test_removing_restores_the_earlier_temperature(name, network, batch, read):
     model = network(name)
     plain = read(model, batch())
     with temper(model, 0.5):
@@ -200,13 +200,13 @@ def test_removing_brings_back_what_was_there(name, network, batch, read):
     assert torch.equal(read(model, batch()), plain)
 
 
-def test_at_one_nothing_hangs_on_the_model(minilm):
+def test_a_temperature_of_one_adds_no_hooks(minilm):
     temper(minilm, 1)
     assert len(minilm) == 3
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in minilm.modules())
 
 
-def test_nothing_else_changes(network):
+def test_weights_modes_and_random_state_stay_unchanged(network):
     model = network("bert").train()
     model.encoder.layer[0].eval()
     modes = [module.training for module in model.modules()]
@@ -235,7 +235,7 @@ def minilm(demo):
     return copy.deepcopy(demo)
 
 
-def test_demo_live_is_baked_and_one_is_nothing(minilm, tmp_path):
+def test_demo_live_equals_baked_and_one_equals_plain(minilm, tmp_path):
     plain = minilm.encode(TEXTS, convert_to_tensor=True)
     baked = bake(minilm, 0.8)
     folded = baked.encode(TEXTS, convert_to_tensor=True)
@@ -253,7 +253,7 @@ def test_demo_live_is_baked_and_one_is_nothing(minilm, tmp_path):
     assert torch.equal(again.encode(TEXTS, convert_to_tensor=True), folded)
 
 
-def test_demo_by_length_a_batch_is_one_by_one(minilm):
+def test_demo_by_length_a_batch_equals_single_texts(minilm):
     with temper(minilm, BY_LENGTH):
         together = minilm.encode(TEXTS, convert_to_tensor=True)
         alone = torch.stack([minilm.encode(text, convert_to_tensor=True) for text in TEXTS])
@@ -340,17 +340,17 @@ def test_a_head_put_on_a_tempered_model_saves_the_temperature_too(minilm, tmp_pa
     assert far(again.encode(TEXTS, convert_to_tensor=True), minilm.encode(TEXTS, convert_to_tensor=True)) < 1e-6
 
 
-def test_an_exchanged_transformer_is_not_taken_for_a_tempered_one(minilm, demo):
+def test_a_replaced_transformer_is_refused(minilm, demo):
     handle = temper(minilm, 0.5)
     minilm[0] = copy.deepcopy(demo[0])
-    with pytest.raises(BadInput, match=r"exchanged and is not tempered: call cenote\.temper again"):
+    with pytest.raises(BadInput, match=r"replaced and is not tempered: call cenote\.temper again"):
         minilm.encode("a")
     handle.remove()
     assert len(minilm) == 3
     assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), demo.encode(TEXTS, convert_to_tensor=True))
 
 
-def test_the_part_of_a_tempered_whole_is_not_tempered_alone(minilm):
+def test_part_of_a_tempered_model_cannot_be_tempered_alone(minilm):
     handle = temper(minilm, 0.5)
     expected = minilm.encode(TEXTS, convert_to_tensor=True)
     with pytest.raises(BadInput, match="this BertModel is part of a tempered SentenceTransformer"):
@@ -363,7 +363,7 @@ def test_the_part_of_a_tempered_whole_is_not_tempered_alone(minilm):
     assert torch.equal(minilm.encode(TEXTS, convert_to_tensor=True), expected)
 
 
-def test_layers_are_saved_too(minilm, tmp_path):
+def test_layers_are_saved_with_the_temperature(minilm, tmp_path):
     temper(minilm, 0.5, layers=[0, 3])
     minilm.save(str(tmp_path))
     again = cenote.load(tmp_path, device="cpu")
@@ -383,10 +383,10 @@ def test_the_card_of_a_baked_model_states_the_temperature(text, minilm, tmp_path
 
 
 @pytest.mark.parametrize("temperature", [0, -1, math.nan, {"query": 0.5}, {"query": 1, "passage": 1}, 1e-39, "hot"])
-def test_bad_temperatures_leave_the_model_alone(temperature, network):
+def test_bad_temperatures_leave_the_model_unchanged(temperature, network):
     model = network("bert")
     for verb in (temper, bake):
-        with pytest.raises(BadInput, match=r"temperature is|names 'query' and 'document'|not finite"):
+        with pytest.raises(BadInput, match=r"temperature is|by role needs 'query' and 'document'|not finite"):
             verb(model, temperature)
     assert untouched(model)
 
@@ -402,7 +402,7 @@ def test_bad_temperatures_leave_the_model_alone(temperature, network):
         ("0", r"layers='0': pass a list"),
     ],
 )
-def test_layers_that_are_not_there(layers, message, network):
+def test_unknown_layers_are_refused(layers, message, network):
     model = network("bert")
     with pytest.raises(BadInput, match=message):
         temper(model, TAU, layers=layers)
@@ -418,7 +418,7 @@ def test_a_compiled_model_is_refused(network):
 
 
 @pytest.mark.parametrize("name", ["bert", "deberta-v3"])
-def test_compiling_what_is_tempered(name, network, batch, read):
+def test_a_tempered_model_can_be_compiled(name, network, batch, read):
     model = network(name)
     temper(model, TAU)
     expected = read(model, batch())
@@ -426,7 +426,7 @@ def test_compiling_what_is_tempered(name, network, batch, read):
     assert far(read(model, batch()), expected) < 1e-5
 
 
-def test_a_broken_off_pass_leaves_softmax_alone(network, batch):
+def test_an_interrupted_pass_restores_softmax(network, batch):
     model, values = network("deberta-v3"), torch.tensor([1.0, 2.0, 3.0])
     expected = values.softmax(0)
     temper(model, 0.5)
@@ -467,7 +467,7 @@ def test_tempering_while_others_read(network, batch, read):
 
 
 @pytest.mark.parametrize("shared", ["query", "layer"])
-def test_what_two_layers_share_is_divided_once(shared, network, batch, read, oracle):
+def test_a_shared_projection_is_divided_once(shared, network, batch, read, oracle):
     model, features = network("bert"), batch()
     if shared == "query":
         model.encoder.layer[1].attention.self.query = model.encoder.layer[0].attention.self.query
@@ -483,7 +483,7 @@ def test_what_two_layers_share_is_divided_once(shared, network, batch, read, ora
             temper(model, TAU, layers=[1])
 
 
-def test_a_user_who_watches_the_query_sees_it_as_it_was(network, batch, read):
+def test_a_user_hook_sees_the_untempered_query(network, batch, read):
     model, seen = network("bert"), []
     query = model.encoder.layer[0].attention.self.query
     query.register_forward_hook(lambda _module, _args, out: seen.append(out) and None)
@@ -504,14 +504,14 @@ def test_bfloat16_is_proven_layer_by_layer(minilm):
             assert far(half.encode(TEXTS, convert_to_tensor=True), plain) > 0
 
 
-def test_baking_that_does_nothing_is_found_out(minilm, monkeypatch):
+def test_baking_without_effect_is_refused(minilm, monkeypatch):
     monkeypatch.setattr("cenote.surgery.tempering._divide", lambda *_: None)
     for model in (minilm, minilm.to(torch.bfloat16)):
         with pytest.raises(UnsupportedModel, match="the weights of BertModel do not take the temperature"):
             bake(model, 0.8)
 
 
-def test_gradient_checkpointing(network, batch):
+def test_gradient_checkpointing_works_with_a_constant_only(network, batch):
     """A constant temperature goes with it; one by length says that it does not."""
     model = network("bert").train()
     model.gradient_checkpointing_enable()
@@ -523,11 +523,11 @@ def test_gradient_checkpointing(network, batch):
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0
     assert checkpointed.isfinite().all()
     temper(model, BY_LENGTH)
-    with pytest.raises(UnsupportedModel, match="goes with a constant temperature"):
+    with pytest.raises(UnsupportedModel, match="works with a constant temperature only"):
         model(**batch())[0].square().mean().backward()
 
 
-def test_layers_of_a_shared_attention(network):
+def test_layers_of_a_shared_attention_cannot_be_chosen(network):
     with pytest.raises(BadInput, match=r"the layers of this model share one attention, encoder\.albert_layer_groups"):
         temper(network("albert"), TAU, layers=[0])
 
@@ -537,12 +537,12 @@ def test_roles_need_a_sentence_transformer(network):
         temper(network("bert"), {"query": 0.8, "document": 0.9})
 
 
-def test_other_things_are_no_models():
+def test_other_modules_are_refused():
     with pytest.raises(BadInput, match="a Linear is neither a SentenceTransformer nor a transformers model"):
         temper(torch.nn.Linear(2, 2), 0.8)
 
 
-def test_models_without_attention(network, demo):
+def test_models_without_attention_are_refused(network, demo):
     static = SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
     for verb in (temper, bake):
         with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding and holds no Transformer module"):
@@ -552,7 +552,7 @@ def test_models_without_attention(network, demo):
 
 
 @pytest.mark.parametrize("kind", ["length", "role"])
-def test_what_cannot_be_baked_says_where_it_goes(kind, minilm):
+def test_temperatures_by_length_or_role_cannot_be_baked(kind, minilm):
     temperature = BY_LENGTH if kind == "length" else {"query": 0.8, "document": 0.9}
     with pytest.raises(BadInput, match=rf"by {kind} cannot be folded .* saving the model stores it as configuration"):
         bake(minilm, temperature)

@@ -1,4 +1,4 @@
-"""What a trace hands on is what the model itself says it had; tracing changes nothing and leaves nothing behind."""
+"""A trace passes on what the model itself reports, changes nothing and leaves no hooks."""
 
 import copy
 import threading
@@ -30,7 +30,7 @@ def hooks_on(model):
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_every_family_shows_what_it_has(family, side, network, variants, batch):
+def test_every_family_passes_on_states_attention_and_projections(family, side, network, variants, batch):
     if side == "left" and family in BANDED:
         pytest.skip("pads its own input on the right")
     features = batch(side)
@@ -67,7 +67,7 @@ OTHERWISE = {
 }
 
 
-def test_projections_make_what_attention_gives(family, network, batch):
+def test_projections_and_attention_weights_reproduce_the_attention_output(family, network, batch):
     features = batch()
     _, passages, _ = traced(network(family), features, attention=family not in BANDED)
     for passage in passages:
@@ -87,7 +87,7 @@ def test_projections_make_what_attention_gives(family, network, batch):
 
 
 @pytest.mark.parametrize("name", ["bert", "distilbert", "albert", "mpnet", "nomic-bert", "gte", "jina-v3", "bart"])
-def test_where_attention_reads_the_input_the_next_norm_gets_their_sum(name, network, batch):
+def test_input_plus_attention_output_enters_the_next_norm(name, network, batch):
     model, sums = network(name), []
     _, passages, _ = traced(model, batch(), attention=False)
     for module in model.modules():
@@ -102,12 +102,12 @@ def test_where_attention_reads_the_input_the_next_norm_gets_their_sum(name, netw
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gemma3", "eurobert", "t5"])
-def test_attention_that_reads_a_normalised_form_is_told_apart(name, network, batch):
+def test_pre_norm_attention_is_recognised(name, network, batch):
     _, passages, _ = traced(network(name), batch())
     assert not any(passage.reads_input for passage in passages)
 
 
-def test_attention_is_that_of_the_temperature(network, batch):
+def test_a_tempered_model_shows_tempered_attention(network, batch):
     features = batch()
     for name, attention in (("bert", "sdpa"), ("t5", "sdpa"), ("deberta-v3", "eager"), ("qwen3", "sdpa")):
         model = network(name, attention)
@@ -118,12 +118,12 @@ def test_attention_is_that_of_the_temperature(network, batch):
             assert torch.allclose(a.attention, b.attention, atol=1e-5)
 
 
-def test_only_the_layers_that_are_asked_for_show_attention(network, batch):
+def test_only_requested_layers_show_attention(network, batch):
     _, passages, _ = traced(network("bert", "sdpa"), batch(), attention=[1])
     assert [passage.attention is None for passage in passages] == [True, False]
 
 
-def test_hooks_go_also_after_an_error(network, batch):
+def test_hooks_are_removed_after_an_error(network, batch):
     model = network("bert")
 
     def fail(_):
@@ -141,7 +141,7 @@ def test_hooks_go_also_after_an_error(network, batch):
         assert torch.equal(out, model(**batch())[0])
 
 
-def test_a_forward_that_broke_leaves_no_trace_in_the_next(network, batch):
+def test_a_failed_forward_does_not_affect_the_next(network, batch):
     model, passages = network("bert"), []
     with torch.no_grad(), Trace(model, passages.append):
         handle = model.encoder.layer[1].register_forward_pre_hook(lambda *_: 1 / 0)
@@ -169,7 +169,7 @@ def test_nothing_is_kept(network):
     assert max(alive) == 0
 
 
-def test_other_threads_pass_by_unseen(network, batch):
+def test_other_threads_are_not_traced(network, batch):
     model, passages = network("bert"), []
     with torch.no_grad(), Trace(model, passages.append):
         other = threading.Thread(target=lambda: model(**batch()))
@@ -196,7 +196,7 @@ def test_a_sentence_transformer_is_traced_as_it_encodes(demo):
     assert torch.allclose(rows, torch.ones_like(rows))
 
 
-def test_shared_layers_count_each_time(network, batch):
+def test_a_shared_layer_counts_each_time(network, batch):
     _, passages, trace = traced(network("albert"), batch(), attention=[1])
     assert [layer.name for layer in trace.layers] == ["encoder.albert_layer_groups.0"] * 2
     assert [passage.attention is None for passage in passages] == [True, False]
@@ -221,12 +221,12 @@ def test_attention_weights_are_those_of_sdpa(causal, masked):
     assert (attention_weights(query, key, value, nothing, enable_gqa=True) == 0).all()
 
 
-def test_what_cannot_be_traced(network, batch, demo):
+def test_models_and_arguments_that_cannot_be_traced_are_refused(network, batch, demo):
     with pytest.raises(BadInput, match=r"attention=\[9\]: no layer 9; the model has layers 0 to 1"):
         Trace(network("bert"), attention=[9])
     with pytest.raises(BadInput, match="no layer True"):
         Trace(network("bert"), attention=[True])
-    with pytest.raises(UnsupportedModel, match=r"LongformerSelfAttention\) has no visible attention of tokens to tokens"):
+    with pytest.raises(UnsupportedModel, match=r"LongformerSelfAttention\) has no visible attention"):
         traced(network("longformer"), batch(), attention=[0])
     with pytest.raises(BadInput, match="neither a SentenceTransformer nor a transformers model"):
         Trace(torch.nn.Linear(2, 2))
@@ -234,13 +234,13 @@ def test_what_cannot_be_traced(network, batch, demo):
     with trace, pytest.raises(BadInput, match="already entered"):
         trace.__enter__()
     model, passages = network("bert"), []
-    with Trace(model, passages.append), pytest.raises(UnsupportedModel, match="not a part of it"):
+    with Trace(model, passages.append), pytest.raises(UnsupportedModel, match="a part of BertModel was called"):
         model.encoder(torch.zeros(1, 3, 32))
     with Trace(model), pytest.raises(BadInput, match=r"attention_mask \[B, T\]; this one is \[1, 1, 3, 3\]"):
         model(input_ids=torch.full((1, 3), 7), attention_mask=torch.ones(1, 1, 3, 3))
 
 
-def test_two_transformers_in_one_model(demo):
+def test_a_model_of_two_transformers_is_refused(demo):
     from sentence_transformers.sentence_transformer.modules import Router
 
     router = Router.for_query_document([demo[0]], [copy.deepcopy(demo[0])])
@@ -248,7 +248,7 @@ def test_two_transformers_in_one_model(demo):
         Trace(SentenceTransformer(modules=[router]))
 
 
-def test_a_layer_that_stands_in_no_list():
+def test_a_layer_outside_any_list_is_refused():
     class Single(BertModel):
         def __init__(self, config):
             super().__init__(config)

@@ -1,4 +1,4 @@
-"""What a saved model's card says of Cenote: what was changed, and what it takes to load it."""
+"""Notes on a saved model's card: what Cenote changed, and how to load the model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sentence_transformers.sentence_transformer.model_card import SentenceTransf
 if TYPE_CHECKING:
     from sentence_transformers.base.model import BaseModel
 
-# Our lines stand between these, so that they can be found and taken back.
+# Our lines are between these marks, so that they can be found and removed.
 MARKS = ("<!-- cenote -->", "<!-- end cenote -->")
-# With what `note` puts around them, so that taking them back leaves the text as it was.
+# With the line breaks that `note` adds, so that removing the block restores the text.
 _OURS = re.compile(rf"\n?{MARKS[0]}.*?{MARKS[1]}\n?\n?", re.DOTALL)
 
 _HOW_TO_LOAD = """**Loading this model needs Cenote**: `pip install cenote`, then
@@ -27,13 +27,13 @@ _ANY_NAME = "path/or/hub-id"
 
 
 class _Card(SentenceTransformerModelCardData):
-    """A generated card whose usage section says what was changed, and is true of a model that needs Cenote."""
+    """A generated card whose usage section has our notes and, if the model needs Cenote, says how to load it."""
 
     needs_cenote = False
     notes: Sequence[str] = ()
 
     def generate_usage_snippet(self) -> str:
-        """The lines that load the model."""
+        """Return the usage section."""
         how = _HOW_TO_LOAD.format(name=self.model_id or _ANY_NAME)
         ours = [*self.notes, *([how] if self.needs_cenote else [])]
         theirs = [] if self.needs_cenote else [super().generate_usage_snippet()]
@@ -41,7 +41,7 @@ class _Card(SentenceTransformerModelCardData):
 
 
 def set_card(model: BaseModel) -> None:
-    """Give the model the kind of generated card that is true of it, unless it has one of the user's own kind."""
+    """Give the model a generated card that says whether it needs Cenote, unless its card is of a user's class."""
     card = model.model_card_data
     if type(card) in (SentenceTransformerModelCardData, _Card):
         needs, notes = _needs_cenote(model), getattr(card, "notes", ())
@@ -54,28 +54,28 @@ def set_card(model: BaseModel) -> None:
 
 
 def note_change(model: Any, before: Sequence[str], after: Sequence[str]) -> None:
-    """Note a new pooling. A generated card describes the model's modules anyway."""
+    """Note a new pooling, in the card's text only: a generated card describes the modules itself."""
     changed = tuple(before) != tuple(after)
     sentence = f"{'+'.join(after)!r} instead of {'+'.join(before) or 'none'!r}"
     note(model, "Pooling", sentence if changed else None, keep=not changed, generated=False)
 
 
 def note_temperature(model: Any, temperature: str | None) -> None:
-    """Note the temperature that a model runs at, or take the note back."""
+    """Note the temperature that a model is tempered by, or remove the note."""
     note(model, "Attention", f"its logits are divided by {temperature} as the model runs" if temperature else None)
 
 
 def note_baked(model: Any, temperature: float) -> None:
-    """Note the temperature in the weights, all that was ever folded into them."""
+    """Note the temperature that is folded into the weights."""
     note(model, "Weights", f"the attention temperature {temperature:g} is folded into them")
 
 
-def note(model: Any, what: str, sentence: str | None, *, keep: bool = False, generated: bool = True) -> None:
-    """Head the model's card by a note of what was changed: what the card says was measured before.
+def note(model: Any, subject: str, sentence: str | None, *, keep: bool = False, generated: bool = True) -> None:
+    """Put a note at the head of the model's card: figures on the card were measured before the change.
 
-    There is one note for each `what`: a new one replaces it, None takes it back unless it is to be kept.
+    There is one note for each `subject`. A new sentence replaces it; None removes it, unless `keep` is set.
     """
-    head = f"**{what} changed with Cenote: "
+    head = f"**{subject} changed with Cenote: "
     new = [f"{head}{sentence}.** What was reported of this model earlier was measured before."] if sentence else []
     card = model.model_card_data
     if generated and type(card) in (SentenceTransformerModelCardData, _Card):
@@ -100,5 +100,5 @@ def note(model: Any, what: str, sentence: str | None, *, keep: bool = False, gen
 
 
 def _needs_cenote(model: BaseModel) -> bool:
-    """Whether a module of the model is saved under an address of ours."""
+    """Return whether a module of the model is saved under an address of ours."""
     return any(type(module).__module__.startswith("cenote.") for module in model)

@@ -1,4 +1,4 @@
-"""Keys of Cenote in a transformers `config.json`. They are a file format and do not change."""
+"""Cenote's keys in a transformers `config.json`: a file format that does not change. Public as `cenote.nn.*`."""
 
 # The temperature that a saved model runs at: {"temperature", "layers", "scale_bias"}.
 KEPT_IN_CONFIG = "cenote_temperature"

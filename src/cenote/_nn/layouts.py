@@ -1,4 +1,4 @@
-"""The two layouts in which sentence-transformers hands a batch to a pooling, made the one that operators read."""
+"""Convert the two layouts of sentence-transformers' batches, padded and flattened, to the padded one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-# Features with one entry per token that `LandmarkTransformer` adds, and the model does not see.
+# Features with one entry per token that `LandmarkTransformer` adds and the model does not take.
 OWN_FEATURES = ("landmark_mask", "prompt_mask")
 
 
 def layouts(features: dict[str, Any]) -> Iterator[tuple[Any, Any, Any, Any, Any]]:
-    """Rows, tokens, mask, landmarks and prompt, padded, whichever layout sentence-transformers sent.
+    """Yield rows, tokens, mask, landmarks and prompt of padded batches, from either layout.
 
-    A flattened batch comes as several padded ones, of texts of like length: one long text must not pad them all.
+    A flattened batch gives several padded ones of texts of similar length, so that one long text does not pad all.
     """
     tokens = features["token_embeddings"]
     own = [features.get(name) for name in OWN_FEATURES]
     if "cu_seq_lens_q" not in features:
         mask = features.get("attention_mask")
-        # Some image and audio models return another number of tokens than they were given: all of those are real.
+        # Some image and audio models return another number of tokens than their input has: all of them are real.
         yield None, tokens, mask if mask is not None and mask.shape[-1] == tokens.shape[1] else None, *own
         return
     lengths = features["cu_seq_lens_q"].diff()
@@ -38,17 +38,15 @@ def layouts(features: dict[str, Any]) -> Iterator[tuple[Any, Any, Any, Any, Any]
         yield index, padded[0], slots < lengths[index].unsqueeze(1), *padded[1:]
 
 
-def prompt_length(features: dict[str, Any], rows: int) -> Any:
-    """sentence-transformers' own: a number, or a tensor that repeats it, as often as there were rows before merging."""
-    length = features.get("prompt_length", 0)
-    return length.flatten()[:1] if isinstance(length, Tensor) and length.numel() != rows else length
-
-
 def skipped(pooling: Any, features: dict[str, Any], rows: int, prompt: Tensor | None = None) -> Any:
-    """How many tokens a pooling skips at the start of each row: those of a prompt that it leaves out.
+    """Return the number of tokens that a pooling skips at the start of each row: the prompt, if it is excluded.
 
-    `prompt` marks a prompt's tokens where `LandmarkTransformer` says which they are.
+    `prompt` is the mask of the prompt's tokens, which only `LandmarkTransformer` provides.
     """
     if pooling.include_prompt:
         return 0
-    return prompt_length(features, rows) if prompt is None else prompt.sum(1)
+    if prompt is not None:
+        return prompt.sum(1)
+    length = features.get("prompt_length", 0)
+    # A loss that merges columns keeps the tensor of one column, which repeats one number.
+    return length.flatten()[:1] if isinstance(length, Tensor) and length.numel() != rows else length

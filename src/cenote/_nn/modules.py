@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Inside, no part of the model is in training; after it, those are that were: one just loaded may have both."""
+    """Put every module into evaluation mode, and restore each module's own mode at the end."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
@@ -23,5 +23,5 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def weights_dtype(model: nn.Module) -> torch.dtype:
-    """The dtype of the weights."""
+    """Return the dtype of the first floating-point weight."""
     return next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)

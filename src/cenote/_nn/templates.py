@@ -1,4 +1,4 @@
-"""What a tokenizer wraps its texts in, and the two ends of tokenising: texts in, tensors out."""
+"""Read a tokenizer's special tokens, check its input texts, and stack its output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cenote.functional.landmarks import MARKERS, Marker, Template
 
 
 def marker_of(tokenizer: Any, name: str) -> Marker:
-    """What the named marker inserts with this tokenizer."""
+    """Return the token that the named marker inserts with this tokenizer."""
     sources, closes = MARKERS[name]
     for source in sources:
         if (token := getattr(tokenizer, source, None)) is not None:
@@ -23,7 +23,7 @@ def marker_of(tokenizer: Any, name: str) -> Marker:
 
 
 def template_of(tokenizer: Any, count: int) -> Template:
-    """How the tokenizer wraps one text or a pair, read off an example."""
+    """Return the special tokens around one text or a pair, read from an example."""
     content = tokenizer("a", add_special_tokens=False)["input_ids"]
     wrapped = tokenizer(*["a"] * count)
     ids, types = wrapped["input_ids"], wrapped.get("token_type_ids")
@@ -33,7 +33,8 @@ def template_of(tokenizer: Any, count: int) -> Template:
             starts.append(start)
     if not content or len(starts) < count:
         raise BadInput(
-            f"{type(tokenizer).__name__} wraps {'a pair' if count == 2 else 'a text'} in a way unknown here."
+            f"{type(tokenizer).__name__} changes {'a pair' if count == 2 else 'a text'} when it adds special tokens: "
+            "landmarks cannot be placed. Choose another pooling."
         )
     ends = [start + len(content) for start in starts]
     kind = [0] * (len(ids) + 1) if types is None else [*types, types[-1]]
@@ -46,7 +47,7 @@ def template_of(tokenizer: Any, count: int) -> Template:
 
 
 def texts_of(item: Any) -> tuple[str, ...]:
-    """One text, or the two of a pair; anything else is refused.
+    """Return one text, or the two of a pair; raise `BadInput` for anything else.
 
     >>> texts_of("one"), texts_of(["one", "two"])
     (('one',), ('one', 'two'))
@@ -54,13 +55,13 @@ def texts_of(item: Any) -> tuple[str, ...]:
     pair = (item,) if isinstance(item, str) else tuple(item) if isinstance(item, (list, tuple)) else ()
     if len(pair) not in (1, 2) or not all(isinstance(text, str) for text in pair):
         raise BadInput(
-            f"a landmark model reads texts and pairs of texts, not {type(item).__name__}: {str(item)[:60]!r}."
+            f"a landmark model takes texts and pairs of texts, not {type(item).__name__}: {str(item)[:60]!r}."
         )
     return pair
 
 
 def stack(rows: list[list[int]] | list[list[bool]], value: int, side: str) -> Tensor:
-    """Rows of different length as one tensor, filled up on one side.
+    """Stack rows of different lengths into one tensor, padded on one side.
 
     >>> stack([[1, 2], [3]], 0, "left")
     tensor([[1, 2],

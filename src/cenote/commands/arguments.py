@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from cenote.choices import POOLINGS, missing_packages
+from cenote.data.texts import read, read_rows
 from cenote.errors import BadInput, CenoteError, UnknownName, choose
 from cenote.models.declared import DEMO, prompts_of
 from cenote.storage import refuse_occupied, refuse_unwritable
@@ -16,98 +18,80 @@ class Usage(BadInput):
     """A wrong use of options, rather than of what they name."""
 
 
-def count(text: str) -> int:
+def count(text: str, least: int = 1) -> int:
     """Parse a whole number of at least 1."""
-    return _at_least(1, text)
-
-
-def natural(text: str) -> int:
-    """Parse a whole number of at least 0."""
-    return _at_least(0, text)
-
-
-def _at_least(least: int, text: str) -> int:
     value = int(text)
     if value < least:
         raise argparse.ArgumentTypeError(f"{value} is not at least {least}")
     return value
 
 
+def natural(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    return count(text, 0)
+
+
 count.__name__ = natural.__name__ = "whole number"  # argparse puts the name into its message
 
 
-def one_of(names: Iterable[str], what: str) -> Callable[[str], str]:
+def one_of(names: Iterable[str], what: str, *, shown: Iterable[str] | None = None) -> Callable[[str], str]:
     """Return a parser of one of `names`, with a near miss in its error message."""
     table = {name: name for name in names}
-    return lambda text: _chosen(text, table, what)
+
+    def parse(text: str) -> str:
+        try:
+            return choose(text, table, what, shown=shown)
+        except UnknownName as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse
 
 
 def pooling(text: str) -> str:
     """Parse the name of a pooling, or several with commas between them."""
-    names = {spelling: name for name, aliases in POOLINGS.items() for spelling in (name, *aliases)}
+    parse = one_of([*POOLINGS, *chain.from_iterable(POOLINGS.values())], "pooling", shown=POOLINGS)
     for part in text.split(","):
-        _chosen(part.strip(), names, "pooling", shown=POOLINGS)
+        parse(part.strip())
     return text
 
 
-def _chosen(text: str, table: Mapping[str, str], what: str, **shown: Any) -> str:
-    try:
-        return choose(text, table, what, **shown)
-    except UnknownName as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-_MODEL = f"a folder, a hub id, or {DEMO}, the demo model"
 # The same words in every command.
-COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "model": (("model",), {"metavar": "MODEL", "help": _MODEL}),
-    "texts": (
-        ("texts",),
-        {
-            "metavar": "TEXTS",
-            "help": "a .txt (one text per line), .jsonl, .csv, .tsv or .parquet file, gzipped or not; a folder of .txt "
-            "and .md files; or - for standard input, one text per line",
-        },
-    ),
-    "column": (
-        ("--column",),
-        {"default": "text", "metavar": "NAME", "help": "column of the text, in files with columns (default: text)"},
-    ),
-    "id-column": (
-        ("--id-column",),
-        {"metavar": "NAME", "help": "column of the id (default: id if there is one, else row numbers)"},
-    ),
-    "max-seq-length": (
-        ("--max-seq-length",),
-        {"type": count, "metavar": "N", "help": "tokens of a text that the model reads (default: the model's limit)"},
-    ),
-    "pooling": (
-        ("--pooling",),
-        {
-            "type": pooling,
-            "metavar": "NAME",
-            "help": "see `cenote poolings`; A,B concatenates (default: the model's pooling)",
-        },
-    ),
-    "device": (("--device",), {"help": "cpu, cuda, cuda:1, mps ... (default: the fastest available)"}),
-    "trust-remote-code": (
-        ("--trust-remote-code",),
-        {"action": "store_true", "help": "run code that comes with the model"},
-    ),
+COMMON: dict[str, dict[str, Any]] = {
+    "model": {"metavar": "MODEL", "help": f"a folder, a hub id, or {DEMO}, the demo model"},
+    "texts": {
+        "metavar": "TEXTS",
+        "help": "a .txt (one text per line), .jsonl, .csv, .tsv or .parquet file, gzipped or not; a folder of .txt and "
+        ".md files; or - for standard input, one text per line",
+    },
+    "--column": {
+        "default": "text",
+        "metavar": "NAME",
+        "help": "column of the text, in files with columns (default: text)",
+    },
+    "--id-column": {"metavar": "NAME", "help": "column of the id (default: id if there is one, else row numbers)"},
+    "--max-seq-length": {
+        "type": count,
+        "metavar": "N",
+        "help": "tokens of a text that the model reads (default: the model's limit)",
+    },
+    "--pooling": {
+        "type": pooling,
+        "metavar": "NAME",
+        "help": "see `cenote poolings`; A,B concatenates (default: the model's pooling)",
+    },
+    "--device": {"help": "cpu, cuda, cuda:1, mps ... (default: the fastest available)"},
+    "--trust-remote-code": {"action": "store_true", "help": "run code that comes with the model"},
 }
 
 
 def add_common(parser: argparse._ActionsContainer, *names: str) -> None:
     """Add arguments of `COMMON` to a parser or a group of its arguments."""
     for name in names:
-        flags, options = COMMON[name]
-        parser.add_argument(*flags, **options)
+        parser.add_argument(name, **COMMON[name])
 
 
 def check_texts(args: argparse.Namespace, source: str, *, faults: bool = False) -> None:
     """Raise if the first row of a file or folder has an error; `faults` allows a row without a usable text."""
-    from cenote.data.texts import read, read_rows
-
     if source != "-":  # standard input can be read only once
         (read_rows if faults else read)(source, column=args.column, id_column=args.id_column)
 

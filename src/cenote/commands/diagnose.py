@@ -8,23 +8,16 @@ import math
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cenote.commands.arguments import (
-    Usage,
-    add_common,
-    check_packages,
-    check_prompts,
-    check_texts,
-    count,
-    natural,
-)
+from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, check_texts, count, natural
 from cenote.commands.names import split_names
 from cenote.commands.progress import progress
-from cenote.commands.shared import in_columns, quiet_libraries
+from cenote.commands.shared import in_columns, load_model
+from cenote.data.texts import read
 from cenote.errors import BadInput
 from cenote.models.hub import refuse_missing
 
@@ -70,16 +63,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-layers", action="store_true", help="skip the measures of every layer")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of all sampling (default: 0)")
-    add_common(parser, "column", "id-column", "max-seq-length", "device", "trust-remote-code")
+    add_common(parser, "--column", "--id-column", "--max-seq-length", "--device", "--trust-remote-code")
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise for errors that need no model, and split the names into models and texts."""
     args.models, args.texts = split_names(args.models)
-    _check_page(args.output)
-    _refuse_overwriting(args, args.texts)
+    suffix = Path(args.output or "").suffix
+    if args.output is not None and suffix not in PAGES:
+        raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(PAGES)}.")
+    if suffix == ".html":
+        check_packages(f"-o {args.output!r}", "report")
+    _refuse_overwriting(args)
     for path in (args.output, args.json):
-        _refuse_unwritable(path)
+        if path not in (None, "-"):
+            _refuse_unwritable(Path(path))
     if args.pairs == "-":
         raise Usage("--pairs -: pairs are read twice, column by column: name a file.")
     if args.texts is not None:
@@ -91,88 +89,58 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Diagnose, write the files, and print the verdicts."""
-    from cenote.data.texts import read
-
-    models, source, temperatures, pair_prompts = args.models, args.texts, args.temperatures, args.pair_prompts
-    texts = None if source is None else read(source, column=args.column, id_column=args.id_column)
-    pairs = None if args.pairs is None else _read_pairs(args.pairs)
-
     from cenote.diagnosis.diagnose import diagnose
-    from cenote.models.loading import load
 
-    quiet_libraries()
+    texts = None if args.texts is None else read(args.texts, column=args.column, id_column=args.id_column)
+    pairs = None if args.pairs is None else _read_pairs(args.pairs)
     with progress() as tell:
         found = diagnose(
-            models,
+            args.models,
             texts,
             pairs=pairs,
             sample=args.sample,
             layers=not args.no_layers,
-            temperatures=temperatures,
+            temperatures=args.temperatures,
             seed=args.seed,
             quick=args.quick,
-            source={None: "texts", "-": "standard input"}.get(source, source),
+            source={None: "texts", "-": "standard input"}.get(args.texts, args.texts),
             prompt_name=args.prompt,
-            pair_prompts=pair_prompts,
+            pair_prompts=args.pair_prompts,
             progress=tell,
-            loader=partial(
-                load,
-                device=args.device,
-                max_seq_length=args.max_seq_length,
-                trust_remote_code=args.trust_remote_code,
-            ),
+            loader=partial(load_model, args),
         )
     # Files first: the reader of the lines may leave before the last one.
     if args.json and args.json != "-":
         Path(args.json).write_text(found.to_json(), "utf-8")
     if args.output:
-        Path(args.output).write_text(
-            _renderer(args.output)(found, command=shlex.join(["cenote", *sys.argv[1:]])), "utf-8"
-        )
+        module, function = PAGES[Path(args.output).suffix]
+        render = getattr(importlib.import_module(module), function)
+        Path(args.output).write_text(render(found, command=shlex.join(["cenote", *sys.argv[1:]])), "utf-8")
     if args.json == "-":
         yield found.to_json().rstrip()
         return
-    yield from _in_words(found)
+    yield from _verdicts(found)
     yield from (f"{what}: {path}" for what, path in (("figures", args.json), ("report", args.output)) if path)
 
 
-def _check_page(output: str | None) -> None:
-    if output is None:
-        return
-    if Path(output).suffix not in PAGES:
-        raise Usage(f"-o {output!r}: name a file that ends in {' or '.join(PAGES)}.")
-    if Path(output).suffix == ".html":
-        check_packages(f"-o {output!r}", "report")
-
-
-def _renderer(output: str) -> Callable[..., str]:
-    module, function = PAGES[Path(output).suffix]
-    render: Callable[..., str] = getattr(importlib.import_module(module), function)
-    return render
-
-
-def _refuse_overwriting(args: argparse.Namespace, source: str | None) -> None:
+def _refuse_overwriting(args: argparse.Namespace) -> None:
     """Raise if two outputs have the same name, or an output has the name of an input."""
     outputs = [(name, Path(path).resolve()) for name, path in (("-o", args.output), ("--json", args.json)) if path]
     if len({path for _, path in outputs}) < len(outputs):
         raise Usage(f"-o and --json both name {args.json!r}: name two files.")
-    inputs = [Path(path).resolve() for path in (source, args.pairs) if path not in (None, "-")]
+    inputs = [Path(path).resolve() for path in (args.texts, args.pairs) if path not in (None, "-")]
     for name, path in outputs:
         if path in inputs:
             raise Usage(f"{name} {str(path)!r} is an input and would be overwritten: name another file.")
 
 
-def _refuse_unwritable(path: str | None) -> None:
-    if path is None or path == "-":
-        return
-    file = Path(path)
+def _refuse_unwritable(file: Path) -> None:
     new = not file.exists()
     try:
-        with file.open("a", encoding="utf-8"):
-            pass
+        file.open("a").close()
     except OSError as error:
         missing = "" if file.parent.is_dir() else f" There is no folder {str(file.parent)!r}."
-        raise BadInput(f"cannot write {path!r}: {error.strerror}.{missing}") from error
+        raise BadInput(f"cannot write {str(file)!r}: {error.strerror}.{missing}") from error
     if new:
         file.unlink()
 
@@ -196,8 +164,6 @@ def _two_names(text: str) -> tuple[str | None, str | None]:
 
 
 def _read_pairs(path: str) -> list[tuple[str, str]]:
-    from cenote.data.texts import read
-
     try:
         first, second = ([text.text for text in read(path, column=column)] for column in ("text1", "text2"))
     except BadInput as error:
@@ -205,14 +171,13 @@ def _read_pairs(path: str) -> list[tuple[str, str]]:
     return list(zip(first, second, strict=True))
 
 
-def _in_words(found: Diagnosis) -> Iterator[str]:
-    """Yield the verdicts, for a terminal."""
+def _verdicts(found: Diagnosis) -> Iterator[str]:
     texts = found.texts
     of = "" if texts.given == texts.used else f" of {texts.given:,}"
     yield f"{texts.used:,}{of} texts from {texts.source}"
     several = len(found.models) > 1
-    width = max(map(len, ("moderate", "unknown")))
-    yield from _side_by_side(found)
+    width = len("moderate")  # the longest grade
+    yield from _grades_side_by_side(found)
     said: set[str] = set()  # advice and limits shared by several models are printed once
     for verdict in found.verdicts:
         yield ""
@@ -225,8 +190,7 @@ def _in_words(found: Diagnosis) -> Iterator[str]:
     yield ""
 
 
-def _side_by_side(found: Diagnosis) -> Iterator[str]:
-    """Yield the grades of several models, subject by subject."""
+def _grades_side_by_side(found: Diagnosis) -> Iterator[str]:
     from cenote.report.tables import overview
 
     table = overview(found.verdicts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,20 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cenote.commands.arguments import (
-    Usage,
-    add_common,
-    check_packages,
-    check_prompts,
-    check_texts,
-    count,
-    natural,
-)
+from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, check_texts, count, natural
 from cenote.commands.progress import progress
-from cenote.commands.shared import note, quiet_libraries, warn
+from cenote.commands.shared import load_model, note, say, warn
+from cenote.data.texts import read_rows
 from cenote.embedding.options import Request
 from cenote.models.hub import refuse_missing
-from cenote.wording import pluralise
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -34,8 +25,6 @@ if TYPE_CHECKING:
     from cenote.records import Manifest
 
 MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
-
-
 # Groups of options in the help. Other options of `Request` that have a flag stand outside of groups.
 GROUPS = {
     "how texts are read": ("long", "window", "overlap", "on_truncate", "on_error"),
@@ -50,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="OUT", required=True, help="new folder, or that of an earlier run, to continue it"
     )
-    add_common(parser, "column", "id-column", "device", "trust-remote-code")
+    add_common(parser, "--column", "--id-column", "--device", "--trust-remote-code")
     groups = {title: parser.add_argument_group(title) for title in GROUPS}
-    add_common(groups["how texts are read"], "max-seq-length")
+    add_common(groups["how texts are read"], "--max-seq-length")
     for option in _flagged():
         title = next((title for title, names in GROUPS.items() if option.name in names), None)
         _add_option(parser if title is None else groups[title], option)
@@ -79,22 +68,21 @@ def _add_option(group: argparse._ActionsContainer, option: Field[Any]) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise for errors that need no model."""
+    from cenote.embedding.manifest import refuse_unfit
+
     if not args.output.strip():
         raise Usage("-o is empty: name a folder.")
     Request(**_options(args))
     if args.engine != "local":
         check_packages(f"--engine {args.engine}", args.engine)
-    from cenote.embedding.folder import refuse_unfit
-
-    refuse_unfit(Path(args.output))
     check_texts(args, args.texts, faults=True)  # `embed` raises a fault of the first row, with the remedy
+    refuse_unfit(Path(args.output))
     check_prompts(args.model, args.prompt_name)
     refuse_missing(args.model)
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Embed the texts, and print a summary or the manifest."""
-    from cenote.data.texts import read_rows
     from cenote.embedding.embed import embed
     from cenote.records import to_json
 
@@ -111,7 +99,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             reading() if args.texts == "-" else reading,
             source="standard input" if args.texts == "-" else args.texts,
             progress=report,
-            notify=_say,
+            notify=say,
             stop=stop,
             loader=partial(_load, args),
             **_options(args),
@@ -130,19 +118,13 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _load(args: argparse.Namespace, name: Any) -> SentenceTransformer:
-    from cenote.models.loading import load
-
-    quiet_libraries()
     note(f"loading {name} ...")
-    return load(name, device=args.device, max_seq_length=args.max_seq_length, trust_remote_code=args.trust_remote_code)
-
-
-def _say(text: str) -> None:
-    """Print a choice or an event, also into a log."""
-    print(f"cenote: {text}", file=sys.stderr, flush=True)
+    return load_model(args, name)
 
 
 def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
+    from cenote.wording import pluralise
+
     counts, settings = manifest.counts, manifest.settings
     if counts is None:
         return

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from cenote.choices import GRAPH_FORMATS, GRAPH_PRECISIONS, TASKS
 from cenote.commands.arguments import Usage, add_common, check_new_folder, check_packages, one_of
-from cenote.commands.shared import note, quiet_libraries
+from cenote.commands.shared import load_model, note
 from cenote.models.hub import refuse_missing
 
 MEANING = "write a model as an ONNX or OpenVINO graph, pooling included"
@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="precision of the stored weights: float32 (default), or float16 with openvino, which is half the size",
     )
-    add_common(parser, "pooling")
+    add_common(parser, "--pooling")
     parser.add_argument(
         "--task", type=one_of(TASKS, "task"), help="query or document, for a model that treats them differently"
     )
-    add_common(parser, "trust-remote-code")
+    add_common(parser, "--trust-remote-code")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -47,17 +47,9 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Write the graph, and print how far it is from the model."""
     from cenote.exporting import export
-    from cenote.models.loading import load
 
-    quiet_libraries()
     note(f"loading {args.model} ...")
-    model = load(
-        args.model,
-        pooling=args.pooling,
-        device="cpu",
-        dtype="float32",
-        trust_remote_code=args.trust_remote_code,
-    )
+    model = load_model(args, args.model, device="cpu", dtype="float32")
     note("recording the graph, some seconds for a small model ...")
     made = export(model, args.format, args.output, precision=args.precision, task=args.task)
     if args.json:

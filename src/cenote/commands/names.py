@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cenote.commands.arguments import Usage
+from cenote.data.texts import READERS
 from cenote.errors import BadInput
 from cenote.models.declared import DEMO
 
@@ -31,22 +32,17 @@ def split_names(names: Sequence[str]) -> tuple[list[str], str | None]:
         if not others:
             raise Usage(f"{last!r} names texts, and no model is given: cenote diagnose MODEL {last}")
         return others, last if last == "-" else str(path)
-    if others and not holds_model and not _looks_like_hub_id(last):
+    looks_like_hub_id = last == DEMO or "/" in last or "-" in last or _in_cache(last)
+    if others and not holds_model and not looks_like_hub_id:
         raise BadInput(
-            f"{last!r} is neither a file of texts nor the folder of a model{_near_miss(path)} A hub id has a "
-            "slash or a hyphen."
+            f"{last!r} is neither a file of texts nor the folder of a model{_near_miss(path)} A hub id has a slash or "
+            "a hyphen."
         )
     return list(names), None
 
 
 def _has_data_suffix(path: Path) -> bool:
-    from cenote.data.texts import READERS
-
     return path.suffix != "" and any(path.name.endswith(suffix) for suffix in READERS)
-
-
-def _looks_like_hub_id(name: str) -> bool:
-    return name == DEMO or "/" in name or "-" in name or _in_cache(name)
 
 
 def _in_cache(name: str) -> bool:
@@ -57,7 +53,6 @@ def _in_cache(name: str) -> bool:
 
 
 def _near_miss(path: Path) -> str:
-    """Suggest a file beside the path, or the demo model."""
     try:
         names = sorted(entry.name for entry in path.parent.iterdir())
     except OSError:

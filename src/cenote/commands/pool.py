@@ -6,29 +6,26 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from cenote.choices import WEIGHT_DTYPES
 from cenote.commands.arguments import add_common, check_texts, count, one_of
-from cenote.commands.shared import note, quiet_libraries, warn
+from cenote.commands.shared import load_model, note, warn
+from cenote.data.texts import Text, read
 from cenote.errors import CenoteError
 from cenote.models.hub import refuse_missing
-
-if TYPE_CHECKING:
-    from cenote.data.texts import Text
 
 MEANING = "embed a few texts for a quick look, as JSON lines"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_common(parser, "model", "texts", "pooling")
+    add_common(parser, "model", "texts", "--pooling")
     parser.add_argument(
         "--interval", type=count, metavar="K", help="tokens of a chunk, for landmark, multi_cls and every_k"
     )
-    add_common(parser, "column", "id-column")
+    add_common(parser, "--column", "--id-column")
     parser.add_argument("--limit", type=count, metavar="N", help="stop after N texts")
-    add_common(parser, "max-seq-length", "device", "trust-remote-code")
+    add_common(parser, "--max-seq-length", "--device", "--trust-remote-code")
     parser.add_argument(
         "--dtype",
         type=one_of(WEIGHT_DTYPES, "dtype"),
@@ -45,25 +42,13 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Print a line of JSON for each text, with its id and vector."""
-    from cenote.data.texts import read
-
     texts = read(args.texts, column=args.column, id_column=args.id_column)
     note(f"loading {args.model} ...")
     from cenote.encoding.backends import plain_backend
     from cenote.encoding.tokens import tokenise
     from cenote.encoding.vectors import Encoder
-    from cenote.models.loading import load
 
-    quiet_libraries()
-    model = load(
-        args.model,
-        pooling=args.pooling,
-        interval=args.interval,
-        max_seq_length=args.max_seq_length,
-        device=args.device,
-        dtype=args.dtype,
-        trust_remote_code=args.trust_remote_code,
-    )
+    model = load_model(args, args.model, interval=args.interval, dtype=args.dtype)
     encoder = Encoder(model, plain_backend(model), notify=warn)
     seen = cut = 0
     for batch in _batches(islice(texts, args.limit), 32):

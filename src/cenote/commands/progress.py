@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+
+from cenote.commands.shared import say
 
 # Seconds between lines: a run of a night logs a thousand.
 EVERY = 30.0
@@ -66,19 +67,16 @@ def _span(seconds: float) -> str:
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a progress callback: a bar with rate and time left on a terminal, `Lines` elsewhere, on standard error."""
     if not sys.stderr.isatty():
-        yield Lines(lambda line: print(f"cenote: {line}", file=sys.stderr, flush=True))
+        yield Lines(say)
         return
     from tqdm import tqdm
 
-    bar: Any = None
-    current = ""
+    bar = tqdm(disable=True)  # before the first step
 
     def tell(step: str, done: int, total: int) -> None:
-        nonlocal bar, current
-        if step != current:
-            current = step
-            if bar is not None:
-                bar.close()
+        nonlocal bar
+        if bar.disable or step != bar.desc:
+            bar.close()
             bar = tqdm(desc=step, total=total or None, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
         bar.total = total or None  # the total may become known during the step
         bar.update(done - bar.n)
@@ -86,5 +84,4 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     try:
         yield tell
     finally:
-        if bar is not None:
-            bar.close()
+        bar.close()

@@ -12,7 +12,7 @@ from typing import Any
 from cenote._nn.config_keys import BAKED_IN_CONFIG
 from cenote.choices import SCHEDULES, TASKS
 from cenote.commands.arguments import Usage, add_common, check_new_folder
-from cenote.commands.shared import quiet_libraries
+from cenote.commands.shared import load_model
 from cenote.errors import BadInput, CenoteError, choose
 from cenote.models.hub import refuse_missing
 
@@ -32,21 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--query", metavar="TAU", help="temperature of queries: a number or a schedule")
     parser.add_argument("--document", metavar="TAU", help="temperature of documents and other texts, likewise")
-    add_common(parser, "device", "trust-remote-code")
+    add_common(parser, "--device", "--trust-remote-code")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise for errors that need no model, and parse the temperature."""
-    given = [name for name in ("temperature", "schedule", *TASKS) if getattr(args, name) is not None]
-    if given in (["temperature"], ["schedule"]):
-        (name,) = given
-        args.parsed = (_schedule if name == "schedule" else _number)(getattr(args, name), f"--{name}")
-    elif given == list(TASKS):
-        args.parsed = {role: _number_or_schedule(getattr(args, role), f"--{role}") for role in TASKS}
-    else:
+    given = {name: text for name in ("temperature", "schedule", *TASKS) if (text := getattr(args, name)) is not None}
+    if list(given) not in (["temperature"], ["schedule"], list(TASKS)):
         named = f" Given: {', '.join(f'--{name}' for name in given)}." if given else ""
         raise Usage(f"give one of --temperature, --schedule, or --query with --document.{named}")
+    args.parsed = {name: _parse(text, name) for name, text in given.items()}
     check_new_folder(args.output)
     refuse_missing(args.model)
 
@@ -77,13 +73,11 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 def _save(args: argparse.Namespace, temperature: Any) -> tuple[str, list[str]]:
     """Return where the temperature is kept, and notes on the temperatures that the model had."""
     from cenote.functional.temperature import describe
-    from cenote.models.loading import load
     from cenote.surgery.attention import networks_of
     from cenote.surgery.hooks import settings_on
     from cenote.surgery.tempering import bake, temper
 
-    quiet_libraries()
-    model = load(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
+    model = load_model(args, args.model)
     config = networks_of(model)[0][0].config
     notes = [f"replaces {describe(setting.temperature)}, from the configuration" for setting in settings_on(model)]
     if (in_weights := getattr(config, BAKED_IN_CONFIG, None)) is not None:
@@ -96,30 +90,29 @@ def _save(args: argparse.Namespace, temperature: Any) -> tuple[str, list[str]]:
     return "in the weights" if baked else "as configuration, for cenote.load", notes
 
 
-def _temperature(parsed: Any) -> Any:
+def _temperature(parsed: dict[str, Any]) -> Any:
     from cenote.functional.temperature import LengthTemperature, check_temperature
 
-    def build(value: Any) -> Any:
-        return value if isinstance(value, float) else LengthTemperature(value[0], **value[1])
-
     try:
-        both = isinstance(parsed, dict)
-        return check_temperature({role: build(value) for role, value in parsed.items()} if both else build(parsed))
+        values = {
+            name: value if isinstance(value, float) else LengthTemperature(value[0], **value[1])
+            for name, value in parsed.items()
+        }
+        return check_temperature(values if len(values) > 1 else next(iter(values.values())))
     except CenoteError as error:
         raise Usage(str(error)) from error
 
 
-def _number_or_schedule(text: str, option: str) -> Any:
-    return _schedule(text, option) if ":" in text else _number(text, option)
-
-
-def _number(text: str, option: str) -> float:
+def _parse(text: str, name: str) -> float | tuple[str, dict[str, float]]:
+    """Parse a number or a schedule; `name` is the option, of which --query and --document take both."""
+    if name == "schedule" or (name in TASKS and ":" in text):
+        return _schedule(text, f"--{name}")
     number = _parse_number(text)
     if 0 < number < math.inf:
         return number
-    also = ", or a schedule such as log:s=0.3" if option in ("--query", "--document") else ""
+    also = ", or a schedule such as log:s=0.3" if name in TASKS else ""
     by_length = " (for a temperature by length, use --schedule)" if ":" in text else ""
-    raise Usage(f"{option} {text!r} is not a positive, finite number{by_length}: give one, such as 0.8{also}.")
+    raise Usage(f"--{name} {text!r} is not a positive, finite number{by_length}: give one, such as 0.8{also}.")
 
 
 def _parse_number(text: str) -> float:

@@ -10,23 +10,17 @@ from cenote.data.rows import Text
 DIGITS = 16
 
 
-def fingerprint_of_texts(texts: Iterable[Text]) -> str:
-    """Return the fingerprint of texts, their ids and their order.
+class Fingerprint:
+    """The fingerprint of texts, their ids and their order. More texts can be added one by one.
 
-    >>> fingerprint_of_texts([Text("0", "a pool")]), fingerprint_of_texts([Text("1", "a pool")])
+    >>> Fingerprint([Text("0", "a pool")]).name(), Fingerprint([Text("1", "a pool")]).name()
     ('c1f825379b1b683a', 'f91d80f9055be8d3')
     """
-    whole = Fingerprint()
-    for text in texts:
-        whole.add(text)
-    return whole.name()
 
-
-class Fingerprint:
-    """The fingerprint of texts that are added one by one."""
-
-    def __init__(self) -> None:
+    def __init__(self, texts: Iterable[Text] = ()) -> None:
         self._digest = hashlib.sha256()
+        for text in texts:
+            self.add(text)
 
     def add(self, text: Sequence[str]) -> None:
         """Add the next text, as its id and its content."""

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from cenote.data.lines import lines, readable, unzipped, whole_lines
-from cenote.data.rows import Fault, Row, Text, describe_value, row_of
+from cenote.data.lines import lines, readable, unzipped
+from cenote.data.rows import Fault, Row, Text, describe_value, raise_faults, row_of
 from cenote.errors import BadInput, CenoteWarning, UnknownName, Value, choose, some
 
 COLUMN = "text"
@@ -49,11 +49,7 @@ def read_folder(path: Path, column: str, id_column: str | None) -> Iterator[Row]
     """Yield a text for each text file below a folder, in sorted order."""
     _refuse_columns(f"the folder {path}", column, id_column)
     with readable(str(path)):
-        # Not rglob, which skips unreadable folders without an error.
-        errors: list[OSError] = []
-        walked = list(os.walk(path, onerror=errors.append))
-        if errors:
-            raise errors[0]
+        walked = list(os.walk(path, onerror=_raise))  # not rglob, which skips unreadable folders without an error
         below = (Path(folder, name) for folder, _, names in walked for name in names)
         files = [file for file in below if file.name.lower().endswith(WHOLE_FILES)]
         folders = (Path(folder, name) for folder, names, _ in walked for name in names)
@@ -73,6 +69,10 @@ def read_folder(path: Path, column: str, id_column: str | None) -> Iterator[Row]
             read = [line for _, line in lines(stream, str(file))]
         fault = next((line for line in read if isinstance(line, Fault)), None)
         yield fault or row_of(name, "".join(map(str, read)), str(file), REMEDY)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def read_jsonl(path: Path, column: str, id_column: str | None) -> Iterator[Row]:
@@ -123,7 +123,9 @@ def _from_record(record: dict[str, object] | str, row: int, column: str, key: st
 def read_csv(path: Path, column: str, id_column: str | None, *, delimiter: str) -> Iterator[Row]:
     """Yield a text for each row of a table; the first line names the columns."""
     with unzipped(path) as stream:
-        rows = _csv_rows(whole_lines(stream, str(path)), delimiter, str(path))
+        # Quoted fields hold line ends: a line that is not UTF-8 leaves the later ones without a meaning.
+        whole = raise_faults(line for _, line in lines(stream, str(path)))
+        rows = _csv_rows(whole, delimiter, str(path))
         _, header = next(rows, ("", None))
         if header is None:
             return
@@ -142,10 +144,10 @@ def read_csv(path: Path, column: str, id_column: str | None, *, delimiter: str) 
 _csv_limit = threading.Lock()
 
 
-def _csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, name: str) -> Iterator[tuple[str, list[str]]]:
+def _csv_rows(lines: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the rows of a CSV, each with the place where it starts. Blank lines are skipped, as everywhere in CSV."""
     # Python 3.10's csv refuses NUL. UTF-8 never decodes to a lone surrogate, so one can stand in for it.
-    masked = (line.replace("\0", "\udc00") for _, line in lines)
+    masked = (line.replace("\0", "\udc00") for line in lines)
     # Strict, since otherwise a stray quote silently joins fields and rows.
     reader = csv.reader(masked, delimiter=delimiter, strict=True)
     row: list[str] | None = []

@@ -28,7 +28,7 @@ def readable(name: str) -> Iterator[None]:
 
 @contextmanager
 def unzipped(path: Path, stdin: BinaryIO | None = None) -> Iterator[io.BufferedIOBase]:
-    """Open a file or `stdin` as bytes, unzipped if its first bytes are those of gzip, whatever its suffix."""
+    """Open a file or `stdin` as bytes, unzipped if its first bytes are those of gzip; the suffix does not count."""
     with readable(str(path)), nullcontext(stdin) if stdin else path.open("rb") as raw:
         buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
         start = buffered.peek(2)[:2]  # a pipe may give a single byte, which is enough: no text starts with \x1f
@@ -58,11 +58,3 @@ def lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str | Fau
         offset += len(raw)
         if text:  # a file that is only a byte order mark has no line
             yield number, text
-
-
-def whole_lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str]]:
-    """Like `lines`, but raise at a line that is not UTF-8, for formats whose lines depend on each other."""
-    for number, line in lines(stream, name):
-        if isinstance(line, Fault):
-            raise BadInput(line.why)
-        yield number, line

@@ -68,8 +68,8 @@ def _lone_surrogate(text: str) -> str | None:
     return None
 
 
-def raise_faults(rows: Iterable[Row]) -> Iterator[Text]:
-    """Yield the texts; raise `BadInput` at the first `Fault`."""
+def raise_faults(rows: Iterable[Value | Fault]) -> Iterator[Value]:
+    """Yield the rows; raise `BadInput` at the first `Fault`."""
     for row in rows:
         if isinstance(row, Fault):
             raise BadInput(row.why)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 import numpy as np
 
 from cenote.data.builtin import read_builtin
-from cenote.data.fingerprints import fingerprint_of_texts
-from cenote.data.rows import Fault, Text, rows_of
-from cenote.errors import BadInput
-from cenote.functional.bins import check_at_least
+from cenote.data.fingerprints import Fingerprint
+from cenote.data.rows import Text, raise_faults, rows_of
+from cenote.errors import BadInput, check_at_least
 from cenote.records import TextsRead
 
 # With fewer texts a diagnosis describes these texts more than their source.
@@ -43,25 +43,22 @@ def sample_texts(
     if texts is not None and not isinstance(texts, Iterable):
         raise BadInput(f"texts is of type {type(texts).__name__}: {remedy}")
     generator = np.random.default_rng(seed)
-    smallest: list[tuple[float, int, Text]] = []  # a heap; keys are negated, so that the largest is on top
     given = empty = 0
-    for row, one in enumerate(rows_of(read_builtin() if texts is None else texts)):
-        given += 1
-        if isinstance(one, Fault):
-            raise BadInput(one.why)
-        if not one.text.strip():
-            empty += 1
-            continue
-        entry = (-generator.random(), -row, one)
-        if len(smallest) < count:
-            heapq.heappush(smallest, entry)
-        elif entry > smallest[0]:
-            heapq.heapreplace(smallest, entry)
-    if not smallest:
+
+    def keyed() -> Iterator[tuple[float, int, Text]]:
+        nonlocal given, empty
+        for row, text in enumerate(raise_faults(rows_of(read_builtin() if texts is None else texts))):
+            given += 1
+            if text.text.strip():
+                yield generator.random(), row, text
+            else:
+                empty += 1
+
+    by_row = sorted(heapq.nsmallest(count, keyed()), key=itemgetter(1))
+    if not by_row:
         problem = f"all {empty} texts are empty" if empty else "there are no texts"
         raise BadInput(f"{problem} in {source!r}: give at least one text, better {_BETTER} or more.")
-    sample = [text for _, _, text in sorted(smallest, key=lambda entry: -entry[1])]
+    sample = [text for _, _, text in by_row]
     name = "the docstrings of Python's standard library" if texts is None else source
-    return sample, TextsRead(
-        source=name, given=given, used=len(sample), empty=empty, fingerprint=fingerprint_of_texts(sample)
-    )
+    fingerprint = Fingerprint(sample).name()
+    return sample, TextsRead(source=name, given=given, used=len(sample), empty=empty, fingerprint=fingerprint)

@@ -71,7 +71,12 @@ def read_rows(
         return refuse_empty(read_lines(Path("stdin"), column, id_column, stdin=stdin or sys.stdin.buffer), "stdin")
     path = Path(source)
     _refuse_missing(path)
-    reader = read_folder if path.is_dir() else _reader_for(path)
+    reader: Reader = read_folder
+    if not path.is_dir():
+        endings = [ending.lower() for ending in path.suffixes]
+        suffix = "".join(endings[-2:] if endings[-1:] == [".gz"] else endings[-1:])
+        remedy = "Rename the file or convert it (gzip alone is unpacked), or pipe lines of text into `-`."
+        reader = choose(suffix, READERS, f"kind of file: {path} ends in", remedy=remedy)
     return refuse_empty(reader(path, column, id_column), str(path))
 
 
@@ -85,16 +90,9 @@ def _refuse_missing(path: Path) -> None:
             )
         folder = path.parent
         names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        holds = (
+            f"{folder} holds: {some(names) or 'nothing'}" if folder.is_dir() else f"the folder {folder} is missing too"
+        )
     near = difflib.get_close_matches(path.name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    content = (
-        f"{folder} holds: {some(names) or 'nothing'}" if folder.is_dir() else f"the folder {folder} is missing too"
-    )
-    raise BadInput(f"no such file or folder: {path}{hint} Check the path; {content}.")
-
-
-def _reader_for(path: Path) -> Reader:
-    endings = [ending.lower() for ending in path.suffixes]
-    suffix = "".join(endings[-2:] if endings[-1:] == [".gz"] else endings[-1:])
-    remedy = "Rename the file or convert it (gzip alone is unpacked), or pipe lines of text into `-`."
-    return choose(suffix, READERS, f"kind of file: {path} ends in", remedy=remedy)
+    raise BadInput(f"no such file or folder: {path}{hint} Check the path; {holds}.")

@@ -25,6 +25,7 @@ from cenote.diagnosis.given_pairs import (
 from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
 from cenote.diagnosis.selection import TRACEABLE, select_for_pairs, select_for_tracing
 from cenote.diagnosis.verdicts.ranking import collect_verdicts
+from cenote.encoding.batches import NO_TOKENS
 from cenote.encoding.forward import forward
 from cenote.encoding.tokens import Tokens, collate, tokenise
 from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel, choose
@@ -314,7 +315,7 @@ def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Pl
     lengths = tokens.lengths.tolist()
     kept = [row for row, length in enumerate(lengths) if length]
     texts, tokens = [request.texts[row] for row in kept], tokens.take(kept)
-    without = [(text.id, "no token") for text, length in zip(request.texts, lengths, strict=True) if not length]
+    without = [(text.id, NO_TOKENS) for text, length in zip(request.texts, lengths, strict=True) if not length]
     exclusions = _Exclusions(name, texts, list(summaries.left_out("all measures", without)))
     exclusions.refuse_none(texts)
     pairs = tokenise_pairs(model, request.pairs, request.pair_prompts, request.seed) if request.pairs.pairs else None

@@ -78,7 +78,11 @@ def traced_reader(
     def run(features: dict[str, Any]) -> dict[str, Any]:
         check(features)
         profiler.start()
-        output = forward(model, features)
+        try:
+            output = forward(model, features)
+        except BaseException:
+            profiler.start()  # `compute` accepts what is pending
+            raise
         profiler.finish()
         return output
 

@@ -200,6 +200,11 @@ def slices(rows: Iterable[Row]) -> Iterator[Slice]:
         yield part.done()
 
 
+def read_slices(source: Source, surveyed: Survey | None, skip: bool) -> Iterator[Slice]:
+    """Yield the slices of a source from its beginning, on whichever machine this is called."""
+    return slices(checked_rows(source, surveyed, skip=skip))
+
+
 class _Growing:
     """A slice while its rows are added."""
 

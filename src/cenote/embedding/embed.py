@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from cenote.data.rows import Fault, Row, Text, refuse_empty
 from cenote.embedding.corpus import (
     PART_CHARACTERS,
     PART_TEXTS,
-    Slice,
     Source,
     Survey,
     checked_rows,
     mark_repeated_ids,
     raise_unless_skipped,
+    read_slices,
     slices,
     survey,
 )
 from cenote.embedding.engines import ENGINES, read_ahead, refuse_engine, text_progress
-from cenote.embedding.folder import opened, refuse_other_settings, refuse_unfit
+from cenote.embedding.folder import opened, refuse_other_settings
+from cenote.embedding.manifest import refuse_unfit
 from cenote.embedding.options import Request, takes_request
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder, refuse_truncated
 from cenote.encoding.backend_choice import (
@@ -144,6 +146,9 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Ma
     """Write the parts that the folder lacks; return its manifest."""
     there = refuse_unfit(folder)
     earlier = None if request.restart else there
+    surveyed = None
+    if source.rereadable and not isinstance(model, SentenceTransformer) and not request.refuses_truncated:
+        surveyed = _survey(None, source, request)  # errors in texts are raised before a model is loaded
     loaded = _load(model, request)
     if earlier is not None:
         request = _as_earlier(loaded, folder, earlier, request)
@@ -152,7 +157,8 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Ma
     if earlier is not None:  # and so are other settings than the folder's
         chosen = {"backend": request.backend, "precision": request.precision}
         refuse_other_settings(folder, earlier, settings | chosen | versions_of(*_PACKAGES))
-    surveyed = _survey(loaded, source, request) if source.rereadable else None
+    if source.rereadable and surveyed is None:
+        surveyed = _survey(loaded, source, request)
     plan = _choose(loaded, source.read(), request)
     request, encoder = plan.request, plan.encoder
     settings |= {
@@ -235,10 +241,10 @@ def _emptied(rows: deque[Row]) -> Iterator[Row]:
         yield rows.popleft()
 
 
-def _survey(model: SentenceTransformer, source: Source, request: Request) -> Survey:
+def _survey(model: SentenceTransformer | None, source: Source, request: Request) -> Survey:
     """Read all texts once, and refuse what cannot be embedded before the work begins."""
     rows: Iterable[Row] = source.read()
-    if request.on_truncate == "error" and not request.skips:
+    if model is not None and request.refuses_truncated:
         rows = refuse_truncated(model, request, rows)
     found = survey(rows, skip=request.skips, advance=request.listener.step("checking texts"))
     if not found.rows:
@@ -253,23 +259,11 @@ def _parts(source: Source, surveyed: Survey | None, plan: _Plan) -> Any:
     """Return the function that starts reading the slices."""
     skip = plan.request.skips
     if plan.request.engine != "local":  # read elsewhere, perhaps more than once
-        return _Reread(source, surveyed, skip)
+        return partial(read_slices, source, surveyed, skip)
     parts = slices(checked_rows(source, surveyed, skip=skip, rows=plan.rows))
     if surveyed is None:  # the first slice is read before a restart deletes anything for it
         parts = refuse_empty(parts, repr(source.name))
     return lambda: parts
-
-
-@dataclass(frozen=True)
-class _Reread:
-    """Starts reading the slices of a source from its beginning, on whichever machine it is called."""
-
-    source: Source
-    surveyed: Survey | None
-    skip: bool
-
-    def __call__(self) -> Iterator[Slice]:
-        return slices(checked_rows(self.source, self.surveyed, skip=self.skip))
 
 
 def _settings(model: SentenceTransformer, name: str, request: Request) -> dict[str, Any]:

@@ -18,21 +18,20 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from cenote.embedding.corpus import Slice
+from cenote.embedding.manifest import MANIFEST, refuse_foreign
 from cenote.errors import BadInput
 from cenote.records import SCHEMA, Counts, Manifest, from_json, to_json
 from cenote.storage import (
-    TEMPORARY,
     delete_temporary_files,
     explain_disk_errors,
     is_access_error,
     lock_folder,
-    refuse_unwritable,
     sync_folder,
     write_text,
     write_whole,
 )
 
-MANIFEST, REJECTS = "manifest.json", "rejects.jsonl"
+REJECTS = "rejects.jsonl"
 _PART = re.compile(r"part-(\d{5,})\.parquet")
 _KEY = b"cenote"
 # Rows of a group: the fewest that are read to get at one of them.
@@ -116,19 +115,6 @@ class Output:
         write_text(self.folder / MANIFEST, to_json(self.manifest))
 
 
-def refuse_unfit(folder: Path) -> Manifest | None:
-    """Raise if a folder cannot be written into, before there is any work to lose. The folder is not made yet.
-
-    Returns:
-        The manifest of an earlier run; None where there was none.
-    """
-    refuse_unwritable(folder)
-    if not folder.exists():
-        return None
-    with lock_folder(folder), explain_disk_errors(folder):
-        return _refuse_foreign(folder)
-
-
 def write_part(
     folder: Path, manifest: Manifest, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]], *, by: str = ""
 ) -> None:
@@ -189,7 +175,7 @@ def opened(
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder):
-        there = _refuse_foreign(folder)
+        there = refuse_foreign(folder)
         with explain_disk_errors(folder):
             delete_temporary_files(folder)
         # Through JSON, as the manifest that it is compared with was.
@@ -203,31 +189,6 @@ def opened(
         elif there is None:
             write_text(folder / MANIFEST, to_json(wanted))
         yield Output(folder, wanted)
-
-
-def manifest_of(folder: str | Path) -> Manifest:
-    """Return the manifest of a folder."""
-    path = Path(folder) / MANIFEST
-    try:
-        return from_json(Manifest, path.read_text("utf-8"))
-    except OSError as error:
-        raise BadInput(
-            f"{str(folder)!r} is not an output of embed: {path.name} cannot be read ({error.strerror})."
-        ) from error
-    except ValueError as error:  # UTF-8 it may not even be
-        raise BadInput(f"{path} is not a manifest of embed: {error} Name another folder.") from error
-
-
-def _refuse_foreign(folder: Path) -> Manifest | None:
-    """Return the manifest, None for an empty folder; raise if the folder holds anything else."""
-    if (folder / MANIFEST).exists():
-        return manifest_of(folder)
-    foreign = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(TEMPORARY))
-    if foreign:
-        raise BadInput(
-            f"{str(folder)!r} holds {foreign[0]!r} and no {MANIFEST}: it is not an output of embed. Name a new folder."
-        )
-    return None
 
 
 def _clear(folder: Path, wanted: Manifest) -> None:

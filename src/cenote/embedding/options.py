@@ -95,6 +95,11 @@ class Options:
         """Whether rows that cannot be read are left out."""
         return self.on_error == "skip"
 
+    @property
+    def refuses_truncated(self) -> bool:
+        """Whether a truncated text is an error."""
+        return self.on_truncate == "error" and not self.skips
+
     def recorded(self) -> dict[str, Any]:
         """Return the options that the vectors depend on, as the manifest holds them."""
         return {one.name: getattr(self, one.name) for one in dataclasses.fields(Options) if one.metadata["recorded"]}

@@ -43,8 +43,8 @@ def _window_columns(rows: Rows, ids: list[str]) -> dict[str, Any]:
         "id": _strings([f"{name}#{number}" for name, number in zip(ids, rows.window.tolist(), strict=True)]),
         "parent_id": _strings(ids),
         "window": pa.array(rows.window, pa.int32()),
-        "start": pa.array([span.start for span in rows.span], pa.int64()),
-        "end": pa.array([span.end for span in rows.span], pa.int64()),
+        "start": pa.array(rows.start, pa.int64()),
+        "end": pa.array(rows.end, pa.int64()),
     }
 
 

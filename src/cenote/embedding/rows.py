@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from cenote.embedding.options import Options
 from cenote.encoding.batches import NO_TOKENS
 from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, token_limit, tokenise
 from cenote.encoding.vectors import Encoder
-from cenote.encoding.windows import Window, tokenise_windows
+from cenote.encoding.windows import tokenise_windows
 from cenote.errors import BadInput
 from cenote.functional.quantisation import Floats, normalise
 from cenote.listener import Advance, silent
@@ -38,25 +38,25 @@ class Rows:
 
     owner: Whole  # [R], place of its text in the slice, ascending
     window: Whole  # [R], number of the window in its text
-    span: list[Window]  # characters that it holds
+    start: Whole  # [R], first character of the window
+    end: Whole  # [R], the character after its last
     n_tokens: Whole  # [R], of the whole text, or of the window
     truncated: npt.NDArray[np.bool_]  # [R], whether the model does not read all of it
     vector: Floats  # [R, D], or [R, 0] before it is read
+
+    @classmethod
+    def of(cls, pieces: list[tuple[int, int, int, int]], tokens: Tokens) -> Rows:
+        """Return rows without vectors, of (owner, window, start, end) and their tokens."""
+        owner, window, start, end = np.array(pieces, np.int64).reshape(-1, 4).T
+        unread = np.zeros((len(pieces), 0), np.float32)
+        return cls(owner, window, start, end, tokens.full_lengths, tokens.truncated, unread)
 
     def __len__(self) -> int:
         return len(self.owner)
 
     def take(self, rows: Any) -> Rows:
-        """Return some of the rows."""
-        places = np.asarray(rows, np.int64)
-        return Rows(
-            owner=self.owner[places],
-            window=self.window[places],
-            span=[self.span[place] for place in places.tolist()],
-            n_tokens=self.n_tokens[places],
-            truncated=self.truncated[places],
-            vector=self.vector[places],
-        )
+        """Return some of the rows, by places or a mask."""
+        return Rows(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,60 +101,32 @@ class SliceEncoder:
             else:
                 kept.append(place)
         tokens = tokens.take(kept)
-        texts = Rows(
-            owner=np.array(kept, np.int64),
-            window=np.zeros(len(kept), np.int64),
-            span=[Window(0, len(part.texts[place].text)) for place in kept],
-            n_tokens=tokens.full_lengths,
-            truncated=tokens.truncated,
-            vector=np.zeros((len(kept), 0), np.float32),
-        )
+        texts = Rows.of([(place, 0, 0, len(part.texts[place].text)) for place in kept], tokens)
         if self.options.long == "truncate" or not tokens.truncated.any():
             return Prepared(part, rejected, texts, texts, tokens)
         pieces, tokens = self._split(part, texts, tokens)
         # A text is read whole where its windows are.
-        unread = np.unique(pieces.owner[pieces.truncated])
-        texts = replace(texts, truncated=np.isin(texts.owner, unread))
+        texts = replace(texts, truncated=np.isin(texts.owner, pieces.owner[pieces.truncated]))
         return Prepared(part, rejected, texts, pieces, tokens)
 
     def _split(self, part: Slice, texts: Rows, tokens: Tokens) -> tuple[Rows, Tokens]:
         """Return the windows of the texts that would be cut, the other texts whole, and the tokens of all."""
-        size, overlap = self.options.window or 0, self.options.overlap or 0
-        owner: list[int] = []
-        number: list[int] = []
-        span: list[Window] = []
-        read = [tokens]  # the texts themselves come first: `order` picks those that are not cut
-        order: list[int] = []
-        end = len(tokens)
+        options = self.options
+        pieces: list[tuple[int, int, int, int]] = []
+        read: list[Tokens] = []
         for row, place in enumerate(texts.owner.tolist()):
+            text = part.texts[place].text
             if not texts.truncated[row]:
-                found, rows = [texts.span[row]], [row]
-            else:
-                found, more = tokenise_windows(
-                    self.model,
-                    part.texts[place].text,
-                    size,
-                    overlap,
-                    self.options.prompt_name,
-                    self.options.task,
-                )
-                read.append(more)
-                rows = list(range(end, end + len(more)))
-                end += len(more)
-            order += rows
-            span += found
-            owner += [place] * len(found)
-            number += range(len(found))
-        tokens = concatenate(*read).take(order)
-        pieces = Rows(
-            owner=np.array(owner, np.int64),
-            window=np.array(number, np.int64),
-            span=span,
-            n_tokens=tokens.full_lengths,
-            truncated=tokens.truncated,
-            vector=np.zeros((len(owner), 0), np.float32),
-        )
-        return pieces, tokens
+                pieces.append((place, 0, 0, len(text)))
+                read.append(tokens.take([row]))
+                continue
+            windows, of_windows = tokenise_windows(
+                self.model, text, options.window or 0, options.overlap or 0, options.prompt_name, options.task
+            )
+            pieces += [(place, number, *window) for number, window in enumerate(windows)]
+            read.append(of_windows)
+        tokens = concatenate(*read)
+        return Rows.of(pieces, tokens), tokens
 
     def read(self, prepared: Prepared, advance: Advance = silent) -> Embedded:
         """Return the rows with their vectors. `advance` is called with how many of the pieces have been read."""
@@ -163,16 +135,16 @@ class SliceEncoder:
         rejected = list(prepared.rejected)
         lost = {int(pieces.owner[piece]): refused[piece] for piece in sorted(refused, reverse=True)}
         self._reject_all(prepared, lost, rejected)
-        kept = np.flatnonzero(~np.isin(pieces.owner, list(lost)))
+        kept = ~np.isin(pieces.owner, list(lost))
         rows, lengths = pieces.take(kept), prepared.tokens.lengths[kept]
         if self.options.long == "window-mean":
             rows = self._average(prepared.texts, rows, lengths)
         lost = {int(rows.owner[row]): reason for row, reason in reversed(self._unwritable(rows.vector))}
         self._reject_all(prepared, lost, rejected)
-        rows = rows.take(np.flatnonzero(~np.isin(rows.owner, list(lost))))
+        rows = rows.take(~np.isin(rows.owner, list(lost)))
         if self.options.normalize:
             rows = replace(rows, vector=normalise(rows.vector))
-        texts = prepared.texts.take(np.flatnonzero(np.isin(prepared.texts.owner, rows.owner)))
+        texts = prepared.texts.take(np.isin(prepared.texts.owner, rows.owner))
         return Embedded(prepared.slice, rejected, rows, int(texts.n_tokens.sum()), int(texts.truncated.sum()))
 
     def _reject(self, part: Slice, place: int, reason: str, rejected: list[dict[str, Any]]) -> None:
@@ -196,7 +168,7 @@ class SliceEncoder:
         The mean has length 1 where the model's vectors have. The vector of a text of one window is not changed.
         """
         starts = np.flatnonzero(np.diff(windows.owner, prepend=-1))
-        rows = texts.take(np.flatnonzero(np.isin(texts.owner, windows.owner)))
+        rows = texts.take(np.isin(texts.owner, windows.owner))
         if len(starts) == len(windows):
             return replace(rows, vector=windows.vector)
         totals = np.add.reduceat(windows.vector.astype(np.float64) * lengths[:, None], starts)
@@ -236,14 +208,22 @@ def refuse_truncated(model: SentenceTransformer, options: Options, rows: Iterabl
     limit = token_limit(model, options.task)
     room = math.inf if limit is None else limit - int(count_tokens(model, [""], prompt_name=options.prompt_name)[0])
     for row, one in enumerate(rows):
-        # No tokenizer makes more tokens than a decomposed text has bytes, and landmarks at most double them.
-        if isinstance(one, Text) and 2 * len(unicodedata.normalize("NFKD", one.text).encode()) > room:
+        if isinstance(one, Text) and _most_tokens(one.text) > room:
             waiting.append((row, one))
             if len(waiting) == _TOGETHER:
                 check()
         yield one
     if waiting:
         check()
+
+
+def _most_tokens(text: str) -> int:
+    """Return a bound on the tokens of a text.
+
+    No tokenizer makes more of them than the text has bytes, as it is written or decomposed (a full-width letter has
+    three bytes, and its decomposition one); landmarks at most double them.
+    """
+    return 2 * max(len(form.encode()) for form in (text, unicodedata.normalize("NFKD", text)))
 
 
 def _too_long(tokens: Tokens, place: int) -> str:

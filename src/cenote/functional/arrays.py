@@ -1,18 +1,22 @@
-"""Convert between numpy arrays and tensors: numpy in, numpy out."""
+"""Check and convert numpy arrays and tensors: numpy in, numpy out."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-Array = TypeVar("Array", torch.Tensor, npt.NDArray[Any])
+from cenote.errors import BadInput
+
+Array = TypeVar("Array", Tensor, npt.NDArray[Any])
 
 
-def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:
+def from_numpy(array: npt.NDArray[Any]) -> Tensor:
     """Return a tensor that shares memory, or a copy if torch cannot read the array (reversed, or other-endian)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # we only read
@@ -22,7 +26,37 @@ def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:
             return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
-def convert_like(given: Array, values: torch.Tensor) -> Array:
+def check_floats(values: Any, name: str) -> None:
+    """Raise `BadInput` unless `values` is a dense torch tensor or a plain numpy array of floating numbers."""
+    if not isinstance(values, (Tensor, np.ndarray)) or isinstance(values, np.ma.MaskedArray):
+        raise BadInput(f"{name} is a {type(values).__name__}: pass a torch tensor or a plain numpy array.")
+    if isinstance(values, Tensor):
+        if values.layout != torch.strided:
+            raise BadInput(f"{name} is a sparse tensor: call .to_dense() first.")
+        floating, example = values.is_floating_point(), "x.float()"
+    else:
+        floating, example = values.dtype.kind == "f" and values.dtype.itemsize <= 8, "x.astype('float32')"
+    if not floating:
+        raise BadInput(f"{name} has dtype {values.dtype}: pass floating numbers, for example {example}.")
+
+
+def to_tensor(values: Any, name: str) -> Tensor:
+    """Return a floating tensor or numpy array as a tensor, or raise `BadInput`."""
+    check_floats(values, name)
+    return from_numpy(values) if isinstance(values, np.ndarray) else values
+
+
+def widen(values: Tensor) -> Tensor:
+    """Return values in float64, or float32 on Apple's GPU, which has no float64."""
+    return values.float() if values.device.type == "mps" else values.double()
+
+
+def slices(length: int, step: int) -> Iterator[slice]:
+    """Return slices of at most `step` that cover `length`."""
+    return (slice(start, min(start + step, length)) for start in range(0, length, step))
+
+
+def convert_like(given: Array, values: Tensor) -> Array:
     """Return `values` as the kind of array that `given` is; a numpy result without dimensions is a numpy scalar."""
-    made: Any = values if isinstance(given, torch.Tensor) else values.numpy()[()]
+    made: Any = values if isinstance(given, Tensor) else values.numpy()[()]
     return made  # type: ignore[no-any-return]

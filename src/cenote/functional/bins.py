@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from cenote.errors import BadInput, some
+from cenote.errors import BadInput, check_at_least, some
 from cenote.functional.dispersion import to_vector
 from cenote.functional.sampling import Whole
 
@@ -58,14 +56,6 @@ def length_bins(lengths: Any, bins: int = 10, *, width: int | None = None) -> tu
     (0, 50, 70, 100, 150)
     >>> length_bins(lengths, 5, width=50)
     (0, 50, 100, 150, 200)
-
-    Args:
-        lengths: `[N]` whole numbers of at least 1: a list, array or tensor.
-        bins: the most bins, at least 1.
-        width: tokens of each bin but the last.
-
-    Returns:
-        Increasing whole numbers, the first of them 0.
     """
     values = check_lengths(lengths)
     if not len(values):
@@ -81,35 +71,18 @@ def length_bins(lengths: Any, bins: int = 10, *, width: int | None = None) -> tu
     levels = (np.arange(1, count)[:, None] + [-0.25, 0, 0.25]) / count
     edges = [0]
     for low, middle, high in np.quantile(values, levels):
-        candidates = (_roundest(low, middle, high), math.floor(middle), math.ceil(middle))
-        edges += [edge for edge in candidates if _leaves_enough(values, edges[-1], edge)][:1]
+        for edge in (_roundest(low, middle, high), math.floor(middle), math.ceil(middle)):
+            below = ((values >= edges[-1]) & (values < edge)).sum()
+            if edge > edges[-1] and below >= FEWEST_IN_BIN <= (values >= edge).sum():
+                edges.append(edge)
+                break
     return tuple(edges)
-
-
-def _leaves_enough(values: Whole, last: int, edge: int) -> bool:
-    """Return whether enough texts lie between the last edge and a new one, and above the new one."""
-    below = ((values >= last) & (values < edge)).sum()
-    return edge > last and bool(below >= FEWEST_IN_BIN <= (values >= edge).sum())
 
 
 def _roundest(low: float, middle: float, high: float) -> int:
     """Return the multiple of the largest round step in [low, high] that is nearest to the middle; else the middle."""
-    for step in _round_steps(high):
-        edge = step * round(middle / step)
+    for step in (factor * 10**power for power in range(len(str(int(high))), -1, -1) for factor in (5, 2, 1)):
+        edge: int = step * round(middle / step)
         if low <= edge <= high:
             return edge
     return round(middle)
-
-
-def _round_steps(high: float) -> Iterator[int]:
-    power = 10 ** len(str(int(high)))
-    while power:
-        yield from (factor * power for factor in (5, 2, 1))
-        power //= 10
-
-
-def check_at_least(least: int, value: Any, name: str) -> int:
-    """Return `value` as an int, or raise if it is not a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise BadInput(f"{name}={value!r}: pass a whole number of at least {least}.")
-    return int(value)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cenote.errors import BadInput
-from cenote.functional.arrays import from_numpy
+from cenote.functional.arrays import to_tensor
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,11 @@ def read_clouds(given: Any, name: str) -> list[Cloud]:
 
 
 def _cloud(given: Any, name: str) -> Cloud:
-    if isinstance(given, np.ma.MaskedArray) or not isinstance(given, (Tensor, np.ndarray)):
-        raise BadInput(f"{name} is a {type(given).__name__}: pass a torch tensor or a numpy array [n, D].")
-    if given.ndim != 2 or 0 in given.shape:
-        problem = "no tokens" if given.ndim == 2 else "not two dimensions"
-        raise BadInput(f"{name} has shape {tuple(given.shape)} and {problem}: pass [n, D] without padding.")
-    if isinstance(given, np.ndarray):
-        if given.dtype.kind != "f" or given.dtype.itemsize > 8:
-            raise BadInput(f"{name} has dtype {given.dtype}: pass float16, float32 or float64.")
-        return Cloud(name, from_numpy(given), array=True)
-    if not given.is_floating_point():
-        raise BadInput(f"{name} has dtype {given.dtype}: pass floating hidden states, for example x.float().")
-    return Cloud(name, given, array=False)
+    tokens = to_tensor(given, name)
+    if tokens.ndim != 2 or 0 in tokens.shape:
+        problem = "no tokens" if tokens.ndim == 2 else "not two dimensions"
+        raise BadInput(f"{name} has shape {tuple(tokens.shape)} and {problem}: pass [n, D] without padding.")
+    return Cloud(name, tokens, isinstance(given, np.ndarray))
 
 
 def check_compatible(given: Sequence[Cloud]) -> None:

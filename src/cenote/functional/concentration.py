@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from cenote.errors import BadInput, some
-from cenote.functional.arrays import Array, convert_like, from_numpy
+from cenote.functional.arrays import Array, convert_like, to_tensor, widen
 from cenote.functional.token_batches import refuse_rows, to_batch, to_mask
 
 # A mean or deviation of fewer roundings of the tokens' own norm than these counts as zero.
@@ -75,25 +75,9 @@ def rounding_error(dtype: torch.dtype) -> float:
     return _ROUNDINGS * torch.finfo(dtype).eps
 
 
-def widen(values: Tensor) -> Tensor:
-    """Return values in float64, or float32 on Apple's GPU, which has no float64."""
-    return values.float() if values.device.type == "mps" else values.double()
-
-
-def to_tensor(values: Any, name: str) -> Tensor:
-    """Return a tensor or numpy array as a floating tensor."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-        values = from_numpy(values)
-    if not isinstance(values, Tensor):
-        raise BadInput(f"{name} is a {type(values).__name__}: pass a torch tensor or a numpy array of numbers.")
-    if not values.is_floating_point():
-        raise BadInput(f"{name} has dtype {values.dtype}: pass floating numbers, for example {name}.float().")
-    return values.detach()
-
-
 def read_texts(tokens: Any, mask: Any, name: str = "tokens") -> Texts:
     """Check tokens `[B, T, D]` (or `[T, D]`) and their mask, and return them as `Texts`."""
-    batch = to_batch(to_tensor(tokens, name), mask, 0)
+    batch = to_batch(to_tensor(tokens, name).detach(), mask, 0)
     if 0 in batch.tokens.shape[1:]:
         raise BadInput(f"{name} has shape {tuple(tokens.shape)}: pass at least one token per text and one dimension.")
     values = widen(batch.tokens).masked_fill(~batch.real.unsqueeze(-1), 0)
@@ -165,7 +149,7 @@ def read_maps(attention: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
 
     A mask `[B, T]` belongs to the first dimension of `attention`, `[T]` to one text.
     """
-    values = to_tensor(attention, "attention")
+    values = to_tensor(attention, "attention").detach()
     if values.ndim < 2 or values.shape[-1] != values.shape[-2] or values.shape[-1] == 0:
         raise BadInput(f"attention has shape {tuple(values.shape)}: pass [..., T, T], as many keys as queries.")
     if mask is None:
@@ -181,10 +165,14 @@ def read_maps(attention: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
     return values, real.reshape([*lead[:1], *heads, size])
 
 
+def clear_padded(maps: Tensor, real: Tensor | None) -> Tensor:
+    """Return attention among real tokens, with zeros elsewhere."""
+    return maps if real is None else maps.masked_fill(~(real.unsqueeze(-1) & real.unsqueeze(-2)), 0)
+
+
 def mask_maps(maps: Tensor, real: Tensor | None) -> Tensor:
     """Return attention among real tokens, with zeros elsewhere. Raises for NaN or inf, naming the text."""
-    if real is not None:
-        maps = maps.masked_fill(~(real.unsqueeze(-1) & real.unsqueeze(-2)), 0)
+    maps = clear_padded(maps, real)
     refuse_nonfinite(maps.isfinite().flatten(-2).all(-1))
     return maps
 
@@ -197,10 +185,8 @@ def refuse_nonfinite(fine: Tensor) -> None:
 
 def count_tokens(maps: Tensor, real: Tensor | None) -> Tensor:
     """Return the number of real tokens of each map, `[...]`."""
-    lead = maps.shape[:-2]
-    if real is None:
-        return torch.full(lead, maps.shape[-1], dtype=widen(maps.new_empty(0)).dtype, device=maps.device)
-    return real.sum(-1).to(widen(maps.new_empty(0)).dtype).expand(lead)
+    counts = maps.new_tensor(maps.shape[-1], dtype=torch.long) if real is None else real.sum(-1)
+    return widen(counts).expand(maps.shape[:-2])
 
 
 def centre_columns(maps: Tensor, real: Tensor | None) -> Tensor:
@@ -230,7 +216,7 @@ def contraction(attention: Array, operator_norms: Array, mask: Any = None) -> Ar
         `[B, H]` or `[H]`.
     """
     maps, real = read_maps(attention, mask)
-    norms = to_tensor(operator_norms, "operator_norms")
+    norms = to_tensor(operator_norms, "operator_norms").detach()
     if maps.ndim not in (3, 4) or norms.shape != maps.shape[-3:-2]:
         shapes = f"attention has shape {tuple(maps.shape)}, operator_norms {tuple(norms.shape)}"
         raise BadInput(f"{shapes}: pass [B, H, T, T] or [H, T, T], and [H].")
@@ -246,17 +232,8 @@ def head_norms(value: Array, output: Array, heads: int, value_heads: int | None 
     tensor([3., 2.], dtype=torch.float64)
 
     Weights are `[out, in]`, as in torch's Linear. No D x D product is formed: with W_o^h = Q R and (W_v^h)ᵀ = Q' R',
-    its singular values are those of the small matrix R R'ᵀ.
-
-    Args:
-        value: `[value_heads * d, D]`, the value projection.
-        output: `[D_out, heads * d]`, the output projection.
-        heads: the number of heads.
-        value_heads: the number of value heads with grouped queries: head h uses value head h // (heads / value_heads).
-            None: as many as heads.
-
-    Returns:
-        `[heads]`, in float64.
+    its singular values are those of the small matrix R R'ᵀ. `value` is `[value_heads * d, D]`, `output`
+    `[D_out, heads * d]`. With grouped queries, head h uses value head h // (heads / value_heads).
     """
     groups = heads if value_heads is None else value_heads
     inward, outward = read_matrix(value, "value"), read_matrix(output, "output")
@@ -272,7 +249,7 @@ def head_norms(value: Array, output: Array, heads: int, value_heads: int | None 
 
 def read_matrix(weight: Any, name: str) -> Tensor:
     """Return a finite weight matrix in wide numbers."""
-    matrix = to_tensor(weight, name)
+    matrix = to_tensor(weight, name).detach()
     if matrix.ndim != 2 or not bool(matrix.isfinite().all()):
         raise BadInput(f"{name} has shape {tuple(matrix.shape)}: pass a matrix [out, in] of finite numbers.")
     return widen(matrix)

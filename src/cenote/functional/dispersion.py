@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from cenote.errors import BadInput, some
+from cenote.functional.arrays import check_floats, slices
 from cenote.functional.sampling import Floats
 
 # How many numbers of a block are in memory at a time: 32 MB of float64.
@@ -27,18 +28,11 @@ _LARGEST_T = 175
 
 def check_embeddings(embeddings: Any) -> npt.NDArray[Any]:
     """Return `embeddings` as a floating array [N, D], or raise, naming the rows that are zero or not finite."""
-    if not isinstance(embeddings, (torch.Tensor, np.ndarray)) or isinstance(embeddings, np.ma.MaskedArray):
-        raise BadInput(f"embeddings is a {type(embeddings).__name__}: pass a torch tensor or a plain numpy array.")
+    check_floats(embeddings, "embeddings")
+    rows: npt.NDArray[Any] = embeddings
     if isinstance(embeddings, torch.Tensor):
-        if embeddings.layout != torch.strided:
-            raise BadInput("embeddings is a sparse tensor: call .to_dense() first.")
         tensor = embeddings.detach().cpu()
-        unknown = tensor.is_floating_point() and tensor.dtype not in _SHARED
-        rows = (tensor.float() if unknown else tensor).numpy()
-    else:
-        rows = embeddings
-    if rows.dtype.kind != "f" or rows.dtype.itemsize > 8:
-        raise BadInput(f"embeddings have dtype {rows.dtype}: pass float16, bfloat16, float32 or float64.")
+        rows = (tensor if tensor.dtype in _SHARED else tensor.float()).numpy()
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise BadInput(f"embeddings have shape {rows.shape}: pass [N, D] with D >= 1, one row for each text.")
     for part in row_blocks(len(rows), rows.shape[1]):
@@ -55,8 +49,7 @@ def _refuse(bad: Any, part: slice, problem: str, remedy: str) -> None:
 
 def row_blocks(count: int, width: int) -> Iterator[slice]:
     """Yield slices of `count` rows, each of at most `BLOCK` numbers if a row has `width`."""
-    step = max(1, BLOCK // width)
-    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+    return slices(count, max(1, BLOCK // width))
 
 
 def to_unit_vectors(rows: npt.NDArray[Any]) -> Floats:
@@ -78,12 +71,8 @@ def mean_over_weighted_pairs(totals: Any, counts: Any, squares: Any) -> Floats:
 
         sum_{i != j} w_i w_j k(x_i, x_j)  /  ((sum_i w_i)² - sum_i w_i²)
 
-    A text is never paired with its own copies. NaN if fewer than two different texts count.
-
-    Args:
-        totals: the numerator; for the cosine it is |sum_i w_i x_i|² - sum_i w_i².
-        counts: sum_i w_i, of whole numbers.
-        squares: sum_i w_i².
+    A text is never paired with its own copies. NaN if fewer than two different texts count. `totals` is the numerator,
+    for the cosine |sum_i w_i x_i|² - sum_i w_i²; `counts` is sum_i w_i, of whole numbers, and `squares` sum_i w_i².
     """
     pairs = np.square(np.asarray(counts, np.float64)) - squares
     means: Floats = np.divide(totals, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
@@ -99,9 +88,6 @@ def mean_cosine(embeddings: Any) -> float:
 
     >>> mean_cosine(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]))         # cosines 1, 0, 0
     0.3333333333333333
-
-    Args:
-        embeddings: `[N, D]` with N >= 2, of any norm but 0.
     """
     rows = _at_least_two(check_embeddings(embeddings))
     total = sum((to_unit_vectors(rows[part]).sum(0) for part in row_blocks(*rows.shape)), np.zeros(rows.shape[1]))
@@ -120,14 +106,10 @@ def uniformity(embeddings: Any, t: float = 2.0) -> float:
         log  mean_{i<j} exp(-t |x_i - x_j|²),   |x_i| = 1
 
     In [-4t, 0]: 0 if all directions are the same, lower for more even ones. Unlike the mean cosine it also detects
-    clusters whose directions cancel. Takes N² D work.
+    clusters whose directions cancel. The larger `t`, which is at most 175, the less distant pairs count. N² D work.
 
     >>> round(uniformity(np.array([[1.0, 0.0], [0.0, 3.0]])), 12), round(uniformity(np.array([[1.0], [-1.0]])), 12)
     (-4.0, -8.0)
-
-    Args:
-        embeddings: `[N, D]` with N >= 2, of any norm but 0.
-        t: the larger, the less distant pairs count; above 0 and at most 175.
     """
     if isinstance(t, bool) or not isinstance(t, (int, float)) or not 0 < t <= _LARGEST_T:
         raise BadInput(f"t={t!r}: uniformity needs a number above 0 and at most {_LARGEST_T}.")
@@ -157,9 +139,6 @@ def effective_rank(eigenvalues: Any) -> float:
 
     >>> round(effective_rank([2.0, 2.0, 2.0, 0.0]), 12), round(effective_rank([5.0, 0.0]), 12)
     (3.0, 1.0)
-
-    Args:
-        eigenvalues: `[D]` of a covariance, at least 0, in any order.
     """
     values = to_vector(eigenvalues, "eigenvalues")
     if (values < 0).any():

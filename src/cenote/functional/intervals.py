@@ -36,18 +36,14 @@ def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float =
     G / (G - 1), where G is the number of different texts on the side that has fewer. The interval is the mean plus
     and minus its root times Student's t quantile for G - 1. It holds for all pairs of N texts, and for queries that
     share negatives. With 20 texts it covers the truth in 94 of 100 draws if v_ij = a_i + a_j, less often if few texts
-    decide everything.
+    decide everything. Fewer than ten texts on either side have no interval.
 
     >>> first, second = np.triu_indices(12, 1)
     >>> mean = mean_over_pairs(first + second, first, second)
     >>> mean.value, mean.low < mean.value < mean.high
     (11.0, True)
 
-    Args:
-        values: `[P]`.
-        first: `[P]` whole numbers, each the first text of a pair.
-        second: `[P]` whole numbers, each the second text; a number means the same text on both sides.
-        confidence: of the interval, which is omitted for fewer than ten texts on either side.
+    `first` and `second` number the two texts of each of the P pairs; a number means the same text on both sides.
     """
     check_confidence(confidence)
     flat = to_vector(values, "values")
@@ -70,20 +66,14 @@ def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float =
 def change_of_difference(before: Any, after: Any, short: Any, long: Any, *, confidence: float = 0.95) -> Estimate:
     """Estimate how the mean cosine of long texts minus that of short ones changes between two sets of embeddings.
 
-    Both sets are of the same texts: what they share cancels pair by pair, so that the interval is narrower than those
-    of the two differences.
+    `before [N, D]` and `after [N, D']` embed the same texts: what they share cancels pair by pair, so that the interval
+    is narrower than those of the two differences. `short` and `long` are indices of two texts each at least; fewer than
+    ten on a side have no interval.
 
     >>> near, far = np.array([[1.0, 0.0], [1.0, 0.1]]), np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> change = change_of_difference(np.vstack([far, near]), np.vstack([far, far]), [0, 1], [2, 3])
     >>> round(change.value, 3)                                              # from 0.995 to 0
     -0.995
-
-    Args:
-        before: `[N, D]` embeddings.
-        after: `[N, D']` embeddings of the same texts.
-        short: indices of the short texts, two at least.
-        long: indices of the long texts, two at least.
-        confidence: of the interval, which is omitted for fewer than ten texts on a side.
     """
     check_confidence(confidence)
     old, new = (to_unit_vectors(check_embeddings(rows)) for rows in (before, after))

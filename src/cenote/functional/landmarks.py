@@ -11,7 +11,6 @@ Functions work on lists of integers, one text at a time; tokenizers and tensors 
 
 from __future__ import annotations
 
-import random
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -93,9 +92,9 @@ class Row:
         marks = [False] * len(ids)
         if marked is not None and ids:
             marks[marked] = True
-        self.ids.extend(ids)
-        self.types.extend([kind] * len(ids))
-        self.marks.extend(marks)
+        self.ids += ids
+        self.types += [kind] * len(ids)
+        self.marks += marks
 
 
 @dataclass(frozen=True)
@@ -113,15 +112,6 @@ def fixed(count: int, interval: int) -> list[int]:
     ([3, 6, 7], [3, 6], [0])
     """
     return [*range(interval, count, interval), count]
-
-
-def variable(count: int, intervals: Sequence[int], draw: random.Random) -> list[int]:
-    """Return chunk ends at one interval, drawn for this text.
-
-    >>> variable(7, [3], random.Random(0))
-    [3, 6, 7]
-    """
-    return fixed(count, draw.choice(intervals))
 
 
 # A sentence ends after its closing punctuation and the quotes or brackets that follow, before white space (except after

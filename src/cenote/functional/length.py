@@ -6,13 +6,14 @@ An accumulator reads embeddings and lengths batch by batch and keeps sums and sa
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from cenote.errors import BadInput, some
-from cenote.functional.bins import FEWEST_IN_BIN, check_at_least, check_edges, check_lengths
+from cenote.errors import BadInput, check_at_least, some
+from cenote.functional.bins import FEWEST_IN_BIN, check_edges, check_lengths
 from cenote.functional.dispersion import (
     check_embeddings,
     effective_rank,
@@ -23,7 +24,7 @@ from cenote.functional.dispersion import (
     weighted_uniformity,
 )
 from cenote.functional.intervals import FEWEST_TEXTS, check_confidence, percentile_interval
-from cenote.functional.sampling import Floats, Keys, Sample, Whole, bootstrap, keys_of, smallest
+from cenote.functional.sampling import Floats, Sample, Whole, bootstrap, keys_of, smallest
 from cenote.records import Estimate, LengthBin, LengthCurve
 
 # Digits of a cosine that count when cosines are ranked: with more, copies of a text would differ by rounding.
@@ -102,13 +103,7 @@ class LengthCollapse:
     """
 
     def __init__(
-        self,
-        edges: Any,
-        *,
-        sample: int = 1000,
-        resamples: int = 1000,
-        seed: int = 0,
-        confidence: float = 0.95,
+        self, edges: Any, *, sample: int = 1000, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
     ) -> None:
         self.edges = check_edges(edges)
         self.sample = check_at_least(2, sample, "sample")
@@ -138,20 +133,18 @@ class LengthCollapse:
             )
         self._check_width(rows.shape[1])
         for part in row_blocks(*rows.shape):
-            keys = keys_of(rows[part], tokens[part], self.seed)
-            self._add(to_unit_vectors(rows[part]), tokens[part], places[part], keys)
+            texts = Sample(keys_of(rows[part], tokens[part], self.seed), to_unit_vectors(rows[part]), tokens[part])
+            for place in np.unique(places[part]).tolist():
+                own = texts.select(places[part] == place)
+                self._bin(place).add(len(own), own.rows.sum(0), own, self.sample)
 
     def _check_width(self, width: int) -> None:
         if self._width not in (None, width):
             raise BadInput(f"embeddings have {width} dimensions, earlier ones {self._width}: are they of one model?")
         self._width = width
 
-    def _add(self, rows: Floats, tokens: Whole, places: Whole, keys: Keys) -> None:
-        for place in np.unique(places).tolist():
-            where = places == place
-            own = rows[where]
-            sample = Sample(keys[where], own, tokens[where])
-            self._bins.setdefault(place, _Bin(rows.shape[1])).add(len(own), own.sum(0), sample, self.sample)
+    def _bin(self, place: int) -> _Bin:
+        return self._bins.setdefault(place, _Bin(self._width or 0))
 
     def merge(self, other: LengthCollapse) -> None:
         """Add the texts that another accumulator has read, for instance in another process."""
@@ -163,8 +156,7 @@ class LengthCollapse:
             return
         self._check_width(other._width)
         for place, bin in other._bins.items():
-            own = self._bins.setdefault(place, _Bin(other._width))
-            own.add(bin.count, bin.total, bin.sample, self.sample)
+            self._bin(place).add(bin.count, bin.total, bin.sample, self.sample)
 
     def compute(self) -> LengthCurve:
         """Return the figures of all texts read so far, without `closeness`. Reading may go on afterwards."""
@@ -311,14 +303,11 @@ def _trends(lengths: Whole, nearness: Floats) -> tuple[Floats, Floats]:
         centred: Floats = np.nan_to_num(values - means)
         return centred
 
-    def dot(left: Floats, right: Floats) -> Floats:
-        products: Floats = np.einsum("rn,rn->r", left, right)
-        return products
-
     def divide(values: Floats, by: Floats, where: Any) -> Floats:
         quotients: Floats = np.divide(values, by, out=np.full(len(values), np.nan), where=where)
         return quotients
 
+    dot = partial(np.einsum, "rn,rn->r")
     ranks = [centre(stats.rankdata(values, axis=1, nan_policy="omit")) for values in (tokens, nearness)]
     log_tokens, near = centre(np.log2(tokens)), centre(nearness)
     # Sums of ranks are exact: 0 if and only if all values are equal.

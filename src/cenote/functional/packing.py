@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cenote.functional.bins import check_at_least, check_lengths
+from cenote.errors import check_at_least
+from cenote.functional.bins import check_lengths
 
 Value = TypeVar("Value")
 
@@ -19,8 +20,9 @@ def pack(lengths: Any, budget: int, opening: int, *, power: int = 1) -> Iterator
     """Yield batches as lists of text indices, the longest texts first.
 
     The next shorter text joins the batch while two conditions hold: the batch costs at most `budget`, and its padding
-    is at most `opening` tokens, the price of a new batch. (Closing a batch when its waste reaches the price of a new
-    one costs at most twice as much as the best partition.)
+    is at most `opening`, the tokens that could be processed in the time that a batch takes to start. (Closing a batch
+    when its waste reaches the price of a new one costs at most twice as much as the best partition.) The cost is
+    count * longest ** power, where `power` is 1 if memory grows with the padded tokens, 2 if with the attention maps.
 
     >>> list(pack([5, 9, 5, 9, 9, 1], budget=20, opening=4))
     [[1, 3], [4, 0], [2, 5]]
@@ -28,12 +30,6 @@ def pack(lengths: Any, budget: int, opening: int, *, power: int = 1) -> Iterator
     [[1, 3, 4], [0, 2], [5]]
     >>> list(pack([5, 9, 5, 9, 9, 1], budget=200, opening=3, power=2))
     [[1, 3], [4], [0, 2], [5]]
-
-    Args:
-        lengths: `[N]` tokens of each text, at least 1.
-        budget: the largest cost of a batch of several texts, which is count * longest ** power.
-        opening: how many tokens could be processed in the time that a batch takes to start.
-        power: 1 if memory grows with the padded tokens, 2 if with the attention maps.
     """
     tokens = check_lengths(lengths)
     check_at_least(1, budget, "budget")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cenote.errors import BadInput, choose, some
-from cenote.functional.arrays import Array, from_numpy
+from cenote.functional.arrays import Array, to_tensor
 from cenote.functional.token_batches import (
     Batch,
     clear_padding,
@@ -96,14 +96,14 @@ POOLINGS: dict[str, Operator] = {
     "mean_sqrt_len": Operator(
         "the sum of the real tokens divided by the square root of their number",
         _mean_sqrt_len,
-        aliases=("mean_sqrt_len_tokens",),
+        ("mean_sqrt_len_tokens",),
     ),
     "weightedmean": Operator("the mean with weights 1, 2, ... n: later tokens count more", _weightedmean),
     "lasttoken": Operator("the last real token", _lasttoken),
     "landmark": Operator(
         "the mean of the landmark tokens inserted after each chunk",
         _marked,
-        aliases=("lmk",),
+        ("lmk",),
         options=("landmarks",),
         marks=True,
     ),
@@ -197,22 +197,23 @@ def pool(
         UnknownName: for an unknown pooling; the message lists all.
         BadInput: for a shape, dtype or value that cannot be pooled; the message names the rows.
     """
-    if isinstance(tokens, np.ndarray):
-        options["return_landmarks"] = return_landmarks
-        with torch.no_grad():
-            return _to_arrays(pool(_to_tokens(tokens), mask, how, skip=skip, **options))
+    array = isinstance(tokens, np.ndarray)
+    if array:
+        tokens = to_tensor(tokens, "tokens")
     names = canonical(how)
     check_options(names, options, return_landmarks)
     if isinstance(tokens, (list, tuple)):
         tokens, mask = pad_texts(tokens, mask)
     batch, pooled = _finite_pool(to_batch(tokens, mask, skip), names, options)
     single = tokens.ndim == 2
-    result = pooled[0] if single else pooled
+    made = [pooled[0] if single else pooled]
+    if return_landmarks:
+        marks = _marks(options.get("landmarks"), batch)
+        made += [row[where] for row, where in zip(batch.tokens, marks, strict=True)]
+    first, *vectors = [part.numpy() for part in made] if array else made
     if not return_landmarks:
-        return result
-    marks = _marks(options.get("landmarks"), batch)
-    vectors = [row[where] for row, where in zip(batch.tokens, marks, strict=True)]
-    return result, (vectors[0] if single else vectors)
+        return first
+    return first, (vectors[0] if single else vectors)
 
 
 def _finite_pool(batch: Batch, names: Sequence[str], options: Mapping[str, Any]) -> tuple[Batch, Tensor]:
@@ -309,17 +310,3 @@ def check_options(names: Sequence[str], options: Mapping[str, Any], return_landm
     if return_landmarks and not (len(names) == 1 and POOLINGS[names[0]].marks):
         marked = [name for name, row in POOLINGS.items() if row.marks]
         raise BadInput(f"return_landmarks=True needs one of {', '.join(marked)}, not {'+'.join(names)}.")
-
-
-def _to_tokens(array: np.ndarray) -> Tensor:
-    if isinstance(array, np.ma.MaskedArray):
-        raise BadInput("tokens is a masked array: pass its data as tokens, and its inverted mask as mask.")
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise BadInput(f"tokens have dtype {array.dtype}: pass float16, float32 or float64.")
-    return from_numpy(array)
-
-
-def _to_arrays(made: Any) -> Any:
-    if isinstance(made, Tensor):
-        return made.numpy()
-    return type(made)(_to_arrays(part) for part in made)

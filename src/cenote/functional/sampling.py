@@ -25,6 +25,10 @@ class Sample:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def select(self, mask: npt.NDArray[np.bool_]) -> Sample:
+        """Return the texts at which `mask` is true."""
+        return self if mask.all() else Sample(self.keys[mask], self.rows[mask], self.lengths[mask])
+
 
 def keys_of(rows: npt.NDArray[Any], lengths: Whole, seed: int) -> Keys:
     """Return a pseudo-random key for each text, from its embedding, its length and the seed alone.
@@ -33,20 +37,13 @@ def keys_of(rows: npt.NDArray[Any], lengths: Whole, seed: int) -> Keys:
 
     `u_j` are the 64 bits of the value as float64, their upper half folded into the lower; `a` are odd numbers drawn
     from the seed; `mix` is the finaliser of splitmix64, which makes every bit of the key depend on every bit of the
-    sum. Copies of a text share a key; other keys behave like independent uniform draws.
+    sum. Copies of a text share a key; other keys behave like independent uniform draws. A value gives the same key in
+    every dtype that holds it.
 
     >>> rows = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [1.0, 2.0]])
     >>> keys = keys_of(rows, np.array([7, 7, 7, 8]), seed=0)
     >>> bool(keys[0] == keys[2]), len(set(keys.tolist()))                  # a copy, but not of the same length
     (True, 3)
-
-    Args:
-        rows: `[N, D]`, floating. A value gives the same key in every dtype that holds it.
-        lengths: `[N]`.
-        seed: another seed draws another sample.
-
-    Returns:
-        `[N]`, uint64.
     """
     factors = np.random.default_rng(seed).integers(0, 2**64, size=rows.shape[1] + 1, dtype=np.uint64) | np.uint64(1)
     # Adding 0 makes a copy and turns -0.0 into 0.0. Folding: the lower bits of float32 values are empty.
@@ -73,7 +70,7 @@ def smallest(size: int, parts: Sequence[Sample]) -> Sample:
     if len(keys) > size:
         limit = np.partition(keys, size - 1)[size - 1]
         # Most rows are not needed: select before copying them.
-        parts = [_select(part, part.keys <= limit) for part in parts]
+        parts = [part.select(part.keys <= limit) for part in parts]
         keys = np.concatenate([part.keys for part in parts])
     order = np.argsort(keys, kind="stable")[:size]
     rows = np.concatenate([part.rows for part in parts])
@@ -81,19 +78,12 @@ def smallest(size: int, parts: Sequence[Sample]) -> Sample:
     return Sample(keys[order], rows[order], lengths[order])
 
 
-def _select(sample: Sample, mask: npt.NDArray[np.bool_]) -> Sample:
-    return sample if mask.all() else Sample(sample.keys[mask], sample.rows[mask], sample.lengths[mask])
-
-
 def bootstrap(size: int, times: int, seed: Sequence[int]) -> tuple[Whole, Floats]:
-    """Draw bootstrap resamples of `size` texts, with replacement.
+    """Draw resamples of `size` texts with replacement: indices `[times, size]`, and how often each text was drawn.
 
     >>> chosen, weights = bootstrap(4, 1000, seed=(0,))
     >>> chosen.shape, weights.shape, bool((weights.sum(1) == 4).all())
     ((1000, 4), (1000, 4), True)
-
-    Returns:
-        Indices `[times, size]` of the texts drawn, and weights `[times, size]`: how often each text was drawn.
     """
     chosen = np.random.default_rng(seed).integers(0, size, size=(times, size))
     flat = chosen + size * np.arange(times)[:, None]

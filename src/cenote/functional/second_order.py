@@ -58,13 +58,9 @@ class _Block:
     traces: Tensor  # [k], float64: traces of the covariances
 
 
-@dataclass(frozen=True)
-class _Tile:
-    """All pairs of two blocks, or of one block with itself; or pairs row by row if `second_left` is given."""
-
-    left: _Block
-    right: _Block
-    second_left: Tensor | None = None  # [k], whether the left text of the pair comes from `second`
+# All pairs of two blocks, or of one block with itself. Or pairs row by row, and for each, [k], whether the left text
+# comes from `second`.
+_Tile = tuple[_Block, _Block, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -80,13 +76,6 @@ class _Plan:
     def pairs(self) -> int:
         n = len(self.first)
         return n * (n - 1) // 2 if self.second is None else n
-
-    def tiles(self) -> Iterator[_Tile]:
-        # If the user lets float32 products round, use float64.
-        dtype = self.precision if exact_products(self.precision) else torch.float64
-        if self.second is None:
-            return _all_pairs(self.first, dtype)
-        return _row_by_row(self.first, self.second, dtype)
 
 
 def _block(texts: Sequence[Cloud], index: Sequence[int], dtype: torch.dtype) -> _Block:
@@ -120,7 +109,7 @@ def _all_pairs(texts: Sequence[Cloud], dtype: torch.dtype) -> Iterator[_Tile]:
     order = sorted(range(len(texts)), key=lambda i: (texts[i].rows, i))
     sizes = [(texts[i].rows, texts[i].rows) for i in order]
     blocks = [_block(texts, [order[position] for position in run], dtype) for run in _runs(sizes, _ROWS)]
-    return (_Tile(left, right) for number, left in enumerate(blocks) for right in blocks[number:])
+    return ((left, right, None) for number, left in enumerate(blocks) for right in blocks[number:])
 
 
 def _row_by_row(first: Sequence[Cloud], second: Sequence[Cloud], dtype: torch.dtype) -> Iterator[_Tile]:
@@ -128,17 +117,17 @@ def _row_by_row(first: Sequence[Cloud], second: Sequence[Cloud], dtype: torch.dt
     smaller = [b if turn else a for a, b, turn in zip(first, second, turned, strict=True)]
     larger = [a if turn else b for a, b, turn in zip(first, second, turned, strict=True)]
     order = sorted(range(len(first)), key=lambda i: (smaller[i].rows, larger[i].rows, i))
-    tiles = []
+    tiles: list[_Tile] = []
     for run in _runs([(smaller[i].rows, larger[i].rows) for i in order], _PAIRED_ROWS):
         index = [order[position] for position in run]
         left, right = _block(smaller, index, dtype), _block(larger, index, dtype)
-        tiles.append(_Tile(left, right, torch.tensor([turned[i] for i in index], device=left.index.device)))
+        tiles.append((left, right, torch.tensor([turned[i] for i in index], device=left.index.device)))
     return iter(tiles)
 
 
 def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the indices i and j, d_mu and d_sigma of each pair of a tile."""
-    left, right, second_left = tile.left, tile.right, tile.second_left
+    left, right, second_left = tile
     if second_left is None:
         # One large product, from [k, rows, l, rows] to [k * l, rows, rows].
         crossed = left.factors.flatten(0, 1) @ right.factors.flatten(0, 1).T
@@ -158,8 +147,7 @@ def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, Tensor, T
         roots = torch.empty_like(traces)
         orders = ((second_left, left, rows, products), (~second_left, right, columns, products.mT))
         for chosen, block, place, own_by_other in orders:  # with a floor, the order of the two texts matters
-            kernels = _kernels(own_by_other[chosen], block, place[chosen], floor)
-            roots[chosen] = _floored_roots(kernels, floor, block.factors.shape[2])
+            roots[chosen] = _floored_roots(own_by_other[chosen], block, place[chosen], floor)
         d_sigma = (traces - 2 * roots) / 4
     else:
         d_sigma = ((traces - 2 * _nuclear(products, exact)) / 4).clamp(min=0)
@@ -179,20 +167,16 @@ def _nuclear(products: Tensor, exact: bool) -> Tensor:
     return squares.clamp(min=0).sqrt().sum(-1)
 
 
-def _kernels(products: Tensor, second: _Block, place: Tensor, floor: float) -> Tensor:
-    """Return Z2 (S1 + floor) Z2^T from Z2 Z1^T, for texts at `place` of the block `second`."""
-    own = second.factors.double()
-    return products @ products.mT + floor * (own @ own.mT)[place]
+def _floored_roots(products: Tensor, second: _Block, place: Tensor, floor: float) -> Tensor:
+    """Return the trace of M^{1/2} as in the published code, from Z2 Z1^T for texts at `place` of the block `second`.
 
-
-def _floored_roots(kernels: Tensor, floor: float, dimensions: int) -> Tensor:
-    """Return the trace of M^{1/2} as in the published code.
-
-    M = A^{1/2} B A^{1/2} with A = S1 + floor has the eigenvalues of Z2 A Z2^T, the `kernels` [b, m, m], and D - m
-    zeros; the floor is added to each of the D before the root.
+    M = A^{1/2} S2 A^{1/2} with A = S1 + floor has the eigenvalues of Z2 A Z2^T, which is [m, m], and D - m zeros; the
+    floor is added to each of the D before the root.
     """
-    squares: Tensor = torch.linalg.eigvalsh(kernels)
-    return (squares.clamp(min=0) + floor).sqrt().sum(-1) + (dimensions - kernels.shape[1]) * math.sqrt(floor)
+    own = second.factors.double()
+    squares: Tensor = torch.linalg.eigvalsh(products @ products.mT + floor * (own @ own.mT)[place])
+    zeros = own.shape[2] - squares.shape[1]
+    return (squares.clamp(min=0) + floor).sqrt().sum(-1) + zeros * math.sqrt(floor)
 
 
 def _walk(plan: _Plan) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -200,7 +184,9 @@ def _walk(plan: _Plan) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     on_cpu = plan.first[0].tokens.device.type in ("cpu", "mps")
     threads = thread_count() if on_cpu else 1
     exact = plan.precision == torch.float64
-    tiles = plan.tiles()
+    # If the user lets float32 products round, use float64.
+    dtype = plan.precision if exact_products(plan.precision) else torch.float64
+    tiles = _row_by_row(plan.first, plan.second, dtype) if plan.second else _all_pairs(plan.first, dtype)
     # Even one worker is a thread of its own, which autocast and other states of the caller do not reach.
     with ThreadPoolExecutor(threads) as pool:
         while some_tiles := list(islice(tiles, _TILES * threads)):
@@ -316,11 +302,7 @@ def socm(
 
 
 def socm_blocks(
-    first: Sequence[Array],
-    second: Sequence[Array] | None = None,
-    *,
-    precision: str = "float32",
-    floor: float = 0.0,
+    first: Sequence[Array], second: Sequence[Array] | None = None, *, precision: str = "float32", floor: float = 0.0
 ) -> Iterator[tuple[Array, Array, SecondOrder[Array]]]:
     """Yield `socm` piece by piece, for more pairs than fit in memory.
 

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.linalg import vector_norm
 
-from cenote.errors import BadInput, choose, some
-from cenote.functional.arrays import Array, convert_like, from_numpy
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from cenote.errors import BadInput, check_at_least, choose, some
+from cenote.functional.arrays import Array, convert_like, slices, to_tensor, widen
 
 DEFAULT_P = 3.0
 
@@ -47,34 +46,29 @@ class Measure:
     """
 
     meaning: str
-    all_pairs: Callable[..., torch.Tensor]
-    row_by_row: Callable[..., torch.Tensor]
-    prepare: Callable[[torch.Tensor], torch.Tensor] = lambda side: side
+    all_pairs: Callable[..., Tensor]
+    row_by_row: Callable[..., Tensor]
+    prepare: Callable[[Tensor], Tensor] = lambda side: side
     distance: bool = True
     takes_p: bool = False
     zero_rows: bool = True
     aliases: tuple[str, ...] = ()
 
 
-def _tracked(left: torch.Tensor, right: torch.Tensor) -> bool:
+def _tracked(left: Tensor, right: Tensor) -> bool:
     return torch.is_grad_enabled() and (left.requires_grad or right.requires_grad)
 
 
-def _wide(side: torch.Tensor) -> torch.Tensor:
-    """Return float64, except on Apple's GPU, which has none."""
-    return side if side.device.type == "mps" else side.double()
-
-
-def _lost(norms: torch.Tensor, p: float) -> torch.Tensor:
+def _lost(norms: Tensor, p: float) -> Tensor:
     """Return which p-norms have a sum of powers that may have under- or overflowed."""
     info = torch.finfo(norms.dtype)
-    inside: torch.Tensor = (norms > (info.tiny / info.eps**2) ** (1 / p)) & (norms < info.max ** (1 / p))
+    inside: Tensor = (norms > (info.tiny / info.eps**2) ** (1 / p)) & (norms < info.max ** (1 / p))
     return ~inside  # True for NaN too, unlike <= and >=
 
 
-def _norms(rows: torch.Tensor, p: float) -> torch.Tensor:
+def _norms(rows: Tensor, p: float) -> Tensor:
     """Return the p-norm of each row, right even if powers leave the range of the dtype."""
-    norms: torch.Tensor = vector_norm(rows, p, dim=-1)
+    norms: Tensor = vector_norm(rows, p, dim=-1)
     if p in (1, math.inf) or not (lost := _lost(norms, p)).any():
         return norms
     rows = rows[lost]
@@ -83,45 +77,43 @@ def _norms(rows: torch.Tensor, p: float) -> torch.Tensor:
     return norms.index_put((lost,), peaks * vector_norm(rows / peaks[:, None], p, dim=-1))
 
 
-def _unit(rows: torch.Tensor) -> torch.Tensor:
-    norms: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
+def _unit(rows: Tensor) -> Tensor:
+    norms: Tensor = vector_norm(rows, dim=-1, keepdim=True)
     if _lost(norms, 2.0).any():  # no row is zero here, and factors do not change a cosine
         rows = rows / rows.detach().abs().amax(dim=-1, keepdim=True)
         norms = vector_norm(rows, dim=-1, keepdim=True)
     return rows / norms
 
 
-def _products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _products(left: Tensor, right: Tensor) -> Tensor:
     return left @ right.T
 
 
-def _row_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _row_products(left: Tensor, right: Tensor) -> Tensor:
     return (left * right).sum(dim=-1)
 
 
-def _cosines(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _cosines(left: Tensor, right: Tensor) -> Tensor:
     return _products(left, right).clamp_(-1, 1)  # the angle of 1.0000001 would be NaN
 
 
-def _row_cosines(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _row_cosines(left: Tensor, right: Tensor) -> Tensor:
     return _row_products(_unit(left), _unit(right)).clamp(-1, 1)
 
 
-def _row_distances(left: torch.Tensor, right: torch.Tensor, p: float) -> torch.Tensor:
+def _row_distances(left: Tensor, right: Tensor, p: float) -> Tensor:
     return _norms(left - right, p)
 
 
-def _remeasured(
-    values: torch.Tensor, doubtful: torch.Tensor, left: torch.Tensor, right: torch.Tensor, p: float
-) -> torch.Tensor:
+def _remeasured(values: Tensor, doubtful: Tensor, left: Tensor, right: Tensor, p: float) -> Tensor:
     """Compute the doubtful pairs of `values` [N, M] again row by row, few rows at a time."""
     i, j = doubtful.nonzero(as_tuple=True)
     step = max(1, _GATHERED // left.shape[1])
-    again = [_row_distances(left[i[part]], right[j[part]], p) for part in _slices(len(i), step)]
+    again = [_row_distances(left[i[part]], right[j[part]], p) for part in slices(len(i), step)]
     return values.index_put((i, j), torch.cat(again)) if again else values
 
 
-def _loop_over_dimensions(left: torch.Tensor, right: torch.Tensor, p: float) -> torch.Tensor:
+def _loop_over_dimensions(left: Tensor, right: Tensor, p: float) -> Tensor:
     """Compute what torch.cdist does, on a CPU 2 to 15 times as fast: whole tiles, one dimension after another."""
     total = left.new_zeros(len(left), len(right))
     gap = torch.empty_like(total)
@@ -134,10 +126,10 @@ def _loop_over_dimensions(left: torch.Tensor, right: torch.Tensor, p: float) -> 
     return total if p in (1, math.inf) else total.pow_(1 / p)
 
 
-def _distances(left: torch.Tensor, right: torch.Tensor, p: float) -> torch.Tensor:
+def _distances(left: Tensor, right: Tensor, p: float) -> Tensor:
     """Return the p-distances of all pairs by differences: accurate for every p and pair, without [N, M, D]."""
     if _NARROW_P < p < math.inf:
-        left, right = _wide(left), _wide(right)
+        left, right = widen(left), widen(right)
     large = len(left) * len(right) >= _WORTH_LOOPING
     if large and left.device.type == "cpu" and not _tracked(left, right):
         values = _loop_over_dimensions(left, right, p)
@@ -151,7 +143,7 @@ def _distances(left: torch.Tensor, right: torch.Tensor, p: float) -> torch.Tenso
     return _remeasured(values, lost, left, right, p)
 
 
-def _euclidean(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _euclidean(left: Tensor, right: Tensor) -> Tensor:
     """Return Euclidean distances of all pairs: one matrix product in float64, and differences if that loses digits."""
     if left.dtype != torch.float64 or _tracked(left, right):
         return _distances(left, right, 2.0)
@@ -163,14 +155,14 @@ def _euclidean(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return _remeasured(squares.sqrt_(), close, left, right, 2.0)
 
 
-def _of_order(p: float) -> tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]]:
+def _of_order(p: float) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     return partial(_distances, p=p), partial(_row_distances, p=p)
 
 
 SIMILARITIES: dict[str, Measure] = {
     "cosine": Measure("the cosine of the angle", _cosines, _row_cosines, _unit, distance=False, zero_rows=False),
     "dot": Measure("the sum of products", _products, _row_products, distance=False, aliases=("dot_product",)),
-    "euclidean": Measure("minus the length of the difference", _euclidean, partial(_row_distances, p=2.0), _wide),
+    "euclidean": Measure("minus the length of the difference", _euclidean, partial(_row_distances, p=2.0), widen),
     "manhattan": Measure("minus the sum of absolute differences", *_of_order(1.0), aliases=("cityblock",)),
     "minkowski": Measure("minus the p-norm of the difference", _distances, _row_distances, takes_p=True),
     "chebyshev": Measure("minus the largest absolute difference", *_of_order(math.inf)),
@@ -179,8 +171,6 @@ SIMILARITIES: dict[str, Measure] = {
 _NAMES = {name: row for key, row in SIMILARITIES.items() for name in (key, *row.aliases)}
 # Special cases of minkowski are other lines of the table, so that each formula has one implementation.
 _SPECIAL_P = {1.0: "manhattan", 2.0: "euclidean", math.inf: "chebyshev"}
-# Accepted dtypes; the last three are numpy's names in the other byte order.
-_DTYPES = ("float16", "bfloat16", "float32", "float64", "f2", "f4", "f8")
 
 
 def _measure(how: str, p: Any) -> Measure:
@@ -198,32 +188,27 @@ def _measure(how: str, p: Any) -> Measure:
     return replace(row, all_pairs=all_pairs, row_by_row=row_by_row)
 
 
-def _tensor(x: object, name: str) -> torch.Tensor:
-    """Return the operand as a tensor [N, D] or [D] of real floats, or raise."""
-    if not isinstance(x, (torch.Tensor, np.ndarray)) or isinstance(x, np.ma.MaskedArray):
-        raise BadInput(f"{name} is a {type(x).__name__}: pass a torch tensor or a plain numpy array.")
-    if str(x.dtype).removeprefix("torch.").lstrip("<>=") not in _DTYPES:
-        remedy = "pass its real part" if "complex" in str(x.dtype) else "call .float() (numpy: .astype('float32'))"
-        raise BadInput(f"{name} has dtype {x.dtype}; accepted are {', '.join(_DTYPES[:4])}: {remedy}.")
-    x = from_numpy(x) if isinstance(x, np.ndarray) else x
-    if x.layout != torch.strided:
-        raise BadInput(f"{name} is a sparse tensor: call .to_dense() first.")
-    if x.dim() not in (1, 2) or x.shape[-1] == 0:
-        raise BadInput(f"{name} has shape {tuple(x.shape)}: pass [N, D], or [D] for one vector, with D >= 1.")
-    return x
+def _tensor(x: object, name: str) -> Tensor:
+    """Return the operand as a tensor [N, D] or [D], or raise."""
+    made = to_tensor(x, name)
+    if made.dtype.itemsize < 2:
+        raise BadInput(f"{name} has dtype {made.dtype}, which has no arithmetic: call .float().")
+    if made.dim() not in (1, 2) or made.shape[-1] == 0:
+        raise BadInput(f"{name} has shape {tuple(made.shape)}: pass [N, D], or [D] for one vector, with D >= 1.")
+    return made
 
 
-def _rows_where(bad: torch.Tensor) -> str:
+def _rows_where(bad: Tensor) -> str:
     rows = bad.reshape(-1).nonzero().flatten().tolist()
     return f"row{'s' * (len(rows) > 1)} {some(rows)}"
 
 
-def _all_finite(x: torch.Tensor) -> bool:
+def _all_finite(x: Tensor) -> bool:
     """Return whether all numbers are finite, in one pass without a copy: the extremes are NaN or inf if any is."""
     return x.numel() == 0 or bool(torch.stack(torch.aminmax(x.detach())).isfinite().all())
 
 
-def _check_rows(x: torch.Tensor, name: str, how: str, measure: Measure) -> None:
+def _check_rows(x: Tensor, name: str, how: str, measure: Measure) -> None:
     x = x.detach()
     if not _all_finite(x):
         raise BadInput(f"{name} has NaN or infinity in {_rows_where(~x.isfinite().all(dim=-1))}: leave them out.")
@@ -237,10 +222,6 @@ def _check_rows(x: torch.Tensor, name: str, how: str, measure: Measure) -> None:
         )
 
 
-def _slices(length: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, length)) for start in range(0, length, step))
-
-
 @dataclass(frozen=True)
 class _Engine:
     """Compute one measure: tiles, precision, sign and the check of the result, the same for every measure."""
@@ -249,49 +230,44 @@ class _Engine:
     measure: Measure
     dtype: torch.dtype  # of the result; computed in float32 at least
 
-    def _ready(self, side: torch.Tensor) -> torch.Tensor:
+    def _ready(self, side: Tensor) -> Tensor:
         return side.to(torch.promote_types(self.dtype, torch.float32))
 
-    def _prepared(self, side: torch.Tensor) -> torch.Tensor:
-        return self.measure.prepare(self._ready(side))
-
-    def _finished(self, values: torch.Tensor) -> torch.Tensor:
+    def _finished(self, values: Tensor) -> Tensor:
         values = values.to(self.dtype)
+        if self.measure.distance:
+            values = -values if values.requires_grad else values.neg_()
         if not _all_finite(values):
             remedy = {torch.float64: "scale the vectors down", torch.float32: "pass float64"}
             advice = remedy.get(self.dtype, "pass float32 (.float())")
             raise BadInput(f"{self.how} exceeds the largest {self.dtype}, {torch.finfo(self.dtype).max:g}: {advice}.")
         return values
 
-    def all_pairs(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    def all_pairs(self, left: Tensor, right: Tensor) -> Tensor:
         """Return [N, M] for [N, D] and [M, D], tile by tile, without autocast."""
+        prepare, all_pairs = self.measure.prepare, self.measure.all_pairs
         with torch.autocast(left.device.type, enabled=False):
-            return self._all_pairs(left, right)
+            # Gradients need N x M tensors anyhow, and a product has no temporaries: tiles would only cost time.
+            whole = not self.measure.distance and max(len(left), len(right)) <= _SIDE
+            if whole or _tracked(left, right):
+                return self._finished(all_pairs(prepare(self._ready(left)), prepare(self._ready(right))))
+            result = left.new_empty(len(left), len(right), dtype=self.dtype)
+            for columns in slices(len(right), _SIDE):
+                prepared = prepare(self._ready(right[columns]))
+                for rows in slices(len(left), min(_SIDE, _PAIRS // len(prepared))):
+                    result[rows, columns] = all_pairs(prepare(self._ready(left[rows])), prepared)
+            return self._finished(result)
 
-    def _all_pairs(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        # Gradients need N x M tensors anyhow, and a product has no temporaries: tiles would only cost time.
-        whole = not self.measure.distance and max(len(left), len(right)) <= _SIDE
-        if whole or _tracked(left, right):
-            values = self.measure.all_pairs(self._prepared(left), self._prepared(right))
-            return self._finished(-values if self.measure.distance else values)
-        result = left.new_empty(len(left), len(right), dtype=self.dtype)
-        for columns in _slices(len(right), _SIDE):
-            prepared = self._prepared(right[columns])
-            for rows in _slices(len(left), min(_SIDE, _PAIRS // len(prepared))):
-                result[rows, columns] = self.measure.all_pairs(self._prepared(left[rows]), prepared)
-        return self._finished(result.neg_() if self.measure.distance else result)
-
-    def row_by_row(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    def row_by_row(self, left: Tensor, right: Tensor) -> Tensor:
         """Return [N] for [N, D] and [N, D]."""
         step = max(1, len(left)) if _tracked(left, right) else _SIDE
         with torch.autocast(left.device.type, enabled=False):
-            rows = _slices(len(left), step)
+            rows = slices(len(left), step)
             parts = [self.measure.row_by_row(self._ready(left[r]), self._ready(right[r])) for r in rows]
-        values = torch.cat(parts) if parts else left.new_zeros(0)
-        return self._finished(-values if self.measure.distance else values)
+        return self._finished(torch.cat(parts) if parts else left.new_zeros(0))
 
 
-def _engine(a: object, b: object, how: str, p: float) -> tuple[_Engine, torch.Tensor, torch.Tensor]:
+def _engine(a: object, b: object, how: str, p: float) -> tuple[_Engine, Tensor, Tensor]:
     """Return the engine and both sides as tensors, checked alone and against each other."""
     measure = _measure(how, p)
     left, right = _tensor(a, "a"), _tensor(b, "b")
@@ -371,14 +347,13 @@ def similarity_blocks(
     checked by the call, a block is computed when it is requested, and a memory-mapped array is not copied. `a` is
     [N, D] and `b` [M, D]; the rest is as in `similarity`.
     """
-    if isinstance(block, bool) or not isinstance(block, numbers.Integral) or block < 1:
-        raise BadInput(f"block={block!r}: pass a whole number of rows, at least 1.")
+    step = check_at_least(1, block, "block")
     engine, left, right = _engine(a, b, how, p)
     if left.dim() != 2 or right.dim() != 2:
         shapes = f"a has shape {tuple(left.shape)}, b {tuple(right.shape)}"
         raise BadInput(f"{shapes}: pass [N, D] and [M, D]; for one vector x, pass x[None].")
     return (
         (rows, columns, convert_like(a, engine.all_pairs(left[rows], right[columns])))
-        for rows in _slices(len(left), int(block))
-        for columns in _slices(len(right), int(block))
+        for rows in slices(len(left), step)
+        for columns in slices(len(right), step)
     )

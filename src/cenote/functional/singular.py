@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from cenote.functional.concentration import centre_columns, rounding_error, widen
+from cenote.functional.arrays import slices, widen
+from cenote.functional.concentration import centre_columns, clear_padded, rounding_error
+from cenote.functional.pooling import exact_products
 
 # Up to this many tokens the whole spectrum is quicker than the search.
 _SMALL = 40
@@ -24,7 +26,7 @@ _DIRECTIONS, _POWERS = 4, 5
 # The second search checks after each block of directions, up to `_MOST` in all and half the tokens; beyond that the
 # whole spectrum is quicker.
 _SECOND_DIRECTIONS, _SECOND_POWERS, _MOST = 8, 6, 64
-# A random basis of k among n directions may hold this many times less of the top one than its fair share, k / n squared.
+# A random basis of k among n directions may hold this many times less of the top one than its fair share, k / n.
 _UNLUCKY = 4
 # A gap below the top Ritz value counts if it is this many residuals wide: a narrower one may hide other values.
 _APART = 10
@@ -50,41 +52,29 @@ def largest_singular_values(maps: Tensor, real: Tensor | None, tolerance: float)
     """
     size = maps.shape[-1]
     values = torch.full((len(maps),), torch.nan, dtype=widen(maps.new_empty(0)).dtype, device=maps.device)
-    fine = maps.dtype == torch.float64 or tolerance < _NARROW or size <= _SMALL or not _exact_products()
+    fine = maps.dtype == torch.float64 or tolerance < _NARROW or size <= _SMALL or not exact_products(torch.float32)
     dtype = values.dtype if fine else torch.float32
     step = max(1, _COPIED // size**2)
     left = torch.arange(len(maps), device=maps.device)
     if size > _SMALL:
         sure = [
             _quick(maps[rows], None if real is None else real[rows], dtype, tolerance, values[rows])
-            for rows in (slice(start, start + step) for start in range(0, len(maps), step))
+            for rows in slices(len(maps), step)
         ]
         left = left[~torch.cat(sure)] if sure else left
-    for start in range(0, len(left), step):
-        rows = left[start : start + step]
+    for part in slices(len(left), step):
+        rows = left[part]
         picked = None if real is None else real[rows]
-        part = _within(maps[rows], picked)
-        whole = part.isfinite().flatten(1).all(1)
+        own = clear_padded(maps[rows], picked)
+        whole = own.isfinite().flatten(1).all(1)
         values[rows] = torch.nan
-        values[rows[whole]] = _careful(part[whole], None if picked is None else picked[whole], dtype, tolerance)
+        values[rows[whole]] = _careful(own[whole], None if picked is None else picked[whole], dtype, tolerance)
     return values
-
-
-def _exact_products() -> bool:
-    """Return whether float32 products are exact: a user may let them round to bfloat16 or TF32 for a model."""
-    try:
-        return torch.get_float32_matmul_precision() == "highest"
-    except RuntimeError:  # it was set through torch's newer interface, which this function does not report
-        return False
-
-
-def _within(maps: Tensor, real: Tensor | None) -> Tensor:
-    return maps if real is None else maps.masked_fill(~(real[:, None, :] & real[:, :, None]), 0)
 
 
 def _quick(maps: Tensor, real: Tensor | None, dtype: torch.dtype, tolerance: float, values: Tensor) -> Tensor:
     """Fill in `values` by the short search, and return which of them are right."""
-    filters = _Filters(_within(maps, real).to(dtype), None if real is None else real.to(dtype))
+    filters = _Filters(clear_padded(maps, real).to(dtype), None if real is None else real.to(dtype))
     theta, sure = _search(filters, _directions(filters, _DIRECTIONS), _POWERS, _DIRECTIONS, tolerance)
     values.copy_(theta.sqrt())
     size = vector_norm(filters.maps, dim=(1, 2))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cenote.errors import BadInput
-from cenote.functional.arrays import Array, convert_like
+from cenote.functional.arrays import Array, convert_like, to_tensor, widen
 from cenote.functional.concentration import (
     Known,
     mask_maps,
@@ -25,8 +25,6 @@ from cenote.functional.concentration import (
     read_texts,
     refuse_nonfinite,
     split_heads,
-    to_tensor,
-    widen,
 )
 from cenote.functional.singular import largest_singular_values
 
@@ -127,12 +125,7 @@ def filter_bound(sigma: Array, norms: Array) -> Known:
     only if no |W_O^h| exceeds 1, and never the rate of a whole layer, which has a residual, norms and a feed-forward.
     `attention_bound` bounds attention's output.
 
-    Args:
-        sigma: `[..., H]`, of `sigma_a`.
-        norms: `[H]`, of `value_norms`.
-
-    Returns:
-        Values for the `defined` entries of `[...]`: undefined if all sigma are 0, so that no HC is left.
+    `sigma [..., H]` is from `sigma_a`, `norms [H]` from `value_norms`. Undefined if all sigma are 0: no HC is left.
     """
     shares, sizes = _heads(sigma, norms)
     return _logarithm(sigma, shares.amax(-1) * sizes.amax() * len(sizes))
@@ -146,21 +139,14 @@ def attention_bound(sigma: Array, norms: Array) -> Known:
 
     |HC[Σ_h A_h X W_V^h W_O^h]|_F / |HC[X]|_F is at most the sum, where X is the input of attention (after the norm, in
     pre-norm models). Biases add the same to every token and do not matter. It does not bound the rate of a whole
-    layer: a residual alone can keep all of HC.
-
-    Args:
-        sigma: `[..., H]`, of `sigma_a`.
-        norms: `[H]`, of `concentration.head_norms`.
-
-    Returns:
-        As in `filter_bound`.
+    layer: a residual alone can keep all of HC. As `filter_bound`, but with the norms of `concentration.head_norms`.
     """
     shares, sizes = _heads(sigma, norms)
     return _logarithm(sigma, shares @ sizes)
 
 
 def _heads(sigma: Any, norms: Any) -> tuple[Tensor, Tensor]:
-    shares, sizes = widen(to_tensor(sigma, "sigma")), widen(to_tensor(norms, "norms"))
+    shares, sizes = (widen(to_tensor(x, name).detach()) for x, name in ((sigma, "sigma"), (norms, "norms")))
     if sizes.ndim != 1 or shares.shape[-1:] != sizes.shape or not len(sizes):
         raise BadInput(f"sigma has shape {tuple(shares.shape)}, norms {tuple(sizes.shape)}: pass [..., H] and [H].")
     for values, name in ((shares, "sigma"), (sizes, "norms")):
@@ -191,11 +177,8 @@ def sigma_a_bound(length: Any, logit_variance: Any) -> Tensor:
     "variance" log((exp(s²) - 1) / n), negative for large n, counts the pairs of Eq. 20 twice, and claims to bound
     |A|_F, which is at least 1 whenever rows sum to 1. With independent Gaussian logits, measured for n from 16 to
     2,048, sigma_a stays below it for s <= 0.5, for s = 1 from about n = 1,000 on, and never for s >= 1.5. In the demo
-    model sigma_a exceeds it in every head, by a median factor of 6 to 18 for 64 to 512 tokens.
-
-    Args:
-        length: n, numbers of real tokens, at least 1: a number or a tensor.
-        logit_variance: s², at least 0: a number or a tensor that broadcasts with `length`.
+    model sigma_a exceeds it in every head, by a median factor of 6 to 18 for 64 to 512 tokens. Numbers or tensors that
+    broadcast.
     """
     n, s2 = (torch.as_tensor(value, dtype=torch.float64) for value in (length, logit_variance))
     if not bool((n.isfinite() & (n >= 1)).all()):
@@ -214,14 +197,8 @@ def logit_variance(attention: Array, mask: Any = None) -> Known:
     Softmax subtracts a constant from each row's logits, which leaves their variance unchanged: it is that of log A over
     the row's real keys, unbiased (over m - 1 of m keys), averaged over the real queries that see at least two keys.
     Entries of exactly 0 are left out, since causal and local masks produce them. So does underflow (float16, or logits
-    more than about 100 apart in float32), which makes the estimate too small.
-
-    Args:
-        attention: `[..., T, T]`, probabilities after softmax.
-        mask: as in `sigma_a`.
-
-    Returns:
-        Values for the `defined` entries of `[...]`: maps with a query that sees two keys, so no text of one token.
+    more than about 100 apart in float32), which makes the estimate too small. Arguments as in `sigma_a`. Undefined for
+    maps without a query that sees two keys, as for a text of one token.
     """
     maps, real = read_maps(attention, mask)
     maps = widen(mask_maps(maps, real))

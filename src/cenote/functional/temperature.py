@@ -35,11 +35,8 @@ def _constant(lengths: Tensor, value: float) -> Tensor:
 
 
 def _linear(lengths: Tensor, start: float, end: float, shortest: float, longest: float) -> Tensor:
-    return torch.lerp(
-        torch.full_like(lengths, start),
-        torch.full_like(lengths, end),
-        ((lengths - shortest) / (longest - shortest)).clamp(0, 1),
-    )
+    share = ((lengths - shortest) / (longest - shortest)).clamp(0, 1)
+    return torch.lerp(torch.full_like(lengths, start), torch.full_like(lengths, end), share)
 
 
 def _power(lengths: Tensor, scale: float, exponent: float) -> Tensor:
@@ -104,15 +101,12 @@ class LengthTemperature:
         return f"{self.schedule}({', '.join(f'{name}={value:g}' for name, value in self.parameters)})"
 
     def __repr__(self) -> str:
-        return (
-            f"LengthTemperature({self.schedule!r}, {', '.join(f'{key}={value!r}' for key, value in self.parameters)})"
-        )
+        parameters = ", ".join(f"{name}={value!r}" for name, value in self.parameters)
+        return f"LengthTemperature({self.schedule!r}, {parameters})"
 
     def _check_every_length(self) -> None:
         own = [int(value) for name, value in self.parameters if name in ("shortest", "longest") and value >= 1]
-        lengths = torch.cat(
-            [torch.arange(1, _EVERY), 2 ** torch.arange(16, _BEYOND), torch.tensor(own, dtype=torch.long)]
-        )
+        lengths = torch.cat([torch.arange(1, _EVERY), 2 ** torch.arange(16, _BEYOND), torch.tensor(own).long()])
         taus = self(lengths)
         bad = ~((taus > 0) & taus.isfinite() & (1 / taus).isfinite())
         if bad.any():
@@ -124,20 +118,20 @@ class LengthTemperature:
 
 OneTemperature = float | LengthTemperature
 Temperature = OneTemperature | Mapping[str, OneTemperature]
-
-
 _ALLOWED = "pass a finite number, a cenote.LengthTemperature, or one of these for each role"
 
 
 def check_temperature(temperature: Any) -> OneTemperature | dict[str, OneTemperature]:
     """Return the temperature in its simplest form: a float, a `LengthTemperature`, or one of these for each role.
 
+    It may be the data of `to_json`.
+
     >>> check_temperature(LengthTemperature("constant", value=0.5))
     0.5
+    >>> check_temperature({"query": 0.9, "document": {"schedule": "log", "s": 0.3}})["document"]
+    LengthTemperature('log', s=0.3)
     """
-    if isinstance(temperature, Mapping) and "schedule" in temperature:
-        return from_json(temperature)
-    if isinstance(temperature, Mapping):
+    if isinstance(temperature, Mapping) and "schedule" not in temperature:
         if set(temperature) != set(ROLES):
             given = some(map(repr, temperature)) or "none"
             raise BadInput(f"a temperature by role needs {' and '.join(map(repr, ROLES))}; given: {given}.")
@@ -154,21 +148,6 @@ def to_json(temperature: Temperature) -> Any:
     return temperature
 
 
-def from_json(data: Any) -> OneTemperature | dict[str, OneTemperature]:
-    """Read the data of `to_json`, with the checks of `check_temperature`.
-
-    >>> from_json({"query": 0.9, "document": {"schedule": "log", "s": 0.3}})["document"]
-    LengthTemperature('log', s=0.3)
-    """
-    if isinstance(data, Mapping) and "schedule" in data:
-        return check_temperature(
-            LengthTemperature(data["schedule"], **{k: v for k, v in data.items() if k != "schedule"})
-        )
-    if isinstance(data, Mapping):
-        return check_temperature({role: from_json(value) for role, value in data.items()})
-    return check_temperature(data)
-
-
 def describe(temperature: OneTemperature | dict[str, OneTemperature]) -> str:
     """Describe the temperature in words.
 
@@ -181,6 +160,8 @@ def describe(temperature: OneTemperature | dict[str, OneTemperature]) -> str:
 
 
 def _check_one(value: Any, what: str) -> OneTemperature:
+    if isinstance(value, Mapping) and "schedule" in value:
+        value = LengthTemperature(value["schedule"], **{key: value[key] for key in value if key != "schedule"})
     if isinstance(value, LengthTemperature):
         return value.parameters[0][1] if value.schedule == "constant" else value
     number = _check_number(value, what, _ALLOWED)

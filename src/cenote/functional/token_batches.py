@@ -130,4 +130,4 @@ def clear_padding(batch: Batch) -> Batch:
 
 def is_recording() -> bool:
     """Return whether a graph is being recorded, so that code must not branch on tensor values."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call, no-any-return]
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
-from cenote.errors import BadInput
-from cenote.functional.bins import check_at_least
+from cenote.errors import BadInput, check_at_least
 from cenote.functional.landmarks import sentence
 
 Span = tuple[int, int]
@@ -17,18 +17,13 @@ def cut_windows(text: str, spans: Sequence[Span], size: int, overlap: int) -> li
 
     A window ends at the last end of a sentence in its last quarter, else at the last end of a word in its second half,
     else when it is full. The next one begins with the first sentence, else the first word, that begins in its last
-    `overlap` tokens, else `overlap` tokens before its end. The last window ends with the text.
+    `overlap` tokens, else `overlap` tokens before its end. The last window ends with the text. `overlap` is fewer than
+    half of `size`; `spans` are the half-open ranges of characters of the tokens.
 
     >>> text = "One two. Three four five. Six."
     >>> spans = [(0, 3), (4, 7), (7, 8), (9, 14), (15, 19), (20, 24), (24, 25), (26, 29), (29, 30)]
     >>> [text[spans[first][0] : spans[last - 1][1]] for first, last in cut_windows(text, spans, size=8, overlap=3)]
     ['One two. Three four five.', 'four five. Six.']
-
-    Args:
-        text: the whole text.
-        spans: the half-open range of characters of each token.
-        size: the most tokens of a window, at least 1.
-        overlap: the most tokens that a window shares with the next one, fewer than half of `size`.
     """
     check_at_least(1, size, "size")
     if not 2 * check_at_least(0, overlap, "overlap") < size:
@@ -50,12 +45,8 @@ def cut_windows(text: str, spans: Sequence[Span], size: int, overlap: int) -> li
 
 def _words(text: str, spans: Sequence[Span]) -> list[int]:
     """Return the indices of tokens after a word end: white space before the token, or as its first character."""
-    places = []
-    for place in range(1, len(spans)):
-        start, before = spans[place][0], spans[place - 1][1]
-        if start > before or text[start : start + 1].isspace():
-            places.append(place)
-    return places
+    steps = enumerate(pairwise(spans), start=1)
+    return [at for at, ((_, before), (start, _)) in steps if start > before or text[start : start + 1].isspace()]
 
 
 def _latest(places: list[int], least: int, most: int) -> int | None:

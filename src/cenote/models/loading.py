@@ -20,9 +20,10 @@ from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS
 from transformers import PreTrainedTokenizerBase
 
 from cenote._nn.config_keys import KEPT_IN_CONFIG
+from cenote.choices import AUTO, WEIGHT_DTYPES
 from cenote.errors import BadInput, CenoteWarning, choose
 from cenote.functional.pooling import NAMES, canonical
-from cenote.functional.temperature import Temperature, check_temperature, from_json
+from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
 from cenote.models.hub import first_line, must_use_cache
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
@@ -30,12 +31,7 @@ from cenote.nn import LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
 from cenote.surgery.tempering import temper
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "auto": "auto",
-}
+DTYPES = {name: AUTO if name == AUTO else getattr(torch, name) for name in WEIGHT_DTYPES}
 # With this table our modules load without `trust_remote_code`, which would let in the model's own code too.
 _OUR_CLASSES = {f"cenote.nn.{cls.__name__}": cls for cls in (LandmarkTransformer, Pooling, SavedTemperature)}
 
@@ -76,8 +72,9 @@ def load(
         An ordinary `SentenceTransformer`, which can be trained, saved and passed to other libraries.
     """
     names = canonical(pooling) if pooling is not None else None
-    if max_seq_length is not None:
-        _check_max_seq_length(max_seq_length)
+    limit = max_seq_length
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise BadInput(f"max_seq_length={limit!r}: pass a whole number of tokens, at least 1.")
     _check_device(device)
     if temperature is not None:
         check_temperature(temperature)
@@ -97,8 +94,8 @@ def load(
         _warn_of_untrained(names, declared, label)
     if names is not None or settings:
         repool(loaded, names or declared or (), **settings)
-    if max_seq_length is not None:
-        _set_max_seq_length(loaded, max_seq_length)
+    if limit is not None:
+        _set_max_seq_length(loaded, limit)
     _apply_temperature(loaded, temperature)
     return loaded
 
@@ -204,7 +201,7 @@ def _apply_temperature(model: SentenceTransformer, temperature: Temperature | No
     saved = {key: getattr(module, key) for key in module.config_keys} if module is not None else None
     saved = saved or getattr(getattr(getattr(model[0], "model", None), "config", None), KEPT_IN_CONFIG, None)
     if saved is not None:
-        temper(model, from_json(saved["temperature"]), layers=saved["layers"], scale_bias=saved["scale_bias"])
+        temper(model, check_temperature(saved["temperature"]), layers=saved["layers"], scale_bias=saved["scale_bias"])
 
 
 def _check_device(device: str | torch.device | None) -> None:
@@ -214,11 +211,6 @@ def _check_device(device: str | torch.device | None) -> None:
         torch.empty(1, device=device).tolist()  # the meta device can be created, but holds no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise BadInput(f"device={str(device)!r} cannot be used here: {first_line(error)}") from error
-
-
-def _check_max_seq_length(value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise BadInput(f"max_seq_length={value!r}: pass a whole number of tokens, at least 1.")
 
 
 def _set_max_seq_length(model: SentenceTransformer, length: int) -> None:

@@ -1,4 +1,4 @@
-"""What a model is, in the words that records of runs keep."""
+"""Describe a model for the records of a run: names, settings, versions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sentence_transformers import SentenceTransformer
 
 from cenote import __version__
 from cenote._nn.config_keys import BAKED_IN_CONFIG
-from cenote.functional.temperature import describe, to_json
+from cenote.functional.temperature import describe
 from cenote.models.declared import DEMO, find
-from cenote.surgery.hooks import settings_on
+from cenote.surgery.hooks import current_setting
 
 
 def name_of(given: Any, model: SentenceTransformer) -> str:
-    """What a model is called: as it was given, or where it was loaded from."""
+    """Return the name of a model: the path or id that the user passed, or the one that it was loaded from."""
     if isinstance(given, (str, Path)):
         return str(given)
     where = getattr(_config(model), "name_or_path", "") or type(model).__name__
@@ -30,41 +30,46 @@ def name_of(given: Any, model: SentenceTransformer) -> str:
 
 
 def architecture_of(model: SentenceTransformer) -> str:
-    """The class of its network."""
+    """Return the class name of the network."""
     return type(getattr(model[0], "model", None) or model[0]).__name__
 
 
 def revision_of(model: SentenceTransformer) -> str | None:
-    """The commit that it was fetched at, if it was."""
+    """Return the hub commit that the model was downloaded at, or None."""
     return getattr(_config(model), "_commit_hash", None)
 
 
 def pooling_of(model: SentenceTransformer) -> str:
-    """Its pooling, by name."""
+    """Return the name of the pooling, or `its own` for a model without a Pooling module."""
     modes: Any = next((module.pooling_mode for module in model if hasattr(module, "pooling_mode")), None)
     return "its own" if modes is None else modes if isinstance(modes, str) else "+".join(modes)
 
 
 def live_temperature_of(model: SentenceTransformer) -> str:
-    """The attention temperature that hangs on it, in words, beside what may be in its weights."""
-    return next((describe(setting.temperature) for setting in settings_on(model)), "1")
+    """Return the attention temperature of the hooks, in words, without one in the weights."""
+    setting = current_setting(model)
+    return "1" if setting is None else describe(setting.temperature)
 
 
-def baked_temperature_of(model: SentenceTransformer) -> float | None:
-    """The attention temperature that is in its weights, as its configuration says."""
-    return getattr(_config(model), BAKED_IN_CONFIG, None)
+def temperatures_of(model: SentenceTransformer) -> dict[str, Any]:
+    """Return the attention temperatures of hooks and weights as plain data; None where there is none."""
+    setting = current_setting(model)
+    return {
+        "temperature": None if setting is None else setting.to_json(),
+        "temperature_in_weights": getattr(_config(model), BAKED_IN_CONFIG, None),
+    }
 
 
 def temperature_of(model: SentenceTransformer) -> str:
-    """The attention temperature that it runs at, in words."""
-    live, baked = live_temperature_of(model), baked_temperature_of(model)
+    """Return the attention temperature of hooks and weights, in words."""
+    live, baked = live_temperature_of(model), temperatures_of(model)["temperature_in_weights"]
     if baked is None:
         return live
     return f"{baked:g} in the weights" if live == "1" else f"{live}, and {baked:g} in the weights"
 
 
 def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
-    """All that decides on a model's vectors besides its weights, by flat names: what a record compares.
+    """Return all that determines a model's vectors besides its weights, by flat names, for comparison.
 
     >>> import cenote
     >>> found = behaviour_of(cenote.load("minilm"))
@@ -74,22 +79,17 @@ def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
     found: dict[str, Any] = {"architecture": architecture_of(model)}
     for place, module in enumerate(model):
         name = f"{place} {type(module).__name__}"
-        config: dict[str, Any] = {} if place == 0 else {name: True}  # some have nothing that could be set
+        if place:
+            found[name] = True  # some modules have no settings
         own: Any = getattr(module, "get_config_dict", dict)
-        config |= {f"{name}.{key}": value for key, value in own().items()}
-        found |= config
-    tempered = [
-        {"temperature": to_json(one.temperature), "layers": one.layers, "scale_bias": one.scale_bias}
-        for one in settings_on(model)
-    ]
+        found |= {f"{name}.{key}": value for key, value in own().items()}
     tokenizer: Any = getattr(model, "tokenizer", None)
     found |= {
         "attention": getattr(_config(model), "_attn_implementation", None),
-        "temperature": tempered[0] if tempered else None,
-        "temperature_in_weights": baked_temperature_of(model),
+        **temperatures_of(model),
         "max_seq_length": model.max_seq_length,
         "truncate_dim": model.truncate_dim,
-        "tokenizer": _of_tokenizer(tokenizer),
+        "tokenizer": _fingerprint_of_tokenizer(tokenizer),
         "truncation_side": getattr(tokenizer, "truncation_side", None),
         "padding_side": getattr(tokenizer, "padding_side", None),
     }
@@ -97,8 +97,8 @@ def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
     return plain
 
 
-def _of_tokenizer(tokenizer: Any) -> str | None:
-    """A fingerprint of what a tokenizer does, without the state that calls leave in it."""
+def _fingerprint_of_tokenizer(tokenizer: Any) -> str | None:
+    """Return a fingerprint of a tokenizer, without the truncation and padding state that calls leave in it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None if tokenizer is None else f"{type(tokenizer).__name__}, {len(tokenizer)} tokens"
@@ -107,7 +107,7 @@ def _of_tokenizer(tokenizer: Any) -> str | None:
 
 
 def versions_of(*more: str) -> dict[str, str]:
-    """What computed it."""
+    """Return the versions of Cenote, Python and the libraries that compute."""
     names = ("torch", "transformers", "sentence-transformers", "numpy", *more)
     return {"cenote": __version__, "python": platform.python_version(), **{name: _version(name) for name in names}}
 
@@ -115,7 +115,7 @@ def versions_of(*more: str) -> dict[str, str]:
 def _version(name: str) -> str:
     try:
         return version(name)
-    except PackageNotFoundError:  # some are built under several names, such as onnxruntime-gpu
+    except PackageNotFoundError:  # some packages have several names, such as onnxruntime-gpu
         return str(importlib.import_module(name).__version__)
 
 

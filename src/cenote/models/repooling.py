@@ -22,7 +22,7 @@ class MissingPooling(torch.nn.Identity):
 
     @classmethod
     def load(cls, *_: Any, **__: Any) -> MissingPooling:
-        """Return one, whatever the folder; sentence-transformers loads every module by this method."""
+        """Return a placeholder; sentence-transformers calls this method to load a module."""
         return cls()
 
 
@@ -53,16 +53,22 @@ def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings:
     markers = [name for name in names if POOLINGS[name].marks]
     if len(markers) > 1:
         raise BadInput(f"{' and '.join(markers)} insert different tokens: choose one of them.")
-    options, landmarks = _split_settings(names, settings)
+    options = {key for name in names for key in POOLINGS[name].options} - {"landmarks"}
+    landmarks = set(LANDMARK_DEFAULTS) - {"marker"} if markers else set()
+    for key in settings:
+        if key not in options | landmarks:
+            takes = f"it takes {some(sorted(options | landmarks))}" if options | landmarks else "it takes none"
+            raise BadInput(f"setting {key!r} is not one of pooling {'+'.join(names)}: {takes}.")
     index = pooling_index(modules)
     old = modules[index] if index else None
-    if isinstance(old, Pooling):
-        options = {key: value for key, value in old.options.items() if key in _options_of(names)} | options
+    given = {**(old.options if isinstance(old, Pooling) else {}), **settings}
+    given = {key: value for key, value in given.items() if key in options}
     include_prompt = bool(getattr(old, "include_prompt", True))
-    new = Pooling(reader.get_embedding_dimension(), names, include_prompt, **options).train(model.training)
+    new = Pooling(reader.get_embedding_dimension(), names, include_prompt, **given).train(model.training)
     _check_width(new, modules[index + 1 if index else 1 :])
     if markers:
-        reader = LandmarkTransformer.adopt(reader, marker=markers[0], **landmarks)
+        own = {key: value for key, value in settings.items() if key in landmarks}
+        reader = LandmarkTransformer.adopt(reader, marker=markers[0], **own)
     elif isinstance(reader, LandmarkTransformer):
         reader = reader.plain()
 
@@ -112,37 +118,14 @@ def interval_settings(names: Sequence[str], interval: int | Sequence[int] | None
     return settings
 
 
-def _split_settings(names: Sequence[str], settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split settings into those of the operators and those of the landmark reader. Refuse the others."""
-    options = _options_of(names)
-    landmarks = set(LANDMARK_DEFAULTS) - {"marker"} if any(POOLINGS[name].marks for name in names) else set()
-    for key in settings:
-        if key not in options | landmarks:
-            takes = f"it takes {some(sorted(options | landmarks))}" if options | landmarks else "it takes none"
-            raise BadInput(f"setting {key!r} is not one of pooling {'+'.join(names)}: {takes}.")
-    return (
-        {key: value for key, value in settings.items() if key in options},
-        {key: value for key, value in settings.items() if key in landmarks},
-    )
-
-
-def _options_of(names: Sequence[str]) -> set[str]:
-    return {key for name in names for key in POOLINGS[name].options} - {"landmarks"}
-
-
-# The attributes in which later modules keep the width of their input.
-_WIDTHS = ("in_features", "dimension")
-
-
 def _check_width(new: Pooling, later: Sequence[torch.nn.Module]) -> None:
     """Raise `BadInput` if the next module with a fixed width does not take the new vectors."""
+    # The attributes in which modules keep the width of their input.
+    known = [(module, getattr(module, name, None)) for module in later for name in ("in_features", "dimension")]
+    module, takes = next((one for one in known if one[1] is not None), (None, None))
     width = new.get_embedding_dimension()
-    for module in later:
-        takes = next((getattr(module, name) for name in _WIDTHS if hasattr(module, name)), None)
-        if takes is not None and takes != width:
-            raise BadInput(
-                f"pooling {'+'.join(new.names)} gives {width} dimensions, and the model's {type(module).__name__} "
-                f"after it takes {takes}: choose a pooling of that size."
-            )
-        if takes is not None:
-            return
+    if module is not None and takes != width:
+        raise BadInput(
+            f"pooling {'+'.join(new.names)} gives {width} dimensions, and the model's {type(module).__name__} "
+            f"after it takes {takes}: choose a pooling of that size."
+        )

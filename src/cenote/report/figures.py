@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from cenote.records import Diagnosis, LengthBin, Passed
+from cenote.report import plots
 from cenote.report.formatting import format_bin, format_estimate, format_number, format_spread, plotly_label
-from cenote.report.plots import (
-    Figure,
-    Trace,
-    annotation,
-    axis,
-    band,
-    bin_middle,
-    hover_label,
-    layout,
-    legend_entry,
-    line,
-    logarithmic,
-    outline,
-    reference_line,
-)
-from cenote.report.series import (
-    CONTROL_DASH,
-    MEASURES,
-    Series,
-    length_curves,
-    measured_layers,
-    missing_reasons,
-    model_looks,
-)
+from cenote.report.plots import Entry, Figure, Part
+from cenote.report.series import MEASURES, Series, length_curves, measured_layers, missing_reasons, model_looks
 from cenote.wording import pluralise
 
 # A histogram whose last bin is this much wider than its first needs a logarithmic axis.
 _GEOMETRIC = 3
 # Number of layers up to which each has a tick.
 _FEW_LAYERS = 16
-# Values to mark with a line: below 1, λ contracts; at a log rate of 0, nothing changes.
-_NEUTRAL = {"contraction": 1.0, "filter_rate": 0.0, "attention_rate": 0.0}
 
 
 def lengths(diagnosis: Diagnosis) -> Figure:
@@ -53,28 +29,26 @@ def lengths(diagnosis: Diagnosis) -> Figure:
     histograms = [found.histogram.edges for _, found in drawn]
     log = any(edges[0] > 0 and edges[-1] - edges[-2] > _GEOMETRIC * (edges[1] - edges[0]) for edges in histograms)
     for place, (look, found) in enumerate(drawn):
-        edges, counts = found.histogram.edges, found.histogram.counts
-        text = [
-            hover_label(look.label, f"{format_number(low)} to {format_number(high)} tokens", pluralise(count, "text"))
-            for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
-        ]
-        data.append(outline(look, edges, counts, text))
-        legend.append(legend_entry(look, points=False))
+        counts = [pluralise(count, "text") for count in found.histogram.counts]
+        data.append(plots.outline(look, found.histogram, "{} to {} tokens", counts))
+        legend.append(Entry(look, points=False))
         if found.limit is not None:
-            shapes.append(reference_line(found.limit, upright=True, colour=look.colour))
+            shapes.append(plots.reference_line(found.limit, upright=True, colour=look.colour))
             at = math.log10(found.limit) if log else found.limit
             # At different heights, so that the labels of two equal limits do not overlap.
             height, where = 1 - 0.08 * place, {"yref": "paper", "xanchor": "left", "yanchor": "top", "xshift": 5}
-            labels.append(annotation(f"limit {found.limit:,}", at, height, **where))
+            labels.append(plots.annotation(f"limit {found.limit:,}", at, height, **where))
     positive = [edge for edges in histograms for edge in edges if edge > 0]
-    x_axis = logarithmic(min(positive), max(positive)) if log else {"rangemode": "tozero"}
+    x_axis = plots.logarithmic(min(positive), max(positive)) if log else {"rangemode": "tozero"}
     return Figure(
         key="lengths",
         title="How long the texts are",
         reading="Each outline counts texts by their number of tokens. The model never reads the tokens to the right of "
         "its dashed line.",
         data=tuple(data),
-        layout=layout(axis("tokens of the text", **x_axis), axis("texts", rangemode="tozero"), shapes, labels),
+        layout=plots.layout(
+            plots.axis("tokens of the text", **x_axis), plots.axis("texts", rangemode="tozero"), shapes, labels
+        ),
         legend=tuple(legend),
     )
 
@@ -88,94 +62,70 @@ def closeness(series: tuple[Series, ...]) -> Figure:
             continue
         x = _middles([one for one, _ in found])
         places += x
-        labels = [
-            hover_label(look.label, _describe_bin(one), f"cosine {format_estimate(cosine)}") for one, cosine in found
-        ]
-        error = {
-            "type": "data",
-            "array": [0 if cosine.high is None else cosine.high - cosine.value for _, cosine in found],
-            "arrayminus": [0 if cosine.low is None else cosine.value - cosine.low for _, cosine in found],
-            "color": look.colour,
-            "thickness": 1.5,
-            "width": 4,
-        }
-        data.append(line(look, x, [cosine.value for _, cosine in found], labels, error_y=error))
-        legend.append(legend_entry(look))
+        labels = [f"{_describe_bin(one)}<br>cosine {format_estimate(cosine)}" for one, cosine in found]
+        up = [0 if cosine.high is None else cosine.high - cosine.value for _, cosine in found]
+        down = [0 if cosine.low is None else cosine.value - cosine.low for _, cosine in found]
+        error = {"type": "data", "array": up, "arrayminus": down, "color": look.colour, "thickness": 1.5, "width": 4}
+        data.append(plots.line(look, x, [cosine.value for _, cosine in found], labels, error_y=error))
+        legend.append(Entry(look))
     return Figure(
         key="closeness",
         title="How close texts of similar length lie",
         reading="A line that rises to the right shows that longer texts lie closer together, which is length collapse. "
         "Bars are 95 % intervals; dotted lines are the control: plain averages of the model's word embeddings.",
         data=tuple(data),
-        layout=layout(axis("tokens of the text", places), axis("mean cosine of two texts")),
+        layout=plots.layout(plots.axis("tokens of the text", places), plots.axis("mean cosine of two texts")),
         legend=tuple(legend),
     )
 
 
 def _middles(bins: Sequence[LengthBin] | Sequence[Passed]) -> list[float]:
     """Return where bins are drawn; an open one is drawn as wide as the last closed one."""
-    widths = [one.high - one.low for one in bins if one.high is not None]
-    return [bin_middle(one.low, one.high, widths[-1] if widths else 0) for one in bins]
+    width = next((one.high - one.low for one in bins[::-1] if one.high is not None), 0)
+    return [one.low + (width if one.high is None else one.high - one.low) / 2 for one in bins]
 
 
 def _describe_bin(found: LengthBin | Passed) -> str:
     return f"{format_bin(found.low, found.high)} tokens, {pluralise(found.count, 'text')}"
 
 
-def by_layer(
-    series: tuple[Series, ...], key: str, title: str, reading: str, measure: str, bound: str | None = None
-) -> Figure:
+def by_layer(series: tuple[Series, ...], key: str, name: str) -> Figure:
     """Return a measure by layer: a line and a band for its spread over texts, and its bound as a dotted line."""
-    data: list[Trace] = []
+    measure = MEASURES[name]
+    data: list[Part] = []
     legend, everything = [], []
     for one in series:
-        if not (found := measured_layers(one.run.layers, measure)):
+        if not (found := measured_layers(one.run.layers, name)):
             continue
-        x, values = [index for index, _ in found], [value for _, value in found]
-        everything += [part for value in values for part in (value.low, value.mean, value.high)]
+        everything += [part for value in found.values() for part in (value.low, value.mean, value.high)]
         labels = [
-            hover_label(
-                one.label,
-                f"layer {index}, {pluralise(value.count, 'value')}",
-                f"{MEASURES[measure].short} {format_spread(value)}",
-            )
-            for index, value in found
+            f"layer {index}, {pluralise(value.count, 'value')}<br>{measure.short} {format_spread(value)}"
+            for index, value in found.items()
         ]
         # The bands of other temperatures would hide that of the unchanged model.
-        data += [band(one.look, x, values)] if one.first else []
-        data.append(line(one.look, x, [value.mean for value in values], labels))
-        legend.append(legend_entry(one.look))
-        if bound and (limits := measured_layers(one.run.layers, bound)):
-            y = [value.mean for _, value in limits]
+        data += [plots.band(one.look, list(found), list(found.values()))] if one.first else []
+        data.append(plots.line(one.look, found, [value.mean for value in found.values()], labels))
+        legend.append(Entry(one.look))
+        if measure.bound and (limits := measured_layers(one.run.layers, measure.bound)):
+            y = [value.mean for value in limits.values()]
             everything += y
-            labels = [
-                hover_label(one.label, f"layer {index}", f"{MEASURES[bound].short} {format_spread(value)}")
-                for index, value in limits
-            ]
-            data.append(_dotted_line(one, [index for index, _ in limits], y, labels))
+            short = MEASURES[measure.bound].short
+            labels = [f"layer {index}<br>{short} {format_spread(value)}" for index, value in limits.items()]
+            data.append(plots.line(one.look, limits, y, labels, dotted=True))
     deepest = max((len(one.run.layers) for one in series), default=0)
-    ticks: dict[str, Any] = {"dtick": 1} if deepest <= _FEW_LAYERS else {}
-    neutral = _NEUTRAL.get(measure)
-    marked = neutral is not None and everything and min(everything) <= neutral <= max(everything)
+    ticks = {"dtick": 1} if deepest <= _FEW_LAYERS else {}
+    shapes = []
+    if measure.neutral is not None and everything and min(everything) <= measure.neutral <= max(everything):
+        shapes.append(plots.reference_line(measure.neutral, upright=False))
     return Figure(
         key=key,
-        title=title,
-        reading=reading,
+        title=measure.title,
+        reading=measure.reading,
         data=tuple(data),
-        layout=layout(
-            axis("layer, the first is 0", **ticks),
-            axis(MEASURES[measure].axis, everything),
-            [reference_line(neutral, upright=False)] if marked and neutral is not None else [],
-        ),
+        layout=plots.layout(plots.axis("layer, the first is 0", **ticks), plots.axis(measure.axis, everything), shapes),
         legend=tuple(legend),
-        notes=missing_reasons(series, (measure, bound) if bound else (measure,)),
+        notes=missing_reasons(series, (name, measure.bound) if measure.bound else (name,)),
     )
-
-
-def _dotted_line(one: Series, x: Sequence[float], y: Sequence[float], labels: Sequence[str]) -> Trace:
-    """Return a bound or estimate of a series, in its colour."""
-    style = {"color": one.look.colour, "dash": CONTROL_DASH, "width": 1.5}
-    return line(one.look, x, y, labels, mode="lines", line=style)
 
 
 def passed(series: tuple[Series, ...]) -> Figure:
@@ -186,21 +136,16 @@ def passed(series: tuple[Series, ...]) -> Figure:
             continue
         x = _middles(bins)
         places += x
-        labels = [hover_label(one.label, _describe_bin(found), f"σₐ {format_number(found.sigma_a)}") for found in bins]
-        data.append(line(one.look, x, [found.sigma_a for found in bins], labels))
-        legend.append(legend_entry(one.look))
-        if expected := [
-            (place, found, found.theorem3) for place, found in zip(x, bins, strict=True) if found.theorem3 is not None
-        ]:
+        labels = [f"{_describe_bin(found)}<br>σₐ {format_number(found.sigma_a)}" for found in bins]
+        data.append(plots.line(one.look, x, [found.sigma_a for found in bins], labels))
+        legend.append(Entry(one.look))
+        if expected := [(place, found) for place, found in zip(x, bins, strict=True) if found.theorem3 is not None]:
             labels = [
-                hover_label(
-                    one.label,
-                    f"{format_bin(found.low, found.high)} tokens",
-                    f"σₐ by Theorem 3 {format_number(value)}",
-                )
-                for _, found, value in expected
+                f"{format_bin(found.low, found.high)} tokens<br>σₐ by Theorem 3 {format_number(found.theorem3)}"
+                for _, found in expected
             ]
-            data.append(_dotted_line(one, [place for place, *_ in expected], [value for *_, value in expected], labels))
+            x, y = [place for place, _ in expected], [found.theorem3 for _, found in expected]
+            data.append(plots.line(one.look, x, y, labels, dotted=True))
     return Figure(
         key="passed",
         title="What the last layer's attention lets through, by length",
@@ -208,7 +153,9 @@ def passed(series: tuple[Series, ...]) -> Figure:
         "to the right shows that longer texts lose more. Dotted lines are the estimate of Theorem 3 from the texts' "
         "lengths and the variance of each head's logits; it is not a bound.",
         data=tuple(data),
-        layout=layout(axis("tokens of the text", places), axis("σₐ, mean over heads", rangemode="tozero")),
+        layout=plots.layout(
+            plots.axis("tokens of the text", places), plots.axis("σₐ, mean over heads", rangemode="tozero")
+        ),
         legend=tuple(legend),
         notes=missing_reasons(series, ("sigma_a", "logit_variance", "sigma_a_bound")),
     )
@@ -224,11 +171,11 @@ def repeated(series: tuple[Series, ...]) -> Figure:
             continue
         words = plotly_label(" and ".join(found.words))
         labels = [
-            hover_label(one.label, words, f"{tokens:,} tokens, cosine {format_number(cosine)}")
+            f"{words}<br>{tokens:,} tokens, cosine {format_number(cosine)}"
             for tokens, cosine in zip(found.tokens, found.cosines, strict=True)
         ]
-        data.append(line(one.look, found.tokens, found.cosines, labels))
-        legend.append(legend_entry(one.look))
+        data.append(plots.line(one.look, found.tokens, found.cosines, labels))
+        legend.append(Entry(one.look))
         places += found.tokens
     texts = " or ".join(f"“{first} {first} …” against “{second} {second} …”" for first, second in pairs)
     return Figure(
@@ -237,6 +184,6 @@ def repeated(series: tuple[Series, ...]) -> Figure:
         reading=f"The texts are {texts}. Only their length changes, so a cosine that rises to the right comes from the "
         "model, not from the content of the texts.",
         data=tuple(data),
-        layout=layout(axis("tokens of each text", places), axis("cosine of the two")),
+        layout=plots.layout(plots.axis("tokens of each text", places), plots.axis("cosine of the two")),
         legend=tuple(legend),
     )

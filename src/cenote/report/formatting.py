@@ -13,8 +13,6 @@ from cenote.records import Estimate, Spread
 
 # Shown where there is no value.
 MISSING = "–"
-# The label of a point: as wide as fits on a phone, and enough lines to recognise the text.
-_LABEL_WIDTH, _LABEL_LINES = 38, 3
 # HTML allows no control characters, and half a surrogate pair cannot be written as UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 # Characters with a meaning in Markdown, in a table's cell or on GitHub.
@@ -45,8 +43,8 @@ def script_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def plotly_label(text: str, width: int = _LABEL_WIDTH, lines: int = _LABEL_LINES) -> str:
-    """Escape and wrap a text for a label of plotly, which reads some HTML. Long texts are shortened.
+def plotly_label(text: str, width: int = 38, lines: int = 3) -> str:
+    """Escape and wrap a text for a label of plotly, which reads some HTML, to fit on a phone. Long texts are shortened.
 
     >>> plotly_label("deep <b>water</b>", width=12)
     'deep<br>&lt;b&gt;water&lt;/b&gt;'
@@ -65,28 +63,17 @@ def escape_markdown(text: str) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Format a number with three digits, or with as many as it has before the point.
+    """Format a number with three digits, or all of them before the point; below 1 with three decimals if they suffice.
 
     >>> format_number(0.12345), format_number(-2.5), format_number(1234567.0), format_number(0.00042), format_number(0)
     ('0.123', '−2.50', '1,234,567', '0.00042', '0')
     """
-    if value is None:
-        return MISSING
+    if not value:
+        return MISSING if value is None else "0"
     size = abs(value)
-    if size == 0:
-        return "0"
     digits = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
     text = f"{size:.3g}" if size < 1e-2 else f"{size:,.{digits}f}"
     return f"−{text}" if value < 0 else text
-
-
-def format_count(value: int | None) -> str:
-    """Format a count in groups of three digits.
-
-    >>> format_count(12345), format_count(None)
-    ('12,345', '–')
-    """
-    return MISSING if value is None else f"{value:,}"
 
 
 def format_share(value: float) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cenote.records import Diagnosis, Verdict
+from cenote.records import Diagnosis
 from cenote.report import tables
 from cenote.report.formatting import escape_markdown, join_names
-from cenote.report.sections import Section, build_sections, check_diagnosis
+from cenote.report.sections import build_sections, check_diagnosis
 from cenote.report.series import model_names
 from cenote.report.tables import Table
 from cenote.wording import pluralise
@@ -32,54 +32,27 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
         lines += ["There are no verdicts.", ""]
     lines += _table(tables.overview(diagnosis.verdicts))
     for verdict in diagnosis.verdicts:
-        lines += _verdict(verdict)
+        about = ", ".join(escape_markdown(part) for part in (verdict.subject, verdict.model) if part)
+        lines += [f"### {verdict.grade.capitalize()}: {about}", "", f"**{escape_markdown(verdict.finding)}**", ""]
+        said = (("What to do", verdict.advice), ("Evidence", verdict.evidence), ("Limit", verdict.limit))
+        lines += [*(f"- {name}: {escape_markdown(text)}" for name, text in said if text.strip()), ""]
     for section in build_sections(diagnosis):
-        lines += _section(section)
+        lines += [f"## {escape_markdown(section.title)}", "", escape_markdown(section.intro), ""]
+        notes = [*section.notes, *(note for figure in section.figures for note in figure.notes)]
+        lines += [*(f"- {escape_markdown(note)}" for note in dict.fromkeys(notes)), ""] if notes else []
+        # Tables that are folded on the page are left out, unless the section has no other.
+        for table in [table for table in section.tables if table.open] or section.tables:
+            lines += _table(table)
     lines += ["## Provenance", ""]
     for table in (tables.models(diagnosis), tables.thresholds(), *tables.provenance(diagnosis, command)):
         lines += _table(table)
     return "\n".join(lines)
 
 
-def _verdict(verdict: Verdict) -> list[str]:
-    about = [part for part in (verdict.subject, verdict.model) if part]
-    said = (("What to do", verdict.advice), ("Evidence", verdict.evidence), ("Limit", verdict.limit))
-    return [
-        f"### {verdict.grade.capitalize()}: {', '.join(escape_markdown(part) for part in about)}",
-        "",
-        f"**{escape_markdown(verdict.finding)}**",
-        "",
-        *(f"- {name}: {escape_markdown(text)}" for name, text in said if text.strip()),
-        "",
-    ]
-
-
-def _section(section: Section) -> list[str]:
-    lines = [f"## {escape_markdown(section.title)}", "", escape_markdown(section.intro), ""]
-    missing = [*section.notes, *(note for figure in section.figures for note in figure.notes)]
-    if missing:
-        lines += [*(f"- {escape_markdown(note)}" for note in dict.fromkeys(missing)), ""]
-    # Tables that are folded on the page are left out, unless the section has no other.
-    shown = [table for table in section.tables if table.open] or list(section.tables)
-    for table in shown:
-        lines += _table(table)
-    return lines
-
-
 def _table(table: Table) -> list[str]:
     if table.is_empty:
         return []
-    words = set(table.words)
-    rule = [":--" if column in words or column == 0 else "--:" for column in range(len(table.head))]
-    return [
-        f"**{escape_markdown(table.caption)}**",
-        "",
-        _row([escape_markdown(cell) for cell in table.head]),
-        _row(rule),
-        *(_row([escape_markdown(cell) for cell in row]) for row in table.rows),
-        "",
-    ]
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    rule = [":--" if column == 0 or column in table.words else "--:" for column in range(len(table.head))]
+    head, *rows = ([escape_markdown(cell) for cell in row] for row in (table.head, *table.rows))
+    lines = (f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+    return [f"**{escape_markdown(table.caption)}**", "", *lines, ""]

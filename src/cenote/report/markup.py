@@ -64,22 +64,19 @@ def render_card(verdict: Verdict, place: int) -> str:
 def render_overview(verdicts: Sequence[Verdict]) -> str:
     """Return the table of grades by model and subject, with links to the verdicts; empty for a single model."""
     models, subjects = group_verdicts(verdicts)
-    if len(models) < 2:
+    if not models:
         return ""
     rows = []
     for subject, cells in subjects.items():
-        row = "".join(
-            f"<td>{'<br>'.join(_to_card(verdicts[place], place) for place in places) or '–'}</td>" for places in cells
-        )
+        row = ""
+        for places in cells:
+            links = (f'<a href="#verdict-{at}">{render_grade(verdicts[at].grade)}</a>' for at in places)
+            row += f"<td>{'<br>'.join(links) or '–'}</td>"
         rows.append(f'<tr><th scope="row">{escape_html(subject)}</th>{row}</tr>')
     heads = "".join(f'<th scope="col"><bdi>{escape_html(model)}</bdi></th>' for model in models)
     head = f'<thead><tr><th scope="col">subject</th>{heads}</tr></thead>'
     content = f'<table class="overview">{head}<tbody>{"".join(rows)}</tbody></table>'
     return scroll_box("Verdicts at a glance", content)
-
-
-def _to_card(verdict: Verdict, place: int) -> str:
-    return f'<a href="#verdict-{place}">{render_grade(verdict.grade)}</a>'
 
 
 def scroll_box(name: str, content: str) -> str:
@@ -89,13 +86,17 @@ def scroll_box(name: str, content: str) -> str:
 
 def render_table(found: Table) -> str:
     """Return a table that folds under its caption."""
-    words = set(found.words)
-    kinds = ["words" if column in words else "" for column in range(len(found.head))]
     heads = "".join(
-        f'<th scope="col" class="{kind}"><bdi>{escape_html(head)}</bdi></th>'
-        for head, kind in zip(found.head, kinds, strict=True)
+        f'<th scope="col" class="{"words" if column in found.words else ""}"><bdi>{escape_html(head)}</bdi></th>'
+        for column, head in enumerate(found.head)
     )
-    rows = "".join(f"<tr>{_row(row, kinds)}</tr>" for row in found.rows)
+    rows = ""
+    for name, *cells in found.rows:
+        row = ""
+        for column, cell in enumerate(cells, 1):
+            kind = ' class="words" dir="auto"' if column in found.words else ""
+            row += f"<td{kind}>{escape_html(cell)}</td>"
+        rows += f'<tr><th scope="row">{escape_html(name)}</th>{row}</tr>'
     content = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return (
         f'<details class="table" id="{found.key}"{" open" if found.open else ""}>'
@@ -103,24 +104,16 @@ def render_table(found: Table) -> str:
     )
 
 
-def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
-    first = f'<th scope="row">{escape_html(row[0])}</th>'
-    return first + "".join(
-        f'<td class="words" dir="auto">{escape_html(cell)}</td>' if kind else f"<td>{escape_html(cell)}</td>"
-        for cell, kind in zip(row[1:], kinds[1:], strict=True)
-    )
-
-
-def render_figure(found: Figure, *, pairs: bool) -> str:
+def render_figure(found: Figure) -> str:
     """Return a figure: title, reading, legend, an empty plot for page.js, and notes."""
     label = escape_html(f"{found.title}. {found.reading} The tables of this section hold the numbers.")
     readout = (
         '<div class="readout" aria-live="polite"><p>Point at a pair, or touch it, to read its two texts here.</p></div>'
-        if pairs
+        if found.has_pairs
         else ""
     )
     return (
-        f'<figure id="{found.key}"{" class=wide" if pairs else ""}><h3>{escape_html(found.title)}</h3>'
+        f'<figure id="{found.key}"{" class=wide" if found.has_pairs else ""}><h3>{escape_html(found.title)}</h3>'
         f'<p class="reading">{escape_html(found.reading)}</p>'
         f'<div class="legend" role="group" aria-label="Shown in this figure">{"".join(map(_entry, found.legend))}</div>'
         f'<div class="plot" data-figure="{found.key}" role="img" aria-label="{label}"></div>'
@@ -129,18 +122,17 @@ def render_figure(found: Figure, *, pairs: bool) -> str:
 
 
 def _entry(found: Entry) -> str:
-    colour = found.colour.removeprefix("@")
-    drawn = ""
-    if found.dash is not None:
-        drawn += f'<path d="M1 6h34" stroke-dasharray="{_DASHES[found.dash]}"/>'
-    if found.symbol is not None:
-        name = found.symbol.removesuffix("-dot").removesuffix("-open")
-        hollow = " hollow" if "-open" in found.symbol else ""
-        drawn += f'<path d="{_SYMBOLS[name]}" class="mark{hollow}"/>'
+    look, drawn = found.look, ""
+    if found.line:
+        drawn += f'<path d="M1 6h34" stroke-dasharray="{_DASHES[look.dash]}"/>'
+    if found.points:
+        name, *kind = look.symbol.split("-open")
+        drawn += f'<path d="{_SYMBOLS[name]}" class="mark{" hollow" if kind else ""}"/>'
+    colour = look.colour.removeprefix("@")
     return (
-        f'<button type="button" data-group="{found.group}" aria-pressed="{str(found.shown).lower()}">'
+        f'<button type="button" data-group="{look.key}" aria-pressed="{str(found.shown).lower()}">'
         f'<svg viewBox="0 0 36 12" aria-hidden="true" style="--series:var(--{colour})">{drawn}</svg>'
-        f"<bdi>{escape_html(found.label)}</bdi></button>"
+        f"<bdi>{escape_html(look.label)}</bdi></button>"
     )
 
 
@@ -148,8 +140,3 @@ def render_notes(lines: Iterable[str]) -> str:
     """Return notes as a list."""
     items = "".join(f'<li dir="auto">{escape_html(line)}</li>' for line in lines)
     return f'<ul class="notes">{items}</ul>' if items else ""
-
-
-def render_definitions(terms: Iterable[tuple[str, str]]) -> str:
-    """Return terms and their meanings."""
-    return "".join(f"<div><dt>{escape_html(term)}</dt><dd>{escape_html(meaning)}</dd></div>" for term, meaning in terms)

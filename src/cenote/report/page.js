@@ -1,11 +1,11 @@
 "use strict";
-// Draws the figures that the page's data describe, in the colours of its style sheet, and again when those change.
+// Draws the figures from the page's data in the colours of its style sheet, and redraws them when the colours change.
 (() => {
   const { figures, excerpts } = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
   const places = [...document.querySelectorAll(".plot")];
   const hidden = new Map(places.map((place) => [place, new Set()]));
-  // On A4 within its margins, in CSS pixels.
+  // Size of a figure on A4 paper within its margins, in CSS pixels.
   const PAPER_WIDTH = 640, PAPER_HEIGHT = 250;
 
   // "@s1/0.2" is the style sheet's --s1 at an opacity of 0.2.
@@ -17,7 +17,7 @@
     return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
   }
 
-  // A copy in which the names of colours are colours. Only keys of colours are looked at: texts are left as they are.
+  // A copy with names of colours replaced by colours. Only keys that end in "color" are replaced, never texts.
   function painted(value, key = "") {
     if (Array.isArray(value)) return value.map((item) => painted(item));
     if (value !== null && typeof value === "object") {
@@ -26,7 +26,7 @@
     return typeof value === "string" && key.endsWith("color") && value.startsWith("@") ? paint(value) : value;
   }
 
-  // The two texts of a pair, which are stored once for all figures, under what is said of the point already.
+  // Adds the two texts of a pair to its label; texts are stored once for all figures.
   function labelled(trace) {
     if (!trace.customdata) return trace;
     const hovertext = trace.hovertext.map((text, place) => {
@@ -49,7 +49,7 @@
       xaxis: axis({ ...(narrow ? { nticks: 6 } : {}), ...layout.xaxis }),
       yaxis: axis(layout.yaxis),
       font: { family: style.fontFamily, size: narrow ? 11 : 12.5, color: "@ink" },
-      // Room for a title and for six digits; margins that plotly finds by itself make it draw again and again.
+      // Room for a title and six digits. Automatic margins make plotly redraw repeatedly.
       margin: { l: narrow ? 56 : 64, r: 12, t: 10, b: 46 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -79,7 +79,7 @@
     return made;
   }
 
-  // Beside its label, a pair's texts are written out in full where they can be read at leisure and by a screen reader.
+  // Shows the texts of a pair in full below the figure, also for screen readers.
   function readOut(place, { points: [point] }) {
     const readout = place.parentElement.querySelector(".readout");
     if (!readout || !point.customdata) return;
@@ -112,7 +112,7 @@
 
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
 
-  // Paper is light and has a width of its own. Tables that the reader left folded are not printed.
+  // Print has light colours and its own width. Folded tables are not printed.
   window.addEventListener("beforeprint", () => {
     root.dataset.print = "";
     drawAll(PAPER_WIDTH);

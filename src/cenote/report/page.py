@@ -15,7 +15,7 @@ from cenote.report.formatting import escape_html, join_names, plotly_label, scri
 from cenote.report.plots import Figure
 from cenote.report.sections import Section, build_glossary, build_sections, check_diagnosis
 from cenote.report.series import model_names
-from cenote.wording import pluralise
+from cenote.wording import pluralise, were_left_out
 
 # The end of each section: the page is long.
 _UP = '<p class="up"><a href="#contents">Contents</a></p></section>\n'
@@ -29,14 +29,12 @@ def to_html(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     """Return the HTML page of a diagnosis.
 
     It needs plotly (`pip install 'cenote[report]'`), whose script of about 5 MB becomes part of the page. A content
-    security policy forbids network access and scripts other than the page's own.
-
-    Args:
-        diagnosis: the result of `cenote.diagnose` or `Diagnosis.from_json`.
-        command: the command line that the page names as its origin.
+    security policy forbids network access and scripts other than the page's own. The page names `command` as the
+    command line that made it.
     """
     check_diagnosis(diagnosis)
     sections = build_sections(diagnosis)
+    title = f"{join_names(model_names(diagnosis.models)) or 'No model'} on {diagnosis.texts.source} – Cenote diagnosis"
     figures = [figure for section in sections for figure in section.figures]
     scripts = [_plotly(), _file("page.js")] if figures else []
     return "".join(
@@ -45,7 +43,7 @@ def to_html(diagnosis: Diagnosis, *, command: str | None = None) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n',
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
             '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n',
-            f"<title>{escape_html(_title(diagnosis))}</title>\n<style>\n{_file('page.css')}</style>\n</head>\n<body>\n",
+            f"<title>{escape_html(title)}</title>\n<style>\n{_file('page.css')}</style>\n</head>\n<body>\n",
             '<a class="skip" href="#main">Skip to the verdicts</a>\n',
             _header(diagnosis, sections),
             '<main id="main" tabindex="-1">\n',
@@ -86,45 +84,22 @@ def _policy(scripts: list[str]) -> str:
     )
 
 
-def _title(diagnosis: Diagnosis) -> str:
-    return f"{join_names(model_names(diagnosis.models)) or 'No model'} on {diagnosis.texts.source} – Cenote diagnosis"
-
-
 def _data(diagnosis: Diagnosis, figures: list[Figure]) -> dict[str, Any]:
     """Return the data of page.js. The label of an excerpt is escaped for plotly; its text is shown as text."""
-    return {
-        "figures": {figure.key: {"data": figure.data, "layout": figure.layout} for figure in figures},
-        "excerpts": [
-            {
-                "id": one.id,
-                "text": one.text,
-                "label": f"<b>{plotly_label(one.id, lines=1)}</b><br>{plotly_label(one.text)}",
-            }
-            for one in diagnosis.excerpts
-        ]
-        if any(_has_pairs(figure) for figure in figures)
-        else [],
-    }
-
-
-def _has_pairs(figure: Figure) -> bool:
-    return any("customdata" in trace for trace in figure.data)
+    drawn = {figure.key: {"data": figure.data, "layout": figure.layout} for figure in figures}
+    excerpts = diagnosis.excerpts if any(figure.has_pairs for figure in figures) else ()
+    labels = (f"<b>{plotly_label(one.id, lines=1)}</b><br>{plotly_label(one.text)}" for one in excerpts)
+    shown = [{"id": one.id, "text": one.text, "label": label} for one, label in zip(excerpts, labels, strict=True)]
+    return {"figures": drawn, "excerpts": shown}
 
 
 def _header(diagnosis: Diagnosis, sections: tuple[Section, ...]) -> str:
     texts = diagnosis.texts
     models = [f"<bdi>{escape_html(name)}</bdi>" for name in model_names(diagnosis.models)]
-    read = pluralise(texts.used, "text")
-    if texts.used != texts.given:
-        read = f"{texts.used:,} of {pluralise(texts.given, 'text')}"
-    lead = f"Read: {read} from <bdi class='source'>{escape_html(texts.source)}</bdi>"
-    if len(models) > 1:
-        lead += f", by {pluralise(len(models), 'model')}"
-    left = (
-        f" {pluralise(texts.empty, 'empty text')} {'was' if texts.empty == 1 else 'were'} left out."
-        if texts.empty
-        else ""
-    )
+    part = "" if texts.used == texts.given else f"{texts.used:,} of "
+    lead = f"Read: {part}{pluralise(texts.given, 'text')} from <bdi class='source'>{escape_html(texts.source)}</bdi>"
+    lead += f", by {pluralise(len(models), 'model')}." if len(models) > 1 else "."
+    lead += f" {were_left_out(texts.empty, 'empty text')}." if texts.empty else ""
     grades = [verdict.grade for verdict in diagnosis.verdicts]
     counts = "".join(
         f"<li>{markup.render_grade(name)} <b>{grades.count(name)}</b></li>" for name in GRADES if name in grades
@@ -133,7 +108,7 @@ def _header(diagnosis: Diagnosis, sections: tuple[Section, ...]) -> str:
     links = "".join(f'<li><a href="#chapter-{key}">{escape_html(title)}</a></li>' for key, title in chapters)
     return (
         f'<header class="head"><p class="eyebrow">Cenote diagnosis</p><h1>{join_names(models) or "No model"}</h1>'
-        f'<p class="lead">{lead}.{left}</p><ul class="counts" aria-label="Verdicts by grade">{counts}</ul>'
+        f'<p class="lead">{lead}</p><ul class="counts" aria-label="Verdicts by grade">{counts}</ul>'
         f'<nav id="contents" aria-label="Contents" tabindex="-1"><p>Contents</p><ul>{links}</ul></nav></header>\n'
     )
 
@@ -147,7 +122,7 @@ def _verdicts(diagnosis: Diagnosis) -> str:
 
 
 def _section(section: Section) -> str:
-    figures = "".join(markup.render_figure(figure, pairs=_has_pairs(figure)) for figure in section.figures)
+    figures = "".join(map(markup.render_figure, section.figures))
     return (
         f'<section id="chapter-{section.key}"><h2>{escape_html(section.title)}</h2>'
         f'<p class="intro">{escape_html(section.intro)}</p>'
@@ -157,6 +132,10 @@ def _section(section: Section) -> str:
 
 
 def _provenance(diagnosis: Diagnosis, command: str | None) -> str:
+    terms = "".join(
+        f"<div><dt>{escape_html(term)}</dt><dd>{escape_html(meaning)}</dd></div>"
+        for term, meaning in build_glossary(diagnosis).items()
+    )
     sources = "".join(
         f'<li>{escape_html(what)}: <a href="{url}" rel="noreferrer">{name}</a></li>' for what, name, url in _SOURCES
     )
@@ -167,6 +146,6 @@ def _provenance(diagnosis: Diagnosis, command: str | None) -> str:
     return (
         '<section id="chapter-methods"><h2>Methods and provenance</h2>'
         '<p class="intro">The meaning of the measures, and what is needed to repeat the diagnosis.</p>'
-        f'<dl class="glossary">{markup.render_definitions(build_glossary(diagnosis))}</dl>'
+        f'<dl class="glossary">{terms}</dl>'
         f'<ul class="sources">{sources}</ul>{wide}<div class="lists">{narrow}</div>{_UP}'
     )

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from cenote.records import Spread
-from cenote.report.formatting import plotly_label
-from cenote.report.series import Look
+from cenote.records import Histogram, Spread
+from cenote.report.formatting import format_number, plotly_label
+from cenote.report.series import CONTROL_DASH, Look
 
-Trace = dict[str, Any]
+# A part of a figure: a trace, an axis, a shape.
+Part = dict[str, Any]
+Values = Iterable[float | None]
 # Ratio of the largest to the smallest value from which an axis is logarithmic.
 _FAR_APART = 25
 # Number of decades up to which an axis has room for three ticks in each.
 _FEW_DECADES = 4
 # Opacity: bands and areas overlap, and their lines must stay visible.
-_BAND = "/0.12"
-_FILL = "/0.16"
+_BAND, _FILL = 0.12, 0.16
 
 
 @dataclass(frozen=True)
 class Entry:
     """An entry of a figure's legend, which shows or hides the traces of its group."""
 
-    group: str
-    label: str
-    colour: str
-    dash: str | None
-    symbol: str | None
+    look: Look
     shown: bool = True
+    points: bool = True
+    line: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,18 @@ class Figure:
     key: str
     title: str
     reading: str
-    data: tuple[Trace, ...]
-    layout: dict[str, Any]
+    data: tuple[Part, ...]
+    layout: Part
     legend: tuple[Entry, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
-    def is_empty(self) -> bool:
-        """Whether the figure has no data."""
-        return not self.data
+    def has_pairs(self) -> bool:
+        """Whether points are pairs of texts, which the page shows."""
+        return any("customdata" in trace for trace in self.data)
 
 
-def legend_entry(look: Look, *, shown: bool = True, points: bool = True, line: bool = True) -> Entry:
-    """Return the legend entry of a run."""
-    return Entry(look.key, look.label, look.colour, look.dash if line else None, look.symbol if points else None, shown)
-
-
-def layout(
-    x: dict[str, Any], y: dict[str, Any], shapes: Sequence[Trace] = (), annotations: Sequence[Trace] = ()
-) -> Trace:
+def layout(x: Part, y: Part, shapes: Sequence[Part] = (), annotations: Sequence[Part] = ()) -> Part:
     """Return a layout: axes, shapes and annotations. The page adds fonts, colours and margins."""
     return {
         "xaxis": {"zeroline": False, "tickangle": 0, **x},
@@ -68,14 +61,14 @@ def layout(
     }
 
 
-def axis(title: str, values: Sequence[float] = (), **more: Any) -> dict[str, Any]:
+def axis(title: str, values: Sequence[float] = (), **more: Any) -> Part:
     """Return an axis, logarithmic if the values are positive and far apart."""
     wide = bool(values) and min(values) > 0 and max(values) > _FAR_APART * min(values)
     named = {"title": {"text": plotly_label(title, 80)}, **more}
     return {**named, **logarithmic(min(values), max(values))} if wide else named
 
 
-def logarithmic(low: float, high: float) -> dict[str, Any]:
+def logarithmic(low: float, high: float) -> Part:
     """Return a logarithmic axis with ticks at 1, 2 and 5 of each decade, or at 1 only if there are many decades."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(decades) <= _FEW_DECADES else (1,)
@@ -83,94 +76,79 @@ def logarithmic(low: float, high: float) -> dict[str, Any]:
     return {"type": "log", "tickvals": at, "ticktext": [f"{value:,.10g}" for value in at]}
 
 
-def line(look: Look, x: Sequence[float], y: Sequence[float | None], labels: Sequence[str], **more: Any) -> Trace:
-    """Return a line with a symbol and a label at each point; labels are already escaped for plotly."""
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": list(x),
-        "y": list(y),
-        "name": plotly_label(look.label),
-        "legendgroup": look.key,
-        "line": {"color": look.colour, "dash": look.dash, "width": 2},
-        "marker": {"color": look.colour, "symbol": look.symbol, "size": 8},
-        "hovertext": list(labels),
-        "hoverinfo": "text",
+def trace(mode: str, x: Values, y: Values, **style: Any) -> Part:
+    """Return lines or points."""
+    return {"type": "scatter", "mode": mode, "x": list(x), "y": list(y), **style}
+
+
+def line(look: Look, x: Values, y: Values, labels: list[str], *, dotted: bool = False, **more: Any) -> Part:
+    """Return a line with a symbol at each point, or a dotted one without.
+
+    The label of a point follows the name of the series, and is already escaped for plotly.
+    """
+    name = plotly_label(look.label)
+    return trace(
+        "lines" if dotted else "lines+markers",
+        x,
+        y,
+        name=name,
+        legendgroup=look.key,
+        line={"color": look.colour, "dash": CONTROL_DASH if dotted else look.dash, "width": 1.5 if dotted else 2},
+        marker={"color": look.colour, "symbol": look.symbol, "size": 8},
+        hovertext=[f"<b>{name}</b><br>{label}" for label in labels],
+        hoverinfo="text",
         **more,
-    }
+    )
 
 
-def band(look: Look, x: Sequence[float], found: Sequence[Spread]) -> Trace:
+def band(look: Look, x: Sequence[float], found: Sequence[Spread]) -> Part:
     """Return the area between the 10 % and 90 % quantiles, which lies behind a line."""
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [*x, *reversed(x)],
-        "y": [value.high for value in found] + [value.low for value in reversed(found)],
-        "fill": "toself",
-        "fillcolor": look.colour + _BAND,
-        "line": {"width": 0, "color": look.colour + "/0"},
-        "legendgroup": look.key,
-        "hoverinfo": "skip",
-    }
+    return trace(
+        "lines",
+        [*x, *reversed(x)],
+        [value.high for value in found] + [value.low for value in reversed(found)],
+        fill="toself",
+        fillcolor=f"{look.colour}/{_BAND}",
+        line={"width": 0, "color": f"{look.colour}/0"},
+        legendgroup=look.key,
+        hoverinfo="skip",
+    )
 
 
-def outline(look: Look, edges: Sequence[float], counts: Sequence[int], labels: Sequence[str], **more: Any) -> Trace:
-    """Return a histogram as an outline, so that several can overlap."""
-    x, y, text = [edges[0]], [0], [""]
-    for start, end, count, label in zip(edges[:-1], edges[1:], counts, labels, strict=True):
+def outline(look: Look, histogram: Histogram, ranges: str, values: Sequence[str]) -> Part:
+    """Return a histogram as an outline, so that several can overlap.
+
+    Labels hold the ends of a bin in the format `ranges`, and its value in words.
+    """
+    name = plotly_label(look.label)
+    x, y, text = [histogram.edges[0]], [0], [""]
+    for (start, end), count, value in zip(pairwise(histogram.edges), histogram.counts, values, strict=True):
         # The point in the middle is for hovering.
         x += [start, (start + end) / 2, end]
         y += [count] * 3
-        text += [label] * 3
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [*x, edges[-1]],
-        "y": [*y, 0],
-        "fill": "tozeroy",
-        "fillcolor": look.colour + _FILL,
-        "line": {"color": look.colour, "dash": look.dash, "width": 2},
-        "name": plotly_label(look.label),
-        "legendgroup": look.key,
-        "hovertext": [*text, ""],
-        "hoverinfo": "text",
-        **more,
-    }
+        text += [f"<b>{name}</b><br>{ranges.format(format_number(start), format_number(end))}<br>{value}"] * 3
+    return trace(
+        "lines",
+        [*x, histogram.edges[-1]],
+        [*y, 0],
+        fill="tozeroy",
+        fillcolor=f"{look.colour}/{_FILL}",
+        line={"color": look.colour, "dash": look.dash, "width": 2},
+        name=name,
+        legendgroup=look.key,
+        hovertext=[*text, ""],
+        hoverinfo="text",
+    )
 
 
-def reference_line(value: float, *, upright: bool, colour: str = "@muted", dash: str = "dash") -> Trace:
-    """Return a line across the figure at one value."""
+def reference_line(value: float, *, upright: bool, colour: str = "@muted") -> Part:
+    """Return a dashed line across the figure at one value."""
     along, across = ("x", "y") if upright else ("y", "x")
-    return {
-        "type": "line",
-        f"{along}0": value,
-        f"{along}1": value,
-        f"{across}0": 0,
-        f"{across}1": 1,
-        f"{across}ref": "paper",
-        "line": {"color": colour, "dash": dash, "width": 1.5},
-        "layer": "below",
-    }
+    ends = {f"{along}0": value, f"{along}1": value, f"{across}0": 0, f"{across}1": 1, f"{across}ref": "paper"}
+    return {"type": "line", **ends, "line": {"color": colour, "dash": "dash", "width": 1.5}, "layer": "below"}
 
 
-def hover_label(title: str, *lines: str) -> str:
-    """Return the label of a point: a bold title, and lines that are already escaped for plotly."""
-    return "<br>".join((f"<b>{plotly_label(title)}</b>", *lines))
-
-
-def annotation(text: str, x: float, y: float, **more: Any) -> Trace:
+def annotation(text: str, x: float, y: float, **more: Any) -> Part:
     """Return a text at a position in the figure."""
-    return {
-        "text": plotly_label(text),
-        "x": x,
-        "y": y,
-        "showarrow": False,
-        "font": {"size": 12, "color": "@muted"},
-        **more,
-    }
-
-
-def bin_middle(low: int, high: int | None, width: int) -> float:
-    """Return the middle of a bin; `width` is assumed for an open one."""
-    return low + (width if high is None else high - low) / 2
+    font = {"size": 12, "color": "@muted"}
+    return {"text": plotly_label(text), "x": x, "y": y, "showarrow": False, "font": font, **more}

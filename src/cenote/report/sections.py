@@ -53,10 +53,10 @@ def build_sections(diagnosis: Diagnosis) -> tuple[Section, ...]:
     )
     kept = []
     for section in built:
-        drawn = tuple(figure for figure in section.figures if not figure.is_empty)
+        drawn = tuple(figure for figure in section.figures if figure.data)
         shown = tuple(table for table in section.tables if not table.is_empty)
         # The notes of a missing figure say why it is missing.
-        reasons = [note for figure in section.figures if figure.is_empty for note in figure.notes]
+        reasons = [note for figure in section.figures if not figure.data for note in figure.notes]
         notes = tuple(dict.fromkeys((*section.notes, *reasons)))
         if drawn or shown or notes:
             kept.append(replace(section, figures=drawn, tables=shown, notes=notes))
@@ -64,14 +64,13 @@ def build_sections(diagnosis: Diagnosis) -> tuple[Section, ...]:
 
 
 def _lengths(diagnosis: Diagnosis) -> Section:
-    some = bool(diagnosis.models)
     return Section(
         key="length",
         title="How much of the texts the models read",
         intro="A model reads the tokens up to its limit and drops the rest silently. No later step can recover them.",
-        figures=(figures.lengths(diagnosis),) if some else (),
-        tables=(tables.lengths(diagnosis),) if some else (),
-        notes=() if some else ("No model was read.",),
+        figures=(figures.lengths(diagnosis),),
+        tables=(tables.lengths(diagnosis),),
+        notes=() if diagnosis.models else ("No model was read.",),
     )
 
 
@@ -93,8 +92,8 @@ def _closeness(series: tuple[Series, ...]) -> Section:
     return Section(
         key="closeness",
         title="Do long texts lie closer together?",
-        intro="Embeddings of long texts tend to lie closer to each other than those of short texts, whatever the "
-        "content. A search then favours or neglects texts because of their length.",
+        intro="Embeddings of long texts tend to lie closer to each other than those of short texts, regardless "
+        "of content. A search then favours or neglects texts because of their length.",
         figures=(figures.closeness(series),),
         tables=(tables.closeness(series), tables.trend(series), tables.changes(series), *tables.bins(series)),
         notes=tuple(notes),
@@ -105,9 +104,8 @@ def _pairs(diagnosis: Diagnosis, series: tuple[Series, ...], *, given: bool) -> 
     key = "given" if given else "socm"
     measured = [(one, one.run.given_pairs if given else one.run.pairs) for one in series]
     found = [(one, content) for one, content in measured if content is not None]
-    missing = [one for one, content in measured if content is None]
-    if given and not found:
-        missing = []  # no pairs were given, so none are missing
+    # Where no pairs were given, none are missing.
+    missing = [one for one, content in measured if content is None and (found or not given)]
     return Section(
         key=key,
         title="Second-order collapse of the given pairs" if given else "What the mean hides",
@@ -121,94 +119,37 @@ def _pairs(diagnosis: Diagnosis, series: tuple[Series, ...], *, given: bool) -> 
     )
 
 
-# A measure, and the title and reading of its figure.
-_BY_LAYER = (
-    (
-        "concentration",
-        "Spread of tokens, layer by layer",
-        "A line that falls shows that the tokens of a text draw together from layer to layer. In all figures by layer, "
-        "bands reach from the 10 % to the 90 % quantile.",
-    ),
-    (
-        "token_cosine",
-        "Cosine of tokens, layer by layer",
-        "The closer to 1, the more similar are the tokens of a text, and the less is lost by pooling.",
-    ),
-    (
-        "contraction",
-        "λ: does attention contract?",
-        "Below 1, attention contracts the differences between the tokens of a text; above 1, it may widen them.",
-    ),
-    (
-        "residual_ratio",
-        "r: what the residual preserves",
-        "The lower it is, the smaller is the spread of the block's input relative to the mean after attention.",
-    ),
-    (
-        "block_ratio",
-        "C: what the rest of the block does",
-        "Above 1, the norm and the feed-forward layer spread the tokens again; below 1, they draw them together.",
-    ),
-)
-
-
 def _layers(series: tuple[Series, ...]) -> Section:
     traced = tuple(one for one in series if one.run.layers)
     untraced = tuple(one for one in series if not one.run.layers)
+    measures = ("concentration", "token_cosine", "contraction", "residual_ratio", "block_ratio")
     return Section(
         key="layers",
         title="Where tokens draw together",
         intro="If the tokens of a text lie close together, their mean loses little. These figures follow the tokens "
         "from layer to layer and show which part of a block moves them: attention (λ), the residual (r) or the "
         "rest (C).",
-        figures=tuple(
-            figures.by_layer(traced, f"layer-{measure}", title, reading, measure)
-            for measure, title, reading in _BY_LAYER
-        ),
-        tables=tables.layers(traced, tuple(measure for measure, _, _ in _BY_LAYER), "layers-table"),
+        figures=tuple(figures.by_layer(traced, f"layer-{name}", name) for name in measures),
+        tables=tables.layers(traced, measures, "layers-table"),
         notes=(f"{join_labels(untraced, series)}: layers were not traced.",) if untraced else (),
     )
 
 
-_ATTENTION_MEASURES = (
-    "attention_rate",
-    "attention_bound",
-    "filter_rate",
-    "filter_bound",
-    "sigma_a",
-    "sigma_a_bound",
-    "logit_variance",
-)
-
-
 def _attention(series: tuple[Series, ...]) -> Section:
     traced = tuple(one for one in series if one.run.layers)
+    rates = ("attention_rate", "attention_bound", "filter_rate", "filter_bound")
+    measures = (*rates, "sigma_a", "sigma_a_bound", "logit_variance")
     return Section(
         key="attention",
         title="What attention filters out",
         intro="Attention averages, and averaging reduces the differences between tokens. Rates are logarithms: −1 "
         "keeps 37 % of the differences, 0 keeps all of them.",
         figures=(
-            figures.by_layer(
-                traced,
-                "attention-rate",
-                "Attention alone, and its bound",
-                "The dotted line of the same colour is the most that attention can keep; no text exceeds its own.",
-                "attention_rate",
-                "attention_bound",
-            ),
-            figures.by_layer(
-                traced,
-                "filter-rate",
-                "The whole layer, and the paper's bound",
-                "Below 0, tokens draw together in this layer. The dotted line considers only attention, so the layer, "
-                "which also has a residual, may lie above it.",
-                "filter_rate",
-                "filter_bound",
-            ),
+            figures.by_layer(traced, "attention-rate", "attention_rate"),
+            figures.by_layer(traced, "filter-rate", "filter_rate"),
             figures.passed(series),
         ),
-        tables=(tables.passed(series), *tables.layers(traced, _ATTENTION_MEASURES, "attention-table")),
+        tables=(tables.passed(series), *tables.layers(traced, measures, "attention-table")),
     )
 
 
@@ -222,22 +163,20 @@ def _repeated(series: tuple[Series, ...]) -> Section:
     )
 
 
-def build_glossary(diagnosis: Diagnosis) -> tuple[tuple[str, str], ...]:
+def build_glossary(diagnosis: Diagnosis) -> dict[str, str]:
     """Return the meanings of the measures that occur."""
-    found: list[tuple[str, str]] = [
-        ("mean cosine", "of all pairs of embeddings within a length bin; higher is more collapsed"),
-        ("uniformity", "the log of the mean Gaussian potential of pairs; nearer to 0 is more collapsed"),
-        (
-            "effective rank",
-            "the number of directions that the embeddings of a bin use, from equally many texts of each bin",
-        ),
-    ]
+    found = {
+        "mean cosine": "of all pairs of embeddings within a length bin; higher is more collapsed",
+        "uniformity": "the log of the mean Gaussian potential of pairs; nearer to 0 is more collapsed",
+        "effective rank": "the number of directions that the embeddings of a bin use, from equally many texts of each "
+        "bin",
+    }
     runs = [run for model in diagnosis.models for run in model.runs]
     if any(run.pairs or run.given_pairs for run in runs):
-        found += [
-            ("d_mu", "a quarter of the squared distance of two pooled texts, scaled to length 1; from 0 to 1"),
-            ("d_sigma", "a quarter of the squared Bures–Wasserstein distance of the covariances of their tokens"),
-            ("SOCM", "(1 − d_mu) · d_sigma, second-order collapse by mean pooling; higher is more severe"),
-        ]
-    there = {name for run in runs for layer in run.layers for name in layer.measures}
-    return (*found, *((measure.short, measure.meaning) for name, measure in MEASURES.items() if name in there))
+        found |= {
+            "d_mu": "a quarter of the squared distance of two pooled texts, scaled to length 1; from 0 to 1",
+            "d_sigma": "a quarter of the squared Bures–Wasserstein distance of the covariances of their tokens",
+            "SOCM": "(1 − d_mu) · d_sigma, second-order collapse by mean pooling; higher is more severe",
+        }
+    measured = {name for run in runs for layer in run.layers for name in layer.measures}
+    return found | {measure.short: measure.meaning for name, measure in MEASURES.items() if name in measured}

@@ -20,57 +20,87 @@ CONTROL_DASH = "dot"
 
 @dataclass(frozen=True)
 class Measure:
-    """The names of a measure of layers: in a table's head, at an axis, and in the glossary."""
+    """A measure of layers: its name, its meaning, and the words of its figure if it has one."""
 
     short: str
-    axis: str
     meaning: str
+    title: str = ""
+    reading: str = ""
+    axis: str = ""
+    bound: str | None = None  # the measure of the dotted line
+    neutral: float | None = None  # a value that is marked with a line
 
 
-# In the order of the tables; keys as in `LayerSummary.measures`.
+# In the order of the glossary; keys as in `LayerSummary.measures`.
 MEASURES = {
     "concentration": Measure(
-        "spread / mean",
-        "spread of tokens / squared mean",
-        "how far a text's tokens lie from their mean, S(X) / |μ|²; low means concentrated",
+        short="spread / mean",
+        meaning="how far a text's tokens lie from their mean, S(X) / |μ|²; low means concentrated",
+        title="Spread of tokens, layer by layer",
+        reading="A line that falls shows that the tokens of a text draw together from layer to layer. In all figures "
+        "by layer, bands reach from the 10 % to the 90 % quantile.",
+        axis="spread of tokens / squared mean",
     ),
     "token_cosine": Measure(
-        "token cosine",
-        "mean cosine of tokens",
-        "the mean cosine of all pairs of a text's tokens; 1 means all point one way",
+        short="token cosine",
+        meaning="the mean cosine of all pairs of a text's tokens; 1 means all point one way",
+        title="Cosine of tokens, layer by layer",
+        reading="The closer to 1, the more similar are the tokens of a text, and the less is lost by pooling.",
+        axis="mean cosine of tokens",
     ),
     "contraction": Measure(
-        "λ",
-        "λ, contraction",
-        "how much of the differences between tokens an attention head can pass on; below 1 it contracts",
+        short="λ",
+        meaning="how much of the differences between tokens an attention head can pass on; below 1 it contracts",
+        title="λ: does attention contract?",
+        reading="Below 1, attention contracts the differences between the tokens of a text; above 1, it may widen "
+        "them.",
+        axis="λ, contraction",
+        neutral=1.0,
     ),
     "residual_ratio": Measure(
-        "r",
-        "r, residual ratio",
-        "the spread of the block's input, over the squared mean after its attention is added",
+        short="r",
+        meaning="the spread of the block's input, over the squared mean after its attention is added",
+        title="r: what the residual preserves",
+        reading="The lower it is, the smaller is the spread of the block's input relative to the mean after attention.",
+        axis="r, residual ratio",
     ),
-    "block_ratio": Measure("C", "C, block ratio", "how much the rest of the block multiplies the relative spread"),
+    "block_ratio": Measure(
+        short="C",
+        meaning="how much the rest of the block multiplies the relative spread",
+        title="C: what the rest of the block does",
+        reading="Above 1, the norm and the feed-forward layer spread the tokens again; below 1, they draw them "
+        "together.",
+        axis="C, block ratio",
+    ),
     "filter_rate": Measure(
-        "layer rate",
-        "log rate of the layer",
-        "the log of the share of token differences that the whole layer keeps; below 0, tokens draw together",
+        short="layer rate",
+        meaning="the log of the share of token differences that the whole layer keeps; below 0, tokens draw together",
+        title="The whole layer, and the paper's bound",
+        reading="Below 0, tokens draw together in this layer. The dotted line considers only attention, so the layer, "
+        "which also has a residual, may lie above it.",
+        axis="log rate of the layer",
+        bound="filter_bound",
+        neutral=0.0,
     ),
     "filter_bound": Measure(
         "paper's bound",
-        "log bound",
         "the bound that the length-collapse paper plots beside the layer rate, from σₐ and the value weights",
     ),
     "attention_rate": Measure(
-        "attention rate", "log rate of attention", "the same for attention alone, without the residual"
+        short="attention rate",
+        meaning="the same for attention alone, without the residual",
+        title="Attention alone, and its bound",
+        reading="The dotted line of the same colour is the most that attention can keep; no text exceeds its own.",
+        axis="log rate of attention",
+        bound="attention_bound",
+        neutral=0.0,
     ),
-    "attention_bound": Measure("attention bound", "log bound", "the highest possible attention rate"),
-    "sigma_a": Measure("σₐ", "σₐ", "the largest share of token differences that an attention head can keep"),
+    "attention_bound": Measure("attention bound", "the highest possible attention rate"),
+    "sigma_a": Measure("σₐ", "the largest share of token differences that an attention head can keep"),
     "sigma_a_bound": Measure(
-        "σₐ by Theorem 3",
-        "σₐ by Theorem 3",
-        "an estimate of σₐ from a text's length and the variance of its attention logits",
+        "σₐ by Theorem 3", "an estimate of σₐ from a text's length and the variance of its attention logits"
     ),
-    "logit_variance": Measure("logit variance", "variance of logits", "the variance of the attention logits, s²"),
+    "logit_variance": Measure("logit variance", "the variance of the attention logits, s²"),
 }
 
 
@@ -103,16 +133,13 @@ class Series:
 
 def model_looks(diagnosis: Diagnosis) -> tuple[Look, ...]:
     """Return the look of each model, for figures without runs."""
-    return tuple(
-        Look(
-            f"m{place}",
-            name,
-            COLOURS[place % len(COLOURS)],
-            SYMBOLS[place % len(SYMBOLS)],
-            DASHES[place % len(DASHES)],
-        )
-        for place, name in enumerate(model_names(diagnosis.models))
-    )
+    names = model_names(diagnosis.models)
+    return tuple(_make_look(f"m{place}", name, place, dash=place) for place, name in enumerate(names))
+
+
+def _make_look(key: str, label: str, place: int, *, dash: int) -> Look:
+    colour, symbol = COLOURS[place % len(COLOURS)], SYMBOLS[place % len(SYMBOLS)]
+    return Look(key=key, label=label, colour=colour, symbol=symbol, dash=DASHES[dash % len(DASHES)])
 
 
 def all_series(diagnosis: Diagnosis) -> tuple[Series, ...]:
@@ -124,23 +151,11 @@ def all_series(diagnosis: Diagnosis) -> tuple[Series, ...]:
     alone = len(diagnosis.models) == 1
     for place, (model, name) in enumerate(zip(diagnosis.models, model_names(diagnosis.models), strict=True)):
         for turn, run in enumerate(model.runs):
-            look = turn if alone else place
-            symbol = SYMBOLS[look % len(SYMBOLS)]
-            found.append(
-                Series(
-                    Look(
-                        key=f"m{place}r{turn}",
-                        label=name if len(model.runs) == 1 else f"{name}, temperature {run.temperature}",
-                        colour=COLOURS[look % len(COLOURS)],
-                        symbol=symbol if turn == 0 else f"{symbol}-open",
-                        dash=DASHES[len(found) % len(DASHES)],
-                    ),
-                    name=name,
-                    model=model,
-                    run=run,
-                    first=turn == 0,
-                )
-            )
+            label = name if len(model.runs) == 1 else f"{name}, temperature {run.temperature}"
+            look = _make_look(f"m{place}r{turn}", label, turn if alone else place, dash=len(found))
+            if turn:
+                look = replace(look, symbol=f"{look.symbol}-open")
+            found.append(Series(look=look, name=name, model=model, run=run, first=turn == 0))
     return tuple(found)
 
 
@@ -166,10 +181,10 @@ def length_curves(series: tuple[Series, ...]) -> tuple[tuple[Look, LengthCurve],
     return tuple(found)
 
 
-def measured_layers(layers: tuple[LayerSummary, ...], name: str) -> tuple[tuple[int, Spread], ...]:
-    """Return the index and value of each layer that has the measure."""
+def measured_layers(layers: tuple[LayerSummary, ...], name: str) -> dict[int, Spread]:
+    """Return the value of each layer that has the measure, by the layer's index."""
     found = ((layer.index, layer.measures.get(name)) for layer in layers)
-    return tuple((index, value) for index, value in found if isinstance(value, Spread))
+    return {index: value for index, value in found if isinstance(value, Spread)}
 
 
 def missing_reasons(series: tuple[Series, ...], measures: tuple[str, ...]) -> tuple[str, ...]:
@@ -193,20 +208,15 @@ def missing_reasons(series: tuple[Series, ...], measures: tuple[str, ...]) -> tu
 
 def join_labels(some: Sequence[Series], every: Sequence[Series]) -> str:
     """Join the labels of series; the name of a model replaces the labels of all its runs."""
-    found: list[str] = []
-    for one in some:
-        runs = [other for other in every if other.model is one.model]
-        whole = all(any(other is run for other in some) for run in runs)
-        found.append(one.name if whole else one.label)
-    return join_names(dict.fromkeys(found))
+    return join_names(
+        dict.fromkeys(
+            one.name if all(other in some for other in every if other.model is one.model) else one.label for one in some
+        )
+    )
 
 
 def _ranges(places: list[int]) -> str:
     """Format sorted numbers as ranges: 0, 1, 2 and 5 as `0–2, 5`."""
-    groups: list[list[int]] = []
-    for place in places:
-        if groups and place == groups[-1][-1] + 1:
-            groups[-1].append(place)
-        else:
-            groups.append([place])
-    return ", ".join(f"{group[0]}–{group[-1]}" if len(group) > 1 else str(group[0]) for group in groups)
+    starts = [place for place in places if place - 1 not in places]
+    ends = [place for place in places if place + 1 not in places]
+    return ", ".join(f"{start}–{end}" if end > start else str(start) for start, end in zip(starts, ends, strict=True))

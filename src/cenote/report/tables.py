@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
-from cenote.records import Change, Diagnosis, Excerpt, LengthCurve, Lengths, ModelDiagnosis, Pairs, Verdict
-from cenote.report.formatting import (
-    MISSING,
-    format_bin,
-    format_count,
-    format_estimate,
-    format_number,
-    format_share,
-    format_spread,
-)
+from cenote.records import Diagnosis, Excerpt, LengthCurve, Verdict
+from cenote.report.formatting import MISSING, format_bin, format_estimate, format_number, format_share, format_spread
 from cenote.report.pairs import PairsBySeries
 from cenote.report.series import MEASURES, Series, length_curves, measured_layers, model_names
 
-Column = TypeVar("Column")
-Bin = tuple[int, "int | None"]
+# A label, and a cell for each row.
+Columns = Sequence[tuple[str, Mapping[Any, str]]]
 
 
 @dataclass(frozen=True)
@@ -42,78 +35,49 @@ class Table:
         return not self.rows or len(self.head) == 1
 
 
-def _columns(
-    key: str,
-    caption: str,
-    corner: str,
-    columns: Sequence[tuple[str, Column]],
-    rows: Mapping[str, Callable[[Column], str]],
-    **options: Any,
+def _table(
+    key: str, caption: str, corner: str, columns: Columns, *, rows: Mapping[Any, str] | None = None, **options: Any
 ) -> Table:
-    """Return a table from labelled columns and a function for each row."""
+    """Return a table from columns; `rows` are the names of the rows by key, by default the keys themselves."""
+    names = {row: row for _, cells in columns for row in cells} if rows is None else rows
     return Table(
         key=key,
         caption=caption,
         head=(corner, *(label for label, _ in columns)),
-        rows=tuple((name, *(cell(column) for _, column in columns)) for name, cell in rows.items()),
+        rows=tuple((name, *(cells.get(row, MISSING) for _, cells in columns)) for row, name in names.items()),
         **options,
     )
 
 
-def _binned(
-    key: str,
-    caption: str,
-    columns: Sequence[tuple[str, Sequence[Any]]],
-    cell: Callable[[Any], str],
-    *,
-    open: bool = False,
-) -> Table:
-    """Return a table with a row for each bin that occurs in one of the columns; columns are lists of bins."""
-    found = [(label, {(one.low, one.high): one for one in bins}) for label, bins in columns]
-    edges: set[Bin] = {edge for _, by_edge in found for edge in by_edge}
-    ordered = sorted(edges, key=lambda edge: (edge[0], float("inf") if edge[1] is None else edge[1]))
-    return Table(
-        key=key,
-        caption=caption,
-        head=("tokens", *(label for label, _ in found)),
-        rows=tuple(
-            (format_bin(*edge), *(cell(by_edge[edge]) if edge in by_edge else MISSING for _, by_edge in found))
-            for edge in ordered
-        ),
-        open=open,
-    )
+def _bin_rows(columns: Columns) -> dict[Any, str]:
+    """Return the bins that occur in one of the columns, sorted, with their names."""
+    bins = {bin for _, cells in columns for bin in cells}
+    return {bin: format_bin(*bin) for bin in sorted(bins, key=lambda bin: (bin[0], bin[1] or math.inf))}
 
 
 def group_verdicts(verdicts: Sequence[Verdict]) -> tuple[list[str], dict[str, list[list[int]]]]:
-    """Return the models, and for each subject the indices of its verdicts on each model.
-
-    >>> words = {"grade": "none", "finding": "", "evidence": "", "limit": "", "advice": ""}
-    >>> group_verdicts([Verdict(model=model, subject="truncation", **words) for model in ("a", "b")])
-    (['a', 'b'], {'truncation': [[0], [1]]})
-    """
-    on_models = [verdict for verdict in verdicts if verdict.model]  # those on the texts name no model
-    models = list(dict.fromkeys(verdict.model for verdict in on_models))
-    groups: dict[str, list[list[int]]] = {verdict.subject: [[] for _ in models] for verdict in on_models}
-    for place, verdict in enumerate(verdicts):
-        if verdict.model:
-            groups[verdict.subject][models.index(verdict.model)].append(place)
+    """Return the models, and for each subject the indices of its verdicts on each model; nothing for a single model."""
+    on_models = [(place, verdict) for place, verdict in enumerate(verdicts) if verdict.model]  # others are on the texts
+    models = list(dict.fromkeys(verdict.model for _, verdict in on_models))
+    if len(models) < 2:
+        return [], {}
+    groups: dict[str, list[list[int]]] = {verdict.subject: [[] for _ in models] for _, verdict in on_models}
+    for place, verdict in on_models:
+        groups[verdict.subject][models.index(verdict.model)].append(place)
     return models, groups
 
 
 def overview(verdicts: Sequence[Verdict]) -> Table:
     """Return the grades of several models by subject; the table is empty for a single model."""
     models, groups = group_verdicts(verdicts)
-    several = len(models) > 1
     return Table(
         key="overview",
         caption="Verdicts at a glance",
-        head=("subject", *models) if several else (),
+        head=("subject", *models),
         rows=tuple(
             (subject, *("; ".join(verdicts[place].grade for place in places) or MISSING for places in found))
             for subject, found in groups.items()
-        )
-        if several
-        else (),
+        ),
         words=tuple(range(1, len(models) + 1)),
         open=True,
     )
@@ -121,25 +85,28 @@ def overview(verdicts: Sequence[Verdict]) -> Table:
 
 def lengths(diagnosis: Diagnosis) -> Table:
     """Return the lengths of the texts and how much each model truncates."""
-    rows: dict[str, Callable[[Lengths], str]] = {
-        "limit of the model": lambda found: "none" if found.limit is None else f"{format_count(found.limit)} tokens",
-        "median length": lambda found: format_number(found.tokens.median),
-        "mean length (10 to 90 %)": lambda found: format_spread(found.tokens),
-        "truncated texts": lambda found: format_count(found.cut),
-        "share of texts truncated": lambda found: (
-            format_share(found.cut / found.tokens.count) if found.tokens.count else MISSING
-        ),
-        "share of tokens never read": lambda found: format_share(found.unseen),
-    }
-    columns = zip(model_names(diagnosis.models), (model.lengths for model in diagnosis.models), strict=True)
-    return _columns("lengths-table", "Lengths in tokens", "in the model's own tokens", list(columns), rows, open=True)
+    columns = []
+    for name, model in zip(model_names(diagnosis.models), diagnosis.models, strict=True):
+        found, tokens = model.lengths, model.lengths.tokens
+        cells = {
+            "limit of the model": "none" if found.limit is None else f"{found.limit:,} tokens",
+            "median length": format_number(tokens.median),
+            "mean length (10 to 90 %)": format_spread(tokens),
+            "truncated texts": f"{found.cut:,}",
+            "share of texts truncated": format_share(found.cut / tokens.count) if tokens.count else MISSING,
+            "share of tokens never read": format_share(found.unseen),
+        }
+        columns.append((name, cells))
+    return _table("lengths-table", "Lengths in tokens", "in the model's own tokens", columns, open=True)
 
 
 def closeness(series: tuple[Series, ...]) -> Table:
     """Return the mean cosine of each bin, with a column for each run and control."""
-    columns = [(look.label, curve.bins) for look, curve in length_curves(series)]
-    cell = lambda found: format_estimate(found.cosine)  # noqa: E731
-    return _binned("cosine-table", "Mean cosine by length", columns, cell, open=True)
+    columns = [
+        (look.label, {(one.low, one.high): format_estimate(one.cosine) for one in curve.bins})
+        for look, curve in length_curves(series)
+    ]
+    return _table("cosine-table", "Mean cosine by length", "tokens", columns, rows=_bin_rows(columns), open=True)
 
 
 def bins(series: tuple[Series, ...]) -> tuple[Table, ...]:
@@ -152,7 +119,7 @@ def bins(series: tuple[Series, ...]) -> tuple[Table, ...]:
             rows=tuple(
                 (
                     format_bin(one.low, one.high),
-                    format_count(one.count),
+                    f"{one.count:,}",
                     format_estimate(one.cosine),
                     format_number(one.distance),
                     format_estimate(one.uniformity),
@@ -167,55 +134,56 @@ def bins(series: tuple[Series, ...]) -> tuple[Table, ...]:
 
 def trend(series: tuple[Series, ...]) -> Table:
     """Return the closeness of texts and its trend over length, with a column for each run and control."""
-    rows: dict[str, Callable[[LengthCurve], str]] = {
-        "any two texts (10 to 90 %)": lambda curve: format_spread(curve.closeness.cosine if curve.closeness else None),
-        "their standard deviation": lambda curve: format_number(curve.closeness.deviation if curve.closeness else None),
-        "longest bin minus shortest": lambda curve: format_estimate(curve.difference),
-        "in standard deviations": format_in_deviations,
-        "rank correlation with length": lambda curve: format_estimate(curve.rank_correlation),
-        "cosine gained per doubling": lambda curve: format_estimate(curve.slope_per_doubling),
-    }
-    columns = [(look.label, curve) for look, curve in length_curves(series) if curve.bins]
-    return _columns("trend-table", "Closeness and length", "with 95 % intervals", columns, rows, open=True)
+    columns = []
+    for look, curve in length_curves(series):
+        cells = {
+            "any two texts (10 to 90 %)": format_spread(curve.closeness.cosine if curve.closeness else None),
+            "their standard deviation": format_number(curve.closeness.deviation if curve.closeness else None),
+            "longest bin minus shortest": format_estimate(curve.difference),
+            "in standard deviations": format_in_deviations(curve),
+            "rank correlation with length": format_estimate(curve.rank_correlation),
+            "cosine gained per doubling": format_estimate(curve.slope_per_doubling),
+        }
+        columns += [(look.label, cells)] if curve.bins else []
+    return _table("trend-table", "Closeness and length", "with 95 % intervals", columns, open=True)
 
 
 def format_in_deviations(curve: LengthCurve) -> str:
     """Format the cosine of long minus short texts in standard deviations of all cosines."""
-    if curve.difference is None or curve.closeness is None or not curve.closeness.varies:
-        return MISSING
-    return format_number(curve.difference.value / curve.closeness.deviation)
+    return format_number(curve.difference.value / curve.unit if curve.difference and curve.unit else None)
 
 
 def changes(series: tuple[Series, ...]) -> Table:
     """Return the changes by other temperatures, with a column for each."""
-    rows: dict[str, Callable[[Change], str]] = {
-        "longest bin minus shortest": lambda change: format_estimate(change.difference),
-        "mean SOCM": lambda change: format_estimate(change.socm),
-    }
-    return _columns(
-        "change-table",
-        "Changes by temperature, relative to the unchanged model",
-        "with 95 % intervals, for all temperatures together",
-        [(one.label, one.run.change) for one in series if one.run.change is not None],
-        rows,
-        open=True,
-    )
+    columns = []
+    for one in series:
+        if change := one.run.change:
+            cells = {
+                "longest bin minus shortest": format_estimate(change.difference),
+                "mean SOCM": format_estimate(change.socm),
+            }
+            columns.append((one.label, cells))
+    caption = "Changes by temperature, relative to the unchanged model"
+    corner = "with 95 % intervals, for all temperatures together"
+    return _table("change-table", caption, corner, columns, open=True)
 
 
 def collapse(found: PairsBySeries, key: str) -> Table:
     """Return second-order collapse over all pairs, with a column for each run."""
-    rows: dict[str, Callable[[Pairs], str]] = {
-        "texts": lambda pairs: format_count(pairs.texts),
-        "pairs": lambda pairs: format_count(pairs.pairs),
-        "mean SOCM, 95 % interval": lambda pairs: format_estimate(pairs.mean),
-        "SOCM (10 to 90 %)": lambda pairs: format_spread(pairs.socm),
-        "median SOCM": lambda pairs: format_number(pairs.socm.median),
-        f"pairs over {CUTOFFS['severe pair'].value:g}": lambda pairs: format_share(pairs.severe),
-        "d_mu (10 to 90 %)": lambda pairs: format_spread(pairs.d_mu),
-        "d_sigma (10 to 90 %)": lambda pairs: format_spread(pairs.d_sigma),
-    }
-    columns = [(one.label, pairs) for one, pairs in found]
-    return _columns(f"{key}-table", "Second-order collapse", "means, and the range of 80 %", columns, rows, open=True)
+    columns = []
+    for one, pairs in found:
+        cells = {
+            "texts": f"{pairs.texts:,}",
+            "pairs": f"{pairs.pairs:,}",
+            "mean SOCM, 95 % interval": format_estimate(pairs.mean),
+            "SOCM (10 to 90 %)": format_spread(pairs.socm),
+            "median SOCM": format_number(pairs.socm.median),
+            f"pairs over {CUTOFFS['severe pair'].value:g}": format_share(pairs.severe),
+            "d_mu (10 to 90 %)": format_spread(pairs.d_mu),
+            "d_sigma (10 to 90 %)": format_spread(pairs.d_sigma),
+        }
+        columns.append((one.label, cells))
+    return _table(f"{key}-table", "Second-order collapse", "means, and the range of 80 %", columns, open=True)
 
 
 def worst(found: PairsBySeries, excerpts: Sequence[Excerpt], key: str) -> tuple[Table, ...]:
@@ -245,69 +213,59 @@ def layers(series: tuple[Series, ...], measures: Sequence[str], key: str) -> tup
     """Return the measures of each layer, a table for each run; a measure that no layer has gets no column."""
     tables = []
     for one in series:
-        found = {name: dict(measured_layers(one.run.layers, name)) for name in measures}
-        found = {name: by_layer for name, by_layer in found.items() if by_layer}
-        tables.append(
-            Table(
-                key=f"{key}-{one.look.key}",
-                caption=f"By layer: {one.label}",
-                head=("layer", *(MEASURES[name].short for name in found)),
-                rows=tuple(
-                    (str(layer.index), *(format_spread(by_layer.get(layer.index)) for by_layer in found.values()))
-                    for layer in one.run.layers
-                ),
-            )
-        )
+        columns = [
+            (MEASURES[name].short, {index: format_spread(value) for index, value in found.items()})
+            for name in measures
+            if (found := measured_layers(one.run.layers, name))
+        ]
+        rows = {layer.index: str(layer.index) for layer in one.run.layers}
+        tables.append(_table(f"{key}-{one.look.key}", f"By layer: {one.label}", "layer", columns, rows=rows))
     return tuple(tables)
 
 
 def passed(series: tuple[Series, ...]) -> Table:
     """Return sigma_a of the last layer by length, with a column for each run."""
-    columns = [(one.label, one.run.passed) for one in series if one.run.passed]
-    cell = lambda found: format_number(found.sigma_a)  # noqa: E731
-    return _binned("passed-table", "σₐ of the last layer by length", columns, cell)
+    columns = [
+        (one.label, {(found.low, found.high): format_number(found.sigma_a) for found in one.run.passed})
+        for one in series
+        if one.run.passed
+    ]
+    return _table("passed-table", "σₐ of the last layer by length", "tokens", columns, rows=_bin_rows(columns))
 
 
 def repeated(series: tuple[Series, ...]) -> Table:
     """Return the cosine of repeated words, with a column for each run."""
-    found = [(one.label, one.run.repeated) for one in series if one.run.repeated is not None]
-    columns = [(label, dict(zip(words.tokens, words.cosines, strict=True))) for label, words in found]
-    counts = sorted({tokens for _, cosines in columns for tokens in cosines})
-    return Table(
-        key="repeated-table",
-        caption="Cosine of repeated words",
-        head=("tokens of each", *(label for label, _ in columns)),
-        rows=tuple(
-            (format_count(tokens), *(format_number(cosines.get(tokens)) for _, cosines in columns)) for tokens in counts
-        ),
-    )
+    columns = [
+        (one.label, dict(zip(found.tokens, map(format_number, found.cosines), strict=True)))
+        for one in series
+        if (found := one.run.repeated) is not None
+    ]
+    rows = {tokens: f"{tokens:,}" for tokens in sorted({tokens for _, cells in columns for tokens in cells})}
+    return _table("repeated-table", "Cosine of repeated words", "tokens of each", columns, rows=rows)
 
 
 def models(diagnosis: Diagnosis) -> Table:
     """Return the identity of each model, with a column for each."""
-    rows: dict[str, Callable[[ModelDiagnosis], str]] = {
-        "architecture": lambda model: model.architecture,
-        "pooling": lambda model: model.pooling,
-        "temperature": lambda model: model.temperature,
-        "temperatures measured": lambda model: ", ".join(run.temperature for run in model.runs) or MISSING,
-        "texts traced by layer": lambda model: (
-            ", ".join(sorted({format_count(run.traced) for run in model.runs})) or MISSING
-        ),
-        "dimensions": lambda model: format_count(model.dimensions),
-        "revision": lambda model: model.revision or MISSING,
-        "fingerprint of the weights": lambda model: model.fingerprint,
-    }
-    columns = list(zip(model_names(diagnosis.models), diagnosis.models, strict=True))
-    every = tuple(range(1, len(columns) + 1))
-    return _columns("models", "Models", "model", columns, rows, words=every, open=True)
+    columns = []
+    for name, model in zip(model_names(diagnosis.models), diagnosis.models, strict=True):
+        traced = sorted({f"{run.traced:,}" for run in model.runs})
+        cells = {
+            "architecture": model.architecture,
+            "pooling": model.pooling,
+            "temperature": model.temperature,
+            "temperatures measured": ", ".join(run.temperature for run in model.runs) or MISSING,
+            "texts traced by layer": ", ".join(traced) or MISSING,
+            "dimensions": f"{model.dimensions:,}",
+            "revision": model.revision or MISSING,
+            "fingerprint of the weights": model.fingerprint,
+        }
+        columns.append((name, cells))
+    return _table("models", "Models", "model", columns, words=tuple(range(1, len(columns) + 1)), open=True)
 
 
 def thresholds() -> Table:
     """Return the thresholds of grades, each with its reason."""
-    grades = [
-        (name, *(format_number(value) for value in (row.slight, row.moderate, row.severe)), row.reason)
-        for name, row in THRESHOLDS.items()
-    ]
+    grades = [(name, *map(format_number, row.steps), row.reason) for name, row in THRESHOLDS.items()]
     cutoffs = [(name, format_number(row.value), MISSING, MISSING, row.reason) for name, row in CUTOFFS.items()]
     return Table(
         key="thresholds",
@@ -321,31 +279,21 @@ def thresholds() -> Table:
 def provenance(diagnosis: Diagnosis, command: str | None) -> tuple[Table, ...]:
     """Return the texts, the settings, the versions and the command line of a diagnosis."""
     texts = diagnosis.texts
-    content = {
-        "texts": {
-            "source": texts.source,
-            "given": format_count(texts.given),
-            "used": format_count(texts.used),
-            "empty, left out": format_count(texts.empty),
-            "fingerprint of the texts used": texts.fingerprint,
-        },
-        "settings": {
-            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            for name, value in diagnosis.settings.items()
-        },
-        "versions": diagnosis.versions,
-        "command": {} if command is None else {"command": command},
+    read = {
+        "source": texts.source,
+        "given": f"{texts.given:,}",
+        "used": f"{texts.used:,}",
+        "empty, left out": f"{texts.empty:,}",
+        "fingerprint of the texts used": texts.fingerprint,
     }
-    captions = {"texts": "Texts", "settings": "Settings", "versions": "Versions", "command": "Command line"}
+    settings = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        for name, value in diagnosis.settings.items()
+    }
+    lists = [("texts", "Texts", read), ("settings", "Settings", settings), ("versions", "Versions", diagnosis.versions)]
+    if command is not None:
+        lists.append(("command", "Command line", {"command": command}))
     return tuple(
-        Table(
-            key=key,
-            caption=captions[key],
-            head=("name", "value"),
-            rows=tuple(rows.items()),
-            words=(1,),
-            open=True,
-        )
-        for key, rows in content.items()
-        if key != "command" or rows
+        Table(key=key, caption=caption, head=("name", "value"), rows=tuple(rows.items()), words=(1,), open=True)
+        for key, caption, rows in lists
     )

@@ -10,7 +10,7 @@ To add an architecture, add a row. Attention modules without a row are found by 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -224,27 +224,25 @@ class _Watch(TorchFunctionMode):
         if self.thread == threading.get_ident():
             self.stack.pop()
 
-    def _may_attend(self, logits: Tensor) -> bool:
-        """Return whether a softmax may be one over tokens: [B, H, T, T] or [B * H, T, T]."""
-        return logits.ndim == 4 or (logits.ndim == 3 and tuple(logits.shape[1:]) == (self.tokens, self.tokens))
-
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        logits = args[0] if func in SOFTMAXES and args else kwargs.get("input") if func in SOFTMAXES else None
-        if self.stack and (func is SDPA or (isinstance(logits, Tensor) and self._may_attend(logits))):
-            owner = self.stack[-1]
-            self.owners[owner] = tuple(self.names[module] for module in self.stack)
-            square = isinstance(logits, Tensor) and tuple(logits.shape[2:]) == (self.tokens, self.tokens)
-            if func is not SDPA and not square:
-                self.unplaceable.add(self.names[owner])  # not [T, T]: a temperature is not defined there
-        elif self.stack and func is nn.functional.multi_head_attention_forward:
+        attends = placeable = func is SDPA
+        if func is nn.functional.multi_head_attention_forward:
+            attends = True  # and runs its softmax where no mode sees it
+        elif func in SOFTMAXES:
+            logits = args[0] if args else kwargs["input"]
+            square = logits.shape[-2:] == (self.tokens, self.tokens)
+            attends = logits.ndim == 4 or (logits.ndim == 3 and square)  # [B, H, T, T] or [B * H, T, T]
+            placeable = logits.ndim == 4 and square
+        if self.stack and attends:
             self.owners[self.stack[-1]] = tuple(self.names[module] for module in self.stack)
-            self.unplaceable.add(self.names[self.stack[-1]])  # runs its softmax where no mode sees it
+            if not placeable:
+                self.unplaceable.add(self.names[self.stack[-1]])
         return func(*args, **kwargs)
 
 
 def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
-    """Return the transformers models in a model, each with its entry modules, those that are called with a batch."""
+    """Return the transformers models in a model, each with the modules that a batch enters by."""
     if isinstance(model, SentenceTransformer):
         readers = [module for module in model.modules() if isinstance(module, Transformer)]
         if others := [type(reader.model).__name__ for reader in readers if not isinstance(reader.model, nn.Module)]:
@@ -258,6 +256,27 @@ def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
     if not isinstance(model, PreTrainedModel):
         raise BadInput(f"a {type(model).__name__} is neither a SentenceTransformer nor a transformers model.")
     return [(model, [model])]
+
+
+def features_of(args: Any, kwargs: dict[str, Any]) -> Mapping[str, Any]:
+    """Return the features of a batch by name, from the arguments of a model's forward."""
+    # A sentence-transformers module takes one mapping of features; a transformers model takes them by name.
+    if args and isinstance(args[0], Mapping):
+        return args[0]
+    return {**dict(zip(("input_ids", "attention_mask"), args, strict=False)), **kwargs}
+
+
+def mask_of(features: Mapping[str, Any], purpose: str) -> Tensor:
+    """Return the mask of the real tokens of a padded batch, [B, T], bool. `purpose` begins the error message."""
+    mask = features.get("attention_mask")
+    if mask is None:
+        inputs = (features.get(name) for name in ("input_ids", "inputs_embeds"))
+        if (ids := next((value for value in inputs if value is not None), None)) is not None:
+            return torch.ones(ids.shape[:2], dtype=torch.bool, device=ids.device)
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        given = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise BadInput(f"{purpose} an attention_mask [B, T]; this one is {given}.")
+    return mask != 0
 
 
 def find_sites(network: nn.Module) -> list[Site]:

@@ -7,7 +7,7 @@ pickled and sent to another process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -19,10 +19,10 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from cenote._nn.config_keys import KEPT_IN_CONFIG
-from cenote.errors import BadInput, UnsupportedModel
-from cenote.functional.temperature import LengthTemperature, OneTemperature
+from cenote.errors import UnsupportedModel
+from cenote.functional.temperature import OneTemperature, to_json
 from cenote.nn import TEMPERED_BY
-from cenote.surgery.attention import SDPA, SOFTMAXES, Place, Site
+from cenote.surgery.attention import SDPA, SOFTMAXES, Place, Site, features_of, mask_of
 
 Scale = float | Tensor  # 1 / tau: a number, or per text [B, 1], or per token of a flattened batch [1, total]
 
@@ -47,25 +47,26 @@ class Setting:
     def scale(self) -> Scale:
         """Return the scale of the forward pass that runs in this thread."""
         proven = _PROVING.get()
-        inactive = self.trial if proven is None else proven is not self
-        if inactive:
+        if self.trial if proven is None else proven is not self:
             return 1.0
         if isinstance(self.temperature, float):
             return 1 / self.temperature
-        for owner, value in reversed(_SCALES.get()):
-            if owner is self:
-                return value
+        scale: Scale | None = _find(self, "scale")
+        if scale is not None:
+            return scale
         raise UnsupportedModel(
             "a temperature by length or role is known only while the tempered model itself runs. Call that model, not "
             "a part of it; within a SentenceTransformer, temper the SentenceTransformer. (Gradient checkpointing runs "
             "parts again: it works with a constant temperature only.)"
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the setting as plain data, as `cenote.nn.Temperature` and `config.json` keep it."""
+        return {"temperature": to_json(self.temperature), "layers": self.layers, "scale_bias": self.scale_bias}
 
-# Stacks of (setting, value), since forward passes nest.
-_SCALES: ContextVar[tuple[tuple[Setting, Scale], ...]] = ContextVar("cenote_scales", default=())
-_ROLES: ContextVar[tuple[tuple[Setting, str | None], ...]] = ContextVar("cenote_roles", default=())
-_BIASES: ContextVar[tuple[tuple[Setting, Tensor], ...]] = ContextVar("cenote_biases", default=())
+
+# A stack of (setting, name, value), since forward passes nest. The names are `role`, `scale` and `bias`.
+_STATE: ContextVar[tuple[tuple[Setting, str, Any], ...]] = ContextVar("cenote_state", default=())
 # The only setting that is active in this thread while it is being proven. Other threads are not affected.
 _PROVING: ContextVar[Setting | None] = ContextVar("cenote_proving", default=None)
 
@@ -80,17 +81,21 @@ def proving(setting: Setting) -> Iterator[None]:
         _PROVING.reset(token)
 
 
-def _push(stack: ContextVar[Any], owner: Setting, value: Any) -> None:
-    stack.set((*stack.get(), (owner, value)))
+def _push(setting: Setting, name: str, value: Any) -> None:
+    _STATE.set((*_STATE.get(), (setting, name, value)))
 
 
-def _pop(stack: ContextVar[Any], owner: Setting) -> Any:
-    """Pop and return the owner's value if it is on top. It is not if the pass failed before it was pushed."""
-    entries = stack.get()
-    if not entries or entries[-1][0] is not owner:
+def _pop(setting: Setting, name: str) -> Any:
+    """Pop and return the value if it is on top. It is not if the pass failed before it was pushed."""
+    entries = _STATE.get()
+    if not entries or entries[-1][0] is not setting or entries[-1][1] != name:
         return None
-    stack.set(entries[:-1])
-    return entries[-1][1]
+    _STATE.set(entries[:-1])
+    return entries[-1][2]
+
+
+def _find(setting: Setting, name: str) -> Any:
+    return next((value for one, key, value in reversed(_STATE.get()) if one is setting and key == name), None)
 
 
 class _Hook:
@@ -100,12 +105,16 @@ class _Hook:
 
 class _EnterRole(_Hook):
     def __call__(self, _module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
-        _push(_ROLES, self.setting, kwargs.get("task"))
+        _push(self.setting, "role", kwargs.get("task"))
 
 
-class _LeaveRole(_Hook):
+class _Leave(_Hook):
+    def __init__(self, setting: Setting, name: str) -> None:
+        super().__init__(setting)
+        self.name = name
+
     def __call__(self, *_: Any) -> None:
-        _pop(_ROLES, self.setting)
+        _pop(self.setting, self.name)
 
 
 class _Mark(_Hook):
@@ -122,36 +131,16 @@ class _EnterModel(_Hook):
     def __call__(self, _module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         chosen = self.setting.temperature
         if isinstance(chosen, dict):
-            role = next((role for owner, role in reversed(_ROLES.get()) if owner is self.setting), None)
-            chosen = chosen["query" if role == "query" else "document"]
+            chosen = chosen["query" if _find(self.setting, "role") == "query" else "document"]
+        features = features_of(args, kwargs)
         if isinstance(chosen, float):
-            _push(_SCALES, self.setting, 1 / chosen)
-            return
-        # A sentence-transformers module takes one mapping of features; a transformers model takes them by name.
-        named: Mapping[str, Any] = {**dict(zip(("input_ids", "attention_mask"), args, strict=False)), **kwargs}
-        if args and isinstance(args[0], Mapping):
-            named = args[0]
-        _push(_SCALES, self.setting, _by_length(chosen, named))
-
-
-class _LeaveModel(_Hook):
-    def __call__(self, *_: Any) -> None:
-        _pop(_SCALES, self.setting)
-
-
-def _by_length(temperature: LengthTemperature, features: Mapping[str, Any]) -> Tensor:
-    if (bounds := features.get("cu_seq_lens_q")) is not None:
-        lengths = bounds.diff()
-        return (1 / temperature(lengths)).repeat_interleave(lengths.long()).unsqueeze(0)
-    mask = features.get("attention_mask")
-    if mask is None:
-        inputs = (features.get(name) for name in ("input_ids", "inputs_embeds"))
-        ids = next((value for value in inputs if value is not None), None)
-        mask = None if ids is None else torch.ones(ids.shape[:2], device=ids.device)
-    if not isinstance(mask, Tensor) or mask.ndim != 2:
-        given = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise BadInput(f"a temperature by length counts tokens in an attention_mask [B, T]; this one is {given}.")
-    return (1 / temperature((mask != 0).sum(1))).unsqueeze(1)
+            scale: Scale = 1 / chosen
+        elif (bounds := features.get("cu_seq_lens_q")) is not None:
+            lengths = bounds.diff()
+            scale = (1 / chosen(lengths)).repeat_interleave(lengths.long()).unsqueeze(0)
+        else:
+            scale = (1 / chosen(mask_of(features, "a temperature by length counts tokens in").sum(1))).unsqueeze(1)
+        _push(self.setting, "scale", scale)
 
 
 def _reshape_scale(scale: Scale, like: Tensor, place: Place) -> Scale:
@@ -211,7 +200,7 @@ class _BiasIn(_Hook):
         if bias is None:
             return None
         if self.handed_on:
-            _push(_BIASES, self.setting, bias)
+            _push(self.setting, "bias", bias)
         return args, {**kwargs, "position_bias": _scaled(bias, scale)}
 
 
@@ -219,7 +208,7 @@ class _BiasOut(_Hook):
     """Restores the undivided bias in a layer's output: the next layer divides it itself."""
 
     def __call__(self, _module: nn.Module, _args: Any, out: Any) -> Any:
-        whole = _pop(_BIASES, self.setting)
+        whole = _pop(self.setting, "bias")
         return None if whole is None or out is None else (out[0], whole, *out[2:])
 
 
@@ -285,25 +274,26 @@ class _TemperedForward:
         return self
 
 
-class _SaveWithTemperature:
+class SaveWithTemperature:
     """Replaces `save_pretrained` of a transformers model, and writes the temperature into the saved config.
 
     The config has it only during the call, because it may be shared with models that are not tempered.
     """
 
-    def __init__(self, network: Any, setting: Setting, kept: dict[str, Any]) -> None:
-        self.network, self.setting, self.kept = network, setting, kept
+    def __init__(self, network: Any, setting: Setting) -> None:
+        self.network, self.setting = network, setting
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Save."""
         config = self.network.config
-        setattr(config, KEPT_IN_CONFIG, self.kept)
+        setattr(config, KEPT_IN_CONFIG, self.setting.to_json())
         try:
             return type(self.network).save_pretrained(self.network, *args, **kwargs)
         finally:
             delattr(config, KEPT_IN_CONFIG)
 
 
-def attach(sites: Iterable[Site], setting: Setting, *, scale_bias: bool = True) -> None:
+def attach(sites: Iterable[Site], setting: Setting) -> None:
     """Hook every site."""
     hooked: set[nn.Module] = set()  # a projection that sites share is scaled once
     for site in sites:
@@ -316,16 +306,11 @@ def attach(sites: Iterable[Site], setting: Setting, *, scale_bias: bool = True) 
                 hooked.add(holder)
                 part = place.part(module) if place.part else None
                 holder.register_forward_hook(_Multiply(setting, place, part))
-        if family.bias and scale_bias:
+        if family.bias and setting.scale_bias:
             handed_on = family.bias == "handed on"
             module.register_forward_pre_hook(_BiasIn(setting, handed_on), with_kwargs=True)
             if handed_on:
                 module.register_forward_hook(_BiasOut(setting), always_call=True)
-
-
-def attach_saving(network: Any, setting: Setting, kept: dict[str, Any]) -> None:
-    """Make a transformers model save its temperature."""
-    network.save_pretrained = _SaveWithTemperature(network, setting, kept)
 
 
 def attach_entries(entries: Iterable[nn.Module], whole: nn.Module | None, setting: Setting) -> None:
@@ -340,10 +325,10 @@ def attach_entries(entries: Iterable[nn.Module], whole: nn.Module | None, settin
         return
     for entry in entries:
         entry.register_forward_pre_hook(_EnterModel(setting), with_kwargs=True)
-        entry.register_forward_hook(_LeaveModel(setting), always_call=True)
+        entry.register_forward_hook(_Leave(setting, "scale"), always_call=True)
     if whole is not None and isinstance(setting.temperature, dict):
         whole.register_forward_pre_hook(_EnterRole(setting), with_kwargs=True)
-        whole.register_forward_hook(_LeaveRole(setting), always_call=True)
+        whole.register_forward_hook(_Leave(setting, "role"), always_call=True)
 
 
 _BEFORE = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
@@ -360,6 +345,11 @@ def settings_on(model: nn.Module) -> set[Setting]:
     return found
 
 
+def current_setting(model: nn.Module) -> Setting | None:
+    """Return the model's setting, if it is tempered. There is at most one, since a new one replaces the old."""
+    return next(iter(settings_on(model)), None)
+
+
 def detach(model: nn.Module, setting: Setting | None = None) -> None:
     """Remove all hooks of ours from a model, or those of one setting. Works on copies, which have no handles."""
     # Leaves first, entries last, so that a pass that runs in another thread still finds its scale.
@@ -370,7 +360,7 @@ def detach(model: nn.Module, setting: Setting | None = None) -> None:
             del own["forward"]
             own.update({"forward": left} if left is not None else {})
         saving = own.get("save_pretrained")
-        if isinstance(saving, _SaveWithTemperature) and setting in (None, saving.setting):
+        if isinstance(saving, SaveWithTemperature) and setting in (None, saving.setting):
             del own["save_pretrained"]
         for first, *others in (_BEFORE, _AFTER):
             hooks = getattr(module, first)
@@ -380,4 +370,4 @@ def detach(model: nn.Module, setting: Setting | None = None) -> None:
                         getattr(module, name).pop(key, None)
 
 
-_OURS = (_Hook, _TemperedForward, _SaveWithTemperature)
+_OURS = (_Hook, _TemperedForward, SaveWithTemperature)

@@ -73,6 +73,7 @@ class Profiler:
     """A reducer for `Trace` that keeps a few numbers for each text and layer.
 
     >>> import cenote
+    >>> from cenote.surgery.tracing import Trace
     >>> model = cenote.load("minilm")
     >>> with Trace(model, profiler := Profiler(), attention=True):
     ...     _ = model.encode(["a pool", "the deep cave holds light"])
@@ -95,7 +96,13 @@ class Profiler:
     def __call__(self, passage: Passage) -> None:
         """Measure a passage."""
         self._pending.setdefault(passage.layer.index, []).append(
-            {**_of_tokens(passage), **_of_attention(passage, self._norms_of(passage.layer)), **_of_block(passage)}
+            {
+                "concentration": concentration(passage.after, passage.mask),
+                "token_cosine": token_cosine(passage.after, passage.mask),
+                "filter_rate": filter_rate(passage.before, passage.after, passage.mask),
+                **_of_attention(passage, self._norms_of(passage.layer)),
+                **_of_block(passage),
+            }
         )
 
     def finish(self) -> None:
@@ -134,14 +141,6 @@ class Profiler:
         return self._norms[layer.name]
 
 
-def _of_tokens(passage: Passage) -> dict[str, Value]:
-    return {
-        "concentration": concentration(passage.after, passage.mask),
-        "token_cosine": token_cosine(passage.after, passage.mask),
-        "filter_rate": filter_rate(passage.before, passage.after, passage.mask),
-    }
-
-
 _OF_WEIGHTS = ("sigma_a", "logit_variance", "sigma_a_bound")
 _OF_PROJECTIONS = ("filter_bound", "attention_rate", "attention_bound", "contraction")
 
@@ -173,17 +172,13 @@ def _of_attention(passage: Passage, norms: tuple[Tensor, Tensor] | None) -> dict
 
 
 def _of_block(passage: Passage) -> dict[str, Value]:
-    if passage.attended is None:
-        missing: Value = Undefined(str(passage.layer.projections))
-    elif not passage.reads_input:
-        missing = _PRE_NORM
-    else:
-        total = passage.before + passage.attended
-        return {
-            "residual_ratio": residual_ratio(passage.before, passage.attended, passage.mask),
-            "block_ratio": block_ratio(total, passage.after, passage.mask),
-        }
-    return {"residual_ratio": missing, "block_ratio": missing}
+    if passage.attended is None or not passage.reads_input:
+        missing = _PRE_NORM if passage.attended is not None else Undefined(str(passage.layer.projections))
+        return {"residual_ratio": missing, "block_ratio": missing}
+    return {
+        "residual_ratio": residual_ratio(passage.before, passage.attended, passage.mask),
+        "block_ratio": block_ratio(passage.before + passage.attended, passage.after, passage.mask),
+    }
 
 
 def _joined(parts: list[Value], order: Tensor | None) -> Value:

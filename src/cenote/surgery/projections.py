@@ -10,20 +10,13 @@ from torch import Tensor, nn
 
 from cenote.surgery.attention import Site
 
-
-def _last(share: Callable[[Any], int]) -> Callable[[Any, Tensor], Tensor]:
-    """Return a function that takes the last outputs of a fused projection."""
-    return lambda module, weight: weight[-share(module) :]
-
-
 # Names of value projections, each with a function that takes the values' part of the weight. The first found counts.
 _VALUES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     **{name: lambda _, weight: weight for name in ("value", "value_proj", "v_proj", "v_lin", "v")},
-    "Wqkv": _last(lambda module: module.Wqkv.out_features // 3),
-    "qkv_proj": _last(lambda module: module.num_key_value_heads * module.head_dim),
+    "Wqkv": lambda module, weight: weight[-(module.Wqkv.out_features // 3) :],
+    "qkv_proj": lambda module, weight: weight[-module.num_key_value_heads * module.head_dim :],
 }
 _OUTPUTS = ("o_proj", "out_proj", "out_lin", "o", "Wo", "dense")
-_BESIDE = "output.dense"  # BERT and related models keep it in a sibling of the attention module
 
 
 @dataclass(frozen=True)
@@ -52,8 +45,8 @@ def find_projections(network: nn.Module, site: Site) -> Projections | str:
         return f"{type(module).__name__} has no linear projection for its values alone"
     parent = network.get_submodule(site.name.rpartition(".")[0])
     candidates = [getattr(module, key, None) for key in _OUTPUTS]
-    beside = _BESIDE.split(".")
-    candidates.append(getattr(getattr(parent, beside[0], None), beside[1], None))
+    # BERT and related models keep it in a sibling of the attention module.
+    candidates.append(getattr(getattr(parent, "output", None), "dense", None))
     output = next((found for found in candidates if isinstance(found, nn.Linear)), None)
     if output is None:
         return f"{type(module).__name__} has no linear projection after its heads"

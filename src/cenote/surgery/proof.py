@@ -27,14 +27,11 @@ _LONGEST = 8192
 
 
 def prove(
-    network: nn.Module,
-    temperatures: Iterable[OneTemperature],
-    scale_bias: bool,
-    layers: Sequence[int] | None = None,
+    network: nn.Module, temperatures: Sequence[OneTemperature], scale_bias: bool, layers: Sequence[int] | None = None
 ) -> list[Site]:
     """Return the sites to temper, each proven on a few tokens. Raise if one does not take the temperatures."""
     refuse_compiled(network)
-    trial = Setting(_TRIAL, trial=True)
+    trial = Setting(_TRIAL, scale_bias=scale_bias, trial=True)
     with proving(trial):
         sites = confirmed_sites(network, layers)
         trials = [_Reading.of(network, probe) for probe in (Probe.of(network), Probe.of(network).on_the_left())]
@@ -44,10 +41,9 @@ def prove(
                 "logits."
             )
         for reading in trials:
-            _check_effect(network, sites, reading, trial, scale_bias)
-    chosen = list(temperatures)
-    _check_finite(network, sites, trials[0], chosen, scale_bias)
-    if not all(isinstance(temperature, float) for temperature in chosen):
+            _check_effect(network, sites, reading, trial)
+    _check_finite(network, sites, trials[0], temperatures, scale_bias)
+    if not all(isinstance(temperature, float) for temperature in temperatures):
         _check_lengths(network, sites, trials[0], scale_bias)
     return sites
 
@@ -110,10 +106,10 @@ class _Reading:
         return cls(probe, plain, probe.otherwise_padded().read(network), _distance(plain, again))
 
 
-def _check_effect(network: nn.Module, sites: list[Site], reading: _Reading, trial: Setting, scale_bias: bool) -> None:
+def _check_effect(network: nn.Module, sites: list[Site], reading: _Reading, trial: Setting) -> None:
     """Raise unless the output changes, stays finite, and does not depend on masked positions."""
     kinds = some(sorted({address(site.module) for site in sites}))
-    with attached(network, sites, trial, scale_bias):
+    with attached(network, sites, trial):
         sharp, sharp_padded = reading.probe.read(network), reading.probe.otherwise_padded().read(network)
     if _distance(sharp, reading.plain) <= 4 * reading.noise:
         raise UnsupportedModel(f"tempering {kinds} did not change the output of {type(network).__name__}.")
@@ -132,8 +128,7 @@ def _check_finite(
     for temperature in chosen:
         taus = [temperature] if isinstance(temperature, float) else temperature(torch.arange(1, most + 1)).tolist()
         for tau in {min(taus), max(taus)}:
-            setting = Setting(tau, trial=True)
-            with proving(setting), attached(network, sites, setting, scale_bias):
+            with attached(network, sites, Setting(tau, scale_bias=scale_bias, trial=True)):
                 out = reading.probe.read(network)
             if reading.plain.isfinite().all() and not out.isfinite().all():
                 raise BadInput(f"temperature {tau:g}: the output of {type(network).__name__} is not finite.")
@@ -141,26 +136,26 @@ def _check_finite(
 
 def _check_lengths(network: nn.Module, sites: list[Site], reading: _Reading, scale_bias: bool) -> None:
     """Raise unless each text of a batch gets the temperature of its own length."""
-    by_length, lengths = Setting(_TRIAL_BY_LENGTH, trial=True), reading.probe.mask.sum(1)
-    with proving(by_length), attached(network, sites, by_length, scale_bias):
+    by_length, lengths = Setting(_TRIAL_BY_LENGTH, scale_bias=scale_bias, trial=True), reading.probe.mask.sum(1)
+    with attached(network, sites, by_length):
         attach_entries([network], None, by_length)
         together = reading.probe.read(network)
     owner = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
     expected = torch.empty_like(together)
     for row, tau in enumerate(_TRIAL_BY_LENGTH(lengths).tolist()):
-        number = Setting(tau, trial=True)
-        with proving(number), attached(network, sites, number, scale_bias):
+        with attached(network, sites, Setting(tau, scale_bias=scale_bias, trial=True)):
             expected[owner == row] = reading.probe.read(network)[owner == row]
     if not agree(together, expected, reading.plain, network):
         raise UnsupportedModel(f"{type(network).__name__} does not take a temperature for each text: pass a number.")
 
 
 @contextmanager
-def attached(network: nn.Module, sites: list[Site], setting: Setting, scale_bias: bool = True) -> Iterator[None]:
-    """Hook the sites while the context is entered."""
+def attached(network: nn.Module, sites: list[Site], setting: Setting) -> Iterator[None]:
+    """Hook the sites for a trial setting, which alone is active while the context is entered."""
     try:
-        attach(sites, setting, scale_bias=scale_bias)
-        yield
+        with proving(setting):
+            attach(sites, setting)
+            yield
     finally:
         detach(network, setting)
 

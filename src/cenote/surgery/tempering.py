@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -16,10 +16,10 @@ from torch import nn
 from cenote._nn.cards import note_baked, note_temperature
 from cenote._nn.config_keys import BAKED_IN_CONFIG
 from cenote.errors import BadInput, UnsupportedModel, some
-from cenote.functional.temperature import Temperature, check_temperature, describe, to_json
+from cenote.functional.temperature import Temperature, check_temperature, describe
 from cenote.nn import Temperature as Kept
 from cenote.surgery.attention import SHARED_BIASES, Place, Probe, Site, address, networks_of
-from cenote.surgery.hooks import Setting, attach, attach_entries, attach_saving, detach, proving, settings_on
+from cenote.surgery.hooks import SaveWithTemperature, Setting, attach, attach_entries, current_setting, detach
 from cenote.surgery.proof import agree, attached, confirmed_sites, prove, refuse_compiled
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -36,8 +36,7 @@ class Tempered:
 
         Does nothing the second time, or after another `temper`.
         """
-        current = _current(self.model)
-        if not self.setting.removed and current in (None, self.setting):
+        if not self.setting.removed and current_setting(self.model) in (None, self.setting):
             _remove(self.model)
             before = self.setting.before
             while before is not None and before.removed:
@@ -87,39 +86,30 @@ def temper(
         remove while another thread encodes with the model.
     """
     chosen = check_temperature(temperature)
-    layers = None if layers is None else _as_list(layers)
+    if layers is not None:
+        if isinstance(layers, (str, bytes)) or not hasattr(layers, "__iter__"):
+            raise BadInput(f"layers={layers!r}: pass a list of layer numbers, such as [0, 1].")
+        layers = list(layers)
     networks = networks_of(model)
-    whole = model if isinstance(model, SentenceTransformer) else None
-    if isinstance(chosen, dict) and whole is None:
+    whole, current = isinstance(model, SentenceTransformer), current_setting(model)
+    if isinstance(chosen, dict) and not whole:
         raise BadInput(
             f"temperature={temperature!r}: roles need a SentenceTransformer, and this is a {type(model).__name__}."
         )
-    if whole is None and any(setting.of_whole for setting in settings_on(model)):
+    if not whole and current is not None and current.of_whole:
         raise BadInput(
             f"this {type(model).__name__} is part of a tempered SentenceTransformer, and would be saved with that "
             "temperature: temper the SentenceTransformer, or remove its temperature first."
         )
     temperatures = list(chosen.values()) if isinstance(chosen, dict) else [chosen]
     found = [prove(network, temperatures, scale_bias, layers) for network, _ in networks]
-    setting = Setting(chosen, layers, scale_bias, of_whole=whole is not None, before=_current(model))
+    setting = Setting(chosen, layers, scale_bias, of_whole=whole, before=current)
     _remove(model)
     _apply(model, setting, found)
     return Tempered(model, setting)
 
 
-def _as_list(layers: Any) -> list[int]:
-    if isinstance(layers, (str, bytes)) or not hasattr(layers, "__iter__"):
-        raise BadInput(f"layers={layers!r}: pass a list of layer numbers, such as [0, 1].")
-    return list(layers)
-
-
-def _current(model: nn.Module) -> Setting | None:
-    """Return the model's setting, if it is tempered. There is at most one, since a new one replaces the old."""
-    return next(iter(settings_on(model)), None)
-
-
 def _remove(model: nn.Module) -> None:
-    """Remove the temperature of a model."""
     detach(model)
     for name, module in list(model.named_children()):
         if isinstance(module, Kept):
@@ -132,12 +122,12 @@ def _apply(model: nn.Module, setting: Setting, found: list[list[Site]]) -> None:
     if setting.temperature == 1.0:
         return
     whole = model if isinstance(model, SentenceTransformer) else None
-    kept = Kept(to_json(setting.temperature), setting.layers, setting.scale_bias)
     for (network, entries), sites in zip(networks_of(model), found, strict=True):
-        attach(sites, setting, scale_bias=setting.scale_bias)
+        attach(sites, setting)
         attach_entries(entries, whole, setting)
-        attach_saving(network, setting, {key: getattr(kept, key) for key in kept.config_keys})
+        network.save_pretrained = SaveWithTemperature(network, setting)
     if whole is not None:
+        kept = Kept(**setting.to_json())
         kept.setting = setting
         whole.add_module("cenote_temperature", kept.train(whole.training))
         where = "" if setting.layers is None else f" in layers {some(setting.layers)}"
@@ -185,12 +175,15 @@ def _bake(network: Any, tau: float, scale_bias: bool) -> None:
         )
     if tau == 1:
         return
-    probe, trial = Probe.of(network), Setting(tau, trial=True)
+    probe = Probe.of(network)
     plain = probe.read(network)
-    with proving(trial), attached(network, sites, trial, scale_bias):
+    with attached(network, sites, Setting(tau, scale_bias=scale_bias, trial=True)):
         live = probe.read(network)
+    places = [(place, holder, site.module) for site in sites for place, holder in site.places()]
+    shared = [(SHARED_BIASES.get(address(module)), module) for module in network.modules()]
+    places += [(place, getattr(module, place.path), module) for place, module in shared if place]
     divided: set[int] = set()  # ids of parameters: shared ones are divided once
-    for place, holder, owner in _holders(network, sites):
+    for place, holder, owner in places:
         if scale_bias or not place.bias:
             _divide(place, holder, owner, tau, divided)
     for site in (site for site in sites if site.family.capped):
@@ -202,15 +195,6 @@ def _bake(network: Any, tau: float, scale_bias: bool) -> None:
         raise UnsupportedModel(f"the weights of {type(network).__name__} do not take the temperature.")
     total = float(f"{getattr(network.config, BAKED_IN_CONFIG, 1.0) * tau:.12g}")  # 0.72, not 0.7200000000000001
     setattr(network.config, BAKED_IN_CONFIG, total)
-
-
-def _holders(network: nn.Module, sites: list[Site]) -> Iterator[tuple[Place, Any, Any]]:
-    """Yield each place with its sub-module or parameter and the module that owns it."""
-    for site in sites:
-        yield from ((place, holder, site.module) for place, holder in site.places())
-    for module in network.modules():
-        if place := SHARED_BIASES.get(address(module)):
-            yield place, getattr(module, place.path), module
 
 
 def _divide(place: Place, holder: Any, owner: Any, tau: float, divided: set[int]) -> None:

@@ -7,7 +7,7 @@ time from the arguments of sdpa.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from cenote.errors import BadInput, UnsupportedModel, some
-from cenote.surgery.attention import SDPA, SOFTMAXES, Probe, Site, address, find_sites, networks_of
+from cenote.surgery.attention import (
+    SDPA,
+    SOFTMAXES,
+    Probe,
+    Site,
+    address,
+    features_of,
+    find_sites,
+    mask_of,
+    networks_of,
+)
 from cenote.surgery.projections import Projections, find_projections
 
 
@@ -95,7 +105,7 @@ class Trace:
         if self._thread is not None:
             raise BadInput("this trace is already entered: create another one.")
         self._thread = threading.get_ident()
-        self._handles = [hook for entry in self._entries for hook in self._hook_entry(entry)]
+        self._handles = [entry.register_forward_pre_hook(self._enter, with_kwargs=True) for entry in self._entries]
         # A shared block makes several layers, but is hooked once.
         for layer in {layer.name: layer for layer in self.layers}.values():
             self._handles += self._hook_layer(layer)
@@ -108,15 +118,16 @@ class Trace:
             handle.remove()
         self._handles, self._thread, self._mask, self._open = [], None, None, []
 
-    def _hook_entry(self, entry: nn.Module) -> list[RemovableHandle]:
-        def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            if self._in_thread():
-                # A sentence-transformers module takes one mapping; a transformers model takes names.
-                named = {**dict(zip(("input_ids", "attention_mask"), args, strict=False)), **kwargs}
-                self._mask = _mask_of(args[0] if args and isinstance(args[0], Mapping) else named)
-                self._passed, self._open = 0, []
-
-        return [entry.register_forward_pre_hook(enter, with_kwargs=True)]
+    def _enter(self, _: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        if not self._in_thread():
+            return
+        features = features_of(args, kwargs)
+        if features.get("cu_seq_lens_q") is not None:
+            raise UnsupportedModel(
+                "flattened batches are not traced: load the model with the attention implementation 'eager' or 'sdpa'."
+            )
+        self._mask = mask_of(features, "a trace needs")
+        self._passed, self._open = 0, []
 
     def _hook_layer(self, layer: Layer) -> list[RemovableHandle]:
         block, site = self.network.get_submodule(layer.name), layer.site.module
@@ -149,16 +160,7 @@ class Trace:
         """Return whether this thread entered the trace: others may use the model at the same time."""
         return self._thread == threading.get_ident()
 
-    def wants(self) -> bool:
-        """Return whether the attention of the layer that runs now was requested."""
-        return bool(self._open) and self._passed in self._wanted
-
-    def note_attention(self, weights: Tensor) -> None:
-        """Keep the attention weights until their layer ends."""
-        self._open[-1]["attention"] = weights.detach()
-
     def _reduce(self, known: dict[str, Any], after: Tensor) -> None:
-        """Call the reducers with the passage of a layer that has ended."""
         layer, self._passed = self.layers[self._passed], self._passed + 1
         if self._mask is None:
             raise UnsupportedModel(
@@ -189,12 +191,12 @@ class _Attention(TorchFunctionMode):
         self.trace = trace
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        kwargs, trace = kwargs or {}, self.trace
         out = func(*args, **kwargs)
-        if (func is SDPA or func in SOFTMAXES) and self.trace.wants():
+        if (func is SDPA or func in SOFTMAXES) and trace._open and trace._passed in trace._wanted:
             weights = attention_weights(*args, **kwargs) if func is SDPA else out
             if weights.ndim == 4 and weights.shape[-1] == weights.shape[-2]:
-                self.trace.note_attention(weights)
+                trace._open[-1]["attention"] = weights.detach()
         return out
 
 
@@ -260,23 +262,6 @@ def _block(network: nn.Module, site: Site, sites: list[Site]) -> str:
         f"{site.name} ({address(site.module)}) is in no list of layers, so the input and output of its layer are "
         "unknown."
     )
-
-
-def _mask_of(features: Mapping[str, Any]) -> Tensor:
-    """Return the mask of the real tokens of a batch, [B, T], bool."""
-    if features.get("cu_seq_lens_q") is not None:
-        raise UnsupportedModel(
-            "flattened batches are not traced: load the model with the attention implementation 'eager' or 'sdpa'."
-        )
-    mask, ids = features.get("attention_mask"), features.get("input_ids")
-    if mask is None and ids is None:
-        ids = features.get("inputs_embeds")
-    if mask is None and ids is not None:
-        return torch.ones(ids.shape[:2], dtype=torch.bool, device=ids.device)
-    if not isinstance(mask, Tensor) or mask.ndim != 2:
-        given = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise BadInput(f"a trace needs an attention_mask [B, T]; this one is {given}.")
-    return mask != 0
 
 
 def _states(args: Any, kwargs: dict[str, Any]) -> Any:

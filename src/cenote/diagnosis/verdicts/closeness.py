@@ -1,4 +1,4 @@
-"""The verdict on closeness: the cosine of any two texts, of whatever length."""
+"""The verdict on closeness: the cosine of any two texts, regardless of length."""
 
 from __future__ import annotations
 
@@ -17,10 +17,6 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     cosine = found.cosine
     enough = model.lengths.tokens.count >= MIN_TEXTS
     grade = THRESHOLDS["closeness"].grade(cosine.mean) if enough else "unknown"
-    advice = (
-        f"Compare scores with this baseline: any two of your texts have a cosine of {cosine.mean:.2f} on average. "
-        "Choose cut-offs on labelled data."
-    )
     yield Verdict(
         model=model.name,
         subject="closeness",
@@ -29,5 +25,8 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"between {cosine.low:.2f} and {cosine.high:.2f}.",
         evidence=f"{pluralise(cosine.count, 'pair')} of embeddings.",
         limit="This shows where scores lie, not how well they rank; texts on one subject should lie closer.",
-        advice="" if grade in ("none", "unknown") else advice,
+        advice=""
+        if grade in ("none", "unknown")
+        else f"Compare scores with this baseline: any two of your texts have a cosine of {cosine.mean:.2f} on average. "
+        "Choose cut-offs on labelled data.",
     )

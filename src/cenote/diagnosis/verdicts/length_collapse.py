@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cenote.diagnosis.verdicts.temperature import best_change, known_changes
 from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS, THRESHOLDS
 from cenote.records import LengthCurve, ModelDiagnosis, Verdict
-from cenote.wording import estimate_sentence, percent, pluralise
+from cenote.wording import percent, pluralise, signed_estimate
 
 _SUBJECT = "length collapse"
 
@@ -15,14 +15,8 @@ _SUBJECT = "length collapse"
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     """Yield the verdict on length collapse of the unchanged model."""
     curve = model.runs[0].length
-    difference, closeness = curve.difference, curve.closeness
-    if (
-        difference is None
-        or difference.low is None
-        or difference.high is None
-        or closeness is None
-        or not closeness.varies
-    ):
+    difference, unit = curve.difference, curve.unit
+    if difference is None or difference.low is None or unit is None:
         yield Verdict(
             model=model.name,
             subject=_SUBJECT,
@@ -33,9 +27,10 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
             advice="Diagnose more texts, or texts of more varied length.",
         )
         return
-    grade = THRESHOLDS[_SUBJECT].grade_estimate(difference, closeness.deviation)
+    grade = THRESHOLDS[_SUBJECT].grade_estimate(difference, unit)
     if difference.low <= 0 and grade != "none":
         grade = "unknown"
+    slope = curve.slope_per_doubling
     bins = [bin for bin in curve.bins if bin.cosine is not None]
     texts = (
         f"texts of {bins[-1].low} or more tokens are {abs(difference.value):.2f} "
@@ -46,29 +41,26 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     elif grade != "unknown":
         finding = f"{texts.capitalize()}: {grade} length collapse."
     elif difference.low <= 0:
-        finding = f"Inconclusive: {texts}, which may be chance.{_describe_all_lengths(curve)}"
+        finding = f"Inconclusive: {texts}, which may be chance."
+        if slope and slope.low is not None and slope.high is not None and not slope.low <= 0 <= slope.high:
+            finding += f" Over all lengths, closeness {'rises' if slope.value > 0 else 'falls'} with length."
     else:
         finding = (
             f"{texts.capitalize()}, which is more than chance; these texts do not show whether it is little or much."
         )
-    slope = curve.slope_per_doubling
-    trend = f" {estimate_sentence('Each doubling of length adds', slope)}" if slope else ""
-    share_cut = model.lengths.cut / model.lengths.tokens.count
-    cut = (
-        f"; {percent(share_cut)} of the texts are truncated, and count as texts of {model.lengths.limit} tokens"
-        if share_cut
-        else ""
-    )
+    trend = f" Each doubling of length adds: {signed_estimate(slope)}." if slope else ""
+    cut, limit = model.lengths.cut / model.lengths.tokens.count, model.lengths.limit
+    truncated = f"; {percent(cut)} of the texts are truncated, and count as texts of {limit} tokens" if cut else ""
     yield Verdict(
         model=model.name,
         subject=_SUBJECT,
         grade=grade,
         finding=finding,
-        evidence=f"{estimate_sentence('Mean cosine, long minus short texts', difference)} That is "
-        f"{difference.value / closeness.deviation:+.1f} times the standard deviation of all pairs' cosines "
-        f"({closeness.deviation:.3f}).{_describe_control(model.words)}{trend}",
+        evidence=f"Mean cosine, long minus short texts: {signed_estimate(difference)}. That is "
+        f"{difference.value / unit:+.1f} times the standard deviation of all pairs' cosines "
+        f"({unit:.3f}).{_describe_control(model.words)}{trend}",
         limit="Long and short texts may differ in subject, which this measure cannot separate from length. Length is "
-        f"counted in tokens that the model reads{cut}.",
+        f"counted in tokens that the model reads{truncated}.",
         advice={"none": "", "unknown": "Diagnose more texts."}.get(grade, _advise(model)),
     )
 
@@ -89,7 +81,7 @@ def _reason_not_measured(model: ModelDiagnosis, curve: LengthCurve) -> str:
     tokens, limit = model.lengths.tokens, model.lengths.limit
     if tokens.count < 2 * MIN_TEXTS:
         return f"There are {pluralise(tokens.count, 'text')}, too few for two groups of {MIN_TEXTS}."
-    if curve.closeness is not None and not curve.closeness.varies:
+    if curve.closeness is not None and curve.unit is None:
         return "All pairs of embeddings have the same cosine, so there is no scale for a difference."
     if len(curve.bins) > 1:
         return " ".join(note[0].upper() + note[1:] for note in curve.notes)
@@ -100,20 +92,12 @@ def _reason_not_measured(model: ModelDiagnosis, curve: LengthCurve) -> str:
 
 def _describe_control(words: LengthCurve | None) -> str:
     """Describe the length collapse of word embeddings, in their own deviations: their cosines have another range."""
-    if words is None or words.difference is None or words.closeness is None or not words.closeness.varies:
+    if words is None or words.difference is None or words.unit is None:
         return ""
-    gain, unit = words.difference.value, words.closeness.deviation
+    gain = words.difference.value
     if gain <= 0:
         return " Control: plain averages of the word embeddings show no length collapse."
     return (
         f" Control: plain averages of the word embeddings, before any attention, are {gain:.2f} closer for long texts, "
-        f"{gain / unit:.1f} times their own standard deviation."
+        f"{gain / words.unit:.1f} times their own standard deviation."
     )
-
-
-def _describe_all_lengths(curve: LengthCurve) -> str:
-    """Describe the trend over all lengths, for when the shortest and longest texts alone are inconclusive."""
-    slope = curve.slope_per_doubling
-    if slope is None or slope.low is None or slope.high is None or slope.low <= 0 <= slope.high:
-        return ""
-    return f" Over all lengths, closeness {'rises' if slope.value > 0 else 'falls'} with length."

@@ -39,10 +39,7 @@ _GENERAL = ("length collapse", "second-order collapse", "closeness", "temperatur
 def collect_verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], distinct: int) -> tuple[Verdict, ...]:
     """Return all verdicts: notable truncation first, then by grade, and within a grade in the order of `_JUDGES`.
 
-    Args:
-        texts: the texts that were read.
-        models: the models that were measured.
-        distinct: the number of different texts.
+    `distinct` is the number of different texts.
     """
     found = [verdict for model in models for judge in _JUDGES for verdict in judge(model)]
     if distinct < MIN_TEXTS:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, MIN_TEXTS, THRESHOLDS
 from cenote.records import ModelDiagnosis, Pairs, Spread, Verdict
-from cenote.wording import estimate_sentence, percent, pluralise
+from cenote.wording import percent, pluralise, signed_estimate
 
 _SUBJECT = "second-order collapse"
 # Poolings whose vector has the direction of the mean; second-order collapse describes no others.
@@ -22,12 +22,11 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     if run.given_pairs is not None:
         yield _judge_pairs(model, run.given_pairs, f"{_SUBJECT}, given pairs", "the given pairs")
     if run.pairs is not None:
-        spread = run.layers[-1].measures.get("concentration") if run.layers else None
-        last_layer = (
-            f" In the last layer, the variance of a text's tokens is {spread.median:.2f} times its squared mean."
-            if isinstance(spread, Spread)
-            else ""
-        )
+        last_layer = ""
+        if run.layers and isinstance(spread := run.layers[-1].measures.get("concentration"), Spread):
+            last_layer = (
+                f" In the last layer, the variance of a text's tokens is {spread.median:.2f} times its squared mean."
+            )
         yield _judge_pairs(model, run.pairs, _SUBJECT, "pairs of these texts", last_layer)
     if run.pairs is None and run.given_pairs is None:
         yield Verdict(
@@ -60,7 +59,7 @@ def _judge_pairs(model: ModelDiagnosis, pairs: Pairs, subject: str, which: str, 
         subject=subject,
         grade=grade,
         finding=finding,
-        evidence=f"{estimate_sentence('Mean', pairs.mean)} {number}: {percent(pairs.severe)} of the pairs are over "
+        evidence=f"Mean: {signed_estimate(pairs.mean)}. {number}: {percent(pairs.severe)} of the pairs are over "
         f"{CUTOFFS['severe pair'].value:g}, 90 % are below {pairs.socm.high:.2f}. SOCM is 0 if the tokens of two texts "
         "spread in the same way; it grows if they spread differently while their means lie close."
         f"{left_out}{more_evidence}",

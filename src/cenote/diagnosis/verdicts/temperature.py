@@ -24,7 +24,11 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         finding = "None of the temperatures tried moves long texts apart by more than chance."
     else:
         finding = "These texts cannot show whether a temperature moves long texts apart."
-    changes = "; ".join(f"{run.temperature}: {_describe_change(run)}" for run in others)
+    changes = []
+    for run in others:
+        estimates = (run.change.difference, run.change.socm) if run.change else (None,)
+        said = ("not known" if estimate is None else signed_estimate(estimate, "") for estimate in estimates)
+        changes.append(f"{run.temperature}: {' and '.join(said)}")
     joint = "" if len(others) == 1 else f" The intervals hold for all {len(others)} temperatures together."
     yield Verdict(
         model=model.name,
@@ -32,7 +36,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         grade="none" if known else "unknown",
         finding=finding,
         evidence="Change of the mean cosine, long minus short texts, and of mean SOCM, at each temperature: "
-        f"{changes}.{joint}",
+        f"{'; '.join(changes)}.{joint}",
         limit="Texts that lie farther apart are not necessarily ranked better: published gains are about 0.5 % of a "
         "score, and some models and tasks gain nothing.",
         advice="Check it on labelled data before you adopt it." if best else "",
@@ -60,10 +64,3 @@ def best_change(model: ModelDiagnosis) -> tuple[Run, Estimate] | None:
         if change.high is not None and change.high < 0 and -change.value >= least
     ]
     return min(helping, key=lambda found: found[1].value, default=None)
-
-
-def _describe_change(run: Run) -> str:
-    if run.change is None:
-        return "not known"
-    both = (run.change.difference, run.change.socm)
-    return " and ".join("not known" if estimate is None else signed_estimate(estimate) for estimate in both)

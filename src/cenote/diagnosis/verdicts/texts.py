@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, MIN_TEXTS
 from cenote.records import Grade, ModelDiagnosis, TextsRead, Verdict
-from cenote.wording import pluralise
+from cenote.wording import were_left_out
 
 
 def judge_left_out(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -19,7 +19,7 @@ def judge_left_out(model: ModelDiagnosis) -> Iterator[Verdict]:
             model=model.name,
             subject="texts",
             grade="slight",
-            finding=f"{pluralise(count, noun)} {'was' if count == 1 else 'were'} left out of {measure}.",
+            finding=f"{were_left_out(count, noun)} of {measure}.",
             evidence=f"{'; '.join(part.in_words() for part in parts)}.",
             limit="What this model computes for them cannot be measured.",
             advice="Check these texts and their tokens.",
@@ -43,11 +43,8 @@ def judge_texts(texts: TextsRead, distinct: int) -> Iterator[Verdict]:
             f"Intervals and length bins need about {MIN_TEXTS} texts or more.",
         )
     if texts.empty:
-        yield _verdict(
-            "none",
-            f"{pluralise(texts.empty, 'empty text')} {'was' if texts.empty == 1 else 'were'} left out.",
-            "A text that holds only white space counts as empty.",
-        )
+        finding = f"{were_left_out(texts.empty, 'empty text')}."
+        yield _verdict("none", finding, "A text that holds only white space counts as empty.")
 
 
 def _verdict(grade: Grade, finding: str, evidence: str) -> Verdict:

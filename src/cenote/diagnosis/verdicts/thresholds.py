@@ -12,21 +12,14 @@ GRADES: tuple[Grade, ...] = ("severe", "moderate", "slight", "none", "unknown")
 
 @dataclass(frozen=True)
 class Threshold:
-    """The values from which a measure counts as slight, moderate or severe, and the reason for them."""
+    """The values from which a measure counts as slight, moderate and severe, and the reason for them."""
 
-    slight: float
-    moderate: float
-    severe: float
+    steps: tuple[float, float, float]
     reason: str
 
     def grade(self, value: float) -> Grade:
         """Return the grade of a value; higher values are worse."""
-        steps: tuple[tuple[float, Grade], ...] = (
-            (self.severe, "severe"),
-            (self.moderate, "moderate"),
-            (self.slight, "slight"),
-        )
-        return next((grade for least, grade in steps if value >= least), "none")
+        return GRADES[3 - sum(value >= step for step in self.steps)]
 
     def grade_estimate(self, estimate: Estimate, unit: float = 1.0) -> Grade:
         """Return the grade of an estimate in multiples of `unit`, or unknown if its interval is too wide.
@@ -36,46 +29,37 @@ class Threshold:
         """
         if estimate.low is None or estimate.high is None:
             return "unknown"
+        _, moderate, _ = self.steps
         grade, low = self.grade(estimate.value / unit), self.grade(estimate.low / unit)
         if grade == "none":
-            return "none" if estimate.high / unit < self.moderate else "unknown"
+            return "none" if estimate.high / unit < moderate else "unknown"
         return grade if GRADES.index(low) - GRADES.index(grade) < 2 else "unknown"
 
 
 THRESHOLDS = {
     "truncation": Threshold(
-        slight=0.001,
-        moderate=0.05,
-        severe=0.25,
-        reason="share of tokens that the model never reads: no search can find truncated text",
+        (0.001, 0.05, 0.25),
+        "share of tokens that the model never reads: no search can find truncated text",
     ),
     "length collapse": Threshold(
-        slight=0.2,
-        moderate=0.5,
-        severe=1.0,
-        reason="mean cosine of long texts minus that of short texts, in standard deviations of all pairs' cosines, so "
-        "that models whose cosines lie close together are judged on the same scale. If both were normally distributed, "
-        "a pair of long texts would be closer than a pair of short texts in 56, 64 and 76 of 100 draws instead of 50",
+        (0.2, 0.5, 1.0),
+        "mean cosine of long texts minus that of short texts, in standard deviations of all pairs' cosines, so that "
+        "models whose cosines lie close together are judged on the same scale. If both were normally distributed, a "
+        "pair of long texts would be closer than a pair of short texts in 56, 64 and 76 of 100 draws instead of 50",
     ),
     "second-order collapse": Threshold(
-        slight=0.05,
-        moderate=0.15,
-        severe=0.3,
-        reason="mean SOCM over pairs. Published means range from 0.02 (GTE, E5 base) through 0.1 to 0.2 (mpnet, "
-        "SimCSE) to 0.3 and more (MiniLM-L12, BERT, models never tuned on sentences)",
+        (0.05, 0.15, 0.3),
+        "mean SOCM over pairs. Published means range from 0.02 (GTE, E5 base) through 0.1 to 0.2 (mpnet, SimCSE) to "
+        "0.3 and more (MiniLM-L12, BERT, models never tuned on sentences)",
     ),
     "closeness": Threshold(
-        slight=0.3,
-        moderate=0.6,
-        severe=0.8,
-        reason="mean cosine of two random texts. Rankings do not depend on it, cut-offs do: users of models that score "
+        (0.3, 0.6, 0.8),
+        "mean cosine of two random texts. Rankings do not depend on it, cut-offs do: users of models that score "
         "unrelated texts at 0.7 to 0.9 took them for matches",
     ),
     "repeated words": Threshold(
-        slight=0.8,
-        moderate=0.9,
-        severe=0.97,
-        reason="cosine of two different words, each repeated up to the model's limit or to 2,048 tokens (256 if "
+        (0.8, 0.9, 0.97),
+        "cosine of two different words, each repeated up to the model's limit or to 2,048 tokens (256 if "
         "quick): two texts with nothing in common",
     ),
 }

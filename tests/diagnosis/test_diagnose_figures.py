@@ -1,4 +1,4 @@
-"""A diagnosis's numbers, computed a second time from what transformers itself gives, in float64 and by plain loops."""
+"""The figures of a diagnosis, computed a second time from what transformers gives, in float64 and by plain loops."""
 
 import math
 import subprocess
@@ -10,11 +10,7 @@ import pytest
 import torch
 
 import cenote
-from cenote.data.builtin import read_builtin
 
-EVERY = [text.text for text in read_builtin()]
-CORPUS = EVERY[::60]
-TRACED = EVERY[5:6500:280][:24]  # a quick diagnosis traces as many: all of them
 HEADS = 12
 
 
@@ -23,14 +19,20 @@ def keep_in(kept):
 
 
 @pytest.fixture(scope="module")
-def texts(demo_path):
-    """What each of the traced texts leaves in every layer of an eager model: read alone, no padding."""
+def traced(builtin):
+    """As many texts as a quick diagnosis traces."""
+    return builtin[5:6500:280][:24]
+
+
+@pytest.fixture(scope="module")
+def texts(demo_path, traced):
+    """The states and attention of each text in every layer of an eager model; read alone, no padding."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(demo_path), device="cpu", model_kwargs={"attn_implementation": "eager"})
     network, found = model[0].model, []
     assert network.config._attn_implementation == "eager"
-    for text in TRACED:
+    for text in traced:
         attended = []
         hooks = [
             layer.attention.output.dense.register_forward_hook(keep_in(attended)) for layer in network.encoder.layer
@@ -47,13 +49,13 @@ def texts(demo_path):
 
 
 @pytest.fixture(scope="module")
-def run(demo):
-    return cenote.diagnose(demo, TRACED, quick=True).models[0].runs[0]
+def run(demo, traced):
+    return cenote.diagnose(demo, traced, quick=True).models[0].runs[0]
 
 
 @pytest.fixture(scope="module")
-def found(demo):
-    return cenote.diagnose(demo, CORPUS, quick=True, layers=False).models[0]
+def found(diagnosis):
+    return diagnosis.models[0]
 
 
 def spread(tokens):
@@ -83,7 +85,7 @@ def assert_spread(given, values, rel=1e-4):
 
 
 def test_concentration_of_the_last_layer(run, texts):
-    assert run.traced == len(TRACED)
+    assert run.traced == len(texts.each)
     assert_spread(run.layers[-1].measures["concentration"], [relative(one.states[-1]) for one in texts.each])
 
 
@@ -118,7 +120,7 @@ def test_contraction_of_the_last_layer(run, texts):
     assert_spread(run.layers[-1].measures["contraction"], values)
 
 
-def test_what_the_last_layer_lets_through(run, texts):
+def test_sigma_a_and_theorem_3_of_the_last_layer(run, texts):
     by_bin, expected = {}, {}
     for one in texts.each:
         sigma = [np.linalg.svd(centred(weights), compute_uv=False)[0] for weights in one.maps[-1]]
@@ -134,22 +136,22 @@ def test_what_the_last_layer_lets_through(run, texts):
         assert part.theorem3 == pytest.approx(np.mean(expected[part.low]), rel=2e-4)
 
 
-def lengths_of(demo):
-    return np.array([len(ids) for ids in demo.tokenizer(CORPUS, truncation=True, max_length=256)["input_ids"]])
+def lengths_of(demo, corpus):
+    return np.array([len(ids) for ids in demo.tokenizer(corpus, truncation=True, max_length=256)["input_ids"]])
 
 
 def inside(part, lengths):
     return [row for row, length in enumerate(lengths) if part.low <= length < (part.high or math.inf)]
 
 
-def test_the_control_is_of_plain_word_averages(found, demo):
+def test_the_control_is_of_plain_word_averages(found, demo, corpus):
     table = demo[0].model.embeddings.word_embeddings.weight.detach().double().numpy()
-    ids = demo.tokenizer(CORPUS, truncation=True, max_length=256)["input_ids"]
+    ids = demo.tokenizer(corpus, truncation=True, max_length=256)["input_ids"]
     units = []
     for row in ids:
         mean = sum(table[token] for token in row[1:-1]) / len(row[1:-1])
         units.append(mean / math.sqrt(mean @ mean))
-    lengths = lengths_of(demo)
+    lengths = lengths_of(demo, corpus)
     assert len(found.words.bins) >= 2
     for part in found.words.bins:
         rows = inside(part, lengths)
@@ -158,26 +160,26 @@ def test_the_control_is_of_plain_word_averages(found, demo):
         assert part.cosine.value == pytest.approx(np.mean(pairs), abs=1e-6)
 
 
-def test_cosine_gained_with_each_doubling(found, demo):
-    vectors = demo.encode(CORPUS).astype(np.float64)
+def test_cosine_gained_with_each_doubling(found, demo, corpus):
+    vectors = demo.encode(corpus).astype(np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    lengths, curve = lengths_of(demo), found.runs[0].length
+    lengths, curve = lengths_of(demo, corpus), found.runs[0].length
     closeness, doublings = [], []
     for part in curve.bins:
         rows = inside(part, lengths)
         for i in rows:
             closeness.append(np.mean([vectors[i] @ vectors[j] for j in rows if j != i]))
             doublings.append(math.log2(lengths[i]))
-    assert len(closeness) == len(CORPUS)
+    assert len(closeness) == len(corpus)
     assert curve.slope_per_doubling.value == pytest.approx(np.polyfit(doublings, closeness, 1)[0], abs=1e-6)
     first, last = curve.bins[0].cosine.value, curve.bins[-1].cosine.value
     assert curve.difference.value == pytest.approx(last - first, abs=1e-8)
 
 
-def test_histogram_and_share_of_severe_pairs(found, demo):
+def test_histogram_and_share_of_severe_pairs(found, demo, corpus):
     pairs = found.runs[0].pairs
-    assert pairs.texts == len(CORPUS)  # short ones: all are compared
-    states = demo.encode(CORPUS, output_value="token_embeddings")
+    assert pairs.texts == len(corpus)  # short ones: all are compared
+    states = demo.encode(corpus, output_value="token_embeddings")
     values = cenote.socm([state.double() for state in states]).socm.numpy()
     edges = pairs.histogram.edges
     counts = [0] * (len(edges) - 1)
@@ -192,12 +194,11 @@ def test_histogram_and_share_of_severe_pairs(found, demo):
     assert pairs.socm.mean == pytest.approx(sum(values) / len(values), abs=1e-5)
 
 
-def test_d_sigma_of_the_worst_pair_by_its_definition(demo):
-    pair = cenote.diagnose(demo, CORPUS[:20], quick=True, layers=False)
-    worst = pair.models[0].runs[0].pairs.worst[0]
+def test_d_sigma_of_the_worst_pair_by_its_definition(diagnosis, demo, corpus):
+    worst = diagnosis.models[0].runs[0].pairs.worst[0]
     clouds = []
     for place in (worst.first, worst.second):
-        state = demo.encode(CORPUS[int(pair.excerpts[place].id)], output_value="token_embeddings").double().numpy()
+        state = demo.encode(corpus[int(diagnosis.excerpts[place].id)], output_value="token_embeddings").double().numpy()
         state = state / math.sqrt(squared_mean(state))
         clouds.append((state.mean(0), np.cov(state.T, bias=True)))
     (mean, one), (other, two) = clouds
@@ -209,9 +210,9 @@ def test_d_sigma_of_the_worst_pair_by_its_definition(demo):
     assert worst.socm == pytest.approx((1 - d_mu) * d_sigma, abs=1e-5)
 
 
-def test_two_processes_give_the_same_bytes(demo_path, tmp_path):
+def test_two_processes_give_the_same_bytes(demo_path, traced, tmp_path):
     source = tmp_path / "texts.txt"
-    source.write_text("".join(" ".join(text.split()) + "\n" for text in TRACED), "utf-8")
+    source.write_text("".join(" ".join(text.split()) + "\n" for text in traced), "utf-8")
     command = [sys.executable, "-m", "cenote", "diagnose", "minilm", str(source), "--quick", "--device", "cpu"]
     written = [tmp_path / name for name in ("one.json", "two.json")]
     children = [subprocess.Popen([*command, "--json", str(path)], stdout=subprocess.DEVNULL) for path in written]

@@ -1,15 +1,17 @@
-"""Texts that a model makes nothing of stop no run and are named; prompts reach every measure."""
+"""Texts that cannot be measured stop no run and are named; prompts reach every measure."""
 
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from tokenizers import processors
 
 import cenote
 from cenote.data.texts import Text
+from cenote.encoding.batches import NO_TOKENS, NOT_FINITE
 from cenote.errors import BadInput, UnknownName
 from cenote.records import Diagnosis, LeftOut
+
+from ..fakes import spoiled, without_special_tokens
 
 WORDS = "pool collapse water cave deep a one two three".split()  # noqa: SIM905
 PLAIN = [Text(f"t{row}", " ".join((WORDS * 4)[row % 7 : 2 + row % 7 + row // 2])) for row in range(44)]
@@ -23,9 +25,8 @@ def model(tiny_st):
 
 @pytest.fixture
 def silent(model):
-    """A model whose tokenizer puts nothing around a text, and drops what it does not print."""
-    model.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("$A", "$A $B", [])
-    return model
+    """A model whose tokenizer makes no token of control characters."""
+    return without_special_tokens(model)
 
 
 def cosines(vectors):
@@ -37,7 +38,7 @@ def test_texts_without_tokens(silent):
     odd = [Text("odd", "\x01"), *PLAIN[:20], Text("strange", "\x02 \x03"), *PLAIN[20:]]
     found = cenote.diagnose(silent, odd, quick=True, temperatures=[0.8])
     (left,) = found.models[0].left_out
-    assert left == LeftOut("all measures", "no token", 2, ("odd", "strange"))
+    assert left == LeftOut("all measures", NO_TOKENS, 2, ("odd", "strange"))
     # All else is as if they had never been there.
     plain = cenote.diagnose(silent, PLAIN, quick=True, temperatures=[0.8])
     assert found.models[0].runs == plain.models[0].runs
@@ -46,32 +47,10 @@ def test_texts_without_tokens(silent):
     assert plain.models[0].left_out == ()
     verdict = next(verdict for verdict in found.verdicts if verdict.subject == "texts")
     assert verdict.finding == "2 texts were left out of all measures."
-    assert verdict.evidence == "2 (odd, strange): no token."
+    assert verdict.evidence == f"2 (odd, strange): {NO_TOKENS}."
     assert Diagnosis.from_json(found.to_json()) == found
-    with pytest.raises(BadInput, match=r"mine makes nothing of these texts .* 1 \(0\): no token"):
+    with pytest.raises(BadInput, match=rf"mine gives no usable vector .* 1 \(0\): {NO_TOKENS}"):
         cenote.diagnose(silent, ["\x01"], names=["mine"])
-
-
-def spoiled(model, **how):
-    """The model, giving states that `how` prescribes, by word, to texts that hold the word."""
-    layer = model[0].model.encoder.layer[-1]
-    ids = []
-
-    def note(_, args, kwargs):
-        ids.append({**(args[0] if args else {}), **kwargs}["input_ids"])
-
-    def spoil(_, args, out):
-        states = out[0] if isinstance(out, tuple) else out
-        for word, change in how.items():
-            hit = (ids[-1] == model.tokenizer.convert_tokens_to_ids(word)).any(1)
-            states[hit] = change(states[hit])
-        return out
-
-    return [
-        # The model is called by name or, by sentence-transformers, through its `forward`.
-        *(module.register_forward_pre_hook(note, with_kwargs=True) for module in (model[0], model[0].model)),
-        layer.register_forward_hook(spoil),
-    ]
 
 
 def opposite(states):
@@ -90,29 +69,23 @@ HOW = {
 
 
 @pytest.mark.parametrize("layers", [True, False])
-def test_texts_with_nothing_to_measure(layers, tiny_st):
+def test_texts_without_a_usable_vector(layers, tiny_st):
     model = SentenceTransformer(str(tiny_st("bert", pooling="cls")), device="cpu")
     odd = [Text(*item) for item in ODD.items()]
-    handles = spoiled(model, **HOW)
-    try:
+    with spoiled(model, **HOW):
         found = cenote.diagnose(model, [*PLAIN, *odd, *odd], quick=False, layers=layers)
-        with pytest.raises(
-            BadInput, match=r"makes nothing of these texts .* 1 \(0\): NaN or infinity in its embedding"
-        ):
+        with pytest.raises(BadInput, match=rf"gives no usable vector .* 1 \(0\): {NOT_FINITE}"):
             cenote.diagnose(model, ["a stone"], layers=layers)
-    finally:
-        for handle in handles:
-            handle.remove()
     one = found.models[0]
     left = {(part.measure, part.why): part.ids for part in one.left_out}
-    assert left.pop(("all measures", "NaN or infinity in its embedding")) == ("nan", "nan")
-    assert left.pop(("all measures", "an embedding of zeros")) == ("zero", "zero")
+    assert left.pop(("all measures", NOT_FINITE)) == ("nan", "nan")
+    assert left.pop(("all measures", "the model's vector is zero")) == ("zero", "zero")
     assert left.pop(("second-order collapse", "tokens whose mean is zero, up to rounding")) == ("opposite",) * 2
     run = one.runs[0]
     if layers:
         ((measure, why),) = left
         assert (measure, left[measure, why]) == ("layers", ("opposite",) * 2)
-        assert why.startswith("a mean of zero")
+        assert why.startswith("it has a mean of zero")
         assert run.untraced is None
         assert run.traced == len(PLAIN)
         assert {summary.measures["concentration"].count for summary in run.layers} == {len(PLAIN)}
@@ -125,14 +98,10 @@ def test_texts_with_nothing_to_measure(layers, tiny_st):
 
 
 def test_a_pooling_that_refuses_a_text_refuses_no_other(copy_of):
-    """Cenote's own pooling raises where sentence-transformers' hands on NaN."""
+    """Cenote's own pooling raises where that of sentence-transformers returns NaN."""
     model = cenote.load(str(copy_of("bert")), pooling="every_k", device="cpu")
-    handles = spoiled(model, stone=HOW["stone"])
-    try:
+    with spoiled(model, stone=HOW["stone"]):
         found = cenote.diagnose(model, [*PLAIN, Text("nan", "a stone")], quick=True)
-    finally:
-        for handle in handles:
-            handle.remove()
     (left,) = found.models[0].left_out
     assert (left.measure, left.ids) == ("all measures", ("nan",))
     assert "NaN" in left.why
@@ -141,8 +110,8 @@ def test_a_pooling_that_refuses_a_text_refuses_no_other(copy_of):
     assert near.mean == pytest.approx(cosines(vectors), abs=1e-5)
 
 
-def test_a_control_without_directions(model):
-    """Of rows of zeros, or NaN, the control leaves out the texts; all else is measured."""
+def test_texts_whose_word_average_is_zero_leave_the_control(model):
+    """The control leaves such texts out; all else is measured."""
     table = model[0].model.get_input_embeddings().weight
     with torch.no_grad():
         table[model.tokenizer.convert_tokens_to_ids("stone")] = 0
@@ -151,7 +120,7 @@ def test_a_control_without_directions(model):
     assert sum(part.count for part in found.runs[0].length.bins) == len(PLAIN) + 2
 
 
-def test_the_probe_of_words_that_are_no_tokens(silent):
+def test_repeated_words_without_tokens_are_left_out(silent):
     for word in ("dog", "cat"):
         silent.tokenizer.backend_tokenizer.normalizer = _without(silent, word)
     assert cenote.diagnose(silent, PLAIN, layers=False, quick=True).models[0].runs[0].repeated is None
@@ -224,7 +193,7 @@ def test_a_prompt_that_is_not_pooled_is_in_no_cloud(kind, ours, tiny_st):
         ({"pair_prompts": ("query", "page")}, "there are no pairs: pass pairs too"),
     ],
 )
-def test_prompts_that_there_are_not_are_told_before_any_text_is_read(options, message, tiny_st, model):
+def test_unknown_prompts_are_refused_before_any_text_is_read(options, message, tiny_st, model):
     def texts():
         raise AssertionError("read too early")
         yield
