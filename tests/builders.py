@@ -4,119 +4,74 @@ import itertools
 import math
 import random
 
-from cenote.records import (
-    Change,
-    Closeness,
-    Diagnosis,
-    Estimate,
-    Excerpt,
-    Histogram,
-    LayerSummary,
-    LengthBin,
-    LengthCurve,
-    Lengths,
-    ModelDiagnosis,
-    Pair,
-    Pairs,
-    Passed,
-    Repeated,
-    Run,
-    Spread,
-    TextsRead,
-    Verdict,
-)
+from cenote import records
 
 # Small records: each has a default for every field.
 
 
 def spread(mean, width=0.25, count=96):
-    return Spread(count, mean, mean - abs(mean) * width, mean * 0.98, mean + abs(mean) * width)
+    return records.Spread(count, mean, mean - abs(mean) * width, mean * 0.98, mean + abs(mean) * width)
 
 
 def texts_read(**fields):
-    return TextsRead(**{"source": "a list", "given": 100, "used": 100, "empty": 0, "fingerprint": "ab"} | fields)
+    default = {"source": "a list", "given": 100, "used": 100, "empty": 0, "fingerprint": "ab"}
+    return records.TextsRead(**default | fields)
 
 
 def verdict(**fields):
     words = {"finding": "cut", "evidence": "so", "limit": "far", "advice": "embed --long"}
-    return Verdict(**{"model": "m", "subject": "truncation", "grade": "severe"} | words | fields)
+    return records.Verdict(**{"model": "m", "subject": "truncation", "grade": "severe"} | words | fields)
+
+
+def histogram(edges=(0.0, 1.0), counts=(1,)):
+    return records.Histogram(edges, counts)
 
 
 def lengths(**fields):
-    default = {"limit": 256, "tokens": Spread(100, 60, 10, 50, 300), "histogram": Histogram((0.0, 1.0), (1,))}
-    return Lengths(**default | {"cut": 0, "unseen": 0.0, "longest": 0.1} | fields)
+    default = {"limit": 256, "tokens": records.Spread(100, 60, 10, 50, 300), "histogram": histogram()}
+    return records.Lengths(**default | {"cut": 0, "unseen": 0.0, "longest": 0.1} | fields)
 
 
 def length_bin(low, high, cosine=0.1, count=50):
-    return LengthBin(
+    return records.LengthBin(
         low=low,
         high=high,
         count=count,
-        cosine=Estimate(cosine, cosine - 0.012, cosine + 0.013),
+        cosine=records.Estimate(cosine, cosine - 0.012, cosine + 0.013),
         distance=0.9 - cosine / 3,
-        uniformity=Estimate(-3.2 + cosine, -3.26 + cosine, -3.15 + cosine),
+        uniformity=records.Estimate(-3.2 + cosine, -3.26 + cosine, -3.15 + cosine),
         effective_rank=118.4 - 90 * cosine,
     )
 
 
 def length_curve(difference=(0.0, -0.01, 0.01), *, mean=0.1, deviation=0.1, **fields):
     """A curve of two bins; `difference` is a value and its interval, `mean` that of all cosines."""
-    return LengthCurve(
-        **{
-            "closeness": Closeness(spread(mean), deviation),
-            "bins": (length_bin(0, 100), length_bin(100, None)),
-            "difference": Estimate(*difference) if difference else None,
-            "rank_correlation": None,
-            "slope_per_doubling": None,
-            "notes": (),
-        }
-        | fields
-    )
+    bins = (length_bin(0, 100), length_bin(100, None))
+    default = {"closeness": records.Closeness(spread(mean), deviation), "bins": bins, "notes": ()}
+    trend = {"difference": records.Estimate(*difference) if difference else None, "rank_correlation": None}
+    return records.LengthCurve(**default | trend | {"slope_per_doubling": None} | fields)
 
 
 def pairs(socm=0.01, /, **fields):
-    return Pairs(
-        **{
-            "texts": 100,
-            "pairs": 4950,
-            "mean": Estimate(socm, socm / 1.1, socm * 1.1),
-            "d_mu": spread(socm),
-            "d_sigma": spread(socm),
-            "socm": spread(socm),
-            "severe": min(1.0, socm),
-            "histogram": Histogram((0.0, 1.0), (1,)),
-            "shown": (),
-            "worst": (),
-        }
-        | fields
-    )
+    default = {"texts": 100, "pairs": 4950, "mean": records.Estimate(socm, socm / 1.1, socm * 1.1)}
+    spreads = dict.fromkeys(("d_mu", "d_sigma", "socm"), spread(socm))
+    drawn = {"severe": min(1.0, socm), "histogram": histogram(), "shown": (), "worst": ()}
+    return records.Pairs(**default | spreads | drawn | fields)
 
 
 def repeated(last=0.1, first=0.6):
-    return Repeated(words=("dog", "cat"), tokens=(3, 256), cosines=(first, last))
+    return records.Repeated(words=("dog", "cat"), tokens=(3, 256), cosines=(first, last))
 
 
 def run(temperature="1", **fields):
     default = {"change": None, "length": length_curve(), "pairs": None, "given_pairs": None, "repeated": None}
-    return Run(temperature, **default | {"traced": 0, "untraced": None, "layers": (), "passed": ()} | fields)
+    return records.Run(temperature, **default | {"traced": 0, "untraced": None, "layers": (), "passed": ()} | fields)
 
 
 def model(*runs, **fields):
-    return ModelDiagnosis(
-        **{
-            "name": "m",
-            "architecture": "Bert",
-            "pooling": "mean",
-            "temperature": "1",
-            "dimensions": 384,
-            "fingerprint": "ab",
-            "revision": None,
-            "lengths": lengths(),
-            "words": None,
-            "runs": runs or (run(),),
-        }
-        | fields
-    )
+    words = {"name": "m", "architecture": "Bert", "pooling": "mean", "temperature": "1", "dimensions": 384}
+    default = {"fingerprint": "ab", "revision": None, "lengths": lengths(), "words": None, "runs": runs or (run(),)}
+    return records.ModelDiagnosis(**words | default | fields)
 
 
 # A rich diagnosis: two models at two temperatures, with texts and names that are hard to show.
@@ -149,8 +104,8 @@ def rising_curve(start, gain, notes=()):
             length_bin(low, high, cosine, count)
             for (low, high), count, cosine in zip(BINS, COUNTS, cosines, strict=True)
         ),
-        rank_correlation=Estimate(0.41, 0.36, 0.46),
-        slope_per_doubling=Estimate(gain / 4, None, None),
+        rank_correlation=records.Estimate(0.41, 0.36, 0.46),
+        slope_per_doubling=records.Estimate(gain / 4, None, None),
         notes=notes,
     )
 
@@ -161,7 +116,7 @@ def random_pairs(chance, severity, texts, shown=220):
         d_mu = min(0.95, max(0.02, chance.gauss(0.36, 0.1)))
         d_sigma = max(0.01, chance.gauss(severity, severity * 0.3) + 0.1 * (d_mu - 0.36))
         first, second = chance.sample(range(texts), 2)
-        found.append(Pair(first, second, d_mu, d_sigma, (1 - d_mu) * d_sigma))
+        found.append(records.Pair(first, second, d_mu, d_sigma, (1 - d_mu) * d_sigma))
     found.sort(key=lambda pair: -pair.socm)
     highest = found[0].socm * 1.05
     edges = tuple(highest * step / 20 for step in range(21))
@@ -169,12 +124,12 @@ def random_pairs(chance, severity, texts, shown=220):
     return pairs(
         texts=1000,
         pairs=499_500,
-        mean=Estimate(0.64 * severity, 0.6 * severity, 0.68 * severity),
+        mean=records.Estimate(0.64 * severity, 0.6 * severity, 0.68 * severity),
         d_mu=spread(0.36),
         d_sigma=spread(severity),
         socm=spread(0.64 * severity),
         severe=0.0 if severity < 0.5 else 0.07,
-        histogram=Histogram(edges, counts),
+        histogram=histogram(edges, counts),
         shown=tuple(found[10:]),
         worst=tuple(found[:10]),
     )
@@ -199,24 +154,25 @@ def layer(index, depth, pre_norm, softer):
     }
     if index == 0:
         measures["filter_rate"] = "what the first layer reads was not kept"
-    return LayerSummary(index, measures)
+    return records.LayerSummary(index, measures)
 
 
 def rich_run(chance, temperature, severity, gain, depth, texts, *, pre_norm=False, given=False):
     softer = 1 if temperature == "1" else 0.85
+    moved = records.Change(records.Estimate(-0.02, -0.03, -0.01), records.Estimate(0.001, -0.002, 0.004))
     return run(
         temperature,
-        change=None if temperature == "1" else Change(Estimate(-0.02, -0.03, -0.01), Estimate(0.001, -0.002, 0.004)),
+        change=None if temperature == "1" else moved,
         length=rising_curve(0.31 * softer, gain * softer, ("The last bin is open: its longest text has 512 tokens.",)),
         pairs=random_pairs(chance, severity * softer, texts),
         given_pairs=random_pairs(chance, severity * 1.2, texts, shown=60) if given else None,
         traced=96,
         layers=tuple(layer(index, depth, pre_norm, softer) for index in range(depth)),
         passed=tuple(
-            Passed(low, high, 16, (0.98 - depth / 100) * middle**-0.13 / softer, 0.84 * middle**-0.25 / softer)
+            records.Passed(low, high, 16, (0.98 - depth / 100) * middle**-0.13 / softer, 0.84 * middle**-0.25 / softer)
             for (low, high), middle in zip(BINS, MIDDLES, strict=True)
         ),
-        repeated=Repeated(
+        repeated=records.Repeated(
             words=("dog", "cat"),
             tokens=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             cosines=tuple(0.66 + gain * softer * step / 9 for step in range(9)),
@@ -229,8 +185,8 @@ def rich_lengths(limit, scale):
     counts = tuple(round(230 * math.exp(-((math.log(middle / (95 * scale))) ** 2) / 0.8)) for middle in middles)
     return lengths(
         limit=limit,
-        tokens=Spread(1000, 131.2 * scale, 38.0, 97.0 * scale, 271.0),
-        histogram=Histogram(tuple(float(20 * step) for step in range(27)), counts),
+        tokens=records.Spread(1000, 131.2 * scale, 38.0, 97.0 * scale, 271.0),
+        histogram=histogram(tuple(float(20 * step) for step in range(27)), counts),
         cut=sum(count for middle, count in zip(middles, counts, strict=True) if middle > limit),
         unseen=0.137 / scale,
     )
@@ -275,12 +231,14 @@ def rich_diagnosis():
         lengths=rich_lengths(512, 1.15),
     )
     marked = dict.fromkeys(("finding", "evidence", "limit", "advice"), MARKUP)
-    return Diagnosis(
+    return records.Diagnosis(
         schema=1,
-        texts=TextsRead(source="wiki & <texts>.jsonl", given=5432, used=1000, empty=3, fingerprint="9f2c41aa80b1"),
-        verdicts=(*VERDICTS, Verdict(model=other.name, subject="Texts </section>", grade="none", **marked)),
+        texts=records.TextsRead(
+            source="wiki & <texts>.jsonl", given=5432, used=1000, empty=3, fingerprint="9f2c41aa80b1"
+        ),
+        verdicts=(*VERDICTS, records.Verdict(model=other.name, subject="Texts </section>", grade="none", **marked)),
         models=(minilm, other),
-        excerpts=tuple(Excerpt(f"texts.jsonl:{place}", text) for place, text in enumerate(texts)),
+        excerpts=tuple(records.Excerpt(f"texts.jsonl:{place}", text) for place, text in enumerate(texts)),
         settings={"seed": 0, "limit": 1000, "temperatures": [1.0, 0.8], "note": MARKUP},
         versions={"cenote": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11.2"},
     )
@@ -288,21 +246,15 @@ def rich_diagnosis():
 
 def poor_diagnosis():
     """A diagnosis of two texts, in which next to nothing was measured."""
-    nothing = LengthCurve(
-        closeness=None,
-        bins=(),
-        difference=None,
-        rank_correlation=None,
-        slope_per_doubling=None,
-        notes=("Fewer than 20 texts: no bins.",),
-    )
     tiny = model(
-        run(length=nothing),
+        run(length=length_curve(None, closeness=None, bins=(), notes=("Fewer than 20 texts: no bins.",))),
         name="tiny",
         architecture="TinyModel",
         dimensions=8,
         fingerprint="00",
-        lengths=lengths(limit=None, tokens=Spread(2, 3.0, 3.0, 3.0, 3.0), histogram=Histogram((), ()), longest=0.0),
+        lengths=lengths(
+            limit=None, tokens=records.Spread(2, 3.0, 3.0, 3.0, 3.0), histogram=histogram((), ()), longest=0.0
+        ),
     )
     few = verdict(
         model="tiny",
@@ -313,9 +265,9 @@ def poor_diagnosis():
         limit="",
         advice="Give more texts.",
     )
-    return Diagnosis(
+    return records.Diagnosis(
         schema=1,
-        texts=TextsRead(source="two texts", given=2, used=2, empty=0, fingerprint="aa"),
+        texts=records.TextsRead(source="two texts", given=2, used=2, empty=0, fingerprint="aa"),
         verdicts=(few,),
         models=(tiny,),
         excerpts=(),

@@ -1,6 +1,5 @@
 """The command line: output, streams, exit codes, with the demo model."""
 
-import io
 import json
 import os
 import signal
@@ -22,10 +21,6 @@ def run(*arguments, stdin=""):
     )
 
 
-def feed(monkeypatch, data):
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
-
-
 def test_version_and_help_of_every_command(capsys):
     for arguments in (["--version"], ["--help"], *([name, "--help"] for name in COMMANDS)):
         with pytest.raises(SystemExit) as end:
@@ -34,44 +29,6 @@ def test_version_and_help_of_every_command(capsys):
     out = capsys.readouterr().out
     assert f"cenote {cenote.__version__}" in out
     assert all(name in out for name in COMMANDS)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["pol"], 2, "unknown command 'pol'; did you mean 'pool'?"),
-        (["pool"], 2, "the following arguments are required: MODEL, TEXTS"),
-        (["pool", "minilm", "-", "--limit", "0"], 2, "0 is not at least 1"),
-        (["pool", "minilm", "-", "--limit", "x"], 2, "invalid whole number value: 'x'"),
-        (["pool", "minilm", "-", "--polling", "x"], 2, "unrecognized arguments: --polling x; --polling: did you mean"),
-        (["pool", "minilm", "-", "--polling=x"], 2, "--polling: did you mean --pooling?"),
-        (["pool", "--polling=x"], 2, "required: MODEL, TEXTS; --polling: did you mean --pooling?"),
-        (["pool", "minilm", "-", "--zebra"], 2, "unrecognized arguments: --zebra\n"),
-        (["pool", "minilm", "--", "-", "--poolin"], 2, "unrecognized arguments: --poolin\n"),
-        (["temper", "minilm", "--temperatur", "1"], 2, "--temperatur: did you mean --temperature?"),
-        (["diagnose", "minilm", "--temperature", "1"], 2, "--temperature: did you mean --temperatures?"),
-        (["info", "minilm", "--jsno"], 2, "--jsno: did you mean --json?"),
-        (["poolings", "--hlep"], 2, "--hlep: did you mean --help?"),
-        (["--verison"], 2, "--verison: did you mean --version?"),
-        (["pool", "minilm", "-", "--pooling", "maen"], 2, "unknown pooling 'maen'; did you mean 'mean'?"),
-        (["pool", "minilm", "-", "--dtype", "float23"], 2, "unknown dtype 'float23'; did you mean 'float32'?"),
-        (["pool", "minilm", "-", "--interval", "8"], 1, "interval=8 goes with pooling landmark, every_k, multi_cls"),
-        (["pool", "minilm", "-", "--max-seq-length", "9999"], 1, "positions for 512 tokens only"),
-        (["pool", "./no/such/model", "-"], 1, "no such folder: './no/such/model'"),
-        (["pool", "minilm", "nothing.txt"], 1, "nothing.txt"),
-    ],
-)
-def test_an_error_is_one_line_and_an_exit_code(arguments, code, message, capsys, monkeypatch, demo_path):
-    feed(monkeypatch, b"a text\n")
-    try:
-        result = main(arguments)
-    except SystemExit as end:
-        result = end.code
-    out, err = capsys.readouterr()
-    assert result == code
-    assert out == ""
-    assert message in err
-    assert "Traceback" not in err
 
 
 def test_a_full_disk_is_one_line_on_standard_error():

@@ -73,7 +73,7 @@ def test_a_folder_is_read_without_torch_and_is_the_same_each_time(format, kind, 
     assert np.abs(read_elsewhere(tmp_path / "first", TEXTS) - model.encode(TEXTS)).max() < 1e-5
 
 
-def test_the_description_has_all_settings(tiny_st, tmp_path, monkeypatch):
+def test_the_description_has_all_settings(tiny_st):
     model = cenote.load(tiny_st("roberta", prompts={"query": "Q: "}), device="cpu")
     repool(model, ("landmark", "mean"), interval=7)
     cenote.temper(model, cenote.LengthTemperature("log", s=0.3), layers=[0])
@@ -81,17 +81,13 @@ def test_the_description_has_all_settings(tiny_st, tmp_path, monkeypatch):
     assert about["inputs"] == ["input_ids", "attention_mask", "landmark_mask"]
     assert (about["dimensions"], about["pooling"]) == (64, ["landmark", "mean"])
     assert about["landmarks"] == {"interval": 7, "splitter": "fixed", "marker": "landmark"}
-    assert about["temperature"] == {
-        "temperature": {"schedule": "log", "s": 0.3},
-        "layers": [0],
-        "scale_bias": True,
-    }
+    schedule = {"schedule": "log", "s": 0.3}
+    assert about["temperature"] == {"temperature": schedule, "layers": [0], "scale_bias": True}
     assert about["prompts"]["query"] == "Q: "
     assert about["max_seq_length"] == 256
-    model.max_seq_length = 2**21  # more than any text has, and a limit all the same
-    assert exporting._describe(model, "onnx", "float32", None)["max_seq_length"] == 2**21
-    model.max_seq_length = 10**30  # as tokenizers say that know of none
-    assert exporting._describe(model, "onnx", "float32", None)["max_seq_length"] is None
+    # More than any text has, and a limit all the same; and the number of a tokenizer without a limit.
+    for model.max_seq_length, expected in ((2**21, 2**21), (10**30, None)):
+        assert exporting._describe(model, "onnx", "float32", None)["max_seq_length"] == expected
     assert about["temperature_in_weights"] is None
     assert {"cenote", "torch", "onnx"} < set(about["versions"])
     baked = cenote.bake(model, 0.5)
@@ -99,17 +95,16 @@ def test_the_description_has_all_settings(tiny_st, tmp_path, monkeypatch):
 
 
 def test_a_failed_export_leaves_no_folder(tiny_st, tmp_path, monkeypatch):
-    model = cenote.load(tiny_st("bert"), device="cpu")
-    out = tmp_path / "deep" / "out"
-
-    def wrong(folder):
-        return lambda inputs: np.ones((len(inputs["input_ids"]), 32), dtype=np.float32)
-
-    row = exporting.Format("nothing", lambda *_: None, wrong, ("float32",), ())
+    model, out = cenote.load(tiny_st("bert"), device="cpu"), tmp_path / "deep" / "out"
+    run = lambda inputs: np.ones((len(inputs["input_ids"]), 32), dtype=np.float32)  # noqa: E731
+    row = exporting.Format("nothing", lambda *_: None, lambda _: run, ("float32",), ())
     monkeypatch.setitem(FORMATS, "onnx", row)
     with pytest.raises(UnsupportedModel, match="gives other vectors than the model"):
         export(model, "onnx", out)
     assert list(out.parent.iterdir()) == []
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BadInput, match="cannot make the folder"):
+        export(model, "onnx", tmp_path / "file" / "out")
 
 
 def test_bad_arguments_are_refused_before_any_work(tiny_st, tmp_path, monkeypatch):
@@ -127,10 +122,3 @@ def test_bad_arguments_are_refused_before_any_work(tiny_st, tmp_path, monkeypatc
     cenote.temper(model, {"query": 0.5, "document": 1.0})
     with pytest.raises(BadInput, match="pass task='query' or 'document'"):
         export(model, "onnx", tmp_path / "out")
-
-
-def test_an_output_that_cannot_be_created_is_refused(tiny_st, tmp_path):
-    model = cenote.load(tiny_st("bert"), device="cpu")
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(BadInput, match="cannot make the folder"):
-        export(model, "onnx", tmp_path / "file" / "out")

@@ -238,10 +238,10 @@ def by_hand(model, kind, texts, how, interval=4):
     types = model.tokenizer.model_input_names
     vectors = []
     for text in texts:
-        own = model.tokenizer(text)
-        ids, marks = (
-            (own["input_ids"], []) if how != "landmark" else row_by_hand(model.tokenizer, kind, [text], interval)
-        )
+        own, marks = model.tokenizer(text), []
+        ids = own["input_ids"]
+        if how == "landmark":
+            ids, marks = row_by_hand(model.tokenizer, kind, [text], interval)
         if how == "multi_cls":
             opening = model.tokenizer.cls_token_id if kind != "llama" else model.tokenizer.bos_token_id
             content = model.tokenizer(text, add_special_tokens=False)["input_ids"] or [None]
@@ -260,15 +260,18 @@ def by_hand(model, kind, texts, how, interval=4):
     return torch.stack(vectors)
 
 
+def every_four(how):
+    return {"k": 4} if how == "every_k" else {"interval": 4} if POOLINGS[how].marks else {}
+
+
 def test_every_operator_gives_what_is_made_by_hand(kind, tiny_st):
-    texts = [
-        text for text in TEXTS if text or kind != "neox"
-    ]  # with no special token an empty text has no token at all
+    # Without special tokens an empty text has no token at all.
+    texts = [text for text in TEXTS if text or kind != "neox"]
     model = SentenceTransformer(str(tiny_st(kind)), device="cpu")
     for how in POOLINGS:
         if how == "multi_cls" and kind in ("t5", "qwen", "neox"):
             continue
-        repool(model, how, **({"k": 4} if how == "every_k" else {"interval": 4} if POOLINGS[how].marks else {}))
+        repool(model, how, **every_four(how))
         expected = by_hand(model, kind, texts, how)
         torch.testing.assert_close(model.encode(texts, convert_to_tensor=True), expected, rtol=1e-4, atol=1e-5)
 
@@ -289,7 +292,7 @@ def test_an_empty_text_without_any_token_is_refused_by_its_row(tiny_st):
 @pytest.mark.parametrize("how", POOLINGS)
 def test_the_demo_model_by_hand(demo_path, how):
     model = SentenceTransformer(str(demo_path), device="cpu", local_files_only=True)
-    repool(model, how, **({"interval": 4} if POOLINGS[how].marks else {"k": 4} if how == "every_k" else {}))
+    repool(model, how, **every_four(how))
     expected = torch.nn.functional.normalize(by_hand(model, "bert", TEXTS, how))
     torch.testing.assert_close(model.encode(TEXTS, convert_to_tensor=True), expected, rtol=0, atol=1e-6)
 

@@ -118,7 +118,7 @@ def test_without_a_mask_of_their_length_all_tokens_are_real():
         torch.testing.assert_close(pooled, tokens.mean(1))
 
 
-def test_rows_that_cannot_be_pooled_are_named():
+def test_batches_that_cannot_be_pooled_are_refused():
     features = batches([4, 2])[0]
     features["attention_mask"][1] = 0
     with pytest.raises(BadInput, match="row 1 has no real token"):
@@ -130,6 +130,8 @@ def test_rows_that_cannot_be_pooled_are_named():
     assert Pooling(5, "max").train()(broken)["sentence_embedding"].isnan().any()  # for the gradient scaler to see
     with pytest.raises(BadInput, match="landmarks=None: this pooling averages marked positions"):
         Pooling(5, "landmark")({"token_embeddings": torch.zeros(1, 2, 5)})
+    with pytest.raises(BadInput, match=r"WordWeights.*keep sentence-transformers' own Pooling"):
+        Pooling(5, "mean")({**batches([4, 2])[0], "token_weights_sum": torch.tensor([3.0, 2.0])})
 
 
 def test_bad_arguments_of_pooling_are_refused():
@@ -142,14 +144,18 @@ def test_bad_arguments_of_pooling_are_refused():
     assert Pooling(5, ["max"]).get_config_dict() == StPooling(5, "max").get_config_dict()
 
 
-@pytest.mark.parametrize("how", ["cls", "every_k"])
-def test_setting_the_mode_changes_the_pooling(how):
+@pytest.mark.parametrize(("how", "options"), [("cls", {}), ("every_k", {"k": 2})])
+def test_setting_the_mode_changes_the_pooling(how, options):
     """Code written for sentence-transformers' Pooling sets `pooling_mode`; that must not be kept and ignored."""
-    module, features = Pooling(5, how), batches([4, 2])[0]
-    module.pooling_mode = "max"
-    torch.testing.assert_close(
-        module(copied(features))["sentence_embedding"], StPooling(5, "max")(copied(features))["sentence_embedding"]
-    )
+    module, features = Pooling(5, how, **options), batches([4, 2])[0]
+    for mode in ("max", ("mean", "max")):
+        module.pooling_mode = mode
+        theirs = StPooling(5, mode)
+        torch.testing.assert_close(*(one(copied(features))["sentence_embedding"] for one in (module, theirs)))
+        assert module.get_config_dict() == theirs.get_config_dict()
+        assert module.get_embedding_dimension() == theirs.get_embedding_dimension()
+    module.pooling_mode = how
+    assert (module.get_embedding_dimension(), module.options) == (5, options)
 
 
 # Copies of the module, with either class address.
@@ -221,15 +227,6 @@ def test_old_configurations_are_read(tmp_path):
     assert Pooling.load(str(tmp_path)).get_config_dict() == StPooling(5, ("cls", "mean")).get_config_dict()
 
 
-def test_setting_the_mode_changes_width_and_options():
-    module = Pooling(5, "every_k", k=2)
-    module.pooling_mode = ("mean", "max")
-    assert module.get_embedding_dimension() == 10
-    assert "k" not in module.get_config_dict()
-    module.pooling_mode = "every_k"
-    assert (module.get_embedding_dimension(), module.options) == (5, {"k": 2})
-
-
 @pytest.mark.parametrize("how", ["mean", "max", "weightedmean", ("every_k", "cls")], ids=str)
 def test_padding_has_no_influence_in_training(how):
     features = batches([4, 2])[0]
@@ -237,12 +234,6 @@ def test_padding_has_no_influence_in_training(how):
     spoiled["token_embeddings"][1, 2:] = float("nan")
     module = Pooling(5, how).train()
     assert torch.equal(*(module(f)["sentence_embedding"] for f in (features, spoiled)))
-
-
-def test_weighted_tokens_are_refused():
-    features = {**batches([4, 2])[0], "token_weights_sum": torch.tensor([3.0, 2.0])}
-    with pytest.raises(BadInput, match=r"WordWeights.*keep sentence-transformers' own Pooling"):
-        Pooling(5, "mean")(features)
 
 
 def test_one_long_text_does_not_pad_a_flattened_batch(monkeypatch):

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,13 +81,8 @@ def test_settings_missing_from_an_old_folder_have_their_defaults(landmark_model,
     keys = dict.fromkeys(LandmarkTransformer.landmark_keys)
     again = cenote.load(old_folder(landmark_model, tmp_path, **keys), device="cpu")
     config = again[0].get_config_dict()
-    assert {key: config[key] for key in keys} == {
-        "interval": 32,
-        "splitter": "fixed",
-        "training_intervals": [32, 64, 128, 256],
-        "marker": "landmark",
-        "seed": 0,
-    }
+    expected = {"interval": 32, "splitter": "fixed", "training_intervals": [32, 64, 128, 256]}
+    assert {key: config[key] for key in keys} == {**expected, "marker": "landmark", "seed": 0}
 
 
 # Fresh processes. One of each kind for all the models of this module, both at once.
@@ -132,14 +128,8 @@ np.savez(target, **vectors)
 
 def start(script, folders, target):
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", script + ENCODE],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", script + ENCODE], env=environment, text=True, **pipes)
     process.stdin.write(json.dumps([{name: str(folder) for name, folder in folders.items()}, TEXTS, str(target)]))
     process.stdin.close()
     process.stdin = None
@@ -292,16 +282,10 @@ def train(model, path, loss=None, columns=2, steps=10, resume=None, **arguments)
 def test_cached_losses_and_merged_columns_train_too(tiny_st, tmp_path):
     model = SentenceTransformer(str(tiny_st("bert", include_prompt=False)), device="cpu")
     repool(model, "landmark", **VARIABLE)
-    train(model, tmp_path, loss=lambda m: CachedMultipleNegativesRankingLoss(m, mini_batch_size=3), steps=3)
+    cached = partial(CachedMultipleNegativesRankingLoss, mini_batch_size=3)
+    train(model, tmp_path, loss=cached, steps=3)
     train(model, tmp_path, columns=3, steps=2, prompts="query: ")
-    train(
-        model,
-        tmp_path,
-        loss=lambda m: CachedMultipleNegativesRankingLoss(m, mini_batch_size=3),
-        columns=3,
-        steps=2,
-        prompts={"anchor": "query: "},
-    )
+    train(model, tmp_path, loss=cached, columns=3, steps=2, prompts={"anchor": "query: "})
 
 
 @pytest.mark.parametrize("kind", ["bert", "qwen"])  # padding on either side

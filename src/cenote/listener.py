@@ -1,4 +1,4 @@
-"""What a long job reports while it runs, and how it is asked to stop."""
+"""The callbacks of a long job: progress, notices, and the question whether to stop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who hears of a job's progress and its choices, and may stop it."""
+    """The callbacks of a job: they report its progress and its choices, and may stop it."""
 
     progress: Progress = silent
     notify: Callable[[str], object] = silent  # called with a sentence

@@ -123,50 +123,18 @@ def test_the_log_names_the_chosen_backend_and_its_agreement(embed, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "message"),
-    [
-        (["--dtype", "float8"], Exit.USAGE, "unknown dtype 'float8'"),
-        (["--long", "window"], Exit.USAGE, "unknown way to read long texts 'window'; did you mean"),
-        (["--on-error", "skp"], Exit.USAGE, "did you mean 'skip'?"),
-        (["--engine", "rya"], Exit.USAGE, "unknown engine 'rya'; did you mean 'ray'?"),
-        (["--workers", "2"], Exit.FAILURE, "workers=2 is for engine='ray' (--engine ray)"),
-        (["--window", "9"], Exit.FAILURE, "window and overlap are for long='windows'"),
-        (["--column", "txt"], Exit.USAGE, "'txt'; did you mean 'text'?"),
-        (["--id-column", "key"], Exit.USAGE, "There are: id, text."),
-        (["-o", ""], Exit.USAGE, "-o is empty"),
-        (["-o", "."], Exit.FAILURE, "and no manifest.json: it is not an output of embed. Name a new folder."),
-        (["-o", "texts.jsonl"], Exit.FAILURE, "'texts.jsonl' is a file"),
-    ],
-    ids=lambda value: "".join(value) if isinstance(value, list) else None,
-)
-def test_errors_in_options_are_raised_before_the_model_is_loaded(
-    embed, options, code, message, corpus, monkeypatch, capsys
-):
-    monkeypatch.chdir(corpus.parent)
-    monkeypatch.setattr("cenote.models.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
-    assert embed(*options) == code
-    assert message in capsys.readouterr().err
-    assert sorted(path.name for path in corpus.parent.iterdir()) == ["texts.jsonl"]
-
-
-@pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("none.jsonl", None, "no such file or folder"),
         ("a.jsonl", b'{"text": "a"}\n{"text": 5}\n', "line 2: the text is int 5, not a string"),
-        ("b.jsonl", b'{"text": "a"}\n{"text": null}\n', "line 2: the text is null"),
         ("c.jsonl", b'{"text": "a", "id": 1}\n{"text": "b", "id": 1}\n', "rows 0 and 1 have the same id '1'"),
         ("d.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', "line 2: 'text'; did you mean 'txt'?"),
         ("e.txt.gz", b"\x1f\x8b\x08\x00\x00\x00", "the gzip data is cut short or damaged"),
         ("f.parquet", b"PAR1", "damaged Parquet"),
-        ("g.txt", b"", "there are no texts in"),
-        ("h.txt", b"a\n\xff\n", "line 2: not UTF-8"),
     ],
 )
 def test_bad_texts_are_refused_before_the_model_is_loaded(embed, tmp_path, name, data, message, monkeypatch, capsys):
     monkeypatch.setattr("cenote.models.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
-    if data is not None:
-        (tmp_path / name).write_bytes(data)
+    (tmp_path / name).write_bytes(data)
     assert embed(texts=tmp_path / name) in (Exit.FAILURE, Exit.USAGE)
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

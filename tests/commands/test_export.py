@@ -3,8 +3,6 @@
 import importlib.util
 import json
 
-import pytest
-
 from cenote.cli import Exit, main
 
 
@@ -34,20 +32,6 @@ def test_the_result_is_printed_in_two_lines(copy_of, tmp_path, capsys, monkeypat
         "  compared with the model on 48 texts: largest difference 1.5e-07 of a vector's length, smallest cosine "
         "1.0000000\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "message"),
-    [
-        (["--format", "onnx", "-o", ""], Exit.USAGE, "-o is empty"),
-        (["--format", "onnx", "--precision", "float16", "-o", "x"], Exit.USAGE, "needs --format openvino"),
-        (["--format", "onnx", "-o", "."], Exit.FAILURE, "already exists"),
-    ],
-)
-def test_errors_are_raised_before_a_model_is_loaded(options, code, message, capsys, monkeypatch, demo_path):
-    monkeypatch.setattr("cenote.models.loading.load", lambda *_, **__: pytest.fail("the model was loaded"))
-    assert main(["export", "minilm", *options]) == code
-    assert message in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_named_before_a_model_is_loaded(capsys, monkeypatch, demo_path, tmp_path):

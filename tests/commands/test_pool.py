@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import pytest
 
 import cenote
 from cenote.cli import Exit, main
@@ -62,3 +63,18 @@ def test_texts_truncated_because_of_a_prompt_are_counted_too(capsys, monkeypatch
     feed(monkeypatch, b"pool\n" + b"pool " * 60 + b"\n")
     assert main(["pool", str(folder), "-"]) == Exit.SUCCESS
     assert "1 of 2 texts were cut at the model's 256 tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--interval", "8"], "interval=8 goes with pooling landmark, every_k, multi_cls"),
+        (["--max-seq-length", "9999"], "positions for 512 tokens only"),
+    ],
+)
+def test_options_that_the_model_refuses_are_one_line(options, message, capsys, monkeypatch, demo_path):
+    feed(monkeypatch, b"a text\n")
+    assert main(["pool", "minilm", "-", *options]) == Exit.FAILURE
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err

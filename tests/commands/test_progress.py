@@ -26,7 +26,10 @@ def test_a_short_step_is_one_line_with_its_total(written):
     for what, done, total in (("a", 0, 1200), ("a", 600, 1200), ("a", 1200, 1200), ("b", 0, 1), ("b", 1, 1)):
         clock.now += 1
         tell(what, done, total)
-    assert lines == ["a: 1,200", "b"]
+    tell("c", 0, 2)
+    clock.now += 100
+    tell("c", 2, 2)  # late, but finished
+    assert lines == ["a: 1,200", "b", "c: 2"]
 
 
 def test_a_long_step_is_a_line_every_half_minute(written):
@@ -48,14 +51,6 @@ def test_slow_and_stuck_steps_show_seconds_per_item_or_no_rate(written):
     clock.now += 40
     tell("night", 24, 1000)
     assert lines[1:] == ["night: 16 of 1,000", "night: 24 of 1,000, 10 s each, 2.7 h left"]
-
-
-def test_a_finished_step_writes_no_more_lines(written):
-    clock, lines, tell = written
-    tell("a", 0, 2)
-    clock.now += 100
-    tell("a", 2, 2)
-    assert lines == ["a: 2"]
 
 
 def test_a_step_of_unknown_length_has_a_rate_and_no_time_left(written):

@@ -48,31 +48,6 @@ def test_an_earlier_temperature_is_reported(copy_of, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ([], "give one of --temperature, --schedule, or --query with --document."),
-        (["--temperature", "1", "--query", "1"], "Given: --temperature, --query."),
-        (["--temperature", "hot"], "--temperature 'hot' is not a positive, finite number: give one, such as 0.8."),
-        (["--temperature", "log:s=0.3"], "(for a temperature by length, use --schedule)"),
-        (["--temperature", "0"], "'0' is not a positive, finite number"),
-        (["--temperature", "nan"], "'nan' is not a positive, finite number"),
-        (["--query", "0.8"], "or --query with --document. Given: --query."),
-        (["--query", "0.8", "--document", "warm"], "or a schedule such as log:s=0.3"),
-        (["--schedule", "linaer:start=1"], "did you mean 'linear'"),
-        (["--schedule", "0.8"], "unknown schedule in --schedule '0.8'"),
-        (["--schedule", "log"], "log also needs s, as in log:s=NUMBER"),
-        (["--schedule", "log:s"], "'s' is not a parameter; log takes s, as NAME=NUMBER"),
-        (["--schedule", "log:s=x"], "--schedule 'log:s=x': s='x' is not a finite number"),
-        (["--schedule", "log:schedule=1"], "'schedule=1' is not a parameter"),
-        (["--schedule", "log:s=1,s=2"], "'s=2' is repeated"),
-    ],
-)
-def test_errors_in_options_are_raised_before_the_model_is_looked_for(options, message, capsys):
-    assert main(["temper", "no-such-model", *options, "-o", "nowhere"]) == Exit.USAGE
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
     ("schedule", "message"),
     [
         ("power:scale=1,exponent=-9", "too small to divide by"),
@@ -94,6 +69,5 @@ def test_a_failed_run_leaves_no_empty_folder(tmp_path, copy_of, capsys):
     assert not out.exists()
     assert main(["temper", "no/such/model", "--temperature", "1", "-o", str(out)]) == 1
     assert not out.exists()
-    assert main(["temper", "minilm", "--temperature", "1", "-o", ""]) == Exit.USAGE
     assert main(["temper", "minilm", "--temperature", "1", "-o", "/proc/x"]) == 1
     assert "cannot make the folder '/proc/x'" in capsys.readouterr().err

@@ -52,14 +52,9 @@ def test_numpy_arrays_of_other_byte_order_are_read():
         ("abc", "texts is a str"),
         (iter([torch.ones(2, 2)]), "texts is a list_iterator: pass a list"),
         ([torch.ones(2, 2), [[1.0]]], r"texts\[1\] is a list: pass a torch tensor"),
-        ([np.ma.masked_array(np.ones((2, 2)))], r"texts\[0\] is a MaskedArray"),
         (torch.ones(3, 2), r"texts\[0\] has shape \(2,\) and not two dimensions"),
         ([torch.ones(2, 2), torch.ones(0, 2)], r"texts\[1\] has shape \(0, 2\) and no tokens"),
         ([torch.ones(1, 2, 2)], r"texts\[0\] has shape \(1, 2, 2\)"),
-        ([torch.ones(2, 2, dtype=torch.long)], r"texts\[0\] has dtype torch.int64"),
-        ([np.ones((2, 2), dtype=int)], r"texts\[0\] has dtype int64"),
-        ([np.ones((2, 2), dtype=np.longdouble)], r"texts\[0\] has dtype float128"),
-        ([torch.ones(2, 2, dtype=torch.complex64)], r"texts\[0\] has dtype torch.complex64"),
     ],
 )
 def test_bad_token_matrices_are_refused(given, message):
@@ -80,52 +75,30 @@ def test_clouds_that_differ_in_width_device_or_kind_are_refused(other, message):
         check_compatible(read_clouds([torch.ones(1, 2), torch.ones(3, 2), other], "texts"))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_tokens_that_are_not_finite_are_refused(value):
-    tokens = torch.ones(3, 2)
-    tokens[1, 1] = value
-    with pytest.raises(BadInput, match=r"texts\[0\] has NaN or inf"):
-        factor(one(tokens))
-
-
-@pytest.mark.parametrize(
-    "tokens",
-    [
-        torch.zeros(3, 2),
-        torch.tensor([[1.0, -2.0], [-1.0, 2.0]]),
-        torch.tensor([[0.1], [0.2], [-0.3]]),  # a mean of 1e-9 in float32, of the size of what 0.1 was rounded by
-        torch.tensor([[0.1], [0.2], [-0.3]], dtype=torch.float64),
-        torch.tensor([[0.1], [0.2], [-0.3]], dtype=torch.bfloat16),
-    ],
-)
-def test_tokens_whose_mean_is_zero_up_to_rounding_are_refused(tokens):
-    with pytest.raises(BadInput, match=r"texts\[0\] has tokens whose mean is zero"):
-        factor(one(tokens))
-
-
-def test_a_short_mean_is_accepted():
-    tokens = torch.tensor([[1.0, 1e-3], [-1.0, 1e-3]])
-    assert factor(one(tokens))[1].tolist() == pytest.approx([0, 1], abs=1e-12)
-
-
 @pytest.mark.parametrize(
     ("tokens", "why"),
     [
         ([[1.0, 0.0], [-1.0, 0.0]], CENTRED),
         ([[0.0, 0.0]], CENTRED),
-        ([[0.1, 0.7], [0.2, -0.3], [-0.3, -0.4]], CENTRED),  # cancel but for rounding
+        ([[0.1], [0.2], [-0.3]], CENTRED),  # a mean of 1e-9 in float32, of the size of what 0.1 was rounded by
         ([[1.0, np.nan]], BROKEN),
+        ([[1.0, np.inf], [1.0, 1.0]], BROKEN),
         ([[1.0, -np.inf]], BROKEN),
-        ([[1.0, 0.0], [-1.0, 1e-3]], None),
+        ([[1.0, 0.0], [-1.0, 0.1]], None),
         ([[1e-30, 0.0]], None),
     ],
 )
-@pytest.mark.parametrize("kind", [torch.tensor, np.array])
-def test_a_shape_problem_is_found_where_factor_raises(tokens, why, kind):
+@pytest.mark.parametrize("kind", [torch.tensor, np.array, lambda x: torch.tensor(x).bfloat16()])
+def test_tokens_without_a_mean_or_finite_numbers_are_refused(tokens, why, kind):
     given = kind(tokens)
     assert find_shape_problem(given) == why
     if why is None:
         assert all(part.isfinite().all() for part in factor(one(given)))
     else:
-        with pytest.raises(BadInput, match=why):
+        with pytest.raises(BadInput, match=rf"texts\[0\] has {why}"):
             factor(one(given))
+
+
+def test_a_short_mean_is_accepted():
+    tokens = torch.tensor([[1.0, 1e-3], [-1.0, 1e-3]])
+    assert factor(one(tokens))[1].tolist() == pytest.approx([0, 1], abs=1e-12)

@@ -18,41 +18,9 @@ from cenote.functional.concentration import (
     token_cosine,
 )
 
+from .helpers import SIDES, padded, padded_maps, random_maps, random_texts
+
 TOKENS = torch.tensor([[[3.0, 0.0], [1.0, 0.0]], [[1.0, 1.0], [1.0, 3.0]]])
-
-
-def random_texts(seed, lengths=(5, 1, 3), dimension=4, offset=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(n, dimension, generator=generator, dtype=torch.float64) + offset for n in lengths]
-
-
-def padded(texts, side="right", extra=0, fill=math.nan):
-    """Texts as one tensor with `fill` in the padding, and the mask."""
-    size = max(map(len, texts)) + extra
-    tokens = torch.full((len(texts), size, texts[0].shape[1]), fill, dtype=texts[0].dtype)
-    mask = torch.zeros(len(texts), size, dtype=torch.long)
-    for row, text in enumerate(texts):
-        place = slice(0, len(text)) if side == "right" else slice(size - len(text), size)
-        tokens[row, place], mask[row, place] = text, 1
-    return tokens, mask
-
-
-def padded_maps(maps, side="right", extra=0, fill=math.nan):
-    """Maps `[H, n, n]` of several texts as `[B, H, T, T]`, and the mask."""
-    size = max(part.shape[-1] for part in maps) + extra
-    attention = torch.full((len(maps), maps[0].shape[0], size, size), fill, dtype=maps[0].dtype)
-    mask = torch.zeros(len(maps), size, dtype=torch.bool)
-    for row, part in enumerate(maps):
-        n = part.shape[-1]
-        place = slice(0, n) if side == "right" else slice(size - n, size)
-        attention[row, :, place, place], mask[row, place] = part, True
-    return attention, mask
-
-
-def random_maps(seed, lengths=(5, 1, 3), heads=2, sharp=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    logits = [sharp * torch.randn(heads, n, n, generator=generator, dtype=torch.float64) for n in lengths]
-    return [logit.softmax(-1) for logit in logits]
 
 
 # --- plain loops --------------------------------------------------------------------------------------------------
@@ -137,8 +105,6 @@ def test_ratios_computed_by_hand():
 
 # --- references and laws ------------------------------------------------------------------------------------------
 
-SIDES = [("right", 0), ("right", 3), ("left", 0), ("left", 3)]
-
 
 @pytest.mark.parametrize("side", SIDES)
 def test_measures_of_tokens_equal_plain_loops(side):
@@ -158,7 +124,8 @@ def test_measures_of_tokens_equal_plain_loops(side):
 @pytest.mark.parametrize("side", SIDES)
 def test_contraction_equals_plain_loops(side):
     maps, norms = random_maps(0, heads=3), torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
-    values = contraction(*[padded_maps(maps, *side)[0], norms], padded_maps(maps, *side)[1])
+    attention, mask = padded_maps(maps, *side)
+    values = contraction(attention, norms, mask)
     assert values[1].tolist() == [0, 0, 0]  # one token
     for text in (0, 2):
         expected = [loop_contraction(m.tolist(), w) for m, w in zip(maps[text], norms.tolist(), strict=True)]
@@ -266,8 +233,6 @@ SQUARE = torch.eye(2).expand(2, 1, 2, 2)
         (lambda: concentration(NAN), "row 1 has NaN or inf among the real tokens"),
         (lambda: residual_ratio(ZERO, NAN), "row 1 has NaN or inf among the real attended"),
         (lambda: token_cosine(ZERO), "token 1 of text 1"),
-        (lambda: concentration([[1.0]]), "tokens is a list"),
-        (lambda: concentration(torch.ones(2, 2).int()), "dtype torch.int32"),
         (lambda: concentration(torch.ones(2)), r"shape \(2,\)"),
         (lambda: concentration(torch.ones(2, 0)), r"shape \(2, 0\)"),
         (lambda: concentration(TOKENS, torch.ones(2, 3)), r"mask has shape \(2, 3\)"),

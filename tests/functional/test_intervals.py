@@ -11,6 +11,8 @@ from cenote.errors import BadInput
 from cenote.functional.intervals import FEWEST_TEXTS, change_of_difference, mean_over_pairs, percentile_interval
 from cenote.records import Estimate
 
+from .helpers import unit
+
 # Student's t quantiles from printed tables, by degrees of freedom: two-sided 95 % and 99 %.
 STUDENT = {
     8: (2.306, 3.355),
@@ -36,26 +38,25 @@ def by_loop(values, first, second, confidence=0.95):
     return mean, (mean - reach, mean + reach)
 
 
-@pytest.mark.parametrize("confidence", [0.95, 0.99])
-def test_mean_over_all_pairs_equals_a_plain_loop(confidence):
+def all_pairs():
     first, second = np.triu_indices(14, 1)
     own = np.random.default_rng(3).normal(size=14)
-    values = own[first] + own[second] + np.random.default_rng(4).normal(size=len(first)) / 3
+    return own[first] + own[second] + np.random.default_rng(4).normal(size=len(first)) / 3, first, second
+
+
+def queries_that_share_negatives():
+    generator = np.random.default_rng(5)
+    first = np.repeat(np.arange(15), 3)
+    second = np.concatenate([15 + generator.permutation(12)[:3] for _ in range(15)])  # no pair twice
+    return generator.normal(size=45), first, second
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+@pytest.mark.parametrize("pairs", [all_pairs, queries_that_share_negatives])
+def test_mean_over_pairs_equals_a_plain_loop(pairs, confidence):
+    values, first, second = pairs()
     mean = mean_over_pairs(values, first, second, confidence=confidence)
     wanted, ends = by_loop(values.tolist(), first.tolist(), second.tolist(), confidence)
-    assert mean.value == pytest.approx(wanted, abs=1e-12)
-    assert (mean.low, mean.high) == pytest.approx(ends, rel=1e-3, abs=1e-3)
-
-
-def test_mean_over_queries_with_shared_negatives_equals_a_plain_loop():
-    generator = np.random.default_rng(5)
-    first = [row for row in range(15) for _ in range(3)]
-    second = (15 + generator.integers(0, 12, size=45)).tolist()
-    while len(set(zip(first, second, strict=True))) < 45:  # no pair twice
-        second = (15 + generator.integers(0, 12, size=45)).tolist()
-    values = generator.normal(size=45)
-    mean = mean_over_pairs(values, first, second)
-    wanted, ends = by_loop(values.tolist(), first, second)
     assert mean.value == pytest.approx(wanted, abs=1e-12)
     assert (mean.low, mean.high) == pytest.approx(ends, rel=1e-3, abs=1e-3)
 
@@ -71,6 +72,13 @@ def test_intervals_use_students_quantile(freedom):
         assert (mean.high - mean.low) / 2 == pytest.approx(quantile * error, rel=3e-4)
 
 
+def share_covered(draw, truth, draws):
+    """The share of `draws` intervals that hold the truth; `draw(generator)` makes one."""
+    generator = np.random.default_rng(0)
+    made = [draw(generator) for _ in range(draws)]
+    return sum(one.low <= truth <= one.high for one in made) / draws
+
+
 @pytest.mark.parametrize(
     ("texts", "kernel", "truth", "least"),
     [
@@ -81,54 +89,53 @@ def test_intervals_use_students_quantile(freedom):
     ],
 )
 def test_the_interval_covers_the_truth_as_often_as_it_says(texts, kernel, truth, least):
-    generator, hits = np.random.default_rng(0), 0
     first, second = np.triu_indices(texts, 1)
-    for _ in range(600):
+
+    def draw(generator):
         own = generator.normal(size=texts)
-        mean = mean_over_pairs(kernel(own[first], own[second]), first, second)
-        hits += mean.low <= truth <= mean.high
-    assert least <= hits / 600 <= 0.985
+        return mean_over_pairs(kernel(own[first], own[second]), first, second)
+
+    assert least <= share_covered(draw, truth, 600) <= 0.985
 
 
 def test_the_interval_accounts_for_shared_second_texts():
     """Thirty queries against twelve shared passages, each of which has a level of its own."""
-    generator, hits = np.random.default_rng(0), 0
-    first = np.repeat(np.arange(30), 4)
-    for _ in range(400):
+
+    def draw(generator):
         second = generator.integers(0, 12, size=120)
         values = generator.normal(size=12)[second] + generator.normal(size=120) / 5
-        mean = mean_over_pairs(values, first, second + 30)
-        hits += mean.low <= 0 <= mean.high
-    assert 0.9 <= hits / 400 <= 0.99
+        return mean_over_pairs(values, np.repeat(np.arange(30), 4), second + 30)
+
+    assert 0.9 <= share_covered(draw, 0, 400) <= 0.99
 
 
-def _difference(rows, short, long):
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    means = [np.mean([unit[a] @ unit[b] for a, b in itertools.combinations(side, 2)]) for side in (long, short)]
+def difference_of(rows, short, long):
+    x = unit(rows)
+    means = [np.mean([x[a] @ x[b] for a, b in itertools.combinations(side, 2)]) for side in (long, short)]
     return means[0] - means[1]
 
 
 def test_the_change_is_the_difference_of_differences():
     generator = np.random.default_rng(2)
     before, after = generator.normal(size=(2, 40, 6)) + 0.5
-    short, long = range(20), range(20, 40)
-    change = change_of_difference(before, after, list(short), list(long))
-    assert change.value == pytest.approx(_difference(after, short, long) - _difference(before, short, long), abs=1e-12)
+    sides = range(20), range(20, 40)
+    change = change_of_difference(before, after, *sides)
+    assert change.value == pytest.approx(difference_of(after, *sides) - difference_of(before, *sides), abs=1e-12)
     assert change.low < change.value < change.high
-    same = change_of_difference(torch.tensor(before), before * 3, list(short), list(long))
+    same = change_of_difference(torch.tensor(before), before * 3, *sides)
     assert abs(same.value) < 1e-15
     assert max(abs(same.low), abs(same.high)) < 1e-12  # shared parts cancel
 
 
 def test_the_interval_of_a_change_covers_zero_if_nothing_changed():
     """After a rotation and fresh noise of the same size, nothing has changed but by chance."""
-    generator, hits = np.random.default_rng(1), 0
-    for _ in range(200):
+
+    def draw(generator):
         shared = generator.normal(size=(50, 8)) + 1
         before, after = (shared + generator.normal(size=(50, 8)) for _ in range(2))
-        change = change_of_difference(before, after, range(25), range(25, 50))
-        hits += change.low <= 0 <= change.high
-    assert 0.91 <= hits / 200 <= 1
+        return change_of_difference(before, after, range(25), range(25, 50))
+
+    assert 0.91 <= share_covered(draw, 0, 200) <= 1
 
 
 def test_few_texts_have_no_interval():

@@ -31,10 +31,6 @@ def test_normalise_if_squares_leave_float32(size):
     np.testing.assert_allclose(normalise(np.array([[3, 4]], np.float32) * np.float32(size)), [[0.6, 0.8]], rtol=1e-6)
 
 
-def test_normalise_no_vectors():
-    assert normalise(np.zeros((0, 3), np.float32)).shape == (0, 3)
-
-
 def test_zero_vectors_are_refused_by_normalise():
     with pytest.raises(BadInput, match="vectors 1, 2 are zero"):
         normalise(np.array([[1.0, 0], [0, 0], [0, 0]], np.float32))
@@ -46,6 +42,8 @@ def test_scales_and_numbers_computed_by_hand():
     assert numbers.tolist() == [[32, -127, 0], [-127, 64, 95], [0, 0, 0]]
     assert (numbers.dtype, scales.dtype) == (np.int8, np.float32)
     assert dequantise(numbers, scales)[2].tolist() == [0, 0, 0]
+    got = dequantise(np.array([[1, -127], [4, 0]], np.int8), np.array([0.5, 2.0], np.float32))
+    assert (got.dtype, got.tolist()) == (np.float32, [[0.5, -63.5], [8.0, 0.0]])
 
 
 def within_half_a_scale(vectors, numbers, scales):
@@ -85,11 +83,7 @@ def test_opposite_vectors_differ_by_their_signs(vectors):
     np.testing.assert_array_equal(quantise(-vectors)[1], quantise(vectors)[1])
 
 
-def test_quantise_no_vectors():
+def test_no_vectors():
+    assert normalise(np.zeros((0, 3), np.float32)).shape == (0, 3)
     numbers, scales = quantise(np.zeros((0, 3), np.float32))
     assert (numbers.shape, scales.shape, dequantise(numbers, scales).shape) == ((0, 3), (0,), (0, 3))
-
-
-def test_dequantised_vectors_are_float32():
-    got = dequantise(np.array([[1, -127], [4, 0]], np.int8), np.array([0.5, 2.0], np.float32))
-    assert (got.dtype, got.tolist()) == (np.float32, [[0.5, -63.5], [8.0, 0.0]])

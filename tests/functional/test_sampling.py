@@ -37,8 +37,7 @@ def test_a_key_depends_on_the_text_alone():
     keys = keys_of(rows, lengths, 0)
     order = np.random.default_rng(1).permutation(50)
     np.testing.assert_array_equal(keys_of(rows[order], lengths[order], 0), keys[order])
-    for i in range(50):
-        assert keys_of(rows[i : i + 1], lengths[i : i + 1], 0)[0] == keys[i]
+    assert [keys_of(rows[i : i + 1], lengths[i : i + 1], 0)[0] for i in range(50)] == keys.tolist()
     np.testing.assert_array_equal(keys_of(np.asfortranarray(rows), lengths, 0), keys)
     np.testing.assert_array_equal(keys_of(rows.astype(">f8"), lengths, 0), keys)
 

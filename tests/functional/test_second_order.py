@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
-from cenote.errors import BadInput, UnknownName
+from cenote.errors import BadInput
 from cenote.functional import second_order as room
 from cenote.functional.second_order import REFERENCE_FLOOR, SecondOrder, reference_bias, socm, socm_blocks
 
@@ -151,18 +151,14 @@ def test_values_equal_the_definition_for_short_texts():
     np.testing.assert_allclose(socm(given, precision="float64").d_sigma, expected, atol=5e-7)
 
 
-def test_float32_is_within_a_millionth_at_the_sizes_of_real_models():
+def test_float32_is_within_a_millionth_at_the_sizes_of_real_models_and_for_steep_spectra():
     given = texts([4, 16, 33, 64, 100], d=384, dtype=torch.float32)
     assert_same(socm(given), socm(given, precision="float64"), 1e-6)
     expected = [published(a, b, 0.0) for a, b in itertools.combinations(given, 2)]
     np.testing.assert_allclose(socm(given).d_sigma, expected, atol=1e-5)
-
-
-def test_float32_is_within_a_millionth_for_steep_spectra():
-    """Spectra over six decades, where squares lose most."""
-    scales = torch.logspace(0, -6, 48, dtype=torch.float64)
-    given = [1 + tokens * scales for tokens in texts([40, 48, 60, 40], d=48)]
-    assert_same(socm(given), socm(given, precision="float64"), 1e-6)
+    scales = torch.logspace(0, -6, 48, dtype=torch.float64)  # spectra over six decades, where squares lose most
+    steep = [1 + tokens * scales for tokens in texts([40, 48, 60, 40], d=48)]
+    assert_same(socm(steep), socm(steep, precision="float64"), 1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -375,15 +371,10 @@ GOOD = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
         (([],), "first is empty"),
         (([GOOD], []), "second is empty"),
         (([GOOD] * 3, [GOOD] * 2), "first holds 3 texts but second 2: pairs are row by row"),
-        (([GOOD, GOOD[:, :1]],), r"first\[0\] has width 2, first\[1\] 1"),
         (([GOOD, GOOD], [GOOD, GOOD[:, :1]]), r"first\[0\] has width 2, second\[1\] 1"),
-        (([GOOD], [GOOD.numpy()]), r"first\[0\] is a torch tensor, second\[0\] is a numpy array"),
-        (([GOOD, GOOD[:0]],), r"first\[1\] has shape \(0, 2\) and no tokens"),
-        (([GOOD, GOOD.int()],), r"first\[1\] has dtype torch.int32"),
         (([GOOD, GOOD * math.nan],), r"first\[1\] has NaN or inf"),
         (([GOOD], [GOOD * math.inf]), r"second\[0\] has NaN or inf"),
         (([GOOD, torch.cat([GOOD, -GOOD])],), r"first\[1\] has tokens whose mean is zero"),
-        ((GOOD,), r"first\[0\] has shape \(2,\) and not two dimensions"),
     ],
 )
 def test_bad_texts_are_refused(arguments, message):
@@ -404,10 +395,8 @@ def test_bad_texts_are_refused(arguments, message):
     ],
 )
 def test_bad_options_are_refused(options, message):
-    with pytest.raises((BadInput, UnknownName), match=re.escape(message)):
+    with pytest.raises(BadInput, match=re.escape(message)):
         socm([GOOD, GOOD], **options)
-
-
-def test_socm_blocks_checks_its_input_at_once():
-    with pytest.raises(BadInput, match="second is None"):
-        socm_blocks([GOOD])
+    if "limit" not in options:
+        with pytest.raises(BadInput, match=re.escape(message)):
+            socm_blocks([GOOD, GOOD], **options)  # at once, before the first piece

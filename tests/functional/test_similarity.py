@@ -14,8 +14,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.spatial.distance import cdist
 from sentence_transformers import util
 
-import cenote
-from cenote.errors import BadInput, UnknownName
+from cenote.errors import BadInput
 from cenote.functional import similarity as room
 from cenote.functional.similarity import SIMILARITIES, similarity, similarity_blocks
 
@@ -54,7 +53,7 @@ SCIPY = {
     "cosine": lambda x, y, p: 1 - cdist(x, y, "cosine"),
     "euclidean": lambda x, y, p: -cdist(x, y, "euclidean"),
     "manhattan": lambda x, y, p: -cdist(x, y, "cityblock"),
-    "minkowski": lambda x, y, p: -cdist(x, y, *(["chebyshev"] if p == math.inf else ["minkowski"]), **power(p)),
+    "minkowski": lambda x, y, p: -(cdist(x, y, "chebyshev") if p == math.inf else cdist(x, y, "minkowski", p=p)),
     "chebyshev": lambda x, y, p: -cdist(x, y, "chebyshev"),
 }
 PLATFORM = {
@@ -63,10 +62,6 @@ PLATFORM = {
     "euclidean": (util.euclidean_sim, util.pairwise_euclidean_sim),
     "manhattan": (util.manhattan_sim, util.pairwise_manhattan_sim),
 }
-
-
-def power(p):
-    return {} if p == math.inf else {"p": p}
 
 
 # --- shapes -------------------------------------------------------------------------------------------------------
@@ -100,46 +95,27 @@ def test_empty_sides_give_empty_results(how, n, m):
     assert similarity(a.float().requires_grad_(), b, how).shape == (n, m)
 
 
-def test_cenote_similarity_is_this_function():
-    assert cenote.similarity is similarity
-
-
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("how", "expected"),
-    [
-        ("cosine", 24 / 25),
-        ("dot", 24.0),
-        ("dot_product", 24.0),
-        ("euclidean", -math.sqrt(2)),
-        ("manhattan", -2.0),
-        ("cityblock", -2.0),
-        ("minkowski", -(2 ** (1 / 3))),
-        ("chebyshev", -1.0),
-    ],
-)
-def test_values_computed_by_hand(how, expected):
+def test_values_computed_by_hand():
     x, y, far = torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0]), torch.tensor([-9.0, -9.0])
-    assert float(similarity(x, y, how)) == pytest.approx(expected, rel=1e-6)
-    assert similarity(x, y, how) > similarity(x, far, how)
+    expected = {"cosine": 24 / 25, "dot": 24, "dot_product": 24, "euclidean": -math.sqrt(2), "manhattan": -2}
+    expected |= {"cityblock": -2, "minkowski": -(2 ** (1 / 3)), "chebyshev": -1}
+    for how, value in expected.items():
+        assert float(similarity(x, y, how)) == pytest.approx(value, rel=1e-6)
+        assert similarity(x, y, how) > similarity(x, far, how)
 
 
 @pytest.mark.parametrize(("how", "p"), CASES)
 @pytest.mark.parametrize("size", SIZES)
-def test_values_equal_a_plain_loop(how, p, size):
+def test_values_equal_a_plain_loop_and_scipys(how, p, size):
     a, b = matrices(*size)
     got = similarity(a, b, how, p=p)
     for i, j in itertools.product((0, 1, -1), (0, 2, -1)):
         assert float(got[i, j]) == pytest.approx(loop(a[i].tolist(), b[j].tolist(), how, p), rel=1e-11)
-
-
-@pytest.mark.parametrize(("how", "p"), [case for case in CASES if case[0] in SCIPY])
-@pytest.mark.parametrize("size", SIZES)
-def test_values_equal_scipys(how, p, size):
-    a, b = (x.numpy() for x in matrices(*size))
-    np.testing.assert_allclose(similarity(a, b, how, p=p), SCIPY[how](a, b, p), rtol=1e-10, atol=1e-14)
+    if how in SCIPY:
+        np.testing.assert_allclose(got.numpy(), SCIPY[how](a, b, p), rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("how", PLATFORM)
@@ -156,12 +132,8 @@ def test_values_equal_those_of_sentence_transformers(how, dtype):
 def test_pairwise_is_the_diagonal(how, p, dtype):
     a, b = matrices(300, 300, dtype=dtype)
     tolerance = {torch.float32: 3e-6, torch.float64: 1e-12}.get(dtype, torch.finfo(dtype).eps)
-    torch.testing.assert_close(
-        similarity(a, b, how, p=p, pairwise=True),
-        similarity(a, b, how, p=p).diagonal(),
-        rtol=tolerance,
-        atol=tolerance,
-    )
+    rows, diagonal = similarity(a, b, how, p=p, pairwise=True), similarity(a, b, how, p=p).diagonal()
+    torch.testing.assert_close(rows, diagonal, rtol=tolerance, atol=tolerance)
 
 
 # --- precision ----------------------------------------------------------------------------------------------------
@@ -235,13 +207,13 @@ def test_powers_neither_underflow_nor_overflow(how, p, scale):
         torch.testing.assert_close(got, expected.diagonal(), **close)
 
 
-def test_the_cosine_of_huge_and_tiny_float32_rows():
+def test_cosines_of_huge_and_tiny_rows_and_of_the_same_direction():
     x = torch.tensor([[3e38, 3e38], [1e-40, 1e-40], [1.0, 1.0]])
     assert torch.allclose(similarity(x, x), torch.ones(3, 3))
     assert torch.allclose(similarity(x, x.flip(0), pairwise=True), torch.ones(3))
-
-
-def test_a_cosine_never_leaves_its_range():
+    tiny = torch.tensor([[1e-30, 0.0]])
+    assert similarity(tiny, tiny).item() == 1
+    assert similarity(torch.full((1, 2), 6e-8, dtype=torch.float16), torch.ones(1, 2).half()).item() == 1
     a, _ = matrices(300, 1, dimension=17, dtype=torch.float32)
     assert similarity(a, 3 * a).abs().max() <= 1
     assert similarity(a, 3 * a, pairwise=True).abs().max() <= 1
@@ -395,16 +367,6 @@ def test_any_layout_of_numpy_memory_is_accepted(recwarn):
     assert not [str(warning.message) for warning in recwarn if "writable" in str(warning.message)]
 
 
-@pytest.mark.parametrize("how", SIMILARITIES)
-def test_inputs_are_not_changed(how):
-    a, b = matrices(300, 300)
-    before = a.clone(), b.clone()
-    similarity(a, b, how)
-    similarity(a, b, how, pairwise=True)
-    assert torch.equal(a, before[0])
-    assert torch.equal(b, before[1])
-
-
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 A = torch.ones(2, 3)
@@ -420,16 +382,8 @@ NAN = torch.tensor([[1.0, 2.0], [math.nan, 1.0], [1.0, -math.inf]])
         ((A[None], A), {}, r"a has shape \(1, 2, 3\)"),
         ((A, torch.tensor(1.0)), {}, r"b has shape \(\)"),
         ((A[:, :0], A[:, :0]), {}, r"a has shape \(2, 0\).*D >= 1"),
-        ((A.int(), A), {}, r"a has dtype torch.int32.*\.float\(\)"),
-        ((A, A.bool()), {}, r"b has dtype torch.bool.*\.float\(\)"),
-        ((A.numpy().astype(np.int64), A.numpy()), {}, r"a has dtype int64.*astype"),
-        ((A.numpy().astype(object), A.numpy()), {}, "a has dtype object"),
-        ((A, A.to(torch.complex64)), {}, "b has dtype torch.complex64.*real part"),
-        ((A.numpy().astype(np.complex64), A.numpy()), {}, "a has dtype complex64.*real part"),
-        (([[1.0]], A), {}, "a is a list: pass a torch tensor"),
+        ((A, A.to(torch.float8_e5m2)), {}, r"b has dtype torch.float8_e5m2.*\.float\(\)"),
         ((A.numpy(), A), {}, "a is a numpy.ndarray, b a torch.Tensor"),
-        ((np.ma.masked_array(A.numpy()), A.numpy()), {}, "a is a MaskedArray"),
-        ((A.to_sparse(), A), {}, r"a is a sparse tensor: call \.to_dense"),
         ((A, A.to("meta")), {}, "a is on cpu, b on meta"),
         ((A, torch.ones(5, 3)), {"pairwise": True}, r"shape \(2, 3\), b \(5, 3\): pairwise needs equal shapes"),
         ((A[0], A), {"pairwise": True}, "equal shapes"),
@@ -447,23 +401,15 @@ NAN = torch.tensor([[1.0, 2.0], [math.nan, 1.0], [1.0, -math.inf]])
         ((A, torch.tensor([[0.0, 0, 0], [1, 1, 1]])), {}, "b has zero vectors in row 0, .*no direction.*cosine"),
         ((A.half() * 300, A.half() * 300, "dot"), {}, r"dot exceeds the largest torch.float16, 65504: pass float32"),
         ((A * 1e30, A * 1e30, "dot"), {}, "dot exceeds the largest torch.float32.*pass float64"),
-        (
-            (A.double() * 1e300, A.double() * 1e300, "dot"),
-            {},
-            "dot exceeds .* torch.float64.*scale the vectors down",
-        ),
+        ((A.double() * 1e300, A.double() * 1e300, "dot"), {}, "dot exceeds .* torch.float64.*scale the vectors"),
         ((A.half() * 6e4, A.half() * -6e4, "chebyshev"), {}, "chebyshev exceeds the largest torch.float16"),
         ((A.half() * 300, A.half() * 300, "dot"), {"pairwise": True}, "dot exceeds the largest torch.float16"),
+        (((A.half() * 300).requires_grad_(), A.half() * 300, "dot"), {}, "dot exceeds the largest torch.float16"),
     ],
 )
 def test_bad_input_is_refused(arguments, options, message):
     with pytest.raises(BadInput, match=message):
         similarity(*arguments, **options)
-
-
-def test_overflow_is_refused_while_gradients_are_tracked():
-    with pytest.raises(BadInput, match=r"dot exceeds the largest torch\.float16"):
-        similarity((A.half() * 300).requires_grad_(), A.half() * 300, "dot")
 
 
 @pytest.mark.parametrize(
@@ -482,21 +428,12 @@ def test_similarity_blocks_checks_its_input_at_once(arguments, options, message)
         similarity_blocks(*arguments, **options)
 
 
-def test_an_unknown_measure_raises_unknown_name():
-    with pytest.raises(UnknownName, match="euclidean"):
-        similarity(A, A, "euclid")
-
-
-def test_tiny_vectors_are_not_zero_vectors():
-    tiny = torch.tensor([[1e-30, 0.0]], dtype=torch.float32)
-    assert similarity(tiny, tiny).item() == 1
-    assert similarity(torch.full((1, 2), 6e-8, dtype=torch.float16), torch.ones(1, 2).half()).item() == 1
-
-
 @pytest.mark.parametrize("pairwise", [True, False])
 @pytest.mark.parametrize("how", SIMILARITIES)
-def test_autocast_does_not_change_values(how, pairwise):
-    a, b = torch.randn(2, 20, 30)
+def test_autocast_changes_no_value_and_inputs_stay(how, pairwise):
+    a, b = matrices(300, 300)
+    before = a.clone(), b.clone()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         values = similarity(a, b, how, pairwise=pairwise)
     assert torch.equal(values, similarity(a, b, how, pairwise=pairwise))
+    assert all(map(torch.equal, (a, b), before))

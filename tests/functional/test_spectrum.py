@@ -21,54 +21,13 @@ from cenote.functional.spectrum import (
     value_norms,
 )
 
-
-def random_texts(seed, lengths=(5, 1, 3), dimension=4):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(n, dimension, generator=generator, dtype=torch.float64) + 1 for n in lengths]
-
-
-def padded(texts, side="right", extra=0):
-    """Texts `[n, D]` as one tensor with NaN in the padding, and the mask."""
-    size = max(map(len, texts)) + extra
-    tokens = torch.full((len(texts), size, texts[0].shape[1]), math.nan, dtype=texts[0].dtype)
-    mask = torch.zeros(len(texts), size, dtype=torch.long)
-    for row, text in enumerate(texts):
-        place = slice(0, len(text)) if side == "right" else slice(size - len(text), size)
-        tokens[row, place], mask[row, place] = text, 1
-    return tokens, mask
-
-
-def padded_maps(maps, side="right", extra=0):
-    """Maps `[H, n, n]` of several texts as `[B, H, T, T]` with NaN in the padding, and the mask."""
-    size = max(part.shape[-1] for part in maps) + extra
-    attention = torch.full((len(maps), maps[0].shape[0], size, size), math.nan, dtype=maps[0].dtype)
-    mask = torch.zeros(len(maps), size, dtype=torch.long)
-    for row, part in enumerate(maps):
-        n = part.shape[-1]
-        place = slice(0, n) if side == "right" else slice(size - n, size)
-        attention[row, :, place, place], mask[row, place] = part, 1
-    return attention, mask
-
-
-def random_maps(seed, lengths=(5, 1, 3), heads=2, sharp=1.0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    return [(sharp * torch.randn(heads, n, n, generator=generator, dtype=dtype)).softmax(-1) for n in lengths]
-
-
-def centring(n):
-    return np.eye(n) - 1 / n
+from .helpers import SIDES, centring, padded, padded_maps, random_maps, random_texts
+from .helpers import largest_by_svd as exact
 
 
 def high(text):
     """|HC[X]|_F with P spelled out."""
     return np.linalg.norm(centring(len(text)) @ text.double().numpy())
-
-
-def exact(attention):
-    return np.linalg.svd(centring(attention.shape[-1]) @ attention.double().numpy(), compute_uv=False)[..., 0]
-
-
-SIDES = [("right", 0), ("right", 3), ("left", 0), ("left", 3)]
 
 
 # --- shapes and hand-computed numbers -----------------------------------------------------------------------------
@@ -160,7 +119,7 @@ def test_sigma_a_counts_real_tokens_only(lengths, side):
     attention, mask = padded_maps(maps, *side)
     values = sigma_a(attention, mask)
     for row, part in enumerate(maps):
-        torch.testing.assert_close(values[row], torch.from_numpy(exact(part)), rtol=1e-4, atol=1e-15)
+        torch.testing.assert_close(values[row], exact(part), rtol=1e-4, atol=1e-15)
         torch.testing.assert_close(sigma_a(part), values[row], rtol=1e-4, atol=1e-15)
     assert values[1].tolist() == [0, 0]
 
@@ -168,7 +127,7 @@ def test_sigma_a_counts_real_tokens_only(lengths, side):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_wide_numbers(dtype):
     attention = random_maps(0, (60,))[0].to(dtype)
-    assert sigma_a(attention).tolist() == pytest.approx(exact(attention), rel=1e-4)
+    assert sigma_a(attention).tolist() == pytest.approx(exact(attention).tolist(), rel=1e-4)
     tokens = random_texts(0, (6,))[0].to(dtype)
     assert [part.item() for part in parts(tokens)] == [part.item() for part in parts(tokens.double())]
 
@@ -195,7 +154,7 @@ def test_order_scale_and_shifts_do_not_matter(seed, n, sharp):
 @pytest.mark.parametrize("n", [30, 100])
 def test_precision_settings_for_models_do_not_matter(n):
     attention = random_maps(0, (n,), sharp=2, dtype=torch.float32)[0]
-    expected = pytest.approx(exact(attention), rel=1e-4)
+    expected = pytest.approx(exact(attention).tolist(), rel=1e-4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert sigma_a(attention).tolist() == expected
     assert sigma_a(attention.requires_grad_()).tolist() == expected
@@ -315,7 +274,7 @@ def test_theorem_2_holds_at_every_layer_and_head_of_a_real_model(observed):
         value, output = (w.detach().double() for w in (part.self.value.weight, part.output.dense.weight))
         text, maps = before[0].double(), attention[0].double()
         sigma = sigma_a(attention)[0]
-        assert sigma.tolist() == pytest.approx(exact(attention)[0], rel=1e-4)
+        assert sigma.tolist() == pytest.approx(exact(attention)[0].tolist(), rel=1e-4)
         inner = (text @ value.T).unflatten(1, (heads, -1)).transpose(0, 1)
         mixed = maps @ inner
         norms = value_norms(value, heads)
@@ -340,15 +299,6 @@ def test_theorem_3_does_not_hold_in_a_real_model(observed):
     assert above == 72
 
 
-def test_sigma_a_of_a_real_model_does_not_depend_on_padding(observed):
-    attention = observed[2][0]
-    n = attention.shape[-1]
-    wider = torch.full((1, attention.shape[1], n + 20, n + 20), math.nan)
-    wider[..., 20:, 20:] = attention
-    mask = torch.arange(n + 20)[None] >= 20
-    torch.testing.assert_close(sigma_a(wider, mask), sigma_a(attention), rtol=1e-5, atol=0)
-
-
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 MAPS = torch.eye(2).expand(3, 2, 2, 2)
@@ -365,8 +315,6 @@ TOKENS = torch.ones(2, 3, 4)
         (lambda: sigma_a(torch.ones(2, 3)), r"attention has shape \(2, 3\): pass \[..., T, T\]"),
         (lambda: sigma_a(torch.ones(2)), r"shape \(2,\)"),
         (lambda: sigma_a(torch.ones(3, 0, 0)), r"shape \(3, 0, 0\)"),
-        (lambda: sigma_a([[1.0]]), "attention is a list"),
-        (lambda: sigma_a(MAPS.int()), "dtype torch.int32"),
         (lambda: sigma_a(MAPS, torch.ones(3, 4)), r"mask has shape \(3, 4\)"),
         (lambda: sigma_a(MAPS, torch.ones(2, 2)), r"mask has shape \(2, 2\)"),
         (lambda: sigma_a(MAPS, torch.ones(3)), r"mask has shape"),

@@ -65,29 +65,18 @@ def test_a_word_longer_than_a_window_is_cut():
 
 
 @given(PIECES, st.integers(1, 24), st.data())
-@settings(max_examples=300)
-def test_windows_cover_the_text_within_size_and_overlap(parts, size, data):
+@settings(max_examples=400)
+def test_windows_cover_the_text_by_the_rules_of_the_docstring(parts, size, data):
     text = "".join(parts)
     spans = spans_of(text)
     overlap = data.draw(st.integers(0, (size - 1) // 2))
     found = cut_windows(text, spans, size, overlap)
-    assert found[0][0] == 0
-    assert found[-1][1] == len(spans)
-    for first, last in found:
-        assert last - first <= size
-        assert first < last or not spans
+    assert found == plainly(text, spans, size, overlap)
+    assert (found[0][0], found[-1][1]) == (0, len(spans))
+    assert all(last - first <= size and (first < last or not spans) for first, last in found)
     for (first, last), (after, end) in pairwise(found):
         assert first < after <= last < end  # progress, and nothing lies between
         assert last - after <= overlap
-
-
-@given(PIECES, st.integers(1, 24), st.data())
-@settings(max_examples=300)
-def test_windows_follow_the_rules_of_the_docstring(parts, size, data):
-    text = "".join(parts)
-    spans = spans_of(text)
-    overlap = data.draw(st.integers(0, (size - 1) // 2))
-    assert cut_windows(text, spans, size, overlap) == plainly(text, spans, size, overlap)
 
 
 def test_white_space_may_belong_to_the_next_token():

@@ -11,13 +11,9 @@ import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import (
-    LayerNorm,
-    StaticEmbedding,
-    WordEmbeddings,
-    WordWeights,
-)
+from sentence_transformers.sentence_transformer.modules import LayerNorm, StaticEmbedding, WordEmbeddings, WordWeights
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
+from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 
 import cenote
 from cenote.errors import BadInput, CenoteWarning
@@ -197,35 +193,20 @@ def test_a_pooling_of_another_width_than_the_next_module_is_refused(tiny_st, aft
         cenote.load(folder, pooling=("mean", "max"), device="cpu")
 
 
-def test_weighted_word_vectors_pool_as_in_sentence_transformers(tmp_path):
+@pytest.mark.parametrize("kind", ["word vectors", "transformer"])
+def test_weighted_tokens_pool_as_in_sentence_transformers(kind, tiny, tmp_path):
     """sentence-transformers' Pooling divides by the sum of the weights that WordWeights leaves: so must what loads."""
-    from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
-
-    words = ["pool", "cave", "water", "stone", "light"]
-    torch.manual_seed(0)
-    modules = [
-        WordEmbeddings(WhitespaceTokenizer(words), torch.randn(5, 6)),
-        WordWeights(words, {"pool": 3.0, "stone": 0.5}),
-        StPooling(6, "mean"),
-    ]
+    if kind == "word vectors":
+        words = ["pool", "cave", "water", "the", "deep"]
+        torch.manual_seed(0)
+        reader = WordEmbeddings(WhitespaceTokenizer(words), torch.randn(5, 32))
+    else:
+        reader = Transformer(str(tiny("bert")))
+        words = list(reader.tokenizer.get_vocab())
+    modules = [reader, WordWeights(words, {"pool": 3.0, "water": 0.5}), StPooling(32, "mean")]
     SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path), create_model_card=False)
-    texts = ["pool cave stone", "water light", "stone"]
-    expected = SentenceTransformer(str(tmp_path), device="cpu").encode(texts)
-    assert_close(cenote.load(tmp_path, device="cpu").encode(texts), expected)
-
-
-def test_weighted_transformers_pool_as_in_sentence_transformers(tiny, tmp_path):
-    reader = Transformer(str(tiny("bert")))
-    weights = WordWeights(list(reader.tokenizer.get_vocab()), {"pool": 3.0, "water": 0.5})
-    SentenceTransformer(modules=[reader, weights, StPooling(32, "mean")], device="cpu").save(str(tmp_path))
     expected = SentenceTransformer(str(tmp_path), device="cpu").encode(TEXTS)
     assert_close(cenote.load(tmp_path, device="cpu").encode(TEXTS), expected)
-
-
-def test_a_misspelt_demo_model_gets_a_suggestion():
-    for name in ("mini-lm", "minilm6", "MiniLM"):
-        with pytest.raises(BadInput, match=f"unknown model '{name}'; did you mean 'minilm'"):
-            cenote.load(name)
 
 
 def test_pickled_weights_are_refused(copy_of):
@@ -263,7 +244,7 @@ def test_intervals(tiny):
         reader, _ = fresh(pooling=("landmark", "mean"), interval=several)
         assert (reader.interval, reader.splitter, reader.training_intervals) == (32, "variable", [16, 64])
     assert fresh(pooling="every_k", interval=5)[1].options == {"k": 5}
-    assert fresh(pooling="every_k")[1].options in ({}, {"k": 32})
+    assert fresh(pooling="every_k")[1].options == {}
 
 
 def test_intervals_on_a_saved_landmark_model(tiny, tmp_path):
@@ -294,10 +275,3 @@ def test_loading_writes_nothing_into_the_folder(copy_of):
     cenote.load(folder, pooling="every_k", interval=3, max_seq_length=20, device="cpu").encode(TEXTS)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert os.environ["HF_HUB_OFFLINE"] == "1"
-
-
-@pytest.mark.parametrize("length", [1, 2])
-def test_a_limit_without_room_for_a_word_is_refused(demo_path, length):
-    with pytest.raises(BadInput, match="the tokenizer adds 2 special tokens to every text, which leave no room"):
-        cenote.load(demo_path, max_seq_length=length, device="cpu")
-    assert cenote.load(demo_path, max_seq_length=3, device="cpu").max_seq_length == 3

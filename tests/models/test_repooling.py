@@ -14,11 +14,10 @@ TEXTS = ["the pool", "one two three, the deep cave", "water"]
 
 
 def test_every_operator_can_follow_every_other(tiny_st):
-    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
-    alone = {}
-    for how in POOLINGS:
-        fresh = repool(SentenceTransformer(str(tiny_st("bert")), device="cpu"), how)
-        alone[how] = fresh.encode(TEXTS)
+    def fresh():
+        return SentenceTransformer(str(tiny_st("bert")), device="cpu")
+
+    model, alone = fresh(), {how: repool(fresh(), how).encode(TEXTS) for how in POOLINGS}
     for first in POOLINGS:
         for second in POOLINGS:
             np.testing.assert_array_equal(repool(repool(model, first), second).encode(TEXTS), alone[second])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cenote.records import Histogram, Passed
+from cenote.records import Histogram, LayerSummary, Passed
 from cenote.report import figures
 from cenote.report.series import all_series
 
@@ -18,7 +18,7 @@ def test_lengths_are_outlines_with_marked_limits(rich):
     assert [max(trace["y"]) for trace in figure.data] == [max(model.lengths.histogram.counts) for model in rich.models]
     assert [shape["x0"] for shape in figure.layout["shapes"]] == [256, 512]
     assert [words["text"] for words in figure.layout["annotations"]] == ["limit 256", "limit 512"]
-    assert [entry.symbol for entry in figure.legend] == [None, None]
+    assert [entry.points for entry in figure.legend] == [False, False]
 
 
 def test_growing_bins_get_a_logarithmic_axis(rich):
@@ -42,20 +42,19 @@ def test_closeness_has_error_bars_and_the_control(rich):
     assert "0–39 tokens, 168 texts" in figure.data[0]["hovertext"][0]
 
 
-def test_bins_without_cosine_or_interval_are_drawn_without(rich):
-    run = rich.models[0].runs[0]
-    bins = list(run.length.bins)
+def test_bins_without_cosine_or_interval_are_drawn_without(rich, alone):
+    length = rich.models[0].runs[0].length
+    bins = list(length.bins)
     bins[1] = replace(bins[1], cosine=None)
     bins[2] = replace(bins[2], cosine=replace(bins[2].cosine, low=None, high=None))
-    model = replace(rich.models[0], runs=(replace(run, length=replace(run.length, bins=tuple(bins))),), words=None)
-    (trace,) = figures.closeness(all_series(replace(rich, models=(model,)))).data
+    trace, _ = figures.closeness(all_series(alone(length=replace(length, bins=tuple(bins))))).data
     assert len(trace["x"]) == 5
     assert trace["error_y"]["array"][1] == trace["error_y"]["arrayminus"][1] == 0
 
 
 def test_layers_with_bands_bounds_and_reasons(rich):
     series = all_series(rich)
-    figure = figures.by_layer(series, "k", "t", "r", "filter_rate", "filter_bound")
+    figure = figures.by_layer(series, "k", "filter_rate")
     assert [trace["x"] for trace in lines(figure)] == [[1, 2, 3, 4, 5]] * 2 + [list(range(1, 12))] * 2
     assert sum(trace.get("fill") == "toself" for trace in figure.data) == 2  # of the unchanged models
     dotted = [trace for trace in figure.data if trace["line"].get("dash") == "dot"]
@@ -66,15 +65,15 @@ def test_layers_with_bands_bounds_and_reasons(rich):
 
 
 def test_a_measure_that_one_model_lacks_is_noted(rich):
-    figure = figures.by_layer(all_series(rich), "k", "t", "r", "residual_ratio")
-    assert [entry.label[:3] for entry in figure.legend] == ["all", "all"]
+    figure = figures.by_layer(all_series(rich), "k", "residual_ratio")
+    assert [entry.look.label[:3] for entry in figure.legend] == ["all", "all"]
     assert "pre-norm" in figure.notes[0]
 
 
 def test_a_threshold_is_drawn_where_values_cross_it(rich):
     series = all_series(rich)
-    assert figures.by_layer(series, "k", "t", "r", "contraction").layout["shapes"] == []
-    shapes = figures.by_layer(series, "k", "t", "r", "attention_rate", "attention_bound").layout["shapes"]
+    assert figures.by_layer(series, "k", "contraction").layout["shapes"] == []
+    shapes = figures.by_layer(series, "k", "attention_rate").layout["shapes"]
     assert [shape["y0"] for shape in shapes] == [0.0]
 
 
@@ -88,29 +87,14 @@ def test_sigma_a_by_length_beside_theorem_3(rich):
     assert figure.data[1]["line"]["dash"] == "dot"
 
 
-def test_theorem_3_is_drawn_only_for_bins_that_have_it(rich):
-    run = rich.models[0].runs[0]
-    few = (replace(run.passed[0], theorem3=None), *run.passed[1:])
-    figure = figures.passed(
-        all_series(replace(rich, models=(replace(rich.models[0], runs=(replace(run, passed=few),)),)))
-    )
-    assert [len(trace["y"]) for trace in figure.data] == [6, 5]
-
-
-def test_theorem_3_is_left_out_if_the_variance_was_not_measured(rich):
-    run = rich.models[0].runs[0]
-    layers = tuple(replace(layer, measures={"logit_variance": "not asked for"}) for layer in run.layers)
-    passed = tuple(replace(one, theorem3=None) for one in run.passed)
-    model = replace(rich.models[0], runs=(replace(run, layers=layers, passed=passed),))
-    figure = figures.passed(all_series(replace(rich, models=(model,))))
-    assert len(figure.data) == 1
-    assert any("no logit variance, because not asked for" in note for note in figure.notes)
-
-
-def test_records_without_theorem_3_are_drawn(rich):
-    run = replace(rich.models[0].runs[0], passed=(Passed(0, None, 16, 0.5),))
-    figure = figures.passed(all_series(replace(rich, models=(replace(rich.models[0], runs=(run,)),))))
+def test_theorem_3_is_drawn_only_for_bins_that_have_it(rich, alone):
+    passed = rich.models[0].runs[0].passed
+    some = (replace(passed[0], theorem3=None), *passed[1:])
+    assert [len(trace["y"]) for trace in figures.passed(all_series(alone(passed=some))).data] == [6, 5]
+    layers = (LayerSummary(0, {"logit_variance": "not asked for"}),)
+    figure = figures.passed(all_series(alone(passed=(Passed(0, None, 16, 0.5),), layers=layers)))
     assert [trace["y"] for trace in figure.data] == [[0.5]]
+    assert any("no logit variance, because not asked for" in note for note in figure.notes)
 
 
 def test_repeated_words_are_named_and_drawn(rich):
@@ -118,15 +102,3 @@ def test_repeated_words_are_named_and_drawn(rich):
     assert "“dog dog …” against “cat cat …”" in figure.reading
     assert figure.data[0]["y"] == list(rich.models[0].runs[0].repeated.cosines)
     assert figure.layout["xaxis"]["type"] == "log"
-
-
-def test_figures_without_data_are_empty(poor):
-    series = all_series(poor)
-    drawn = (
-        figures.lengths(poor),
-        figures.closeness(series),
-        figures.by_layer(series, "k", "t", "r", "sigma_a"),
-        figures.passed(series),
-        figures.repeated(series),
-    )
-    assert all(figure.is_empty for figure in drawn)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cenote.records import Spread
-from cenote.report.plots import axis, band, bin_middle, layout, line, logarithmic, outline, reference_line
+from cenote.records import Histogram, Spread
+from cenote.report.plots import axis, band, line, logarithmic, outline
 from cenote.report.series import Look
 
 LOOK = Look("m0", "a <b>", "@s1", "circle", "dash")
@@ -25,10 +25,11 @@ def test_a_band_follows_the_high_values_and_returns_by_the_low_ones():
 
 
 def test_an_outline_starts_and_ends_at_zero():
-    trace = outline(LOOK, (0.0, 2.0, 4.0), (3, 1), ["low", "high"])
+    trace = outline(LOOK, Histogram((0.0, 2.0, 4.0), (3, 1)), "{} to {} tokens", ["low", "high"])
     assert trace["x"] == [0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 4.0, 4.0]
     assert trace["y"] == [0, 3, 3, 3, 1, 1, 1, 0]
-    assert trace["hovertext"] == ["", "low", "low", "low", "high", "high", "high", ""]
+    low, high = "<b>a &lt;b&gt;</b><br>0 to 2.00 tokens<br>low", "<b>a &lt;b&gt;</b><br>2.00 to 4.00 tokens<br>high"
+    assert trace["hovertext"] == ["", low, low, low, high, high, high, ""]
 
 
 @pytest.mark.parametrize(
@@ -44,17 +45,3 @@ def test_a_logarithmic_axis_has_readable_ticks():
     assert found["ticktext"][-1] == "5,000"
     assert logarithmic(0.05, 0.9)["ticktext"][:3] == ["0.01", "0.02", "0.05"]
     assert logarithmic(1, 1e6)["tickvals"] == [10.0**decade for decade in range(7)]
-
-
-def test_a_layout_keeps_axes_and_lines():
-    found = layout(axis("tokens <n>", dtick=1), axis("y"), [reference_line(3, upright=True)])
-    assert found["xaxis"]["title"] == {"text": "tokens &lt;n&gt;"}
-    assert found["xaxis"]["dtick"] == 1
-    line = found["shapes"][0]
-    assert (line["x0"], line["x1"], line["y0"], line["y1"], line["yref"]) == (3, 3, 0, 1, "paper")
-    assert reference_line(3, upright=False)["y0"] == 3
-
-
-def test_an_open_bin_is_as_wide_as_given():
-    assert bin_middle(50, 70, 0) == 60
-    assert bin_middle(300, None, 120) == 360

@@ -7,6 +7,9 @@ import pytest
 from cenote.errors import BadInput
 from cenote.records import LayerSummary, Pair
 from cenote.report.sections import build_glossary, build_sections, check_diagnosis
+from cenote.report.series import MEASURES
+
+from ..builders import pairs
 
 
 def test_all_sections_are_in_order_with_unique_keys(rich):
@@ -28,16 +31,11 @@ def test_each_note_is_stated_once(rich):
     )
 
 
-def test_a_note_on_all_series_names_none(rich):
-    model = replace(rich.models[0], words=rich.models[0].runs[0].length)
-    sections = build_sections(replace(rich, models=(model,)))
-    assert sections[1].notes == ("The last bin is open: its longest text has 512 tokens.",)
-
-
 def test_missing_measures_are_noted(poor):
     sections = {section.key: section for section in build_sections(poor)}
     assert list(sections) == ["length", "closeness", "socm", "layers"]
     assert not any(section.figures for section in sections.values())
+    assert [table.key for section in sections.values() for table in section.tables] == ["lengths-table"]
     assert sections["closeness"].notes == (
         "Fewer than 20 texts: no bins.",
         "tiny: no control, because plain averages of word embeddings were not measured.",
@@ -52,13 +50,11 @@ def test_no_models_are_noted(poor):
     assert section.notes == ("No model was read.",)
 
 
-def test_reasons_of_an_empty_figure_are_notes(rich):
-    run = rich.models[1].runs[0]
-    layers = tuple(LayerSummary(layer.index, dict.fromkeys(layer.measures, "no attention")) for layer in run.layers)
-    model = replace(rich.models[1], runs=(replace(run, layers=layers),))
-    sections = {section.key: section for section in build_sections(replace(rich, models=(model,)))}
+def test_reasons_of_an_empty_figure_are_notes(alone):
+    found = alone(layers=(LayerSummary(0, dict.fromkeys(MEASURES, "no attention")),))
+    sections = {section.key: section for section in build_sections(found)}
     assert sections["layers"].figures == ()
-    assert f"{model.name}: no λ, because no attention." in sections["layers"].notes
+    assert f"{found.models[0].name}: no λ, because no attention." in sections["layers"].notes
 
 
 def test_the_glossary_names_what_occurs(rich, poor):
@@ -66,15 +62,11 @@ def test_the_glossary_names_what_occurs(rich, poor):
     assert not {"SOCM", "λ"} & dict(build_glossary(poor)).keys()
 
 
-def test_other_types_and_unknown_excerpts_are_refused(rich):
-    check_diagnosis(rich)
+def test_other_types_and_unknown_excerpts_are_refused(alone):
+    check_diagnosis(alone())
     with pytest.raises(BadInput, match=r"a report needs a Diagnosis, not dict: see Diagnosis\.from_json"):
         check_diagnosis({})
-    run = rich.models[0].runs[0]
-    for first in (-1, len(rich.excerpts)):
-        pairs = replace(run.pairs, worst=(Pair(first, 0, 0.1, 0.1, 0.1),))
-        model = replace(rich.models[0], runs=(replace(run, pairs=pairs),))
-        with pytest.raises(
-            BadInput, match=f"all-MiniLM-L6-v2: a pair refers to excerpts {first} and 0, but there are 43"
-        ):
-            check_diagnosis(replace(rich, models=(model,)))
+    for first in (-1, 43):
+        found = alone(pairs=pairs(worst=(Pair(first, 0, 0.1, 0.1, 0.1),)))
+        with pytest.raises(BadInput, match=f"L6-v2: a pair refers to excerpts {first} and 0, but there are 43"):
+            check_diagnosis(found)

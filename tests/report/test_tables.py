@@ -18,7 +18,8 @@ def column(table, name):
     return {row[0]: row[place] for row in table.rows}
 
 
-def test_lengths_and_truncation(rich):
+def test_lengths_and_truncation(rich, poor):
+    assert column(tables.lengths(poor), "tiny")["limit of the model"] == "none"
     table = tables.lengths(rich)
     assert table.head == ("in the model's own tokens", *(model.name for model in rich.models))
     first = column(table, "all-MiniLM-L6-v2")
@@ -30,10 +31,6 @@ def test_lengths_and_truncation(rich):
     assert first["share of texts truncated"] == f"{cut / 10:.1f} %"
 
 
-def test_a_model_without_a_limit(poor):
-    assert column(tables.lengths(poor), "tiny")["limit of the model"] == "none"
-
-
 def test_cosines_of_runs_and_controls_are_columns(rich, series):
     table = tables.closeness(series)
     assert table.head[1:3] == (series[0].label, "all-MiniLM-L6-v2, words alone")
@@ -43,11 +40,8 @@ def test_cosines_of_runs_and_controls_are_columns(rich, series):
 
 def test_different_bins_are_merged(rich):
     model = rich.models[0]
-    curve = model.runs[0].length
-    other = replace(curve, bins=curve.bins[:2])
-    runs = (model.runs[0], replace(model.runs[1], length=other))
-    series = all_series(replace(rich, models=(replace(model, runs=runs, words=None),)))
-    table = tables.closeness(series)
+    short = replace(model.words, bins=model.words.bins[:2])
+    table = tables.closeness(all_series(replace(rich, models=(replace(model, words=short),))))
     assert len(table.rows) == 6
     assert [row[2] for row in table.rows][2:] == ["–"] * 4
 
@@ -105,9 +99,3 @@ def test_provenance(rich):
     assert column(versions, "value")["torch"] == "2.13.0"
     assert command.rows == (("command", "cenote diagnose"),)
     assert len(tables.provenance(rich, None)) == 3
-
-
-def test_missing_measures_give_empty_tables(poor):
-    series = all_series(poor)
-    empty = (tables.closeness(series), tables.trend(series), tables.passed(series), tables.repeated(series))
-    assert all(table.is_empty for table in (*empty, *tables.bins(series), tables.collapse([], "k")))

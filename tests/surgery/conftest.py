@@ -24,6 +24,9 @@ _DEBERTA = {
 }
 _T5 = {"vocab_size": 100, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
 _T5 = {**_T5, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 16, "initializer_factor": 0.3}
+_BART = {"vocab_size": 100, "d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 4}
+_BART |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 64}
+_BART |= {"pad_token_id": 0}
 _GEMMA3 = {**_LLAMA, "query_pre_attn_scalar": 8, "sliding_window": 6}
 
 # name: class of the model, its config; those after `others` are in the table without being promised by name.
@@ -68,21 +71,7 @@ FAMILIES = {
     "gemma2": ("Gemma2Model", {**_LLAMA, "attn_logit_softcapping": 2.0, "sliding_window": 6}),
     "granite": ("GraniteModel", {**_LLAMA, "attention_multiplier": 0.3}),
     "phi3": ("Phi3Model", {key: value for key, value in _LLAMA.items() if key != "head_dim"}),
-    "bart": (
-        "BartModel",
-        {
-            "vocab_size": 100,
-            "d_model": 32,
-            "encoder_layers": 2,
-            "decoder_layers": 1,
-            "encoder_attention_heads": 4,
-            "decoder_attention_heads": 4,
-            "encoder_ffn_dim": 64,
-            "decoder_ffn_dim": 64,
-            "max_position_embeddings": 64,
-            "pad_token_id": 0,
-        },
-    ),
+    "bart": ("BartModel", _BART),
     "xlnet": ("XLNetModel", {"vocab_size": 100, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64}),
     "embeddinggemma2": (
         "EmbeddingGemma2TextModel",
@@ -150,6 +139,18 @@ def batch():
         return {"input_ids": ids, "attention_mask": mask}
 
     return build
+
+
+@pytest.fixture(scope="session")
+def hooks_on():
+    """`hooks_on(model)`: the modules that have a hook or a replaced method."""
+
+    def find(model):
+        replaced = {"forward", "save_pretrained"}
+        named = model.named_modules()
+        return [name for name, m in named if m._forward_hooks or m._forward_pre_hooks or replaced & vars(m).keys()]
+
+    return find
 
 
 @pytest.fixture(scope="session")

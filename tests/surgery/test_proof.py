@@ -9,12 +9,8 @@ from cenote.surgery import proof
 from cenote.surgery.proof import prove
 
 
-def hooks_on(model):
-    return [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
-
-
 @pytest.mark.parametrize("name", ["bert", "llama"])
-def test_attention_to_masked_positions_is_refused(name, network, monkeypatch):
+def test_attention_to_masked_positions_is_refused(name, network, hooks_on, monkeypatch):
     """A causal model hides what follows a text anyway: only padding before it can show a leak."""
     model = network(name)
     original, active = proof.attach, []
@@ -36,7 +32,7 @@ def test_attention_to_masked_positions_is_refused(name, network, monkeypatch):
     assert not hooks_on(model)
 
 
-def test_a_scale_on_the_wrong_axis_is_refused(network, monkeypatch):
+def test_a_scale_on_the_wrong_axis_is_refused(network, hooks_on, monkeypatch):
     """By length the scale is one for each text; a number would never show on which axis it lies."""
     model, axes = network("bert"), LengthTemperature("log", s=0.5)
     prove(model, [axes], True)
@@ -54,10 +50,9 @@ def test_block_attention_is_refused_before_the_model_changes(network):
     assert model.attention_type == "block_sparse"
 
 
-def test_the_proof_leaves_the_model_unchanged(network):
+def test_the_proof_leaves_the_model_unchanged(network, hooks_on):
     model = network("gemma2")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     prove(model, [0.5, LengthTemperature("log", s=0.5)], True)
     assert not hooks_on(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert not any("forward" in vars(module) for module in model.modules())

@@ -25,12 +25,8 @@ def traced(model, features, **options):
     return out, passages, trace
 
 
-def hooks_on(model):
-    return [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
-
-
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_every_family_passes_on_states_attention_and_projections(family, side, network, variants, batch):
+def test_every_family_passes_on_states_attention_and_projections(family, side, network, variants, batch, hooks_on):
     if side == "left" and family in BANDED:
         pytest.skip("pads its own input on the right")
     features = batch(side)
@@ -118,12 +114,7 @@ def test_a_tempered_model_shows_tempered_attention(network, batch):
             assert torch.allclose(a.attention, b.attention, atol=1e-5)
 
 
-def test_only_requested_layers_show_attention(network, batch):
-    _, passages, _ = traced(network("bert", "sdpa"), batch(), attention=[1])
-    assert [passage.attention is None for passage in passages] == [True, False]
-
-
-def test_hooks_are_removed_after_an_error(network, batch):
+def test_hooks_are_removed_after_an_error(network, batch, hooks_on):
     model = network("bert")
 
     def fail(_):
@@ -196,14 +187,17 @@ def test_a_sentence_transformer_is_traced_as_it_encodes(demo):
     assert torch.allclose(rows, torch.ones_like(rows))
 
 
-def test_a_shared_layer_counts_each_time(network, batch):
-    _, passages, trace = traced(network("albert"), batch(), attention=[1])
-    assert [layer.name for layer in trace.layers] == ["encoder.albert_layer_groups.0"] * 2
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [("bert", ["encoder.layer.0", "encoder.layer.1"]), ("albert", ["encoder.albert_layer_groups.0"] * 2)],
+)
+def test_only_requested_layers_show_attention_and_a_shared_one_counts_each_time(name, layers, network, batch):
+    _, passages, trace = traced(network(name, "sdpa"), batch(), attention=[1])
+    assert [layer.name for layer in trace.layers] == layers
     assert [passage.attention is None for passage in passages] == [True, False]
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("masked", [None, "bool", "float"])
+@pytest.mark.parametrize(("causal", "masked"), [(True, None), (False, None), (False, "bool"), (False, "float")])
 def test_attention_weights_are_those_of_sdpa(causal, masked):
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(2, 4, 6, 8, generator=generator)
@@ -211,8 +205,6 @@ def test_attention_weights_are_those_of_sdpa(causal, masked):
     mask = torch.rand(2, 1, 6, 6, generator=generator) < 0.7
     mask[..., 0] = True
     given = {None: None, "bool": mask, "float": torch.randn(2, 4, 6, 6, generator=generator)}[masked]
-    if causal and masked:
-        pytest.skip("sdpa takes one or the other")
     options = {"is_causal": causal, "scale": 0.3, "enable_gqa": True}
     weights = attention_weights(query, key, value, given, **options)
     out = torch.nn.functional.scaled_dot_product_attention(query, key, value, given, **options)

@@ -1,4 +1,4 @@
-"""What commands print: notes, warnings, columns; and the loading of a model."""
+"""Notes, warnings and columns that commands print; and the loading of a model."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ _FULL, _QUICK = _Effort(100, 100, 2048), _Effort(24, 5, 256)
 
 @dataclass(frozen=True)
 class _Request:
-    """What every model is diagnosed on."""
+    """The texts, pairs and settings that every model is diagnosed with."""
 
     texts: list[Text]
     pairs: GivenPairs

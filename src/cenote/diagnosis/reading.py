@@ -29,7 +29,7 @@ from cenote.surgery.tracing import Trace
 
 @dataclass
 class Reading:
-    """What a model made of texts, by their places in the list that was read."""
+    """The output of a model for texts, by their places in the list that was read."""
 
     lengths: Whole  # [N], tokens as the model reads them, cut where it cuts
     vectors: npt.NDArray[np.float32]  # [N, D]

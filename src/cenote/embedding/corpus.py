@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one reading of all rows found."""
+    """The findings of one reading of all rows."""
 
     rows: int
     fingerprint: str

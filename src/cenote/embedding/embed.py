@@ -152,9 +152,9 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Ma
     loaded = _load(model, request)
     if earlier is not None:
         request = _as_earlier(loaded, folder, earlier, request)
-    request = _resolve(loaded, request)  # mistakes in options are told before a corpus is read
+    request = _resolve(loaded, request)  # a loaded model's options are checked before its corpus is read
     settings = _settings(loaded, request.name or name_of(model, loaded), request)
-    if earlier is not None:  # and so are other settings than the folder's
+    if earlier is not None:  # and so are the settings of the folder
         chosen = {"backend": request.backend, "precision": request.precision}
         refuse_other_settings(folder, earlier, settings | chosen | versions_of(*_PACKAGES))
     if source.rereadable and surveyed is None:

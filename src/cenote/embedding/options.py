@@ -159,7 +159,7 @@ class Request(Options):
 
     @property
     def listener(self) -> Listener:
-        """Who hears of the progress, and may stop the run."""
+        """The callbacks of the run, as one object."""
         return Listener(self.progress, self.notify, self.stop)
 
     @property

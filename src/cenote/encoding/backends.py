@@ -1,6 +1,6 @@
 """Backends that run a model: torch, OpenVINO or ONNX Runtime, behind one small protocol.
 
-A backend is one line of `BACKENDS`. `backend` makes one: it refuses what cannot run here before anything is made, and
+A backend is one line of `BACKENDS`. `backend` makes one: it first refuses a backend that is not available here, and
 compares the result with the model before it returns it.
 """
 

@@ -62,7 +62,7 @@ def declared(model: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def prompts_of(model: str | Path) -> dict[str, str] | None:
-    """Return the prompts of a model by name, as they are after loading; None for a model on the hub.
+    """Return the prompts of a model by name, as a loaded model has them; None for a model on the hub.
 
     >>> prompts_of("minilm")
     {'query': '', 'document': ''}

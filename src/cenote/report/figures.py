@@ -113,7 +113,7 @@ def by_layer(series: tuple[Series, ...], key: str, name: str) -> Figure:
             labels = [f"layer {index}<br>{short} {format_spread(value)}" for index, value in limits.items()]
             data.append(plots.line(one.look, limits, y, labels, dotted=True))
     deepest = max((len(one.run.layers) for one in series), default=0)
-    ticks = {"dtick": 1} if deepest <= _FEW_LAYERS else {}
+    ticks: Part = {"dtick": 1} if deepest <= _FEW_LAYERS else {}
     shapes = []
     if measure.neutral is not None and everything and min(everything) <= measure.neutral <= max(everything):
         shapes.append(plots.reference_line(measure.neutral, upright=False))

@@ -79,8 +79,8 @@ def format_number(value: float | None) -> str:
 def format_share(value: float) -> str:
     """Format a share of 1 as a percentage; only 0 and 1 themselves become 0 % and 100 %.
 
-    >>> format_share(0.5), format_share(0), format_share(0.0002), format_share(0.9999)
-    ('50.0 %', '0 %', '< 0.1 %', '> 99.9 %')
+    >>> format_share(0.137), format_share(0), format_share(1), format_share(1e-9), format_share(1 - 1e-9)
+    ('13.7 %', '0 %', '100 %', '< 0.1 %', '> 99.9 %')
     """
     if value in (0, 1):
         return f"{value:.0%}".replace("%", " %")
@@ -92,8 +92,8 @@ def format_share(value: float) -> str:
 def format_spread(spread: Spread | None) -> str:
     """Format the mean, and the range from the 10 % to the 90 % quantile.
 
-    >>> format_spread(Spread(3, 0.5, 0.25, 0.5, 0.75))
-    '0.500 (0.250 to 0.750)'
+    >>> format_spread(Spread(3, 0.5, 0.25, 0.5, 0.75)), format_spread(None)
+    ('0.500 (0.250 to 0.750)', '–')
     """
     if spread is None:
         return MISSING
@@ -103,8 +103,8 @@ def format_spread(spread: Spread | None) -> str:
 def format_estimate(estimate: Estimate | None) -> str:
     """Format an estimate, with its interval if it has one.
 
-    >>> format_estimate(Estimate(0.5, 0.4, 0.6)), format_estimate(Estimate(0.5, None, None))
-    ('0.500 [0.400, 0.600]', '0.500')
+    >>> format_estimate(Estimate(-0.5, -0.6, -0.4)), format_estimate(Estimate(0.5, None, None)), format_estimate(None)
+    ('−0.500 [−0.600, −0.400]', '0.500', '–')
     """
     if estimate is None:
         return MISSING
@@ -115,8 +115,8 @@ def format_estimate(estimate: Estimate | None) -> str:
 def join_names(items: Iterable[str]) -> str:
     """Join names for a sentence.
 
-    >>> join_names(["a", "b", "c"])
-    'a, b and c'
+    >>> join_names(["a", "b", "c"]), join_names(["a", "b"]), join_names(["a"]), join_names([])
+    ('a, b and c', 'a and b', 'a', '')
     """
     names = list(items)
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -125,8 +125,8 @@ def join_names(items: Iterable[str]) -> str:
 def format_bin(low: int, high: int | None) -> str:
     """Format the range of tokens of a bin.
 
-    >>> format_bin(50, 70), format_bin(150, None), format_bin(3, 4)
-    ('50–69', '150 or more', '3')
+    >>> format_bin(50, 70), format_bin(1000, 2000), format_bin(150, None), format_bin(3, 4)
+    ('50–69', '1,000–1,999', '150 or more', '3')
     """
     if high is None:
         return f"{low:,} or more"

@@ -62,10 +62,8 @@ def to_html(diagnosis: Diagnosis, *, command: str | None = None) -> str:
 def _plotly() -> str:
     try:
         from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise CenoteError(
-            "the HTML report needs plotly, which is not installed: pip install 'cenote[report]'"
-        ) from error
+    except ImportError:
+        raise CenoteError("the HTML report needs plotly, which is missing: pip install 'cenote[report]'") from None
     return str(get_plotlyjs())
 
 

@@ -43,13 +43,27 @@ def build_sections(diagnosis: Diagnosis) -> tuple[Section, ...]:
     """Return the sections that are not empty, those on the most costly findings first."""
     series = all_series(diagnosis)
     built = (
-        _lengths(diagnosis),
+        Section(
+            key="length",
+            title="How much of the texts the models read",
+            intro="A model reads the tokens up to its limit and drops the rest silently. No later step can recover "
+            "them.",
+            figures=(figures.lengths(diagnosis),),
+            tables=(tables.lengths(diagnosis),),
+            notes=() if diagnosis.models else ("No model was read.",),
+        ),
         _closeness(series),
         _pairs(diagnosis, series, given=False),
         _pairs(diagnosis, series, given=True),
         _layers(series),
         _attention(series),
-        _repeated(series),
+        Section(
+            key="repeated",
+            title="The effect of length alone",
+            intro="A text of one repeated word has a length but hardly any content.",
+            figures=(figures.repeated(series),),
+            tables=(tables.repeated(series),),
+        ),
     )
     kept = []
     for section in built:
@@ -61,17 +75,6 @@ def build_sections(diagnosis: Diagnosis) -> tuple[Section, ...]:
         if drawn or shown or notes:
             kept.append(replace(section, figures=drawn, tables=shown, notes=notes))
     return tuple(kept)
-
-
-def _lengths(diagnosis: Diagnosis) -> Section:
-    return Section(
-        key="length",
-        title="How much of the texts the models read",
-        intro="A model reads the tokens up to its limit and drops the rest silently. No later step can recover them.",
-        figures=(figures.lengths(diagnosis),),
-        tables=(tables.lengths(diagnosis),),
-        notes=() if diagnosis.models else ("No model was read.",),
-    )
 
 
 def _closeness(series: tuple[Series, ...]) -> Section:
@@ -150,16 +153,6 @@ def _attention(series: tuple[Series, ...]) -> Section:
             figures.passed(series),
         ),
         tables=(tables.passed(series), *tables.layers(traced, measures, "attention-table")),
-    )
-
-
-def _repeated(series: tuple[Series, ...]) -> Section:
-    return Section(
-        key="repeated",
-        title="The effect of length alone",
-        intro="A text of one repeated word has a length but hardly any content.",
-        figures=(figures.repeated(series),),
-        tables=(tables.repeated(series),),
     )
 
 

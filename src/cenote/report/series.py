@@ -170,14 +170,8 @@ def length_curves(series: tuple[Series, ...]) -> tuple[tuple[Look, LengthCurve],
     for one in series:
         found.append((one.look, one.run.length))
         if one.first and one.model.words is not None:
-            look = replace(
-                one.look,
-                key=f"{one.look.key}w",
-                label=f"{one.name}, words alone",
-                symbol=f"{one.look.symbol}-open-dot",
-                dash=CONTROL_DASH,
-            )
-            found.append((look, one.model.words))
+            look = replace(one.look, key=f"{one.look.key}w", label=f"{one.name}, words alone", dash=CONTROL_DASH)
+            found.append((replace(look, symbol=f"{look.symbol}-open-dot"), one.model.words))
     return tuple(found)
 
 
@@ -208,11 +202,10 @@ def missing_reasons(series: tuple[Series, ...], measures: tuple[str, ...]) -> tu
 
 def join_labels(some: Sequence[Series], every: Sequence[Series]) -> str:
     """Join the labels of series; the name of a model replaces the labels of all its runs."""
-    return join_names(
-        dict.fromkeys(
-            one.name if all(other in some for other in every if other.model is one.model) else one.label for one in some
-        )
+    names = (
+        one.name if all(other in some for other in every if other.model is one.model) else one.label for one in some
     )
+    return join_names(dict.fromkeys(names))
 
 
 def _ranges(places: list[int]) -> str:

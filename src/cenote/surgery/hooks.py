@@ -284,7 +284,7 @@ class SaveWithTemperature:
         self.network, self.setting = network, setting
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Save."""
+        """Save the model with its temperature."""
         config = self.network.config
         setattr(config, KEPT_IN_CONFIG, self.setting.to_json())
         try:

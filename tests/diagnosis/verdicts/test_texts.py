@@ -11,11 +11,8 @@ def judge(distinct=100, **fields):
     return [(verdict.grade, verdict.finding) for verdict in judge_texts(texts_read(**fields), distinct)]
 
 
-def test_enough_different_texts_need_no_verdict():
-    assert judge() == []
-
-
 def test_copies_are_graded_by_their_share():
+    assert judge() == []
     assert judge(3) == [("unknown", "Only 3 of 100 texts are different.")]
     assert judge(90) == [("slight", "Only 90 of 100 texts are different.")]
     assert judge(99) == [("none", "Only 99 of 100 texts are different.")]
@@ -23,9 +20,8 @@ def test_copies_are_graded_by_their_share():
 
 
 def test_few_texts_are_unknown():
-    assert judge(3, used=3) == [
-        ("unknown", "3 texts are too few to generalise: the findings may describe nothing else.")
-    ]
+    finding = "3 texts are too few to generalise: the findings may describe nothing else."
+    assert judge(3, used=3) == [("unknown", finding)]
     assert judge(1, used=1)[0][1].startswith("One text is too few")
 
 
@@ -35,23 +31,16 @@ def test_empty_texts_are_counted():
 
 
 def test_texts_left_out_are_named_for_each_measure():
-    found = list(
-        judge_left_out(
-            model(
-                left_out=(
-                    LeftOut(measure="layers", why="too long", count=1, ids=("a",)),
-                    LeftOut(measure="layers", why="a mean of zero", count=4, ids=("b", "c")),
-                    LeftOut(measure="the given pairs", why="an empty side", count=1, ids=("7",)),
-                )
-            )
-        )
+    left = (
+        LeftOut(measure="layers", why="too long", count=1, ids=("a",)),
+        LeftOut(measure="layers", why="a mean of zero", count=4, ids=("b", "c")),
+        LeftOut(measure="the given pairs", why="an empty side", count=1, ids=("7",)),
     )
-    assert [verdict.finding for verdict in found] == [
-        "5 texts were left out of layers.",
-        "1 pair was left out of the given pairs.",
-    ]
-    assert found[0].evidence == "1 (a): too long; 4 (b, c and 2 more): a mean of zero."
-    assert {verdict.grade for verdict in found} == {"slight"}
+    texts, pair = judge_left_out(model(left_out=left))
+    assert texts.finding == "5 texts were left out of layers."
+    assert texts.evidence == "1 (a): too long; 4 (b, c and 2 more): a mean of zero."
+    assert pair.finding == "1 pair was left out of the given pairs."
+    assert texts.grade == pair.grade == "slight"
 
 
 def test_closeness_of_few_texts_is_unknown():

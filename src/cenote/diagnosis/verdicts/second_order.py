@@ -22,12 +22,10 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     if run.given_pairs is not None:
         yield _judge_pairs(model, run.given_pairs, f"{_SUBJECT}, given pairs", "the given pairs")
     if run.pairs is not None:
-        last_layer = ""
+        more = ""
         if run.layers and isinstance(spread := run.layers[-1].measures.get("concentration"), Spread):
-            last_layer = (
-                f" In the last layer, the variance of a text's tokens is {spread.median:.2f} times its squared mean."
-            )
-        yield _judge_pairs(model, run.pairs, _SUBJECT, "pairs of these texts", last_layer)
+            more = f" In the last layer, the variance of a text's tokens is {spread.median:.2f} times its squared mean."
+        yield _judge_pairs(model, run.pairs, _SUBJECT, "pairs of these texts", more)
     if run.pairs is None and run.given_pairs is None:
         yield Verdict(
             model=model.name,
@@ -40,7 +38,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         )
 
 
-def _judge_pairs(model: ModelDiagnosis, pairs: Pairs, subject: str, which: str, more_evidence: str = "") -> Verdict:
+def _judge_pairs(model: ModelDiagnosis, pairs: Pairs, subject: str, which: str, more: str = "") -> Verdict:
     grade = THRESHOLDS[_SUBJECT].grade_estimate(pairs.mean)
     mean = f"mean SOCM is {pairs.mean.value:.2f} over {which}"
     number = f"{pluralise(pairs.pairs, 'pair')} of {pluralise(pairs.texts, 'text')}"
@@ -62,7 +60,7 @@ def _judge_pairs(model: ModelDiagnosis, pairs: Pairs, subject: str, which: str, 
         evidence=f"Mean: {signed_estimate(pairs.mean)}. {number}: {percent(pairs.severe)} of the pairs are over "
         f"{CUTOFFS['severe pair'].value:g}, 90 % are below {pairs.socm.high:.2f}. SOCM is 0 if the tokens of two texts "
         "spread in the same way; it grows if they spread differently while their means lie close."
-        f"{left_out}{more_evidence}",
+        f"{left_out}{more}",
         limit="SOCM describes token clouds and does not rank models: across twelve models it correlates with benchmark "
         "scores (Spearman -0.68), but there are exceptions such as all-MiniLM. Long texts have a higher SOCM.",
         advice="Where fine differences matter, rerank with a model that reads both texts together, or fine-tune with "

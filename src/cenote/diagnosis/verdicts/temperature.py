@@ -45,11 +45,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
 
 def known_changes(model: ModelDiagnosis) -> list[tuple[Run, Estimate]]:
     """Return the runs at other temperatures whose change of the cosine difference is known, with that change."""
-    return [
-        (run, run.change.difference)
-        for run in model.runs[1:]
-        if run.change is not None and run.change.difference is not None
-    ]
+    return [(run, run.change.difference) for run in model.runs[1:] if run.change and run.change.difference]
 
 
 def best_change(model: ModelDiagnosis) -> tuple[Run, Estimate] | None:

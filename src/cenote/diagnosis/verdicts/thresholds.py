@@ -38,8 +38,7 @@ class Threshold:
 
 THRESHOLDS = {
     "truncation": Threshold(
-        (0.001, 0.05, 0.25),
-        "share of tokens that the model never reads: no search can find truncated text",
+        (0.001, 0.05, 0.25), "share of tokens that the model never reads: no search can find truncated text"
     ),
     "length collapse": Threshold(
         (0.2, 0.5, 1.0),
