@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import cenote
 from cenote.encoding import tokens as tokenising
-from cenote.encoding.tokens import _beginning, collate, concatenate, count_tokens, tokenise
+from cenote.encoding.batches import collate
+from cenote.encoding.tokens import _beginning, concatenate, count_tokens, tokenise
 from cenote.errors import UnsupportedModel
 from cenote.models.properties import limit_of
 

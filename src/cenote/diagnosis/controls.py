@@ -14,8 +14,9 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from cenote.encoding.backends import plain_backend
+from cenote.encoding.batches import collate
 from cenote.encoding.forward import pooled_tokens
-from cenote.encoding.tokens import Tokens, collate, tokenise
+from cenote.encoding.tokens import Tokens, tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput
 from cenote.functional.similarity import similarity

@@ -25,9 +25,9 @@ from cenote.diagnosis.given_pairs import (
 from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
 from cenote.diagnosis.selection import TRACEABLE, select_for_pairs, select_for_tracing
 from cenote.diagnosis.verdicts.ranking import collect_verdicts
-from cenote.encoding.batches import NO_TOKENS
+from cenote.encoding.batches import NO_TOKENS, collate
 from cenote.encoding.forward import forward
-from cenote.encoding.tokens import Tokens, collate, tokenise
+from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel, choose
 from cenote.functional.bins import length_bins
 from cenote.functional.temperature import check_temperature

@@ -18,7 +18,7 @@ from cenote.diagnosis.layers import traced_reader
 from cenote.encoding.batches import NOT_FINITE, Batch, BatchReader, Refused
 from cenote.encoding.forward import forward, pooled_tokens, pooled_vectors, refuse_without_tokens
 from cenote.encoding.tokens import Tokens, Whole
-from cenote.errors import UnsupportedModel
+from cenote.errors import CenoteError
 from cenote.functional.clouds import find_shape_problem
 from cenote.functional.token_batches import refuse_rows
 from cenote.listener import Listener
@@ -110,7 +110,7 @@ def _read_traced(
                     take(read)
                     reading.traced += read.rows
                     advance(len(read.rows))
-    except UnsupportedModel as error:
+    except CenoteError as error:  # the model shows no attention, or one text does not fit into memory
         reading.why_untraced, reading.traced, reading.untraced = str(error), [], {}
     if reading.traced:
         reading.layers = profiler.compute(torch.tensor(reading.traced).argsort())

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
+from torch import Tensor
 
-from cenote.encoding.tokens import Tokens, collate
+from cenote.encoding.tokens import Tokens, Whole
 from cenote.errors import BadInput, BadRows, CenoteError
 from cenote.functional.packing import interleave, pack
 
@@ -136,6 +138,45 @@ class BatchReader:
             torch.cuda.empty_cache()
         unit = "tokens" if self.power == 1 else f"tokens^{self.power}"
         self.notify(f"out of memory: going on with batches of {self.budget:,} {unit}")
+
+
+def collate(model: SentenceTransformer, tokens: Tokens, rows: Sequence[int]) -> dict[str, Any]:
+    """Return the features of a batch, as `model.preprocess` makes them.
+
+    >>> import cenote
+    >>> from cenote.encoding.tokens import tokenise
+    >>> model = cenote.load("minilm")
+    >>> collate(model, tokenise(model, ["the deep cave", "a pool"]), [1, 0])["attention_mask"]
+    tensor([[1, 1, 1, 1, 0],
+            [1, 1, 1, 1, 1]])
+    """
+    lengths, starts = tokens.lengths[list(rows)], tokens.offsets[list(rows)]
+    features = dict(tokens.constants)
+    if "attention_mask" not in tokens.columns:
+        return features | _flattened(model, tokens, starts, lengths)
+    longest, tokenizer = int(lengths.max()), model.tokenizer
+    slots = np.arange(longest) - (longest - lengths[:, None] if tokenizer.padding_side == "left" else 0)
+    real = (slots >= 0) & (slots < lengths[:, None])
+    places = np.where(real, starts[:, None] + slots, 0)
+    fill = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
+    for name, column in tokens.columns.items():
+        features[name] = _tensor(np.where(real, column[places], column.dtype.type(fill.get(name, 0))))
+    return features
+
+
+def _flattened(model: SentenceTransformer, tokens: Tokens, starts: Whole, lengths: Whole) -> dict[str, Any]:
+    """Return one row for the whole batch, as flash attention reads it, made by sentence-transformers' own collator."""
+    spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    collator: Any = model[0].data_collator
+    features = dict(collator([{"input_ids": tokens.columns["input_ids"][span].tolist()} for span in spans]))
+    features.pop("labels", None)
+    for name, column in tokens.columns.items():
+        features[name] = _tensor(np.concatenate([column[span] for span in spans]))[None]
+    return features
+
+
+def _tensor(column: npt.NDArray[Any]) -> Tensor:
+    return torch.from_numpy(column if column.dtype == bool else column.astype(np.int64))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Texts to tokens, once and without padding; and tokens to the batches that a model reads."""
+"""Texts to tokens, once and without padding."""
 
 from __future__ import annotations
 
@@ -138,29 +138,6 @@ def pieces(text: str) -> list[str]:
     return re.findall(rf"(?s).{{1,{_PIECE}}}(?!\S)|.{{1,{_PIECE}}}", text)
 
 
-def collate(model: SentenceTransformer, tokens: Tokens, rows: Sequence[int]) -> dict[str, Any]:
-    """Return the features of a batch, as `model.preprocess` makes them.
-
-    >>> import cenote
-    >>> model = cenote.load("minilm")
-    >>> collate(model, tokenise(model, ["the deep cave", "a pool"]), [1, 0])["attention_mask"]
-    tensor([[1, 1, 1, 1, 0],
-            [1, 1, 1, 1, 1]])
-    """
-    lengths, starts = tokens.lengths[list(rows)], tokens.offsets[list(rows)]
-    features = dict(tokens.constants)
-    if "attention_mask" not in tokens.columns:
-        return features | _flattened(model, tokens, starts, lengths)
-    longest, tokenizer = int(lengths.max()), model.tokenizer
-    slots = np.arange(longest) - (longest - lengths[:, None] if tokenizer.padding_side == "left" else 0)
-    real = (slots >= 0) & (slots < lengths[:, None])
-    places = np.where(real, starts[:, None] + slots, 0)
-    fill = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-    for name, column in tokens.columns.items():
-        features[name] = _tensor(np.where(real, column[places], column.dtype.type(fill.get(name, 0))))
-    return features
-
-
 def _by_characters(texts: Sequence[str], size: int) -> list[list[int]]:
     """Return the rows of texts of like length together, longest first, so that what does not fit shows at once."""
     order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), row))
@@ -227,18 +204,3 @@ def _unpad(
     # Ids in half of their memory.
     small = {name: column if column.dtype == bool else column.astype(np.int32) for name, column in columns.items()}
     return small, lengths, constants
-
-
-def _tensor(column: npt.NDArray[Any]) -> Tensor:
-    return torch.from_numpy(column if column.dtype == bool else column.astype(np.int64))
-
-
-def _flattened(model: SentenceTransformer, tokens: Tokens, starts: Whole, lengths: Whole) -> dict[str, Any]:
-    """Return one row for the whole batch, as flash attention reads it, made by sentence-transformers' own collator."""
-    spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    collator: Any = model[0].data_collator
-    features = dict(collator([{"input_ids": tokens.columns["input_ids"][span].tolist()} for span in spans]))
-    features.pop("labels", None)
-    for name, column in tokens.columns.items():
-        features[name] = _tensor(np.concatenate([column[span] for span in spans]))[None]
-    return features

@@ -26,7 +26,7 @@ def word_averages(table: Array, ids: Any, mask: Any = None) -> Array:
 
     The caller leaves special tokens out. Sums are in float64, so that order and padding do not matter. The result has
     the table's kind and dtype, but float32 for half precision, to keep digits for comparison. `table [V, D]` is
-    `model.get_input_embeddings().weight`; `ids` is a list of each text's ids, or `[N, T]` with a mask of those to count.
+    `model.get_input_embeddings().weight`; `ids` lists the ids of each text, or is `[N, T]` with a mask.
 
     >>> table = np.array([[1.0, 0.0], [0.0, 2.0], [4.0, 4.0]])
     >>> word_averages(table, [[0, 1], [2]])
