@@ -31,11 +31,13 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/generate.py
 
+BENCHMARKS := diagnosing embedding landmarks length pooling second_order similarity spectrum startup tempering
+
 # The tables of docs/benchmarks.md.
 bench: $(READY)
-	for script in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$script || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# torch comes first and alone: whichever build of it your package index offers is then left as it is.
+# torch is installed first and alone, so that the later steps keep the build that your package index offers.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)

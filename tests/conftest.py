@@ -1,4 +1,4 @@
-"""What tests share: the demo model, a corpus, a diagnosis, and tiny random models of several kinds of tokenizer.
+"""Fixtures that tests share: the demo model, a corpus, a diagnosis, and tiny random models of several tokenizers.
 
 Nothing heavy is imported before a fixture asks for it, so that the tests of small modules stay quick.
 """

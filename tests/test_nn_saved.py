@@ -37,7 +37,7 @@ def read_json(path):
 
 @pytest.fixture
 def landmark_model(tiny_st):
-    """What the golden copy describes."""
+    """The model that the golden copy describes."""
     model = SentenceTransformer(str(tiny_st("bert", prompts=NAMED, include_prompt=False)), device="cpu")
     settings = {"interval": 3, "splitter": "variable", "training_intervals": [2, 3, 5], "seed": 7}
     return repool(model, "landmark", **settings)

@@ -1,4 +1,4 @@
-"""Source and documentation avoid phrases that must be read twice; docs/design.md names every module."""
+"""Source, tests and documentation avoid phrases that must be read twice; docs/design.md names every module."""
 
 import ast
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = ("src", "docs", "tests", "benchmarks", "experiments")
 FILES = [
-    ROOT / "README.md",
-    *sorted(
-        path for suffix in ("*.py", "*.md", "*.js") for top in ("src", "docs") for path in (ROOT / top).rglob(suffix)
-    ),
+    *(ROOT / name for name in ("README.md", "Makefile", "pyproject.toml")),
+    *sorted(path for suffix in ("*.py", "*.md", "*.js") for top in FOLDERS for path in (ROOT / top).rglob(suffix)),
 ]
+FILES.remove(Path(__file__))  # it holds the phrases
 # Each pattern with the plain words to write instead.
 PHRASES = {
     r"makes? nothing of": "name the failure: 'the tokenizer produced no tokens'",

@@ -26,6 +26,8 @@ LONG = {
     "window-mean": "the mean of overlapping windows, weighted by their tokens",
     "windows": "one row for each of its windows",
 }
+# The fewest tokens of a window: in shorter ones special tokens and the prompt outweigh the text.
+SHORTEST_WINDOW = 8
 ON_TRUNCATE = ("warn", "error")
 ON_ERROR = ("raise", "skip")
 TASKS = ("query", "document")

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from cenote import __version__
 from cenote.commands import diagnose, embed, export, info, pool, poolings, temper
 from cenote.commands.arguments import Usage
-from cenote.commands.shared import say
+from cenote.commands.terminal import say
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
 
 

@@ -16,6 +16,8 @@ from cenote.errors import BadInput
 
 # Version of the JSON format; other versions are refused.
 SCHEMA = 1
+# `Run.untraced` where the user asked for no layers.
+NO_LAYERS = "layers=False"
 
 Record = TypeVar("Record")
 Grade = Literal["none", "slight", "moderate", "severe", "unknown"]
@@ -90,7 +92,7 @@ class LeftOut:
     ids: tuple[str, ...]  # the first few
 
     def in_words(self) -> str:
-        """Return the count, the ids and the reason, as in `2 (a, b): an embedding of zeros`."""
+        """Return the count, the ids and the reason, as in `2 (a, b): the model's vector is zero`."""
         rest = self.count - len(self.ids)
         return f"{self.count:,} ({', '.join(self.ids)}{f' and {rest:,} more' if rest else ''}): {self.why}"
 

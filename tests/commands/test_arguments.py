@@ -18,6 +18,7 @@ FILES = {
     "null.jsonl": '{"text": null}\n',
     "ids.jsonl": '{"id": 1, "text": "one"}\n',
     "column.csv": "txt\na\n",
+    "half.jsonl": '{"text1": "one"}\n',
     "full/file": "mine",
 }
 # Commands with their exit code and a part of their message.
@@ -40,7 +41,8 @@ EARLY = [
     ("embed minilm texts.txt -o out --on-truncate eror", 2, "did you mean 'error'?"),
     ("embed minilm texts.txt -o out --engine rya", 2, "unknown engine 'rya'; did you mean 'ray'?"),
     ("embed minilm texts.txt -o out --workers 2", 1, "workers=2 is for engine='ray' (--engine ray)"),
-    ("embed minilm texts.txt -o out --window 9", 1, "window and overlap are for long='windows'"),
+    ("embed minilm - -o out --engine ray", 2, "--engine ray reads texts again when a machine is lost: name a file"),
+    ("embed minilm texts.txt -o out --window 9", 1, "window and overlap (--window, --overlap) need long='windows'"),
     ("embed minilm texts.txt -o out --prompt qurey", 2, "unknown prompt of minilm: 'qurey'; did you"),
     ("embed minilm texts.txt -o ''", 2, "-o is empty"),
     ("embed minilm texts.txt -o full", 1, "'full' holds 'file' and no manifest.json: it is not an output of embed."),
@@ -71,12 +73,17 @@ EARLY = [
     ("diagnose minilm broken.jsonl", 1, "broken.jsonl, line 1: not JSON"),
     ("diagnose minilm --temperature 0.8", 2, "--temperature: did you mean --temperatures?"),
     ("diagnose minilm --temperatures '1;2'", 2, "'1;2': pass positive numbers with commas between them"),
+    ("diagnose minilm --temperatures 0.8 warm", 1, "Several --temperatures need commas between them, such as 0.9,0.8."),
+    ("diagnose minilm --temperatures 0.8 0.9", 1, "Several --temperatures need commas between them"),
     ("diagnose minilm --temperatures 0", 2, "argument --temperatures: '0': pass positive numbers"),
     ("diagnose minilm --sample 0", 2, "0 is not at least 1"),
     ("diagnose minilm --seed -1", 2, "-1 is not at least 0"),
     ("diagnose minilm --pair-prompts query", 2, "pass two names with a comma between them"),
     ("diagnose minilm texts.txt --prompt qurey", 2, "unknown prompt of minilm: 'qurey'; did you mean 'query'?"),
     ("diagnose minilm --pairs -", 2, "--pairs -: pairs are read twice"),
+    ("diagnose minilm --pairs none.csv", 1, "--pairs: no such file or folder: none.csv"),
+    ("diagnose minilm --pairs column.csv", 1, "--pairs needs columns text1 and text2: unknown column of column.csv:"),
+    ("diagnose minilm --pairs half.jsonl", 1, "--pairs needs columns text1 and text2: unknown column of half.jsonl"),
     ("diagnose minilm -o page.pdf", 2, "-o 'page.pdf': name a file that ends in .html or .md"),
     ("diagnose minilm -o no/place/page.md", 1, "cannot write 'no/place/page.md'"),
     ("diagnose minilm --json no/place.json", 1, "cannot write 'no/place.json'"),
@@ -156,14 +163,18 @@ def test_errors_that_need_no_model_are_raised_before_heavy_imports(command, code
 
 
 def test_shared_arguments_have_the_same_words_in_every_command():
+    # Arguments whose words belong to one command: `info` reads folders alone, outputs and JSON differ.
+    own = {("info", "model")}
+    own |= {(command, name) for command in ("embed", "diagnose") for name in ("output", "json")}
+    own |= {("pool", "json"), ("poolings", "json")}
     subparsers = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
-    for flag, options in COMMON.items():
-        name = flag.lstrip("-").replace("-", "_")
+    for flags, options in COMMON.items():
+        name = flags.rpartition(", ")[2].lstrip("-").replace("-", "_")
         helps = {
             action.help
             for command, sub in subparsers.choices.items()
             for action in sub._actions
-            if action.dest == name and command != "info"  # which reads folders alone
+            if action.dest == name and (command, name) not in own
         }
         assert helps == {options["help"]}, name
 

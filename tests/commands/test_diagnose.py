@@ -106,6 +106,23 @@ def test_tracing_is_reported_as_a_step(demo_path, corpus, capsys):
         ]
 
 
+def test_smaller_batches_are_reported(demo_path, corpus, monkeypatch, capsys):
+    from cenote.encoding import batches
+
+    real, failed = batches.collate, []
+
+    def collate(model, tokens, rows):
+        if len(rows) > 1 and not failed:
+            failed.append(len(rows))
+            raise MemoryError
+        return real(model, tokens, rows)
+
+    monkeypatch.setattr(batches, "collate", collate)
+    assert main(["diagnose", "minilm", corpus, *QUICK]) == Exit.SUCCESS
+    assert failed
+    assert "cenote: out of memory: going on with batches of " in capsys.readouterr().err
+
+
 def test_pairs_are_read_from_a_file(demo_path, corpus, tmp_path, capsys):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("".join(json.dumps({"text1": f"a pool {row}", "text2": "a cave"}) + "\n" for row in range(5)))

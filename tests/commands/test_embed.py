@@ -15,7 +15,7 @@ import cenote
 from cenote.cli import Exit, main
 from cenote.embedding import corpus as sources
 from cenote.embedding import embed as embedding
-from cenote.embedding import folder as outputs
+from cenote.embedding import parts
 
 PLAIN = ["--device", "cpu", "--backend", "torch", "--precision", "float32"]
 
@@ -169,7 +169,7 @@ def test_a_model_that_needs_remote_code_is_refused_and_the_folder_is_not_made(em
 def test_a_full_disk_is_one_line_and_the_run_can_be_continued(embed, tmp_path, monkeypatch, capsys):
     assert embed(out=tmp_path / "clean") == Exit.SUCCESS
     capsys.readouterr()
-    write_table, written = outputs.parquet.write_table, []
+    write_table, written = parts.parquet.write_table, []
 
     def full(*given, **options):
         written.append(given)
@@ -178,7 +178,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_be_continued(embed, tmp_path, m
         write_table(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs.parquet, "write_table", full)
+        patch.setattr(parts.parquet, "write_table", full)
         assert embed() == Exit.FAILURE
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("cenote: error: no space left to write ")

@@ -65,6 +65,33 @@ def test_texts_truncated_because_of_a_prompt_are_counted_too(capsys, monkeypatch
     assert "1 of 2 texts were cut at the model's 256 tokens" in capsys.readouterr().err
 
 
+@pytest.fixture
+def static(tmp_path):
+    """A folder of a model of static embeddings, one of which is not finite."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "pool": 1, "broken": 2}, **{"unk_token": "a"}))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = torch.tensor([[1.0, 2.0], [3.0, 5.0], [float("nan"), 0.0]])
+    module = StaticEmbedding(tokenizer, embedding_weights=weights.numpy())
+    SentenceTransformer(modules=[module], device="cpu").save(str(tmp_path / "static"))
+    return str(tmp_path / "static")
+
+
+def test_a_model_of_static_embeddings_is_read_by_its_own_encode(static, capsys, monkeypatch):
+    feed(monkeypatch, b"a\npool\na pool\n")
+    assert main(["pool", static, "-"]) == Exit.SUCCESS
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["embedding"] for row in rows] == [[1.0, 2.0], [3.0, 5.0], [2.0, 3.5]]
+    feed(monkeypatch, b"a\nbroken\n")
+    assert main(["pool", static, "-"]) == Exit.FAILURE
+    out, err = capsys.readouterr()
+    assert (out, "text 1 cannot be read: " in err) == ("", True)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -14,9 +14,11 @@ import pytest
 from pyarrow import parquet
 
 from cenote.embedding import folder as outputs
+from cenote.embedding import parts
 from cenote.embedding.corpus import Slice
-from cenote.embedding.folder import REJECTS, Part, missing_parts, opened, write_part
+from cenote.embedding.folder import REJECTS, missing_parts, opened
 from cenote.embedding.manifest import MANIFEST, manifest_of, refuse_unfit
+from cenote.embedding.parts import Part, write_part
 from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.records import SCHEMA
 
@@ -107,7 +109,7 @@ def test_rejected_rows_are_not_kept_in_memory_and_are_listed_whole_or_not_at_all
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         for index in range(16):
             out.write(part(index, 1000, rows=1000), table(0, 0), [{"row": row, "why": why} for row in range(1000)])
-    footer = outputs._footer
+    footer = outputs.read_footer
 
     def interrupted(path):
         if "00015" in path.name:
@@ -283,7 +285,7 @@ def test_a_part_that_the_system_refuses_to_read_is_not_called_damaged(folder, mo
     def denied(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(outputs.parquet, "read_metadata", denied)
+    monkeypatch.setattr(parts.parquet, "read_metadata", denied)
     with pytest.raises(BadInput, match=r"part-0000\d\.parquet cannot be read .*: see to its permissions and its disk"):
         run(folder)
 
@@ -449,7 +451,7 @@ def test_after_a_full_disk_a_run_goes_on(folder, tmp_path, monkeypatch, code, fa
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0), table(0, 3))
         whole = content(folder)
-        owner, name = {"part": (outputs.parquet, "write_table"), "sync": (os, "fsync"), "finish": (Path, "write_text")}[
+        owner, name = {"part": (parts.parquet, "write_table"), "sync": (os, "fsync"), "finish": (Path, "write_text")}[
             failing
         ]
         with monkeypatch.context() as patch:

@@ -32,7 +32,7 @@ WINDOWS = Rows(
     truncated=np.array([False, False, False, False, True, False]),
     vector=np.array([[number, 0] for number in range(6)], np.float32),
 )
-IN_WINDOWS = Options(long="windows", window=5, overlap=1)
+IN_WINDOWS = Options(long="windows", window=8, overlap=1)
 
 
 def part(rows, options, tokens=33, truncated=1):

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from cenote.embedding.folder import Part, opened
+from cenote.embedding.folder import opened
+from cenote.embedding.parts import Part
 from cenote.embedding.reading import read_embeddings
 from cenote.errors import BadInput, UnknownName
 from cenote.functional.quantisation import dequantise, quantise

@@ -112,7 +112,7 @@ def dying(step, folder, **options):
     around(Path, "unlink")
     around(Path, "write_text", lambda do, path, text, *rest: do(path, text[: len(text) // 2], *rest))
     around(parquet, "write_table", half_a_table)
-    around(cenote.embedding.folder, "_footer")  # rejected rows are listed from footers, one after another
+    around(cenote.embedding.folder, "read_footer")  # rejected rows are listed from footers, one after another
     run(folder, **options)
     passed()
     (base / "count").open("w").write(str(count))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 
 import pytest
 
@@ -96,7 +97,7 @@ def cached(tiny_st, tmp_path, monkeypatch):
 
 def test_without_a_hub_the_cache_is_used_or_the_model_refused(cached, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "_ask_hub", lambda: "no route")
+    monkeypatch.setattr(hub, "_ask_hub", cache(lambda: "no route"))
     assert must_use_cache(cached)
     for name in ("some-org/tiny-thin", "tiny-thing"):
         with pytest.raises(BadInput, match=rf"cannot load .*{name}'.*cannot be reached \(no route\)"):
@@ -106,8 +107,25 @@ def test_without_a_hub_the_cache_is_used_or_the_model_refused(cached, monkeypatc
     assert not must_use_cache("some-org/tiny-thin")
 
 
+def test_the_hub_is_asked_once_for_all_cached_models(cached, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    asked = []
+    monkeypatch.setattr("huggingface_hub.get_session", lambda: asked.append(1))
+    hub._ask_hub.cache_clear()
+    try:
+        assert all(must_use_cache(cached) for _ in range(3))
+        assert len(asked) == 1
+        with pytest.raises(BadInput, match="cannot be reached"):
+            must_use_cache("some-org/tiny-thin")
+        assert len(asked) == 1
+        assert must_use_cache(cached)  # asked again after a refusal, since the network may be mended
+        assert len(asked) == 2
+    finally:
+        hub._ask_hub.cache_clear()
+
+
 def test_offline_the_hub_is_not_asked(cached, monkeypatch):
-    monkeypatch.setattr(hub, "_ask_hub", lambda: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(hub, "_ask_hub", cache(lambda: pytest.fail("the hub was asked")))
     assert not must_use_cache(cached)
     with pytest.raises(BadInput, match=r"cannot be reached \(HF_HUB_OFFLINE is set\)"):
         must_use_cache("some-org/tiny-thin")

@@ -42,5 +42,5 @@ def test_texts_of_the_user_are_escaped(rich):
 def test_notes_are_a_list_and_empty_parts_are_left_out(poor):
     written = to_markdown(poor)
     assert "- tiny: no pairs were measured." in written
-    assert "Limit" not in written
+    assert "Caveat" not in written
     assert "There are no verdicts." in to_markdown(replace(poor, models=(), verdicts=()))

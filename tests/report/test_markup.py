@@ -25,6 +25,7 @@ def test_a_card_has_no_empty_parts():
     card = markup.render_card(verdict(evidence="", limit=" "), 3)
     assert 'id="verdict-3"' in card
     assert re.findall("<dt>(.*?)</dt>", card) == ["What to do"]
+    assert re.findall("<dt>(.*?)</dt>", markup.render_card(verdict(), 3)) == ["What to do", "Evidence", "Caveat"]
 
 
 def test_the_overview_of_several_models_links_to_every_verdict():

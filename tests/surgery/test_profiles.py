@@ -43,7 +43,7 @@ def profiles(demo):
 
 @pytest.fixture(scope="module")
 def by_hand(demo):
-    """`by_hand(text, layer)`: what there is to compute with, in float64, of one text at one layer, read alone."""
+    """`by_hand(text, layer)`: states, attention and weights of one layer, in float64, for a text that is read alone."""
     from transformers import AutoModel
 
     eager = AutoModel.from_pretrained(demo[0].model.name_or_path, attn_implementation="eager").eval()

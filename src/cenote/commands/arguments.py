@@ -1,17 +1,22 @@
-"""Arguments that several commands have in common, and the checks of values that need no model."""
+"""Arguments that several commands have in common: their words, checks that need no model, and `load_model`."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cenote.choices import POOLINGS, missing_packages
+from cenote.choices import POOLINGS, TASKS, missing_packages
 from cenote.data.texts import read, read_rows
+from cenote.embedding.options import HELP
 from cenote.errors import BadInput, CenoteError, UnknownName, choose
 from cenote.models.declared import DEMO, prompts_of
 from cenote.storage import refuse_occupied, refuse_unwritable
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 class Usage(BadInput):
@@ -55,7 +60,7 @@ def pooling(text: str) -> str:
     return text
 
 
-# The same words in every command.
+# The same words in every command. Two flags of one argument have a comma between them.
 COMMON: dict[str, dict[str, Any]] = {
     "model": {"metavar": "MODEL", "help": f"a folder, a hub id, or {DEMO}, the demo model"},
     "texts": {
@@ -81,13 +86,16 @@ COMMON: dict[str, dict[str, Any]] = {
     },
     "--device": {"help": "cpu, cuda, cuda:1, mps ... (default: the fastest available)"},
     "--trust-remote-code": {"action": "store_true", "help": "run code that comes with the model"},
+    "--task": {"type": one_of(TASKS, "task"), "help": HELP["task"]},
+    "-o, --output": {"metavar": "OUT", "required": True, "help": "new folder to write"},
+    "--json": {"action": "store_true", "help": "print the result as JSON"},
 }
 
 
-def add_common(parser: argparse._ActionsContainer, *names: str) -> None:
-    """Add arguments of `COMMON` to a parser or a group of its arguments."""
+def add_common(parser: argparse._ActionsContainer, *names: str, **changed: Any) -> None:
+    """Add arguments of `COMMON` to a parser or a group of its arguments; `changed` replaces some of their settings."""
     for name in names:
-        parser.add_argument(name, **COMMON[name])
+        parser.add_argument(*name.split(", "), **{**COMMON[name], **changed})
 
 
 def check_texts(args: argparse.Namespace, source: str, *, faults: bool = False) -> None:
@@ -115,3 +123,17 @@ def check_new_folder(output: str) -> None:
     if not output.strip():
         raise Usage("-o is empty: name a new folder.")
     refuse_unwritable(refuse_occupied(output))
+
+
+def load_model(args: argparse.Namespace, model: Any, **options: Any) -> SentenceTransformer:
+    """Load a model with the common arguments of a command and more options, without noise of the libraries beneath."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from cenote.models.loading import load
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # reading weights takes no time worth a bar
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # retries
+    for name in ("pooling", "max_seq_length", "device", "trust_remote_code"):
+        if hasattr(args, name):
+            options[name] = getattr(args, name)
+    return load(model, **options)

@@ -10,15 +10,25 @@ import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, check_texts, count, natural
+from cenote.commands.arguments import (
+    Usage,
+    add_common,
+    check_packages,
+    check_prompts,
+    check_texts,
+    count,
+    load_model,
+    natural,
+)
 from cenote.commands.names import split_names
 from cenote.commands.progress import progress
-from cenote.commands.shared import in_columns, load_model
+from cenote.commands.terminal import in_columns, say
 from cenote.data.texts import read
-from cenote.errors import BadInput
+from cenote.errors import BadInput, UnknownName
 from cenote.models.hub import refuse_missing
 
 if TYPE_CHECKING:
@@ -57,7 +67,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperatures",
         type=_temperatures,
-        default="1",
         metavar="T,T",
         help="attention temperatures to try besides 1, such as 0.9,0.8",
     )
@@ -68,7 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise for errors that need no model, and split the names into models and texts."""
-    args.models, args.texts = split_names(args.models)
+    try:
+        args.models, args.texts = split_names(args.models)
+    except BadInput as error:
+        if args.temperatures is None or len(args.temperatures) > 1:
+            raise
+        # After a single temperature, the name may be a second one.
+        raise type(error)(f"{error} Several --temperatures need commas between them, such as 0.9,0.8.") from error
     suffix = Path(args.output or "").suffix
     if args.output is not None and suffix not in PAGES:
         raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(PAGES)}.")
@@ -80,6 +95,8 @@ def check(args: argparse.Namespace) -> None:
             _refuse_unwritable(Path(path))
     if args.pairs == "-":
         raise Usage("--pairs -: pairs are read twice, column by column: name a file.")
+    if args.pairs is not None:
+        _read_pairs(args.pairs, 1)
     if args.texts is not None:
         check_texts(args, args.texts)
     for model in args.models:
@@ -100,13 +117,14 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             pairs=pairs,
             sample=args.sample,
             layers=not args.no_layers,
-            temperatures=args.temperatures,
+            temperatures=args.temperatures or [1.0],
             seed=args.seed,
             quick=args.quick,
             source={None: "texts", "-": "standard input"}.get(args.texts, args.texts),
             prompt_name=args.prompt,
             pair_prompts=args.pair_prompts,
             progress=tell,
+            notify=say,
             loader=partial(load_model, args),
         )
     # Files first: the reader of the lines may leave before the last one.
@@ -163,11 +181,15 @@ def _two_names(text: str) -> tuple[str | None, str | None]:
     return first.strip() or None, second.strip() or None
 
 
-def _read_pairs(path: str) -> list[tuple[str, str]]:
+def _read_pairs(path: str, rows: int | None = None) -> list[tuple[str, str]]:
+    """Return the pairs of a file, or of its first rows."""
     try:
-        first, second = ([text.text for text in read(path, column=column)] for column in ("text1", "text2"))
+        first, second = (
+            [text.text for text in islice(read(path, column=column), rows)] for column in ("text1", "text2")
+        )
     except BadInput as error:
-        raise BadInput(f"--pairs needs columns text1 and text2: {error}") from error
+        needs = " needs columns text1 and text2" if isinstance(error, UnknownName) else ""
+        raise BadInput(f"--pairs{needs}: {error}") from error
     return list(zip(first, second, strict=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
+import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields
@@ -12,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, check_texts, count, natural
+from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, check_texts, load_model, natural
 from cenote.commands.progress import progress
-from cenote.commands.shared import load_model, note, say, warn
+from cenote.commands.terminal import note, say, warn
 from cenote.data.texts import read_rows
 from cenote.embedding.options import Request
 from cenote.models.hub import refuse_missing
@@ -31,21 +32,21 @@ GROUPS = {
     "how vectors are computed": ("backend", "precision", "engine", "workers"),
     "what is written": ("dtype", "dimensions", "normalize", "restart"),
 }
+# The types of the options by name.
+_KINDS = typing.get_type_hints(Request)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command; the options of `embed` are those of `Request`."""
     add_common(parser, "model", "texts")
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="new folder, or that of an earlier run, to continue it"
-    )
+    add_common(parser, "-o, --output", help="new folder, or that of an earlier run, to continue it")
     add_common(parser, "--column", "--id-column", "--device", "--trust-remote-code")
     groups = {title: parser.add_argument_group(title) for title in GROUPS}
     add_common(groups["how texts are read"], "--max-seq-length")
     for option in _flagged():
         title = next((title for title, names in GROUPS.items() if option.name in names), None)
         _add_option(parser if title is None else groups[title], option)
-    parser.add_argument("--json", action="store_true", help="print the manifest")
+    add_common(parser, "--json", help="print the manifest")
 
 
 def _flagged() -> Iterator[Field[Any]]:
@@ -54,12 +55,14 @@ def _flagged() -> Iterator[Field[Any]]:
 
 
 def _add_option(group: argparse._ActionsContainer, option: Field[Any]) -> None:
+    """Add the flag of an option; the type of the option decides how its value is parsed."""
+    kind = _KINDS[option.name]
     shown = option.metadata["help"]
     more: dict[str, Any] = {}
-    if option.default is False:
+    if kind is bool:
         more["action"] = "store_true"
-    elif "int" in str(option.type):
-        more |= {"type": natural if option.name == "overlap" else count, "metavar": "N"}
+    elif kind == int | None:
+        more |= {"type": natural, "metavar": "N"}  # `Request` knows the least value of each
     else:
         more |= {"default": option.default, "metavar": "NAME"}
         shown += f" (default: {option.default})" if option.default else ""
@@ -74,6 +77,8 @@ def check(args: argparse.Namespace) -> None:
         raise Usage("-o is empty: name a folder.")
     Request(**_options(args))
     if args.engine != "local":
+        if args.texts == "-":
+            raise Usage(f"--engine {args.engine} reads texts again when a machine is lost: name a file instead of -.")
         check_packages(f"--engine {args.engine}", args.engine)
     check_texts(args, args.texts, faults=True)  # `embed` raises a fault of the first row, with the remedy
     refuse_unfit(Path(args.output))

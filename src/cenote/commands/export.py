@@ -6,9 +6,9 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from cenote.choices import GRAPH_FORMATS, GRAPH_PRECISIONS, TASKS
-from cenote.commands.arguments import Usage, add_common, check_new_folder, check_packages, one_of
-from cenote.commands.shared import load_model, note
+from cenote.choices import GRAPH_FORMATS, GRAPH_PRECISIONS
+from cenote.commands.arguments import Usage, add_common, check_new_folder, check_packages, load_model, one_of
+from cenote.commands.terminal import note
 from cenote.models.hub import refuse_missing
 
 MEANING = "write a model as an ONNX or OpenVINO graph, pooling included"
@@ -16,8 +16,7 @@ MEANING = "write a model as an ONNX or OpenVINO graph, pooling included"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_common(parser, "model")
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="new folder to write")
+    add_common(parser, "model", "-o, --output")
     parser.add_argument(
         "--format", type=one_of(GRAPH_FORMATS, "format"), required=True, help="format of the graph: onnx or openvino"
     )
@@ -27,12 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="precision of the stored weights: float32 (default), or float16 with openvino, which is half the size",
     )
-    add_common(parser, "--pooling")
-    parser.add_argument(
-        "--task", type=one_of(TASKS, "task"), help="query or document, for a model that treats them differently"
-    )
-    add_common(parser, "--trust-remote-code")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_common(parser, "--pooling", "--task", "--trust-remote-code", "--json")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -7,16 +7,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from cenote.commands.shared import in_columns
-from cenote.models.declared import declared
+from cenote.commands.arguments import add_common
+from cenote.commands.terminal import in_columns
+from cenote.models.declared import DEMO, declared
 
 MEANING = "show what a model folder declares, and where"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("model", metavar="MODEL", help="a folder, or minilm, the demo model")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_common(parser, "model", help=f"a folder, or {DEMO}, the demo model")  # it does not ask the hub
+    add_common(parser, "--json")
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from cenote.commands.shared import in_columns
+from cenote.commands.terminal import in_columns
 
 MEANING = "list the pooling operators"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cenote.commands.shared import say
+from cenote.commands.terminal import say
 
 # Seconds between lines: a run of a night logs a thousand.
 EVERY = 30.0

@@ -11,8 +11,7 @@ from typing import Any
 
 from cenote._nn.config_keys import BAKED_IN_CONFIG
 from cenote.choices import SCHEDULES, TASKS
-from cenote.commands.arguments import Usage, add_common, check_new_folder
-from cenote.commands.shared import load_model
+from cenote.commands.arguments import Usage, add_common, check_new_folder, load_model
 from cenote.errors import BadInput, CenoteError, choose
 from cenote.models.hub import refuse_missing
 
@@ -21,8 +20,7 @@ MEANING = "save a model with an attention temperature"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_common(parser, "model")
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="new folder to write")
+    add_common(parser, "model", "-o, --output")
     parser.add_argument("--temperature", metavar="TAU", help="number that divides the attention logits, in the weights")
     parser.add_argument(
         "--schedule",
@@ -32,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--query", metavar="TAU", help="temperature of queries: a number or a schedule")
     parser.add_argument("--document", metavar="TAU", help="temperature of documents and other texts, likewise")
-    add_common(parser, "--device", "--trust-remote-code")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_common(parser, "--device", "--trust-remote-code", "--json")
 
 
 def check(args: argparse.Namespace) -> None:

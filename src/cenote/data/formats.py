@@ -57,11 +57,9 @@ def read_folder(path: Path, column: str, id_column: str | None) -> Iterator[Row]
         names = sorted(entry.name for entry in path.iterdir())
     data = [name for name in names if name.lower().endswith(tuple(READERS.keys() - {*WHOLE_FILES}))]
     if data or not files:
-        held = f"holds files of many texts: {some(data)}" if data else f"holds no {', '.join(WHOLE_FILES)} file"
-        raise BadInput(
-            f"the folder {path} {held}; it contains: {some(names) or 'nothing'}. Name one of these files, or a folder "
-            "with one text per file."
-        )
+        none = f"no {', '.join(WHOLE_FILES)} file; it contains: {some(names) or 'nothing'}"
+        held = f"files of many texts: {some(data)}" if data else none
+        raise BadInput(f"the folder {path} holds {held}. Name one of these files, or a folder with one text per file.")
     if linked:
         warnings.warn(f"links to folders are not followed: {some(linked)}", CenoteWarning, 2)
     for name, file in sorted((file.relative_to(path).as_posix(), file) for file in files):
@@ -100,7 +98,7 @@ def _parse_record(line: str, column: str, where: str) -> dict[str, object] | str
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits raises no JSONDecodeError
-        why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        why = f"{error.msg}: column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         return Fault(f"{where}: not JSON ({why}). Write one object per line.")
     if isinstance(record, (str, dict)):
         return record

@@ -90,9 +90,8 @@ def _refuse_missing(path: Path) -> None:
             )
         folder = path.parent
         names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-        holds = (
-            f"{folder} holds: {some(names) or 'nothing'}" if folder.is_dir() else f"the folder {folder} is missing too"
-        )
+        called = "this folder" if folder == Path() else f"the folder {folder}"
+        holds = f"{called} holds: {some(names) or 'nothing'}" if folder.is_dir() else f"{called} is missing too"
     near = difflib.get_close_matches(path.name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise BadInput(f"no such file or folder: {path}{hint} Check the path; {holds}.")

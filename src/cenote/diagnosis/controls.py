@@ -5,7 +5,7 @@ Longer texts lie closer together already as averages of the word-embedding matri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput
 from cenote.functional.similarity import similarity
 from cenote.functional.words import word_averages
+from cenote.listener import silent
 from cenote.models.properties import limit_of
 from cenote.records import Repeated
 from cenote.surgery.attention import networks_of
@@ -68,9 +69,9 @@ class RepeatedTexts:
     words: tuple[str, str]
     tokens: Tokens
 
-    def read(self, model: SentenceTransformer) -> Repeated:
+    def read(self, model: SentenceTransformer, notify: Callable[[str], object] = silent) -> Repeated:
         """Return the cosines that the model gives them now."""
-        vectors, refused = Encoder(model, plain_backend(model))(self.tokens)
+        vectors, refused = Encoder(model, plain_backend(model), notify=notify)(self.tokens)
         if refused:
             raise BadInput(f"repeated words cannot be read: {refused[min(refused)]}.")
         first, second = torch.from_numpy(vectors).chunk(2)

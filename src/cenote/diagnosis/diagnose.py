@@ -1,8 +1,11 @@
-"""`diagnose`: every measure of collapse on a model and texts, with verdicts in plain words."""
+"""`diagnose`: every measure of collapse on a model and texts, with verdicts in plain words.
+
+The verb itself is long for its documentation of the arguments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +48,7 @@ from cenote.models.provenance import (
     temperature_of,
     versions_of,
 )
-from cenote.records import SCHEMA, Diagnosis, LeftOut, LengthCurve, ModelDiagnosis, Run
+from cenote.records import NO_LAYERS, SCHEMA, Diagnosis, LeftOut, LengthCurve, ModelDiagnosis, Run
 from cenote.surgery.tempering import temper
 from cenote.wording import number_duplicates
 
@@ -77,7 +80,7 @@ class _Request:
     seed: int
     effort: _Effort
     listener: Listener
-    loader: Any
+    loader: Callable[[str | Path], SentenceTransformer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +150,8 @@ def diagnose(
     prompt_name: str | None = None,
     pair_prompts: tuple[str | None, str | None] | None = None,
     progress: Progress | None = None,
-    notify: Any = silent,
-    loader: Any = load,
+    notify: Callable[[str], object] | None = None,
+    loader: Callable[[str | Path], SentenceTransformer] = load,
 ) -> Diagnosis:
     """Diagnose whether pooling and length cost a model quality on texts.
 
@@ -190,7 +193,7 @@ def diagnose(
         layers=layers,
         seed=seed,
         effort=_QUICK if quick else _FULL,
-        listener=Listener(progress or silent, notify),
+        listener=Listener(progress or silent, notify or silent),
         loader=loader,
     )
     excerpts = summaries.Excerpts()
@@ -275,7 +278,7 @@ def _load(given: Model, called: str | None, request: _Request) -> tuple[Sentence
     """Return a model and its name."""
     if isinstance(given, SentenceTransformer):
         return given, called or name_of(given, given)
-    request.listener.progress(f"loading {called or given}", 0, 1)
+    request.listener.step(f"loading {called or given}", 1)
     model = request.loader(given)
     return model, called or name_of(given, model)
 
@@ -286,8 +289,8 @@ def _diagnose_one(
     plan, exclusions = _plan(model, name, request)
     first, compared, run = _measure(plan, excerpts, exclusions)
     runs, edges = [run], length_bins(first.lengths[first.measured])
-    own = live_temperature_of(model)
-    others = [tau for tau in request.temperatures[0 if own != "1" else 1 :] if f"{tau:g}" != own]
+    own = live_temperature_of(model)  # in words; the first of the temperatures is 1
+    others = [tau for tau in request.temperatures if f"{tau:g}" != own]
     for tau in others:
         with temper(model, tau):
             second, pairs, run = _measure(plan, excerpts, exclusions, tau)
@@ -310,8 +313,8 @@ def _diagnose_one(
 
 def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Plan, _Exclusions]:
     """Tokenise all texts, once for every run, and select the texts of each measure."""
-    request.listener.progress(f"{name}: tokenising", 0, len(request.texts))
-    tokens = tokenise(model, [text.text for text in request.texts], request.prompt)
+    advance = request.listener.labelled(f"{name}: ").step("tokenising", len(request.texts))
+    tokens = tokenise(model, [text.text for text in request.texts], request.prompt, advance=advance)
     lengths = tokens.lengths.tolist()
     kept = [row for row, length in enumerate(lengths) if length]
     texts, tokens = [request.texts[row] for row in kept], tokens.take(kept)
@@ -375,7 +378,7 @@ def _measure(
 
 def _why_untraced(plan: _Plan, reading: Reading) -> str | None:
     if not plan.request.layers:
-        return "layers=False"
+        return NO_LAYERS
     if not plan.traced:
         return f"no text has {TRACEABLE:,} tokens or fewer, and longer ones take too much memory to trace"
     return reading.why_untraced
@@ -383,7 +386,7 @@ def _why_untraced(plan: _Plan, reading: Reading) -> str | None:
 
 def _read_repeated(plan: _Plan) -> Any:
     try:
-        return plan.repeated and summaries.rounded(plan.repeated.read(plan.model))
+        return plan.repeated and summaries.rounded(plan.repeated.read(plan.model, plan.request.listener.notify))
     except BadInput:
         return None  # the vectors of these words have no direction
 

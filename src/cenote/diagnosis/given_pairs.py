@@ -125,7 +125,8 @@ def compare_pairs(
     reasons: dict[Side, str] = {}
     for name, (texts, tokens) in (given.tokens or {}).items():
         rows = [place for place, text in enumerate(texts) if (text, name) in wanted]
-        reading = read_texts(model, tokens.take(rows), keep=range(len(rows)), listener=listener)
+        said = "reading pairs" if name is None else f"reading pairs with prompt {name!r}"
+        reading = read_texts(model, tokens.take(rows), keep=range(len(rows)), listener=listener, step=said)
         clouds |= {(texts[rows[place]], name): found for place, found in reading.tokens.items()}
         reasons |= {(texts[rows[place]], name): why for place, why in {**reading.shapeless, **reading.unread}.items()}
     paired = list(zip(given.pairs, given.sides, strict=True))

@@ -18,7 +18,7 @@ from cenote.diagnosis.layers import traced_reader
 from cenote.encoding.batches import NOT_FINITE, Batch, BatchReader, Refused
 from cenote.encoding.forward import forward, pooled_tokens, pooled_vectors, refuse_without_tokens
 from cenote.encoding.tokens import Tokens, Whole
-from cenote.errors import CenoteError
+from cenote.errors import UnsupportedModel
 from cenote.functional.clouds import find_shape_problem
 from cenote.functional.token_batches import refuse_rows
 from cenote.listener import Listener
@@ -54,6 +54,7 @@ def read_texts(
     keep: Collection[int] = (),
     traced: Collection[int] = (),
     listener: Listener | None = None,
+    step: str = "reading texts",
 ) -> Reading:
     """Read every text once: its vector, and where asked its token vectors and a profile of every layer.
 
@@ -75,6 +76,7 @@ def read_texts(
         keep: texts whose last hidden states are kept.
         traced: texts of which every layer is profiled, attention included.
         listener: hears of the progress.
+        step: the name of the step in the progress.
     """
     listener = listener or Listener()
     reading = Reading(tokens.lengths, np.zeros((len(tokens), width_of(model)), np.float32))
@@ -82,7 +84,7 @@ def read_texts(
     if traced:
         _read_traced(model, tokens, sorted(set(traced)), reading, take, listener)
     rest = sorted(set(range(len(tokens))) - set(reading.traced))
-    advance = listener.step("reading texts", len(rest))
+    advance = listener.step(step, len(rest))
     for read in BatchReader(model, partial(_run, model), notify=listener.notify).read(tokens, rest):
         if isinstance(read, Refused):
             reading.unread[read.row] = read.reason
@@ -90,6 +92,8 @@ def read_texts(
         else:
             take(read)
             advance(len(read.rows))
+        del read  # with its tensors, before the next batch is read
+        give_memory_back()
     return reading
 
 
@@ -110,7 +114,9 @@ def _read_traced(
                     take(read)
                     reading.traced += read.rows
                     advance(len(read.rows))
-    except CenoteError as error:  # the model shows no attention, or one text does not fit into memory
+                del read  # with its tensors, before the next batch is read
+                give_memory_back()
+    except UnsupportedModel as error:
         reading.why_untraced, reading.traced, reading.untraced = str(error), [], {}
     if reading.traced:
         reading.layers = profiler.compute(torch.tensor(reading.traced).argsort())
@@ -146,7 +152,6 @@ def _take(model: SentenceTransformer, reading: Reading, keep: set[int], batch: B
                 reading.shapeless[row] = problem
             else:
                 reading.tokens[row] = tokens
-    give_memory_back()
 
 
 def give_memory_back() -> None:

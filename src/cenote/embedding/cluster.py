@@ -29,10 +29,10 @@ import pyarrow as pa
 import torch
 
 from cenote.embedding.corpus import Slice
-from cenote.embedding.folder import Output, Part, missing_parts, resume_notice, write_part
+from cenote.embedding.folder import Output, missing_parts, resume_notice
 from cenote.embedding.messages import error_answer, pack, raise_error, slice_messages, slice_of, unpack
 from cenote.embedding.options import Options
-from cenote.embedding.parts import part_of
+from cenote.embedding.parts import Part, part_of, write_part
 from cenote.embedding.rows import SliceEncoder
 from cenote.encoding.backends import backend
 from cenote.encoding.vectors import Encoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -19,6 +19,7 @@ from cenote.data.rows import Fault, Row, Text, refuse_empty
 from cenote.embedding.corpus import (
     PART_CHARACTERS,
     PART_TEXTS,
+    Slice,
     Source,
     Survey,
     checked_rows,
@@ -29,9 +30,9 @@ from cenote.embedding.corpus import (
     survey,
 )
 from cenote.embedding.engines import ENGINES, read_ahead, refuse_engine, text_progress
-from cenote.embedding.folder import opened, refuse_other_settings
-from cenote.embedding.manifest import refuse_unfit
-from cenote.embedding.options import Request, takes_request
+from cenote.embedding.folder import opened
+from cenote.embedding.manifest import refuse_other_settings, refuse_unfit
+from cenote.embedding.options import HELP, Options, Request, takes_request
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder, refuse_truncated
 from cenote.encoding.backend_choice import (
     WORTH_CHOOSING,
@@ -44,8 +45,9 @@ from cenote.encoding.batches import default_budget
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import window_sizes
-from cenote.errors import BadInput, CenoteWarning
+from cenote.errors import BadInput, CenoteWarning, choose
 from cenote.functional.quantisation import Floats
+from cenote.listener import Listener
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_name_for, prompt_of, width_of
@@ -80,6 +82,8 @@ def embed(  # noqa: D417  the options are documented by `takes_request`
     Returns:
         `[N, D]` for a list, an iterator of such arrays for an iterator, a `Manifest` with `output`.
     """
+    for name in options:
+        choose(name, HELP, "option")
     request = Request(output, **options)
     source = Source.of(texts, request.source)
     refuse_engine(request.engine, rereadable=output is not None and source.rereadable)
@@ -90,11 +94,10 @@ def embed(  # noqa: D417  the options are documented by `takes_request`
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """A request resolved for one model and these texts: nothing is left open."""
+    """The decisions of a run: how texts are encoded, with the prompt, the windows and the backend for this model."""
 
-    request: Request  # with the prompt, the windows and the backend that were chosen
     encoder: SliceEncoder
-    rows: Iterator[Row]
+    rows: Iterator[Row]  # of the input; the first ones were looked at to choose the backend
     agreement: float | None  # least cosine with float32, where the backend was chosen by it
 
 
@@ -103,18 +106,19 @@ def _to_memory(model: Any, source: Source, request: Request) -> Any:
     if source.count is not None and (fault := next((row for row in source.read() if isinstance(row, Fault)), None)):
         raise BadInput(fault.why)
     loaded = _load(model, request)
-    request = _resolve(loaded, request)
-    arrays = _arrays(_choose(loaded, raise_unless_skipped(source.read(), skip=False), request), source.count or 0)
+    options, asked = _resolve(loaded, request), (request.backend, request.precision)
+    plan = _plan(loaded, raise_unless_skipped(source.read(), skip=False), options, asked, request.listener)
+    arrays = _arrays(plan, request, source.count or 0)
     if source.count is None:
         return arrays
     found = list(arrays)
-    width = request.dimensions or loaded.truncate_dim or width_of(loaded)
-    return np.concatenate(found) if found else np.zeros((0, width), request.dtype)
+    width = options.dimensions or loaded.truncate_dim or width_of(loaded)
+    return np.concatenate(found) if found else np.zeros((0, width), options.dtype)
 
 
-def _arrays(plan: _Plan, total: int) -> Iterator[Floats]:
-    request, encoder = plan.request, plan.encoder
-    step = request.listener.step("embedding", total)
+def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
+    encoder, listener = plan.encoder, request.listener
+    step = listener.step("embedding", total)
     done = truncated = 0
 
     def read(prepared: Prepared) -> Embedded:
@@ -125,7 +129,7 @@ def _arrays(plan: _Plan, total: int) -> Iterator[Floats]:
         done += embedded.slice.rows
         step.reach(done)
         yield embedded.rows.vector.astype(request.dtype, copy=False)
-        if request.stop():
+        if listener.stop():
             return
     if truncated:
         # At the line that calls `embed`, or that reads the iterator.
@@ -144,37 +148,37 @@ def _warn_of_truncation(count: int, model: SentenceTransformer, stacklevel: int)
 
 def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Manifest:
     """Write the parts that the folder lacks; return its manifest."""
-    there = refuse_unfit(folder)
-    earlier = None if request.restart else there
+    found = refuse_unfit(folder)
+    earlier = None if request.restart else found
+    if earlier is not None:  # before a corpus is read or a model is loaded
+        refuse_other_settings(folder, earlier, request.known() | versions_of(*_PACKAGES))
     surveyed = None
     if source.rereadable and not isinstance(model, SentenceTransformer) and not request.refuses_truncated:
-        surveyed = _survey(None, source, request)  # errors in texts are raised before a model is loaded
+        surveyed = _survey(None, source, request, request)  # errors in texts are raised before a model is loaded
     loaded = _load(model, request)
+    options, asked = _resolve(loaded, request), _asked_backend(loaded, folder, earlier, request)
+    settings = _settings(loaded, request.name or name_of(model, loaded), options, source)
     if earlier is not None:
-        request = _as_earlier(loaded, folder, earlier, request)
-    request = _resolve(loaded, request)  # a loaded model's options are checked before its corpus is read
-    settings = _settings(loaded, request.name or name_of(model, loaded), request)
-    if earlier is not None:  # and so are the settings of the folder
-        chosen = {"backend": request.backend, "precision": request.precision}
-        refuse_other_settings(folder, earlier, settings | chosen | versions_of(*_PACKAGES))
+        chosen = dict(zip(("backend", "precision"), asked, strict=True))
+        refuse_other_settings(folder, earlier, settings | chosen)
     if source.rereadable and surveyed is None:
-        surveyed = _survey(loaded, source, request)
-    plan = _choose(loaded, source.read(), request)
-    request, encoder = plan.request, plan.encoder
+        surveyed = _survey(loaded, source, options, request)
+    plan = _plan(loaded, source.read(), options, asked, request.listener)
+    made = plan.encoder.encoder.backend
     settings |= {
-        "backend": request.backend,
-        "precision": request.precision,
+        "backend": made.name,
+        "precision": made.precision,
         "texts": surveyed.rows if surveyed else None,
         "texts_fingerprint": surveyed.fingerprint if surveyed else None,
     }
-    versions = versions_of(*_PACKAGES, *(_RUNTIMES[name] for name in _RUNTIMES if name == request.backend))
-    parts = _parts(source, surveyed, plan)
+    versions = versions_of(*_PACKAGES, *(_RUNTIMES[name] for name in _RUNTIMES if name == made.name))
+    parts = _parts(source, surveyed, plan, request)
     workers = {} if request.workers is None else {"workers": request.workers}
     with opened(folder, settings, versions, restart=request.restart, agreement=plan.agreement) as out:
         if not request.skips:
             out.refuse_rejects()
         rows = surveyed.rows if surveyed else 0
-        complete = ENGINES[request.engine](out, parts, encoder, rows, listener=request.listener, **workers)
+        complete = ENGINES[request.engine](out, parts, plan.encoder, rows, listener=request.listener, **workers)
         manifest = out.finish() if complete else out.manifest
     if manifest.counts is not None and manifest.counts.truncated:
         _warn_of_truncation(manifest.counts.truncated, loaded, stacklevel=4)
@@ -188,51 +192,53 @@ def _load(model: Any, request: Request) -> SentenceTransformer:
     return loaded
 
 
-def _as_earlier(model: SentenceTransformer, folder: Path, earlier: Manifest, request: Request) -> Request:
-    """Return the request with the backend and precision that an earlier run chose, where they were left open."""
-    name, precision = (
-        str(earlier.settings.get(key, AUTO)) if asked == AUTO else asked
-        for key, asked in (("backend", request.backend), ("precision", request.precision))
+def _asked_backend(
+    model: SentenceTransformer, folder: Path, earlier: Manifest | None, request: Request
+) -> tuple[str, str]:
+    """Return the backend and precision asked for; where they are left open, those that an earlier run chose."""
+    asked = request.backend, request.precision
+    settings = {} if earlier is None else earlier.settings
+    backend, precision = (
+        str(settings.get(key, AUTO)) if value == AUTO else value
+        for key, value in zip(("backend", "precision"), asked, strict=True)
     )
-    if (name, precision) == (request.backend, request.precision):
-        return request
-    try:
-        usable_backends(model, name, precision, task=request.task)
-    except BadInput as error:
-        raise BadInput(f"{str(folder)!r} was started with a backend that is not available here. {error}") from error
-    return replace(request, backend=name, precision=precision)
+    if (backend, precision) != asked:
+        try:
+            usable_backends(model, backend, precision, task=request.task)
+        except BadInput as error:
+            raise BadInput(f"{str(folder)!r} was started with a backend that is not available here. {error}") from error
+    return backend, precision
 
 
-def _resolve(model: SentenceTransformer, request: Request) -> Request:
-    """Return the request with its prompt and windows for this model; refuse what the model cannot do."""
+def _resolve(model: SentenceTransformer, request: Request) -> Options:
+    """Return the options with the prompt and the windows for this model; refuse what the model cannot do."""
     if (request.backend, request.precision) != (AUTO, AUTO):  # torch runs every model
         usable_backends(model, request.backend, request.precision, task=request.task)
-    request = replace(request, prompt_name=prompt_name_for(model, request.prompt_name, request.task))
-    tokenise(model, ["a"], request.prompt_name, request.task)  # a model without tokens is refused here
-    if request.long != "truncate":
-        size, overlap = window_sizes(model, request.prompt_name, request.window, request.overlap)
-        request = replace(request, window=size, overlap=overlap)
-    if request.dimensions is not None and not 1 <= request.dimensions <= width_of(model):
-        raise BadInput(f"dimensions={request.dimensions}: the model's vectors have 1 to {width_of(model)}.")
-    return request
+    options = replace(request.options, prompt_name=prompt_name_for(model, request.prompt_name, request.task))
+    tokenise(model, ["a"], options.prompt_name, options.task)  # a model without tokens is refused here
+    if options.long != "truncate":
+        size, overlap = window_sizes(model, options.prompt_name, options.window, options.overlap)
+        options = replace(options, window=size, overlap=overlap)
+    if options.dimensions is not None and options.dimensions > width_of(model):
+        raise BadInput(f"dimensions={options.dimensions}: the model's vectors have 1 to {width_of(model)}.")
+    return options
 
 
-def _choose(model: SentenceTransformer, rows: Iterator[Row], request: Request) -> _Plan:
+def _plan(
+    model: SentenceTransformer, rows: Iterator[Row], options: Options, asked: tuple[str, str], listener: Listener
+) -> _Plan:
     """Return the plan, its backend chosen on the first of the rows."""
     agreement = None
-    asked = {"backend": request.backend, "precision": request.precision}
-    first = deque(islice(rows, WORTH_CHOOSING)) if AUTO in asked.values() else deque()
+    first = deque(islice(rows, WORTH_CHOOSING)) if AUTO in asked else deque()
     if len(first) < WORTH_CHOOSING:
-        plain = {"backend": "torch", "precision": own_precision(model)}
-        name, precision = (plain[key] if value == AUTO else value for key, value in asked.items())
-        made = backend(model, name, precision, task=request.task)
+        plain = zip(asked, ("torch", own_precision(model)), strict=True)
+        made = backend(model, *(default if value == AUTO else value for value, default in plain), task=options.task)
     else:
         sample = sample_lengths([row.text for row in first if isinstance(row, Text)])
-        tokens = tokenise(model, sample, request.prompt_name, request.task)
-        made, agreement = choose_backend(model, tokens, *asked.values(), task=request.task, notify=request.notify)
-    request = replace(request, backend=made.name, precision=made.precision)
-    encoder = SliceEncoder(model, request.options, Encoder(model, made, notify=request.notify))
-    return _Plan(request, encoder, chain(_emptied(first), rows), agreement)
+        tokens = tokenise(model, sample, options.prompt_name, options.task)
+        made, agreement = choose_backend(model, tokens, *asked, task=options.task, notify=listener.notify)
+    encoder = SliceEncoder(model, options, Encoder(model, made, notify=listener.notify))
+    return _Plan(encoder, chain(_emptied(first), rows), agreement)
 
 
 def _emptied(rows: deque[Row]) -> Iterator[Row]:
@@ -241,32 +247,31 @@ def _emptied(rows: deque[Row]) -> Iterator[Row]:
         yield rows.popleft()
 
 
-def _survey(model: SentenceTransformer | None, source: Source, request: Request) -> Survey:
+def _survey(model: SentenceTransformer | None, source: Source, options: Options, request: Request) -> Survey:
     """Read all texts once, and refuse what cannot be embedded before the work begins."""
     rows: Iterable[Row] = source.read()
-    if model is not None and request.refuses_truncated:
-        rows = refuse_truncated(model, request, rows)
-    found = survey(rows, skip=request.skips, advance=request.listener.step("checking texts"))
+    if model is not None and options.refuses_truncated:
+        rows = refuse_truncated(model, options, rows)
+    found = survey(rows, skip=options.skips, advance=request.listener.step("checking texts"))
     if not found.rows:
         raise BadInput(f"there are no texts in {source.name!r}.")
-    if found.repeated and not request.skips:
+    if found.repeated and not options.skips:
         for _ in raise_unless_skipped(mark_repeated_ids(source.read(), found.repeated), skip=False):
             pass  # the first repeated id is raised
     return found
 
 
-def _parts(source: Source, surveyed: Survey | None, plan: _Plan) -> Any:
+def _parts(source: Source, surveyed: Survey | None, plan: _Plan, request: Request) -> Callable[[], Iterator[Slice]]:
     """Return the function that starts reading the slices."""
-    skip = plan.request.skips
-    if plan.request.engine != "local":  # read elsewhere, perhaps more than once
-        return partial(read_slices, source, surveyed, skip)
-    parts = slices(checked_rows(source, surveyed, skip=skip, rows=plan.rows))
+    if request.engine != "local":  # read elsewhere, perhaps more than once
+        return partial(read_slices, source, surveyed, request.skips)
+    parts = slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows))
     if surveyed is None:  # the first slice is read before a restart deletes anything for it
         parts = refuse_empty(parts, repr(source.name))
     return lambda: parts
 
 
-def _settings(model: SentenceTransformer, name: str, request: Request) -> dict[str, Any]:
+def _settings(model: SentenceTransformer, name: str, options: Options, source: Source) -> dict[str, Any]:
     """Return what the output depends on and is known before a text is read.
 
     `on_error` is not among them: the rows that are kept are the same.
@@ -277,9 +282,9 @@ def _settings(model: SentenceTransformer, name: str, request: Request) -> dict[s
         "pooling": pooling_of(model),
         **behaviour_of(model),
         "device": model.device.type,
-        "prompt": prompt_of(model, request.prompt_name),
-        **request.recorded(),
-        "source": request.source,
+        "prompt": prompt_of(model, options.prompt_name),
+        **options.recorded(),
+        "source": source.name,
         "part_texts": PART_TEXTS,
         "part_characters": PART_CHARACTERS,
         "budget": default_budget(model),

@@ -1,8 +1,4 @@
-"""The folder that `embed` writes: parts that appear whole or not at all, and a manifest of what they hold.
-
-A part's file gets its name once it is complete and on the disk. Each part repeats the manifest's settings in its
-footer, so that a killed run needs only the folder to go on.
-"""
+"""The folder that `embed` writes: which parts it holds, which are missing, and its manifest."""
 
 from __future__ import annotations
 
@@ -10,21 +6,20 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import parquet
 
 from cenote.embedding.corpus import Slice
-from cenote.embedding.manifest import MANIFEST, refuse_foreign
+from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
+from cenote.embedding.parts import Part, name_of_part, read_footer, settings_of_parts, write_part
 from cenote.errors import BadInput
 from cenote.records import SCHEMA, Counts, Manifest, from_json, to_json
 from cenote.storage import (
     delete_temporary_files,
     explain_disk_errors,
-    is_access_error,
     lock_folder,
     sync_folder,
     write_text,
@@ -33,28 +28,6 @@ from cenote.storage import (
 
 REJECTS = "rejects.jsonl"
 _PART = re.compile(r"part-(\d{5,})\.parquet")
-_KEY = b"cenote"
-# Rows of a group: the fewest that are read to get at one of them.
-_GROUP = 1024
-# Names that may differ from run to run, since a model or a file that was moved is the same; and the fingerprints that
-# identify what they name.
-_NAMES = {"model": "fingerprint", "source": "texts_fingerprint"}
-# What a difference of fingerprints means.
-_DIFFERENCES = {"fingerprint": ", other weights", "texts_fingerprint": ", other texts or ids"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """The footer of a part."""
-
-    index: int
-    first: int  # its first row in the input
-    texts: int  # rows of the input
-    rows: int  # rows of the part, more than texts where those are read in windows
-    fingerprint: str  # of its texts
-    truncated: int
-    tokens: int
-    rejected: int  # rows of the input that were left out
 
 
 class Output:
@@ -107,33 +80,12 @@ class Output:
         """Collect rejected rows from the footers, one part at a time: a bad corpus may have millions."""
         with write_whole(self.folder / REJECTS) as temporary, temporary.open("w", encoding="utf-8") as file:
             for index in parts:
-                for one in _footer(self.folder / name_of_part(index))[2]:
+                for one in read_footer(self.folder / name_of_part(index))[2]:
                     file.write(json.dumps(one, ensure_ascii=False) + "\n")
 
     def _amend(self, **changes: Any) -> None:
         self.manifest = replace(self.manifest, **changes)
         write_text(self.folder / MANIFEST, to_json(self.manifest))
-
-
-def write_part(
-    folder: Path, manifest: Manifest, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]], *, by: str = ""
-) -> None:
-    """Write a part, whole or not at all. `by` distinguishes processes that write the same part."""
-    footer = {"of": _about(manifest), **asdict(part), "rejects": rejects}
-    about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
-    vectors = [name for name in table.column_names if name == "embedding"]
-    others = {name: "zstd" for name in table.column_names if name not in vectors}
-    with write_whole(folder / name_of_part(part.index), by) as path:
-        parquet.write_table(
-            table.replace_schema_metadata(about),
-            path,
-            row_group_size=_GROUP,
-            use_dictionary=False,
-            write_page_checksum=True,  # a reader then notices a bit that the disk lost
-            # Vectors do not compress, and the range of their numbers helps no reader.
-            compression=others | dict.fromkeys(_leaves(table, vectors), "none"),
-            write_statistics=list(others),
-        )
 
 
 def resume_notice(done: int, rows: int) -> str:
@@ -206,63 +158,11 @@ def _clear(folder: Path, wanted: Manifest) -> None:
     write_text(folder / MANIFEST, to_json(wanted))
 
 
-def refuse_other_settings(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None:
-    """Raise if a folder has other settings or versions than the given ones."""
-    old = {**there.settings, **there.versions}
-    names = [name for name in sorted(new) if name not in _NAMES]
-    called = {fingerprint: name for name, fingerprint in _NAMES.items()}
-
-    def value(of: Mapping[str, Any], name: str) -> str:
-        return f"{of.get(called[name])!r} ({of.get(name)})" if name in called else repr(of.get(name))
-
-    different = [
-        f"{called.get(name, name)} is {value(old, name)} in the folder and {value(new, name)} now"
-        f"{_DIFFERENCES.get(name, '')}"
-        for name in names
-        if old.get(name) != new.get(name)
-    ]
-    if different:
-        raise BadInput(
-            f"{str(folder)!r} holds embeddings made otherwise: {'; '.join(different)}. Name another folder, use the "
-            "settings of the first run, or begin anew with restart (--restart), which deletes what is there."
-        )
-
-
-def _about(manifest: Manifest) -> dict[str, Any]:
-    """Return the settings and versions that a part of the folder must have in its footer."""
-    return {**{k: v for k, v in manifest.settings.items() if k not in _NAMES}, **manifest.versions}
-
-
 def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
     for path in sorted(folder.iterdir()):
         if _PART.fullmatch(path.name) is None:
             continue
-        part, of, _ = _footer(path)
-        if of != _about(manifest):
+        part, of, _ = read_footer(path)
+        if of != settings_of_parts(manifest):
             raise BadInput(f"{path} has other settings than {MANIFEST}: begin anew with restart (--restart).")
         yield part
-
-
-def _footer(path: Path) -> tuple[Part, dict[str, Any], list[dict[str, Any]]]:
-    """Return a part, its settings, and the rows that were left out of it."""
-    try:
-        found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
-        of, rejects = found.pop("of"), found.pop("rejects")
-        part = Part(**found)
-        if path.name != name_of_part(part.index):
-            raise ValueError(f"it was written as {name_of_part(part.index)}")
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        if is_access_error(error):
-            raise BadInput(f"{path} cannot be read ({error}): see to its permissions and its disk.") from error
-        raise BadInput(f"{path} is a damaged part ({error}): delete it, and run again to write it anew.") from error
-    return part, of, rejects
-
-
-def name_of_part(index: int) -> str:
-    """Return the file name of a part."""
-    return f"part-{index:05d}.parquet"
-
-
-def _leaves(table: pa.Table, names: list[str]) -> list[str]:
-    """Return the paths under which Parquet keeps the numbers of lists."""
-    return [f"{name}.list.element" for name in names if pa.types.is_fixed_size_list(table.schema.field(name).type)]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cenote.errors import BadInput
 from cenote.records import Manifest, from_json
 from cenote.storage import TEMPORARY, explain_disk_errors, lock_folder, refuse_unwritable
 
 MANIFEST = "manifest.json"
+# Names that may differ from run to run, since a model or a file that was moved is the same; and the fingerprints that
+# identify what they name.
+NAMES = {"model": "fingerprint", "source": "texts_fingerprint"}
+# What a difference of fingerprints means.
+_DIFFERENCES = {"fingerprint": ", other weights", "texts_fingerprint": ", other texts or ids"}
 
 
 def manifest_of(folder: str | Path) -> Manifest:
@@ -47,3 +54,25 @@ def refuse_foreign(folder: Path) -> Manifest | None:
             f"{str(folder)!r} holds {foreign[0]!r} and no {MANIFEST}: it is not an output of embed. Name a new folder."
         )
     return None
+
+
+def refuse_other_settings(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None:
+    """Raise if a folder has other settings or versions than the given ones."""
+    old = {**there.settings, **there.versions}
+    names = [name for name in sorted(new) if name not in NAMES]
+    called = {fingerprint: name for name, fingerprint in NAMES.items()}
+
+    def value(of: Mapping[str, Any], name: str) -> str:
+        return f"{of.get(called[name])!r} ({of.get(name)})" if name in called else repr(of.get(name))
+
+    different = [
+        f"{called.get(name, name)} is {value(old, name)} in the folder and {value(new, name)} now"
+        f"{_DIFFERENCES.get(name, '')}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+    if different:
+        raise BadInput(
+            f"{str(folder)!r} holds embeddings made otherwise: {'; '.join(different)}. Name another folder, use the "
+            "settings of the first run, or begin anew with restart (--restart), which deletes what is there."
+        )

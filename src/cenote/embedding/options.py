@@ -13,11 +13,21 @@ import typing
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from cenote.choices import AUTO, BACKENDS, ENGINES, LONG, ON_ERROR, ON_TRUNCATE, PRECISIONS, TASKS, VECTOR_DTYPES
-from cenote.errors import BadInput, choose
+from cenote.choices import (
+    AUTO,
+    BACKENDS,
+    ENGINES,
+    LONG,
+    ON_ERROR,
+    ON_TRUNCATE,
+    PRECISIONS,
+    SHORTEST_WINDOW,
+    TASKS,
+    VECTOR_DTYPES,
+)
+from cenote.errors import BadInput, check_at_least, choose
 from cenote.listener import Listener, Progress, never, silent
 
 Parameters = ParamSpec("Parameters")
@@ -82,11 +92,14 @@ class Options:
         choose(self.dtype, dict.fromkeys(VECTOR_DTYPES), "dtype")
         choose(self.on_truncate, dict.fromkeys(ON_TRUNCATE), "on_truncate")
         choose(self.on_error, dict.fromkeys(ON_ERROR), "on_error")
-        for name in ("dimensions", "window", "overlap"):
-            if not isinstance(value := getattr(self, name), (int, NoneType)) or isinstance(value, bool):
-                raise BadInput(f"{name}={value!r}: pass a whole number.")
+        for name, least in (("dimensions", 1), ("window", SHORTEST_WINDOW), ("overlap", 0)):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_at_least(least, value, name))  # a plain int, for the manifest
         if self.long == "truncate" and (self.window, self.overlap) != (None, None):
-            raise BadInput("window and overlap are for long='windows' and 'window-mean' (--long); texts are cut here.")
+            raise BadInput(
+                "window and overlap (--window, --overlap) need long='windows' or 'window-mean' (--long), and long is "
+                "'truncate' here."
+            )
         if self.long != "truncate" and self.on_truncate == "error":
             raise BadInput(f"on_truncate='error' is for long='truncate': with {self.long!r} nothing is cut.")
 
@@ -99,6 +112,14 @@ class Options:
     def refuses_truncated(self) -> bool:
         """Whether a truncated text is an error."""
         return self.on_truncate == "error" and not self.skips
+
+    def known(self) -> dict[str, Any]:
+        """Return the recorded options that do not depend on the model."""
+        return {
+            name: value
+            for name, value in self.recorded().items()
+            if value is not None or name not in ("prompt_name", "window", "overlap")
+        }
 
     def recorded(self) -> dict[str, Any]:
         """Return the options that the vectors depend on, as the manifest holds them."""
@@ -128,11 +149,11 @@ class Request(Options):
     restart: bool = option(False, "delete what an earlier run wrote, and begin anew", "--restart")
     source: str = option("texts", "what the manifest calls the texts")
     name: str | None = option(None, "what the manifest calls the model; default: as it was given")
-    progress: Progress = option(
-        silent, "called with a step, how much of it is done, and how much there is (0: unknown)"
+    progress: Progress | None = option(
+        None, "called with a step, how much of it is done, and how much there is (0: unknown)"
     )
-    notify: Callable[[str], object] = option(silent, "called with a sentence on each choice and event")
-    stop: Callable[[], bool] = option(never, "asked after each part whether to stop there")
+    notify: Callable[[str], object] | None = option(None, "called with a sentence on each choice and event")
+    stop: Callable[[], bool] | None = option(None, "asked after each part whether to stop there")
     loader: Callable[[Any], Any] | None = option(
         None, "loads a model that is given by name, once all else is checked; default: cenote.load"
     )
@@ -144,23 +165,21 @@ class Request(Options):
         choose(self.engine, dict.fromkeys(ENGINES), "engine")
         if self.workers is not None and self.engine == "local":
             raise BadInput(f"workers={self.workers} is for engine='ray' (--engine ray): the local engine has one.")
-        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
-            raise BadInput(f"workers={self.workers!r}: pass a whole number of at least 1.")
-        if self.output is None:
-            self._refuse_without_folder()
-
-    def _refuse_without_folder(self) -> None:
-        if self.long == "windows" or self.skips or self.dtype == "int8":
-            raise BadInput(
-                "windows, skipped rows and int8 need ids and scales beside the vectors: name an output folder."
-            )
-        if self.restart:
-            raise BadInput("restart is for an output folder: in memory there is nothing to begin anew.")
+        if self.workers is not None:
+            check_at_least(1, self.workers, "workers")
+        for name, value, reason in (
+            ("long", "windows", "writes several rows for a text"),
+            ("on_error", "skip", "lists the rows left out in a file"),
+            ("dtype", "int8", "writes a scale beside each vector"),
+            ("restart", True, "deletes the parts of an earlier run"),
+        ):
+            if self.output is None and getattr(self, name) == value:
+                raise BadInput(f"{name}={value!r} {reason}, so it needs a folder: pass output='vectors'.")
 
     @property
     def listener(self) -> Listener:
         """The callbacks of the run, as one object."""
-        return Listener(self.progress, self.notify, self.stop)
+        return Listener(self.progress or silent, self.notify or silent, self.stop or never)
 
     @property
     def options(self) -> Options:

@@ -15,8 +15,8 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from cenote.data.rows import refuse_surrogates
-from cenote.embedding.folder import name_of_part
 from cenote.embedding.manifest import manifest_of
+from cenote.embedding.parts import name_of_part
 from cenote.errors import BadInput, choose, some
 from cenote.functional.quantisation import dequantise
 from cenote.records import Manifest

@@ -18,12 +18,14 @@ from cenote.data.texts import Text
 from cenote.embedding.corpus import LEAVE_OUT, Slice
 from cenote.embedding.options import Options
 from cenote.encoding.batches import NO_TOKENS
-from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, token_limit, tokenise
+from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import tokenise_windows
 from cenote.errors import BadInput
 from cenote.functional.quantisation import Floats, normalise
 from cenote.listener import Advance, silent
+from cenote.models.properties import limit_of
+from cenote.nn import LandmarkTransformer
 
 # Where none of this many texts of a part can be read, the model is at fault and not the texts.
 _MANY = 100
@@ -205,10 +207,11 @@ def refuse_truncated(model: SentenceTransformer, options: Options, rows: Iterabl
             raise BadInput(f"row {row}, id {text.id!r}: {_too_long(tokens, place)} {LEAVE_OUT}")
         waiting.clear()
 
-    limit = token_limit(model, options.task)
+    limit = limit_of(model, options.task)
     room = math.inf if limit is None else limit - int(count_tokens(model, [""], prompt_name=options.prompt_name)[0])
+    landmarks = 2 if isinstance(model[0], LandmarkTransformer) else 1  # at most one landmark after each token
     for row, one in enumerate(rows):
-        if isinstance(one, Text) and _most_tokens(one.text) > room:
+        if isinstance(one, Text) and _most_tokens(one.text) * landmarks > room:
             waiting.append((row, one))
             if len(waiting) == _TOGETHER:
                 check()
@@ -218,13 +221,15 @@ def refuse_truncated(model: SentenceTransformer, options: Options, rows: Iterabl
 
 
 def _most_tokens(text: str) -> int:
-    """Return a bound on the tokens of a text.
+    """Return a bound on the tokens of a text: the bytes of its written or its decomposed form.
 
-    No tokenizer makes more of them than the text has bytes, as it is written or decomposed (a full-width letter has
-    three bytes, and its decomposition one); landmarks at most double them.
+    A full-width letter has three bytes, and its decomposition one.
     """
-    return 2 * max(len(form.encode()) for form in (text, unicodedata.normalize("NFKD", text)))
+    return max(len(form.encode()) for form in (text, unicodedata.normalize("NFKD", text)))
 
 
 def _too_long(tokens: Tokens, place: int) -> str:
-    return f"it has {tokens.full_lengths[place]:,} tokens, and the model reads {tokens.lengths[place]:,}."
+    return (
+        f"it has {tokens.full_lengths[place]:,} tokens, and the model reads {tokens.lengths[place]:,}. Read all of it "
+        "with long='windows' or 'window-mean' (--long)."
+    )

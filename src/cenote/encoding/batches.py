@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from cenote.encoding.tokens import Tokens, Whole
-from cenote.errors import BadInput, BadRows, CenoteError
+from cenote.errors import BadInput, BadRows
 from cenote.functional.packing import interleave, pack
 
 # Tokens that could be read in the time that a batch takes to start.
@@ -26,6 +26,7 @@ _BUDGETS, _OTHER_BUDGET = {"cpu": 2048}, 8192
 # Why a text cannot be read.
 NO_TOKENS = "the tokenizer produced no tokens"
 NOT_FINITE = "the model's vector is not finite"
+TOO_LARGE = "its {:,} tokens do not fit into memory: read it in windows, or lower model.max_seq_length"
 # Messages of runtimes that have run out of memory; only torch's CUDA raises a class of its own.
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -110,24 +111,20 @@ class BatchReader:
             if len(some) > 1 and cost > self.budget:  # the batch was packed before the budget fell
                 waiting[:0] = halves
                 continue
-            features, refusal, memory_ran_out, output = collate(self.model, tokens, some), "", False, None
+            features, output, refusal, memory_ran_out = {}, None, "", False
             try:
+                features = collate(self.model, tokens, some)
                 output = self.run(features)
             except BadInput as error:
                 refusal = (f"it has {error.problem}" if isinstance(error, BadRows) else str(error)).removesuffix(".")
             except Exception as error:  # runtimes have classes of their own
                 if not is_out_of_memory(error):
                     raise
-                if len(some) == 1:
-                    raise CenoteError(
-                        f"one text of {int(tokens.lengths[some[0]]):,} tokens does not fit into memory: read it in "
-                        "windows, or lower model.max_seq_length."
-                    ) from error
-                memory_ran_out = True
+                memory_ran_out, refusal = True, TOO_LARGE.format(int(tokens.lengths[some[0]]))
             # Outside of `except`: the error, and the tensors that its traceback holds, are gone.
-            if memory_ran_out:
+            if memory_ran_out and len(some) > 1:
                 self._halve(cost)
-            if (memory_ran_out or refusal) and len(some) > 1:
+            if refusal and len(some) > 1:
                 waiting[:0] = halves
             else:
                 yield Refused(some[0], refusal) if refusal else Batch(some, features, output)

@@ -16,6 +16,7 @@ from torch import Tensor
 from cenote._nn.modules import eval_mode
 from cenote.encoding.forward import refuse_without_tokens
 from cenote.errors import UnsupportedModel
+from cenote.listener import Advance, silent
 from cenote.models.properties import limit_of, prompt_of
 
 Whole = npt.NDArray[np.int64]
@@ -76,7 +77,12 @@ def concatenate(*parts: Tokens) -> Tokens:
 
 
 def tokenise(
-    model: SentenceTransformer, texts: Sequence[str], prompt_name: str | None = None, task: str | None = None
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    prompt_name: str | None = None,
+    task: str | None = None,
+    *,
+    advance: Advance = silent,
 ) -> Tokens:
     """Tokenise texts by the model's own `preprocess`: with its prompt, its special tokens and its limit.
 
@@ -92,11 +98,12 @@ def tokenise(
         texts: there may be none.
         prompt_name: of the prompt before every text; None takes the model's default prompt.
         task: `query` or `document`, for models that treat them differently.
+        advance: called with the number of texts that have been tokenised since the last call.
     """
     prompt, kind = prompt_of(model, prompt_name), {} if task is None else {"task": task}
     if not texts:
         return Tokens({}, np.zeros(1, np.int64), np.zeros(0, np.int64), {})
-    limit = token_limit(model, task)
+    limit = limit_of(model, task)
     order: list[int] = []
     parts: list[Tokens] = []
     with eval_mode(model):  # in training, landmarks are inserted elsewhere each time
@@ -104,6 +111,7 @@ def tokenise(
             beginnings = [_beginning(model, texts[row], limit) for row in rows]
             columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **kind))
             order += rows
+            advance(len(rows))
             parts.append(Tokens(columns, _offsets(lengths), lengths, constants))
         tokens = concatenate(*parts).take(np.argsort(order).tolist())
         # Only texts that may have been cut are counted to their ends.
@@ -142,12 +150,6 @@ def _by_characters(texts: Sequence[str], size: int) -> list[list[int]]:
     """Return the rows of texts of like length together, longest first, so that what does not fit shows at once."""
     order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), row))
     return [order[start : start + size] for start in range(0, len(order), size)]
-
-
-def token_limit(model: SentenceTransformer, task: str | None) -> int | None:
-    """Return the least number of tokens after which a text may be cut: the readers of a router differ."""
-    by_task = [getattr(module, f"{task}_length", None) for module in model.modules()]
-    return min((limit for limit in (limit_of(model), *by_task) if isinstance(limit, int)), default=None)
 
 
 def _beginning(model: SentenceTransformer, text: str, limit: int | None) -> str:

@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 
 from sentence_transformers import SentenceTransformer
 
+from cenote.choices import SHORTEST_WINDOW
 from cenote.encoding.tokens import Tokens, count_tokens, pieces, tokenise
 from cenote.errors import BadInput, UnsupportedModel
-from cenote.functional.windows import cut_windows
+from cenote.functional.window_cuts import cut_windows
 from cenote.models.properties import limit_of
 
 # Share of a window that it has in common with the next: a sentence or two, so that no sentence is cut in both.
 _OVERLAP = 0.125
-# The fewest tokens of a window: in shorter ones special tokens and the prompt outweigh the text.
-_LEAST = 8
 
 
 class Window(NamedTuple):
@@ -47,9 +46,9 @@ def window_sizes(
         if room is None:
             raise BadInput("the model states no token limit: pass the tokens of a window (window, --window).")
         size = room
-    if size < _LEAST or (room is not None and size > room):
+    if size < SHORTEST_WINDOW or (room is not None and size > room):
         most = "" if room is None else f", and at most the {room} that the model has room for"
-        raise BadInput(f"window={size}: pass at least {_LEAST} tokens{most}.")
+        raise BadInput(f"window={size}: pass at least {SHORTEST_WINDOW} tokens{most}.")
     overlap = int(size * _OVERLAP) if overlap is None else overlap
     if not 0 <= 2 * overlap < size:
         raise BadInput(f"overlap={overlap}: pass at least 0 and fewer than half of the {size} tokens of a window.")
@@ -81,9 +80,9 @@ def tokenise_windows(
     while True:
         found = windows_of(model, text, size, overlap)
         tokens = tokenise(model, [text[window.start : window.end] for window in found], prompt_name, task)
-        if not tokens.truncated.any() or size <= _LEAST:
+        if not tokens.truncated.any() or size <= SHORTEST_WINDOW:
             return found, tokens
-        size = max(_LEAST, size - size // 8)
+        size = max(SHORTEST_WINDOW, size - size // 8)
         overlap = min(overlap, (size - 1) // 2)
 
 

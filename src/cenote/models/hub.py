@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cache
 from pathlib import Path
 
 from cenote.errors import BadInput
@@ -36,6 +37,7 @@ def must_use_cache(model_id: str) -> bool:
 
     problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _ask_hub()
     if problem is not None and not _is_cached(model_id):
+        _ask_hub.cache_clear()  # the network may be mended before the next call
         raise BadInput(
             f"cannot load {model_id!r}: it is not in the cache, and {constants.ENDPOINT} cannot be reached "
             f"({problem}). Check the id and the network, or name a folder or {DEMO!r}; HF_HUB_OFFLINE=1 uses cached "
@@ -49,8 +51,9 @@ def first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+@cache
 def _ask_hub() -> str | None:
-    """Return why the hub cannot be reached, or None if it answers."""
+    """Return why the hub cannot be reached, or None if it answers. The answer is kept for the process."""
     from huggingface_hub import constants, get_session
 
     problems = [f"no answer within {TIMEOUT_S:g} seconds"]

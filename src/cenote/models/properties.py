@@ -11,10 +11,11 @@ from cenote.nn import NO_LIMIT
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
-def limit_of(model: SentenceTransformer) -> int | None:
-    """Return the number of tokens after which the model truncates a text; None if there is no limit."""
-    limit = model.max_seq_length
-    return int(limit) if limit is not None and limit < NO_LIMIT else None
+def limit_of(model: SentenceTransformer, task: str | None = None) -> int | None:
+    """Return the tokens after which the model cuts a text, None for no limit. The readers of a task may cut earlier."""
+    limits = [model.max_seq_length, *(getattr(module, f"{task}_length", None) for module in model.modules() if task)]
+    # A tokenizer without a limit states a number like 1e30.
+    return min((int(limit) for limit in limits if isinstance(limit, (int, float)) and limit < NO_LIMIT), default=None)
 
 
 def prompt_of(model: SentenceTransformer, name: str | None = None) -> str | None:

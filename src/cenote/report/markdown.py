@@ -34,7 +34,7 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     for verdict in diagnosis.verdicts:
         about = ", ".join(escape_markdown(part) for part in (verdict.subject, verdict.model) if part)
         lines += [f"### {verdict.grade.capitalize()}: {about}", "", f"**{escape_markdown(verdict.finding)}**", ""]
-        said = (("What to do", verdict.advice), ("Evidence", verdict.evidence), ("Limit", verdict.limit))
+        said = (("What to do", verdict.advice), ("Evidence", verdict.evidence), ("Caveat", verdict.limit))
         lines += [*(f"- {name}: {escape_markdown(text)}" for name, text in said if text.strip()), ""]
     for section in build_sections(diagnosis):
         lines += [f"## {escape_markdown(section.title)}", "", escape_markdown(section.intro), ""]

@@ -46,8 +46,12 @@ def render_grade(name: Grade) -> str:
 
 
 def render_card(verdict: Verdict, place: int) -> str:
-    """Return a verdict: the finding, then advice, evidence and limit."""
-    parts = (("What to do", verdict.advice, "advice"), ("Evidence", verdict.evidence, ""), ("Limit", verdict.limit, ""))
+    """Return a verdict: the finding, then advice, evidence and caveat."""
+    parts = (
+        ("What to do", verdict.advice, "advice"),
+        ("Evidence", verdict.evidence, ""),
+        ("Caveat", verdict.limit, ""),
+    )
     said = "".join(
         f'<div class="{kind}"><dt>{name}</dt><dd dir="auto">{escape_html(text)}</dd></div>'
         for name, text, kind in parts

@@ -70,18 +70,25 @@ def test_truncated_texts_are_stated_as_a_limit():
 
 
 @pytest.mark.parametrize(
-    ("count", "shortest", "evidence"),
+    ("count", "shortest", "cut", "evidence"),
     [
-        (100, 300.0, "Nearly all texts are truncated to 256 tokens, so the model reads only one length."),
-        (100, 8.0, "In tokens that the model reads, there are no two groups of 20 texts of different length."),
-        (2, 8.0, "There are 2 texts, too few for two groups of 20."),
+        (100, 300.0, 60, "Nearly all texts are truncated to 256 tokens, so the model reads only one length."),
+        (100, 8.0, 0, "The lengths of the texts differ too little for two groups of 20."),
+        (
+            100,
+            8.0,
+            60,
+            "After truncation to 256 tokens, the lengths of the texts differ too little for two groups of 20.",
+        ),
+        (2, 8.0, 0, "There are 2 texts, too few for two groups of 20."),
     ],
 )
-def test_the_reason_is_stated_if_lengths_cannot_be_compared(count, shortest, evidence):
+def test_the_reason_is_stated_if_lengths_cannot_be_compared(count, shortest, cut, evidence):
     curve = length_curve(None, bins=length_curve().bins[:1])
     tokens = Spread(count=count, mean=400.0, low=shortest, median=400.0, high=600.0)
-    (found,) = length_collapse.judge(model(run(length=curve), lengths=lengths(tokens=tokens)))
+    (found,) = length_collapse.judge(model(run(length=curve), lengths=lengths(tokens=tokens, cut=cut)))
     assert (found.grade, found.evidence) == ("unknown", evidence)
+    assert found.limit == "The measure needs at least 20 short and 20 long texts, better hundreds."
 
 
 def test_notes_of_the_measure_are_the_reason_if_there_are_bins():

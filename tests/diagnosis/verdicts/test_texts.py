@@ -2,7 +2,7 @@
 
 from cenote.diagnosis.verdicts import closeness, layers, repeated_words
 from cenote.diagnosis.verdicts.texts import judge_left_out, judge_texts
-from cenote.records import LeftOut
+from cenote.records import NO_LAYERS, LeftOut
 
 from ...builders import length_curve, lengths, model, repeated, run, spread, texts_read
 
@@ -49,19 +49,21 @@ def test_closeness_of_few_texts_is_unknown():
     assert (found.grade, found.advice) == ("unknown", "")
     (found,) = closeness.judge(model(run(length=length_curve(mean=0.9))))
     assert found.finding.startswith("Two random texts of yours have a cosine of 0.90 on average; 80 % of the pairs lie")
-    assert found.advice.startswith("Compare scores with this baseline")
+    assert found.advice == "Compare scores with this average; choose cut-offs on labelled data."
 
 
 def test_words_that_are_similar_from_the_start_show_nothing_of_length():
     (found,) = repeated_words.judge(model(run(repeated=repeated(first=0.95, last=0.96))))
     assert found.grade == "none"
     assert found.finding == "“dog” and “cat” have a cosine of 0.95, and of 0.96 when each is repeated to 256 tokens."
+    assert found.evidence == "It does not rise with length, so length alone does not make them similar."
     (found,) = repeated_words.judge(model(run(repeated=repeated(first=0.6, last=0.96))))
     assert found.finding.endswith("256 tokens: length alone makes different texts similar.")
+    assert found.evidence.endswith("with length collapse, their cosine rises with length.")
 
 
 def test_layers_that_could_not_be_traced_are_unknown():
     (found,) = layers.judge(model(run(untraced="no attention")))
     assert (found.grade, found.evidence) == ("unknown", "no attention")
-    for untraced in (None, "layers=False"):
+    for untraced in (None, NO_LAYERS):
         assert list(layers.judge(model(run(untraced=untraced)))) == []

@@ -27,6 +27,5 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         limit="This shows where scores lie, not how well they rank; texts on one subject should lie closer.",
         advice=""
         if grade in ("none", "unknown")
-        else f"Compare scores with this baseline: any two of your texts have a cosine of {cosine.mean:.2f} on average. "
-        "Choose cut-offs on labelled data.",
+        else "Compare scores with this average; choose cut-offs on labelled data.",
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.records import ModelDiagnosis, Verdict
+from cenote.records import NO_LAYERS, ModelDiagnosis, Verdict
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     """Yield a verdict if the layers could not be traced; none if the user asked for no trace."""
     reason = model.runs[0].untraced
-    if reason not in (None, "layers=False"):
+    if reason not in (None, NO_LAYERS):
         yield Verdict(
             model=model.name,
             subject="layers",

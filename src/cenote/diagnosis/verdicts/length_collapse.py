@@ -23,7 +23,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
             grade="unknown",
             finding="These texts cannot show whether there is length collapse.",
             evidence=_reason_not_measured(model, curve),
-            limit=f"The measure needs texts of at least two lengths, {MIN_TEXTS} or better hundreds of each.",
+            limit=f"The measure needs at least {MIN_TEXTS} short and {MIN_TEXTS} long texts, better hundreds.",
             advice="Diagnose more texts, or texts of more varied length.",
         )
         return
@@ -87,7 +87,8 @@ def _reason_not_measured(model: ModelDiagnosis, curve: LengthCurve) -> str:
         return " ".join(note[0].upper() + note[1:] for note in curve.notes)
     if limit is not None and tokens.low >= limit:
         return f"Nearly all texts are truncated to {limit} tokens, so the model reads only one length."
-    return f"In tokens that the model reads, there are no two groups of {MIN_TEXTS} texts of different length."
+    few = f"he lengths of the texts differ too little for two groups of {MIN_TEXTS}."
+    return f"After truncation to {limit} tokens, t{few}" if model.lengths.cut else f"T{few}"
 
 
 def _describe_control(words: LengthCurve | None) -> str:

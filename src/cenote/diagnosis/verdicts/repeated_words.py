@@ -24,7 +24,9 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         grade=grade,
         finding=f"“{first}” and “{second}” have a cosine of {once:.2f}, and of {last:.2f} when each is repeated to "
         f"{found.tokens[-1]} tokens{'' if grade == 'none' else ': length alone makes different texts similar'}.",
-        evidence="The two texts have nothing in common; with length collapse, their cosine rises with length.",
+        evidence="The two texts have nothing in common; with length collapse, their cosine rises with length."
+        if rises
+        else "It does not rise with length, so length alone does not make them similar.",
         limit="This probes two words, not your texts.",
         advice="",
     )

@@ -1,6 +1,6 @@
-"""What commands print."""
+"""Columns that commands print."""
 
-from cenote.commands.shared import in_columns
+from cenote.commands.terminal import in_columns
 
 
 def test_columns_are_wrapped_to_the_terminal(monkeypatch):

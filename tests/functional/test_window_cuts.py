@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cenote.errors import BadInput
 from cenote.functional.landmarks import sentence
-from cenote.functional.windows import cut_windows
+from cenote.functional.window_cuts import cut_windows
 
 PIECES = st.lists(
     st.sampled_from(["a", "pool", "collapse", ".", "! ", " ", "\n", "  ", "深", "。", "😀", "שלום"]), max_size=80
