@@ -148,3 +148,12 @@ def test_memory_that_runs_out_halves_batches_and_changes_no_figure(traced, model
     assert_layers(reading.layers, plain.layers)
     for row in (3, 30):
         assert np.allclose(reading.tokens[row], plain.tokens[row], atol=1e-5)
+
+
+def test_a_text_that_does_not_fit_into_memory_is_excluded_alone(model):
+    texts = ["a pool", "the deep cave " * 40, "light"]
+    with short_of_memory(model, 100):
+        reading = read(model, texts, traced=[0, 1])
+    assert set(reading.unread) == set(reading.untraced) == {1}
+    assert "do not fit into memory" in reading.unread[1]
+    assert reading.traced == [0]

@@ -132,9 +132,8 @@ def test_dimensions_are_at_most_those_of_the_model(saved):
     model = cenote.load(saved, device="cpu")
     model.truncate_dim = 9
     assert cenote.embed(model, []).shape == (0, 9)
-    for dimensions in (0, 10):
-        with pytest.raises(BadInput, match=f"dimensions={dimensions}: the model's vectors have 1 to 9"):
-            cenote.embed(model, SHORT, dimensions=dimensions)
+    with pytest.raises(BadInput, match="dimensions=10: the model's vectors have 1 to 9"):
+        cenote.embed(model, SHORT, dimensions=10)
 
 
 def test_float16_and_int8_are_those_vectors_rounded(model, tmp_path):

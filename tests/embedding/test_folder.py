@@ -119,7 +119,7 @@ def test_rejected_rows_are_not_kept_in_memory_and_are_listed_whole_or_not_at_all
     tracemalloc.start()
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         with monkeypatch.context() as patch:
-            patch.setattr(outputs, "_footer", interrupted)
+            patch.setattr(outputs, "read_footer", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 out.finish()
         assert {path.name.partition("-")[0] for path in folder.iterdir()} == {"part", MANIFEST}

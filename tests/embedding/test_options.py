@@ -9,7 +9,7 @@ import pytest
 import cenote
 from cenote.commands import embed as command
 from cenote.embedding.options import HELP, Options, Request
-from cenote.errors import BadInput
+from cenote.errors import BadInput, UnknownName
 
 OPTIONS = {one.name: one for one in fields(Request)}
 # Flags of the command that are not options of `embed`: they say what to read, which model to load, what to print.
@@ -92,7 +92,7 @@ def test_options_are_keywords():
     assert KW_ONLY not in [one.type for one in fields(Request)]
     with pytest.raises(TypeError, match="positional"):
         Request("out", "torch")
-    with pytest.raises(TypeError, match="dtyp"):
+    with pytest.raises(UnknownName, match="unknown option 'dtyp'; did you mean 'dtype'"):
         cenote.embed("nowhere", ["a"], dtyp="int8")
 
 
@@ -107,10 +107,13 @@ def test_options_are_keywords():
         ({"dtype": "int4"}, "unknown dtype 'int4'"),
         ({"on_truncate": "raise"}, "unknown on_truncate 'raise'"),
         ({"on_error": "warn"}, "unknown on_error 'warn'"),
-        ({"window": 10}, "window and overlap are for long=.* texts are cut here"),
-        ({"overlap": 0}, "window and overlap are for long="),
+        ({"window": 10}, "window and overlap .* need long='windows' or 'window-mean'"),
+        ({"overlap": 0}, "window and overlap .* need long="),
         ({"long": "windows", "on_truncate": "error"}, "with 'windows' nothing is cut"),
         ({"dimensions": 2.5}, r"dimensions=2\.5: pass a whole number"),
+        ({"dimensions": 0}, "dimensions=0: pass a whole number of at least 1"),
+        ({"long": "windows", "window": 7}, "window=7: pass a whole number of at least 8"),
+        ({"engine": "ray", "workers": True}, "workers=True: pass a whole number"),
         ({"long": "windows", "window": "10"}, "window='10': pass a whole number"),
         ({"long": "windows", "overlap": True}, "overlap=True: pass a whole number"),
         ({"backend": "openvimo"}, "unknown backend 'openvimo'; did you mean 'openvino'"),
@@ -130,10 +133,10 @@ def test_bad_values_are_refused_before_the_model_is_loaded(tmp_path, options, me
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"long": "windows"}, "name an output folder"),
-        ({"on_error": "skip"}, "name an output folder"),
-        ({"dtype": "int8"}, "name an output folder"),
-        ({"restart": True}, "restart is for an output folder"),
+        ({"long": "windows"}, "several rows for a text, so it needs a folder"),
+        ({"on_error": "skip"}, "needs a folder: pass output="),
+        ({"dtype": "int8"}, "a scale beside each vector"),
+        ({"restart": True}, "restart=True deletes the parts of an earlier run, so it needs a folder"),
     ],
 )
 def test_options_that_need_a_folder_are_refused_without_one(options, message):

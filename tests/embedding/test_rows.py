@@ -258,7 +258,7 @@ def check(model, texts, **options):
 
 
 def test_short_texts_are_not_tokenised_to_find_those_that_would_be_cut(model, tokenised):
-    short, long = ["the pool", "", "a" * 100], ["the pool " * 100, "a" * 200]
+    short, long = ["the pool", "", "a" * 250], ["the pool " * 100, "a" * 300]
     assert check(model, [*short, Fault("no text"), *long])
     assert tokenised == long
 

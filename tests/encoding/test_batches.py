@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cenote.encoding.batches import NO_TOKENS, Batch, BatchReader, Refused, default_budget, is_out_of_memory
 from cenote.encoding.tokens import Tokens
-from cenote.errors import BadInput, CenoteError, UnsupportedModel
+from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.token_batches import refuse_rows
 
 # A model as far as batches need one: its tokenizer pads.
@@ -168,9 +168,10 @@ def test_the_note_names_the_unit_of_the_budget():
     assert all(note.endswith(" tokens^2") for note in notes)
 
 
-def test_one_text_that_does_not_fit_is_an_error_with_a_remedy():
-    with pytest.raises(CenoteError, match=r"one text of 90 tokens does not fit into memory: read it in windows"):
-        read(Run(short_of(80, MemoryError())), budget=1000)
+def test_one_text_that_does_not_fit_is_refused_and_stops_no_other():
+    order, refused, _ = read(Run(short_of(80, MemoryError())), [90, 5, 70], budget=1000)
+    assert sorted(order) == [1, 2]
+    assert refused == {0: "its 90 tokens do not fit into memory: read it in windows, or lower model.max_seq_length"}
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), KeyError("x"), KeyboardInterrupt()])
