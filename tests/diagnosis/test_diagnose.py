@@ -64,7 +64,14 @@ def test_progress_names_the_step_the_model_and_the_temperature(tiny_bert):
         temperatures=[0.8],
         progress=lambda *at: seen.append(at),
     )
-    steps = ("tracing layers", "reading texts", "comparing pairs", "comparing given pairs", "repeating two words")
+    steps = (
+        "tracing layers",
+        "reading texts",
+        "comparing pairs",
+        "reading pairs",
+        "comparing given pairs",
+        "repeating two words",
+    )
     runs = [f"{run}: {step}" for run in ("mine", "mine at 0.8") for step in steps]
     assert list(dict.fromkeys(name for name, _, _ in seen)) == ["mine: tokenising", *runs]
     assert ("mine at 0.8: tracing layers", 24, 24) in seen

@@ -36,5 +36,5 @@ def test_names_of_the_model_and_the_texts_may_differ_and_their_fingerprints_may_
     manifest = manifest_of(folder)
     refuse_other_settings(folder, replace(manifest, settings=manifest.settings | {"model": "m"}), manifest.settings)
     other = replace(manifest, settings=manifest.settings | {"fingerprint": "0"})
-    with pytest.raises(BadInput, match=r"model is '.*' \(0\) in the folder and '.*' now, other weights"):
+    with pytest.raises(BadInput, match=r"\(0\) in the folder and .* now, other weights"):
         refuse_other_settings(folder, other, manifest.settings)
