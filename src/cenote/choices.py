@@ -21,11 +21,7 @@ WEIGHT_DTYPES = (*PRECISIONS, AUTO)
 # In what `embed` writes vectors.
 VECTOR_DTYPES = ("float32", "float16", "int8")
 
-LONG = {
-    "truncate": "it is cut where the model stops reading, and flagged",
-    "window-mean": "the mean of overlapping windows, weighted by their tokens",
-    "windows": "one row for each of its windows",
-}
+LONG = ("truncate", "window-mean", "windows")
 # The fewest tokens of a window: in shorter ones special tokens and the prompt outweigh the text.
 SHORTEST_WINDOW = 8
 ON_TRUNCATE = ("warn", "error")

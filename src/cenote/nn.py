@@ -23,7 +23,7 @@ from cenote.functional.landmarks import (
     INTERVAL,
     TRAINING_INTERVALS,
     Content,
-    Row,
+    ModelInput,
     assemble,
     check_settings,
     fixed,
@@ -239,7 +239,7 @@ class LandmarkTransformer(Transformer):
             del features["prompt_mask"]
         return features
 
-    def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None) -> list[Row]:
+    def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None) -> list[ModelInput]:
         most = most if most is not None and most < NO_LIMIT else None
         tokenizer: Any = self.tokenizer
         texts = [(prompt if place == 0 else "") + text for pair in pairs for place, text in enumerate(pair)]
@@ -290,7 +290,7 @@ class LandmarkTransformer(Transformer):
             self._draw = random.Random(f"{self.seed}/{worker.seed}")  # noqa: S311  chunk lengths are no secret
         return self._draw if self.training or worker is not None else None
 
-    def _stacked(self, rows: list[Row]) -> dict[str, Any]:
+    def _stacked(self, rows: list[ModelInput]) -> dict[str, Any]:
         tokenizer: Any = self.tokenizer
         side, pad_id = tokenizer.padding_side, tokenizer.pad_token_id
         if pad_id is None and len({len(row.ids) for row in rows}) > 1:
@@ -305,7 +305,7 @@ class LandmarkTransformer(Transformer):
             features["token_type_ids"] = stack([row.types for row in rows], tokenizer.pad_token_type_id, side)
         return features
 
-    def _flat(self, rows: list[Row]) -> dict[str, Any]:
+    def _flat(self, rows: list[ModelInput]) -> dict[str, Any]:
         """Make one row of the whole batch for flash attention, by sentence-transformers' own collator and offset."""
         features: dict[str, Any] = dict(self.data_collator([{"input_ids": row.ids} for row in rows]))
         features.pop("labels", None)

@@ -12,7 +12,7 @@ from cenote.functional import landmarks
 from cenote.functional.landmarks import (
     Content,
     Marker,
-    Row,
+    ModelInput,
     Template,
     assemble,
     check_settings,
@@ -186,7 +186,7 @@ def test_sentence_ends_increase_to_the_end_of_the_text(text, pattern):
 
 def test_one_text_gets_marks_at_its_chunk_ends():
     row = assemble([Content([7, 8, 9], [2, 3])], BERT, SEP)
-    assert row == Row([101, 7, 8, 102, 9, 102], [0, 0, 0, 0, 0, 1], [False, False, False, True, False, True], 0)
+    assert row == ModelInput([101, 7, 8, 102, 9, 102], [0, 0, 0, 0, 0, 1], [False, False, False, True, False, True], 0)
     assert assemble([Content([7, 8], [2]), Content([5], [1])], BERT, SEP).types == [0, 0, 0, 0, 1, 1]
 
 

@@ -86,7 +86,7 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        choose(self.long, LONG, "way to read long texts")
+        choose(self.long, dict.fromkeys(LONG), "way to read long texts")
         if self.task is not None:
             choose(self.task, dict.fromkeys(TASKS), "task")
         choose(self.dtype, dict.fromkeys(VECTOR_DTYPES), "dtype")

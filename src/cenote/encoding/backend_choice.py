@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
+from cenote.choices import AUTO
 from cenote.encoding.backends import BACKENDS, PRECISIONS, WORST_COSINE, Backend, backend, distance, obstacle
 from cenote.encoding.tokens import Tokens
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, choose
 from cenote.wording import pluralise
 
-AUTO = "auto"
 # Texts that candidates are tried on, and how often each is timed after a first run that is not counted.
 SAMPLE, _REPEATS = 32, 2
 # Characters read of each of these texts: more than a model reads.

@@ -49,10 +49,9 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True)
-class Row:
+class BackendSpec:
     """One line of `BACKENDS`."""
 
-    meaning: str
     make: Callable[[Any, str, str | None], Backend]
     precisions: tuple[str, ...]
     graph: bool = True  # recorded once: the model may change or be deleted afterwards
@@ -128,10 +127,10 @@ def onnx_session(path: Any) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-BACKENDS: dict[str, Row] = {
-    "torch": Row("the model itself", _Torch, tuple(PRECISIONS), graph=False),
-    "openvino": Row("OpenVINO, on the CPU", _openvino, ("float32", "bfloat16")),
-    "onnx": Row("ONNX Runtime, on the CPU", _onnx, ("float32",)),
+BACKENDS: dict[str, BackendSpec] = {
+    "torch": BackendSpec(_Torch, tuple(PRECISIONS), graph=False),
+    "openvino": BackendSpec(_openvino, ("float32", "bfloat16")),
+    "onnx": BackendSpec(_onnx, ("float32",)),
 }
 
 

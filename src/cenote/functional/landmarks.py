@@ -74,7 +74,7 @@ class Content:
 
 
 @dataclass
-class Row:
+class ModelInput:
     """One model input: token ids, token types, marked positions, and the length of the prompt in positions."""
 
     ids: list[int] = field(default_factory=list)
@@ -207,7 +207,7 @@ def assemble(
     most: int | None = None,
     side: str = "right",
     prompt: int = 0,
-) -> Row:
+) -> ModelInput:
     """Assemble one text or a pair with marks and special tokens, truncated to `most` positions.
 
     The first `prompt` content tokens of the first text are a prompt; the row's `prompt` is its number of positions,
@@ -234,7 +234,7 @@ def assemble(
         texts = cut_all(texts, room, side)
         if side == "left":
             prompt = max(0, prompt - (whole - len(texts[0].ids)))
-    row = Row()
+    row = ModelInput()
     before, first, between, second, after = template.types
     kinds = [(before, first, after)] if len(texts) == 1 else [(before, first, between), (between, second, after)]
     for content, (opening, closing), (left, kind, right) in zip(texts, around, kinds, strict=True):
@@ -245,7 +245,7 @@ def assemble(
     return row
 
 
-def _add_chunks(row: Row, content: Content, marker: Marker, kind: int, own: bool, prompt: int) -> None:
+def _add_chunks(row: ModelInput, content: Content, marker: Marker, kind: int, own: bool, prompt: int) -> None:
     """Append the chunks of one text and their marks; `own`: the tokenizer's token is the outermost mark.
 
     The row's prompt never includes the mark of the last chunk, nor, if marks open chunks, that of a chunk that is not
