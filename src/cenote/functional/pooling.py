@@ -1,7 +1,8 @@
 """The pooling operators: token embeddings and a mask in, one vector per text out.
 
 Each operator is one function and one line of `POOLINGS`; options, error texts and the documentation come from that
-table. Its name stands in `cenote.choices.POOLINGS` too, for the command line, which does not wait for torch. `pool` checks its input, calls the operator, and checks the result.
+table. Its name stands in `cenote.choices.POOLINGS` too, for the command line, which does not wait for torch. `pool`
+checks its input, calls the operator, and checks the result.
 
 For all operators, only real tokens count, wherever the padding is and whatever it holds. Sums accumulate in float32 or
 better and are rounded once, to the dtype of the tokens. A text without real tokens raises.
