@@ -151,8 +151,10 @@ def measure_change(
     short, long = (np.flatnonzero(places == place) for place in (0, len(edges) - 1))
     difference = socms = None
     if len(edges) > 1 and min(len(short), len(long)) > 1:
-        vectors = before[0].vectors, after[0].vectors
-        difference = rounded(change_of_difference(*vectors, short, long, confidence=confidence))
+        rows = [*short, *long]  # without texts that have no vector
+        vectors = before[0].vectors[rows], after[0].vectors[rows]
+        ends = range(len(short)), range(len(short), len(rows))
+        difference = rounded(change_of_difference(*vectors, *ends, confidence=confidence))
     if before[1] is not None and after[1] is not None and before[1].rows == after[1].rows:
         values = after[1].found.socm - before[1].found.socm
         texts = np.triu_indices(len(before[1].rows), 1)

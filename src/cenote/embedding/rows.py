@@ -223,9 +223,9 @@ def refuse_truncated(model: SentenceTransformer, options: Options, rows: Iterabl
 def _most_tokens(text: str) -> int:
     """Return a bound on the tokens of a text: the bytes of its written or its decomposed form.
 
-    A full-width letter has three bytes, and its decomposition one.
+    A full-width letter has three bytes, and its decomposition one. SentencePiece adds a token at the beginning.
     """
-    return max(len(form.encode()) for form in (text, unicodedata.normalize("NFKD", text)))
+    return 1 + max(len(form.encode()) for form in (text, unicodedata.normalize("NFKD", text)))
 
 
 def _too_long(tokens: Tokens, place: int) -> str:

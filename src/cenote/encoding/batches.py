@@ -152,10 +152,14 @@ def collate(model: SentenceTransformer, tokens: Tokens, rows: Sequence[int]) -> 
     if "attention_mask" not in tokens.columns:
         return features | _flattened(model, tokens, starts, lengths)
     longest, tokenizer = int(lengths.max()), model.tokenizer
-    slots = np.arange(longest) - (longest - lengths[:, None] if tokenizer.padding_side == "left" else 0)
+    left = getattr(tokenizer, "padding_side", "right") == "left"  # tokenizers of word embeddings have no padding side
+    slots = np.arange(longest) - (longest - lengths[:, None] if left else 0)
     real = (slots >= 0) & (slots < lengths[:, None])
     places = np.where(real, starts[:, None] + slots, 0)
-    fill = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
+    fill = {
+        "input_ids": getattr(tokenizer, "pad_token_id", None) or 0,
+        "token_type_ids": getattr(tokenizer, "pad_token_type_id", 0),
+    }
     for name, column in tokens.columns.items():
         features[name] = _tensor(np.where(real, column[places], column.dtype.type(fill.get(name, 0))))
     return features
