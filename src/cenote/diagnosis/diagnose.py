@@ -289,7 +289,7 @@ def _diagnose_one(
     plan, exclusions = _plan(model, name, request)
     first, compared, run = _measure(plan, excerpts, exclusions)
     runs, edges = [run], length_bins(first.lengths[first.measured])
-    own = live_temperature_of(model)  # in words; the first of the temperatures is 1
+    own = live_temperature_of(model)  # in words, as `f"{tau:g}"` is
     others = [tau for tau in request.temperatures if f"{tau:g}" != own]
     for tau in others:
         with temper(model, tau):

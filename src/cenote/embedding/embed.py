@@ -154,7 +154,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Ma
         refuse_other_settings(folder, earlier, request.known() | versions_of(*_PACKAGES))
     surveyed = None
     if source.rereadable and not isinstance(model, SentenceTransformer) and not request.refuses_truncated:
-        surveyed = _survey(None, source, request, request)  # errors in texts are raised before a model is loaded
+        surveyed = _survey(source, source.read(), request)  # errors in texts are raised before a model is loaded
     loaded = _load(model, request)
     options, asked = _resolve(loaded, request), _asked_backend(loaded, folder, earlier, request)
     settings = _settings(loaded, request.name or name_of(model, loaded), options, source)
@@ -162,7 +162,10 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Ma
         chosen = dict(zip(("backend", "precision"), asked, strict=True))
         refuse_other_settings(folder, earlier, settings | chosen)
     if source.rereadable and surveyed is None:
-        surveyed = _survey(loaded, source, options, request)
+        rows: Iterable[Row] = source.read()
+        if options.refuses_truncated:
+            rows = refuse_truncated(loaded, options, rows)
+        surveyed = _survey(source, rows, request)
     plan = _plan(loaded, source.read(), options, asked, request.listener)
     made = plan.encoder.encoder.backend
     settings |= {
@@ -177,8 +180,8 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Ma
     with opened(folder, settings, versions, restart=request.restart, agreement=plan.agreement) as out:
         if not request.skips:
             out.refuse_rejects()
-        rows = surveyed.rows if surveyed else 0
-        complete = ENGINES[request.engine](out, parts, plan.encoder, rows, listener=request.listener, **workers)
+        total = surveyed.rows if surveyed else 0
+        complete = ENGINES[request.engine](out, parts, plan.encoder, total, listener=request.listener, **workers)
         manifest = out.finish() if complete else out.manifest
     if manifest.counts is not None and manifest.counts.truncated:
         _warn_of_truncation(manifest.counts.truncated, loaded, stacklevel=4)
@@ -247,15 +250,12 @@ def _emptied(rows: deque[Row]) -> Iterator[Row]:
         yield rows.popleft()
 
 
-def _survey(model: SentenceTransformer | None, source: Source, options: Options, request: Request) -> Survey:
-    """Read all texts once, and refuse what cannot be embedded before the work begins."""
-    rows: Iterable[Row] = source.read()
-    if model is not None and options.refuses_truncated:
-        rows = refuse_truncated(model, options, rows)
-    found = survey(rows, skip=options.skips, advance=request.listener.step("checking texts"))
+def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
+    """Read all rows of a source once, and refuse what cannot be embedded before the work begins."""
+    found = survey(rows, skip=request.skips, advance=request.listener.step("checking texts"))
     if not found.rows:
         raise BadInput(f"there are no texts in {source.name!r}.")
-    if found.repeated and not options.skips:
+    if found.repeated and not request.skips:
         for _ in raise_unless_skipped(mark_repeated_ids(source.read(), found.repeated), skip=False):
             pass  # the first repeated id is raised
     return found

@@ -115,19 +115,21 @@ class SliceEncoder:
         """Return the windows of the texts that would be cut, the other texts whole, and the tokens of all."""
         options = self.options
         pieces: list[tuple[int, int, int, int]] = []
-        read: list[Tokens] = []
+        read, picked, end = [tokens], list[int](), len(tokens)  # the pieces are picked from all that was tokenised
         for row, place in enumerate(texts.owner.tolist()):
             text = part.texts[place].text
             if not texts.truncated[row]:
                 pieces.append((place, 0, 0, len(text)))
-                read.append(tokens.take([row]))
+                picked.append(row)
                 continue
             windows, of_windows = tokenise_windows(
                 self.model, text, options.window or 0, options.overlap or 0, options.prompt_name, options.task
             )
             pieces += [(place, number, *window) for number, window in enumerate(windows)]
             read.append(of_windows)
-        tokens = concatenate(*read)
+            picked += range(end, end + len(windows))
+            end += len(windows)
+        tokens = concatenate(*read).take(picked)
         return Rows.of(pieces, tokens), tokens
 
     def read(self, prepared: Prepared, advance: Advance = silent) -> Embedded:

@@ -157,11 +157,11 @@ def backend(
         BadInput: the backend cannot run here, or a package is missing; the message has the line that installs it.
         UnsupportedModel: the model cannot be recorded as a graph, or the graph gives other vectors.
     """
-    row = choose(name, BACKENDS, "backend")
+    spec = choose(name, BACKENDS, "backend")
     choose(precision, PRECISIONS, "precision")
     refuse_unavailable(model, name, precision, task)
-    made = row.make(model, precision, task)
-    if validate and (row.graph or precision != "float32"):
+    made = spec.make(model, precision, task)
+    if validate and (spec.graph or precision != "float32"):
         verify(made, model, task)
     return made
 
@@ -184,17 +184,17 @@ def refuse_unavailable(model: Any, name: str, precision: str, task: str | None) 
 
 def obstacle(model: Any, name: str, precision: str, task: str | None) -> str | None:
     """Say why a backend cannot run here at a precision; None if it can."""
-    row = BACKENDS[name]
+    spec = BACKENDS[name]
     if task not in (None, "query", "document"):
         return f"task={task!r} is neither 'query' nor 'document'"
-    if precision not in row.precisions:
-        return f"it computes in {' or '.join(row.precisions)}"
+    if precision not in spec.precisions:
+        return f"it computes in {' or '.join(spec.precisions)}"
     if lost := choices.missing_packages(name):
         return lost
     own = weights_dtype(model)
-    if own is not torch.float32 and (row.graph or own is not PRECISIONS[precision]):
+    if own is not torch.float32 and (spec.graph or own is not PRECISIONS[precision]):
         return f"the model's weights are {str(own).removeprefix('torch.')}: load it with dtype='float32'"
-    if row.graph and (reason := why_no_graph(model, task)):
+    if spec.graph and (reason := why_no_graph(model, task)):
         return reason
     return None if precision == "float32" else _hardware_obstacle(model.device, name, precision)
 
