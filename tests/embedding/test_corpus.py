@@ -93,7 +93,7 @@ def test_the_first_of_several_is_kept_and_the_others_name_it():
     for repeated in (survey(rows, skip=False).repeated, None):
         kept, faults = (list(mark_repeated_ids(rows, repeated))[part] for part in (slice(2), slice(2, 4)))
         assert kept == expected
-        assert faults[0].why.startswith("rows 0 and 2 have the same id 'x': their vectors could not be told apart")
+        assert faults[0].why.startswith("rows 0 and 2 have the same id 'x': every vector needs an id of its own")
         assert faults[1].why.startswith("rows 0 and 3 have")
 
 

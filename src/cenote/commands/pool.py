@@ -83,7 +83,7 @@ def _encoder_of(model: SentenceTransformer) -> Callable[[list[str]], tuple[Vecto
     from cenote.encoding.vectors import Encoder
 
     def by_own_encode(texts: list[str]) -> tuple[Vectors, dict[int, str], int]:
-        vectors = model.encode(texts, convert_to_numpy=True, show_progress_bar=False)
+        vectors = model.encode(texts, convert_to_numpy=True, show_progress_bar=False).astype(np.float32, copy=False)
         return vectors, dict.fromkeys(np.flatnonzero(~np.isfinite(vectors).all(1)).tolist(), NOT_FINITE), 0
 
     try:

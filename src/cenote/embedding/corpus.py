@@ -160,7 +160,7 @@ def mark_repeated_ids(rows: Iterable[Row], repeated: frozenset[int] | None) -> I
                     first = number
             if first is not None:
                 yield Fault(
-                    f"rows {first} and {place} have the same id {row.id!r}: their vectors could not be told apart. "
+                    f"rows {first} and {place} have the same id {row.id!r}: every vector needs an id of its own. "
                     "Name another id column, or drop one of them.",
                     row.id,
                 )

@@ -75,8 +75,8 @@ def embed(  # noqa: D417  the options are documented by `takes_request`
     Args:
         model: a `SentenceTransformer`, or what `cenote.load` takes.
         texts: strings, or (id, text); with `output` also a function that starts reading them anew, such as
-            `lambda: cenote.data.texts.read_rows("texts.jsonl")`. Texts that can be read twice are checked before the
-            work begins; those of an iterator are checked as they come.
+            `lambda: cenote.data.texts.read_rows("texts.jsonl")`. With `output`, texts that can be read twice are
+            checked before the work begins; so is a list without it. Other texts are checked as they come.
         OPTIONS
 
     Returns:
