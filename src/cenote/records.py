@@ -6,21 +6,25 @@ with the reason, never NaN.
 
 from __future__ import annotations
 
+import importlib
 import json
 import types
 import typing
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from html import escape
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from cenote.errors import BadInput
 
 # Version of the JSON format; other versions are refused.
-SCHEMA = 1
+SCHEMA = 2
 # `Run.untraced` where the user asked for no layers.
 NO_LAYERS = "layers=False"
 
 Record = TypeVar("Record")
-Grade = Literal["none", "slight", "moderate", "severe", "unknown"]
+# `described` is for what is shown and not judged: a shape or a closeness alone costs nobody anything.
+Grade = Literal["severe", "moderate", "slight", "fine", "described", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Lengths:
     cut: int  # number of truncated texts
     unseen: float  # share of all tokens that the model never reads, in [0, 1]
     longest: float  # largest share of the unread tokens in one text
+    declared: int | None = None  # the limit that the model's folder declares, where `limit` is above it
 
 
 @dataclass(frozen=True)
@@ -118,11 +123,23 @@ class Pairs:
     d_mu: Spread
     d_sigma: Spread
     socm: Spread
+    normalised: Spread  # d_sigma over a quarter of both texts' traces, in [0, 1]
     severe: float  # share of pairs with a SOCM over 0.5
     histogram: Histogram  # of SOCM
     shown: tuple[Pair, ...]  # a random sample, for figures
-    worst: tuple[Pair, ...]  # the ten with the highest SOCM
+    worst: tuple[Pair, ...]  # among the tenth that lie closest, the ten with the highest SOCM, no text more than twice
     left_out: tuple[LeftOut, ...] = ()  # given pairs that could not be compared
+
+
+@dataclass(frozen=True)
+class SocmNull:
+    """Second-order collapse where there is nothing to find: between random halves of texts, with as few tokens."""
+
+    texts: int
+    same: Estimate  # mean SOCM of two halves of one text
+    different: Estimate  # mean SOCM of halves of different texts of like length
+    same_normalised: float
+    different_normalised: float
 
 
 @dataclass(frozen=True)
@@ -192,10 +209,29 @@ class Repeated:
 
 
 @dataclass(frozen=True)
+class CutLength:
+    """Texts cut at one length."""
+
+    tokens: int
+    cosine: Estimate  # mean over all pairs
+
+
+@dataclass(frozen=True)
+class CutLengths:
+    """The same texts cut at several lengths: what length does where the content stays the same."""
+
+    texts: int
+    cuts: tuple[CutLength, ...]  # ascending
+    change: Estimate  # mean cosine at the longest cut minus that at the shortest
+
+
+@dataclass(frozen=True)
 class Change:
     """The changes that another temperature makes to the unchanged model on the same texts."""
 
     difference: Estimate | None  # change of the cosine of long minus short texts; negative: long texts moved apart
+    short: Estimate | None  # change of the cosine of short texts
+    long: Estimate | None  # change of the cosine of long texts
     socm: Estimate | None  # change of mean SOCM
 
 
@@ -206,13 +242,101 @@ class Run:
     temperature: str
     change: Change | None  # None for the unchanged model
     length: LengthCurve
+    cut_lengths: CutLengths | None  # None if too few texts are long enough
     pairs: Pairs | None
+    null: SocmNull | None
     given_pairs: Pairs | None
     traced: int  # number of texts in `layers` and `passed`
     untraced: str | None  # the reason why layers were not traced
     layers: tuple[LayerSummary, ...]
     passed: tuple[Passed, ...]
     repeated: Repeated | None
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What becomes of sentences that are searched for in their own texts, as shares of all: they add up to 1."""
+
+    found: Estimate  # the sentence's own text comes first
+    lost_to_cut: Estimate  # not found, and the model does not read the sentence in its text
+    lost_to_pooling: Estimate  # not found, although its tokens or a window find the text
+    not_found: Estimate  # not found in any of these ways
+
+
+@dataclass(frozen=True)
+class Setting(Shares):
+    """The same sentences in another setting, with the changes that it makes.
+
+    The intervals of the changes hold for all settings together.
+    """
+
+    left_out: Estimate  # share that finds its text where the sentence is left out of it
+    change: Estimate  # of `found`
+    change_left_out: Estimate  # of `left_out`
+    rows: float  # vectors for each text
+
+
+@dataclass(frozen=True)
+class Part(Shares):
+    """A part of the sentences, told apart `by` their position, the length of their text, or whether they are read."""
+
+    by: str
+    name: str
+    sentences: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence, its text, and the text that is found instead, as indices of excerpts."""
+
+    fate: str  # a field of Shares
+    position: str  # first, middle or last
+    sentence: int
+    document: int
+    instead: int | None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What length and hubs do to the scores of texts that a sentence is not of."""
+
+    slope: Estimate | None  # how much a score rises when the length of the text doubles; None for texts of one length
+    tokens: float  # mean of all texts
+    tokens_of_ten: float  # mean of the ten texts nearest to a sentence
+    hubness: float  # skew of how often a text is among the ten nearest of another
+    never: float  # share of texts that are never among them
+
+
+@dataclass(frozen=True)
+class Account(Shares):
+    """How many sentences of the texts lead back to their text in a search, and what the others are lost to."""
+
+    documents: int
+    sentences: int
+    reciprocal_rank: Estimate
+    in_ten: Estimate  # share of sentences whose text is among the first ten
+    left_out: Estimate  # share that finds its text where the sentence is left out of it
+    left_out_reciprocal_rank: Estimate
+    parts: tuple[Part, ...]
+    settings: dict[str, Setting]
+    examples: tuple[Example, ...]
+    beside: Beside
+    few: int  # texts with too few sentences
+    unsplit: int  # texts among them that are long, but could not be split into sentences
+    repeated: float  # share of the sentences that another of the texts holds word by word
+
+
+@dataclass(frozen=True)
+class GivenQueries(Shares):
+    """The user's own queries: what becomes of them, and what one vector a text costs them."""
+
+    queries: int
+    texts: int
+    in_ten: Estimate  # share of queries with a text that answers them among the first ten
+    gain: Estimate  # nDCG@10
+    reranked: Estimate  # nDCG@10 after the tokens of the query rank the first twenty anew
+    price: Estimate  # the difference: the price of pooling
+    left_out: tuple[LeftOut, ...]  # queries whose id names no text
 
 
 @dataclass(frozen=True)
@@ -228,6 +352,8 @@ class ModelDiagnosis:
     revision: str | None
     lengths: Lengths
     words: LengthCurve | None  # the control: plain averages of word embeddings
+    account: Account | str  # or the reason why there is none
+    queries: GivenQueries | None  # None where none were given
     runs: tuple[Run, ...]
     left_out: tuple[LeftOut, ...] = ()  # texts that could not be measured in one run or more
 
@@ -245,9 +371,13 @@ class Verdict:
     advice: str
 
 
-@dataclass(frozen=True)
+# What renders a diagnosis, by the suffix of a file: a module and a function of `cenote.report`, which imports this one.
+PAGES = {".html": ("cenote.report.page", "to_html"), ".md": ("cenote.report.markdown", "to_markdown")}
+
+
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
-    """The result of `cenote.diagnose`; the most costly verdicts come first."""
+    """The result of `cenote.diagnose`; what a search loses comes first, then the most costly verdicts."""
 
     schema: int
     texts: TextsRead
@@ -265,6 +395,37 @@ class Diagnosis:
     def from_json(cls, text: str) -> Diagnosis:
         """Read a diagnosis that `to_json` wrote."""
         return from_json(cls, text)
+
+    def save(self, path: str | Path, *, command: str | None = None) -> None:
+        """Write the diagnosis to a file: a page (.html), Markdown (.md), or all figures (.json).
+
+        The page and the Markdown name `command` as the command line that made them.
+        """
+        suffix = Path(path).suffix
+        if suffix == ".json":
+            content = self.to_json()
+        elif suffix in PAGES:
+            module, function = PAGES[suffix]
+            content = getattr(importlib.import_module(module), function)(self, command=command)
+        else:
+            raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(PAGES)} or .json.")
+        Path(path).write_text(content, "utf-8")
+
+    def __repr__(self) -> str:
+        """Return two lines: what was diagnosed, and the first verdict."""
+        names = ", ".join(model.name for model in self.models)
+        first = f"{self.verdicts[0].grade}: {self.verdicts[0].finding}" if self.verdicts else "no verdicts"
+        return f"Diagnosis of {names} on {self.texts.used:,} texts from {self.texts.source}\n{first}"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the verdicts, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(one.grade)}</td><td>{escape(one.subject)}</td><td>{escape(one.model)}</td>"
+            f"<td style='text-align:left'>{escape(one.finding)}</td></tr>"
+            for one in self.verdicts
+        )
+        head = "<tr><th>grade</th><th>subject</th><th>model</th><th>finding</th></tr>"
+        return f"<table>{head}{rows}</table><p>See all with <code>diagnosis.save('report.html')</code>.</p>"
 
 
 @dataclass(frozen=True)

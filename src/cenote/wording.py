@@ -29,6 +29,45 @@ def signed_estimate(estimate: Estimate, interval: str = "95 % interval ") -> str
     return f"{estimate.value:+.3f}{ends}"
 
 
+def share_estimate(estimate: Estimate) -> str:
+    """Return a share and its interval as percentages.
+
+    >>> share_estimate(Estimate(0.85, 0.812, 0.88)), share_estimate(Estimate(0.5, None, None))
+    ('85 % (81 to 88 %)', '50 %')
+    """
+    ends = (
+        ""
+        if estimate.low is None or estimate.high is None
+        else f" ({100 * estimate.low:.0f} to {percent(estimate.high)})"
+    )
+    return f"{percent(estimate.value)}{ends}"
+
+
+def round_to_hundred(shares: Sequence[float]) -> list[int]:
+    """Return shares that add up to 1 as whole numbers that add up to 100, each within 1 of its share.
+
+    >>> round_to_hundred([0.334, 0.333, 0.333]), round_to_hundred([0.996, 0.004])
+    ([34, 33, 33], [100, 0])
+    """
+    wanted = [100 * share for share in shares]
+    counts = [int(value) for value in wanted]
+    order = sorted(range(len(wanted)), key=lambda place: counts[place] - wanted[place])
+    for place in order[: 100 - sum(counts)]:
+        counts[place] += 1
+    return counts
+
+
+def in_minutes(seconds: float) -> str:
+    """Return a duration in the unit that fits.
+
+    >>> in_minutes(7.2), in_minutes(95), in_minutes(5400)
+    ('10 s', '2 min', '1.5 h')
+    """
+    if seconds < 60:
+        return f"{max(10, round(seconds, -1)):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
 def pluralise(count: int, noun: str) -> str:
     """Return a count and its noun.
 

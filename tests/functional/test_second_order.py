@@ -1,4 +1,5 @@
-"""`socm`: shapes, hand-computed values, the definition by [D, D] roots, laws, tiles, the published code, bad input.
+"""`socm`: shapes, hand-computed values, the definition by [D, D] roots, laws, tiles, the published code, bad input;
+then `split_halves` and `socm_null`.
 
 References are in float64 with square roots of [D, D] matrices. Where texts leave dimensions empty, these are themselves
 only good to some 1e-7: the root of an eigenvalue that should be 0 and is 1e-16 is 1e-8, for each dimension.
@@ -7,6 +8,7 @@ only good to some 1e-7: the root of an eigenvalue that should be 0 and is 1e-16 
 import itertools
 import math
 import re
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,9 +19,26 @@ from scipy.linalg import sqrtm
 
 from cenote.errors import BadInput
 from cenote.functional import second_order as room
-from cenote.functional.second_order import REFERENCE_FLOOR, SecondOrder, reference_bias, socm, socm_blocks
+from cenote.functional.second_order import (
+    REFERENCE_FLOOR,
+    reference_bias,
+    socm,
+    socm_blocks,
+    socm_null,
+    split_halves,
+)
 
-PARTS = ("d_mu", "d_sigma", "socm")
+
+class Figures(NamedTuple):
+    """Reference values of the figures of `SecondOrder`, SOCM among them."""
+
+    d_mu: Any
+    d_sigma: Any
+    normalised: Any
+    socm: Any
+
+
+PARTS = Figures._fields
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 
 
@@ -42,12 +61,17 @@ def moments(tokens):
 
 
 def definition(a, b):
-    """d_mu, d_sigma and SOCM as the paper writes them, with scipy's root of a matrix."""
+    """The figures as the paper writes them, with scipy's root of a matrix, and the normalised d_sigma."""
     (mean, one), (other, two) = moments(a), moments(b)
     root = sqrtm(one)
     d_mu = ((mean - other) ** 2).sum() / 4
     d_sigma = (np.trace(one) + np.trace(two) - 2 * np.trace(sqrtm(root @ two @ root)).real) / 4
-    return d_mu, d_sigma, (1 - d_mu) * d_sigma
+    return Figures(d_mu, d_sigma, d_sigma / upper_bound(a, b), (1 - d_mu) * d_sigma)
+
+
+def upper_bound(a, b):
+    """The largest d_sigma of any two texts with these spreads."""
+    return (np.trace(moments(a)[1]) + np.trace(moments(b)[1])) / 4
 
 
 def published(a, b, floor):
@@ -74,11 +98,16 @@ def test_all_pairs_are_in_the_order_of_pdist():
     result = socm(given, precision="float64")
     unit = np.stack([moments(tokens)[0] for tokens in given])
     np.testing.assert_allclose(result.d_mu, pdist(unit, "sqeuclidean") / 4, atol=1e-14)
-    assert result.d_mu.shape == result.d_sigma.shape == result.socm.shape == (10,)
+    assert all(getattr(result, part).shape == (10,) for part in PARTS)
     square = squareform(result.socm.numpy())
     for i, j in itertools.combinations(range(5), 2):
         assert_same(socm([given[i]], [given[j]], precision="float64"), pick(result, [condensed(5, i, j)]), 1e-13)
         assert square[i, j] == square[j, i] == result.socm[condensed(5, i, j)]
+
+
+def paired(n):
+    """The condensed places of (0, n / 2), (1, n / 2 + 1), ..."""
+    return [condensed(n, i, i + n // 2) for i in range(n // 2)]
 
 
 def condensed(n, i, j):
@@ -86,7 +115,7 @@ def condensed(n, i, j):
 
 
 def pick(result, places):
-    return SecondOrder(*(getattr(result, part)[places] for part in PARTS))
+    return Figures(*(getattr(result, part)[places] for part in PARTS))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -94,14 +123,15 @@ def test_numpy_gives_the_same_as_torch(dtype):
     arrays = [tokens.numpy().astype(dtype) for tokens in texts([3, 8, 5, 8])]
     tensors = [torch.from_numpy(array) for array in arrays]
     for sequence in (arrays, tuple(arrays), np.stack([arrays[1], arrays[3]])):
-        assert isinstance(socm(sequence).socm, np.ndarray)
-        assert socm(sequence).socm.dtype == np.float64
+        for part in PARTS:
+            assert isinstance(getattr(socm(sequence), part), np.ndarray)
+            assert getattr(socm(sequence), part).dtype == np.float64
     for split in (slice(None), None), (slice(0, 2), slice(2, 4)):
         made, wanted = (socm(*(x[part] if part else None for part in split)) for x in (arrays, tensors))
         for part in PARTS:
             np.testing.assert_array_equal(getattr(made, part), getattr(wanted, part).numpy())
     i, j, piece = next(socm_blocks(arrays))
-    assert all(isinstance(array, np.ndarray) for array in (i, j, piece.d_mu))
+    assert all(isinstance(array, np.ndarray) for array in (i, j, *(getattr(piece, part) for part in PARTS)))
 
 
 def test_torch_modes_and_defaults_of_the_caller_do_not_matter():
@@ -133,15 +163,17 @@ def test_values_computed_by_hand(precision):
     np.testing.assert_allclose(result.d_mu, [mu for mu, _ in pairs], atol=1e-15)
     np.testing.assert_allclose(result.d_sigma, [sigma for _, sigma in pairs], atol=TOLERANCE[precision])
     np.testing.assert_allclose(result.socm, [(1 - mu) * sigma for mu, sigma in pairs], atol=TOLERANCE[precision])
+    # The largest d_sigma are (4 + 4) / 4, (4 + 0) / 4, (4 + 1/4) / 4, ... and 1.5^2 / 4.25 = 9/17.
+    np.testing.assert_allclose(result.normalised, [1, 1, 9 / 17, 1, 1, 1], atol=TOLERANCE[precision])
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_values_equal_the_definition_for_full_rank(precision):
     given = texts([9, 30, 12, 9, 100, 31])  # n > D
     expected = np.array([definition(a, b) for a, b in itertools.combinations(given, 2)]).T
-    assert_same(socm(given, precision=precision), SecondOrder(*expected), TOLERANCE[precision])
+    assert_same(socm(given, precision=precision), Figures(*expected), TOLERANCE[precision])
     rows = np.array([definition(a, b) for a, b in zip(given[:3], given[3:], strict=True)]).T
-    assert_same(socm(given[:3], given[3:], precision=precision), SecondOrder(*rows), TOLERANCE[precision])
+    assert_same(socm(given[:3], given[3:], precision=precision), Figures(*rows), TOLERANCE[precision])
 
 
 def test_values_equal_the_definition_for_short_texts():
@@ -149,6 +181,9 @@ def test_values_equal_the_definition_for_short_texts():
     expected = [published(a, b, 0.0) for a, b in itertools.combinations(given, 2)]
     np.testing.assert_allclose(socm(given).d_sigma, expected, atol=1e-6)
     np.testing.assert_allclose(socm(given, precision="float64").d_sigma, expected, atol=5e-7)
+    shares = np.array(expected) / [upper_bound(a, b) for a, b in itertools.combinations(given, 2)]
+    np.testing.assert_allclose(socm(given).normalised, shares, atol=2e-6)
+    np.testing.assert_allclose(socm(given[:4], given[4:]).normalised, [shares[k] for k in paired(8)], atol=2e-6)
 
 
 def test_float32_is_within_a_millionth_at_the_sizes_of_real_models_and_for_steep_spectra():
@@ -176,14 +211,48 @@ def test_equal_texts_have_zero_collapse(precision):
         result = socm([text(n)], [text(n)], precision=precision)
         assert float(result.d_mu) == pytest.approx(0, abs=1e-15)
         assert 0 <= float(result.d_sigma) <= TOLERANCE[precision]
+        assert 0 <= float(result.normalised) <= TOLERANCE[precision]
 
 
 def test_texts_without_variance():
     single, constant = text(1), text(1, seed=1).expand(7, 6)
     result = socm([single, constant, 3 * single])
     np.testing.assert_allclose(result.socm, [0, 0, 0], rtol=0, atol=1e-30)  # squares of roundings
+    assert result.normalised.tolist() == [0, 0, 0]  # and not a quotient of roundings
     spread = text(5)
-    assert socm([constant], [spread]).d_sigma.item() == pytest.approx(np.trace(moments(spread)[1]) / 4, abs=1e-12)
+    for flat in (single, constant):
+        result = socm([flat], [spread])
+        assert result.d_sigma.item() == pytest.approx(np.trace(moments(spread)[1]) / 4, abs=1e-12)
+        assert result.normalised.item() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 100, 3000])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_equal_tokens_have_no_spread_at_any_length(n, dtype):
+    flat = [text(1, 384, seed, dtype).expand(n, 384) for seed in range(8)]
+    assert socm(flat).normalised.tolist() == [0] * 28
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 10.0])
+def test_the_size_of_the_spread_does_not_matter_to_the_normalised_form(precision, scale):
+    """Deviations times `scale`: d_sigma has its square as a factor, and so has its largest value."""
+    given = [tokens - tokens.mean(0) + text(1, seed=seed + 50) for seed, tokens in enumerate(texts([3, 5, 9, 20, 6]))]
+    scaled = [tokens.mean(0) + scale * (tokens - tokens.mean(0)) for tokens in given]
+    wide, narrow = socm(given, precision=precision), socm(scaled, precision=precision)
+    tolerance = 2e-6 if precision == "float32" else 1e-9  # deviations of 1e-6 have ten digits left
+    np.testing.assert_allclose(narrow.normalised, wide.normalised, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(narrow.d_sigma, scale**2 * wide.d_sigma, rtol=1e-5)
+
+
+def test_the_normalised_form_of_axes_that_texts_share():
+    """Deviations along the axes 0 to 3 and 2 to 5, all equal: half of the trace of each is shared, and half is left."""
+    mean = torch.tensor([[0.0] * 6 + [1.0]], dtype=torch.float64)
+    axes = 0.3 * torch.eye(7, dtype=torch.float64)
+    one, two = (torch.cat([mean + axes[part], mean - axes[part]]) for part in (slice(0, 4), slice(2, 6)))
+    assert socm([one], [two], precision="float64").normalised.item() == pytest.approx(0.5, abs=1e-14)
+    shrunk = mean + (two - mean) / 3  # traces of 1 and 1/9, and 2 (1/2) (1/3) of root: 1 - (1/3) / (10/9)
+    assert socm([one], [shrunk], precision="float64").normalised.item() == pytest.approx(0.7, abs=1e-14)
 
 
 def test_repeating_every_token_does_not_matter():
@@ -211,6 +280,7 @@ def test_symmetry_bounds_rotation_and_order(counts, seed, precision):
     given = [text(n, 8, seed + k) for k, n in enumerate(counts)]
     result = socm(given, precision=precision)
     assert ((result.d_mu >= 0) & (result.d_mu <= 1) & (result.d_sigma >= 0) & (result.socm >= 0)).all()
+    assert ((result.normalised >= 0) & (result.normalised <= 1)).all()
     generator = torch.Generator().manual_seed(seed)
     shuffled = [tokens[torch.randperm(len(tokens), generator=generator)] for tokens in given]
     assert_same(socm(shuffled, precision=precision), result, tolerance)
@@ -257,9 +327,13 @@ def test_tiles_do_not_matter(monkeypatch, constants, floor):
     given = texts([1, 9, 2, 20, 9, 10, 3, 3, 9, 11, 1, 30], d=16, dtype=torch.float32)
     i, j = zip(*itertools.combinations(range(len(given)), 2), strict=True)
     expected = [published(given[a], given[b], floor) for a, b in zip(i, j, strict=True)]
+    bounds = np.array([upper_bound(given[a], given[b]) for a, b in zip(i, j, strict=True)])
+    shares = np.where(bounds == 0, 0, expected / np.where(bounds == 0, 1, bounds))  # two texts of one token each
     np.testing.assert_allclose(socm(given, floor=floor).d_sigma, expected, atol=1e-6)
+    np.testing.assert_allclose(socm(given, floor=floor).normalised, shares, atol=2e-6)
     paired = socm([given[a] for a in i], [given[b] for b in j], floor=floor)
     np.testing.assert_allclose(paired.d_sigma, expected, atol=1e-6)
+    np.testing.assert_allclose(paired.normalised, shares, atol=2e-6)
     turned = socm([given[b] for b in j], [given[a] for a in i], floor=floor)
     expected = [published(given[b], given[a], floor) for a, b in zip(i, j, strict=True)]
     np.testing.assert_allclose(turned.d_sigma, expected, atol=1e-6)
@@ -275,7 +349,7 @@ def test_blocks_equal_the_whole(monkeypatch, rows):
     i, j = (torch.cat([piece[k] for piece in pieces]).tolist() for k in (0, 1))
     assert sorted(zip(i, j, strict=True)) == list(itertools.combinations(range(12), 2))
     places = [condensed(12, a, b) for a, b in zip(i, j, strict=True)]
-    together = SecondOrder(*(torch.cat([getattr(piece[2], part) for piece in pieces]) for part in PARTS))
+    together = Figures(*(torch.cat([getattr(piece[2], part) for piece in pieces]) for part in PARTS))
     assert_same(together, pick(whole, places), 0)
     for piece, again in zip(pieces, socm_blocks(given), strict=True):
         assert torch.equal(piece[0], again[0])
@@ -322,8 +396,10 @@ def test_progress_ends_with_all_pairs(monkeypatch):
 def test_values_with_a_floor_equal_a_plain_implementation(precision, floor):
     given = texts([1, 4, 4, 12, 40, 64], d=48, dtype=torch.float32)
     expected = [published(a, b, floor) for a, b in itertools.combinations(given, 2)]
-    got = socm(given, precision=precision, floor=floor).d_sigma
-    np.testing.assert_allclose(got, expected, atol=1e-6 if precision == "float32" else 1e-10)
+    got, tolerance = socm(given, precision=precision, floor=floor), 1e-6 if precision == "float32" else 1e-10
+    np.testing.assert_allclose(got.d_sigma, expected, atol=tolerance)
+    bounds = [upper_bound(a, b) for a, b in itertools.combinations(given, 2)]
+    np.testing.assert_allclose(got.normalised, np.array(expected) / bounds, atol=2 * tolerance)
 
 
 @pytest.mark.parametrize("d", [384, 768])
@@ -400,3 +476,179 @@ def test_bad_options_are_refused(options, message):
     if "limit" not in options:
         with pytest.raises(BadInput, match=re.escape(message)):
             socm_blocks([GOOD, GOOD], **options)  # at once, before the first piece
+
+
+# --- halves of the same text --------------------------------------------------------------------------------------
+
+
+def identified(sizes, kind=torch.from_numpy):
+    """Texts whose token r is (k, r + 1) in text k."""
+    return [kind(np.stack([np.full(n, k + 1.0), np.arange(n) + 1.0], axis=1)) for k, n in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("kind", [torch.from_numpy, np.asarray])
+def test_halves_part_the_tokens_of_each_text(kind):
+    sizes = [4, 5, 6, 7, 31, 200, 4]
+    given = identified(sizes, kind)
+    first, second = split_halves(given)
+    assert [len(half) for half in first] == [2, 2, 3, 3, 15, 100, 2]
+    assert [len(half) for half in second] == [2, 3, 3, 4, 16, 100, 2]
+    for whole, one, two in zip(given, first, second, strict=True):
+        assert type(one) is type(two) is type(whole)
+        assert one.dtype == two.dtype == whole.dtype
+        assert all((np.diff(np.asarray(half)[:, 1]) > 0).all() for half in (one, two))  # in the order of the text
+        np.testing.assert_array_equal(sorted([*one.tolist(), *two.tolist()]), whole)
+
+
+def test_halves_are_copies_of_either_kind_and_any_memory_layout():
+    given = np.arange(40, dtype=np.float32).reshape(2, 10, 2)
+    plain = split_halves([*given])
+    for same in (given, torch.from_numpy(given), [*given.astype(">f4")], [*np.asfortranarray(given)]):
+        for half, wanted in zip(split_halves(same), plain, strict=True):
+            np.testing.assert_array_equal(np.stack([np.asarray(x) for x in half]), np.stack(wanted))
+    plain[0][0][:] = -1
+    assert (given >= 0).all()
+
+
+def test_the_same_seed_gives_the_same_halves():
+    given = identified([30, 30, 12])
+    drawn = {seed: [half.tolist() for half in itertools.chain(*split_halves(given, seed))] for seed in (0, 0, 1, 2)}
+    again = split_halves(given, seed=1)
+    assert [half.tolist() for half in itertools.chain(*again)] == drawn[1]
+    assert [half.tolist() for half in itertools.chain(*split_halves(given))] == drawn[0]
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
+    rows = again[0][0][:, 1].tolist(), again[0][1][:, 1].tolist()
+    assert rows[0] != rows[1]  # each text has its own draw, ...
+    alone = split_halves([torch.ones(9, 2, dtype=torch.float64), given[1], given[0]], seed=1)
+    assert alone[0][1].tolist() == again[0][1].tolist()  # ... which does not depend on the other texts
+
+
+def test_every_pair_of_tokens_is_drawn_equally_often():
+    """Of five tokens, ten first halves of two: each is drawn in 1,000 of 10,000 texts, give or take 30."""
+    first, _ = split_halves([torch.arange(1.0, 6.0).view(5, 1)] * 10_000)
+    pairs, counts = torch.stack(first).flatten(1).unique(dim=0, return_counts=True)
+    assert len(pairs) == 10
+    assert (counts - 1000).abs().max() < 5 * 30
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_the_null_equals_the_definition_for_each_text(precision, seed):
+    given = texts([20, 41, 14, 100, 20])  # halves of more tokens than dimensions
+    expected = []
+    for one, two in zip(*split_halves(given, seed), strict=True):
+        expected.append(definition(one, two))
+    null = socm_null(given, seed, precision=precision)
+    assert_same(null, Figures(*np.array(expected).T), TOLERANCE[precision])
+
+
+def test_the_null_equals_the_definition_for_short_texts():
+    given = texts([4, 5, 9, 20, 33], d=24, dtype=torch.float32)
+    halves = list(zip(*split_halves(given), strict=True))
+    for floor in (0.0, 1e-4):
+        null = socm_null(given, floor=floor)
+        np.testing.assert_allclose(null.d_sigma, [published(*pair, floor) for pair in halves], atol=1e-6)
+        expected = [published(*pair, floor) / upper_bound(*pair) for pair in halves]
+        np.testing.assert_allclose(null.normalised, expected, atol=2e-6)
+
+
+def test_the_null_of_two_pairs_of_opposite_deviations_by_hand():
+    """(1, ±1, 0) and (1, 0, ±1): halves are these two pairs, or each has one token of either.
+
+    In the first case means are equal, deviations (0, 1, 0) and (0, 0, 1): d_sigma is (1 + 1) / 4. In the others
+    means like (1, 1/2, 1/2) and (1, -1/2, -1/2) have the cosine 1/3, and the deviation of both is ±(0, 1/2, -1/2) for
+    tokens of mean norm sqrt(3/2).
+    """
+    tokens = torch.tensor([[1.0, 1, 0], [1, -1, 0], [1, 0, 1], [1, 0, -1]], dtype=torch.float64)
+    seen = []
+    for seed in range(40):
+        first = split_halves([tokens], seed)[0][0]
+        apart = first[:, 1].abs().tolist() in ([1, 1], [0, 0])
+        expected = Figures(0, 0.5, 1, 0.5) if apart else Figures(1 / 3, 0, 0, 0)
+        assert_same(socm_null([tokens], seed, precision="float64"), expected, 1e-14)
+        seen.append(apart)
+    assert 0 < sum(seen) < 40
+
+
+@given(st.lists(st.integers(4, 14), min_size=1, max_size=5), st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_laws_of_the_null(counts, seed):
+    given = [text(n, 8, seed + k) for k, n in enumerate(counts)]
+    null = socm_null(given, seed)
+    assert all(getattr(null, part).shape == (len(counts),) for part in PARTS)
+    assert ((null.d_mu >= 0) & (null.d_mu <= 1) & (null.normalised >= 0) & (null.normalised <= 1)).all()
+    assert_same(socm_null(given, seed), null, 0)
+    first, second = split_halves(given, seed)
+    assert_same(socm(second, first), null, 1e-6)
+    assert_same(socm_null([tokens * (k + 2) for k, tokens in enumerate(given)], seed), null, 1e-6)
+    turn = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)).Q
+    assert_same(socm_null([tokens @ turn for tokens in given], seed), null, 1e-6)
+    arrays = socm_null([tokens.numpy() for tokens in given], seed)
+    assert all(isinstance(getattr(arrays, part), np.ndarray) for part in PARTS)
+    assert_same(arrays, null, 0)
+
+
+def test_texts_of_equal_tokens_have_a_null_of_zero():
+    null = socm_null([text(1).expand(n, 6) for n in (4, 5, 50)])
+    np.testing.assert_allclose(null.socm, 0, rtol=0, atol=1e-30)
+    assert null.normalised.tolist() == [0, 0, 0]
+
+
+def test_the_null_falls_as_tokens_are_added():
+    """Two samples of one distribution: the normalised form is far from 0 with fewer tokens than dimensions."""
+    means = [socm_null([text(n, 32, seed) for seed in range(20)]).normalised.mean().item() for n in (8, 32, 256, 2048)]
+    assert means[0] > 0.7
+    assert means == sorted(means, reverse=True)
+    assert means[3] < 0.02
+
+
+def test_halves_of_different_texts_equal_the_null_unless_their_shapes_differ():
+    """Deviations along the first or the last eight of sixteen axes, with as many tokens as axes."""
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(part):
+        tokens = torch.zeros(16, 16)
+        tokens[:, part] = torch.randn(16, 8, generator=generator)
+        return tokens + 4
+
+    low, high = slice(0, 8), slice(8, 16)
+    same, mixed = ([sample(part) for _ in range(100) for part in parts] for parts in ((low, low), (low, high)))
+    nulls = [socm_null(clouds).normalised.mean().item() for clouds in (same, mixed)]
+    others = [socm(first[:-1], second[1:]).normalised for first, second in map(split_halves, (same, mixed))]
+    assert nulls[0] == pytest.approx(nulls[1], rel=0.05)
+    assert nulls[0] > 0.25  # though nothing differs but the draw
+    assert others[0].mean().item() == pytest.approx(nulls[0], rel=0.05)
+    assert others[1].numpy() == pytest.approx(1, abs=1e-6)
+
+
+def test_progress_of_the_null_ends_with_all_texts():
+    seen = []
+    socm_null(texts([9, 4, 30]), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (3, 3)
+
+
+@pytest.mark.parametrize("function", [split_halves, socm_null])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([text(9), text(3)],), r"tokens[1] has 3 tokens: leave out texts of fewer than 4, since each half needs two"),
+        (([text(1)],), r"tokens[0] has 1 token: leave out"),
+        (([],), "tokens is empty"),
+        ((text(9),), "tokens[0] has shape (6,) and not two dimensions"),
+        (([text(9)], -1), "seed=-1: pass a whole number of at least 0"),
+        (([text(9)], True), "seed=True"),
+        (([text(9)], 0.5), "seed=0.5"),
+    ],
+)
+def test_what_cannot_be_halved_is_refused(function, arguments, message):
+    with pytest.raises(BadInput, match=re.escape(message)):
+        function(*arguments)
+
+
+def test_the_null_refuses_what_socm_refuses():
+    with pytest.raises(BadInput, match=r"first\[1\] has NaN or inf"):
+        socm_null([text(9), text(9) * math.nan])
+    with pytest.raises(BadInput, match="unknown precision 'half'"):
+        socm_null([text(9)], precision="half")
+    with pytest.raises(BadInput, match="floor=-1: pass 0"):
+        socm_null([text(9)], floor=-1)

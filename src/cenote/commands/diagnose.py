@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import shlex
 import shutil
@@ -30,13 +29,12 @@ from cenote.commands.terminal import in_columns, say
 from cenote.data.texts import read
 from cenote.errors import BadInput, UnknownName
 from cenote.models.hub import refuse_missing
+from cenote.records import PAGES
 
 if TYPE_CHECKING:
     from cenote.records import Diagnosis
 
 MEANING = "show whether pooling and length cost a model quality on your texts"
-# Suffixes of a report, with the module and the function that render it.
-PAGES = {".html": ("cenote.report.page", "to_html"), ".md": ("cenote.report.markdown", "to_markdown")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="report to write: .html, or .md for Markdown")
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - for standard output")
     parser.add_argument("--pairs", metavar="FILE", help="pairs to compare, in columns text1 and text2")
+    parser.add_argument(
+        "--queries",
+        metavar="FILE",
+        help="queries to search for, in columns text and id (of a text that answers it)",
+    )
     parser.add_argument("--prompt", metavar="NAME", help="name of the model's prompt to put before every text")
     parser.add_argument(
         "--pair-prompts",
@@ -62,7 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,NAME",
         help="prompts of the two sides of pairs (default: that of --prompt)",
     )
-    parser.add_argument("--quick", action="store_true", help="read fewer pairs, and fewer texts layer by layer")
+    effort = parser.add_mutually_exclusive_group()
+    effort.add_argument("--quick", action="store_true", help="a first look, in about a minute: the default")
+    effort.add_argument("--full", action="store_true", help="search among more texts, trace and compare more of them")
     parser.add_argument("--sample", type=count, default=1000, metavar="N", help="texts to sample (default: 1000)")
     parser.add_argument(
         "--temperatures",
@@ -93,10 +98,11 @@ def check(args: argparse.Namespace) -> None:
     for path in (args.output, args.json):
         if path not in (None, "-"):
             _refuse_unwritable(Path(path))
-    if args.pairs == "-":
-        raise Usage("--pairs -: pairs are read twice, column by column: name a file.")
-    if args.pairs is not None:
-        _read_pairs(args.pairs, 1)
+    for flag, path in (("--pairs", args.pairs), ("--queries", args.queries)):
+        if path == "-":
+            raise Usage(f"{flag} -: the file is read twice, column by column: name a file.")
+        if path is not None:
+            _read_columns(flag, path, 1)
     if args.texts is not None:
         check_texts(args, args.texts)
     for model in args.models:
@@ -109,17 +115,21 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     from cenote.diagnosis.diagnose import diagnose
 
     texts = None if args.texts is None else read(args.texts, column=args.column, id_column=args.id_column)
-    pairs = None if args.pairs is None else _read_pairs(args.pairs)
+    pairs, queries = (
+        None if path is None else _read_columns(flag, path)
+        for flag, path in (("--pairs", args.pairs), ("--queries", args.queries))
+    )
     with progress() as tell:
         found = diagnose(
             args.models,
             texts,
             pairs=pairs,
+            queries=queries,
             sample=args.sample,
             layers=not args.no_layers,
             temperatures=args.temperatures or [1.0],
             seed=args.seed,
-            quick=args.quick,
+            quick=not args.full,
             source={None: "texts", "-": "standard input"}.get(args.texts, args.texts),
             prompt_name=args.prompt,
             pair_prompts=args.pair_prompts,
@@ -131,9 +141,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     if args.json and args.json != "-":
         Path(args.json).write_text(found.to_json(), "utf-8")
     if args.output:
-        module, function = PAGES[Path(args.output).suffix]
-        render = getattr(importlib.import_module(module), function)
-        Path(args.output).write_text(render(found, command=shlex.join(["cenote", *sys.argv[1:]])), "utf-8")
+        found.save(args.output, command=shlex.join(["cenote", *sys.argv[1:]]))
     if args.json == "-":
         yield found.to_json().rstrip()
         return
@@ -146,7 +154,7 @@ def _refuse_overwriting(args: argparse.Namespace) -> None:
     outputs = [(name, Path(path).resolve()) for name, path in (("-o", args.output), ("--json", args.json)) if path]
     if len({path for _, path in outputs}) < len(outputs):
         raise Usage(f"-o and --json both name {args.json!r}: name two files.")
-    inputs = [Path(path).resolve() for path in (args.texts, args.pairs) if path not in (None, "-")]
+    inputs = [Path(path).resolve() for path in (args.texts, args.pairs, args.queries) if path not in (None, "-")]
     for name, path in outputs:
         if path in inputs:
             raise Usage(f"{name} {str(path)!r} is an input and would be overwritten: name another file.")
@@ -181,15 +189,18 @@ def _two_names(text: str) -> tuple[str | None, str | None]:
     return first.strip() or None, second.strip() or None
 
 
-def _read_pairs(path: str, rows: int | None = None) -> list[tuple[str, str]]:
-    """Return the pairs of a file, or of its first rows."""
+# The two columns of each file that is given besides the texts.
+_COLUMNS = {"--pairs": ("text1", "text2"), "--queries": ("text", "id")}
+
+
+def _read_columns(flag: str, path: str, rows: int | None = None) -> list[tuple[str, str]]:
+    """Return both columns of a file, or of its first rows."""
+    names = _COLUMNS[flag]
     try:
-        first, second = (
-            [text.text for text in islice(read(path, column=column), rows)] for column in ("text1", "text2")
-        )
+        first, second = ([text.text for text in islice(read(path, column=name), rows)] for name in names)
     except BadInput as error:
-        needs = " needs columns text1 and text2" if isinstance(error, UnknownName) else ""
-        raise BadInput(f"--pairs{needs}: {error}") from error
+        needs = f" needs columns {' and '.join(names)}" if isinstance(error, UnknownName) else ""
+        raise BadInput(f"{flag}{needs}: {error}") from error
     return list(zip(first, second, strict=True))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 
 import numpy as np
@@ -19,7 +19,7 @@ _BETTER = 100
 
 
 def sample_texts(
-    texts: Iterable[Text | str] | None, count: int, seed: int, source: str
+    texts: Iterable[Text | str] | None, count: int, seed: int, source: str, keep: Collection[str] = ()
 ) -> tuple[list[Text], TextsRead]:
     """Return a uniform sample of the non-empty texts, in their order, and counts of what was read.
 
@@ -35,6 +35,7 @@ def sample_texts(
         count: texts of the sample at most, at least 1.
         seed: seed of the keys.
         source: name of the texts in messages and in the record.
+        keep: ids of texts that are drawn first, whatever their keys.
     """
     seed, count = check_at_least(0, seed, "seed"), check_at_least(1, count, "sample")
     remedy = "pass a list of texts, or read a file with cenote.data.texts.read."
@@ -50,7 +51,7 @@ def sample_texts(
         for row, text in enumerate(raise_faults(rows_of(read_builtin() if texts is None else texts))):
             given += 1
             if text.text.strip():
-                yield generator.random(), row, text
+                yield generator.random() - (text.id in keep), row, text
             else:
                 empty += 1
 

@@ -5,6 +5,7 @@ The verb itself is long for its documentation of the arguments.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,16 @@ from sentence_transformers import SentenceTransformer
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.diagnosis import summaries
+from cenote.diagnosis.account import (
+    AccountReading,
+    Ranks,
+    other_poolings,
+    plan_account,
+    read_account,
+    summarise_account,
+)
 from cenote.diagnosis.controls import RepeatedTexts, tokenise_repeated, word_vectors
+from cenote.diagnosis.cut_lengths import read_cuts, tokenise_cuts
 from cenote.diagnosis.given_pairs import (
     GivenPairs,
     Prompts,
@@ -25,6 +35,8 @@ from cenote.diagnosis.given_pairs import (
     compare_pairs,
     tokenise_pairs,
 )
+from cenote.diagnosis.given_queries import Queries, check_queries, search_queries
+from cenote.diagnosis.pooled_texts import OWN
 from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
 from cenote.diagnosis.selection import TRACEABLE, select_for_pairs, select_for_tracing
 from cenote.diagnosis.verdicts.ranking import collect_verdicts
@@ -35,7 +47,7 @@ from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel, 
 from cenote.functional.bins import length_bins
 from cenote.functional.temperature import check_temperature
 from cenote.listener import Listener, Progress, silent
-from cenote.models.declared import prompts_of
+from cenote.models.declared import limit_declared_by, prompts_of
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, width_of
@@ -48,9 +60,19 @@ from cenote.models.provenance import (
     temperature_of,
     versions_of,
 )
-from cenote.records import NO_LAYERS, SCHEMA, Diagnosis, LeftOut, LengthCurve, ModelDiagnosis, Run
+from cenote.records import (
+    NO_LAYERS,
+    SCHEMA,
+    Account,
+    Diagnosis,
+    GivenQueries,
+    LeftOut,
+    LengthCurve,
+    ModelDiagnosis,
+    Run,
+)
 from cenote.surgery.tempering import temper
-from cenote.wording import number_duplicates
+from cenote.wording import in_minutes, number_duplicates
 
 Model = SentenceTransformer | str | Path
 
@@ -59,12 +81,15 @@ Model = SentenceTransformer | str | Path
 class _Effort:
     """How many texts and pairs are measured."""
 
+    documents: int  # texts of the account, at most
     traced: int  # texts of which every layer is profiled
     pair_seconds: float  # about how long all pairs may take on two cores, see `select_for_pairs`
     repeated_tokens: int  # the longest text of repeated words
 
 
-_FULL, _QUICK = _Effort(100, 100, 2048), _Effort(24, 5, 256)
+# For a forecast, where nothing was read yet: seconds for a token; how much longer a traced token takes; pairs a second.
+_SECONDS_A_TOKEN, _TRACING, _PAIRS_A_SECOND = 1e-4, 5, 30_000
+_FULL, _QUICK = _Effort(1000, 100, 100, 2048), _Effort(200, 24, 5, 256)
 
 
 @dataclass(frozen=True)
@@ -73,6 +98,7 @@ class _Request:
 
     texts: list[Text]
     pairs: GivenPairs
+    queries: Queries
     prompt: str | None
     pair_prompts: Prompts
     temperatures: tuple[float, ...]
@@ -95,6 +121,7 @@ class _Plan:
     paired: list[int]  # texts of which all pairs are compared
     traced: list[int]  # texts of which every layer is profiled
     pairs: TokenisedPairs | None  # the user's own
+    cuts: dict[int, Tokens]  # some texts cut at several lengths
     repeated: RepeatedTexts | None
 
 
@@ -140,11 +167,12 @@ def diagnose(
     texts: Iterable[Text | str] | None = None,
     *,
     pairs: Iterable[tuple[str, str]] | None = None,
+    queries: Iterable[tuple[str, str]] | None = None,
     sample: int = 1000,
     layers: bool = True,
     temperatures: Sequence[float] = (1.0,),
     seed: int = 0,
-    quick: bool = False,
+    quick: bool = True,
     source: str = "texts",
     names: Sequence[str] | None = None,
     prompt_name: str | None = None,
@@ -153,7 +181,7 @@ def diagnose(
     notify: Callable[[str], object] | None = None,
     loader: Callable[[str | Path], SentenceTransformer] = load,
 ) -> Diagnosis:
-    """Diagnose whether pooling and length cost a model quality on texts.
+    """Diagnose what a search over texts loses with a model, and to what: the cut, pooling, length.
 
     >>> import cenote
     >>> diagnosis = cenote.diagnose("minilm", ["A pool.", "A cave.", "Light and stone and water."], layers=False)
@@ -164,11 +192,12 @@ def diagnose(
         model: a `SentenceTransformer`, or what `cenote.load` takes; a list compares several.
         texts: strings, or (id, text) as `cenote.data.texts.read` yields them; None reads the built-in corpus.
         pairs: pairs of your own to compare, such as queries with hard negatives.
+        queries: queries of your own, each with the id of a text that answers it. These texts are drawn first.
         sample: texts to draw, at most. Only these are held in memory.
         layers: whether to profile every layer on some of the texts.
         temperatures: attention temperatures to diagnose at, besides the model's own.
         seed: of everything that is drawn.
-        quick: whether to compare fewer pairs and trace fewer texts.
+        quick: whether to take a first look: the search among 200 texts and not 1,000, fewer pairs and traced texts.
         source: what the report calls the texts.
         names: what the report calls the models; None: as they were given.
         prompt_name: of the prompt before texts, from `model.prompts`; None takes the model's default prompt.
@@ -183,10 +212,12 @@ def diagnose(
     given, taus, own = _name_models(model, names), _check_temperatures(temperatures), check_pairs(pairs)
     prompts = check_prompts(prompt_name, pair_prompts, own)
     _refuse_unknown_prompts(given, (prompt_name, *prompts))
-    drawn, read = sample_texts(texts, sample, seed, source)
+    asked = check_queries(queries)
+    drawn, read = sample_texts(texts, sample, seed, source, asked.ids)
     request = _Request(
         texts=drawn,
         pairs=own,
+        queries=asked,
         prompt=prompt_name,
         pair_prompts=prompts,
         temperatures=taus,
@@ -197,7 +228,11 @@ def diagnose(
         loader=loader,
     )
     excerpts = summaries.Excerpts()
-    found = [_diagnose_one(*_load(one, called, request), request, excerpts) for one, called in _try_all(given, request)]
+    limits = [None if isinstance(one, SentenceTransformer) else limit_declared_by(one) for one, _ in given]
+    found = [
+        _diagnose_one(*_load(one, called, request), declared, request, excerpts)
+        for (one, called), declared in zip(_try_all(given, request), limits, strict=True)
+    ]
     names = number_duplicates([one.name for one in found])
     models = tuple(replace(one, name=name) for one, name in zip(found, names, strict=True))
     return Diagnosis(
@@ -213,6 +248,7 @@ def diagnose(
             "seed": int(seed),
             "quick": quick,
             "given_pairs": len(own.pairs),
+            "given_queries": len(asked.texts),
             "prompt": prompt_name,
             "pair_prompts": list(prompts) if own.pairs else None,
         },
@@ -284,9 +320,11 @@ def _load(given: Model, called: str | None, request: _Request) -> tuple[Sentence
 
 
 def _diagnose_one(
-    model: SentenceTransformer, name: str, request: _Request, excerpts: summaries.Excerpts
+    model: SentenceTransformer, name: str, declared: int | None, request: _Request, excerpts: summaries.Excerpts
 ) -> ModelDiagnosis:
     plan, exclusions = _plan(model, name, request)
+    search = _Search(model, name, request)
+    request.listener.notify(f"{name}: about {in_minutes(_forecast(plan, search))} to go for this model")
     first, compared, run = _measure(plan, excerpts, exclusions)
     runs, edges = [run], length_bins(first.lengths[first.measured])
     own = live_temperature_of(model)  # in words, as `f"{tau:g}"` is
@@ -294,6 +332,7 @@ def _diagnose_one(
     for tau in others:
         with temper(model, tau):
             second, pairs, run = _measure(plan, excerpts, exclusions, tau)
+            search.read_at(tau)
         changed = summaries.measure_change((first, compared), (second, pairs), edges, len(others))
         runs.append(replace(run, change=changed))
     return ModelDiagnosis(
@@ -304,11 +343,67 @@ def _diagnose_one(
         dimensions=first.vectors.shape[1],
         fingerprint=fingerprint_of_weights(model),
         revision=revision_of(model),
-        lengths=summaries.summarise_lengths(plan.tokens.full_lengths, first.lengths, limit_of(model)),
+        lengths=summaries.summarise_lengths(plan.tokens.full_lengths, first.lengths, limit_of(model), declared),
         words=_word_curve(plan, first),
+        account=search.summarise(excerpts),
+        queries=_search_given(plan),
         runs=tuple(runs),
         left_out=exclusions.records(),
     )
+
+
+def _forecast(plan: _Plan, search: _Search) -> float:
+    """Return about how many seconds the rest takes, by the speed of what was read and the pairs to compare."""
+    request, traced = plan.request, int(plan.tokens.lengths[plan.traced].sum())
+    once = (
+        int(plan.tokens.lengths.sum()) + _TRACING * traced + sum(int(one.lengths.sum()) for one in plan.cuts.values())
+    )
+    pairs = (
+        request.effort.pair_seconds if len(plan.paired) < len(plan.texts) else len(plan.paired) ** 2 / _PAIRS_A_SECOND
+    )
+    runs = len(request.temperatures)
+    return runs * (once * search.seconds_a_token + pairs) + (runs - 1) * search.seconds
+
+
+def _search_given(plan: _Plan) -> GivenQueries | None:
+    request = plan.request
+    if not request.queries.texts:
+        return None
+    listener = request.listener.labelled(f"{plan.name}: ")
+    return search_queries(plan.model, request.queries, plan.texts, request.prompt, request.seed, listener)
+
+
+class _Search:
+    """The account of one model, taken over the temperatures that it is diagnosed at."""
+
+    def __init__(self, model: SentenceTransformer, name: str, request: _Request) -> None:
+        self.model, self.seed, self.listener = model, request.seed, request.listener.labelled(f"{name}: ")
+        self.tempered: dict[str, Ranks] = {}
+        self.listener.step("tokenising sentences", 1)
+        self.texts = plan_account(model, request.texts, request.effort.documents, request.prompt, request.seed)
+        self.reading: AccountReading | None = None
+        self.seconds, self.seconds_a_token = 0.0, _SECONDS_A_TOKEN
+        if not isinstance(self.texts, str):
+            start = time.perf_counter()
+            try:
+                self.reading = read_account(model, self.texts, other_poolings(model), self.listener)
+            except BadInput as error:
+                self.texts = str(error)
+            else:
+                self.seconds = time.perf_counter() - start
+                self.seconds_a_token = self.seconds / self.texts.tokens
+
+    def read_at(self, tau: float) -> None:
+        """Read the same texts at the temperature that the model has now."""
+        if not isinstance(self.texts, str):
+            found = read_account(self.model, self.texts, {}, self.listener, alternatives=False)
+            self.tempered[f"temperature {tau:g}"] = found.ranks[OWN]
+
+    def summarise(self, excerpts: summaries.Excerpts) -> Account | str:
+        """Return the account, or the reason why there is none."""
+        if isinstance(self.texts, str) or self.reading is None:
+            return str(self.texts)
+        return summarise_account(self.texts, self.reading, self.tempered, excerpts, self.seed)
 
 
 def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Plan, _Exclusions]:
@@ -338,6 +433,7 @@ def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Pl
         paired=select_for_pairs(tokens.lengths, width_of(model), effort.pair_seconds, seed),
         traced=select_for_tracing(tokens.lengths, effort.traced, seed) if request.layers else [],
         pairs=pairs if pairs is not None and pairs.pairs else None,
+        cuts=tokenise_cuts(model, [text.text for text in texts], tokens.full_lengths.tolist(), request.prompt, seed),
         repeated=repeated,
     )
     return plan, exclusions
@@ -352,6 +448,7 @@ def _measure(
     reading = read_texts(model, plan.tokens, keep=plan.paired, traced=plan.traced, listener=listener)
     step = listener.step("comparing pairs", len(plan.paired) * (len(plan.paired) - 1) // 2)
     compared = summaries.compare_all_pairs(reading, plan.paired, step.reach)
+    null = summaries.summarise_null(reading, plan.paired, request.seed)
     reading.tokens.clear()  # up to 400 MB that nothing needs from here on
     give_memory_back()
     exclusions.add(reading)
@@ -365,7 +462,9 @@ def _measure(
         temperature=temperature_of(model),
         change=None,
         length=summaries.length_curve(reading.vectors[reading.measured], lengths, length_bins(lengths), request.seed),
+        cut_lengths=summaries.rounded(read_cuts(model, plan.cuts, listener)),
         pairs=None if compared is None else summaries.summarise_all_pairs(compared, plan.texts, excerpts, request.seed),
+        null=null,
         given_pairs=given,
         traced=len(reading.traced),
         untraced=_why_untraced(plan, reading),

@@ -16,9 +16,9 @@ from cenote.diagnosis.verdicts.thresholds import CUTOFFS
 from cenote.encoding.tokens import Whole
 from cenote.functional.concentration import Known
 from cenote.functional.dispersion import check_embeddings, to_unit_vectors
-from cenote.functional.intervals import change_of_difference, mean_over_pairs
+from cenote.functional.intervals import FEWEST_TEXTS, change_of_difference, change_of_mean, mean_over_pairs
 from cenote.functional.length import LengthCollapse
-from cenote.functional.second_order import SecondOrder, socm
+from cenote.functional.second_order import SecondOrder, socm, split_halves
 from cenote.records import (
     Change,
     Closeness,
@@ -32,6 +32,7 @@ from cenote.records import (
     Pair,
     Pairs,
     Passed,
+    SocmNull,
     Spread,
 )
 from cenote.surgery.profiles import LayerProfile, Undefined
@@ -43,6 +44,10 @@ Value = TypeVar("Value")
 _EXCERPT = 240
 # Pairs that a figure shows, and the worst pairs that are listed.
 _SHOWN, _WORST = 1200, 10
+# Of all pairs, the share that lie closest and can be confused; pairs that one text may stand in.
+_CLOSE, _USES = 0.1, 2
+# Tokens of a text that can be split into halves.
+_SPLIT = 4
 # Ids that are named where texts are left out.
 _NAMED = 8
 # Texts among which all cosines are taken.
@@ -93,8 +98,11 @@ def _histogram(values: Any, edges: Any) -> Histogram:
     return Histogram(tuple(_rounded_float(edge) for edge in used), tuple(counts.tolist()))
 
 
-def summarise_lengths(whole: Whole, read: Whole, limit: int | None) -> Lengths:
-    """Summarise what a model cuts: `whole` are the tokens of the texts, `read` those that it sees."""
+def summarise_lengths(whole: Whole, read: Whole, limit: int | None, declared: int | None = None) -> Lengths:
+    """Summarise what a model cuts: `whole` are the tokens of the texts, `read` those that it sees.
+
+    `declared` is the limit that the model's folder declares.
+    """
     unseen = np.clip(whole - read, 0, None)
     edges = np.unique(np.round(np.geomspace(max(1, whole.min()), whole.max() + 1, 31)).astype(np.int64))
     edges = edges if len(edges) > 1 else np.array([edges[0], edges[0] + 1])
@@ -105,6 +113,7 @@ def summarise_lengths(whole: Whole, read: Whole, limit: int | None) -> Lengths:
         cut=int((unseen > 0).sum()),
         unseen=_rounded_float(unseen.sum() / whole.sum()),
         longest=_rounded_float(unseen.max() / max(1, unseen.sum())),
+        declared=declared if limit and declared and limit > declared else None,
     )
 
 
@@ -149,17 +158,20 @@ def measure_change(
     places = np.searchsorted(edges, lengths, side="right") - 1
     places[[*before[0].unread, *after[0].unread]] = -1
     short, long = (np.flatnonzero(places == place) for place in (0, len(edges) - 1))
-    difference = socms = None
+    difference = at_short = at_long = socms = None
     if len(edges) > 1 and min(len(short), len(long)) > 1:
         rows = [*short, *long]  # without texts that have no vector
         vectors = before[0].vectors[rows], after[0].vectors[rows]
         ends = range(len(short)), range(len(short), len(rows))
         difference = rounded(change_of_difference(*vectors, *ends, confidence=confidence))
+        at_short, at_long = (
+            rounded(change_of_mean(*(rows[list(end)] for rows in vectors), confidence=confidence)) for end in ends
+        )
     if before[1] is not None and after[1] is not None and before[1].rows == after[1].rows:
         values = after[1].found.socm - before[1].found.socm
         texts = np.triu_indices(len(before[1].rows), 1)
         socms = rounded(mean_over_pairs(values, *texts, confidence=confidence))
-    return Change(difference=difference, socm=socms)
+    return Change(difference=difference, short=at_short, long=at_long, socm=socms)
 
 
 def left_out(measure: str, found: Iterable[tuple[str, str]]) -> tuple[LeftOut, ...]:
@@ -198,7 +210,7 @@ def summarise_all_pairs(compared: Compared, texts: Sequence[Text], excerpts: Exc
     def text(row: int, side: int) -> Text:
         return texts[compared.rows[int(sides[side][row])]]
 
-    return _pairs(compared.found, mean, text, len(compared.rows), excerpts, seed)
+    return _pairs(compared.found, mean, text, sides, len(compared.rows), excerpts, seed)
 
 
 def summarise_given_pairs(
@@ -210,18 +222,20 @@ def summarise_given_pairs(
 ) -> Pairs:
     """Summarise second-order collapse of the user's own pairs; `numbers` are their places among those given."""
     places = {text: place for place, text in enumerate(dict.fromkeys(text for pair in pairs for text in pair))}
-    mean = rounded(mean_over_pairs(found.socm, *([places[pair[side]] for pair in pairs] for side in (0, 1))))
+    sides = tuple(np.array([places[pair[side]] for pair in pairs]) for side in (0, 1))
+    mean = rounded(mean_over_pairs(found.socm, *sides))
 
     def text(row: int, side: int) -> Text:
         return Text(f"pair {numbers[row]}", pairs[row][side])
 
-    return _pairs(found, mean, text, len(places), excerpts, seed)
+    return _pairs(found, mean, text, sides, len(places), excerpts, seed)
 
 
 def _pairs(
     found: SecondOrder[Any],
     mean: Estimate,
     text: Callable[[int, int], Text],
+    sides: tuple[Whole, ...],
     texts: int,
     excerpts: Excerpts,
     seed: int,
@@ -247,21 +261,54 @@ def _pairs(
         d_mu=summarise(found.d_mu),
         d_sigma=summarise(found.d_sigma),
         socm=summarise(values),
+        normalised=summarise(found.normalised),
         severe=_rounded_float((values > CUTOFFS["severe pair"].value).mean()),
         histogram=_histogram(values, np.linspace(0, top, round(20 * top) + 1)),
         shown=tuple(pair(row) for row in shown.tolist()),
-        worst=tuple(pair(row) for row in _worst(values)),
+        worst=tuple(pair(row) for row in _worst(values, found.d_mu, *sides)),
     )
 
 
-def _worst(values: npt.NDArray[Any]) -> list[int]:
-    """Return the places of the highest values, descending; among those equal to nine digits, the first ones."""
-    count = min(_WORST, len(values))
-    least = float(np.partition(values, -count)[-count])
-    near = np.flatnonzero(values >= least - 1e-7 * abs(least))  # those equal to nine digits, and some more
-    order = np.lexsort((near, -np.array([_rounded_float(value) for value in values[near]])))
-    found: list[int] = near[order][:_WORST].tolist()
+def _worst(values: npt.NDArray[Any], d_mu: npt.NDArray[Any], first: Whole, second: Whole) -> list[int]:
+    """Return the pairs of the highest values among the tenth whose means lie closest, no text in more than two.
+
+    Only texts whose vectors lie close can be confused. Of values equal to nine digits, the first one is taken.
+    """
+    close = np.flatnonzero(d_mu <= np.quantile(d_mu, _CLOSE))
+    order = np.lexsort((close, -np.array([_rounded_float(value) for value in values[close]])))
+    uses = dict.fromkeys((*first.tolist(), *second.tolist()), 0)
+    found: list[int] = []
+    for row in close[order].tolist():
+        sides = first[row], second[row]
+        if max(uses[side] for side in sides) < _USES:
+            found.append(row)
+            for side in sides:
+                uses[side] += 1
+        if len(found) == _WORST:
+            break
     return found
+
+
+def summarise_null(reading: Reading, rows: Sequence[int], seed: int) -> SocmNull | None:
+    """Measure second-order collapse between halves of the texts whose tokens were kept; None where they are too few."""
+    usable = [row for row in rows if row in reading.tokens and len(reading.tokens[row]) >= _SPLIT]
+    if len(usable) < FEWEST_TEXTS:
+        return None
+    usable.sort(key=lambda row: (len(reading.tokens[row]), row))  # neighbours have like lengths
+    first, second = split_halves([reading.tokens[row] for row in usable], seed)
+    same, different = socm(first, second, limit=np.inf), socm(first[:-1], second[1:], limit=np.inf)
+
+    def mean(values: npt.NDArray[Any]) -> Estimate:
+        places = np.arange(len(values))
+        return rounded(mean_over_pairs(values, places, places + len(values)))
+
+    return SocmNull(
+        texts=len(usable),
+        same=mean(same.socm),
+        different=mean(different.socm),
+        same_normalised=_rounded_float(same.normalised.mean()),
+        different_normalised=_rounded_float(different.normalised.mean()),
+    )
 
 
 def summarise_layers(found: Sequence[LayerProfile]) -> tuple[LayerSummary, ...]:

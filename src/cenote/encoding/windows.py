@@ -64,7 +64,7 @@ def windows_of(model: SentenceTransformer, text: str, size: int, overlap: int) -
     >>> [(window.start, window.end) for window in found]
     [(0, 405), (377, 579)]
     """
-    spans = _spans(model.tokenizer, text)
+    spans = token_spans(model.tokenizer, text)
     if not spans:
         return [Window(0, len(text))]
     return [_window(text, spans, first, last) for first, last in cut_windows(text, spans, size, overlap)]
@@ -93,7 +93,7 @@ def _window(text: str, spans: Sequence[tuple[int, int]], first: int, last: int) 
     return Window(start, max(start + len(text[start:until].rstrip()), *(end for _, end in spans[first:last])))
 
 
-def _spans(tokenizer: Any, text: str) -> Sequence[tuple[int, int]]:
+def token_spans(tokenizer: Any, text: str) -> Sequence[tuple[int, int]]:
     """Return the characters of every token of a text."""
     spans: list[tuple[int, int]] = []
     start = 0

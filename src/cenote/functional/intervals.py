@@ -89,6 +89,22 @@ def change_of_difference(before: Any, after: Any, short: Any, long: Any, *, conf
     return _estimate(value, sum(variances), fewest, confidence)
 
 
+def change_of_mean(before: Any, after: Any, *, confidence: float = 0.95) -> Estimate:
+    """Estimate how the mean cosine of all pairs of some texts changes between two sets of their embeddings.
+
+    >>> near, far = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> change_of_mean(near, far)
+    Estimate(value=-1.0, low=None, high=None)
+    """
+    old, new = (to_unit_vectors(check_embeddings(rows)) for rows in (before, after))
+    if len(old) != len(new) or len(old) < 2:
+        raise BadInput(
+            f"{len(old)} embeddings before and {len(new)} after: pass those of the same texts, two at least."
+        )
+    sides = np.triu_indices(len(old), 1)
+    return mean_over_pairs((new @ new.T)[sides] - (old @ old.T)[sides], *sides, confidence=confidence)
+
+
 def percentile_interval(replicates: Floats, confidence: float) -> tuple[float, float] | tuple[None, None]:
     """Return the quantiles (1 - confidence)/2 and (1 + confidence)/2 of bootstrap replicates.
 

@@ -2,22 +2,26 @@
 
 For two texts the measure needs the nuclear norm of a product of their token matrices, which is [n1, n2] and never
 [D, D]. All pairs of many texts are computed in tiles of texts of similar size.
+
+With far fewer tokens than dimensions, even two samples of one text differ in shape: `socm_null` measures by how much.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, Generic
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from cenote.errors import BadInput, choose
+from cenote.errors import BadInput, check_at_least, choose
 from cenote.functional.arrays import Array, convert_like
 from cenote.functional.clouds import Cloud, check_compatible, factor, read_clouds
 from cenote.functional.pooling import exact_products
@@ -37,15 +41,26 @@ _TILES = 16
 # How many texts, hence some hundred pairs, are timed to predict the time of too many pairs.
 _TIMED = 24
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+# Equal tokens leave a trace of some 1e-32, in units of |mu|^2, by the rounding of their mean in float64. Up to here a
+# sum of two traces counts as no spread.
+_NO_SPREAD = 1e-26
+# A half of one token has no spread.
+_FEWEST_TO_SPLIT = 4
 
 
 @dataclass(frozen=True, eq=False)
 class SecondOrder(Generic[Array]):
-    """SOCM and its two parts for each of P pairs, float64 arrays [P]."""
+    """SOCM and its parts for each of P pairs, float64 arrays [P]."""
 
     d_mu: Array  # |mu1 - mu2|^2 / 4 of unit means, in [0, 1]
     d_sigma: Array  # BW^2(S1, S2) / 4, at least 0
-    socm: Array  # (1 - d_mu) d_sigma, at least 0: higher is more severe
+    normalised: Array  # d_sigma / ((tr S1 + tr S2) / 4), in [0, 1]; 0 where neither text has spread
+
+    @cached_property
+    def socm(self) -> Array:
+        """Return (1 - d_mu) d_sigma, at least 0: higher is more severe."""
+        severity: Array = (1 - self.d_mu) * self.d_sigma
+        return severity
 
 
 @dataclass(frozen=True)
@@ -125,8 +140,8 @@ def _row_by_row(first: Sequence[Cloud], second: Sequence[Cloud], dtype: torch.dt
     return iter(tiles)
 
 
-def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the indices i and j, d_mu and d_sigma of each pair of a tile."""
+def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, ...]:
+    """Return the indices i and j, d_mu, d_sigma and tr S1 + tr S2 of each pair of a tile."""
     left, right, second_left = tile
     if second_left is None:
         # One large product, from [k, rows, l, rows] to [k * l, rows, rows].
@@ -152,7 +167,7 @@ def _evaluate(tile: _Tile, floor: float, exact: bool) -> tuple[Tensor, Tensor, T
     else:
         d_sigma = ((traces - 2 * _nuclear(products, exact)) / 4).clamp(min=0)
     d_mu = ((1 - cosines) / 2).clamp(0, 1)  # |u - v|^2 = 2 - 2 u·v
-    return left.index[rows], right.index[columns], d_mu, d_sigma
+    return left.index[rows], right.index[columns], d_mu, d_sigma, traces
 
 
 def _nuclear(products: Tensor, exact: bool) -> Tensor:
@@ -179,8 +194,8 @@ def _floored_roots(products: Tensor, second: _Block, place: Tensor, floor: float
     return (squares.clamp(min=0) + floor).sqrt().sum(-1) + zeros * math.sqrt(floor)
 
 
-def _walk(plan: _Plan) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield i, j, d_mu and d_sigma of all pairs on the CPU, one round of tiles at a time."""
+def _walk(plan: _Plan) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
+    """Yield i, j and the fields of `SecondOrder` of all pairs on the CPU, one round of tiles at a time."""
     on_cpu = plan.first[0].tokens.device.type in ("cpu", "mps")
     threads = thread_count() if on_cpu else 1
     exact = plan.precision == torch.float64
@@ -192,8 +207,9 @@ def _walk(plan: _Plan) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         while some_tiles := list(islice(tiles, _TILES * threads)):
             with one_thread_each():
                 parts = list(pool.map(lambda tile: _evaluate(tile, plan.floor, exact), some_tiles))
-            i, j, d_mu, d_sigma = (torch.cat([part[k] for part in parts]).cpu() for k in range(4))
-            yield torch.minimum(i, j), torch.maximum(i, j), d_mu, d_sigma
+            i, j, d_mu, d_sigma, traces = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+            normalised = torch.where(traces > _NO_SPREAD, d_sigma / (traces / 4), 0)
+            yield torch.minimum(i, j), torch.maximum(i, j), (d_mu, d_sigma, normalised)
 
 
 def _plan(first: Any, second: Any, precision: str, floor: float) -> _Plan:
@@ -243,8 +259,8 @@ def _refuse_too_many(plan: _Plan, limit: float) -> None:
     )
 
 
-def _results(given: Any, d_mu: Tensor, d_sigma: Tensor) -> SecondOrder[Any]:
-    return SecondOrder(*(convert_like(given, part) for part in (d_mu, d_sigma, (1 - d_mu) * d_sigma)))
+def _results(given: Any, figures: Iterable[Tensor]) -> SecondOrder[Any]:
+    return SecondOrder(*(convert_like(given, figure) for figure in figures))
 
 
 def socm(
@@ -261,44 +277,50 @@ def socm(
     >>> flat = torch.tensor([[1.0, 2.0], [1.0, -2.0]])  # both have the mean (1, 0) and a deviation of 2,
     >>> long = torch.tensor([[3.0, 0.0], [-1.0, 0.0]])  # in orthogonal directions
     >>> pair = socm([flat], [long])
-    >>> pair.d_mu.item(), round(pair.d_sigma.item(), 6), round(pair.socm.item(), 6)
-    (0.0, 2.0, 2.0)
+    >>> pair.d_mu.item(), round(pair.d_sigma.item(), 6), round(pair.socm.item(), 6), round(pair.normalised.item(), 6)
+    (0.0, 2.0, 2.0, 1.0)
 
     The tokens of each text are divided by the norm of their mean; mu is then their mean, S = (1/n) Σ (x - mu)(x - mu)ᵀ:
 
-        d_mu    = |mu1 - mu2|² / 4                                       in [0, 1]
-        d_sigma = (tr S1 + tr S2 - 2 tr (S1^½ S2 S1^½)^½) / 4            at least 0; no upper bound
-        socm    = (1 - d_mu) d_sigma                                     at least 0; higher is more severe collapse
+        d_mu       = |mu1 - mu2|² / 4                                    in [0, 1]
+        d_sigma    = (tr S1 + tr S2 - 2 tr (S1^½ S2 S1^½)^½) / 4         at least 0; no upper bound
+        socm       = (1 - d_mu) d_sigma                                  at least 0; higher is more severe collapse
+        normalised = d_sigma / ((tr S1 + tr S2) / 4)                     in [0, 1]; 0 where neither text has spread
 
     For two Gaussians d_mu + d_sigma is a quarter of the squared Wasserstein distance (arXiv 2604.27398).
+
+    d_sigma and socm grow with the spread of the tokens. normalised does not: it is 0 for equal shapes and 1 for
+    orthogonal ones. All three are biased upward if texts have far fewer tokens than dimensions: see `socm_null`.
 
     Args:
         first: token matrices [n, D] of raw hidden states without padding: floating tensors or numpy arrays.
         second: as many; pair k is first[k] with second[k]. None: all pairs i < j of `first`, in the order of
             scipy's `pdist`: (0, 1), (0, 2), ... (1, 2), ...
-        precision: "float32" multiplies tokens in float32, everything else in float64, with an error of about 1e-6 of
-            tr S1 + tr S2; "float64" is right to 1e-12 and several times as slow.
-        floor: REFERENCE_FLOOR, 1e-9, gives the figures of the published code, see `reference_bias`.
+        precision: "float32" multiplies tokens in float32, everything else in float64, with an error of d_sigma of about
+            1e-6 of tr S1 + tr S2; "float64" is right to 1e-12 and several times as slow.
+        floor: REFERENCE_FLOOR, 1e-9, gives the figures of the published code, see `reference_bias`. They are lower and
+            can be negative.
         limit: the largest number of pairs to compute; math.inf for all.
         progress: called now and then with the number of pairs done and of all pairs.
 
     Returns:
-        The three figures of each pair, [P] in float64, on the CPU; numpy arrays for numpy arrays.
+        The four figures of each pair, [P] in float64, on the CPU; numpy arrays for numpy arrays.
 
     Raises:
         BadInput: for different widths, texts without tokens, NaN, a mean of norm 0, or too many pairs.
     """
     plan = _plan(first, second, precision, floor)
     _refuse_too_many(plan, limit)
-    d_mu, d_sigma = torch.empty(2, plan.pairs, dtype=torch.float64, device="cpu")
+    whole = torch.empty(3, plan.pairs, dtype=torch.float64, device="cpu")
     n, done = len(plan.first), 0
-    for i, j, mu, sigma in _walk(plan):
+    for i, j, figures in _walk(plan):
         place = i if second is not None else n * i - i * (i + 1) // 2 + j - i - 1
-        d_mu[place], d_sigma[place] = mu, sigma
+        for row, figure in zip(whole, figures, strict=True):
+            row[place] = figure
         done += len(i)
         if progress is not None:
             progress(done, plan.pairs)
-    return _results(first[0], d_mu, d_sigma)
+    return _results(first[0], whole)
 
 
 def socm_blocks(
@@ -316,7 +338,77 @@ def socm_blocks(
     """
     plan = _plan(first, second, precision, floor)
     one = first[0]
-    return ((convert_like(one, i), convert_like(one, j), _results(one, mu, sigma)) for i, j, mu, sigma in _walk(plan))
+    return ((convert_like(one, i), convert_like(one, j), _results(one, figures)) for i, j, figures in _walk(plan))
+
+
+def split_halves(tokens: Sequence[Array], seed: int = 0) -> tuple[list[Array], list[Array]]:
+    """Split the tokens of each text at random into two halves.
+
+    >>> first, second = split_halves([torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0]])])
+    >>> len(first[0]), len(second[0]), sorted(torch.cat([first[0], second[0]]).flatten().tolist())
+    (2, 3, [1.0, 2.0, 3.0, 4.0, 5.0])
+
+    Args:
+        tokens: token matrices [n, D] without padding: floating tensors or numpy arrays.
+        seed: of the draws. The split of a text depends on the seed, its place in `tokens` and n alone.
+
+    Returns:
+        The first halves, of n // 2 tokens, and the second halves, of n - n // 2 tokens: no token is in both, all are
+        in one, in their order in the text.
+
+    Raises:
+        BadInput: for texts of fewer than 4 tokens, since half of them would be one token, which has no spread.
+    """
+    seed = check_at_least(0, seed, "seed")
+    halves: tuple[list[Array], list[Array]] = ([], [])
+    for place, cloud in enumerate(read_clouds(tokens, "tokens")):
+        n = len(cloud.tokens)
+        if n < _FEWEST_TO_SPLIT:
+            raise BadInput(
+                f"{cloud.name} has {n} token{'s' * (n > 1)}: leave out texts of fewer than {_FEWEST_TO_SPLIT}, "
+                "since each half needs two tokens to have a spread."
+            )
+        order = np.random.default_rng((seed, place)).permutation(n)
+        for half, rows in zip(halves, (order[: n // 2], order[n // 2 :]), strict=True):
+            chosen = torch.from_numpy(np.sort(rows)).to(cloud.tokens.device)
+            half.append(convert_like(tokens[place], cloud.tokens[chosen]))
+    return halves
+
+
+def socm_null(
+    tokens: Sequence[Array],
+    seed: int = 0,
+    *,
+    precision: str = "float32",
+    floor: float = 0.0,
+    progress: Callable[[int, int], object] | None = None,
+) -> SecondOrder[Array]:
+    """Measure SOCM between two random halves of the tokens of each text: what two samples of the same text show.
+
+    >>> null = socm_null([torch.eye(4)])  # four tokens with nothing in common: any two halves have orthogonal shapes
+    >>> [round(figure.item(), 6) for figure in (null.d_mu, null.d_sigma, null.socm, null.normalised)]
+    [0.5, 0.5, 0.25, 1.0]
+
+    The two halves come from the same text, so figures above 0 are due to the small number of tokens. Compare them with
+    halves of different texts, which have as few tokens, and not with whole texts. With `tokens` sorted by length,
+    neighbours have about the same number of tokens: `first, second = split_halves(tokens, seed)`, then
+    `socm(first[:-1], second[1:])`.
+
+    Args:
+        tokens: token matrices [n, D] of at least 4 tokens each, as for `socm`.
+        seed: of the halves, see `split_halves`.
+        precision: as for `socm`.
+        floor: as for `socm`.
+        progress: as for `socm`.
+
+    Returns:
+        The figures of each text, [P] for P texts.
+
+    Raises:
+        BadInput: as `split_halves` and `socm`, whose messages call the two halves of text k first[k] and second[k].
+    """
+    first, second = split_halves(tokens, seed)
+    return socm(first, second, precision=precision, floor=floor, limit=math.inf, progress=progress)
 
 
 def reference_bias(dimensions: int) -> float:

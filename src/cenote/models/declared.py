@@ -61,6 +61,17 @@ def declared(model: str | Path) -> dict[str, dict[str, Any]]:
     return facts
 
 
+def limit_declared_by(model: str | Path) -> int | None:
+    """Return the token limit that a model's folder declares; None if it declares none, or for a model on the hub.
+
+    >>> limit_declared_by("minilm")
+    256
+    """
+    where, local = find(model)
+    limit = declared(where)["max length"]["value"] if local else None
+    return limit if isinstance(limit, int) else None
+
+
 def prompts_of(model: str | Path) -> dict[str, str] | None:
     """Return the prompts of a model by name, as a loaded model has them; None for a model on the hub.
 

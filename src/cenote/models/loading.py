@@ -26,6 +26,7 @@ from cenote.functional.pooling import NAMES, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
 from cenote.models.hub import first_line, must_use_cache
+from cenote.models.properties import positions_of
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
 from cenote.nn import LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
@@ -215,13 +216,9 @@ def _check_device(device: str | torch.device | None) -> None:
 
 def _set_max_seq_length(model: SentenceTransformer, length: int) -> None:
     """Set the token limit. Raise `BadInput` if the model has fewer positions, no limit, or no room for a word."""
-    for module in model.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, torch.nn.Embedding):
-            # RoBERTa and related models count positions from padding_idx + 1.
-            most = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-            if length > most:
-                raise BadInput(f"max_seq_length={length}: the model has positions for {most} tokens only.")
+    most = positions_of(model)
+    if most is not None and length > most:
+        raise BadInput(f"max_seq_length={length}: the model has positions for {most} tokens only.")
     try:
         model.max_seq_length = length
     except AttributeError:

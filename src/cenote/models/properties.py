@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sentence_transformers import SentenceTransformer
+from torch import nn
 
 from cenote.errors import choose
 from cenote.nn import NO_LIMIT
@@ -16,6 +17,20 @@ def limit_of(model: SentenceTransformer, task: str | None = None) -> int | None:
     limits = [model.max_seq_length, *(getattr(module, f"{task}_length", None) for module in model.modules() if task)]
     # A tokenizer without a limit states a number like 1e30.
     return min((int(limit) for limit in limits if isinstance(limit, (int, float)) and limit < NO_LIMIT), default=None)
+
+
+def positions_of(model: SentenceTransformer) -> int | None:
+    """Return the tokens that the model has learned positions for, None if it has no table of positions."""
+    tables = (getattr(module, "position_embeddings", None) for module in model.modules())
+    # RoBERTa and related models count positions from padding_idx + 1.
+    return min(
+        (
+            table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+            for table in tables
+            if isinstance(table, nn.Embedding)
+        ),
+        default=None,
+    )
 
 
 def prompt_of(model: SentenceTransformer, name: str | None = None) -> str | None:

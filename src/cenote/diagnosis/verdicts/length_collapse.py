@@ -1,11 +1,10 @@
-"""The verdict on length collapse: whether long texts lie closer to each other than short ones."""
+"""Length collapse: whether the same texts lie closer together where more of them is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.temperature import best_change, known_changes
-from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS, THRESHOLDS
+from cenote.diagnosis.verdicts.thresholds import CUTOFFS, MIN_TEXTS
 from cenote.records import LengthCurve, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, signed_estimate
 
@@ -13,92 +12,67 @@ _SUBJECT = "length collapse"
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
-    """Yield the verdict on length collapse of the unchanged model."""
-    curve = model.runs[0].length
-    difference, unit = curve.difference, curve.unit
-    if difference is None or difference.low is None or unit is None:
+    """Yield the description of length collapse of the unchanged model."""
+    curve, cuts = model.runs[0].length, model.runs[0].cut_lengths
+    natural = _describe_bins(model, curve)
+    if cuts is None:
         yield Verdict(
             model=model.name,
             subject=_SUBJECT,
             grade="unknown",
-            finding="These texts cannot show whether there is length collapse.",
-            evidence=_reason_not_measured(model, curve),
-            limit=f"The measure needs at least {MIN_TEXTS} short and {MIN_TEXTS} long texts, better hundreds.",
-            advice="Diagnose more texts, or texts of more varied length.",
+            finding="These texts cannot show what length alone does: too few are long enough to be cut at two lengths.",
+            evidence=natural,
+            limit=f"The measure cuts the same texts at several lengths, and needs {MIN_TEXTS} of 64 tokens or more.",
+            advice="",
         )
         return
-    grade = THRESHOLDS[_SUBJECT].grade_estimate(difference, unit)
-    if difference.low <= 0 and grade != "none":
-        grade = "unknown"
-    slope = curve.slope_per_doubling
-    bins = [bin for bin in curve.bins if bin.cosine is not None]
-    texts = (
-        f"texts of {bins[-1].low} or more tokens are {abs(difference.value):.2f} "
-        f"{'closer to' if difference.value >= 0 else 'farther from'} each other than texts under {bins[0].high}"
+    first, last, change = cuts.cuts[0], cuts.cuts[-1], cuts.change
+    said = (
+        f"cut at {first.tokens} tokens, {cuts.texts} texts have a mean cosine of {first.cosine.value:.2f}; cut at "
+        f"{last.tokens}, the same texts have {last.cosine.value:.2f}"
     )
-    if grade == "none":
-        finding = f"No {'notable ' if difference.value > 0 else ''}length collapse: {texts}."
-    elif grade != "unknown":
-        finding = f"{texts.capitalize()}: {grade} length collapse."
-    elif difference.low <= 0:
-        finding = f"Inconclusive: {texts}, which may be chance."
-        if slope and slope.low is not None and slope.high is not None and not slope.low <= 0 <= slope.high:
-            finding += f" Over all lengths, closeness {'rises' if slope.value > 0 else 'falls'} with length."
+    unit = curve.unit or 0.0
+    notable = abs(change.value) >= CUTOFFS["change"].value * unit
+    if change.low is not None and change.low > 0 and notable:
+        finding = f"Length alone draws your texts together: {said}."
+    elif change.high is not None and change.high < 0 and notable:
+        finding = f"Length alone moves your texts apart: {said}."
     else:
-        finding = (
-            f"{texts.capitalize()}, which is more than chance; these texts do not show whether it is little or much."
-        )
-    trend = f" Each doubling of length adds: {signed_estimate(slope)}." if slope else ""
-    cut, limit = model.lengths.cut / model.lengths.tokens.count, model.lengths.limit
-    truncated = f"; {percent(cut)} of the texts are truncated, and count as texts of {limit} tokens" if cut else ""
+        finding = f"Length alone does not draw your texts together: {said}."
+    steps = ", ".join(f"{cut.tokens} tokens {cut.cosine.value:.3f}" for cut in cuts.cuts)
     yield Verdict(
         model=model.name,
         subject=_SUBJECT,
-        grade=grade,
+        grade="described",
         finding=finding,
-        evidence=f"Mean cosine, long minus short texts: {signed_estimate(difference)}. That is "
-        f"{difference.value / unit:+.1f} times the standard deviation of all pairs' cosines "
-        f"({unit:.3f}).{_describe_control(model.words)}{trend}",
-        limit="Long and short texts may differ in subject, which this measure cannot separate from length. Length is "
-        f"counted in tokens that the model reads{truncated}.",
-        advice={"none": "", "unknown": "Diagnose more texts."}.get(grade, _advise(model)),
+        evidence=f"Mean cosine by cut: {steps}. Longest minus shortest: {signed_estimate(change)}. {natural}",
+        limit="Closeness alone costs nothing: what it costs a search is the share of sentences found by length of "
+        "text. Reading beyond the length that the model was trained for draws texts together too.",
+        advice="",
     )
 
 
-def _advise(model: ModelDiagnosis) -> str:
-    """Say what to do against length collapse, depending on the temperatures tried."""
-    if best := best_change(model):
-        temperature = f"Temperature {best[0].temperature} keeps long texts farther apart: check it on labelled data. Or"
-    elif known_changes(model):
-        temperature = "None of the temperatures tried keeps long texts apart. Instead,"
-    else:
-        temperature = "Try an attention temperature below 1 for long texts (diagnose with temperatures). Or"
-    return f"{temperature} split long texts, or compare scores only among texts of similar length."
-
-
-def _reason_not_measured(model: ModelDiagnosis, curve: LengthCurve) -> str:
-    """Say why long and short texts cannot be compared."""
-    tokens, limit = model.lengths.tokens, model.lengths.limit
-    if tokens.count < 2 * MIN_TEXTS:
-        return f"There are {pluralise(tokens.count, 'text')}, too few for two groups of {MIN_TEXTS}."
-    if curve.closeness is not None and curve.unit is None:
-        return "All pairs of embeddings have the same cosine, so there is no scale for a difference."
-    if len(curve.bins) > 1:
-        return " ".join(note[0].upper() + note[1:] for note in curve.notes)
-    if limit is not None and tokens.low >= limit:
-        return f"Nearly all texts are truncated to {limit} tokens, so the model reads only one length."
-    few = f"he lengths of the texts differ too little for two groups of {MIN_TEXTS}."
-    return f"After truncation to {limit} tokens, t{few}" if model.lengths.cut else f"T{few}"
+def _describe_bins(model: ModelDiagnosis, curve: LengthCurve) -> str:
+    """Describe texts that are long or short by nature."""
+    difference = curve.difference
+    bins = [bin for bin in curve.bins if bin.cosine is not None]
+    if difference is None or len(bins) < 2:
+        return "The lengths of the texts differ too little to compare long texts with short ones."
+    cut = model.lengths.cut / model.lengths.tokens.count
+    truncated = (
+        f"; {percent(cut)} of the texts are cut, and count as texts of {model.lengths.limit} tokens" if cut else ""
+    )
+    return (
+        f"By nature, texts of {bins[-1].low} or more tokens lie {abs(difference.value):.2f} "
+        f"{'closer together' if difference.value >= 0 else 'farther apart'} than texts under {bins[0].high} "
+        f"({pluralise(bins[-1].count, 'text')} and {bins[0].count:,}; {signed_estimate(difference)}), and may differ "
+        f"in subject{truncated}.{_describe_control(model.words)}"
+    )
 
 
 def _describe_control(words: LengthCurve | None) -> str:
-    """Describe the length collapse of word embeddings, in their own deviations: their cosines have another range."""
+    """Describe word embeddings, in their own deviations: their cosines have another range."""
     if words is None or words.difference is None or words.unit is None:
         return ""
     gain = words.difference.value
-    if gain <= 0:
-        return " Control: plain averages of the word embeddings show no length collapse."
-    return (
-        f" Control: plain averages of the word embeddings, before any attention, are {gain:.2f} closer for long texts, "
-        f"{gain / words.unit:.1f} times their own standard deviation."
-    )
+    return f" Plain averages of the word embeddings: {gain:+.2f}, or {gain / words.unit:+.1f} standard deviations."

@@ -1,4 +1,4 @@
-"""All verdicts of a diagnosis, the most costly first.
+"""All verdicts of a diagnosis: what a search loses first, then the most costly.
 
 A verdict states a finding, its evidence, the limit of that evidence, and advice. Where the texts do not suffice for a
 verdict, it says so instead of guessing. A new verdict is a module with a function `judge`, and a line in `_JUDGES`.
@@ -11,9 +11,12 @@ from dataclasses import replace
 
 from cenote.diagnosis.verdicts import (
     closeness,
+    given_queries,
     layers,
     length_collapse,
+    pooling,
     repeated_words,
+    search,
     second_order,
     temperature,
     truncation,
@@ -22,14 +25,17 @@ from cenote.diagnosis.verdicts.texts import judge_left_out, judge_texts
 from cenote.diagnosis.verdicts.thresholds import GRADES, MIN_TEXTS
 from cenote.records import ModelDiagnosis, TextsRead, Verdict
 
-# The most costly first: the order of verdicts of the same grade.
+# In the order of a reader's questions: what is lost, to what, and what is only described.
 _JUDGES: tuple[Callable[[ModelDiagnosis], Iterator[Verdict]], ...] = (
+    search.judge,
+    given_queries.judge,
     truncation.judge,
-    second_order.judge,
+    pooling.judge,
+    temperature.judge,
     length_collapse.judge,
+    second_order.judge,
     closeness.judge,
     repeated_words.judge,
-    temperature.judge,
     layers.judge,
 )
 # Subjects that generalise from the texts, which takes enough different ones.
@@ -37,7 +43,7 @@ _GENERAL = ("length collapse", "second-order collapse", "closeness", "temperatur
 
 
 def collect_verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], distinct: int) -> tuple[Verdict, ...]:
-    """Return all verdicts: notable truncation first, then by grade, and within a grade in the order of `_JUDGES`.
+    """Return all verdicts: search first, then by grade, and within a grade in the order of `_JUDGES`.
 
     `distinct` is the number of different texts.
     """
@@ -51,14 +57,12 @@ def collect_verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], disti
 
 def _withdraw(verdict: Verdict, distinct: int) -> Verdict:
     """Return the verdict as unknown, for want of different texts."""
-    # An unknown length collapse may still state a difference that is more than chance.
-    if verdict.grade == "unknown" and verdict.subject != "length collapse":
+    if verdict.grade == "unknown":
         return verdict
     finding = f"There are too few different texts for this verdict: {distinct}."
     return replace(verdict, grade="unknown", finding=finding, advice="Diagnose more texts.")
 
 
 def _rank(verdict: Verdict) -> tuple[bool, int]:
-    # Text that was never read outweighs everything else.
-    lost = verdict.subject == "truncation" and verdict.grade in ("severe", "moderate")
-    return not lost, GRADES.index(verdict.grade)
+    # What a search loses comes first, whatever its grade: the others say to what.
+    return verdict.subject not in ("search", "your queries"), GRADES.index(verdict.grade)

@@ -1,12 +1,11 @@
-"""The verdicts on second-order collapse: how much mean pooling hides of how the tokens of texts differ."""
+"""Second-order collapse: how much the tokens of texts differ where their means do not, beside what chance gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.thresholds import CUTOFFS, MIN_TEXTS, THRESHOLDS
-from cenote.records import ModelDiagnosis, Pairs, Spread, Verdict
-from cenote.wording import percent, pluralise, signed_estimate
+from cenote.records import ModelDiagnosis, Pairs, SocmNull, Spread, Verdict
+from cenote.wording import pluralise, signed_estimate
 
 _SUBJECT = "second-order collapse"
 # Poolings whose vector has the direction of the mean; second-order collapse describes no others.
@@ -14,18 +13,18 @@ _MEAN_POOLINGS = ("mean", "mean_sqrt_len", "mean_sqrt_len_tokens")
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
-    """Yield a verdict on the given pairs and one on pairs of the texts.
+    """Yield the description of the given pairs and one of pairs of the texts.
 
     Each has its own subject, so that a list by subject shows both.
     """
     run = model.runs[0]
     if run.given_pairs is not None:
-        yield _judge_pairs(model, run.given_pairs, f"{_SUBJECT}, given pairs", "the given pairs")
+        yield _describe(model, run.given_pairs, None, f"{_SUBJECT}, given pairs", "the given pairs")
     if run.pairs is not None:
         more = ""
         if run.layers and isinstance(spread := run.layers[-1].measures.get("concentration"), Spread):
             more = f" In the last layer, the variance of a text's tokens is {spread.median:.2f} times its squared mean."
-        yield _judge_pairs(model, run.pairs, _SUBJECT, "pairs of these texts", more)
+        yield _describe(model, run.pairs, run.null, _SUBJECT, "pairs of these texts", more)
     if run.pairs is None and run.given_pairs is None:
         yield Verdict(
             model=model.name,
@@ -38,33 +37,27 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         )
 
 
-def _judge_pairs(model: ModelDiagnosis, pairs: Pairs, subject: str, which: str, more: str = "") -> Verdict:
-    grade = THRESHOLDS[_SUBJECT].grade_estimate(pairs.mean)
-    mean = f"mean SOCM is {pairs.mean.value:.2f} over {which}"
-    number = f"{pluralise(pairs.pairs, 'pair')} of {pluralise(pairs.texts, 'text')}"
-    hidden = {"none": "little of how texts differ", "slight": "some of how texts differ"}
-    finding = f"Mean pooling hides {hidden.get(grade, 'much of how the tokens of these texts differ')}: {mean}."
-    enough = pairs.pairs >= MIN_TEXTS and pairs.texts >= MIN_TEXTS
-    if enough and pairs.mean.low is None:
-        grade, finding = "unknown", f"Nearly all pairs share one text, and describe only that text: {mean}."
-    elif grade == "unknown" or not enough:
-        grade, finding = "unknown", f"{number} are too few for a verdict: {mean}."
-    elif model.pooling not in _MEAN_POOLINGS:
-        grade, finding = "unknown", f"This model pools by {model.pooling}; for mean pooling, {mean}."
+def _describe(
+    model: ModelDiagnosis, pairs: Pairs, null: SocmNull | None, subject: str, which: str, more: str = ""
+) -> Verdict:
+    beside = ""
+    if null is not None:
+        beside = (
+            f" Two random halves of one text have {null.same.value:.2f}, halves of two texts "
+            f"{null.different.value:.2f}: so much comes from the number of tokens alone."
+        )
+    pooled = "" if model.pooling in _MEAN_POOLINGS else f" This model pools by {model.pooling}: SOCM is about the mean."
     left_out = f" Left out: {'; '.join(part.in_words() for part in pairs.left_out)}." if pairs.left_out else ""
     return Verdict(
         model=model.name,
         subject=subject,
-        grade=grade,
-        finding=finding,
-        evidence=f"Mean: {signed_estimate(pairs.mean)}. {number}: {percent(pairs.severe)} of the pairs are over "
-        f"{CUTOFFS['severe pair'].value:g}, 90 % are below {pairs.socm.high:.2f}. SOCM is 0 if the tokens of two texts "
-        "spread in the same way; it grows if they spread differently while their means lie close."
-        f"{left_out}{more}",
-        limit="SOCM describes token clouds and does not rank models: across twelve models it correlates with benchmark "
-        "scores (Spearman -0.68), but there are exceptions such as all-MiniLM. Long texts have a higher SOCM.",
-        advice="Where fine differences matter, rerank with a model that reads both texts together, or fine-tune with "
-        "your own hard negatives: fine-tuned encoders mostly concentrate their tokens."
-        if grade in ("moderate", "severe")
-        else "",
+        grade="described",
+        finding=f"Mean SOCM is {pairs.mean.value:.2f} over {which}.{beside}",
+        evidence=f"Mean: {signed_estimate(pairs.mean)}, over {pluralise(pairs.pairs, 'pair')} of "
+        f"{pluralise(pairs.texts, 'text')}; normalised by the spread of both texts, {pairs.normalised.mean:.2f} of 1. "
+        "SOCM is high where the tokens of two texts spread differently and their means coincide."
+        f"{pooled}{left_out}{more}",
+        limit="SOCM describes token vectors. It grows with the length of texts, and shows neither whether a search "
+        "fails nor which of two models is better. What pooling costs a search is under “pooling”.",
+        advice="",
     )

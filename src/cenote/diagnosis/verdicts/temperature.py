@@ -1,11 +1,11 @@
-"""The verdict on attention temperatures: whether one of those tried moves long texts apart."""
+"""The verdict on attention temperatures: whether one of those tried leads more sentences back to their text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.thresholds import CUTOFFS
-from cenote.records import Estimate, ModelDiagnosis, Run, Verdict
+from cenote.diagnosis.verdicts.remedies import per_hundred
+from cenote.records import ModelDiagnosis, Run, Setting, Verdict
 from cenote.wording import signed_estimate
 
 
@@ -14,49 +14,38 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     others = model.runs[1:]
     if not others:
         return
-    known, best = known_changes(model), best_change(model)
-    if best:
-        finding = (
-            f"At temperature {best[0].temperature}, long texts lie {-best[1].value:.2f} less close together than in "
-            "the unchanged model."
-        )
-    elif known:
-        finding = "None of the temperatures tried moves long texts apart by more than chance."
+    settings = {} if isinstance(model.account, str) else model.account.settings
+    tried = {run.temperature: settings.get(f"temperature {run.temperature}") for run in others}
+    measured = {name: one for name, one in tried.items() if one is not None}
+    helping = {name: one for name, one in measured.items() if one.change.low is not None and one.change.low > 0}
+    hurting = [name for name, one in measured.items() if one.change.high is not None and one.change.high < 0]
+    if helping:
+        name, best = max(helping.items(), key=lambda item: item[1].change.value)
+        finding = f"Temperature {name} finds {per_hundred(best.change)} of 100 sentences than the unchanged model."
+    elif measured:
+        finding = "None of the temperatures tried finds more sentences by more than chance."
+        if hurting:
+            finding += f" {', '.join(hurting)} {'finds' if len(hurting) == 1 else 'find'} fewer."
     else:
-        finding = "These texts cannot show whether a temperature moves long texts apart."
-    changes = []
-    for run in others:
-        estimates = (run.change.difference, run.change.socm) if run.change else (None,)
-        said = ("not known" if estimate is None else signed_estimate(estimate, "") for estimate in estimates)
-        changes.append(f"{run.temperature}: {' and '.join(said)}")
-    joint = "" if len(others) == 1 else f" The intervals hold for all {len(others)} temperatures together."
+        finding = "These texts cannot show whether a temperature helps a search."
     yield Verdict(
         model=model.name,
         subject="temperature",
-        grade="none" if known else "unknown",
+        grade="fine" if measured else "unknown",
         finding=finding,
-        evidence="Change of the mean cosine, long minus short texts, and of mean SOCM, at each temperature: "
-        f"{'; '.join(changes)}.{joint}",
-        limit="Texts that lie farther apart are not necessarily ranked better: published gains are about 0.5 % of a "
-        "score, and some models and tasks gain nothing.",
-        advice="Check it on labelled data before you adopt it." if best else "",
+        evidence=" ".join(_describe(run, measured.get(run.temperature)) for run in others),
+        limit="Published gains are about 0.5 % of a score, found with a temperature that was chosen on the test tasks; "
+        "sentences of your own texts cannot resolve so little. Long texts that lie farther apart are not ranked better "
+        "for it.",
+        advice="Check it on labelled queries, apart from those that you choose it on." if helping else "",
     )
 
 
-def known_changes(model: ModelDiagnosis) -> list[tuple[Run, Estimate]]:
-    """Return the runs at other temperatures whose change of the cosine difference is known, with that change."""
-    return [(run, run.change.difference) for run in model.runs[1:] if run.change and run.change.difference]
-
-
-def best_change(model: ModelDiagnosis) -> tuple[Run, Estimate] | None:
-    """Return the run that moves long texts apart most, with its change; None if no change is certain and notable."""
-    closeness = model.runs[0].length.closeness
-    if closeness is None:
-        return None
-    least = CUTOFFS["change"].value * closeness.deviation
-    helping = [
-        (run, change)
-        for run, change in known_changes(model)
-        if change.high is not None and change.high < 0 and -change.value >= least
-    ]
-    return min(helping, key=lambda found: found[1].value, default=None)
+def _describe(run: Run, setting: Setting | None) -> str:
+    """Return what a temperature changes: the search, and closeness at both ends of length."""
+    parts = []
+    if setting is not None:
+        parts.append(f"finds {per_hundred(setting.change)} of 100 sentences")
+    ends = {} if run.change is None else {"short": run.change.short, "long": run.change.long}
+    parts += [f"moves the cosine of {name} texts by {signed_estimate(one)}" for name, one in ends.items() if one]
+    return f"Temperature {run.temperature} {', '.join(parts) or 'was not measured'}."

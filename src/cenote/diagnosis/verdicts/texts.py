@@ -31,7 +31,7 @@ def judge_texts(texts: TextsRead, distinct: int) -> Iterator[Verdict]:
     if distinct < texts.used:
         many = 1 - distinct / texts.used >= CUTOFFS["copies"].value
         yield _verdict(
-            "unknown" if distinct < MIN_TEXTS else "slight" if many else "none",
+            "unknown" if distinct < MIN_TEXTS else "slight" if many else "fine",
             "All texts are the same." if distinct == 1 else f"Only {distinct} of {texts.used} texts are different.",
             "Pairs of copies count as pairs that lie close together, at the length of the copies.",
         )
@@ -44,7 +44,7 @@ def judge_texts(texts: TextsRead, distinct: int) -> Iterator[Verdict]:
         )
     if texts.empty:
         finding = f"{were_left_out(texts.empty, 'empty text')}."
-        yield _verdict("none", finding, "A text that holds only white space counts as empty.")
+        yield _verdict("fine", finding, "A text that holds only white space counts as empty.")
 
 
 def _verdict(grade: Grade, finding: str, evidence: str) -> Verdict:

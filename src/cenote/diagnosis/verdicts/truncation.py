@@ -1,12 +1,17 @@
-"""The verdict on truncation: the share of the texts' tokens that a model never reads."""
+"""The verdict on truncation: how many sentences are lost because the model stops reading before them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cenote.diagnosis.verdicts.remedies import READ_THE_END, advise, name_threshold
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
-from cenote.records import ModelDiagnosis, Verdict
-from cenote.wording import percent, pluralise
+from cenote.records import Account, ModelDiagnosis, Verdict
+from cenote.wording import percent, pluralise, round_to_hundred, share_estimate
+
+_COUNTED = (
+    "Counted in the model's own tokens, special tokens and prompt included; very long texts are tokenized in pieces."
+)
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -14,29 +19,68 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     lengths = model.lengths
     if lengths.limit is None and not lengths.cut:
         return
-    finding, advice = "Nothing is truncated: the model reads every text to its end.", ""
-    evidence = (
-        f"{lengths.cut:,} of {pluralise(lengths.tokens.count, 'text')} {'is' if lengths.cut == 1 else 'are'} longer "
-        f"than the model's limit of {lengths.limit} tokens"
-    )
-    if lengths.cut:
-        share = percent(lengths.unseen)
-        finding = f"{share[0].upper()}{share[1:]} of your texts' tokens are never read by this model."
-        advice = (
-            "Embed long texts in windows: cenote embed --long windows writes a vector for each window, all of them "
-            "searchable; --long window-mean writes their mean. Or choose a model with a higher limit. Raising "
-            "max_seq_length helps only up to the length that the model was trained for."
+    if not lengths.cut:
+        yield Verdict(
+            model=model.name,
+            subject="truncation",
+            grade="fine",
+            finding="Nothing is truncated: the model reads every text to its end.",
+            evidence=f"No text of {lengths.tokens.count:,} is longer than the limit of {lengths.limit} tokens.",
+            limit=_COUNTED,
+            advice="",
         )
-        evidence += f"; the longest 10 % of the texts have {lengths.tokens.high:,.0f} tokens or more"
-        if lengths.longest >= CUTOFFS["one text"].value:
-            evidence += f"; one text alone has {percent(lengths.longest)} of the truncated tokens"
-    yield Verdict(
+    elif isinstance(model.account, str) or not any(part.by == "reading" for part in model.account.parts):
+        yield _describe(model)
+    else:
+        yield _judge_loss(model, model.account)
+
+
+def _describe(model: ModelDiagnosis) -> Verdict:
+    """Return the verdict where no sentences could show what the cut costs."""
+    share = percent(model.lengths.unseen)
+    return Verdict(
         model=model.name,
         subject="truncation",
-        grade=THRESHOLDS["truncation"].grade(lengths.unseen),
-        finding=finding,
-        evidence=f"{evidence}.",
-        limit="Counted in the model's own tokens, special tokens and prompt included; very long texts are tokenized in "
-        "pieces.",
-        advice=advice,
+        grade="described",
+        finding=f"{share[0].upper()}{share[1:]} of the tokens of your texts are never read by this model.",
+        evidence=_count_texts(model),
+        limit=f"Whether a search misses them was not measured. {_COUNTED}",
+        advice="Embed long texts in windows: cenote embed --long windows writes a vector for each window.",
     )
+
+
+def _judge_loss(model: ModelDiagnosis, account: Account) -> Verdict:
+    lost = account.lost_to_cut
+    count, _ = round_to_hundred([lost.value, 1 - lost.value])
+    unread = next(part for part in account.parts if part.name == "not read")
+    grade = THRESHOLDS["truncation"].grade(lost.value)
+    return Verdict(
+        model=model.name,
+        subject="truncation",
+        grade=grade,
+        finding=f"{count} of 100 sentences are lost to the cut: the model stops before them, at {model.lengths.limit} "
+        "tokens, and what it read does not lead to their text.",
+        evidence=f"{share_estimate(lost)} of the sentences. {unread.sentences:,} of {account.sentences:,} are unread; "
+        f"{percent(unread.found.value)} of these find their text by its beginning. {_count_texts(model)}"
+        f"{name_threshold('truncation', lost)}",
+        limit=f"Whether the ends of texts matter, only the queries of your users can tell. {_COUNTED}",
+        advice="" if grade == "fine" else advise(account, READ_THE_END),
+    )
+
+
+def _count_texts(model: ModelDiagnosis) -> str:
+    """Return how many texts are cut, and how long the longest are."""
+    lengths = model.lengths
+    told = (
+        f"{lengths.cut:,} of {pluralise(lengths.tokens.count, 'text')} {'is' if lengths.cut == 1 else 'are'} longer "
+        f"than the limit, with {percent(lengths.unseen)} of all tokens behind it; the longest 10 % of the texts have "
+        f"{lengths.tokens.high:,.0f} tokens or more"
+    )
+    if lengths.longest >= CUTOFFS["one text"].value:
+        told += f"; one text alone has {percent(lengths.longest)} of the truncated tokens"
+    if lengths.declared is not None:
+        told += (
+            f". The limit was raised from the {lengths.declared} tokens that the model declares: the vectors of longer "
+            "texts draw together for that alone"
+        )
+    return f"{told}."

@@ -1,0 +1,183 @@
+"""The texts of an account, tokenised once for a model: documents, their sentences, documents without one, windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
+
+from cenote.diagnosis.pooled_texts import Vectors
+from cenote.diagnosis.probes import POSITIONS, Probes
+from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
+from cenote.encoding.windows import token_spans, tokenise_windows
+from cenote.models.properties import limit_of, positions_of, prompt_name_for
+
+Flags = npt.NDArray[np.bool_]
+
+# Tokens of the smaller windows: a paragraph or two.
+SMALL_WINDOW = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """What stands for those texts that are read in another way; the others are read as they are."""
+
+    tokens: Tokens
+    owners: Whole  # the text of each piece, ascending
+
+    def merge(self, whole: Vectors, lengths: Whole, pieces: Vectors) -> tuple[Vectors, Whole, Whole]:
+        """Return pieces and whole texts together, by text: vectors, the text of each, and their tokens."""
+        kept = np.flatnonzero(~np.isin(np.arange(len(whole)), self.owners))
+        owners = np.concatenate([kept, self.owners])
+        order = np.argsort(owners, kind="stable")
+        vectors = np.concatenate([whole[kept], pieces])[order]
+        return vectors, owners[order], np.concatenate([lengths[kept], self.tokens.lengths])[order]
+
+
+@dataclass(frozen=True, eq=False)
+class Alternative:
+    """Another way to read documents that are longer than a window, or than the model reads."""
+
+    name: str
+    documents: Pieces
+    remainders: Pieces
+    read: Flags  # [Q] whether the model reads the sentence this way
+    windows: bool  # whether a document has several pieces
+
+    @property
+    def step(self) -> str:
+        """What the progress calls reading it."""
+        return f"reading {self.name}" if self.windows else self.name
+
+
+@dataclass(frozen=True, eq=False)
+class AccountTexts:
+    """Documents and sentences as a model reads them in a search: each side with its own prompt."""
+
+    probes: Probes
+    documents: Tokens
+    sentences: Tokens
+    left_out: Whole  # [N] the sentence that is left out of each document
+    remainders: Tokens  # the documents without it
+    read: Flags  # [Q] whether the model reads the sentence in its document
+    alternatives: tuple[Alternative, ...]
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that are read."""
+        read = [self.documents, self.sentences, self.remainders]
+        read += [side.tokens for one in self.alternatives for side in (one.documents, one.remainders)]
+        return sum(int(one.lengths.sum()) for one in read)
+
+
+def tokenise_account(
+    model: SentenceTransformer, probes: Probes, prompt_name: str | None = None, *, alternatives: bool = True
+) -> AccountTexts:
+    """Tokenise all texts of an account, once for every temperature.
+
+    Of each document one sentence is left out: the first, the middle or the last one, in turn.
+
+    Args:
+        model: any `SentenceTransformer`.
+        probes: documents and sentences.
+        prompt_name: of the prompt before documents; None takes the model's prompt for documents, if it has one.
+        alternatives: whether to tokenise windows, and the documents as far as the model has positions.
+    """
+    prompt = prompt_name_for(model, prompt_name, "document")
+    count = len(probes.texts)
+    left_out = np.arange(count) * len(POSITIONS) + np.arange(count) % len(POSITIONS)
+    texts = [text.text for text in probes.texts], probes.remainders(left_out.tolist())
+    documents, remainders = (tokenise(model, some, prompt, "document") for some in texts)
+    sides = (texts[0], documents), (texts[1], remainders)
+    return AccountTexts(
+        probes=probes,
+        documents=documents,
+        sentences=tokenise(model, probes.sentences, prompt_name_for(model, None, "query"), "query"),
+        left_out=left_out,
+        remainders=remainders,
+        read=_read_flags(model, probes, documents, prompt),
+        alternatives=(*_windows(model, probes, sides, prompt), *_longer(model, probes, sides, prompt))
+        if alternatives
+        else (),
+    )
+
+
+Sides = tuple[tuple[Sequence[str], Tokens], tuple[Sequence[str], Tokens]]  # documents and remainders
+
+
+def _windows(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: str | None) -> Iterator[Alternative]:
+    """Yield small windows, and windows as long as the model reads, where any document is longer than one."""
+    if not getattr(model.tokenizer, "is_fast", False):
+        return
+    room = room_of(model, prompt)
+    for size in sorted({min(SMALL_WINDOW, room or SMALL_WINDOW), room or SMALL_WINDOW}):
+        documents, remainders = (split_texts(model, *side, size, prompt) for side in sides)
+        if len(documents.owners):
+            yield Alternative(
+                f"windows of {size} tokens", documents, remainders, np.ones(len(probes), bool), windows=True
+            )
+
+
+def room_of(model: SentenceTransformer, prompt: str | None) -> int | None:
+    """Return the tokens that the model has room for beside the special ones and the prompt; None without a limit."""
+    limit = limit_of(model, "document")
+    return None if limit is None else limit - int(count_tokens(model, [""], prompt_name=prompt)[0])
+
+
+def split_texts(
+    model: SentenceTransformer, texts: Sequence[str], tokens: Tokens, size: int, prompt: str | None
+) -> Pieces:
+    """Return the windows of those texts that have more than `size` tokens of their own."""
+    around = int(count_tokens(model, [""], prompt_name=prompt)[0])
+    parts: list[Tokens] = [tokens.take([])]
+    owners: list[int] = []
+    for row in np.flatnonzero(tokens.full_lengths - around > size).tolist():
+        spans, found = tokenise_windows(model, texts[row], size, size // 8, prompt, "document")
+        parts.append(found)
+        owners += [row] * len(spans)
+    return Pieces(concatenate(*parts), np.array(owners, np.int64))
+
+
+def _longer(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: str | None) -> Iterator[Alternative]:
+    """Yield the documents read as far as the model has positions, where it cuts any before."""
+    limit, most = limit_of(model), positions_of(model)
+    if not limit or not most or most <= limit or not sides[0][1].truncated.any():
+        return
+    pieces = []
+    model.max_seq_length = most
+    try:
+        for texts, tokens in sides:
+            cut = np.flatnonzero(tokens.truncated)
+            pieces.append(Pieces(tokenise(model, [texts[row] for row in cut.tolist()], prompt, "document"), cut))
+        read = _read_flags(model, probes, tokenise(model, sides[0][0], prompt, "document"), prompt)
+    finally:
+        model.max_seq_length = limit
+    yield Alternative(f"reading {most} tokens", pieces[0], pieces[1], read, windows=False)
+
+
+def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, prompt: str | None) -> Flags:
+    """Return whether the model reads each sentence: whether the middle of it is before the cut."""
+    middles = np.array([(start + end) / 2 for start, end in probes.spans])
+    read = np.ones(len(probes), bool)
+    if not getattr(model.tokenizer, "is_fast", False):
+        return read  # tokens have no places in the text
+    special = {*model.tokenizer.all_special_ids} - {model.tokenizer.unk_token_id}
+
+    def content(tokens: Tokens, row: int) -> int:
+        ids = tokens.columns["input_ids"][tokens.offsets[row] : tokens.offsets[row + 1]].tolist()
+        return sum(one not in special for one in ids)
+
+    of_prompt = content(tokenise(model, [""], prompt, "document"), 0)
+    keeps_end = getattr(model.tokenizer, "truncation_side", "right") == "left"
+    for row in np.flatnonzero(documents.truncated).tolist():
+        spans = token_spans(model.tokenizer, probes.texts[row].text)
+        count = content(documents, row) - of_prompt
+        own = probes.owners == row
+        if keeps_end:
+            read[own] = middles[own] >= spans[-count][0]
+        else:
+            read[own] = middles[own] <= spans[count - 1][1]
+    return read

@@ -1,0 +1,75 @@
+"""The same texts cut at several lengths: what length does to closeness where the content stays the same.
+
+Texts that are long by nature differ from short ones in content too; a cut text differs from itself in length alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from cenote.encoding.backends import plain_backend
+from cenote.encoding.tokens import Tokens, tokenise
+from cenote.encoding.vectors import Encoder
+from cenote.functional.dispersion import to_unit_vectors
+from cenote.functional.intervals import mean_over_pairs
+from cenote.listener import Listener
+from cenote.models.properties import limit_of
+from cenote.records import CutLength, CutLengths
+
+# Tokens at which texts are cut, special tokens included.
+_CUTS = (32, 64, 128, 256, 512, 1024)
+# Texts that are cut, and the fewest that show anything.
+_TEXTS, _FEWEST = 200, 20
+
+
+def tokenise_cuts(
+    model: SentenceTransformer, texts: Sequence[str], lengths: Sequence[int], prompt_name: str | None, seed: int
+) -> dict[int, Tokens]:
+    """Return some texts cut at each of several lengths; empty where fewer than 20 texts are long enough for two cuts.
+
+    Args:
+        model: the model, whose limit is lowered meanwhile.
+        texts: to choose from.
+        lengths: tokens of each text if it were not cut.
+        prompt_name: of the prompt before every text.
+        seed: of the choice.
+    """
+    limit = limit_of(model)
+    cuts = [cut for cut in _CUTS if limit is None or cut < limit] + ([] if limit is None else [limit])
+    full = np.asarray(lengths)
+    cuts = [cut for cut in cuts if (full >= cut).sum() >= _FEWEST]
+    if len(cuts) < 2:
+        return {}
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(full >= cuts[-1]))[:_TEXTS]
+    chosen = [texts[row] for row in np.sort(order).tolist()]
+    found = {}
+    before = model.max_seq_length
+    try:
+        for cut in cuts:
+            model.max_seq_length = cut
+            found[cut] = tokenise(model, chosen, prompt_name)
+    finally:
+        model.max_seq_length = before
+    return found
+
+
+def read_cuts(model: SentenceTransformer, cuts: dict[int, Tokens], listener: Listener) -> CutLengths | None:
+    """Return the mean cosine of the texts at each cut; None where there are no cuts, or a text has no vector."""
+    encoder = Encoder(model, plain_backend(model), notify=listener.notify)
+    sides = None
+    found, cosines = [], []
+    for cut, tokens in cuts.items():
+        vectors, refused = encoder(tokens, listener.step(f"reading texts cut at {cut} tokens", len(tokens)))
+        if refused or not vectors.any(1).all():
+            return None
+        unit = to_unit_vectors(vectors)
+        sides = np.triu_indices(len(unit), 1) if sides is None else sides
+        cosines.append((unit @ unit.T)[sides])
+        found.append(CutLength(tokens=cut, cosine=mean_over_pairs(cosines[-1], *sides)))
+    if sides is None:
+        return None
+    change = mean_over_pairs(cosines[-1] - cosines[0], *sides)
+    return CutLengths(texts=len(unit), cuts=tuple(found), change=change)

@@ -1,0 +1,164 @@
+"""The user's own queries: how many find their text, what the others are lost to, and the price of pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
+
+from cenote.data.rows import Text, refuse_surrogates
+from cenote.diagnosis.account import FATES
+from cenote.diagnosis.account_texts import Flags, room_of, split_texts
+from cenote.diagnosis.pooled_texts import OWN, Pooled, read_pooled
+from cenote.diagnosis.summaries import left_out, rounded
+from cenote.encoding.tokens import Tokens, Whole, tokenise
+from cenote.errors import BadInput
+from cenote.functional.retrieval import best_of, nearest, resampled_means, token_matches
+from cenote.listener import Listener
+from cenote.models.properties import prompt_name_for
+from cenote.records import Estimate, GivenQueries
+
+Floats = npt.NDArray[np.float64]
+
+# Texts that the tokens of a query rank anew.
+_RERANKED = 20
+_TEN = 10
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Queries with the ids of the texts that answer them, and those that name no text."""
+
+    texts: tuple[str, ...]
+    relevant: tuple[frozenset[str], ...]  # ids of each query's texts
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of all texts that answer a query."""
+        return frozenset().union(*self.relevant)
+
+
+def check_queries(queries: Iterable[tuple[str, str]] | None) -> Queries:
+    """Return the queries, each once, with the ids of all its texts.
+
+    >>> found = check_queries([("what is a pool?", "a"), ("what is a cave?", "b"), ("what is a pool?", "c")])
+    >>> found.texts, sorted(found.relevant[0])
+    (('what is a pool?', 'what is a cave?'), ['a', 'c'])
+    """
+    found: dict[str, set[str]] = {}
+    for row, query in enumerate(queries if queries is not None else []):
+        if not isinstance(query, (tuple, list)) or len(query) != 2 or not all(isinstance(one, str) for one in query):
+            raise BadInput(f"query {row} is {query!r}: pass its text and the id of the text that answers it.")
+        refuse_surrogates(query[0], f"query {row}")
+        if not query[0].strip():
+            raise BadInput(f"query {row} is empty: leave it out.")
+        found.setdefault(query[0], set()).add(query[1])
+    return Queries(tuple(found), tuple(map(frozenset, found.values())))
+
+
+def search_queries(
+    model: SentenceTransformer,
+    queries: Queries,
+    texts: Sequence[Text],
+    prompt_name: str | None,
+    seed: int,
+    listener: Listener,
+) -> GivenQueries:
+    """Search for the queries among the texts, by vectors, by windows and by tokens.
+
+    Args:
+        model: any `SentenceTransformer`.
+        queries: of which some may name no text.
+        texts: to search.
+        prompt_name: of the prompt before texts; None takes the model's prompt for documents, if it has one.
+        seed: of the intervals.
+        listener: hears of the progress.
+    """
+    places = {text.id: place for place, text in enumerate(texts)}
+    relevant = [np.array([places[one] for one in sorted(ids) if one in places], np.int64) for ids in queries.relevant]
+    kept = [row for row, found in enumerate(relevant) if len(found)]
+    lost_ids = (", ".join(sorted(ids)) for ids, found in zip(queries.relevant, relevant, strict=True) if not len(found))
+    missing = left_out("the given queries", ((name, "the id names none of the texts") for name in lost_ids))
+    if not kept:
+        raise BadInput(f"none of {len(relevant):,} queries names one of the texts. {missing[0].in_words()}.")
+    relevant = [relevant[row] for row in kept]
+    prompt = prompt_name_for(model, prompt_name, "document")
+    contents = [text.text for text in texts]
+    documents = tokenise(model, contents, prompt, "document")
+    asked = tokenise(model, [queries.texts[row] for row in kept], prompt_name_for(model, None, "query"), "query")
+    keep: Any = {"keep_tokens": True, "listener": listener}
+    read = read_pooled(model, documents, {}, task="document", step="reading texts to search", **keep)
+    found = read_pooled(model, asked, {}, task="query", step="reading queries", **keep)
+    scores = found.vectors[OWN] @ read.vectors[OWN].T
+    by_vector = _first_is(scores, relevant)
+    near = nearest(found.vectors[OWN], read.vectors[OWN], _RERANKED)
+    rows = np.arange(len(kept))
+    own = np.array([some[np.argmax(scores[row, some])] for row, some in enumerate(relevant)])
+    candidates = np.concatenate([own[:, None], near], 1)
+    matched = token_matches(found.tokens, read.tokens, rows, candidates)
+    reranked = np.take_along_axis(near, np.argsort(-matched[:, 1:], axis=1, kind="stable"), 1)
+    by_token = np.array([order[0] in some for order, some in zip(reranked, relevant, strict=True)])
+    by_token |= matched[:, 0] > np.where(candidates[:, 1:] == own[:, None], -np.inf, matched[:, 1:]).max(1)
+    vectors, owners = _read_windows(model, contents, documents, read, prompt, listener)
+    by_window = _first_is(best_of(found.vectors[OWN] @ vectors.T, owners), relevant)
+    lost = ~by_vector
+    cut = lost & by_window & ~by_token & documents.truncated[own]
+    pooled = lost & ~cut & (by_token | by_window)
+    fates = dict(zip(FATES, (by_vector, cut, pooled, lost & ~cut & ~pooled), strict=True))
+    before, after = (_gain_at_ten(order, relevant) for order in (near, reranked))
+    in_ten = np.array([bool(np.isin(order[:_TEN], some).any()) for order, some in zip(near, relevant, strict=True)])
+    columns = [*fates.values(), in_ten, before, after, after - before]
+    estimates: list[Estimate] = [rounded(one) for one in resampled_means(columns, rows, seed=seed)]
+    return GivenQueries(
+        **dict(zip(FATES, estimates[:4], strict=True)),
+        queries=len(kept),
+        texts=len(texts),
+        in_ten=estimates[4],
+        gain=estimates[5],
+        reranked=estimates[6],
+        price=estimates[7],
+        left_out=missing,
+    )
+
+
+def _read_windows(
+    model: SentenceTransformer,
+    contents: list[str],
+    documents: Tokens,
+    read: Pooled,
+    prompt: str | None,
+    listener: Listener,
+) -> tuple[Any, Whole]:
+    """Return the vectors of the windows of cut texts and of all others, and the text of each."""
+    room = room_of(model, prompt)
+    whole = read.vectors[OWN]
+    if room is None or not getattr(model.tokenizer, "is_fast", False) or not documents.truncated.any():
+        return whole, np.arange(len(whole))
+    pieces = split_texts(model, contents, documents, room, prompt)
+    found = read_pooled(model, pieces.tokens, {}, task="document", listener=listener, step="reading windows to search")
+    vectors, owners, _ = pieces.merge(whole, documents.lengths, found.vectors[OWN])
+    return vectors, owners
+
+
+def _first_is(scores: Any, relevant: Sequence[Whole]) -> Flags:
+    """Return for which queries a text that answers them scores more than every other text."""
+    first = np.zeros(len(relevant), bool)
+    for row, some in enumerate(relevant):
+        others = np.delete(scores[row], some)
+        first[row] = not len(others) or scores[row, some].max() > others.max()
+    return first
+
+
+def _gain_at_ten(order: Whole, relevant: Sequence[Whole]) -> Floats:
+    """Return nDCG@10 of each query, by the order of the texts found."""
+    discounts = 1 / np.log2(np.arange(2, _TEN + 2))
+    gains = np.array(
+        [np.isin(row[:_TEN], some) @ discounts[: len(row[:_TEN])] for row, some in zip(order, relevant, strict=True)]
+    )
+    best = np.array([discounts[: len(some)].sum() for some in relevant])
+    found: Floats = gains / best
+    return found

@@ -1,0 +1,33 @@
+"""The verdict on the user's own queries, and the price of pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
+from cenote.records import ModelDiagnosis, Verdict
+from cenote.wording import pluralise, round_to_hundred, share_estimate, signed_estimate
+
+
+def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
+    """Yield the verdict on the given queries, if there are any."""
+    found = model.queries
+    if found is None:
+        return
+    shares = (found.found, found.lost_to_cut, found.lost_to_pooling, found.not_found)
+    first, cut, pooled, none = round_to_hundred([share.value for share in shares])
+    missing = f" Left out: {'; '.join(part.in_words() for part in found.left_out)}." if found.left_out else ""
+    costs = found.price.low is not None and found.price.low > 0
+    yield Verdict(
+        model=model.name,
+        subject="your queries",
+        grade=THRESHOLDS["search"].grade(1 - found.found.value),
+        finding=f"Of 100 of your queries, {first} find a text that answers them first. {cut} are lost to the cut, "
+        f"{pooled} to pooling, and {none} are not found by their tokens either.",
+        evidence=f"{pluralise(found.queries, 'query').replace('querys', 'queries')}, {found.texts:,} texts: "
+        f"{share_estimate(found.found)} find one first, {share_estimate(found.in_ten)} among the first ten; nDCG@10 "
+        f"{found.gain.value:.3f}. If the tokens of the query rank the first twenty anew, it changes by "
+        f"{signed_estimate(found.price)}: the price of pooling.{missing}",
+        limit="Only the texts of this sample are searched: in the whole corpus every query has more rivals.",
+        advice="Rerank the first results with a model that reads query and text together." if costs else "",
+    )

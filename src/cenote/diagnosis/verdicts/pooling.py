@@ -1,0 +1,32 @@
+"""The verdict on pooling: how many sentences their tokens find, but not the vector of their text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cenote.diagnosis.verdicts.remedies import advise, list_parts, name_threshold
+from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
+from cenote.records import ModelDiagnosis, Verdict
+from cenote.wording import round_to_hundred, share_estimate
+
+
+def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
+    """Yield the verdict on pooling, if a search was measured."""
+    account = model.account
+    if isinstance(account, str):
+        return
+    lost, threshold = account.lost_to_pooling, THRESHOLDS["pooling"]
+    count, _ = round_to_hundred([lost.value, 1 - lost.value])
+    grade = threshold.grade(lost.value)
+    yield Verdict(
+        model=model.name,
+        subject="pooling",
+        grade=grade,
+        finding=f"{count} of 100 sentences are lost to pooling: the model reads them, their tokens or a window find "
+        "their text, but its one vector does not.",
+        evidence=f"{share_estimate(lost)} of the sentences.{list_parts(account, 'length', 'texts of {}')}"
+        f"{name_threshold('pooling', lost)}",
+        limit="The tokens of a sentence are compared with those of its text, which holds the sentence itself: this is "
+        "more than a reranker will find.",
+        advice="" if grade == "fine" else advise(account),
+    )

@@ -1,0 +1,92 @@
+"""What the settings that were tried would change, in words: the advice of the verdicts on search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
+from cenote.records import Account, Estimate, Setting
+from cenote.wording import percent
+
+# Settings that read the end of a text, by the first words of their names.
+READ_THE_END = ("windows", "reading")
+
+
+def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
+    """Return which setting of these kinds helps, by how much, and how to get it.
+
+    Settings are ranked with each sentence left out of its text: only that form ranks them as labelled queries do.
+    """
+    tried = {name: one for name, one in account.settings.items() if name.startswith(kinds)}
+    if not tried:
+        return ""
+    left_out = {name: one for name, one in tried.items() if _rises(one.change_left_out)}
+    kept = {name: one for name, one in tried.items() if _rises(one.change)}
+    if left_out:
+        name, best = max(left_out.items(), key=lambda item: item[1].change_left_out.value)
+        return f"Best of what was tried: {name}. {describe_change(best)} {_how_to(name)}"
+    if kept:
+        name, best = max(kept.items(), key=lambda item: item[1].change.value)
+        return (
+            f"{name[0].upper()}{name[1:]} leads back to more of what the texts say. {describe_change(best)} Only the "
+            f"second figure goes with relevance, and it does not change by more than chance. {_how_to(name)}"
+        )
+    return f"None of these finds more sentences by more than chance: {', '.join(tried)}."
+
+
+def describe_change(setting: Setting) -> str:
+    """Return the changes of a setting, and what it costs."""
+    rows = "" if setting.rows == 1 else f", for {setting.rows:.1f} times the vectors"
+    return (
+        f"It finds {per_hundred(setting.change)} of 100 sentences; with the sentence left out of its text, "
+        f"{per_hundred(setting.change_left_out)}{rows}."
+    )
+
+
+def _rises(change: Estimate) -> bool:
+    return change.low is not None and change.low > 0
+
+
+def per_hundred(change: Estimate) -> str:
+    """Return a change of a share in sentences of 100.
+
+    >>> per_hundred(Estimate(0.0312, 0.004, 0.06)), per_hundred(Estimate(-0.05, None, None))
+    ('3.1 more (0.4 to 6.0)', '5.0 fewer')
+    """
+    ends = ""
+    if change.low is not None and change.high is not None:
+        low, high = (100 * end for end in (change.low, change.high))
+        ends = f" ({low:.1f} to {high:.1f})" if change.value >= 0 else f" ({-high:.1f} to {-low:.1f})"
+    return f"{abs(100 * change.value):.1f} {'more' if change.value >= 0 else 'fewer'}{ends}"
+
+
+def name_threshold(subject: str, lost: Estimate) -> str:
+    """Say so where an interval holds a threshold: another sample may have another grade."""
+    if lost.low is None or lost.high is None:
+        return ""
+    inside = [percent(step) for step in THRESHOLDS[subject].steps if lost.low <= step <= lost.high]
+    if not inside:
+        return ""
+    return f" The threshold of {inside[0]} lies in this interval: another sample may have another grade."
+
+
+def list_parts(account: Account, by: str, phrase: str) -> str:
+    """Return the share found of each part, as in `Found: first sentences 92 %, last sentences 79 %.`."""
+    cells: Iterable[str] = (
+        f"{phrase.format(part.name) if part.name != 'cut' else 'cut texts'} {percent(part.found.value)}"
+        for part in account.parts
+        if part.by == by
+    )
+    return f" Found: {', '.join(cells)}."
+
+
+def _how_to(name: str) -> str:
+    words = name.split()
+    if name.startswith("windows"):
+        kind = "windows" if name.endswith("best") else "window-mean"
+        return f"Embed with `--long {kind} --window {words[2]}`."
+    if name.startswith("reading"):
+        return f"Load the model with `--max-seq-length {words[1]}`."
+    if name.startswith("temperature"):
+        return f"Temper the model: `cenote temper MODEL {words[1]}`."
+    return f"Load the model with `pooling={words[1]!r}`."

@@ -1,0 +1,56 @@
+"""The verdict on search: how many sentences lead back to their text, and what the others are lost to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cenote.diagnosis.verdicts.remedies import advise, list_parts, name_threshold
+from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
+from cenote.records import Estimate, ModelDiagnosis, Verdict
+from cenote.wording import percent, pluralise, round_to_hundred, share_estimate
+
+
+def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
+    """Yield the verdict on search."""
+    account = model.account
+    if isinstance(account, str):
+        yield Verdict(
+            model=model.name,
+            subject="search",
+            grade="unknown",
+            finding="These texts cannot show what a search over them loses.",
+            evidence=f"Sentences of the texts are searched for in the texts: {account}.",
+            limit="All other measures are complete.",
+            advice="Diagnose more texts, or longer ones: the search needs texts of several sentences.",
+        )
+        return
+    shares = (account.found, account.lost_to_cut, account.lost_to_pooling, account.not_found)
+    found, cut, pooled, none = round_to_hundred([share.value for share in shares])
+    lost = _complement(account.found)
+    repeated = ""
+    if account.repeated >= CUTOFFS["repeated sentences"].value:
+        repeated = (
+            f" {percent(account.repeated)} of the sentences stand in several texts: no search can tell these apart."
+        )
+    yield Verdict(
+        model=model.name,
+        subject="search",
+        grade=THRESHOLDS["search"].grade(lost.value),
+        finding=f"Of 100 sentences of your texts, {found} find their text first. {cut} are lost to the cut, {pooled} "
+        f"to pooling, and {none} are not found by their tokens either.",
+        evidence=f"{account.sentences:,} sentences, searched for among {pluralise(account.documents, 'text')}: "
+        f"{share_estimate(account.found)} find their text first, {share_estimate(account.in_ten)} among the first ten. "
+        f"With the sentence left out of its text, {share_estimate(account.left_out)} find it."
+        f"{list_parts(account, 'position', '{} sentences')}{list_parts(account, 'length', 'texts of {}')}{repeated}"
+        f"{name_threshold('search', lost)}",
+        limit="This is coverage, not relevance: it shows whether a vector leads back to what its text says. It cannot "
+        "choose between poolings or temperatures that are nearly equal.",
+        advice="" if lost.value < THRESHOLDS["search"].steps[0] else advise(account),
+    )
+
+
+def _complement(share: Estimate) -> Estimate:
+    """Return the estimate of 1 minus a share."""
+    if share.low is None or share.high is None:
+        return Estimate(1 - share.value, None, None)
+    return Estimate(1 - share.value, 1 - share.high, 1 - share.low)
