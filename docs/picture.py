@@ -18,11 +18,10 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=0.8)
         page.goto((HERE.parent / "report.html").resolve().as_uri())
-        page.wait_for_timeout(3000)  # plots draw themselves as the page loads
         page.screenshot(path=HERE / "diagnosis.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT})
-        figure = page.locator("figure", has_text="SOCM").first
+        figure = page.locator("#socm")
+        figure.evaluate("(one) => { one.closest('details').open = true; }")
         figure.scroll_into_view_if_needed()
-        page.wait_for_timeout(1000)
         figure.screenshot(path=HERE / "pairs.png")
         browser.close()
 

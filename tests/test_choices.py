@@ -20,7 +20,7 @@ def test_tables_have_exactly_these_names():
     assert {name: row.parameters for name, row in SCHEDULES.items()} == choices.SCHEDULES
 
 
-@pytest.mark.parametrize(("extra", "missing"), [("onnx", "onnxscript"), ("ray", "ray"), ("report", "plotly")])
+@pytest.mark.parametrize(("extra", "missing"), [("onnx", "onnxscript"), ("ray", "ray")])
 def test_a_missing_package_is_named_with_the_line_that_installs_it(extra, missing, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else object())
     assert choices.missing_packages(extra) == f"it needs {missing}, which is missing: pip install 'cenote[{extra}]'"

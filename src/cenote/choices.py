@@ -54,7 +54,6 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "ray": ("ray",),
-    "report": ("plotly",),
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ..builders import poor_diagnosis, rich_diagnosis
+from .diagnoses import poor_diagnosis, rich_diagnosis
 
 
 @pytest.fixture(scope="session")

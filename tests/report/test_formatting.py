@@ -1,4 +1,4 @@
-"""Numbers computed by hand; texts that stay text in HTML, scripts, labels of plotly and Markdown."""
+"""Numbers computed by hand; texts that stay text in HTML, scripts and Markdown."""
 
 import html
 import json
@@ -56,16 +56,26 @@ def test_data_in_a_script_must_be_json():
         formatting.script_json(float("nan"))
 
 
-@given(st.text(alphabet=st.characters(blacklist_categories=["Cs"]) | st.sampled_from("<>&b/ \n")))
-def test_labels_hold_no_tags_but_line_breaks(text):
-    lines = formatting.plotly_label(text).split("<br>")
-    assert len(lines) <= 3
-    assert not any(set(line) & set("<>\n") for line in lines)
-    assert all(len(html.unescape(line)) <= 38 for line in lines)
+@given(st.text(alphabet=st.characters() | st.sampled_from("<>&`'\"")))
+def test_prose_is_escaped_text_with_code_between_backticks(text):
+    written = formatting.html_prose(text)
+    assert set(re.findall("<.*?>", written)) <= {"<code>", "</code>"}
+    assert written.count("<code>") == written.count("</code>")
+    plain = html.unescape(re.sub("</?code>", "`", written))
+    assert plain == html.unescape(html.escape(formatting.replace_unprintable(text)))
 
 
-def test_long_labels_end_in_an_ellipsis():
-    assert formatting.plotly_label("word " * 100).endswith(" …")
+@given(st.text(alphabet=st.characters() | st.sampled_from("|\n\r`*_<-a ")))
+def test_commands_in_markdown_hold_no_marks(text):
+    written = formatting.markdown_prose(text)
+    without = re.sub(r"(?<!\\)`[\w ./='-]+`", "", written)
+    assert not re.search(r"(?<!\\)(\\\\)*[|`*\[\]~#$<>]", without)
+
+
+def test_commands_in_markdown_keep_their_letters():
+    assert formatting.markdown_prose("Use `--long windows` or `pooling='cls'`; not `a|b`.") == (
+        "Use `--long windows` or `pooling='cls'`; not \\`a\\|b\\`."
+    )
 
 
 @given(st.text(alphabet=st.characters() | st.sampled_from("|\n\r`*_<")))

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from cenote.commands.arguments import (
     Usage,
     add_common,
-    check_packages,
     check_prompts,
     check_texts,
     count,
@@ -92,8 +91,6 @@ def check(args: argparse.Namespace) -> None:
     suffix = Path(args.output or "").suffix
     if args.output is not None and suffix not in PAGES:
         raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(PAGES)}.")
-    if suffix == ".html":
-        check_packages(f"-o {args.output!r}", "report")
     _refuse_overwriting(args)
     for path in (args.output, args.json):
         if path not in (None, "-"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +14,9 @@ from cenote.records import Estimate, Spread
 MISSING = "–"
 # HTML allows no control characters, and half a surrogate pair cannot be written as UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+# Code in a sentence, after escaping.
+_CODE = re.compile("`([^`]+)`")
+_ESCAPED_CODE = re.compile(r"\\`([\w ./='-]+)\\`")
 # Characters with a meaning in Markdown, in a table's cell or on GitHub.
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#$])")
 
@@ -43,14 +45,13 @@ def script_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def plotly_label(text: str, width: int = 38, lines: int = 3) -> str:
-    """Escape and wrap a text for a label of plotly, which reads some HTML, to fit on a phone. Long texts are shortened.
+def html_prose(text: str) -> str:
+    """Escape a sentence for HTML, with commands in code elements.
 
-    >>> plotly_label("deep <b>water</b>", width=12)
-    'deep<br>&lt;b&gt;water&lt;/b&gt;'
+    >>> html_prose("Use `a < b`.")
+    'Use <code>a &lt; b</code>.'
     """
-    wrapped = textwrap.wrap(" ".join(replace_unprintable(text).split()), width, max_lines=lines, placeholder=" …")
-    return "<br>".join(html.escape(line, quote=False) for line in wrapped)
+    return _CODE.sub(r"<code>\1</code>", escape_html(text))
 
 
 def escape_markdown(text: str) -> str:
@@ -60,6 +61,15 @@ def escape_markdown(text: str) -> str:
     'a\\|b \\*c\\*'
     """
     return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(replace_unprintable(text).split()), quote=False))
+
+
+def markdown_prose(text: str) -> str:
+    r"""Escape a sentence for Markdown, with commands as code.
+
+    >>> markdown_prose("Use `a -b` or `<b>`.")
+    'Use `a -b` or \\`&lt;b&gt;\\`.'
+    """
+    return _ESCAPED_CODE.sub(r"`\1`", escape_markdown(text))
 
 
 def format_number(value: float | None) -> str:
@@ -110,6 +120,30 @@ def format_estimate(estimate: Estimate | None) -> str:
         return MISSING
     value, low, high = (format_number(one) for one in (estimate.value, estimate.low, estimate.high))
     return value if estimate.low is None or estimate.high is None else f"{value} [{low}, {high}]"
+
+
+def format_hundred(share: Estimate) -> str:
+    """Format a share as a number of 100, with its interval.
+
+    >>> format_hundred(Estimate(0.847, 0.812, 0.88)), format_hundred(Estimate(0.5, None, None))
+    ('85 (81 to 88)', '50')
+    """
+    ends = "" if share.low is None or share.high is None else f" ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    return f"{100 * share.value:.0f}{ends}"
+
+
+def format_change(change: Estimate) -> str:
+    """Format the change of a share as a number of 100, with signs.
+
+    >>> format_change(Estimate(0.0182, 0.0026, 0.038)), format_change(Estimate(-0.1, None, None))
+    ('+1.8 (+0.3 to +3.8)', '−10.0')
+    """
+    value, *ends = (
+        f"{0.0 if abs(100 * one) < 0.05 else 100 * one:+.1f}".replace("-", "−")
+        for one in (change.value, change.low, change.high)
+        if one is not None
+    )
+    return f"{value} ({' to '.join(ends)})" if ends else value
 
 
 def join_names(items: Iterable[str]) -> str:

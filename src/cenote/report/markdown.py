@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from cenote.records import Diagnosis
-from cenote.report import tables
-from cenote.report.formatting import escape_markdown, join_names
+from collections.abc import Iterator
+
+from cenote.records import Diagnosis, Verdict
+from cenote.report import account, tables
+from cenote.report.account import KINDS, Answer
+from cenote.report.formatting import escape_markdown, join_names, markdown_prose
 from cenote.report.sections import build_sections, check_diagnosis
-from cenote.report.series import model_names
+from cenote.report.series import model_names, shown_verdicts
 from cenote.report.tables import Table
 from cenote.wording import pluralise
 
 
 def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
-    """Return the verdicts, the main tables and the provenance of a diagnosis as Markdown.
+    """Return the account, the verdicts, the main tables and the provenance of a diagnosis as Markdown.
 
-    It needs no extra. Tables of single layers and pairs are on the HTML page only.
+    Tables that the page folds are on the page only.
     """
     check_diagnosis(diagnosis)
-    texts = diagnosis.texts
+    texts, verdicts = diagnosis.texts, shown_verdicts(diagnosis)
     models = join_names(escape_markdown(name) for name in model_names(diagnosis.models)) or "no model"
     lines = [
         f"# Cenote diagnosis: {models}",
@@ -25,17 +28,15 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
         f"Read: {texts.used:,} of {pluralise(texts.given, 'text')} from {escape_markdown(texts.source)}; "
         f"{texts.empty:,} empty.",
         "",
+        "## What a search over these texts loses",
+        "",
+        *_search(diagnosis),
         "## Verdicts",
         "",
     ]
-    if not diagnosis.verdicts:
+    if not verdicts:
         lines += ["There are no verdicts.", ""]
-    lines += _table(tables.overview(diagnosis.verdicts))
-    for verdict in diagnosis.verdicts:
-        about = ", ".join(escape_markdown(part) for part in (verdict.subject, verdict.model) if part)
-        lines += [f"### {verdict.grade.capitalize()}: {about}", "", f"**{escape_markdown(verdict.finding)}**", ""]
-        said = (("What to do", verdict.advice), ("Evidence", verdict.evidence), ("Caveat", verdict.limit))
-        lines += [*(f"- {name}: {escape_markdown(text)}" for name, text in said if text.strip()), ""]
+    lines += [*_table(tables.overview(verdicts)), *(line for verdict in verdicts for line in _verdict(verdict))]
     for section in build_sections(diagnosis):
         lines += [f"## {escape_markdown(section.title)}", "", escape_markdown(section.intro), ""]
         notes = [*section.notes, *(note for figure in section.figures for note in figure.notes)]
@@ -47,6 +48,39 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     for table in (tables.models(diagnosis), tables.thresholds(), *tables.provenance(diagnosis, command)):
         lines += _table(table)
     return "\n".join(lines)
+
+
+def _search(diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield the bars of the account, their key, and the tables of what was tried and of the parts."""
+    answers = account.collect_answers(diagnosis)
+    for answer in answers:
+        yield from _answer(answer, named=len(answers) > 1)
+    measured = any(search.shares is not None for answer in answers for search in answer.searches)
+    if measured:
+        yield from (f"- `{kind.sign}` {kind.name}: {kind.meaning}" for kind in KINDS)
+        yield from ("", escape_markdown(account.find_limit(diagnosis)), "")
+    for table in account.build_tables(answers, named=len(answers) > 1):
+        yield from _table(table)
+    if measured:
+        yield from (*(f"- {escape_markdown(note)}" for note in account.describe_texts(answers)), "")
+
+
+def _answer(answer: Answer, *, named: bool) -> Iterator[str]:
+    if named:
+        yield from (f"### {escape_markdown(answer.name)}", "")
+    for search in answer.searches:
+        yield from (f"**{escape_markdown(search.loss)}**", "")
+        if search.shares is not None:
+            yield from ("```text", account.draw_text_bar(search.shares), "```", "")
+        if search.advice:
+            yield from (f"What to do: {markdown_prose(search.advice)}", "")
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    about = ", ".join(escape_markdown(part) for part in (verdict.subject, verdict.model) if part)
+    yield from (f"### {verdict.grade.capitalize()}: {about}", "", f"**{escape_markdown(verdict.finding)}**", "")
+    said = (("What to do", verdict.advice), ("Evidence", verdict.evidence), ("Caveat", verdict.limit))
+    yield from (*(f"- {name}: {markdown_prose(text)}" for name, text in said if text.strip()), "")
 
 
 def _table(table: Table) -> list[str]:

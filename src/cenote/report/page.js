@@ -1,124 +1,122 @@
 "use strict";
-// Draws the figures from the page's data in the colours of its style sheet, and redraws them when the colours change.
+// Shows the title of the nearest point of a figure, and the two texts of a pair; hides and shows series.
 (() => {
-  const { figures, excerpts } = JSON.parse(document.getElementById("data").textContent);
-  const root = document.documentElement;
-  const places = [...document.querySelectorAll(".plot")];
-  const hidden = new Map(places.map((place) => [place, new Set()]));
-  // Size of a figure on A4 paper within its margins, in CSS pixels.
-  const PAPER_WIDTH = 640, PAPER_HEIGHT = 250;
+  const excerpts = JSON.parse(document.getElementById("data").textContent);
+  // A pointer farther from all points than this, in CSS pixels, shows nothing.
+  const REACH = 40;
 
-  // "@s1/0.2" is the style sheet's --s1 at an opacity of 0.2.
-  function paint(name) {
-    const [token, opacity] = name.slice(1).split("/");
-    const value = getComputedStyle(root).getPropertyValue(`--${token}`).trim();
-    if (opacity === undefined) return value;
-    const part = (start) => parseInt(value.slice(start, start + 2), 16);
-    return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
-  }
-
-  // A copy with names of colours replaced by colours. Only keys that end in "color" are replaced, never texts.
-  function painted(value, key = "") {
-    if (Array.isArray(value)) return value.map((item) => painted(item));
-    if (value !== null && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, painted(item, name)]));
-    }
-    return typeof value === "string" && key.endsWith("color") && value.startsWith("@") ? paint(value) : value;
-  }
-
-  // Adds the two texts of a pair to its label; texts are stored once for all figures.
-  function labelled(trace) {
-    if (!trace.customdata) return trace;
-    const hovertext = trace.hovertext.map((text, place) => {
-      const [first, second] = trace.customdata[place];
-      return `${text}<br><br>${excerpts[first].label}<br><br>${excerpts[second].label}`;
-    });
-    return { ...trace, hovertext };
-  }
-
-  function axis(found) {
-    const colours = { gridcolor: "@grid", linecolor: "@line", tickcolor: "@line", color: "@muted" };
-    return { ...colours, showline: true, ticks: "outside", ticklen: 4, ...found };
-  }
-
-  function themed(layout, width) {
-    const style = getComputedStyle(document.body);
-    const narrow = (width ?? window.innerWidth) <= 640;
-    return painted({
-      ...layout,
-      xaxis: axis({ ...(narrow ? { nticks: 6 } : {}), ...layout.xaxis }),
-      yaxis: axis(layout.yaxis),
-      font: { family: style.fontFamily, size: narrow ? 11 : 12.5, color: "@ink" },
-      // Room for a title and six digits. Automatic margins make plotly redraw repeatedly.
-      margin: { l: narrow ? 56 : 64, r: 12, t: 10, b: 46 },
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      hovermode: "closest",
-      hoverlabel: { bgcolor: "@raised", bordercolor: "@muted", font: { family: style.fontFamily, color: "@ink", size: narrow ? 10.5 : 12 }, align: "left" },
-      showlegend: false,
-      dragmode: false,
-    });
-  }
-
-  function draw(place, width) {
-    const { data, layout } = figures[place.dataset.figure];
-    const shown = data.map((trace) => ({
-      ...painted(labelled(trace)),
-      visible: !hidden.get(place).has(trace.legendgroup),
-    }));
-    const size = width ? { width, height: PAPER_HEIGHT } : { autosize: true };
-    return Plotly.react(place, shown, { ...themed(layout, width), ...size }, { displayModeBar: false, responsive: !width });
-  }
-
-  const drawAll = (width) => places.forEach((place) => draw(place, width));
-
-  function element(name, text) {
+  function element(name, text, className) {
     const made = document.createElement(name);
     made.textContent = text;
     made.dir = "auto";
+    if (className) made.className = className;
     return made;
   }
 
+  // The first line is the name of a series, or of a text.
+  function lines(text) {
+    const [first, ...rest] = text.split("\n");
+    return [element("b", first), ...rest.map((line) => element("span", line))];
+  }
+
+  function nameOf(figure, group) {
+    return figure.querySelector(`[data-group="${group}"] bdi`).textContent;
+  }
+
+  function pairOf(figure, point) {
+    const [first, second, dMu, dSigma, socm] = point.pair;
+    const name = nameOf(figure, point.group);
+    return { texts: [excerpts[first], excerpts[second]], said: `${name}: SOCM ${socm}, d_mu ${dMu}, d_sigma ${dSigma}` };
+  }
+
   // Shows the texts of a pair in full below the figure, also for screen readers.
-  function readOut(place, { points: [point] }) {
-    const readout = place.parentElement.querySelector(".readout");
-    if (!readout || !point.customdata) return;
+  function readOut(figure, point) {
+    const { texts, said } = pairOf(figure, point);
     const list = document.createElement("dl");
-    for (const index of point.customdata) {
+    for (const { id, text } of texts) {
       const side = document.createElement("div");
-      side.append(element("dt", excerpts[index].id), element("dd", excerpts[index].text));
+      side.append(element("dt", id), element("dd", text));
       list.append(side);
     }
-    const name = place.parentElement.querySelector(`[data-group="${point.data.legendgroup}"] bdi`).textContent;
-    const said = `${name}: d_mu ${point.x.toPrecision(3)}, d_sigma ${point.y.toPrecision(3)}, SOCM `;
-    readout.replaceChildren(element("p", said + ((1 - point.x) * point.y).toPrecision(3)), list);
+    figure.querySelector(".readout").replaceChildren(element("p", said), list);
   }
 
-  for (const place of places) {
-    for (const button of place.parentElement.querySelectorAll(".legend button")) {
+  // The points of a figure. Their titles leave the page, so that browsers do not show them a second time.
+  function pointsOf(figure) {
+    return [...figure.querySelectorAll("[data-group] > use:not(.line)")].map((mark) => {
+      const title = mark.querySelector("title");
+      const found = {
+        mark,
+        group: mark.parentElement.dataset.group,
+        x: mark.x.baseVal.valueInSpecifiedUnits,
+        y: mark.y.baseVal.valueInSpecifiedUnits,
+        text: title?.textContent,
+        pair: mark.dataset.pair?.split(" "),
+      };
+      title?.remove();
+      return found;
+    });
+  }
+
+  function enliven(figure) {
+    const plot = figure.querySelector(".plot");
+    const area = plot.querySelector(".area");
+    const points = pointsOf(figure);
+    const hidden = new Set();
+    const tip = element("div", "", "tip");
+    tip.hidden = true;
+    plot.append(tip);
+    let shown = null;
+
+    function nearest(event) {
+      const box = area.getBoundingClientRect();
+      const [atX, atY] = [event.clientX - box.left, event.clientY - box.top];
+      let best = null, least = REACH ** 2;
+      for (const point of points) {
+        const far = ((point.x / 100) * box.width - atX) ** 2 + ((point.y / 100) * box.height - atY) ** 2;
+        if (far < least && !hidden.has(point.group)) [best, least] = [point, far];
+      }
+      return best;
+    }
+
+    function show(point) {
+      if (point === shown) return;
+      shown?.mark.classList.remove("on");
+      shown = point;
+      tip.hidden = point === null;
+      if (point === null) return;
+      point.mark.classList.add("on");
+      if (point.pair) {
+        const { texts, said } = pairOf(figure, point);
+        tip.replaceChildren(...lines(said), ...texts.flatMap(({ id, text }) => lines(`${id}\n${text}`)));
+        readOut(figure, point);
+      } else {
+        tip.replaceChildren(...lines(point.text));
+      }
+      // The tip stays within the plot: on the other side of a point in its right half, and above or below it.
+      const [box, ground] = [area.getBoundingClientRect(), plot.getBoundingClientRect()];
+      const left = box.left - ground.left + (point.x / 100) * box.width;
+      const top = box.top - ground.top + (point.y / 100) * box.height;
+      const side = point.x > 50 ? left - tip.offsetWidth - 12 : left + 12;
+      tip.style.left = `${Math.max(0, Math.min(side, ground.width - tip.offsetWidth))}px`;
+      tip.style.top = point.y > 50 ? `${top - tip.offsetHeight - 12}px` : `${top + 12}px`;
+    }
+
+    for (const button of figure.querySelectorAll(".legend button")) {
       const { group } = button.dataset;
-      if (button.getAttribute("aria-pressed") === "false") hidden.get(place).add(group);
+      if (button.getAttribute("aria-pressed") === "false") hidden.add(group);
       button.addEventListener("click", () => {
-        const out = hidden.get(place);
-        out.has(group) ? out.delete(group) : out.add(group);
-        button.setAttribute("aria-pressed", String(!out.has(group)));
-        draw(place);
+        const off = !hidden.has(group);
+        off ? hidden.add(group) : hidden.delete(group);
+        button.setAttribute("aria-pressed", String(!off));
+        for (const part of area.querySelectorAll(`g[data-group="${group}"]`)) part.classList.toggle("off", off);
+        show(null);
       });
     }
-    draw(place);
-    place.on("plotly_hover", (event) => readOut(place, event));
-    place.on("plotly_click", (event) => readOut(place, event));
+    plot.addEventListener("pointermove", (event) => show(nearest(event)));
+    plot.addEventListener("pointerdown", (event) => show(nearest(event)));
+    plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && show(null));
   }
 
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
-
-  // Print has light colours and its own width. Folded tables are not printed.
-  window.addEventListener("beforeprint", () => {
-    root.dataset.print = "";
-    drawAll(PAPER_WIDTH);
-  });
-  window.addEventListener("afterprint", () => {
-    delete root.dataset.print;
-    drawAll();
-  });
+  document.querySelectorAll("figure").forEach(enliven);
 })();

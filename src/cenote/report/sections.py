@@ -18,6 +18,7 @@ class Section:
     """One question, with the figures and tables that answer it, and notes on what is missing."""
 
     key: str
+    label: str  # in the contents
     title: str
     intro: str
     figures: tuple[Figure, ...]
@@ -26,40 +27,52 @@ class Section:
 
 
 def check_diagnosis(diagnosis: Diagnosis) -> None:
-    """Raise `BadInput` for other types, and for pairs of texts without excerpts."""
+    """Raise `BadInput` for other types, and for pairs and examples without excerpts."""
     if not isinstance(diagnosis, Diagnosis):
         raise BadInput(f"a report needs a Diagnosis, not {type(diagnosis).__name__}: see Diagnosis.from_json.")
     for one in all_series(diagnosis):
         for kind in (one.run.pairs, one.run.given_pairs):
             for pair in () if kind is None else (*kind.shown, *kind.worst):
-                if not 0 <= min(pair.first, pair.second) <= max(pair.first, pair.second) < len(diagnosis.excerpts):
-                    raise BadInput(
-                        f"{one.label}: a pair refers to excerpts {pair.first} and {pair.second}, but there are "
-                        f"{len(diagnosis.excerpts)}, counted from 0."
-                    )
+                _check_places(one.label, "a pair", (pair.first, pair.second), len(diagnosis.excerpts))
+    for model in diagnosis.models:
+        for example in () if isinstance(model.account, str) else model.account.examples:
+            places = (
+                example.sentence,
+                example.document,
+                example.document if example.instead is None else example.instead,
+            )
+            _check_places(model.name, "an example", places, len(diagnosis.excerpts))
+
+
+def _check_places(label: str, what: str, places: tuple[int, ...], count: int) -> None:
+    if not all(0 <= place < count for place in places):
+        named = join_names(map(str, dict.fromkeys(places)))
+        raise BadInput(f"{label}: {what} refers to excerpts {named}, but there are {count}, counted from 0.")
 
 
 def build_sections(diagnosis: Diagnosis) -> tuple[Section, ...]:
-    """Return the sections that are not empty, those on the most costly findings first."""
+    """Return the sections that are not empty: length first, then those that fewer readers need."""
     series = all_series(diagnosis)
     built = (
+        _length(series),
         Section(
-            key="length",
+            key="truncation",
+            label="Truncation",
             title="How much of the texts the models read",
-            intro="A model reads the tokens up to its limit and drops the rest silently. No later step can recover "
-            "them.",
+            intro="A model reads the tokens up to its limit and drops the rest silently. What that costs a search is "
+            "the share that is lost to the cut.",
             figures=(figures.lengths(diagnosis),),
             tables=(tables.lengths(diagnosis),),
             notes=() if diagnosis.models else ("No model was read.",),
         ),
-        _closeness(series),
         _pairs(diagnosis, series, given=False),
         _pairs(diagnosis, series, given=True),
         _layers(series),
         _attention(series),
         Section(
             key="repeated",
-            title="The effect of length alone",
+            label="Repeated words",
+            title="The effect of length on two words",
             intro="A text of one repeated word has a length but hardly any content.",
             figures=(figures.repeated(series),),
             tables=(tables.repeated(series),),
@@ -67,17 +80,17 @@ def build_sections(diagnosis: Diagnosis) -> tuple[Section, ...]:
     )
     kept = []
     for section in built:
-        drawn = tuple(figure for figure in section.figures if figure.data)
+        drawn = tuple(figure for figure in section.figures if not figure.is_empty)
         shown = tuple(table for table in section.tables if not table.is_empty)
         # The notes of a missing figure say why it is missing.
-        reasons = [note for figure in section.figures if not figure.data for note in figure.notes]
+        reasons = [note for figure in section.figures if figure.is_empty for note in figure.notes]
         notes = tuple(dict.fromkeys((*section.notes, *reasons)))
         if drawn or shown or notes:
             kept.append(replace(section, figures=drawn, tables=shown, notes=notes))
     return tuple(kept)
 
 
-def _closeness(series: tuple[Series, ...]) -> Section:
+def _length(series: tuple[Series, ...]) -> Section:
     curves = length_curves(series)
     labels_by_note: dict[str, list[str]] = {}
     for look, curve in curves:
@@ -87,18 +100,28 @@ def _closeness(series: tuple[Series, ...]) -> Section:
         note if len(labels) == len(curves) else f"{'; '.join(labels)}: {note}"
         for note, labels in labels_by_note.items()
     ]
+    uncut = [one for one in series if one.run.cut_lengths is None]
+    if uncut:
+        notes.append(f"{join_labels(uncut, series)}: too few texts are long enough to be cut at several lengths.")
     without = [one.name for one in series if one.first and one.model.words is None]
     if without:
         notes.append(f"{join_names(without)}: no control, because plain averages of word embeddings were not measured.")
     if series and not any(one.run.length.bins for one in series):
         notes.append("Closeness by length was not measured.")
     return Section(
-        key="closeness",
-        title="Do long texts lie closer together?",
-        intro="Embeddings of long texts tend to lie closer to each other than those of short texts, regardless "
-        "of content. A search then favours or neglects texts because of their length.",
-        figures=(figures.closeness(series),),
-        tables=(tables.closeness(series), tables.trend(series), tables.changes(series), *tables.bins(series)),
+        key="length",
+        label="Length",
+        title="Does length alone draw texts together?",
+        intro="Closeness costs nothing by itself. What length costs a search is in the first chapter, by length of "
+        "text.",
+        figures=(figures.cut_lengths(series), figures.closeness(series)),
+        tables=(
+            tables.cut_lengths(series),
+            tables.trend(series),
+            tables.changes(series),
+            tables.closeness(series),
+            *tables.bins(series),
+        ),
         notes=tuple(notes),
     )
 
@@ -111,11 +134,13 @@ def _pairs(diagnosis: Diagnosis, series: tuple[Series, ...], *, given: bool) -> 
     missing = [one for one, content in measured if content is None and (found or not given)]
     return Section(
         key=key,
-        title="Second-order collapse of the given pairs" if given else "What the mean hides",
+        label="Given pairs" if given else "Second order",
+        title="Second-order collapse of the given pairs" if given else "What the mean hides: second-order collapse",
         intro="These are the pairs that you gave, such as queries and their hard negatives."
         if given
         else "Pooling keeps the mean of a text's tokens and loses their spread. SOCM = (1 − d_mu) · d_sigma is high "
-        "for two texts whose means coincide while their spreads differ.",
+        "for two texts whose means coincide while their spreads differ. Much of it comes from the number of tokens: "
+        "two random halves of one text show how much.",
         figures=(pairs.scatter(found, key), pairs.histogram(found, key)),
         tables=(tables.collapse(found, key), *tables.worst(found, diagnosis.excerpts, key)),
         notes=(f"{join_labels(missing, series)}: no pairs were measured.",) if missing else (),
@@ -128,10 +153,11 @@ def _layers(series: tuple[Series, ...]) -> Section:
     measures = ("concentration", "token_cosine", "contraction", "residual_ratio", "block_ratio")
     return Section(
         key="layers",
+        label="Layers",
         title="Where tokens draw together",
-        intro="If the tokens of a text lie close together, their mean loses little. These figures follow the tokens "
-        "from layer to layer and show which part of a block moves them: attention (λ), the residual (r) or the "
-        "rest (C).",
+        intro="Tokens that lie close together are good news for pooling, because their mean hides little, and what "
+        "the length-collapse paper warns of. These figures follow the tokens from layer to layer and show which part "
+        "of a block moves them: attention (λ), the residual (r) or the rest (C).",
         figures=tuple(figures.by_layer(traced, f"layer-{name}", name) for name in measures),
         tables=tables.layers(traced, measures, "layers-table"),
         notes=(f"{join_labels(untraced, series)}: layers were not traced.",) if untraced else (),
@@ -144,9 +170,11 @@ def _attention(series: tuple[Series, ...]) -> Section:
     measures = (*rates, "sigma_a", "sigma_a_bound", "logit_variance")
     return Section(
         key="attention",
+        label="Attention",
         title="What attention filters out",
-        intro="Attention averages, and averaging reduces the differences between tokens. Rates are logarithms: −1 "
-        "keeps 37 % of the differences, 0 keeps all of them.",
+        intro="Attention averages, and averaging reduces the differences between tokens. The mean of the tokens, "
+        "which mean pooling takes, is not affected by it in the last layer. Rates are logarithms: −1 keeps 37 % of "
+        "the differences, 0 keeps all of them.",
         figures=(
             figures.by_layer(traced, "attention-rate", "attention_rate"),
             figures.by_layer(traced, "filter-rate", "filter_rate"),
@@ -169,7 +197,8 @@ def build_glossary(diagnosis: Diagnosis) -> dict[str, str]:
         found |= {
             "d_mu": "a quarter of the squared distance of two pooled texts, scaled to length 1; from 0 to 1",
             "d_sigma": "a quarter of the squared Bures–Wasserstein distance of the covariances of their tokens",
-            "SOCM": "(1 − d_mu) · d_sigma, second-order collapse by mean pooling; higher is more severe",
+            "SOCM": "(1 − d_mu) · d_sigma, second-order collapse by mean pooling",
+            "normalised": "d_sigma over a quarter of both texts' variances, from 0 to 1",
         }
     measured = {name for run in runs for layer in run.layers for name in layer.measures}
     return found | {measure.short: measure.meaning for name, measure in MEASURES.items() if name in measured}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cenote.records import Diagnosis, LayerSummary, LengthCurve, ModelDiagnosis, Run, Spread
+from cenote.records import Diagnosis, LayerSummary, LengthCurve, ModelDiagnosis, Run, Spread, Verdict
 from cenote.report.formatting import join_names
 from cenote.wording import number_duplicates
 
-# Names of colours; page.css defines their values for light and dark.
-COLOURS = ("@s1", "@s2", "@s3", "@s4", "@s5", "@s6")
+# Classes of page.css, which defines a colour for each, in light and dark.
+COLOURS = ("s1", "s2", "s3", "s4", "s5", "s6")
 # The lists differ in length, so that a seventh model has the first one's colour but not its symbol.
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon")
 DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")
 # For controls and bounds only.
 CONTROL_DASH = "dot"
+# A folder in the cache of the hub, whose last part is only a hash.
+_SNAPSHOT = re.compile(r".*models--.+--([^/\\]+)[/\\]snapshots[/\\][^/\\]+")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Measure:
     meaning: str
     title: str = ""
     reading: str = ""
+    decision: str = ""  # what the figure would change in a decision
     axis: str = ""
     bound: str | None = None  # the measure of the dotted line
     neutral: float | None = None  # a value that is marked with a line
@@ -39,13 +43,17 @@ MEASURES = {
         title="Spread of tokens, layer by layer",
         reading="A line that falls shows that the tokens of a text draw together from layer to layer. In all figures "
         "by layer, bands reach from the 10 % to the 90 % quantile.",
+        decision="If the line ends near 0, all poolings give nearly the same vector, and another one has little to "
+        "gain.",
         axis="spread of tokens / squared mean",
     ),
     "token_cosine": Measure(
         short="token cosine",
         meaning="the mean cosine of all pairs of a text's tokens; 1 means all point one way",
         title="Cosine of tokens, layer by layer",
-        reading="The closer to 1, the more similar are the tokens of a text, and the less is lost by pooling.",
+        reading="The closer to 1, the more similar are the tokens of a text, and the less their mean hides.",
+        decision="If the line ends near 1, another pooling has little to gain; the price of this one is the share that "
+        "is lost to pooling.",
         axis="mean cosine of tokens",
     ),
     "contraction": Measure(
@@ -54,6 +62,8 @@ MEASURES = {
         title="λ: does attention contract?",
         reading="Below 1, attention contracts the differences between the tokens of a text; above 1, it may widen "
         "them.",
+        decision="It names the layers in which an attention temperature acts most; whether one helps a search is "
+        "measured in the first chapter.",
         axis="λ, contraction",
         neutral=1.0,
     ),
@@ -62,6 +72,7 @@ MEASURES = {
         meaning="the spread of the block's input, over the squared mean after its attention is added",
         title="r: what the residual preserves",
         reading="The lower it is, the smaller is the spread of the block's input relative to the mean after attention.",
+        decision="It changes no setting; it is for those who train the model.",
         axis="r, residual ratio",
     ),
     "block_ratio": Measure(
@@ -70,14 +81,19 @@ MEASURES = {
         title="C: what the rest of the block does",
         reading="Above 1, the norm and the feed-forward layer spread the tokens again; below 1, they draw them "
         "together.",
+        decision="It changes no setting; it is for those who train the model.",
         axis="C, block ratio",
+        neutral=1.0,
     ),
     "filter_rate": Measure(
         short="layer rate",
-        meaning="the log of the share of token differences that the whole layer keeps; below 0, tokens draw together",
+        meaning="the log of the factor by which the whole layer scales the differences between tokens; below 0, tokens "
+        "draw together",
         title="The whole layer, and the paper's bound",
-        reading="Below 0, tokens draw together in this layer. The dotted line considers only attention, so the layer, "
-        "which also has a residual, may lie above it.",
+        reading="Below 0, tokens draw together in this layer; above 0, they spread. The paper's bound, a dotted line, "
+        "considers attention alone and its worst case, so a layer may lie far below it.",
+        decision="Where the line stays near 0, attention filters little, and an attention temperature has little to "
+        "mend.",
         axis="log rate of the layer",
         bound="filter_bound",
         neutral=0.0,
@@ -90,15 +106,22 @@ MEASURES = {
         short="attention rate",
         meaning="the same for attention alone, without the residual",
         title="Attention alone, and its bound",
-        reading="The dotted line of the same colour is the most that attention can keep; no text exceeds its own.",
+        reading="Below 0, attention alone draws tokens together. The bound, a dotted line of the same colour, is for "
+        "the worst possible tokens, so texts may lie far below it; none lies above its own.",
+        decision="It changes no setting by itself: the residual carries past attention what attention filters out.",
         axis="log rate of attention",
         bound="attention_bound",
         neutral=0.0,
     ),
     "attention_bound": Measure("attention bound", "the highest possible attention rate"),
-    "sigma_a": Measure("σₐ", "the largest share of token differences that an attention head can keep"),
+    "sigma_a": Measure(
+        "σₐ",
+        "the largest factor by which an attention head can scale the differences between tokens, before its value "
+        "weights; above 1 it can widen them",
+    ),
     "sigma_a_bound": Measure(
-        "σₐ by Theorem 3", "an estimate of σₐ from a text's length and the variance of its attention logits"
+        "σₐ by Theorem 3",
+        "an estimate of σₐ from a text's length and the variance of its attention logits; most heads exceed it",
     ),
     "logit_variance": Measure("logit variance", "the variance of the attention logits, s²"),
 }
@@ -159,9 +182,39 @@ def all_series(diagnosis: Diagnosis) -> tuple[Series, ...]:
     return tuple(found)
 
 
-def model_names(models: tuple[ModelDiagnosis, ...]) -> tuple[str, ...]:
-    """Return the names of the models, numbered if several have the same."""
-    return number_duplicates([model.name for model in models])
+def model_names(models: Sequence[ModelDiagnosis]) -> tuple[str, ...]:
+    """Return the names of the models as a report shows them: short and different."""
+    return shorten_names([model.name for model in models])
+
+
+def shorten_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the last part of each name, with the parts before it where names share it; equal names get numbers.
+
+    >>> shorten_names(["/models/l3", "BAAI/bge-m3"]), shorten_names(["runs/1/best", "runs/2/best", "minilm"])
+    (('l3', 'bge-m3'), ('1/best', '2/best', 'minilm'))
+    >>> shorten_names(["/hub/models--BAAI--bge-m3/snapshots/5617a9f/"])
+    ('bge-m3',)
+    """
+    plain = [_SNAPSHOT.sub(r"\1", name.rstrip("/\\")) or name for name in names]
+    parts = [[part for part in re.split(r"[/\\]", name) if part] or [name] for name in plain]
+    depths = [1] * len(names)
+    ends = [part[-1] for part in parts]
+    while shared := [
+        place
+        for place, end in enumerate(ends)
+        if depths[place] < len(parts[place])
+        and any(end == other and parts[place] != parts[at] for at, other in enumerate(ends))
+    ]:
+        for place in shared:
+            depths[place] += 1
+            ends[place] = "/".join(parts[place][-depths[place] :])
+    return number_duplicates(ends)
+
+
+def shown_verdicts(diagnosis: Diagnosis) -> tuple[Verdict, ...]:
+    """Return the verdicts with the names of models that the report shows."""
+    names = dict(zip([model.name for model in diagnosis.models], model_names(diagnosis.models), strict=True))
+    return tuple(replace(verdict, model=names.get(verdict.model, verdict.model)) for verdict in diagnosis.verdicts)
 
 
 def length_curves(series: tuple[Series, ...]) -> tuple[tuple[Look, LengthCurve], ...]:

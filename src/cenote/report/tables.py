@@ -20,7 +20,10 @@ Columns = Sequence[tuple[str, Mapping[Any, str]]]
 
 @dataclass(frozen=True)
 class Table:
-    """A table of formatted cells; `words` are the columns that hold text instead of numbers."""
+    """A table of formatted cells; `words` are the columns that hold text instead of numbers.
+
+    The cells of a `stacked` table stand below each other where the page is narrow, each with the head of its column.
+    """
 
     key: str
     caption: str
@@ -28,6 +31,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     words: tuple[int, ...] = ()
     open: bool = False
+    stacked: bool = False
+    bars: tuple[tuple[int, ...], ...] = ()  # of 100, one for each row, which the page draws beside it
 
     @property
     def is_empty(self) -> bool:
@@ -35,17 +40,31 @@ class Table:
         return not self.rows or len(self.head) == 1
 
 
-def _table(
-    key: str, caption: str, corner: str, columns: Columns, *, rows: Mapping[Any, str] | None = None, **options: Any
+def build_table(
+    key: str,
+    caption: str,
+    corner: str,
+    columns: Columns,
+    *,
+    rows: Mapping[Any, str] | None = None,
+    stacked: bool = True,
+    words: tuple[int, ...] = (),
+    open: bool = False,
 ) -> Table:
-    """Return a table from columns; `rows` are the names of the rows by key, by default the keys themselves."""
+    """Return a table from columns, without rows that have no value in any of them.
+
+    `rows` are the names of the rows by key, by default the keys themselves.
+    """
     names = {row: row for _, cells in columns for row in cells} if rows is None else rows
+    filled = ((name, *(cells.get(row, MISSING) for _, cells in columns)) for row, name in names.items())
     return Table(
         key=key,
         caption=caption,
         head=(corner, *(label for label, _ in columns)),
-        rows=tuple((name, *(cells.get(row, MISSING) for _, cells in columns)) for row, name in names.items()),
-        **options,
+        rows=tuple(row for row in filled if {*row[1:]} != {MISSING}),
+        words=words,
+        open=open,
+        stacked=stacked and len(columns) > 1,
     )
 
 
@@ -56,14 +75,19 @@ def _bin_rows(columns: Columns) -> dict[Any, str]:
 
 
 def group_verdicts(verdicts: Sequence[Verdict]) -> tuple[list[str], dict[str, list[list[int]]]]:
-    """Return the models, and for each subject the indices of its verdicts on each model; nothing for a single model."""
+    """Return the models, and for each graded subject the indices of its verdicts on each model.
+
+    There is nothing to compare for a single model, and in subjects that are only described.
+    """
     on_models = [(place, verdict) for place, verdict in enumerate(verdicts) if verdict.model]  # others are on the texts
     models = list(dict.fromkeys(verdict.model for _, verdict in on_models))
     if len(models) < 2:
         return [], {}
-    groups: dict[str, list[list[int]]] = {verdict.subject: [[] for _ in models] for _, verdict in on_models}
+    graded = dict.fromkeys(verdict.subject for _, verdict in on_models if verdict.grade != "described")
+    groups: dict[str, list[list[int]]] = {subject: [[] for _ in models] for subject in graded}
     for place, verdict in on_models:
-        groups[verdict.subject][models.index(verdict.model)].append(place)
+        if verdict.subject in groups:
+            groups[verdict.subject][models.index(verdict.model)].append(place)
     return models, groups
 
 
@@ -97,7 +121,24 @@ def lengths(diagnosis: Diagnosis) -> Table:
             "share of tokens never read": format_share(found.unseen),
         }
         columns.append((name, cells))
-    return _table("lengths-table", "Lengths in tokens", "in the model's own tokens", columns, open=True)
+    return build_table("lengths-table", "Lengths in tokens", "in the model's own tokens", columns, open=True)
+
+
+def cut_lengths(series: tuple[Series, ...]) -> Table:
+    """Return the mean cosine of the same texts at each cut, with a column for each run."""
+    columns = []
+    for one in series:
+        if found := one.run.cut_lengths:
+            cells = {cut.tokens: format_estimate(cut.cosine) for cut in found.cuts}
+            columns.append((one.label, cells | {_LONGEST: format_estimate(found.change), _TEXTS: f"{found.texts:,}"}))
+    cuts = sorted({row for _, cells in columns for row in cells} - {_LONGEST, _TEXTS})
+    rows = {cut: f"{cut:,} tokens" for cut in cuts} | {_LONGEST: "longest cut minus shortest", _TEXTS: "texts"}
+    caption = "Mean cosine of the same texts by cut"
+    return build_table("cuts-table", caption, "cut at", columns, rows=rows, open=True)
+
+
+# Rows below those of the cuts; no text is cut at so few tokens.
+_LONGEST, _TEXTS = 0, -1
 
 
 def closeness(series: tuple[Series, ...]) -> Table:
@@ -106,7 +147,8 @@ def closeness(series: tuple[Series, ...]) -> Table:
         (look.label, {(one.low, one.high): format_estimate(one.cosine) for one in curve.bins})
         for look, curve in length_curves(series)
     ]
-    return _table("cosine-table", "Mean cosine by length", "tokens", columns, rows=_bin_rows(columns), open=True)
+    caption = "Mean cosine of texts that are short or long by nature"
+    return build_table("cosine-table", caption, "tokens", columns, rows=_bin_rows(columns))
 
 
 def bins(series: tuple[Series, ...]) -> tuple[Table, ...]:
@@ -145,7 +187,7 @@ def trend(series: tuple[Series, ...]) -> Table:
             "cosine gained per doubling": format_estimate(curve.slope_per_doubling),
         }
         columns += [(look.label, cells)] if curve.bins else []
-    return _table("trend-table", "Closeness and length", "with 95 % intervals", columns, open=True)
+    return build_table("trend-table", "Closeness and length", "with 95 % intervals", columns)
 
 
 def format_in_deviations(curve: LengthCurve) -> str:
@@ -159,23 +201,31 @@ def changes(series: tuple[Series, ...]) -> Table:
     for one in series:
         if change := one.run.change:
             cells = {
-                "longest bin minus shortest": format_estimate(change.difference),
+                "cosine of short texts": format_estimate(change.short),
+                "cosine of long texts": format_estimate(change.long),
+                "long minus short": format_estimate(change.difference),
                 "mean SOCM": format_estimate(change.socm),
             }
             columns.append((one.label, cells))
     caption = "Changes by temperature, relative to the unchanged model"
     corner = "with 95 % intervals, for all temperatures together"
-    return _table("change-table", caption, corner, columns, open=True)
+    return build_table("change-table", caption, corner, columns, open=True)
 
 
 def collapse(found: PairsBySeries, key: str) -> Table:
-    """Return second-order collapse over all pairs, with a column for each run."""
+    """Return second-order collapse over all pairs, beside halves of texts, with a column for each run."""
     columns = []
     for one, pairs in found:
+        null = None if pairs is one.run.given_pairs else one.run.null
         cells = {
             "texts": f"{pairs.texts:,}",
             "pairs": f"{pairs.pairs:,}",
             "mean SOCM, 95 % interval": format_estimate(pairs.mean),
+            "the same of two halves of one text": format_estimate(null.same if null else None),
+            "the same of halves of two texts": format_estimate(null.different if null else None),
+            "normalised by the spread of both (10 to 90 %)": format_spread(pairs.normalised),
+            "normalised, two halves of one text": format_number(null.same_normalised if null else None),
+            "normalised, halves of two texts": format_number(null.different_normalised if null else None),
             "SOCM (10 to 90 %)": format_spread(pairs.socm),
             "median SOCM": format_number(pairs.socm.median),
             f"pairs over {CUTOFFS['severe pair'].value:g}": format_share(pairs.severe),
@@ -183,29 +233,29 @@ def collapse(found: PairsBySeries, key: str) -> Table:
             "d_sigma (10 to 90 %)": format_spread(pairs.d_sigma),
         }
         columns.append((one.label, cells))
-    return _table(f"{key}-table", "Second-order collapse", "means, and the range of 80 %", columns, open=True)
+    return build_table(f"{key}-table", "Second-order collapse", "means, and the range of 80 %", columns, open=True)
 
 
 def worst(found: PairsBySeries, excerpts: Sequence[Excerpt], key: str) -> tuple[Table, ...]:
-    """Return the worst pairs with their texts, a table for each run; only the first is open."""
+    """Return the worst pairs with their texts, a table for each run."""
 
     def side(place: int) -> str:
         # The page shows the first line, the id, apart.
         return f"{excerpts[place].id}\n{' '.join(excerpts[place].text.split())}"
 
+    several = len(found) > 1
     return tuple(
         Table(
             key=f"{key}-worst-{one.look.key}",
-            caption=f"The worst pairs: {one.label}",
+            caption=f"The worst pairs of those that lie close together{f': {one.label}' if several else ''}",
             head=("SOCM", "d_mu", "d_sigma", "one text", "the other"),
             rows=tuple(
                 (*map(format_number, (pair.socm, pair.d_mu, pair.d_sigma)), side(pair.first), side(pair.second))
                 for pair in pairs.worst
             ),
             words=(3, 4),
-            open=place == 0,
         )
-        for place, (one, pairs) in enumerate(found)
+        for one, pairs in found
     )
 
 
@@ -219,7 +269,9 @@ def layers(series: tuple[Series, ...], measures: Sequence[str], key: str) -> tup
             if (found := measured_layers(one.run.layers, name))
         ]
         rows = {layer.index: str(layer.index) for layer in one.run.layers}
-        tables.append(_table(f"{key}-{one.look.key}", f"By layer: {one.label}", "layer", columns, rows=rows))
+        tables.append(
+            build_table(f"{key}-{one.look.key}", f"By layer: {one.label}", "layer", columns, rows=rows, stacked=False)
+        )
     return tuple(tables)
 
 
@@ -230,7 +282,7 @@ def passed(series: tuple[Series, ...]) -> Table:
         for one in series
         if one.run.passed
     ]
-    return _table("passed-table", "σₐ of the last layer by length", "tokens", columns, rows=_bin_rows(columns))
+    return build_table("passed-table", "σₐ of the last layer by length", "tokens", columns, rows=_bin_rows(columns))
 
 
 def repeated(series: tuple[Series, ...]) -> Table:
@@ -241,7 +293,7 @@ def repeated(series: tuple[Series, ...]) -> Table:
         if (found := one.run.repeated) is not None
     ]
     rows = {tokens: f"{tokens:,}" for tokens in sorted({tokens for _, cells in columns for tokens in cells})}
-    return _table("repeated-table", "Cosine of repeated words", "tokens of each", columns, rows=rows)
+    return build_table("repeated-table", "Cosine of repeated words", "tokens of each", columns, rows=rows)
 
 
 def models(diagnosis: Diagnosis) -> Table:
@@ -250,6 +302,7 @@ def models(diagnosis: Diagnosis) -> Table:
     for name, model in zip(model_names(diagnosis.models), diagnosis.models, strict=True):
         traced = sorted({f"{run.traced:,}" for run in model.runs})
         cells = {
+            "name": model.name,
             "architecture": model.architecture,
             "pooling": model.pooling,
             "temperature": model.temperature,
@@ -260,7 +313,7 @@ def models(diagnosis: Diagnosis) -> Table:
             "fingerprint of the weights": model.fingerprint,
         }
         columns.append((name, cells))
-    return _table("models", "Models", "model", columns, words=tuple(range(1, len(columns) + 1)), open=True)
+    return build_table("models", "Models", "model", columns, words=tuple(range(1, len(columns) + 1)), open=True)
 
 
 def thresholds() -> Table:
