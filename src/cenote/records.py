@@ -250,7 +250,7 @@ class Run:
     untraced: str | None  # the reason why layers were not traced
     layers: tuple[LayerSummary, ...]
     passed: tuple[Passed, ...]
-    repeated: Repeated | None
+    repeated: tuple[Repeated, ...]  # a curve for each pair of words
 
 
 @dataclass(frozen=True)

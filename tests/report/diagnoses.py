@@ -218,10 +218,13 @@ def rich_run(chance, temperature, severity, gain, depth, texts, *, pre_norm=Fals
             records.Passed(low, high, 16, (0.98 - depth / 100) * middle**-0.13 / softer, 0.84 * middle**-0.25 / softer)
             for (low, high), middle in zip(BINS, MIDDLES, strict=True)
         ),
-        repeated=records.Repeated(
-            words=("dog", "cat"),
-            tokens=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-            cosines=tuple(0.66 + gain * softer * step / 9 for step in range(9)),
+        repeated=tuple(
+            records.Repeated(
+                words=words,
+                tokens=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+                cosines=tuple(start + gain * softer * step / 9 for step in range(9)),
+            )
+            for words, start in ((("dog", "cat"), 0.66), (("water", "music"), 0.6))
         ),
     )
 

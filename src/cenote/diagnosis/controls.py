@@ -6,9 +6,11 @@ Longer texts lie closer together already as averages of the word-embedding matri
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
@@ -16,7 +18,7 @@ from torch import Tensor
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.batches import collate
 from cenote.encoding.forward import pooled_tokens
-from cenote.encoding.tokens import Tokens, tokenise
+from cenote.encoding.tokens import Tokens, concatenate, tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput
 from cenote.functional.similarity import similarity
@@ -26,6 +28,29 @@ from cenote.models.properties import limit_of
 from cenote.records import Repeated
 from cenote.surgery.attention import networks_of
 
+# Pairs of common words with little in common: one pair says little, since pairs differ from each other.
+WORD_PAIRS = (
+    ("dog", "cat"),
+    ("water", "music"),
+    ("house", "river"),
+    ("red", "seven"),
+    ("king", "bread"),
+    ("car", "tree"),
+    ("doctor", "stone"),
+    ("book", "rain"),
+    ("school", "fish"),
+    ("money", "horse"),
+    ("night", "paper"),
+    ("city", "milk"),
+    ("war", "garden"),
+    ("phone", "mountain"),
+    ("sun", "law"),
+    ("game", "blood"),
+    ("train", "apple"),
+    ("friend", "iron"),
+    ("summer", "bank"),
+    ("letter", "bird"),
+)
 # Texts whose tokens are looked up together.
 _TOGETHER = 256
 # Where a model states no limit: the longest texts of MTEB's long tasks.
@@ -64,20 +89,38 @@ def word_vectors(model: SentenceTransformer, tokens: Tokens) -> tuple[Tensor, Te
 
 @dataclass(frozen=True, eq=False)
 class RepeatedTexts:
-    """The texts of two repeated words, tokenised: all of the first word, then all of the second."""
+    """The texts of two repeated words, tokenised once: all of the first word, then all of the second."""
 
     words: tuple[str, str]
     tokens: Tokens
 
-    def read(self, model: SentenceTransformer, notify: Callable[[str], object] = silent) -> Repeated:
-        """Return the cosines that the model gives them now."""
-        vectors, refused = Encoder(model, plain_backend(model), notify=notify)(self.tokens)
-        if refused:
-            raise BadInput(f"repeated words cannot be read: {refused[min(refused)]}.")
-        first, second = torch.from_numpy(vectors).chunk(2)
+
+def tokenise_word_pairs(model: SentenceTransformer, prompt_name: str | None, limit: int) -> list[RepeatedTexts]:
+    """Return the texts of `WORD_PAIRS`, without those words that the tokenizer drops."""
+    found = []
+    for words in WORD_PAIRS:
+        with suppress(BadInput):
+            found.append(tokenise_repeated(model, words, prompt_name=prompt_name, limit=limit))
+    return found
+
+
+def read_repeated(
+    model: SentenceTransformer, texts: Sequence[RepeatedTexts], notify: Callable[[str], object] = silent
+) -> tuple[Repeated, ...]:
+    """Return the cosines that the model gives to each pair of words now."""
+    if not texts:
+        return ()
+    vectors, refused = Encoder(model, plain_backend(model), notify=notify)(concatenate(*(one.tokens for one in texts)))
+    if refused:
+        raise BadInput(f"repeated words cannot be read: {refused[min(refused)]}.")
+    found = []
+    ends = np.cumsum([len(one.tokens) for one in texts])
+    for one, part in zip(texts, np.split(vectors, ends[:-1]), strict=True):
+        first, second = torch.from_numpy(part).chunk(2)
         cosines = similarity(first, second, "cosine", pairwise=True)
-        lengths = self.tokens.lengths[: len(self.tokens) // 2]
-        return Repeated(words=self.words, tokens=tuple(lengths.tolist()), cosines=tuple(cosines.tolist()))
+        lengths = one.tokens.lengths[: len(one.tokens) // 2]
+        found.append(Repeated(one.words, tuple(lengths.tolist()), tuple(cosines.tolist())))
+    return tuple(found)
 
 
 def repeat_words(
@@ -102,7 +145,7 @@ def repeat_words(
         prompt_name: of the prompt before them; None takes the model's default prompt.
         limit: the most tokens of a text, where the model would read more.
     """
-    return tokenise_repeated(model, words, counts, prompt_name=prompt_name, limit=limit).read(model)
+    return read_repeated(model, [tokenise_repeated(model, words, counts, prompt_name=prompt_name, limit=limit)])[0]
 
 
 def tokenise_repeated(

@@ -5,7 +5,6 @@ The verb itself is long for its documentation of the arguments.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +15,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.diagnosis import summaries
-from cenote.diagnosis.account import (
-    AccountReading,
-    Ranks,
-    other_poolings,
-    plan_account,
-    read_account,
-    summarise_account,
-)
-from cenote.diagnosis.controls import RepeatedTexts, tokenise_repeated, word_vectors
+from cenote.diagnosis.controls import RepeatedTexts, read_repeated, tokenise_word_pairs, word_vectors
 from cenote.diagnosis.cut_lengths import read_cuts, tokenise_cuts
 from cenote.diagnosis.given_pairs import (
     GivenPairs,
@@ -36,8 +27,8 @@ from cenote.diagnosis.given_pairs import (
     tokenise_pairs,
 )
 from cenote.diagnosis.given_queries import Queries, check_queries, search_queries
-from cenote.diagnosis.pooled_texts import OWN
 from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
+from cenote.diagnosis.search import Search
 from cenote.diagnosis.selection import TRACEABLE, select_for_pairs, select_for_tracing
 from cenote.diagnosis.verdicts.ranking import collect_verdicts
 from cenote.encoding.batches import NO_TOKENS, collate
@@ -63,12 +54,12 @@ from cenote.models.provenance import (
 from cenote.records import (
     NO_LAYERS,
     SCHEMA,
-    Account,
     Diagnosis,
     GivenQueries,
     LeftOut,
     LengthCurve,
     ModelDiagnosis,
+    Repeated,
     Run,
 )
 from cenote.surgery.tempering import temper
@@ -87,9 +78,9 @@ class _Effort:
     repeated_tokens: int  # the longest text of repeated words
 
 
-# For a forecast, where nothing was read yet: seconds for a token; how much longer a traced token takes; pairs a second.
-_SECONDS_A_TOKEN, _TRACING, _PAIRS_A_SECOND = 1e-4, 5, 30_000
-_FULL, _QUICK = _Effort(1000, 100, 100, 2048), _Effort(200, 24, 5, 256)
+# For a forecast: how much longer a traced token takes, and the pairs that are compared in a second.
+_TRACING, _PAIRS_A_SECOND = 5, 30_000
+_FULL, _QUICK = _Effort(1000, 100, 100, 512), _Effort(200, 24, 5, 256)
 
 
 @dataclass(frozen=True)
@@ -122,7 +113,7 @@ class _Plan:
     traced: list[int]  # texts of which every layer is profiled
     pairs: TokenisedPairs | None  # the user's own
     cuts: dict[int, Tokens]  # some texts cut at several lengths
-    repeated: RepeatedTexts | None
+    repeated: list[RepeatedTexts]  # for each pair of words
 
 
 @dataclass
@@ -323,7 +314,14 @@ def _diagnose_one(
     model: SentenceTransformer, name: str, declared: int | None, request: _Request, excerpts: summaries.Excerpts
 ) -> ModelDiagnosis:
     plan, exclusions = _plan(model, name, request)
-    search = _Search(model, name, request)
+    search = Search(
+        model,
+        request.texts,
+        request.effort.documents,
+        request.prompt,
+        request.seed,
+        request.listener.labelled(f"{name}: "),
+    )
     request.listener.notify(f"{name}: about {in_minutes(_forecast(plan, search))} to go for this model")
     first, compared, run = _measure(plan, excerpts, exclusions)
     runs, edges = [run], length_bins(first.lengths[first.measured])
@@ -352,7 +350,7 @@ def _diagnose_one(
     )
 
 
-def _forecast(plan: _Plan, search: _Search) -> float:
+def _forecast(plan: _Plan, search: Search) -> float:
     """Return about how many seconds the rest takes, by the speed of what was read and the pairs to compare."""
     request, traced = plan.request, int(plan.tokens.lengths[plan.traced].sum())
     once = (
@@ -373,39 +371,6 @@ def _search_given(plan: _Plan) -> GivenQueries | None:
     return search_queries(plan.model, request.queries, plan.texts, request.prompt, request.seed, listener)
 
 
-class _Search:
-    """The account of one model, taken over the temperatures that it is diagnosed at."""
-
-    def __init__(self, model: SentenceTransformer, name: str, request: _Request) -> None:
-        self.model, self.seed, self.listener = model, request.seed, request.listener.labelled(f"{name}: ")
-        self.tempered: dict[str, Ranks] = {}
-        self.listener.step("tokenising sentences", 1)
-        self.texts = plan_account(model, request.texts, request.effort.documents, request.prompt, request.seed)
-        self.reading: AccountReading | None = None
-        self.seconds, self.seconds_a_token = 0.0, _SECONDS_A_TOKEN
-        if not isinstance(self.texts, str):
-            start = time.perf_counter()
-            try:
-                self.reading = read_account(model, self.texts, other_poolings(model), self.listener)
-            except BadInput as error:
-                self.texts = str(error)
-            else:
-                self.seconds = time.perf_counter() - start
-                self.seconds_a_token = self.seconds / self.texts.tokens
-
-    def read_at(self, tau: float) -> None:
-        """Read the same texts at the temperature that the model has now."""
-        if not isinstance(self.texts, str):
-            found = read_account(self.model, self.texts, {}, self.listener, alternatives=False)
-            self.tempered[f"temperature {tau:g}"] = found.ranks[OWN]
-
-    def summarise(self, excerpts: summaries.Excerpts) -> Account | str:
-        """Return the account, or the reason why there is none."""
-        if isinstance(self.texts, str) or self.reading is None:
-            return str(self.texts)
-        return summarise_account(self.texts, self.reading, self.tempered, excerpts, self.seed)
-
-
 def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Plan, _Exclusions]:
     """Tokenise all texts, once for every run, and select the texts of each measure."""
     advance = request.listener.labelled(f"{name}: ").step("tokenising", len(request.texts))
@@ -420,10 +385,6 @@ def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Pl
     exclusions.pairs = request.pairs.left_out if pairs is None else () if pairs.pairs else pairs.left_out
     effort, seed = request.effort, request.seed
     longest = min(limit_of(model) or effort.repeated_tokens, effort.repeated_tokens)
-    try:
-        repeated = tokenise_repeated(model, prompt_name=request.prompt, limit=longest)
-    except BadInput:
-        repeated = None  # the tokenizer drops these words
     plan = _Plan(
         model=model,
         name=name,
@@ -434,7 +395,7 @@ def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Pl
         traced=select_for_tracing(tokens.lengths, effort.traced, seed) if request.layers else [],
         pairs=pairs if pairs is not None and pairs.pairs else None,
         cuts=tokenise_cuts(model, [text.text for text in texts], tokens.full_lengths.tolist(), request.prompt, seed),
-        repeated=repeated,
+        repeated=tokenise_word_pairs(model, request.prompt, longest),
     )
     return plan, exclusions
 
@@ -456,7 +417,7 @@ def _measure(
     if plan.pairs is not None:
         given, left_out = compare_pairs(model, plan.pairs, excerpts, request.seed, listener)
         exclusions.pairs = () if given else left_out
-    listener.step("repeating two words", 1)
+    listener.step("repeating words", len(plan.repeated))
     lengths = reading.lengths[reading.measured]
     run = Run(
         temperature=temperature_of(model),
@@ -483,11 +444,11 @@ def _why_untraced(plan: _Plan, reading: Reading) -> str | None:
     return reading.why_untraced
 
 
-def _read_repeated(plan: _Plan) -> Any:
+def _read_repeated(plan: _Plan) -> tuple[Repeated, ...]:
     try:
-        return plan.repeated and summaries.rounded(plan.repeated.read(plan.model, plan.request.listener.notify))
+        return summaries.rounded(read_repeated(plan.model, plan.repeated, plan.request.listener.notify))
     except BadInput:
-        return None  # the vectors of these words have no direction
+        return ()  # the vectors of these words have no direction
 
 
 def _word_curve(plan: _Plan, reading: Reading) -> LengthCurve | None:

@@ -18,6 +18,7 @@ from cenote.report.series import (
     measured_layers,
     missing_reasons,
     model_looks,
+    repeated_means,
 )
 from cenote.wording import pluralise
 
@@ -243,33 +244,32 @@ def passed(series: tuple[Series, ...]) -> Figure:
 
 
 def repeated(series: tuple[Series, ...]) -> Figure:
-    """Return the cosine of two repeated words by their number of tokens."""
+    """Return the mean cosine of pairs of repeated words by their number of tokens."""
     marks: list[Mark] = []
     legend = []
     values: list[float] = []
     places: list[int] = []
-    pairs = sorted({one.run.repeated.words for one in series if one.run.repeated is not None})
     for one in series:
-        if (found := one.run.repeated) is None or len(found.tokens) < 2:
+        found = repeated_means(one.run)
+        if len(found) < 2:
             continue
-        words = " and ".join(found.words)
         labels = [
-            f"{words}\n{tokens:,} tokens, cosine {format_number(cosine)}"
-            for tokens, cosine in zip(found.tokens, found.cosines, strict=True)
+            f"{pluralise(count, 'pair')} of words\n{tokens:,} tokens, mean cosine {format_number(cosine)}"
+            for tokens, (cosine, count) in found.items()
         ]
-        marks.append(plots.line(one.look, found.tokens, found.cosines, labels))
+        cosines = [cosine for cosine, _ in found.values()]
+        marks.append(plots.line(one.look, list(found), cosines, labels))
         legend.append(Entry(one.look))
-        places += found.tokens
-        values += found.cosines
-    texts = " or ".join(f"“{first} {first} …” against “{second} {second} …”" for first, second in pairs)
+        places += found
+        values += cosines
     return Figure(
         key="repeated",
-        title="Two different words, each repeated",
-        reading=f"The texts are {texts}. Only their length changes, so a cosine that rises to the right comes from the "
-        "model, not from the content of the texts.",
+        title="Pairs of different words, each repeated",
+        reading="The texts are “dog dog …” against “cat cat …”, and other pairs. Only their length changes, so a "
+        "cosine that rises to the right comes from the model, not from the content of the texts.",
         x=plots.spread_axis("tokens of each text", places),
         y=plots.round_axis("cosine of the two", values),
         marks=tuple(marks),
         legend=tuple(legend),
-        decision="It changes no setting: it shows two words and not your texts.",
+        decision="It changes no setting: it shows repeated words and not your texts.",
     )

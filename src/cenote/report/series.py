@@ -266,3 +266,15 @@ def _ranges(places: list[int]) -> str:
     starts = [place for place in places if place - 1 not in places]
     ends = [place for place in places if place + 1 not in places]
     return ", ".join(f"{start}–{end}" if end > start else str(start) for start, end in zip(starts, ends, strict=True))
+
+
+def repeated_means(run: Run) -> dict[int, tuple[float, int]]:
+    """Return the mean cosine of the pairs of repeated words, and their number, by tokens."""
+    found: dict[int, list[float]] = {}
+    for pair in run.repeated:
+        for tokens, cosine in zip(pair.tokens, pair.cosines, strict=True):
+            found.setdefault(tokens, []).append(cosine)
+    most = max(map(len, found.values()), default=0)
+    # Words of several tokens have lengths of their own, with too few pairs to compare with the others.
+    kept = {tokens: values for tokens, values in sorted(found.items()) if 2 * len(values) >= most}
+    return {tokens: (sum(values) / len(values), len(values)) for tokens, values in kept.items()}

@@ -12,7 +12,7 @@ from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
 from cenote.records import Diagnosis, Excerpt, LengthCurve, Verdict
 from cenote.report.formatting import MISSING, format_bin, format_estimate, format_number, format_share, format_spread
 from cenote.report.pairs import PairsBySeries
-from cenote.report.series import MEASURES, Series, length_curves, measured_layers, model_names
+from cenote.report.series import MEASURES, Series, length_curves, measured_layers, model_names, repeated_means
 
 # A label, and a cell for each row.
 Columns = Sequence[tuple[str, Mapping[Any, str]]]
@@ -286,14 +286,14 @@ def passed(series: tuple[Series, ...]) -> Table:
 
 
 def repeated(series: tuple[Series, ...]) -> Table:
-    """Return the cosine of repeated words, with a column for each run."""
+    """Return the mean cosine of pairs of repeated words, with a column for each run."""
     columns = [
-        (one.label, dict(zip(found.tokens, map(format_number, found.cosines), strict=True)))
+        (one.label, {tokens: format_number(cosine) for tokens, (cosine, _) in repeated_means(one.run).items()})
         for one in series
-        if (found := one.run.repeated) is not None
+        if one.run.repeated
     ]
     rows = {tokens: f"{tokens:,}" for tokens in sorted({tokens for _, cells in columns for tokens in cells})}
-    return build_table("repeated-table", "Cosine of repeated words", "tokens of each", columns, rows=rows)
+    return build_table("repeated-table", "Mean cosine of repeated words", "tokens of each", columns, rows=rows)
 
 
 def models(diagnosis: Diagnosis) -> Table:
