@@ -1,80 +1,142 @@
-"""Measure length collapse and second-order collapse of the demo model on real texts: the tables of docs/diagnosis.md.
+"""Measure what a search loses on real texts, and to what: the tables of docs/diagnosis.md.
 
-Reads imdb and 20news_full from the folder that CENOTE_DATA names (default: ../shared/data); if it is absent, only the
-built-in corpus. The model reads up to 512 tokens, as many as it has positions, instead of its default of 256.
+    python experiments/diagnoses.py --models minilm ~/.cache/cenote-models/sre-minilm
+
+Texts are read from the folder that CENOTE_DATA names (default: ../shared/data); without it, from the built-in corpus.
 """
 
 from __future__ import annotations
 
+import argparse
+import gzip
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import cenote
-from cenote.data.texts import read
-from cenote.records import Estimate, LengthCurve, ModelDiagnosis, Run
-from cenote.report.tables import format_in_deviations
+from cenote.data.rows import Text
+from cenote.records import Account, CutLengths, Diagnosis, Estimate
 
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
-SOURCES = {"imdb": "imdb/test.jsonl.gz", "20news_full": "20news_full/test.jsonl.gz"}
-TEMPERATURES = (1.0, 0.8)
+SOURCES = {"scifact": "scifact/corpus", "20news_full": "20news_full/test", "imdb": "imdb/test"}
+SHARES = {
+    "found": "found",
+    "lost_to_cut": "lost to the cut",
+    "lost_to_pooling": "lost to pooling",
+    "not_found": "not found",
+}
 
 
 def main() -> None:
-    """Print one section for each source."""
-    model = cenote.load("minilm", max_seq_length=512, device="cpu")
-    found = {name: DATA / path for name, path in SOURCES.items() if (DATA / path).is_file()}
-    if not found:
-        print(f"No data in {DATA}: only the built-in corpus.\n")
-    for name, path in [("built-in corpus", None), *found.items()]:
-        texts = None if path is None else read(path)
-        diagnosis = cenote.diagnose(model, texts, temperatures=TEMPERATURES, quick=True, source=name, names=["minilm"])
-        print(f"### {name}: {diagnosis.texts.used:,} of {diagnosis.texts.given:,} texts\n")
-        print("\n".join(table(diagnosis.models[0])), flush=True)
+    """Print a table of all data sets for each model, then the settings of each."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", default=["minilm"])
+    parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=[*SOURCES, "built-in"])
+    parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0])
+    parser.add_argument("--full", action="store_true")
+    args = parser.parse_args()
+    for name in args.models:
+        model = cenote.load(name, device="cpu")
+        found: dict[str, Diagnosis] = {}
+        for data in args.data:
+            texts = None if data == "built-in" else list(read_texts(data))
+            found[data] = cenote.diagnose(
+                model,
+                texts,
+                layers=False,
+                quick=not args.full,
+                source=data,
+                names=[Path(name).name],
+                temperatures=args.temperatures,
+            )
+        print(f"#### {Path(name).name}, which reads {model.max_seq_length} tokens\n")
+        for table in (shares, cuts, settings):
+            print("\n".join(table(found)), end="\n\n", flush=True)
 
 
-def table(model: ModelDiagnosis) -> Iterator[str]:
-    """Yield the lines of a table: a column for each run of a model and one for the control."""
-    curves: dict[str, LengthCurve] = {f"tau {run.temperature}": run.length for run in model.runs}
-    if model.words is not None:
-        curves["word averages"] = model.words
-    yield f"| | texts | {' | '.join(curves)} |"
-    yield "|---|--:|" + "--:|" * len(curves)
-    for place, part in enumerate(model.runs[0].length.bins):
-        high = "" if part.high is None else str(part.high)
-        cells = [_cell(curve.bins[place].cosine) for curve in curves.values()]
-        yield f"| mean cosine, [{part.low}, {high}) tokens | {part.count} | {' | '.join(cells)} |"
-    whole = model.lengths.tokens.count
-    yield f"| longest minus shortest | {whole} | {' | '.join(_cell(curve.difference) for curve in curves.values())} |"
-    shares = [format_in_deviations(curve) for curve in curves.values()]
-    yield f"| the same, in standard deviations of all cosines | {whole} | {' | '.join(shares)} |"
-    changes = [_cell(run.change.difference) if run.change else "" for run in model.runs]
-    yield f"| change by temperature | {whole} | {' | '.join(changes)} | |"
-    doubling = [_cell(curve.slope_per_doubling) for curve in curves.values()]
-    yield f"| increase per doubling of length | {whole} | {' | '.join(doubling)} |"
-    rest = " | |" if model.words is not None else " |"
-    for name, figure in (("mean SOCM", _socm), ("pairs with SOCM over 0.5", _severe), ("sigma_a, last layer", _sigma)):
-        yield f"| {name} | | {' | '.join(figure(run) for run in model.runs)}{rest}"
-    yield ""
+def read_texts(data: str) -> Iterator[Text]:
+    """Yield the texts of a data set, each with its title."""
+    with gzip.open(DATA / f"{SOURCES[data]}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for row, line in enumerate(lines):
+            text = json.loads(line)
+            yield Text(str(text.get("id", row)), f"{text.get('title') or ''} {text['text']}".strip())
 
 
-def _cell(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "-"
-    between = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.value:.3f}{between}"
+def shares(found: dict[str, Diagnosis]) -> Iterator[str]:
+    """Yield the table of the accounts, with the sentences found by the length of their text."""
+    yield f"| of 100 | sentences | {' | '.join(SHARES.values())} | found, left out | found by length of text |"
+    yield f"|---|--:|{'--:|' * len(SHARES)}--:|---|"
+    for data, account in accounts(found):
+        cells = (per_hundred(getattr(account, share)) for share in SHARES)
+        parts = (f"{100 * part.found.value:.0f} ({part.name})" for part in account.parts if part.by == "length")
+        left_out = per_hundred(account.left_out)
+        yield f"| {data} | {account.sentences:,} | {' | '.join(cells)} | {left_out} | {', '.join(parts)} |"
 
 
-def _socm(run: Run) -> str:
-    return "-" if run.pairs is None else f"{_cell(run.pairs.mean)} ({run.pairs.pairs:,} pairs)"
+def settings(found: dict[str, Diagnosis]) -> Iterator[str]:
+    """Yield what each setting that was tried changes."""
+    names = list(dict.fromkeys(name for _, account in accounts(found) for name in account.settings))
+    yield f"| change of found, and of found when left out | {' | '.join(found)} |"
+    yield f"|---|{'--:|' * len(found)}"
+    for name in names:
+        cells = []
+        for _, account in accounts(found):
+            one = account.settings.get(name)
+            cells.append(f"{change(one.change)}, {change(one.change_left_out)}" if one else "")
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
-def _severe(run: Run) -> str:
-    return "-" if run.pairs is None else f"{100 * run.pairs.severe:.1f} %"
+def cuts(found: dict[str, Diagnosis]) -> Iterator[str]:
+    """Yield the mean cosine of the same texts cut at several lengths."""
+    curves = {data: one.models[0].runs[0].cut_lengths for data, one in found.items()}
+    lengths = sorted({cut.tokens for curve in curves.values() if curve for cut in curve.cuts})
+    yield f"| mean cosine of the same texts, cut at | {' | '.join(f'{length} tokens' for length in lengths)} | change |"
+    yield f"|---|{'--:|' * (len(lengths) + 1)}"
+    for data, curve in curves.items():
+        if curve is not None:
+            yield f"| {data}, {curve.texts} texts | {' | '.join(_cuts(curve, lengths))} | {difference(curve.change)} |"
 
 
-def _sigma(run: Run) -> str:
-    return ", ".join(f"{part.low}+: {part.sigma_a:.2f}" for part in run.passed)
+def _cuts(curve: CutLengths, lengths: list[int]) -> Iterator[str]:
+    values = {cut.tokens: f"{cut.cosine.value:.3f}" for cut in curve.cuts}
+    return (values.get(length, "") for length in lengths)
+
+
+def accounts(found: dict[str, Diagnosis]) -> Iterator[tuple[str, Account]]:
+    """Yield the account of each data set that has one."""
+    for data, one in found.items():
+        account = one.models[0].account
+        if isinstance(account, Account):
+            yield data, account
+        else:
+            print(f"{data}: {account}\n")
+
+
+def per_hundred(estimate: Estimate) -> str:
+    """Return a share in sentences of 100, with its interval."""
+    ends = (
+        ""
+        if estimate.low is None or estimate.high is None
+        else f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+    )
+    return f"{100 * estimate.value:.0f}{ends}"
+
+
+def change(estimate: Estimate) -> str:
+    """Return a change in sentences of 100, with its interval."""
+    ends = (
+        ""
+        if estimate.low is None or estimate.high is None
+        else f" [{100 * estimate.low:+.0f}, {100 * estimate.high:+.0f}]"
+    )
+    return f"{100 * estimate.value:+.1f}{ends}"
+
+
+def difference(estimate: Estimate) -> str:
+    """Return a difference of cosines, with its interval."""
+    ends = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+    return f"{estimate.value:+.3f}{ends}"
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Shares:
-    """What becomes of sentences that are searched for in their own texts, as shares of all: they add up to 1."""
+    """Fates of sentences that are searched for in their own texts, as shares of all: they add up to 1."""
 
     found: Estimate  # the sentence's own text comes first
     lost_to_cut: Estimate  # not found, and the model does not read the sentence in its text
@@ -298,7 +298,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Beside:
-    """What length and hubs do to the scores of texts that a sentence is not of."""
+    """Effects of length and hubs on the scores of texts that a sentence is not of."""
 
     slope: Estimate | None  # how much a score rises when the length of the text doubles; None for texts of one length
     tokens: float  # mean of all texts

@@ -294,7 +294,7 @@ def _examples(
 
 
 def _beside(texts: AccountTexts, reading: AccountReading) -> Beside:
-    """Measure what length and hubs do to scores, on documents that a sentence is not of."""
+    """Measure the effects of length and hubs on the scores of documents that a sentence is not of."""
     queries, documents, owners = reading.sentences.vectors[OWN], reading.documents.vectors[OWN], texts.probes.owners
     lengths = texts.documents.lengths
     scores = queries @ documents.T

@@ -23,7 +23,7 @@ SMALL_WINDOW = 128
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """What stands for those texts that are read in another way; the others are read as they are."""
+    """Replacements for those texts that are read in another way; the others are read unchanged."""
 
     tokens: Tokens
     owners: Whole  # the text of each piece, ascending

@@ -1,4 +1,4 @@
-"""What a model makes of documents, of their sentences, and of documents without a sentence: vectors and tokens."""
+"""Texts read once by a model and pooled in several ways: unit vectors and unit token vectors."""
 
 from __future__ import annotations
 

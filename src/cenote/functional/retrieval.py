@@ -47,7 +47,7 @@ def ranks_of_variants(
     owners: Whole | None = None,
     variant_owners: Whole | None = None,
 ) -> Whole:
-    """Return the rank that another form of each query's own document has among the other documents as they are.
+    """Return the rank that another form of each query's own document has among the other, unchanged documents.
 
     >>> documents = np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> ranks_of_variants(np.array([[1.0, 0.1]]), np.array([[0.1, 0.0]]), documents, np.array([0])).tolist()

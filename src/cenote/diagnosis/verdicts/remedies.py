@@ -1,4 +1,4 @@
-"""What the settings that were tried would change, in words: the advice of the verdicts on search."""
+"""Changes that other settings would make, in words: the advice of the verdicts on search."""
 
 from __future__ import annotations
 
