@@ -173,6 +173,7 @@ class LengthCurve:
     rank_correlation: Estimate | None  # Spearman's, of length and each text's mean cosine to its bin; in [-1, 1]
     slope_per_doubling: Estimate | None  # how much that cosine rises when the length doubles
     notes: tuple[str, ...]
+    between: float | None = None  # mean cosine of the longest bin's texts with those of the shortest bin
 
     @property
     def unit(self) -> float | None:
@@ -324,6 +325,7 @@ class Account(Shares):
     few: int  # texts with too few sentences
     unsplit: int  # texts among them that are long, but could not be split into sentences
     repeated: float  # share of the sentences that another of the texts holds word by word
+    prompts: tuple[str | None, str | None] = (None, None)  # names of the prompts before sentences and before texts
 
 
 @dataclass(frozen=True)

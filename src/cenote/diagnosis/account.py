@@ -229,6 +229,7 @@ def summarise_account(
         few=probes.few,
         unsplit=probes.unsplit,
         repeated=rounded(probes.repeated),
+        prompts=texts.prompts,
     )
 
 

@@ -13,7 +13,7 @@ from cenote.diagnosis.pooled_texts import Vectors
 from cenote.diagnosis.probes import POSITIONS, Probes
 from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
 from cenote.encoding.windows import token_spans, tokenise_windows
-from cenote.models.properties import limit_of, positions_of, prompt_name_for
+from cenote.models.properties import limit_of, positions_of, prompt_name_for, prompt_of
 
 Flags = npt.NDArray[np.bool_]
 
@@ -58,6 +58,7 @@ class AccountTexts:
     """Documents and sentences as a model reads them in a search: each side with its own prompt."""
 
     probes: Probes
+    prompts: tuple[str | None, str | None]  # names of the prompts before sentences and before documents
     documents: Tokens
     sentences: Tokens
     left_out: Whole  # [N] the sentence that is left out of each document
@@ -86,7 +87,7 @@ def tokenise_account(
         prompt_name: of the prompt before documents; None takes the model's prompt for documents, if it has one.
         alternatives: whether to tokenise windows, and the documents as far as the model has positions.
     """
-    prompt = prompt_name_for(model, prompt_name, "document")
+    asking, prompt = prompt_name_for(model, None, "query"), prompt_name_for(model, prompt_name, "document")
     count = len(probes.texts)
     left_out = np.arange(count) * len(POSITIONS) + np.arange(count) % len(POSITIONS)
     texts = [text.text for text in probes.texts], probes.remainders(left_out.tolist())
@@ -94,8 +95,9 @@ def tokenise_account(
     sides = (texts[0], documents), (texts[1], remainders)
     return AccountTexts(
         probes=probes,
+        prompts=(name_of_prompt(model, asking), name_of_prompt(model, prompt)),
         documents=documents,
-        sentences=tokenise(model, probes.sentences, prompt_name_for(model, None, "query"), "query"),
+        sentences=tokenise(model, probes.sentences, asking, "query"),
         left_out=left_out,
         remainders=remainders,
         read=_read_flags(model, probes, documents, prompt),
@@ -119,6 +121,12 @@ def _windows(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: s
             yield Alternative(
                 f"windows of {size} tokens", documents, remainders, np.ones(len(probes), bool), windows=True
             )
+
+
+def name_of_prompt(model: SentenceTransformer, name: str | None) -> str | None:
+    """Return the name of a prompt that has words: sentence-transformers gives every model two empty ones."""
+    name = name or model.default_prompt_name
+    return name if prompt_of(model, name) else None
 
 
 def room_of(model: SentenceTransformer, prompt: str | None) -> int | None:

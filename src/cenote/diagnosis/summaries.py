@@ -131,7 +131,8 @@ def length_curve(vectors: Any, read: Any, edges: Any, seed: int) -> LengthCurve:
     """Measure length collapse of embeddings by their token counts, and the closeness of all texts."""
     collapse = LengthCollapse(edges, seed=seed)
     collapse.update(vectors, read)
-    return replace(rounded(collapse.compute()), closeness=_closeness(vectors, seed))
+    curve = replace(collapse.compute(), between=collapse.between()[0][-1] if len(edges) > 1 else None)
+    return replace(rounded(curve), closeness=_closeness(vectors, seed))
 
 
 def rounded(value: Value) -> Value:

@@ -182,6 +182,7 @@ def trend(series: tuple[Series, ...]) -> Table:
             "any two texts (10 to 90 %)": format_spread(curve.closeness.cosine if curve.closeness else None),
             "their standard deviation": format_number(curve.closeness.deviation if curve.closeness else None),
             "longest bin minus shortest": format_estimate(curve.difference),
+            "texts of the longest bin with those of the shortest": format_number(curve.between),
             "in standard deviations": format_in_deviations(curve),
             "rank correlation with length": format_estimate(curve.rank_correlation),
             "cosine gained per doubling": format_estimate(curve.slope_per_doubling),

@@ -62,11 +62,17 @@ def _describe_bins(model: ModelDiagnosis, curve: LengthCurve) -> str:
     truncated = (
         f"; {percent(cut)} of the texts are cut, and count as texts of {model.lengths.limit} tokens" if cut else ""
     )
+    across = ""
+    if curve.between is not None and bins[0].cosine is not None and bins[-1].cosine is not None:
+        across = (
+            f" Mean cosines: short with short {bins[0].cosine.value:.2f}, short with long {curve.between:.2f}, long "
+            f"with long {bins[-1].cosine.value:.2f}; a short query meets the middle one."
+        )
     return (
         f"By nature, texts of {bins[-1].low} or more tokens lie {abs(difference.value):.2f} "
         f"{'closer together' if difference.value >= 0 else 'farther apart'} than texts under {bins[0].high} "
         f"({pluralise(bins[-1].count, 'text')} and {bins[0].count:,}; {signed_estimate(difference)}), and may differ "
-        f"in subject{truncated}.{_describe_control(model.words)}"
+        f"in subject{truncated}.{across}{_describe_control(model.words)}"
     )
 
 

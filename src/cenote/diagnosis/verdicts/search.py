@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cenote.diagnosis.verdicts.remedies import advise, list_parts, name_threshold
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
-from cenote.records import Estimate, ModelDiagnosis, Verdict
+from cenote.records import Account, Estimate, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, round_to_hundred, share_estimate
 
 
@@ -42,11 +42,19 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{share_estimate(account.found)} find their text first, {share_estimate(account.in_ten)} among the first ten. "
         f"With the sentence left out of its text, {share_estimate(account.left_out)} find it."
         f"{list_parts(account, 'position', '{} sentences')}{list_parts(account, 'length', 'texts of {}')}{repeated}"
+        f"{_name_prompts(account)}"
         f"{name_threshold('search', lost)}",
         limit="This is coverage, not relevance: it shows whether a vector leads back to what its text says. It cannot "
         "choose between poolings or temperatures that are nearly equal.",
         advice="" if lost.value < THRESHOLDS["search"].steps[0] else advise(account),
     )
+
+
+def _name_prompts(account: Account) -> str:
+    """Name the prompts of both sides, where there are any."""
+    sides = zip(("sentences", "texts"), account.prompts, strict=True)
+    named = [f"{side} with the prompt {name!r}" for side, name in sides if name is not None]
+    return f" Read: {', '.join(named)}." if named else ""
 
 
 def _complement(share: Estimate) -> Estimate:
