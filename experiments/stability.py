@@ -1,7 +1,7 @@
 """Do grades hold from sample to sample? Accounts of 20 draws of 200 texts each, out of 1,000 texts that are read once.
 
-A verdict is stable if at most 5 % of the draws have another grade than most of them. Draws whose interval holds a threshold
-do not count: these verdicts say themselves that another sample may have another grade.
+A verdict is stable if at most 5 % of the draws have another grade than most of them. Draws whose interval holds a
+threshold do not count: these verdicts say themselves that another sample may have another grade.
 
     python experiments/stability.py --data scifact 20news_full imdb
 """
@@ -39,9 +39,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["minilm"])
     parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=SOURCES)
     args = parser.parse_args()
-    print(
-        "| model | data | verdict | grades of 20 draws | at a threshold | others unlike most |\n|---|---|---|---|--:|--:|"
-    )
+    print("| model | data | verdict | grades of 20 draws | at a threshold | others |\n|---|---|---|---|--:|--:|")
     for name in args.models:
         model = cenote.load(name, device="cpu")
         for data in args.data:

@@ -60,7 +60,7 @@ def pairs(socm=0.01, /, **fields):
 
 
 def repeated(last=0.1, first=0.6):
-    return records.Repeated(words=("dog", "cat"), tokens=(3, 256), cosines=(first, last))
+    return (records.Repeated(words=("dog", "cat"), tokens=(3, 256), cosines=(first, last)),)
 
 
 def run(temperature="1", **fields):

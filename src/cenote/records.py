@@ -7,22 +7,17 @@ with the reason, never NaN.
 from __future__ import annotations
 
 import importlib
-import json
-import types
-import typing
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal
 
 from cenote.errors import BadInput
+from cenote.json_records import from_json, to_json
 
-# Version of the JSON format; other versions are refused.
-SCHEMA = 2
 # `Run.untraced` where the user asked for no layers.
 NO_LAYERS = "layers=False"
 
-Record = TypeVar("Record")
 # `described` is for what is shown and not judged: a shape or a closeness alone costs nobody anything.
 Grade = Literal["severe", "moderate", "slight", "fine", "described", "unknown"]
 
@@ -381,6 +376,8 @@ PAGES = {".html": ("cenote.report.page", "to_html"), ".md": ("cenote.report.mark
 class Diagnosis:
     """The result of `cenote.diagnose`; what a search loses comes first, then the most costly verdicts."""
 
+    SCHEMA = 2  # version of the JSON format; others are refused
+
     schema: int
     texts: TextsRead
     verdicts: tuple[Verdict, ...]
@@ -445,6 +442,8 @@ class Counts:
 class Manifest:
     """The description of a folder of embeddings. It holds no times: the same call writes the same bytes."""
 
+    SCHEMA = 1  # version of the JSON format; others are refused
+
     schema: int
     complete: bool
     clearing: bool  # whether a restart is deleting the old files
@@ -452,74 +451,3 @@ class Manifest:
     versions: dict[str, str]
     agreement: float | None  # lowest cosine with float32 on sample texts, if the precision was chosen by it
     counts: Counts | None  # None until the folder is complete
-
-
-def to_json(record: Any) -> str:
-    """Return a record as JSON."""
-    return json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def from_json(cls: type[Record], text: str) -> Record:
-    """Read a record that `to_json` wrote. Raise `BadInput` for anything else.
-
-    >>> from_json(Histogram, to_json(Histogram((0.0, 1.0), (3,))))
-    Histogram(edges=(0.0, 1.0), counts=(3,))
-    """
-    try:
-        data = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise BadInput(f"not valid JSON: {error}.") from error
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if "schema" in typing.get_type_hints(cls) and schema != SCHEMA:
-        raise BadInput(f"the JSON has schema {schema!r}, but this version of Cenote reads schema {SCHEMA}.")
-    try:
-        return typing.cast("Record", _read(cls, data))
-    except ValueError as error:
-        raise BadInput(f"the JSON does not hold a {cls.__name__}: {error}.") from error
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number")
-
-
-def _read(kind: Any, data: Any) -> Any:
-    """Convert parsed JSON to the annotated type. Raise ValueError if it does not fit."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if isinstance(kind, type) and is_dataclass(kind):
-        return _read_record(kind, data)
-    if origin in (Union, types.UnionType):
-        if data is None and type(None) in inner:
-            return None
-        kinds = [one for one in inner if one is not type(None)]
-        fitting = (one for one in kinds if is_dataclass(one) == isinstance(data, dict))
-        return _read(next(fitting, kinds[0]), data)
-    if origin is tuple:
-        if not isinstance(data, list):
-            raise ValueError(f"expected a list, found {data!r}")
-        kinds = [inner[0]] * len(data) if inner[1:] == (Ellipsis,) else list(inner)
-        if len(kinds) != len(data):
-            raise ValueError(f"expected {len(kinds)} values, found {len(data)}")
-        return tuple(_read(one, part) for one, part in zip(kinds, data, strict=True))
-    if origin is dict and isinstance(data, dict):
-        return {key: _read(inner[1], value) for key, value in data.items()}
-    if origin is Literal:
-        if data not in inner:
-            raise ValueError(f"expected one of {', '.join(inner)}, found {data!r}")
-        return data
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    if kind is not Any and not isinstance(data, origin or kind):
-        raise ValueError(f"expected {(origin or kind).__name__}, found {data!r}")
-    return data
-
-
-def _read_record(kind: Any, data: Any) -> Any:
-    """Convert a JSON object to a record. Fields with a default may be missing: earlier files lack them."""
-    if not isinstance(data, dict):
-        raise ValueError(f"expected {kind.__name__}, found {data!r}")
-    hints = typing.get_type_hints(kind)
-    if unknown := data.keys() - hints:
-        raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
-    if missing := [one.name for one in fields(kind) if one.default is MISSING and one.name not in data]:
-        raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
-    return kind(**{name: _read(hints[name], value) for name, value in data.items()})

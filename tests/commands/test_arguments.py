@@ -80,7 +80,7 @@ EARLY = [
     ("diagnose minilm --seed -1", 2, "-1 is not at least 0"),
     ("diagnose minilm --pair-prompts query", 2, "pass two names with a comma between them"),
     ("diagnose minilm texts.txt --prompt qurey", 2, "unknown prompt of minilm: 'qurey'; did you mean 'query'?"),
-    ("diagnose minilm --pairs -", 2, "--pairs -: pairs are read twice"),
+    ("diagnose minilm --pairs -", 2, "--pairs -: the file is read twice"),
     ("diagnose minilm --pairs none.csv", 1, "--pairs: no such file or folder: none.csv"),
     ("diagnose minilm --pairs column.csv", 1, "--pairs needs columns text1 and text2: unknown column of column.csv:"),
     ("diagnose minilm --pairs half.jsonl", 1, "--pairs needs columns text1 and text2: unknown column of half.jsonl"),

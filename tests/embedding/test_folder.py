@@ -20,7 +20,7 @@ from cenote.embedding.folder import REJECTS, missing_parts, opened
 from cenote.embedding.manifest import MANIFEST, manifest_of, refuse_unfit
 from cenote.embedding.parts import Part, write_part
 from cenote.errors import BadInput, CenoteError, CenoteWarning
-from cenote.records import SCHEMA
+from cenote.records import Manifest
 
 SETTINGS = {"model": "m", "fingerprint": "f0", "source": "a.txt", "texts_fingerprint": "t0", "dtype": "float32"}
 VERSIONS = {"torch": "2.0"}
@@ -61,7 +61,7 @@ def test_a_run_writes_parts_and_a_manifest_and_nothing_else(folder):
     assert sorted(content(folder)) == [MANIFEST, "part-00000.parquet", "part-00001.parquet"]
     assert manifest == manifest_of(folder)
     assert manifest.complete
-    assert (manifest.schema, manifest.settings, manifest.versions) == (SCHEMA, SETTINGS, VERSIONS)
+    assert (manifest.schema, manifest.settings, manifest.versions) == (Manifest.SCHEMA, SETTINGS, VERSIONS)
     counts = manifest.counts
     assert (counts.texts, counts.rows, counts.truncated, counts.tokens) == (6, (3, 3), 2, 20)
     assert parquet.read_table(folder / "part-00001.parquet").equals(table(3, 3))

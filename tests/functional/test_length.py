@@ -17,7 +17,8 @@ from cenote.functional.dispersion import effective_rank, mean_cosine, uniformity
 from cenote.functional.length import LengthCollapse, _trends
 from cenote.functional.sampling import bootstrap
 from cenote.functional.words import word_averages
-from cenote.records import Estimate, LengthCurve, from_json, to_json
+from cenote.json_records import from_json, to_json
+from cenote.records import Estimate, LengthCurve
 
 from .helpers import unit
 

@@ -178,7 +178,7 @@ def layer(index, depth, pre_norm, softer):
 
 def run(temperature="1", **fields):
     """A run in which next to nothing was measured, but for the fields that are given."""
-    default = dict.fromkeys(("change", "cut_lengths", "pairs", "null", "given_pairs", "untraced", "repeated"))
+    default = dict.fromkeys(("change", "cut_lengths", "pairs", "null", "given_pairs", "untraced")) | {"repeated": ()}
     default |= {"length": length_curve(None, closeness=None, bins=()), "traced": 0, "layers": (), "passed": ()}
     return records.Run(temperature, **default | fields)
 
@@ -298,7 +298,7 @@ def rich_diagnosis():
     )
     marked = dict.fromkeys(("finding", "evidence", "limit", "advice"), MARKUP)
     return records.Diagnosis(
-        schema=records.SCHEMA,
+        schema=records.Diagnosis.SCHEMA,
         texts=records.TextsRead(
             source="wiki & <texts>.jsonl", given=5432, used=1000, empty=3, fingerprint="9f2c41aa80b1"
         ),
@@ -333,7 +333,7 @@ def poor_diagnosis():
         advice="Diagnose more texts.",
     )
     return records.Diagnosis(
-        schema=records.SCHEMA,
+        schema=records.Diagnosis.SCHEMA,
         texts=records.TextsRead(source="two texts", given=2, used=2, empty=0, fingerprint="aa"),
         verdicts=(few,),
         models=(tiny,),

@@ -89,7 +89,7 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Embed the texts, and print a summary or the manifest."""
     from cenote.embedding.embed import embed
-    from cenote.records import to_json
+    from cenote.json_records import to_json
 
     reading = partial(read_rows, args.texts, column=args.column, id_column=args.id_column)
     with progress() as tell, _interruptible(args.output, args.restart) as (started, stop):

@@ -49,7 +49,7 @@ class Alternative:
 
     @property
     def step(self) -> str:
-        """What the progress calls reading it."""
+        """The name of its step in the progress."""
         return f"reading {self.name}" if self.windows else self.name
 
 

@@ -53,7 +53,6 @@ from cenote.models.provenance import (
 )
 from cenote.records import (
     NO_LAYERS,
-    SCHEMA,
     Diagnosis,
     GivenQueries,
     LeftOut,
@@ -227,7 +226,7 @@ def diagnose(
     names = number_duplicates([one.name for one in found])
     models = tuple(replace(one, name=name) for one, name in zip(found, names, strict=True))
     return Diagnosis(
-        schema=SCHEMA,
+        schema=Diagnosis.SCHEMA,
         texts=read,
         verdicts=collect_verdicts(read, models, len({text.text for text in drawn})),
         models=models,

@@ -16,7 +16,8 @@ from cenote.embedding.corpus import Slice
 from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
 from cenote.embedding.parts import Part, name_of_part, read_footer, settings_of_parts, write_part
 from cenote.errors import BadInput
-from cenote.records import SCHEMA, Counts, Manifest, from_json, to_json
+from cenote.json_records import from_json, to_json
+from cenote.records import Counts, Manifest
 from cenote.storage import (
     delete_temporary_files,
     explain_disk_errors,
@@ -131,7 +132,7 @@ def opened(
         with explain_disk_errors(folder):
             delete_temporary_files(folder)
         # Through JSON, as the manifest that it is compared with was.
-        new = Manifest(SCHEMA, False, False, dict(settings), dict(versions), agreement, None)
+        new = Manifest(Manifest.SCHEMA, False, False, dict(settings), dict(versions), agreement, None)
         wanted = from_json(Manifest, to_json(new))
         if there is not None and not restart:
             refuse_other_settings(folder, there, {**wanted.settings, **wanted.versions})

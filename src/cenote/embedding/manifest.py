@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cenote.errors import BadInput
-from cenote.records import Manifest, from_json
+from cenote.json_records import from_json
+from cenote.records import Manifest
 from cenote.storage import TEMPORARY, explain_disk_errors, lock_folder, refuse_unwritable
 
 MANIFEST = "manifest.json"
