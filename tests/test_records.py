@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cenote.errors import BadInput
+from cenote.json_records import from_json, to_json
 from cenote.records import (
     Diagnosis,
     Estimate,
@@ -14,14 +15,13 @@ from cenote.records import (
     Repeated,
     Spread,
     TextsRead,
-    from_json,
-    to_json,
 )
 
-from .builders import spread, verdict
+from .builders import lengths, spread, verdict
+from .diagnosis.verdicts.accounts import account, model, setting
 
 DIAGNOSIS = Diagnosis(
-    schema=1,
+    schema=2,
     texts=TextsRead(source="a list", given=3, used=2, empty=1, fingerprint="ab12"),
     verdicts=(verdict(),),
     models=(),
@@ -39,6 +39,9 @@ DIAGNOSIS = Diagnosis(
         Histogram((0.0, 0.5), (3,)),
         LayerSummary(0, {"r": spread(0.5), "C": "not defined: pre-norm"}),
         Repeated(("dog", "cat"), (3, 4), (0.5, 0.25)),
+        account(settings={"windows of 128 tokens, best": setting(0.1), "pooling cls": setting(-0.1)}),
+        model(lengths=lengths(tokens=spread(60.0))),
+        model(lengths=lengths(tokens=spread(60.0)), account="only 3 of 30 texts"),
         DIAGNOSIS,
     ],
     ids=lambda record: type(record).__name__,
@@ -49,6 +52,15 @@ def test_round_trip_gives_equal_records_and_bytes(record):
     assert to_json(from_json(type(record), text)) == text
 
 
+def test_an_account_and_its_settings_are_read_by_name():
+    """The keys that the page, and a user's own script, look up."""
+    found = json.loads(to_json(model(account=account(found=0.8, settings={"pooling cls": setting(-0.1)}))))
+    for shares in (found["account"], found["account"]["settings"]["pooling cls"]):
+        for fate in ("found", "lost_to_cut", "lost_to_pooling", "not_found"):
+            assert list(shares[fate]) == ["value", "low", "high"]
+    assert found["account"]["found"]["value"] == 0.8
+
+
 def test_diagnosis_methods_use_the_same_format():
     assert DIAGNOSIS.to_json() == to_json(DIAGNOSIS)
     assert Diagnosis.from_json(DIAGNOSIS.to_json()) == DIAGNOSIS
@@ -57,14 +69,19 @@ def test_diagnosis_methods_use_the_same_format():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "the JSON has schema 2, but this version of Cenote reads schema 1"),
+        ({"schema": 1}, "the JSON has schema 1, but this version of Cenote reads schema 2"),
+        ({"schema": 3}, "the JSON has schema 3, but this version of Cenote reads schema 2"),
         ({"schema": None}, "the JSON has schema None"),
         ({"more": 1}, "does not hold a Diagnosis: Diagnosis has no field more"),
         ({"excerpts": 3}, "does not hold a Diagnosis: expected a list, found 3"),
         ({"texts": {}}, "does not hold a Diagnosis: TextsRead lacks source, given, used, empty, fingerprint"),
         ({"texts": "a list"}, "expected TextsRead, found 'a list'"),
         ({"settings": []}, r"expected dict, found \[\]"),
-        ({"verdicts": [{**json.loads(to_json(verdict())), "grade": "dire"}]}, "expected one of none, .*, found 'dire'"),
+        (
+            {"verdicts": [{**json.loads(to_json(verdict())), "grade": "dire"}]},
+            "expected one of severe, .*, found 'dire'",
+        ),
+        ({"verdicts": [{**json.loads(to_json(verdict())), "grade": "none"}]}, "expected one of .*, found 'none'"),
         ({"verdicts": [{**json.loads(to_json(verdict())), "limit": 1}]}, "expected str, found 1"),
     ],
 )

@@ -1,11 +1,12 @@
 """`cenote diagnose`."""
 
-import importlib.util
 import io
 import json
+import random
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,37 +16,108 @@ from cenote.records import Diagnosis
 QUICK = ["--quick", "--no-layers", "--device", "cpu"]
 
 
+@pytest.fixture(autouse=True)
+def few_word_pairs(monkeypatch):
+    """Repeat two pairs of words instead of twenty, which take longer than all else."""
+    from cenote.diagnosis import controls
+
+    monkeypatch.setattr(controls, "WORD_PAIRS", controls.WORD_PAIRS[:2])
+
+
 @pytest.fixture
 def corpus(tmp_path):
+    """Texts of one sentence each."""
     path = tmp_path / "texts.txt"
     path.write_text("".join(f"A pool number {row}, " + "that a collapse made " * row + "\n" for row in range(40)))
     return str(path)
 
 
-def test_verdicts_are_printed_and_figures_written(demo_path, corpus, tmp_path, capsys):
+@pytest.fixture
+def searched(tmp_path):
+    """Texts of four sentences."""
+    words = "pool collapse water cave stone deep light one two three query document".split()  # noqa: SIM905
+    chance = random.Random(0)  # noqa: S311 - texts of a test
+    path = tmp_path / "searched.txt"
+    texts = [[f"A {' '.join(chance.sample(words, 7))}." for _ in range(4)] for _ in range(25)]
+    path.write_text("".join(" ".join(sentences) + "\n" for sentences in texts))
+    return str(path)
+
+
+@pytest.fixture
+def model(tiny_st):
+    return str(tiny_st("bert"))
+
+
+def test_the_first_lines_say_what_a_search_loses(model, searched, tmp_path, capsys):
     out = tmp_path / "figures.json"
-    assert main(["diagnose", "minilm", corpus, "--json", str(out), *QUICK]) == Exit.SUCCESS
+    assert main(["diagnose", model, searched, "--json", str(out), *QUICK]) == Exit.SUCCESS
     shown, told = capsys.readouterr()
-    assert shown.startswith(f"40 texts from {corpus}\n")
-    assert f"figures: {out}" in shown
-    assert max(len(line) for line in shown.splitlines() if str(tmp_path) not in line) <= 80
-    for subject in ("truncation", "length collapse", "second-order collapse", "repeated words"):
-        assert subject in shown
     found = Diagnosis.from_json(out.read_text("utf-8"))
-    assert found.models[0].name == "minilm"
-    assert found.verdicts[0].finding.split()[0] in shown
-    assert told.splitlines() == [
-        "cenote: loading minilm",
-        "cenote: minilm: tokenising: 40",
-        "cenote: minilm: reading texts: 40",
-        "cenote: minilm: comparing pairs: 780",
-        "cenote: minilm: repeating two words",
+    assert found.verdicts[0].subject == "search"
+    lines = shown.splitlines()
+    assert lines[:2] == [f"25 texts from {searched}", ""]
+    assert lines[2].split() == [found.verdicts[0].grade.upper(), "search"]
+    assert " ".join(" ".join(lines[3:6]).split()).startswith(found.verdicts[0].finding)
+    assert f"figures: {out}" in shown
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
+    heads = [line.split(maxsplit=1) for line in lines if line[:1].isupper()]
+    assert heads == [[verdict.grade.upper(), verdict.subject] for verdict in found.verdicts]
+    steps = [line.removeprefix(f"cenote: {found.models[0].name}: ") for line in told.splitlines()]
+    assert steps[0].startswith("cenote: loading ")
+    assert steps[1:3] == ["tokenising: 25", "tokenising sentences"]
+    assert [step for step in steps if step.startswith(("reading", "comparing", "repeating"))] == [
+        "reading documents: 25",
+        "reading sentences: 75",
+        "reading documents without a sentence: 25",
+        "reading texts: 25",
+        "comparing pairs: 300",
+        "repeating words: 2",
     ]
+    assert len([step for step in steps if step.endswith(" to go for this model")]) == 1
 
 
-def test_json_on_standard_output_stands_alone(demo_path, corpus, capsys):
-    assert main(["diagnose", "minilm", corpus, "--json", "-", "--sample", "20", *QUICK]) == Exit.SUCCESS
-    assert json.loads(capsys.readouterr().out)["texts"]["used"] == 20
+def test_the_json_has_the_account_of_each_model_and_its_settings_by_name(model, searched, capsys):
+    short = ["--max-seq-length", "20", "--temperatures", "0.8", "--json", "-"]
+    assert main(["diagnose", model, model, searched, *short, *QUICK]) == Exit.SUCCESS
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema"], len(found["models"])) == (2, 2)
+    for one in found["models"]:
+        settings = one["account"]["settings"]
+        assert {"pooling max", "windows of 20 tokens, best", "windows of 20 tokens, mean", "temperature 0.8"} <= set(
+            settings
+        )
+        for shares in (one["account"], *settings.values()):
+            values = [shares[fate]["value"] for fate in ("found", "lost_to_cut", "lost_to_pooling", "not_found")]
+            assert sum(values) == pytest.approx(1)
+            assert shares["found"]["low"] <= shares["found"]["value"] <= shares["found"]["high"]
+    assert found["models"][0]["account"] == found["models"][1]["account"]
+
+
+def test_texts_in_which_nothing_can_be_searched_say_so_first_and_show_the_rest(demo_path, corpus, capsys):
+    assert main(["diagnose", "minilm", corpus, *QUICK]) == Exit.SUCCESS
+    shown = capsys.readouterr().out
+    head, finding = (line.split() for line in shown.splitlines()[2:4])
+    assert head == ["UNKNOWN", "search"]
+    assert " ".join(finding) == "These texts cannot show what a search over them loses."
+    assert "only 0 of 40 texts have three sentences" in " ".join(shown.split())
+    for subject in ("truncation", "length collapse", "second-order collapse", "closeness", "repeated words"):
+        assert subject in shown
+
+
+def test_subjects_stand_above_their_findings(model, corpus, capsys):
+    assert main(["diagnose", model, corpus, *QUICK]) == Exit.SUCCESS
+    lines = capsys.readouterr().out.splitlines()[2:]
+    heads = [line for line in lines if line[:1].isupper()]
+    others = [line for line in lines if line[:1] == " "]
+    columns = {len(line) - len(line.lstrip()) for line in others}
+    assert {line.index(line.split(maxsplit=1)[1]) for line in heads} == columns
+
+
+def test_json_on_standard_output_stands_alone(model, corpus, capsys):
+    assert main(["diagnose", model, corpus, "--json", "-", "--sample", "20", *QUICK]) == Exit.SUCCESS
+    found = json.loads(capsys.readouterr().out)
+    assert found["texts"]["used"] == 20
+    assert found["models"][0]["account"].startswith("only 0 of 20 texts")
 
 
 def test_models_are_compared_on_texts_of_standard_input(demo_path, copy_of, monkeypatch, capsys):
@@ -59,16 +131,16 @@ def test_models_are_compared_on_texts_of_standard_input(demo_path, copy_of, monk
     assert lines[2].split()[:2] == ["subject", "minilm"]
     assert lines[2].endswith(other[-8:])  # a long path is cut at its beginning
     truncation = next(line for line in lines if line.startswith("truncation"))
-    assert truncation.split()[1:] == ["none", "none"]
+    assert truncation.split()[1:] == ["fine", "fine"]
     assert max(map(len, lines[2 : lines.index("", 3)])) <= 80
 
 
 @pytest.mark.parametrize("name", ["page.html", "page.md"])
-def test_reports_are_written_and_name_the_command(name, demo_path, corpus, tmp_path, capsys):
+def test_reports_are_written_and_name_the_command(name, model, corpus, tmp_path, capsys):
     out = tmp_path / name
-    assert main(["diagnose", "minilm", corpus, "-o", str(out), *QUICK]) == Exit.SUCCESS
+    assert main(["diagnose", model, corpus, "-o", str(out), *QUICK]) == Exit.SUCCESS
     text = out.read_text("utf-8")
-    assert "minilm" in text
+    assert Path(model).name in text
     assert f"report: {out}" in capsys.readouterr().out
     assert "Command line" in text
 
@@ -77,14 +149,6 @@ def test_a_failed_run_leaves_no_empty_report(tmp_path, demo_path, monkeypatch, c
     out = tmp_path / "page.md"
     assert main(["diagnose", "minilm", str(tmp_path / "none.txt"), "-o", str(out)]) == Exit.FAILURE
     assert not out.exists()
-
-
-def test_a_missing_plotly_is_reported_before_the_work(tmp_path, monkeypatch, capsys):
-    real = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "plotly" else real(name, *more))
-    assert main(["diagnose", "minilm", "-o", str(tmp_path / "page.html")]) == Exit.FAILURE
-    assert "plotly, which is missing: pip install 'cenote[report]'" in capsys.readouterr().err
-    assert not (tmp_path / "page.html").exists()
 
 
 def test_files_are_written_before_verdicts_are_printed(demo_path, corpus, tmp_path):
@@ -96,37 +160,37 @@ def test_files_are_written_before_verdicts_are_printed(demo_path, corpus, tmp_pa
     assert all(file.stat().st_size for file in files)
 
 
-def test_tracing_is_reported_as_a_step(demo_path, corpus, capsys):
-    assert main(["diagnose", "minilm", corpus, "--quick", "--device", "cpu", "--temperatures", "0.8"]) == Exit.SUCCESS
+def test_tracing_is_reported_as_a_step(model, corpus, capsys):
+    assert main(["diagnose", model, corpus, "--quick", "--device", "cpu", "--temperatures", "0.8"]) == Exit.SUCCESS
     told = capsys.readouterr().err.splitlines()
-    for step in ("tracing layers: 24", "reading texts: 16", "comparing pairs: 780", "repeating two words"):
-        assert [line for line in told if line.endswith(step)] == [
-            f"cenote: minilm: {step}",
-            f"cenote: minilm at 0.8: {step}",
+    for step in ("tracing layers: 24", "reading texts: 16", "comparing pairs: 780", "repeating words: 2"):
+        assert [line.split(": ", 2)[1][-6:] for line in told if line.endswith(step)] == [
+            Path(model).name[-6:],
+            "at 0.8",
         ]
 
 
-def test_smaller_batches_are_reported(demo_path, corpus, monkeypatch, capsys):
+def test_smaller_batches_are_reported(model, corpus, monkeypatch, capsys):
     from cenote.encoding import batches
 
     real, failed = batches.collate, []
 
-    def collate(model, tokens, rows):
+    def collate(reader, tokens, rows):
         if len(rows) > 1 and not failed:
             failed.append(len(rows))
             raise MemoryError
-        return real(model, tokens, rows)
+        return real(reader, tokens, rows)
 
     monkeypatch.setattr(batches, "collate", collate)
-    assert main(["diagnose", "minilm", corpus, *QUICK]) == Exit.SUCCESS
+    assert main(["diagnose", model, corpus, *QUICK]) == Exit.SUCCESS
     assert failed
     assert "cenote: out of memory: going on with batches of " in capsys.readouterr().err
 
 
-def test_pairs_are_read_from_a_file(demo_path, corpus, tmp_path, capsys):
+def test_pairs_are_read_from_a_file(model, corpus, tmp_path, capsys):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("".join(json.dumps({"text1": f"a pool {row}", "text2": "a cave"}) + "\n" for row in range(5)))
-    assert main(["diagnose", "minilm", corpus, "--pairs", str(pairs), "--json", "-", *QUICK]) == Exit.SUCCESS
+    assert main(["diagnose", model, corpus, "--pairs", str(pairs), "--json", "-", *QUICK]) == Exit.SUCCESS
     assert json.loads(capsys.readouterr().out)["models"][0]["runs"][0]["given_pairs"]["pairs"] == 5
 
 

@@ -6,7 +6,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import cenote
-from cenote.diagnosis.controls import repeat_words, word_vectors
+from cenote.diagnosis import controls
+from cenote.diagnosis.controls import read_repeated, repeat_words, tokenise_word_pairs, word_vectors
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput
 from cenote.records import Repeated
@@ -55,6 +56,20 @@ def test_repeated_words(demo):
 def test_words_and_counts_that_cannot_be_repeated(words, counts, message, demo):
     with pytest.raises(BadInput, match=message):
         repeat_words(demo, words, counts)
+
+
+def test_pairs_of_words_are_read_together_and_each_is_the_pair_alone(tiny_st, monkeypatch):
+    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
+    monkeypatch.setattr(controls, "WORD_PAIRS", (("dog", "cat"), ("\x02", "music"), ("water", "cave")))
+    texts = tokenise_word_pairs(model, None, 40)
+    found = read_repeated(model, texts)
+    assert [one.words for one in found] == [("dog", "cat"), ("water", "cave")]  # of "\x02" there is no token
+    for one in found:
+        alone = repeat_words(model, one.words, limit=40)
+        assert one.tokens == alone.tokens
+        assert one.cosines == pytest.approx(alone.cosines, abs=1e-5)
+        assert max(one.tokens) <= 40
+    assert read_repeated(model, []) == ()
 
 
 def test_repeated_words_follow_the_default_prompt(tiny_st):

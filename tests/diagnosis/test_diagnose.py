@@ -1,6 +1,7 @@
-"""A diagnosis has the figures of the functions, finds a planted collapse, and none in a healthy model."""
+"""A diagnosis has the figures of the functions, describes a planted collapse, and grades what a search loses."""
 
 import copy
+import re
 import warnings
 from collections import Counter
 
@@ -15,13 +16,18 @@ from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel
 from cenote.records import Diagnosis
 
 from ..fakes import PrescribedStates, short_of_memory
+from .bags import make_texts
 
+# Too short to search in, and long enough.
 TEXTS = [f"{'a deep ' * (row // 4)}cave {'stone ' * (row % 5)}one" for row in range(60)]
+SEARCHED = make_texts(25, 4, 8, vocabulary="pool collapse water cave deep stone light a one two three".split())  # noqa: SIM905
 
 
 @pytest.fixture
-def tiny_bert(tiny_st):
-    return SentenceTransformer(str(tiny_st("bert")), device="cpu")
+def searching(tiny_bert):
+    """A diagnosis with an account."""
+    texts = [*SEARCHED, *(text[: text.index(".") + 1] for text in SEARCHED)]
+    return cenote.diagnose(tiny_bert, texts, quick=True, temperatures=[0.7])
 
 
 @pytest.fixture
@@ -29,8 +35,20 @@ def static(demo):
     return SentenceTransformer(modules=[StaticEmbedding(demo.tokenizer.backend_tokenizer, embedding_dim=8)])
 
 
-def test_a_diagnosis_is_plain_data(diagnosis):
-    assert Diagnosis.from_json(diagnosis.to_json()) == diagnosis
+def test_a_diagnosis_is_plain_data(searching):
+    assert Diagnosis.from_json(searching.to_json()) == searching
+
+
+def test_a_diagnosis_begins_with_what_a_search_loses(searching):
+    account = searching.models[0].account
+    first, *others = searching.verdicts
+    assert first.subject == "search"
+    assert first.finding.startswith("Of 100 sentences of your texts, ")
+    ranks = ["severe", "moderate", "slight", "fine", "unknown", "described"]
+    assert [verdict.grade for verdict in others] == sorted((verdict.grade for verdict in others), key=ranks.index)
+    assert (account.documents, account.sentences, account.few) == (25, 75, 25)
+    assert "temperature 0.7" in account.settings
+    assert searching.models[0].runs[1].change.short is not None
 
 
 def test_the_same_seed_gives_the_same_bytes(tiny_bert):
@@ -70,20 +88,38 @@ def test_progress_names_the_step_the_model_and_the_temperature(tiny_bert):
         "comparing pairs",
         "reading pairs",
         "comparing given pairs",
-        "repeating two words",
+        "repeating words",
     )
     runs = [f"{run}: {step}" for run in ("mine", "mine at 0.8") for step in steps]
-    assert list(dict.fromkeys(name for name, _, _ in seen)) == ["mine: tokenising", *runs]
+    assert list(dict.fromkeys(name for name, _, _ in seen)) == ["mine: tokenising", "mine: tokenising sentences", *runs]
     assert ("mine at 0.8: tracing layers", 24, 24) in seen
     assert ("mine: reading texts", 36, 36) in seen
     assert ("mine: comparing pairs", 1770, 1770) in seen
+
+
+def test_progress_names_what_is_read_for_a_search(tiny_bert):
+    seen = []
+    tiny_bert.max_seq_length = 20
+    cenote.diagnose(tiny_bert, SEARCHED, layers=False, quick=True, names=["mine"], progress=lambda *at: seen.append(at))
+    steps = list(dict.fromkeys(name for name, _, _ in seen))
+    assert steps[: steps.index("mine: reading texts")] == [
+        "mine: tokenising",
+        "mine: tokenising sentences",
+        "mine: reading documents",
+        "mine: reading sentences",
+        "mine: reading documents without a sentence",
+        "mine: reading windows of 20 tokens",
+        "mine: reading 256 tokens",
+    ]
+    assert ("mine: reading documents", 25, 25) in seen
+    assert ("mine: reading sentences", 75, 75) in seen
 
 
 def test_memory_that_runs_out_changes_no_figure(tiny_bert):
     plain, said = cenote.diagnose(tiny_bert, TEXTS, quick=True).models[0].runs[0], []
     with short_of_memory(tiny_bert, 260):
         found = cenote.diagnose(tiny_bert, TEXTS, quick=True, notify=said.append).models[0].runs[0]
-    assert {words.split(":")[0] for words in said} == {"out of memory"}
+    assert "out of memory" in {words.split(":")[0] for words in said}
     assert (found.traced, found.pairs.pairs) == (plain.traced, plain.pairs.pairs)
     for one, other in (
         (found.length.closeness.cosine, plain.length.closeness.cosine),
@@ -115,18 +151,21 @@ def test_the_figures_are_those_of_the_functions(diagnosis, demo, corpus):
     states = [demo.encode(corpus[int(id_)], output_value="token_embeddings") for id_ in texts]
     found = cenote.socm([states[0]], [states[1]])
     assert worst.socm == pytest.approx(found.socm.item(), abs=1e-5)
-    assert worst.socm == max(pair.socm for pair in (*plain.pairs.shown, *plain.pairs.worst))
     assert plain.pairs.socm.count == plain.pairs.pairs == plain.pairs.texts * (plain.pairs.texts - 1) // 2
     assert len(plain.layers) == 6
     assert {part.count for part in plain.passed} != {0}
     assert sum(part.count for part in plain.passed) == plain.traced == 24
 
 
-def test_the_model_is_left_as_it_was(demo, corpus):
-    plain = demo.encode(["a pool"])
-    cenote.diagnose(demo, corpus[:10], quick=True, temperatures=[0.5], layers=False)
-    assert np.array_equal(demo.encode(["a pool"]), plain)
-    assert not any(module._forward_hooks for module in demo.modules())
+def test_the_model_is_left_as_it_was(tiny_bert):
+    tiny_bert.max_seq_length = 24  # in a search, more is read, and in windows
+    long = "a deep cave " * 30
+    plain = tiny_bert.encode(["a pool", long])
+    found = cenote.diagnose(tiny_bert, SEARCHED, quick=True, temperatures=[0.5])
+    assert "reading 256 tokens" in found.models[0].account.settings
+    assert np.array_equal(tiny_bert.encode(["a pool", long]), plain)
+    assert tiny_bert.max_seq_length == 24
+    assert not any(module._forward_hooks for module in tiny_bert.modules())
 
 
 COMMON = torch.nn.functional.one_hot(torch.tensor(0), 384).float()
@@ -158,24 +197,34 @@ def second_order_collapsed(generator, tokens, width):
 @pytest.mark.parametrize(
     ("plan", "length", "second_order", "closeness"),
     [
-        (healthy, "none", "none", "none"),
-        (length_collapsed, "severe", "none", "slight"),
-        # All embeddings are one there, and no two can lie closer than others.
-        (second_order_collapsed, "unknown", "severe", "severe"),
+        (
+            healthy,
+            "Length alone (does not draw your texts together|moves your texts apart)",
+            "SOCM is 0.0",
+            "a cosine of -?0.0",
+        ),
+        (length_collapsed, "Length alone draws your texts together", "SOCM is 0.0", "a cosine of 0.[1-9]"),
+        (second_order_collapsed, "Length alone does not draw", r"SOCM is [1-9]\.", "a cosine of 1.00"),
     ],
 )
-def test_a_planted_collapse_is_found_and_nothing_else(plan, length, second_order, closeness, demo, corpus, monkeypatch):
+def test_a_planted_collapse_is_described_and_nothing_else(
+    plan, length, second_order, closeness, demo, corpus, monkeypatch
+):
     model = copy.deepcopy(demo)
     model[0].model.__class__ = PrescribedStates
     monkeypatch.setattr(PrescribedStates, "plan", staticmethod(plan))
-    words = [text.split() for text in corpus if len(text.split()) > 2]
-    texts = [" ".join((words[row] * 20)[: 3 + row]) for row in range(100)]
-    found = cenote.diagnose(model, texts, layers=False, quick=True)
-    grades = {verdict.subject: verdict.grade for verdict in found.verdicts}
-    assert grades["length collapse"] == length
-    assert grades["second-order collapse"] == second_order
-    assert grades["truncation"] == "none"
-    assert grades["closeness"] == closeness
+    words = [re.findall(r"\w+", text) for text in corpus]  # without marks, there are no sentences to search for
+    words = [some for some in words if len(some) > 2]
+    texts = [" ".join((words[row] * 20)[: 3 + row]) for row in range(0, 100, 2)]
+    found = {verdict.subject: verdict for verdict in cenote.diagnose(model, texts, layers=False, quick=True).verdicts}
+    for subject, said in (
+        ("length collapse", length),
+        ("second-order collapse", second_order),
+        ("closeness", closeness),
+    ):
+        assert re.search(said, found[subject].finding), found[subject]
+        assert found[subject].grade == "described"
+    assert (found["truncation"].grade, found["search"].grade) == ("fine", "unknown")
 
 
 def test_several_models_side_by_side(demo_path, corpus):
@@ -189,15 +238,15 @@ def test_several_models_side_by_side(demo_path, corpus):
     assert [model.name for model in same.models] == ["minilm (1)", "minilm (2)"]
 
 
-def test_given_pairs(demo, corpus):
+def test_given_pairs(tiny_bert):
     pairs = [("a pool", "a pond"), ("a cave", "the roof of a cave fell in")]
-    found = cenote.diagnose(demo, corpus[:20], pairs=pairs, layers=False, quick=True)
+    found = cenote.diagnose(tiny_bert, TEXTS[:20], pairs=pairs, layers=False, quick=True)
     own = found.models[0].runs[0].given_pairs
     assert (own.pairs, own.texts) == (2, 4)
     states = [
-        [demo.encode(text, output_value="token_embeddings") for text in side] for side in zip(*pairs, strict=True)
+        [tiny_bert.encode(text, output_value="token_embeddings") for text in side] for side in zip(*pairs, strict=True)
     ]
-    assert sorted(pair.socm for pair in own.worst) == pytest.approx(
+    assert sorted(pair.socm for pair in own.shown) == pytest.approx(
         sorted(cenote.socm(*states).socm.tolist()), abs=1e-5
     )
 
@@ -208,7 +257,10 @@ def test_few_texts_and_odd_ones_give_a_partial_report(demo):
         (["the same"] * 30, "All texts are the same."),
         (["a pool", "", "   ", "a cave"], "2 empty texts were left out."),
         (["four words in one"] * 20 + ["five words in one too"] * 20, "Only 2 of 40 texts are different."),
-        (["word " * 300 + str(row) for row in range(25)], "16 % of your texts' tokens are never read by this model."),
+        (
+            ["word " * 300 + str(row) for row in range(25)],
+            "16 % of the tokens of your texts are never read by this model.",
+        ),
     ):
         layers = max(map(len, texts)) < 1000  # tracing the long ones takes long
         found = cenote.diagnose(demo, texts, quick=True, layers=layers)
@@ -247,15 +299,15 @@ def test_missing_models():
         cenote.diagnose("./nowhere", ["a"])
 
 
-def test_a_model_that_cannot_be_traced_is_diagnosed_without_its_layers(demo, static, corpus):
-    router = Router.for_query_document([demo[0], Pooling(384)], [copy.deepcopy(demo[0]), Pooling(384)])
-    found = cenote.diagnose(SentenceTransformer(modules=[router]), corpus[:25], quick=True)
+def test_a_model_that_cannot_be_traced_is_diagnosed_without_its_layers(tiny_bert, static):
+    router = Router.for_query_document([tiny_bert[0], Pooling(32)], [copy.deepcopy(tiny_bert[0]), Pooling(32)])
+    found = cenote.diagnose(SentenceTransformer(modules=[router]), SEARCHED, quick=True)
     run = found.models[0].runs[0]
     assert "holds 2 transformers" in run.untraced
     assert run.layers == ()
-    assert "layers" in [verdict.subject for verdict in found.verdicts]
+    assert {"layers", "search"} <= {verdict.subject for verdict in found.verdicts}
     with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding, which makes no rows of tokens"):
-        cenote.diagnose(static, corpus[:25])
+        cenote.diagnose(static, TEXTS[:25])
 
 
 @pytest.fixture
@@ -274,19 +326,18 @@ def test_a_second_model_that_cannot_be_loaded_is_refused_before_the_first_one_re
         cenote.diagnose([demo, tmp_path], ["a pool"])
 
 
-def test_a_temperature_in_the_weights_is_reported(demo_path, corpus):
-    baked = cenote.bake(cenote.load(demo_path, device="cpu"), 0.8)
-    found = cenote.diagnose(baked, corpus[:25], layers=False, quick=True, temperatures=[1.0, 0.5]).models[0]
+def test_a_temperature_in_the_weights_is_reported(tiny_st):
+    baked = cenote.bake(cenote.load(tiny_st("bert"), device="cpu"), 0.8)
+    found = cenote.diagnose(baked, TEXTS[:25], layers=False, quick=True, temperatures=[1.0, 0.5]).models[0]
     assert found.temperature == "0.8 in the weights"
     assert [run.temperature for run in found.runs] == ["0.8 in the weights", "0.5, and 0.8 in the weights"]
 
 
-def test_truncated_dimensions_do_not_count(demo, corpus):
-    short = copy.deepcopy(demo)
-    short.truncate_dim = 64
-    found = cenote.diagnose(short, corpus[:25], layers=False, quick=True).models[0]
-    assert found.dimensions == 64
-    vectors = short.encode(corpus[:25]).astype(np.float64)
+def test_truncated_dimensions_do_not_count(tiny_bert):
+    tiny_bert.truncate_dim = 8
+    found = cenote.diagnose(tiny_bert, TEXTS[:25], layers=False, quick=True).models[0]
+    assert found.dimensions == 8
+    vectors = tiny_bert.encode(TEXTS[:25]).astype(np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = [vectors[i] @ vectors[j] for i in range(25) for j in range(i)]
     assert found.runs[0].length.bins[0].cosine.value == pytest.approx(np.mean(cosines), abs=1e-5)
@@ -319,18 +370,18 @@ def test_a_tempered_model_is_diagnosed_at_its_own_temperature_first(tiny_bert):
     assert runs[0].length != plain.length
 
 
-def test_a_model_that_fails_while_it_is_traced_is_read_untraced(demo, monkeypatch, corpus):
+def test_a_model_that_fails_while_it_is_traced_is_read_untraced(tiny_bert, monkeypatch):
     def broken(*_):
         raise UnsupportedModel("no attention of tokens to tokens")
 
     monkeypatch.setattr("cenote.surgery.profiles.Profiler.__call__", broken)
-    run = cenote.diagnose(demo, corpus[:25], quick=True).models[0].runs[0]
+    run = cenote.diagnose(tiny_bert, TEXTS[:25], quick=True).models[0].runs[0]
     assert run.untraced == "no attention of tokens to tokens"
     assert run.pairs.texts == 25
 
 
-def test_empty_pairs_are_left_out_and_the_rest_is_measured(demo_path, corpus):
-    found = cenote.diagnose("minilm", corpus[:30], pairs=[("a", ""), ("", "b")], layers=False, quick=True)
+def test_empty_pairs_are_left_out_and_the_rest_is_measured(tiny_bert):
+    found = cenote.diagnose(tiny_bert, TEXTS[:30], pairs=[("a", ""), ("", "b")], layers=False, quick=True)
     assert found.models[0].runs[0].given_pairs is None
     (left,) = [verdict for verdict in found.verdicts if verdict.subject == "texts"]
     assert left.finding == "2 pairs were left out of the given pairs."

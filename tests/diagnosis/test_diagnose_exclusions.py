@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from tokenizers import normalizers
 
 import cenote
 from cenote.data.texts import Text
@@ -120,16 +121,18 @@ def test_texts_whose_word_average_is_zero_leave_the_control(model):
     assert sum(part.count for part in found.runs[0].length.bins) == len(PLAIN) + 2
 
 
-def test_repeated_words_without_tokens_are_left_out(silent):
-    for word in ("dog", "cat"):
-        silent.tokenizer.backend_tokenizer.normalizer = _without(silent, word)
-    assert cenote.diagnose(silent, PLAIN, layers=False, quick=True).models[0].runs[0].repeated is None
+def test_pairs_of_words_without_tokens_are_left_out(silent):
+    drop(silent, "dog")
+    (found,) = cenote.diagnose(silent, PLAIN, layers=False, quick=True).models[0].runs[0].repeated
+    assert found.words == ("water", "music")
+    drop(silent, "music")
+    assert cenote.diagnose(silent, PLAIN, layers=False, quick=True).models[0].runs[0].repeated == ()
 
 
-def _without(model, word):
-    from tokenizers import normalizers
-
-    return normalizers.Sequence([model.tokenizer.backend_tokenizer.normalizer, normalizers.Replace(word, "")])
+def drop(model, word):
+    """Make the tokenizer drop a word."""
+    tokenizer = model.tokenizer.backend_tokenizer
+    tokenizer.normalizer = normalizers.Sequence([tokenizer.normalizer, normalizers.Replace(word, "")])
 
 
 def test_a_prompt_reaches_every_measure(model):

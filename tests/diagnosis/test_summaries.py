@@ -21,11 +21,12 @@ from cenote.diagnosis.summaries import (
     summarise_all_pairs,
     summarise_given_pairs,
     summarise_lengths,
+    summarise_null,
     summarise_sigma_a,
 )
 from cenote.functional.concentration import Known
-from cenote.functional.second_order import SecondOrder, socm
-from cenote.records import Estimate, Spread
+from cenote.functional.second_order import SecondOrder, socm, split_halves
+from cenote.records import Change, Estimate, Spread
 from cenote.surgery.profiles import Undefined
 
 
@@ -83,20 +84,49 @@ def test_pairs_are_in_condensed_order():
     for pair in found.shown:
         alone = socm(*([tokens[int(kept[place].id)]] for place in (pair.first, pair.second)))
         assert pair.socm == pytest.approx(alone.socm[0], rel=1e-5)
-    assert [pair.socm for pair in found.worst] == sorted((pair.socm for pair in found.shown), reverse=True)
+    assert found.worst == (min(found.shown, key=lambda pair: pair.d_mu),)
     assert compare_all_pairs(reading, [1], lambda *_: None) is None
 
 
-@pytest.mark.parametrize("count", [1, 9, 10, 11, 3000])
-def test_the_worst_pairs_are_those_of_a_full_sort(count):
+def worst_by_loop(values, d_mu, first, second):
+    """The highest values first, of the tenth whose means lie closest, while no text is used a third time."""
+    most = np.quantile(d_mu, 0.1)
+    close = [row for row in range(len(values)) if d_mu[row] <= most]
+    rounded = [float(f"{value:.9g}") for value in values]
+    uses, found = {}, []
+    for row in sorted(close, key=lambda row: (-rounded[row], row)):
+        sides = first[row], second[row]
+        if len(found) < 10 and all(uses.get(side, 0) < 2 for side in sides):
+            found.append(row)
+            for side in sides:
+                uses[side] = uses.get(side, 0) + 1
+    return found
+
+
+@pytest.mark.parametrize("texts", [2, 5, 11, 80])
+def test_the_worst_pairs_are_those_of_a_plain_loop(texts):
     """Values that agree in nine digits stand in the order in which they came, however many do."""
-    generator = np.random.default_rng(count)
+    generator = np.random.default_rng(texts)
+    first, second = np.triu_indices(texts, 1)
+    count = len(first)
     for spread in (1, 1e-3, 1e-8, 1e-10, 0):
         values = 0.3 + spread * generator.random(count)
         values[generator.random(count) < 0.5] = values[0]
-        rounded = [float(f"{value:.9g}") for value in values]
-        assert summaries._worst(values) == sorted(range(count), key=lambda row: (-rounded[row], row))[:10]
-    assert summaries._worst(np.zeros(count)) == list(range(min(10, count)))
+        for d_mu in (generator.random(count), np.zeros(count)):
+            found = summaries._worst(values, d_mu, first, second)
+            assert found == worst_by_loop(values.tolist(), d_mu.tolist(), first.tolist(), second.tolist())
+            assert 1 <= len(found) <= 10
+
+
+def test_one_text_does_not_fill_the_list_of_worst_pairs():
+    """Nor do pairs whose means lie far apart, whatever their SOCM: they cannot be confused."""
+    first, second = np.triu_indices(30, 1)
+    far = (first == 3) | (second == 3)
+    values, d_mu = np.where((first == 0) | far, 5.0, 0.1), np.where(far, 0.5, 0.001)
+    found = summaries._worst(values, d_mu, first, second)
+    assert [int(first[row]) for row in found].count(0) == 2
+    assert not far[found].any()
+    assert len(found) == 10
 
 
 def test_texts_are_looked_up_for_the_pairs_that_are_shown_only():
@@ -112,7 +142,7 @@ def test_texts_are_looked_up_for_the_pairs_that_are_shown_only():
     texts = Texts(Text(str(row), f"text {row}") for row in range(70))
     made = summarise_all_pairs(Compared(list(range(70)), found), texts, Excerpts(), 0)
     assert (made.pairs, len(made.shown), len(made.worst)) == (2415, 1200, 10)
-    assert len(asked) == 2 * (1200 + 10)
+    assert len(asked) == 2 * (1200 + len(made.worst))
 
 
 def test_theorem_3_is_of_each_text_and_head():
@@ -153,7 +183,58 @@ def test_a_change_is_of_the_same_texts():
     curves = [length_curve(reading.vectors, lengths, (0, 20), 0) for reading in (first, second)]
     assert changed.difference.value == pytest.approx(curves[1].difference.value - curves[0].difference.value, abs=1e-8)
     assert changed.difference.low < changed.difference.value < changed.difference.high
+    for place, one in enumerate((changed.short, changed.long)):
+        ends = [curve.bins[place].cosine.value for curve in curves]
+        assert one.value == pytest.approx(ends[1] - ends[0], abs=1e-8)
+        assert one.low < one.value < one.high
+    assert changed.long.value - changed.short.value == pytest.approx(changed.difference.value, abs=1e-8)
     assert changed.socm is None
-    several = measure_change((first, None), (second, None), (0, 20), 5).difference
-    assert several.high - several.low > changed.difference.high - changed.difference.low
-    assert measure_change((first, None), (second, None), (0,), 1).difference is None
+    several = measure_change((first, None), (second, None), (0, 20), 5)
+    for name in ("difference", "short", "long"):
+        wide, narrow = getattr(several, name), getattr(changed, name)
+        assert wide.high - wide.low > narrow.high - narrow.low
+    assert measure_change((first, None), (second, None), (0,), 1) == Change(None, None, None, None)
+
+
+# Halves of texts.
+
+
+def clouds(count, tokens=30, width=200):
+    generator = np.random.default_rng(0)
+    return {row: 2 + generator.normal(size=(tokens + row % 3, width)).astype(np.float32) for row in range(count)}
+
+
+def null_of(tokens, seed=0):
+    reading = Reading(np.zeros(len(tokens), np.int64), np.zeros((len(tokens), 3), np.float32), tokens)
+    return summarise_null(reading, range(len(tokens) + 5), seed)
+
+
+def test_halves_are_those_of_the_functions():
+    tokens = clouds(12)
+    found = null_of(tokens)
+    order = sorted(tokens, key=lambda row: (len(tokens[row]), row))
+    first, second = split_halves([tokens[row] for row in order], 0)
+    same, different = socm(first, second), socm(first[:-1], second[1:])
+    assert found.texts == 12
+    assert found.same.value == pytest.approx(same.socm.mean(), rel=1e-5)
+    assert found.different.value == pytest.approx(different.socm.mean(), rel=1e-5)
+    assert found.same.low < found.same.value < found.same.high
+    assert (found.same_normalised, found.different_normalised) == pytest.approx(
+        (same.normalised.mean(), different.normalised.mean()), rel=1e-5
+    )
+
+
+def test_few_tokens_alone_make_second_order_collapse():
+    """Nothing sets these texts apart: halves of one text have as much of it as halves of two."""
+    found = null_of(clouds(40))
+    assert found.same.value > 0.05
+    assert found.same.value == pytest.approx(found.different.value, rel=0.05)
+    assert found.same_normalised > 0.7  # of at most 1
+
+
+def test_texts_too_short_to_split_are_left_out_of_the_null():
+    tokens = clouds(14)
+    tokens |= {row: cloud[:3] for row, cloud in tokens.items() if row < 3}
+    assert null_of(tokens).texts == 11
+    tokens |= {row: cloud[:3] for row, cloud in tokens.items() if row < 5}
+    assert null_of(tokens) is None

@@ -206,7 +206,7 @@ def _verdicts(found: Diagnosis) -> Iterator[str]:
     of = "" if texts.given == texts.used else f" of {texts.given:,}"
     yield f"{texts.used:,}{of} texts from {texts.source}"
     several = len(found.models) > 1
-    width = len("moderate")  # the longest grade
+    width = len("described")  # the longest grade
     yield from _grades_side_by_side(found)
     said: set[str] = set()  # advice and limits shared by several models are printed once
     for verdict in found.verdicts:

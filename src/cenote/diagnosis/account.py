@@ -22,7 +22,14 @@ from cenote.diagnosis.pooled_texts import OWN, Pooled, mean_of_windows, read_poo
 from cenote.diagnosis.probes import POSITIONS, SHORTEST, draw_probes
 from cenote.diagnosis.summaries import Excerpts, rounded
 from cenote.encoding.tokens import Tokens, Whole
-from cenote.functional.retrieval import nearest, own_ranks, ranks_of_variants, resampled_means, token_matches
+from cenote.functional.retrieval import (
+    mean_change,
+    nearest,
+    own_ranks,
+    ranks_of_variants,
+    resampled_means,
+    token_matches,
+)
 from cenote.listener import Listener
 from cenote.models.properties import width_of
 from cenote.models.provenance import pooling_of
@@ -63,9 +70,10 @@ def plan_account(
     """
     probes = draw_probes(texts, count, seed)
     if len(probes.texts) < FEWEST_DOCUMENTS:
+        copies = f", of which {probes.copies:,} are copies," if probes.copies else ""
         return (
-            f"only {len(probes.texts)} of {len(texts):,} texts have three sentences of {SHORTEST} words or more, and "
-            f"{FEWEST_DOCUMENTS} are needed"
+            f"only {len(probes.texts)} of {len(texts):,} texts{copies} have three sentences of {SHORTEST} words or "
+            f"more, and {FEWEST_DOCUMENTS} are needed"
         )
     found = tokenise_account(model, probes, prompt_name)
     numbers = int(found.documents.lengths.sum()) * width_of(model)
@@ -145,12 +153,8 @@ def _rank_alternative(
 ) -> dict[str, Ranks]:
     """Rank the documents by the best of their pieces, and by the mean of them."""
     own, left_out, queries = texts.probes.owners, texts.left_out, sentences.vectors[OWN]
-    whole, owners, lengths = other.documents.merge(
-        documents.vectors[OWN], texts.documents.lengths, pieces[0].vectors[OWN]
-    )
-    without, places, other_lengths = other.remainders.merge(
-        remainders.vectors[OWN], texts.remainders.lengths, pieces[1].vectors[OWN]
-    )
+    whole, owners, weights = other.documents.merge(documents, texts.documents.lengths, pieces[0])
+    without, places, others = other.remainders.merge(remainders, texts.remainders.lengths, pieces[1])
     best = Ranks(
         own_ranks(queries, whole, own, owners=owners),
         ranks_of_variants(queries[left_out], without, whole, own[left_out], owners=owners, variant_owners=places),
@@ -159,11 +163,11 @@ def _rank_alternative(
     )
     if not other.windows:
         return {other.name: best}
-    means = mean_of_windows(whole, owners, lengths, len(texts.documents))
-    others = mean_of_windows(without, places, other_lengths, len(texts.remainders))
+    means = mean_of_windows(whole, owners, weights, len(texts.documents))
+    variants = mean_of_windows(without, places, others, len(texts.remainders))
     mean = Ranks(
         own_ranks(queries, means, own),
-        ranks_of_variants(queries[left_out], others, means, own[left_out]),
+        ranks_of_variants(queries[left_out], variants, means, own[left_out]),
         other.read,
         1,
     )
@@ -190,8 +194,8 @@ def summarise_account(
     fates = _fates(own, helped)
     drawn = probes.owners[texts.left_out]
 
-    def estimate(columns: list[Any], documents: Whole, confidence: float = 0.95) -> list[Estimate]:
-        return [rounded(one) for one in resampled_means(columns, documents, confidence=confidence, seed=seed)]
+    def estimate(columns: list[Any], documents: Whole) -> list[Estimate]:
+        return [rounded(one) for one in resampled_means(columns, documents, seed=seed)]
 
     def shares(found: Mapping[str, Flags], rows: Any = slice(None)) -> dict[str, Estimate]:
         return dict(zip(FATES, estimate([found[fate][rows] for fate in FATES], probes.owners[rows]), strict=True))
@@ -204,8 +208,8 @@ def summarise_account(
         settings[name] = Setting(
             **shares(_fates(ranks, helped)),
             left_out=estimate([ranks.left_out == 1], drawn)[0],
-            change=estimate([gained], probes.owners, joint)[0],
-            change_left_out=estimate([gained_left_out], drawn, joint)[0],
+            change=rounded(mean_change(gained, probes.owners, confidence=joint)),
+            change_left_out=rounded(mean_change(gained_left_out, drawn, confidence=joint)),
             rows=rounded(ranks.rows),
         )
     in_order = estimate([1 / own.kept, own.kept <= _NEIGHBOURS], probes.owners)
@@ -264,10 +268,12 @@ def _parts(texts: AccountTexts) -> Iterator[tuple[str, str, Whole]]:
         yield "position", name, np.flatnonzero(probes.positions == place)
     lengths, cut = texts.documents.lengths, texts.documents.truncated
     whole = np.flatnonzero(~cut)
-    for part in np.array_split(whole[np.argsort(lengths[whole], kind="stable")], _LENGTHS):
-        if len(part):
-            name = f"{lengths[part].min()} to {lengths[part].max()} tokens"
-            yield "length", name, np.flatnonzero(np.isin(probes.owners, part))
+    edges = np.unique(np.quantile(lengths[whole], np.arange(1, _LENGTHS) / _LENGTHS)) if len(whole) else np.zeros(0)
+    bins = np.digitize(lengths[whole], edges, right=True)
+    for place in np.unique(bins):
+        part = whole[bins == place]
+        name = f"{lengths[part].min()} to {lengths[part].max()} tokens"
+        yield "length", name, np.flatnonzero(np.isin(probes.owners, part))
     yield "length", "cut", np.flatnonzero(cut[probes.owners])
     if not texts.read.all():
         yield "reading", "read", np.flatnonzero(texts.read)
@@ -300,7 +306,7 @@ def _beside(texts: AccountTexts, reading: AccountReading) -> Beside:
     lengths = texts.documents.lengths
     scores = queries @ documents.T
     scores[np.arange(len(owners)), owners] = np.nan
-    means, doublings = np.nanmean(scores, 0), np.log2(lengths)
+    means, doublings = np.nanmean(scores, 0), np.log2(np.maximum(lengths, 1))
     slope = None
     if np.ptp(doublings):
         fit = stats.linregress(doublings, means)

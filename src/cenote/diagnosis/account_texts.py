@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
-from cenote.diagnosis.pooled_texts import Vectors
+from cenote.choices import SHORTEST_WINDOW
+from cenote.diagnosis.pooled_texts import OWN, Pooled, Vectors
 from cenote.diagnosis.probes import POSITIONS, Probes
 from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
 from cenote.encoding.windows import token_spans, tokenise_windows
@@ -28,13 +30,17 @@ class Pieces:
     tokens: Tokens
     owners: Whole  # the text of each piece, ascending
 
-    def merge(self, whole: Vectors, lengths: Whole, pieces: Vectors) -> tuple[Vectors, Whole, Whole]:
-        """Return pieces and whole texts together, by text: vectors, the text of each, and their tokens."""
-        kept = np.flatnonzero(~np.isin(np.arange(len(whole)), self.owners))
+    def merge(self, whole: Pooled, lengths: Whole, pieces: Pooled) -> tuple[Vectors, Whole, npt.NDArray[Any]]:
+        """Return pieces and whole texts together, by text: unit vectors, the text of each, and its weight in a mean.
+
+        A weight is the tokens of a piece times the norm of its vector, so that the mean is that of the model's vectors.
+        """
+        kept = np.flatnonzero(~np.isin(np.arange(len(lengths)), self.owners))
         owners = np.concatenate([kept, self.owners])
         order = np.argsort(owners, kind="stable")
-        vectors = np.concatenate([whole[kept], pieces])[order]
-        return vectors, owners[order], np.concatenate([lengths[kept], self.tokens.lengths])[order]
+        vectors = np.concatenate([whole.vectors[OWN][kept], pieces.vectors[OWN]])[order]
+        weights = np.concatenate([(lengths * whole.norms)[kept], self.tokens.lengths * pieces.norms])[order]
+        return vectors, owners[order], weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +120,10 @@ def _windows(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: s
     """Yield small windows, and windows as long as the model reads, where any document is longer than one."""
     if not getattr(model.tokenizer, "is_fast", False):
         return
-    room = room_of(model, prompt)
-    for size in sorted({min(SMALL_WINDOW, room or SMALL_WINDOW), room or SMALL_WINDOW}):
+    limit = limit_of(model, "document") or SMALL_WINDOW
+    for size in sorted({min(SMALL_WINDOW, limit), limit}):
+        if size - tokens_around(model, prompt) < SHORTEST_WINDOW:
+            continue
         documents, remainders = (split_texts(model, *side, size, prompt) for side in sides)
         if len(documents.owners):
             yield Alternative(
@@ -123,30 +131,32 @@ def _windows(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: s
             )
 
 
-def name_of_prompt(model: SentenceTransformer, name: str | None) -> str | None:
-    """Return the name of a prompt that has words: sentence-transformers gives every model two empty ones."""
-    name = name or model.default_prompt_name
-    return name if prompt_of(model, name) else None
-
-
-def room_of(model: SentenceTransformer, prompt: str | None) -> int | None:
-    """Return the tokens that the model has room for beside the special ones and the prompt; None without a limit."""
-    limit = limit_of(model, "document")
-    return None if limit is None else limit - int(count_tokens(model, [""], prompt_name=prompt)[0])
+def tokens_around(model: SentenceTransformer, prompt: str | None) -> int:
+    """Return the special tokens and those of the prompt, which every text has."""
+    return int(count_tokens(model, [""], prompt_name=prompt)[0])
 
 
 def split_texts(
     model: SentenceTransformer, texts: Sequence[str], tokens: Tokens, size: int, prompt: str | None
 ) -> Pieces:
-    """Return the windows of those texts that have more than `size` tokens of their own."""
-    around = int(count_tokens(model, [""], prompt_name=prompt)[0])
+    """Return the windows of those texts that are longer than one, as `embed --long windows` makes them.
+
+    `size` is in tokens as the model reads them, special ones included: the limit of a model that reads so many.
+    """
+    room = size - tokens_around(model, prompt)
     parts: list[Tokens] = [tokens.take([])]
     owners: list[int] = []
-    for row in np.flatnonzero(tokens.full_lengths - around > size).tolist():
-        spans, found = tokenise_windows(model, texts[row], size, size // 8, prompt, "document")
+    for row in np.flatnonzero(tokens.full_lengths > size).tolist():
+        spans, found = tokenise_windows(model, texts[row], room, room // 8, prompt, "document")
         parts.append(found)
         owners += [row] * len(spans)
     return Pieces(concatenate(*parts), np.array(owners, np.int64))
+
+
+def name_of_prompt(model: SentenceTransformer, name: str | None) -> str | None:
+    """Return the name of a prompt that has words: sentence-transformers gives every model two empty ones."""
+    name = name or model.default_prompt_name
+    return name if prompt_of(model, name) else None
 
 
 def _longer(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: str | None) -> Iterator[Alternative]:
@@ -184,7 +194,9 @@ def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, p
         spans = token_spans(model.tokenizer, probes.texts[row].text)
         count = content(documents, row) - of_prompt
         own = probes.owners == row
-        if keeps_end:
+        if count < 1:  # the prompt fills the limit
+            read[own] = False
+        elif keeps_end:
             read[own] = middles[own] >= spans[-count][0]
         else:
             read[own] = middles[own] <= spans[count - 1][1]

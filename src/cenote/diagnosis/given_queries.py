@@ -12,14 +12,14 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.data.rows import Text, refuse_surrogates
 from cenote.diagnosis.account import FATES
-from cenote.diagnosis.account_texts import Flags, room_of, split_texts
+from cenote.diagnosis.account_texts import Flags, split_texts
 from cenote.diagnosis.pooled_texts import OWN, Pooled, read_pooled
 from cenote.diagnosis.summaries import left_out, rounded
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput
 from cenote.functional.retrieval import best_of, nearest, resampled_means, token_matches
 from cenote.listener import Listener
-from cenote.models.properties import prompt_name_for
+from cenote.models.properties import limit_of, prompt_name_for
 from cenote.records import Estimate, GivenQueries
 
 Floats = npt.NDArray[np.float64]
@@ -112,7 +112,7 @@ def search_queries(
     before, after = (_gain_at_ten(order, relevant) for order in (near, reranked))
     in_ten = np.array([bool(np.isin(order[:_TEN], some).any()) for order, some in zip(near, relevant, strict=True)])
     columns = [*fates.values(), in_ten, before, after, after - before]
-    estimates: list[Estimate] = [rounded(one) for one in resampled_means(columns, rows, seed=seed)]
+    estimates: list[Estimate] = [rounded(one) for one in resampled_means(columns, own, seed=seed)]
     return GivenQueries(
         **dict(zip(FATES, estimates[:4], strict=True)),
         queries=len(kept),
@@ -134,13 +134,12 @@ def _read_windows(
     listener: Listener,
 ) -> tuple[Any, Whole]:
     """Return the vectors of the windows of cut texts and of all others, and the text of each."""
-    room = room_of(model, prompt)
-    whole = read.vectors[OWN]
-    if room is None or not getattr(model.tokenizer, "is_fast", False) or not documents.truncated.any():
+    limit, whole = limit_of(model, "document"), read.vectors[OWN]
+    if limit is None or not getattr(model.tokenizer, "is_fast", False) or not documents.truncated.any():
         return whole, np.arange(len(whole))
-    pieces = split_texts(model, contents, documents, room, prompt)
+    pieces = split_texts(model, contents, documents, limit, prompt)
     found = read_pooled(model, pieces.tokens, {}, task="document", listener=listener, step="reading windows to search")
-    vectors, owners, _ = pieces.merge(whole, documents.lengths, found.vectors[OWN])
+    vectors, owners, _ = pieces.merge(read, documents.lengths, found)
     return vectors, owners
 
 

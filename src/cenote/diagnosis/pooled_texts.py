@@ -20,6 +20,7 @@ from cenote.listener import Listener
 from cenote.models.properties import width_of
 
 Vectors = npt.NDArray[np.float32]
+Norms = npt.NDArray[np.float32]
 # The name of the model's own pooling among those of one pass.
 OWN = ""
 
@@ -29,6 +30,7 @@ class Pooled:
     """Vectors of norm 1 of some texts, by pooling; zeros for a text without one."""
 
     vectors: dict[str, Vectors]
+    norms: Norms = field(default_factory=lambda: np.zeros(0, np.float32))  # of the model's own vectors
     tokens: list[npt.NDArray[np.float16]] = field(default_factory=list)  # of norm 1 each, where they were asked for
     refused: dict[int, str] = field(default_factory=dict)
 
@@ -62,7 +64,7 @@ def read_pooled(
     """
     listener = listener or Listener()
 
-    def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], list[npt.NDArray[np.float16]]]:
+    def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, list[npt.NDArray[np.float16]]]:
         output = forward(model, features, task)
         found = {OWN: pooled_vectors(model, output)}
         found |= {name: repooled_vectors(model, output, pooling) for name, pooling in poolings.items()}
@@ -71,25 +73,30 @@ def read_pooled(
             unit = nn.functional.normalize(output["token_embeddings"].float(), dim=-1).half().cpu().numpy()
             masks = pooled_tokens(model, output).cpu().numpy()
             kept = [rows[mask] for rows, mask in zip(unit, masks, strict=True)]
-        return {name: to_unit(vectors) for name, vectors in found.items()}, kept
+        norms = found[OWN].norm(dim=-1).nan_to_num(0, 0, 0).cpu().numpy()
+        return {name: to_unit(vectors) for name, vectors in found.items()}, norms, kept
 
-    made = Pooled({})
-    nothing = np.zeros((1, width_of(model)), np.float16)
-    made.tokens = [nothing] * len(tokens) if keep_tokens else []
+    made = Pooled({}, np.zeros(len(tokens), np.float32))
+    found_tokens: dict[int, npt.NDArray[np.float16]] = {}
     advance = listener.step(step, len(tokens))
     for read in BatchReader(model, run, notify=listener.notify).read(tokens):
         if isinstance(read, Refused):
             made.refused[read.row] = read.reason
             advance(1)
             continue
-        vectors, kept = read.output
+        vectors, norms, kept = read.output
+        made.norms[read.rows] = norms
         for name, rows in vectors.items():
             made.vectors.setdefault(name, np.zeros((len(tokens), rows.shape[1]), np.float32))[read.rows] = rows
-        for row, one in zip(read.rows, kept, strict=False):
-            made.tokens[row] = one
+        found_tokens |= zip(read.rows, kept, strict=False)
         advance(len(read.rows))
-    if not made.vectors:
+    if not len(tokens):
+        made.vectors = {name: np.zeros((0, width_of(model)), np.float32) for name in (OWN, *poolings)}
+    elif not made.vectors:
         raise BadInput(f"none of {len(tokens):,} texts could be read; the first: {made.refused[min(made.refused)]}.")
+    if keep_tokens:
+        width = next((one.shape[1] for one in found_tokens.values()), 1)
+        made.tokens = [found_tokens.get(row, np.zeros((1, width), np.float16)) for row in range(len(tokens))]
     return made
 
 
@@ -100,8 +107,8 @@ def to_unit(vectors: torch.Tensor) -> Vectors:
     return unit
 
 
-def mean_of_windows(vectors: Vectors, owners: Whole, lengths: Whole, count: int) -> Vectors:
-    """Return the mean of each text's windows, weighted by their tokens, with norm 1."""
+def mean_of_windows(vectors: Vectors, owners: Whole, weights: npt.NDArray[Any], count: int) -> Vectors:
+    """Return the weighted mean of each text's windows, with norm 1."""
     sums = np.zeros((count, vectors.shape[1]), np.float64)
-    np.add.at(sums, owners, vectors * lengths.astype(np.float64)[:, None])
+    np.add.at(sums, owners, vectors * weights.astype(np.float64)[:, None])
     return to_unit(torch.from_numpy(sums).float())

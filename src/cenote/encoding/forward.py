@@ -14,7 +14,7 @@ from cenote._nn.layouts import skipped
 from cenote._nn.modules import eval_mode
 from cenote.errors import UnsupportedModel
 from cenote.functional.token_batches import skip_tokens
-from cenote.nn import Pooling
+from cenote.nn import Pooling, Temperature
 
 # The feature that holds the pooled vectors.
 VECTORS = "sentence_embedding"
@@ -44,7 +44,7 @@ def repooled_vectors(model: SentenceTransformer, output: Mapping[str, Any], pool
     """Return the vectors that the same pass gives with another pooling; the modules after the pooling run again.
 
     >>> import cenote
-    >>> from cenote.nn import Pooling
+    >>> from cenote.nn import Pooling, Temperature
     >>> model = cenote.load("minilm", device="cpu")
     >>> output = forward(model, model.preprocess(["a pool", "the deep cave"]))
     >>> repooled_vectors(model, output, Pooling(384, "max")).shape
@@ -57,7 +57,8 @@ def repooled_vectors(model: SentenceTransformer, output: Mapping[str, Any], pool
     features: Any = {name: value for name, value in output.items() if name != VECTORS}
     with eval_mode(model), eval_mode(pooling), torch.inference_mode():
         for module in (pooling, *modules[place + 1 :]):
-            features = module(features)
+            if not isinstance(module, Temperature):  # it computes nothing, and checks what was checked in the pass
+                features = module(features)
     return pooled_vectors(model, features)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from cenote.errors import BadInput
 from cenote.functional.intervals import FEWEST_TEXTS, check_confidence, percentile_interval
@@ -18,6 +19,8 @@ Whole = npt.NDArray[np.int64]
 
 # Numbers of a block of scores: 64 MB of float32.
 _BLOCK = 2**24
+# Scores that differ by less tie: float32 products of the same vectors do, in blocks of another size.
+_ROUNDING = 1e-6
 # Bootstrap resamples of documents.
 _RESAMPLES = 2000
 
@@ -78,7 +81,7 @@ def _ranks(
         scores = best_of(queries[rows] @ candidates.T, owners)
         mine = reached(scores, rows)[:, None]
         scores[np.arange(len(rows)), own[rows]] = -np.inf
-        ranks[rows] = 1 + (scores >= mine).sum(1)
+        ranks[rows] = 1 + (scores >= mine - _ROUNDING).sum(1)
     return ranks
 
 
@@ -109,7 +112,7 @@ def token_matches(
     """Return for some queries and each of their candidates the sum of the best cosines of the query's tokens.
 
     >>> query, document = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0.6, 0.8], [1.0, 0.0]])
-    >>> token_matches([query], [document, query], np.array([0]), np.array([[0, 1]])).tolist()
+    >>> token_matches([query], [document, query], np.array([0]), np.array([[0, 1]])).round(6).tolist()
     [[1.8, 2.0]]
 
     Args:
@@ -154,5 +157,28 @@ def resampled_means(
         return [Estimate(float(mean), None, None) for mean in means]
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
     replicates = (drawn @ totals) / (drawn @ sizes)[:, None]
-    ends = (percentile_interval(column, confidence) for column in replicates.T)
+    ends = [
+        percentile_interval(column, confidence) if one.min() < one.max() else (None, None)
+        for one, column in zip(values, replicates.T, strict=True)
+    ]
     return [Estimate(float(mean), *both) for mean, both in zip(means, ends, strict=True)]
+
+
+def mean_change(changes: Floats, documents: Whole, *, confidence: float = 0.95) -> Estimate:
+    """Estimate the mean of paired changes, with a t interval over documents: changes of one document go together.
+
+    With fewer than ten documents there is no interval.
+
+    >>> found = mean_change(np.array([1.0, 0.0] * 20), np.arange(40))
+    >>> found.value, found.low < 0.5 < found.high
+    (0.5, True)
+    """
+    check_confidence(confidence)
+    _, places = np.unique(documents, return_inverse=True)
+    totals, sizes = np.bincount(places, changes), np.bincount(places)
+    value, count = float(totals.sum() / sizes.sum()), len(sizes)
+    if count < FEWEST_TEXTS:
+        return Estimate(value, None, None)
+    variance = float(np.square(totals - value * sizes).sum()) / float(sizes.sum()) ** 2 * count / (count - 1)
+    reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * variance**0.5
+    return Estimate(value, value - reach, value + reach)

@@ -1,102 +1,83 @@
-"""The verdict on length collapse."""
+"""Length collapse is described by the same texts cut at several lengths, and never graded."""
 
 import pytest
 
 from cenote.diagnosis.verdicts import length_collapse
-from cenote.records import Estimate, Spread
 
-from ...builders import length_curve, lengths, model, run
-
-SEVERE = (0.11, 0.1, 0.12)  # with a standard deviation of 0.1
+from ...builders import length_curve, lengths
+from .accounts import cut_lengths, model, run
 
 
-def judge(difference=SEVERE, *, words=None, **fields):
-    (verdict,) = length_collapse.judge(model(run(length=length_curve(difference, **fields)), words=words))
+def judge(cuts=None, *, words=None, cut=0, **fields):
+    """The verdict where the cosines of all pairs have a standard deviation of 0.1, unless `fields` say otherwise."""
+    one = run(length=length_curve(**{"difference": (0.11, 0.1, 0.12)} | fields), cut_lengths=cuts)
+    (verdict,) = length_collapse.judge(model(one, words=words, lengths=lengths(cut=cut)))
     return verdict
 
 
-# Grades and findings.
-
-
-def test_the_difference_is_graded_in_standard_deviations_of_all_cosines():
-    narrow, wide = (judge((0.05, 0.04, 0.06), deviation=deviation) for deviation in (0.04, 0.3))
-    assert (narrow.grade, wide.grade) == ("severe", "none")
-    assert "+1.2 times the standard deviation of all pairs' cosines (0.040)" in narrow.evidence
+@pytest.mark.parametrize("difference", [0.0, 0.4, 2.0])
+def test_it_is_never_graded(difference):
+    ends = (difference, difference - 0.01, difference + 0.01)
+    assert judge(cut_lengths(0.1, 0.9), difference=ends).grade == "described"
+    assert judge(difference=ends).grade == "unknown"
 
 
 @pytest.mark.parametrize(
-    ("difference", "grade", "start", "end"),
+    ("last", "reach", "start"),
     [
-        ((0.045, -0.001, 0.0499), "unknown", "Inconclusive: ", "which may be chance."),  # slight or none
-        ((0.06, 0.05, 0.07), "moderate", "Texts of 100 or more tokens are 0.06 closer", ": moderate length collapse."),
-        ((0.06, 0.005, 0.115), "unknown", "Texts of 100 or more", "do not show whether it is little or much."),
-        ((0.11, 0.03, 0.19), "unknown", "Texts of 100 or more", "whether it is little or much."),  # severe or slight
-        ((0.11, 0.06, 0.16), "severe", "Texts of 100 or more", "under 100: severe length collapse."),
-        ((0.01, -0.02, 0.04), "none", "No notable length collapse: texts of 100 or more tokens are 0.01", "under 100."),
-        ((0.01, -0.05, 0.07), "unknown", "Inconclusive: ", "which may be chance."),  # none or moderate
-        ((0.2, -0.01, 0.4), "unknown", "Inconclusive: texts of 100 or more tokens are 0.20 closer", "may be chance."),
-        ((-0.2, -0.3, -0.1), "none", "No length collapse: texts of 100 or more tokens are 0.20 farther", "under 100."),
+        (0.3, 0.05, "Length alone draws your texts together: "),
+        (0.104, 0.001, "Length alone does not draw your texts together: "),  # too little to notice
+        (0.02, 0.05, "Length alone moves your texts apart: "),
+        (0.096, 0.001, "Length alone does not draw your texts together: "),
     ],
-)  # fmt: skip
-def test_the_grade_and_finding_state_the_difference_and_how_certain_it_is(difference, grade, start, end):
-    found = judge(difference)
-    assert found.grade == grade
-    assert found.finding.startswith(start)
-    assert found.finding.endswith(end)
+)
+def test_the_headline_is_of_the_same_texts_at_two_lengths(last, reach, start):
+    found = judge(cut_lengths(0.1, last, reach))
+    assert found.finding == (
+        f"{start}cut at 32 tokens, 90 texts have a mean cosine of 0.10; cut at 256, the same texts have {last:.2f}."
+    )
 
 
-def test_a_certain_trend_is_stated_where_the_ends_are_inconclusive():
-    slopes = (Estimate(0.01, 0.005, 0.02), Estimate(-0.01, -0.02, -0.005), Estimate(0.01, -0.01, 0.02))
-    rises, falls, open_ = (judge((0.2, -0.01, 0.4), slope_per_doubling=slope).finding for slope in slopes)
-    assert rises.endswith("Over all lengths, closeness rises with length.")
-    assert falls.endswith("Over all lengths, closeness falls with length.")
-    assert open_.endswith("which may be chance.")
+def test_a_change_that_may_be_chance_is_not_said_to_be_none():
+    assert "does not draw" not in judge(cut_lengths(0.1, 0.3, 0.25)).finding
+
+
+def test_the_evidence_has_the_whole_curve_and_the_change():
+    found = judge(cut_lengths(0.1, 0.3))
+    assert found.evidence.startswith(
+        "Mean cosine by cut: 32 tokens 0.100, 64 tokens 0.200, 256 tokens 0.300. Longest minus shortest: +0.200 (95 % "
+        "interval +0.150 to +0.250). "
+    )
+
+
+def test_texts_that_are_long_by_nature_are_context():
+    found = judge(cut_lengths(), difference=(0.11, 0.1, 0.12))
+    assert (
+        "By nature, texts of 100 or more tokens lie 0.11 closer together than texts under 100 (50 texts and 50; +0.110 "
+        "(95 % interval +0.100 to +0.120)), and may differ in subject."
+    ) in found.evidence
+    assert "lie 0.20 farther apart than texts under 100" in judge(difference=(-0.2, -0.3, -0.1)).evidence
+    assert "; 12 % of the texts are cut, and count as texts of 256 tokens." in judge(cut=12).evidence
+    for none in ({"difference": None}, {"bins": length_curve().bins[:1]}):
+        assert judge(**none).evidence == (
+            "The lengths of the texts differ too little to compare long texts with short ones."
+        )
+
+
+def test_a_short_query_meets_the_cosine_of_short_with_long_texts():
+    assert "short with short 0.10, short with long 0.04, long with long 0.10" in judge(between=0.04).evidence
+    assert "short with long" not in judge().evidence
 
 
 def test_the_control_is_stated_in_its_own_deviations():
     found = judge(words=length_curve((0.07, 0.06, 0.08)))
-    assert "are 0.07 closer for long texts, 0.7 times their own standard deviation" in found.evidence
-    found = judge(words=length_curve((-0.1, -0.2, 0.0)))
-    assert "Control: plain averages of the word embeddings show no length collapse." in found.evidence
-    assert "Control" not in judge().evidence
+    assert "Plain averages of the word embeddings: +0.07, or +0.7 standard deviations." in found.evidence
+    for none in (None, length_curve(None), length_curve((0.07, 0.06, 0.08), deviation=0.0)):
+        assert "Plain averages" not in judge(words=none).evidence
 
 
-def test_truncated_texts_are_stated_as_a_limit():
-    (found,) = length_collapse.judge(model(lengths=lengths(cut=12)))
-    assert found.limit.endswith("; 12 % of the texts are truncated, and count as texts of 256 tokens.")
-
-
-# Texts that cannot show it.
-
-
-@pytest.mark.parametrize(
-    ("count", "shortest", "cut", "evidence"),
-    [
-        (100, 300.0, 60, "Nearly all texts are truncated to 256 tokens, so the model reads only one length."),
-        (100, 8.0, 0, "The lengths of the texts differ too little for two groups of 20."),
-        (
-            100,
-            8.0,
-            60,
-            "After truncation to 256 tokens, the lengths of the texts differ too little for two groups of 20.",
-        ),
-        (2, 8.0, 0, "There are 2 texts, too few for two groups of 20."),
-    ],
-)
-def test_the_reason_is_stated_if_lengths_cannot_be_compared(count, shortest, cut, evidence):
-    curve = length_curve(None, bins=length_curve().bins[:1])
-    tokens = Spread(count=count, mean=400.0, low=shortest, median=400.0, high=600.0)
-    (found,) = length_collapse.judge(model(run(length=curve), lengths=lengths(tokens=tokens, cut=cut)))
-    assert (found.grade, found.evidence) == ("unknown", evidence)
-    assert found.limit == "The measure needs at least 20 short and 20 long texts, better hundreds."
-
-
-def test_notes_of_the_measure_are_the_reason_if_there_are_bins():
-    found = judge(None, notes=("no difference of long and short: 1 of 1 bins.",))
-    assert (found.grade, found.evidence) == ("unknown", "No difference of long and short: 1 of 1 bins.")
-
-
-def test_equal_cosines_cannot_show_it():
-    found = judge(deviation=0.0)
-    assert found.grade == "unknown"
-    assert found.evidence == "All pairs of embeddings have the same cosine, so there is no scale for a difference."
+def test_texts_that_are_not_long_enough_show_nothing_of_length_alone():
+    found = judge()
+    assert found.finding.startswith("These texts cannot show what length alone does: too few are long enough")
+    assert "needs 20 of 64 tokens or more" in found.limit
+    assert found.evidence.startswith("By nature, texts of 100 or more tokens")

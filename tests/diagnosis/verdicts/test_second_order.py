@@ -1,26 +1,43 @@
-"""The verdicts on second-order collapse, of all pairs and of given ones."""
+"""Second-order collapse, of all pairs and of given ones, is described and never graded."""
 
 import pytest
 
 from cenote.diagnosis.verdicts import second_order
-from cenote.records import Estimate, LayerSummary, LeftOut
+from cenote.records import LayerSummary, LeftOut, SocmNull
 
-from ...builders import model, pairs, run, spread
+from ...builders import spread
+from .accounts import estimate, model, pairs, run
+
+NULL = SocmNull(texts=80, same=estimate(0.54), different=estimate(0.47), same_normalised=0.9, different_normalised=0.8)
 
 
 def judge(*, pooling="mean", **fields):
     return list(second_order.judge(model(run(**fields), pooling=pooling)))
 
 
-def test_given_pairs_have_a_verdict_of_their_own():
-    given, every = judge(given_pairs=pairs(0.5), pairs=pairs(0.01))
-    assert (given.subject, given.grade) == ("second-order collapse, given pairs", "severe")
-    assert (every.subject, every.grade) == ("second-order collapse", "none")
-    assert given.finding == (
-        "Mean pooling hides much of how the tokens of these texts differ: mean SOCM is 0.50 over the given pairs."
+@pytest.mark.parametrize("socm", [0.001, 0.5, 3.0])
+def test_it_is_never_graded(socm):
+    """Halves of one text have as much as the pages once called severe."""
+    found = judge(given_pairs=pairs(socm), pairs=pairs(socm), null=NULL)
+    assert [verdict.grade for verdict in found] == ["described", "described"]
+    assert [verdict.advice for verdict in found] == ["", ""]
+
+
+def test_all_pairs_stand_beside_halves_of_the_same_texts():
+    (found,) = judge(pairs=pairs(0.45), null=NULL)
+    assert found.finding == (
+        "Mean SOCM is 0.45 over pairs of these texts. Two random halves of one text have 0.54, halves of two texts "
+        "0.47: so much comes from the number of tokens alone."
     )
-    assert given.advice.startswith("Where fine differences matter, rerank")
-    assert every.advice == ""
+    assert "over 4,950 pairs of 100 texts; normalised by the spread of both texts, 0.70 of 1." in found.evidence
+    (found,) = judge(pairs=pairs(0.45))
+    assert found.finding == "Mean SOCM is 0.45 over pairs of these texts."
+
+
+def test_given_pairs_have_a_verdict_of_their_own():
+    given, every = judge(given_pairs=pairs(0.5), pairs=pairs(0.01), null=NULL)
+    assert (given.subject, every.subject) == ("second-order collapse, given pairs", "second-order collapse")
+    assert given.finding == "Mean SOCM is 0.50 over the given pairs."
 
 
 def test_no_pairs_at_all_are_unknown():
@@ -28,24 +45,10 @@ def test_no_pairs_at_all_are_unknown():
     assert (found.grade, found.finding) == ("unknown", "There is no pair of texts to compare.")
 
 
-@pytest.mark.parametrize("few", [{"pairs": 3}, {"texts": 3}, {"mean": Estimate(0.5, 0.01, 0.9)}])
-def test_too_few_pairs_or_texts_are_unknown(few):
-    (found,) = judge(pairs=pairs(0.5, **few))
-    assert found.grade == "unknown"
-    assert "too few for a verdict: mean SOCM is 0.50" in found.finding
-    assert (found.finding.startswith("3 pairs of 100 texts are")) is ("pairs" in few)
-
-
-def test_pairs_that_share_one_text_are_unknown():
-    (found,) = judge(given_pairs=pairs(0.5, mean=Estimate(0.5, None, None)))
-    assert found.grade == "unknown"
-    assert found.finding.startswith("Nearly all pairs share one text, and describe only that text")
-
-
-def test_other_poolings_are_unknown():
-    (found,) = judge(pairs=pairs(0.5), pooling="max")
-    assert found.grade == "unknown"
-    assert found.finding.startswith("This model pools by max; for mean pooling, mean SOCM is 0.50")
+@pytest.mark.parametrize("pooling", ["max", "mean", "mean_sqrt_len_tokens"])
+def test_another_pooling_than_the_mean_is_said(pooling):
+    (found,) = judge(pairs=pairs(0.5), pooling=pooling)
+    assert ("This model pools by max: SOCM is about the mean." in found.evidence) is (pooling == "max")
 
 
 def test_the_evidence_names_pairs_left_out_and_the_spread_of_the_last_layer():

@@ -1,60 +1,72 @@
-"""The verdict on the temperatures tried, and the advice on length collapse that follows from them."""
+"""The verdict on the temperatures tried: whether one finds more sentences, and what each moves."""
 
 import pytest
 
-from cenote.diagnosis.verdicts import length_collapse, temperature
+from cenote.diagnosis.verdicts import temperature
 from cenote.records import Change, Estimate
 
-from ...builders import length_curve, model, run
+from .accounts import account, estimate, model, run, setting
 
-SEVERE = (0.11, 0.1, 0.12)  # with a standard deviation of 0.1
-APART = Change(Estimate(-0.05, -0.06, -0.04), Estimate(0.002, -0.001, 0.005))
-FURTHER = Change(Estimate(-0.07, -0.08, -0.06), None)
 TRIED = ("0.9", "0.8", "0.7")
+NOTHING = Change(difference=None, short=None, long=None, socm=None)
+MOVED = Change(difference=estimate(-0.05), short=estimate(0.01), long=estimate(-0.04), socm=None)
 
 
-def tried(*changes):
-    """A model with severe length collapse, and these changes by temperatures 0.9, 0.8 and so on."""
-    curve = length_curve(SEVERE)
-    others = (run(name, length=curve, change=change) for name, change in zip(TRIED, changes, strict=False))
-    return model(run(length=curve), *others)
+def judge(*settings, changes=(NOTHING,) * 3, found=None):
+    """The verdicts on a model of which these are the settings of temperatures 0.9, 0.8 and so on."""
+    named = {f"temperature {name}": one for name, one in zip(TRIED, settings, strict=False)}
+    others = (run(name, change=change) for name, change in zip(TRIED[: len(settings)], changes, strict=False))
+    one = account(settings={"pooling max": setting(0.5), **named}) if found is None else found
+    return list(temperature.judge(model(run(), *others, account=one)))
 
 
-def test_the_best_temperature_is_named():
-    (found,) = temperature.judge(tried(APART))
-    assert found.finding == ("At temperature 0.9, long texts lie 0.05 less close together than in the unchanged model.")
-    assert found.evidence.endswith("0.9: -0.050 (-0.060 to -0.040) and +0.002 (-0.001 to +0.005).")
-    assert found.advice == "Check it on labelled data before you adopt it."
-    (found,) = temperature.judge(tried(APART, FURTHER, None))
-    assert found.finding.startswith("At temperature 0.8, long texts lie 0.07 less close together")
-    assert "0.8: -0.070 (-0.080 to -0.060) and not known; 0.7: not known. " in found.evidence
-    assert found.evidence.endswith("The intervals hold for all 3 temperatures together.")
-    (collapse,) = length_collapse.judge(tried(APART, FURTHER))
-    assert collapse.advice.startswith("Temperature 0.8 keeps long texts farther apart: check it on labelled data. Or")
+def test_the_temperature_that_finds_most_is_named():
+    (found,) = judge(setting(0.02), setting(0.04), setting(0.2, reach=0.3))
+    assert found.grade == "fine"
+    assert found.finding == "Temperature 0.8 finds 4.0 more (3.0 to 5.0) of 100 sentences than the unchanged model."
+    assert "Temperature 0.9 finds 2.0 more (1.0 to 3.0) of 100 sentences." in found.evidence
+    assert found.advice.startswith("Check it on labelled queries")
 
 
 @pytest.mark.parametrize(
-    "change",
-    [Estimate(0.04, 0.02, 0.06), Estimate(-0.04, -0.1, 0.02), Estimate(-0.001, -0.002, -0.0005)],
-    ids=["closer", "perhaps chance", "too little to notice"],
+    ("settings", "more"),
+    [
+        ((setting(0.02, reach=0.05),), ""),
+        ((setting(-0.04),), " 0.9 finds fewer."),
+        ((setting(-0.04), setting(0.0), setting(-0.05)), " 0.9, 0.7 find fewer."),
+        ((setting(0.0, reach=0.0),), ""),
+    ],
+    ids=["perhaps chance", "fewer", "two find fewer", "no change"],
 )
-def test_a_temperature_that_does_not_help_is_not_advised(change):
-    (found,) = temperature.judge(tried(Change(change, None)))
-    assert found.finding == "None of the temperatures tried moves long texts apart by more than chance."
-    assert (found.grade, found.advice) == ("none", "")
-    (collapse,) = length_collapse.judge(tried(Change(change, None)))
-    assert collapse.advice.startswith("None of the temperatures tried keeps long texts apart. Instead, split long")
+def test_a_temperature_that_does_not_help_is_not_advised(settings, more):
+    (found,) = judge(*settings)
+    assert found.finding == f"None of the temperatures tried finds more sentences by more than chance.{more}"
+    assert (found.grade, found.advice) == ("fine", "")
 
 
-@pytest.mark.parametrize("changes", [(), (Change(None, None),)], ids=["none tried", "change not known"])
-def test_a_temperature_is_advised_if_no_change_is_known(changes):
-    (collapse,) = length_collapse.judge(tried(*changes))
-    assert collapse.grade == "severe"
-    assert collapse.advice.startswith("Try an attention temperature below 1 for long texts (diagnose")
+def test_what_moves_is_said_at_both_ends_of_length():
+    """A change of long minus short alone does not say which of the two moved."""
+    (found,) = judge(setting(0.0), setting(0.0), changes=(MOVED, NOTHING))
+    assert (
+        "moves the cosine of short texts by +0.010 (95 % interval +0.000 to +0.020), moves the cosine of long texts by "
+        "-0.040 (95 % interval -0.050 to -0.030)."
+    ) in found.evidence
+    assert found.evidence.endswith("Temperature 0.8 finds 0.0 more (-1.0 to 1.0) of 100 sentences.")
 
 
-def test_an_unknown_change_is_said_and_no_other_temperature_has_no_verdict():
-    (found,) = temperature.judge(tried(Change(None, None)))
-    assert found.grade == "unknown"
-    assert found.finding == "These texts cannot show whether a temperature moves long texts apart."
-    assert list(temperature.judge(tried())) == []
+def test_without_an_account_nothing_is_known_of_a_search():
+    (found,) = judge(setting(), setting(), changes=(MOVED, None), found="only 3 texts")
+    assert (found.grade, found.finding) == ("unknown", "These texts cannot show whether a temperature helps a search.")
+    assert found.evidence.startswith("Temperature 0.9 moves the cosine of short texts by +0.010")
+    assert found.evidence.endswith("Temperature 0.8 was not measured.")
+
+
+def test_an_interval_that_is_not_known_helps_nobody():
+    none = setting(0.3)
+    none = type(none)(**{**vars(none), "change": Estimate(0.3, None, None)})
+    (found,) = judge(none)
+    assert found.finding == "None of the temperatures tried finds more sentences by more than chance."
+
+
+def test_no_other_temperature_has_no_verdict():
+    assert judge() == []

@@ -1,10 +1,13 @@
-"""The verdicts that depend on the texts: left out, copies, few, empty; and on probes and layers."""
+"""The verdicts on the texts: left out, copies, few, empty; what is said of closeness, repeated words and layers."""
+
+import pytest
 
 from cenote.diagnosis.verdicts import closeness, layers, repeated_words
 from cenote.diagnosis.verdicts.texts import judge_left_out, judge_texts
-from cenote.records import NO_LAYERS, LeftOut
+from cenote.records import NO_LAYERS, LeftOut, Repeated
 
-from ...builders import length_curve, lengths, model, repeated, run, spread, texts_read
+from ...builders import length_curve, texts_read
+from .accounts import model, run
 
 
 def judge(distinct=100, **fields):
@@ -15,7 +18,7 @@ def test_copies_are_graded_by_their_share():
     assert judge() == []
     assert judge(3) == [("unknown", "Only 3 of 100 texts are different.")]
     assert judge(90) == [("slight", "Only 90 of 100 texts are different.")]
-    assert judge(99) == [("none", "Only 99 of 100 texts are different.")]
+    assert judge(99) == [("fine", "Only 99 of 100 texts are different.")]
     assert judge(1) == [("unknown", "All texts are the same.")]
 
 
@@ -26,8 +29,8 @@ def test_few_texts_are_unknown():
 
 
 def test_empty_texts_are_counted():
-    assert judge(empty=1) == [("none", "1 empty text was left out.")]
-    assert judge(empty=2) == [("none", "2 empty texts were left out.")]
+    assert judge(empty=1) == [("fine", "1 empty text was left out.")]
+    assert judge(empty=2) == [("fine", "2 empty texts were left out.")]
 
 
 def test_texts_left_out_are_named_for_each_measure():
@@ -43,23 +46,31 @@ def test_texts_left_out_are_named_for_each_measure():
     assert texts.grade == pair.grade == "slight"
 
 
-def test_closeness_of_few_texts_is_unknown():
-    few = lengths(tokens=spread(60, count=3))
-    (found,) = closeness.judge(model(run(length=length_curve(mean=0.9)), lengths=few))
-    assert (found.grade, found.advice) == ("unknown", "")
-    (found,) = closeness.judge(model(run(length=length_curve(mean=0.9))))
-    assert found.finding.startswith("Two random texts of yours have a cosine of 0.90 on average; 80 % of the pairs lie")
-    assert found.advice == "Compare scores with this average; choose cut-offs on labelled data."
+@pytest.mark.parametrize("mean", [0.02, 0.9])
+def test_closeness_is_described_with_its_spread(mean):
+    (found,) = closeness.judge(model(run(length=length_curve(mean=mean))))
+    assert found.grade == "described"
+    assert found.finding == (
+        f"Two random texts of yours have a cosine of {mean:.2f} on average; 80 % of the pairs lie between "
+        f"{0.75 * mean:.2f} and {1.25 * mean:.2f}."
+    )
+    assert found.advice.startswith("A cut-off for scores has to be chosen on labelled pairs of your own")
+    assert list(closeness.judge(model(run(length=length_curve(closeness=None))))) == []
 
 
-def test_words_that_are_similar_from_the_start_show_nothing_of_length():
-    (found,) = repeated_words.judge(model(run(repeated=repeated(first=0.95, last=0.96))))
-    assert found.grade == "none"
-    assert found.finding == "“dog” and “cat” have a cosine of 0.95, and of 0.96 when each is repeated to 256 tokens."
-    assert found.evidence == "It does not rise with length, so length alone does not make them similar."
-    (found,) = repeated_words.judge(model(run(repeated=repeated(first=0.6, last=0.96))))
-    assert found.finding.endswith("256 tokens: length alone makes different texts similar.")
-    assert found.evidence.endswith("with length collapse, their cosine rises with length.")
+def test_repeated_words_are_described_over_all_pairs():
+    curves = (
+        Repeated(words=("dog", "cat"), tokens=(3, 66, 256), cosines=(0.6, 0.4, 0.9)),
+        Repeated(words=("water", "music"), tokens=(3, 66, 256), cosines=(0.2, 0.1, 0.5)),
+        Repeated(words=("red", "seven"), tokens=(3, 66, 256), cosines=(0.4, 0.3, 0.3)),
+    )
+    (found,) = repeated_words.judge(model(run(repeated=curves)))
+    assert found.grade == "described"
+    assert found.finding == (
+        "3 pairs of words have a mean cosine of 0.40, and of 0.57 when each word is repeated to 256 tokens."
+    )
+    assert found.evidence.startswith("It rises in 2 of 3 pairs. In between it may be lower, 0.27 on average at the")
+    assert list(repeated_words.judge(model(run()))) == []
 
 
 def test_layers_that_could_not_be_traced_are_unknown():

@@ -4,32 +4,77 @@ import pytest
 
 from cenote.diagnosis.verdicts import truncation
 
-from ...builders import lengths, model
+from ...builders import lengths
+from .accounts import PARTS, READING, account, model, setting
+
+WINDOWS = {"windows of 254 tokens, best": setting(0.08, rows=1.5), "pooling max": setting(0.2)}
 
 
-def judge(**fields):
-    (verdict,) = truncation.judge(model(lengths=lengths(**fields)))
+def judge(lost=None, **fields):
+    """The verdict of 100 texts; `lost` is the share of sentences lost to the cut, None where none was searched for."""
+    found = "only 3 texts" if lost is None else account(cut=lost, found=0.7, parts=READING, settings=WINDOWS)
+    (verdict,) = truncation.judge(model(account=found, lengths=lengths(**fields)))
     return verdict
 
 
-def test_the_share_never_read_and_a_remedy_are_named():
-    found = judge(cut=94, unseen=0.94)
-    assert found.finding == "94 % of your texts' tokens are never read by this model."
-    assert "cenote embed --long windows writes a vector for each window" in found.advice
-    assert found.evidence.startswith("94 of 100 texts are longer than the model's limit of 256 tokens; the longest 10")
+@pytest.mark.parametrize(
+    ("lost", "grade"), [(0.019, "fine"), (0.02, "slight"), (0.1, "moderate"), (0.25, "severe"), (0.0, "fine")]
+)
+def test_the_grade_is_that_of_the_sentences_lost(lost, grade):
+    """The share of tokens that is cut decides nothing."""
+    for unseen in (0.001, 0.9):
+        found = judge(lost, cut=90, unseen=unseen)
+        assert found.grade == grade
+        assert bool(found.advice) is (grade != "fine")
+
+
+def test_what_is_lost_and_what_is_found_all_the_same_are_said():
+    found = judge(0.1, cut=9, unseen=0.3)
+    assert found.finding == (
+        "Of 100 sentences, the cut loses 10: the model stops before them, at 256 tokens, and what it read does not "
+        "lead to their text."
+    )
+    assert found.evidence.startswith(
+        "10 % (9 to 11 %) of the sentences. 50 of 300 are unread; 40 % of these find their text by its beginning. 9 of "
+        "100 texts are longer than the limit, with 30 % of all tokens behind it; the longest 10 % of the texts have"
+    )
+    assert found.evidence.endswith(
+        "The threshold of 10 % lies in this interval: another sample may have another grade."
+    )
+
+
+def test_only_what_reads_the_end_is_advised():
+    found = judge(0.1, cut=9)
+    assert "windows of 254 tokens, best" in found.advice.lower()
+    assert "pooling" not in found.advice
+
+
+def test_a_cut_that_no_sentence_shows_is_described():
+    read = account(parts=PARTS)
+    for found in (
+        judge(cut=94, unseen=0.94),
+        *truncation.judge(model(account=read, lengths=lengths(cut=94, unseen=0.94))),
+    ):
+        assert (found.grade, found.finding) == (
+            "described",
+            "94 % of the tokens of your texts are never read by this model.",
+        )
+        assert found.evidence.startswith("94 of 100 texts are longer than the limit, with 94 % of all tokens behind it")
+        assert found.limit.startswith("Whether a search misses them was not measured.")
+        assert "cenote embed --long windows writes a vector for each window" in found.advice
 
 
 @pytest.mark.parametrize(("cut", "texts"), [(1, "1 of 100 texts is longer"), (9, "9 of 100 texts are longer")])
 def test_one_text_with_most_of_the_truncated_tokens_is_named(cut, texts):
     found = judge(cut=cut, unseen=0.997, longest=0.99)
-    assert found.finding.startswith("More than 99 % of your texts' tokens")
+    assert found.finding.startswith("More than 99 % of the tokens")
     assert found.evidence.startswith(texts)
     assert found.evidence.endswith("one text alone has 99 % of the truncated tokens.")
 
 
 def test_nothing_truncated_needs_no_advice():
-    found = judge()
-    assert (found.grade, found.advice) == ("none", "")
+    found = judge(0.0)
+    assert (found.grade, found.advice) == ("fine", "")
     assert found.finding == "Nothing is truncated: the model reads every text to its end."
 
 

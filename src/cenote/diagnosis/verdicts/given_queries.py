@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cenote.diagnosis.verdicts.remedies import count_fates
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
 from cenote.records import ModelDiagnosis, Verdict
-from cenote.wording import pluralise, round_to_hundred, share_estimate, signed_estimate
+from cenote.wording import pluralise, share_estimate, signed_estimate
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -14,16 +15,15 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     found = model.queries
     if found is None:
         return
-    shares = (found.found, found.lost_to_cut, found.lost_to_pooling, found.not_found)
-    first, cut, pooled, none = round_to_hundred([share.value for share in shares])
+    first, cut, pooled, none = count_fates(found)
     missing = f" Left out: {'; '.join(part.in_words() for part in found.left_out)}." if found.left_out else ""
     costs = found.price.low is not None and found.price.low > 0
     yield Verdict(
         model=model.name,
         subject="your queries",
-        grade=THRESHOLDS["search"].grade(1 - found.found.value),
-        finding=f"Of 100 of your queries, {first} find a text that answers them first. {cut} are lost to the cut, "
-        f"{pooled} to pooling, and {none} are not found by their tokens either.",
+        grade=THRESHOLDS["search"].grade(round(1 - found.found.value, 9)),
+        finding=f"Of 100 of your queries, {first} find a text that answers them first. Lost to the cut: {cut}; lost to "
+        f"pooling: {pooled}; not found by their tokens either: {none}.",
         evidence=f"{pluralise(found.queries, 'query').replace('querys', 'queries')}, {found.texts:,} texts: "
         f"{share_estimate(found.found)} find one first, {share_estimate(found.in_ten)} among the first ten; nDCG@10 "
         f"{found.gain.value:.3f}. If the tokens of the query rank the first twenty anew, it changes by "

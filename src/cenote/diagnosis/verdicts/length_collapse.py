@@ -9,6 +9,8 @@ from cenote.records import LengthCurve, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, signed_estimate
 
 _SUBJECT = "length collapse"
+# A change of cosines that is none, whatever their deviation.
+_ROUNDING = 0.005
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -37,8 +39,10 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         finding = f"Length alone draws your texts together: {said}."
     elif change.high is not None and change.high < 0 and notable:
         finding = f"Length alone moves your texts apart: {said}."
-    else:
+    elif change.high is not None and change.high <= max(_ROUNDING, CUTOFFS["large change"].value * unit):
         finding = f"Length alone does not draw your texts together: {said}."
+    else:
+        finding = f"These texts do not show whether length alone draws them together: {said}."
     steps = ", ".join(f"{cut.tokens} tokens {cut.cosine.value:.3f}" for cut in cuts.cuts)
     yield Verdict(
         model=model.name,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import advise, list_parts, name_threshold
+from cenote.diagnosis.verdicts.remedies import advise, count_fates, list_parts, name_threshold
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
 from cenote.records import ModelDiagnosis, Verdict
-from cenote.wording import round_to_hundred, share_estimate
+from cenote.wording import share_estimate
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -16,13 +16,13 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     if isinstance(account, str):
         return
     lost, threshold = account.lost_to_pooling, THRESHOLDS["pooling"]
-    count, _ = round_to_hundred([lost.value, 1 - lost.value])
+    count = count_fates(account)[2]
     grade = threshold.grade(lost.value)
     yield Verdict(
         model=model.name,
         subject="pooling",
         grade=grade,
-        finding=f"{count} of 100 sentences are lost to pooling: the model reads them, their tokens or a window find "
+        finding=f"Of 100 sentences, pooling loses {count}: the model reads them, their tokens or a window find "
         "their text, but its one vector does not.",
         evidence=f"{share_estimate(lost)} of the sentences.{list_parts(account, 'length', 'texts of {}')}"
         f"{name_threshold('pooling', lost)}",

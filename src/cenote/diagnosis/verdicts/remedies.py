@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
-from cenote.records import Account, Estimate, Setting
-from cenote.wording import percent
+from cenote.records import Account, Estimate, Setting, Shares
+from cenote.wording import percent, round_to_hundred
 
 # Settings that read the end of a text, by the first words of their names.
 READ_THE_END = ("windows", "reading")
@@ -28,8 +28,8 @@ def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
     if kept:
         name, best = max(kept.items(), key=lambda item: item[1].change.value)
         return (
-            f"{name[0].upper()}{name[1:]} leads back to more of what the texts say. {describe_change(best)} Only the "
-            f"second figure goes with relevance, and it does not change by more than chance. {_how_to(name)}"
+            f"More of what the texts say is found with {name}. {describe_change(best)} Only the second figure goes "
+            f"with relevance, and it does not change by more than chance. {_how_to(name)}"
         )
     return f"None of these finds more sentences by more than chance: {', '.join(tried)}."
 
@@ -55,8 +55,9 @@ def per_hundred(change: Estimate) -> str:
     """
     ends = ""
     if change.low is not None and change.high is not None:
-        low, high = (100 * end for end in (change.low, change.high))
-        ends = f" ({low:.1f} to {high:.1f})" if change.value >= 0 else f" ({-high:.1f} to {-low:.1f})"
+        sign = 1 if change.value >= 0 else -1
+        low, high = sorted(round(sign * 100 * end, 1) + 0.0 for end in (change.low, change.high))
+        ends = f" ({low:.1f} to {high:.1f})"
     return f"{abs(100 * change.value):.1f} {'more' if change.value >= 0 else 'fewer'}{ends}"
 
 
@@ -84,9 +85,16 @@ def _how_to(name: str) -> str:
     words = name.split()
     if name.startswith("windows"):
         kind = "windows" if name.endswith("best") else "window-mean"
-        return f"Embed with `--long {kind} --window {words[2]}`."
+        return f"Embed with `--long {kind} --max-seq-length {words[2]}`."
     if name.startswith("reading"):
         return f"Load the model with `--max-seq-length {words[1]}`."
     if name.startswith("temperature"):
-        return f"Temper the model: `cenote temper MODEL {words[1]}`."
+        return f"Temper the model: `cenote temper MODEL --temperature {words[1]} -o FOLDER`."
     return f"Load the model with `pooling={words[1]!r}`."
+
+
+def count_fates(shares: Shares) -> tuple[int, int, int, int]:
+    """Return how many of 100 are found, lost to the cut, lost to pooling, and not found."""
+    fates = (shares.found, shares.lost_to_cut, shares.lost_to_pooling, shares.not_found)
+    found, cut, pooled, none = round_to_hundred([share.value for share in fates])
+    return found, cut, pooled, none

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import advise, list_parts, name_threshold
+from cenote.diagnosis.verdicts.remedies import advise, count_fates, list_parts, name_threshold
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
 from cenote.records import Account, Estimate, ModelDiagnosis, Verdict
-from cenote.wording import percent, pluralise, round_to_hundred, share_estimate
+from cenote.wording import percent, pluralise, share_estimate
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -24,8 +24,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
             advice="Diagnose more texts, or longer ones: the search needs texts of several sentences.",
         )
         return
-    shares = (account.found, account.lost_to_cut, account.lost_to_pooling, account.not_found)
-    found, cut, pooled, none = round_to_hundred([share.value for share in shares])
+    found, cut, pooled, none = count_fates(account)
     lost = _complement(account.found)
     repeated = ""
     if account.repeated >= CUTOFFS["repeated sentences"].value:
@@ -36,8 +35,8 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         model=model.name,
         subject="search",
         grade=THRESHOLDS["search"].grade(lost.value),
-        finding=f"Of 100 sentences of your texts, {found} find their text first. {cut} are lost to the cut, {pooled} "
-        f"to pooling, and {none} are not found by their tokens either.",
+        finding=f"Of 100 sentences of your texts, {found} find their text first. Lost to the cut: {cut}; lost to "
+        f"pooling: {pooled}; not found by their tokens either: {none}.",
         evidence=f"{account.sentences:,} sentences, searched for among {pluralise(account.documents, 'text')}: "
         f"{share_estimate(account.found)} find their text first, {share_estimate(account.in_ten)} among the first ten. "
         f"With the sentence left out of its text, {share_estimate(account.left_out)} find it."
@@ -60,5 +59,5 @@ def _name_prompts(account: Account) -> str:
 def _complement(share: Estimate) -> Estimate:
     """Return the estimate of 1 minus a share."""
     if share.low is None or share.high is None:
-        return Estimate(1 - share.value, None, None)
-    return Estimate(1 - share.value, 1 - share.high, 1 - share.low)
+        return Estimate(round(1 - share.value, 9), None, None)
+    return Estimate(round(1 - share.value, 9), round(1 - share.high, 9), round(1 - share.low, 9))

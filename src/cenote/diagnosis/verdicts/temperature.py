@@ -15,7 +15,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     if not others:
         return
     settings = {} if isinstance(model.account, str) else model.account.settings
-    tried = {run.temperature: settings.get(f"temperature {run.temperature}") for run in others}
+    tried = {run.temperature: settings.get(f"temperature {run.temperature.split(',')[0]}") for run in others}
     measured = {name: one for name, one in tried.items() if one is not None}
     helping = {name: one for name, one in measured.items() if one.change.low is not None and one.change.low > 0}
     hurting = [name for name, one in measured.items() if one.change.high is not None and one.change.high < 0]

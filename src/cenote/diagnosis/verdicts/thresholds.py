@@ -60,10 +60,10 @@ CUTOFFS = {
         0.5, "SOCM of a pair whose means almost coincide while its tokens spread very differently; a round number"
     ),
     "one text": Cutoff(0.5, "share of the truncated tokens from which the figure describes one text and not the texts"),
-    "rise": Cutoff(0.05, "a rise of a probe's cosine with length that rounding and tokenization do not explain"),
     "change": Cutoff(
-        0.05, "a change by temperature, in standard deviations of all cosines, that is too small to notice"
+        0.05, "a change of closeness by length, in standard deviations of all cosines, that is too small to notice"
     ),
+    "large change": Cutoff(0.2, "the same, so large that an interval which holds it cannot say that there is none"),
     "copies": Cutoff(0.05, "share of copies from which they affect means and intervals"),
 }
 # Fewer texts or pairs get no verdict.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import READ_THE_END, advise, name_threshold
+from cenote.diagnosis.verdicts.remedies import READ_THE_END, advise, count_fates, name_threshold
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
 from cenote.records import Account, ModelDiagnosis, Verdict
-from cenote.wording import percent, pluralise, round_to_hundred, share_estimate
+from cenote.wording import percent, pluralise, share_estimate
 
 _COUNTED = (
     "Counted in the model's own tokens, special tokens and prompt included; very long texts are tokenized in pieces."
@@ -51,14 +51,14 @@ def _describe(model: ModelDiagnosis) -> Verdict:
 
 def _judge_loss(model: ModelDiagnosis, account: Account) -> Verdict:
     lost = account.lost_to_cut
-    count, _ = round_to_hundred([lost.value, 1 - lost.value])
+    count = count_fates(account)[1]
     unread = next(part for part in account.parts if part.name == "not read")
     grade = THRESHOLDS["truncation"].grade(lost.value)
     return Verdict(
         model=model.name,
         subject="truncation",
         grade=grade,
-        finding=f"{count} of 100 sentences are lost to the cut: the model stops before them, at {model.lengths.limit} "
+        finding=f"Of 100 sentences, the cut loses {count}: the model stops before them, at {model.lengths.limit} "
         "tokens, and what it read does not lead to their text.",
         evidence=f"{share_estimate(lost)} of the sentences. {unread.sentences:,} of {account.sentences:,} are unread; "
         f"{percent(unread.found.value)} of these find their text by its beginning. {_count_texts(model)}"

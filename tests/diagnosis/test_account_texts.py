@@ -1,0 +1,129 @@
+"""The texts of an account: which sentences a model reads, windows, more room, the prompts of both sides."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize
+
+import cenote
+from cenote.diagnosis import account_texts
+from cenote.diagnosis.pooled_texts import mean_of_windows, read_pooled
+
+from .bags import TINY, load_bags, make_texts, plan
+
+PLAIN = make_texts(30, 4, 8, seed=5, vocabulary=TINY)
+
+
+# What is read.
+
+
+def test_a_tokenizer_that_keeps_the_end_reads_the_last_sentences(bag_folder):
+    model = load_bags(bag_folder)
+    model.max_seq_length, model.tokenizer.truncation_side = 40, "left"
+    planned = plan(model, make_texts(30))
+    assert planned.read.reshape(-1, 3).tolist() == [[False, True, True]] * 30
+    model.tokenizer.truncation_side = "right"
+    # Of six sentences of thirteen tokens the fourth is the middle one, and 38 tokens do not hold three.
+    assert plan(model, make_texts(30)).read.reshape(-1, 3).tolist() == [[True, False, False]] * 30
+
+
+def test_an_error_while_more_is_read_leaves_the_limit(bag_model, monkeypatch):
+    original = account_texts.tokenise
+
+    def tokenise(model, *args, **options):
+        if model.max_seq_length == 512:
+            raise MemoryError
+        return original(model, *args, **options)
+
+    bag_model.max_seq_length = 40
+    monkeypatch.setattr(account_texts, "tokenise", tokenise)
+    with pytest.raises(MemoryError):
+        plan(bag_model, make_texts(30))
+    assert bag_model.max_seq_length == 40
+
+
+# Windows are those of `embed`: what is advised has been measured.
+
+
+def vectors_written(model, texts, folder, **options):
+    cenote.embed(model, texts, folder, task="document", backend="torch", precision="float32", **options)
+    table = pq.read_table(sorted(folder.glob("*.parquet")))
+    vectors = np.array(table["embedding"].to_pylist(), np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("long", "size", "after"),
+    [
+        ("windows", 40, ()),
+        ("window-mean", 40, (Normalize,)),
+        ("windows", 20, ()),
+        ("window-mean", 40, ()),
+    ],
+)
+def test_windows_are_those_that_embed_writes(long, size, after, short_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(account_texts, "SMALL_WINDOW", size)
+    model = load_bags(short_folder, *(module() for module in after))
+    planned = plan(model, make_texts(20) + make_texts(10, 3, 10))
+    other = next(one for one in planned.alternatives if one.name == f"windows of {size} tokens")
+    whole, pieces = (
+        read_pooled(model, tokens, {}, task="document") for tokens in (planned.documents, other.documents.tokens)
+    )
+    found, owners, weights = other.documents.merge(whole, planned.documents.lengths, pieces)
+    if long == "window-mean":
+        found = mean_of_windows(found, owners, weights, len(planned.documents))
+    texts = [text.text for text in planned.probes.texts]
+    model.max_seq_length = size  # as the advice says
+    expected = vectors_written(model, texts, tmp_path / "out", long=long)
+    assert found.shape == expected.shape
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+# Prompts.
+
+PROMPTS = {"query": "query: ", "passage": "document: a deep "}
+
+
+@pytest.mark.parametrize("name", [None, "query"])
+def test_sentences_have_the_prompt_of_queries_and_documents_theirs_or_the_one_asked_for(name, tiny_st):
+    model = SentenceTransformer(str(tiny_st("bert", prompts=PROMPTS)), device="cpu")
+    model.prompts.pop("document")  # an empty one, added by sentence-transformers
+    planned = plan(model, PLAIN, prompt_name=name)
+    assert planned.prompts == ("query", name or "passage")
+    assert plan(SentenceTransformer(str(tiny_st("bert")), device="cpu"), PLAIN).prompts == (None, None)
+    around, queries = 2, 2
+    documents = 4 if name is None else queries
+    for tokens, texts, prompt in (
+        (planned.documents, PLAIN, documents),
+        (planned.remainders, planned.probes.remainders(planned.left_out.tolist()), documents),
+        (planned.sentences, planned.probes.sentences, queries),
+    ):
+        assert tokens.lengths.tolist() == [around + prompt + len(model.tokenizer.tokenize(text)) for text in texts]
+
+
+def test_windows_have_the_prompt_of_documents(tiny_st):
+    model = SentenceTransformer(str(tiny_st("bert", prompts=PROMPTS)), device="cpu")
+    model.prompts.pop("document")
+    model.max_seq_length = 24
+    (windows, longer) = plan(model, PLAIN).alternatives
+    assert (windows.name, longer.name) == ("windows of 24 tokens", "reading 256 tokens")
+    start = model.tokenizer(PROMPTS["passage"])["input_ids"][:-1]
+    for pieces in (windows.documents, windows.remainders, longer.documents, longer.remainders):
+        ids, offsets = pieces.tokens.columns["input_ids"], pieces.tokens.offsets[:-1]
+        assert {tuple(ids[place : place + len(start)]) for place in offsets} == {tuple(start)}
+
+
+@pytest.mark.parametrize("limit", [4, 6])
+def test_a_prompt_that_fills_the_limit_leaves_nothing_read(limit, tiny_st):
+    model = SentenceTransformer(str(tiny_st("bert", prompts=PROMPTS)), device="cpu")
+    model.prompts.pop("document")
+    model.max_seq_length = limit
+    planned = plan(model, PLAIN)
+    assert not planned.read.any()
+    assert [other.name for other in planned.alternatives] == ["reading 256 tokens"]
+
+
+def test_windows_that_embed_refuses_are_not_tried(bag_model):
+    bag_model.max_seq_length = 9
+    assert [other.name for other in plan(bag_model, make_texts(30)).alternatives] == ["reading 512 tokens"]

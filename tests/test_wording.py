@@ -1,0 +1,37 @@
+"""Numbers, counts and names in words."""
+
+import numpy as np
+import pytest
+
+from cenote.records import Estimate
+from cenote.wording import in_minutes, percent, round_to_hundred, share_estimate, signed_estimate
+
+
+def test_whole_numbers_add_up_to_a_hundred_and_keep_their_order():
+    generator = np.random.default_rng(0)
+    for _ in range(500):
+        shares = generator.dirichlet(np.full(4, 0.5))
+        counts = round_to_hundred(shares.tolist())
+        assert sum(counts) == 100
+        assert max(abs(count - 100 * share) for count, share in zip(counts, shares, strict=True)) < 1
+        assert sorted(counts) == [counts[place] for place in np.argsort(shares, kind="stable")]
+
+
+@pytest.mark.parametrize(
+    ("shares", "counts"), [([1.0, 0.0, 0.0, 0.0], [100, 0, 0, 0]), ([0.25] * 4, [25] * 4), ([0.005, 0.995], [1, 99])]
+)
+def test_whole_numbers_of_shares(shares, counts):
+    assert round_to_hundred(shares) == counts
+
+
+def test_estimates_without_an_interval_are_values_alone():
+    assert share_estimate(Estimate(0.5, None, None)) == "50 %"
+    assert signed_estimate(Estimate(0.5, None, None)) == "+0.500"
+    assert percent(0.996) == "more than 99 %"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "10 s"), (59, "60 s"), (60, "1 min"), (3599, "60 min"), (7200, "2.0 h")]
+)
+def test_durations(seconds, words):
+    assert in_minutes(seconds) == words
