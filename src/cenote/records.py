@@ -256,19 +256,21 @@ class Shares:
     found: Estimate  # the sentence's own text comes first
     lost_to_cut: Estimate  # not found, and the model does not read the sentence in its text
     lost_to_pooling: Estimate  # not found, although its tokens or a window find the text
-    not_found: Estimate  # not found in any of these ways
+    not_found: Estimate  # neither by tokens nor by a window
 
 
 @dataclass(frozen=True)
 class Setting(Shares):
     """The same sentences in another setting, with the changes that it makes.
 
-    The intervals of the changes hold for all settings together.
+    The intervals of both changes hold for all settings together.
     """
 
     left_out: Estimate  # share that finds its text where the sentence is left out of it
     change: Estimate  # of `found`
     change_left_out: Estimate  # of `left_out`
+    of_cut: float  # share of all sentences that are lost to the cut, and found in this setting
+    of_pooling: float  # share of all sentences that are lost to pooling, and found in this setting
     rows: float  # vectors for each text
 
 
@@ -321,6 +323,7 @@ class Account(Shares):
     unsplit: int  # texts among them that are long, but could not be split into sentences
     repeated: float  # share of the sentences that another of the texts holds word by word
     prompts: tuple[str | None, str | None] = (None, None)  # names of the prompts before sentences and before texts
+    similarity: str = "cosine"  # the model's own measure; the search is by cosine
 
 
 @dataclass(frozen=True)

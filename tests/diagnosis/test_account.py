@@ -100,7 +100,8 @@ def test_batch_composition_does_not_matter(budget, rich, tiny_bert, monkeypatch)
 
 
 def test_fewer_documents_are_searched_where_their_tokens_take_too_much_memory(rich, monkeypatch):
-    monkeypatch.setattr(accounts, "_NUMBERS", int(rich.planned.documents.lengths.sum()) * WIDTH // 2)
+    tokens = rich.planned.documents.lengths.sum() + rich.planned.sentences.lengths.sum()
+    monkeypatch.setattr(accounts, "_NUMBERS", int(tokens) * WIDTH // 2)
     assert len(plan(rich.model, rich.texts).probes.texts) == len(rich.texts) // 2
     monkeypatch.setattr(accounts, "_NUMBERS", 1)
     assert len(plan(rich.model, rich.texts).probes.texts) == FEWEST_DOCUMENTS
@@ -174,7 +175,7 @@ def test_sentences_that_all_texts_share_are_said_and_cap_what_is_found(bag_model
     assert found.found.value == pytest.approx(2 / 3 + 1 / 90)  # the one that comes first for all
     assert {part.name: part.found.value for part in found.parts}["last"] <= 1 / 30
     verdict = grades(found)["search"]
-    assert "33 % of the sentences stand in several texts: no search can tell these apart." in verdict.evidence
+    assert "33 % of the sentences stand in several texts: no search can know which one is meant." in verdict.evidence
 
 
 # Planted faults.

@@ -138,7 +138,7 @@ def test_a_planted_effect_of_length_is_found(bag_folder):
     model = load_bags(bag_folder, LengthAdded(), pooling=FirstTokens(number=12))
     found, _ = finding(model, make_texts(60, 11))
     assert found.startswith(
-        "Length alone draws your texts together: cut at 32 tokens, 60 texts have a mean cosine of 0.2"
+        "Reading more of the same texts draws them together: cut at 32 tokens, 60 texts have a mean cosine of 0.2"
     )
 
 
@@ -147,11 +147,13 @@ def test_long_texts_on_one_subject_are_no_effect_of_length(bag_folder):
     model = load_bags(bag_folder, pooling=FirstTokens(number=12))
     found, natural = finding(model, make_texts(60, 2) + make_texts(60, 11, vocabulary=WORDS[:30]))
     assert natural.low > 0.1
-    assert found.startswith("Length alone does not draw your texts together: cut at 32 tokens, 60 texts have")
+    assert found.startswith(
+        "Reading more of the same texts does not draw them together: cut at 32 tokens, 60 texts have"
+    )
 
 
 def test_tokens_of_their_own_move_no_texts_together(bag_model):
     """Means of words that texts do not share are as far apart at every length."""
     texts = [make_texts(1, 11, seed=row, vocabulary=WORDS[40 * row : 40 * row + 40])[0] for row in range(40)]
     found, _ = finding(bag_model, texts)
-    assert found.startswith("Length alone does not draw your texts together")
+    assert found.startswith("Reading more of the same texts does not draw them together")

@@ -199,12 +199,17 @@ def second_order_collapsed(generator, tokens, width):
     [
         (
             healthy,
-            "Length alone (does not draw your texts together|moves your texts apart)",
+            "Reading more of the same texts (does not draw them together|moves them apart)",
             "SOCM is 0.0",
             "a cosine of -?0.0",
         ),
-        (length_collapsed, "Length alone draws your texts together", "SOCM is 0.0", "a cosine of 0.[1-9]"),
-        (second_order_collapsed, "Length alone does not draw", r"SOCM is [1-9]\.", "a cosine of 1.00"),
+        (length_collapsed, "Reading more of the same texts draws them together", "SOCM is 0.0", "a cosine of 0.[1-9]"),
+        (
+            second_order_collapsed,
+            "Reading more of the same texts does not draw",
+            r"SOCM is [1-9]\.",
+            "a cosine of 1.00",
+        ),
     ],
 )
 def test_a_planted_collapse_is_described_and_nothing_else(

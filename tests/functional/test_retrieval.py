@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from cenote.errors import BadInput
 from cenote.functional import retrieval
 from cenote.functional.intervals import FEWEST_TEXTS
-from cenote.functional.retrieval import nearest, own_ranks, ranks_of_variants, resampled_means, token_matches
+from cenote.functional.retrieval import (
+    jackknife,
+    nearest,
+    own_ranks,
+    ranks_of_variants,
+    resampled_means,
+    token_matches,
+    without_each_document,
+)
+from cenote.records import Estimate
 
 from .helpers import unit
 
@@ -224,3 +233,54 @@ def test_few_documents_have_no_interval():
 def test_bad_input_is_refused(values, options, message):
     with pytest.raises(BadInput, match=message):
         resampled_means(values, np.arange(12), **options)
+
+
+# Without each document.
+
+
+def made_up(seed, count=30, sentences=3, width=32, hub=0.4):
+    """Sentences near their documents, and a direction that all share, so that some documents are rivals of many."""
+    generator = np.random.default_rng(seed)
+    documents = unit(generator.normal(size=(count, width)) + hub * generator.normal(size=(count, 1)))
+    owners = np.repeat(np.arange(count), sentences)
+    return unit(documents[owners] + 0.3 * generator.normal(size=(len(owners), width))), documents, owners
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_without_each_document_are_those_of_a_search_without_it(seed):
+    queries, documents, owners = made_up(seed)
+    rivals = np.zeros(len(owners), np.int64)
+    ranks = own_ranks(queries, documents, owners, rivals=rivals)
+    assert 0.2 < (ranks == 1).mean() < 0.9
+    found = without_each_document((ranks == 1) * 1.0, np.ones(len(ranks)), ranks, rivals, owners, len(documents))
+    # A fate of the lost ones, such as "lost to the cut": whoever comes first has it no more.
+    cut = (ranks > 1) & (np.arange(len(ranks)) % 2 == 0)
+    lost = without_each_document(cut * 1.0, np.zeros(len(ranks)), ranks, rivals, owners, len(documents))
+    for place in range(len(documents)):
+        kept, others = owners != place, np.delete(np.arange(len(documents)), place)
+        again = own_ranks(queries[kept], documents[others], np.searchsorted(others, owners[kept]))
+        assert found[place] == pytest.approx((again == 1).mean())
+        assert lost[place] == pytest.approx((cut[kept] & (again > 1)).mean())
+
+
+def test_its_intervals_cover_where_some_documents_are_rivals_of_many():
+    """A resample of sentences among fixed rivals covers less."""
+    truth, spans = [], []
+    for seed in range(300):
+        queries, documents, owners = made_up(seed, count=40, hub=1.5)
+        rivals = np.zeros(len(owners), np.int64)
+        ranks = own_ranks(queries, documents, owners, rivals=rivals)
+        values = (ranks == 1) * 1.0
+        truth.append(values.mean())
+        without = without_each_document(values, np.ones(len(values)), ranks, rivals, owners, len(documents))
+        spans.append(jackknife(float(values.mean()), without))
+    mean = np.mean(truth)
+    assert 0.92 <= np.mean([one.low <= mean <= one.high for one in spans]) <= 1.0
+
+
+def test_a_share_of_none_or_all_has_the_rule_of_three():
+    none, every = (jackknife(value, np.full(30, value)) for value in (0.0, 1.0))
+    assert (none.low, every.high) == (0.0, 1.0)
+    assert none.high == pytest.approx(1 - 0.025 ** (1 / 30)) == pytest.approx(1 - every.low)
+    assert jackknife(0.0, np.zeros(30), share=False) == Estimate(0.0, 0.0, 0.0)
+    assert jackknife(0.5, np.full(9, 0.5)) == Estimate(0.5, None, None)

@@ -47,6 +47,8 @@ def setting(change, *, width=0.02, rows=1.0):
         left_out=estimate(0.4 + change / 2),
         change=estimate(change, width),
         change_left_out=estimate(change / 2, 0.04),
+        of_cut=0.05,
+        of_pooling=0.1,
         rows=rows,
     )
 

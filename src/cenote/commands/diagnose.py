@@ -186,14 +186,12 @@ def _two_names(text: str) -> tuple[str | None, str | None]:
     return first.strip() or None, second.strip() or None
 
 
-# The two columns of each file that is given besides the texts.
-_COLUMNS = {"--pairs": ("text1", "text2"), "--queries": ("text", "id")}
-
-
 def _read_columns(flag: str, path: str, rows: int | None = None) -> list[tuple[str, str]]:
-    """Return both columns of a file, or of its first rows."""
-    names = _COLUMNS[flag]
+    """Return both columns of a file of pairs or of queries, or of its first rows."""
+    names = {"--pairs": ("text1", "text2"), "--queries": ("text", "id")}[flag]
     try:
+        if flag == "--queries":  # an id may be a number, and is read as the ids of texts are
+            return [(one.text, one.id) for one in islice(read(path, column="text", id_column="id"), rows)]
         first, second = ([text.text for text in islice(read(path, column=name), rows)] for name in names)
     except BadInput as error:
         needs = f" needs columns {' and '.join(names)}" if isinstance(error, UnknownName) else ""

@@ -18,17 +18,18 @@ from torch import nn
 
 from cenote.data.rows import Text
 from cenote.diagnosis.account_texts import AccountTexts, Alternative, Flags, tokenise_account
-from cenote.diagnosis.pooled_texts import OWN, Pooled, mean_of_windows, read_pooled
+from cenote.diagnosis.pooled_texts import OWN, Pooled, Vectors, mean_of_windows, read_pooled
 from cenote.diagnosis.probes import POSITIONS, SHORTEST, draw_probes
 from cenote.diagnosis.summaries import Excerpts, rounded
 from cenote.encoding.tokens import Tokens, Whole
 from cenote.functional.retrieval import (
-    mean_change,
+    jackknife,
     nearest,
     own_ranks,
     ranks_of_variants,
     resampled_means,
     token_matches,
+    without_each_document,
 )
 from cenote.listener import Listener
 from cenote.models.properties import width_of
@@ -52,8 +53,8 @@ FATES = ("found", "lost_to_cut", "lost_to_pooling", "not_found")
 
 # Poolings that are tried beside the model's own.
 _POOLINGS = ("mean", "cls", "max", "weightedmean", "lasttoken")
-# Numbers in the token vectors of documents that are kept at once: 400 MB at half precision.
-_NUMBERS = 2 * 10**8
+# Numbers in the token vectors of documents that are kept at once: 1.2 GB at half precision.
+_NUMBERS = 6 * 10**8
 
 
 def plan_account(
@@ -76,7 +77,8 @@ def plan_account(
             f"more, and {FEWEST_DOCUMENTS} are needed"
         )
     found = tokenise_account(model, probes, prompt_name)
-    numbers = int(found.documents.lengths.sum()) * width_of(model)
+    width = next((int(one.embedding_dimension) for one in model if isinstance(one, StPooling)), width_of(model))
+    numbers = int(found.documents.lengths.sum() + found.sentences.lengths.sum()) * width
     if numbers > _NUMBERS and len(probes.texts) > FEWEST_DOCUMENTS:
         fewer = max(FEWEST_DOCUMENTS, len(probes.texts) * _NUMBERS // numbers)
         found = tokenise_account(model, draw_probes(texts, fewer, seed), prompt_name)
@@ -86,10 +88,11 @@ def plan_account(
 def other_poolings(model: SentenceTransformer) -> dict[str, nn.Module]:
     """Return the poolings to try beside the model's own, by the names of their settings."""
     pooling = next((module for module in model if isinstance(module, StPooling)), None)
-    if pooling is None:
-        return {}
+    if pooling is None or pooling.pooling_output_dimension != pooling.embedding_dimension:
+        return {}  # the modules after several operators take their width and no other
     own, width = pooling_of(model), int(pooling.embedding_dimension)
-    return {f"pooling {name}": Pooling(width, name) for name in _POOLINGS if name != own}
+    prompt = bool(pooling.include_prompt)
+    return {f"pooling {name}": Pooling(width, name, prompt) for name in _POOLINGS if name != own}
 
 
 class Ranks(NamedTuple):
@@ -97,6 +100,8 @@ class Ranks(NamedTuple):
 
     kept: Whole  # [Q]
     left_out: Whole  # [N] of the sentences that were left out of their documents
+    rivals: Whole  # [Q] the best of the other documents
+    left_out_rivals: Whole  # [N]
     read: Flags  # [Q] whether the model reads the sentence
     rows: float  # vectors for each document
 
@@ -129,19 +134,17 @@ def read_account(
         alternatives: whether to read windows and whatever else the texts come with.
     """
 
-    def read(tokens: Tokens, task: str, step: str, keep: bool = False) -> Pooled:
-        return read_pooled(model, tokens, poolings, task=task, keep_tokens=keep, listener=listener, step=step)
+    def read(tokens: Tokens, task: str, step: str, **more: Any) -> Pooled:
+        return read_pooled(model, tokens, more.pop("poolings", {}), task=task, listener=listener, step=step, **more)
 
-    documents = read(texts.documents, "document", "reading documents", keep=True)
-    sentences = read(texts.sentences, "query", "reading sentences", keep=True)
-    remainders = read(texts.remainders, "document", "reading documents without a sentence")
-    own, left_out = texts.probes.owners, texts.left_out
+    whole: Any = {"poolings": poolings, "keep_tokens": alternatives}
+    documents = read(texts.documents, "document", "reading documents", **whole)
+    sentences = read(texts.sentences, "query", "reading sentences", **whole)
+    remainders = read(texts.remainders, "document", "reading documents without a sentence", poolings=poolings)
     ranks = {}
     for name in documents.vectors:
-        queries, whole, without = (one.vectors[name] for one in (sentences, documents, remainders))
-        kept = own_ranks(queries, whole, own)
-        ranks[name] = Ranks(kept, ranks_of_variants(queries[left_out], without, whole, own[left_out]), texts.read, 1)
-    poolings = {}
+        queries, complete, without = (one.vectors[name] for one in (sentences, documents, remainders))
+        ranks[name] = rank_documents(texts, queries, complete, without, texts.read)
     for other in texts.alternatives if alternatives else ():
         pieces = [read(one.tokens, "document", other.step) for one in (other.documents, other.remainders)]
         ranks |= _rank_alternative(other, texts, documents, sentences, remainders, pieces)
@@ -152,26 +155,47 @@ def _rank_alternative(
     other: Alternative, texts: AccountTexts, documents: Pooled, sentences: Pooled, remainders: Pooled, pieces: Any
 ) -> dict[str, Ranks]:
     """Rank the documents by the best of their pieces, and by the mean of them."""
-    own, left_out, queries = texts.probes.owners, texts.left_out, sentences.vectors[OWN]
+    queries, count = sentences.vectors[OWN], len(texts.documents)
     whole, owners, weights = other.documents.merge(documents, texts.documents.lengths, pieces[0])
     without, places, others = other.remainders.merge(remainders, texts.remainders.lengths, pieces[1])
-    best = Ranks(
-        own_ranks(queries, whole, own, owners=owners),
-        ranks_of_variants(queries[left_out], without, whole, own[left_out], owners=owners, variant_owners=places),
-        other.read,
-        len(owners) / len(texts.documents),
-    )
+    best = rank_documents(texts, queries, whole, without, other.read, owners, places)
     if not other.windows:
         return {other.name: best}
-    means = mean_of_windows(whole, owners, weights, len(texts.documents))
-    variants = mean_of_windows(without, places, others, len(texts.remainders))
-    mean = Ranks(
-        own_ranks(queries, means, own),
-        ranks_of_variants(queries[left_out], variants, means, own[left_out]),
-        other.read,
-        1,
+    means = mean_of_windows(whole, owners, weights, count), mean_of_windows(without, places, others, count)
+    return {f"{other.name}, best": best, f"{other.name}, mean": rank_documents(texts, queries, *means, other.read)}
+
+
+def rank_documents(
+    texts: AccountTexts,
+    queries: Vectors,
+    whole: Vectors,
+    without: Vectors,
+    read: Flags,
+    owners: Whole | None = None,
+    places: Whole | None = None,
+) -> Ranks:
+    """Rank the documents for every sentence, by vectors of whole documents and of those without a sentence.
+
+    Where these are windows, `owners` and `places` tell the document and the remainder of each.
+    """
+    own, left_out = texts.probes.owners, texts.left_out
+    rivals, left_out_rivals = np.zeros(len(own), np.int64), np.zeros(len(left_out), np.int64)
+    return Ranks(
+        kept=own_ranks(queries, whole, own, owners=owners, rivals=rivals),
+        left_out=ranks_of_variants(
+            queries[left_out],
+            without,
+            whole,
+            own[left_out],
+            owners=owners,
+            variant_owners=places,
+            rivals=left_out_rivals,
+        ),
+        rivals=rivals,
+        left_out_rivals=left_out_rivals,
+        read=read,
+        rows=1 if owners is None else len(owners) / len(texts.documents),
     )
-    return {f"{other.name}, best": best, f"{other.name}, mean": mean}
 
 
 def summarise_account(
@@ -190,40 +214,40 @@ def summarise_account(
     others = {name: ranks for name, ranks in {**reading.ranks, **tempered}.items() if name != OWN}
     lost = np.any([ranks.kept > 1 for ranks in (own, *others.values())], 0)
     matched, candidates = _match_tokens(texts, reading, lost)
-    helped = matched | np.any([ranks.kept == 1 for ranks in others.values() if ranks.rows > 1] or [matched], 0)
+    # One definition, whatever else is tried: tokens, or the best of the smallest windows.
+    windows = next((ranks for name, ranks in others.items() if name.startswith("windows")), own)
+    helped = matched | (windows.kept == 1)
     fates = _fates(own, helped)
-    drawn = probes.owners[texts.left_out]
+    drawn, count = probes.owners[texts.left_out], len(probes.texts)
 
     def estimate(columns: list[Any], documents: Whole) -> list[Estimate]:
         return [rounded(one) for one in resampled_means(columns, documents, seed=seed)]
 
-    def shares(found: Mapping[str, Flags], rows: Any = slice(None)) -> dict[str, Estimate]:
-        return dict(zip(FATES, estimate([found[fate][rows] for fate in FATES], probes.owners[rows]), strict=True))
-
+    figures = _Figures(probes.owners, drawn, count, helped)
     settings = {}
-    joint = 1 - 0.05 / max(1, len(others))  # intervals of changes hold for all settings together
+    joint = 1 - 0.05 / max(1, 2 * len(others))  # intervals hold for both changes of all settings together
     for name, ranks in others.items():
-        gained = (ranks.kept == 1).astype(float) - (own.kept == 1)
-        gained_left_out = (ranks.left_out == 1).astype(float) - (own.left_out == 1)
         settings[name] = Setting(
-            **shares(_fates(ranks, helped)),
-            left_out=estimate([ranks.left_out == 1], drawn)[0],
-            change=rounded(mean_change(gained, probes.owners, confidence=joint)),
-            change_left_out=rounded(mean_change(gained_left_out, drawn, confidence=joint)),
+            **figures.shares(ranks),
+            left_out=figures.left_out(ranks),
+            change=figures.change(ranks, own, joint),
+            change_left_out=figures.change_left_out(ranks, own, joint),
+            of_cut=rounded(float((fates["lost_to_cut"] & (ranks.kept == 1)).mean())),
+            of_pooling=rounded(float((fates["lost_to_pooling"] & (ranks.kept == 1)).mean())),
             rows=rounded(ranks.rows),
         )
     in_order = estimate([1 / own.kept, own.kept <= _NEIGHBOURS], probes.owners)
-    removed = estimate([own.left_out == 1, 1 / own.left_out], drawn)
+    removed = estimate([1 / own.left_out], drawn)
     return Account(
-        **shares(fates),
+        **figures.shares(own),
         documents=len(probes.texts),
         sentences=len(probes),
         reciprocal_rank=in_order[0],
         in_ten=in_order[1],
-        left_out=removed[0],
-        left_out_reciprocal_rank=removed[1],
+        left_out=figures.left_out(own),
+        left_out_reciprocal_rank=removed[0],
         parts=tuple(
-            Part(**shares(fates, rows), by=by, name=name, sentences=len(rows))
+            Part(**figures.shares(own, rows), by=by, name=name, sentences=len(rows))
             for by, name, rows in _parts(texts)
             if len(rows)
         ),
@@ -234,7 +258,55 @@ def summarise_account(
         unsplit=probes.unsplit,
         repeated=rounded(probes.repeated),
         prompts=texts.prompts,
+        similarity=texts.similarity,
     )
+
+
+class _Figures(NamedTuple):
+    """Shares and changes with intervals for other documents: each document is taken away in turn."""
+
+    owners: Whole  # [Q] the document of each sentence
+    drawn: Whole  # [N] the document of each sentence that is left out
+    count: int  # documents
+    helped: Flags  # [Q] whether tokens or a window find the document
+
+    def shares(self, ranks: Ranks, rows: Any = slice(None)) -> dict[str, Estimate]:
+        """Return the share of each fate among some of the sentences."""
+        made = {}
+        for fate, flags in _fates(ranks, self.helped).items():
+            values = flags[rows].astype(float)
+            freed = np.full(len(values), float(fate == "found"))
+            without = without_each_document(
+                values, freed, ranks.kept[rows], ranks.rivals[rows], self.owners[rows], self.count
+            )
+            made[fate] = rounded(jackknife(float(values.mean()), without))
+        return made
+
+    def left_out(self, ranks: Ranks) -> Estimate:
+        """Return the share that finds its document without the sentence."""
+        return rounded(jackknife(float((ranks.left_out == 1).mean()), self._without_left_out(ranks)))
+
+    def change(self, ranks: Ranks, own: Ranks, confidence: float) -> Estimate:
+        """Return the change of the share found from the model's own setting to another."""
+        value = float((ranks.kept == 1).mean() - (own.kept == 1).mean())
+        without = self._without(ranks) - self._without(own)
+        return rounded(jackknife(value, without, confidence=confidence, share=False))
+
+    def change_left_out(self, ranks: Ranks, own: Ranks, confidence: float) -> Estimate:
+        """Return the same change where the sentence is left out of its document."""
+        value = float((ranks.left_out == 1).mean() - (own.left_out == 1).mean())
+        without = self._without_left_out(ranks) - self._without_left_out(own)
+        return rounded(jackknife(value, without, confidence=confidence, share=False))
+
+    def _without(self, ranks: Ranks) -> Any:
+        values = (ranks.kept == 1).astype(float)
+        return without_each_document(values, np.ones(len(values)), ranks.kept, ranks.rivals, self.owners, self.count)
+
+    def _without_left_out(self, ranks: Ranks) -> Any:
+        values = (ranks.left_out == 1).astype(float)
+        return without_each_document(
+            values, np.ones(len(values)), ranks.left_out, ranks.left_out_rivals, self.drawn, self.count
+        )
 
 
 def _fates(ranks: Ranks, helped: Flags) -> dict[str, Flags]:

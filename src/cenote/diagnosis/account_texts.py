@@ -21,6 +21,10 @@ Flags = npt.NDArray[np.bool_]
 
 # Tokens of the smaller windows: a paragraph or two.
 SMALL_WINDOW = 128
+# Windows of one text that are read, at most: one text of a hundred megabytes must not take the night.
+_MOST_WINDOWS = 256
+# More characters than a token has, on average over some hundred tokens.
+_CHARACTERS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,7 @@ class AccountTexts:
 
     probes: Probes
     prompts: tuple[str | None, str | None]  # names of the prompts before sentences and before documents
+    similarity: str  # the model's own measure
     documents: Tokens
     sentences: Tokens
     left_out: Whole  # [N] the sentence that is left out of each document
@@ -102,6 +107,7 @@ def tokenise_account(
     return AccountTexts(
         probes=probes,
         prompts=(name_of_prompt(model, asking), name_of_prompt(model, prompt)),
+        similarity=str(model.similarity_fn_name),
         documents=documents,
         sentences=tokenise(model, probes.sentences, asking, "query"),
         left_out=left_out,
@@ -147,9 +153,11 @@ def split_texts(
     parts: list[Tokens] = [tokens.take([])]
     owners: list[int] = []
     for row in np.flatnonzero(tokens.full_lengths > size).tolist():
-        spans, found = tokenise_windows(model, texts[row], room, room // 8, prompt, "document")
+        beginning = texts[row][: _MOST_WINDOWS * room * _CHARACTERS]
+        _, found = tokenise_windows(model, beginning, room, room // 8, prompt, "document")
+        found = found.take(range(min(len(found), _MOST_WINDOWS)))
         parts.append(found)
-        owners += [row] * len(spans)
+        owners += [row] * len(found)
     return Pieces(concatenate(*parts), np.array(owners, np.int64))
 
 
@@ -191,13 +199,15 @@ def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, p
     of_prompt = content(tokenise(model, [""], prompt, "document"), 0)
     keeps_end = getattr(model.tokenizer, "truncation_side", "right") == "left"
     for row in np.flatnonzero(documents.truncated).tolist():
-        spans = token_spans(model.tokenizer, probes.texts[row].text)
-        count = content(documents, row) - of_prompt
+        count, text = content(documents, row) - of_prompt, probes.texts[row].text
+        near = _CHARACTERS * max(count, 1)  # the cut lies in these; a text may have millions
+        behind = max(0, len(text) - near) if keeps_end else 0
+        spans = token_spans(model.tokenizer, text[behind : behind + near])
         own = probes.owners == row
         if count < 1:  # the prompt fills the limit
             read[own] = False
         elif keeps_end:
-            read[own] = middles[own] >= spans[-count][0]
+            read[own] = middles[own] >= behind + spans[-count][0]
         else:
             read[own] = middles[own] <= spans[count - 1][1]
     return read

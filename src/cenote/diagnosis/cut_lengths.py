@@ -11,7 +11,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from cenote.encoding.backends import plain_backend
-from cenote.encoding.tokens import Tokens, tokenise
+from cenote.encoding.tokens import Tokens, count_tokens, tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.intervals import mean_over_pairs
@@ -21,6 +21,8 @@ from cenote.records import CutLength, CutLengths
 
 # Tokens at which texts are cut, special tokens included.
 _CUTS = (32, 64, 128, 256, 512, 1024)
+# Tokens of a cut text itself, beside the special ones and a prompt.
+_LEAST = 24
 # Texts that are cut, and the fewest that show anything.
 _TEXTS, _FEWEST = 200, 20
 
@@ -37,8 +39,9 @@ def tokenise_cuts(
         prompt_name: of the prompt before every text.
         seed: of the choice.
     """
-    limit = limit_of(model)
+    limit, around = limit_of(model), int(count_tokens(model, [""], prompt_name=prompt_name)[0])
     cuts = [cut for cut in _CUTS if limit is None or cut < limit] + ([] if limit is None else [limit])
+    cuts = [cut for cut in cuts if cut - around >= _LEAST]  # a prompt is no text
     full = np.asarray(lengths)
     cuts = [cut for cut in cuts if (full >= cut).sum() >= _FEWEST]
     if len(cuts) < 2:

@@ -26,7 +26,7 @@ from cenote.diagnosis.given_pairs import (
     compare_pairs,
     tokenise_pairs,
 )
-from cenote.diagnosis.given_queries import Queries, check_queries, search_queries
+from cenote.diagnosis.given_queries import Queries, check_queries, refuse_unnamed, search_queries
 from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
 from cenote.diagnosis.search import Search
 from cenote.diagnosis.selection import TRACEABLE, select_for_pairs, select_for_tracing
@@ -204,6 +204,7 @@ def diagnose(
     _refuse_unknown_prompts(given, (prompt_name, *prompts))
     asked = check_queries(queries)
     drawn, read = sample_texts(texts, sample, seed, source, asked.ids)
+    refuse_unnamed(asked, drawn, sample)
     request = _Request(
         texts=drawn,
         pairs=own,

@@ -16,8 +16,8 @@ from cenote.diagnosis.account_texts import Flags, split_texts
 from cenote.diagnosis.pooled_texts import OWN, Pooled, read_pooled
 from cenote.diagnosis.summaries import left_out, rounded
 from cenote.encoding.tokens import Tokens, Whole, tokenise
-from cenote.errors import BadInput
-from cenote.functional.retrieval import best_of, nearest, resampled_means, token_matches
+from cenote.errors import BadInput, some
+from cenote.functional.retrieval import ROUNDING, best_of, nearest, resampled_means, token_matches
 from cenote.listener import Listener
 from cenote.models.properties import limit_of, prompt_name_for
 from cenote.records import Estimate, GivenQueries
@@ -60,6 +60,17 @@ def check_queries(queries: Iterable[tuple[str, str]] | None) -> Queries:
     return Queries(tuple(found), tuple(map(frozenset, found.values())))
 
 
+def refuse_unnamed(queries: Queries, texts: Sequence[Text], sample: int) -> None:
+    """Raise where no query names one of the texts, or where the sample has no room for all texts that they name."""
+    if len(queries.ids) > sample:
+        raise BadInput(
+            f"the queries name {len(queries.ids):,} texts, and the sample has {sample:,}: raise it (--sample)."
+        )
+    if queries.texts and queries.ids.isdisjoint(text.id for text in texts):
+        ids = some(sorted(queries.ids), 3)
+        raise BadInput(f"none of {len(queries.texts):,} queries names one of the texts: their ids are {ids}.")
+
+
 def search_queries(
     model: SentenceTransformer,
     queries: Queries,
@@ -78,8 +89,12 @@ def search_queries(
         seed: of the intervals.
         listener: hears of the progress.
     """
-    places = {text.id: place for place, text in enumerate(texts)}
-    relevant = [np.array([places[one] for one in sorted(ids) if one in places], np.int64) for ids in queries.relevant]
+    places: dict[str, list[int]] = {}
+    for place, text in enumerate(texts):
+        places.setdefault(text.id, []).append(place)
+    relevant = [
+        np.array(sorted(place for one in ids for place in places.get(one, ())), np.int64) for ids in queries.relevant
+    ]
     kept = [row for row, found in enumerate(relevant) if len(found)]
     lost_ids = (", ".join(sorted(ids)) for ids, found in zip(queries.relevant, relevant, strict=True) if not len(found))
     missing = left_out("the given queries", ((name, "the id names none of the texts") for name in lost_ids))
@@ -97,11 +112,11 @@ def search_queries(
     by_vector = _first_is(scores, relevant)
     near = nearest(found.vectors[OWN], read.vectors[OWN], _RERANKED)
     rows = np.arange(len(kept))
-    own = np.array([some[np.argmax(scores[row, some])] for row, some in enumerate(relevant)])
+    own = np.array([named[np.argmax(scores[row, named])] for row, named in enumerate(relevant)])
     candidates = np.concatenate([own[:, None], near], 1)
     matched = token_matches(found.tokens, read.tokens, rows, candidates)
     reranked = np.take_along_axis(near, np.argsort(-matched[:, 1:], axis=1, kind="stable"), 1)
-    by_token = np.array([order[0] in some for order, some in zip(reranked, relevant, strict=True)])
+    by_token = np.array([order[0] in named for order, named in zip(reranked, relevant, strict=True)])
     by_token |= matched[:, 0] > np.where(candidates[:, 1:] == own[:, None], -np.inf, matched[:, 1:]).max(1)
     vectors, owners = _read_windows(model, contents, documents, read, prompt, listener)
     by_window = _first_is(best_of(found.vectors[OWN] @ vectors.T, owners), relevant)
@@ -110,7 +125,7 @@ def search_queries(
     pooled = lost & ~cut & (by_token | by_window)
     fates = dict(zip(FATES, (by_vector, cut, pooled, lost & ~cut & ~pooled), strict=True))
     before, after = (_gain_at_ten(order, relevant) for order in (near, reranked))
-    in_ten = np.array([bool(np.isin(order[:_TEN], some).any()) for order, some in zip(near, relevant, strict=True)])
+    in_ten = np.array([bool(np.isin(order[:_TEN], named).any()) for order, named in zip(near, relevant, strict=True)])
     columns = [*fates.values(), in_ten, before, after, after - before]
     estimates: list[Estimate] = [rounded(one) for one in resampled_means(columns, own, seed=seed)]
     return GivenQueries(
@@ -146,9 +161,9 @@ def _read_windows(
 def _first_is(scores: Any, relevant: Sequence[Whole]) -> Flags:
     """Return for which queries a text that answers them scores more than every other text."""
     first = np.zeros(len(relevant), bool)
-    for row, some in enumerate(relevant):
-        others = np.delete(scores[row], some)
-        first[row] = not len(others) or scores[row, some].max() > others.max()
+    for row, named in enumerate(relevant):
+        others = np.delete(scores[row], named)
+        first[row] = not len(others) or scores[row, named].max() > others.max() + ROUNDING
     return first
 
 
@@ -156,8 +171,8 @@ def _gain_at_ten(order: Whole, relevant: Sequence[Whole]) -> Floats:
     """Return nDCG@10 of each query, by the order of the texts found."""
     discounts = 1 / np.log2(np.arange(2, _TEN + 2))
     gains = np.array(
-        [np.isin(row[:_TEN], some) @ discounts[: len(row[:_TEN])] for row, some in zip(order, relevant, strict=True)]
+        [np.isin(row[:_TEN], named) @ discounts[: len(row[:_TEN])] for row, named in zip(order, relevant, strict=True)]
     )
-    best = np.array([discounts[: len(some)].sum() for some in relevant])
+    best = np.array([discounts[: len(named)].sum() for named in relevant])
     found: Floats = gains / best
     return found

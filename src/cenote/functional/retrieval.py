@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -20,12 +21,14 @@ Whole = npt.NDArray[np.int64]
 # Numbers of a block of scores: 64 MB of float32.
 _BLOCK = 2**24
 # Scores that differ by less tie: float32 products of the same vectors do, in blocks of another size.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 # Bootstrap resamples of documents.
 _RESAMPLES = 2000
 
 
-def own_ranks(queries: Floats, candidates: Floats, own: Whole, *, owners: Whole | None = None) -> Whole:
+def own_ranks(
+    queries: Floats, candidates: Floats, own: Whole, *, owners: Whole | None = None, rivals: Whole | None = None
+) -> Whole:
     """Return the rank of each query's own document by dot product, from 1; candidates that tie with it rank before it.
 
     >>> documents = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
@@ -37,8 +40,13 @@ def own_ranks(queries: Floats, candidates: Floats, own: Whole, *, owners: Whole 
         candidates: `[N, D]`, a document each; or windows, sorted by their documents.
         own: `[Q]` the document of each query.
         owners: `[N]` the document of each window: a document scores as its best window. None: a candidate each.
+        rivals: `[Q]`, takes the best of the other documents for each query.
     """
-    return _ranks(queries, candidates, own, owners, lambda scores, rows: scores[np.arange(len(rows)), own[rows]])
+
+    def reached(scores: Floats, rows: Whole) -> Floats:
+        return scores[np.arange(len(rows)), own[rows]]
+
+    return _ranks(queries, candidates, own, owners, reached, rivals)
 
 
 def ranks_of_variants(
@@ -49,6 +57,7 @@ def ranks_of_variants(
     *,
     owners: Whole | None = None,
     variant_owners: Whole | None = None,
+    rivals: Whole | None = None,
 ) -> Whole:
     """Return the rank that another form of each query's own document has among the other, unchanged documents.
 
@@ -63,17 +72,23 @@ def ranks_of_variants(
         own: the document of each query.
         owners: the document of each window.
         variant_owners: the query of each window of the variants.
+        rivals: as for `own_ranks`.
     """
     places = np.arange(len(queries)) if variant_owners is None else variant_owners
     scores = np.einsum("ij,ij->i", queries[places], variants)
     best = best_of(scores[None], places)[0]
-    return _ranks(queries, candidates, own, owners, lambda _, rows: best[rows])
+    return _ranks(queries, candidates, own, owners, lambda _, rows: best[rows], rivals)
 
 
 def _ranks(
-    queries: Floats, candidates: Floats, own: Whole, owners: Whole | None, reached: Callable[[Floats, Whole], Floats]
+    queries: Floats,
+    candidates: Floats,
+    own: Whole,
+    owners: Whole | None,
+    reached: Callable[[Floats, Whole], Floats],
+    rivals: Whole | None,
 ) -> Whole:
-    """Rank in blocks of queries; `reached(scores, rows)` gives what the own documents of some queries score."""
+    """Rank in blocks of queries; `reached(scores, rows)` gives the scores of the own documents of some queries."""
     ranks = np.zeros(len(queries), np.int64)
     step = max(1, _BLOCK // max(1, len(candidates)))
     for start in range(0, len(queries), step):
@@ -81,7 +96,9 @@ def _ranks(
         scores = best_of(queries[rows] @ candidates.T, owners)
         mine = reached(scores, rows)[:, None]
         scores[np.arange(len(rows)), own[rows]] = -np.inf
-        ranks[rows] = 1 + (scores >= mine - _ROUNDING).sum(1)
+        ranks[rows] = 1 + (scores >= mine - ROUNDING).sum(1)
+        if rivals is not None:
+            rivals[rows] = scores.argmax(1)
     return ranks
 
 
@@ -164,21 +181,53 @@ def resampled_means(
     return [Estimate(float(mean), *both) for mean, both in zip(means, ends, strict=True)]
 
 
-def mean_change(changes: Floats, documents: Whole, *, confidence: float = 0.95) -> Estimate:
-    """Estimate the mean of paired changes, with a t interval over documents: changes of one document go together.
+def without_each_document(
+    values: Floats, freed: Floats, ranks: Whole, rivals: Whole, owners: Whole, count: int
+) -> npt.NDArray[np.float64]:
+    """Return the mean of values of sentences as it would be without each of the documents: its sentences and its rank.
 
-    With fewer than ten documents there is no interval.
+    Without a document its own sentences are gone. A sentence of rank 2 that it was the best rival of comes first then,
+    and has its value in `freed`; no other sentence changes its fate.
 
-    >>> found = mean_change(np.array([1.0, 0.0] * 20), np.arange(40))
-    >>> found.value, found.low < 0.5 < found.high
-    (0.5, True)
+    >>> values, freed = np.array([1.0, 0.0, 1.0]), np.ones(3)          # which of three sentences find their document
+    >>> without_each_document(values, freed, np.array([1, 2, 1]), np.array([1, 0, 0]), np.array([0, 1, 2]), 3).tolist()
+    [1.0, 1.0, 0.5]
+
+    Args:
+        values: `[Q]` the value of each sentence.
+        freed: `[Q]` its value where its document comes first.
+        ranks: `[Q]` of the sentences' documents.
+        rivals: `[Q]` the best of the other documents.
+        owners: `[Q]` the document of each sentence.
+        count: all documents.
+    """
+    second = ranks == 2
+    gained = np.bincount(rivals[second], (freed - values)[second], minlength=count)
+    totals, sizes = np.bincount(owners, values, minlength=count), np.bincount(owners, minlength=count)
+    found: npt.NDArray[np.float64] = (values.sum() - totals + gained) / np.maximum(len(values) - sizes, 1)
+    return found
+
+
+def jackknife(value: float, replicates: Floats, *, confidence: float = 0.95, share: bool = True) -> Estimate:
+    """Return a figure with a t interval from its values without each of the documents.
+
+    A new sample has other rivals as well as other sentences: a hub takes many sentences at once, and resampling
+    sentences among fixed rivals gives intervals that are too narrow. A share stays in [0, 1]; where it is 0 or 1 in
+    all of n documents, the other end is the rule of three, 1 - 0.025^(1/n). With fewer than ten documents there is no
+    interval.
+
+    >>> found = jackknife(0.5, np.array([0.49, 0.51] * 10))
+    >>> round(found.low, 2), round(found.high, 2)
+    (0.41, 0.59)
     """
     check_confidence(confidence)
-    _, places = np.unique(documents, return_inverse=True)
-    totals, sizes = np.bincount(places, changes), np.bincount(places)
-    value, count = float(totals.sum() / sizes.sum()), len(sizes)
+    count = len(replicates)
     if count < FEWEST_TEXTS:
         return Estimate(value, None, None)
-    variance = float(np.square(totals - value * sizes).sum()) / float(sizes.sum()) ** 2 * count / (count - 1)
-    reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * variance**0.5
-    return Estimate(value, value - reach, value + reach)
+    if share and value in (0.0, 1.0):
+        most = 1 - ((1 - confidence) / 2) ** (1 / count)
+        return Estimate(value, 0.0, most) if value == 0 else Estimate(value, 1 - most, 1.0)
+    error = math.sqrt((count - 1) / count * float(np.square(replicates - replicates.mean()).sum()))
+    reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
+    low, high = value - reach, value + reach
+    return Estimate(value, max(low, 0.0), min(high, 1.0)) if share else Estimate(value, low, high)

@@ -22,6 +22,8 @@ def setting(change=0.0, reach=0.01, *, left_out=0.0, rows=1.0):
         left_out=estimate(0.7 + left_out),
         change=estimate(change, reach),
         change_left_out=estimate(left_out, reach),
+        of_cut=0.05,
+        of_pooling=0.02,
         rows=rows,
     )
 

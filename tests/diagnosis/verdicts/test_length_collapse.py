@@ -25,10 +25,10 @@ def test_it_is_never_graded(difference):
 @pytest.mark.parametrize(
     ("last", "reach", "start"),
     [
-        (0.3, 0.05, "Length alone draws your texts together: "),
-        (0.104, 0.001, "Length alone does not draw your texts together: "),  # too little to notice
-        (0.02, 0.05, "Length alone moves your texts apart: "),
-        (0.096, 0.001, "Length alone does not draw your texts together: "),
+        (0.3, 0.05, "Reading more of the same texts draws them together: "),
+        (0.104, 0.001, "Reading more of the same texts does not draw them together: "),  # too little to notice
+        (0.02, 0.05, "Reading more of the same texts moves them apart: "),
+        (0.096, 0.001, "Reading more of the same texts does not draw them together: "),
     ],
 )
 def test_the_headline_is_of_the_same_texts_at_two_lengths(last, reach, start):

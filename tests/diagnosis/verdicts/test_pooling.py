@@ -27,7 +27,7 @@ def test_what_is_lost_is_said_with_its_interval_and_by_length():
         "Of 100 sentences, pooling loses 20: the model reads them, their tokens or a window find their text, but its "
         "one vector does not."
     )
-    assert found.evidence == "20 % (19 to 21 %) of the sentences. Found: texts of 10 to 90 tokens 97 %."
+    assert found.evidence == "20 % (19 to 21 %) of the sentences. Lost to pooling: texts of 10 to 90 tokens 6 %."
 
 
 def test_where_nothing_was_searched_for_there_is_no_verdict():

@@ -31,7 +31,7 @@ def test_of_the_settings_that_help_the_best_left_out_is_advised():
         "windows of 254 tokens, mean": setting(0.03, left_out=0.04),
     }
     told = advise(account(settings=settings))
-    assert told.startswith("Best of what was tried: windows of 254 tokens, mean.")
+    assert told.startswith("Best of 3 settings that were tried: windows of 254 tokens, mean.")
     assert "3.0 more (2.0 to 4.0) of 100 sentences" in told
     assert "with the sentence left out of its text, 4.0 more (3.0 to 5.0)" in told
     assert "times the vectors" not in told
@@ -40,12 +40,13 @@ def test_of_the_settings_that_help_the_best_left_out_is_advised():
 
 
 def test_what_helps_with_the_sentence_in_its_text_alone_is_said_to_be_coverage():
-    settings = {"pooling cls": setting(0.05), "pooling max": setting(0.09), "pooling lasttoken": setting(-0.2)}
+    windows = {"windows of 64 tokens, mean": setting(0.05), "windows of 64 tokens, best": setting(0.09)}
+    settings = {**windows, "pooling max": setting(0.3), "temperature 0.9": setting(0.3)}  # of these it misleads
     told = advise(account(settings=settings))
-    assert told.startswith("More of what the texts say is found with pooling max.")
+    assert told.startswith("More of what the texts say is found with windows of 64 tokens, best.")
     assert "9.0 more (8.0 to 10.0) of 100 sentences" in told
     assert "does not change by more than chance" in told
-    assert "pooling='max'" in told
+    assert "--long windows --max-seq-length 64" in told
 
 
 def test_only_settings_of_the_kinds_asked_for_are_advised():

@@ -21,19 +21,23 @@ def judge(*settings, changes=(NOTHING,) * 3, found=None):
 
 
 def test_the_temperature_that_finds_most_is_named():
-    (found,) = judge(setting(0.02), setting(0.04), setting(0.2, reach=0.3))
+    (found,) = judge(setting(0.3, left_out=0.02), setting(0.1, left_out=0.04), setting(0.2, left_out=0.2, reach=0.3))
     assert found.grade == "fine"
-    assert found.finding == "Temperature 0.8 finds 4.0 more (3.0 to 5.0) of 100 sentences than the unchanged model."
-    assert "Temperature 0.9 finds 2.0 more (1.0 to 3.0) of 100 sentences." in found.evidence
+    assert found.finding == (
+        "With the sentence left out of its text, temperature 0.8 finds 4.0 more (3.0 to 5.0) of 100 sentences."
+    )
+    assert (
+        "Temperature 0.9 finds 30.0 more (29.0 to 31.0) of 100 sentences, left out 2.0 more (1.0 to 3.0)."
+    ) in found.evidence
     assert found.advice.startswith("Check it on labelled queries")
 
 
 @pytest.mark.parametrize(
     ("settings", "more"),
     [
-        ((setting(0.02, reach=0.05),), ""),
-        ((setting(-0.04),), " 0.9 finds fewer."),
-        ((setting(-0.04), setting(0.0), setting(-0.05)), " 0.9, 0.7 find fewer."),
+        ((setting(0.3, left_out=0.02, reach=0.05),), ""),
+        ((setting(0.1, left_out=-0.04),), " 0.9 finds fewer."),
+        ((setting(left_out=-0.04), setting(0.0), setting(left_out=-0.05)), " 0.9, 0.7 find fewer."),
         ((setting(0.0, reach=0.0),), ""),
     ],
     ids=["perhaps chance", "fewer", "two find fewer", "no change"],
@@ -51,7 +55,9 @@ def test_what_moves_is_said_at_both_ends_of_length():
         "moves the cosine of short texts by +0.010 (95 % interval +0.000 to +0.020), moves the cosine of long texts by "
         "-0.040 (95 % interval -0.050 to -0.030)."
     ) in found.evidence
-    assert found.evidence.endswith("Temperature 0.8 finds 0.0 more (-1.0 to 1.0) of 100 sentences.")
+    assert found.evidence.endswith(
+        "Temperature 0.8 finds 0.0 more (-1.0 to 1.0) of 100 sentences, left out 0.0 more (-1.0 to 1.0)."
+    )
 
 
 def test_without_an_account_nothing_is_known_of_a_search():

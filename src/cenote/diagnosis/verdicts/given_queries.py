@@ -28,6 +28,10 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{share_estimate(found.found)} find one first, {share_estimate(found.in_ten)} among the first ten; nDCG@10 "
         f"{found.gain.value:.3f}. If the tokens of the query rank the first twenty anew, it changes by "
         f"{signed_estimate(found.price)}: the price of pooling.{missing}",
-        limit="Only the texts of this sample are searched: in the whole corpus every query has more rivals.",
-        advice="Rerank the first results with a model that reads query and text together." if costs else "",
+        limit="Only the texts of this sample are searched, those that queries name first: in the whole corpus every "
+        "query has more rivals.",
+        advice="Ranking the first results anew pays: by tokens as measured here, or by a model that reads query and "
+        "text together, which was not measured."
+        if costs
+        else "",
     )

@@ -36,13 +36,13 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     unit = curve.unit or 0.0
     notable = abs(change.value) >= CUTOFFS["change"].value * unit
     if change.low is not None and change.low > 0 and notable:
-        finding = f"Length alone draws your texts together: {said}."
+        finding = f"Reading more of the same texts draws them together: {said}."
     elif change.high is not None and change.high < 0 and notable:
-        finding = f"Length alone moves your texts apart: {said}."
+        finding = f"Reading more of the same texts moves them apart: {said}."
     elif change.high is not None and change.high <= max(_ROUNDING, CUTOFFS["large change"].value * unit):
-        finding = f"Length alone does not draw your texts together: {said}."
+        finding = f"Reading more of the same texts does not draw them together: {said}."
     else:
-        finding = f"These texts do not show whether length alone draws them together: {said}."
+        finding = f"These texts do not show whether reading more draws them together: {said}."
     steps = ", ".join(f"{cut.tokens} tokens {cut.cosine.value:.3f}" for cut in cuts.cuts)
     yield Verdict(
         model=model.name,

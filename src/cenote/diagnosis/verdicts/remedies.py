@@ -21,10 +21,11 @@ def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
     if not tried:
         return ""
     left_out = {name: one for name, one in tried.items() if _rises(one.change_left_out)}
-    kept = {name: one for name, one in tried.items() if _rises(one.change)}
+    # What the end of a text says is coverage; of poolings and temperatures, coverage alone is known to mislead.
+    kept = {name: one for name, one in tried.items() if name.startswith(READ_THE_END) and _rises(one.change)}
     if left_out:
         name, best = max(left_out.items(), key=lambda item: item[1].change_left_out.value)
-        return f"Best of what was tried: {name}. {describe_change(best)} {_how_to(name)}"
+        return f"Best of {len(tried)} settings that were tried: {name}. {describe_change(best)} {_how_to(name)}"
     if kept:
         name, best = max(kept.items(), key=lambda item: item[1].change.value)
         return (
@@ -68,7 +69,7 @@ def name_threshold(subject: str, lost: Estimate) -> str:
     inside = [percent(step) for step in THRESHOLDS[subject].steps if lost.low <= step <= lost.high]
     if not inside:
         return ""
-    return f" The threshold of {inside[0]} lies in this interval: another sample may have another grade."
+    return f" The threshold of {' and of '.join(inside)} lies in this interval: another sample may have another grade."
 
 
 def list_parts(account: Account, by: str, phrase: str) -> str:

@@ -19,7 +19,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
             subject="search",
             grade="unknown",
             finding="These texts cannot show what a search over them loses.",
-            evidence=f"Sentences of the texts are searched for in the texts: {account}.",
+            evidence=f"Sentences of the texts are searched for in the texts: {account.removesuffix('.')}.",
             limit="All other measures are complete.",
             advice="Diagnose more texts, or longer ones: the search needs texts of several sentences.",
         )
@@ -28,9 +28,8 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     lost = _complement(account.found)
     repeated = ""
     if account.repeated >= CUTOFFS["repeated sentences"].value:
-        repeated = (
-            f" {percent(account.repeated)} of the sentences stand in several texts: no search can tell these apart."
-        )
+        share = percent(account.repeated)
+        repeated = f" {share} of the sentences stand in several texts: no search can know which one is meant."
     yield Verdict(
         model=model.name,
         subject="search",
@@ -43,10 +42,21 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{list_parts(account, 'position', '{} sentences')}{list_parts(account, 'length', 'texts of {}')}{repeated}"
         f"{_name_prompts(account)}"
         f"{name_threshold('search', lost)}",
-        limit="This is coverage, not relevance: it shows whether a vector leads back to what its text says. It cannot "
-        "choose between poolings or temperatures that are nearly equal.",
+        limit="This is coverage, not relevance: it shows whether a vector leads back to what its text says, and words "
+        "that both share suffice for much of it. In a larger corpus a sentence has more rivals, and fewer are found."
+        f"{_name_limits(model, account)}",
         advice="" if lost.value < THRESHOLDS["search"].steps[0] else advise(account),
     )
+
+
+def _name_limits(model: ModelDiagnosis, account: Account) -> str:
+    """Name what the account cannot tell for these texts and this model."""
+    told = ""
+    if model.lengths.unseen >= CUTOFFS["nearly all"].value:
+        told += " Most of these texts is never read: the account shows that, and ranks no other settings."
+    if account.similarity != "cosine":
+        told += f" Texts were searched by cosine; the model's own measure is {account.similarity}."
+    return told
 
 
 def _name_prompts(account: Account) -> str:

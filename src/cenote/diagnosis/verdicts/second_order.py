@@ -43,8 +43,9 @@ def _describe(
     beside = ""
     if null is not None:
         beside = (
-            f" Two random halves of one text have {null.same.value:.2f}, halves of two texts "
-            f"{null.different.value:.2f}: so much comes from the number of tokens alone."
+            f" Two random halves of one text have {null.same.value:.2f}, from the number of tokens alone; halves of "
+            f"two texts have {null.different.value:.2f}. Normalised by spread: {null.same_normalised:.2f} and "
+            f"{null.different_normalised:.2f}."
         )
     pooled = "" if model.pooling in _MEAN_POOLINGS else f" This model pools by {model.pooling}: SOCM is about the mean."
     left_out = f" Left out: {'; '.join(part.in_words() for part in pairs.left_out)}." if pairs.left_out else ""
@@ -55,8 +56,7 @@ def _describe(
         finding=f"Mean SOCM is {pairs.mean.value:.2f} over {which}.{beside}",
         evidence=f"Mean: {signed_estimate(pairs.mean)}, over {pluralise(pairs.pairs, 'pair')} of "
         f"{pluralise(pairs.texts, 'text')}; normalised by the spread of both texts, {pairs.normalised.mean:.2f} of 1. "
-        "SOCM is high where the tokens of two texts spread differently and their means coincide."
-        f"{pooled}{left_out}{more}",
+        f"SOCM mostly follows the spread of tokens.{pooled}{left_out}{more}",
         limit="SOCM describes token vectors. It grows with the length of texts, and shows neither whether a search "
         "fails nor which of two models is better. What pooling costs a search is under “pooling”.",
         advice="",

@@ -17,11 +17,15 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     settings = {} if isinstance(model.account, str) else model.account.settings
     tried = {run.temperature: settings.get(f"temperature {run.temperature.split(',')[0]}") for run in others}
     measured = {name: one for name, one in tried.items() if one is not None}
-    helping = {name: one for name, one in measured.items() if one.change.low is not None and one.change.low > 0}
-    hurting = [name for name, one in measured.items() if one.change.high is not None and one.change.high < 0]
+    # Only the form that leaves a sentence out of its text ranks settings as labelled queries do.
+    changes = {name: one.change_left_out for name, one in measured.items()}
+    helping = {name: one for name, one in changes.items() if one.low is not None and one.low > 0}
+    hurting = [name for name, one in changes.items() if one.high is not None and one.high < 0]
     if helping:
-        name, best = max(helping.items(), key=lambda item: item[1].change.value)
-        finding = f"Temperature {name} finds {per_hundred(best.change)} of 100 sentences than the unchanged model."
+        name, best = max(helping.items(), key=lambda item: item[1].value)
+        finding = (
+            f"With the sentence left out of its text, temperature {name} finds {per_hundred(best)} of 100 sentences."
+        )
     elif measured:
         finding = "None of the temperatures tried finds more sentences by more than chance."
         if hurting:
@@ -45,7 +49,9 @@ def _describe(run: Run, setting: Setting | None) -> str:
     """Return what a temperature changes: the search, and closeness at both ends of length."""
     parts = []
     if setting is not None:
-        parts.append(f"finds {per_hundred(setting.change)} of 100 sentences")
+        parts.append(
+            f"finds {per_hundred(setting.change)} of 100 sentences, left out {per_hundred(setting.change_left_out)}"
+        )
     ends = {} if run.change is None else {"short": run.change.short, "long": run.change.long}
     parts += [f"moves the cosine of {name} texts by {signed_estimate(one)}" for name, one in ends.items() if one]
     return f"Temperature {run.temperature} {', '.join(parts) or 'was not measured'}."

@@ -25,8 +25,8 @@ class Threshold:
 THRESHOLDS = {
     "search": Threshold(
         (0.1, 0.25, 0.5),
-        "share of the sentences that do not find their text first, among up to 1,000 texts: one in ten, one in four, "
-        "every other one",
+        "share of the sentences, or of the given queries, that do not find their text first among the texts searched: "
+        "one in ten, one in four, every other one",
     ),
     "truncation": Threshold(
         (0.02, 0.1, 0.25),
@@ -56,8 +56,9 @@ CUTOFFS = {
     "repeated sentences": Cutoff(
         0.05, "share of the sentences that stand in several texts, which no search can tell apart"
     ),
+    "nearly all": Cutoff(0.5, "share of unread tokens from which the account cannot rank settings"),
     "severe pair": Cutoff(
-        0.5, "SOCM of a pair whose means almost coincide while its tokens spread very differently; a round number"
+        0.5, "a high SOCM, by the paper; a round number. Most such pairs have means that lie far apart"
     ),
     "one text": Cutoff(0.5, "share of the truncated tokens from which the figure describes one text and not the texts"),
     "change": Cutoff(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cenote.diagnosis.verdicts.remedies import READ_THE_END, advise, count_fates, name_threshold
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
-from cenote.records import Account, ModelDiagnosis, Verdict
+from cenote.records import Account, Grade, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, share_estimate
 
 _COUNTED = (
@@ -29,23 +29,25 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
             limit=_COUNTED,
             advice="",
         )
-    elif isinstance(model.account, str) or not any(part.by == "reading" for part in model.account.parts):
-        yield _describe(model)
+    elif isinstance(model.account, str):
+        yield _describe(model, "described", f"Whether a search misses them was not measured. {_COUNTED}")
+    elif not any(part.by == "reading" for part in model.account.parts):
+        yield _describe(model, "fine", f"All sentences that were searched for are read. {_COUNTED}")
     else:
         yield _judge_loss(model, model.account)
 
 
-def _describe(model: ModelDiagnosis) -> Verdict:
-    """Return the verdict where no sentences could show what the cut costs."""
+def _describe(model: ModelDiagnosis, grade: Grade, limit: str) -> Verdict:
+    """Return the verdict where no sentence lies behind the cut."""
     share = percent(model.lengths.unseen)
     return Verdict(
         model=model.name,
         subject="truncation",
-        grade="described",
+        grade=grade,
         finding=f"{share[0].upper()}{share[1:]} of the tokens of your texts are never read by this model.",
         evidence=_count_texts(model),
-        limit=f"Whether a search misses them was not measured. {_COUNTED}",
-        advice="Embed long texts in windows: cenote embed --long windows writes a vector for each window.",
+        limit=limit,
+        advice="",
     )
 
 
@@ -61,11 +63,21 @@ def _judge_loss(model: ModelDiagnosis, account: Account) -> Verdict:
         finding=f"Of 100 sentences, the cut loses {count}: the model stops before them, at {model.lengths.limit} "
         "tokens, and what it read does not lead to their text.",
         evidence=f"{share_estimate(lost)} of the sentences. {unread.sentences:,} of {account.sentences:,} are unread; "
-        f"{percent(unread.found.value)} of these find their text by its beginning. {_count_texts(model)}"
+        f"{percent(unread.found.value)} of these find their text all the same. {_describe_windows(account)}"
+        f"{_count_texts(model)}"
         f"{name_threshold('truncation', lost)}",
         limit=f"Whether the ends of texts matter, only the queries of your users can tell. {_COUNTED}",
         advice="" if grade == "fine" else advise(account, READ_THE_END),
     )
+
+
+def _describe_windows(account: Account) -> str:
+    """Return how many of the sentences that are lost to the cut each window finds."""
+    found = {name: 100 * one.of_cut for name, one in account.settings.items() if name.startswith("windows")}
+    if not found:
+        return ""
+    told = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
+    return f"Of the {100 * account.lost_to_cut.value:.1f} lost, these settings find: {told}. "
 
 
 def _count_texts(model: ModelDiagnosis) -> str:
