@@ -262,7 +262,8 @@ def summarise_account(
     )
 
 
-class _Figures(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Figures:
     """Shares and changes with intervals for other documents: each document is taken away in turn."""
 
     owners: Whole  # [Q] the document of each sentence
