@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import time
@@ -188,6 +189,32 @@ def correlate(scored: dict[str, dict[str, Floats]]) -> dict[str, Any]:
         for name, values in columns.items()
     }
     return {"settings": len(scored), "correlations": found, "means": means}
+
+
+def describe_agreement(rows: list[dict[str, Any]]) -> None:
+    """Print what the correlations rest on: the weakest settings left out, and agreement on pairs of settings."""
+    if not rows:
+        return
+    print(f"\nOver {len(rows)} rows:")
+    for form in FORMS:
+        rest, pairs = [], {"poolings at 256 tokens": [0, 0], "adjacent limits": [0, 0]}
+        for row in rows:
+            ndcg, scores = row["means"]["ndcg"], row["means"][form]
+            kept = [name for name in ndcg if "lasttoken" not in name and ", 32 tokens" not in name]
+            rest.append(stats.spearmanr([ndcg[name] for name in kept], [scores[name] for name in kept]).statistic)
+            for one, other in itertools.combinations(ndcg, 2):
+                (first, few), (second, many) = (name.removesuffix(" tokens").rsplit(", ", 1) for name in (one, other))
+                gain = ndcg[other] - ndcg[one]
+                if few == many == "256" and abs(gain) >= 0.02:
+                    kind = "poolings at 256 tokens"
+                elif first == second and int(many) == 2 * int(few) and abs(gain) >= 0.005:
+                    kind = "adjacent limits"
+                else:
+                    continue
+                pairs[kind][0] += (scores[other] - scores[one]) * gain > 0
+                pairs[kind][1] += 1
+        told = ", ".join(f"{kind}: agrees in {agreed} of {count}" for kind, (agreed, count) in pairs.items())
+        print(f"{form}: without lasttoken and 32 tokens mean {np.mean(rest):.2f}, lowest {min(rest):.2f}; {told}")
 
 
 def format_estimate(values: list[float]) -> str:
