@@ -109,3 +109,10 @@ def test_parts_are_listed_with_the_share_found():
     assert list_parts(account(parts=READING), "reading", "{} sentences") == (
         " Found: read sentences 97 %, not read sentences 40 %."
     )
+
+
+def test_many_settings_that_do_not_help_are_counted():
+    settings = {f"pooling {name}": setting(0.0) for name in ("cls", "max", "weightedmean", "lasttoken")}
+    assert advise(account(settings=settings)) == (
+        "None of the 4 settings that were tried finds more sentences by more than chance."
+    )

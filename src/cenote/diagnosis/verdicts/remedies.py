@@ -10,6 +10,8 @@ from cenote.wording import percent, round_to_hundred
 
 # Settings that read the end of a text, by the first words of their names.
 READ_THE_END = ("windows", "reading")
+# Settings that are named where none helps.
+_NAMED = 3
 
 
 def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
@@ -32,6 +34,8 @@ def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
             f"More of what the texts say is found with {name}. {describe_change(best)} Only the second figure goes "
             f"with relevance, and it does not change by more than chance. {_how_to(name)}"
         )
+    if len(tried) > _NAMED:
+        return f"None of the {len(tried)} settings that were tried finds more sentences by more than chance."
     return f"None of these finds more sentences by more than chance: {', '.join(tried)}."
 
 
