@@ -172,6 +172,7 @@ SLOW = {
     "embedding/test_soak.py",
     "encoding/test_backend_choice.py::test_the_choice_agrees_with_encode_on_other_texts",
     "encoding/test_backends.py",
+    "encoding/test_contract.py::test_every_backend_gives_the_vectors_of_encode",
     "encoding/test_graphs.py",
     "models/test_loading_refusals.py",
     "report/test_browser.py",
