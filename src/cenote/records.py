@@ -276,7 +276,7 @@ class Setting(Shares):
 
 @dataclass(frozen=True)
 class Part(Shares):
-    """A part of the sentences, told apart `by` their position, the length of their text, or whether they are read."""
+    """A part of the sentences, `by` position in the text, by length of the text, or by reading: read or not."""
 
     by: str
     name: str

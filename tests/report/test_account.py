@@ -49,7 +49,7 @@ def test_a_missing_account_is_a_sentence_with_its_reason(poor):
 
 def test_whole_numbers_add_up_to_100():
     found = answer((0.334, 0.333, 0.333, 0.0)).account
-    assert chapter.count_hundred(found) == (34, 33, 33, 0)
+    assert chapter.count_fates(found) == (34, 33, 33, 0)
     assert chapter.draw_text_bar(found) == "█" * 34 + "/" * 33 + "=" * 33
     assert [share.in_words for share in chapter.describe_shares(found)][:2] == [
         "34 found (30 to 36)",

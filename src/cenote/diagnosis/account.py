@@ -335,7 +335,7 @@ def _match_tokens(texts: AccountTexts, reading: AccountReading, lost: Flags) -> 
 
 
 def _parts(texts: AccountTexts) -> Iterator[tuple[str, str, Whole]]:
-    """Yield parts of the sentences: what they are told apart by, their name, and which they are."""
+    """Yield the parts of the sentences: the criterion, the name of the part, the rows of its sentences."""
     probes = texts.probes
     for place, name in enumerate(POSITIONS):
         yield "position", name, np.flatnonzero(probes.positions == place)

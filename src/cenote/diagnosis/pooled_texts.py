@@ -34,12 +34,6 @@ class Pooled:
     tokens: list[npt.NDArray[np.float16]] = field(default_factory=list)  # of norm 1 each, where they were asked for
     refused: dict[int, str] = field(default_factory=dict)
 
-    @property
-    def usable(self) -> npt.NDArray[np.bool_]:
-        """Which texts have a vector in every pooling."""
-        usable: npt.NDArray[np.bool_] = np.all([rows.any(1) for rows in self.vectors.values()], 0)
-        return usable
-
 
 def read_pooled(
     model: SentenceTransformer,

@@ -13,6 +13,8 @@ from cenote.encoding.tokens import Whole
 
 # A shorter sentence says too little to name its document.
 SHORTEST = 6
+# Words of a text that three sentences could be expected of.
+_LONG = 60
 # Sentences drawn of each document, spread over it, and what their places are called.
 POSITIONS = ("first", "middle", "last")
 
@@ -60,11 +62,12 @@ def draw_probes(texts: Sequence[Text], count: int, seed: int) -> Probes:
     usable: list[tuple[Text, list[Span]]] = []
     unsplit = 0
     for text in distinct:
-        spans = _long_enough(text.text)
+        sentences = split_sentences(text.text)
+        spans = [(start, end) for start, end in sentences if count_words(text.text[start:end]) >= SHORTEST]
         if len(spans) >= len(POSITIONS):
             usable.append((text, spans))
         else:
-            unsplit += count_words(text.text) >= _LONG and len(split_sentences(text.text)) < len(POSITIONS)
+            unsplit += len(sentences) < len(POSITIONS) and count_words(text.text) >= _LONG
     order = np.random.default_rng(seed).permutation(len(usable))[:count]
     drawn = [usable[place] for place in sorted(order.tolist())]
     found: dict[str, set[int]] = {}
@@ -83,14 +86,6 @@ def draw_probes(texts: Sequence[Text], count: int, seed: int) -> Probes:
         copies=len(texts) - len(distinct),
         repeated=float(np.mean(shared)) if shared else 0.0,
     )
-
-
-# Words of a text that three sentences could be expected of.
-_LONG = 60
-
-
-def _long_enough(text: str) -> list[Span]:
-    return [(start, end) for start, end in split_sentences(text) if count_words(text[start:end]) >= SHORTEST]
 
 
 def _spread(count: int) -> tuple[int, int, int]:

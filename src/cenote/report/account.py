@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from cenote.diagnosis.verdicts.remedies import count_fates
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
 from cenote.records import Account, Diagnosis, Estimate, Example, GivenQueries, Shares
 from cenote.report.formatting import (
@@ -17,7 +18,7 @@ from cenote.report.formatting import (
 )
 from cenote.report.series import model_names
 from cenote.report.tables import Table, build_table
-from cenote.wording import percent, pluralise, round_to_hundred
+from cenote.wording import percent, pluralise
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ KINDS = (
 # The advice where fewer sentences are lost than this share.
 _LOST = THRESHOLDS["search"].steps[0]
 _NOTHING = f"Nothing: fewer than {100 * _LOST:.0f} of 100 sentences are lost."
-# Names of parts, by what they are told apart by.
+# Names of parts, by the criterion of the part.
 _PARTS = {"position": "{} sentences", "length": "texts of {}", "reading": "sentences that are {}"}
 
 
@@ -84,19 +85,14 @@ class Answer:
     searches: tuple[Search, ...]
 
 
-def count_hundred(shares: Shares) -> tuple[int, ...]:
-    """Return the shares as whole numbers that add up to 100, in the order of `KINDS`."""
-    return tuple(round_to_hundred([getattr(shares, kind.field).value for kind in KINDS]))
-
-
 def draw_text_bar(shares: Shares) -> str:
     """Return the shares as a bar of 100 characters."""
-    return "".join(kind.sign * count for kind, count in zip(KINDS, count_hundred(shares), strict=True))
+    return "".join(kind.sign * count for kind, count in zip(KINDS, count_fates(shares), strict=True))
 
 
 def describe_shares(shares: Shares) -> Iterator[Share]:
     """Yield each share as a number of 100 with its interval."""
-    for kind, count in zip(KINDS, count_hundred(shares), strict=True):
+    for kind, count in zip(KINDS, count_fates(shares), strict=True):
         found: Estimate = getattr(shares, kind.field)
         ends = [f"{100 * end:.0f}" for end in (found.low, found.high) if end is not None]
         yield Share(kind, count, " to ".join(ends))
@@ -104,7 +100,7 @@ def describe_shares(shares: Shares) -> Iterator[Share]:
 
 def describe_loss(shares: Shares, what: str, goal: str) -> str:
     """Return what is lost, and to what, the largest loss first."""
-    counts = dict(zip(KINDS, count_hundred(shares), strict=True))
+    counts = dict(zip(KINDS, count_fates(shares), strict=True))
     found = counts.pop(KINDS[0])
     if found == 100:
         return f"100 of 100 {what} {goal}."
@@ -198,7 +194,7 @@ def parts(answer: Answer) -> Table:
     rows, bars = [], []
     for part in found:
         name = "texts that are cut" if part.name == "cut" else _PARTS.get(part.by, "{}").format(part.name)
-        counts = count_hundred(part)
+        counts = count_fates(part)
         rows.append((name, f"{part.sentences:,}", _found(part), *map(str, counts[1:])))
         bars.append(counts)
     return Table(

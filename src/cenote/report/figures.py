@@ -49,8 +49,8 @@ def cut_lengths(series: tuple[Series, ...]) -> Figure:
     return Figure(
         key="cut-lengths",
         title="The same texts, cut at several lengths",
-        reading="Only the length differs along a line, not the content. A line that rises to the right shows that "
-        "length alone draws texts together. Bars are 95 % intervals.",
+        reading="The texts of a line are the same. A line that rises to the right shows that reading more of them "
+        "draws them together. Bars are 95 % intervals.",
         x=plots.spread_axis("tokens read of each text", places),
         y=plots.round_axis("mean cosine of two texts", values),
         marks=tuple(marks),
