@@ -52,7 +52,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class TextsRead:
-    """The texts of a diagnosis: how many were given, sampled (`used`) and left out because they were empty."""
+    """The texts of a diagnosis: how many were given, sampled (`used`) and excluded because they were empty."""
 
     source: str
     given: int
@@ -83,8 +83,8 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Texts or given pairs that were left out of a measure for one reason."""
+class Excluded:
+    """Texts, given pairs or queries that were excluded from a measure for one reason."""
 
     measure: str
     why: str
@@ -123,7 +123,7 @@ class Pairs:
     histogram: Histogram  # of SOCM
     shown: tuple[Pair, ...]  # a random sample, for figures
     worst: tuple[Pair, ...]  # among the tenth that lie closest, the ten with the highest SOCM, no text more than twice
-    left_out: tuple[LeftOut, ...] = ()  # given pairs that could not be compared
+    excluded: tuple[Excluded, ...] = ()  # given pairs that could not be compared
 
 
 @dataclass(frozen=True)
@@ -336,7 +336,7 @@ class GivenQueries(Shares):
     gain: Estimate  # nDCG@10
     reranked: Estimate  # nDCG@10 after the tokens of the query rank the first twenty anew
     price: Estimate  # the difference: the price of pooling
-    left_out: tuple[LeftOut, ...]  # queries whose id names no text
+    excluded: tuple[Excluded, ...]  # queries whose id names no text
 
 
 @dataclass(frozen=True)
@@ -355,7 +355,7 @@ class ModelDiagnosis:
     account: Account | str  # or the reason why there is none
     queries: GivenQueries | None  # None where none were given
     runs: tuple[Run, ...]
-    left_out: tuple[LeftOut, ...] = ()  # texts that could not be measured in one run or more
+    excluded: tuple[Excluded, ...] = ()  # texts that could not be measured in one run or more
 
 
 @dataclass(frozen=True)

@@ -77,13 +77,13 @@ def pluralise(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def were_left_out(count: int, noun: str) -> str:
-    """Return the statement that some things were left out.
+def were_excluded(count: int, noun: str) -> str:
+    """Return the statement that some things were excluded.
 
-    >>> were_left_out(1, "pair"), were_left_out(2, "pair")
-    ('1 pair was left out', '2 pairs were left out')
+    >>> were_excluded(1, "pair"), were_excluded(2, "pair")
+    ('1 pair was excluded', '2 pairs were excluded')
     """
-    return f"{pluralise(count, noun)} {'was' if count == 1 else 'were'} left out"
+    return f"{pluralise(count, noun)} {'was' if count == 1 else 'were'} excluded"
 
 
 def number_duplicates(names: Sequence[str]) -> tuple[str, ...]:

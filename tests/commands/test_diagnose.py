@@ -73,7 +73,7 @@ def test_the_first_lines_say_what_a_search_loses(model, searched, tmp_path, caps
         "comparing pairs: 300",
         "repeating words: 2",
     ]
-    assert len([step for step in steps if step.endswith(" to go for this model")]) == 1
+    assert len([step for step in steps if step.endswith(" for this model")]) == 1
 
 
 def test_the_json_has_the_account_of_each_model_and_its_settings_by_name(model, searched, capsys):
@@ -205,7 +205,7 @@ def test_prompts_of_texts_and_pairs_are_used(copy_of, corpus, tmp_path, capsys):
     assert found["settings"]["pair_prompts"] == ["query", None]
     own = found["models"][0]["runs"][0]["given_pairs"]
     assert own["pairs"] == 1
-    assert own["left_out"] == [{"measure": "the given pairs", "why": "an empty side", "count": 1, "ids": ["pair 1"]}]
+    assert own["excluded"] == [{"measure": "the given pairs", "why": "an empty side", "count": 1, "ids": ["pair 1"]}]
 
 
 @pytest.mark.parametrize(

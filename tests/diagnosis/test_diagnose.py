@@ -260,7 +260,7 @@ def test_few_texts_and_odd_ones_give_a_partial_report(demo):
     for texts, finding in (
         (["one text only"], "One text is too few to generalise: the findings may describe nothing else."),
         (["the same"] * 30, "All texts are the same."),
-        (["a pool", "", "   ", "a cave"], "2 empty texts were left out."),
+        (["a pool", "", "   ", "a cave"], "2 empty texts were excluded."),
         (["four words in one"] * 20 + ["five words in one too"] * 20, "Only 2 of 40 texts are different."),
         (
             ["word " * 300 + str(row) for row in range(25)],
@@ -385,10 +385,10 @@ def test_a_model_that_fails_while_it_is_traced_is_read_untraced(tiny_bert, monke
     assert run.pairs.texts == 25
 
 
-def test_empty_pairs_are_left_out_and_the_rest_is_measured(tiny_bert):
+def test_empty_pairs_are_excluded_and_the_rest_is_measured(tiny_bert):
     found = cenote.diagnose(tiny_bert, TEXTS[:30], pairs=[("a", ""), ("", "b")], layers=False, quick=True)
     assert found.models[0].runs[0].given_pairs is None
     (left,) = [verdict for verdict in found.verdicts if verdict.subject == "texts"]
-    assert left.finding == "2 pairs were left out of the given pairs."
+    assert left.finding == "2 pairs were excluded from the given pairs."
     assert left.evidence == "2 (pair 0, pair 1): an empty side."
     assert Diagnosis.from_json(found.to_json()) == found

@@ -10,7 +10,7 @@ import cenote
 from cenote.data.texts import Text
 from cenote.encoding.batches import NO_TOKENS, NOT_FINITE
 from cenote.errors import BadInput, UnknownName
-from cenote.records import Diagnosis, LeftOut
+from cenote.records import Diagnosis, Excluded
 
 from ..fakes import spoiled, without_special_tokens
 
@@ -38,16 +38,16 @@ def cosines(vectors):
 def test_texts_without_tokens(silent):
     odd = [Text("odd", "\x01"), *PLAIN[:20], Text("strange", "\x02 \x03"), *PLAIN[20:]]
     found = cenote.diagnose(silent, odd, quick=True, temperatures=[0.8])
-    (left,) = found.models[0].left_out
-    assert left == LeftOut("all measures", NO_TOKENS, 2, ("odd", "strange"))
+    (left,) = found.models[0].excluded
+    assert left == Excluded("all measures", NO_TOKENS, 2, ("odd", "strange"))
     # All else is as if they had never been there.
     plain = cenote.diagnose(silent, PLAIN, quick=True, temperatures=[0.8])
     assert found.models[0].runs == plain.models[0].runs
     assert found.models[0].lengths == plain.models[0].lengths
     assert found.models[0].words == plain.models[0].words
-    assert plain.models[0].left_out == ()
+    assert plain.models[0].excluded == ()
     verdict = next(verdict for verdict in found.verdicts if verdict.subject == "texts")
-    assert verdict.finding == "2 texts were left out of all measures."
+    assert verdict.finding == "2 texts were excluded from all measures."
     assert verdict.evidence == f"2 (odd, strange): {NO_TOKENS}."
     assert Diagnosis.from_json(found.to_json()) == found
     with pytest.raises(BadInput, match=rf"mine gives no usable vector .* 1 \(0\): {NO_TOKENS}"):
@@ -78,7 +78,7 @@ def test_texts_without_a_usable_vector(layers, tiny_st):
         with pytest.raises(BadInput, match=rf"gives no usable vector .* 1 \(0\): {NOT_FINITE}"):
             cenote.diagnose(model, ["a stone"], layers=layers)
     one = found.models[0]
-    left = {(part.measure, part.why): part.ids for part in one.left_out}
+    left = {(part.measure, part.why): part.ids for part in one.excluded}
     assert left.pop(("all measures", NOT_FINITE)) == ("nan", "nan")
     assert left.pop(("all measures", "the model's vector is zero")) == ("zero", "zero")
     assert left.pop(("second-order collapse", "tokens whose mean is zero, up to rounding")) == ("opposite",) * 2
@@ -103,7 +103,7 @@ def test_a_pooling_that_refuses_a_text_refuses_no_other(copy_of):
     model = cenote.load(str(copy_of("bert")), pooling="every_k", device="cpu")
     with spoiled(model, stone=HOW["stone"]):
         found = cenote.diagnose(model, [*PLAIN, Text("nan", "a stone")], quick=True)
-    (left,) = found.models[0].left_out
+    (left,) = found.models[0].excluded
     assert (left.measure, left.ids) == ("all measures", ("nan",))
     assert "NaN" in left.why
     vectors = model.encode([text.text for text in PLAIN])
@@ -121,7 +121,7 @@ def test_texts_whose_word_average_is_zero_leave_the_control(model):
     assert sum(part.count for part in found.runs[0].length.bins) == len(PLAIN) + 2
 
 
-def test_pairs_of_words_without_tokens_are_left_out(silent):
+def test_pairs_of_words_without_tokens_are_excluded(silent):
     drop(silent, "dog")
     (found,) = cenote.diagnose(silent, PLAIN, layers=False, quick=True).models[0].runs[0].repeated
     assert found.words == ("water", "music")

@@ -26,9 +26,9 @@ def model(tiny_st):
 def compared(model, given, prompts=(None, None)):
     excerpts = Excerpts()
     ready = tokenise_pairs(model, given, prompts, 0)
-    found, left_out = compare_pairs(model, ready, excerpts, 0, Listener())
-    assert found is None or found.left_out == left_out
-    return (left_out if found is None else found), excerpts.kept()
+    found, excluded = compare_pairs(model, ready, excerpts, 0, Listener())
+    assert found is None or found.excluded == excluded
+    return (excluded if found is None else found), excerpts.kept()
 
 
 def by_hand(model, pairs, prompts=(None, None)):
@@ -39,13 +39,13 @@ def by_hand(model, pairs, prompts=(None, None)):
     return cenote.socm(*sides).socm.tolist()
 
 
-def test_empty_sides_are_left_out_and_numbers_stay():
+def test_empty_sides_are_excluded_and_numbers_stay():
     found = check_pairs(iter([("a", "b"), ("", "c"), ["d", "e"], ("f", " \n")]))
     assert found.pairs == [GivenPair(0, "a", "b"), GivenPair(2, "d", "e")]
-    (record,) = found.left_out
+    (record,) = found.excluded
     assert (record.why, record.count, record.ids) == ("an empty side", 2, ("pair 1", "pair 3"))
     assert check_pairs(None) == check_pairs([]) == GivenPairs([])
-    many = check_pairs([("a", "b")] + [("", "")] * 1000).left_out[0]
+    many = check_pairs([("a", "b")] + [("", "")] * 1000).excluded[0]
     assert many.count == 1000
     assert many.in_words().startswith("1,000 (pair 1, pair 2,")
     assert many.in_words().endswith("pair 8 and 992 more): an empty side")
@@ -104,20 +104,20 @@ def test_pairs_of_which_a_side_has_no_tokens(model):
     found, kept = compared(model, given)
     assert found.pairs == 1
     assert kept[0].id == "pair 1"
-    assert [(record.why, record.ids) for record in found.left_out] == [
+    assert [(record.why, record.ids) for record in found.excluded] == [
         ("an empty side", ("pair 2",)),
         ("a side without tokens", ("pair 0",)),
     ]
     none = tokenise_pairs(model, check_pairs([("\x01", "a pool")]), (None, None), 0)
     assert none.pairs == []
-    assert [record.in_words() for record in none.left_out] == ["1 (pair 0): a side without tokens"]
+    assert [record.in_words() for record in none.excluded] == ["1 (pair 0): a side without tokens"]
 
 
 def test_pairs_of_which_a_side_has_no_vector(model):
     with spoiled(model, stone=lambda states: states * math.nan):
         found, _ = compared(model, check_pairs([("a pool", "a stone"), ("a pool", "a cave")]))
         assert found.pairs == 1
-        assert [(record.why, record.ids) for record in found.left_out] == [(NOT_FINITE, ("pair 0",))]
+        assert [(record.why, record.ids) for record in found.excluded] == [(NOT_FINITE, ("pair 0",))]
         (left,), _ = compared(model, check_pairs([("a pool", "a stone")]))
         assert left.in_words() == f"1 (pair 0): {NOT_FINITE}"
 

@@ -87,7 +87,7 @@ def test_figures_are_those_of_plain_loops(tiny_st):
         gains.append(gain_by_loop(order, relevant))
         reranked_gains.append(gain_by_loop(again, relevant))
     found = search(model, queries, texts)
-    assert (found.queries, found.texts, found.left_out) == (len(asked), 40, ())
+    assert (found.queries, found.texts, found.excluded) == (len(asked), 40, ())
     assert [getattr(found, fate).value for fate in FATES] == pytest.approx(
         [np.mean([one == fate for one in fates]) for fate in FATES]
     )
@@ -120,7 +120,7 @@ def test_queries_that_name_no_text_are_counted_and_named(bag_model):
     queries = first_sentences(texts)
     found = search(bag_model, [*queries, ("babaka", "x9"), ("babaki", "x7")], texts)
     assert found.queries == 12
-    (left,) = found.left_out
+    (left,) = found.excluded
     assert (left.count, left.ids) == (2, ("x9", "x7"))
     with pytest.raises(BadInput, match=r"none of 1 queries names one of the texts\. 1 \(x9\): "):
         search(bag_model, [("babaka", "x9")], texts)

@@ -8,9 +8,11 @@ from sentence_transformers import SentenceTransformer
 import cenote
 from cenote.diagnosis.layers import profile_layers
 from cenote.diagnosis.reading import read_texts
+from cenote.diagnosis.summaries import summarise_sigma_a
 from cenote.encoding.batches import NO_TOKENS
 from cenote.encoding.tokens import tokenise
 from cenote.listener import Listener
+from cenote.surgery.profiles import Undefined
 
 from ..fakes import refusing, short_of_memory, without_special_tokens
 
@@ -47,6 +49,27 @@ def test_vectors_tokens_and_layers(demo):
     assert [at for at in seen if at[0] == "tracing layers"] == [("tracing layers", 0, 2), ("tracing layers", 2, 2)]
     assert [at for at in seen if at[1] in (0, 3)][1:] == [("reading texts", 0, 3), ("reading texts", 3, 3)]
     assert not any(module._forward_hooks for module in demo.modules())
+
+
+def test_the_last_layer_alone_has_the_attention_of_a_whole_trace(demo):
+    """Texts of which only the last layer's attention is profiled are read once, as all others are."""
+    texts, seen = [*MANY[:6], TEXTS[1]], []
+    whole = read(demo, texts, traced=[0, 3, 6])
+    reading = read(demo, texts, traced=[0], attended=[3, 6], listener=Listener(lambda *at: seen.append(at)))
+    assert (reading.traced, reading.attended) == ([0], [3, 6])
+    last, expected = reading.attention[-1], whole.layers[-1]
+    assert torch.allclose(last.sigma_a, expected.sigma_a[1:], rtol=3e-4)
+    assert torch.allclose(last.sigma_a_bound.values, expected.sigma_a_bound.values[12:], rtol=1e-4)
+    assert isinstance(reading.attention[0].sigma_a, Undefined)
+    assert np.allclose(reading.vectors, read(demo, texts).vectors, atol=1e-5)
+    assert [at for at in seen if at[1] == at[2]] == [
+        ("tracing layers", 1, 1),
+        ("tracing the last layer", 2, 2),
+        ("reading texts", 4, 4),
+    ]
+    found = {one.low: (one.count, one.sigma_a) for one in summarise_sigma_a(reading)}
+    assert found == {one.low: (one.count, pytest.approx(one.sigma_a, rel=3e-4)) for one in summarise_sigma_a(whole)}
+    assert found[0][0] == 2
 
 
 def test_a_prompt_by_its_name(model):

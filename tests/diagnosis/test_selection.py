@@ -3,7 +3,13 @@
 import numpy as np
 
 from cenote.diagnosis import selection
-from cenote.diagnosis.selection import select_for_pairs, select_for_tracing, select_pairs
+from cenote.diagnosis.selection import (
+    bin_of_sigma,
+    select_by_length,
+    select_for_pairs,
+    select_for_tracing,
+    select_pairs,
+)
 
 
 def test_texts_to_trace_are_of_all_lengths():
@@ -14,6 +20,17 @@ def test_texts_to_trace_are_of_all_lengths():
     assert select_for_tracing(read, 10, seed=0) == rows != select_for_tracing(read, 10, seed=1)
     assert select_for_tracing(read[:3], 10, seed=0) == [0, 1, 2]
     assert select_for_tracing(np.array([5, 4000, 7]), 10, seed=0) == [0, 2]  # too long to trace
+
+
+def test_every_bin_of_length_has_as_many_traced_texts_as_it_can():
+    lengths = np.array([10] * 300 + [120] * 150 + [480] * 40 + [2000] * 500)
+    chosen = [0, 1, 2, 310, 455]
+    rows = select_by_length(lengths, 100, chosen, seed=0)
+    assert not set(rows) & set(chosen)
+    assert np.bincount(bin_of_sigma(lengths[[*rows, *chosen]])).tolist() == [100, 0, 100, 0, 0, 0, 0, 0, 0, 40]
+    assert select_by_length(lengths, 100, chosen, seed=0) == rows != select_by_length(lengths, 100, chosen, seed=1)
+    assert select_by_length(lengths, 0, chosen, seed=0) == select_by_length(lengths[:0], 100, [], seed=0) == []
+    assert bin_of_sigma(np.array([0, 49, 50, 449, 450, 9999])).tolist() == [0, 0, 1, 8, 9, 9]
 
 
 def test_more_texts_are_paired_in_more_time_and_fewer_long_ones():

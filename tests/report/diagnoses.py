@@ -94,7 +94,7 @@ def given_queries(**fields):
         "gain": estimate(0.62),
         "reranked": estimate(0.66),
         "price": records.Estimate(0.04, 0.01, 0.07),
-        "left_out": (records.LeftOut("your queries", "no text has this id", 2, ("q1", "q<2>")),),
+        "excluded": (records.Excluded("your queries", "no text has this id", 2, ("q1", "q<2>")),),
     }
     return records.GivenQueries(**{**shares(0.7, 0.1, 0.15, 0.05), **default, **fields})
 

@@ -78,7 +78,7 @@ def test_given_queries_have_a_bar_and_a_table_of_their_own(rich):
     assert table.head == ("with 95 % intervals", MINILM)
     assert table.rows[-1] == ("price of pooling: the difference", "0.040 [0.010, 0.070]")
     assert chapter.given_queries(answers[1:]).is_empty
-    assert "Queries left out: 2 (q1, q<2>): no text has this id." in chapter.describe_texts(answers)
+    assert "Queries excluded: 2 (q1, q<2>): no text has this id." in chapter.describe_texts(answers)
 
 
 def test_what_was_tried_is_ranked_by_the_sentences_left_out_and_judged_in_words():

@@ -33,7 +33,7 @@ from cenote.records import PAGES
 if TYPE_CHECKING:
     from cenote.records import Diagnosis
 
-MEANING = "show whether pooling and length cost a model quality on your texts"
+MEANING = "show what a search over your texts loses, and to what: the cut, pooling, length"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -200,6 +200,8 @@ def _read_columns(flag: str, path: str, rows: int | None = None) -> list[tuple[s
 
 
 def _verdicts(found: Diagnosis) -> Iterator[str]:
+    from cenote.report.series import shown_verdicts
+
     texts = found.texts
     of = "" if texts.given == texts.used else f" of {texts.given:,}"
     yield f"{texts.used:,}{of} texts from {texts.source}"
@@ -207,7 +209,7 @@ def _verdicts(found: Diagnosis) -> Iterator[str]:
     width = len("described")  # the longest grade
     yield from _grades_side_by_side(found)
     said: set[str] = set()  # advice and limits shared by several models are printed once
-    for verdict in found.verdicts:
+    for verdict in shown_verdicts(found):
         yield ""
         about = f"{verdict.model}: {verdict.subject}" if several and verdict.model else verdict.subject
         yield in_columns(verdict.grade.upper(), width, about)
@@ -219,9 +221,10 @@ def _verdicts(found: Diagnosis) -> Iterator[str]:
 
 
 def _grades_side_by_side(found: Diagnosis) -> Iterator[str]:
+    from cenote.report.series import shown_verdicts
     from cenote.report.tables import overview
 
-    table = overview(found.verdicts)
+    table = overview(shown_verdicts(found))
     if table.is_empty:
         return
     corner, *models = table.head

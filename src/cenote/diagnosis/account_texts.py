@@ -80,9 +80,13 @@ class AccountTexts:
     @property
     def tokens(self) -> int:
         """All tokens that are read."""
-        read = [self.documents, self.sentences, self.remainders]
-        read += [side.tokens for one in self.alternatives for side in (one.documents, one.remainders)]
-        return sum(int(one.lengths.sum()) for one in read)
+        others = (side.tokens for one in self.alternatives for side in (one.documents, one.remainders))
+        return self.tokens_without_alternatives + sum(int(one.lengths.sum()) for one in others)
+
+    @property
+    def tokens_without_alternatives(self) -> int:
+        """All tokens that are read where no alternatives are."""
+        return sum(int(one.lengths.sum()) for one in (self.documents, self.sentences, self.remainders))
 
 
 def tokenise_account(

@@ -15,8 +15,10 @@ from sentence_transformers import SentenceTransformer
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.diagnosis import summaries
+from cenote.diagnosis.account import plan_account
 from cenote.diagnosis.controls import RepeatedTexts, read_repeated, tokenise_word_pairs, word_vectors
 from cenote.diagnosis.cut_lengths import read_cuts, tokenise_cuts
+from cenote.diagnosis.forecast import Forecast, Stage, measure_speed
 from cenote.diagnosis.given_pairs import (
     GivenPairs,
     Prompts,
@@ -29,7 +31,7 @@ from cenote.diagnosis.given_pairs import (
 from cenote.diagnosis.given_queries import Queries, check_queries, refuse_unnamed, search_queries
 from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
 from cenote.diagnosis.search import Search
-from cenote.diagnosis.selection import TRACEABLE, select_for_pairs, select_for_tracing
+from cenote.diagnosis.selection import TRACEABLE, select_by_length, select_for_pairs, select_for_tracing
 from cenote.diagnosis.verdicts.ranking import collect_verdicts
 from cenote.encoding.batches import NO_TOKENS, collate
 from cenote.encoding.forward import forward
@@ -54,15 +56,15 @@ from cenote.models.provenance import (
 from cenote.records import (
     NO_LAYERS,
     Diagnosis,
+    Excluded,
     GivenQueries,
-    LeftOut,
     LengthCurve,
     ModelDiagnosis,
     Repeated,
     Run,
 )
 from cenote.surgery.tempering import temper
-from cenote.wording import in_minutes, number_duplicates
+from cenote.wording import number_duplicates
 
 Model = SentenceTransformer | str | Path
 
@@ -73,13 +75,15 @@ class _Effort:
 
     documents: int  # texts of the account, at most
     traced: int  # texts of which every layer is profiled
+    attended: int  # texts of each bin of length of which the attention of the last layer is profiled
     pair_seconds: float  # about how long all pairs may take on two cores, see `select_for_pairs`
     repeated_tokens: int  # the longest text of repeated words
 
 
-# For a forecast: how much longer a traced token takes, and the pairs that are compared in a second.
-_TRACING, _PAIRS_A_SECOND = 5, 30_000
-_FULL, _QUICK = _Effort(1000, 100, 100, 512), _Effort(200, 24, 5, 256)
+# For a forecast: how much longer a token takes of which every layer is traced, or the attention of the last layer
+# alone, and the pairs that are compared in a second.
+_TRACING, _TRACING_ONE, _PAIRS_A_SECOND = 5, 2, 30_000
+_FULL, _QUICK = _Effort(1000, 100, 100, 100, 512), _Effort(200, 24, 0, 5, 256)
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class _Plan:
     tokens: Tokens
     paired: list[int]  # texts of which all pairs are compared
     traced: list[int]  # texts of which every layer is profiled
+    attended: list[int]  # texts of which only the attention of the last layer is profiled
     pairs: TokenisedPairs | None  # the user's own
     cuts: dict[int, Tokens]  # some texts cut at several lengths
     repeated: list[RepeatedTexts]  # for each pair of words
@@ -121,9 +126,9 @@ class _Exclusions:
 
     name: str
     texts: list[Text]  # those that have tokens
-    found: list[LeftOut]
+    found: list[Excluded]
     reasons: dict[str, dict[int, str]] = field(default_factory=dict)  # by measure and text
-    pairs: tuple[LeftOut, ...] = ()  # where none of the given pairs could be compared
+    pairs: tuple[Excluded, ...] = ()  # where none of the given pairs could be compared
 
     def add(self, reading: Reading) -> None:
         """Note the texts that a reading excludes; raise if it excludes all."""
@@ -142,12 +147,12 @@ class _Exclusions:
             reasons = "; ".join(record.in_words() for record in self.records())
             raise BadInput(f"{self.name} gives no usable vector for any of these texts. {reasons}.")
 
-    def records(self) -> tuple[LeftOut, ...]:
-        """Return what is left out, by measure and reason."""
+    def records(self) -> tuple[Excluded, ...]:
+        """Return what is excluded, by measure and reason."""
         by_measure = (
             record
             for measure, reasons in self.reasons.items()
-            for record in summaries.left_out(measure, ((self.texts[row].id, reasons[row]) for row in sorted(reasons)))
+            for record in summaries.excluded(measure, ((self.texts[row].id, reasons[row]) for row in sorted(reasons)))
         )
         return (*self.found, *self.pairs, *by_measure)
 
@@ -314,23 +319,25 @@ def _diagnose_one(
     model: SentenceTransformer, name: str, declared: int | None, request: _Request, excerpts: summaries.Excerpts
 ) -> ModelDiagnosis:
     plan, exclusions = _plan(model, name, request)
-    search = Search(
-        model,
-        request.texts,
-        request.effort.documents,
-        request.prompt,
-        request.seed,
-        request.listener.labelled(f"{name}: "),
-    )
-    request.listener.notify(f"{name}: about {in_minutes(_forecast(plan, search))} to go for this model")
-    first, compared, run = _measure(plan, excerpts, exclusions)
-    runs, edges = [run], length_bins(first.lengths[first.measured])
+    listener = request.listener.labelled(f"{name}: ")
+    listener.step("tokenising sentences", 1)
+    account = plan_account(model, request.texts, request.effort.documents, request.prompt, request.seed)
+    search = Search(model, account, request.seed, listener)
     own = live_temperature_of(model)  # in words, as `f"{tau:g}"` is
     others = [tau for tau in request.temperatures if f"{tau:g}" != own]
+    speed = measure_speed(model, plan.tokens, request.seed, listener)
+    forecast = Forecast(_stages(plan, search, len(others)), speed, listener)
+    forecast.begin()
+    search.read()
+    forecast.finish_stage()
+    first, compared, run = _measure(plan, excerpts, exclusions)
+    forecast.finish_stage()
+    runs, edges = [run], length_bins(first.lengths[first.measured])
     for tau in others:
         with temper(model, tau):
             second, pairs, run = _measure(plan, excerpts, exclusions, tau)
             search.read_at(tau)
+        forecast.finish_stage()
         changed = summaries.measure_change((first, compared), (second, pairs), edges, len(others))
         runs.append(replace(run, change=changed))
     return ModelDiagnosis(
@@ -346,21 +353,20 @@ def _diagnose_one(
         account=search.summarise(excerpts),
         queries=_search_given(plan),
         runs=tuple(runs),
-        left_out=exclusions.records(),
+        excluded=exclusions.records(),
     )
 
 
-def _forecast(plan: _Plan, search: Search) -> float:
-    """Return about how many seconds the rest takes, by the speed of what was read and the pairs to compare."""
-    request, traced = plan.request, int(plan.tokens.lengths[plan.traced].sum())
-    once = (
-        int(plan.tokens.lengths.sum()) + _TRACING * traced + sum(int(one.lengths.sum()) for one in plan.cuts.values())
-    )
-    pairs = (
-        request.effort.pair_seconds if len(plan.paired) < len(plan.texts) else len(plan.paired) ** 2 / _PAIRS_A_SECOND
-    )
-    runs = len(request.temperatures)
-    return runs * (once * search.seconds_a_token + pairs) + (runs - 1) * search.seconds
+def _stages(plan: _Plan, search: Search, others: int) -> list[Stage]:
+    """Return the work: the search, all measures, both again at other temperatures, and the given queries."""
+    lengths = plan.tokens.lengths
+    read = int(lengths.sum()) + sum(int(one.lengths.sum()) for one in plan.cuts.values())
+    traced = _TRACING * int(lengths[plan.traced].sum()) + _TRACING_ONE * int(lengths[plan.attended].sum())
+    given = 2 * int(plan.tokens.full_lengths.sum()) if plan.request.queries.texts else 0  # whole, and in windows
+    few = len(plan.paired) < len(plan.texts)  # the time was too short for all
+    pairs = plan.request.effort.pair_seconds if few else len(plan.paired) ** 2 / _PAIRS_A_SECOND
+    again = Stage(search.tokens_again + read + traced, pairs)
+    return [Stage(search.tokens), Stage(read + traced, pairs), *[again] * others, *[Stage(given)] * bool(given)]
 
 
 def _search_given(plan: _Plan) -> GivenQueries | None:
@@ -379,12 +385,13 @@ def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Pl
     kept = [row for row, length in enumerate(lengths) if length]
     texts, tokens = [request.texts[row] for row in kept], tokens.take(kept)
     without = [(text.id, NO_TOKENS) for text, length in zip(request.texts, lengths, strict=True) if not length]
-    exclusions = _Exclusions(name, texts, list(summaries.left_out("all measures", without)))
+    exclusions = _Exclusions(name, texts, list(summaries.excluded("all measures", without)))
     exclusions.refuse_none(texts)
     pairs = tokenise_pairs(model, request.pairs, request.pair_prompts, request.seed) if request.pairs.pairs else None
-    exclusions.pairs = request.pairs.left_out if pairs is None else () if pairs.pairs else pairs.left_out
+    exclusions.pairs = request.pairs.excluded if pairs is None else () if pairs.pairs else pairs.excluded
     effort, seed = request.effort, request.seed
     longest = min(limit_of(model) or effort.repeated_tokens, effort.repeated_tokens)
+    traced = select_for_tracing(tokens.lengths, effort.traced, seed) if request.layers else []
     plan = _Plan(
         model=model,
         name=name,
@@ -392,7 +399,8 @@ def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Pl
         texts=texts,
         tokens=tokens,
         paired=select_for_pairs(tokens.lengths, width_of(model), effort.pair_seconds, seed),
-        traced=select_for_tracing(tokens.lengths, effort.traced, seed) if request.layers else [],
+        traced=traced,
+        attended=select_by_length(tokens.lengths, effort.attended, traced, seed) if request.layers else [],
         pairs=pairs if pairs is not None and pairs.pairs else None,
         cuts=tokenise_cuts(model, [text.text for text in texts], tokens.full_lengths.tolist(), request.prompt, seed),
         repeated=tokenise_word_pairs(model, request.prompt, longest),
@@ -406,7 +414,9 @@ def _measure(
     """Take all measures at one temperature; None is the model's own."""
     model, request = plan.model, plan.request
     listener = request.listener.labelled(f"{plan.name}: " if tau is None else f"{plan.name} at {tau:g}: ")
-    reading = read_texts(model, plan.tokens, keep=plan.paired, traced=plan.traced, listener=listener)
+    reading = read_texts(
+        model, plan.tokens, keep=plan.paired, traced=plan.traced, attended=plan.attended, listener=listener
+    )
     step = listener.step("comparing pairs", len(plan.paired) * (len(plan.paired) - 1) // 2)
     compared = summaries.compare_all_pairs(reading, plan.paired, step.reach)
     null = summaries.summarise_null(reading, plan.paired, request.seed)
@@ -415,8 +425,8 @@ def _measure(
     exclusions.add(reading)
     given = None
     if plan.pairs is not None:
-        given, left_out = compare_pairs(model, plan.pairs, excerpts, request.seed, listener)
-        exclusions.pairs = () if given else left_out
+        given, excluded = compare_pairs(model, plan.pairs, excerpts, request.seed, listener)
+        exclusions.pairs = () if given else excluded
     listener.step("repeating words", len(plan.repeated))
     lengths = reading.lengths[reading.measured]
     run = Run(

@@ -12,13 +12,13 @@ from sentence_transformers import SentenceTransformer
 from cenote.data.rows import refuse_surrogates
 from cenote.diagnosis.reading import read_texts
 from cenote.diagnosis.selection import select_pairs
-from cenote.diagnosis.summaries import Excerpts, left_out, summarise_given_pairs
+from cenote.diagnosis.summaries import Excerpts, excluded, summarise_given_pairs
 from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import BadInput
 from cenote.functional.second_order import socm
 from cenote.listener import Listener
 from cenote.models.properties import prompt_of, width_of
-from cenote.records import LeftOut, Pairs
+from cenote.records import Excluded, Pairs
 
 Prompts = tuple[str | None, str | None]  # names for the first and second texts; None is the model's default
 Side = tuple[str, str | None]  # a text, and the name of its prompt
@@ -39,7 +39,7 @@ class GivenPairs:
     """Pairs that can be compared, and those that cannot."""
 
     pairs: list[GivenPair]
-    left_out: tuple[LeftOut, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,10 @@ class TokenisedPairs(GivenPairs):
 
 
 def check_pairs(pairs: Iterable[tuple[str, str]] | None) -> GivenPairs:
-    """Return the pairs to compare; those with an empty side are left out.
+    """Return the pairs to compare; those with an empty side are excluded.
 
     >>> found = check_pairs([("a pool", "a pond"), ("a cave", " "), ("light", "stone")])
-    >>> [pair.row for pair in found.pairs], found.left_out[0].count, found.left_out[0].ids
+    >>> [pair.row for pair in found.pairs], found.excluded[0].count, found.excluded[0].ids
     ([0, 2], 1, ('pair 1',))
     """
     found: list[GivenPair] = []
@@ -68,7 +68,7 @@ def check_pairs(pairs: Iterable[tuple[str, str]] | None) -> GivenPairs:
             found.append(GivenPair(row, *pair))
         else:
             empty[row] = "an empty side"
-    return GivenPairs(found, _left_out(empty))
+    return GivenPairs(found, _excluded(empty))
 
 
 def check_prompts(prompt_name: str | None, pair_prompts: Any, given: GivenPairs) -> Prompts:
@@ -99,14 +99,14 @@ def tokenise_pairs(model: SentenceTransformer, given: GivenPairs, prompts: Promp
     texts_of = np.array([[places[side] for side in both] for both in sides])
     readable = lengths[texts_of].all(1)
     silent = {pair.row: "a side without tokens" for pair, some in zip(given.pairs, readable, strict=True) if not some}
-    out = _left_out(silent, given.left_out)
+    out = _excluded(silent, given.excluded)
     if not readable.any():
         return TokenisedPairs([], out)
     drawn = select_pairs(lengths[texts_of[readable]], width_of(model), seed, texts_of[readable])
     rows = np.flatnonzero(readable)[drawn].tolist()
     return TokenisedPairs(
         pairs=[given.pairs[row] for row in rows],
-        left_out=out,
+        excluded=out,
         sides=tuple(sides[row] for row in rows),
         tokens=tokens,
     )
@@ -114,11 +114,11 @@ def tokenise_pairs(model: SentenceTransformer, given: GivenPairs, prompts: Promp
 
 def compare_pairs(
     model: SentenceTransformer, given: TokenisedPairs, excerpts: Excerpts, seed: int, listener: Listener
-) -> tuple[Pairs | None, tuple[LeftOut, ...]]:
-    """Measure second-order collapse of the pairs; those of which a side has no shape are left out.
+) -> tuple[Pairs | None, tuple[Excluded, ...]]:
+    """Measure second-order collapse of the pairs; those of which a side has no shape are excluded.
 
     Returns:
-        The figures, None where no pair remains, and the pairs left out.
+        The figures, None where no pair remains, and the pairs excluded.
     """
     wanted = {side for both in given.sides for side in both}
     clouds: dict[Side, Any] = {}
@@ -132,7 +132,7 @@ def compare_pairs(
     paired = list(zip(given.pairs, given.sides, strict=True))
     broken = {pair.row: reasons[side] for pair, both in paired for side in reversed(both) if side in reasons}
     usable = [(pair, both) for pair, both in paired if pair.row not in broken]
-    out = _left_out(broken, given.left_out)
+    out = _excluded(broken, given.excluded)
     if not usable:
         return None, out
     step = listener.step("comparing given pairs", len(usable))
@@ -145,8 +145,8 @@ def compare_pairs(
         excerpts,
         seed,
     )
-    return replace(pairs, left_out=out), out
+    return replace(pairs, excluded=out), out
 
 
-def _left_out(unusable: dict[int, str], before: tuple[LeftOut, ...] = ()) -> tuple[LeftOut, ...]:
-    return before + left_out(_MEASURE, ((f"pair {row}", why) for row, why in sorted(unusable.items())))
+def _excluded(unusable: dict[int, str], before: tuple[Excluded, ...] = ()) -> tuple[Excluded, ...]:
+    return before + excluded(_MEASURE, ((f"pair {row}", why) for row, why in sorted(unusable.items())))

@@ -14,7 +14,7 @@ from cenote.data.rows import Text, refuse_surrogates
 from cenote.diagnosis.account import FATES
 from cenote.diagnosis.account_texts import Flags, split_texts
 from cenote.diagnosis.pooled_texts import OWN, Pooled, read_pooled
-from cenote.diagnosis.summaries import left_out, rounded
+from cenote.diagnosis.summaries import excluded, rounded
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput, some
 from cenote.functional.retrieval import ROUNDING, best_of, nearest, resampled_means, token_matches
@@ -97,7 +97,7 @@ def search_queries(
     ]
     kept = [row for row, found in enumerate(relevant) if len(found)]
     lost_ids = (", ".join(sorted(ids)) for ids, found in zip(queries.relevant, relevant, strict=True) if not len(found))
-    missing = left_out("the given queries", ((name, "the id names none of the texts") for name in lost_ids))
+    missing = excluded("the given queries", ((name, "the id names none of the texts") for name in lost_ids))
     if not kept:
         raise BadInput(f"none of {len(relevant):,} queries names one of the texts. {missing[0].in_words()}.")
     relevant = [relevant[row] for row in kept]
@@ -136,7 +136,7 @@ def search_queries(
         gain=estimates[5],
         reranked=estimates[6],
         price=estimates[7],
-        left_out=missing,
+        excluded=missing,
     )
 
 

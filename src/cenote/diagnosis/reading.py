@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -36,10 +36,17 @@ class Reading:
     tokens: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)  # [n, D] of the texts to keep
     traced: list[int] = field(default_factory=list)  # the texts that the layers describe, in order
     layers: list[LayerProfile] = field(default_factory=list)
+    attended: list[int] = field(default_factory=list)  # texts of which only the last layer's attention was profiled
+    attention: list[LayerProfile] = field(default_factory=list)  # their profiles, without other layers' attention
     unread: dict[int, str] = field(default_factory=dict)  # texts without a vector, with reasons
     shapeless: dict[int, str] = field(default_factory=dict)  # texts whose kept tokens have no shape, with reasons
     untraced: dict[int, str] = field(default_factory=dict)  # texts that were read untraced, with reasons
     why_untraced: str | None = None  # why no text was traced
+
+    @property
+    def last_layers(self) -> tuple[tuple[list[LayerProfile], list[int]], ...]:
+        """Profiles whose last layer has its attention, each with its texts."""
+        return (self.layers, self.traced), (self.attention, self.attended)
 
     @property
     def measured(self) -> list[int]:
@@ -53,6 +60,7 @@ def read_texts(
     *,
     keep: Collection[int] = (),
     traced: Collection[int] = (),
+    attended: Collection[int] = (),
     listener: Listener | None = None,
     step: str = "reading texts",
 ) -> Reading:
@@ -75,6 +83,7 @@ def read_texts(
         tokens: of the texts.
         keep: texts whose last hidden states are kept.
         traced: texts of which every layer is profiled, attention included.
+        attended: other texts of which the attention of the last layer is profiled.
         listener: hears of the progress.
         step: the name of the step in the progress.
     """
@@ -83,7 +92,9 @@ def read_texts(
     take = partial(_take, model, reading, set(keep))
     if traced:
         _read_traced(model, tokens, sorted(set(traced)), reading, take, listener)
-    rest = sorted(set(range(len(tokens))) - set(reading.traced))
+    if attended and reading.traced:
+        _read_attended(model, tokens, sorted(set(attended)), reading, take, listener)
+    rest = sorted(set(range(len(tokens))) - set(reading.traced) - set(reading.attended))
     advance = listener.step(step, len(rest))
     for read in BatchReader(model, partial(_run, model), notify=listener.notify).read(tokens, rest):
         if isinstance(read, Refused):
@@ -101,28 +112,48 @@ def _read_traced(
     model: SentenceTransformer, tokens: Tokens, rows: list[int], reading: Reading, take: Any, listener: Listener
 ) -> None:
     """Read texts while every layer is profiled; those that cannot be traced are left for reading without."""
-    profiler = Profiler()
     advance = listener.step("tracing layers", len(rows))
-    reader = traced_reader(model, profiler, check=partial(_check, model), notify=listener.notify)
     try:
-        with Trace(model, profiler, attention=True):
-            for read in reader.read(tokens, rows):
-                if isinstance(read, Refused):
-                    reading.untraced[read.row] = read.reason
-                    advance(1)
-                else:
-                    take(read)
-                    reading.traced += read.rows
-                    advance(len(read.rows))
-                del read  # with its tensors, before the next batch is read
-                give_memory_back()
+        reading.traced, reading.layers, reading.untraced = _profile(
+            model, tokens, rows, True, take, listener.notify, advance
+        )
     except UnsupportedModel as error:
-        reading.why_untraced, reading.traced, reading.untraced = str(error), [], {}
-    if reading.traced:
-        reading.layers = profiler.compute(torch.tensor(reading.traced).argsort())
-        reading.traced.sort()
-    else:
+        reading.why_untraced = str(error)
+    if not reading.traced:
         reading.why_untraced = reading.why_untraced or next(iter(reading.untraced.values()), None)
+
+
+def _read_attended(
+    model: SentenceTransformer, tokens: Tokens, rows: list[int], reading: Reading, take: Any, listener: Listener
+) -> None:
+    """Read texts while the attention of the last layer is profiled; those where that fails are left for reading."""
+    advance, last = listener.step("tracing the last layer", len(rows)), [reading.layers[-1].index]
+    reading.attended, reading.attention, _ = _profile(model, tokens, rows, last, take, listener.notify, advance)
+
+
+def _profile(
+    model: SentenceTransformer,
+    tokens: Tokens,
+    rows: list[int],
+    attention: bool | list[int],
+    take: Callable[[Batch], object],
+    notify: Callable[[str], object],
+    advance: Callable[[int], object],
+) -> tuple[list[int], list[LayerProfile], dict[int, str]]:
+    """Read texts under a trace; return those that were profiled in order, their profiles, and the others' reasons."""
+    profiler, done, refused = Profiler(), list[int](), dict[int, str]()
+    with Trace(model, profiler, attention=attention):
+        for read in traced_reader(model, profiler, check=partial(_check, model), notify=notify).read(tokens, rows):
+            if isinstance(read, Refused):
+                refused[read.row] = read.reason
+                advance(1)
+            else:
+                take(read)
+                done += read.rows
+                advance(len(read.rows))
+            del read  # with its tensors, before the next batch is read
+            give_memory_back()
+    return sorted(done), profiler.compute(torch.tensor(done).argsort()) if done else [], refused
 
 
 def _check(model: SentenceTransformer, features: dict[str, Any]) -> None:

@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from sentence_transformers import SentenceTransformer
 
-from cenote.data.rows import Text
-from cenote.diagnosis.account import (
-    AccountReading,
-    Ranks,
-    other_poolings,
-    plan_account,
-    read_account,
-    summarise_account,
-)
+from cenote.diagnosis.account import AccountReading, Ranks, other_poolings, read_account, summarise_account
+from cenote.diagnosis.account_texts import AccountTexts
 from cenote.diagnosis.pooled_texts import OWN
 from cenote.diagnosis.summaries import Excerpts
 from cenote.errors import BadInput
 from cenote.listener import Listener
 from cenote.records import Account
 
-# For a forecast where nothing was read.
-_SECONDS_A_TOKEN = 1e-4
 
-
+@dataclass
 class Search:
     """The account of one model, taken over the temperatures that it is diagnosed at."""
 
-    def __init__(
-        self,
-        model: SentenceTransformer,
-        texts: Sequence[Text],
-        documents: int,
-        prompt_name: str | None,
-        seed: int,
-        listener: Listener,
-    ) -> None:
-        self.model, self.seed, self.listener = model, seed, listener
-        self.tempered: dict[str, Ranks] = {}
-        self.listener.step("tokenising sentences", 1)
-        self.texts = plan_account(model, texts, documents, prompt_name, seed)
-        self.reading: AccountReading | None = None
-        self.seconds, self.seconds_a_token = 0.0, _SECONDS_A_TOKEN
-        if not isinstance(self.texts, str):
-            start = time.perf_counter()
-            try:
-                self.reading = read_account(model, self.texts, other_poolings(model), self.listener)
-            except BadInput as error:
-                self.texts = str(error)
-            else:
-                self.seconds = time.perf_counter() - start
-                self.seconds_a_token = self.seconds / self.texts.tokens
+    model: SentenceTransformer
+    texts: AccountTexts | str  # or the reason why there is no account
+    seed: int
+    listener: Listener
+    reading: AccountReading | None = None
+    tempered: dict[str, Ranks] = field(default_factory=dict)  # by the names of their settings
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to read at the model's own temperature."""
+        return 0 if isinstance(self.texts, str) else self.texts.tokens
+
+    @property
+    def tokens_again(self) -> int:
+        """Tokens to read at every other temperature."""
+        return 0 if isinstance(self.texts, str) else self.texts.tokens_without_alternatives
+
+    def read(self) -> None:
+        """Read all texts at the model's own temperature."""
+        if isinstance(self.texts, str):
+            return
+        try:
+            self.reading = read_account(self.model, self.texts, other_poolings(self.model), self.listener)
+        except BadInput as error:
+            self.texts = str(error)
 
     def read_at(self, tau: float) -> None:
         """Read the same texts at the temperature that the model has now."""

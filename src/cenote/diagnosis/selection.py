@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cenote.encoding.tokens import Whole
 
 # Texts of more tokens are not traced: attention takes heads x tokens² numbers, several times over.
 TRACEABLE = 1024
+# The paper's bins for sigma_a, in tokens, and their number.
+BIN_OF_SIGMA, BINS_OF_SIGMA = 50, 10
 # Seconds that one core takes for the second-order collapse of two texts of n tokens: a n² + b n³, mostly for the
 # eigenvalues of a Gram matrix.
 _SECONDS = (3e-8, 9e-11)
@@ -25,6 +29,24 @@ def select_for_tracing(lengths: Whole, count: int, seed: int) -> list[int]:
     order = [row for row in np.argsort(lengths, kind="stable").tolist() if lengths[row] <= TRACEABLE]
     parts = [part for part in np.array_split(np.array(order), min(count, len(order))) if len(part)]
     return sorted(int(generator.choice(part)) for part in parts)
+
+
+def select_by_length(lengths: Whole, count: int, chosen: Sequence[int], seed: int) -> list[int]:
+    """Return texts at random so that, with those already chosen, every bin of length has `count` where it can.
+
+    Bins are those of `bin_of_sigma`; texts that are too long to trace are passed over.
+    """
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(lengths <= TRACEABLE))
+    order = np.concatenate([np.array(chosen, np.int64), order[~np.isin(order, chosen)]])
+    bins = bin_of_sigma(lengths[order])
+    kept = np.concatenate([order[bins == place][:count] for place in np.unique(bins)] or [order])
+    return sorted(set(kept.tolist()) - set(chosen))
+
+
+def bin_of_sigma(lengths: Whole) -> Whole:
+    """Return the place of each length in the paper's bins for sigma_a; the last one is open above."""
+    found: Whole = np.minimum(lengths // BIN_OF_SIGMA, BINS_OF_SIGMA - 1)
+    return found
 
 
 def select_for_pairs(lengths: Whole, width: int, seconds: float, seed: int) -> list[int]:

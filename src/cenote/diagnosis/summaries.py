@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cenote.data.texts import Text
 from cenote.diagnosis.reading import Reading
+from cenote.diagnosis.selection import BIN_OF_SIGMA, BINS_OF_SIGMA, bin_of_sigma
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS
 from cenote.encoding.tokens import Whole
 from cenote.functional.concentration import Known
@@ -24,9 +25,9 @@ from cenote.records import (
     Closeness,
     Estimate,
     Excerpt,
+    Excluded,
     Histogram,
     LayerSummary,
-    LeftOut,
     LengthCurve,
     Lengths,
     Pair,
@@ -48,12 +49,10 @@ _SHOWN, _WORST = 1200, 10
 _CLOSE, _USES = 0.1, 2
 # Tokens of a text that can be split into halves.
 _SPLIT = 4
-# Ids that are named where texts are left out.
+# Ids that are named where texts are excluded.
 _NAMED = 8
 # Texts among which all cosines are taken.
 _PAIRED = 2000
-# The paper's bins for sigma_a, in tokens.
-_BIN_OF_SIGMA, _BINS_OF_SIGMA = 50, 10
 
 
 class Excerpts:
@@ -175,16 +174,16 @@ def measure_change(
     return Change(difference=difference, short=at_short, long=at_long, socm=socms)
 
 
-def left_out(measure: str, found: Iterable[tuple[str, str]]) -> tuple[LeftOut, ...]:
+def excluded(measure: str, found: Iterable[tuple[str, str]]) -> tuple[Excluded, ...]:
     """Return the texts that a measure leaves out, given as (id, reason), grouped by reason.
 
-    >>> left_out("layers", [("a", "too long"), ("b", "too long")])
-    (LeftOut(measure='layers', why='too long', count=2, ids=('a', 'b')),)
+    >>> excluded("layers", [("a", "too long"), ("b", "too long")])
+    (Excluded(measure='layers', why='too long', count=2, ids=('a', 'b')),)
     """
     groups: dict[str, list[str]] = {}
     for name, why in found:
         groups.setdefault(why, []).append(name)
-    return tuple(LeftOut(measure, why, len(names), tuple(names[:_NAMED])) for why, names in groups.items())
+    return tuple(Excluded(measure, why, len(names), tuple(names[:_NAMED])) for why, names in groups.items())
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,20 +328,21 @@ def _summarise_measure(value: Tensor | Known | Undefined) -> Spread | str:
 
 def summarise_sigma_a(reading: Reading) -> tuple[Passed, ...]:
     """Average the last layer's sigma_a and Theorem 3's estimate over heads and texts, by the paper's bins of length."""
-    if not reading.layers or isinstance(sigma := reading.layers[-1].sigma_a, Undefined):
+    profiled = [(layers[-1], rows) for layers, rows in reading.last_layers if layers]
+    if not profiled or any(isinstance(layer.sigma_a, Undefined) for layer, _ in profiled):
         return ()
-    each, tokens = sigma.mean(1).numpy(), reading.lengths[reading.traced]
-    places = np.minimum(tokens // _BIN_OF_SIGMA, _BINS_OF_SIGMA - 1)
-    bound = reading.layers[-1].sigma_a_bound  # [N, H]; undefined for texts of one token
-    expected, bins = (
-        (bound.values.numpy(), places[bound.defined.nonzero()[:, 0].numpy()])
-        if isinstance(bound, Known)
-        else (each[:0], places[:0])
-    )
+    each = np.concatenate([layer.sigma_a.mean(1).numpy() for layer, _ in profiled])  # type: ignore[union-attr]
+    places = bin_of_sigma(reading.lengths[[row for _, rows in profiled for row in rows]])
+    bounds = [layer.sigma_a_bound for layer, _ in profiled]  # [N, H]; undefined for texts of one token
+    known = [bound for bound in bounds if isinstance(bound, Known)]
+    expected, bins = each[:0], places[:0]
+    if known:
+        expected = np.concatenate([bound.values.numpy() for bound in known])
+        bins = places[np.concatenate([bound.defined.numpy() for bound in known]).nonzero()[0]]
     return tuple(
         Passed(
-            low=int(place) * _BIN_OF_SIGMA,
-            high=None if place == _BINS_OF_SIGMA - 1 else (int(place) + 1) * _BIN_OF_SIGMA,
+            low=int(place) * BIN_OF_SIGMA,
+            high=None if place == BINS_OF_SIGMA - 1 else (int(place) + 1) * BIN_OF_SIGMA,
             count=int((places == place).sum()),
             sigma_a=_rounded_float(each[places == place].mean()),
             theorem3=_rounded_float(expected[bins == place].mean()) if place in bins else None,

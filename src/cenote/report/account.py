@@ -281,6 +281,6 @@ def describe_texts(answers: Sequence[Answer]) -> tuple[str, ...]:
                 "cannot tell these texts apart."
             )
     for answer in answers:
-        for part in answer.queries.left_out if answer.queries else ():
-            notes.append(f"queries left out: {part.in_words()}.")
+        for part in answer.queries.excluded if answer.queries else ():
+            notes.append(f"queries excluded: {part.in_words()}.")
     return tuple(dict.fromkeys(note[0].upper() + note[1:] for note in notes))

@@ -16,7 +16,7 @@ from cenote.report.sections import Section, build_glossary, build_sections, chec
 from cenote.report.series import model_names, shown_verdicts
 from cenote.report.svg import definitions
 from cenote.report.tables import Table
-from cenote.wording import pluralise, were_left_out
+from cenote.wording import pluralise, were_excluded
 
 # The end of each section: the page is long.
 _UP = '<p class="up"><a href="#contents">Contents</a></p></section>\n'
@@ -88,7 +88,7 @@ def _header(diagnosis: Diagnosis, sections: tuple[Section, ...]) -> str:
     part = "" if texts.used == texts.given else f"{texts.used:,} of "
     lead = f"Read: {part}{pluralise(texts.given, 'text')} from <bdi class='source'>{escape_html(texts.source)}</bdi>"
     lead += f", by {pluralise(len(models), 'model')}." if len(models) > 1 else "."
-    lead += f" {were_left_out(texts.empty, 'empty text')}." if texts.empty else ""
+    lead += f" {were_excluded(texts.empty, 'empty text')}." if texts.empty else ""
     chapters = [("search", "Search"), ("verdicts", "Verdicts"), *((one.key, one.label) for one in sections)]
     links = "".join(
         f'<li><a href="#chapter-{key}">{escape_html(label)}</a></li>'

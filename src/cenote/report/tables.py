@@ -337,7 +337,7 @@ def provenance(diagnosis: Diagnosis, command: str | None) -> tuple[Table, ...]:
         "source": texts.source,
         "given": f"{texts.given:,}",
         "used": f"{texts.used:,}",
-        "empty, left out": f"{texts.empty:,}",
+        "empty, excluded": f"{texts.empty:,}",
         "fingerprint of the texts used": texts.fingerprint,
     }
     settings = {

@@ -3,7 +3,7 @@
 import pytest
 
 from cenote.diagnosis.verdicts import second_order
-from cenote.records import LayerSummary, LeftOut, SocmNull
+from cenote.records import Excluded, LayerSummary, SocmNull
 
 from ...builders import spread
 from .accounts import estimate, model, pairs, run
@@ -51,9 +51,9 @@ def test_another_pooling_than_the_mean_is_said(pooling):
     assert ("This model pools by max: SOCM is about the mean." in found.evidence) is (pooling == "max")
 
 
-def test_the_evidence_names_pairs_left_out_and_the_spread_of_the_last_layer():
-    left = (LeftOut(measure="the given pairs", why="an empty side", count=3, ids=("1", "2")),)
+def test_the_evidence_names_excluded_pairs_and_the_spread_of_the_last_layer():
+    left = (Excluded(measure="the given pairs", why="an empty side", count=3, ids=("1", "2")),)
     layers = tuple(LayerSummary(index, {"concentration": spread(mean)}) for index, mean in enumerate((0.9, 0.5)))
-    given, every = judge(given_pairs=pairs(0.5, left_out=left), pairs=pairs(0.5), layers=layers)
-    assert given.evidence.endswith("Left out: 3 (1, 2 and 1 more): an empty side.")
+    given, every = judge(given_pairs=pairs(0.5, excluded=left), pairs=pairs(0.5), layers=layers)
+    assert given.evidence.endswith("Excluded: 3 (1, 2 and 1 more): an empty side.")
     assert every.evidence.endswith("In the last layer, the variance of a text's tokens is 0.49 times its squared mean.")

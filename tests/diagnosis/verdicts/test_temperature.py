@@ -56,7 +56,8 @@ def test_what_moves_is_said_at_both_ends_of_length():
         "-0.040 (95 % interval -0.050 to -0.030)."
     ) in found.evidence
     assert found.evidence.endswith(
-        "Temperature 0.8 finds 0.0 more (-1.0 to 1.0) of 100 sentences, left out 0.0 more (-1.0 to 1.0)."
+        "Temperature 0.8 finds 0.0 more (1.0 fewer to 1.0 more) of 100 sentences, left out 0.0 more (1.0 fewer to 1.0 "
+        "more)."
     )
 
 

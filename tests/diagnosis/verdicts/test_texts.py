@@ -1,10 +1,10 @@
-"""The verdicts on the texts: left out, copies, few, empty; what is said of closeness, repeated words and layers."""
+"""The verdicts on the texts: excluded, copies, few, empty; what is said of closeness, repeated words and layers."""
 
 import pytest
 
 from cenote.diagnosis.verdicts import closeness, layers, repeated_words
-from cenote.diagnosis.verdicts.texts import judge_left_out, judge_texts
-from cenote.records import NO_LAYERS, LeftOut, Repeated
+from cenote.diagnosis.verdicts.texts import judge_excluded, judge_texts
+from cenote.records import NO_LAYERS, Excluded, Repeated
 
 from ...builders import length_curve, texts_read
 from .accounts import model, run
@@ -29,20 +29,20 @@ def test_few_texts_are_unknown():
 
 
 def test_empty_texts_are_counted():
-    assert judge(empty=1) == [("fine", "1 empty text was left out.")]
-    assert judge(empty=2) == [("fine", "2 empty texts were left out.")]
+    assert judge(empty=1) == [("fine", "1 empty text was excluded.")]
+    assert judge(empty=2) == [("fine", "2 empty texts were excluded.")]
 
 
-def test_texts_left_out_are_named_for_each_measure():
+def test_excluded_texts_are_named_for_each_measure():
     left = (
-        LeftOut(measure="layers", why="too long", count=1, ids=("a",)),
-        LeftOut(measure="layers", why="a mean of zero", count=4, ids=("b", "c")),
-        LeftOut(measure="the given pairs", why="an empty side", count=1, ids=("7",)),
+        Excluded(measure="layers", why="too long", count=1, ids=("a",)),
+        Excluded(measure="layers", why="a mean of zero", count=4, ids=("b", "c")),
+        Excluded(measure="the given pairs", why="an empty side", count=1, ids=("7",)),
     )
-    texts, pair = judge_left_out(model(left_out=left))
-    assert texts.finding == "5 texts were left out of layers."
+    texts, pair = judge_excluded(model(excluded=left))
+    assert texts.finding == "5 texts were excluded from layers."
     assert texts.evidence == "1 (a): too long; 4 (b, c and 2 more): a mean of zero."
-    assert pair.finding == "1 pair was left out of the given pairs."
+    assert pair.finding == "1 pair was excluded from the given pairs."
     assert texts.grade == pair.grade == "slight"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cenote.diagnosis.verdicts.remedies import count_fates
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
-from cenote.records import ModelDiagnosis, Verdict
+from cenote.records import GivenQueries, ModelDiagnosis, Verdict
 from cenote.wording import pluralise, share_estimate, signed_estimate
 
 
@@ -16,8 +16,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     if found is None:
         return
     first, cut, pooled, none = count_fates(found)
-    missing = f" Left out: {'; '.join(part.in_words() for part in found.left_out)}." if found.left_out else ""
-    costs = found.price.low is not None and found.price.low > 0
+    missing = f" Excluded: {'; '.join(part.in_words() for part in found.excluded)}." if found.excluded else ""
     yield Verdict(
         model=model.name,
         subject="your queries",
@@ -30,8 +29,18 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{signed_estimate(found.price)}: the price of pooling.{missing}",
         limit="Only the texts of this sample are searched, those that queries name first: in the whole corpus every "
         "query has more rivals.",
-        advice="Ranking the first results anew pays: by tokens as measured here, or by a model that reads query and "
-        "text together, which was not measured."
-        if costs
-        else "",
+        advice=_advise(found, cut),
     )
+
+
+def _advise(found: GivenQueries, cut: int) -> str:
+    """Return what finds the queries that are lost."""
+    advice = []
+    if found.lost_to_cut.low:  # above 0
+        advice.append(f"Windows of the texts find the {cut} that are lost to the cut: embed with `--long windows`.")
+    if found.price.low is not None and found.price.low > 0:
+        advice.append(
+            "Ranking the first results anew pays: by tokens as measured here, or by a model that reads query and text "
+            "together, which was not measured."
+        )
+    return " ".join(advice)

@@ -21,7 +21,7 @@ from cenote.diagnosis.verdicts import (
     temperature,
     truncation,
 )
-from cenote.diagnosis.verdicts.texts import judge_left_out, judge_texts
+from cenote.diagnosis.verdicts.texts import judge_excluded, judge_texts
 from cenote.diagnosis.verdicts.thresholds import GRADES, MIN_TEXTS
 from cenote.records import ModelDiagnosis, TextsRead, Verdict
 
@@ -50,7 +50,7 @@ def collect_verdicts(texts: TextsRead, models: tuple[ModelDiagnosis, ...], disti
     found = [verdict for model in models for judge in _JUDGES for verdict in judge(model)]
     if distinct < MIN_TEXTS:
         found = [_withdraw(verdict, distinct) if verdict.subject in _GENERAL else verdict for verdict in found]
-    found += [verdict for model in models for verdict in judge_left_out(model)]
+    found += [verdict for model in models for verdict in judge_excluded(model)]
     found += judge_texts(texts, distinct)
     return tuple(sorted(found, key=_rank))
 

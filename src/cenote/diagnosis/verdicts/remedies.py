@@ -57,13 +57,20 @@ def per_hundred(change: Estimate) -> str:
 
     >>> per_hundred(Estimate(0.0312, 0.004, 0.06)), per_hundred(Estimate(-0.05, None, None))
     ('3.1 more (0.4 to 6.0)', '5.0 fewer')
+    >>> per_hundred(Estimate(-0.02, -0.05, 0.01))
+    '2.0 fewer (5.0 fewer to 1.0 more)'
     """
-    ends = ""
-    if change.low is not None and change.high is not None:
-        sign = 1 if change.value >= 0 else -1
-        low, high = sorted(round(sign * 100 * end, 1) + 0.0 for end in (change.low, change.high))
-        ends = f" ({low:.1f} to {high:.1f})"
-    return f"{abs(100 * change.value):.1f} {'more' if change.value >= 0 else 'fewer'}{ends}"
+    words = _more_or_fewer(change.value)
+    if change.low is None or change.high is None:
+        return words
+    low, high = sorted((change.low, change.high), key=abs)
+    if low * high >= 0:  # both ends lie on one side of 0
+        return f"{words} ({abs(100 * low):.1f} to {abs(100 * high):.1f})"
+    return f"{words} ({_more_or_fewer(change.low)} to {_more_or_fewer(change.high)})"
+
+
+def _more_or_fewer(change: float) -> str:
+    return f"{abs(100 * change):.1f} {'more' if change >= 0 else 'fewer'}"
 
 
 def name_threshold(subject: str, lost: Estimate) -> str:

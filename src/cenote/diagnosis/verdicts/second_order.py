@@ -48,7 +48,7 @@ def _describe(
             f"{null.different_normalised:.2f}."
         )
     pooled = "" if model.pooling in _MEAN_POOLINGS else f" This model pools by {model.pooling}: SOCM is about the mean."
-    left_out = f" Left out: {'; '.join(part.in_words() for part in pairs.left_out)}." if pairs.left_out else ""
+    excluded = f" Excluded: {'; '.join(part.in_words() for part in pairs.excluded)}." if pairs.excluded else ""
     return Verdict(
         model=model.name,
         subject=subject,
@@ -56,7 +56,7 @@ def _describe(
         finding=f"Mean SOCM is {pairs.mean.value:.2f} over {which}.{beside}",
         evidence=f"Mean: {signed_estimate(pairs.mean)}, over {pluralise(pairs.pairs, 'pair')} of "
         f"{pluralise(pairs.texts, 'text')}; normalised by the spread of both texts, {pairs.normalised.mean:.2f} of 1. "
-        f"SOCM mostly follows the spread of tokens.{pooled}{left_out}{more}",
+        f"SOCM mostly follows the spread of tokens.{pooled}{excluded}{more}",
         limit="SOCM describes token vectors. It grows with the length of texts, and shows neither whether a search "
         "fails nor which of two models is better. What pooling costs a search is under “pooling”.",
         advice="",

@@ -1,4 +1,4 @@
-"""The verdicts on the texts themselves: texts left out, copies, few texts, empty texts."""
+"""The verdicts on the texts themselves: texts excluded, copies, few texts, empty texts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, MIN_TEXTS
 from cenote.records import Grade, ModelDiagnosis, TextsRead, Verdict
-from cenote.wording import were_left_out
+from cenote.wording import were_excluded
 
 
-def judge_left_out(model: ModelDiagnosis) -> Iterator[Verdict]:
-    """Yield a verdict for each measure that texts of this model were left out of."""
-    for measure in dict.fromkeys(part.measure for part in model.left_out):
-        parts = [part for part in model.left_out if part.measure == measure]
+def judge_excluded(model: ModelDiagnosis) -> Iterator[Verdict]:
+    """Yield a verdict for each measure that texts of this model were excluded from."""
+    for measure in dict.fromkeys(part.measure for part in model.excluded):
+        parts = [part for part in model.excluded if part.measure == measure]
         count = sum(part.count for part in parts)
         noun = "pair" if measure == "the given pairs" else "text"
         yield Verdict(
             model=model.name,
             subject="texts",
             grade="slight",
-            finding=f"{were_left_out(count, noun)} of {measure}.",
+            finding=f"{were_excluded(count, noun)} from {measure}.",
             evidence=f"{'; '.join(part.in_words() for part in parts)}.",
             limit="What this model computes for them cannot be measured.",
             advice="Check these texts and their tokens.",
@@ -43,7 +43,7 @@ def judge_texts(texts: TextsRead, distinct: int) -> Iterator[Verdict]:
             f"Intervals and length bins need about {MIN_TEXTS} texts or more.",
         )
     if texts.empty:
-        finding = f"{were_left_out(texts.empty, 'empty text')}."
+        finding = f"{were_excluded(texts.empty, 'empty text')}."
         yield _verdict("fine", finding, "A text that holds only white space counts as empty.")
 
 
