@@ -25,13 +25,14 @@ FLOORS = [
     {"errors"},
     {"json_records"},
     {"records"},
+    {"evaluation_records"},
     {"functional", "data", "storage", "wording", "choices", "listener"},
     {"_nn"},
     {"nn"},
     {"surgery"},
     {"models"},
     {"encoding"},
-    {"embedding", "diagnosis", "exporting"},
+    {"embedding", "diagnosis", "evaluation", "exporting"},
     {"report"},
     {"commands"},
     {"cli"},
@@ -43,6 +44,10 @@ NEIGHBOURLY = {"data", "wording"}
 # Modules that are tested in another file than their own, with the reason.
 TESTED_IN = {
     "data.formats": "data/test_texts.py",  # formats are read through `texts.read`
+    **dict.fromkeys(  # the parts of `read_labelled`
+        ("data.labelled_files", "data.labelled_schemas", "data.labelled_searches", "data.labelled_samples"),
+        "data/test_labelled.py",
+    ),
     "diagnosis.account_texts": "diagnosis/test_account.py",  # tokenised texts are the first half of an account
     "diagnosis.pooled_texts": "diagnosis/test_account.py",
     "diagnosis.search": "diagnosis/test_account.py",
@@ -158,7 +163,7 @@ def test_tests_mirror_the_source():
 
 
 def test_public_names():
-    verbs = {"bake", "diagnose", "embed", "load", "pool", "read_embeddings", "similarity", "socm", "temper"}
+    verbs = {"bake", "diagnose", "embed", "evaluate", "load", "pool", "read_embeddings", "similarity", "socm", "temper"}
     assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:

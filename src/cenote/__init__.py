@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cenote.diagnosis.diagnose import diagnose
     from cenote.embedding.embed import embed
     from cenote.embedding.reading import read_embeddings
+    from cenote.evaluation.evaluate import evaluate
     from cenote.functional.pooling import pool
     from cenote.functional.second_order import socm
     from cenote.functional.similarity import similarity
@@ -31,6 +32,7 @@ __all__ = [
     "bake",
     "diagnose",
     "embed",
+    "evaluate",
     "load",
     "pool",
     "read_embeddings",
@@ -45,6 +47,7 @@ _MODULES = {
     "bake": "cenote.surgery.tempering",
     "diagnose": "cenote.diagnosis.diagnose",
     "embed": "cenote.embedding.embed",
+    "evaluate": "cenote.evaluation.evaluate",
     "load": "cenote.models.loading",
     "pool": "cenote.functional.pooling",
     "read_embeddings": "cenote.embedding.reading",

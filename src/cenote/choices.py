@@ -21,7 +21,7 @@ WEIGHT_DTYPES = (*PRECISIONS, AUTO)
 # In what `embed` writes vectors.
 VECTOR_DTYPES = ("float32", "float16", "int8")
 
-LONG = ("truncate", "window-mean", "windows")
+LONG = ("truncate", "window-mean", "segments", "windows")
 # The fewest tokens of a window: in shorter ones special tokens and the prompt outweigh the text.
 SHORTEST_WINDOW = 8
 ON_TRUNCATE = ("warn", "error")
@@ -54,6 +54,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "ray": ("ray",),
+    "eval": ("mteb",),
 }
 
 

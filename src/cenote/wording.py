@@ -43,6 +43,16 @@ def share_estimate(estimate: Estimate) -> str:
     return f"{percent(estimate.value)}{ends}"
 
 
+def score_estimate(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:
+    """Return a score and its interval, with four digits; `sign` of `+` shows the sign of a change.
+
+    >>> score_estimate(0.6451, 0.6, 0.69), score_estimate(0.0021, -0.01, 0.014, sign="+")
+    ('0.6451 (0.6000 to 0.6900)', '+0.0021 (-0.0100 to +0.0140)')
+    """
+    ends = "" if low is None or high is None else f" ({low:{sign}.4f} to {high:{sign}.4f})"
+    return f"{value:{sign}.4f}{ends}"
+
+
 def round_to_hundred(shares: Sequence[float]) -> list[int]:
     """Return shares that add up to 1 as whole numbers that add up to 100, each within 1 of its share.
 

@@ -68,7 +68,7 @@ def test_the_manifest_holds_the_recorded_options(tiny_st, tmp_path):
     model = cenote.load(tiny_st("bert", prompts={"query": "query: "}), device="cpu")
     chosen = {"task": "query", "dtype": "float16", "dimensions": 8, "normalize": True, "long": "windows", "window": 20}
     manifest = cenote.embed(model, ["a pool"], tmp_path / "out", **chosen)
-    expected = chosen | {"prompt_name": "query", "overlap": 2, "on_truncate": "warn"}
+    expected = chosen | {"prompt_name": "query", "overlap": 2, "on_truncate": "warn", "vectors": None}
     assert {name: manifest.settings[name] for name in recorded} == expected
 
 
@@ -107,7 +107,7 @@ def test_options_are_keywords():
         ({"dtype": "int4"}, "unknown dtype 'int4'"),
         ({"on_truncate": "raise"}, "unknown on_truncate 'raise'"),
         ({"on_error": "warn"}, "unknown on_error 'warn'"),
-        ({"window": 10}, "window and overlap .* need long='windows' or 'window-mean'"),
+        ({"window": 10}, "window and overlap .* need long='windows', 'segments' or 'window-mean'"),
         ({"overlap": 0}, "window and overlap .* need long="),
         ({"long": "windows", "on_truncate": "error"}, "with 'windows' nothing is cut"),
         ({"dimensions": 2.5}, r"dimensions=2\.5: pass a whole number"),

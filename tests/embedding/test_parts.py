@@ -78,7 +78,7 @@ def test_a_row_for_each_window():
     assert (footer.texts, footer.rows, footer.truncated, footer.tokens) == (6, 6, 1, 33)
 
 
-def test_rows_that_were_left_out_leave_no_trace_in_the_others():
+def test_rows_that_were_excluded_leave_no_trace_in_the_others():
     footer, table, _ = part(WHOLE.take([0, 3]), Options(on_error="skip"), 11, 0)
     assert table.column("id").to_pylist() == ["a", "d"]
     assert table.column("n_tokens").to_pylist() == [3, 8]

@@ -1,15 +1,16 @@
-"""Windows of long texts: by hand, against the rules place by place, laws, and bad input."""
+"""Windows of long texts and runs of windows: by hand, against the rules place by place, laws, and bad input."""
 
 import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cenote.errors import BadInput
 from cenote.functional.landmarks import sentence
-from cenote.functional.window_cuts import cut_windows
+from cenote.functional.window_cuts import cut_windows, even_runs
 
 PIECES = st.lists(
     st.sampled_from(["a", "pool", "collapse", ".", "! ", " ", "\n", "  ", "深", "。", "😀", "שלום"]), max_size=80
@@ -90,6 +91,21 @@ def test_time_is_linear_in_the_tokens():
     text = "a pool. " * 200_000
     spans = [span for start in range(0, len(text), 8) for span in ((start, start + 1), (start + 2, start + 6))]
     assert len(cut_windows(text, spans, 100, 10)) > 4000
+
+
+@given(st.lists(st.integers(1, 40), max_size=8), st.integers(1, 50))
+def test_runs_are_those_of_array_split(counts, most):
+    found, first = iter(even_runs(counts, most)), 0
+    for count in counts:
+        for run in np.array_split(np.arange(first, first + count), min(count, most)):
+            assert next(found) == (run[0], run[-1] + 1)
+        first += count
+    assert next(found, None) is None
+
+
+def test_there_is_at_least_one_run():
+    with pytest.raises(BadInput, match="most=0"):
+        even_runs([3], 0)
 
 
 @pytest.mark.parametrize(

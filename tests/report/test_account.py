@@ -20,7 +20,7 @@ def answer(found=(0.6, 0.1, 0.25, 0.05), **fields):
     [
         (
             (0.6, 0.1, 0.25, 0.05),
-            "40 of 100 sentences do not lead back to their text: 25 are lost to pooling, 10 are lost to the cut and "
+            "40 of 100 sentences do not lead back to their text: 10 are lost to the cut, 25 are lost to pooling and "
             "5 are not found.",
         ),
         (
@@ -71,8 +71,8 @@ def test_advice_is_that_of_the_verdict_or_nothing_to_do(rich):
 def test_given_queries_have_a_bar_and_a_table_of_their_own(rich):
     answers = chapter.collect_answers(rich)
     assert answers[0].searches[1].loss == (
-        "30 of 100 of your queries do not find a text that answers them first: 15 are lost to pooling, 10 are lost to "
-        "the cut and 5 are not found."
+        "30 of 100 of your queries do not find a text that answers them first: 10 are lost to the cut, 15 are lost "
+        "to pooling and 5 are not found."
     )
     table = chapter.given_queries(answers)
     assert table.head == ("with 95 % intervals", MINILM)

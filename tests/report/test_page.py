@@ -160,7 +160,7 @@ def test_chapters_are_in_the_order_of_a_readers_questions(written, rich):
 def test_the_account_stands_before_the_verdicts(page, written):
     assert written.index('class="bar"') < written.index('id="chapter-verdicts"')
     text = "".join(page.text)
-    assert "40 of 100 sentences do not lead back to their text: 25 are lost to pooling" in text
+    assert "40 of 100 sentences do not lead back to their text: 10 are lost to the cut" in text
     assert "3 of 100 sentences are lost to the cut." in text
     assert "Nothing: fewer than 10 of 100 sentences are lost." in text
 

@@ -24,7 +24,7 @@ from cenote.commands.arguments import (
 )
 from cenote.commands.names import split_names
 from cenote.commands.progress import progress
-from cenote.commands.terminal import in_columns, say
+from cenote.commands.terminal import in_columns, say, table
 from cenote.data.texts import read
 from cenote.errors import BadInput, UnknownName
 from cenote.models.hub import refuse_missing
@@ -224,15 +224,12 @@ def _grades_side_by_side(found: Diagnosis) -> Iterator[str]:
     from cenote.report.series import shown_verdicts
     from cenote.report.tables import overview
 
-    table = overview(shown_verdicts(found))
-    if table.is_empty:
+    grades = overview(shown_verdicts(found))
+    if grades.is_empty:
         return
-    corner, *models = table.head
-    subjects = max(len(row[0]) for row in table.rows)
+    corner, *models = grades.head
+    subjects = max(len(row[0]) for row in grades.rows)
     room = max(10, (shutil.get_terminal_size().columns - subjects) // len(models) - 2)
     ends = [name if len(name) <= room else f"…{name[1 - room :]}" for name in models]  # paths differ at the end
-    rows = [(corner, *ends), *table.rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     yield ""
-    for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from table([(corner, *ends), *grades.rows])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 # Groups of options in the help. Other options of `Request` that have a flag stand outside of groups.
 GROUPS = {
-    "how texts are read": ("long", "window", "overlap", "on_truncate", "on_error"),
+    "how texts are read": ("long", "vectors", "window", "overlap", "on_truncate", "on_error"),
     "how vectors are computed": ("backend", "precision", "engine", "workers"),
     "what is written": ("dtype", "dimensions", "normalize", "restart"),
 }
@@ -134,7 +134,8 @@ def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
     if counts is None:
         return
     rows = sum(counts.rows)
-    windows = f" in {pluralise(rows, 'window')}" if settings["long"] == "windows" else ""
+    pieces = {"windows": "window", "segments": "segment"}.get(settings["long"])
+    windows = f" in {pluralise(rows, pieces)}" if pieces else ""
     yield f"{pluralise(counts.texts - counts.rejected, 'text')}{windows}, {pluralise(counts.tokens, 'token')}"
     yield f"computed by {settings['backend']} at {settings['precision']}, written as {settings['dtype']}"
     if counts.rejected:

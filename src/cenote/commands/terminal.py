@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator, Sequence
 
 
 def say(text: str) -> None:
@@ -21,6 +22,17 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning to standard error."""
     say(f"warning: {text}")
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows of a table, with columns of equal width.
+
+    >>> list(table([("task", "score"), ("SciFact", "0.645")]))
+    ['task     score', 'SciFact  0.645']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def in_columns(name: str, width: int, text: str) -> str:

@@ -123,7 +123,7 @@ def read_csv(path: Path, column: str, id_column: str | None, *, delimiter: str) 
     with unzipped(path) as stream:
         # Quoted fields hold line ends: a line that is not UTF-8 leaves the later ones without a meaning.
         whole = raise_faults(line for _, line in lines(stream, str(path)))
-        rows = _csv_rows(whole, delimiter, str(path))
+        rows = csv_rows(whole, delimiter, str(path))
         _, header = next(rows, ("", None))
         if header is None:
             return
@@ -142,7 +142,7 @@ def read_csv(path: Path, column: str, id_column: str | None, *, delimiter: str) 
 _csv_limit = threading.Lock()
 
 
-def _csv_rows(lines: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[str, list[str]]]:
+def csv_rows(lines: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the rows of a CSV, each with the place where it starts. Blank lines are skipped, as everywhere in CSV."""
     # Python 3.10's csv refuses NUL. UTF-8 never decodes to a lone surrogate, so one can stand in for it.
     masked = (line.replace("\0", "\udc00") for line in lines)

@@ -70,7 +70,7 @@ def read_rows(
     if str(source) == "-":
         return refuse_empty(read_lines(Path("stdin"), column, id_column, stdin=stdin or sys.stdin.buffer), "stdin")
     path = Path(source)
-    _refuse_missing(path)
+    refuse_missing(path)
     reader: Reader = read_folder
     if not path.is_dir():
         endings = [ending.lower() for ending in path.suffixes]
@@ -80,7 +80,7 @@ def read_rows(
     return refuse_empty(reader(path, column, id_column), str(path))
 
 
-def _refuse_missing(path: Path) -> None:
+def refuse_missing(path: Path) -> None:
     with readable(str(path)):
         if path.is_file() or path.is_dir():
             return

@@ -140,7 +140,7 @@ def _warn_of_truncation(count: int, model: SentenceTransformer, stacklevel: int)
     texts = "1 text is" if count == 1 else f"{count:,} texts are"
     warnings.warn(
         f"{texts} longer than the {limit_of(model)} tokens that the model reads, and the rest was not read: "
-        "long='window-mean' or 'windows' (--long) reads all of it.",
+        "long='window-mean', 'segments' or 'windows' (--long) reads all of it.",
         CenoteWarning,
         stacklevel,
     )

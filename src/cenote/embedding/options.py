@@ -30,6 +30,11 @@ from cenote.choices import (
 from cenote.errors import BadInput, check_at_least, choose
 from cenote.listener import Listener, Progress, never, silent
 
+# The ways to read long texts that may write several rows for a text.
+SEVERAL_ROWS = ("segments", "windows")
+# Vectors of a text that is read in segments, where no number is given.
+_SEGMENTS = 8
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -68,9 +73,13 @@ class Options:
     normalize: bool = option(False, "divide vectors by their norms", "--normalize", recorded=True)
     long: str = option(
         "truncate",
-        "how long texts are read: truncate, window-mean (one vector, the mean of windows) or windows (a row for each)",
+        "how long texts are read: truncate, window-mean (one vector, the mean of windows), segments (a few rows, each "
+        "the mean of consecutive windows) or windows (a row for each)",
         "--long",
         recorded=True,
+    )
+    vectors: int | None = option(
+        None, f"with long='segments': the most vectors of a text; default: {_SEGMENTS}", "--vectors", recorded=True
     )
     window: int | None = option(
         None, "tokens of a window; default: as many as the model has room for", "--window", recorded=True
@@ -92,13 +101,19 @@ class Options:
         choose(self.dtype, dict.fromkeys(VECTOR_DTYPES), "dtype")
         choose(self.on_truncate, dict.fromkeys(ON_TRUNCATE), "on_truncate")
         choose(self.on_error, dict.fromkeys(ON_ERROR), "on_error")
-        for name, least in (("dimensions", 1), ("window", SHORTEST_WINDOW), ("overlap", 0)):
+        for name, least in (("dimensions", 1), ("vectors", 1), ("window", SHORTEST_WINDOW), ("overlap", 0)):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, check_at_least(least, value, name))  # a plain int, for the manifest
+        if self.vectors is not None and self.long != "segments":
+            raise BadInput(
+                f"vectors={self.vectors} (--vectors) needs long='segments' (--long), and long is {self.long!r} here."
+            )
+        if self.vectors is None and self.long == "segments":
+            object.__setattr__(self, "vectors", _SEGMENTS)
         if self.long == "truncate" and (self.window, self.overlap) != (None, None):
             raise BadInput(
-                "window and overlap (--window, --overlap) need long='windows' or 'window-mean' (--long), and long is "
-                "'truncate' here."
+                "window and overlap (--window, --overlap) need long='windows', 'segments' or 'window-mean' (--long), "
+                "and long is 'truncate' here."
             )
         if self.long != "truncate" and self.on_truncate == "error":
             raise BadInput(f"on_truncate='error' is for long='truncate': with {self.long!r} nothing is cut.")
@@ -168,7 +183,7 @@ class Request(Options):
         if self.workers is not None:
             check_at_least(1, self.workers, "workers")
         for name, value, reason in (
-            ("long", "windows", "writes several rows for a text"),
+            *(("long", way, "writes several rows for a text") for way in SEVERAL_ROWS),
             ("on_error", "skip", "lists the rows left out in a file"),
             ("dtype", "int8", "writes a scale beside each vector"),
             ("restart", True, "deletes the parts of an earlier run"),

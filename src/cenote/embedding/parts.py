@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from cenote.embedding.manifest import NAMES
-from cenote.embedding.options import Options
+from cenote.embedding.options import SEVERAL_ROWS, Options
 from cenote.embedding.rows import Embedded, Rows
 from cenote.errors import BadInput
 from cenote.functional.quantisation import quantise
@@ -37,7 +37,7 @@ class Part:
     index: int
     first: int  # its first row in the input
     texts: int  # rows of the input
-    rows: int  # rows of the part, more than texts where those are read in windows
+    rows: int  # rows of the part, more than texts where those are read in windows or segments
     fingerprint: str  # of its texts
     truncated: int
     tokens: int
@@ -48,7 +48,7 @@ def part_of(embedded: Embedded, options: Options) -> tuple[Part, pa.Table, list[
     """Return the footer of a part, its table, and the rows of the input that it leaves out, with reasons."""
     part, rows = embedded.slice, embedded.rows
     ids = [part.texts[owner].id for owner in rows.owner.tolist()]
-    columns: dict[str, Any] = _window_columns(rows, ids) if options.long == "windows" else {"id": _strings(ids)}
+    columns: dict[str, Any] = _piece_columns(rows, ids) if options.long in SEVERAL_ROWS else {"id": _strings(ids)}
     columns |= _vector_columns(rows.vector, options.dtype) | {
         "n_tokens": pa.array(rows.n_tokens, pa.int64()),
         "truncated": pa.array(rows.truncated, pa.bool_()),
@@ -66,8 +66,8 @@ def part_of(embedded: Embedded, options: Options) -> tuple[Part, pa.Table, list[
     return footer, pa.table(columns), sorted(embedded.rejected, key=lambda one: int(one["row"]))
 
 
-def _window_columns(rows: Rows, ids: list[str]) -> dict[str, Any]:
-    """Return the columns that say which window of which text a row is."""
+def _piece_columns(rows: Rows, ids: list[str]) -> dict[str, Any]:
+    """Return the columns that say which window, or which segment, of which text a row is."""
     return {
         "id": _strings([f"{name}#{number}" for name, number in zip(ids, rows.window.tolist(), strict=True)]),
         "parent_id": _strings(ids),

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize
 
+from cenote._nn.modules import eval_mode
 from cenote.data.rows import Row
 from cenote.data.texts import Text
 from cenote.embedding.corpus import LEAVE_OUT, Slice
@@ -23,8 +23,9 @@ from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import tokenise_windows
 from cenote.errors import BadInput
 from cenote.functional.quantisation import Floats, normalise
+from cenote.functional.window_cuts import average_runs, even_runs
 from cenote.listener import Advance, silent
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of, makes_unit_vectors
 from cenote.nn import LandmarkTransformer
 
 # Where none of this many texts of a part can be read, the model is at fault and not the texts.
@@ -36,13 +37,13 @@ _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of a part, column by column: each is a text, or a window of one."""
+    """Rows of a part, column by column: each is a text, a window of one, or a segment: a run of windows."""
 
     owner: Whole  # [R], place of its text in the slice, ascending
-    window: Whole  # [R], number of the window in its text
-    start: Whole  # [R], first character of the window
+    window: Whole  # [R], number of the window or the segment in its text
+    start: Whole  # [R], its first character
     end: Whole  # [R], the character after its last
-    n_tokens: Whole  # [R], of the whole text, or of the window
+    n_tokens: Whole  # [R], of the characters from start to end, as a text of their own
     truncated: npt.NDArray[np.bool_]  # [R], whether the model does not read all of it
     vector: Floats  # [R, D], or [R, 0] before it is read
 
@@ -70,6 +71,8 @@ class Prepared:
     texts: Rows  # one for each text that can be read
     pieces: Rows  # what the model reads: the texts, or their windows
     tokens: Tokens  # of the pieces
+    rows: Rows  # that are written: the texts, their segments, or their windows
+    row: Whole  # [pieces], a number for the row that a piece is of, ascending
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,7 @@ class SliceEncoder:
 
     def __init__(self, model: SentenceTransformer, options: Options, encoder: Encoder) -> None:
         self.model, self.options, self.encoder = model, options, encoder
+        self._unit = options.dimensions is None and makes_unit_vectors(model)  # whether means get norm 1
 
     def prepare(self, part: Slice) -> Prepared:
         """Tokenise a slice, which needs no accelerator and can be done while one is busy."""
@@ -105,11 +109,13 @@ class SliceEncoder:
         tokens = tokens.take(kept)
         texts = Rows.of([(place, 0, 0, len(part.texts[place].text)) for place in kept], tokens)
         if self.options.long == "truncate" or not tokens.truncated.any():
-            return Prepared(part, rejected, texts, texts, tokens)
+            return Prepared(part, rejected, texts, texts, tokens, texts, texts.owner)
         pieces, tokens = self._split(part, texts, tokens)
         # A text is read whole where its windows are.
         texts = replace(texts, truncated=np.isin(texts.owner, pieces.owner[pieces.truncated]))
-        return Prepared(part, rejected, texts, pieces, tokens)
+        one = self.options.long == "window-mean"
+        rows, row = (texts, pieces.owner) if one else self._join(part, pieces)
+        return Prepared(part, rejected, texts, pieces, tokens, rows, row)
 
     def _split(self, part: Slice, texts: Rows, tokens: Tokens) -> tuple[Rows, Tokens]:
         """Return the windows of the texts that would be cut, the other texts whole, and the tokens of all."""
@@ -132,17 +138,37 @@ class SliceEncoder:
         tokens = concatenate(*read).take(picked)
         return Rows.of(pieces, tokens), tokens
 
+    def _join(self, part: Slice, windows: Rows) -> tuple[Rows, Whole]:
+        """Return the segments that windows are joined to, or the windows, and the row of each window."""
+        if self.options.vectors is None:
+            return windows, np.arange(len(windows))
+        _, counts = np.unique(windows.owner, return_counts=True)
+        starts, ends = np.array(even_runs(counts.tolist(), self.options.vectors), np.int64).T
+        owner, start, end = windows.owner[starts], windows.start[starts], windows.end[ends - 1]
+        n_tokens, joined = windows.n_tokens[starts], np.flatnonzero(ends - starts > 1)
+        texts = [part.texts[owner[row]].text[start[row] : end[row]] for row in joined]
+        with eval_mode(self.model):  # in training, landmarks are inserted elsewhere each time
+            n_tokens[joined] = count_tokens(self.model, texts, prompt_name=self.options.prompt_name)
+        segments = replace(
+            windows.take(starts),
+            window=np.arange(len(owner)) - np.searchsorted(owner, owner),
+            end=end,
+            n_tokens=n_tokens,
+            truncated=np.logical_or.reduceat(windows.truncated, starts),
+        )
+        return segments, np.repeat(np.arange(len(owner)), ends - starts)
+
     def read(self, prepared: Prepared, advance: Advance = silent) -> Embedded:
         """Return the rows with their vectors. `advance` is called with how many of the pieces have been read."""
         vectors, refused = self.encoder(prepared.tokens, advance, stop_at_refusal=not self.options.skips)
-        pieces = replace(prepared.pieces, vector=vectors[:, : self.options.dimensions])
         rejected = list(prepared.rejected)
-        lost = {int(pieces.owner[piece]): refused[piece] for piece in sorted(refused, reverse=True)}
+        owners = prepared.pieces.owner
+        lost = {int(owners[piece]): refused[piece] for piece in sorted(refused, reverse=True)}
         self._reject_all(prepared, lost, rejected)
-        kept = ~np.isin(pieces.owner, list(lost))
-        rows, lengths = pieces.take(kept), prepared.tokens.lengths[kept]
-        if self.options.long == "window-mean":
-            rows = self._average(prepared.texts, rows, lengths)
+        kept, lengths = ~np.isin(owners, list(lost)), prepared.tokens.lengths
+        vectors = vectors[kept, : self.options.dimensions]
+        rows = prepared.rows.take(~np.isin(prepared.rows.owner, list(lost)))
+        rows = replace(rows, vector=average_runs(vectors, lengths[kept], prepared.row[kept], unit=self._unit))
         lost = {int(rows.owner[row]): reason for row, reason in reversed(self._unwritable(rows.vector))}
         self._reject_all(prepared, lost, rejected)
         rows = rows.take(~np.isin(rows.owner, list(lost)))
@@ -165,24 +191,6 @@ class SliceEncoder:
         if len(reasons) == len(prepared.texts) >= _MANY:
             first = reasons[min(reasons)]
             raise BadInput(f"none of {len(reasons):,} texts in a row could be read; the first: {first}.")
-
-    def _average(self, texts: Rows, windows: Rows, lengths: Whole) -> Rows:
-        """Return a row for each text: the mean of its windows' vectors, weighted by their tokens.
-
-        The mean has length 1 where the model's vectors have. The vector of a text of one window is not changed.
-        """
-        starts = np.flatnonzero(np.diff(windows.owner, prepend=-1))
-        rows = texts.take(np.isin(texts.owner, windows.owner))
-        if len(starts) == len(windows):
-            return replace(rows, vector=windows.vector)
-        totals = np.add.reduceat(windows.vector.astype(np.float64) * lengths[:, None], starts)
-        means: Floats = (totals / np.add.reduceat(lengths, starts)[:, None]).astype(np.float32)
-        several = np.diff([*starts, len(windows)]) > 1
-        whole = self.model.truncate_dim is None and self.options.dimensions is None
-        if whole and isinstance(self.model[-1], Normalize):
-            several &= means.any(1)
-            means[several] = normalise(means[several])
-        return replace(rows, vector=means)
 
     def _unwritable(self, vectors: Floats) -> list[tuple[int, str]]:
         """Return the vectors that cannot be written in the form that was asked for, with reasons."""
@@ -233,5 +241,5 @@ def _most_tokens(text: str) -> int:
 def _too_long(tokens: Tokens, place: int) -> str:
     return (
         f"it has {tokens.full_lengths[place]:,} tokens, and the model reads {tokens.lengths[place]:,}. Read all of it "
-        "with long='windows' or 'window-mean' (--long)."
+        "with long='windows', 'segments' or 'window-mean' (--long)."
     )

@@ -1,13 +1,17 @@
-"""Cut a long text into overlapping windows, at the ends of sentences or words."""
+"""Cut a long text into overlapping windows, at the ends of sentences or words; join windows to runs."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+
+import numpy as np
 
 from cenote.errors import BadInput, check_at_least
 from cenote.functional.landmarks import sentence
+from cenote.functional.quantisation import Floats, normalise
+from cenote.functional.sampling import Whole
 
 Span = tuple[int, int]
 
@@ -43,6 +47,29 @@ def cut_windows(text: str, spans: Sequence[Span], size: int, overlap: int) -> li
     return [*found, (first, count)]
 
 
+def even_runs(counts: Iterable[int], most: int) -> list[Span]:
+    """Return runs of consecutive windows as half-open ranges: at most `most` for each text, of nearly equal count.
+
+    The counts are those of `numpy.array_split`: the longer runs of a text come first. Windows are numbered through all
+    texts.
+
+    >>> even_runs([2, 7], most=3)
+    [(0, 1), (1, 2), (2, 5), (5, 7), (7, 9)]
+
+    Args:
+        counts: windows of each text, at least 1.
+        most: runs of a text; a text of fewer windows has a run for each.
+    """
+    check_at_least(1, most, "most")
+    ends = [0]
+    for count in counts:
+        runs = min(count, most)
+        size, longer = divmod(count, runs)
+        first = ends[-1]
+        ends += [first + run * size + min(run, longer) for run in range(1, runs + 1)]
+    return list(pairwise(ends))
+
+
 def _words(text: str, spans: Sequence[Span]) -> list[int]:
     """Return the indices of tokens after a word end: white space before the token, or as its first character."""
     steps = enumerate(pairwise(spans), start=1)
@@ -59,3 +86,23 @@ def _earliest(places: list[int], least: int, most: int) -> int | None:
     """Return the first of the places in [least, most]."""
     at = bisect_left(places, least)
     return places[at] if at < len(places) and places[at] <= most else None
+
+
+def average_runs(vectors: Floats, weights: Whole, rows: Whole, *, unit: bool) -> Floats:
+    """Return the weighted mean of each row's vectors. The vector of a row that has one is not changed.
+
+    Args:
+        vectors: `[N, D]`, of windows.
+        weights: `[N]`, their tokens.
+        rows: `[N]`, a number for the row that each is of, ascending.
+        unit: whether a mean of several gets norm 1.
+    """
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    if len(starts) == len(rows):
+        return vectors
+    totals = np.add.reduceat(vectors.astype(np.float64) * weights[:, None], starts)
+    means: Floats = (totals / np.add.reduceat(weights, starts)[:, None]).astype(np.float32)
+    if unit:
+        several = (np.diff([*starts, len(rows)]) > 1) & means.any(1)
+        means[several] = normalise(means[several])
+    return means

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import nn
 
 from cenote.errors import choose
@@ -52,3 +53,8 @@ def width_of(model: SentenceTransformer) -> int:
     """Return the number of dimensions of an embedding; encode a text where the model does not state it."""
     width = model.get_embedding_dimension()
     return int(width) if width else int(model.encode(["a"]).shape[1])
+
+
+def makes_unit_vectors(model: SentenceTransformer) -> bool:
+    """Return whether the model divides its vectors by their norms, and leaves all dimensions."""
+    return model.truncate_dim is None and isinstance(model[-1], Normalize)

@@ -40,7 +40,8 @@ KINDS = (
         "pooling",
         "=",
         "lost to pooling",
-        "not found by the one vector of its text, but by its tokens or by a window",
+        "the model reads the sentence, and a window or the tokens of its text find it, but the one vector of the text "
+        "does not",
     ),
     Kind("not_found", "missed", "·", "not found", "not found in any of these ways"),
 )
@@ -99,12 +100,12 @@ def describe_shares(shares: Shares) -> Iterator[Share]:
 
 
 def describe_loss(shares: Shares, what: str, goal: str) -> str:
-    """Return what is lost, and to what, the largest loss first."""
+    """Return what is lost, and to what, in the order of the bar."""
     counts = dict(zip(KINDS, count_fates(shares), strict=True))
     found = counts.pop(KINDS[0])
     if found == 100:
         return f"100 of 100 {what} {goal}."
-    lost = sorted(((kind, count) for kind, count in counts.items() if count), key=lambda item: -item[1])
+    lost = [(kind, count) for kind, count in counts.items() if count]
     parts = [f"{count} {'is' if count == 1 else 'are'} {kind.name}" for kind, count in lost]
     if len(lost) == 1:
         return f"{100 - found} of 100 {what} {parts[0].partition(' ')[2]}."
@@ -127,6 +128,14 @@ def collect_answers(diagnosis: Diagnosis) -> tuple[Answer, ...]:
             searches.append(Search(model.queries, loss, advice.get("your queries", "")))
         answers.append(Answer(name, f"m{place}", model.account, model.queries, tuple(searches)))
     return tuple(answers)
+
+
+def introduce(answers: Sequence[Answer]) -> str:
+    """Return what is searched for in the texts."""
+    sentences = any(not isinstance(answer.account, str) for answer in answers)
+    queries = any(answer.queries is not None for answer in answers)
+    searched = join_names([*["sentences of your texts"] * sentences, *["your own queries"] * queries])
+    return f"{searched[:1].upper()}{searched[1:]} are searched for in the texts. Of 100, with 95 % intervals:"
 
 
 def find_limit(diagnosis: Diagnosis) -> str:
@@ -261,9 +270,9 @@ def collect_examples(answers: Sequence[Answer], kind: Kind) -> list[tuple[str, t
 def describe_texts(answers: Sequence[Answer]) -> tuple[str, ...]:
     """Return how to read the tables, and notes on texts and sentences that no search can find, each once."""
     notes = [
-        "Numbers are of 100 sentences, with 95 % intervals; those of changes hold for all settings together. Left out: "
-        "a sentence of each text is taken out of it before the search. This is closer to relevance, and ranks the "
-        "settings."
+        "Numbers are of 100 sentences, with 95 % intervals. “More” and “fewer” mark changes that are beyond chance, "
+        "whichever of the settings one looks at. Left out: a sentence of each text is taken out of it before the "
+        "search. This is closer to relevance, and ranks the settings."
     ]
     for answer in answers:
         if isinstance(found := answer.account, str):

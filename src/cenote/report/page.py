@@ -115,8 +115,7 @@ def _search(diagnosis: Diagnosis) -> str:
             rest += markup.render_examples(kind, examples, diagnosis.excerpts, named=several)
         rest += _tables(*account.build_tables(answers, named=several))
         rest += markup.render_notes(account.describe_texts(answers))
-    intro = "Sentences of your texts are the queries. Of 100 of them, so many find their own text first"
-    lead = f'<p class="intro">{intro} (with 95 % intervals):</p>' if measured else ""
+    lead = f'<p class="intro">{escape_html(account.introduce(answers))}</p>' if measured else ""
     return f'<section id="chapter-search"><h2>What a search over these texts loses</h2>{lead}{drawn}{rest}{_UP}'
 
 

@@ -83,7 +83,7 @@ def test_prompts_of_both_sides_are_named():
 def test_what_helps_is_advised_where_much_is_lost():
     settings = {"windows of 128 tokens, best": setting(0.06, rows=2.5)}
     assert judge(found=0.95, pooling=0.03, settings=settings).advice == ""
-    assert "windows of 128 tokens, best" in judge(found=0.8, settings=settings).advice.lower()
+    assert "windows of 128 tokens, of which the best" in judge(found=0.8, settings=settings).advice
 
 
 def test_the_reason_is_stated_where_there_is_no_account():

@@ -46,7 +46,7 @@ def test_what_is_lost_and_what_is_found_all_the_same_are_said():
 
 def test_only_what_reads_the_end_is_advised():
     found = judge(0.1, cut=9)
-    assert "windows of 254 tokens, best" in found.advice.lower()
+    assert "windows of 254 tokens, of which the best" in found.advice
     assert "pooling" not in found.advice
 
 

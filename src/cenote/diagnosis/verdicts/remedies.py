@@ -27,12 +27,15 @@ def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
     kept = {name: one for name, one in tried.items() if name.startswith(READ_THE_END) and _rises(one.change)}
     if left_out:
         name, best = max(left_out.items(), key=lambda item: item[1].change_left_out.value)
-        return f"Best of {len(tried)} settings that were tried: {name}. {describe_change(best)} {_how_to(name)}"
+        return (
+            f"Best of {len(tried)} settings that were tried: {describe_setting(name)}. {describe_change(best)} "
+            f"{_how_to(name)}"
+        )
     if kept:
         name, best = max(kept.items(), key=lambda item: item[1].change.value)
         return (
-            f"More of what the texts say is found with {name}. {describe_change(best)} Only the second figure goes "
-            f"with relevance, and it does not change by more than chance. {_how_to(name)}"
+            f"If your users look for passages: {describe_setting(name)}. {describe_change(best)} So texts are found "
+            f"better by what they say, but not by what they are about. {_how_to(name)}"
         )
     if len(tried) > _NAMED:
         return f"None of the {len(tried)} settings that were tried finds more sentences by more than chance."
@@ -42,10 +45,23 @@ def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
 def describe_change(setting: Setting) -> str:
     """Return the changes of a setting, and what it costs."""
     rows = "" if setting.rows == 1 else f", for {setting.rows:.1f} times the vectors"
+    chance = "" if _rises(setting.change_left_out) else ", which may be chance"
     return (
-        f"It finds {per_hundred(setting.change)} of 100 sentences; with the sentence left out of its text, "
-        f"{per_hundred(setting.change_left_out)}{rows}."
+        f"Of 100 sentences {per_hundred(setting.change)} find their text{rows}; with the sentence left out of its "
+        f"text, {per_hundred(setting.change_left_out)}{chance}."
     )
+
+
+def describe_setting(name: str) -> str:
+    """Return the name of a setting, with what `best` and `mean` mean.
+
+    >>> describe_setting("windows of 128 tokens, best"), describe_setting("pooling cls")
+    ('windows of 128 tokens, of which the best counts for a text', 'pooling cls')
+    """
+    if name.startswith("windows"):
+        size, _, kind = name.partition(", ")
+        return f"{size}, {'of which the best counts for a text' if kind == 'best' else 'averaged to one vector a text'}"
+    return name
 
 
 def _rises(change: Estimate) -> bool:
@@ -97,7 +113,7 @@ def _how_to(name: str) -> str:
     words = name.split()
     if name.startswith("windows"):
         kind = "windows" if name.endswith("best") else "window-mean"
-        return f"Embed with `--long {kind} --max-seq-length {words[2]}`."
+        return f"Embed so: `cenote embed MODEL TEXTS --long {kind} --max-seq-length {words[2]} -o FOLDER`."
     if name.startswith("reading"):
         return f"Load the model with `--max-seq-length {words[1]}`."
     if name.startswith("temperature"):

@@ -42,8 +42,9 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{list_parts(account, 'position', '{} sentences')}{list_parts(account, 'length', 'texts of {}')}{repeated}"
         f"{_name_prompts(account)}"
         f"{name_threshold('search', lost)}",
-        limit="This is coverage, not relevance: it shows whether a vector leads back to what its text says, and words "
-        "that both share suffice for much of it. In a larger corpus a sentence has more rivals, and fewer are found."
+        limit="This shows whether a text is found by what it says (coverage), not whether it answers a question "
+        "(relevance): a sentence shares words with its text, which are often enough to find it. "
+        f"{pluralise(account.documents, 'text')} are searched; among more texts, fewer sentences find theirs."
         f"{_name_limits(model, account)}",
         advice="" if lost.value < THRESHOLDS["search"].steps[0] else advise(account),
     )

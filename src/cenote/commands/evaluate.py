@@ -1,0 +1,154 @@
+"""`cenote evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cenote.choices import AUTO, BACKENDS, PRECISIONS
+from cenote.commands.arguments import Usage, add_common, check_packages, load_model, natural, one_of
+from cenote.commands.progress import progress
+from cenote.commands.terminal import say, table
+from cenote.data.labelled import KINDS, fingerprint_of_files
+from cenote.evaluation_records import PAGES
+from cenote.models.hub import refuse_missing
+from cenote.wording import percent, pluralise, score_estimate
+
+if TYPE_CHECKING:
+    from cenote.evaluation_records import Evaluation, TaskScore
+
+MEANING = "score a model on tasks of MTEB or on your own labelled data, by length and with intervals"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_common(parser, "model")
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="NAME", help="tasks or benchmarks of MTEB: SciFact, 'MTEB(eng, v2)'"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        metavar="PATH",
+        help="labelled folders or files: a corpus with queries and judgments, texts with labels, pairs with scores",
+    )
+    parser.add_argument(
+        "--as", dest="official", metavar="NAME", help="the task of MTEB that the data are of: its prompts are used"
+    )
+    parser.add_argument(
+        "--kind", type=one_of(KINDS, "kind of task"), help="kind of the data (default: by their columns)"
+    )
+    parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
+    parser.add_argument(
+        "--long",
+        default="truncate",
+        metavar="WAY",
+        help="how long texts are read: truncate, window-mean, windows or 'segments 8' (default: truncate, with windows "
+        "beside it where texts are cut)",
+    )
+    parser.add_argument("--beside", nargs="*", metavar="WAY", help="other ways to read long texts, scored beside it")
+    parser.add_argument("--quick", action="store_true", help="score fixed samples of the data")
+    parser.add_argument("--items", metavar="FOLDER", help="write the values of single items, a Parquet file a task")
+    parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - prints them in place of the table")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write a page (.html) or Markdown (.md)")
+    parser.add_argument(
+        "--cache", metavar="FOLDER", help="folder that keeps scores (default: ~/.cache/cenote/evaluations)"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep earlier scores")
+    parser.add_argument(
+        "--backend", default=AUTO, type=one_of((*BACKENDS, AUTO), "backend"), help="what runs the model"
+    )
+    parser.add_argument("--precision", default=AUTO, type=one_of((*PRECISIONS, AUTO), "precision"), help="of the model")
+    parser.add_argument("--temperature", type=float, metavar="TAU", help="attention temperature to evaluate at")
+    parser.add_argument("--seed", type=natural, default=0, help="of the intervals (default: 0)")
+    add_common(parser, "--pooling", "--max-seq-length", "--device", "--trust-remote-code")
+
+
+def run(args: argparse.Namespace) -> Iterator[str]:
+    """Evaluate, and yield the lines to print."""
+    _check(args)
+    from cenote.evaluation.evaluate import evaluate
+
+    loader = partial(load_model, args, **({} if args.temperature is None else {"temperature": args.temperature}))
+    with progress() as tell:
+        found = evaluate(
+            args.model,
+            args.tasks,
+            args.data,
+            official=args.official,
+            kind=args.kind,
+            split=args.split,
+            long=args.long,
+            others=args.beside,
+            quick=args.quick,
+            backend=args.backend,
+            precision=args.precision,
+            items=args.items,
+            cache=False if args.no_cache else args.cache or True,
+            seed=args.seed,
+            progress=tell,
+            notify=say,
+            loader=loader,
+        )
+    if args.json and args.json != "-":
+        Path(args.json).write_text(found.to_json(), "utf-8")
+    if args.output:
+        found.save(args.output, command=shlex.join(["cenote", *sys.argv[1:]]))
+    if args.json == "-":
+        yield found.to_json().rstrip()
+        return
+    yield from lines_of(found)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise for wrong arguments, before anything heavy is imported."""
+    check_packages("evaluate", "eval")
+    if not args.tasks and not args.data:
+        raise Usage("there is nothing to evaluate on: name tasks (--tasks) or labelled data (--data).")
+    if args.output and Path(args.output).suffix not in PAGES:
+        raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(PAGES)}.")
+    if args.cache and args.no_cache:
+        raise Usage("--cache and --no-cache exclude each other: give one of them.")
+    for path in args.data or ():
+        fingerprint_of_files(path, args.kind, args.split)
+    refuse_missing(args.model)
+
+
+def lines_of(found: Evaluation) -> Iterator[str]:
+    """Yield a table of the scores, then what each task says of length."""
+    rows = [("task", "measure", "score", "items")]
+    rows += [(task.name, task.metric, _score(task), f"{task.items:,}") for task in found.tasks]
+    yield from table(rows)
+    for task in found.tasks:
+        if lines := list(_details(task)):
+            yield ""
+            yield task.name
+            yield from (f"  {line}" for line in lines)
+
+
+def _score(task: TaskScore) -> str:
+    return score_estimate(task.score, task.low, task.high)
+
+
+def _details(task: TaskScore) -> Iterator[str]:
+    if task.cut:
+        yield f"{percent(task.cut / task.texts)} of {pluralise(task.texts, 'text')} are cut at the limit"
+    for setting in task.settings:
+        change = setting.change
+        vectors = "" if setting.vectors == 1 else f", {setting.vectors:.1f} vectors a text"
+        yield (
+            f"long texts by {setting.name}: {setting.score.value:.4f}, change "
+            f"{score_estimate(change.value, change.low, change.high, sign='+')}{vectors}"
+        )
+    for part in task.by_length:
+        if part.name.startswith(("shortest", "longest")) and part.score is not None:
+            shown = score_estimate(part.score.value, part.score.low, part.score.high)
+            yield f"{part.name} by {part.by}: {shown}, {part.items:,} items"
+    if task.longest_rank is not None:
+        yield f"mean rank of the relevant documents among the longest 20 %: {task.longest_rank:.1f}"
+    yield from task.notes

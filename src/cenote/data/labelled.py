@@ -1,0 +1,325 @@
+r"""Labelled folders and files, read into plain data: what a task of retrieval, classification or similarity needs.
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     _ = Path(folder, "test.csv").write_text("text1,text2,score\na pool,a pond,4\na pool,a cave,1\n")
+...     data = read_labelled(folder)
+>>> data.kind, data.first, data.second, data.scores
+('sts', ('a pool', 'a pool'), ('a pond', 'a cave'), (4.0, 1.0))
+
+The formats, and the names that columns may have, are in `cenote.data.labelled_files`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from cenote.data.fingerprints import Fingerprint
+from cenote.data.labelled_files import (
+    count_empty,
+    count_ids,
+    empty_ids,
+    join_notes,
+    read_columns,
+    refuse_repeated,
+)
+from cenote.data.labelled_schemas import KINDS, TEST, TRAIN, Plan, plan_files
+from cenote.data.labelled_searches import judge, read_candidates, same_text
+from cenote.data.lines import readable
+from cenote.data.rows import Text
+from cenote.errors import BadInput, some
+
+__all__ = [
+    "KINDS",
+    "Classification",
+    "Clustering",
+    "Labelled",
+    "Labels",
+    "Retrieval",
+    "Sts",
+    "Summarisation",
+    "fingerprint_of_files",
+    "read_labelled",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieval:
+    """A corpus, queries, and judgments: the grade of a document for a query, relevant above 0.
+
+    Every query has a relevant document, and judgments and candidates name documents of the corpus only.
+    """
+
+    corpus_ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    texts: tuple[str, ...]
+    query_ids: tuple[str, ...]
+    queries: tuple[str, ...]
+    judgments: dict[str, dict[str, int]]  # of each query: grades by document
+    candidates: dict[str, list[str]] | None = None  # of each query: the documents to rank
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The kind: `reranking` if there are candidates, else `retrieval`."""
+        return "retrieval" if self.candidates is None else "reranking"
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Texts of one split, each with a label."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """Texts with labels to learn from, and texts with labels to test on."""
+
+    train: Labels
+    test: Labels
+    notes: tuple[str, ...] = ()
+    kind: ClassVar[str] = "classification"
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Texts, and the group of each."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    kind: ClassVar[str] = "clustering"
+
+
+@dataclass(frozen=True, eq=False)
+class Sts:
+    """Pairs of texts with a human score of their similarity."""
+
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    scores: tuple[float, ...]
+    subsets: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    kind: ClassVar[str] = "sts"
+
+
+@dataclass(frozen=True, eq=False)
+class Summarisation:
+    """Texts with human and machine summaries; `scores` are the human relevance of each machine summary."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    human: tuple[tuple[str, ...], ...]
+    machine: tuple[tuple[str, ...], ...]
+    scores: tuple[tuple[float, ...], ...]
+    notes: tuple[str, ...] = ()
+    kind: ClassVar[str] = "summarisation"
+
+
+Labelled = Retrieval | Classification | Clustering | Sts | Summarisation
+
+
+def read_labelled(path: str | Path, kind: str | None = None, split: str = TEST) -> Labelled:
+    """Read a labelled folder or file; its kind shows in its files and columns.
+
+    | kind | a folder holds |
+    |---|---|
+    | `retrieval` | `corpus` (id, title, text), `queries` (id, text), `qrels` (query_id, doc_id, score) |
+    | `reranking` | the same, and `candidates` or `top_ranked` (query_id, doc_ids) |
+    | `classification` | `train` and `test` (text, label) |
+    | `clustering` | `test` (text, label) |
+    | `sts` | `test` (text1, text2, score) |
+    | `summarisation` | `test` (text, human_summaries, machine_summaries, scores) |
+
+    Files end in `.jsonl`, `.ndjson`, `.csv`, `.tsv` or `.parquet`; all but Parquet may be gzipped. The layout of BEIR
+    is read too: `_id`, and `qrels/test.tsv` with `query-id` and `corpus-id`. Queries, qrels and candidates may have a
+    file per split: `qrels_train`, `qrels/train`.
+
+    A single file is a table of texts and labels (clustering; classification if that is the kind: of each label every
+    second text is kept for the test), of pairs and scores, or of summaries.
+
+    Args:
+        path: of the folder or the file.
+        kind: one of `KINDS`; None recognises it.
+        split: to evaluate on; if a folder has no `test`, the single other one is taken.
+
+    Returns:
+        The data in the order of the files; `notes` say which rows were dropped, and what is odd.
+
+    Raises:
+        BadInput: with the file, the line or the ids, the problem, and the remedy.
+    """
+    plan = plan_files(path, kind, split)
+    return _READERS[plan.kind](plan)
+
+
+def fingerprint_of_files(path: str | Path, kind: str | None = None, split: str = TEST) -> str:
+    """Return the fingerprint of the files that `read_labelled` reads: of their names and bytes.
+
+    It changes with every document and judgment, and not with the place of the folder.
+    """
+    plan = plan_files(path, kind, split)
+    names = {file.relative_to(plan.root).as_posix(): file for file in plan.files.values()}
+    return Fingerprint(Text(name, _digest(file)) for name, file in sorted(names.items())).name()
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with readable(str(path)), path.open("rb") as raw:
+        while block := raw.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# Reading, by kind.
+
+
+def _read_search(plan: Plan) -> Retrieval:
+    corpus = read_columns(plan.files["corpus"], ("id", "text"), ("title",))
+    queries = read_columns(plan.files["queries"], ("id", "query"))
+    for part, table in (("corpus", corpus), ("queries", queries)):
+        refuse_repeated(table["id"], plan.files[part])
+    judged = read_columns(plan.files["qrels"], ("query_id", "document_id", "grade"))
+    documents, texts = set(corpus["id"]), dict(zip(queries["id"], queries["query"], strict=True))
+    judgments, notes = judge(judged, texts, documents, plan.files["qrels"])
+    candidates = None
+    if "candidates" in plan.files:
+        candidates, more = read_candidates(plan.files["candidates"], texts, documents, judgments)
+        judgments = {query: judgments[query] for query in candidates}
+        notes += more
+    titles = tuple(title or "" for title in corpus["title"])
+    contents = [f"{title}{text}" for title, text in zip(titles, corpus["text"], strict=True)]
+    notes += [
+        count_ids(same_text(judgments, texts), "Queries have the text of a query with other relevant documents"),
+        count_ids(empty_ids(corpus["id"], contents), "Empty documents were kept"),
+        count_ids(empty_ids(judgments, [texts[query] for query in judgments]), "Empty queries were kept"),
+    ]
+    return Retrieval(
+        corpus_ids=corpus["id"],
+        titles=titles,
+        texts=corpus["text"],
+        query_ids=tuple(judgments),
+        queries=tuple(texts[query] for query in judgments),
+        judgments=judgments,
+        candidates=candidates,
+        notes=join_notes(plan.notes, corpus.notes, queries.notes, judged.notes, notes),
+    )
+
+
+def _read_classification(plan: Plan) -> Classification:
+    if TRAIN in plan.files:
+        (train, train_notes), (test, test_notes) = (_labels(plan.files[part]) for part in (TRAIN, TEST))
+    else:
+        both, train_notes = _labels(plan.files[TEST])
+        train, test = _halves(both)
+        test_notes = (f"There is one file: {len(test.texts):,} texts, every second of each label, are the test.",)
+    for part, given in ((TRAIN, train), (TEST, test)):
+        _refuse_one_class(given.labels, f"{plan.files.get(part, plan.files[TEST])}, split {part!r}")
+    known, asked = dict.fromkeys(train.labels), dict.fromkeys(test.labels)
+    unseen, unasked = ([one for one in a if one not in b] for a, b in ((asked, known), (known, asked)))
+    if len(unseen) == len(asked):
+        raise BadInput(
+            f"{plan.files[TEST]}: no label is one of the training texts. The test has {some(asked, 3)}; training has "
+            f"{some(known, 3)}. Write the labels in one way."
+        )
+    seen = set(train.texts)
+    shared = [text for text in test.texts if text in seen]
+    notes = [
+        count_ids(unseen, "Labels of the test that no training text has"),
+        count_ids(unasked, "Labels of the training texts that no test text has"),
+        f"Test texts that are also training texts: {len(shared):,} of {len(test.texts):,}." if shared else "",
+    ]
+    return Classification(train, test, join_notes(plan.notes, train_notes, test_notes, notes))
+
+
+def _read_clustering(plan: Plan) -> Clustering:
+    found, notes = _labels(plan.files[TEST])
+    _refuse_one_class(found.labels, str(plan.files[TEST]))
+    return Clustering(found.texts, found.labels, join_notes(plan.notes, notes))
+
+
+def _labels(path: Path) -> tuple[Labels, tuple[str, ...]]:
+    table = read_columns(path, ("text", "label"))
+    empty = count_empty(table["text"], path)
+    return Labels(table["text"], table["label"]), join_notes(table.notes, [empty])
+
+
+def _refuse_one_class(labels: Sequence[str], said: str) -> None:
+    if len(set(labels)) < 2:
+        label = f"every text has the label {labels[0]!r}" if labels else "there are no texts"
+        raise BadInput(f"{said}: {label}. Give texts of at least two labels.")
+
+
+def _halves(given: Labels) -> tuple[Labels, Labels]:
+    """Return the texts in two parts: those of each label alternate between them."""
+    seen: Counter[str] = Counter()
+    parts: tuple[list[int], list[int]] = ([], [])
+    for row, label in enumerate(given.labels):
+        parts[seen[label] % 2].append(row)
+        seen[label] += 1
+    train, test = (
+        Labels(tuple(given.texts[row] for row in rows), tuple(given.labels[row] for row in rows)) for rows in parts
+    )
+    return train, test
+
+
+def _read_sts(plan: Plan) -> Sts:
+    path = plan.files[TEST]
+    table = read_columns(path, ("first", "second", "score"), ("subset",))
+    if len(set(table["score"])) == 1:
+        raise BadInput(
+            f"{path}: all {len(table.places):,} scores are {table['score'][0]}, so that nothing correlates with them. "
+            "Give pairs of several scores."
+        )
+    subsets = None if set(table["subset"]) == {None} else tuple(subset or "" for subset in table["subset"])
+    empty = count_empty((*table["first"], *table["second"]), path)
+    notes = join_notes(plan.notes, table.notes, [empty])
+    return Sts(table["first"], table["second"], table["score"], subsets, notes)
+
+
+def _read_summarisation(plan: Plan) -> Summarisation:
+    path = plan.files[TEST]
+    table = read_columns(path, ("text", "human", "machine", "ratings"), ("id",))
+    for where, human, machine, scores in zip(
+        table.places, table["human"], table["machine"], table["ratings"], strict=True
+    ):
+        if not human or not machine or len(scores) != len(machine):
+            raise BadInput(
+                f"{where}: {len(human)} human summaries, {len(machine)} machine summaries and {len(scores)} scores. "
+                "Give at least one of each, and a score for each machine summary."
+            )
+    ids = tuple(str(row) if name is None else name for row, name in enumerate(table["id"]))
+    refuse_repeated(ids, path)
+    constant = [name for name, scores in zip(ids, table["ratings"], strict=True) if len(set(scores)) == 1]
+    if len(constant) == len(ids):
+        raise BadInput(f"{path}: each text has one score for all its summaries. Give summaries of several scores.")
+    summaries = (text for found in (*table["human"], *table["machine"]) for text in found)
+    notes = [
+        count_ids(constant, "Texts have one score for all summaries"),
+        count_empty((*table["text"], *summaries), path),
+    ]
+    return Summarisation(
+        ids,
+        table["text"],
+        table["human"],
+        table["machine"],
+        table["ratings"],
+        join_notes(plan.notes, table.notes, notes),
+    )
+
+
+_READERS: dict[str, Callable[[Plan], Labelled]] = {
+    "retrieval": _read_search,
+    "reranking": _read_search,
+    "classification": _read_classification,
+    "clustering": _read_clustering,
+    "sts": _read_sts,
+    "summarisation": _read_summarisation,
+}

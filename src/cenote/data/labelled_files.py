@@ -1,0 +1,390 @@
+"""Files of labelled data: those that a folder has, and their columns by role, whatever the columns are called.
+
+A new format is one function here and one row of `FORMATS`; another name of a column is a word in `ROLES`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from numbers import Integral
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cenote.data.formats import csv_rows
+from cenote.data.lines import lines, readable, unzipped
+from cenote.data.rows import describe_value, raise_faults, refuse_surrogates
+from cenote.errors import BadInput, some
+
+FOLDERS = ("qrels", "candidates", "top_ranked")  # folders within a folder, with a file per split
+BATCH = 1024  # rows of a Parquet file in memory at once
+REMEDY = "Correct or drop the row."
+
+
+class Record(NamedTuple):
+    """One row of a file: where it is, and its cells by the names of the columns."""
+
+    where: str
+    cells: Mapping[str, object]
+
+
+# Files of a folder.
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file of a known format, empty for any other file.
+
+    >>> suffix_of("test.JSONL.gz"), suffix_of("corpus.v2.csv"), suffix_of("SOURCE.md")
+    ('.jsonl.gz', '.csv', '')
+    """
+    return max((suffix for suffix in FORMATS if name.lower().endswith(suffix)), key=len, default="")
+
+
+def list_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of a folder by their names in lower case without suffix: `test`, `qrels/test`."""
+    with readable(str(folder)):
+        places = [folder, *(folder / name for name in FOLDERS)]
+        paths = [path for place in places if place.is_dir() for path in sorted(place.iterdir()) if path.is_file()]
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        suffix = suffix_of(path.name)
+        if suffix and not path.name.startswith("."):
+            name = path.relative_to(folder).as_posix().lower().removesuffix(suffix)
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def single(paths: Sequence[Path]) -> Path:
+    """Return the one path; raise if the same table is there in two formats or under two names."""
+    if len(paths) > 1:
+        raise BadInput(f"{paths[0]} and {paths[1]} hold the same table. Remove one of them.")
+    return paths[0]
+
+
+# Rows of a file.
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield the rows of a file of any format."""
+    return FORMATS[suffix_of(path.name)](path)
+
+
+def first_record(path: Path) -> Record:
+    """Return the first row of a file; raise if there is none."""
+    for record in read_records(path):
+        return record
+    raise BadInput(f"{path} has no rows. Give a file with at least one.")
+
+
+def _json_records(path: Path) -> Iterator[Record]:
+    with unzipped(path) as stream:
+        for number, line in lines(stream, str(path)):
+            (text,) = raise_faults([line])
+            if text.strip(" \t\r\n"):
+                where = f"{path}, line {number}"
+                yield Record(where, _json_object(text.rstrip("\r\n"), where))
+
+
+def _json_object(line: str, where: str) -> dict[str, object]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits raises no JSONDecodeError
+        why = f"{error.msg}: column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise BadInput(f"{where}: not JSON ({why}). Write one object per line.") from None
+    if not isinstance(record, dict):
+        raise BadInput(f"{where}: the row is {describe_value(record)}. Write one object per line.")
+    return record
+
+
+def _csv_records(path: Path, delimiter: str) -> Iterator[Record]:
+    with unzipped(path) as stream:
+        rows = csv_rows(raise_faults(line for _, line in lines(stream, str(path))), delimiter, str(path))
+        _, header = next(rows, ("", []))
+        _refuse_repeated_columns(header, path)
+        for where, row in rows:
+            if len(row) != len(header):
+                raise BadInput(
+                    f"{where}: {len(row)} fields, but the first line, which names the columns, has {len(header)}. Put "
+                    f"fields that hold {delimiter!r} or a line end in double quotes."
+                )
+            yield Record(where, dict(zip(header, row, strict=True)))
+
+
+def _parquet_records(path: Path) -> Iterator[Record]:
+    from pyarrow import ArrowException, parquet
+
+    row = 0
+    with readable(str(path)), path.open("rb") as raw:
+        try:
+            file = parquet.ParquetFile(raw, buffer_size=2**20, pre_buffer=False)
+            _refuse_repeated_columns(file.schema_arrow.names, path)
+            for batch in file.iter_batches(BATCH):
+                for cells in batch.to_pylist():
+                    yield Record(f"{path}, row {row} (from 0)", cells)
+                    row += 1
+        except (ArrowException, UnicodeDecodeError, OSError) as error:
+            raise BadInput(f"{path}, row {row} (from 0): damaged Parquet ({error}). Write the file again.") from None
+
+
+def _refuse_repeated_columns(names: Sequence[str], path: Path) -> None:
+    repeated = {name: names.count(name) for name in names if name and names.count(name) > 1}
+    for name, count in repeated.items():
+        raise BadInput(f"{path} has {count} columns {name!r}. Rename all but one.")
+
+
+# The one list of formats: the look-up and the error messages derive from it.
+FORMATS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    ".jsonl": _json_records,
+    ".ndjson": _json_records,
+    ".csv": partial(_csv_records, delimiter=","),
+    ".tsv": partial(_csv_records, delimiter="\t"),
+}
+FORMATS |= {f"{suffix}.gz": read for suffix, read in FORMATS.items()} | {".parquet": _parquet_records}
+
+
+# Cells. Each function takes a value, and the words that name it in a message: "a.csv, line 2: the text".
+
+
+def text_of(value: object, said: str) -> str:
+    """Return a text.
+
+    >>> text_of(None, "a.csv, line 2: the text")
+    Traceback (most recent call last):
+    ...
+    cenote.errors.BadInput: a.csv, line 2: the text is null, not a string. Correct or drop the row.
+    """
+    if not isinstance(value, str):
+        raise BadInput(f"{said} is {describe_value(value)}, not a string. {REMEDY}")
+    refuse_surrogates(value, said)
+    return value
+
+
+def text_or_null(value: object, said: str) -> str:
+    """Return a text; a null is an empty text."""
+    return "" if value is None else text_of(value, said)
+
+
+def name_of(value: object, said: str) -> str:
+    """Return an id as a string.
+
+    >>> name_of("d7", "an id"), name_of(7, "an id")
+    ('d7', '7')
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, Integral)):
+        raise BadInput(f"{said} is {describe_value(value)}, not a string or an integer. {REMEDY}")
+    return text_of(value, said) if isinstance(value, str) else str(int(value))
+
+
+def label_of(value: object, said: str) -> str:
+    """Return a label as a string.
+
+    >>> label_of("sport", "a label"), label_of(3, "a label")
+    ('sport', '3')
+    """
+    if isinstance(value, str) and not value.strip():
+        raise BadInput(f"{said} is empty. Give every row one label, or drop the row.")
+    if not isinstance(value, (str, int, float)) or value != value:
+        raise BadInput(f"{said} is {describe_value(value)}, not a string or a number. Give every row one label.")
+    return text_of(str(value), said)
+
+
+def number_of(value: object, said: str) -> float:
+    """Return a finite number.
+
+    >>> number_of("3.5", "a score"), number_of(4, "a score")
+    (3.5, 4.0)
+    """
+    try:
+        number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadInput(f"{said} is {describe_value(value)}, not a finite number. {REMEDY}")
+    return number
+
+
+def grade_of(value: object, said: str) -> int:
+    """Return a whole number.
+
+    >>> grade_of("2", "a grade"), grade_of(1.0, "a grade")
+    (2, 1)
+    """
+    number = number_of(value, said)
+    if not number.is_integer():
+        raise BadInput(f"{said} is {number}, not a whole number. {REMEDY}")
+    return int(number)
+
+
+def _each(cell: Callable[[object, str], Any], value: object, said: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise BadInput(f"{said} are {describe_value(value)}, not a list. {REMEDY}")
+    return tuple(cell(item, f"{said}, number {number},") for number, item in enumerate(value, 1))
+
+
+def rating_of(value: object, said: str) -> float:
+    """Return the human score of a summary: a number, or the aspect `relevance` of several."""
+    if not isinstance(value, Mapping):
+        return number_of(value, said)
+    if "relevance" not in value:
+        raise BadInput(f"{said} have no 'relevance': {some(value) or 'nothing'}. {REMEDY}")
+    return number_of(value["relevance"], f"{said} 'relevance',")
+
+
+# Roles of columns.
+
+
+@dataclass(frozen=True)
+class Role:
+    """The role of a column: its name in messages, the names that columns of the role have, and how a cell is read."""
+
+    noun: str
+    columns: tuple[str, ...]  # in lower case with "_" for "-" and " "; the first that a file has counts
+    cell: Callable[[object, str], Any]
+
+
+_TEXT = ("text", "sentence", "content", "body", "document")
+ROLES: dict[str, Role] = {
+    "id": Role("id", ("id", "_id", "doc_id", "docid", "pid", "query_id", "qid", "corpus_id"), name_of),
+    "title": Role("title", ("title",), text_or_null),
+    "text": Role("text", _TEXT, text_of),
+    "query": Role("query", (*_TEXT, "query", "question"), text_of),
+    "query_id": Role("query id", ("query_id", "queryid", "qid"), name_of),
+    "document_id": Role("document id", ("doc_id", "docid", "pid", "corpus_id", "document_id"), name_of),
+    "document_ids": Role("document ids", ("doc_ids", "docids", "corpus_ids", "document_ids"), partial(_each, name_of)),
+    "grade": Role("grade", ("score", "relevance", "grade", "rel", "label"), grade_of),
+    "label": Role("label", ("label", "labels", "category", "class", "intent"), label_of),
+    "first": Role("first text", ("text1", "sentence1", "first"), text_of),
+    "second": Role("second text", ("text2", "sentence2", "second"), text_of),
+    "score": Role("score", ("score", "similarity", "relevance", "label"), number_of),
+    "subset": Role("subset", ("subset",), text_or_null),
+    "human": Role("human summaries", ("human_summaries",), partial(_each, text_of)),
+    "machine": Role("machine summaries", ("machine_summaries",), partial(_each, text_of)),
+    "ratings": Role("scores of summaries", ("scores", "relevance"), partial(_each, rating_of)),
+}
+
+
+@lru_cache(maxsize=1024)
+def columns_of(role: str, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that can have a role, the first choice first.
+
+    >>> columns_of("query_id", ("Query-ID", "corpus-id", "score")), columns_of("text", ("body", "n", "text"))
+    (('Query-ID',), ('text', 'body'))
+    """
+    plain: dict[str, str] = {}
+    for column in columns:
+        plain.setdefault(column.strip().lower().replace("-", "_").replace(" ", "_"), column)
+    return tuple(plain[name] for name in ROLES[role].columns if name in plain)
+
+
+def has_roles(record: Record, roles: Sequence[str]) -> bool:
+    """Return whether a row has a column for each of the roles."""
+    return all(columns_of(role, tuple(record.cells)) for role in roles)
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Columns of a file by role; `places` says where each row is."""
+
+    values: Mapping[str, tuple[Any, ...]]
+    places: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __getitem__(self, role: str) -> tuple[Any, ...]:
+        return self.values[role]
+
+
+def read_columns(path: Path, roles: Sequence[str], optional: Sequence[str] = ()) -> Columns:
+    """Read the columns of some roles; optional ones are None in rows that lack them.
+
+    The first row decides which columns have the roles.
+    """
+    every = (*roles, *optional)
+    found: dict[str, list[Any]] = {role: [] for role in every}
+    places: list[str] = []
+    first = first_record(path)
+    chosen = {role: _required(role, first) for role in roles}
+    for where, cells in read_records(path):
+        places.append(where)
+        for role in every:
+            # A key of JSON lines that is optional may be missing in the first row alone.
+            column = chosen.get(role) or next(iter(columns_of(role, tuple(cells))), None)
+            if role in chosen and column not in cells:
+                raise _lacks(Record(where, cells), f"no {column!r}, which the first row has", REMEDY)
+            cell, said = ROLES[role].cell, f"{where}: the {ROLES[role].noun}"
+            found[role].append(None if column is None else cell(cells[column], said))
+    notes = (_ignored(role, tuple(first.cells), path) for role in roles)
+    return Columns({role: tuple(cells) for role, cells in found.items()}, tuple(places), tuple(filter(None, notes)))
+
+
+def _required(role: str, record: Record) -> str:
+    for column in columns_of(role, tuple(record.cells)):
+        return column
+    remedy = f"Give it one of the names {', '.join(ROLES[role].columns)}."
+    raise _lacks(record, f"no column of the {ROLES[role].noun}", remedy)
+
+
+def _lacks(record: Record, lacking: str, remedy: str) -> BadInput:
+    return BadInput(f"{record.where}: {lacking}; the columns are: {some(record.cells, 20) or 'none'}. {remedy}")
+
+
+def _ignored(role: str, columns: tuple[str, ...], path: Path) -> str:
+    chosen, *others = columns_of(role, columns)
+    return f"In {path.name} the {ROLES[role].noun} is {chosen!r}; not used: {some(others)}." if others else ""
+
+
+# Checks and notes of ids and texts.
+
+
+def refuse_repeated(ids: Sequence[str], path: Path) -> None:
+    """Raise if an id of a file occurs more than once.
+
+    >>> refuse_repeated(["a", "b", "a"], Path("corpus.csv"))
+    Traceback (most recent call last):
+    ...
+    cenote.errors.BadInput: corpus.csv: ids that occur more than once: 1 (a). Give every row an id of its own.
+    """
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        counted = count_ids(repeated, "ids that occur more than once")
+        raise BadInput(f"{path}: {counted} Give every row an id of its own.")
+
+
+def empty_ids(ids: Iterable[str], texts: Iterable[str]) -> list[str]:
+    """Return the ids of texts without a character that is not white space.
+
+    >>> empty_ids(["a", "b"], ["a pool", " "])
+    ['b']
+    """
+    return [name for name, text in zip(ids, texts, strict=True) if not text.strip()]
+
+
+def count_empty(texts: Sequence[str], path: Path) -> str:
+    """Return a note that counts the empty texts of a file, empty if there are none.
+
+    >>> count_empty(["a pool", " "], Path("test.csv"))
+    'Empty texts of test.csv were kept: 1.'
+    """
+    count = sum(not text.strip() for text in texts)
+    return f"Empty texts of {path.name} were kept: {count:,}." if count else ""
+
+
+def count_ids(ids: Sequence[str], statement: str) -> str:
+    """Return a note that counts ids and names the first, empty if there are none.
+
+    >>> count_ids(["a", "b", "a", "c", "d"], "Empty queries were kept"), count_ids([], "Empty queries were kept")
+    ('Empty queries were kept: 5 (a, b, c and 1 more).', '')
+    """
+    return f"{statement}: {len(ids):,} ({some(dict.fromkeys(ids), 3)})." if ids else ""
+
+
+def join_notes(*parts: Iterable[str]) -> tuple[str, ...]:
+    """Return all notes that are not empty.
+
+    >>> join_notes(["one", ""], ["two"])
+    ('one', 'two')
+    """
+    return tuple(note for part in parts for note in part if note)

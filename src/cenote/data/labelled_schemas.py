@@ -1,0 +1,189 @@
+"""The schemas of labelled data, and the files of a folder that belong to one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cenote.data.labelled_files import (
+    FORMATS,
+    columns_of,
+    first_record,
+    has_roles,
+    list_files,
+    number_of,
+    single,
+    suffix_of,
+)
+from cenote.data.lines import readable
+from cenote.data.texts import refuse_missing
+from cenote.errors import BadInput, choose, some
+
+# The schemas by kind, as messages list them.
+SCHEMAS: dict[str, str] = {
+    "retrieval": "corpus (id, title, text), queries (id, text) and qrels (query_id, doc_id, score)",
+    "reranking": "the same, and candidates or top_ranked (query_id, doc_ids)",
+    "classification": "train and test (text, label)",
+    "clustering": "test (text, label)",
+    "sts": "test (text1, text2, score)",
+    "summarisation": "test (text, human_summaries, machine_summaries, scores)",
+}
+KINDS = tuple(SCHEMAS)
+# Kinds that a folder with a corpus has.
+_SEARCHES = ("retrieval", "reranking")
+# Roles of columns by which a table shows its kind, most special first.
+_SHAPES = {
+    "summarisation": ("text", "human", "machine", "ratings"),
+    "sts": ("first", "second", "score"),
+    "clustering": ("text", "label"),
+}
+TEST, TRAIN = "test", "train"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files of labelled data, by part, and the kind that they make."""
+
+    kind: str
+    files: Mapping[str, Path]  # by part: corpus, queries, qrels, candidates; train, test
+    root: Path  # the folder
+    notes: tuple[str, ...] = ()
+
+
+def plan_files(path: str | Path, kind: str | None, split: str) -> Plan:
+    """Return the files to read; raise if they make no known schema. Of each table only the first row is read."""
+    path = Path(path)
+    if kind is not None:
+        choose(kind, SCHEMAS, "kind of labelled data")
+    refuse_missing(path)
+    if path.is_file():
+        return _plan_file(path, kind, split)
+    files = list_files(path)
+    search = kind in _SEARCHES or (kind is None and ("corpus" in files or bool(_splits(files, "qrels"))))
+    return _plan_search(path, files, kind, split) if search else _plan_tables(path, files, kind, split)
+
+
+def _plan_file(path: Path, kind: str | None, split: str) -> Plan:
+    if not suffix_of(path.name):
+        raise BadInput(f"{path} is no table: it must end in {', '.join(FORMATS)}. Convert it, or rename it.")
+    if kind in _SEARCHES:
+        raise BadInput(f"{path} is one file, and {kind} needs a folder with {SCHEMAS[str(kind)]}. Name the folder.")
+    if split != TEST:
+        raise BadInput(f"{path} is one file and has no split {split!r}. Name no split, or a folder with a file each.")
+    found = kind or _kind_of(path)
+    if found is None:
+        raise _unrecognised(path, {path.name: [path]})
+    return Plan(found, {TEST: path}, path.parent)
+
+
+def _plan_search(folder: Path, files: Mapping[str, list[Path]], kind: str | None, split: str) -> Plan:
+    queries, qrels = _splits(files, "queries"), _splits(files, "qrels")
+    parts = {"corpus": "corpus" in files, "queries": queries, "qrels": qrels}
+    if missing := [part for part, found in parts.items() if not found]:
+        raise _unrecognised(folder, files, f"it has no {' and no '.join(missing)}")
+    usable = [
+        name
+        for name in dict.fromkeys((TEST, *sorted({*queries, *qrels} - {""})))
+        if (name == TEST or name in queries or name in qrels) and _pick(queries, name) and _pick(qrels, name)
+    ]
+    split, notes = _choose_split(folder, usable, split)
+    chosen = {
+        "corpus": files["corpus"],
+        "queries": _pick(queries, split),
+        "qrels": _pick(qrels, split),
+        "candidates": _pick(_splits(files, "candidates"), split) + _pick(_splits(files, "top_ranked"), split),
+    }
+    if kind == "retrieval" and chosen["candidates"]:
+        notes = (*notes, f"Candidates were not read, since the kind is retrieval: {chosen['candidates'][0].name}.")
+        chosen["candidates"] = []
+    if kind == "reranking" and not chosen["candidates"]:
+        raise _unrecognised(folder, files, "it has no candidates and no top_ranked, which reranking needs")
+    paths = {part: single(found) for part, found in chosen.items() if found}
+    return Plan("reranking" if "candidates" in paths else "retrieval", paths, folder, notes)
+
+
+def _plan_tables(folder: Path, files: Mapping[str, list[Path]], kind: str | None, split: str) -> Plan:
+    tables = {name: found for name, found in files.items() if "/" not in name}
+    if not tables or not (kind or split in tables or any(_kind_of(found[0]) for found in tables.values())):
+        raise _unrecognised(folder, files)
+    split, notes = _choose_split(folder, list(tables), split)
+    test, train = single(tables[split]), tables.get(TRAIN) if split != TRAIN else None
+    found = kind or _kind_of(test)
+    if found is None:
+        raise _unrecognised(folder, files)
+    if found == "clustering" and kind is None and train:
+        found = "classification"
+    if found == "classification" and not train:
+        raise BadInput(
+            f"{folder} has no table 'train' beside {test.name}, and classification learns from one. Add it, name the "
+            "file alone to have it halved, or choose the kind clustering."
+        )
+    learnt = {TRAIN: single(train)} if found == "classification" and train else {}
+    return Plan(found, {**learnt, TEST: test}, folder, notes)
+
+
+def _splits(files: Mapping[str, list[Path]], part: str) -> dict[str, list[Path]]:
+    """Return the files of a part by split: `qrels` has an empty one, `qrels_train` and `qrels/train` are of `train`."""
+    found: dict[str, list[Path]] = {}
+    for name, paths in files.items():
+        rest = name.removeprefix(part)
+        if name.startswith(part) and (not rest or (rest[0] in "/_-." and len(rest) > 1)):
+            found.setdefault(rest[1:], []).extend(paths)
+    return found
+
+
+def _pick(splits: Mapping[str, list[Path]], split: str) -> list[Path]:
+    """Return the files of a split, or those of all splits."""
+    return splits.get(split) or splits.get("", [])
+
+
+def _choose_split(folder: Path, splits: Sequence[str], split: str) -> tuple[str, tuple[str, ...]]:
+    """Return the split to evaluate on, and a note if it is not the one asked for."""
+    if split in splits:
+        return split, ()
+    others = [name for name in splits if name != TRAIN] or list(splits)
+    if split == TEST and len(others) == 1:
+        return others[0], (f"There is no split 'test': {others[0]!r} was read.",)
+    raise BadInput(f"{folder} has no split {split!r}; there are: {some(splits) or 'none'}. Choose one of them.")
+
+
+def _kind_of(path: Path) -> str | None:
+    """Return the kind that the first row of a table shows, None if it shows none."""
+    first = first_record(path)
+    for kind, roles in _SHAPES.items():
+        if has_roles(first, roles) and (kind != "sts" or _is_scored(first.cells)):
+            return kind
+    return None
+
+
+def _is_scored(cells: Mapping[str, object]) -> bool:
+    """Return whether a pair of texts has a score: a column `label` may hold classes."""
+    column = columns_of("score", tuple(cells))[0]
+    if column.strip().lower() != "label":
+        return True
+    try:
+        number_of(cells[column], "the label")
+    except BadInput:
+        return False
+    return True
+
+
+def _unrecognised(path: Path, files: Mapping[str, list[Path]], problem: str = "") -> BadInput:
+    """Return the error that a folder or a file has none of the schemas, with the files and columns it has."""
+    shown = some(_with_columns(found) for paths in files.values() for found in paths)
+    if not shown:
+        with readable(str(path)):
+            shown = f"no table, but {some(sorted(entry.name for entry in path.iterdir())) or 'nothing'}"
+    schemas = "; ".join(f"{kind}: {schema}" for kind, schema in SCHEMAS.items())
+    return BadInput(
+        f"{path} is not labelled data of a known schema{f': {problem}' if problem else ''}. It holds: "
+        f"{shown}. The schemas are: {schemas}. Tables end in {', '.join(FORMATS)}."
+    )
+
+
+def _with_columns(path: Path) -> str:
+    try:
+        return f"{path.name} (columns: {some(first_record(path).cells, 20) or 'none'})"
+    except BadInput:  # of a file that may have nothing to do with the data
+        return f"{path.name} (unreadable or empty)"

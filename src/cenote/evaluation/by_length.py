@@ -1,0 +1,109 @@
+"""Scores by the length of the text that matters: by the paper's intervals, by quantiles, longest and shortest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from sklearn.metrics import v_measure_score
+
+from cenote.errors import BadInput
+from cenote.evaluation.items import Items
+from cenote.evaluation_records import Part
+from cenote.functional.items import mean_of_draws, mean_of_items, rank_correlation_of_items
+from cenote.functional.sampling import Floats, Whole
+from cenote.records import Estimate
+
+# Parts of fewer items have no score.
+FEWEST = 30
+# The paper's intervals of length, in tokens; the last one is open above.
+_EDGES = (0, 100, 200, 300, 400, 500)
+# Parts of equal size, and the share that counts as longest and as shortest.
+_QUANTILES, _END = 4, 0.2
+
+
+def parts_by_length(kind: str, items: Items, seed: int) -> tuple[Part, ...]:
+    """Return the score of each part of the items, by every text whose length they have."""
+    found = []
+    for by, lengths in items.lengths.items():
+        known = np.flatnonzero(np.isfinite(lengths))
+        for name, rows in _parts(lengths[known]):
+            found.append(_part(kind, items, by, name, known[rows], seed))
+    return tuple(found)
+
+
+def _parts(lengths: Floats) -> Iterator[tuple[str, Whole]]:
+    """Yield names and rows of the parts: intervals that hold any item, quantiles, both ends."""
+    if not len(lengths):
+        return
+    for low, high in zip(_EDGES, (*_EDGES[1:], None), strict=True):
+        rows = np.flatnonzero((lengths >= low) & (lengths < (high or np.inf)))
+        if len(rows):
+            yield f"{low} to {high - 1} tokens" if high else f"{low} tokens and more", rows
+    order = np.argsort(lengths, kind="stable")
+    if lengths[order[0]] == lengths[order[-1]]:
+        return
+    for number, rows in enumerate(np.array_split(order, _QUANTILES), 1):
+        if len(rows):
+            name = f"quarter {number}, {lengths[rows].min():.0f} to {lengths[rows].max():.0f} tokens"
+            yield name, np.sort(rows)
+    count = round(_END * len(order))
+    if count:
+        yield f"shortest {_END:.0%}", np.sort(order[:count])
+        yield f"longest {_END:.0%}", np.sort(order[-count:])
+
+
+def _part(kind: str, items: Items, by: str, name: str, rows: Whole, seed: int) -> Part:
+    count = len({items.columns["item"][row] for row in rows.tolist()})
+    entropy = float(items.numbers("entropy")[rows].mean()) if "entropy" in items.columns else None
+    score = _SCORES.get(kind, _mean)(items, rows, seed) if count >= FEWEST else None
+    return Part(by=by, name=name, items=count, score=score, entropy=entropy)
+
+
+def _mean(items: Items, rows: Whole, seed: int) -> Estimate | None:
+    return mean_of_items(items.numbers("value")[rows], seed=seed)
+
+
+def _correlation(items: Items, rows: Whole, seed: int) -> Estimate | None:
+    """Return Spearman's correlation within the part, which is not the mean of the items' shares in the whole."""
+    try:
+        return rank_correlation_of_items(items.numbers("score")[rows], items.numbers("cosine")[rows], seed=seed)
+    except BadInput:  # all scores of the part are the same
+        return None
+
+
+def _v_measure(items: Items, rows: Whole, seed: int) -> Estimate | None:  # noqa: ARG001  draws are all there is
+    """Return the v-measure of the part's texts in each draw, as they were clustered among all others."""
+    draws, labels, clusters = (np.asarray(items.columns[name])[rows] for name in ("draw", "label", "cluster"))
+    each = [v_measure_score(labels[draws == draw], clusters[draws == draw]) for draw in np.unique(draws)]
+    return mean_of_draws(each)
+
+
+_SCORES: dict[str, Callable[[Items, Whole, int], Estimate | None]] = {"sts": _correlation, "clustering": _v_measure}
+
+
+def score_of_items(kind: str, items: Items, seed: int) -> tuple[Estimate, str]:
+    """Return the score of all items with its interval, and what the interval is for."""
+    every = np.arange(len(items))
+    if kind == "clustering":
+        return _v_measure(items, every, seed) or Estimate(float(items.numbers("value").mean()), None, None), "draws"
+    if kind == "sts":
+        return rank_correlation_of_items(items.numbers("score"), items.numbers("cosine"), seed=seed), "pairs"
+    return mean_of_items(items.numbers("value"), seed=seed), _ITEMS[kind]
+
+
+_ITEMS = {"retrieval": "queries", "reranking": "queries", "classification": "texts", "summarisation": "texts"}
+
+
+def rank_of_longest(items: Items) -> float | None:
+    """Return the mean rank of the relevant documents that are among the longest 20 % of all relevant ones."""
+    if "ranks" not in items.columns:
+        return None
+    ranks = np.array([rank for some in items.columns["ranks"] for rank in some], np.float64)
+    lengths = np.array([length for some in items.columns["relevant_tokens_each"] for length in some], np.float64)
+    ranked = ranks > 0  # documents that the corpus does not hold have none
+    ranks, lengths = ranks[ranked], lengths[ranked]
+    count = round(_END * len(ranks))
+    if count < FEWEST:
+        return None
+    return float(ranks[np.argsort(-lengths, kind="stable")[:count]].mean())

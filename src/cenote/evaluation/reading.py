@@ -1,0 +1,174 @@
+"""Vectors for tasks: each text is read once for each prompt and side, whatever the tasks that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
+
+from cenote.choices import AUTO
+from cenote.encoding.backends import backend, obstacle, own_precision
+from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
+from cenote.encoding.vectors import Encoder, Vectors
+from cenote.encoding.windows import tokenise_windows, window_sizes
+from cenote.errors import BadInput
+from cenote.listener import Advance, Listener
+from cenote.models.properties import prompt_name_for
+
+Flags = npt.NDArray[np.bool_]
+
+# What `auto` tries, in this order. It is not timed, so that a run that goes on computes what it computed before.
+_PREFERRED = ("openvino", "torch")
+
+
+@dataclass(frozen=True)
+class Side:
+    """How a text is read: the name of its prompt, and the task for models that treat queries differently."""
+
+    prompt_name: str | None
+    task: str | None
+
+
+@dataclass(eq=False)
+class _Store:
+    """Everything that is known of the texts of one side."""
+
+    places: dict[str, int] = field(default_factory=dict)
+    vectors: list[Vectors] = field(default_factory=list)  # in the order of their places
+    lengths: list[int] = field(default_factory=list)  # tokens, if none were cut
+    cut: list[bool] = field(default_factory=list)
+    windows: dict[str, tuple[Vectors, Whole]] = field(default_factory=dict)  # of texts that are cut, and their tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of texts, one after another; a text that is not cut is one window."""
+
+    vectors: Vectors  # [W, D]
+    owners: Whole  # [W], the text of each window, ascending
+    tokens: Whole  # [W]
+
+
+class TextReader:
+    """Reads texts with one model, and keeps their vectors for the next task.
+
+    Args:
+        model: any `SentenceTransformer`.
+        backend_name: a name from `BACKENDS`, or `auto`: OpenVINO where it can run, else torch.
+        precision: a name from `PRECISIONS`, or `auto`: that of the weights.
+        listener: hears of the progress.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        backend_name: str = AUTO,
+        precision: str = AUTO,
+        listener: Listener | None = None,
+    ) -> None:
+        self.model, self.listener = model, listener or Listener()
+        self.precision = own_precision(model) if precision == AUTO else precision
+        self.backend = choose_steadily(model, backend_name, self.precision)
+        self._encoders: dict[str | None, Encoder] = {}
+        self._stores: dict[Side, _Store] = {}
+
+    def side(self, prompt_name: str | None, task: str | None) -> Side:
+        """Return a side, with the model's own prompt for the task where none is named."""
+        return Side(prompt_name_for(self.model, prompt_name, task), task)
+
+    def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
+        """Return the vectors `[N, D]` of texts, cut where the model cuts them."""
+        store = self._read(texts, side)
+        return np.stack([store.vectors[store.places[text]] for text in texts])
+
+    def lengths(self, texts: Sequence[str], side: Side) -> Whole:
+        """Return the tokens `[N]` of whole texts, special tokens and prompt included."""
+        store = self._read(texts, side)
+        return np.array([store.lengths[store.places[text]] for text in texts], np.int64)
+
+    def cut(self, texts: Sequence[str], side: Side) -> Flags:
+        """Return whether the model cuts each text: `[N]`."""
+        store = self._read(texts, side)
+        return np.array([store.cut[store.places[text]] for text in texts], bool)
+
+    def windows(self, texts: Sequence[str], side: Side) -> Windows:
+        """Return the windows of texts that are cut, as `embed --long windows` makes them, and all others whole."""
+        store = self._read(texts, side)
+        self._read_windows([text for text in dict.fromkeys(texts) if store.cut[store.places[text]]], side)
+        vectors, owners, tokens = [], [], []
+        for place, text in enumerate(texts):
+            whole = (store.vectors[store.places[text]][None], np.array([store.lengths[store.places[text]]]))
+            found, lengths = store.windows.get(text, whole)
+            vectors.append(found)
+            tokens.append(lengths)
+            owners += [place] * len(found)
+        return Windows(np.concatenate(vectors), np.array(owners, np.int64), np.concatenate(tokens).astype(np.int64))
+
+    def read_texts(self) -> tuple[int, int]:
+        """Return how many different texts were read so far, and how many of them are cut."""
+        stores = self._stores.values()
+        return sum(len(store.places) for store in stores), sum(sum(store.cut) for store in stores)
+
+    def _read(self, texts: Sequence[str], side: Side) -> _Store:
+        """Read the texts of this side that are not known yet."""
+        store = self._stores.setdefault(side, _Store())
+        new = [text for text in dict.fromkeys(texts) if text not in store.places]
+        if not new:
+            return store
+        advance = self.listener.step("reading texts", len(new))
+        tokens = tokenise(self.model, new, side.prompt_name, side.task)
+        vectors = self._encode(tokens, side, advance, new)
+        for place, text in enumerate(new):
+            store.places[text] = len(store.lengths) + place
+        store.vectors.extend(vectors)
+        store.lengths += tokens.full_lengths.tolist()
+        store.cut += tokens.truncated.tolist()
+        return store
+
+    def _read_windows(self, texts: Sequence[str], side: Side) -> None:
+        known = self._stores[side].windows
+        new = [text for text in texts if text not in known]
+        if not new:
+            return
+        size, overlap = window_sizes(self.model, side.prompt_name, None, None)
+        step = self.listener.step("cutting windows", len(new))
+        parts = []
+        for text in new:
+            parts.append(tokenise_windows(self.model, text, size, overlap, side.prompt_name, side.task)[1])
+            step(1)
+        advance = self.listener.step("reading windows", sum(map(len, parts)))
+        of_windows = [text for text, part in zip(new, parts, strict=True) for _ in range(len(part))]
+        vectors = self._encode(concatenate(*parts), side, advance, of_windows)
+        ends = np.cumsum([len(part) for part in parts])
+        for text, part, end in zip(new, parts, ends.tolist(), strict=True):
+            known[text] = vectors[end - len(part) : end], part.lengths
+
+    def _encode(self, tokens: Tokens, side: Side, advance: Advance, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of tokenised texts; raise for the first text without one."""
+        # A graph is the same for both sides, unless the model has a temperature for each.
+        task = (
+            side.task if self.backend == "torch" or obstacle(self.model, self.backend, self.precision, None) else None
+        )
+        if task not in self._encoders:
+            made = backend(self.model, self.backend, self.precision, task=task)
+            self._encoders[task] = Encoder(self.model, made, notify=self.listener.notify)
+        vectors, refused = self._encoders[task](tokens, advance, stop_at_refusal=True)
+        for row, reason in refused.items():
+            raise BadInput(
+                f"a text cannot be read: {reason}. It begins with {texts[row][:60]!r}: drop it from the data."
+            )
+        return vectors
+
+
+def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:
+    """Return the name of the backend; for `auto` the first of the preferred ones that can run here."""
+    tried = _PREFERRED if name == AUTO else (name,)
+    reasons = {one: obstacle(model, one, precision, "document") for one in tried}
+    found = next((one for one, reason in reasons.items() if reason is None), None)
+    if found is None:
+        one, reason = list(reasons.items())[-1]
+        raise BadInput(f"backend {one!r} at {precision}: {reason}.")
+    return found

@@ -1,0 +1,126 @@
+"""The values of single items, noted while mteb scores a task.
+
+mteb returns means. Each kind of task passes the values of its items through one method or object, which is watched
+here; the score stays mteb's own. A new kind is one function and one row of `_WATCHES`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from mteb.abstasks import (
+    AbsTaskClassification,
+    AbsTaskClustering,
+    AbsTaskRetrieval,
+    AbsTaskSTS,
+    AbsTaskSummarization,
+)
+
+
+@dataclass
+class Recorded:
+    """Everything that was noted of a task; the names depend on its kind."""
+
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def watch(task: Any) -> Recorded:
+    """Return a record that is filled while the task is scored; empty for kinds of tasks that are not watched."""
+    found = Recorded()
+    for base, begin in _WATCHES:
+        if isinstance(task, base):
+            begin(task, found.figures)
+            break
+    return found
+
+
+def _watch_retrieval(task: Any, found: dict[str, Any]) -> None:
+    own = task.task_specific_scores
+
+    def note(scores: Any, qrels: Any, results: Any, *args: Any, **kwargs: Any) -> Any:
+        found.update(scores=scores, judgments=qrels, results=results)
+        return own(scores, qrels, results, *args, **kwargs)
+
+    task.task_specific_scores = note
+
+
+def _watch_classification(task: Any, found: dict[str, Any]) -> None:
+    """Note the probabilities of every experiment, by the order of the classes."""
+    found.update(probabilities=[], classes=[], predicted=[])
+    own = task.evaluator_model
+    if not hasattr(own, "predict_proba"):
+        return
+
+    class Watched(type(own)):  # type: ignore[misc]
+        def predict(self, vectors: Any) -> Any:
+            labels = super().predict(vectors)
+            found["probabilities"].append(self.predict_proba(vectors).astype(np.float32))
+            found["classes"].append(self.classes_)
+            found["predicted"].append(labels)
+            return labels
+
+    Watched.__name__ = type(own).__name__
+    task.evaluator_model = Watched(**own.get_params())
+
+
+class _NotingRandom(random.Random):
+    """Notes what is drawn from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[list[int]] = []  # each draw, with replacement
+        self.sampled: list[int] | None = None  # the texts that draws are from, where these are not all
+
+    def choices(self, population: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        found = super().choices(population, *args, **kwargs)
+        self.drawn.append(found)
+        return found
+
+    def sample(self, population: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        self.sampled = super().sample(population, *args, **kwargs)
+        return self.sampled
+
+
+def _watch_clustering(task: Any, found: dict[str, Any]) -> None:
+    """Note which texts every draw holds, and their clusters."""
+    generator = _NotingRandom()
+    generator.setstate(task.rng_state.getstate())
+    task.rng_state = generator
+    found["generator"] = generator
+    _note_predictions(task, found)
+
+
+def _watch_sts(task: Any, found: dict[str, Any]) -> None:
+    own = task._calculate_scores
+
+    def note(scores: Any, human: Any) -> Any:
+        found.update(scores=scores, human=human)
+        return own(scores, human)
+
+    task._calculate_scores = note
+
+
+def _note_predictions(task: Any, found: dict[str, Any]) -> None:
+    """Note what mteb would write into a folder of predictions."""
+    own = task._evaluate_subset
+
+    def evaluate(*args: Any, **kwargs: Any) -> Any:
+        return own(*args, **{**kwargs, "prediction_folder": True})
+
+    def save(predictions: Any, *_: Any, **__: Any) -> None:
+        found["predictions"] = predictions
+
+    task._evaluate_subset, task._save_task_predictions = evaluate, save
+
+
+_WATCHES: tuple[tuple[type, Callable[[Any, dict[str, Any]], None]], ...] = (
+    (AbsTaskRetrieval, _watch_retrieval),
+    (AbsTaskClassification, _watch_classification),
+    (AbsTaskClustering, _watch_clustering),
+    (AbsTaskSTS, _watch_sts),
+    (AbsTaskSummarization, _note_predictions),
+)

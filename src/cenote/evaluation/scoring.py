@@ -1,0 +1,209 @@
+"""One task scored: by mteb, with intervals, by length, and by other ways to read long texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cenote.errors import BadInput
+from cenote.evaluation.by_length import FEWEST, parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.encoder import EngineEncoder
+from cenote.evaluation.items import Items, items_of
+from cenote.evaluation.reading import TextReader
+from cenote.evaluation.recording import watch
+from cenote.evaluation.tasks import load_official, score
+from cenote.evaluation.ways import gives_several, way_of
+from cenote.evaluation_records import Setting, TaskScore, Worst
+from cenote.functional.items import mean_of_draws, mean_of_items
+from cenote.records import Estimate
+
+# The worst items that are shown.
+_WORST = 5
+# Kinds whose documents a search ranks, so that several vectors of a text can be used.
+_SEARCHES = ("retrieval", "reranking")
+# Share of the texts that are cut, from which other ways to read long texts are tried unasked.
+WORTH_TRYING = 0.02
+# Digits of figures in records.
+_DIGITS = 9
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A task scored in one way to read long texts."""
+
+    metric: str
+    figures: dict[str, float]  # all that mteb computes
+    items: Items | None
+    encoder: EngineEncoder
+
+    @property
+    def score(self) -> float:
+        """The figure that mteb reports as the score."""
+        return self.figures["main_score"]
+
+
+def score_task(make: Callable[[], Any], kind: str, reader: TextReader, way: str) -> Scored:
+    """Score a fresh task: its random state lives in the task.
+
+    Args:
+        make: returns the task, loaded or not.
+        kind: of the task.
+        reader: reads texts, and keeps their vectors.
+        way: how long texts are read.
+    """
+    task = make()
+    encoder = EngineEncoder(reader, way_of(way))
+    load_official(task)
+    if kind in _SEARCHES:
+        encoder.watched = _relevant(task)
+    recorded = watch(task)
+    found = score(task, encoder)
+    metric = str(task.metadata.main_score)
+    figures = {name: float(value) for name, value in found.items() if _is_number(value)}
+    return Scored(metric, figures, items_of(kind, task, encoder, recorded, metric), encoder)
+
+
+def _relevant(task: Any) -> dict[str, list[str]]:
+    split = task.metadata.eval_splits[0]
+    judgments: Mapping[str, Mapping[str, int]] = task.dataset["default"][split]["relevant_docs"]
+    return {query: [one for one, grade in grades.items() if grade > 0] for query, grades in judgments.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def summarise_task(
+    name: str,
+    kind: str,
+    make: Callable[[], Any],
+    reader: TextReader,
+    *,
+    long: str,
+    others: Sequence[str] | None,
+    seed: int,
+    notes: Sequence[str],
+    data: str,
+) -> tuple[TaskScore, Items | None]:
+    """Score a task, and return its record and its items.
+
+    Args:
+        name: what the task is called.
+        kind: of the task.
+        make: returns the task, fresh each time.
+        reader: reads texts, and keeps their vectors.
+        long: how long texts are read.
+        others: other ways to read them; None tries those that users choose, where the model cuts texts.
+        seed: of the intervals.
+        notes: on the data.
+        data: fingerprint of the data, or revision of an official task.
+    """
+    own = score_task(make, kind, reader, long)
+    texts, cut = own.encoder.seen.counts
+    notes = list(notes)
+    if others is None:
+        others = _ways_to_try(kind, cut / max(1, texts)) if long == "truncate" else ()
+    if own.items is None:
+        notes.append(f"The values of single items are not known for tasks of {kind}: there is no interval.")
+        estimate, interval = Estimate(own.score, None, None), ""
+    else:
+        estimate, interval = score_of_items(kind, own.items, seed)
+    count = 0 if own.items is None else len(set(own.items.columns["item"]))
+    if own.items is not None and count < FEWEST:
+        notes.append(f"{count} items are too few to claim anything; {FEWEST} are needed.")
+        estimate = Estimate(estimate.value, None, None)
+    settings = tuple(
+        _compare(one, own, score_task(make, kind, reader, one), seed) for one in others if _usable(one, kind)
+    )
+    record = TaskScore(
+        name=name,
+        kind=kind,
+        metric=own.metric,
+        score=own.score,
+        low=estimate.low,
+        high=estimate.high,
+        items=count,
+        interval=interval,
+        by_length=() if own.items is None else parts_by_length(kind, own.items, seed),
+        settings=settings,
+        positions=(),
+        worst=() if own.items is None else worst_items(kind, own.items),
+        scores=dict(sorted(own.figures.items())),
+        longest_rank=None if own.items is None else rank_of_longest(own.items),
+        texts=texts,
+        cut=cut,
+        notes=tuple(notes),
+        data=data,
+        split="test",
+    )
+    return record, own.items
+
+
+def _ways_to_try(kind: str, share: float) -> tuple[str, ...]:
+    if share < WORTH_TRYING:
+        return ()
+    return ("window-mean", "windows") if kind in _SEARCHES else ("window-mean",)
+
+
+def _usable(way: str, kind: str) -> bool:
+    return kind in _SEARCHES or not gives_several(way)
+
+
+def refuse_unusable(way: str, kind: str, name: str) -> None:
+    """Raise where a way gives several vectors for a text, and the task needs one."""
+    if not _usable(way, kind):
+        raise BadInput(f"long={way!r} gives several vectors for a text, and {name}, of {kind}, needs one: window-mean.")
+
+
+def _compare(name: str, own: Scored, other: Scored, seed: int) -> Setting:
+    """Return another way to read long texts, with the change of the score, paired by items."""
+    if own.items is None or other.items is None:
+        score, change = Estimate(other.score, None, None), Estimate(other.score - own.score, None, None)
+    else:
+        before, after = (one.items.numbers("value") for one in (own, other))  # type: ignore[union-attr]
+        if "draw" in own.items.columns:
+            draws = np.asarray(own.items.columns["draw"])
+            before, after = (_by_draw(one, draws) for one in (before, after))
+            score, change = mean_of_draws(after), mean_of_draws(after - before)
+        else:
+            score, change = mean_of_items(after, seed=seed), mean_of_items(after - before, seed=seed)
+    return Setting(name=name, score=score, change=change, vectors=round(other.encoder.vectors_per_text, 3))
+
+
+def _by_draw(values: Any, draws: Any) -> Any:
+    return np.array([values[draws == draw][0] for draw in np.unique(draws)])
+
+
+def worst_items(kind: str, items: Items) -> tuple[Worst, ...]:
+    """Return the items with the lowest values, with what was expected and what was found."""
+    if kind not in _SHOWN:
+        return ()
+    order = np.argsort(items.numbers("value"), kind="stable")[:_WORST]
+    return tuple(_worst(kind, items, row) for row in order.tolist())
+
+
+def _worst(kind: str, items: Items, row: int) -> Worst:
+    expected, found = _SHOWN[kind](items, row)
+    columns = items.columns
+    value = round(float(columns["value"][row]), _DIGITS)
+    return Worst(str(columns["item"][row]), str(columns["text"][row]), value, expected, found)
+
+
+# What was expected of an item, and what was found.
+_SHOWN: dict[str, Callable[[Items, int], tuple[str, str]]] = {
+    **dict.fromkeys(
+        _SEARCHES,
+        lambda items, row: (", ".join(items.columns["relevant"][row]), ", ".join(items.columns["found"][row])),
+    ),
+    "classification": lambda items, row: (
+        items.columns["label"][row],
+        f"{items.columns['predicted'][row]} ({items.columns['probability'][row]:.2f})",
+    ),
+    "sts": lambda items, row: (
+        f"{items.columns['score'][row]:.2f}",
+        f"{items.columns['cosine'][row]:.3f}: {items.columns['second'][row]}",
+    ),
+}

@@ -1,0 +1,248 @@
+"""Tasks of mteb: its own by name, and labelled data as tasks of the same classes, scored by the same code."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import mteb
+from datasets import Dataset, DatasetDict
+from mteb.abstasks import (
+    AbsTaskClassification,
+    AbsTaskClustering,
+    AbsTaskClusteringLegacy,
+    AbsTaskRetrieval,
+    AbsTaskSTS,
+    AbsTaskSummarization,
+)
+from mteb.abstasks.task_metadata import TaskMetadata
+
+from cenote.data.labelled import Classification, Clustering, Labelled, Labels, Retrieval, Sts, Summarisation
+from cenote.errors import BadInput, UnknownName, some
+from cenote.models.hub import why_unreachable
+
+# mteb's name of a kind, the class of its tasks, their category and main score. mteb's classes take the defaults of
+# official tasks, except that all texts of a clustering are embedded.
+_SPLIT, _SUBSET = "test", "default"
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How mteb describes a kind of task."""
+
+    mteb_type: str
+    base: Any  # the class of its tasks
+    category: str
+    main_score: str
+    attributes: Mapping[str, Any]
+
+
+_FORMS = {
+    "retrieval": _Form("Retrieval", AbsTaskRetrieval, "t2t", "ndcg_at_10", {}),
+    "reranking": _Form("Reranking", AbsTaskRetrieval, "t2t", "map_at_1000", {}),
+    "classification": _Form("Classification", AbsTaskClassification, "t2c", "accuracy", {}),
+    "clustering": _Form(
+        "Clustering", AbsTaskClustering, "t2c", "v_measure", {"max_fraction_of_documents_to_embed": None}
+    ),
+    "sts": _Form("STS", AbsTaskSTS, "t2t", "cosine_spearman", {}),
+    # Ranks do not depend on the ends of the scale.
+    "summarisation": _Form(
+        "Summarization", AbsTaskSummarization, "t2t", "cosine_spearman", {"min_score": 0, "max_score": 5}
+    ),
+}
+# The kind of an official task, by mteb's name of it.
+KINDS = {form.mteb_type: kind for kind, form in _FORMS.items()}
+
+
+def local_task(name: str, data: Labelled) -> Any:
+    """Return a task of the data's kind, filled with the data.
+
+    Args:
+        name: what the task is called.
+        data: as `read_labelled` reads it.
+    """
+    form = _FORMS[data.kind]
+    metadata = TaskMetadata(
+        name=name,
+        description=f"Local data: {name}",
+        dataset={"path": "local", "revision": "local"},
+        type=form.mteb_type,
+        category=form.category,
+        modalities=["text"],
+        eval_splits=[_SPLIT],
+        eval_langs=["eng-Latn"],
+        main_score=form.main_score,
+    )
+    task: Any = type(f"Local{form.mteb_type}", (form.base,), {"metadata": metadata, **form.attributes})()
+    return fill(task, data)
+
+
+def official_task(name: str) -> Any:
+    """Return a fresh task of mteb by its name; nothing is downloaded yet."""
+    try:
+        return mteb.get_task(name)
+    except KeyError:
+        names = [task.metadata.name for task in mteb.get_tasks()]
+        near = difflib.get_close_matches(name, [*names, *_benchmarks()], n=3)
+        hint = f" Did you mean {some(near)}?" if near else ""
+        raise UnknownName(f"mteb has no task or benchmark {name!r}.{hint}") from None
+
+
+def names_of(names: list[str]) -> list[str]:
+    """Return the names of tasks, with those of its tasks in place of each benchmark."""
+    benchmarks = _benchmarks()
+    found: list[str] = []
+    for name in names:
+        if name in benchmarks:
+            found += [task.metadata.name for task in mteb.get_benchmark(name).tasks]
+        else:
+            found.append(official_task(name).metadata.name)
+    return list(dict.fromkeys(found))
+
+
+def _benchmarks() -> list[str]:
+    return [benchmark.name for benchmark in mteb.get_benchmarks()]
+
+
+def official_with(name: str, data: Labelled) -> Any:
+    """Return an official task that is filled with local data: its prompts and settings are the official ones."""
+    task = official_task(name)
+    wanted, form = KINDS.get(task.metadata.type), _FORMS[data.kind]
+    if wanted != data.kind or not isinstance(task, (form.base, AbsTaskClusteringLegacy)):
+        kind = wanted or task.metadata.type
+        raise BadInput(f"{name} (--as) is a task of {kind}, and the data are of {data.kind}: name another task.")
+    if isinstance(task, AbsTaskClusteringLegacy):
+        raise BadInput(f"{name} (--as) scores several sets of texts, and a folder holds one: name a newer version.")
+    split = task.metadata.eval_splits[0]
+    return fill(task, data, split)
+
+
+def fill(task: Any, data: Labelled, split: str = _SPLIT) -> Any:
+    """Put data into a task, in place of what it would download."""
+    task.dataset = _dataset(data, task, split)
+    task.data_loaded = True
+    return task
+
+
+@singledispatch
+def _dataset(data: Any, task: Any, split: str) -> Any:
+    raise TypeError(f"no task for {type(data).__name__}, {task}, {split}")
+
+
+@_dataset.register
+def _(data: Retrieval, task: Any, split: str) -> Any:  # noqa: ARG001  every kind takes the task
+    corpus = Dataset.from_dict({"id": data.corpus_ids, "title": data.titles, "text": data.texts})
+    queries = Dataset.from_dict({"id": data.query_ids, "text": data.queries})
+    relevant = {query: dict(grades) for query, grades in data.judgments.items()}
+    candidates = None if data.candidates is None else {query: list(names) for query, names in data.candidates.items()}
+    parts = {"corpus": corpus, "queries": queries, "relevant_docs": relevant, "top_ranked": candidates}
+    return {_SUBSET: {split: parts}}
+
+
+@_dataset.register
+def _(data: Classification, task: Any, split: str) -> Any:
+    numbers = {label: number for number, label in enumerate(sorted({*data.train.labels, *data.test.labels}))}
+
+    def rows(some: Labels) -> Dataset:
+        # Two classes need numbers, and none need names.
+        labels = [numbers[label] for label in some.labels]
+        return Dataset.from_dict({task.input_column_name: some.texts, task.label_column_name: labels})
+
+    return DatasetDict({task.train_split: rows(data.train), split: rows(data.test)})
+
+
+@_dataset.register
+def _(data: Clustering, task: Any, split: str) -> Any:
+    return DatasetDict(
+        {split: Dataset.from_dict({task.input_column_name: data.texts, task.label_column_name: data.labels})}
+    )
+
+
+@_dataset.register
+def _(data: Sts, task: Any, split: str) -> Any:
+    first, second = task.column_names
+    return DatasetDict({split: Dataset.from_dict({first: data.first, second: data.second, "score": data.scores})})
+
+
+@_dataset.register
+def _(data: Summarisation, task: Any, split: str) -> Any:
+    columns = {
+        task.text_column_name: data.texts,
+        task.human_summaries_column_name: data.human,
+        task.machine_summaries_column_name: data.machine,
+        task.relevancy_column_name: data.scores,
+    }
+    return DatasetDict({split: Dataset.from_dict(columns)})
+
+
+def load_official(task: Any) -> None:
+    """Download the data of an official task, or take them from the cache; raise at once where neither can be."""
+    if task.data_loaded:
+        return
+    problem = why_unreachable()
+    try:
+        with _quiet(), _offline() if problem else nullcontext():
+            task.load_data()
+    except Exception as error:  # datasets and the hub's library have classes of their own
+        name = task.metadata.name
+        why = f"the hub cannot be reached ({problem}), and its data are not in the cache" if problem else str(error)
+        raise BadInput(
+            f"{name} cannot be loaded: {why}. Load it once where there is a network (cenote evaluate keeps what it "
+            f"downloads), or give your own copy of its data: --data FOLDER --as {name}."
+        ) from error
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the libraries from asking a hub that does not answer, which they do for minutes."""
+    import datasets
+    import huggingface_hub
+
+    flags: list[tuple[Any, str]] = [(one, "HF_HUB_OFFLINE") for one in (datasets.config, huggingface_hub.constants)]
+    before = [getattr(module, name, False) for module, name in flags]
+    for module, name in flags:
+        setattr(module, name, True)
+    try:
+        yield
+    finally:
+        for (module, name), value in zip(flags, before, strict=True):
+            setattr(module, name, value)
+
+
+def score(task: Any, encoder: Any) -> dict[str, Any]:
+    """Return the figures that mteb computes for the first split of a task."""
+    split = task.metadata.eval_splits[0]
+    with _quiet():
+        result = mteb.evaluate(
+            encoder,
+            task,
+            cache=None,  # its own cache does not know the pooling, the temperature or the data
+            co2_tracker=False,
+            show_progress_bar=False,
+            encode_kwargs={"show_progress_bar": False},
+        )
+    (scores,) = result.task_results
+    figures: dict[str, Any] = scores.scores[split][0]
+    return figures
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what mteb, datasets and scikit-learn say while they score."""
+    loggers = [logging.getLogger(name) for name in ("mteb", "datasets", "sentence_transformers")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

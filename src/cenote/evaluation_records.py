@@ -1,0 +1,139 @@
+"""The records that `cenote.evaluate` returns: scores of tasks, with intervals, by length, and the worst items."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from cenote.errors import BadInput
+from cenote.json_records import from_json, to_json
+from cenote.records import Estimate
+
+# What renders an evaluation, by the suffix of a file: a module and a function of `cenote.report`.
+PAGES = {
+    ".html": ("cenote.report.evaluation", "to_html"),
+    ".md": ("cenote.report.evaluation", "to_markdown"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The score of a part of the items, by the length of a text in tokens."""
+
+    by: str  # the text that is measured, such as `document`
+    name: str  # such as `100 to 199 tokens`, or `longest 20 %`
+    items: int
+    score: Estimate | None  # None for fewer than 30 items
+    entropy: float | None = None  # mean entropy of the predicted probabilities, of a classification
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The score of the same items where long texts are read another way, paired with the score of the task."""
+
+    name: str
+    score: Estimate
+    change: Estimate
+    vectors: float  # for each text
+
+
+@dataclass(frozen=True)
+class Position:
+    """How many queries find their text first where its words stand at one place of a longer text."""
+
+    place: str  # start, middle or end
+    items: int
+    found: Estimate
+
+
+@dataclass(frozen=True)
+class Worst:
+    """One of the items with the lowest values."""
+
+    item: str
+    text: str
+    value: float
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """The score of a task as MTEB computes it, and how it depends on length.
+
+    `score` is a mean over items, with a 95 % interval for other items from the same source.
+    """
+
+    name: str
+    kind: str
+    metric: str
+    score: float
+    low: float | None
+    high: float | None
+    items: int
+    interval: str  # what the interval is for
+    by_length: tuple[Part, ...]
+    settings: tuple[Setting, ...]  # other ways to read long texts
+    positions: tuple[Position, ...]
+    worst: tuple[Worst, ...]
+    scores: dict[str, float]  # every figure that MTEB computes of the task
+    longest_rank: float | None  # mean rank of the relevant texts that are among the longest 20 %; of a retrieval
+    texts: int  # different texts that were read
+    cut: int  # of these, texts that the model cuts
+    notes: tuple[str, ...]
+    data: str  # fingerprint of the data, or the revision of an official task
+    split: str
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """The result of `cenote.evaluate`: the scores of a model on tasks."""
+
+    SCHEMA = 1  # version of the JSON format; others are refused
+
+    schema: int
+    model: str
+    fingerprint: str
+    pooling: str
+    temperature: str
+    limit: int | None
+    tasks: tuple[TaskScore, ...]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        """Return the evaluation as JSON, the same bytes for the same evaluation."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Evaluation:
+        """Read an evaluation that `to_json` wrote."""
+        return from_json(cls, text)
+
+    def save(self, path: str | Path, *, command: str | None = None) -> None:
+        """Write the evaluation to a file: a page (.html), Markdown (.md), or all figures (.json)."""
+        suffix = Path(path).suffix
+        if suffix == ".json":
+            content = self.to_json()
+        elif suffix in PAGES:
+            module, function = PAGES[suffix]
+            content = getattr(importlib.import_module(module), function)(self, command=command)
+        else:
+            raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(PAGES)} or .json.")
+        Path(path).write_text(content, "utf-8")
+
+    def __repr__(self) -> str:
+        """Return a line for each task."""
+        lines = [f"Evaluation of {self.model} on {len(self.tasks)} task{'' if len(self.tasks) == 1 else 's'}"]
+        return "\n".join([*lines, *(f"{task.name}: {task.metric} {task.score:.4f}" for task in self.tasks)])
+
+    def _repr_html_(self) -> str:
+        """Return a table of the scores, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(task.name)}</td><td>{escape(task.metric)}</td><td>{task.score:.4f}</td></tr>"
+            for task in self.tasks
+        )
+        return f"<table><tr><th>task</th><th>metric</th><th>score</th></tr>{rows}</table>"

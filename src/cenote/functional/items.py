@@ -1,0 +1,113 @@
+"""Scores over items (queries, texts, pairs), with intervals for other items from the same source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from cenote.errors import BadInput
+from cenote.functional.intervals import check_confidence, percentile_interval
+from cenote.functional.sampling import Floats, Whole
+from cenote.records import Estimate
+
+# Resamples of an interval.
+RESAMPLES = 2000
+# Of a rank correlation, which sorts each of them.
+_RESAMPLES_RANKED = 1000
+# Numbers that are resampled at once.
+_AT_ONCE = 4_000_000
+# Fewer items have no interval, and no draws of fewer.
+FEWEST_ITEMS, FEWEST_DRAWS = 10, 3
+
+
+def mean_of_items(values: Any, *, seed: int = 0, confidence: float = 0.95) -> Estimate:
+    """Return the mean of items with its BCa bootstrap interval; none for fewer than ten items.
+
+    >>> mean_of_items(np.arange(100) % 2)
+    Estimate(value=0.5, low=0.4, high=0.6)
+    """
+    check_confidence(confidence)
+    flat: Floats = np.asarray(values, np.float64)
+    if flat.ndim != 1 or not len(flat) or not np.isfinite(flat).all():
+        raise BadInput(f"values of shape {flat.shape}: pass a list of finite numbers, at least one.")
+    mean = float(flat.mean())
+    if len(flat) < FEWEST_ITEMS or not np.ptp(flat):
+        return Estimate(mean, None, None) if len(flat) < FEWEST_ITEMS else Estimate(mean, mean, mean)
+    means = np.concatenate([flat[rows].mean(1) for rows in _resamples(len(flat), seed)])
+    return Estimate(mean, *_bca(means, mean, flat - mean, confidence))
+
+
+def _bca(replicates: Floats, value: float, errors: Floats, confidence: float) -> tuple[float, float]:
+    """Return the bias-corrected and accelerated interval of a mean, from its resamples (Efron, 1987)."""
+    below = ((replicates < value).mean() + (replicates <= value).mean()) / 2
+    bias = stats.norm.ppf(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
+    # The jackknife values of a mean are value - errors / (n - 1), so their skewness is that of the errors.
+    acceleration = (errors**3).sum() / (6 * (errors**2).sum() ** 1.5)
+    shifts = bias + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(replicates, stats.norm.cdf(bias + shifts / (1 - acceleration * shifts)))
+    return float(low), float(high)
+
+
+def rank_correlation_of_items(first: Any, second: Any, *, seed: int = 0, confidence: float = 0.95) -> Estimate:
+    """Return Spearman's correlation of two values of each item, with a percentile bootstrap interval.
+
+    >>> rank_correlation_of_items(range(50), range(50)).value
+    1.0
+    """
+    check_confidence(confidence)
+    x, y = (np.asarray(side, np.float64) for side in (first, second))
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not np.ptp(x) or not np.ptp(y):
+        raise BadInput(f"{x.size} and {y.size} values: pass as many of both, at least two, which are not all equal.")
+    value = float((rank_products(x, y)).mean())
+    if len(x) < FEWEST_ITEMS:
+        return Estimate(value, None, None)
+    replicates = np.concatenate(
+        [_correlations(x[rows], y[rows]) for rows in _resamples(len(x), seed, _RESAMPLES_RANKED)]
+    )
+    return Estimate(value, *percentile_interval(replicates, confidence))
+
+
+def rank_products(first: Any, second: Any) -> Floats:
+    """Return the product of both standardised ranks of each item: their mean is Spearman's correlation.
+
+    >>> rank_products([1, 2, 3], [1, 2, 3]).round(2).tolist()
+    [1.5, 0.0, 1.5]
+    """
+    ranks = [stats.rankdata(side) for side in (first, second)]
+    found: Floats = np.prod([(one - one.mean()) / one.std() for one in ranks], 0)
+    return found
+
+
+def mean_of_draws(values: Any, *, confidence: float = 0.95) -> Estimate:
+    """Return the mean of repeated draws with its t interval; none for fewer than three.
+
+    >>> mean_of_draws([0.4, 0.5, 0.6])
+    Estimate(value=0.5, low=0.25158..., high=0.74841...)
+    """
+    flat: Floats = np.asarray(values, np.float64)
+    mean = float(flat.mean())
+    if len(flat) < FEWEST_DRAWS:
+        return Estimate(mean, None, None)
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(flat) - 1) * stats.sem(flat))
+    return Estimate(mean, mean - reach, mean + reach)
+
+
+def _correlations(x: Floats, y: Floats) -> Floats:
+    """Return Spearman's correlation of each row of two arrays, NaN where a side is constant."""
+    ranks = [stats.rankdata(side, axis=1) for side in (x, y)]
+    centred = [one - one.mean(1, keepdims=True) for one in ranks]
+    norms = np.sqrt(np.prod([(one**2).sum(1) for one in centred], 0))
+    with np.errstate(invalid="ignore"):
+        found: Floats = (centred[0] * centred[1]).sum(1) / np.where(norms > 0, norms, np.nan)
+    return found
+
+
+def _resamples(count: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Whole]:
+    """Yield blocks of resamples `[R, N]` of the places of N items."""
+    generator = np.random.default_rng(seed)
+    step = max(1, _AT_ONCE // count)
+    for start in range(0, resamples, step):
+        yield generator.integers(0, count, (min(step, resamples - start), count))
