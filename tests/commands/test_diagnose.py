@@ -36,7 +36,7 @@ def corpus(tmp_path):
 def searched(tmp_path):
     """Texts of four sentences."""
     words = "pool collapse water cave stone deep light one two three query document".split()  # noqa: SIM905
-    chance = random.Random(0)  # noqa: S311 - texts of a test
+    chance = random.Random(0)
     path = tmp_path / "searched.txt"
     texts = [[f"A {' '.join(chance.sample(words, 7))}." for _ in range(4)] for _ in range(25)]
     path.write_text("".join(" ".join(sentences) + "\n" for sentences in texts))

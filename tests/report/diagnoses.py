@@ -272,7 +272,7 @@ VERDICTS = tuple(
 
 
 def rich_diagnosis():
-    chance = random.Random(7)  # noqa: S311 - points for a figure
+    chance = random.Random(7)
     texts = [MARKUP, EMOJI, ARABIC, *(SENTENCES[place % 5] + f" ({place})" for place in range(40))]
     count = len(texts)
     minilm = model(

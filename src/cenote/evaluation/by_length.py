@@ -13,6 +13,7 @@ from cenote.evaluation_records import Part
 from cenote.functional.items import mean_of_draws, mean_of_items, rank_correlation_of_items
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
+from cenote.wording import percent
 
 # Parts of fewer items have no score.
 FEWEST = 30
@@ -49,8 +50,8 @@ def _parts(lengths: Floats) -> Iterator[tuple[str, Whole]]:
             yield name, np.sort(rows)
     count = round(_END * len(order))
     if count:
-        yield f"shortest {_END:.0%}", np.sort(order[:count])
-        yield f"longest {_END:.0%}", np.sort(order[-count:])
+        yield f"shortest {percent(_END)}", np.sort(order[:count])
+        yield f"longest {percent(_END)}", np.sort(order[-count:])
 
 
 def _part(kind: str, items: Items, by: str, name: str, rows: Whole, seed: int) -> Part:

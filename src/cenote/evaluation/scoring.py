@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cenote.errors import BadInput
+from cenote.encoding.windows import window_sizes
+from cenote.errors import BadInput, CenoteError
 from cenote.evaluation.by_length import FEWEST, parts_by_length, rank_of_longest, score_of_items
 from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.items import Items, items_of
@@ -105,7 +106,7 @@ def summarise_task(
     texts, cut = own.encoder.seen.counts
     notes = list(notes)
     if others is None:
-        others = _ways_to_try(kind, cut / max(1, texts)) if long == "truncate" else ()
+        others = _ways_to_try(kind, cut / max(1, texts), reader, notes) if long == "truncate" else ()
     if own.items is None:
         notes.append(f"The values of single items are not known for tasks of {kind}: there is no interval.")
         estimate, interval = Estimate(own.score, None, None), ""
@@ -142,8 +143,14 @@ def summarise_task(
     return record, own.items
 
 
-def _ways_to_try(kind: str, share: float) -> tuple[str, ...]:
+def _ways_to_try(kind: str, share: float, reader: TextReader, notes: list[str]) -> tuple[str, ...]:
+    """Return the ways to read long texts that users choose; note why none can be tried."""
     if share < WORTH_TRYING:
+        return ()
+    try:
+        window_sizes(reader.model, None, None, None)
+    except CenoteError as error:
+        notes.append(f"Texts are cut, and windows were not tried: {error}")
         return ()
     return ("window-mean", "windows") if kind in _SEARCHES else ("window-mean",)
 

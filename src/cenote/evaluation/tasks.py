@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
+import datasets
 import mteb
 from datasets import Dataset, DatasetDict
 from mteb.abstasks import (
@@ -201,7 +202,6 @@ def load_official(task: Any) -> None:
 @contextmanager
 def _offline() -> Iterator[None]:
     """Keep the libraries from asking a hub that does not answer, which they do for minutes."""
-    import datasets
     import huggingface_hub
 
     flags: list[tuple[Any, str]] = [(one, "HF_HUB_OFFLINE") for one in (datasets.config, huggingface_hub.constants)]
@@ -235,6 +235,8 @@ def score(task: Any, encoder: Any) -> dict[str, Any]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what mteb, datasets and scikit-learn say while they score."""
+    bars = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
     loggers = [logging.getLogger(name) for name in ("mteb", "datasets", "sentence_transformers")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -246,3 +248,5 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cenote.records import Estimate, Spread
+from cenote.wording import score_estimate
 
 # Shown where there is no value.
 MISSING = "–"
@@ -144,6 +145,36 @@ def format_change(change: Estimate) -> str:
         if one is not None
     )
     return f"{value} ({' to '.join(ends)})" if ends else value
+
+
+def format_score(score: Estimate | None, *, sign: str = "") -> str:
+    """Format a score with the four digits of MTEB, and its interval; `sign` of `+` shows the sign of a change.
+
+    >>> format_score(Estimate(0.6451, 0.6, 0.69)), format_score(Estimate(-0.01, None, None), sign="+")
+    ('0.6451 (0.6000 to 0.6900)', '−0.0100')
+    """
+    return MISSING if score is None else score_estimate(score.value, score.low, score.high, sign=sign).replace("-", "−")
+
+
+def name_change(change: Estimate) -> str:
+    """Name a change whose interval excludes 0.
+
+    >>> [name_change(Estimate(*change)) for change in ((2, 1, 3), (-2, -3, -1), (1, -1, 3), (1, None, None))]
+    ['more', 'fewer', '', '']
+    """
+    if change.low is not None and change.low > 0:
+        return "more"
+    return "fewer" if change.high is not None and change.high < 0 else ""
+
+
+def clip_text(text: str, room: int) -> str:
+    """Return a text on one line, cut at so many characters.
+
+    >>> clip_text("one  two", 20), clip_text("one two", 5)
+    ('one two', 'one …')
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= room else f"{line[: room - 1]}…"
 
 
 def join_names(items: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from cenote.records import Diagnosis, Verdict
 from cenote.report import account, tables
 from cenote.report.account import KINDS, Answer
 from cenote.report.formatting import escape_markdown, join_names, markdown_prose
-from cenote.report.sections import build_sections, check_diagnosis
+from cenote.report.sections import Section, build_sections, check_diagnosis
 from cenote.report.series import model_names, shown_verdicts
 from cenote.report.tables import Table
 from cenote.wording import pluralise
@@ -36,18 +36,23 @@ def to_markdown(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     ]
     if not verdicts:
         lines += ["There are no verdicts.", ""]
-    lines += [*_table(tables.overview(verdicts)), *(line for verdict in verdicts for line in _verdict(verdict))]
+    lines += [*list_table(tables.overview(verdicts)), *(line for verdict in verdicts for line in _verdict(verdict))]
     for section in build_sections(diagnosis):
-        lines += [f"## {escape_markdown(section.title)}", "", escape_markdown(section.intro), ""]
-        notes = [*section.notes, *(note for figure in section.figures for note in figure.notes)]
-        lines += [*(f"- {escape_markdown(note)}" for note in dict.fromkeys(notes)), ""] if notes else []
-        # Tables that are folded on the page are left out, unless the section has no other.
-        for table in [table for table in section.tables if table.open] or section.tables:
-            lines += _table(table)
+        lines += list_section(section)
     lines += ["## Provenance", ""]
     for table in (tables.models(diagnosis), tables.thresholds(), *tables.provenance(diagnosis, command)):
-        lines += _table(table)
+        lines += list_table(table)
     return "\n".join(lines)
+
+
+def list_section(section: Section) -> list[str]:
+    """Return the lines of a section; tables that the page folds are left out, unless the section has no other."""
+    lines = [f"## {escape_markdown(section.title)}", "", escape_markdown(section.intro), ""]
+    notes = [*section.notes, *(note for figure in section.figures for note in figure.notes)]
+    lines += [*(f"- {escape_markdown(note)}" for note in dict.fromkeys(notes)), ""] if notes else []
+    for table in [table for table in section.tables if table.open] or section.tables:
+        lines += list_table(table)
+    return lines
 
 
 def _search(diagnosis: Diagnosis) -> Iterator[str]:
@@ -60,7 +65,7 @@ def _search(diagnosis: Diagnosis) -> Iterator[str]:
         yield from (f"- `{kind.sign}` {kind.name}: {kind.meaning}" for kind in KINDS)
         yield from ("", escape_markdown(account.find_limit(diagnosis)), "")
     for table in account.build_tables(answers, named=len(answers) > 1):
-        yield from _table(table)
+        yield from list_table(table)
     if measured:
         yield from (*(f"- {escape_markdown(note)}" for note in account.describe_texts(answers)), "")
 
@@ -83,7 +88,8 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
     yield from (*(f"- {name}: {markdown_prose(text)}" for name, text in said if text.strip()), "")
 
 
-def _table(table: Table) -> list[str]:
+def list_table(table: Table) -> list[str]:
+    """Return the lines of a table under its caption, none for an empty one."""
     if table.is_empty:
         return []
     rule = [":--" if column == 0 or column in table.words else "--:" for column in range(len(table.head))]

@@ -8,7 +8,7 @@ from cenote.records import Example, Excerpt, Grade, Verdict
 from cenote.report.account import KINDS, Answer, Kind, Search, Share, describe_shares
 from cenote.report.formatting import escape_html, html_prose
 from cenote.report.plots import Entry, Figure
-from cenote.report.svg import draw_bar, draw_figure, draw_fill, draw_swatch
+from cenote.report.svg import draw_bar, draw_figure, draw_fill, draw_interval, draw_scale, draw_swatch
 from cenote.report.tables import Table, group_verdicts
 from cenote.wording import pluralise
 
@@ -143,6 +143,15 @@ def render_overview(verdicts: Sequence[Verdict]) -> str:
     return scroll_box("Verdicts at a glance", content)
 
 
+def render_chapter(key: str, title: str, intro: str, content: str) -> str:
+    """Return a chapter of a page from HTML; the page is long, so a link at its end leads back to the contents."""
+    lead = f'<p class="intro">{escape_html(intro)}</p>' if intro else ""
+    return (
+        f'<section id="chapter-{key}"><h2>{escape_html(title)}</h2>{lead}{content}'
+        '<p class="up"><a href="#contents">Contents</a></p></section>\n'
+    )
+
+
 def scroll_box(name: str, content: str) -> str:
     """Return a box that scrolls sideways, also by keyboard."""
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape_html(name)}">{content}</div>'
@@ -162,8 +171,10 @@ def render_table(found: Table) -> str:
             label = f' data-label="{escape_html(found.head[column])}"' if found.stacked else ""
             row += f"<td{kind}{label}>{escape_html(cell)}</td>"
         row += f'<td class="bars">{_row_bar(name, found.bars[place])}</td>' if found.bars else ""
+        row += f'<td class="strip">{draw_interval(*found.strips.at(place))}</td>' if found.strips else ""
         rows += f'<tr><th scope="row">{escape_html(name)}</th>{row}</tr>'
     heads += '<th scope="col" class="bars">as a bar</th>' if found.bars else ""
+    heads += f'<th scope="col" class="strip">{draw_scale(found.strips.axis)}</th>' if found.strips else ""
     start = '<table class="stacked">' if found.stacked else "<table>"
     content = f"{start}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return (
@@ -191,9 +202,11 @@ def render_figure(found: Figure) -> str:
         else ""
     )
     title = f"<h3>{escape_html(found.title)}</h3>"
+    entries = "".join(map(_entry, found.legend))
+    legend = f'<div class="legend" role="group" aria-label="Shown in this figure">{entries}</div>' if entries else ""
     content = (
         f'<p class="reading">{escape_html(found.reading)}</p>'
-        f'<div class="legend" role="group" aria-label="Shown in this figure">{"".join(map(_entry, found.legend))}</div>'
+        f"{legend}"
         f'<p class="up-title" aria-hidden="true">{escape_html(found.y.title)}</p>'
         f'<div class="plot" role="img" aria-label="{label}">{draw_figure(found)}</div>'
         f'<p class="across-title" aria-hidden="true">{escape_html(found.x.title)}</p>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
@@ -18,8 +19,6 @@ from cenote.report.svg import definitions
 from cenote.report.tables import Table
 from cenote.wording import pluralise, were_excluded
 
-# The end of each section: the page is long.
-_UP = '<p class="up"><a href="#contents">Contents</a></p></section>\n'
 _SOURCES = (
     ("Second-order collapse, concentration, λ, r and C", "arXiv:2604.27398", "https://arxiv.org/abs/2604.27398"),
     ("Length collapse, σₐ and attention temperature", "arXiv:2410.24200", "https://arxiv.org/abs/2410.24200"),
@@ -34,9 +33,44 @@ def to_html(diagnosis: Diagnosis, *, command: str | None = None) -> str:
     """
     check_diagnosis(diagnosis)
     sections = build_sections(diagnosis)
-    title = f"{join_names(model_names(diagnosis.models)) or 'No model'} on {diagnosis.texts.source} – Cenote diagnosis"
-    scripts = [_file("page.js")] if any(section.figures for section in sections) else []
-    style = _file("page.css")
+    return render_document(
+        f"{join_names(model_names(diagnosis.models)) or 'No model'} on {diagnosis.texts.source} – Cenote diagnosis",
+        _header(diagnosis, sections),
+        (
+            _search(diagnosis),
+            _verdicts(shown_verdicts(diagnosis)),
+            *map(render_section, sections),
+            _provenance(diagnosis, command),
+        ),
+        skip="Skip to what a search loses",
+        data=_data(diagnosis, sections),
+        enliven=any(section.figures for section in sections),
+    )
+
+
+def render_document(
+    title: str,
+    header: str,
+    chapters: Iterable[str],
+    *,
+    skip: str,
+    data: Sequence[dict[str, Any]] = (),
+    enliven: bool = False,
+    styles: Sequence[str] = ("page.css",),
+) -> str:
+    """Return a page that loads nothing.
+
+    Args:
+        title: of the page, not escaped.
+        header: the HTML of its head.
+        chapters: the HTML of its chapters.
+        skip: the words of the link that skips the head.
+        data: what the script shows.
+        enliven: whether the page has figures, which need the script.
+        styles: names of the style sheets.
+    """
+    scripts = [_file("page.js")] if enliven else []
+    style = "".join(map(_file, styles))
     return "".join(
         (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
@@ -44,17 +78,14 @@ def to_html(diagnosis: Diagnosis, *, command: str | None = None) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
             '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n',
             f"<title>{escape_html(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n",
-            '<a class="skip" href="#main">Skip to what a search loses</a>\n',
+            f'<a class="skip" href="#main">{escape_html(skip)}</a>\n',
             definitions(),
-            _header(diagnosis, sections),
+            header,
             '<main id="main" tabindex="-1">\n',
-            _search(diagnosis),
-            _verdicts(shown_verdicts(diagnosis)),
-            *(_section(section) for section in sections),
-            _provenance(diagnosis, command),
+            *chapters,
             "</main>\n",
             "<footer><p>Made by Cenote. This page is complete in one file and loads nothing.</p></footer>\n",
-            f'<script type="application/json" id="data">{script_json(_data(diagnosis, sections))}</script>\n',
+            f'<script type="application/json" id="data">{script_json(list(data))}</script>\n',
             *(f"<script>{script}</script>\n" for script in scripts),
             "</body>\n</html>\n",
         )
@@ -90,12 +121,17 @@ def _header(diagnosis: Diagnosis, sections: tuple[Section, ...]) -> str:
     lead += f", by {pluralise(len(models), 'model')}." if len(models) > 1 else "."
     lead += f" {were_excluded(texts.empty, 'empty text')}." if texts.empty else ""
     chapters = [("search", "Search"), ("verdicts", "Verdicts"), *((one.key, one.label) for one in sections)]
+    return render_header("Cenote diagnosis", join_names(models) or "No model", lead, chapters)
+
+
+def render_header(eyebrow: str, heading: str, lead: str, chapters: Iterable[tuple[str, str]]) -> str:
+    """Return the head of a page, from escaped HTML, with links to its chapters by key and label."""
     links = "".join(
         f'<li><a href="#chapter-{key}">{escape_html(label)}</a></li>'
         for key, label in (*chapters, ("methods", "Methods"))
     )
     return (
-        f'<header class="head"><p class="eyebrow">Cenote diagnosis</p><h1>{join_names(models) or "No model"}</h1>'
+        f'<header class="head"><p class="eyebrow">{eyebrow}</p><h1>{heading}</h1>'
         f'<p class="lead">{lead}</p>'
         f'<nav id="contents" aria-label="Contents" tabindex="-1"><ul>{links}</ul></nav></header>\n'
     )
@@ -113,10 +149,10 @@ def _search(diagnosis: Diagnosis) -> str:
         for kind in KINDS:
             examples = account.collect_examples(answers, kind)
             rest += markup.render_examples(kind, examples, diagnosis.excerpts, named=several)
-        rest += _tables(*account.build_tables(answers, named=several))
+        rest += render_tables(*account.build_tables(answers, named=several))
         rest += markup.render_notes(account.describe_texts(answers))
-    lead = f'<p class="intro">{escape_html(account.introduce(answers))}</p>' if measured else ""
-    return f'<section id="chapter-search"><h2>What a search over these texts loses</h2>{lead}{drawn}{rest}{_UP}'
+    intro = account.introduce(answers) if measured else ""
+    return markup.render_chapter("search", "What a search over these texts loses", intro, f"{drawn}{rest}")
 
 
 def _verdicts(verdicts: tuple[Verdict, ...]) -> str:
@@ -137,12 +173,12 @@ def _verdicts(verdicts: tuple[Verdict, ...]) -> str:
             '<details class="described" id="described"><summary>Described, not graded: '
             f"{escape_html(join_names(_subjects(verdicts)))}</summary>{''.join(cards[True])}</details>"
         )
-    return (
-        '<section id="chapter-verdicts"><h2>Verdicts</h2>'
-        '<p class="intro">The search comes first, then the most costly finding.</p>'
+    content = (
         f'<ul class="counts" aria-label="Verdicts by grade">{counts}</ul>{markup.render_overview(verdicts)}'
-        f"{''.join(cards[False]) or ('' if described else '<p>There are no verdicts.</p>')}{described}{_UP}"
+        f"{''.join(cards[False]) or ('' if described else '<p>There are no verdicts.</p>')}{described}"
     )
+    intro = "The search comes first, then the most costly finding."
+    return markup.render_chapter("verdicts", "Verdicts", intro, content)
 
 
 def _subjects(verdicts: tuple[Verdict, ...]) -> list[str]:
@@ -150,19 +186,20 @@ def _subjects(verdicts: tuple[Verdict, ...]) -> list[str]:
     return list(dict.fromkeys(verdict.subject for verdict in verdicts if verdict.grade == "described"))
 
 
-def _section(section: Section) -> str:
+def render_section(section: Section) -> str:
+    """Return a section as a chapter: figures, open tables, what is folded, notes."""
     drawn = "".join(markup.render_figure(figure) for figure in section.figures if not figure.decision)
     folded = "".join(markup.render_figure(figure) for figure in section.figures if figure.decision)
-    opened, closed = (_tables(*(one for one in section.tables if one.open is state)) for state in (True, False))
-    return (
-        f'<section id="chapter-{section.key}"><h2>{escape_html(section.title)}</h2>'
-        f'<p class="intro">{escape_html(section.intro)}</p>'
+    opened, closed = (render_tables(*(one for one in section.tables if one.open is state)) for state in (True, False))
+    content = (
         f"{f'<div class=figures>{drawn}</div>' if drawn else ''}{opened}{folded}{closed}"
-        f"{markup.render_notes(section.notes)}{_UP}"
+        f"{markup.render_notes(section.notes)}"
     )
+    return markup.render_chapter(section.key, section.title, section.intro, content)
 
 
-def _tables(*found: Table) -> str:
+def render_tables(*found: Table) -> str:
+    """Return the tables that are not empty."""
     return "".join(markup.render_table(table) for table in found if not table.is_empty)
 
 
@@ -174,10 +211,10 @@ def _provenance(diagnosis: Diagnosis, command: str | None) -> str:
     sources = "".join(
         f'<li>{escape_html(what)}: <a href="{url}" rel="noreferrer">{name}</a></li>' for what, name, url in _SOURCES
     )
-    wide = _tables(tables.models(diagnosis), tables.thresholds())
-    return (
-        '<section id="chapter-methods"><h2>Methods and provenance</h2>'
-        '<p class="intro">The meaning of the measures, and what is needed to repeat the diagnosis.</p>'
+    wide = render_tables(tables.models(diagnosis), tables.thresholds())
+    content = (
         f'<dl class="glossary">{terms}</dl><ul class="sources">{sources}</ul>'
-        f'{wide}<div class="lists">{_tables(*tables.provenance(diagnosis, command))}</div>{_UP}'
+        f'{wide}<div class="lists">{render_tables(*tables.provenance(diagnosis, command))}</div>'
     )
+    intro = "The meaning of the measures, and what is needed to repeat the diagnosis."
+    return markup.render_chapter("methods", "Methods and provenance", intro, content)

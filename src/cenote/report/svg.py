@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+from cenote.records import Estimate
 from cenote.report.formatting import escape_html, format_number
 from cenote.report.plots import Axis, Band, Cloud, Curve, Entry, Figure, Line, Rule, Steps
 from cenote.report.series import CONTROL_DASH, Look
@@ -68,6 +69,32 @@ def draw_bar(shares: Sequence[tuple[str, int, str]], label: str, *, numbers: boo
 def draw_fill(kind: str) -> str:
     """Return a swatch of a share of a bar."""
     return f'<svg class="sample" aria-hidden="true"><g class="{kind}"><rect width="100%" height="100%"/></g></svg>'
+
+
+def draw_interval(axis: Axis, found: Estimate | None, label: str) -> str:
+    """Return a value as a point, and its interval as a line, over the ticks of an axis."""
+    drawn = ""
+    for tick in axis.ticks:
+        at = _percent(axis.place(tick.value))
+        drawn += f'<line x1="{at}" x2="{at}" y2="100%" class="{"grid" if tick.value else "axis"}"/>'
+    if found is None:
+        return f'<svg class="interval" aria-hidden="true">{drawn}</svg>'
+    if found.low is not None and found.high is not None:
+        low, high = (_percent(axis.place(end)) for end in (found.low, found.high))
+        drawn += f'<line x1="{low}" x2="{high}" y1="50%" y2="50%" class="line"/>'
+    drawn += f'<use href="#circle" x="{_percent(axis.place(found.value))}" y="50%" class="point"/>'
+    name = escape_html(label)
+    return f'<svg class="interval s1" role="img" aria-label="{name}"><title>{name}</title>{drawn}</svg>'
+
+
+def draw_scale(axis: Axis) -> str:
+    """Return the labels of an axis, above the intervals that are drawn over it; those at its ends stay within."""
+    drawn = ""
+    for tick in axis.ticks:
+        place = axis.place(tick.value)
+        side = "" if place <= 0 else " beside" if place >= 1 else " across"
+        drawn += f'<text x="{_percent(place)}" y="1em" class="tick{side}">{tick.label}</text>' if tick.label else ""
+    return f'<svg class="scale" role="img" aria-label="{escape_html(axis.title)}">{drawn}</svg>'
 
 
 def draw_swatch(entry: Entry) -> str:

@@ -9,13 +9,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
-from cenote.records import Diagnosis, Excerpt, LengthCurve, Verdict
+from cenote.records import Diagnosis, Estimate, Excerpt, LengthCurve, Verdict
 from cenote.report.formatting import MISSING, format_bin, format_estimate, format_number, format_share, format_spread
 from cenote.report.pairs import PairsBySeries
+from cenote.report.plots import Axis
 from cenote.report.series import MEASURES, Series, length_curves, measured_layers, model_names, repeated_means
 
 # A label, and a cell for each row.
 Columns = Sequence[tuple[str, Mapping[Any, str]]]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Estimates, one for each row of a table or None, which the page draws beside it over one axis."""
+
+    axis: Axis
+    values: tuple[Estimate | None, ...]
+    labels: tuple[str, ...]
+
+    def at(self, row: int) -> tuple[Axis, Estimate | None, str]:
+        """Return the axis, the estimate of a row, and its label."""
+        return self.axis, self.values[row], self.labels[row]
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Table:
     open: bool = False
     stacked: bool = False
     bars: tuple[tuple[int, ...], ...] = ()  # of 100, one for each row, which the page draws beside it
+    strips: Strips | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -340,14 +355,19 @@ def provenance(diagnosis: Diagnosis, command: str | None) -> tuple[Table, ...]:
         "empty, excluded": f"{texts.empty:,}",
         "fingerprint of the texts used": texts.fingerprint,
     }
-    settings = {
+    return (list_values("texts", "Texts", read), *repeatable(diagnosis.settings, diagnosis.versions, command))
+
+
+def repeatable(settings: Mapping[str, Any], versions: Mapping[str, str], command: str | None) -> tuple[Table, ...]:
+    """Return the settings, the versions and the command line that repeat a report."""
+    shown = {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        for name, value in diagnosis.settings.items()
+        for name, value in settings.items()
     }
-    lists = [("texts", "Texts", read), ("settings", "Settings", settings), ("versions", "Versions", diagnosis.versions)]
-    if command is not None:
-        lists.append(("command", "Command line", {"command": command}))
-    return tuple(
-        Table(key=key, caption=caption, head=("name", "value"), rows=tuple(rows.items()), words=(1,), open=True)
-        for key, caption, rows in lists
-    )
+    lists = [list_values("settings", "Settings", shown), list_values("versions", "Versions", versions)]
+    return (*lists, *([] if command is None else [list_values("command", "Command line", {"command": command})]))
+
+
+def list_values(key: str, caption: str, values: Mapping[str, str]) -> Table:
+    """Return a table of names and values."""
+    return Table(key=key, caption=caption, head=("name", "value"), rows=tuple(values.items()), words=(1,), open=True)

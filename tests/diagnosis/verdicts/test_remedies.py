@@ -15,8 +15,8 @@ from .accounts import READING, account, setting
 
 # A setting of every kind, and how to get it.
 SETTINGS = {
-    "windows of 128 tokens, best": "Embed so: `cenote embed MODEL TEXTS --long windows --max-seq-length 128 -o FOLDER`.",
-    "windows of 254 tokens, mean": "Embed so: `cenote embed MODEL TEXTS --long window-mean --max-seq-length 254 -o FOLDER`.",
+    "windows of 128 tokens, best": "cenote embed MODEL TEXTS --long windows --max-seq-length 128 -o FOLDER`.",
+    "windows of 254 tokens, mean": "cenote embed MODEL TEXTS --long window-mean --max-seq-length 254 -o FOLDER`.",
     "reading 512 tokens": "Load the model with `--max-seq-length 512`.",
     "pooling weightedmean": "Load the model with `pooling='weightedmean'`.",
     "temperature 0.9": "Temper the model: `cenote temper MODEL --temperature 0.9 -o FOLDER`.",
@@ -43,7 +43,7 @@ def test_what_helps_with_the_sentence_in_its_text_alone_is_said_to_be_coverage()
     windows = {"windows of 64 tokens, mean": setting(0.05), "windows of 64 tokens, best": setting(0.09)}
     settings = {**windows, "pooling max": setting(0.3), "temperature 0.9": setting(0.3)}  # of these it misleads
     told = advise(account(settings=settings))
-    assert told.startswith("If your users look for passages: windows of 64 tokens, of which the best counts for a text.")
+    assert told.startswith("If your users look for passages: windows of 64 tokens, of which the best counts")
     assert "Of 100 sentences 9.0 more (8.0 to 10.0) find their text" in told
     assert "which may be chance. So texts are found better by what they say, but not by what they are about." in told
     assert "--long windows --max-seq-length 64" in told

@@ -1,0 +1,104 @@
+"""`cenote evaluate`: its lines, its files, its refusals."""
+
+import json
+from contextlib import suppress
+
+import pytest
+
+from cenote.cli import Exit, main
+
+from ..evaluation.labelled import retrieval, sts
+
+pytest.importorskip("mteb", reason="evaluate needs mteb: pip install 'cenote[eval]'")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def model(copy_of):
+    return str(copy_of("bert"))
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    data = sts(40)
+    rows = zip(data.first, data.second, data.scores, strict=True)
+    path = tmp_path / "pairs.csv"
+    path.write_text("text1,text2,score\n" + "".join(f"{first},{second},{score}\n" for first, second, score in rows))
+    return str(path)
+
+
+@pytest.fixture
+def beir(tmp_path):
+    """A folder as BEIR has them, of texts longer than the model reads."""
+    data, folder = retrieval(words=(100, 200)), tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    rows = zip(data.corpus_ids, data.titles, data.texts, strict=True)
+    (folder / "corpus.jsonl").write_text(
+        "".join(json.dumps({"_id": name, "title": title, "text": text}) + "\n" for name, title, text in rows)
+    )
+    queries = zip(data.query_ids, data.queries, strict=True)
+    (folder / "queries.jsonl").write_text(
+        "".join(json.dumps({"_id": name, "text": text}) + "\n" for name, text in queries)
+    )
+    judged = [f"{query}\t{one}\t{grade}\n" for query, some in data.judgments.items() for one, grade in some.items()]
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judged))
+    return str(folder)
+
+
+def test_a_table_and_what_length_does(model, pairs, beir, tmp_path, capsys):
+    files = {name: tmp_path / name for name in ("out.json", "items", "page.html", "page.md")}
+    arguments = ["--cache", str(tmp_path / "cache"), "--backend", "torch", "--max-seq-length", "20"]
+    written = ["--json", str(files["out.json"]), "--items", str(files["items"]), "-o", str(files["page.html"])]
+    assert main(["evaluate", model, "--data", pairs, beir, *arguments, *written]) == Exit.SUCCESS
+    shown, told = capsys.readouterr()
+    lines = shown.splitlines()
+    found = json.loads(files["out.json"].read_text())
+    assert lines[0].split() == ["task", "measure", "score", "items"]
+    for line, task in zip(lines[1:], found["tasks"], strict=False):
+        name, metric, score, *_ = line.split()
+        assert (name, metric, float(score)) == (task["name"], task["metric"], round(task["score"], 4))
+    assert "are cut at the limit" in shown
+    assert "long texts by window-mean: " in shown
+    assert "vectors a text" in shown
+    assert "longest 20 % by document: " in shown
+    assert sorted(path.name for path in files["items"].iterdir()) == ["beir.parquet", "pairs.parquet"]
+    assert "<html" in files["page.html"].read_text()
+    assert "cenote: task 1 of 2: pairs" in told
+    assert "Standardizing" not in told  # mteb's own bars
+    assert main(["evaluate", model, "--data", pairs, beir, *arguments, "--json", "-"]) == Exit.SUCCESS
+    shown, told = capsys.readouterr()
+    assert json.loads(shown) == found
+    assert "task 1" not in told  # from the cache
+
+
+def test_the_temperature_and_the_pooling_are_those_asked_for(model, pairs, tmp_path, capsys):
+    arguments = ["--cache", str(tmp_path), "--backend", "torch", "--json", "-"]
+    assert main(["evaluate", model, "--data", pairs, *arguments, "--temperature", "0.5", "--pooling", "max"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["temperature"], found["pooling"]) == ("0.5", "max")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there is nothing to evaluate on: name tasks (--tasks) or labelled data (--data)"),
+        (["--data", "no/such"], "no such file or folder: no/such"),
+        (["--data", "{pairs}", "-o", "page.pdf"], "name a file that ends in .html or .md"),
+        (["--data", "{pairs}", "--cache", "a", "--no-cache"], "--cache and --no-cache exclude each other"),
+        (["--data", "{pairs}", "--kind", "retrival"], "did you mean 'retrieval'"),
+        (["--data", "{pairs}", "--backend", "openvin"], "did you mean 'openvino'"),
+    ],
+)
+def test_wrong_arguments_are_told_before_the_work(model, pairs, arguments, message, capsys):
+    arguments = [one.replace("{pairs}", pairs) for one in arguments]
+    with suppress(SystemExit):  # of argparse
+        assert main(["evaluate", model, *arguments]) != Exit.SUCCESS
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_folder_says_what_was_looked_for(model, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("a pool")
+    assert main(["evaluate", model, "--data", str(tmp_path)]) != Exit.SUCCESS
+    told = " ".join(capsys.readouterr().err.split())
+    assert "corpus" in told
+    assert "notes.txt" in told

@@ -1,0 +1,120 @@
+"""Scores of parts of the items, by length."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.items import Items
+
+
+def queries(count=200, seed=0):
+    """Queries whose value falls with the length of their documents."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(10, 700, count)
+    return Items(
+        {
+            "item": [f"q{row}" for row in range(count)],
+            "value": (1 - lengths / 700).tolist(),
+            "query_tokens": [7] * count,
+            "document_tokens": lengths.tolist(),
+            "ranks": [[row % 9 + 1] for row in range(count)],
+            "relevant_tokens_each": [[int(length)] for length in lengths],
+        }
+    )
+
+
+def test_parts_are_the_intervals_of_the_paper_quarters_and_both_ends():
+    items = queries()
+    lengths, values = items.numbers("document_tokens"), items.numbers("value")
+    parts = {part.name: part for part in parts_by_length("retrieval", items, 0) if part.by == "document"}
+    names = ["0 to 99 tokens", "100 to 199 tokens", "200 to 299 tokens", "300 to 399 tokens", "400 to 499 tokens"]
+    assert [name for name in parts if name.endswith(" tokens") and "quarter" not in name] == names
+    for low, name in zip(range(0, 500, 100), names, strict=True):
+        inside = (lengths >= low) & (lengths < low + 100)
+        assert parts[name].items == inside.sum()
+        if inside.sum() >= 30:
+            assert parts[name].score.value == pytest.approx(values[inside].mean())
+    assert parts["500 tokens and more"].items == (lengths >= 500).sum()
+    assert sum(part.items for name, part in parts.items() if name.startswith("quarter")) == 200
+    assert parts["longest 20 %"].items == parts["shortest 20 %"].items == 40
+    order = np.sort(values)
+    assert parts["longest 20 %"].score.value == pytest.approx(order[:40].mean())
+    assert parts["longest 20 %"].score.high < parts["shortest 20 %"].score.low
+
+
+def test_texts_of_one_length_have_one_part():
+    assert [part.name for part in parts_by_length("retrieval", queries(), 0) if part.by == "query"] == [
+        "0 to 99 tokens"
+    ]
+
+
+def test_parts_of_few_items_have_a_count_and_no_score():
+    parts = parts_by_length("retrieval", queries(100), 0)
+    assert {part.score is None for part in parts if part.items < 30} == {True}
+    assert {part.score is None for part in parts if part.items >= 30} == {False}
+
+
+def pairs(count=120, seed=0):
+    generator = np.random.default_rng(seed)
+    scores = generator.uniform(0, 5, count)
+    lengths = generator.integers(3, 40, count)
+    noise = np.where(lengths < 20, 0.1, 5.0)  # long pairs are scored by chance
+    return Items(
+        {
+            "item": [str(row) for row in range(count)],
+            "value": [0.0] * count,
+            "pair_tokens": lengths.tolist(),
+            "score": scores.tolist(),
+            "cosine": (scores + noise * generator.normal(size=count)).tolist(),
+        }
+    )
+
+
+def test_pairs_are_ranked_within_their_part():
+    items = pairs()
+    parts = {part.name: part for part in parts_by_length("sts", items, 0)}
+    quarter = next(part for name, part in parts.items() if name.startswith("quarter 1"))
+    rows = np.sort(np.argsort(items.numbers("pair_tokens"), kind="stable")[:30])
+    expected = stats.spearmanr(items.numbers("score")[rows], items.numbers("cosine")[rows]).statistic
+    assert quarter.score.value == pytest.approx(expected)
+    last = next(part for name, part in parts.items() if name.startswith("quarter 4"))
+    assert last.score.high < quarter.score.low
+
+
+def test_pairs_of_one_score_have_no_correlation():
+    items = pairs()
+    items.columns["score"] = [1.0] * len(items)
+    assert {part.score for part in parts_by_length("sts", items, 0)} == {None}
+
+
+def texts(count=60, draws=4):
+    """Texts of which the short ones are clustered right, and the long ones all alike."""
+    rows = list(range(count)) * draws
+    return Items(
+        {
+            "item": [str(row) for row in rows],
+            "draw": [draw for draw in range(draws) for _ in range(count)],
+            "value": [0.5] * len(rows),
+            "text_tokens": [10 if row < 30 else 200 + row for row in rows],
+            "label": [str(row % 3) for row in rows],
+            "cluster": [row % 3 if row < 30 else 0 for row in rows],
+        }
+    )
+
+
+def test_clusters_of_a_part_are_scored_in_every_draw():
+    parts = {part.name: part for part in parts_by_length("clustering", texts(), 0)}
+    assert (parts["0 to 99 tokens"].items, parts["0 to 99 tokens"].score.value) == (30, pytest.approx(1))
+    assert parts["200 to 299 tokens"].score.value == pytest.approx(0)
+    score, what = score_of_items("clustering", texts(), 0)
+    assert what == "draws"
+    assert 0 < score.value < 1
+
+
+def test_the_rank_of_the_longest_is_the_mean_over_a_fifth_of_the_relevant_documents():
+    items = queries()
+    order = np.argsort(-items.numbers("document_tokens"), kind="stable")[:40]
+    assert rank_of_longest(items) == pytest.approx(np.mean([items.columns["ranks"][row][0] for row in order]))
+    assert rank_of_longest(queries(100)) is None  # a fifth is 20
+    assert rank_of_longest(pairs()) is None

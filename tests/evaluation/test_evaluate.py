@@ -1,0 +1,219 @@
+"""The verb: what is scored, what is kept, and what is refused."""
+
+import json
+import time
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+from sentence_transformers import SentenceTransformer
+
+import cenote
+from cenote.errors import BadInput, CenoteError, UnknownName
+from cenote.evaluation import evaluate as module
+from cenote.evaluation_records import Evaluation
+
+from .labelled import EVERY, classification, clustering, retrieval, sts
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def run(model, data, tmp_path, **options):
+    return cenote.evaluate(model, data=data, cache=tmp_path / "cache", **{"backend": "torch", **options})
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A folder of pairs with scores."""
+    data = sts(40)
+    folder = tmp_path / "my pairs"
+    folder.mkdir()
+    rows = zip(data.first, data.second, data.scores, strict=True)
+    lines = [json.dumps({"text1": first, "text2": second, "score": score}) for first, second, score in rows]
+    (folder / "test.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_every_kind_is_scored_in_one_call_and_comes_back_from_json(model, tmp_path):
+    found = run(model, EVERY, tmp_path, items=tmp_path / "items")
+    assert [(task.name, task.kind) for task in found.tasks] == [(kind, kind) for kind in EVERY]
+    for task in found.tasks:
+        assert 0 <= abs(task.score) <= 1
+        assert task.low < task.score < task.high or task.kind == "sts"
+        assert task.items >= 30
+        assert task.by_length
+        table = pq.read_table(tmp_path / "items" / f"{task.name}.parquet")
+        assert sum(table["value"].to_pylist()) / len(table) == pytest.approx(task.score, abs=1e-5)
+    assert Evaluation.from_json(found.to_json()) == found
+    read = json.loads(found.to_json())
+    assert read["tasks"][0].keys() >= {"name", "kind", "metric", "score", "low", "high", "items", "by_length"}
+    assert "6 tasks" in repr(found)
+    assert "<table>" in found._repr_html_()
+
+
+def test_a_folder_is_named_by_its_name_and_a_file_without_its_endings(model, pairs, tmp_path):
+    lines = (pairs / "test.jsonl").read_text()
+    (tmp_path / "scored.jsonl").write_text(lines)
+    found = run(model, [pairs, tmp_path / "scored.jsonl", str(pairs)], tmp_path)
+    assert [task.name for task in found.tasks] == ["my pairs (1)", "scored", "my pairs (2)"]
+    assert len({task.score for task in found.tasks}) == 1
+
+
+def scores(found):
+    return [task.score for task in found.tasks]
+
+
+def test_a_score_is_kept_and_never_that_of_something_else(model, tiny_st, pairs, tmp_path, monkeypatch):
+    """Another pooling, temperature, precision, text or judgment is another score."""
+    first = run(model, pairs, tmp_path)
+    calls = []
+    monkeypatch.setattr(module, "_score", lambda *args: calls.append(args) or pytest.fail("scored again"))
+    assert run(model, pairs, tmp_path) == first
+    monkeypatch.undo()
+    path = str(tiny_st("bert"))
+    others = {
+        "pooling": cenote.load(path, pooling="cls", device="cpu"),
+        "temperature": cenote.load(path, temperature=0.3, device="cpu"),
+        "limit": cenote.load(path, max_seq_length=5, device="cpu"),
+        "prompts": SentenceTransformer(path, device="cpu", prompts={"STS": "a deep cave "}),
+    }
+    seen = [scores(first)]
+    for name, other in others.items():
+        found = scores(run(other, pairs, tmp_path))
+        assert found not in seen, name
+        seen.append(found)
+    lines = (pairs / "test.jsonl").read_text().splitlines(keepends=True)
+    changed = json.loads(lines[3]) | {"text1": "bread"}
+    for name, line in (("text", changed), ("judgment", json.loads(lines[3]) | {"score": 5.0})):
+        (pairs / "test.jsonl").write_text("".join([*lines[:3], json.dumps(line) + "\n", *lines[4:]]))
+        found = scores(run(model, pairs, tmp_path))
+        assert found not in seen, name
+        seen.append(found)
+
+
+@pytest.mark.parametrize(
+    "change", [{"precision": "bfloat16"}, {"long": "window-mean"}, {"seed": 3}, {"others": ["window-mean"]}]
+)
+def test_options_are_part_of_what_a_score_depends_on(model, pairs, tmp_path, change, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module.Results, "find", lambda self, key: asked.append(key))
+    monkeypatch.setattr(module, "_reader", _reach)
+    for options in ({}, change):
+        with pytest.raises(Reached):
+            run(model, pairs, tmp_path, **options)
+    assert len(set(asked)) == 2
+
+
+class Reached(Exception):
+    """The score would be computed."""
+
+
+def _reach(*_):
+    raise Reached
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(model, tmp_path, monkeypatch):
+    data = {"pairs": sts(40), "groups": clustering(), "queries": retrieval()}
+    whole = cenote.evaluate(model, data=data, cache=tmp_path / "whole", backend="torch").to_json()
+    real, done = module._score, []
+
+    def score(task, *args):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(task.name)
+        return real(task, *args)
+
+    monkeypatch.setattr(module, "_score", score)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, data, tmp_path)
+    monkeypatch.setattr(module, "_score", lambda task, *args: done.append(task.name) or real(task, *args))
+    assert run(model, data, tmp_path).to_json() == whole
+    assert done == ["pairs", "groups", "queries"]
+
+
+def test_without_a_cache_nothing_is_kept(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("CENOTE_CACHE", str(tmp_path / "user"))
+    cenote.evaluate(model, data=pairs, cache=False, backend="torch")
+    assert not (tmp_path / "user").exists()
+    cenote.evaluate(model, data=pairs, backend="torch")
+    assert len(list((tmp_path / "user" / "evaluations").glob("*.json"))) == 1
+
+
+def test_a_quick_look_takes_a_fixed_sample_and_says_so(model, tmp_path):
+    data = {"pairs": sts(700)}
+    quick = run(model, data, tmp_path, quick=True).tasks[0]
+    assert quick.items == 500
+    assert quick.notes == ("This is a fixed sample of 500 of 700 pairs.",)
+    assert run(model, data, tmp_path).tasks[0].items == 700
+
+
+def test_an_official_task_takes_local_data(model, tmp_path):
+    """Its prompts and settings are the official ones."""
+    prompted = SentenceTransformer(modules=list(model), device="cpu", prompts={"SciFact-query": "stone "})
+    data = {"mine": retrieval()}
+    plain = run(prompted, data, tmp_path).tasks[0]
+    found = run(prompted, data, tmp_path, official="SciFact").tasks[0]
+    assert (found.name, found.metric, found.kind) == ("mine", "ndcg_at_10", "retrieval")
+    assert found.score != plain.score
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"there is nothing to evaluate on: name tasks of MTEB \(tasks, --tasks\) or data"),
+        (
+            {"data": {"a": sts()}, "official": "SciFact"},
+            r"is a task of retrieval, and the data are of sts",
+        ),
+        ({"data": {"a": sts(), "b": sts()}, "official": "STS12"}, "give one folder, and no tasks"),
+        ({"data": {"a": sts()}, "long": "windows"}, "gives several vectors for a text, and a, of sts, needs one"),
+        ({"data": {"a": sts()}, "long": "segments"}, "say how many vectors a text has at most, as in 'segments 8'"),
+        ({"data": {"a": sts()}, "others": "windows"}, "others='windows': pass a list of names"),
+        ({"tasks": "SciFact", "quick": True}, "official tasks are scored whole"),
+    ],
+)
+def test_wrong_use_is_refused(model, tmp_path, options, message):
+    with pytest.raises(BadInput, match=message):
+        cenote.evaluate(model, cache=tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": "SciFakt"}, "mteb has no task or benchmark 'SciFakt'. Did you mean .*SciFact"),
+        ({"data": {"a": sts()}, "backend": "openvin"}, "unknown backend 'openvin'; did you mean 'openvino'"),
+        ({"data": {"a": sts()}, "precision": "f32"}, "unknown precision 'f32'"),
+        ({"data": {"a": sts()}, "long": "window"}, "unknown way to read long texts 'window'"),
+        ({"data": {"a": sts()}, "kind": "ranking"}, "unknown kind of task 'ranking'; did you mean 'reranking'"),
+    ],
+)
+def test_unknown_names_have_near_misses(model, tmp_path, options, message):
+    with pytest.raises(UnknownName, match=message):
+        cenote.evaluate(model, cache=tmp_path, **options)
+
+
+def test_an_official_task_without_a_network_says_at_once_how_to_run_it(model, tmp_path):
+    start = time.monotonic()
+    with pytest.raises(BadInput, match=r"SciFact cannot be loaded: the hub cannot be reached .*--data FOLDER --as"):
+        cenote.evaluate(model, "SciFact", cache=tmp_path)
+    assert time.monotonic() - start < 10
+
+
+def test_a_missing_package_and_an_old_python_are_told(model, monkeypatch):
+    monkeypatch.setattr(module, "missing_packages", lambda extra: f"it needs mteb: pip install 'cenote[{extra}]'")
+    with pytest.raises(CenoteError, match=r"evaluate: it needs mteb: pip install 'cenote\[eval\]'"):
+        cenote.evaluate(model, data={"a": sts()})
+    monkeypatch.setattr(module.platform, "python_version_tuple", lambda: ("3", "10", "4"))
+    with pytest.raises(CenoteError, match=r"needs Python 3.11 or newer; this is 3.10.4"):
+        cenote.evaluate(model, data={"a": sts()})
+
+
+def test_data_are_checked_before_a_model_is_loaded(tmp_path):
+    (tmp_path / "test.csv").write_text("text,label\na,b\n")
+    with pytest.raises(BadInput, match="every text has the label 'b'. Give texts of at least two labels"):
+        cenote.evaluate("no/model", data=tmp_path, loader=lambda _: pytest.fail("loaded"))
+
+
+def test_two_classes_of_a_classification_and_its_notes_are_shown(model, tmp_path):
+    data = replace(classification(labels=2), notes=("A note.",))
+    assert "A note." in run(model, {"a": data}, tmp_path).tasks[0].notes

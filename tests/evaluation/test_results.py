@@ -1,0 +1,58 @@
+"""Results on disk: whole or not at all, and damaged ones are no results."""
+
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+
+from cenote.evaluation.results import Results, default_folder
+from cenote.evaluation_records import TaskScore
+
+RECORD = TaskScore("a", "sts", "m", 0.5, 0.4, 0.6, 2, "pairs", (), (), (), (), {"m": 0.5}, None, 2, 0, (), "x", "test")
+TABLE = pa.table({"item": ["0", "1"], "value": [0.4, 0.6]})
+
+
+def test_a_result_comes_back_with_its_items(tmp_path):
+    results = Results(tmp_path / "new" / "folder")
+    assert results.find("k") is None
+    results.keep("k", {"task": "a"}, RECORD, TABLE)
+    record, table = results.find("k")
+    assert record == RECORD
+    assert table.equals(TABLE)
+    assert json.loads((tmp_path / "new" / "folder" / "k.json").read_text())["settings"] == {"task": "a"}
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Results(None).keep("k", {}, RECORD, TABLE)
+    assert Results(None).find("k") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_results_are_none(tmp_path):
+    results = Results(tmp_path)
+    for damage in ("{", "{}", '{"result": {}}', '{"result": {"name": 1}}'):
+        (tmp_path / "k.json").write_text(damage)
+        assert results.find("k") is None
+    results.keep("k", {}, RECORD, TABLE)
+    (tmp_path / "k.parquet").write_bytes(b"PAR1")
+    assert results.find("k") is None
+    (tmp_path / "k.parquet").unlink()
+    assert results.find("k") is None
+
+
+def test_a_result_without_items_needs_no_table(tmp_path):
+    Results(tmp_path).keep("k", {}, replace(RECORD, items=0), None)
+    assert Results(tmp_path).find("k") == (replace(RECORD, items=0), None)
+
+
+def test_the_key_depends_on_every_setting():
+    key = Results(None).key_of
+    assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1}) != key({"a": 1, "b": 3})
+
+
+def test_the_folder_is_that_of_a_variable_or_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("CENOTE_CACHE", str(tmp_path))
+    assert default_folder() == tmp_path / "evaluations"
+    monkeypatch.delenv("CENOTE_CACHE")
+    assert default_folder().parts[-3:] == (".cache", "cenote", "evaluations")

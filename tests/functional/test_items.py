@@ -1,0 +1,75 @@
+"""Scores over items and their intervals, against scipy and by simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cenote.errors import BadInput
+from cenote.functional.items import (
+    FEWEST_ITEMS,
+    mean_of_draws,
+    mean_of_items,
+    rank_correlation_of_items,
+    rank_products,
+)
+
+
+@pytest.mark.parametrize("count", [30, 300])
+def test_the_interval_of_a_mean_is_the_bca_bootstrap_of_scipy(count):
+    values = np.random.default_rng(count).beta(0.3, 0.5, count)
+    found = mean_of_items(values)
+    expected = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=1).confidence_interval
+    width = expected.high - expected.low
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.06 * width)
+    assert mean_of_items(values) == found != mean_of_items(values, seed=1)
+
+
+def test_the_interval_of_a_mean_covers_the_truth():
+    """Values of nDCG have many ones and zeros."""
+    generator = np.random.default_rng(0)
+    inside = 0
+    for seed in range(400):
+        values = np.where(generator.random(100) < 0.4, 1.0, generator.beta(1, 3, 100) * (generator.random(100) < 0.7))
+        found = mean_of_items(values, seed=seed)
+        inside += found.low <= 0.4 + 0.6 * 0.7 * 0.25 <= found.high
+    assert 0.92 * 400 <= inside <= 0.98 * 400
+
+
+def test_few_items_and_equal_items():
+    assert mean_of_items(np.arange(FEWEST_ITEMS - 1)).low is None
+    found = mean_of_items(np.ones(50))
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, np.nan], [[1.0, 2.0]]])
+def test_values_that_are_no_list_of_numbers_are_refused(values):
+    with pytest.raises(BadInput, match="pass a list of finite numbers, at least one"):
+        mean_of_items(values)
+
+
+def test_a_rank_correlation_is_that_of_scipy_and_its_interval_holds_it():
+    generator = np.random.default_rng(3)
+    first = generator.normal(size=200).round(1)  # with ties
+    second = first + generator.normal(size=200)
+    found = rank_correlation_of_items(first, second)
+    assert found.value == pytest.approx(stats.spearmanr(first, second).statistic)
+    low, high = found.low, found.high
+    reach = 1.96 * np.sqrt((1 + found.value**2 / 2) / 197)  # Bonett and Wright
+    assert np.tanh(np.arctanh(found.value) - reach) == pytest.approx(low, abs=0.04)
+    assert np.tanh(np.arctanh(found.value) + reach) == pytest.approx(high, abs=0.04)
+    assert rank_products(first, second).mean() == pytest.approx(found.value)
+
+
+def test_a_rank_correlation_of_one_value_is_refused():
+    with pytest.raises(BadInput, match="5 and 5 values: pass as many of both, at least two, which are not all equal"):
+        rank_correlation_of_items([1] * 5, range(5))
+    with pytest.raises(BadInput, match="4 and 5 values"):
+        rank_correlation_of_items(range(4), range(5))
+
+
+def test_the_interval_of_draws_is_that_of_student():
+    values = [0.41, 0.44, 0.40, 0.46, 0.43]
+    found = mean_of_draws(values)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert mean_of_draws([0.4, 0.5]).low is None
