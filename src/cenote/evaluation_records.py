@@ -42,8 +42,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Position:
-    """How many queries find their text first where its words stand at one place of a longer text."""
+    """How many queries find their text first where the words that answer them stand at one place of a longer text."""
 
+    way: str  # how long texts are read
     place: str  # start, middle or end
     items: int
     found: Estimate

@@ -210,7 +210,7 @@ def test_a_missing_package_and_an_old_python_are_told(model, monkeypatch):
 
 def test_data_are_checked_before_a_model_is_loaded(tmp_path):
     (tmp_path / "test.csv").write_text("text,label\na,b\n")
-    with pytest.raises(BadInput, match="every text has the label 'b'. Give texts of at least two labels"):
+    with pytest.raises(BadInput, match="Give texts of at least two labels"):
         cenote.evaluate("no/model", data=tmp_path, loader=lambda _: pytest.fail("loaded"))
 
 

@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--beside", nargs="*", metavar="WAY", help="other ways to read long texts, scored beside it")
     parser.add_argument("--quick", action="store_true", help="score fixed samples of the data")
+    parser.add_argument(
+        "--positions", action="store_true", help="move evidence to the start, the middle and the end of longer texts"
+    )
     parser.add_argument("--items", metavar="FOLDER", help="write the values of single items, a Parquet file a task")
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - prints them in place of the table")
     parser.add_argument("-o", "--output", metavar="FILE", help="write a page (.html) or Markdown (.md)")
@@ -86,6 +89,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             long=args.long,
             others=args.beside,
             quick=args.quick,
+            positions=args.positions,
             backend=args.backend,
             precision=args.precision,
             items=args.items,
@@ -149,6 +153,9 @@ def _details(task: TaskScore) -> Iterator[str]:
         if part.name.startswith(("shortest", "longest")) and part.score is not None:
             shown = score_estimate(part.score.value, part.score.low, part.score.high)
             yield f"{part.name} by {part.by}: {shown}, {part.items:,} items"
+    for way in dict.fromkeys(one.way for one in task.positions):
+        places = (f"{one.place} {percent(one.found.value)}" for one in task.positions if one.way == way)
+        yield f"evidence in a longer text, found first by {way}: {', '.join(places)}"
     if task.longest_rank is not None:
         yield f"mean rank of the relevant documents among the longest 20 %: {task.longest_rank:.1f}"
     yield from task.notes

@@ -18,6 +18,7 @@ from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.ways import Way, read_cut
+from cenote.functional.retrieval import best_of
 
 # Queries whose scores with all documents are in memory at once.
 _TOGETHER = 256
@@ -117,8 +118,7 @@ class EngineEncoder(AbsEncoder):  # type: ignore[misc]  # mteb is not followed b
         scores: Tensor = self.similarity(queries, self._documents)
         if len(self._owners) == len(self._ids):
             return scores
-        best = torch.full((len(queries), len(self._ids)), -torch.inf)
-        return best.scatter_reduce(1, torch.from_numpy(self._owners).expand(len(queries), -1), scores, "amax")
+        return torch.from_numpy(best_of(scores.numpy(), self._owners))
 
     def _best(self, scores: Tensor, count: int, allowed: list[int] | None) -> dict[str, float]:
         if allowed is not None:

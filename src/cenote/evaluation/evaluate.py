@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sentence_transformers import SentenceTransformer
 
 from cenote.choices import AUTO, BACKENDS, PRECISIONS, missing_packages
-from cenote.data.labelled import KINDS, Labelled, fingerprint_of_files, read_labelled
+from cenote.data.labelled import KINDS, Labelled, Retrieval, fingerprint_of_files, read_labelled
 from cenote.data.labelled_samples import sample_labelled
 from cenote.errors import BadInput, CenoteError, choose
 from cenote.evaluation.results import Results, default_folder, write_items
@@ -42,6 +42,7 @@ class _Task:
     data: str  # fingerprint of local data, or revision of an official task
     official: str | None
     notes: tuple[str, ...]
+    local: Labelled | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class _Request:
     long: str
     others: tuple[str, ...] | None
     quick: bool
+    positions: bool
     backend: str
     precision: str
     seed: int
@@ -68,6 +70,7 @@ def evaluate(
     long: str = "truncate",
     others: Sequence[str] | None = None,
     quick: bool = False,
+    positions: bool = False,
     backend: str = AUTO,
     precision: str = AUTO,
     items: str | Path | None = None,
@@ -90,6 +93,7 @@ def evaluate(
         long: how long texts are read: truncate, window-mean, windows or `segments 8`.
         others: other ways to read long texts, scored beside it; None tries windows where texts are cut.
         quick: whether to score fixed samples of the data.
+        positions: whether to move the evidence of local searches to the start, the middle and the end of longer texts.
         backend: torch, openvino, onnx, or auto: OpenVINO where it can run, else torch.
         precision: float32, bfloat16, float16, or auto: that of the weights.
         items: folder to write the values of single items to, a Parquet file for each task.
@@ -104,7 +108,7 @@ def evaluate(
         An `Evaluation`: plain data, with `to_json`, `from_json` and `save`.
     """
     listener = Listener(progress or silent, notify or silent)
-    request = _check(long, others, backend, precision, quick, seed, listener)
+    request = _check(long, others, backend, precision, quick, positions, seed, listener)
     _refuse_missing_packages()
     waiting = _collect(tasks, data, official, kind, split, quick)
     for task in waiting:
@@ -131,6 +135,7 @@ def _check(
     backend: str,
     precision: str,
     quick: bool,
+    positions: bool,
     seed: int,
     listener: Listener,
 ) -> _Request:
@@ -143,7 +148,8 @@ def _check(
         way_of(way)
     choose(backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
-    return _Request(long, None if others is None else tuple(others), quick, backend, precision, seed, listener)
+    beside = None if others is None else tuple(others)
+    return _Request(long, beside, quick, positions, backend, precision, seed, listener)
 
 
 def _refuse_missing_packages() -> None:
@@ -207,7 +213,7 @@ def _local(name: str, given: Any, official: str | None, kind: str | None, split:
         return local_task(name, data) if official is None else official_with(official, data)
 
     make()  # errors come before the work
-    return _Task(name, data.kind, make, fingerprint, official, data.notes)
+    return _Task(name, data.kind, make, fingerprint, official, data.notes, data)
 
 
 def _fingerprint_of(data: Labelled) -> str:
@@ -284,6 +290,7 @@ def _score(task: _Task, reader: TextReader, request: _Request) -> tuple[TaskScor
         seed=request.seed,
         notes=task.notes,
         data=task.data,
+        moved=task.local if request.positions and isinstance(task.local, Retrieval) else None,
     )
     return record, None if items is None else pa.table(items.columns)
 
@@ -302,6 +309,7 @@ def _configuration(model: SentenceTransformer, request: _Request) -> dict[str, A
         "long": request.long,
         "others": request.others,
         "quick": request.quick,
+        "positions": request.positions,
         "seed": request.seed,
         "versions": versions_of(*_PACKAGES),
     }

@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from cenote.data.labelled import Retrieval
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
 from cenote.evaluation.by_length import FEWEST, parts_by_length, rank_of_longest, score_of_items
 from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.items import Items, items_of
+from cenote.evaluation.positions import find_by_position
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.recording import watch
 from cenote.evaluation.tasks import load_official, score
 from cenote.evaluation.ways import gives_several, way_of
-from cenote.evaluation_records import Setting, TaskScore, Worst
+from cenote.evaluation_records import Position, Setting, TaskScore, Worst
 from cenote.functional.items import mean_of_draws, mean_of_items
 from cenote.records import Estimate
 
@@ -88,6 +90,7 @@ def summarise_task(
     seed: int,
     notes: Sequence[str],
     data: str,
+    moved: Retrieval | None = None,
 ) -> tuple[TaskScore, Items | None]:
     """Score a task, and return its record and its items.
 
@@ -101,6 +104,7 @@ def summarise_task(
         seed: of the intervals.
         notes: on the data.
         data: fingerprint of the data, or revision of an official task.
+        moved: data whose evidence is moved within longer texts.
     """
     own = score_task(make, kind, reader, long)
     texts, cut = own.encoder.seen.counts
@@ -116,6 +120,12 @@ def summarise_task(
     if own.items is not None and count < FEWEST:
         notes.append(f"{count} items are too few to claim anything; {FEWEST} are needed.")
         estimate = Estimate(estimate.value, None, None)
+    positions: tuple[Position, ...] = ()
+    if moved is not None:
+        try:
+            positions = find_by_position(moved, reader, (long, *others), seed)
+        except BadInput as error:
+            notes.append(f"Evidence was not moved within texts: {error}")
     settings = tuple(
         _compare(one, own, score_task(make, kind, reader, one), seed) for one in others if _usable(one, kind)
     )
@@ -130,7 +140,7 @@ def summarise_task(
         interval=interval,
         by_length=() if own.items is None else parts_by_length(kind, own.items, seed),
         settings=settings,
-        positions=(),
+        positions=positions,
         worst=() if own.items is None else worst_items(kind, own.items),
         scores=dict(sorted(own.figures.items())),
         longest_rank=None if own.items is None else rank_of_longest(own.items),

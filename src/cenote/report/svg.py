@@ -83,8 +83,7 @@ def draw_interval(axis: Axis, found: Estimate | None, label: str) -> str:
         low, high = (_percent(axis.place(end)) for end in (found.low, found.high))
         drawn += f'<line x1="{low}" x2="{high}" y1="50%" y2="50%" class="line"/>'
     drawn += f'<use href="#circle" x="{_percent(axis.place(found.value))}" y="50%" class="point"/>'
-    name = escape_html(label)
-    return f'<svg class="interval s1" role="img" aria-label="{name}"><title>{name}</title>{drawn}</svg>'
+    return f'<svg class="interval s1" role="img"><title>{escape_html(label)}</title>{drawn}</svg>'
 
 
 def draw_scale(axis: Axis) -> str:
@@ -93,7 +92,7 @@ def draw_scale(axis: Axis) -> str:
     for tick in axis.ticks:
         place = axis.place(tick.value)
         side = "" if place <= 0 else " beside" if place >= 1 else " across"
-        drawn += f'<text x="{_percent(place)}" y="1em" class="tick{side}">{tick.label}</text>' if tick.label else ""
+        drawn += f'<text x="{_percent(place)}" y="1em" class="tick{side}">{tick.label}</text>'
     return f'<svg class="scale" role="img" aria-label="{escape_html(axis.title)}">{drawn}</svg>'
 
 

@@ -1,0 +1,97 @@
+"""The same evidence at the start, in the middle and at the end of a long text: how many queries still find it first.
+
+Each query's relevant document becomes part of a longer text, between other documents of the corpus. The places differ
+in where the words stand, and in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from cenote.data.labelled import Retrieval
+from cenote.encoding.tokens import Whole
+from cenote.errors import BadInput
+from cenote.evaluation.reading import TextReader
+from cenote.evaluation.ways import way_of
+from cenote.evaluation_records import Position
+from cenote.functional.items import mean_of_items
+from cenote.functional.retrieval import best_of
+from cenote.models.properties import limit_of
+
+# Queries that are asked, at most; a longer text has so many times the tokens that the model reads.
+_QUERIES, _TIMES = 100, 4
+# Fewer queries show nothing.
+_FEWEST = 10
+PLACES = ("start", "middle", "end")
+
+
+def find_by_position(data: Retrieval, reader: TextReader, ways: Sequence[str], seed: int) -> tuple[Position, ...]:
+    """Return how many queries find their text first, by where the evidence stands in it and how texts are read.
+
+    Args:
+        data: a corpus with queries and judgments.
+        reader: reads texts, and keeps their vectors.
+        ways: how long texts are read.
+        seed: of the queries and of what surrounds the evidence.
+    """
+    limit = limit_of(reader.model, "document")
+    if limit is None:
+        raise BadInput("the model cuts no text, so that no place in it is special.")
+    texts = [f"{title} {text}".strip() for title, text in zip(data.titles, data.texts, strict=True)]
+    side = reader.side(None, "document")
+    lengths = reader.lengths(texts, side)
+    queries, evidence = _choose(data, lengths, limit, seed)
+    if len(queries) < _FEWEST:
+        raise BadInput(
+            f"only {len(queries)} queries have a relevant document of {limit // 2} tokens or fewer, and {_FEWEST} are "
+            "needed to move it within a longer text."
+        )
+    built = _surround(texts, lengths, evidence, _TIMES * limit, seed)
+    asked = reader.vectors([data.queries[row] for row in queries], reader.side(None, "query"))
+    found = []
+    for way in ways:
+        for place in PLACES:
+            vectors, owners = way_of(way)(reader, built[place], side)
+            scores = reader.model.similarity(torch.from_numpy(asked), torch.from_numpy(vectors)).numpy()
+            best = best_of(scores, owners)
+            own = best.diagonal().copy()
+            np.fill_diagonal(best, -np.inf)
+            first = mean_of_items((own > best.max(1)).astype(float), seed=seed)
+            found.append(Position(way=way, place=place, items=len(queries), found=first))
+    return tuple(found)
+
+
+def _choose(data: Retrieval, lengths: Whole, limit: int, seed: int) -> tuple[list[int], list[int]]:
+    """Return queries and a relevant document of each, different ones that leave room in what the model reads."""
+    places = {name: row for row, name in enumerate(data.corpus_ids)}
+    queries: list[int] = []
+    evidence: list[int] = []
+    for row in np.random.default_rng(seed).permutation(len(data.query_ids)).tolist():
+        relevant = [places[name] for name, grade in data.judgments[data.query_ids[row]].items() if grade > 0]
+        fitting = [one for one in relevant if lengths[one] <= limit // 2 and one not in evidence]
+        if fitting and len(queries) < _QUERIES:
+            queries.append(row)
+            evidence.append(fitting[0])
+    return queries, evidence
+
+
+def _surround(
+    texts: Sequence[str], lengths: Whole, evidence: Sequence[int], tokens: int, seed: int
+) -> dict[str, list[str]]:
+    """Return each evidence between other documents, by its place; what surrounds it is the same at every place."""
+    generator = np.random.default_rng(seed)
+    others = [row for row in range(len(texts)) if row not in set(evidence)] or list(range(len(texts)))
+    built: dict[str, list[str]] = {place: [] for place in PLACES}
+    for row in evidence:
+        around: list[str] = []
+        count = 0
+        while count < tokens:
+            other = int(generator.choice(others))
+            around.append(texts[other])
+            count += max(1, int(lengths[other]))
+        for place, at in zip(PLACES, (0, (len(around) + 1) // 2, len(around)), strict=True):
+            built[place].append("\n".join([*around[:at], texts[row], *around[at:]]))
+    return built

@@ -1,0 +1,390 @@
+"""The sections of an evaluation: scores, other ways to read long texts, parts by length, the worst items, notes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from cenote.evaluation_records import Evaluation, Part, TaskScore
+from cenote.records import Estimate
+from cenote.report import plots
+from cenote.report.formatting import MISSING, clip_text, format_number, format_score, format_share, name_change
+from cenote.report.plots import Axis, Figure, Rule, Tick
+from cenote.report.sections import Section
+from cenote.report.series import Look
+from cenote.report.tables import Strips, Table
+from cenote.wording import number_duplicates, pluralise
+
+# Parts of fewer items have no score.
+FEWEST = 30
+# Characters of a text that are shown.
+_ROOM = 300
+# The paper's intervals are as wide as this, in tokens; the last one is open.
+_WIDTH = 100
+_INTERVAL = re.compile(r"(\d+) (?:to (\d+) tokens|tokens and more)")
+_QUARTER = re.compile(r"quarter \d+, (\d+) to (\d+) tokens")
+# Tasks up to which tables of texts are open.
+_FEW_TASKS = 3
+# Ways to read long texts that give one vector for each.
+_ONE_VECTOR = ("truncate", "window-mean")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A task with a key and a name of its own."""
+
+    key: str
+    name: str
+    task: TaskScore
+
+    @property
+    def score(self) -> Estimate:
+        """The score of the task with its interval."""
+        return Estimate(self.task.score, self.task.low, self.task.high)
+
+
+def name_tasks(tasks: Sequence[TaskScore]) -> tuple[Named, ...]:
+    """Return the tasks with keys, and with numbers after equal names."""
+    names = number_duplicates([task.name for task in tasks])
+    return tuple(Named(f"t{place}", *found) for place, found in enumerate(zip(names, tasks, strict=True)))
+
+
+def build_sections(evaluation: Evaluation) -> tuple[Section, ...]:
+    """Return the sections that are not empty, in the order of a reader's questions."""
+    tasks = name_tasks(evaluation.tasks)
+    built = (
+        _scores(tasks),
+        _long(tasks, str(evaluation.settings.get("long", "as scored"))),
+        _by_length(tasks),
+        _worst(tasks),
+        _notes(tasks),
+    )
+    return tuple(one for one in built if one.notes or any(not table.is_empty for table in one.tables))
+
+
+def score_axis(values: Iterable[Estimate | None]) -> Axis:
+    """Return an axis from 0 to 1, or to the next half where a value lies outside.
+
+    >>> [tick.label for tick in score_axis([Estimate(0.4, -0.1, 0.9)]).ticks]
+    ['−0.5', '0', '0.5', '1']
+    """
+    reached = [0.0, 1.0, *_reached(values)]
+    halves = range(math.floor(2 * min(reached)), math.ceil(2 * max(reached)) + 1)
+    ticks = tuple(Tick(at / 2, f"{at / 2:g}".replace("-", "−")) for at in halves)
+    return Axis("score", ticks[0].value, ticks[-1].value, ticks)
+
+
+def change_axis(values: Iterable[Estimate | None]) -> Axis:
+    """Return an axis with 0 in its middle, and with ticks at its ends and at 0.
+
+    >>> [tick.label for tick in change_axis([Estimate(0.01, -0.02, 0.04)]).ticks]
+    ['−0.04', '0', '0.04']
+    """
+    reached = _reached(values)
+    axis = plots.round_axis("change of the score", [*reached, *(-value for value in reached)])
+    first, last = axis.ticks[0], axis.ticks[-1]
+    return replace(axis, ticks=(first, Tick(0, "0"), last))
+
+
+def _reached(values: Iterable[Estimate | None]) -> list[float]:
+    """Return all values, and the ends of their intervals."""
+    found = [one for one in values if one is not None]
+    return [part for one in found for part in (one.value, one.low, one.high) if part is not None]
+
+
+def _scores(tasks: Sequence[Named]) -> Section:
+    rows = tuple(
+        (one.name, one.task.kind, one.task.metric, f"{one.task.items:,}" if one.task.items else MISSING, shown)
+        for one in tasks
+        for shown in [format_score(one.score)]
+    )
+    return Section(
+        key="scores",
+        label="Scores",
+        title="How good is the model on each task?",
+        intro="The score of each task as MTEB computes it, and its 95 % interval for other items from the same source. "
+        "Differences within an interval may be chance.",
+        figures=(),
+        tables=(
+            Table(
+                key="scores",
+                caption="Scores with 95 % intervals",
+                head=("task", "kind", "measure", "items", "score"),
+                rows=rows,
+                words=(1, 2),
+                open=True,
+                stacked=True,
+                strips=_score_strips([one.score for one in tasks], [f"{row[0]}: {row[-1]}" for row in rows]),
+            ),
+        ),
+    )
+
+
+def _score_strips(values: Sequence[Estimate | None], labels: Iterable[str]) -> Strips:
+    return Strips(score_axis(values), tuple(values), tuple(labels))
+
+
+def _long(tasks: Sequence[Named], way: str) -> Section:
+    tried = any(one.task.settings for one in tasks)
+    return Section(
+        key="long",
+        label="Long texts",
+        title="What would windows change?",
+        intro="The same items, with long texts read in windows in place of one cut text. “More” and “fewer” mark "
+        "changes whose 95 % interval excludes 0; all others may be chance."
+        if tried
+        else "Long texts were read in one way only. The table has the share of texts that are longer than the model "
+        "reads.",
+        figures=(),
+        tables=(_ways(tasks, way), _cut(tasks)),
+    )
+
+
+def _ways(tasks: Sequence[Named], way: str) -> Table:
+    """Return the table of ways to read long texts: that of the score first, then the others with their changes."""
+    rows: list[tuple[str, ...]] = []
+    changes: list[Estimate | None] = []
+    for one in tasks:
+        if not one.task.settings:
+            continue
+        unchanged = "1.0" if way in _ONE_VECTOR else MISSING
+        rows.append((one.name, f"{way}, unchanged", format_score(one.score), MISSING, unchanged))
+        changes.append(None)
+        for setting in one.task.settings:
+            word, change = name_change(setting.change), format_score(setting.change, sign="+")
+            judged = f"{word}: {change}" if word else change
+            rows.append((one.name, setting.name, format_score(setting.score), judged, f"{setting.vectors:.1f}"))
+            changes.append(setting.change)
+    return Table(
+        key="ways",
+        caption="Ways to read long texts, on the same items",
+        head=("task", "way", "score", "change", "vectors per text"),
+        rows=tuple(rows),
+        words=(1,),
+        open=True,
+        stacked=True,
+        strips=Strips(change_axis(changes), tuple(changes), tuple(f"{row[0]}, {row[1]}: {row[3]}" for row in rows)),
+    )
+
+
+def _cut(tasks: Sequence[Named]) -> Table:
+    return Table(
+        key="cut",
+        caption="Texts that are cut at the limit of the model",
+        head=("task", "texts", "cut", "share"),
+        rows=tuple(
+            (one.name, f"{texts:,}", f"{cut:,}", format_share(cut / texts) if texts else MISSING)
+            for one in tasks
+            for texts, cut in [(one.task.texts, one.task.cut)]
+        ),
+        open=True,
+        stacked=True,
+    )
+
+
+def _by_length(tasks: Sequence[Named]) -> Section:
+    measured = [one for one in tasks if one.task.by_length]
+    drawn = [(one, by, draw_by_length(one, by)) for one in measured for by in _measured_texts(one.task)]
+    missing = [f"{one.name}, by {by}" for one, by, figure in drawn if figure is None]
+    notes = [
+        f"{one.name}: the relevant documents among the longest 20 % have a mean rank of {rank:.1f}."
+        for one in tasks
+        if (rank := one.task.longest_rank) is not None
+    ]
+    if missing:
+        notes.append(f"No figure, since fewer than two parts have {FEWEST} items or more: {'; '.join(missing)}.")
+    return Section(
+        key="length",
+        label="By length",
+        title="Does the score depend on length?",
+        intro="The score of parts of the items, by the length of their texts in tokens. Parts differ in content too. "
+        f"Parts of fewer than {FEWEST} items have no score.",
+        figures=tuple(figure for _, _, figure in drawn if figure is not None),
+        tables=(_ends(measured), _positions(tasks), *map(_parts, measured)),
+        notes=tuple(notes),
+    )
+
+
+def _measured_texts(task: TaskScore) -> tuple[str, ...]:
+    """Return the texts of the items that are measured."""
+    return tuple(dict.fromkeys(part.by for part in task.by_length))
+
+
+def draw_by_length(one: Named, by: str) -> Figure | None:
+    """Return the score by the paper's intervals of length, or by quarters; None if neither has two scores."""
+    parts = [part for part in one.task.by_length if part.by == by]
+    intervals, quarters = (list(_ranges(parts, pattern)) for pattern in (_INTERVAL, _QUARTER))
+    found, title = (intervals, "") if len(intervals) > 1 else (quarters, ", in quarters")
+    if len(found) < 2:
+        return None
+    axis = f"tokens of the {by}"
+    middles = [(low + (low + _WIDTH if high is None else high + 1)) / 2 for low, high, _, _ in found]
+    look = Look(f"{one.key}-{by}", one.name, "s1", "circle", "solid")
+    labels = [f"{part.name}, {pluralise(part.items, 'item')}\n{format_score(score)}" for _, _, part, score in found]
+    scores = [score for _, _, _, score in found]
+    ends = tuple(None if one.low is None or one.high is None else (one.low, one.high) for one in scores)
+    few = [part.name for part in parts if part.score is None and found is intervals and _INTERVAL.fullmatch(part.name)]
+    top = math.ceil((middles[-1] + 1) / _WIDTH) * _WIDTH
+    return Figure(
+        key=f"length-{one.key}-{_measured_texts(one.task).index(by)}",
+        title=f"{one.name}, by length of the {by}{title}",
+        reading="Bars are 95 % intervals; dashed: all items.",
+        # The label at the end would belie an open interval.
+        x=plots.tight_axis(axis, 0, top - 1e-6) if found is intervals else plots.spread_axis(axis, middles),
+        y=plots.round_axis(one.task.metric, [one.task.score, *_reached(scores)]),
+        marks=(
+            Rule(one.task.score, upright=False),
+            replace(plots.line(look, middles, [score.value for score in scores], labels), ends=ends),
+        ),
+        legend=(),
+        notes=(f"Not drawn, with fewer than {FEWEST} items: {', '.join(few)}.",) if few else (),
+    )
+
+
+def _ranges(parts: Sequence[Part], pattern: re.Pattern[str]) -> Iterator[tuple[int, int | None, Part, Estimate]]:
+    """Yield the ends in tokens of the parts with such a name and a score."""
+    for part in parts:
+        if part.score is not None and (named := pattern.fullmatch(part.name)):
+            low, high = named.groups()
+            yield int(low), None if high is None else int(high), part, part.score
+
+
+def _format_part(part: Part) -> str:
+    """Return the score of a part, or the reason why it has none."""
+    if part.score is None:
+        return f"fewer than {FEWEST} items" if part.items < FEWEST else MISSING
+    return format_score(part.score)
+
+
+def _ends(tasks: Sequence[Named]) -> Table:
+    """Return the table of the shortest and the longest items, where they have scores."""
+    ends = ("shortest", "longest")
+    parts = [(one.name, part) for one in tasks for part in one.task.by_length if part.score is not None]
+    found = [(name, part) for name, part in parts if part.name.startswith(ends)]
+    rows = tuple((name, part.by, part.name, f"{part.items:,}", _format_part(part)) for name, part in found)
+    return Table(
+        key="ends",
+        caption="The shortest and the longest items",
+        head=("task", "length of", "part", "items", "score"),
+        rows=rows,
+        words=(1, 2),
+        open=True,
+        stacked=True,
+        strips=_score_strips([part.score for _, part in found], [f"{row[0]}, {row[2]}: {row[4]}" for row in rows]),
+    )
+
+
+def _positions(tasks: Sequence[Named]) -> Table:
+    """Return the table of queries whose words stand at one place of a longer text."""
+    found = [(one.name, place) for one in tasks for place in one.task.positions]
+    rows = tuple((name, place.place, f"{place.items:,}", format_score(place.found)) for name, place in found)
+    return Table(
+        key="positions",
+        caption="Queries that find their text first, by the place of their words in a longer text",
+        head=("task", "place", "items", "found first"),
+        rows=rows,
+        words=(1,),
+        open=True,
+        stacked=True,
+        strips=_score_strips([place.found for _, place in found], [f"{row[0]}, {row[1]}: {row[3]}" for row in rows]),
+    )
+
+
+def _parts(one: Named) -> Table:
+    """Return the table of all parts of a task, with the entropy of predictions where a part has it."""
+    parts = one.task.by_length
+    entropy = any(part.entropy is not None for part in parts)
+    return Table(
+        key=f"parts-{one.key}",
+        caption=f"{one.name}: all parts",
+        head=("part", "length of", "items", f"{one.task.metric}", *(["mean entropy of predictions"] * entropy)),
+        rows=tuple(
+            (part.name, part.by, f"{part.items:,}", _format_part(part), *([format_number(part.entropy)] * entropy))
+            for part in parts
+        ),
+        words=(1,),
+    )
+
+
+def _worst(tasks: Sequence[Named]) -> Section:
+    shown = [one for one in tasks if one.task.worst]
+    texts = [text for one in shown for item in one.task.worst for text in (item.text, item.expected, item.found)]
+    cut = f" Texts are shown up to {_ROOM} characters." if any(len(text) > _ROOM for text in texts) else ""
+    return Section(
+        key="worst",
+        label="Worst items",
+        title="Which items go wrong?",
+        intro="The items of each task with the lowest values. The score is the mean of the values of all items; that "
+        f"of a pair is the product of its two ranks, which are standardised.{cut}",
+        figures=(),
+        tables=tuple(
+            Table(
+                key=f"worst-{one.key}",
+                caption=f"{one.name}: the lowest {len(one.task.worst)} of {pluralise(one.task.items, 'item')}",
+                head=("item", "value", "text", "expected", "found"),
+                rows=tuple(
+                    (
+                        item.item,
+                        format_number(item.value),
+                        *(clip_text(text, _ROOM) for text in (item.text, item.expected, item.found)),
+                    )
+                    for item in one.task.worst
+                ),
+                words=(2, 3, 4),
+                open=len(shown) <= _FEW_TASKS,
+                stacked=True,
+            )
+            for one in shown
+        ),
+    )
+
+
+def _notes(tasks: Sequence[Named]) -> Section:
+    return Section(
+        key="notes",
+        label="Notes",
+        title="Notes",
+        intro="How the data were read, and what limits a score.",
+        figures=(),
+        tables=(),
+        notes=tuple(f"{one.name}: {note}" for one in tasks for note in one.task.notes),
+    )
+
+
+def list_data(tasks: Sequence[Named]) -> Table:
+    """Return the table of the data of each task."""
+    return Table(
+        key="tasks",
+        caption="Data",
+        head=("task", "split", "data", "interval for"),
+        rows=tuple(
+            (one.name, one.task.split, one.task.data, f"other {one.task.interval}" if one.task.interval else MISSING)
+            for one in tasks
+        ),
+        words=(1, 2, 3),
+        open=True,
+        stacked=True,
+    )
+
+
+def list_figures(one: Named) -> Table:
+    """Return the table of all figures that MTEB computes of a task."""
+    return Table(
+        key=f"figures-{one.key}",
+        caption=f"{one.name}: all figures of MTEB",
+        head=("figure", "value"),
+        rows=tuple((name, f"{value:.5g}".replace("-", "−")) for name, value in one.task.scores.items()),
+    )
+
+
+def describe_model(evaluation: Evaluation) -> dict[str, str]:
+    """Return the model, and how it was used."""
+    return {
+        "name": evaluation.model,
+        "fingerprint": evaluation.fingerprint,
+        "pooling": evaluation.pooling,
+        "temperature": evaluation.temperature,
+        "limit": "none" if evaluation.limit is None else f"{evaluation.limit:,} tokens",
+    }

@@ -1,0 +1,51 @@
+"""Evidence moved within longer texts."""
+
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from cenote.data.labelled import Retrieval
+from cenote.errors import BadInput
+from cenote.evaluation.positions import PLACES, find_by_position
+from cenote.evaluation.reading import TextReader
+
+from .labelled import retrieval
+
+
+@pytest.fixture
+def short(demo_path):
+    """The demo model, which reads 32 tokens."""
+    model = SentenceTransformer(demo_path, device="cpu")
+    model.max_seq_length = 32
+    return model
+
+
+NAMES = "anna boris clara david emma felix greta henry irene jakob karla louis maria nils olga peter"
+PLANETS = "mercury venus earth mars jupiter saturn uranus neptune pluto ceres eris haumea sedna vesta juno pallas"
+
+
+def planted():
+    """Return sixteen texts that answer a query each, and texts about other things."""
+    planets = PLANETS.split()
+    texts = [f"{name} bought a house on {planet}" for name, planet in zip(NAMES.split(), planets, strict=True)]
+    texts += [f"the price of {word} rose again this week" for word in ("bread", "milk", "salt", "rice", "tea", "oil")]
+    ids = tuple(map(str, range(len(texts))))
+    queries = tuple(f"who lives on {planet}?" for planet in planets)
+    return Retrieval(ids, ("",) * len(texts), tuple(texts), ids[:16], queries, {name: {name: 1} for name in ids[:16]})
+
+
+def test_what_is_cut_is_not_found_and_windows_find_it_wherever_it_stands(short):
+    found = find_by_position(planted(), TextReader(short, "torch"), ("truncate", "windows"), seed=0)
+    assert [(one.way, one.place) for one in found] == [
+        (way, place) for way in ("truncate", "windows") for place in PLACES
+    ]
+    shares = {(one.way, one.place): one.found.value for one in found}
+    assert shares["truncate", "start"] > 0.8
+    assert shares["truncate", "end"] < 0.3
+    assert min(shares["windows", place] for place in PLACES) > 0.8
+    assert {one.items for one in found} == {16}
+    assert find_by_position(planted(), TextReader(short, "torch"), ("truncate", "windows"), seed=0) == found
+
+
+def test_too_few_short_documents_are_told(short):
+    with pytest.raises(BadInput, match="only 0 queries have a relevant document of 16 tokens or fewer, and 10 are"):
+        find_by_position(retrieval(words=(30, 40)), TextReader(short, "torch"), ("truncate",), seed=0)
