@@ -26,15 +26,17 @@ def parts(start, fall, by="document", **fields):
     """Parts whose score falls with length; only the quarters of a text that is always short have scores."""
     names = [f"{name} tokens" for name in INTERVALS] + ["500 tokens and more"]
     found = [part(name, start - fall * place, by, **fields) for place, name in enumerate(names)]
-    found[1] = part(names[1], None, by, items=7)
+    found[1] = part(names[1], None, by, items=7, **fields)
     quarters = [f"quarter {number}, {ends} tokens" for number, ends in enumerate(QUARTERS, 1)]
     found += [part(name, start - fall * place, by, items=120, **fields) for place, name in enumerate(quarters)]
-    return (*found, part("shortest 20%", start, by, **fields), part("longest 20%", start - 5 * fall, by, **fields))
+    return (*found, part("shortest 20 %", start, by, **fields), part("longest 20 %", start - 5 * fall, by, **fields))
 
 
 def short_parts(start, fall, by):
     """Parts of texts that all fall into one interval of length."""
-    return tuple(one for one in parts(start, fall, by) if "20%" in one.name or one.name.startswith(("0 to", "quarter")))
+    return tuple(
+        one for one in parts(start, fall, by) if "20 %" in one.name or one.name.startswith(("0 to", "quarter"))
+    )
 
 
 def setting(name, change, width=0.01, vectors=1.0):
@@ -75,7 +77,7 @@ def bare_task(**fields):
 
 
 def search(**fields):
-    places = zip(("start", "middle", "end"), (0.91, 0.72, 0.44), strict=True)
+    places = tuple(zip(("start", "middle", "end"), (0.91, 0.72, 0.44), strict=True))
     default = {
         "by_length": (*parts(0.81, 0.07), *short_parts(0.62, 0.03, "query")),
         "settings": (
@@ -83,7 +85,11 @@ def search(**fields):
             setting("windows", -0.024, vectors=2.37),
             setting("segments 8", 0.004, vectors=1.9),
         ),
-        "positions": tuple(records.Position(place=place, items=213, found=estimate(at)) for place, at in places),
+        "positions": tuple(
+            records.Position(way=way, place=place, items=213, found=estimate(at - less))
+            for way, less in (("truncate", 0.0), ("window-mean", 0.1))
+            for place, at in places
+        ),
         "worst": (worst(1, MARKUP), worst(2, ODD, expected=ARABIC), worst(3, LONG, found=EMOJI)),
         "longest_rank": 17.31,
         "notes": ("This is a fixed sample of 300 queries.", MARKUP),
@@ -144,6 +150,6 @@ def rich_evaluation():
 def large_evaluation():
     """An evaluation of ten tasks, each with as much as a task can have, and with long texts."""
     figures = {f"{name}_at_{depth}": 0.12345 for name in "abcdefghij" for depth in (1, 3, 5, 10, 20, 100, 1000)}
-    items = tuple(worst(place, LONG, LONG, LONG) for place in range(5))
+    items = tuple(worst(place, LONG) for place in range(5))
     tasks = [search(name=f"search {place}", scores=figures, worst=items) for place in range(5)]
-    return evaluation(*tasks, *(replace(one, name=one.name.replace("search", "more")) for one in tasks))
+    return evaluation(*tasks, *(replace(one, name=f"more {one.name}", positions=()) for one in tasks))

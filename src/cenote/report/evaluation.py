@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cenote.errors import BadInput
 from cenote.evaluation_records import Evaluation
 from cenote.report import markup
-from cenote.report.formatting import escape_html, escape_markdown
+from cenote.report.formatting import MISSING, escape_html, escape_markdown
 from cenote.report.markdown import list_section, list_table
 from cenote.report.page import render_document, render_header, render_section, render_tables
-from cenote.report.scores import build_sections, describe_model, list_data, list_figures, name_tasks
+from cenote.report.scores import Named, build_sections, name_tasks
 from cenote.report.sections import Section
 from cenote.report.series import shorten_names
 from cenote.report.tables import Table, list_values, repeatable
@@ -78,18 +80,55 @@ def _header(evaluation: Evaluation, sections: tuple[Section, ...]) -> str:
 def _lists(evaluation: Evaluation, command: str | None) -> tuple[Table, ...]:
     """Return the tables of provenance: the model, the data, settings, versions and the command line."""
     return (
-        list_data(name_tasks(evaluation.tasks)),
-        list_values("model", "Model", describe_model(evaluation)),
+        _data(name_tasks(evaluation.tasks)),
+        list_values("model", "Model", _used(evaluation)),
         *repeatable(evaluation.settings, evaluation.versions, command),
     )
 
 
 def _provenance(evaluation: Evaluation, command: str | None) -> str:
     data, *lists = _lists(evaluation, command)
-    figures = map(list_figures, name_tasks(evaluation.tasks))
+    figures = map(_figures, name_tasks(evaluation.tasks))
     content = (
         f'{render_tables(data)}<div class="lists">{render_tables(*lists)}</div>'
         f'<div class="lists">{render_tables(*figures)}</div>'
     )
     intro = "The data and the settings that repeat the evaluation, and every figure that MTEB computes."
     return markup.render_chapter("methods", "Methods and provenance", intro, content)
+
+
+def _data(tasks: Sequence[Named]) -> Table:
+    """Return the table of the data of each task."""
+    return Table(
+        key="tasks",
+        caption="Data",
+        head=("task", "split", "data", "interval for"),
+        rows=tuple(
+            (one.name, one.task.split, one.task.data, f"other {one.task.interval}" if one.task.interval else MISSING)
+            for one in tasks
+        ),
+        words=(1, 2, 3),
+        open=True,
+        stacked=True,
+    )
+
+
+def _figures(one: Named) -> Table:
+    """Return the table of all figures that MTEB computes of a task."""
+    return Table(
+        key=f"figures-{one.key}",
+        caption=f"{one.name}: all figures of MTEB",
+        head=("figure", "value"),
+        rows=tuple((name, f"{value:.5g}".replace("-", "−")) for name, value in one.task.scores.items()),
+    )
+
+
+def _used(evaluation: Evaluation) -> dict[str, str]:
+    """Return the model, and how it was used."""
+    return {
+        "name": evaluation.model,
+        "fingerprint": evaluation.fingerprint,
+        "pooling": evaluation.pooling,
+        "temperature": evaluation.temperature,
+        "limit": "none" if evaluation.limit is None else f"{evaluation.limit:,} tokens",
+    }

@@ -163,7 +163,7 @@ def render_table(found: Table) -> str:
         f'<th scope="col"{_words(column, found)}><bdi>{escape_html(head)}</bdi></th>'
         for column, head in enumerate(found.head)
     )
-    rows = ""
+    rows, values = "", found.strips.values if found.strips else ()
     for place, (name, *cells) in enumerate(found.rows):
         row = ""
         for column, cell in enumerate(cells, 1):
@@ -171,7 +171,7 @@ def render_table(found: Table) -> str:
             label = f' data-label="{escape_html(found.head[column])}"' if found.stacked else ""
             row += f"<td{kind}{label}>{escape_html(cell)}</td>"
         row += f'<td class="bars">{_row_bar(name, found.bars[place])}</td>' if found.bars else ""
-        row += f'<td class="strip">{draw_interval(*found.strips.at(place))}</td>' if found.strips else ""
+        row += f'<td class="strip">{draw_interval(found.strips.axis, values[place])}</td>' if found.strips else ""
         rows += f'<tr><th scope="row">{escape_html(name)}</th>{row}</tr>'
     heads += '<th scope="col" class="bars">as a bar</th>' if found.bars else ""
     heads += f'<th scope="col" class="strip">{draw_scale(found.strips.axis)}</th>' if found.strips else ""

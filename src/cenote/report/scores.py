@@ -95,35 +95,39 @@ def _reached(values: Iterable[Estimate | None]) -> list[float]:
 
 
 def _scores(tasks: Sequence[Named]) -> Section:
-    rows = tuple(
-        (one.name, one.task.kind, one.task.metric, f"{one.task.items:,}" if one.task.items else MISSING, shown)
-        for one in tasks
-        for shown in [format_score(one.score)]
-    )
     return Section(
         key="scores",
         label="Scores",
         title="How good is the model on each task?",
         intro="The score of each task as MTEB computes it, and its 95 % interval for other items from the same source. "
-        "Differences within an interval may be chance.",
+        "A difference that is smaller than an interval may be chance.",
         figures=(),
         tables=(
             Table(
                 key="scores",
                 caption="Scores with 95 % intervals",
                 head=("task", "kind", "measure", "items", "score"),
-                rows=rows,
+                rows=tuple(
+                    (
+                        one.name,
+                        one.task.kind,
+                        one.task.metric,
+                        f"{one.task.items:,}" if one.task.items else MISSING,
+                        format_score(one.score),
+                    )
+                    for one in tasks
+                ),
                 words=(1, 2),
                 open=True,
                 stacked=True,
-                strips=_score_strips([one.score for one in tasks], [f"{row[0]}: {row[-1]}" for row in rows]),
+                strips=_score_strips([one.score for one in tasks]),
             ),
         ),
     )
 
 
-def _score_strips(values: Sequence[Estimate | None], labels: Iterable[str]) -> Strips:
-    return Strips(score_axis(values), tuple(values), tuple(labels))
+def _score_strips(values: Sequence[Estimate | None]) -> Strips:
+    return Strips(score_axis(values), tuple(values))
 
 
 def _long(tasks: Sequence[Named], way: str) -> Section:
@@ -165,7 +169,7 @@ def _ways(tasks: Sequence[Named], way: str) -> Table:
         words=(1,),
         open=True,
         stacked=True,
-        strips=Strips(change_axis(changes), tuple(changes), tuple(f"{row[0]}, {row[1]}: {row[3]}" for row in rows)),
+        strips=Strips(change_axis(changes), tuple(changes)),
     )
 
 
@@ -263,32 +267,30 @@ def _ends(tasks: Sequence[Named]) -> Table:
     ends = ("shortest", "longest")
     parts = [(one.name, part) for one in tasks for part in one.task.by_length if part.score is not None]
     found = [(name, part) for name, part in parts if part.name.startswith(ends)]
-    rows = tuple((name, part.by, part.name, f"{part.items:,}", _format_part(part)) for name, part in found)
     return Table(
         key="ends",
         caption="The shortest and the longest items",
         head=("task", "length of", "part", "items", "score"),
-        rows=rows,
+        rows=tuple((name, part.by, part.name, f"{part.items:,}", format_score(part.score)) for name, part in found),
         words=(1, 2),
         open=True,
         stacked=True,
-        strips=_score_strips([part.score for _, part in found], [f"{row[0]}, {row[2]}: {row[4]}" for row in rows]),
+        strips=_score_strips([part.score for _, part in found]),
     )
 
 
 def _positions(tasks: Sequence[Named]) -> Table:
-    """Return the table of queries whose words stand at one place of a longer text."""
-    found = [(one.name, place) for one in tasks for place in one.task.positions]
-    rows = tuple((name, place.place, f"{place.items:,}", format_score(place.found)) for name, place in found)
+    """Return the table of queries whose answers stand at one place of a longer text."""
+    found = [(one.name, at) for one in tasks for at in one.task.positions]
     return Table(
         key="positions",
-        caption="Queries that find their text first, by the place of their words in a longer text",
-        head=("task", "place", "items", "found first"),
-        rows=rows,
-        words=(1,),
+        caption="Queries that find their text first, by the place of the words that answer them in a longer text",
+        head=("task", "way", "place", "items", "found first"),
+        rows=tuple((name, at.way, at.place, f"{at.items:,}", format_score(at.found)) for name, at in found),
+        words=(1, 2),
         open=True,
         stacked=True,
-        strips=_score_strips([place.found for _, place in found], [f"{row[0]}, {row[1]}: {row[3]}" for row in rows]),
+        strips=_score_strips([at.found for _, at in found]),
     )
 
 
@@ -311,13 +313,14 @@ def _parts(one: Named) -> Table:
 def _worst(tasks: Sequence[Named]) -> Section:
     shown = [one for one in tasks if one.task.worst]
     texts = [text for one in shown for item in one.task.worst for text in (item.text, item.expected, item.found)]
+    pairs = " The value of a pair is the product of its ranks by given score and by cosine, both standardised."
+    pairs = pairs if any(one.task.kind == "sts" for one in shown) else ""
     cut = f" Texts are shown up to {_ROOM} characters." if any(len(text) > _ROOM for text in texts) else ""
     return Section(
         key="worst",
         label="Worst items",
         title="Which items go wrong?",
-        intro="The items of each task with the lowest values. The score is the mean of the values of all items; that "
-        f"of a pair is the product of its two ranks, which are standardised.{cut}",
+        intro=f"The items of each task with the lowest values; the score is the mean of all values.{pairs}{cut}",
         figures=(),
         tables=tuple(
             Table(
@@ -351,40 +354,3 @@ def _notes(tasks: Sequence[Named]) -> Section:
         tables=(),
         notes=tuple(f"{one.name}: {note}" for one in tasks for note in one.task.notes),
     )
-
-
-def list_data(tasks: Sequence[Named]) -> Table:
-    """Return the table of the data of each task."""
-    return Table(
-        key="tasks",
-        caption="Data",
-        head=("task", "split", "data", "interval for"),
-        rows=tuple(
-            (one.name, one.task.split, one.task.data, f"other {one.task.interval}" if one.task.interval else MISSING)
-            for one in tasks
-        ),
-        words=(1, 2, 3),
-        open=True,
-        stacked=True,
-    )
-
-
-def list_figures(one: Named) -> Table:
-    """Return the table of all figures that MTEB computes of a task."""
-    return Table(
-        key=f"figures-{one.key}",
-        caption=f"{one.name}: all figures of MTEB",
-        head=("figure", "value"),
-        rows=tuple((name, f"{value:.5g}".replace("-", "−")) for name, value in one.task.scores.items()),
-    )
-
-
-def describe_model(evaluation: Evaluation) -> dict[str, str]:
-    """Return the model, and how it was used."""
-    return {
-        "name": evaluation.model,
-        "fingerprint": evaluation.fingerprint,
-        "pooling": evaluation.pooling,
-        "temperature": evaluation.temperature,
-        "limit": "none" if evaluation.limit is None else f"{evaluation.limit:,} tokens",
-    }

@@ -71,19 +71,18 @@ def draw_fill(kind: str) -> str:
     return f'<svg class="sample" aria-hidden="true"><g class="{kind}"><rect width="100%" height="100%"/></g></svg>'
 
 
-def draw_interval(axis: Axis, found: Estimate | None, label: str) -> str:
-    """Return a value as a point, and its interval as a line, over the ticks of an axis."""
+def draw_interval(axis: Axis, found: Estimate | None) -> str:
+    """Return a value as a point, and its interval as a line, over the ticks of an axis; its row has both in words."""
     drawn = ""
     for tick in axis.ticks:
         at = _percent(axis.place(tick.value))
         drawn += f'<line x1="{at}" x2="{at}" y2="100%" class="{"grid" if tick.value else "axis"}"/>'
-    if found is None:
-        return f'<svg class="interval" aria-hidden="true">{drawn}</svg>'
-    if found.low is not None and found.high is not None:
-        low, high = (_percent(axis.place(end)) for end in (found.low, found.high))
-        drawn += f'<line x1="{low}" x2="{high}" y1="50%" y2="50%" class="line"/>'
-    drawn += f'<use href="#circle" x="{_percent(axis.place(found.value))}" y="50%" class="point"/>'
-    return f'<svg class="interval s1" role="img"><title>{escape_html(label)}</title>{drawn}</svg>'
+    if found is not None:
+        if found.low is not None and found.high is not None:
+            low, high = (_percent(axis.place(end)) for end in (found.low, found.high))
+            drawn += f'<line x1="{low}" x2="{high}" y1="50%" y2="50%" class="line"/>'
+        drawn += f'<use href="#circle" x="{_percent(axis.place(found.value))}" y="50%" class="point"/>'
+    return f'<svg class="interval s1" aria-hidden="true">{drawn}</svg>'
 
 
 def draw_scale(axis: Axis) -> str:

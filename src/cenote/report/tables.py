@@ -25,11 +25,6 @@ class Strips:
 
     axis: Axis
     values: tuple[Estimate | None, ...]
-    labels: tuple[str, ...]
-
-    def at(self, row: int) -> tuple[Axis, Estimate | None, str]:
-        """Return the axis, the estimate of a row, and its label."""
-        return self.axis, self.values[row], self.labels[row]
 
 
 @dataclass(frozen=True)
