@@ -174,6 +174,8 @@ SLOW = {
     "encoding/test_backends.py",
     "encoding/test_contract.py::test_every_backend_gives_the_vectors_of_encode",
     "encoding/test_graphs.py",
+    "evaluation/test_evaluate.py",
+    "evaluation/test_positions.py",
     "models/test_loading_refusals.py",
     "report/test_browser.py",
     "surgery/test_profiles.py",
@@ -263,8 +265,11 @@ def corpus(builtin):
 def diagnosis(demo, corpus):
     """A quick diagnosis of the demo model on `corpus`, at its own temperature and at 0.7."""
     import cenote
+    from cenote.diagnosis import controls
 
-    return cenote.diagnose(demo, corpus, quick=True, temperatures=[0.7])
+    with pytest.MonkeyPatch.context() as patch:  # twenty pairs of words take longer than all else
+        patch.setattr(controls, "WORD_PAIRS", controls.WORD_PAIRS[:2])
+        return cenote.diagnose(demo, corpus, quick=True, temperatures=[0.7])
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,11 @@ NEIGHBOURLY = {"data", "wording"}
 # Modules that are tested in another file than their own, with the reason.
 TESTED_IN = {
     "data.formats": "data/test_texts.py",  # formats are read through `texts.read`
+    # What turns texts into scores is tested by the scores.
+    **dict.fromkeys(
+        map("evaluation.{}".format, ("encoder", "items", "reading", "recording", "tasks", "ways")),
+        "evaluation/test_scoring.py",
+    ),
     **dict.fromkeys(  # the parts of `read_labelled`
         ("data.labelled_files", "data.labelled_schemas", "data.labelled_searches", "data.labelled_samples"),
         "data/test_labelled.py",
@@ -52,6 +57,7 @@ TESTED_IN = {
     "diagnosis.pooled_texts": "diagnosis/test_account.py",
     "diagnosis.search": "diagnosis/test_account.py",
     "json_records": "test_records.py",  # records are what is converted
+    "evaluation_records": "evaluation/test_evaluate.py",
 }
 # One signature, with a documented line for every option.
 LONG_FUNCTIONS = {("diagnosis.diagnose", "diagnose")}

@@ -30,7 +30,7 @@ def pairs(tmp_path):
 @pytest.fixture
 def beir(tmp_path):
     """A folder as BEIR has them, of texts longer than the model reads."""
-    data, folder = retrieval(words=(100, 200)), tmp_path / "beir"
+    data, folder = retrieval(queries=160, words=(100, 200)), tmp_path / "beir"
     (folder / "qrels").mkdir(parents=True)
     rows = zip(data.corpus_ids, data.titles, data.texts, strict=True)
     (folder / "corpus.jsonl").write_text(

@@ -14,7 +14,7 @@ from .labelled import retrieval
 @pytest.fixture
 def short(demo_path):
     """The demo model, which reads 32 tokens."""
-    model = SentenceTransformer(demo_path, device="cpu")
+    model = SentenceTransformer(str(demo_path), device="cpu")
     model.max_seq_length = 32
     return model
 

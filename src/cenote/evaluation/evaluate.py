@@ -94,7 +94,7 @@ def evaluate(
         others: other ways to read long texts, scored beside it; None tries windows where texts are cut.
         quick: whether to score fixed samples of the data.
         positions: whether to move the evidence of local searches to the start, the middle and the end of longer texts.
-        backend: torch, openvino, onnx, or auto: OpenVINO where it can run, else torch.
+        backend: torch, openvino, onnx, or auto: OpenVINO where it can run and is faster, else torch.
         precision: float32, bfloat16, float16, or auto: that of the weights.
         items: folder to write the values of single items to, a Parquet file for each task.
         cache: folder that keeps scores; True for the user's cache, False for none.

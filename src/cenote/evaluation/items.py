@@ -21,8 +21,8 @@ from cenote.functional.sampling import Floats
 TOKENS = "_tokens"
 # Measures of mteb for a single query, by their names in its scores of tasks.
 _OF_QUERIES = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall", "precision": "P", "hit_rate": "success"}
-# Documents that are named for each query.
-_NAMED = 3
+# Documents that are named for each query, and characters of the first that are kept.
+_NAMED, _SHOWN = 3, 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,9 @@ def _data_of(task: Any) -> Any:
 def _of_retrieval(data: Any, encoder: EngineEncoder, found: Mapping[str, Any], metric: str) -> dict[str, list[Any]]:
     """A query is an item."""
     texts = dict(zip(data["queries"]["id"], data["queries"]["text"], strict=True))
-    documents = _document_tokens(data, encoder)
+    contents = _documents(data)
+    tokens = encoder.seen.tokens["document"]
+    documents = {name: tokens[content] for name, content in contents.items()}
     names = [name for name in found["scores"] if name in texts]
     columns: dict[str, list[Any]] = {"item": names, "text": [texts[name] for name in names]}
     columns["value"] = [_of_query(found, name, metric) for name in names]
@@ -78,6 +80,8 @@ def _of_retrieval(data: Any, encoder: EngineEncoder, found: Mapping[str, Any], m
     ]
     columns["relevant_tokens_each"] = [[int(documents.get(one, 0)) for one in some] for some in relevant]
     columns["found"] = [[one for one, _ in some] for some in ranked]
+    for name, lists in (("relevant_text", relevant), ("found_text", columns["found"])):
+        columns[name] = [contents.get(some[0], "")[:_SHOWN] if some else "" for some in lists]
     return columns
 
 
@@ -91,12 +95,11 @@ def _of_query(found: Mapping[str, Any], name: str, metric: str) -> float:
     return float(found["scores"][name][f"{_OF_QUERIES[kind]}_{depth}"])
 
 
-def _document_tokens(data: Any, encoder: EngineEncoder) -> dict[str, int]:
-    """Return the tokens of every document, which the model reads with its title."""
-    tokens = encoder.seen.tokens["document"]
+def _documents(data: Any) -> dict[str, str]:
+    """Return every document as the model reads it: with its title."""
     titles = data["corpus"]["title"] if "title" in data["corpus"].column_names else [""] * len(data["corpus"])
     rows = zip(data["corpus"]["id"], titles, data["corpus"]["text"], strict=True)
-    return {name: tokens[f"{title} {text}".strip() if title else text.strip()] for name, title, text in rows}
+    return {name: f"{title} {text}".strip() if title else text.strip() for name, title, text in rows}
 
 
 def _of_classification(

@@ -209,11 +209,17 @@ def _worst(kind: str, items: Items, row: int) -> Worst:
     return Worst(str(columns["item"][row]), str(columns["text"][row]), value, expected, found)
 
 
+def _first(items: Items, name: str, row: int) -> str:
+    """Return the first of some documents, with its text."""
+    ids, text = items.columns[name][row], items.columns[f"{name}_text"][row]
+    return f"{ids[0]}: {text}" if ids else ""
+
+
 # What was expected of an item, and what was found.
 _SHOWN: dict[str, Callable[[Items, int], tuple[str, str]]] = {
     **dict.fromkeys(
         _SEARCHES,
-        lambda items, row: (", ".join(items.columns["relevant"][row]), ", ".join(items.columns["found"][row])),
+        lambda items, row: (_first(items, "relevant", row), _first(items, "found", row)),
     ),
     "classification": lambda items, row: (
         items.columns["label"][row],
