@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
@@ -19,12 +19,19 @@ PAGES = {
 }
 
 
+# The paper's intervals, parts of equal size, and both ends of length.
+Division = Literal["interval", "quarter", "end"]
+
+
 @dataclass(frozen=True)
 class Part:
     """The score of a part of the items, by the length of a text in tokens."""
 
     by: str  # the text that is measured, such as `document`
+    division: Division
     name: str  # such as `100 to 199 tokens`, or `longest 20 %`
+    low: float  # tokens of the shortest text that the part may hold, or holds
+    high: float | None  # of the longest; None for an interval that is open above
     items: int
     score: Estimate | None  # None for fewer than 30 items
     entropy: float | None = None  # mean entropy of the predicted probabilities, of a classification

@@ -60,7 +60,7 @@ def test_a_table_and_what_length_does(model, pairs, beir, tmp_path, capsys):
     assert "are cut at the limit" in shown
     assert "long texts by window-mean: " in shown
     assert "vectors a text" in shown
-    assert "longest 20 % by document: " in shown
+    assert "longest 20 %, " in shown
     assert sorted(path.name for path in files["items"].iterdir()) == ["beir.parquet", "pairs.parquet"]
     assert "<html" in files["page.html"].read_text()
     assert "cenote: task 1 of 2: pairs" in told

@@ -29,7 +29,7 @@ def test_parts_are_the_intervals_of_the_paper_quarters_and_both_ends():
     lengths, values = items.numbers("document_tokens"), items.numbers("value")
     parts = {part.name: part for part in parts_by_length("retrieval", items, 0) if part.by == "document"}
     names = ["0 to 99 tokens", "100 to 199 tokens", "200 to 299 tokens", "300 to 399 tokens", "400 to 499 tokens"]
-    assert [name for name in parts if name.endswith(" tokens") and "quarter" not in name] == names
+    assert [name for name, part in parts.items() if part.division == "interval"] == [*names, "500 tokens and more"]
     for low, name in zip(range(0, 500, 100), names, strict=True):
         inside = (lengths >= low) & (lengths < low + 100)
         assert parts[name].items == inside.sum()
@@ -37,10 +37,14 @@ def test_parts_are_the_intervals_of_the_paper_quarters_and_both_ends():
             assert parts[name].score.value == pytest.approx(values[inside].mean())
     assert parts["500 tokens and more"].items == (lengths >= 500).sum()
     assert sum(part.items for name, part in parts.items() if name.startswith("quarter")) == 200
-    assert parts["longest 20 %"].items == parts["shortest 20 %"].items == 40
+    ends = {name.partition(",")[0]: part for name, part in parts.items() if part.division == "end"}
+    longest, shortest = ends["longest 20 %"], ends["shortest 20 %"]
+    assert longest.items == shortest.items == 40
+    assert (shortest.low, longest.high) == (lengths.min(), lengths.max())
+    assert (parts[names[1]].low, parts[names[1]].high, parts["500 tokens and more"].high) == (100, 199, None)
     order = np.sort(values)
-    assert parts["longest 20 %"].score.value == pytest.approx(order[:40].mean())
-    assert parts["longest 20 %"].score.high < parts["shortest 20 %"].score.low
+    assert longest.score.value == pytest.approx(order[:40].mean())
+    assert longest.score.high < shortest.score.low
 
 
 def test_texts_of_one_length_have_one_part():

@@ -1,5 +1,6 @@
 """Evaluations made by hand: a rich one of four tasks with texts that are hard to show, a bare one, and a large one."""
 
+import re
 from dataclasses import replace
 
 from cenote import evaluation_records as records
@@ -19,7 +20,10 @@ def estimate(value, width=0.05):
 
 def part(name, value, by="document", items=80, **fields):
     score = None if value is None else estimate(value)
-    return records.Part(by=by, name=name, items=items, score=score, **fields)
+    division = "quarter" if name.startswith("quarter") else "end" if "20 %" in name else "interval"
+    low, *high = (float(number) for number in re.findall(r"(?<!quarter )\b\d+\b(?! %)", name) or [5, 9])
+    high = high[0] if high else None
+    return records.Part(by, division, name, low, high, items, score, **fields)
 
 
 def parts(start, fall, by="document", **fields):

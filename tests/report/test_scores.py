@@ -1,6 +1,5 @@
 """The sections of an evaluation: tables, axes, and figures by length."""
 
-import numpy as np
 import pytest
 
 from cenote.evaluation import by_length
@@ -125,18 +124,14 @@ def test_without_two_scores_there_is_no_figure_but_a_note():
 def test_scores_without_intervals_are_drawn_as_points():
     bare = [Estimate(0.5, None, None), Estimate(0.6, None, None)]
     names = ("0 to 99 tokens", "100 to 199 tokens")
-    found = tuple(Part("text", name, 40, score) for name, score in zip(names, bare, strict=True))
+    ends = ((0, 99), (100, 199))
+    found = tuple(
+        Part("text", "interval", name, *end, 40, score) for name, end, score in zip(names, ends, bare, strict=True)
+    )
     assert by_length_of(found).marks[1].ends == (None, None)
 
 
-def test_the_names_of_parts_are_those_of_an_evaluation():
-    """A part has its ends in tokens in its name alone."""
-    lengths = np.arange(5, 600, 3).astype(float)
-    names = [name for name, _ in by_length._parts(lengths)]
-    intervals = [name for name in names if scores._INTERVAL.fullmatch(name)]
-    quarters = [name for name in names if scores._QUARTER.fullmatch(name)]
-    assert (len(intervals), len(quarters)) == (6, 4)
-    assert [name for name in names if name not in intervals + quarters] == ["shortest 20 %", "longest 20 %"]
+def test_the_fewest_items_are_those_of_an_evaluation():
     assert by_length.FEWEST == scores.FEWEST
 
 

@@ -150,7 +150,7 @@ def _details(task: TaskScore) -> Iterator[str]:
             f"{score_estimate(change.value, change.low, change.high, sign='+')}{vectors}"
         )
     for part in task.by_length:
-        if part.name.startswith(("shortest", "longest")) and part.score is not None:
+        if part.division == "end" and part.score is not None:
             shown = score_estimate(part.score.value, part.score.low, part.score.high)
             yield f"{part.name} by {part.by}: {shown}, {part.items:,} items"
     for way in dict.fromkeys(one.way for one in task.positions):

@@ -9,7 +9,7 @@ from sklearn.metrics import v_measure_score
 
 from cenote.errors import BadInput
 from cenote.evaluation.items import Items
-from cenote.evaluation_records import Part
+from cenote.evaluation_records import Division, Part
 from cenote.functional.items import mean_of_draws, mean_of_items, rank_correlation_of_items
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
@@ -28,37 +28,46 @@ def parts_by_length(kind: str, items: Items, seed: int) -> tuple[Part, ...]:
     found = []
     for by, lengths in items.lengths.items():
         known = np.flatnonzero(np.isfinite(lengths))
-        for name, rows in _parts(lengths[known]):
-            found.append(_part(kind, items, by, name, known[rows], seed))
+        for division, name, (low, high), rows in _parts(lengths[known]):
+            inside = known[rows]
+            count = len({items.columns["item"][row] for row in inside.tolist()})
+            found.append(
+                Part(
+                    by=by,
+                    division=division,
+                    name=name,
+                    low=low,
+                    high=high,
+                    items=count,
+                    score=_SCORES.get(kind, _mean)(items, inside, seed) if count >= FEWEST else None,
+                    entropy=float(items.numbers("entropy")[inside].mean()) if "entropy" in items.columns else None,
+                )
+            )
     return tuple(found)
 
 
-def _parts(lengths: Floats) -> Iterator[tuple[str, Whole]]:
-    """Yield names and rows of the parts: intervals that hold any item, quantiles, both ends."""
+def _parts(lengths: Floats) -> Iterator[tuple[Division, str, tuple[float, float | None], Whole]]:
+    """Yield the parts: their division, names, ends and rows. Intervals without an item are passed over."""
     if not len(lengths):
         return
     for low, high in zip(_EDGES, (*_EDGES[1:], None), strict=True):
         rows = np.flatnonzero((lengths >= low) & (lengths < (high or np.inf)))
         if len(rows):
-            yield f"{low} to {high - 1} tokens" if high else f"{low} tokens and more", rows
+            name = f"{low} to {high - 1} tokens" if high else f"{low} tokens and more"
+            yield "interval", name, (low, high and high - 1), rows
     order = np.argsort(lengths, kind="stable")
     if lengths[order[0]] == lengths[order[-1]]:
         return
-    for number, rows in enumerate(np.array_split(order, _QUANTILES), 1):
-        if len(rows):
-            name = f"quarter {number}, {lengths[rows].min():.0f} to {lengths[rows].max():.0f} tokens"
-            yield name, np.sort(rows)
     count = round(_END * len(order))
-    if count:
-        yield f"shortest {percent(_END)}", np.sort(order[:count])
-        yield f"longest {percent(_END)}", np.sort(order[-count:])
-
-
-def _part(kind: str, items: Items, by: str, name: str, rows: Whole, seed: int) -> Part:
-    count = len({items.columns["item"][row] for row in rows.tolist()})
-    entropy = float(items.numbers("entropy")[rows].mean()) if "entropy" in items.columns else None
-    score = _SCORES.get(kind, _mean)(items, rows, seed) if count >= FEWEST else None
-    return Part(by=by, name=name, items=count, score=score, entropy=entropy)
+    others: list[tuple[Division, str, Whole]] = [
+        ("quarter", f"quarter {number}", rows) for number, rows in enumerate(np.array_split(order, _QUANTILES), 1)
+    ]
+    others += [("end", f"shortest {percent(_END)}", order[:count])]
+    others += [("end", f"longest {percent(_END)}", order[len(order) - count :])]
+    for division, name, rows in others:
+        if len(rows):
+            ends = float(lengths[rows].min()), float(lengths[rows].max())
+            yield division, f"{name}, {ends[0]:.0f} to {ends[1]:.0f} tokens", ends, np.sort(rows)
 
 
 def _mean(items: Items, rows: Whole, seed: int) -> Estimate | None:

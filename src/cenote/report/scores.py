@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cenote.evaluation_records import Evaluation, Part, TaskScore
@@ -23,8 +22,6 @@ FEWEST = 30
 _ROOM = 300
 # The paper's intervals are as wide as this, in tokens; the last one is open.
 _WIDTH = 100
-_INTERVAL = re.compile(r"(\d+) (?:to (\d+) tokens|tokens and more)")
-_QUARTER = re.compile(r"quarter \d+, (\d+) to (\d+) tokens")
 # Tasks up to which tables of texts are open.
 _FEW_TASKS = 3
 # Ways to read long texts that give one vector for each.
@@ -219,17 +216,18 @@ def _measured_texts(task: TaskScore) -> tuple[str, ...]:
 def draw_by_length(one: Named, by: str) -> Figure | None:
     """Return the score by the paper's intervals of length, or by quarters; None if neither has two scores."""
     parts = [part for part in one.task.by_length if part.by == by]
-    intervals, quarters = (list(_ranges(parts, pattern)) for pattern in (_INTERVAL, _QUARTER))
+    scored = [(part, part.score) for part in parts if part.score is not None]
+    intervals, quarters = ([one for one in scored if one[0].division == name] for name in ("interval", "quarter"))
     found, title = (intervals, "") if len(intervals) > 1 else (quarters, ", in quarters")
     if len(found) < 2:
         return None
     axis = f"tokens of the {by}"
-    middles = [(low + (low + _WIDTH if high is None else high + 1)) / 2 for low, high, _, _ in found]
+    middles = [(part.low + (part.low + _WIDTH if part.high is None else part.high + 1)) / 2 for part, _ in found]
     look = Look(f"{one.key}-{by}", one.name, "s1", "circle", "solid")
-    labels = [f"{part.name}, {pluralise(part.items, 'item')}\n{format_score(score)}" for _, _, part, score in found]
-    scores = [score for _, _, _, score in found]
+    labels = [f"{part.name}, {pluralise(part.items, 'item')}\n{format_score(score)}" for part, score in found]
+    scores = [score for _, score in found]
     ends = tuple(None if one.low is None or one.high is None else (one.low, one.high) for one in scores)
-    few = [part.name for part in parts if part.score is None and found is intervals and _INTERVAL.fullmatch(part.name)]
+    few = [part.name for part in parts if part.score is None and found is intervals and part.division == "interval"]
     top = math.ceil((middles[-1] + 1) / _WIDTH) * _WIDTH
     return Figure(
         key=f"length-{one.key}-{_measured_texts(one.task).index(by)}",
@@ -247,14 +245,6 @@ def draw_by_length(one: Named, by: str) -> Figure | None:
     )
 
 
-def _ranges(parts: Sequence[Part], pattern: re.Pattern[str]) -> Iterator[tuple[int, int | None, Part, Estimate]]:
-    """Yield the ends in tokens of the parts with such a name and a score."""
-    for part in parts:
-        if part.score is not None and (named := pattern.fullmatch(part.name)):
-            low, high = named.groups()
-            yield int(low), None if high is None else int(high), part, part.score
-
-
 def _format_part(part: Part) -> str:
     """Return the score of a part, or the reason why it has none."""
     if part.score is None:
@@ -264,9 +254,8 @@ def _format_part(part: Part) -> str:
 
 def _ends(tasks: Sequence[Named]) -> Table:
     """Return the table of the shortest and the longest items, where they have scores."""
-    ends = ("shortest", "longest")
     parts = [(one.name, part) for one in tasks for part in one.task.by_length if part.score is not None]
-    found = [(name, part) for name, part in parts if part.name.startswith(ends)]
+    found = [(name, part) for name, part in parts if part.division == "end"]
     return Table(
         key="ends",
         caption="The shortest and the longest items",
