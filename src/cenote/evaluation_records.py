@@ -19,6 +19,8 @@ PAGES = {
 }
 
 
+# Fewer items claim nothing: a score, and no interval.
+FEWEST_ITEMS = 30
 # The paper's intervals, parts of equal size, and both ends of length.
 Division = Literal["interval", "quarter", "end"]
 
@@ -70,10 +72,7 @@ class Worst:
 
 @dataclass(frozen=True)
 class TaskScore:
-    """The score of a task as MTEB computes it, and how it depends on length.
-
-    `score` is a mean over items, with a 95 % interval for other items from the same source.
-    """
+    """The score of a task as MTEB computes it, with a 95 % interval, and how it depends on length."""
 
     name: str
     kind: str
@@ -82,7 +81,7 @@ class TaskScore:
     low: float | None
     high: float | None
     items: int
-    interval: str  # what the interval is for
+    interval: str  # what the interval is for: other queries, pairs, texts, or other draws of the same texts
     by_length: tuple[Part, ...]
     settings: tuple[Setting, ...]  # other ways to read long texts
     positions: tuple[Position, ...]

@@ -205,7 +205,7 @@ def test_a_cut_is_found_as_lost_to_the_cut_and_windows_are_advised(short_folder)
     verdicts = grades(found, cut=40)
     assert found.lost_to_pooling.value == 0
     assert (verdicts["truncation"].grade, verdicts["pooling"].grade) == ("severe", "fine")
-    assert "windows of 40 tokens, best" in verdicts["truncation"].advice.lower()
+    assert "windows of 40 tokens, of which the best" in verdicts["truncation"].advice
     parts = {part.name: part for part in found.parts}
     assert parts["read"].found.value == 1
     assert parts["not read"].found.value < 0.1

@@ -112,7 +112,7 @@ def test_clusters_of_a_part_are_scored_in_every_draw():
     assert (parts["0 to 99 tokens"].items, parts["0 to 99 tokens"].score.value) == (30, pytest.approx(1))
     assert parts["200 to 299 tokens"].score.value == pytest.approx(0)
     score, what = score_of_items("clustering", texts(), 0)
-    assert what == "draws"
+    assert what == "other draws of the same texts"
     assert 0 < score.value < 1
 
 

@@ -39,7 +39,7 @@ def test_every_kind_is_scored_in_one_call_and_comes_back_from_json(model, tmp_pa
     assert [(task.name, task.kind) for task in found.tasks] == [(kind, kind) for kind in EVERY]
     for task in found.tasks:
         assert 0 <= abs(task.score) <= 1
-        assert task.low < task.score < task.high or task.kind == "sts"
+        assert task.low < task.score < task.high
         assert task.items >= 30
         assert task.by_length
         table = pq.read_table(tmp_path / "items" / f"{task.name}.parquet")
@@ -92,12 +92,12 @@ def test_a_score_is_kept_and_never_that_of_something_else(model, tiny_st, pairs,
 
 
 @pytest.mark.parametrize(
-    "change", [{"precision": "bfloat16"}, {"long": "window-mean"}, {"seed": 3}, {"others": ["window-mean"]}]
+    "change", [{"positions": True}, {"long": "window-mean"}, {"seed": 3}, {"others": ["window-mean"]}]
 )
 def test_options_are_part_of_what_a_score_depends_on(model, pairs, tmp_path, change, monkeypatch):
     asked = []
     monkeypatch.setattr(module.Results, "find", lambda self, key: asked.append(key))
-    monkeypatch.setattr(module, "_reader", _reach)
+    monkeypatch.setattr(module, "_score", _reach)
     for options in ({}, change):
         with pytest.raises(Reached):
             run(model, pairs, tmp_path, **options)

@@ -21,16 +21,17 @@ def short(demo_path):
 
 NAMES = "anna boris clara david emma felix greta henry irene jakob karla louis maria nils olga peter"
 PLANETS = "mercury venus earth mars jupiter saturn uranus neptune pluto ceres eris haumea sedna vesta juno pallas"
+RIVERS = "rhine danube volga nile amazon congo niger ganges indus mekong yukon orinoco parana seine thames tiber"
 
 
 def planted():
-    """Return sixteen texts that answer a query each, and texts about other things."""
-    planets = PLANETS.split()
-    texts = [f"{name} bought a house on {planet}" for name, planet in zip(NAMES.split(), planets, strict=True)]
+    """Return 32 texts that answer a query each, and texts about other things."""
+    planets = [*PLANETS.split(), *RIVERS.split()]
+    texts = [f"{name} bought a house on {planet}" for name, planet in zip(NAMES.split() * 2, planets, strict=True)]
     texts += [f"the price of {word} rose again this week" for word in ("bread", "milk", "salt", "rice", "tea", "oil")]
     ids = tuple(map(str, range(len(texts))))
     queries = tuple(f"who lives on {planet}?" for planet in planets)
-    return Retrieval(ids, ("",) * len(texts), tuple(texts), ids[:16], queries, {name: {name: 1} for name in ids[:16]})
+    return Retrieval(ids, ("",) * len(texts), tuple(texts), ids[:32], queries, {name: {name: 1} for name in ids[:32]})
 
 
 def test_what_is_cut_is_not_found_and_windows_find_it_wherever_it_stands(short):
@@ -42,10 +43,10 @@ def test_what_is_cut_is_not_found_and_windows_find_it_wherever_it_stands(short):
     assert shares["truncate", "start"] > 0.8
     assert shares["truncate", "end"] < 0.3
     assert min(shares["windows", place] for place in PLACES) > 0.8
-    assert {one.items for one in found} == {16}
+    assert {one.items for one in found} == {32}
     assert find_by_position(planted(), TextReader(short, "torch"), ("truncate", "windows"), seed=0) == found
 
 
 def test_too_few_short_documents_are_told(short):
-    with pytest.raises(BadInput, match="only 0 queries have a relevant document of 16 tokens or fewer, and 10 are"):
+    with pytest.raises(BadInput, match="only 0 queries have a relevant document of 16 tokens or fewer, and 30 are"):
         find_by_position(retrieval(words=(30, 40)), TextReader(short, "torch"), ("truncate",), seed=0)

@@ -1,17 +1,21 @@
 """Scores are those of mteb, and the values of single items average to them."""
 
+from dataclasses import replace
+
 import mteb
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from cenote.errors import BadInput
+from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.scoring import refuse_unusable, score_task, summarise_task
-from cenote.evaluation.tasks import local_task
+from cenote.evaluation.tasks import cells_of, local_task, official_with
 from cenote.listener import Listener
 
-from .labelled import EVERY, classification, clustering, retrieval
+from .labelled import EVERY, classification, clustering, retrieval, sts
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -69,6 +73,16 @@ def test_ranks_of_relevant_documents_are_exact(model):
             assert 1 + (scores[row] > own + 1e-6).sum() <= rank <= (scores[row] > own - 1e-6).sum()
 
 
+def test_documents_of_one_score_share_their_mean_rank_and_others_have_none(model):
+    reader = TextReader(model, "torch")
+    encoder = EngineEncoder(reader, watched={"q": ["a", "c", "d"]}, skip_own=True)
+    scores, places = torch.tensor([0.5, 0.5, 0.5, 0.9, 0.7]), {"a": 0, "b": 1, "c": 2, "d": 3, "q": 4}
+    assert encoder._rank("q", scores, places, None) == {"a": 3.0, "c": 3.0, "d": 1.0}
+    assert encoder._rank("q", scores, places, [0, 1, 3]) == {"a": 2.5, "c": 0.0, "d": 1.0}
+    encoder.skip_own = False
+    assert encoder._rank("q", scores, places, None)["a"] == 4.0  # the query's own document is before it
+
+
 def test_lengths_are_those_of_the_texts_as_the_model_reads_them(model):
     data, found = EVERY["retrieval"], scored(model, "retrieval").items.columns
     count = model.preprocess([f"query: {data.queries[7]}"])["attention_mask"].sum()
@@ -80,7 +94,8 @@ def test_lengths_are_those_of_the_texts_as_the_model_reads_them(model):
 
 def test_probabilities_and_entropy_of_a_classification(model):
     items = scored(model, "classification").items
-    assert set(items.columns["predicted"]) <= {"0", "1", "2"}
+    assert set(items.columns["predicted"]) <= {"label 0", "label 1", "label 2"}
+    assert set(items.columns["label"]) == {"label 0", "label 1", "label 2"}
     probability, entropy = items.numbers("probability"), items.numbers("entropy")
     assert ((probability > 1 / 3 - 1e-6) & (probability <= 1)).all()
     assert ((entropy > 0) & (entropy <= np.log(3) + 1e-6)).all()
@@ -171,10 +186,102 @@ def test_several_vectors_of_a_text_are_for_searches():
     refuse_unusable("segments 4", "retrieval", "News")
 
 
-def test_texts_are_read_once_for_all_tasks(model):
+def test_texts_are_read_once_for_all_ways(short):
     steps = []
-    reader = TextReader(model, "torch", listener=Listener(lambda step, done, total: steps.append((step, done, total))))
+    reader = TextReader(short, "torch", listener=Listener(lambda step, done, total: steps.append((step, done, total))))
     data = clustering()
-    for _ in range(2):
-        score_task(lambda: local_task("Local", data), "clustering", reader, "truncate")
-    assert [step for step in steps if step[1] == 0] == [("reading texts", 0, len(set(data.texts)))]
+    for way in ("truncate", "truncate", "window-mean", "window-mean"):
+        score_task(lambda: local_task("Local", data), "clustering", reader, way)
+    begun = [(step, total) for step, done, total in steps if done == 0]
+    assert [step for step, _ in begun] == ["reading texts", "cutting windows", "reading windows"]
+    assert begun[0] == ("reading texts", len(set(data.texts)))
+    reader.forget()
+    score_task(lambda: local_task("Local", data), "clustering", reader, "truncate")
+    assert [step for step, done, _ in steps if done == 0][3:] == ["reading texts"]
+
+
+def test_a_clustering_claims_nothing_of_other_texts(short):
+    record, _ = summarised(short, clustering(), "clustering")
+    assert record.interval == "other draws of the same texts"
+    assert (record.settings[0].change.low, record.settings[0].change.high) == (None, None)
+
+
+def test_another_way_to_read_pairs_is_ranked_anew(short):
+    """The interval of a correlation stays within 1, and its change is that of two correlations."""
+    data = sts(60)
+    record, _ = summarised(short, replace(data, first=tuple(f"{one} " * 9 for one in data.first)), "sts")
+    (mean,) = record.settings
+    assert -1 <= mean.score.low <= mean.score.value <= mean.score.high <= 1
+    assert mean.change.value == pytest.approx(mean.score.value - record.score, abs=1e-6)
+    assert mean.change.low < mean.change.value < mean.change.high
+
+
+def test_a_score_of_another_measure_than_the_items_has_no_interval(model):
+    def make():
+        task = local_task("Local", EVERY["classification"])
+        task.metadata.main_score = "f1"
+        return task
+
+    record, items = summarise_task(
+        "Local",
+        "classification",
+        make,
+        TextReader(model, "torch"),
+        long="truncate",
+        others=(),
+        seed=0,
+        notes=(),
+        data="x",
+    )
+    assert record.metric == "f1"
+    assert (record.low, record.by_length, record.items, items) == (None, (), 0, None)
+    assert "are of another measure than f1" in record.notes[0]
+
+
+def test_a_measure_that_is_not_known_has_no_items(model):
+    def make():
+        task = local_task("Local", EVERY["retrieval"])
+        task.metadata.main_score = "nauc_recall_at_10_max"
+        return task
+
+    assert score_task(make, "retrieval", TextReader(model, "torch"), "truncate").items is None
+
+
+def test_a_score_that_is_no_number_is_an_error(model):
+    same = replace(sts(), second=("a pool",) * 50, first=("a pool",) * 50)
+    with pytest.raises(BadInput, match="Local sts has no score: its cosine_spearman is nan"):
+        scored(model, "sts", data=same)
+
+
+def test_queries_with_white_space_around_them_are_scored(model):
+    data = retrieval()
+    found = scored(model, "retrieval", data=replace(data, queries=tuple(f" {one}\n" for one in data.queries)))
+    assert found.items.columns["text"][0].startswith(" ")
+    assert len(found.items) == 40
+
+
+def test_summaries_that_mteb_passes_over_do_not_move_the_others(model):
+    """A text whose summaries are the same has one cosine."""
+    data = EVERY["summarisation"]
+    machine = (*data.machine[:2], ("a pool",) * 4, *data.machine[3:])
+    items = scored(model, "summarisation", data=replace(data, machine=machine)).items
+    assert items.columns["item"] == [str(row) for row in range(35) if row not in (2, 3)]
+
+
+def test_the_cells_of_benchmarks_are_those_that_they_take():
+    assert len(cells_of(["MTEB(eng, v2)"])) == 41
+    names = [cell.name for cell in cells_of(["LongEmbed"])]
+    assert "LEMBPasskeyRetrieval (test_256)" in names
+    assert "LEMBQMSumRetrieval" in names
+    (one,) = cells_of(["SciFact", "SciFact"])
+    assert (one.name, one.kind, one.make().eval_splits) == ("SciFact", "retrieval", ["test"])
+    languages = cells_of(["STS17"])
+    assert {cell.split for cell in languages} == {"test"}
+    assert "STS17 (en-en)" in [cell.name for cell in languages]
+    assert next(cell for cell in languages if cell.subset == "en-en").make().hf_subsets == ["en-en"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("STS17", "sts"), ("MassiveIntentClassification", "classification")])
+def test_official_tasks_of_several_languages_take_local_data(model, name, kind):
+    found = score_task(lambda: official_with(name, EVERY[kind]), kind, TextReader(model, "torch"), "truncate")
+    assert found.items.numbers("value").mean() == pytest.approx(found.score, abs=1e-9)

@@ -61,7 +61,7 @@ def task(**fields):
         "low": 0.6012,
         "high": 0.6893,
         "items": 300,
-        "interval": "queries",
+        "interval": "other queries",
         "longest_rank": None,
         "texts": 5483,
         "cut": 3291,
@@ -110,7 +110,7 @@ def classes(**fields):
         "low": 0.5003,
         "high": 0.5552,
         "items": 512,
-        "interval": "texts",
+        "interval": "other texts",
         "by_length": parts(0.6, 0.04, "text", entropy=1.7634),
         "worst": (worst(4, "What is caffeine ?", "1", "0 (0.22)"),),
         "texts": 1013,
@@ -130,7 +130,9 @@ def clusters(**fields):
         "low": 0.39,
         "high": 0.4345,
     }
-    return task(**default | {"items": 2048, "interval": "draws", "by_length": short_parts(0.41, 0.02, "text")} | fields)
+    return task(
+        **default | {"items": 2048, "interval": "other draws", "by_length": short_parts(0.41, 0.02, "text")} | fields
+    )
 
 
 def evaluation(*tasks, **fields):

@@ -48,7 +48,7 @@ SHOWN = {
         **dict.fromkeys(("score", "low", "high"), four_digits),
         **dict.fromkeys(("items", "texts", "cut"), whole),
         **dict.fromkeys(("by_length", "settings", "positions", "worst", "scores", "notes")),
-        "interval": "other {}".format,
+        "interval": str,
         "longest_rank": "{:.1f}".format,
     },
     "Part": {**dict.fromkeys(("by", "name"), str), "items": whole, "score": None, "entropy": format_number},

@@ -2,7 +2,6 @@
 
 import pytest
 
-from cenote.evaluation import by_length
 from cenote.evaluation_records import Part, Setting
 from cenote.records import Estimate
 from cenote.report import scores
@@ -129,10 +128,6 @@ def test_scores_without_intervals_are_drawn_as_points():
         Part("text", "interval", name, *end, 40, score) for name, end, score in zip(names, ends, bare, strict=True)
     )
     assert by_length_of(found).marks[1].ends == (None, None)
-
-
-def test_the_fewest_items_are_those_of_an_evaluation():
-    assert by_length.FEWEST == scores.FEWEST
 
 
 def test_parts_without_a_score_say_why(sections):

@@ -14,7 +14,8 @@ from cenote.choices import AUTO, BACKENDS, PRECISIONS
 from cenote.commands.arguments import Usage, add_common, check_packages, load_model, natural, one_of
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.data.labelled import KINDS, fingerprint_of_files
+from cenote.data.labelled import KINDS
+from cenote.data.labelled_schemas import plan_files
 from cenote.evaluation_records import PAGES
 from cenote.models.hub import refuse_missing
 from cenote.wording import percent, pluralise, score_estimate
@@ -119,7 +120,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.cache and args.no_cache:
         raise Usage("--cache and --no-cache exclude each other: give one of them.")
     for path in args.data or ():
-        fingerprint_of_files(path, args.kind, args.split)
+        plan_files(path, args.kind, args.split)
     refuse_missing(args.model)
 
 

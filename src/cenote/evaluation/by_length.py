@@ -9,14 +9,12 @@ from sklearn.metrics import v_measure_score
 
 from cenote.errors import BadInput
 from cenote.evaluation.items import Items
-from cenote.evaluation_records import Division, Part
+from cenote.evaluation_records import FEWEST_ITEMS, Division, Part
 from cenote.functional.items import mean_of_draws, mean_of_items, rank_correlation_of_items
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
 from cenote.wording import percent
 
-# Parts of fewer items have no score.
-FEWEST = 30
 # The paper's intervals of length, in tokens; the last one is open above.
 _EDGES = (0, 100, 200, 300, 400, 500)
 # Parts of equal size, and the share that counts as longest and as shortest.
@@ -39,8 +37,8 @@ def parts_by_length(kind: str, items: Items, seed: int) -> tuple[Part, ...]:
                     low=low,
                     high=high,
                     items=count,
-                    score=_SCORES.get(kind, _mean)(items, inside, seed) if count >= FEWEST else None,
-                    entropy=float(items.numbers("entropy")[inside].mean()) if "entropy" in items.columns else None,
+                    score=_SCORES.get(kind, _mean)(items, inside, seed) if count >= FEWEST_ITEMS else None,
+                    entropy=_entropy(items, inside) if count >= FEWEST_ITEMS else None,
                 )
             )
     return tuple(found)
@@ -54,7 +52,7 @@ def _parts(lengths: Floats) -> Iterator[tuple[Division, str, tuple[float, float 
         rows = np.flatnonzero((lengths >= low) & (lengths < (high or np.inf)))
         if len(rows):
             name = f"{low} to {high - 1} tokens" if high else f"{low} tokens and more"
-            yield "interval", name, (low, high and high - 1), rows
+            yield "interval", name, (float(low), None if high is None else high - 1.0), rows
     order = np.argsort(lengths, kind="stable")
     if lengths[order[0]] == lengths[order[-1]]:
         return
@@ -68,6 +66,10 @@ def _parts(lengths: Floats) -> Iterator[tuple[Division, str, tuple[float, float 
         if len(rows):
             ends = float(lengths[rows].min()), float(lengths[rows].max())
             yield division, f"{name}, {ends[0]:.0f} to {ends[1]:.0f} tokens", ends, np.sort(rows)
+
+
+def _entropy(items: Items, rows: Whole) -> float | None:
+    return float(items.numbers("entropy")[rows].mean()) if "entropy" in items.columns else None
 
 
 def _mean(items: Items, rows: Whole, seed: int) -> Estimate | None:
@@ -96,13 +98,19 @@ def score_of_items(kind: str, items: Items, seed: int) -> tuple[Estimate, str]:
     """Return the score of all items with its interval, and what the interval is for."""
     every = np.arange(len(items))
     if kind == "clustering":
-        return _v_measure(items, every, seed) or Estimate(float(items.numbers("value").mean()), None, None), "draws"
+        found = _v_measure(items, every, seed)
+        return found or Estimate(float(items.numbers("value").mean()), None, None), "other draws of the same texts"
     if kind == "sts":
-        return rank_correlation_of_items(items.numbers("score"), items.numbers("cosine"), seed=seed), "pairs"
+        return rank_correlation_of_items(items.numbers("score"), items.numbers("cosine"), seed=seed), "other pairs"
     return mean_of_items(items.numbers("value"), seed=seed), _ITEMS[kind]
 
 
-_ITEMS = {"retrieval": "queries", "reranking": "queries", "classification": "texts", "summarisation": "texts"}
+_ITEMS = {
+    "retrieval": "other queries",
+    "reranking": "other queries",
+    "classification": "other texts",
+    "summarisation": "other texts",
+}
 
 
 def rank_of_longest(items: Items) -> float | None:
@@ -114,6 +122,6 @@ def rank_of_longest(items: Items) -> float | None:
     ranked = ranks > 0  # documents that the corpus does not hold have none
     ranks, lengths = ranks[ranked], lengths[ranked]
     count = round(_END * len(ranks))
-    if count < FEWEST:
+    if count < FEWEST_ITEMS:
         return None
     return float(ranks[np.argsort(-lengths, kind="stable")[:count]].mean())

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import Side, TextReader
 from cenote.evaluation.ways import Way, read_cut
 from cenote.functional.retrieval import best_of
 
-# Queries whose scores with all documents are in memory at once.
-_TOGETHER = 256
+# Scores that are in memory at once: of some queries with all vectors of documents.
+_AT_ONCE = 50_000_000
 
 
 @dataclass
@@ -52,15 +52,26 @@ class EngineEncoder(AbsEncoder):  # type: ignore[misc]  # mteb is not followed b
         reader: reads texts, and keeps their vectors.
         way: how long documents are read. Queries are cut.
         watched: for each query, the documents whose rank is noted.
+        skip_own: whether a document with the id of the query is none of its results.
     """
 
-    def __init__(self, reader: TextReader, way: Way = read_cut, watched: Mapping[str, list[str]] | None = None) -> None:
-        self.reader, self.way, self.watched = reader, way, watched or {}
+    def __init__(
+        self,
+        reader: TextReader,
+        way: Way = read_cut,
+        watched: Mapping[str, list[str]] | None = None,
+        *,
+        skip_own: bool = False,
+    ) -> None:
+        self.reader, self.way, self.watched, self.skip_own = reader, way, watched or {}, skip_own
         self.model, self.model_prompts = reader.model, dict(reader.model.prompts)
         self.mteb_model_meta = ModelMeta.create_empty()
         self.seen = Seen()
-        self.ranks: dict[str, dict[str, int]] = {}  # of watched documents, from 1
+        self.ranks: dict[str, dict[str, float]] = {}  # of watched documents, from 1; 0 for those that are not ranked
         self.vectors_per_text = 1.0
+        self.query_tokens: dict[str, int] = {}
+        self.document_tokens: dict[str, int] = {}
+        self.documents: dict[str, str] = {}  # as they are read
         self._ids: list[str] = []
         self._documents: Vectors = np.zeros((0, 1), np.float32)
         self._owners: Whole = np.zeros(0, np.int64)
@@ -84,8 +95,10 @@ class EngineEncoder(AbsEncoder):  # type: ignore[misc]  # mteb is not followed b
     def index(self, corpus: Any, *, task_metadata: Any, **_: Any) -> None:
         """Read the documents of a corpus."""
         loader = create_dataloader(corpus, task_metadata=task_metadata, prompt_type=PromptType.document)
-        self._ids = list(corpus["id"])
-        self._documents, self._owners = self._read(_texts_of(loader), task_metadata, PromptType.document)
+        self._ids, texts = list(corpus["id"]), _texts_of(loader)
+        self._documents, self._owners = self._read(texts, task_metadata, PromptType.document)
+        self.documents = dict(zip(self._ids, texts, strict=True))
+        self.document_tokens = {name: self.seen.tokens["document"][text] for name, text in self.documents.items()}
         self.vectors_per_text = len(self._owners) / max(1, len(self._ids))
 
     def search(
@@ -99,19 +112,41 @@ class EngineEncoder(AbsEncoder):  # type: ignore[misc]  # mteb is not followed b
     ) -> dict[str, dict[str, float]]:
         """Return the scores of the best documents of each query, or of those that it is given to rank."""
         loader = create_dataloader(queries, task_metadata=task_metadata, prompt_type=PromptType.query)
-        vectors, _owners = self._read(_texts_of(loader), task_metadata, PromptType.query)
-        names = list(queries["id"])
+        names, texts = list(queries["id"]), _texts_of(loader)
+        vectors, _owners = self._read(texts, task_metadata, PromptType.query)
+        tokens = self.seen.tokens["query"]
+        self.query_tokens = {name: tokens[text] for name, text in zip(names, texts, strict=True)}
         places = {name: place for place, name in enumerate(self._ids)}
         found: dict[str, dict[str, float]] = {}
-        for start in range(0, len(names), _TOGETHER):
-            scores = self._score(vectors[start : start + _TOGETHER])
-            for name, row in zip(names[start : start + _TOGETHER], scores, strict=True):
+        together = max(1, _AT_ONCE // max(1, len(self._owners)))
+        for start in range(0, len(names), together):
+            scores = self._score(vectors[start : start + together])
+            for name, row in zip(names[start : start + together], scores, strict=True):
                 allowed = None if top_ranked is None else [places[one] for one in top_ranked.get(name, ())]
                 found[name] = self._best(row, top_k, allowed)
-                among = row if allowed is None else row[allowed]
-                watched = [one for one in self.watched.get(name, ()) if one in places]
-                self.ranks[name] = {one: int((among > row[places[one]]).sum()) + 1 for one in watched}
+                self.ranks[name] = self._rank(name, row, places, allowed)
         return found
+
+    def _rank(
+        self, query: str, scores: Tensor, places: Mapping[str, int], allowed: list[int] | None
+    ) -> dict[str, float]:
+        """Return the ranks of the watched documents: those with the same score share their mean rank."""
+        ranked = torch.ones(len(scores), dtype=torch.bool)
+        if allowed is not None:
+            ranked = torch.zeros(len(scores), dtype=torch.bool)
+            ranked[allowed] = True
+        if self.skip_own and query in places:
+            ranked[places[query]] = False
+        among = scores[ranked]
+        ranks = {}
+        for name in self.watched.get(query, ()):
+            place = places.get(name)
+            if place is None or not ranked[place]:
+                ranks[name] = 0.0
+            else:
+                own = scores[place]
+                ranks[name] = float((among > own).sum()) + (float((among == own).sum()) + 1) / 2
+        return ranks
 
     def _score(self, queries: Vectors) -> Tensor:
         """Return the scores `[Q, N]` of the documents: of several vectors of a document the best counts."""
@@ -126,10 +161,15 @@ class EngineEncoder(AbsEncoder):  # type: ignore[misc]  # mteb is not followed b
         values, rows = torch.topk(scores, min(count, len(scores)))
         return {self._ids[row]: value for row, value in zip(rows.tolist(), values.tolist(), strict=True)}
 
+    def side_of(self, metadata: Any, prompt_type: Any = None) -> Side:
+        """Return how the queries, the documents or the texts of a task are read."""
+        task = None if prompt_type is None else str(prompt_type.value)
+        return self.reader.side(get_prompt_name(self.model_prompts, metadata, prompt_type), task)
+
     def _read(self, texts: list[str], metadata: Any, prompt_type: Any) -> tuple[Vectors, Whole]:
         """Read the queries, documents or texts of a task; return their vectors and the text of each vector."""
         task = None if prompt_type is None else str(prompt_type.value)
-        side = self.reader.side(get_prompt_name(self.model_prompts, metadata, prompt_type), task)
+        side = self.side_of(metadata, prompt_type)
         self.seen.add(task or "text", texts, self.reader.lengths(texts, side), self.reader.cut(texts, side))
         return (read_cut if task == "query" else self.way)(self.reader, texts, side)
 

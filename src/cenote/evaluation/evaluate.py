@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from sentence_transformers import SentenceTransformer
 
@@ -19,6 +20,7 @@ from cenote.evaluation.results import Results, default_folder, write_items
 from cenote.evaluation_records import Evaluation, TaskScore
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.hub import why_unreachable
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
 from cenote.models.provenance import behaviour_of, name_of, pooling_of, temperature_of, versions_of
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 # Packages whose versions a score depends on.
 _PYTHON = (3, 11)  # that mteb needs
-_PACKAGES = ("mteb", "scikit-learn", "scipy", "datasets")
+_PACKAGES = ("mteb", "scikit-learn", "scipy", "datasets", "tokenizers", "pytrec-eval-terrier")
+# Entries of a network's config that say where it is from.
+_PLACES = ("_name_or_path", "transformers_version")
+# The package of a backend that is not torch.
+_RUNTIMES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +46,9 @@ class _Task:
     kind: str
     make: Callable[[], Any]  # returns the task of mteb, fresh each time
     data: str  # fingerprint of local data, or revision of an official task
-    official: str | None
-    notes: tuple[str, ...]
+    official: str | None  # the name of the official task that it is, or that local data are of
+    split: str
+    notes: tuple[str, ...] = ()
     local: Labelled | None = None
 
 
@@ -176,10 +183,15 @@ def _collect(
         raise BadInput("quick (--quick) samples local data; official tasks are scored whole.")
     found = [_local(called, where, official, kind, split, quick) for called, where in folders.items()]
     if names:
-        from cenote.evaluation.tasks import names_of
+        from cenote.evaluation.tasks import cells_of, load_official
 
-        found += [_official(one) for one in names_of(names)]
-    return found
+        cells = cells_of(names)
+        if why_unreachable():  # what is not in the cache is told before any work
+            for cell in cells:
+                load_official(cell.make())
+        found += [_Task(one.name, one.kind, one.make, one.revision, one.task, one.split) for one in cells]
+    called = number_duplicates([task.name for task in found])
+    return [replace(task, name=name) for task, name in zip(found, called, strict=True)]
 
 
 def _folders(data: Any) -> dict[str, Any]:
@@ -188,6 +200,8 @@ def _folders(data: Any) -> dict[str, Any]:
         return {}
     if isinstance(data, Mapping):
         return dict(data)
+    if isinstance(data, get_args(Labelled)):
+        return {data.kind: data}
     several = [data] if isinstance(data, (str, Path)) else list(data)
     names = number_duplicates([_name_of(one) for one in several])
     return dict(zip(names, several, strict=True))
@@ -213,22 +227,11 @@ def _local(name: str, given: Any, official: str | None, kind: str | None, split:
         return local_task(name, data) if official is None else official_with(official, data)
 
     make()  # errors come before the work
-    return _Task(name, data.kind, make, fingerprint, official, data.notes, data)
+    return _Task(name, data.kind, make, fingerprint, official, split, data.notes, data)
 
 
 def _fingerprint_of(data: Labelled) -> str:
-    import hashlib
-
     return hashlib.sha256(repr(sorted(vars(data).items())).encode()).hexdigest()[:16]
-
-
-def _official(name: str) -> _Task:
-    from cenote.evaluation import tasks
-
-    metadata = tasks.official_task(name).metadata
-    kind = tasks.KINDS.get(metadata.type, metadata.type)
-    revision = f"{metadata.dataset.get('path')} {metadata.dataset.get('revision')}"
-    return _Task(name, kind, lambda: tasks.official_task(name), revision, name, ())
 
 
 def _refuse_ways(task: _Task, request: _Request) -> None:
@@ -238,40 +241,33 @@ def _refuse_ways(task: _Task, request: _Request) -> None:
 
 
 def _score_all(
-    model: SentenceTransformer, waiting: Iterable[_Task], request: _Request, results: Results, items: Path | None
-) -> Iterable[TaskScore]:
-    """Yield the scores of all tasks, those that are known from the results."""
-    reader: TextReader | None = None
-    configuration = _configuration(model, request)
-    waiting = list(waiting)
+    model: SentenceTransformer, waiting: Sequence[_Task], request: _Request, results: Results, items: Path | None
+) -> list[TaskScore]:
+    """Return the scores of all tasks, those that are known from the results."""
+    from cenote.evaluation.reading import TextReader
+
+    reader = TextReader(model, request.backend, request.precision, request.listener)
+    configuration = _configuration(reader, request)
+    scored = []
     for number, task in enumerate(waiting, 1):
-        settings = {
-            **configuration,
-            "task": task.name if task.official is None else task.official,
-            "called": task.name,
-            "official": task.official,
-            "kind": task.kind,
-            "data": task.data,
-        }
+        described = {"name": task.name, "official": task.official, "kind": task.kind, "data": task.data}
+        settings = {**configuration, **described, "split": task.split, "notes": task.notes}
         key = results.key_of(settings)
         found = results.find(key)
         if found is None:
             request.listener.notify(f"task {number} of {len(waiting)}: {task.name}")
-            if reader is None:
-                reader = _reader(model, request)
             found = _score(task, reader, request)
             results.keep(key, settings, *found)
         record, table = found
         if items is not None and table is not None:
             items.mkdir(parents=True, exist_ok=True)
-            write_items(items / f"{task.name}.parquet", table)
-        yield record
+            write_items(items / f"{_as_file_name(task.name)}.parquet", table)
+        scored.append(record)
+    return scored
 
 
-def _reader(model: SentenceTransformer, request: _Request) -> TextReader:
-    from cenote.evaluation.reading import TextReader
-
-    return TextReader(model, request.backend, request.precision, request.listener)
+def _as_file_name(name: str) -> str:
+    return re.sub(r"[^\w.,() -]+", "-", name)
 
 
 def _score(task: _Task, reader: TextReader, request: _Request) -> tuple[TaskScore, Any]:
@@ -290,26 +286,30 @@ def _score(task: _Task, reader: TextReader, request: _Request) -> tuple[TaskScor
         seed=request.seed,
         notes=task.notes,
         data=task.data,
+        split=task.split,
         moved=task.local if request.positions and isinstance(task.local, Retrieval) else None,
     )
     return record, None if items is None else pa.table(items.columns)
 
 
-def _configuration(model: SentenceTransformer, request: _Request) -> dict[str, Any]:
+def _configuration(reader: TextReader, request: _Request) -> dict[str, Any]:
     """Return everything besides the data that a score depends on."""
+    model = reader.model
+    network: Any = getattr(getattr(model[0], "model", None), "config", None)
     return {
-        "fingerprint": fingerprint_of_weights(model),
+        "weights": fingerprint_of_weights(model, every=True),
+        "network": {} if network is None else {k: v for k, v in network.to_dict().items() if k not in _PLACES},
         **behaviour_of(model),
         "prompts": dict(model.prompts),
         "default_prompt": model.default_prompt_name,
         "similarity": str(model.similarity_fn_name),
         "device": model.device.type,
-        "backend": request.backend,
-        "precision": request.precision,
+        "backend": reader.backend,
+        "precision": reader.precision,
         "long": request.long,
         "others": request.others,
         "quick": request.quick,
         "positions": request.positions,
         "seed": request.seed,
-        "versions": versions_of(*_PACKAGES),
+        "versions": versions_of(*_PACKAGES, *_RUNTIMES.get(reader.backend, ())),
     }

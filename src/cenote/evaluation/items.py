@@ -5,7 +5,7 @@ A kind of task is one function here: from what was recorded to columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ from cenote.evaluation.recording import Recorded
 from cenote.functional.items import rank_products
 from cenote.functional.sampling import Floats
 
+Columns = dict[str, list[Any]]
+
+# The attribute of a task that names its labels, where these are numbers.
+LABEL_NAMES = "cenote_label_names"
 # The length of a text in tokens is in the columns whose names end so.
 TOKENS = "_tokens"
 # Measures of mteb for a single query, by their names in its scores of tasks.
@@ -34,6 +38,11 @@ class Items:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
+    def only(self, names: Collection[str]) -> Items:
+        """Return the items of these names."""
+        rows = [row for row, name in enumerate(self.columns["item"]) if name in names]
+        return Items({name: [column[row] for row in rows] for name, column in self.columns.items()})
+
     def numbers(self, name: str) -> Floats:
         """Return a column as an array."""
         return np.asarray(self.columns[name], np.float64)
@@ -46,70 +55,72 @@ class Items:
 
 
 def items_of(kind: str, task: Any, encoder: EngineEncoder, recorded: Recorded, metric: str) -> Items | None:
-    """Return the items of a scored task; None for a kind whose items are not known."""
-    build = _BUILDERS.get(kind)
-    found = recorded.figures
-    if build is None or not found:
+    """Return the items of a scored task; None where they are not known."""
+    build, needed = _BUILDERS.get(kind, (None, ()))
+    if build is None or not all(recorded.get(name) for name in needed):
         return None
-    return Items(build(_data_of(task), encoder, found, metric))
+    columns = build(task, data_of(task), encoder, recorded, metric)
+    return None if columns is None else Items(columns)
 
 
-def _data_of(task: Any) -> Any:
-    """Return the split of a task's data that is scored."""
-    split = task.metadata.eval_splits[0]
-    return task.dataset["default"][split] if "default" in task.dataset else task.dataset[split]
+def data_of(task: Any) -> Any:
+    """Return the data that are scored: those of the first split and the first subset."""
+    split, subset = task.eval_splits[0], task.hf_subsets[0]
+    return task.dataset[subset][split] if subset in task.dataset else task.dataset[split]
 
 
-def _of_retrieval(data: Any, encoder: EngineEncoder, found: Mapping[str, Any], metric: str) -> dict[str, list[Any]]:
+def _of_retrieval(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
     """A query is an item."""
+    measure = _measure_of(metric)
+    if measure is None:
+        return None
     texts = dict(zip(data["queries"]["id"], data["queries"]["text"], strict=True))
-    contents = _documents(data)
-    tokens = encoder.seen.tokens["document"]
-    documents = {name: tokens[content] for name, content in contents.items()}
+    tokens = encoder.document_tokens
     names = [name for name in found["scores"] if name in texts]
-    columns: dict[str, list[Any]] = {"item": names, "text": [texts[name] for name in names]}
-    columns["value"] = [_of_query(found, name, metric) for name in names]
-    columns[f"query{TOKENS}"] = [encoder.seen.tokens["query"][texts[name].strip()] for name in names]
     relevant = [[one for one, grade in found["judgments"][name].items() if grade > 0] for name in names]
-    means = [[documents[one] for one in some if one in documents] for some in relevant]
-    columns[f"document{TOKENS}"] = [float(np.mean(some)) if some else float("nan") for some in means]
-    ranked = [sorted(found["results"][name].items(), key=lambda one: -one[1])[:_NAMED] for name in names]
-    columns["relevant"] = relevant
-    columns["ranks"] = [
-        [encoder.ranks[name].get(one, 0) for one in some] for name, some in zip(names, relevant, strict=True)
-    ]
-    columns["relevant_tokens_each"] = [[int(documents.get(one, 0)) for one in some] for some in relevant]
-    columns["found"] = [[one for one, _ in some] for some in ranked]
+    ranked = [sorted(found["results"][name].items(), key=_order, reverse=True)[:_NAMED] for name in names]
+    pairs = zip(names, relevant, strict=True)
+    known = [[tokens[one] for one in some if one in tokens] for some in relevant]
+    columns: Columns = {
+        "item": names,
+        "text": [str(texts[name]) for name in names],
+        "value": [measure(found, name) for name in names],
+        f"query{TOKENS}": [encoder.query_tokens[name] for name in names],
+        f"document{TOKENS}": [float(np.mean(some)) if some else float("nan") for some in known],
+        "relevant": relevant,
+        "ranks": [[encoder.ranks[name].get(one, 0.0) for one in some] for name, some in pairs],
+        "relevant_tokens_each": [[int(tokens.get(one, 0)) for one in some] for some in relevant],
+        "found": [[one for one, _ in some] for some in ranked],
+    }
     for name, lists in (("relevant_text", relevant), ("found_text", columns["found"])):
-        columns[name] = [contents.get(some[0], "")[:_SHOWN] if some else "" for some in lists]
+        columns[name] = [encoder.documents.get(some[0], "")[:_SHOWN] if some else "" for some in lists]
     return columns
 
 
-def _of_query(found: Mapping[str, Any], name: str, metric: str) -> float:
-    """Return the value of a query in the measure that is the task's score."""
-    kind, _, depth = metric.rpartition("_at_")
+def _measure_of(metric: str) -> Callable[[Recorded, str], float] | None:
+    """Return the value of a query in the measure that is the task's score; None for a measure that is not known."""
+    kind, _, depth = ("recall_at_1" if metric == "accuracy" else metric).rpartition("_at_")
     if kind == "mrr":
-        grades = found["judgments"][name]
-        order = sorted(found["results"][name].items(), key=lambda one: one[1], reverse=True)[: int(depth)]
-        return next((1 / rank for rank, (one, _) in enumerate(order, 1) if grades.get(one, 0) > 0), 0.0)
-    return float(found["scores"][name][f"{_OF_QUERIES[kind]}_{depth}"])
+        return lambda found, name: _reciprocal_rank(found, name, int(depth))
+    if kind not in _OF_QUERIES:
+        return None
+    return lambda found, name: float(found["scores"][name][f"{_OF_QUERIES[kind]}_{depth}"])
 
 
-def _documents(data: Any) -> dict[str, str]:
-    """Return every document as the model reads it: with its title."""
-    titles = data["corpus"]["title"] if "title" in data["corpus"].column_names else [""] * len(data["corpus"])
-    rows = zip(data["corpus"]["id"], titles, data["corpus"]["text"], strict=True)
-    return {name: f"{title} {text}".strip() if title else text.strip() for name, title, text in rows}
+def _reciprocal_rank(found: Recorded, name: str, depth: int) -> float:
+    grades = found["judgments"][name]
+    order = sorted(found["results"][name].items(), key=_order, reverse=True)[:depth]
+    return next((1 / rank for rank, (one, _) in enumerate(order, 1) if grades.get(one, 0) > 0), 0.0)
 
 
-def _of_classification(
-    data: Any,
-    encoder: EngineEncoder,
-    found: Mapping[str, Any],
-    metric: str,  # noqa: ARG001  of any metric
-) -> dict[str, list[Any]]:
+def _order(one: tuple[str, float]) -> tuple[float, str]:
+    """Return the key by which mteb sorts results."""
+    return one[1], one[0]
+
+
+def _of_classification(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
     """A text is an item; its value is the share of experiments that label it correctly."""
-    texts, labels = list(data["text"]), np.asarray(data["label"])
+    texts, labels = list(data[task.input_column_name]), np.asarray(data[task.label_column_name])
     correct = np.mean([np.asarray(one) == labels for one in found["predicted"]], 0)
     each = [np.clip(one, 1e-12, 1) for one in found["probabilities"]]
     entropy = np.mean([-(one * np.log(one)).sum(1) for one in each], 0)
@@ -118,33 +129,33 @@ def _of_classification(
     for one, some in zip(each, found["classes"], strict=True):
         summed[:, np.searchsorted(classes, some)] += one
     best = summed.argmax(1)
+    names = getattr(task, LABEL_NAMES, None)
+
+    def named(label: Any) -> str:
+        return str(label if names is None else names[int(label)])
+
     return {
         "item": [str(row) for row in range(len(texts))],
         "text": texts,
         "value": correct.tolist(),
         f"text{TOKENS}": _tokens(encoder.seen, texts),
-        "label": [str(label) for label in labels.tolist()],
-        "predicted": [str(label) for label in classes[best].tolist()],
+        "label": [named(label) for label in labels.tolist()],
+        "predicted": [named(label) for label in classes[best].tolist()],
         "probability": (summed[np.arange(len(texts)), best] / len(each)).tolist(),
         "entropy": entropy.tolist(),
     }
 
 
-def _of_clustering(
-    data: Any,
-    encoder: EngineEncoder,
-    found: Mapping[str, Any],
-    metric: str,  # noqa: ARG001
-) -> dict[str, list[Any]]:
+def _of_clustering(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
     """A text in a draw is an item; its value is the v-measure of the draw, since a cluster has no value for a text."""
     generator = found["generator"]
     rows = list(range(len(data))) if generator.sampled is None else generator.sampled
-    texts, labels = list(data["sentences"]), [one[0] if isinstance(one, list) else one for one in data["labels"]]
+    texts = list(data[task.input_column_name])
+    labels = [one[0] if isinstance(one, list) else one for one in data[task.label_column_name]]
     assignments = found["predictions"]["Level 0"]
     drawn = [[rows[place] for place in draw] for draw in generator.drawn[: len(assignments)]]
-    values = [
-        v_measure_score([labels[row] for row in draw], some) for draw, some in zip(drawn, assignments, strict=True)
-    ]
+    pairs = zip(drawn, assignments, strict=True)
+    values = [v_measure_score([labels[row] for row in draw], clusters) for draw, clusters in pairs]
     flat = [row for draw in drawn for row in draw]
     return {
         "item": [str(row) for row in flat],
@@ -156,16 +167,13 @@ def _of_clustering(
     }
 
 
-def _of_sts(
-    data: Any,
-    encoder: EngineEncoder,
-    found: Mapping[str, Any],
-    metric: str,  # noqa: ARG001
-) -> dict[str, list[Any]]:
+def _of_sts(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
     """A pair is an item; its value is the product of both standardised ranks, whose mean is Spearman's correlation."""
-    first, second = (list(data[name]) for name in ("sentence1", "sentence2"))
+    first, second = (list(data[name]) for name in task.column_names)
     tokens = [np.asarray(_tokens(encoder.seen, side)) for side in (first, second)]
     cosines = found["scores"]["cosine_scores"]
+    if not np.ptp(cosines) or not np.ptp(found["human"]):
+        return None
     return {
         "item": [str(row) for row in range(len(first))],
         "text": first,
@@ -177,48 +185,49 @@ def _of_sts(
     }
 
 
-def _of_summarisation(
-    data: Any,
-    encoder: EngineEncoder,
-    found: Mapping[str, Any],
-    metric: str,  # noqa: ARG001
-) -> dict[str, list[Any]]:
-    """A text is an item; its value is the correlation over its summaries. Texts with equal scores have none."""
+def _of_summarisation(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
+    """A text is an item; its value is the correlation over its summaries. mteb passes over texts with equal scores."""
     recorded = found["predictions"]
-    kept = _kept(list(data["relevance"]), recorded["human_scores"])
+    human, machine = data[task.human_summaries_column_name], data[task.machine_summaries_column_name]
+    kept = _kept(task, encoder, human, machine, recorded["cosine_scores"])
+    if len(kept) != len(recorded["cosine_scores"]):
+        return None
     pairs = zip(recorded["human_scores"], recorded["cosine_scores"], strict=True)
-    machine = [data["machine_summaries"][row] for row in kept]
     return {
         "item": [str(row) for row in kept],
-        "text": [data["text"][row] for row in kept],
-        "value": [float(rank_products(human, cosines).mean()) for human, cosines in pairs],
-        f"summary{TOKENS}": [float(np.mean(_tokens(encoder.seen, some))) for some in machine],
+        "text": [data[task.text_column_name][row] for row in kept],
+        "value": [float(rank_products(scores, cosines).mean()) for scores, cosines in pairs],
+        f"summary{TOKENS}": [float(np.mean(_tokens(encoder.seen, machine[row]))) for row in kept],
     }
 
 
-def _kept(scores: Sequence[Sequence[float]], recorded: Sequence[Sequence[float]]) -> list[int]:
-    """Return the rows whose scores were recorded: mteb passes over a text whose summaries all have one score."""
-    rows, waiting = [], list(recorded)
-    for row, some in enumerate(scores):
-        if waiting and len(some) == len(waiting[0]) and np.array_equal(_ranks(some), _ranks(waiting[0])):
+def _kept(
+    task: Any, encoder: EngineEncoder, human: Any, machine: Any, recorded: Sequence[Sequence[float]]
+) -> list[int]:
+    """Return the texts that mteb did not pass over: those whose cosines, computed anew, are the ones recorded."""
+    side, rows = encoder.side_of(task.metadata), list[int]()
+    for row in range(len(human)):
+        if len(rows) == len(recorded):
+            break
+        wanted = recorded[len(rows)]
+        vectors = [encoder.way(encoder.reader, list(some), side)[0] for some in (machine[row], human[row])]
+        unit = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in vectors]
+        cosines = (unit[0] @ unit[1].T).max(1)
+        if len(cosines) == len(wanted) and np.allclose(cosines, wanted, atol=1e-5):
             rows.append(row)
-            waiting.pop(0)
     return rows
-
-
-def _ranks(values: Sequence[float]) -> Any:
-    return np.unique(values, return_inverse=True)[1]
 
 
 def _tokens(seen: Seen, texts: Sequence[str]) -> list[int]:
     return [seen.tokens["text"][text] for text in texts]
 
 
-_BUILDERS: dict[str, Callable[[Any, EngineEncoder, Mapping[str, Any], str], dict[str, list[Any]]]] = {
-    "retrieval": _of_retrieval,
-    "reranking": _of_retrieval,
-    "classification": _of_classification,
-    "clustering": _of_clustering,
-    "sts": _of_sts,
-    "summarisation": _of_summarisation,
+# For each kind what makes its columns, and the figures that this needs.
+_BUILDERS: dict[str, tuple[Callable[..., Columns | None], tuple[str, ...]]] = {
+    "retrieval": (_of_retrieval, ("scores", "judgments", "results")),
+    "reranking": (_of_retrieval, ("scores", "judgments", "results")),
+    "classification": (_of_classification, ("predicted", "probabilities", "classes")),
+    "clustering": (_of_clustering, ("generator", "predictions")),
+    "sts": (_of_sts, ("scores", "human")),
+    "summarisation": (_of_summarisation, ("predictions",)),
 }

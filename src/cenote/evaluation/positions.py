@@ -16,20 +16,20 @@ from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.ways import way_of
-from cenote.evaluation_records import Position
+from cenote.evaluation_records import FEWEST_ITEMS, Position
 from cenote.functional.items import mean_of_items
 from cenote.functional.retrieval import best_of
 from cenote.models.properties import limit_of
 
 # Queries that are asked, at most; a longer text has so many times the tokens that the model reads.
 _QUERIES, _TIMES = 100, 4
-# Fewer queries show nothing.
-_FEWEST = 10
 PLACES = ("start", "middle", "end")
 
 
 def find_by_position(data: Retrieval, reader: TextReader, ways: Sequence[str], seed: int) -> tuple[Position, ...]:
     """Return how many queries find their text first, by where the evidence stands in it and how texts are read.
+
+    Only the texts that are built so are searched, one for each query.
 
     Args:
         data: a corpus with queries and judgments.
@@ -44,12 +44,16 @@ def find_by_position(data: Retrieval, reader: TextReader, ways: Sequence[str], s
     side = reader.side(None, "document")
     lengths = reader.lengths(texts, side)
     queries, evidence = _choose(data, lengths, limit, seed)
-    if len(queries) < _FEWEST:
+    if len(queries) < FEWEST_ITEMS:
         raise BadInput(
-            f"only {len(queries)} queries have a relevant document of {limit // 2} tokens or fewer, and {_FEWEST} are "
-            "needed to move it within a longer text."
+            f"only {len(queries)} queries have a relevant document of {limit // 2} tokens or fewer, and "
+            f"{FEWEST_ITEMS} are needed to move it within a longer text."
         )
-    built = _surround(texts, lengths, evidence, _TIMES * limit, seed)
+    answers = {name for row in queries for name, grade in data.judgments[data.query_ids[row]].items() if grade > 0}
+    others = [row for row, name in enumerate(data.corpus_ids) if name not in answers]
+    if not others:
+        raise BadInput("every document answers one of the queries, so that nothing can stand around the evidence.")
+    built = _surround(texts, lengths, evidence, others, _TIMES * limit, seed)
     asked = reader.vectors([data.queries[row] for row in queries], reader.side(None, "query"))
     found = []
     for way in ways:
@@ -79,11 +83,10 @@ def _choose(data: Retrieval, lengths: Whole, limit: int, seed: int) -> tuple[lis
 
 
 def _surround(
-    texts: Sequence[str], lengths: Whole, evidence: Sequence[int], tokens: int, seed: int
+    texts: Sequence[str], lengths: Whole, evidence: Sequence[int], others: Sequence[int], tokens: int, seed: int
 ) -> dict[str, list[str]]:
     """Return each evidence between other documents, by its place; what surrounds it is the same at every place."""
     generator = np.random.default_rng(seed)
-    others = [row for row in range(len(texts)) if row not in set(evidence)] or list(range(len(texts)))
     built: dict[str, list[str]] = {place: [] for place in PLACES}
     for row in evidence:
         around: list[str] = []

@@ -1,4 +1,4 @@
-"""Vectors for tasks: each text is read once for each prompt and side, whatever the tasks that ask for it."""
+"""Vectors for tasks: each text is read once for each prompt and side, in whatever ways long texts are scored."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Windows:
 
 
 class TextReader:
-    """Reads texts with one model, and keeps their vectors for the next task.
+    """Reads texts with one model, and keeps their vectors for the other ways to read the same task.
 
     Args:
         model: any `SentenceTransformer`.
@@ -109,10 +109,9 @@ class TextReader:
             owners += [place] * len(found)
         return Windows(np.concatenate(vectors), np.array(owners, np.int64), np.concatenate(tokens).astype(np.int64))
 
-    def read_texts(self) -> tuple[int, int]:
-        """Return how many different texts were read so far, and how many of them are cut."""
-        stores = self._stores.values()
-        return sum(len(store.places) for store in stores), sum(sum(store.cut) for store in stores)
+    def forget(self) -> None:
+        """Let go of all texts and vectors."""
+        self._stores.clear()
 
     def _read(self, texts: Sequence[str], side: Side) -> _Store:
         """Read the texts of this side that are not known yet."""

@@ -8,37 +8,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from mteb.abstasks import (
-    AbsTaskClassification,
-    AbsTaskClustering,
-    AbsTaskRetrieval,
-    AbsTaskSTS,
-    AbsTaskSummarization,
-)
+
+# Figures of a task, by names that depend on its kind.
+Recorded = dict[str, Any]
 
 
-@dataclass
-class Recorded:
-    """Everything that was noted of a task; the names depend on its kind."""
-
-    figures: dict[str, Any] = field(default_factory=dict)
-
-
-def watch(task: Any) -> Recorded:
-    """Return a record that is filled while the task is scored; empty for kinds of tasks that are not watched."""
-    found = Recorded()
-    for base, begin in _WATCHES:
-        if isinstance(task, base):
-            begin(task, found.figures)
-            break
+def watch(task: Any, kind: str) -> Recorded:
+    """Return figures that are filled while the task is scored; none for kinds of tasks that are not watched."""
+    found: Recorded = {}
+    begin = _WATCHES.get(kind)
+    # A classification by cross-validation tests other texts in every experiment.
+    if begin is not None and not getattr(task, "is_cross_validation", False):
+        begin(task, found)
     return found
 
 
-def _watch_retrieval(task: Any, found: dict[str, Any]) -> None:
+def _watch_retrieval(task: Any, found: Recorded) -> None:
     own = task.task_specific_scores
 
     def note(scores: Any, qrels: Any, results: Any, *args: Any, **kwargs: Any) -> Any:
@@ -48,12 +36,12 @@ def _watch_retrieval(task: Any, found: dict[str, Any]) -> None:
     task.task_specific_scores = note
 
 
-def _watch_classification(task: Any, found: dict[str, Any]) -> None:
+def _watch_classification(task: Any, found: Recorded) -> None:
     """Note the probabilities of every experiment, by the order of the classes."""
-    found.update(probabilities=[], classes=[], predicted=[])
     own = task.evaluator_model
     if not hasattr(own, "predict_proba"):
         return
+    found.update(probabilities=[], classes=[], predicted=[])
 
     class Watched(type(own)):  # type: ignore[misc]
         def predict(self, vectors: Any) -> Any:
@@ -85,8 +73,10 @@ class _NotingRandom(random.Random):
         return self.sampled
 
 
-def _watch_clustering(task: Any, found: dict[str, Any]) -> None:
+def _watch_clustering(task: Any, found: Recorded) -> None:
     """Note which texts every draw holds, and their clusters."""
+    if not hasattr(task, "rng_state"):
+        return
     generator = _NotingRandom()
     generator.setstate(task.rng_state.getstate())
     task.rng_state = generator
@@ -94,7 +84,7 @@ def _watch_clustering(task: Any, found: dict[str, Any]) -> None:
     _note_predictions(task, found)
 
 
-def _watch_sts(task: Any, found: dict[str, Any]) -> None:
+def _watch_sts(task: Any, found: Recorded) -> None:
     own = task._calculate_scores
 
     def note(scores: Any, human: Any) -> Any:
@@ -104,7 +94,7 @@ def _watch_sts(task: Any, found: dict[str, Any]) -> None:
     task._calculate_scores = note
 
 
-def _note_predictions(task: Any, found: dict[str, Any]) -> None:
+def _note_predictions(task: Any, found: Recorded) -> None:
     """Note what mteb would write into a folder of predictions."""
     own = task._evaluate_subset
 
@@ -117,10 +107,11 @@ def _note_predictions(task: Any, found: dict[str, Any]) -> None:
     task._evaluate_subset, task._save_task_predictions = evaluate, save
 
 
-_WATCHES: tuple[tuple[type, Callable[[Any, dict[str, Any]], None]], ...] = (
-    (AbsTaskRetrieval, _watch_retrieval),
-    (AbsTaskClassification, _watch_classification),
-    (AbsTaskClustering, _watch_clustering),
-    (AbsTaskSTS, _watch_sts),
-    (AbsTaskSummarization, _note_predictions),
-)
+_WATCHES: dict[str, Callable[[Any, Recorded], None]] = {
+    "retrieval": _watch_retrieval,
+    "reranking": _watch_retrieval,
+    "classification": _watch_classification,
+    "clustering": _watch_clustering,
+    "sts": _watch_sts,
+    "summarisation": _note_predictions,
+}

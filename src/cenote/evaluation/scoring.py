@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,16 @@ import numpy as np
 from cenote.data.labelled import Retrieval
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
-from cenote.evaluation.by_length import FEWEST, parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
 from cenote.evaluation.encoder import EngineEncoder
-from cenote.evaluation.items import Items, items_of
+from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.recording import watch
 from cenote.evaluation.tasks import load_official, score
 from cenote.evaluation.ways import gives_several, way_of
-from cenote.evaluation_records import Position, Setting, TaskScore, Worst
-from cenote.functional.items import mean_of_draws, mean_of_items
+from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
+from cenote.functional.items import mean_of_items, rank_change_of_items, rank_correlation_of_items
 from cenote.records import Estimate
 
 # The worst items that are shown.
@@ -29,6 +29,8 @@ _WORST = 5
 _SEARCHES = ("retrieval", "reranking")
 # Share of the texts that are cut, from which other ways to read long texts are tried unasked.
 WORTH_TRYING = 0.02
+# How far the mean over items may be from mteb's score, which it rounds: further, and they are of another measure.
+_ROUNDING = 1e-4
 # Digits of figures in records.
 _DIGITS = 9
 
@@ -58,20 +60,24 @@ def score_task(make: Callable[[], Any], kind: str, reader: TextReader, way: str)
         way: how long texts are read.
     """
     task = make()
-    encoder = EngineEncoder(reader, way_of(way))
+    encoder = EngineEncoder(reader, way_of(way), skip_own=getattr(task, "ignore_identical_ids", False))
     load_official(task)
     if kind in _SEARCHES:
         encoder.watched = _relevant(task)
-    recorded = watch(task)
+    recorded = watch(task, kind)
     found = score(task, encoder)
-    metric = str(task.metadata.main_score)
-    figures = {name: float(value) for name, value in found.items() if _is_number(value)}
+    metric, name = str(task.metadata.main_score), task.metadata.name
+    figures = {one: float(value) for one, value in found.items() if _is_number(value)}
+    if "main_score" not in figures:
+        raise BadInput(
+            f"{name} has no score: its {metric} is {found.get('main_score')}, as where all true scores or all vectors "
+            "are the same. Look at the data, and at the model with cenote diagnose."
+        )
     return Scored(metric, figures, items_of(kind, task, encoder, recorded, metric), encoder)
 
 
 def _relevant(task: Any) -> dict[str, list[str]]:
-    split = task.metadata.eval_splits[0]
-    judgments: Mapping[str, Mapping[str, int]] = task.dataset["default"][split]["relevant_docs"]
+    judgments: Mapping[str, Mapping[str, int]] = data_of(task)["relevant_docs"]
     return {query: [one for one, grade in grades.items() if grade > 0] for query, grades in judgments.items()}
 
 
@@ -90,6 +96,7 @@ def summarise_task(
     seed: int,
     notes: Sequence[str],
     data: str,
+    split: str = "test",
     moved: Retrieval | None = None,
 ) -> tuple[TaskScore, Items | None]:
     """Score a task, and return its record and its items.
@@ -104,21 +111,21 @@ def summarise_task(
         seed: of the intervals.
         notes: on the data.
         data: fingerprint of the data, or revision of an official task.
+        split: of the data.
         moved: data whose evidence is moved within longer texts.
     """
-    own = score_task(make, kind, reader, long)
-    texts, cut = own.encoder.seen.counts
+    reader.forget()  # what other tasks read: batches depend on this task alone, also where a run goes on
     notes = list(notes)
+    own = _checked(score_task(make, kind, reader, long), notes)
+    texts, cut = own.encoder.seen.counts
     if others is None:
         others = _ways_to_try(kind, cut / max(1, texts), reader, notes) if long == "truncate" else ()
-    if own.items is None:
-        notes.append(f"The values of single items are not known for tasks of {kind}: there is no interval.")
-        estimate, interval = Estimate(own.score, None, None), ""
-    else:
+    estimate, interval, count = Estimate(own.score, None, None), "", 0
+    if own.items is not None:
         estimate, interval = score_of_items(kind, own.items, seed)
-    count = 0 if own.items is None else len(set(own.items.columns["item"]))
-    if own.items is not None and count < FEWEST:
-        notes.append(f"{count} items are too few to claim anything; {FEWEST} are needed.")
+        count = len(set(own.items.columns["item"]))
+    if own.items is not None and count < FEWEST_ITEMS:
+        notes.append(f"{count} items are too few to claim anything; {FEWEST_ITEMS} are needed.")
         estimate = Estimate(estimate.value, None, None)
     positions: tuple[Position, ...] = ()
     if moved is not None:
@@ -126,8 +133,10 @@ def summarise_task(
             positions = find_by_position(moved, reader, (long, *others), seed)
         except BadInput as error:
             notes.append(f"Evidence was not moved within texts: {error}")
+    if unusable := [one for one in others if not _usable(one, kind)]:
+        notes.append(f"Not tried, since a task of {kind} needs one vector a text: {', '.join(unusable)}.")
     settings = tuple(
-        _compare(one, own, score_task(make, kind, reader, one), seed) for one in others if _usable(one, kind)
+        _compare(one, kind, own, score_task(make, kind, reader, one), seed) for one in others if _usable(one, kind)
     )
     record = TaskScore(
         name=name,
@@ -148,7 +157,7 @@ def summarise_task(
         cut=cut,
         notes=tuple(notes),
         data=data,
-        split="test",
+        split=split,
     )
     return record, own.items
 
@@ -175,23 +184,41 @@ def refuse_unusable(way: str, kind: str, name: str) -> None:
         raise BadInput(f"long={way!r} gives several vectors for a text, and {name}, of {kind}, needs one: window-mean.")
 
 
-def _compare(name: str, own: Scored, other: Scored, seed: int) -> Setting:
+def _checked(found: Scored, notes: list[str]) -> Scored:
+    """Return what was scored, without items whose values do not average to the score; note why there are none."""
+    if found.items is None:
+        notes.append(f"The values of single items are not known for {found.metric}: there is no interval.")
+        return found
+    mean = float(found.items.numbers("value").mean())
+    if abs(mean - found.score) <= _ROUNDING:
+        return found
+    notes.append(
+        f"The values of single items are of another measure than {found.metric} (their mean is {mean:.4f}): there is "
+        "no interval."
+    )
+    return replace(found, items=None)
+
+
+def _compare(name: str, kind: str, own: Scored, other: Scored, seed: int) -> Setting:
     """Return another way to read long texts, with the change of the score, paired by items."""
-    if own.items is None or other.items is None:
-        score, change = Estimate(other.score, None, None), Estimate(other.score - own.score, None, None)
-    else:
-        before, after = (one.items.numbers("value") for one in (own, other))  # type: ignore[union-attr]
-        if "draw" in own.items.columns:
-            draws = np.asarray(own.items.columns["draw"])
-            before, after = (_by_draw(one, draws) for one in (before, after))
-            score, change = mean_of_draws(after), mean_of_draws(after - before)
-        else:
+    score, change = Estimate(other.score, None, None), Estimate(other.score - own.score, None, None)
+    # Draws of one clustering are of the same texts, and say nothing about others.
+    if own.items is not None and other.items is not None and kind != "clustering":
+        first, second = _paired(own.items, other.items)
+        if len(first) >= FEWEST_ITEMS and kind == "sts":
+            truth, before, after = first.numbers("score"), first.numbers("cosine"), second.numbers("cosine")
+            score = rank_correlation_of_items(truth, after, seed=seed)
+            change = rank_change_of_items(truth, before, after, seed=seed)
+        elif len(first) >= FEWEST_ITEMS:
+            before, after = first.numbers("value"), second.numbers("value")
             score, change = mean_of_items(after, seed=seed), mean_of_items(after - before, seed=seed)
     return Setting(name=name, score=score, change=change, vectors=round(other.encoder.vectors_per_text, 3))
 
 
-def _by_draw(values: Any, draws: Any) -> Any:
-    return np.array([values[draws == draw][0] for draw in np.unique(draws)])
+def _paired(first: Items, second: Items) -> tuple[Items, Items]:
+    """Return the items that both have: a text may have no value one way, such as equal cosines of all its summaries."""
+    names = set(first.columns["item"]) & set(second.columns["item"])
+    return first.only(names), second.only(names)
 
 
 def worst_items(kind: str, items: Items) -> tuple[Worst, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import singledispatch
@@ -22,10 +22,12 @@ from mteb.abstasks import (
     AbsTaskSTS,
     AbsTaskSummarization,
 )
+from mteb.abstasks.aggregated_task import AbsTaskAggregate
 from mteb.abstasks.task_metadata import TaskMetadata
 
 from cenote.data.labelled import Classification, Clustering, Labelled, Labels, Retrieval, Sts, Summarisation
 from cenote.errors import BadInput, UnknownName, some
+from cenote.evaluation.items import LABEL_NAMES
 from cenote.models.hub import why_unreachable
 
 # mteb's name of a kind, the class of its tasks, their category and main score. mteb's classes take the defaults of
@@ -95,16 +97,46 @@ def official_task(name: str) -> Any:
         raise UnknownName(f"mteb has no task or benchmark {name!r}.{hint}") from None
 
 
-def names_of(names: list[str]) -> list[str]:
-    """Return the names of tasks, with those of its tasks in place of each benchmark."""
-    benchmarks = _benchmarks()
-    found: list[str] = []
+@dataclass(frozen=True)
+class Cell:
+    """One split and one subset, such as a language, of an official task: what a score is of."""
+
+    task: str
+    split: str
+    subset: str
+    name: str  # of the task, with the split and the subset where it has several
+    kind: str
+    revision: str
+
+    def make(self) -> Any:
+        """Return the task with this split and subset only."""
+        return narrow(official_task(self.task), self.split, self.subset)
+
+
+def narrow(task: Any, split: str, subset: str) -> Any:
+    """Return the task with one split and one subset only."""
+    task._eval_splits, task.hf_subsets = [split], [subset]
+    return task
+
+
+def cells_of(names: Sequence[str]) -> list[Cell]:
+    """Return what is to be scored of tasks and benchmarks; a benchmark may take some splits or languages of a task."""
+    benchmarks, tasks = _benchmarks(), list[Any]()
     for name in names:
-        if name in benchmarks:
-            found += [task.metadata.name for task in mteb.get_benchmark(name).tasks]
-        else:
-            found.append(official_task(name).metadata.name)
-    return list(dict.fromkeys(found))
+        found = mteb.get_benchmark(name).tasks if name in benchmarks else [official_task(name)]
+        for one in found:
+            tasks += one.tasks if isinstance(one, AbsTaskAggregate) else [one]
+    cells = []
+    for task in tasks:
+        splits, subsets, metadata = list(task.eval_splits), list(task.hf_subsets), task.metadata
+        for split in splits:
+            for subset in subsets:
+                parts = [part for part, every in ((subset, subsets), (split, splits)) if len(every) > 1]
+                name = f"{metadata.name} ({', '.join(parts)})" if parts else metadata.name
+                revision = f"{metadata.dataset.get('path')} {metadata.dataset.get('revision')} {split} {subset}"
+                kind = KINDS.get(metadata.type, metadata.type)
+                cells.append(Cell(metadata.name, split, subset, name, kind, revision))
+    return list(dict.fromkeys(cells))
 
 
 def _benchmarks() -> list[str]:
@@ -120,8 +152,8 @@ def official_with(name: str, data: Labelled) -> Any:
         raise BadInput(f"{name} (--as) is a task of {kind}, and the data are of {data.kind}: name another task.")
     if isinstance(task, AbsTaskClusteringLegacy):
         raise BadInput(f"{name} (--as) scores several sets of texts, and a folder holds one: name a newer version.")
-    split = task.metadata.eval_splits[0]
-    return fill(task, data, split)
+    split = task.eval_splits[0]
+    return fill(narrow(task, split, _SUBSET), data, split)
 
 
 def fill(task: Any, data: Labelled, split: str = _SPLIT) -> Any:
@@ -148,7 +180,9 @@ def _(data: Retrieval, task: Any, split: str) -> Any:  # noqa: ARG001  every kin
 
 @_dataset.register
 def _(data: Classification, task: Any, split: str) -> Any:
-    numbers = {label: number for number, label in enumerate(sorted({*data.train.labels, *data.test.labels}))}
+    names = sorted({*data.train.labels, *data.test.labels})
+    numbers = {label: number for number, label in enumerate(names)}
+    setattr(task, LABEL_NAMES, names)
 
     def rows(some: Labels) -> Dataset:
         # Two classes need numbers, and none need names.
@@ -216,8 +250,7 @@ def _offline() -> Iterator[None]:
 
 
 def score(task: Any, encoder: Any) -> dict[str, Any]:
-    """Return the figures that mteb computes for the first split of a task."""
-    split = task.metadata.eval_splits[0]
+    """Return the figures that mteb computes for a task of one split and one subset."""
     with _quiet():
         result = mteb.evaluate(
             encoder,
@@ -228,8 +261,9 @@ def score(task: Any, encoder: Any) -> dict[str, Any]:
             encode_kwargs={"show_progress_bar": False},
         )
     (scores,) = result.task_results
-    figures: dict[str, Any] = scores.scores[split][0]
-    return figures
+    (figures,) = scores.scores[task.eval_splits[0]]
+    found: dict[str, Any] = figures
+    return found
 
 
 @contextmanager

@@ -24,7 +24,7 @@ FEWEST_ITEMS, FEWEST_DRAWS = 10, 3
 
 
 def mean_of_items(values: Any, *, seed: int = 0, confidence: float = 0.95) -> Estimate:
-    """Return the mean of items with its BCa bootstrap interval; none for fewer than ten items.
+    """Return the mean of items with its BCa bootstrap interval; none for fewer than ten items, or for equal ones.
 
     >>> mean_of_items(np.arange(100) % 2)
     Estimate(value=0.5, low=0.41, high=0.6)
@@ -35,7 +35,7 @@ def mean_of_items(values: Any, *, seed: int = 0, confidence: float = 0.95) -> Es
         raise BadInput(f"values of shape {flat.shape}: pass a list of finite numbers, at least one.")
     mean = float(flat.mean())
     if len(flat) < FEWEST_ITEMS or not np.ptp(flat):
-        return Estimate(mean, None, None) if len(flat) < FEWEST_ITEMS else Estimate(mean, mean, mean)
+        return Estimate(mean, None, None)
     means = np.concatenate([flat[rows].mean(1) for rows in _resamples(len(flat), seed)])
     return Estimate(mean, *_bca(means, mean, flat - mean, confidence))
 
@@ -68,6 +68,22 @@ def rank_correlation_of_items(first: Any, second: Any, *, seed: int = 0, confide
         [_correlations(x[rows], y[rows]) for rows in _resamples(len(x), seed, _RESAMPLES_RANKED)]
     )
     return Estimate(value, *percentile_interval(replicates, confidence))
+
+
+def rank_change_of_items(truth: Any, before: Any, after: Any, *, seed: int = 0, confidence: float = 0.95) -> Estimate:
+    """Return how much higher Spearman's correlation with the truth is after than before, resampled item by item.
+
+    >>> rank_change_of_items(range(50), range(50), range(50)[::-1]).value.__round__(6)
+    -2.0
+    """
+    check_confidence(confidence)
+    x, old, new = (np.asarray(side, np.float64) for side in (truth, before, after))
+    value = float(rank_products(x, new).mean() - rank_products(x, old).mean())
+    if len(x) < FEWEST_ITEMS:
+        return Estimate(value, None, None)
+    blocks = _resamples(len(x), seed, _RESAMPLES_RANKED)
+    changes = [_correlations(x[rows], new[rows]) - _correlations(x[rows], old[rows]) for rows in blocks]
+    return Estimate(value, *percentile_interval(np.concatenate(changes), confidence))
 
 
 def rank_products(first: Any, second: Any) -> Floats:

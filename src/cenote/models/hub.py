@@ -37,6 +37,7 @@ def must_use_cache(model_id: str) -> bool:
 
     problem = why_unreachable()
     if problem is not None and not _is_cached(model_id):
+        _ask_hub.cache_clear()  # the network may be mended before the next call
         raise BadInput(
             f"cannot load {model_id!r}: it is not in the cache, and {constants.ENDPOINT} cannot be reached "
             f"({problem}). Check the id and the network, or name a folder or {DEMO!r}; HF_HUB_OFFLINE=1 uses cached "
@@ -46,15 +47,12 @@ def must_use_cache(model_id: str) -> bool:
 
 
 def why_unreachable() -> str | None:
-    """Return why the hub cannot be reached, or None if it answers."""
+    """Return why the hub cannot be reached, or None if it answers. The answer is kept for the process."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    problem = _ask_hub()
-    if problem is not None:
-        _ask_hub.cache_clear()  # the network may be mended before the next call
-    return problem
+    return _ask_hub()
 
 
 def first_line(error: Exception) -> str:

@@ -103,10 +103,7 @@ def _data(tasks: Sequence[Named]) -> Table:
         key="tasks",
         caption="Data",
         head=("task", "split", "data", "interval for"),
-        rows=tuple(
-            (one.name, one.task.split, one.task.data, f"other {one.task.interval}" if one.task.interval else MISSING)
-            for one in tasks
-        ),
+        rows=tuple((one.name, one.task.split, one.task.data, one.task.interval or MISSING) for one in tasks),
         words=(1, 2, 3),
         open=True,
         stacked=True,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cenote.evaluation_records import Evaluation, Part, TaskScore
+from cenote.evaluation_records import FEWEST_ITEMS, Evaluation, Part, TaskScore
 from cenote.records import Estimate
 from cenote.report import plots
 from cenote.report.formatting import MISSING, clip_text, format_number, format_score, format_share, name_change
@@ -16,8 +16,6 @@ from cenote.report.series import Look
 from cenote.report.tables import Strips, Table
 from cenote.wording import number_duplicates, pluralise
 
-# Parts of fewer items have no score.
-FEWEST = 30
 # Characters of a text that are shown.
 _ROOM = 300
 # The paper's intervals are as wide as this, in tokens; the last one is open.
@@ -96,8 +94,8 @@ def _scores(tasks: Sequence[Named]) -> Section:
         key="scores",
         label="Scores",
         title="How good is the model on each task?",
-        intro="The score of each task as MTEB computes it, and its 95 % interval for other items from the same source. "
-        "A difference that is smaller than an interval may be chance.",
+        intro="The score of each task as MTEB computes it, with a 95 % interval: for other items from the same source, "
+        "or in a clustering for other draws of the same texts. A difference smaller than an interval may be chance.",
         figures=(),
         tables=(
             Table(
@@ -195,13 +193,13 @@ def _by_length(tasks: Sequence[Named]) -> Section:
         if (rank := one.task.longest_rank) is not None
     ]
     if missing:
-        notes.append(f"No figure, since fewer than two parts have {FEWEST} items or more: {'; '.join(missing)}.")
+        notes.append(f"No figure, since fewer than two parts have {FEWEST_ITEMS} items or more: {'; '.join(missing)}.")
     return Section(
         key="length",
         label="By length",
         title="Does the score depend on length?",
         intro="The score of parts of the items, by the length of their texts in tokens. Parts differ in content too. "
-        f"Parts of fewer than {FEWEST} items have no score.",
+        f"Parts of fewer than {FEWEST_ITEMS} items have no score.",
         figures=tuple(figure for _, _, figure in drawn if figure is not None),
         tables=(_ends(measured), _positions(tasks), *map(_parts, measured)),
         notes=tuple(notes),
@@ -241,14 +239,14 @@ def draw_by_length(one: Named, by: str) -> Figure | None:
             replace(plots.line(look, middles, [score.value for score in scores], labels), ends=ends),
         ),
         legend=(),
-        notes=(f"Not drawn, with fewer than {FEWEST} items: {', '.join(few)}.",) if few else (),
+        notes=(f"Not drawn, with fewer than {FEWEST_ITEMS} items: {', '.join(few)}.",) if few else (),
     )
 
 
 def _format_part(part: Part) -> str:
     """Return the score of a part, or the reason why it has none."""
     if part.score is None:
-        return f"fewer than {FEWEST} items" if part.items < FEWEST else MISSING
+        return f"fewer than {FEWEST_ITEMS} items" if part.items < FEWEST_ITEMS else MISSING
     return format_score(part.score)
 
 
