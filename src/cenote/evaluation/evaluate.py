@@ -186,7 +186,7 @@ def _collect(
         from cenote.evaluation.tasks import cells_of, load_official
 
         cells = cells_of(names)
-        if why_unreachable():  # what is not in the cache is told before any work
+        if why_unreachable():  # what is not in the cache is reported before any work
             for cell in cells:
                 load_official(cell.make())
         found += [_Task(one.name, one.kind, one.make, one.revision, one.task, one.split) for one in cells]
