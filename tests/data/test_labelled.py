@@ -566,8 +566,8 @@ def test_a_sample_of_a_search_keeps_all_that_its_queries_need():
     data = search(300, 5000, candidates=True)
     sample = sample_labelled(data)
     assert sample.kind == "reranking"
-    assert (len(sample.query_ids), len(sample.corpus_ids), len(sample.titles)) == (100, 2000, 2000)
-    assert sample.notes == ("odd", "This is a fixed sample of 100 of 300 queries and 2,000 of 5,000 documents.")
+    assert (len(sample.query_ids), len(sample.corpus_ids), len(sample.titles)) == (100, 500, 500)
+    assert sample.notes == ("odd", "This is a fixed sample of 100 of 300 queries and 500 of 5,000 documents.")
     kept = set(sample.corpus_ids)
     assert sample.texts == sample.corpus_ids == tuple(name for name in data.corpus_ids if name in kept)
     assert sample.query_ids == tuple(name for name in data.query_ids if name in sample.judgments) == sample.queries
@@ -607,12 +607,12 @@ def test_samples_of_labels_are_even():
     texts = tuple(map(str, range(4000)))
     data = Classification(Labels(texts[:150], labels[:150]), Labels(texts, labels))
     sample = sample_labelled(data)
-    assert [sample.test.labels.count(label) for label in "ab"] == [750, 250]
-    assert [sample.train.labels.count(label) for label in "ab"] == [100, 37]
+    assert [sample.test.labels.count(label) for label in "ab"] == [225, 75]
+    assert [sample.train.labels.count(label) for label in "ab"] == [16, 16]
     assert all(labels[int(text)] == label for text, label in zip(sample.test.texts, sample.test.labels, strict=True))
-    assert sample.notes == ("This is a fixed sample of 1,000 of 4,000 test texts and 137 of 150 training texts.",)
+    assert sample.notes == ("This is a fixed sample of 300 of 4,000 test texts and 32 of 150 training texts.",)
     grouped = sample_labelled(Clustering((*texts, "rare"), (*labels, "c")))
-    assert [grouped.labels.count(label) for label in "abc"] == [749, 250, 1]
+    assert [grouped.labels.count(label) for label in "abc"] == [224, 75, 1]
     assert list(map(int, grouped.texts[:-1])) == sorted(map(int, grouped.texts[:-1]))
 
 

@@ -210,10 +210,20 @@ def test_d_sigma_of_the_worst_pair_by_its_definition(diagnosis, demo, corpus):
     assert worst.socm == pytest.approx((1 - d_mu) * d_sigma, abs=1e-5)
 
 
-def test_two_processes_give_the_same_bytes(demo_path, traced, tmp_path):
+def test_two_processes_give_the_same_bytes(tiny_st, traced, tmp_path):
     source = tmp_path / "texts.txt"
     source.write_text("".join(" ".join(text.split()) + "\n" for text in traced), "utf-8")
-    command = [sys.executable, "-m", "cenote", "diagnose", "minilm", str(source), "--quick", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "cenote",
+        "diagnose",
+        str(tiny_st("bert")),
+        str(source),
+        "--quick",
+        "--device",
+        "cpu",
+    ]
     written = [tmp_path / name for name in ("one.json", "two.json")]
     children = [subprocess.Popen([*command, "--json", str(path)], stdout=subprocess.DEVNULL) for path in written]
     assert [child.wait() for child in children] == [0, 0]

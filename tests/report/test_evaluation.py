@@ -235,7 +235,9 @@ def test_markdown_is_escaped_and_has_what_the_page_shows_open(rich):
     assert escape_markdown(MARKUP) in written
     assert "a \\| b c \\\\ \\`d\\` � � \\*e\\*" in written
     assert ARABIC in written
-    assert "| scifact | window-mean | 0.6310 (0.5810 to 0.6810) | more: +0.0310 (+0.0210 to +0.0410) | 1.0 |" in written
+    assert (
+        "| scifact | window-mean | 0.6310 (0.5810 to 0.6810) | higher: +0.0310 (+0.0210 to +0.0410) | 1.0 |" in written
+    )
     assert "all figures of MTEB" not in written
     assert "all parts" not in written
     assert escape_markdown(COMMAND) in written

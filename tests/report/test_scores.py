@@ -47,8 +47,8 @@ def test_changes_beyond_chance_are_marked(sections):
     assert found.head == ("task", "way", "score", "change", "vectors per text")
     assert [row[1:2] + row[3:] for row in found.rows] == [
         ("truncate, unchanged", "–", "1.0"),
-        ("window-mean", "more: +0.0310 (+0.0210 to +0.0410)", "1.0"),
-        ("windows", "fewer: −0.0240 (−0.0340 to −0.0140)", "2.4"),
+        ("window-mean", "higher: +0.0310 (+0.0210 to +0.0410)", "1.0"),
+        ("windows", "lower: −0.0240 (−0.0340 to −0.0140)", "2.4"),
         ("segments 8", "+0.0040 (−0.0060 to +0.0140)", "1.9"),
     ]
     assert found.strips.values[0] is None

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "beside it where texts are cut)",
     )
     parser.add_argument("--beside", nargs="*", metavar="WAY", help="other ways to read long texts, scored beside it")
-    parser.add_argument("--quick", action="store_true", help="score fixed samples of the data")
+    parser.add_argument("--quick", action="store_true", help="score a fixed sample of each, some hundred texts")
     parser.add_argument(
         "--positions", action="store_true", help="move evidence to the start, the middle and the end of longer texts"
     )

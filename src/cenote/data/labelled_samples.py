@@ -17,10 +17,10 @@ class Sizes:
     """Sizes of a sample at most. Relevant documents and candidates stay, even where they are more than `documents`."""
 
     queries: int = 100
-    documents: int = 2000
-    test: int = 1000  # texts to classify
-    training: int = 100  # training texts of each label
-    texts: int = 1000  # texts to cluster
+    documents: int = 500
+    test: int = 300  # texts to classify
+    training: int = 16  # training texts of each label
+    texts: int = 300  # texts to cluster
     pairs: int = 500
     summaries: int = 30  # texts with summaries
 

@@ -99,7 +99,7 @@ def evaluate(
         split: of the data.
         long: how long texts are read: truncate, window-mean, windows or `segments 8`.
         others: other ways to read long texts, scored beside it; None tries windows where texts are cut.
-        quick: whether to score fixed samples of the data.
+        quick: whether to score fixed samples of the data, and no other ways that are not named.
         positions: whether to move the evidence of local searches to the start, the middle and the end of longer texts.
         backend: torch, openvino, onnx, or auto: OpenVINO where it can run and is faster, else torch.
         precision: float32, bfloat16, float16, or auto: that of the weights.
@@ -155,7 +155,7 @@ def _check(
         way_of(way)
     choose(backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
-    beside = None if others is None else tuple(others)
+    beside = None if others is None and not quick else tuple(others or ())
     return _Request(long, beside, quick, positions, backend, precision, seed, listener)
 
 

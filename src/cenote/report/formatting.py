@@ -160,11 +160,11 @@ def name_change(change: Estimate) -> str:
     """Name a change whose interval excludes 0.
 
     >>> [name_change(Estimate(*change)) for change in ((2, 1, 3), (-2, -3, -1), (1, -1, 3), (1, None, None))]
-    ['more', 'fewer', '', '']
+    ['higher', 'lower', '', '']
     """
     if change.low is not None and change.low > 0:
-        return "more"
-    return "fewer" if change.high is not None and change.high < 0 else ""
+        return "higher"
+    return "lower" if change.high is not None and change.high < 0 else ""
 
 
 def clip_text(text: str, room: int) -> str:

@@ -131,7 +131,7 @@ def _long(tasks: Sequence[Named], way: str) -> Section:
         key="long",
         label="Long texts",
         title="What would windows change?",
-        intro="The same items, with long texts read in windows in place of one cut text. “More” and “fewer” mark "
+        intro="The same items, with long texts read in windows in place of one cut text. “Higher” and “lower” mark "
         "changes whose 95 % interval excludes 0; all others may be chance."
         if tried
         else "Long texts were read in one way only. The table has the share of texts that are longer than the model "
