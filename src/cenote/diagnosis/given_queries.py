@@ -68,7 +68,10 @@ def refuse_unnamed(queries: Queries, texts: Sequence[Text], sample: int) -> None
         )
     if queries.texts and queries.ids.isdisjoint(text.id for text in texts):
         ids = some(sorted(queries.ids), 3)
-        raise BadInput(f"none of {len(queries.texts):,} queries names one of the texts: their ids are {ids}.")
+        raise BadInput(
+            f"none of {len(queries.texts):,} queries names one of the texts: their ids are {ids}. The id beside a "
+            "query is that of the text that answers it."
+        )
 
 
 def search_queries(

@@ -180,7 +180,7 @@ def _of_sts(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metri
         "second": second,
         "value": rank_products(found["human"], cosines).tolist(),
         f"pair{TOKENS}": np.mean(tokens, 0).tolist(),
-        "score": list(found["human"]),
+        "score": [float(score) for score in data["score"]],
         "cosine": list(cosines),
     }
 

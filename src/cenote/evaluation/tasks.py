@@ -91,7 +91,7 @@ def official_task(name: str) -> Any:
     try:
         return mteb.get_task(name)
     except KeyError:
-        names = [task.metadata.name for task in mteb.get_tasks()]
+        names = [task.metadata.name for task in mteb.get_tasks(exclude_superseded=False)]
         near = difflib.get_close_matches(name, [*names, *_benchmarks()], n=3)
         hint = f" Did you mean {some(near)}?" if near else ""
         raise UnknownName(f"mteb has no task or benchmark {name!r}.{hint}") from None

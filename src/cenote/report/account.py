@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cenote.diagnosis.verdicts.remedies import count_fates
-from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
 from cenote.records import Account, Diagnosis, Estimate, Example, GivenQueries, Shares
 from cenote.report.formatting import (
     format_change,
@@ -45,9 +44,6 @@ KINDS = (
     ),
     Kind("not_found", "missed", "·", "not found", "not found in any of these ways"),
 )
-# The advice where fewer sentences are lost than this share.
-_LOST = THRESHOLDS["search"].steps[0]
-_NOTHING = f"Nothing: fewer than {100 * _LOST:.0f} of 100 sentences are lost."
 # Names of parts, by the criterion of the part.
 _PARTS = {"position": "{} sentences", "length": "texts of {}", "reading": "sentences that are {}"}
 
@@ -121,8 +117,7 @@ def collect_answers(diagnosis: Diagnosis) -> tuple[Answer, ...]:
             searches = [Search(None, f"Not measured: {model.account}.", advice.get("search", ""))]
         else:
             loss = describe_loss(model.account, "sentences", "lead back to their text")
-            nothing = _NOTHING if 1 - model.account.found.value < _LOST else ""
-            searches = [Search(model.account, loss, advice.get("search") or nothing)]
+            searches = [Search(model.account, loss, advice.get("search", ""))]
         if model.queries is not None:
             loss = describe_loss(model.queries, "of your queries", "find a text that answers them first")
             searches.append(Search(model.queries, loss, advice.get("your queries", "")))

@@ -134,8 +134,8 @@ def _long(tasks: Sequence[Named], way: str) -> Section:
         intro="The same items, with long texts read in windows in place of one cut text. “Higher” and “lower” mark "
         "changes whose 95 % interval excludes 0; all others may be chance."
         if tried
-        else "Long texts were read in one way only. The table has the share of texts that are longer than the model "
-        "reads.",
+        else "No other way to read long texts was tried. The table has the share of texts that are longer than the "
+        "model reads.",
         figures=(),
         tables=(_ways(tasks, way), _cut(tasks)),
     )

@@ -50,7 +50,12 @@ def test_the_grade_is_that_of_all_that_is_lost(found, grade):
 
 
 @pytest.mark.parametrize(
-    ("found", "named"), [(0.95, ""), (0.905, "The threshold of 10 % lies"), (0.745, "The threshold of 25 % lies")]
+    ("found", "named"),
+    [
+        (0.95, ""),
+        (0.905, "Lost are 8 to 10 %, and the threshold of 10 % lies between"),
+        (0.745, "Lost are 24 to 26 %, and the threshold of 25 % lies between"),
+    ],
 )
 def test_a_threshold_within_the_interval_is_named(found, named):
     evidence = judge(found=found).evidence
@@ -82,7 +87,7 @@ def test_prompts_of_both_sides_are_named():
 
 def test_what_helps_is_advised_where_much_is_lost():
     settings = {"windows of 128 tokens, best": setting(0.06, rows=2.5)}
-    assert judge(found=0.95, pooling=0.03, settings=settings).advice == ""
+    assert judge(found=0.95, pooling=0.03, settings=settings).advice == search.NOTHING
     assert "windows of 128 tokens, of which the best" in judge(found=0.8, settings=settings).advice
 
 

@@ -36,11 +36,11 @@ def test_what_is_lost_and_what_is_found_all_the_same_are_said():
     )
     assert found.evidence.startswith(
         "10 % (9 to 11 %) of the sentences. 50 of 300 are unread; 40 % of these find their text all the same. Of the "
-        "10.0 lost, these settings find: windows of 254 tokens, best 5.0. 9 of 100 texts are longer than the limit, "
-        "with 30 % of all tokens behind it; the longest 10 % of the texts have"
+        "10.0 lost, these settings find so many: windows of 254 tokens, of which the best counts for a text: 5.0. 9 of "
+        "100 texts are longer than the limit, with 30 % of all tokens behind it; the longest 10 % of the texts have"
     )
     assert found.evidence.endswith(
-        "The threshold of 10 % lies in this interval: another sample may have another grade."
+        "Lost are 9 to 11 %, and the threshold of 10 % lies between: another sample may have another grade."
     )
 
 

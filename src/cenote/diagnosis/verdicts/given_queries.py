@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import count_fates
+from cenote.diagnosis.verdicts.remedies import complement, count_fates, name_threshold
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
 from cenote.records import GivenQueries, ModelDiagnosis, Verdict
 from cenote.wording import pluralise, share_estimate, signed_estimate
@@ -17,16 +17,18 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         return
     first, cut, pooled, none = count_fates(found)
     missing = f" Excluded: {'; '.join(part.in_words() for part in found.excluded)}." if found.excluded else ""
+    lost = complement(found.found)
     yield Verdict(
         model=model.name,
         subject="your queries",
-        grade=THRESHOLDS["search"].grade(round(1 - found.found.value, 9)),
+        grade=THRESHOLDS["search"].grade(lost.value),
         finding=f"Of 100 of your queries, {first} find a text that answers them first. Lost to the cut: {cut}; lost to "
         f"pooling: {pooled}; not found by their tokens either: {none}.",
         evidence=f"{pluralise(found.queries, 'query').replace('querys', 'queries')}, {found.texts:,} texts: "
         f"{share_estimate(found.found)} find one first, {share_estimate(found.in_ten)} among the first ten; nDCG@10 "
         f"{found.gain.value:.3f}. If the tokens of the query rank the first twenty anew, it changes by "
-        f"{signed_estimate(found.price)}: the price of pooling.{missing}",
+        f"{signed_estimate(found.price)}: the price of pooling.{missing}"
+        f"{name_threshold('search', lost)}",
         limit="Only the texts of this sample are searched, those that queries name first: in the whole corpus every "
         "query has more rivals.",
         advice=_advise(found, cut),

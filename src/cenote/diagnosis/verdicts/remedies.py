@@ -38,7 +38,8 @@ def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
             f"better by what they say, but not by what they are about. {_how_to(name)}"
         )
     if len(tried) > _NAMED:
-        return f"None of the {len(tried)} settings that were tried finds more sentences by more than chance."
+        which = "that were tried" if kinds == ("",) else "of this kind"
+        return f"None of the {len(tried)} settings {which} finds more sentences by more than chance."
     return f"None of these finds more sentences by more than chance: {', '.join(tried)}."
 
 
@@ -96,7 +97,10 @@ def name_threshold(subject: str, lost: Estimate) -> str:
     inside = [percent(step) for step in THRESHOLDS[subject].steps if lost.low <= step <= lost.high]
     if not inside:
         return ""
-    return f" The threshold of {' and of '.join(inside)} lies in this interval: another sample may have another grade."
+    return (
+        f" Lost are {100 * lost.low:.0f} to {percent(lost.high)}, and the threshold of {' and of '.join(inside)} lies "
+        "between: another sample may have another grade."
+    )
 
 
 def list_parts(account: Account, by: str, phrase: str) -> str:
@@ -126,3 +130,10 @@ def count_fates(shares: Shares) -> tuple[int, int, int, int]:
     fates = (shares.found, shares.lost_to_cut, shares.lost_to_pooling, shares.not_found)
     found, cut, pooled, none = round_to_hundred([share.value for share in fates])
     return found, cut, pooled, none
+
+
+def complement(share: Estimate) -> Estimate:
+    """Return the estimate of 1 minus a share."""
+    if share.low is None or share.high is None:
+        return Estimate(round(1 - share.value, 9), None, None)
+    return Estimate(round(1 - share.value, 9), round(1 - share.high, 9), round(1 - share.low, 9))

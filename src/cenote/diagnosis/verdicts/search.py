@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import advise, count_fates, list_parts, name_threshold
+from cenote.diagnosis.verdicts.remedies import advise, complement, count_fates, list_parts, name_threshold
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
-from cenote.records import Account, Estimate, ModelDiagnosis, Verdict
+from cenote.records import Account, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, share_estimate
+
+# Fewer sentences are lost than this share: nothing is advised.
+_LOST = THRESHOLDS["search"].steps[0]
+NOTHING = f"Nothing needs to be done: fewer than {100 * _LOST:.0f} of 100 sentences are lost."
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -25,7 +29,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         )
         return
     found, cut, pooled, none = count_fates(account)
-    lost = _complement(account.found)
+    lost = complement(account.found)
     repeated = ""
     if account.repeated >= CUTOFFS["repeated sentences"].value:
         share = percent(account.repeated)
@@ -42,11 +46,11 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{list_parts(account, 'position', '{} sentences')}{list_parts(account, 'length', 'texts of {}')}{repeated}"
         f"{_name_prompts(account)}"
         f"{name_threshold('search', lost)}",
-        limit="This shows whether a text is found by what it says (coverage), not whether it answers a question "
-        "(relevance): a sentence shares words with its text, which are often enough to find it. "
+        limit="The search for sentences shows whether a text is found by what it says (coverage), not whether it "
+        "answers a question (relevance): a sentence shares words with its text, which are often enough to find it. "
         f"{pluralise(account.documents, 'text')} are searched; among more texts, fewer sentences find theirs."
         f"{_name_limits(model, account)}",
-        advice="" if lost.value < THRESHOLDS["search"].steps[0] else advise(account),
+        advice=NOTHING if lost.value < _LOST else advise(account),
     )
 
 
@@ -65,10 +69,3 @@ def _name_prompts(account: Account) -> str:
     sides = zip(("sentences", "texts"), account.prompts, strict=True)
     named = [f"{side} with the prompt {name!r}" for side, name in sides if name is not None]
     return f" Read: {', '.join(named)}." if named else ""
-
-
-def _complement(share: Estimate) -> Estimate:
-    """Return the estimate of 1 minus a share."""
-    if share.low is None or share.high is None:
-        return Estimate(round(1 - share.value, 9), None, None)
-    return Estimate(round(1 - share.value, 9), round(1 - share.high, 9), round(1 - share.low, 9))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import READ_THE_END, advise, count_fates, name_threshold
+from cenote.diagnosis.verdicts.remedies import READ_THE_END, advise, count_fates, describe_setting, name_threshold
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
 from cenote.records import Account, Grade, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, share_estimate
@@ -76,8 +76,8 @@ def _describe_windows(account: Account) -> str:
     found = {name: 100 * one.of_cut for name, one in account.settings.items() if name.startswith("windows")}
     if not found:
         return ""
-    told = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
-    return f"Of the {100 * account.lost_to_cut.value:.1f} lost, these settings find: {told}. "
+    told = "; ".join(f"{describe_setting(name)}: {value:.1f}" for name, value in found.items())
+    return f"Of the {100 * account.lost_to_cut.value:.1f} lost, these settings find so many: {told}. "
 
 
 def _count_texts(model: ModelDiagnosis) -> str:
