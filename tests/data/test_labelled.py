@@ -634,7 +634,7 @@ def test_samples_of_pairs_and_of_summaries():
 @pytest.mark.parametrize(
     "data",
     [
-        search(100, 2000),
+        search(100, 500),
         Classification(Labels(("a", "b"), ("x", "y")), Labels(("a", "b"), ("x", "y"))),
         Clustering(("a", "b"), ("x", "y")),
         Sts(("a", "b"), ("a", "b"), (1.0, 2.0)),
