@@ -43,6 +43,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 NEIGHBOURLY = {"data", "wording"}
 # Modules that are tested in another file than their own, with the reason.
 TESTED_IN = {
+    "commands.outputs": "commands/test_diagnose.py",  # and commands/test_evaluate.py
     "data.formats": "data/test_texts.py",  # formats are read through `texts.read`
     # What turns texts into scores is tested by the scores.
     **dict.fromkeys(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
-from cenote.errors import BadInput
-from cenote.json_records import from_json, to_json
+from cenote.json_records import from_json, save, to_json
 from cenote.records import Estimate
 
 # What renders an evaluation, by the suffix of a file: a module and a function of `cenote.report`.
@@ -122,15 +120,7 @@ class Evaluation:
 
     def save(self, path: str | Path, *, command: str | None = None) -> None:
         """Write the evaluation to a file: a page (.html), Markdown (.md), or all figures (.json)."""
-        suffix = Path(path).suffix
-        if suffix == ".json":
-            content = self.to_json()
-        elif suffix in PAGES:
-            module, function = PAGES[suffix]
-            content = getattr(importlib.import_module(module), function)(self, command=command)
-        else:
-            raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(PAGES)} or .json.")
-        Path(path).write_text(content, "utf-8")
+        save(self, path, PAGES, command)
 
     def __repr__(self) -> str:
         """Return a line for each task."""

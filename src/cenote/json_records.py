@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from cenote.errors import BadInput
@@ -16,6 +19,26 @@ Record = TypeVar("Record")
 def to_json(record: Any) -> str:
     """Return a record as JSON."""
     return json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def save(record: Any, path: str | Path, pages: Mapping[str, tuple[str, str]], command: str | None) -> None:
+    """Write a record to a file: rendered by what `pages` names for its suffix, or as JSON (.json).
+
+    Args:
+        record: with a method `to_json`.
+        path: of the file.
+        pages: what renders the record, by suffix: a module and a function.
+        command: the command line that made the record, which pages name.
+    """
+    suffix = Path(path).suffix
+    if suffix == ".json":
+        content = record.to_json()
+    elif suffix in pages:
+        module, function = pages[suffix]
+        content = getattr(importlib.import_module(module), function)(record, command=command)
+    else:
+        raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(pages)} or .json.")
+    Path(path).write_text(content, "utf-8")
 
 
 def from_json(cls: type[Record], text: str) -> Record:

@@ -6,14 +6,12 @@ with the reason, never NaN.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
-from cenote.errors import BadInput
-from cenote.json_records import from_json, to_json
+from cenote.json_records import from_json, save, to_json
 
 # `Run.untraced` where the user asked for no layers.
 NO_LAYERS = "layers=False"
@@ -403,15 +401,7 @@ class Diagnosis:
 
         The page and the Markdown name `command` as the command line that made them.
         """
-        suffix = Path(path).suffix
-        if suffix == ".json":
-            content = self.to_json()
-        elif suffix in PAGES:
-            module, function = PAGES[suffix]
-            content = getattr(importlib.import_module(module), function)(self, command=command)
-        else:
-            raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(PAGES)} or .json.")
-        Path(path).write_text(content, "utf-8")
+        save(self, path, PAGES, command)
 
     def __repr__(self) -> str:
         """Return two lines: what was diagnosed, and the first verdict."""

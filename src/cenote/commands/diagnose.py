@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cenote.commands.arguments import (
@@ -23,6 +20,7 @@ from cenote.commands.arguments import (
     natural,
 )
 from cenote.commands.names import split_names
+from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import in_columns, say, table
 from cenote.data.texts import read
@@ -88,13 +86,7 @@ def check(args: argparse.Namespace) -> None:
             raise
         # After a single temperature, the name may be a second one.
         raise type(error)(f"{error} Several --temperatures need commas between them, such as 0.9,0.8.") from error
-    suffix = Path(args.output or "").suffix
-    if args.output is not None and suffix not in PAGES:
-        raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(PAGES)}.")
-    _refuse_overwriting(args)
-    for path in (args.output, args.json):
-        if path not in (None, "-"):
-            _refuse_unwritable(Path(path))
+    check_outputs(args, PAGES, (args.texts, args.pairs, args.queries))
     for flag, path in (("--pairs", args.pairs), ("--queries", args.queries)):
         if path == "-":
             raise Usage(f"{flag} -: the file is read twice, column by column: name a file.")
@@ -134,38 +126,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             notify=say,
             loader=partial(load_model, args),
         )
-    # Files first: the reader of the lines may leave before the last one.
-    if args.json and args.json != "-":
-        Path(args.json).write_text(found.to_json(), "utf-8")
-    if args.output:
-        found.save(args.output, command=shlex.join(["cenote", *sys.argv[1:]]))
-    if args.json == "-":
-        yield found.to_json().rstrip()
-        return
-    yield from _verdicts(found)
-    yield from (f"{what}: {path}" for what, path in (("figures", args.json), ("report", args.output)) if path)
-
-
-def _refuse_overwriting(args: argparse.Namespace) -> None:
-    """Raise if two outputs have the same name, or an output has the name of an input."""
-    outputs = [(name, Path(path).resolve()) for name, path in (("-o", args.output), ("--json", args.json)) if path]
-    if len({path for _, path in outputs}) < len(outputs):
-        raise Usage(f"-o and --json both name {args.json!r}: name two files.")
-    inputs = [Path(path).resolve() for path in (args.texts, args.pairs, args.queries) if path not in (None, "-")]
-    for name, path in outputs:
-        if path in inputs:
-            raise Usage(f"{name} {str(path)!r} is an input and would be overwritten: name another file.")
-
-
-def _refuse_unwritable(file: Path) -> None:
-    new = not file.exists()
-    try:
-        file.open("a").close()
-    except OSError as error:
-        missing = "" if file.parent.is_dir() else f" There is no folder {str(file.parent)!r}."
-        raise BadInput(f"cannot write {str(file)!r}: {error.strerror}.{missing}") from error
-    if new:
-        file.unlink()
+    yield from deliver(args, found, _verdicts)
 
 
 def _temperatures(text: str) -> list[float]:

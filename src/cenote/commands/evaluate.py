@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cenote.choices import AUTO, BACKENDS, PRECISIONS
 from cenote.commands.arguments import Usage, add_common, check_packages, load_model, natural, one_of
+from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
 from cenote.data.labelled import KINDS
@@ -75,7 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Evaluate, and yield the lines to print."""
-    _check(args)
     from cenote.evaluation.evaluate import evaluate
 
     loader = partial(load_model, args, **({} if args.temperature is None else {"temperature": args.temperature}))
@@ -100,23 +97,15 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             notify=say,
             loader=loader,
         )
-    if args.json and args.json != "-":
-        Path(args.json).write_text(found.to_json(), "utf-8")
-    if args.output:
-        found.save(args.output, command=shlex.join(["cenote", *sys.argv[1:]]))
-    if args.json == "-":
-        yield found.to_json().rstrip()
-        return
-    yield from lines_of(found)
+    yield from deliver(args, found, lines_of)
 
 
-def _check(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace) -> None:
     """Raise for wrong arguments, before anything heavy is imported."""
     check_packages("evaluate", "eval")
     if not args.tasks and not args.data:
         raise Usage("there is nothing to evaluate on: name tasks (--tasks) or labelled data (--data).")
-    if args.output and Path(args.output).suffix not in PAGES:
-        raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(PAGES)}.")
+    check_outputs(args, PAGES, args.data or ())
     if args.cache and args.no_cache:
         raise Usage("--cache and --no-cache exclude each other: give one of them.")
     for path in args.data or ():

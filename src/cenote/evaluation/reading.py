@@ -21,8 +21,8 @@ from cenote.models.properties import prompt_name_for
 
 Flags = npt.NDArray[np.bool_]
 
-# Where OpenVINO is faster than torch at float32: by 1.2 times with these vector units, and slower without them. Nothing
-# is timed, so that a run that goes on computes what it computed before.
+# The vector units with which OpenVINO is faster than torch at float32, by 1.2 times; without them it gains nothing that
+# its graph does not cost. Nothing is timed, so that a run that goes on computes what it computed before.
 _UNITS = "AVX512"
 
 

@@ -14,6 +14,7 @@ from cenote.report.formatting import (
     format_number,
     format_share,
     join_names,
+    name_change,
 )
 from cenote.report.series import model_names
 from cenote.report.tables import Table, build_table
@@ -178,12 +179,8 @@ def tried(answer: Answer) -> Table:
 
 def _judged(change: Estimate) -> str:
     """Return a change, and in words whether it is more than chance."""
-    word = ""
-    if change.low is not None and change.low > 0:
-        word = "more: "
-    elif change.high is not None and change.high < 0:
-        word = "fewer: "
-    return f"{word}{format_change(change)}"
+    word = name_change(change, ("more", "fewer"))
+    return f"{word}{': ' if word else ''}{format_change(change)}"
 
 
 def _found(shares: Shares) -> str:

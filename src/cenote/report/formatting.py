@@ -156,15 +156,15 @@ def format_score(score: Estimate | None, *, sign: str = "") -> str:
     return MISSING if score is None else score_estimate(score.value, score.low, score.high, sign=sign).replace("-", "−")
 
 
-def name_change(change: Estimate) -> str:
+def name_change(change: Estimate, words: tuple[str, str] = ("higher", "lower")) -> str:
     """Name a change whose interval excludes 0.
 
     >>> [name_change(Estimate(*change)) for change in ((2, 1, 3), (-2, -3, -1), (1, -1, 3), (1, None, None))]
     ['higher', 'lower', '', '']
     """
     if change.low is not None and change.low > 0:
-        return "higher"
-    return "lower" if change.high is not None and change.high < 0 else ""
+        return words[0]
+    return words[1] if change.high is not None and change.high < 0 else ""
 
 
 def clip_text(text: str, room: int) -> str:

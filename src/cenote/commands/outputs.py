@@ -1,0 +1,66 @@
+"""Files of a result: `-o` for a page or Markdown, `--json` for all figures; checked before the work, written first."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cenote.commands.arguments import Usage
+from cenote.errors import BadInput
+
+
+def check_outputs(args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[str | None]) -> None:
+    """Raise if an output is of no known kind, has the name of another or of an input, or cannot be written.
+
+    Args:
+        args: with `output` and `json`.
+        suffixes: that a page may have.
+        inputs: files that must not be overwritten.
+    """
+    suffix = Path(args.output or "").suffix
+    if args.output is not None and suffix not in suffixes:
+        raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(suffixes)}.")
+    _refuse_overwriting(args, inputs)
+    for path in (args.output, args.json):
+        if path not in (None, "-"):
+            _refuse_unwritable(Path(path))
+
+
+def deliver(args: argparse.Namespace, found: Any, lines: Callable[[Any], Iterator[str]]) -> Iterator[str]:
+    """Write the files of a result, and yield its JSON or its lines, then the names of the files."""
+    # Files first: the reader of the lines may leave before the last one.
+    if args.json and args.json != "-":
+        Path(args.json).write_text(found.to_json(), "utf-8")
+    if args.output:
+        found.save(args.output, command=shlex.join(["cenote", *sys.argv[1:]]))
+    if args.json == "-":
+        yield found.to_json().rstrip()
+        return
+    yield from lines(found)
+    yield from (f"{what}: {path}" for what, path in (("figures", args.json), ("report", args.output)) if path)
+
+
+def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[str | None]) -> None:
+    """Raise if two outputs have the same name, or an output has the name of an input."""
+    outputs = [(name, Path(path).resolve()) for name, path in (("-o", args.output), ("--json", args.json)) if path]
+    if len({path for _, path in outputs}) < len(outputs):
+        raise Usage(f"-o and --json both name {args.json!r}: name two files.")
+    read = [Path(path).resolve() for path in inputs if path not in (None, "-")]
+    for name, path in outputs:
+        if path in read:
+            raise Usage(f"{name} {str(path)!r} is an input and would be overwritten: name another file.")
+
+
+def _refuse_unwritable(file: Path) -> None:
+    new = not file.exists()
+    try:
+        file.open("a").close()
+    except OSError as error:
+        missing = "" if file.parent.is_dir() else f" There is no folder {str(file.parent)!r}."
+        raise BadInput(f"cannot write {str(file)!r}: {error.strerror}.{missing}") from error
+    if new:
+        file.unlink()
