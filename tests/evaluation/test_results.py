@@ -13,7 +13,7 @@ TABLE = pa.table({"item": ["0", "1"], "value": [0.4, 0.6]})
 
 
 def test_a_result_comes_back_with_its_items(tmp_path):
-    results = Results(tmp_path / "new" / "folder")
+    results = Results(tmp_path / "new" / "folder", TaskScore)
     assert results.find("k") is None
     results.keep("k", {"task": "a"}, RECORD, TABLE)
     record, table = results.find("k")
@@ -24,13 +24,13 @@ def test_a_result_comes_back_with_its_items(tmp_path):
 
 def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Results(None).keep("k", {}, RECORD, TABLE)
-    assert Results(None).find("k") is None
+    Results(None, TaskScore).keep("k", {}, RECORD, TABLE)
+    assert Results(None, TaskScore).find("k") is None
     assert not list(tmp_path.iterdir())
 
 
 def test_damaged_results_are_none(tmp_path):
-    results = Results(tmp_path)
+    results = Results(tmp_path, TaskScore)
     for damage in ("{", "{}", '{"result": {}}', '{"result": {"name": 1}}'):
         (tmp_path / "k.json").write_text(damage)
         assert results.find("k") is None
@@ -42,12 +42,12 @@ def test_damaged_results_are_none(tmp_path):
 
 
 def test_a_result_without_items_needs_no_table(tmp_path):
-    Results(tmp_path).keep("k", {}, replace(RECORD, items=0), None)
-    assert Results(tmp_path).find("k") == (replace(RECORD, items=0), None)
+    Results(tmp_path, TaskScore).keep("k", {}, replace(RECORD, items=0), None)
+    assert Results(tmp_path, TaskScore).find("k") == (replace(RECORD, items=0), None)
 
 
 def test_the_key_depends_on_every_setting():
-    key = Results(None).key_of
+    key = Results(None, TaskScore).key_of
     assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1}) != key({"a": 1, "b": 3})
 
 

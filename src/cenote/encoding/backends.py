@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cenote import choices
 from cenote._nn.modules import weights_dtype
-from cenote.encoding.forward import VECTORS, forward, pooled_vectors
+from cenote.encoding.forward import VECTORS, forward, pooled_vectors, repooled_vectors
 from cenote.encoding.graphs import (
     feed,
     inputs_of,
@@ -65,14 +65,42 @@ class _Torch:
         self.model, self.task = model, task
 
     def __call__(self, features: Mapping[str, Any]) -> Tensor:
+        return pooled_vectors(self.model, self._read(features)).cpu()
+
+    def _read(self, features: Mapping[str, Any]) -> dict[str, Any]:
         with self._rounding(self.model.device.type):
-            return pooled_vectors(self.model, forward(self.model, features, self.task)).cpu()
+            return forward(self.model, features, self.task)
 
     def _rounding(self, device: str) -> AbstractContextManager[Any]:
         dtype = PRECISIONS[self.precision]
         if dtype in (torch.float32, weights_dtype(self.model)):  # the precision of the weights
             return nullcontext()
         return torch.autocast(device, dtype)
+
+
+class ManyPoolings(_Torch):
+    """The model itself with several poolings of each pass; their vectors are side by side.
+
+    Args:
+        model: a `SentenceTransformer`.
+        poolings: others than the model's own, by name, of the same tokens.
+        precision: a name from `PRECISIONS`.
+        task: `query` or `document`, for models that treat them differently.
+    """
+
+    def __init__(self, model: Any, poolings: Mapping[str, nn.Module], precision: str, task: str | None) -> None:
+        refuse_unavailable(model, "torch", precision, task)
+        super().__init__(model, precision, task)
+        self.poolings = poolings
+        self.widths: list[int] = []  # known from the first batch on
+
+    def __call__(self, features: Mapping[str, Any]) -> Tensor:
+        """Return the vectors `[B, sum of D]` of all poolings, the model's own first."""
+        output = self._read(features)
+        others = [repooled_vectors(self.model, output, one) for one in self.poolings.values()]
+        found = [pooled_vectors(self.model, output), *others]
+        self.widths = [one.shape[1] for one in found]
+        return torch.cat(found, 1).cpu()
 
 
 class _Graph:

@@ -44,6 +44,15 @@ def parts_by_length(kind: str, items: Items, seed: int) -> tuple[Part, ...]:
     return tuple(found)
 
 
+def quarters(items: Items) -> Iterator[tuple[str, str, Whole]]:
+    """Yield four parts of equal size by the length of each text: which text it is, the part's name and its rows."""
+    for by, lengths in items.lengths.items():
+        known = np.flatnonzero(np.isfinite(lengths))
+        for division, name, _, rows in _parts(lengths[known]):
+            if division == "quarter":
+                yield by, name, known[rows]
+
+
 def _parts(lengths: Floats) -> Iterator[tuple[Division, str, tuple[float, float | None], Whole]]:
     """Yield the parts: their division, names, ends and rows. Intervals without an item are passed over."""
     if not len(lengths):

@@ -67,6 +67,7 @@ class EngineEncoder(AbsEncoder):  # type: ignore[misc]  # mteb is not followed b
         self.model, self.model_prompts = reader.model, dict(reader.model.prompts)
         self.mteb_model_meta = ModelMeta.create_empty()
         self.seen = Seen()
+        self.sides: dict[str, Side] = {}  # how queries, documents or texts were read
         self.ranks: dict[str, dict[str, float]] = {}  # of watched documents, from 1; 0 for those that are not ranked
         self.vectors_per_text = 1.0
         self.query_tokens: dict[str, int] = {}
@@ -170,6 +171,7 @@ class EngineEncoder(AbsEncoder):  # type: ignore[misc]  # mteb is not followed b
         """Read the queries, documents or texts of a task; return their vectors and the text of each vector."""
         task = None if prompt_type is None else str(prompt_type.value)
         side = self.side_of(metadata, prompt_type)
+        self.sides[task or "text"] = side
         self.seen.add(task or "text", texts, self.reader.lengths(texts, side), self.reader.cut(texts, side))
         return (read_cut if task == "query" else self.way)(self.reader, texts, side)
 

@@ -121,7 +121,7 @@ def _order(one: tuple[str, float]) -> tuple[float, str]:
 def _of_classification(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
     """A text is an item; its value is the share of experiments that label it correctly."""
     texts, labels = list(data[task.input_column_name]), np.asarray(data[task.label_column_name])
-    correct = np.mean([np.asarray(one) == labels for one in found["predicted"]], 0)
+    correct = np.array([np.asarray(one) == labels for one in found["predicted"]])
     each = [np.clip(one, 1e-12, 1) for one in found["probabilities"]]
     entropy = np.mean([-(one * np.log(one)).sum(1) for one in each], 0)
     classes = np.unique(np.concatenate(found["classes"]))
@@ -137,7 +137,8 @@ def _of_classification(task: Any, data: Any, encoder: EngineEncoder, found: Reco
     return {
         "item": [str(row) for row in range(len(texts))],
         "text": texts,
-        "value": correct.tolist(),
+        "value": correct.mean(0).tolist(),
+        "correct": correct.T.tolist(),
         f"text{TOKENS}": _tokens(encoder.seen, texts),
         "label": [named(label) for label in labels.tolist()],
         "predicted": [named(label) for label in classes[best].tolist()],

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
+from torch import nn
 
 from cenote.choices import AUTO
-from cenote.encoding.backends import backend, obstacle, own_precision
+from cenote.encoding.backends import Backend, ManyPoolings, backend, obstacle, own_precision
 from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
 from cenote.encoding.vectors import Encoder, Vectors
 from cenote.encoding.windows import tokenise_windows, window_sizes
 from cenote.errors import BadInput
 from cenote.listener import Advance, Listener
 from cenote.models.properties import prompt_name_for
+
+# The name of the model's own pooling.
+OWN = ""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -39,10 +45,20 @@ class _Store:
     """Everything that is known of the texts of one side."""
 
     places: dict[str, int] = field(default_factory=dict)
-    vectors: list[Vectors] = field(default_factory=list)  # in the order of their places
+    vectors: dict[str, list[Vectors]] = field(default_factory=dict)  # by pooling, in the order of their places
     lengths: list[int] = field(default_factory=list)  # tokens, if none were cut
     cut: list[bool] = field(default_factory=list)
-    windows: dict[str, tuple[Vectors, Whole]] = field(default_factory=dict)  # of texts that are cut, and their tokens
+    # Of texts that are cut: the vectors of their windows by pooling, and the tokens of each window.
+    windows: dict[str, tuple[dict[str, Vectors], Whole]] = field(default_factory=dict)
+
+
+@dataclass
+class Work:
+    """What was read, and how long it took."""
+
+    texts: int = 0
+    seconds: float = 0.0
+    seconds_of_windows: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +78,7 @@ class TextReader:
         backend_name: a name from `BACKENDS`, or `auto`: OpenVINO where it can run and is faster, else torch.
         precision: a name from `PRECISIONS`, or `auto`: that of the weights.
         listener: hears of the progress.
+        poolings: other poolings of the same tokens, by name: one pass serves them all. They need the backend torch.
     """
 
     def __init__(
@@ -70,12 +87,22 @@ class TextReader:
         backend_name: str = AUTO,
         precision: str = AUTO,
         listener: Listener | None = None,
+        *,
+        poolings: Mapping[str, nn.Module] | None = None,
     ) -> None:
-        self.model, self.listener = model, listener or Listener()
+        self.model, self.listener, self.poolings = model, listener or Listener(), dict(poolings or {})
         self.precision = own_precision(model) if precision == AUTO else precision
         self.backend = choose_steadily(model, backend_name, self.precision)
+        self.pooling = OWN
+        self.work = Work()
         self._encoders: dict[str | None, Encoder] = {}
         self._stores: dict[Side, _Store] = {}
+
+    def pooled(self, name: str) -> TextReader:
+        """Return a reader of another pooling, which shares everything that is read with this one."""
+        other = copy.copy(self)
+        other.pooling = name
+        return other
 
     def side(self, prompt_name: str | None, task: str | None) -> Side:
         """Return a side, with the model's own prompt for the task where none is named."""
@@ -84,7 +111,8 @@ class TextReader:
     def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
         """Return the vectors `[N, D]` of texts, cut where the model cuts them."""
         store = self._read(texts, side)
-        return np.stack([store.vectors[store.places[text]] for text in texts])
+        vectors = store.vectors[self.pooling]
+        return np.stack([vectors[store.places[text]] for text in texts])
 
     def lengths(self, texts: Sequence[str], side: Side) -> Whole:
         """Return the tokens `[N]` of whole texts, special tokens and prompt included."""
@@ -102,8 +130,12 @@ class TextReader:
         self._read_windows([text for text in dict.fromkeys(texts) if store.cut[store.places[text]]], side)
         vectors, owners, tokens = [], [], []
         for place, text in enumerate(texts):
-            whole = (store.vectors[store.places[text]][None], np.array([store.lengths[store.places[text]]]))
-            found, lengths = store.windows.get(text, whole)
+            if text in store.windows:
+                several, lengths = store.windows[text]
+                found = several[self.pooling]
+            else:
+                row = store.places[text]
+                found, lengths = store.vectors[self.pooling][row][None], np.array([store.lengths[row]])
             vectors.append(found)
             tokens.append(lengths)
             owners += [place] * len(found)
@@ -119,14 +151,18 @@ class TextReader:
         new = [text for text in dict.fromkeys(texts) if text not in store.places]
         if not new:
             return store
+        start = time.perf_counter()
         advance = self.listener.step("reading texts", len(new))
         tokens = tokenise(self.model, new, side.prompt_name, side.task)
         vectors = self._encode(tokens, side, advance, new)
         for place, text in enumerate(new):
             store.places[text] = len(store.lengths) + place
-        store.vectors.extend(vectors)
+        for name, some in vectors.items():
+            store.vectors.setdefault(name, []).extend(some)
         store.lengths += tokens.full_lengths.tolist()
         store.cut += tokens.truncated.tolist()
+        self.work.texts += len(new)
+        self.work.seconds += time.perf_counter() - start
         return store
 
     def _read_windows(self, texts: Sequence[str], side: Side) -> None:
@@ -134,6 +170,7 @@ class TextReader:
         new = [text for text in texts if text not in known]
         if not new:
             return
+        start = time.perf_counter()
         size, overlap = window_sizes(self.model, side.prompt_name, None, None)
         step = self.listener.step("cutting windows", len(new))
         parts = []
@@ -145,23 +182,33 @@ class TextReader:
         vectors = self._encode(concatenate(*parts), side, advance, of_windows)
         ends = np.cumsum([len(part) for part in parts])
         for text, part, end in zip(new, parts, ends.tolist(), strict=True):
-            known[text] = vectors[end - len(part) : end], part.lengths
+            rows = slice(end - len(part), end)
+            known[text] = {name: some[rows] for name, some in vectors.items()}, part.lengths
+        self.work.seconds_of_windows += time.perf_counter() - start
 
-    def _encode(self, tokens: Tokens, side: Side, advance: Advance, texts: Sequence[str]) -> Vectors:
-        """Return the vectors of tokenised texts; raise for the first text without one."""
+    def _encode(self, tokens: Tokens, side: Side, advance: Advance, texts: Sequence[str]) -> dict[str, Vectors]:
+        """Return the vectors of tokenised texts, by pooling; raise for the first text without one."""
         # A graph is the same for both sides, unless the model has a temperature for each.
         task = (
             side.task if self.backend == "torch" or obstacle(self.model, self.backend, self.precision, None) else None
         )
         if task not in self._encoders:
-            made = backend(self.model, self.backend, self.precision, task=task)
+            made = self._make_backend(task)
             self._encoders[task] = Encoder(self.model, made, notify=self.listener.notify)
         vectors, refused = self._encoders[task](tokens, advance, stop_at_refusal=True)
         for row, reason in refused.items():
             raise BadInput(
                 f"a text cannot be read: {reason}. It begins with {texts[row][:60]!r}: drop it from the data."
             )
-        return vectors
+        made = self._encoders[task].backend
+        widths = made.widths if isinstance(made, ManyPoolings) else [vectors.shape[1]]
+        parts = np.split(vectors, np.cumsum(widths)[:-1], 1)
+        return dict(zip((OWN, *self.poolings), parts, strict=True))
+
+    def _make_backend(self, task: str | None) -> Backend:
+        if self.poolings:
+            return ManyPoolings(self.model, self.poolings, self.precision, task)
+        return backend(self.model, self.backend, self.precision, task=task)
 
 
 def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:

@@ -6,16 +6,17 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from cenote.errors import BadInput
-from cenote.evaluation_records import TaskScore
 from cenote.json_records import from_json, to_json
 from cenote.storage import write_text, write_whole
 
 # The folder of results: this variable, or a folder in the user's cache.
 _VARIABLE = "CENOTE_CACHE"
 _DIGITS = 32
+
+Record = TypeVar("Record")  # of a score: it says how many `items` it has
 
 
 def default_folder() -> Path:
@@ -24,36 +25,42 @@ def default_folder() -> Path:
     return Path(base) / "evaluations" if base else Path.home() / ".cache" / "cenote" / "evaluations"
 
 
-class Results:
+def folder_of(cache: str | Path | bool) -> Path | None:
+    """Return the folder of results: True for the user's cache, False for none."""
+    return None if cache is False else default_folder() if cache is True else Path(cache)
+
+
+class Results(Generic[Record]):
     """Scores and their items, by key; without a folder nothing is kept.
 
     Args:
         folder: where they are; None keeps nothing.
+        kind: the class of a score.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None, kind: type[Record]) -> None:
+        self.folder, self.kind = folder, kind
 
     def key_of(self, settings: dict[str, Any]) -> str:
         """Return the key of a score: a fingerprint of everything that it depends on.
 
-        >>> Results(None).key_of({"task": "a"}) == Results(None).key_of({"task": "b"})
+        >>> Results(None, str).key_of({"task": "a"}) == Results(None, str).key_of({"task": "b"})
         False
         """
         plain = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(plain.encode()).hexdigest()[:_DIGITS]
 
-    def find(self, key: str) -> tuple[TaskScore, Any] | None:
+    def find(self, key: str) -> tuple[Record, Any] | None:
         """Return a score and the table of its items, or None; a file that is damaged counts as none."""
         if self.folder is None or not (path := self.folder / f"{key}.json").is_file():
             return None
         try:
-            record = from_json(TaskScore, json.dumps(json.loads(path.read_text("utf-8"))["result"]))
-            return record, self._read_items(key) if record.items else None
+            record = from_json(self.kind, json.dumps(json.loads(path.read_text("utf-8"))["result"]))
+            return record, self._read_items(key) if record.items else None  # type: ignore[attr-defined]
         except (BadInput, OSError, ValueError, KeyError):
             return None
 
-    def keep(self, key: str, settings: dict[str, Any], record: TaskScore, items: Any) -> None:
+    def keep(self, key: str, settings: dict[str, Any], record: Record, items: Any) -> None:
         """Write a score and its items; the score last, since it says that both are there."""
         if self.folder is None:
             return

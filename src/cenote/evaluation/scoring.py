@@ -116,7 +116,7 @@ def summarise_task(
     """
     reader.forget()  # what other tasks read: batches depend on this task alone, also where a run goes on
     notes = list(notes)
-    own = _checked(score_task(make, kind, reader, long), notes)
+    own = check_items(score_task(make, kind, reader, long), notes)
     texts, cut = own.encoder.seen.counts
     if others is None:
         others = _ways_to_try(kind, cut / max(1, texts), reader, notes) if long == "truncate" else ()
@@ -133,10 +133,10 @@ def summarise_task(
             positions = find_by_position(moved, reader, (long, *others), seed)
         except BadInput as error:
             notes.append(f"Evidence was not moved within texts: {error}")
-    if unusable := [one for one in others if not _usable(one, kind)]:
+    if unusable := [one for one in others if not is_usable(one, kind)]:
         notes.append(f"Not tried, since a task of {kind} needs one vector a text: {', '.join(unusable)}.")
     settings = tuple(
-        _compare(one, kind, own, score_task(make, kind, reader, one), seed) for one in others if _usable(one, kind)
+        _compare(one, kind, own, score_task(make, kind, reader, one), seed) for one in others if is_usable(one, kind)
     )
     record = TaskScore(
         name=name,
@@ -174,17 +174,18 @@ def _ways_to_try(kind: str, share: float, reader: TextReader, notes: list[str]) 
     return ("window-mean", "windows") if kind in _SEARCHES else ("window-mean",)
 
 
-def _usable(way: str, kind: str) -> bool:
+def is_usable(way: str, kind: str) -> bool:
+    """Return whether texts of a kind of task can be read in a way."""
     return kind in _SEARCHES or not gives_several(way)
 
 
 def refuse_unusable(way: str, kind: str, name: str) -> None:
     """Raise where a way gives several vectors for a text, and the task needs one."""
-    if not _usable(way, kind):
+    if not is_usable(way, kind):
         raise BadInput(f"long={way!r} gives several vectors for a text, and {name}, of {kind}, needs one: window-mean.")
 
 
-def _checked(found: Scored, notes: list[str]) -> Scored:
+def check_items(found: Scored, notes: list[str]) -> Scored:
     """Return what was scored, without items whose values do not average to the score; note why there are none."""
     if found.items is None:
         notes.append(f"The values of single items are not known for {found.metric}: there is no interval.")

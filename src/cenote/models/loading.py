@@ -96,7 +96,7 @@ def load(
     if names is not None or settings:
         repool(loaded, names or declared or (), **settings)
     if limit is not None:
-        _set_max_seq_length(loaded, limit)
+        set_max_seq_length(loaded, limit)
     _apply_temperature(loaded, temperature)
     return loaded
 
@@ -214,7 +214,7 @@ def _check_device(device: str | torch.device | None) -> None:
         raise BadInput(f"device={str(device)!r} cannot be used here: {first_line(error)}") from error
 
 
-def _set_max_seq_length(model: SentenceTransformer, length: int) -> None:
+def set_max_seq_length(model: SentenceTransformer, length: int) -> None:
     """Set the token limit. Raise `BadInput` if the model has fewer positions, no limit, or no room for a word."""
     most = positions_of(model)
     if most is not None and length > most:

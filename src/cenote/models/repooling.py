@@ -61,11 +61,7 @@ def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings:
             raise BadInput(f"setting {key!r} is not one of pooling {'+'.join(names)}: {takes}.")
     index = pooling_index(modules)
     old = modules[index] if index else None
-    given = {**(old.options if isinstance(old, Pooling) else {}), **settings}
-    given = {key: value for key, value in given.items() if key in options}
-    include_prompt = bool(getattr(old, "include_prompt", True))
-    new = Pooling(reader.get_embedding_dimension(), names, include_prompt, **given).train(model.training)
-    _check_width(new, modules[index + 1 if index else 1 :])
+    new = pooling_for(model, names, **{key: value for key, value in settings.items() if key in options})
     if markers:
         own = {key: value for key, value in settings.items() if key in landmarks}
         reader = LandmarkTransformer.adopt(reader, marker=markers[0], **own)
@@ -83,6 +79,29 @@ def repool(model: SentenceTransformer, pooling: str | Sequence[str], **settings:
     model._modules.update(entries)
     note_change(model, operators_of(old), names)
     return model
+
+
+def pooling_for(model: SentenceTransformer, pooling: str | Sequence[str], **options: Any) -> Pooling:
+    """Return a pooling in place of a model's own, which has its settings; raise if the later modules cannot take it.
+
+    >>> import cenote
+    >>> pooling_for(cenote.load("minilm"), "max").names
+    ('max',)
+
+    Args:
+        model: a `SentenceTransformer` that starts with a transformer.
+        pooling: a name, or several to concatenate.
+        **options: of the operators.
+    """
+    names, modules = canonical(pooling), list[Any](model)
+    index = pooling_index(modules)
+    old = modules[index] if index else None
+    takes = {key for name in names for key in POOLINGS[name].options} - {"landmarks"}
+    kept = {key: value for key, value in (old.options if isinstance(old, Pooling) else {}).items() if key in takes}
+    include_prompt = bool(getattr(old, "include_prompt", True))
+    new = Pooling(modules[0].get_embedding_dimension(), names, include_prompt, **{**kept, **options})
+    _check_width(new, modules[index + 1 if index else 1 :])
+    return new.train(model.training)
 
 
 def pooling_index(modules: Sequence[torch.nn.Module]) -> int | None:

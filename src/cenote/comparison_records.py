@@ -1,0 +1,127 @@
+"""The records that `cenote.compare` returns: settings on the same items, with what the items can and cannot resolve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+from cenote.json_records import from_json, save, to_json
+from cenote.records import Estimate
+
+# What renders a comparison, by the suffix of a file: a module and a function of `cenote.report`.
+PAGES = {
+    ".html": ("cenote.report.comparison", "to_html"),
+    ".md": ("cenote.report.comparison", "to_markdown"),
+}
+
+# How a setting stands to the one that it is compared with. `cannot be resolved`: so few items differ that no result
+# could be significant; `too few items`: nothing is claimed.
+Verdict = Literal["baseline", "better", "worse", "not told apart", "cannot be resolved", "too few items"]
+
+
+@dataclass(frozen=True)
+class ByLength:
+    """A difference among the items of one quarter by length."""
+
+    by: str  # the text whose length it is
+    name: str
+    items: int
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting on one task, and its difference from the setting that it is compared with."""
+
+    setting: str  # its name
+    model: str
+    pooling: str
+    temperature: str
+    window: int | None  # tokens after which texts are cut
+    long: str  # how longer texts are read
+    task: str  # `all` for the mean over tasks
+    kind: str
+    metric: str
+    score: float
+    baseline: str  # the setting that it is compared with; its own name for a baseline
+    difference: Estimate
+    relative: float | None  # the difference over the score of the baseline
+    p: float | None  # of one test for all settings and tasks; None for a baseline
+    p_alone: float | None  # as if there were no other
+    effect: float | None  # the mean difference of items over its standard deviation
+    wins: int
+    losses: int
+    ties: int
+    resolvable: float | None  # the smallest difference that would be found four times of five
+    verdict: Verdict
+    neighbours: float | None  # share of the ten nearest texts that both settings have
+    by_length: tuple[ByLength, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a setting costs."""
+
+    setting: str
+    dimensions: int
+    vectors: float  # for each text
+    seconds: float  # for 1,000 texts; settings that share a pass have its time
+    texts: int
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """The result of `cenote.compare`: the score of each setting, and how it differs from the model's own."""
+
+    SCHEMA = 1  # version of the JSON format; others are refused
+
+    schema: int
+    models: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    costs: tuple[Cost, ...]
+    labelled: bool  # False: the account of own sentences in place of labels
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+    def of(self, task: str) -> tuple[Cell, ...]:
+        """Return the cells of a task."""
+        return tuple(cell for cell in self.cells if cell.task == task)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks, the mean over all last where there are several."""
+        return tuple(dict.fromkeys(cell.task for cell in self.cells))
+
+    def to_json(self) -> str:
+        """Return the comparison as JSON, the same bytes for the same comparison."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Comparison:
+        """Read a comparison that `to_json` wrote."""
+        return from_json(cls, text)
+
+    def save(self, path: str | Path, *, command: str | None = None) -> None:
+        """Write the comparison to a file: a page (.html), Markdown (.md), or all figures (.json)."""
+        save(self, path, PAGES, command)
+
+    def __repr__(self) -> str:
+        """Return a line for each cell."""
+        lines = [f"Comparison of {len({cell.setting for cell in self.cells})} settings"]
+        return "\n".join([*lines, *(f"{one.task}: {one.setting} {one.score:.4f}, {one.verdict}" for one in self.cells)])
+
+    def _repr_html_(self) -> str:
+        """Return a table of the cells, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(cell.task)}</td><td>{escape(cell.setting)}</td><td>{cell.score:.4f}</td>"
+            f"<td>{cell.difference.value:+.4f}</td><td>{cell.verdict}</td></tr>"
+            for cell in self.cells
+        )
+        return (
+            f"<table><tr><th>task</th><th>setting</th><th>score</th><th>difference</th><th>verdict</th></tr>{rows}"
+            "</table>"
+        )

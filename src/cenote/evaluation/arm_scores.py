@@ -1,0 +1,147 @@
+"""The score of one setting on one task, with the values of its items: what comparisons are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cenote.encoding.vectors import Vectors
+from cenote.errors import BadInput
+from cenote.evaluation.arms import Arm, Pass, set_to
+from cenote.evaluation.configuration import configuration_of
+from cenote.evaluation.encoder import EngineEncoder
+from cenote.evaluation.items import Items
+from cenote.evaluation.reading import TextReader
+from cenote.evaluation.results import Results
+from cenote.evaluation.scoring import check_items, score_task
+from cenote.evaluation.task_list import ListedTask
+from cenote.functional.retrieval import nearest
+from cenote.listener import Listener
+
+# Neighbours of a text, and texts whose neighbours are noted.
+_NEIGHBOURS, _TEXTS = 10, 1000
+# Columns of items that a comparison does not need: texts, which take the most room.
+_TEXTUAL = ("second", "relevant_text", "found_text")
+
+
+@dataclass(frozen=True)
+class ArmScore:
+    """What one setting scores on one task."""
+
+    metric: str
+    score: float
+    items: int
+    dimensions: int
+    vectors: float  # for each text
+    seconds: float  # of the reading of the texts, which settings of one pass share
+    texts: int
+    neighbours: list[list[int]]  # of each of some texts the nearest, by their numbers; none of several vectors a text
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A setting's score with its items."""
+
+    task: ListedTask
+    arm: Arm
+    record: ArmScore
+    items: Items | None
+
+
+def score_passes(
+    passes: Sequence[Pass], tasks: Sequence[ListedTask], results: Results[ArmScore], listener: Listener, precision: str
+) -> Iterator[Scored]:
+    """Score all settings on every task: each pass reads the texts of a task once for all its settings.
+
+    Args:
+        passes: of all models.
+        tasks: to score.
+        results: keeps scores.
+        listener: hears of the progress.
+        precision: in which the models are read, or `auto`.
+    """
+    for number, task in enumerate(tasks, 1):
+        for place, one in enumerate(passes, 1):
+            listener.notify(f"task {number} of {len(tasks)}: {task.name}, pass {place} of {len(passes)}")
+            with set_to(one.group.model, one.temperature, one.window):
+                yield from _score_pass(one, task, results, listener.labelled(f"{task.name}: "), precision)
+
+
+def _score_pass(
+    one: Pass, task: ListedTask, results: Results[ArmScore], listener: Listener, precision: str
+) -> Iterator[Scored]:
+    reader = TextReader(one.group.model, "torch", precision, listener, poolings=one.group.others)
+    configuration = configuration_of(reader, window=one.window)
+    described = {
+        "name": task.name,
+        "official": task.official,
+        "kind": task.kind,
+        "data": task.data,
+        "split": task.split,
+    }
+    for arm in one.arms:
+        pooling = one.group.settings(arm.pooling)
+        key = results.key_of({**configuration, **described, "arm": vars(arm), "compared": pooling})
+        known = None if pooling is None else results.find(key)
+        if known is None:
+            record, items = _score(task, arm, reader.pooled(one.group.key(arm.pooling)))
+            if pooling is not None:
+                results.keep(key, {"arm": vars(arm), **described}, record, items and pa.table(items.columns))
+        else:
+            record, table = known
+            items = None if table is None else Items(table.to_pydict())
+        yield Scored(task, arm, record, items)
+
+
+def _score(task: ListedTask, arm: Arm, reader: TextReader) -> tuple[ArmScore, Items | None]:
+    """Score one setting; its reader keeps what the pass has read."""
+    try:
+        found = score_task(task.make, task.kind, reader, arm.long)
+    except BadInput as error:
+        at = f"{arm.pooling}, temperature {arm.temperature}, {arm.long}"
+        raise BadInput(f"{task.name} cannot be scored at {at}: {error}") from error
+    notes: list[str] = []
+    found = check_items(found, notes)
+    items = found.items
+    if items is not None:
+        items = Items({name: column for name, column in items.columns.items() if name not in _TEXTUAL})
+    vectors, neighbours = _neighbours(found.encoder)
+    work = reader.work
+    record = ArmScore(
+        metric=found.metric,
+        score=found.score,
+        items=0 if items is None else len(items),
+        dimensions=vectors,
+        vectors=round(found.encoder.vectors_per_text, 3),
+        seconds=work.seconds + (work.seconds_of_windows if arm.long != "truncate" else 0),
+        texts=work.texts,
+        neighbours=neighbours,
+        notes=notes,
+    )
+    return record, items
+
+
+def _neighbours(encoder: EngineEncoder) -> tuple[int, list[list[int]]]:
+    """Return the width of vectors, and of some documents or texts the nearest among them."""
+    side = "document" if "document" in encoder.seen.tokens else "text"
+    if side not in encoder.seen.tokens:
+        return 0, []
+    texts = list(encoder.seen.tokens[side])
+    texts = texts[:: -(-len(texts) // _TEXTS)]
+    vectors, owners = encoder.way(encoder.reader, texts, encoder.sides[side])
+    width = int(vectors.shape[1])
+    if len(owners) != len(texts) or len(texts) <= _NEIGHBOURS:
+        return width, []
+    near: Any = nearest(_unit(vectors), _unit(vectors), _NEIGHBOURS + 1)
+    return width, [[one for one in row if one != place][:_NEIGHBOURS] for place, row in enumerate(near.tolist())]
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Vectors = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    return found

@@ -1,0 +1,200 @@
+"""The settings that are compared: a grid of poolings, temperatures, windows and ways to read long texts, by model.
+
+One pass over the texts serves all poolings of the same tokens: a `Group` is what shares a pass. Poolings that insert
+tokens, such as `landmark`, have a pass of their own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
+from torch import nn
+
+from cenote.errors import BadInput
+from cenote.evaluation.reading import OWN
+from cenote.functional.pooling import POOLINGS, canonical
+from cenote.functional.temperature import Temperature, check_temperature, describe
+from cenote.models.loading import set_max_seq_length
+from cenote.models.properties import limit_of
+from cenote.models.provenance import pooling_of, temperature_of
+from cenote.models.repooling import pooling_for, repool
+from cenote.nn import Pooling
+from cenote.surgery.tempering import temper
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is varied; None for the model's own."""
+
+    poolings: tuple[str, ...] = ()
+    modules: Mapping[str, nn.Module] = field(default_factory=dict)  # poolings of the caller's own, by name
+    temperatures: tuple[Any, ...] = ()  # as `check_temperature` returns them
+    windows: tuple[int, ...] = ()
+    long: tuple[str, ...] = ("truncate",)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One setting of one model."""
+
+    model: str
+    pooling: str
+    temperature: str
+    window: int | None
+    long: str
+
+    def name(self, among: Sequence[Arm]) -> str:
+        """Return a name that tells the arm from the others: what differs among them, the pooling first.
+
+        >>> arms = [Arm("m", "mean", "1", 256, "truncate"), Arm("m", "cls", "1", 256, "truncate")]
+        >>> [arm.name(arms) for arm in arms]
+        ['mean', 'cls']
+        """
+        said = {
+            "pooling": self.pooling,
+            "temperature": f"temperature {self.temperature}",
+            "window": "no limit" if self.window is None else f"{self.window} tokens",
+            "long": self.long,
+        }
+        varied = {part for part in (*said, "model") if len({getattr(arm, part) for arm in among}) > 1}
+        named = ", ".join(text for part, text in said.items() if part in varied) or self.pooling
+        return f"{self.model}: {named}" if "model" in varied else named
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Poolings that share the passes of one model object."""
+
+    model: SentenceTransformer
+    own: str  # the name of the model's own pooling
+    others: Mapping[str, nn.Module]  # by name
+
+    def key(self, pooling: str) -> str:
+        """Return the name by which a reader knows a pooling."""
+        return OWN if pooling == self.own else pooling
+
+    def settings(self, pooling: str) -> Any:
+        """Return the settings of a pooling as plain data; None for a module of the caller's own."""
+        if pooling == self.own:
+            return {}
+        module = self.others[pooling]
+        return module.get_config_dict() if isinstance(module, Pooling) else None
+
+    @property
+    def poolings(self) -> tuple[str, ...]:
+        """The names of all poolings."""
+        return (self.own, *self.others)
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One reading of the texts: a group at one temperature and one window, and the settings that it serves."""
+
+    group: Group
+    temperature: Any  # None for the model's own
+    window: int | None  # None for the model's own
+    arms: tuple[Arm, ...]
+
+
+def check_grid(
+    poolings: Sequence[str] | Mapping[str, nn.Module] | None,
+    temperatures: Sequence[Temperature] | None,
+    windows: Sequence[int] | None,
+    long: Sequence[str] | None,
+) -> Grid:
+    """Return what is varied, its names checked."""
+    from cenote.evaluation.ways import way_of
+
+    every: dict[str, Any] = {"poolings": poolings, "temperatures": temperatures, "windows": windows, "long": long}
+    for name, given in every.items():
+        if isinstance(given, (str, bytes)) or not (given is None or hasattr(given, "__iter__")):
+            raise BadInput(f"{name}={given!r}: pass a list.")
+    modules = dict(poolings) if isinstance(poolings, Mapping) else {}
+    lists = [one.split("+") if isinstance(one, str) else one for one in poolings or () if one not in modules]
+    names = [*("+".join(canonical(one)) for one in lists), *modules]
+    taus = [check_temperature(one) for one in temperatures or ()]
+    for window in windows or ():
+        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+            raise BadInput(f"windows holds {window!r}: pass whole numbers of tokens, at least 1.")
+    ways = tuple(dict.fromkeys(long or ("truncate",)))
+    for way in ways:
+        way_of(way)
+    unique = [tau for place, tau in enumerate(taus) if tau not in taus[:place]]
+    return Grid(tuple(dict.fromkeys(names)), modules, tuple(unique), tuple(dict.fromkeys(windows or ())), ways)
+
+
+def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
+    """Return all passes that the settings of a model need, its own setting first.
+
+    Args:
+        model: with its own pooling, temperature and window.
+        name: what the model is called.
+        grid: what is varied; the model's own setting is always there.
+    """
+    own_temperature, own_window = temperature_of(model), limit_of(model)
+    temperatures: dict[str, Any] = {own_temperature: None, **{describe(tau): tau for tau in grid.temperatures}}
+    temperatures[own_temperature] = None  # it is what the model has
+    windows: dict[int | None, int | None] = {own_window: None}
+    windows |= {window: window for window in grid.windows if window != own_window}
+    groups = groups_of(model, grid)
+    return [
+        Pass(
+            group=group,
+            temperature=tau,
+            window=window,
+            arms=tuple(
+                Arm(name, pooling, temperature, limit, long) for pooling in group.poolings for long in grid.long
+            ),
+        )
+        for temperature, tau in temperatures.items()
+        for limit, window in windows.items()
+        for group in groups
+    ]
+
+
+def groups_of(model: SentenceTransformer, grid: Grid) -> list[Group]:
+    """Return the poolings in groups that share passes, the model's own first; raise for one that it cannot have."""
+    own = pooling_of(model)
+    marked: dict[str | None, list[str]] = {_marker(own): [own]}
+    for name in grid.poolings:
+        if name != own:
+            marked.setdefault(None if name in grid.modules else _marker(name), []).append(name)
+    groups = []
+    for names in marked.values():
+        if names[0] != own:  # of a model that inserts tokens, whose copy inserts others or none
+            names = ["mean", *names] if names[0] in grid.modules else names
+        base = model if names[0] == own else _repooled(model, names[0])
+        others = {name: grid.modules.get(name) or pooling_for(base, name.split("+")) for name in names[1:]}
+        groups.append(Group(base, names[0], others))
+    return groups
+
+
+def _marker(pooling: str) -> str | None:
+    """Return which of the operators of a pooling inserts tokens."""
+    return next((name for name in pooling.split("+") if name in POOLINGS and POOLINGS[name].marks), None)
+
+
+def _repooled(model: SentenceTransformer, name: str) -> SentenceTransformer:
+    if not any(isinstance(module, StPooling) for module in model):
+        raise BadInput(f"pooling {name!r} cannot be tried: the model has no Pooling module.")
+    return repool(copy.deepcopy(model), name.split("+"))
+
+
+@contextmanager
+def set_to(model: SentenceTransformer, temperature: Any, window: int | None) -> Iterator[None]:
+    """Give a model a temperature and a window for a while; None for its own."""
+    limit = model.max_seq_length
+    if window is not None:
+        set_max_seq_length(model, window)
+    try:
+        with nullcontext() if temperature is None else temper(model, temperature):
+            yield
+    finally:
+        if window is not None:
+            model.max_seq_length = limit

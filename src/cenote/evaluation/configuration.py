@@ -1,0 +1,34 @@
+"""Everything besides the data that a score depends on: the key under which it is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cenote.evaluation.reading import TextReader
+from cenote.evaluation.task_list import PACKAGES
+from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.provenance import behaviour_of, versions_of
+
+# Entries of a network's config that say where it is from.
+_PLACES = ("_name_or_path", "transformers_version")
+# The package of a backend that is not torch.
+_RUNTIMES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
+
+
+def configuration_of(reader: TextReader, **settings: Any) -> dict[str, Any]:
+    """Return all that a score depends on: the model, what runs it, versions, and the settings of the call."""
+    model = reader.model
+    network: Any = getattr(getattr(model[0], "model", None), "config", None)
+    return {
+        "weights": fingerprint_of_weights(model, every=True),
+        "network": {} if network is None else {k: v for k, v in network.to_dict().items() if k not in _PLACES},
+        **behaviour_of(model),
+        "prompts": dict(model.prompts),
+        "default_prompt": model.default_prompt_name,
+        "similarity": str(model.similarity_fn_name),
+        "device": model.device.type,
+        "backend": reader.backend,
+        "precision": reader.precision,
+        **settings,
+        "versions": versions_of(*PACKAGES, *_RUNTIMES.get(reader.backend, ())),
+    }

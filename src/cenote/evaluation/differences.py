@@ -1,0 +1,133 @@
+"""Items of two settings, paired: what each item adds to the difference of their scores.
+
+A new kind of task whose score is no mean is a function and a row of `_VALUES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cenote.evaluation.items import Items
+from cenote.functional.influence import spearman_values, values_over_draws
+from cenote.functional.items import mean_of_items, rank_change_of_items
+from cenote.functional.paired import Paired
+from cenote.functional.sampling import Floats, Whole
+from cenote.records import Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """The items of one setting: their values average to its score."""
+
+    names: list[str]
+    values: Floats  # [N]
+    draws: Floats | None = None  # [K]
+    outcomes: Floats | None = None  # [M], higher is better; None takes the values
+
+
+def values_of(kind: str, items: Items) -> Values:
+    """Return what each item adds to the score of a setting."""
+    return _VALUES.get(kind, _means)(items)
+
+
+def _means(items: Items) -> Values:
+    return Values(items.columns["item"], items.numbers("value"))
+
+
+def _classified(items: Items) -> Values:
+    """A text's value is the share of the classifiers, each trained on its own draw, that are right."""
+    correct = np.asarray(items.columns["correct"], np.float64)  # [N, K]
+    return Values(items.columns["item"], correct.mean(1), correct.mean(0) - correct.mean())
+
+
+def _ranked(items: Items) -> Values:
+    scores, cosines = items.numbers("score"), items.numbers("cosine")
+    ranks = [np.argsort(np.argsort(side, kind="stable"), kind="stable") for side in (scores, cosines)]
+    return Values(
+        items.columns["item"], spearman_values(scores, cosines), None, -np.abs(ranks[0] - ranks[1]).astype(float)
+    )
+
+
+def _clustered(items: Items) -> Values:
+    """A text's value is its share in the v-measures of the draws that hold it; the outcomes are the draws."""
+    names = list(dict.fromkeys(items.columns["item"]))
+    places = {name: place for place, name in enumerate(names)}
+    texts = np.array([places[name] for name in items.columns["item"]], np.int64)
+    draws = np.asarray(items.columns["draw"], np.int64)
+    labels, clusters = items.columns["label"], items.columns["cluster"]
+    values, left = values_over_draws(labels, clusters, texts, draws, len(names))
+    _, first = np.unique(draws, return_index=True)
+    return Values(names, values, left, items.numbers("value")[first])
+
+
+_VALUES: dict[str, Callable[[Items], Values]] = {
+    "classification": _classified,
+    "clustering": _clustered,
+    "sts": _ranked,
+}
+
+
+def sources_of(kind: str, items: Items) -> Whole | None:
+    """Return the source of each item, as a number; None where each has its own.
+
+    Queries with the same relevant documents, such as those on one meeting, and pairs with the same first text share a
+    source.
+    """
+    if kind in ("retrieval", "reranking"):
+        keys: list[object] = [tuple(sorted(some)) for some in items.columns["relevant"]]
+    elif kind == "sts" and "text" in items.columns:
+        keys = list(items.columns["text"])
+    else:
+        return None
+    _, places = np.unique(np.array([str(key) for key in keys]), return_inverse=True)
+    return None if len(set(places.tolist())) == len(keys) else places.astype(np.int64)
+
+
+def pair(kind: str, baseline: Sequence[Items], settings: Sequence[Items]) -> Paired | None:
+    """Return the differences of settings, each from its baseline; None where they have no items in common."""
+    pairs = [(values_of(kind, one), values_of(kind, other)) for one, other in zip(baseline, settings, strict=True)]
+    common = set.intersection(*(set(one.names) for both in pairs for one in both))
+    names = [name for name in pairs[0][0].names if name in common]
+    if not names:
+        return None
+
+    def aligned(found: Values) -> Floats:
+        if found.names == names:
+            return found.values
+        places = {name: place for place, name in enumerate(found.names)}
+        kept: Floats = found.values[[places[name] for name in names]]
+        return kept
+
+    differences = [aligned(other) - aligned(one) for one, other in pairs]
+    draws = [None if one.draws is None or other.draws is None else other.draws - one.draws for one, other in pairs]
+    outcomes = [_outcomes(one, other) for one, other in pairs]
+    first = baseline[0]
+    sources = sources_of(kind, first) if len(first) == len(names) else None
+    return Paired(
+        values=np.array(differences),
+        sources=sources,
+        draws=None if any(one is None for one in draws) else np.array(draws),
+        outcomes=None if any(one is None for one in outcomes) else np.array(outcomes),
+    )
+
+
+def _outcomes(one: Values, other: Values) -> Floats | None:
+    if one.outcomes is None or other.outcomes is None or len(one.outcomes) != len(other.outcomes):
+        return None
+    found: Floats = other.outcomes - one.outcomes
+    return found
+
+
+def difference_among(kind: str, baseline: Items, setting: Items, rows: Whole, seed: int) -> Estimate | None:
+    """Return the difference among some of the items; None for a clustering, whose parts have no score of their own."""
+    if kind == "clustering" or baseline.columns["item"] != setting.columns["item"]:
+        return None
+    if kind == "sts":
+        truth, before = baseline.numbers("score")[rows], baseline.numbers("cosine")[rows]
+        if not np.ptp(truth) or not np.ptp(before):
+            return None
+        return rank_change_of_items(truth, before, setting.numbers("cosine")[rows], seed=seed)
+    return mean_of_items((setting.numbers("value") - baseline.numbers("value"))[rows], seed=seed)

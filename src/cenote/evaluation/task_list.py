@@ -1,0 +1,112 @@
+"""The tasks that a call names, official ones of MTEB and local data: read and checked before any work."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from cenote.choices import missing_packages
+from cenote.data.labelled import KINDS, Labelled, fingerprint_of_files, read_labelled
+from cenote.data.labelled_samples import sample_labelled
+from cenote.errors import BadInput, CenoteError, choose
+from cenote.models.hub import why_unreachable
+from cenote.wording import number_duplicates
+
+_PYTHON = (3, 11)  # that mteb needs
+# Packages whose versions a score depends on.
+PACKAGES = ("mteb", "scikit-learn", "scipy", "datasets", "tokenizers", "pytrec-eval-terrier")
+
+
+@dataclass(frozen=True, eq=False)
+class ListedTask:
+    """A task to score: where it is from, and what its data are."""
+
+    name: str
+    kind: str
+    make: Callable[[], Any]  # returns the task of mteb, fresh each time
+    data: str  # fingerprint of local data, or revision of an official task
+    official: str | None  # the name of the official task that it is, or that local data are of
+    split: str
+    notes: tuple[str, ...] = ()
+    local: Labelled | None = None
+
+
+def refuse_missing_packages(verb: str) -> None:
+    """Raise unless mteb can be used here."""
+    version = platform.python_version_tuple()
+    if tuple(map(int, version[:2])) < _PYTHON:
+        raise CenoteError(f"{verb} needs mteb, which needs Python 3.11 or newer; this is {'.'.join(version)}.")
+    if missing := missing_packages("eval"):
+        raise CenoteError(f"{verb}: {missing}.")
+
+
+def list_tasks(
+    tasks: str | Sequence[str] | None, data: Any, official: str | None, kind: str | None, split: str, quick: bool
+) -> list[ListedTask]:
+    """Return all tasks, their local data read and checked."""
+    names = [tasks] if isinstance(tasks, str) else list(tasks or ())
+    folders = _folders(data)
+    if not names and not folders:
+        raise BadInput("there are no tasks: name tasks of MTEB (tasks, --tasks) or data (data, --data).")
+    if kind is not None:
+        choose(kind, dict.fromkeys(KINDS), "kind of task")
+    if official is not None and (names or len(folders) != 1):
+        raise BadInput(f"official={official!r} (--as) says which task one folder is of: give one folder, and no tasks.")
+    if quick and names:
+        raise BadInput("quick (--quick) samples local data; official tasks are scored whole.")
+    found = [_local(called, where, official, kind, split, quick) for called, where in folders.items()]
+    if names:
+        from cenote.evaluation.tasks import cells_of, load_official
+
+        cells = cells_of(names)
+        if why_unreachable():  # what is not in the cache is reported before any work
+            for cell in cells:
+                load_official(cell.make())
+        found += [ListedTask(one.name, one.kind, one.make, one.revision, one.task, one.split) for one in cells]
+    called = number_duplicates([task.name for task in found])
+    return [replace(task, name=name) for task, name in zip(found, called, strict=True)]
+
+
+def _folders(data: Any) -> dict[str, Any]:
+    """Return what data are given, by unique names."""
+    if data is None:
+        return {}
+    if isinstance(data, Mapping):
+        return dict(data)
+    if isinstance(data, get_args(Labelled)):
+        return {data.kind: data}
+    several = [data] if isinstance(data, (str, Path)) else list(data)
+    names = number_duplicates([_name_of(one) for one in several])
+    return dict(zip(names, several, strict=True))
+
+
+def _name_of(path: str | Path) -> str:
+    """Return the name of a folder, or of a file without its endings."""
+    return re.sub(r"(\.[A-Za-z]+)+$", "", Path(path).resolve().name)
+
+
+def _local(name: str, given: Any, official: str | None, kind: str | None, split: str, quick: bool) -> ListedTask:
+    from cenote.evaluation.tasks import local_task, official_with
+
+    if isinstance(given, (str, Path)):
+        data: Labelled = read_labelled(given, kind, split)
+        fingerprint = fingerprint_of_files(given, kind, split)
+    else:
+        data, fingerprint = given, _fingerprint_of(given)
+    if quick:
+        data = sample_labelled(data)
+
+    def make() -> Any:
+        return local_task(name, data) if official is None else official_with(official, data)
+
+    make()  # errors come before the work
+    return ListedTask(name, data.kind, make, fingerprint, official, split, data.notes, data)
+
+
+def _fingerprint_of(data: Labelled) -> str:
+    return hashlib.sha256(repr(sorted(vars(data).items())).encode()).hexdigest()[:16]

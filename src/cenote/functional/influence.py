@@ -1,0 +1,98 @@
+"""What each item adds to a score that is not a mean: values whose mean is the score, and whose spread is its error.
+
+The value of an item is the score plus its influence (Hampel, 1974): how fast the score moves as the item gets more
+weight. Scores of two settings on the same items are then compared like means, item by item.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from cenote.errors import BadInput
+from cenote.functional.sampling import Floats, Whole
+
+
+def spearman_values(first: Any, second: Any) -> Floats:
+    """Return for each item its value in Spearman's correlation; ties share their mean rank.
+
+    >>> values = spearman_values([1, 2, 3, 4, 5], [2, 1, 3, 5, 4])
+    >>> float(values.mean().round(6))
+    0.8
+    """
+    x, y = (np.asarray(side, np.float64) for side in (first, second))
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not np.ptp(x) or not np.ptp(y):
+        raise BadInput(f"{x.size} and {y.size} values: pass as many of both, at least two, which are not all equal.")
+    ranks = [(stats.rankdata(side) - 0.5) / len(side) for side in (x, y)]  # their means are 1/2
+    spreads = [rank.var() for rank in ranks]
+    scale = np.sqrt(spreads[0] * spreads[1])
+    covariance = (ranks[0] * ranks[1]).mean() - 0.25
+    moved = ranks[0] * ranks[1] + _above(x, ranks[1]) + _above(y, ranks[0])
+    correlation = covariance / scale
+    values: Floats = correlation + (moved - moved.mean()) / scale
+    for side, rank, spread in zip((x, y), ranks, spreads, strict=True):
+        widened = rank**2 + 2 * _above(side, rank)
+        values -= correlation / 2 * (widened - widened.mean()) / spread
+    return values
+
+
+def _above(side: Floats, values: Floats) -> Floats:
+    """Return for each item the mean of the values of items above it, equal ones by half, over all items."""
+    _, places = np.unique(side, return_inverse=True)
+    sums = np.bincount(places, values)
+    higher = sums[::-1].cumsum()[::-1] - sums
+    found: Floats = (higher + sums / 2)[places] / len(side)
+    return found
+
+
+def v_measure_values(labels: Any, clusters: Any) -> Floats:
+    """Return for each text its value in the v-measure of a clustering.
+
+    >>> values = v_measure_values(["a", "a", "b", "b"], [0, 0, 1, 0])
+    >>> float(values.mean().round(6))
+    0.343711
+    """
+    (rows, row), (columns, column) = (np.unique(side, return_inverse=True) for side in (labels, clusters))
+    shares = np.zeros((len(rows), len(columns)))
+    np.add.at(shares, (row, column), 1 / len(row))
+    of_labels, of_clusters = shares.sum(1)[row], shares.sum(0)[column]
+    shared = np.log(shares[row, column] / (of_labels * of_clusters))  # their mean is the mutual information
+    entropies = -np.log(of_labels) - np.log(of_clusters)  # their mean is the sum of both entropies
+    total = entropies.mean()
+    if not total:  # one label in one cluster, which scikit-learn gives 1
+        return np.ones(len(row))
+    score = 2 * shared.mean() / total
+    values: Floats = score + (2 * (shared - shared.mean()) - score * (entropies - total)) / total
+    return values
+
+
+def values_over_draws(labels: Any, clusters: Any, texts: Whole, draws: Whole, count: int) -> tuple[Floats, Floats]:
+    """Return the values of texts in the mean v-measure of several draws, and what the draws add to it.
+
+    Args:
+        labels: of each drawn text.
+        clusters: of each drawn text.
+        texts: the number of each drawn text, below `count`.
+        draws: the draw of each.
+        count: of texts.
+
+    Returns:
+        Values `[count]` of the texts, and `[K]` of the draws: how far the score of each is from their mean, less what
+        the choice of its texts explains, so that texts are not counted twice.
+    """
+    labels, clusters = np.asarray(labels), np.asarray(clusters)
+    names = np.unique(draws)
+    values, scores, within = np.zeros(count), [], []
+    for draw in names.tolist():
+        rows = draws == draw
+        found = v_measure_values(labels[rows], clusters[rows])
+        scores.append(found.mean())
+        within.append(found.var() / len(found))
+        values += np.bincount(texts[rows], found - found.mean(), minlength=count) / (len(found) * len(names))
+    mean = float(np.mean(scores))
+    left = np.array(scores) - mean
+    spread = float(left.var(ddof=1)) if len(left) > 1 else 0.0
+    unexplained = max(0.0, 1 - float(np.mean(within)) / spread) if spread else 0.0
+    return mean + values * count, left * np.sqrt(unexplained)

@@ -1,0 +1,96 @@
+"""The records that `cenote.tune` returns: a temperature that was chosen on one half of the data and tried on the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+from cenote.json_records import from_json, save, to_json
+from cenote.records import Estimate
+
+# What renders a tuning, by the suffix of a file: a module and a function of `cenote.report`.
+PAGES = {
+    ".html": ("cenote.report.tuning", "to_html"),
+    ".md": ("cenote.report.tuning", "to_markdown"),
+}
+
+# What a temperature depends on.
+Form = Literal["constant", "length", "role"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A temperature that was tried on the development half."""
+
+    temperature: str  # in words
+    form: Form
+    query: float | None  # of a form by role; of a constant both are the same; None by length
+    document: float | None
+    gain: Estimate  # relative change of the score, in the mean over tasks
+    tasks: tuple[float, ...]  # relative change of each task
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """The chosen temperature on the held-out half of one task, or on all of them."""
+
+    task: str  # `all` for the mean of relative changes
+    kind: str
+    metric: str
+    items: int
+    before: float  # the score at the model's own temperature
+    after: float
+    difference: Estimate
+    relative: float
+    p: float | None
+    resolvable: float | None  # the smallest difference that would be found four times of five
+
+
+@dataclass(frozen=True, repr=False)
+class Tuning:
+    """The result of `cenote.tune`: a temperature with its gain on held-out data, or none."""
+
+    SCHEMA = 1  # version of the JSON format; others are refused
+
+    schema: int
+    model: str
+    pooling: str
+    own: str  # the model's own temperature, in words
+    recommendation: Any  # a number, a schedule by length, one of these for each role; None where nothing helps
+    answer: str  # in a sentence
+    chosen: str | None  # the best temperature of the development half, in words; None where none was better
+    gain: Estimate | None  # relative, of the chosen temperature on the held-out half; None where nothing was tried there
+    expected: Estimate  # relative, of choosing so, by cross-validation within the development half
+    tried: tuple[Tried, ...]  # on the development half
+    tasks: tuple[str, ...]
+    held_out: tuple[Confirmed, ...]
+    needed: int | None  # items of a half that would show the paper's gain of 0.53 % four times of five
+    notes: tuple[str, ...]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        """Return the tuning as JSON, the same bytes for the same tuning."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Tuning:
+        """Read a tuning that `to_json` wrote."""
+        return from_json(cls, text)
+
+    def save(self, path: str | Path, *, command: str | None = None) -> None:
+        """Write the tuning to a file: a page (.html), Markdown (.md), or all figures (.json)."""
+        save(self, path, PAGES, command)
+
+    def __repr__(self) -> str:
+        """Return the answer."""
+        return f"Tuning of {self.model}: {self.answer}"
+
+    def _repr_html_(self) -> str:
+        """Return the answer and a row for each temperature, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(one.temperature)}</td><td>{100 * one.gain.value:+.2f} %</td></tr>" for one in self.tried
+        )
+        return f"<p>{escape(self.answer)}</p><table><tr><th>temperature</th><th>development</th></tr>{rows}</table>"
