@@ -17,11 +17,12 @@ import numpy as np
 from diagnoses import SOURCES, read_texts
 
 import cenote
+from cenote.account.pooled_texts import OWN, Pooled
+from cenote.account.probes import POSITIONS, draw_probes
+from cenote.account.ranks import AccountReading, Ranks, read_account
+from cenote.account.texts import AccountTexts, tokenise_account
 from cenote.data.sampling import sample_texts
-from cenote.diagnosis.account import AccountReading, Ranks, read_account, summarise_account
-from cenote.diagnosis.account_texts import AccountTexts, tokenise_account
-from cenote.diagnosis.pooled_texts import OWN, Pooled
-from cenote.diagnosis.probes import POSITIONS, draw_probes
+from cenote.diagnosis.account import summarise_account
 from cenote.diagnosis.summaries import Excerpts
 from cenote.diagnosis.verdicts.remedies import name_threshold
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS

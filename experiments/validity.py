@@ -28,11 +28,11 @@ from scipy import stats
 from sentence_transformers import SentenceTransformer
 
 import cenote
+from cenote.account.pooled_texts import OWN, Vectors, read_pooled
+from cenote.account.probes import draw_probes
+from cenote.account.ranks import other_poolings, read_account
+from cenote.account.texts import tokenise_account
 from cenote.data.rows import Text
-from cenote.diagnosis.account import other_poolings, read_account
-from cenote.diagnosis.account_texts import tokenise_account
-from cenote.diagnosis.pooled_texts import OWN, Vectors, read_pooled
-from cenote.diagnosis.probes import draw_probes
 from cenote.encoding.tokens import tokenise
 from cenote.listener import Listener
 from cenote.models.properties import positions_of, prompt_name_for

@@ -176,6 +176,11 @@ SLOW = {
     "encoding/test_graphs.py",
     "evaluation/test_evaluate.py",
     "evaluation/test_positions.py",
+    "functional/test_paired.py::test_a_difference_of_the_resolvable_size_is_found_four_times_of_five",
+    "functional/test_paired.py::test_a_family_without_differences_reports_one_in_5_of_100_tries",
+    "functional/test_paired.py::test_clusterings_of_other_texts_differ_by_as_much_as_is_said",
+    "functional/test_paired.py::test_intervals_of_clustered_values_cover_the_truth",
+    "functional/test_paired.py::test_intervals_of_spearman_values_cover_the_truth",
     "models/test_loading_refusals.py",
     "report/test_browser.py",
     "surgery/test_profiles.py",
@@ -315,3 +320,36 @@ def copy_of(tiny, tiny_st, tmp_path):
         return Path(shutil.copytree(tiny(kind) if plain else tiny_st(kind, *after, **options), folder))
 
     return make
+
+
+# A model whose vectors are bags of words.
+
+
+@pytest.fixture(scope="session")
+def bag_folder(tmp_path_factory):
+    """The folder of a model of bags of words, which reads 512 tokens. Shared: do not change it."""
+    from .bags import save_bags
+
+    return save_bags(tmp_path_factory.mktemp("bags"))
+
+
+@pytest.fixture(scope="session")
+def short_folder(tmp_path_factory):
+    """The folder of a model of bags of words that reads 40 tokens, and has no more positions."""
+    from .bags import save_bags
+
+    return save_bags(tmp_path_factory.mktemp("short"), limit=40)
+
+
+@pytest.fixture
+def tiny_bert(tiny_st):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(tiny_st("bert")), device="cpu")
+
+
+@pytest.fixture
+def bag_model(bag_folder):
+    from .bags import load_bags
+
+    return load_bags(bag_folder)

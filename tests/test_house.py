@@ -25,13 +25,14 @@ FLOORS = [
     {"errors"},
     {"json_records"},
     {"records"},
-    {"evaluation_records"},
+    {"evaluation_records", "comparison_records", "tuning_records"},
     {"functional", "data", "storage", "wording", "choices", "listener"},
     {"_nn"},
     {"nn"},
     {"surgery"},
     {"models"},
     {"encoding"},
+    {"account"},
     {"embedding", "diagnosis", "evaluation", "exporting"},
     {"report"},
     {"commands"},
@@ -54,14 +55,21 @@ TESTED_IN = {
         ("data.labelled_files", "data.labelled_schemas", "data.labelled_searches", "data.labelled_samples"),
         "data/test_labelled.py",
     ),
-    "diagnosis.account_texts": "diagnosis/test_account.py",  # tokenised texts are the first half of an account
-    "diagnosis.pooled_texts": "diagnosis/test_account.py",
+    "account.ranks": "diagnosis/test_account.py",  # ranks are summed up there
     "diagnosis.search": "diagnosis/test_account.py",
     "json_records": "test_records.py",  # records are what is converted
     "evaluation_records": "evaluation/test_evaluate.py",
+    "comparison_records": "evaluation/test_compare.py",
+    "tuning_records": "evaluation/test_tune.py",
+    **dict.fromkeys(  # the parts of `compare`
+        map("evaluation.{}".format, ("arms", "arm_scores", "cells", "differences", "own_sentences")),
+        "evaluation/test_compare.py",
+    ),
+    **dict.fromkeys(map("evaluation.{}".format, ("candidates", "choosing")), "evaluation/test_tune.py"),
+    **dict.fromkeys(("evaluation.configuration", "evaluation.task_list"), "evaluation/test_evaluate.py"),
 }
 # One signature, with a documented line for every option.
-LONG_FUNCTIONS = {("diagnosis.diagnose", "diagnose")}
+LONG_FUNCTIONS = {("diagnosis.diagnose", "diagnose"), ("evaluation.compare", "compare"), ("evaluation.tune", "tune")}
 
 
 def imports(text):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from cenote.diagnosis.diagnose import diagnose
     from cenote.embedding.embed import embed
     from cenote.embedding.reading import read_embeddings
+    from cenote.evaluation.compare import compare
     from cenote.evaluation.evaluate import evaluate
+    from cenote.evaluation.tune import tune
     from cenote.functional.pooling import pool
     from cenote.functional.second_order import socm
     from cenote.functional.similarity import similarity
@@ -30,6 +32,7 @@ __all__ = [
     "LengthTemperature",
     "__version__",
     "bake",
+    "compare",
     "diagnose",
     "embed",
     "evaluate",
@@ -39,12 +42,14 @@ __all__ = [
     "similarity",
     "socm",
     "temper",
+    "tune",
 ]
 
 # The module of each public name; the type checker reads the same from the imports above.
 _MODULES = {
     "LengthTemperature": "cenote.functional.temperature",
     "bake": "cenote.surgery.tempering",
+    "compare": "cenote.evaluation.compare",
     "diagnose": "cenote.diagnosis.diagnose",
     "embed": "cenote.embedding.embed",
     "evaluate": "cenote.evaluation.evaluate",
@@ -54,6 +59,7 @@ _MODULES = {
     "similarity": "cenote.functional.similarity",
     "socm": "cenote.functional.second_order",
     "temper": "cenote.surgery.tempering",
+    "tune": "cenote.evaluation.tune",
 }
 
 

@@ -1,4 +1,4 @@
-"""The records that `cenote.tune` returns: a temperature that was chosen on one half of the data and tried on the other."""
+"""The records that `cenote.tune` returns: a temperature chosen on one half of the data, and tried on the other."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Tuning:
     recommendation: Any  # a number, a schedule by length, one of these for each role; None where nothing helps
     answer: str  # in a sentence
     chosen: str | None  # the best temperature of the development half, in words; None where none was better
-    gain: Estimate | None  # relative, of the chosen temperature on the held-out half; None where nothing was tried there
+    gain: Estimate | None  # relative, of the chosen temperature on the held-out half; None if nothing was chosen
     expected: Estimate  # relative, of choosing so, by cross-validation within the development half
     tried: tuple[Tried, ...]  # on the development half
     tasks: tuple[str, ...]

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cenote.account.ranks import FEWEST_DOCUMENTS
 from cenote.diagnosis import account as accounts
-from cenote.diagnosis.account import FATES, FEWEST_DOCUMENTS
+from cenote.diagnosis.account import FATES
 from cenote.diagnosis.verdicts import pooling, search, truncation
 from cenote.encoding import batches
 from cenote.functional.retrieval import resampled_means
 from cenote.json_records import from_json, to_json
 from cenote.records import Account, Shares
 
-from ..builders import lengths
-from .bags import (
+from ..bags import (
     TINY,
     WIDTH,
     FirstTokens,
@@ -29,6 +29,7 @@ from .bags import (
     read,
     take_account,
 )
+from ..builders import lengths
 from .verdicts.accounts import model as model_record
 
 PLAIN = make_texts(30, 4, 8, seed=5, vocabulary=TINY)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cenote.diagnosis.account import plan_account, summarise_account
+from cenote.account.ranks import plan_account
+from cenote.diagnosis.account import summarise_account
 from cenote.diagnosis.summaries import Excerpts
 from cenote.functional.window_cuts import cut_windows
 

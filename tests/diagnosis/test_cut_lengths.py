@@ -13,8 +13,8 @@ from cenote.functional.bins import length_bins
 from cenote.functional.intervals import mean_over_pairs
 from cenote.listener import Listener
 
+from ..bags import TINY, WORDS, FirstTokens, LengthAdded, load_bags, make_texts
 from ..fakes import refusing, spoiled
-from .bags import TINY, WORDS, FirstTokens, LengthAdded, load_bags, make_texts
 from .verdicts.accounts import model as model_record
 from .verdicts.accounts import run as run_record
 

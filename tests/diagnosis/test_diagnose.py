@@ -15,8 +15,8 @@ import cenote
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel
 from cenote.records import Diagnosis
 
+from ..bags import make_texts
 from ..fakes import PrescribedStates, short_of_memory
-from .bags import make_texts
 
 # Too short to search in, and long enough.
 TEXTS = [f"{'a deep ' * (row // 4)}cave {'stone ' * (row % 5)}one" for row in range(60)]

@@ -15,7 +15,7 @@ from cenote.functional.retrieval import resampled_means
 from cenote.listener import Listener
 from cenote.records import GivenQueries, from_json, to_json
 
-from .bags import TINY, WORDS, FirstTokens, load_bags, make_texts, numbered
+from ..bags import TINY, WORDS, FirstTokens, load_bags, make_texts, numbered
 
 FATES = ("found", "lost_to_cut", "lost_to_pooling", "not_found")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import cenote
-from cenote.diagnosis.account import read_account
-from cenote.diagnosis.pooled_texts import OWN
+from cenote.account.pooled_texts import OWN
+from cenote.account.ranks import read_account
 from cenote.listener import Listener
 from cenote.records import Account
 
-from .bags import TINY, make_texts, plan
+from ..bags import TINY, make_texts, plan
 
 PLAIN = make_texts(30, 4, 8, seed=5, vocabulary=TINY)
 

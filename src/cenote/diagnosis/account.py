@@ -6,39 +6,29 @@ or another pooling, is measured on the same sentences and documents, so that eve
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import stats
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
-from torch import nn
 
+from cenote.account.pooled_texts import OWN
+from cenote.account.probes import POSITIONS
+from cenote.account.ranks import AccountReading, Ranks
+from cenote.account.texts import AccountTexts, Flags
 from cenote.data.rows import Text
-from cenote.diagnosis.account_texts import AccountTexts, Alternative, Flags, tokenise_account
-from cenote.diagnosis.pooled_texts import OWN, Pooled, Vectors, mean_of_windows, read_pooled
-from cenote.diagnosis.probes import POSITIONS, SHORTEST, draw_probes
 from cenote.diagnosis.summaries import Excerpts, rounded
-from cenote.encoding.tokens import Tokens, Whole
+from cenote.encoding.tokens import Whole
 from cenote.functional.retrieval import (
     jackknife,
     nearest,
-    own_ranks,
-    ranks_of_variants,
     resampled_means,
     token_matches,
     without_each_document,
 )
-from cenote.listener import Listener
-from cenote.models.properties import width_of
-from cenote.models.provenance import pooling_of
-from cenote.nn import Pooling
 from cenote.records import Account, Beside, Estimate, Example, Part, Setting
 
-# Fewer documents give no account.
-FEWEST_DOCUMENTS = 20
 # Documents among which the tokens of a sentence look for theirs, besides it.
 _MATCHED = 50
 # Neighbours of a document, and of a sentence, that are looked at beside the account.
@@ -49,153 +39,6 @@ _EXAMPLES = 3
 _LENGTHS = 3
 # What can become of a sentence.
 FATES = ("found", "lost_to_cut", "lost_to_pooling", "not_found")
-
-
-# Poolings that are tried beside the model's own.
-_POOLINGS = ("mean", "cls", "max", "weightedmean", "lasttoken")
-# Numbers in the token vectors of documents that are kept at once: 1.2 GB at half precision.
-_NUMBERS = 6 * 10**8
-
-
-def plan_account(
-    model: SentenceTransformer, texts: Sequence[Text], count: int, prompt_name: str | None, seed: int
-) -> AccountTexts | str:
-    """Draw and tokenise the texts of an account; return why there is none where they do not suffice.
-
-    Args:
-        model: the model to diagnose.
-        texts: all texts of the diagnosis.
-        count: documents, at most; fewer where their token vectors would not fit into memory.
-        prompt_name: of the prompt before documents; None takes the model's prompt for documents, if it has one.
-        seed: of what is drawn.
-    """
-    probes = draw_probes(texts, count, seed)
-    if len(probes.texts) < FEWEST_DOCUMENTS:
-        copies = f", of which {probes.copies:,} are copies," if probes.copies else ""
-        return (
-            f"only {len(probes.texts)} of {len(texts):,} texts{copies} have three sentences of {SHORTEST} words or "
-            f"more, and {FEWEST_DOCUMENTS} are needed"
-        )
-    found = tokenise_account(model, probes, prompt_name)
-    width = next((int(one.embedding_dimension) for one in model if isinstance(one, StPooling)), width_of(model))
-    numbers = int(found.documents.lengths.sum() + found.sentences.lengths.sum()) * width
-    if numbers > _NUMBERS and len(probes.texts) > FEWEST_DOCUMENTS:
-        fewer = max(FEWEST_DOCUMENTS, len(probes.texts) * _NUMBERS // numbers)
-        found = tokenise_account(model, draw_probes(texts, fewer, seed), prompt_name)
-    return found
-
-
-def other_poolings(model: SentenceTransformer) -> dict[str, nn.Module]:
-    """Return the poolings to try beside the model's own, by the names of their settings."""
-    pooling = next((module for module in model if isinstance(module, StPooling)), None)
-    if pooling is None or pooling.pooling_output_dimension != pooling.embedding_dimension:
-        return {}  # the modules after several operators take their width and no other
-    own, width = pooling_of(model), int(pooling.embedding_dimension)
-    prompt = bool(pooling.include_prompt)
-    return {f"pooling {name}": Pooling(width, name, prompt) for name in _POOLINGS if name != own}
-
-
-class Ranks(NamedTuple):
-    """Ranks of the sentences' own documents in one setting, from 1."""
-
-    kept: Whole  # [Q]
-    left_out: Whole  # [N] of the sentences that were left out of their documents
-    rivals: Whole  # [Q] the best of the other documents
-    left_out_rivals: Whole  # [N]
-    read: Flags  # [Q] whether the model reads the sentence
-    rows: float  # vectors for each document
-
-
-@dataclass(frozen=True, eq=False)
-class AccountReading:
-    """Vectors of all texts of an account at one temperature, and the ranks in every setting that they give."""
-
-    documents: Pooled
-    sentences: Pooled
-    remainders: Pooled
-    ranks: dict[str, Ranks]  # by setting; the model's own is `OWN`
-
-
-def read_account(
-    model: SentenceTransformer,
-    texts: AccountTexts,
-    poolings: Mapping[str, nn.Module],
-    listener: Listener,
-    *,
-    alternatives: bool = True,
-) -> AccountReading:
-    """Read all texts of an account, and rank the documents for every sentence.
-
-    Args:
-        model: the model that they were tokenised for.
-        texts: of the account.
-        poolings: other poolings of the same tokens, by the names of their settings.
-        listener: hears of the progress.
-        alternatives: whether to read windows and whatever else the texts come with.
-    """
-
-    def read(tokens: Tokens, task: str, step: str, **more: Any) -> Pooled:
-        return read_pooled(model, tokens, more.pop("poolings", {}), task=task, listener=listener, step=step, **more)
-
-    whole: Any = {"poolings": poolings, "keep_tokens": alternatives}
-    documents = read(texts.documents, "document", "reading documents", **whole)
-    sentences = read(texts.sentences, "query", "reading sentences", **whole)
-    remainders = read(texts.remainders, "document", "reading documents without a sentence", poolings=poolings)
-    ranks = {}
-    for name in documents.vectors:
-        queries, complete, without = (one.vectors[name] for one in (sentences, documents, remainders))
-        ranks[name] = rank_documents(texts, queries, complete, without, texts.read)
-    for other in texts.alternatives if alternatives else ():
-        pieces = [read(one.tokens, "document", other.step) for one in (other.documents, other.remainders)]
-        ranks |= _rank_alternative(other, texts, documents, sentences, remainders, pieces)
-    return AccountReading(documents, sentences, remainders, ranks)
-
-
-def _rank_alternative(
-    other: Alternative, texts: AccountTexts, documents: Pooled, sentences: Pooled, remainders: Pooled, pieces: Any
-) -> dict[str, Ranks]:
-    """Rank the documents by the best of their pieces, and by the mean of them."""
-    queries, count = sentences.vectors[OWN], len(texts.documents)
-    whole, owners, weights = other.documents.merge(documents, texts.documents.lengths, pieces[0])
-    without, places, others = other.remainders.merge(remainders, texts.remainders.lengths, pieces[1])
-    best = rank_documents(texts, queries, whole, without, other.read, owners, places)
-    if not other.windows:
-        return {other.name: best}
-    means = mean_of_windows(whole, owners, weights, count), mean_of_windows(without, places, others, count)
-    return {f"{other.name}, best": best, f"{other.name}, mean": rank_documents(texts, queries, *means, other.read)}
-
-
-def rank_documents(
-    texts: AccountTexts,
-    queries: Vectors,
-    whole: Vectors,
-    without: Vectors,
-    read: Flags,
-    owners: Whole | None = None,
-    places: Whole | None = None,
-) -> Ranks:
-    """Rank the documents for every sentence, by vectors of whole documents and of those without a sentence.
-
-    Where these are windows, `owners` and `places` tell the document and the remainder of each.
-    """
-    own, left_out = texts.probes.owners, texts.left_out
-    rivals, left_out_rivals = np.zeros(len(own), np.int64), np.zeros(len(left_out), np.int64)
-    return Ranks(
-        kept=own_ranks(queries, whole, own, owners=owners, rivals=rivals),
-        left_out=ranks_of_variants(
-            queries[left_out],
-            without,
-            whole,
-            own[left_out],
-            owners=owners,
-            variant_owners=places,
-            rivals=left_out_rivals,
-        ),
-        rivals=rivals,
-        left_out_rivals=left_out_rivals,
-        read=read,
-        rows=1 if owners is None else len(owners) / len(texts.documents),
-    )
 
 
 def summarise_account(

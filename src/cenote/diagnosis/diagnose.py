@@ -12,10 +12,10 @@ from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
+from cenote.account.ranks import plan_account
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.diagnosis import summaries
-from cenote.diagnosis.account import plan_account
 from cenote.diagnosis.controls import RepeatedTexts, read_repeated, tokenise_word_pairs, word_vectors
 from cenote.diagnosis.cut_lengths import read_cuts, tokenise_cuts
 from cenote.diagnosis.forecast import Forecast, Stage, measure_speed

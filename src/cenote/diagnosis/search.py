@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from sentence_transformers import SentenceTransformer
 
-from cenote.diagnosis.account import AccountReading, Ranks, other_poolings, read_account, summarise_account
-from cenote.diagnosis.account_texts import AccountTexts
-from cenote.diagnosis.pooled_texts import OWN
+from cenote.account.pooled_texts import OWN
+from cenote.account.ranks import AccountReading, Ranks, other_poolings, read_account
+from cenote.account.texts import AccountTexts
+from cenote.diagnosis.account import summarise_account
 from cenote.diagnosis.summaries import Excerpts
 from cenote.errors import BadInput
 from cenote.listener import Listener

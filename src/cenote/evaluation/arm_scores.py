@@ -135,10 +135,17 @@ def _neighbours(encoder: EngineEncoder) -> tuple[int, list[list[int]]]:
     texts = texts[:: -(-len(texts) // _TEXTS)]
     vectors, owners = encoder.way(encoder.reader, texts, encoder.sides[side])
     width = int(vectors.shape[1])
-    if len(owners) != len(texts) or len(texts) <= _NEIGHBOURS:
+    if len(owners) != len(texts):
         return width, []
+    return width, neighbours_of(vectors)
+
+
+def neighbours_of(vectors: Vectors) -> list[list[int]]:
+    """Return the nearest of each vector among the others by cosine; none for few vectors."""
+    if len(vectors) <= _NEIGHBOURS:
+        return []
     near: Any = nearest(_unit(vectors), _unit(vectors), _NEIGHBOURS + 1)
-    return width, [[one for one in row if one != place][:_NEIGHBOURS] for place, row in enumerate(near.tolist())]
+    return [[one for one in row if one != place][:_NEIGHBOURS] for place, row in enumerate(near.tolist())]
 
 
 def _unit(vectors: Vectors) -> Vectors:

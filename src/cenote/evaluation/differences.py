@@ -80,6 +80,8 @@ def sources_of(kind: str, items: Items) -> Whole | None:
         keys: list[object] = [tuple(sorted(some)) for some in items.columns["relevant"]]
     elif kind == "sts" and "text" in items.columns:
         keys = list(items.columns["text"])
+    elif "source" in items.columns:
+        keys = list(items.columns["source"])
     else:
         return None
     _, places = np.unique(np.array([str(key) for key in keys]), return_inverse=True)

@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -91,8 +92,6 @@ def _name_of(path: str | Path) -> str:
 
 
 def _local(name: str, given: Any, official: str | None, kind: str | None, split: str, quick: bool) -> ListedTask:
-    from cenote.evaluation.tasks import local_task, official_with
-
     if isinstance(given, (str, Path)):
         data: Labelled = read_labelled(given, kind, split)
         fingerprint = fingerprint_of_files(given, kind, split)
@@ -101,11 +100,16 @@ def _local(name: str, given: Any, official: str | None, kind: str | None, split:
     if quick:
         data = sample_labelled(data)
 
-    def make() -> Any:
-        return local_task(name, data) if official is None else official_with(official, data)
-
+    make = partial(make_local, name, official, data)
     make()  # errors come before the work
     return ListedTask(name, data.kind, make, fingerprint, official, split, data.notes, data)
+
+
+def make_local(name: str, official: str | None, data: Labelled) -> Any:
+    """Return a fresh task of local data, or an official one that is filled with them."""
+    from cenote.evaluation.tasks import local_task, official_with
+
+    return local_task(name, data) if official is None else official_with(official, data)
 
 
 def _fingerprint_of(data: Labelled) -> str:

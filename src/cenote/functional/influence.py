@@ -14,6 +14,10 @@ from scipy import stats
 from cenote.errors import BadInput
 from cenote.functional.sampling import Floats, Whole
 
+# The part of a draw's own variance that all draws of the same texts share, and that their number does not lower: texts
+# also move the centres of clusters, which draws do not show. Measured with k-means on other texts: 0 to 0.17.
+SHARED = 1 / 8
+
 
 def spearman_values(first: Any, second: Any) -> Floats:
     """Return for each item its value in Spearman's correlation; ties share their mean rank.
@@ -25,6 +29,8 @@ def spearman_values(first: Any, second: Any) -> Floats:
     x, y = (np.asarray(side, np.float64) for side in (first, second))
     if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not np.ptp(x) or not np.ptp(y):
         raise BadInput(f"{x.size} and {y.size} values: pass as many of both, at least two, which are not all equal.")
+    if np.isnan(x).any() or np.isnan(y).any():
+        raise BadInput("a value is NaN, which has no rank: leave its item out.")
     ranks = [(stats.rankdata(side) - 0.5) / len(side) for side in (x, y)]  # their means are 1/2
     spreads = [rank.var() for rank in ranks]
     scale = np.sqrt(spreads[0] * spreads[1])
@@ -54,10 +60,13 @@ def v_measure_values(labels: Any, clusters: Any) -> Floats:
     >>> float(values.mean().round(6))
     0.343711
     """
-    (rows, row), (columns, column) = (np.unique(side, return_inverse=True) for side in (labels, clusters))
-    shares = np.zeros((len(rows), len(columns)))
-    np.add.at(shares, (row, column), 1 / len(row))
-    of_labels, of_clusters = shares.sum(1)[row], shares.sum(0)[column]
+    sides = [np.asarray(side) for side in (labels, clusters)]
+    if sides[0].shape != sides[1].shape or sides[0].ndim != 1 or not len(sides[0]):
+        raise BadInput(f"{sides[0].size} labels and {sides[1].size} clusters: pass as many of both, at least one.")
+    (rows, row), (columns, column) = (np.unique(side, return_inverse=True) for side in sides)
+    counts = np.bincount(row * len(columns) + column, minlength=len(rows) * len(columns))
+    shares = counts.reshape(len(rows), len(columns)) / len(row)
+    of_labels, of_clusters = np.bincount(row)[row] / len(row), np.bincount(column)[column] / len(row)
     shared = np.log(shares[row, column] / (of_labels * of_clusters))  # their mean is the mutual information
     entropies = -np.log(of_labels) - np.log(of_clusters)  # their mean is the sum of both entropies
     total = entropies.mean()
@@ -80,7 +89,8 @@ def values_over_draws(labels: Any, clusters: Any, texts: Whole, draws: Whole, co
 
     Returns:
         Values `[count]` of the texts, and `[K]` of the draws: how far the score of each is from their mean, less what
-        the choice of its texts explains, so that texts are not counted twice.
+        the choice of its texts explains, so that texts are not counted twice, and enlarged for what other texts would
+        do to all clusterings at once.
     """
     labels, clusters = np.asarray(labels), np.asarray(clusters)
     names = np.unique(draws)
@@ -95,4 +105,4 @@ def values_over_draws(labels: Any, clusters: Any, texts: Whole, draws: Whole, co
     left = np.array(scores) - mean
     spread = float(left.var(ddof=1)) if len(left) > 1 else 0.0
     unexplained = max(0.0, 1 - float(np.mean(within)) / spread) if spread else 0.0
-    return mean + values * count, left * np.sqrt(unexplained)
+    return mean + values * count, left * np.sqrt(unexplained * (1 + SHARED * len(names)))

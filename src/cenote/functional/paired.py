@@ -3,6 +3,11 @@
 A difference is a mean over items. Its interval is a bootstrap of the items. Its test flips the signs of items, the
 same flips for all settings of a task, and takes the largest statistic of the whole family (maxT, Westfall and Young,
 1993), so that the chance of one false finding among all settings and tasks is that of a single test.
+
+A score that also depends on a few draws (of training texts, of starts) gets their part from the normal distribution: a
+handful of signs could not be flipped often enough. Its variance is as uncertain as that of so few draws, so that draws
+alone are tested as by Student. Each setting has a part of its own, on the safe side of parts that go together (Šidák,
+1967).
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from cenote.errors import BadInput
 from cenote.functional.intervals import check_confidence
@@ -22,9 +27,11 @@ FLIPS, RESAMPLES = 9999, 2000
 # The probability with which a difference of the resolvable size is found.
 POWER = 0.8
 # Numbers that are in memory at once.
-_AT_ONCE = 8_000_000
+_AT_ONCE = 4_000_000
 # Statistics of flips that are equal but for rounding.
 _ROUNDING = 1e-5
+# The least variance, as a share of the squares: that of items that are equal but for rounding.
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +43,36 @@ class Paired:
     draws: Floats | None = None  # [C, K], what repeated draws (of training texts, of starts) change besides the items
     outcomes: Floats | None = None  # [C, M], above 0 where the setting is better; None takes the values
 
+    def __post_init__(self) -> None:
+        shape = np.shape(self.values)
+        if len(shape) != 2 or not all(shape):
+            raise BadInput(f"values of shape {shape}: pass settings x items, at least one of each.")
+        for name in ("values", "draws", "outcomes"):
+            one = getattr(self, name)
+            if one is None:
+                continue
+            if np.ndim(one) != 2 or len(one) != shape[0]:
+                raise BadInput(f"{name} of shape {np.shape(one)} with {shape[0]} settings: pass a row for each.")
+            if not np.isfinite(one).all():
+                raise BadInput(f"{name} with NaN or infinite numbers: leave such items out of all settings.")
+        if self.sources is not None and np.shape(self.sources) != shape[1:]:
+            raise BadInput(f"sources of shape {np.shape(self.sources)}: pass one for each of {shape[1]} items.")
+
     @property
     def units(self) -> tuple[Floats, Floats]:
         """The sums `[C, U]` of the values of each source, and the counts `[U]` of its items."""
-        count = self.values.shape[1]
         if self.sources is None:
-            return self.values, np.ones(count)
+            return self.values, np.ones(self.values.shape[1])
         _, places = np.unique(self.sources, return_inverse=True)
         return np.array([np.bincount(places, row) for row in self.values]), np.bincount(places).astype(float)
+
+    @property
+    def noise(self) -> tuple[Floats, int]:
+        """The squared standard errors `[C]` that the draws add, and their degrees of freedom; 0 without draws."""
+        count = 0 if self.draws is None else self.draws.shape[1]
+        if self.draws is None or count < 2:
+            return np.zeros(len(self.values)), 0
+        return self.draws.var(1, ddof=1) / count, count - 1
 
 
 @dataclass(frozen=True)
@@ -51,11 +80,11 @@ class Difference:
     """How a setting differs from another."""
 
     value: float
-    low: float | None  # None where there are too few items
+    low: float | None  # None where there are too few items, or all are equal
     high: float | None
     p: float  # of one test for all differences of the family
     p_alone: float  # as if there were no other
-    effect: float  # the mean over the standard deviation of items
+    effect: float  # the difference over the standard deviation of items; 0 where all are equal
     wins: int
     losses: int
     ties: int
@@ -96,46 +125,48 @@ def compare_paired(
         flips: of the test. Where there are no more ways to flip the items of a single task, all are taken.
     """
     check_confidence(confidence)
-    settings = {task.values.shape[0] for task in tasks}
-    if len(settings) != 1:
-        raise BadInput(f"tasks with {sorted(settings)} settings: pass the same settings for each task.")
-    shares = np.full(len(tasks), 1 / len(tasks)) if weights is None else np.asarray(weights, np.float64)
+    shares = _check(tasks, weights)
     units = [task.units for task in tasks]
-    several = len(tasks) > 1
-    observed, statistics, errors = _flipped(tasks, units, shares, seed, flips)
-    largest = statistics.max(1)
-    critical = float(np.quantile(largest, confidence))
-    resampled, skewness = _resampled(tasks, units, shares, seed)
-    exact = len(statistics) != flips  # all ways to flip, of which one is the data
+    tested = _flipped(tasks, units, shares, seed, flips)
+    resampled = _resampled(tasks, units, shares, seed)
+    largest = tested.flipped.max(1)
+    # A difference that is found four times of five exceeds what is found by that much of its own error.
+    reach = float(np.quantile(largest, confidence, method="higher") + ndtri(POWER))
+    width = len(tasks[0].values)
     found = []
-    for column, t in enumerate(observed):
-        task, setting = divmod(column, settings_of(tasks))
-        of_task = tasks[task] if task < len(tasks) else None
-        value = float(resampled.values[column])
-        enough = min(one.values.shape[1] for one in (tasks if of_task is None else [of_task])) >= fewest
-        replicates = resampled.replicates[:, column]
-        low, high = _interval(replicates, value, skewness[column], confidence) if enough else (None, None)
-        spread = float(replicates.std())
-        least = t * (1 - _ROUNDING)
+    for column, statistic in enumerate(tested.statistics):
+        number, setting = divmod(column, width)
+        chosen, of_chosen = (tasks, shares) if number == len(tasks) else ([tasks[number]], np.ones(1))
+        value, replicates = float(resampled.values[column]), resampled.replicates[:, column]
+        varies = np.ptp(replicates) > 1e-9 * abs(value)
+        enough = varies and min(one.values.shape[1] for one in chosen) >= fewest
+        ends = _interval(replicates, value, resampled.accelerations[column], confidence) if enough else (None, None)
+        least = statistic * (1 - _ROUNDING)
         found.append(
             Difference(
                 value=value,
-                low=low,
-                high=high,
-                p=_probability(largest, least, exact),
-                p_alone=_probability(statistics[:, column], least, exact),
-                **_counts(tasks if of_task is None else [of_task], setting),
-                resolvable=critical * float(errors[column]) + float(stats.norm.ppf(POWER)) * spread if enough else None,
+                low=ends[0],
+                high=ends[1],
+                p=_probability(largest, least, tested.exact),
+                p_alone=_probability(tested.flipped[:, column], least, tested.exact),
+                **_counts(chosen, of_chosen, setting, value, 1 - confidence),
+                resolvable=reach * float(tested.errors[column]) if enough else None,
             )
         )
-    width = settings_of(tasks)
     rows = [found[start : start + width] for start in range(0, len(found), width)]
-    return Family(rows[: len(tasks)], rows[len(tasks)] if several else [])
+    return Family(rows[: len(tasks)], rows[len(tasks)] if len(tasks) > 1 else [])
 
 
-def settings_of(tasks: Sequence[Paired]) -> int:
-    """Return how many settings are compared."""
-    return int(tasks[0].values.shape[0])
+def _check(tasks: Sequence[Paired], weights: Sequence[float] | None) -> Floats:
+    """Return the shares of the tasks in what they show together."""
+    settings = {task.values.shape[0] for task in tasks}
+    if len(settings) != 1:
+        raise BadInput(f"tasks with {sorted(settings)} settings: pass the same settings for each task.")
+    given: Floats = np.ones(len(tasks)) if weights is None else np.asarray(weights, np.float64)
+    if given.shape != (len(tasks),) or not np.isfinite(given).all() or (given < 0).any() or not given.any():
+        raise BadInput(f"weights={weights!r} of {len(tasks)} tasks: pass a number for each, none below 0, not all 0.")
+    shares: Floats = given / given.sum()
+    return shares
 
 
 def _probability(statistics: Floats, least: float, exact: bool) -> float:
@@ -144,83 +175,92 @@ def _probability(statistics: Floats, least: float, exact: bool) -> float:
     return count / len(statistics) if exact else (count + 1) / (len(statistics) + 1)
 
 
-def _counts(tasks: Sequence[Paired], setting: int) -> dict[str, Any]:
-    values = np.concatenate([task.values[setting] for task in tasks])
+def _counts(tasks: Sequence[Paired], shares: Floats, setting: int, value: float, chance: float) -> dict[str, Any]:
+    values = [task.values[setting] for task in tasks]
     signs = np.concatenate([(task.values if task.outcomes is None else task.outcomes)[setting] for task in tasks])
     moved = sum(int(np.count_nonzero(task.units[0][setting])) for task in tasks)
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    varies = any(np.ptp(one) > 1e-9 * np.abs(one).max() for one in values)
+    variances = [one.var(ddof=1) if len(one) > 1 else 0.0 for one in values]
     return {
-        "effect": float(values.mean()) / spread if spread else 0.0,
+        "effect": value / float(np.sqrt(shares @ variances)) if varies else 0.0,
         "wins": int((signs > 0).sum()),
         "losses": int((signs < 0).sum()),
         "ties": int((signs == 0).sum()),
-        "possible": 2.0 ** (1 - min(moved, 64)) <= 0.05,
+        "possible": 2.0 ** (1 - min(moved, 64)) < chance,
     }
+
+
+def _together(parts: list[Floats], shares: Floats) -> Floats:
+    """Return the parts `[..., C]` of tasks side by side, and for several tasks then their sum by `shares`."""
+    found: Floats = np.concatenate([*parts, np.tensordot(shares, parts, 1)] if len(parts) > 1 else parts, -1)
+    return found
 
 
 # Flips.
 
 
+@dataclass(frozen=True, eq=False)
+class _Tested:
+    """What S differences show: the settings of each task, then the settings on all tasks together."""
+
+    statistics: Floats  # [S], of the data
+    errors: Floats  # [S], the standard errors
+    flipped: Floats  # [F, S], statistics of flips
+    exact: bool  # whether these are all ways to flip, of which the first is the data
+
+
 def _flipped(
     tasks: Sequence[Paired], units: Sequence[tuple[Floats, Floats]], shares: Floats, seed: int, flips: int
-) -> tuple[Floats, Floats, Floats]:
-    """Return the statistics `[S]` of the data and `[F, S]` of flips, and the standard errors `[S]`.
-
-    S runs over the settings of each task, then over the settings on all tasks together.
-    """
+) -> _Tested:
     count = min(sums.shape[1] for sums, _ in units)
-    exact = len(tasks) == 1 and tasks[0].draws is None and 2**count <= flips
-    means, variances, observed = [], [], []
+    exact = len(tasks) == 1 and not tasks[0].noise[1] and 2**count <= flips
+    means, variances, values, errors = [], [], [], []
     for number, (task, (sums, sizes)) in enumerate(zip(tasks, units, strict=True)):
-        blocks = _every_sign(count) if exact else _signs(sums.shape[1], flips, (seed, number))
-        scaled = sums / sizes.sum()
-        squares = (scaled**2).sum(1)
-        flipped = np.concatenate([block @ scaled.T for block in blocks])
-        of_data = scaled.sum(1)
-        spread = _spread(squares, flipped, scaled.shape[1])
-        error = _spread(squares, of_data, scaled.shape[1])
-        if task.draws is not None and task.draws.shape[1] > 1:
-            left = (task.draws - task.draws.mean(1, keepdims=True)) / task.draws.shape[1]
-            signs = np.concatenate(list(_signs(left.shape[1], flips, (seed, number, 1))))
-            flipped = flipped + signs @ left.T
-            between = (left**2).sum(1) * left.shape[1] / (left.shape[1] - 1)
-            spread, error = spread + between, error + between
+        scaled = np.ascontiguousarray((sums / sizes.sum()).T)
+        squares = (scaled**2).sum(0)
+        blocks = _every_sign(count) if exact else _signs(len(scaled), flips, (seed, number))
+        flipped = np.concatenate([block @ scaled for block in blocks])
+        value, (noise, freedom) = scaled.sum(0), task.noise
+        errors.append(_variance(squares, value, len(scaled)) + noise)
+        variance = _variance(squares, flipped, len(scaled))
+        if freedom:
+            generator = np.random.default_rng((seed, number, 1))
+            # As uncertain as few draws leave it: the plain estimate would be believed where it is small by chance.
+            true = noise * freedom / generator.chisquare(freedom, flipped.shape)
+            flipped += generator.standard_normal(flipped.shape) * np.sqrt(true)
+            variance += generator.chisquare(freedom, flipped.shape) * true / freedom
+        values.append(value)
         means.append(flipped)
-        variances.append(spread)
-        observed.append((of_data, error))
-    if len(tasks) > 1:
-        means.append(np.tensordot(shares, means, 1))
-        variances.append(np.tensordot(shares**2, variances, 1))
-        together = [
-            np.tensordot(weights, [one[part] for one in observed], 1)
-            for part, weights in enumerate((shares, shares**2))
-        ]
-        observed.append((together[0], together[1]))
-    value, error = (np.concatenate([one[part] for one in observed]) for part in (0, 1))
-    return _ratio(value, error), _ratio(np.concatenate(means, 1), np.concatenate(variances, 1)), np.sqrt(error)
+        variances.append(variance)
+    error = _together(errors, shares**2)
+    flipped = _statistics(_together(means, shares), _together(variances, shares**2))
+    return _Tested(_statistics(_together(values, shares), error), np.sqrt(error), flipped, exact)
 
 
-def _spread(squares: Floats, means: Floats, count: int) -> Floats:
+def _variance(squares: Floats, means: Floats, count: int) -> Floats:
     """Return the squared standard error of the mean of items whose signs may be flipped."""
-    found: Floats = np.maximum(squares - means**2 / count, 0) * count / max(1, count - 1)
+    found: Floats = np.maximum(squares - means**2 / count, _LEAST * squares) * count / max(1, count - 1)
     return found
 
 
-def _ratio(values: Floats, variances: Floats) -> Floats:
+def _statistics(values: Floats, variances: Floats) -> Floats:
     """Return how many standard errors each value is from 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found: Floats = np.where(values == 0, 0.0, np.abs(values) / np.sqrt(variances))
+    found: Floats = np.divide(np.abs(values), np.sqrt(variances), out=np.zeros_like(values), where=variances > 0)
     return found
 
 
 def _signs(count: int, flips: int, seed: tuple[int, ...]) -> Iterator[Floats]:
     """Yield blocks `[B, N]` of random signs."""
     generator = np.random.default_rng(seed)
+    width = -(-count // 32) * 4  # whole words, so that blocks of any size are parts of one stream
     step = max(1, _AT_ONCE // count)
     for start in range(0, flips, step):
         rows = min(step, flips - start)
-        bits = np.unpackbits(np.frombuffer(generator.bytes(rows * -(-count // 8)), np.uint8).reshape(rows, -1), axis=1)
-        yield bits[:, :count].astype(np.float64) * 2 - 1
+        bits = np.unpackbits(np.frombuffer(generator.bytes(rows * width), np.uint8).reshape(rows, width), axis=1)
+        signs = bits[:, :count].astype(np.float64)
+        signs *= 2
+        signs -= 1
+        yield signs
 
 
 def _every_sign(count: int) -> Iterator[Floats]:
@@ -236,36 +276,31 @@ def _every_sign(count: int) -> Iterator[Floats]:
 class _Resampled:
     values: Floats  # [S]
     replicates: Floats  # [R, S]
+    accelerations: Floats  # [S]
 
 
 def _resampled(
     tasks: Sequence[Paired], units: Sequence[tuple[Floats, Floats]], shares: Floats, seed: int
-) -> tuple[_Resampled, Floats]:
-    """Return the differences with their resamples, and the acceleration of each interval."""
+) -> _Resampled:
+    """Return the differences, their resamples, and the acceleration of each interval."""
     values, replicates, cubes, squares = [], [], [], []
     for number, (task, (sums, sizes)) in enumerate(zip(tasks, units, strict=True)):
         generator = np.random.default_rng((seed, number, 2))
-        total = sizes.sum()
-        value = sums.sum(1) / total
-        made = np.concatenate([(drawn @ sums.T) / (drawn @ sizes)[:, None] for drawn in _drawn(len(sizes), generator)])
-        if task.draws is not None and task.draws.shape[1] > 1:
-            count = task.draws.shape[1]
-            left = task.draws - task.draws.mean(1, keepdims=True)
-            rows = generator.integers(0, count, (RESAMPLES, count))
-            made += left[:, rows].mean(2).T * np.sqrt(count / (count - 1))
-        errors = (sums - value[:, None] * sizes) / total
+        weighed = np.ascontiguousarray(np.vstack([sums, sizes]).T)
+        drawn = np.concatenate([block @ weighed for block in _drawn(len(sizes), generator)])
+        made = drawn[:, :-1] / drawn[:, -1:]
+        noise, freedom = task.noise
+        if freedom:
+            made += generator.standard_t(freedom, made.shape) * np.sqrt(noise)
+        value = sums.sum(1) / sizes.sum()
+        errors = (sums - value[:, None] * sizes) / sizes.sum()
         values.append(value)
         replicates.append(made)
         cubes.append((errors**3).sum(1))
-        squares.append((errors**2).sum(1))
-    if len(tasks) > 1:
-        values.append(np.tensordot(shares, values, 1))
-        replicates.append(np.tensordot(shares, replicates, 1))
-        cubes.append(np.tensordot(shares**3, cubes, 1))
-        squares.append(np.tensordot(shares**2, squares, 1))
-    below, above = np.concatenate(cubes), np.concatenate(squares)
-    acceleration = np.divide(below, 6 * above**1.5, out=np.zeros_like(below), where=above > 0)
-    return _Resampled(np.concatenate(values), np.concatenate(replicates, 1)), acceleration
+        squares.append((errors**2).sum(1) + noise)
+    below, above = _together(cubes, shares**3), _together(squares, shares**2)
+    accelerations = np.divide(below, 6 * above**1.5, out=np.zeros_like(below), where=above > 0)
+    return _Resampled(_together(values, shares), _together(replicates, shares), accelerations)
 
 
 def _drawn(count: int, generator: np.random.Generator) -> Iterator[Floats]:
@@ -273,16 +308,15 @@ def _drawn(count: int, generator: np.random.Generator) -> Iterator[Floats]:
     step = max(1, _AT_ONCE // count)
     for start in range(0, RESAMPLES, step):
         rows = min(step, RESAMPLES - start)
-        places = generator.integers(0, count, (rows, count)) + np.arange(rows)[:, None] * count
+        places = generator.integers(0, count, (rows, count))
+        places += np.arange(rows)[:, None] * count
         yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
 def _interval(replicates: Floats, value: float, acceleration: float, confidence: float) -> tuple[float, float]:
     """Return the bias-corrected and accelerated interval (Efron, 1987)."""
-    if not np.ptp(replicates):
-        return value, value
     below = ((replicates < value).mean() + (replicates <= value).mean()) / 2
-    bias = stats.norm.ppf(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
-    shifts = bias + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = np.quantile(replicates, stats.norm.cdf(bias + shifts / (1 - acceleration * shifts)))
+    bias = ndtri(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
+    shifts = bias + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
+    low, high = np.quantile(replicates, ndtr(bias + shifts / (1 - acceleration * shifts)))
     return float(low), float(high)

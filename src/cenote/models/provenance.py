@@ -99,7 +99,8 @@ def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
 
 def _fingerprint_of_tokenizer(tokenizer: Any) -> str | None:
     """Return a fingerprint of a tokenizer, without the truncation and padding state that calls leave in it."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    # Static embeddings have the backend itself.
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer if hasattr(tokenizer, "to_str") else None)
     if backend is None:
         return None if tokenizer is None else f"{type(tokenizer).__name__}, {len(tokenizer)} tokens"
     state = {key: value for key, value in json.loads(backend.to_str()).items() if key not in ("truncation", "padding")}

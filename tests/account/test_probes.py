@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cenote.account.probes import SHORTEST, draw_probes
 from cenote.data.rows import Text
 from cenote.data.sentences import count_words, split_sentences
-from cenote.diagnosis.probes import SHORTEST, draw_probes
 
-from .bags import make_texts, numbered
+from ..bags import make_texts, numbered
 
 
 def sentence(*names):

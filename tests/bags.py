@@ -12,8 +12,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from cenote.account.ranks import other_poolings, plan_account, read_account
 from cenote.data.rows import Text
-from cenote.diagnosis.account import other_poolings, plan_account, read_account, summarise_account
+from cenote.diagnosis.account import summarise_account
 from cenote.diagnosis.summaries import Excerpts
 from cenote.functional import retrieval
 from cenote.listener import Listener

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
+from cenote.account.pooled_texts import OWN, Pooled, Vectors
+from cenote.account.probes import POSITIONS, Probes
 from cenote.choices import SHORTEST_WINDOW
-from cenote.diagnosis.pooled_texts import OWN, Pooled, Vectors
-from cenote.diagnosis.probes import POSITIONS, Probes
 from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
 from cenote.encoding.windows import token_spans, tokenise_windows
 from cenote.models.properties import limit_of, positions_of, prompt_name_for, prompt_of

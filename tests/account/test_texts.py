@@ -7,10 +7,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 
 import cenote
-from cenote.diagnosis import account_texts
-from cenote.diagnosis.pooled_texts import mean_of_windows, read_pooled
+from cenote.account import texts as account_texts
+from cenote.account.pooled_texts import mean_of_windows, read_pooled
 
-from .bags import TINY, load_bags, make_texts, plan
+from ..bags import TINY, load_bags, make_texts, plan
 
 PLAIN = make_texts(30, 4, 8, seed=5, vocabulary=TINY)
 

@@ -8,13 +8,13 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Router
 from tokenizers import normalizers
 
-from cenote.diagnosis.pooled_texts import OWN
+from cenote.account.pooled_texts import OWN
 from cenote.errors import BadInput
 from cenote.functional.token_batches import refuse_rows
 from cenote.records import Account, from_json, to_json
 
+from ..bags import TINY, WORDS, FirstTokens, load_bags, make_texts, plan, read, take_account
 from ..fakes import last_layer, refusing, short_of_memory, spoiled, without_special_tokens
-from .bags import TINY, WORDS, FirstTokens, load_bags, make_texts, plan, read, take_account
 
 PLAIN = make_texts(30, 4, 8, seed=5, vocabulary=TINY)
 

@@ -1,0 +1,269 @@
+"""`cenote compare`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from cenote.choices import AUTO, LONG, POOLINGS, PRECISIONS
+from cenote.commands.arguments import COMMON, Usage, add_common, check_packages, load_model, natural, one_of
+from cenote.commands.arguments import pooling as pooling_name
+from cenote.commands.outputs import check_outputs, deliver
+from cenote.commands.progress import progress
+from cenote.commands.terminal import say, table
+from cenote.comparison_records import PAGES
+from cenote.data.labelled import KINDS
+from cenote.data.labelled_schemas import plan_files
+from cenote.data.texts import read
+from cenote.models.hub import refuse_missing
+from cenote.wording import score_estimate
+
+if TYPE_CHECKING:
+    from cenote.comparison_records import Cell, Comparison
+
+MEANING = "compare poolings, temperatures and windows of models on the same items, and say what the data can tell"
+
+Value = TypeVar("Value")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("models", nargs="+", **COMMON["model"])
+    parser.set_defaults(more="models")
+    add_data(parser)
+    parser.add_argument(
+        "--unlabelled", metavar="TEXTS", help="texts without labels: their own sentences are the queries"
+    )
+    settings = parser.add_argument_group("settings, beside those of each model")
+    settings.add_argument(
+        "--poolings", type=list_of(pooling_sum), metavar="A,B", help="poolings, such as mean,landmark,mean+cls"
+    )
+    settings.add_argument(
+        "--temperatures", type=list_of(positive), metavar="A,B", help="of attention, such as 1,0.9,0.8"
+    )
+    settings.add_argument("--windows", type=list_of(tokens), metavar="A,B", help="limits in tokens, such as 128,256")
+    settings.add_argument(
+        "--long",
+        type=list_of(long_way),
+        metavar="A,B",
+        help="ways to read longer texts: truncate, window-mean, windows, 'segments 8'; the first is the baseline's",
+    )
+    settings.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="setting that all are compared with, as the result names it (default: each model's own)",
+    )
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="NAME", help="tasks or benchmarks of MTEB: SciFact, 'MTEB(eng, v2)'"
+    )
+    parser.add_argument(
+        "--cache", metavar="FOLDER", help="folder that keeps scores (default: ~/.cache/cenote/evaluations)"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep earlier scores")
+    add_scoring(parser)
+    parser.add_argument("-o", "--output", metavar="PAGE", help="write a page (.html) or Markdown (.md)")
+    add_common(parser, "--device", "--trust-remote-code")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name labelled data."""
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        metavar="PATH",
+        help="labelled folders or files: a corpus with queries and judgments, texts with labels, pairs with scores",
+    )
+    parser.add_argument(
+        "--as", dest="official", metavar="NAME", help="the task of MTEB that the data are of: its prompts are used"
+    )
+    parser.add_argument(
+        "--kind", type=one_of(KINDS, "kind of task"), help="kind of the data (default: by their columns)"
+    )
+    parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
+
+
+def add_scoring(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of how scores are made and kept."""
+    parser.add_argument("--quick", action="store_true", help="score a fixed sample of each, some hundred texts")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write all figures as JSON; - prints them in place of the tables"
+    )
+    parser.add_argument("--precision", default=AUTO, type=one_of((*PRECISIONS, AUTO), "precision"), help="of the model")
+    parser.add_argument("--seed", type=natural, default=0, help="of the test and the intervals (default: 0)")
+
+
+def list_of(parse: Callable[[str], Value]) -> Callable[[str], list[Value]]:
+    """Return a parser of a list with commas between its parts."""
+
+    def parse_all(text: str) -> list[Value]:
+        parts = [part.strip() for part in text.split(",")]
+        if "" in parts:
+            raise argparse.ArgumentTypeError(f"{text!r} has an empty part: write A,B")
+        return [parse(part) for part in parts]
+
+    return parse_all
+
+
+def positive(text: str) -> float:
+    """Parse a positive, finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive, finite number: give one, such as 0.8")
+    return value
+
+
+def tokens(text: str) -> int:
+    """Parse a number of tokens."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number of tokens of at least 1: give one, such as 256"
+        )
+    return value
+
+
+def pooling_sum(text: str) -> str:
+    """Parse the name of a pooling, or several joined by +."""
+    for part in text.split("+"):
+        if not part.strip():
+            raise argparse.ArgumentTypeError(
+                f"{text!r} has an empty part: join poolings as in mean+cls. There are: {', '.join(POOLINGS)}"
+            )
+        pooling_name(part)
+    return "+".join(part.strip() for part in text.split("+"))
+
+
+def long_way(text: str) -> str:
+    """Parse a way to read long texts; segments have a number."""
+    name, _, number = text.partition(" ")
+    one_of(LONG, "way to read long texts", shown=[*LONG[:2], "segments N", LONG[3]])(name)
+    if (name == "segments") != bool(number) or (number and not number.strip().isdecimal()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no way to read long texts: give truncate, window-mean, windows or 'segments 8'"
+        )
+    return text
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise for wrong arguments, before anything heavy is imported."""
+    if not args.unlabelled:
+        check_packages("compare", "eval")
+    for model in args.models:
+        if model.endswith(".json"):
+            raise Usage(
+                f"{model!r} is a result, not a model: settings are compared in one call: give models, and the data "
+                "with --data."
+            )
+    if not (args.data or args.tasks or args.unlabelled):
+        raise Usage(
+            "there is nothing to compare on: name labelled data (--data), tasks (--tasks), or texts (--unlabelled)."
+        )
+    if args.unlabelled and (args.data or args.tasks):
+        other = "--data" if args.data else "--tasks"
+        raise Usage(f"--unlabelled {args.unlabelled!r} and {other} exclude each other: give one of them.")
+    varied = (args.poolings, args.temperatures, args.windows, (args.long or [])[1:])
+    if len(args.models) == 1 and not any(varied):
+        raise Usage(
+            f"{args.models[0]!r} alone is one setting: name --poolings, --temperatures, --windows or two ways for "
+            "--long, or another model."
+        )
+    check_outputs(args, PAGES, [*(args.data or ()), args.unlabelled])
+    check_data(args)
+    if args.cache and args.no_cache:
+        raise Usage("--cache and --no-cache exclude each other: give one of them.")
+    if args.unlabelled not in (None, "-"):  # standard input can be read only once
+        read(args.unlabelled)
+    for model in args.models:
+        refuse_missing(model)
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """Raise where labelled data make no known task."""
+    for path in args.data or ():
+        plan_files(path, args.kind, args.split)
+
+
+def run(args: argparse.Namespace) -> Iterator[str]:
+    """Compare, and yield the lines to print."""
+    from cenote.evaluation.compare import compare
+
+    with progress() as tell:
+        found = compare(
+            models=args.models,
+            data=args.data,
+            tasks=args.tasks,
+            unlabelled=args.unlabelled,
+            poolings=args.poolings,
+            temperatures=args.temperatures,
+            windows=args.windows,
+            long=args.long,
+            baseline=args.baseline,
+            official=args.official,
+            kind=args.kind,
+            split=args.split,
+            quick=args.quick,
+            precision=args.precision,
+            cache=False if args.no_cache else args.cache or True,
+            seed=args.seed,
+            names=None,
+            progress=tell,
+            notify=say,
+            loader=partial(load_model, args),
+        )
+    yield from deliver(args, found, lines_of)
+
+
+def lines_of(found: Comparison) -> Iterator[str]:
+    """Yield a table for each task, then the costs; warnings go to standard error between them."""
+    for task in found.tasks:
+        cells = found.of(task)
+        yield f"{'mean of all tasks' if task == 'all' else task}, {cells[0].metric}"
+        rows = [("setting", "score", "difference", "p", "resolvable", "verdict"), *map(_row, cells)]
+        yield from (f"  {line}" for line in table(rows))
+        yield ""
+    yield "p and verdict allow for all settings and tasks; an interval is that of one difference alone"
+    yield "resolvable: the smallest difference that these data would show four times of five"
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    yield ""
+    yield from table(
+        [
+            ("setting", "dimensions", "vectors a text", "seconds for 1,000 texts"),
+            *((one.setting, f"{one.dimensions:,}", f"{one.vectors:.2f}", f"{one.seconds:.2f}") for one in found.costs),
+        ]
+    )
+    yield from found.notes
+
+
+def _row(cell: Cell) -> tuple[str, ...]:
+    if cell.verdict == "baseline":
+        return (cell.setting, f"{cell.score:.4f}", "", "", "", cell.verdict)
+    change = cell.difference
+    return (
+        cell.setting,
+        f"{cell.score:.4f}",
+        score_estimate(change.value, change.low, change.high, sign="+"),
+        format_p(cell.p),
+        "-" if cell.resolvable is None else f"{cell.resolvable:.4f}",
+        cell.verdict,
+    )
+
+
+def format_p(value: float | None) -> str:
+    """Format a probability.
+
+    >>> format_p(0.0421), format_p(0.0002), format_p(None)
+    ('0.042', '< 0.001', '-')
+    """
+    if value is None:
+        return "-"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,169 @@
+"""`cenote tune`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cenote.commands.arguments import Usage, add_common, check_new_folder, check_packages, load_model
+from cenote.commands.compare import add_data, add_scoring, check_data, format_p, list_of, positive
+from cenote.commands.outputs import check_outputs, deliver
+from cenote.commands.progress import progress
+from cenote.commands.terminal import say, table
+from cenote.models.hub import refuse_missing
+from cenote.records import Estimate
+from cenote.tuning_records import PAGES
+from cenote.wording import pluralise, score_estimate
+
+if TYPE_CHECKING:
+    from cenote.tuning_records import Confirmed, Tried, Tuning
+
+MEANING = "choose an attention temperature on one half of labelled data, and confirm it on the other"
+
+# Temperatures by role that are printed; a page has all of them.
+_BEST_BY_ROLE = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_common(parser, "model")
+    add_data(parser)
+    parser.add_argument("--by-length", action="store_true", help="also try temperatures that depend on the length")
+    parser.add_argument(
+        "--by-role", action="store_true", help="also try one temperature of queries, another of documents"
+    )
+    parser.add_argument(
+        "--temperatures", type=list_of(positive), metavar="A,B", help="to try (default: 1,0.9,0.8,0.7,0.6,0.5)"
+    )
+    parser.add_argument(
+        "-o",
+        dest="folder",
+        metavar="OUT",
+        help="new folder for the model with the temperature, if its gain is confirmed",
+    )
+    parser.add_argument("--force", action="store_true", help="write OUT even if the gain is not confirmed")
+    parser.add_argument("--page", dest="output", metavar="FILE", help="write a page (.html) or Markdown (.md)")
+    add_scoring(parser)
+    add_common(parser, "--pooling", "--max-seq-length", "--device", "--trust-remote-code")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise for wrong arguments, before anything heavy is imported."""
+    check_packages("tune", "eval")
+    if not args.data:
+        raise Usage("there is nothing to tune on: name labelled data (--data).")
+    if args.force and args.folder is None:
+        raise Usage("--force has no folder to write: name one with -o.")
+    if args.folder is not None:
+        check_new_folder(args.folder)
+    _check_page(args)
+    check_outputs(args, PAGES, args.data or ())
+    check_data(args)
+    refuse_missing(args.model)
+
+
+def _check_page(args: argparse.Namespace) -> None:
+    """Raise if the page has an unknown suffix, or the name of another file; `check_outputs` would name it -o."""
+    if args.output is None:
+        return
+    if Path(args.output).suffix not in PAGES:
+        raise Usage(f"--page {args.output!r}: name a file that ends in {' or '.join(PAGES)}.")
+    taken = {"--json": [args.json] if args.json else [], "-o": [args.folder or ""], "--data": args.data or []}
+    for option, paths in taken.items():
+        if any(Path(path).resolve() == Path(args.output).resolve() for path in paths):
+            raise Usage(f"--page and {option} both name {args.output!r}: name another file for the page.")
+
+
+def run(args: argparse.Namespace) -> Iterator[str]:
+    """Tune, and yield the lines to print."""
+    from cenote.evaluation.tune import tune
+
+    temperatures = {} if args.temperatures is None else {"temperatures": args.temperatures}
+    with progress() as tell:
+        found = tune(
+            model=args.model,
+            data=args.data,
+            by_length=args.by_length,
+            by_role=args.by_role,
+            **temperatures,
+            output=args.folder,
+            force=args.force,
+            official=args.official,
+            kind=args.kind,
+            split=args.split,
+            quick=args.quick,
+            precision=args.precision,
+            seed=args.seed,
+            progress=tell,
+            notify=say,
+            loader=partial(load_model, args),
+        )
+    yield from deliver(args, found, lines_of)
+    if args.folder is not None and args.json != "-":
+        written = Path(args.folder).is_dir() and any(Path(args.folder).iterdir())
+        yield f"model: {args.folder}" if written else f"model: not written, since no gain is confirmed: {args.folder}"
+
+
+def lines_of(found: Tuning) -> Iterator[str]:
+    """Yield the answer, the gains of the development half, and the scores of the held-out half."""
+    from cenote.report.tuned import state_expectations
+
+    yield from (found.answer, "")
+    shown, left_out = _select(found)
+    if shown:
+        yield "development half"
+        rows = [("temperature", "change"), *((_mark(one, found), format_gain(one.gain)) for one in shown)]
+        yield from (f"  {line}" for line in table(rows))
+        if left_out:
+            yield f"  {pluralise(left_out, 'other temperature')} by role: see the page (--page) or the figures (--json)"
+        yield ""
+    if found.held_out:
+        yield "held-out half"
+        head = ("task", "items", "before", "after", "difference", "relative", "p", "resolvable")
+        yield from (f"  {line}" for line in table([head, *map(_held_out, found.held_out)]))
+        yield "  resolvable: the smallest difference that these data would show four times of five"
+        yield ""
+    # Some terminals cannot print the minus sign of the page.
+    yield from (sentence.replace("−", "-") for sentence in state_expectations(found))
+    yield from found.notes
+
+
+def _select(found: Tuning) -> tuple[list[Tried], int]:
+    """Return the temperatures to print, and how many are left out: of those by role the best are printed."""
+    by_role = sorted((one for one in found.tried if one.form == "role"), key=lambda one: -one.gain.value)
+    best = [id(one) for one in by_role[:_BEST_BY_ROLE]]
+    shown = [one for one in found.tried if one.form != "role" or id(one) in best or one.temperature == found.chosen]
+    return shown, len(found.tried) - len(shown)
+
+
+def _mark(one: Tried, found: Tuning) -> str:
+    return f"{one.temperature}, chosen" if one.temperature == found.chosen else one.temperature
+
+
+def _held_out(one: Confirmed) -> tuple[str, ...]:
+    """Return the cells of a task; of all tasks the difference is a mean of relative changes."""
+    change, mean = one.difference, one.task == "all"
+    resolvable = "-" if one.resolvable is None else f"{one.resolvable:.4f}"
+    return (
+        "all tasks" if mean else one.task,
+        f"{one.items:,}",
+        f"{one.before:.4f}",
+        f"{one.after:.4f}",
+        format_gain(change) if mean else score_estimate(change.value, change.low, change.high, sign="+"),
+        f"{100 * one.relative:+.2f} %",
+        format_p(one.p),
+        f"{100 * one.resolvable:.2f} %" if mean and one.resolvable is not None else resolvable,
+    )
+
+
+def format_gain(gain: Estimate) -> str:
+    """Format a relative change with its interval, in percent.
+
+    >>> format_gain(Estimate(0.0053, -0.001, 0.0116)), format_gain(Estimate(0.0, None, None))
+    ('+0.53 % (-0.10 to +1.16 %)', '+0.00 %')
+    """
+    ends = "" if gain.low is None or gain.high is None else f" ({100 * gain.low:+.2f} to {100 * gain.high:+.2f} %)"
+    return f"{100 * gain.value:+.2f} %{ends}"

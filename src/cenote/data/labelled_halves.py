@@ -1,0 +1,132 @@
+"""Labelled data in two halves: one to choose on, one to confirm on. Items of one source are in the same half."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from functools import singledispatch
+
+from cenote.data.labelled import Classification, Clustering, Labelled, Labels, Retrieval, Sts, Summarisation
+from cenote.errors import Value
+
+
+def halve(data: Labelled, seed: int = 0) -> tuple[Labelled, Labelled]:
+    """Return a development half and a held-out half.
+
+    Queries with the same relevant documents and pairs with the same first text stay together. A corpus, and the texts
+    that a classifier learns from, are in both.
+
+    >>> data = Clustering(tuple("abcdefgh"), tuple("xyxyxyxy"))
+    >>> development, held_out = halve(data)
+    >>> sorted(development.texts + held_out.texts) == sorted(data.texts), len(development.texts)
+    (True, 4)
+    """
+    halves: tuple[Labelled, Labelled] = _halve(data, seed)
+    return halves
+
+
+def count_items(data: Labelled) -> tuple[int, str]:
+    """Return how many items are scored, and what they are.
+
+    >>> count_items(Clustering(tuple("abcdefgh"), tuple("xyxyxyxy")))
+    (8, 'texts')
+    """
+    if isinstance(data, Retrieval):
+        return len(data.query_ids), "queries"
+    if isinstance(data, Classification):
+        return len(data.test.texts), "test texts"
+    if isinstance(data, Sts):
+        return len(data.scores), "pairs"
+    return len(data.texts), "texts"
+
+
+@singledispatch
+def _halve(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
+    raise TypeError(f"no halves of {type(data).__name__}, {seed}")
+
+
+@_halve.register
+def _(data: Retrieval, seed: int) -> tuple[Retrieval, Retrieval]:
+    relevant = [_relevant(data.judgments[query]) for query in data.query_ids]
+
+    def take(rows: Sequence[int]) -> Retrieval:
+        ids = _take(data.query_ids, rows)
+        candidates = data.candidates and {query: data.candidates[query] for query in ids}
+        return replace(
+            data,
+            query_ids=ids,
+            queries=_take(data.queries, rows),
+            judgments={query: data.judgments[query] for query in ids},
+            candidates=candidates,
+        )
+
+    return _both(take, _split(relevant, seed))
+
+
+def _relevant(grades: dict[str, int]) -> tuple[str, ...]:
+    return tuple(sorted(name for name, grade in grades.items() if grade > 0))
+
+
+@_halve.register
+def _(data: Classification, seed: int) -> tuple[Classification, Classification]:
+    def take(rows: Sequence[int]) -> Classification:
+        return replace(data, test=Labels(_take(data.test.texts, rows), _take(data.test.labels, rows)))
+
+    return _both(take, _split(data.test.texts, seed))
+
+
+@_halve.register
+def _(data: Clustering, seed: int) -> tuple[Clustering, Clustering]:
+    def take(rows: Sequence[int]) -> Clustering:
+        return replace(data, texts=_take(data.texts, rows), labels=_take(data.labels, rows))
+
+    return _both(take, _split(data.texts, seed))
+
+
+@_halve.register
+def _(data: Sts, seed: int) -> tuple[Sts, Sts]:
+    def take(rows: Sequence[int]) -> Sts:
+        return replace(
+            data,
+            first=_take(data.first, rows),
+            second=_take(data.second, rows),
+            scores=_take(data.scores, rows),
+            subsets=data.subsets and _take(data.subsets, rows),
+        )
+
+    return _both(take, _split(data.first, seed))
+
+
+@_halve.register
+def _(data: Summarisation, seed: int) -> tuple[Summarisation, Summarisation]:
+    def take(rows: Sequence[int]) -> Summarisation:
+        columns = {name: _take(getattr(data, name), rows) for name in ("ids", "texts", "human", "machine", "scores")}
+        return replace(data, **columns)
+
+    return _both(take, _split(data.ids, seed))
+
+
+def _both(take: object, halves: tuple[list[int], list[int]]) -> tuple[Value, Value]:
+    first, second = (take(rows) for rows in halves)  # type: ignore[operator]
+    return first, second
+
+
+def _split(sources: Sequence[Hashable], seed: int) -> tuple[list[int], list[int]]:
+    """Return the rows of two halves: sources are taken by a hash until half of the rows are there."""
+    rows: dict[str, list[int]] = {}
+    for row, source in enumerate(sources):
+        rows.setdefault(repr(source), []).append(row)
+    halves: tuple[list[int], list[int]] = ([], [])
+    for source in sorted(rows, key=lambda one: _key(one, seed)):
+        halves[2 * len(halves[0]) >= len(sources)].extend(rows[source])
+    return sorted(halves[0]), sorted(halves[1])
+
+
+def _key(source: str, seed: int) -> bytes:
+    salt = f"cenote {seed}".encode()
+    return hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8, key=salt).digest()
+
+
+def _take(values: Sequence[Value], rows: Sequence[int]) -> tuple[Value, ...]:
+    return tuple(values[row] for row in rows)

@@ -1,0 +1,163 @@
+"""Temperatures to choose among, and their scores on one task: constants are read, all others are put together of these.
+
+A schedule by length that is a step, and a temperature for each role, give every text the vector of some constant. So
+the passes of the constants serve them all.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from cenote.encoding.tokens import Whole
+from cenote.encoding.vectors import Vectors
+from cenote.errors import BadInput
+from cenote.evaluation.arms import set_to
+from cenote.evaluation.reading import Side, TextReader
+from cenote.evaluation.scoring import Scored, check_items, score_task
+from cenote.evaluation.task_list import ListedTask
+from cenote.functional.temperature import LengthTemperature, describe
+from cenote.listener import Listener
+from cenote.models.properties import limit_of
+from cenote.surgery.hooks import current_setting
+from cenote.tuning_records import Form
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A temperature to try: None is the model's own."""
+
+    form: Form
+    query: float | None  # of queries, and of short texts of a form by length
+    document: float | None  # of all other texts, and of long ones
+    step: int | None = None  # tokens of the longest text that is short
+
+    @property
+    def temperature(self) -> Any:
+        """The temperature as `temper` takes it; None for the model's own."""
+        if self.query is None or self.document is None:
+            return None
+        if self.form == "role":
+            return {"query": self.query, "document": self.document}
+        if self.form == "length" and self.step is not None:
+            return LengthTemperature(
+                "linear", start=self.query, end=self.document, shortest=self.step, longest=self.step + 1
+            )
+        return self.query
+
+    def __str__(self) -> str:
+        if self.form == "length":
+            return f"{self.query:g} up to {self.step} tokens and {self.document:g} beyond"
+        return describe(self.temperature) if self.temperature is not None else "the model's own"
+
+    def of_texts(self, side: Side, lengths: Whole) -> list[float | None]:
+        """Return the constant that each text is read at, by its tokens."""
+        if self.form == "role":
+            return [self.query if side.task == "query" else self.document] * len(lengths)
+        if self.form == "length" and self.step is not None:
+            return [self.query if length <= self.step else self.document for length in lengths.tolist()]
+        return [self.query] * len(lengths)
+
+
+OWN = Candidate("constant", None, None)
+
+
+def constants(taus: Sequence[float]) -> list[Candidate]:
+    """Return a candidate for each number."""
+    return [Candidate("constant", tau, tau) for tau in taus]
+
+
+def by_role(taus: Sequence[float]) -> list[Candidate]:
+    """Return a candidate for each pair of unlike numbers."""
+    return [Candidate("role", query, document) for query in taus for document in taus if query != document]
+
+
+def by_length(taus: Sequence[float], step: int) -> list[Candidate]:
+    """Return a candidate for each pair of unlike numbers, of short and of long texts."""
+    return [Candidate("length", short, long, step) for short in taus for long in taus if short != long]
+
+
+def own_constant(model: SentenceTransformer) -> float | None:
+    """Return the number that a model is tempered by, 1 without one; None if it depends on length or role."""
+    setting = current_setting(model)
+    if setting is None:
+        return 1.0
+    return setting.temperature if isinstance(setting.temperature, float) else None
+
+
+class CandidateScores:
+    """Scores of temperatures on one task; what was read at a constant is kept.
+
+    Args:
+        model: to temper.
+        task: to score.
+        precision: in which the model is read, or `auto`.
+        listener: hears of the progress.
+    """
+
+    def __init__(self, model: SentenceTransformer, task: ListedTask, precision: str, listener: Listener) -> None:
+        self.model, self.task, self.precision, self.listener = model, task, precision, listener
+        self.own = own_constant(model)
+        self._readers: dict[float | None, TextReader] = {}
+        self._constant: dict[float | None, Scored] = {}
+
+    def score(self, candidate: Candidate) -> Scored:
+        """Return the score of a temperature with its items."""
+        if candidate.form == "constant":
+            return self._constant[self._read(candidate.query)]
+        keys = {tau: self._read(tau) for tau in (candidate.query, candidate.document)}
+        readers = {tau: self._readers[key] for tau, key in keys.items()}
+        mixed = _MixedReader(readers[candidate.query], readers, candidate)
+        return self._checked(score_task(self.task.make, self.task.kind, mixed, "truncate"), str(candidate))
+
+    def _read(self, tau: float | None) -> float | None:
+        """Read the task's texts at a constant, by scoring the task; return the key of what was read."""
+        tau = None if tau == self.own else tau
+        if tau in self._constant:
+            return tau
+        said = "the model's own temperature" if tau is None else f"temperature {tau:g}"
+        with set_to(self.model, tau, None):
+            reader = TextReader(
+                self.model, "torch", self.precision, self.listener.labelled(f"{self.task.name}, {said}: ")
+            )
+            try:
+                found = score_task(self.task.make, self.task.kind, reader, "truncate")
+            except BadInput as error:
+                raise BadInput(f"{self.task.name} cannot be scored at {said}: {error}") from error
+        self._readers[tau], self._constant[tau] = reader, self._checked(found, said)
+        return tau
+
+    def _checked(self, found: Scored, said: str) -> Scored:
+        notes: list[str] = []
+        found = check_items(found, notes)
+        if found.items is None:
+            raise BadInput(f"{self.task.name} has no values of single items at {said}, so that nothing can be chosen.")
+        return found
+
+
+class _MixedReader(TextReader):
+    """Gives each text the vector that it has at one of several constants."""
+
+    def __init__(self, base: TextReader, readers: dict[float | None, TextReader], candidate: Candidate) -> None:
+        self.__dict__.update(copy.copy(base).__dict__)
+        self.readers, self.candidate = readers, candidate
+
+    def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
+        """Return the vectors `[N, D]` of texts, each at its own temperature."""
+        limit = limit_of(self.model, side.task)
+        lengths = self.lengths(texts, side)
+        read = lengths if limit is None else np.minimum(lengths, limit)
+        taus = self.candidate.of_texts(side, read)
+        found: Vectors = np.empty(0, np.float32)
+        for tau in dict.fromkeys(taus):
+            rows = [row for row, one in enumerate(taus) if one == tau]
+            vectors = self.readers[tau].vectors([texts[row] for row in rows], side)
+            if not len(found):
+                found = np.zeros((len(texts), vectors.shape[1]), np.float32)
+            found[rows] = vectors
+        return found

@@ -1,0 +1,177 @@
+"""Choosing a temperature on the development half of tasks: a grid, then refined, valued by cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cenote.errors import BadInput
+from cenote.evaluation.candidates import OWN, Candidate, CandidateScores, by_length, by_role, constants
+from cenote.evaluation.differences import pair
+from cenote.evaluation.task_list import ListedTask
+from cenote.evaluation_records import FEWEST_ITEMS
+from cenote.functional.paired import Difference, Paired, compare_paired
+from cenote.functional.sampling import Floats
+from cenote.records import Estimate
+from cenote.tuning_records import Form, Tried
+
+# Folds of the cross-validation within the development half.
+_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """The tasks of one half of the data, and what the temperatures score on them."""
+
+    tasks: list[ListedTask]
+    scores: list[CandidateScores]
+
+    def paired(self, candidates: Sequence[Candidate]) -> tuple[list[Paired], Floats]:
+        """Return the differences of candidates from the model's own temperature by task, and the own scores."""
+        pairs, before = [], []
+        for task, scores in zip(self.tasks, self.scores, strict=True):
+            own = scores.score(OWN)
+            others = [scores.score(one) for one in candidates]
+            items = [one.items for one in others if one.items is not None]
+            made = pair(task.kind, [own.items] * len(items), items) if own.items is not None else None
+            if made is None:
+                raise BadInput(f"{task.name}: the temperatures have no items in common.")
+            if own.score <= 0:
+                raise BadInput(
+                    f"{task.name} scores {own.score:.4f} at the model's own temperature: changes are relative to a "
+                    "score above 0."
+                )
+            pairs.append(made)
+            before.append(own.score)
+        return pairs, np.array(before)
+
+
+def search(
+    development: Half, taus: Sequence[float], length: bool, role: bool, own: float | None
+) -> dict[Form, list[Candidate]]:
+    """Return the candidates of each form: constants with refined ones, then what they are combined to.
+
+    Args:
+        development: the half to choose on.
+        taus: the first constants, without the model's own.
+        length: whether to combine them by length.
+        role: whether to combine them by role.
+        own: the model's own constant; None if it has no constant.
+    """
+    known = [] if own is None else [own]
+    grid = constants(taus)
+    pairs, before = development.paired(grid)
+    best = int(np.argmax(relative_changes(pairs, before)))
+    refined = constants(_between(sorted({*taus, *known}), taus[best]))
+    forms: dict[Form, list[Candidate]] = {"constant": [*grid, *refined]}
+    several = list(dict.fromkeys([*known, *taus]))
+    if role:
+        forms["role"] = by_role(several)
+    if length:
+        forms["length"] = by_length(several, _median_length(development))
+    return forms
+
+
+def _between(taus: Sequence[float], best: float) -> list[float]:
+    """Return the temperatures halfway from the best to its neighbours.
+
+    >>> _between([0.8, 0.9, 1.0], 0.9)
+    [0.85, 0.95]
+    """
+    place = list(taus).index(best)
+    near = [taus[one] for one in (place - 1, place + 1) if 0 <= one < len(taus)]
+    return [round((best + one) / 2, 4) for one in near]
+
+
+def _median_length(half: Half) -> int:
+    """Return the median length of the longest texts of items: documents of a search, texts, pairs."""
+    lengths: list[Floats] = []
+    for scores in half.scores:
+        items = scores.score(OWN).items
+        if items is not None and items.lengths:
+            of_texts = list(items.lengths.values())[-1]
+            lengths.append(of_texts[np.isfinite(of_texts)])
+    return int(np.median(np.concatenate(lengths)))
+
+
+def relative_changes(pairs: Sequence[Paired], before: Floats) -> Floats:
+    """Return the mean over tasks of the relative change of each candidate."""
+    changes = [one.values.mean(1) / score for one, score in zip(pairs, before, strict=True)]
+    found: Floats = np.mean(changes, 0)
+    return found
+
+
+def together(pairs: Sequence[Paired], before: Floats, seed: int) -> list[Difference]:
+    """Return the mean relative change of each setting over all tasks."""
+    scaled = [
+        replace(one, values=one.values / score, draws=None if one.draws is None else one.draws / score)
+        for one, score in zip(pairs, before, strict=True)
+    ]
+    family = compare_paired(scaled, seed=seed, fewest=FEWEST_ITEMS)
+    return family.together or family.tasks[0]
+
+
+def list_tried(
+    candidates: Sequence[Candidate], pairs: Sequence[Paired], before: Floats, seed: int
+) -> tuple[Tried, ...]:
+    """Return what each candidate changes on the development half."""
+    changes = [one.values.mean(1) / score for one, score in zip(pairs, before, strict=True)]
+    gains = together(pairs, before, seed)
+    return tuple(
+        Tried(
+            temperature=str(one),
+            form=one.form,
+            query=None if one.form == "length" else one.query,
+            document=None if one.form == "length" else one.document,
+            gain=Estimate(gain.value, gain.low, gain.high),
+            tasks=tuple(float(change[place]) for change in changes),
+        )
+        for place, (one, gain) in enumerate(zip(candidates, gains, strict=True))
+    )
+
+
+def choose_best(
+    forms: Mapping[Form, list[Candidate]],
+    candidates: Sequence[Candidate],
+    pairs: Sequence[Paired],
+    before: Floats,
+    seed: int,
+) -> tuple[Estimate, Candidate | None]:
+    """Return what choosing gains in cross-validation, and the best candidate of the form that gains most.
+
+    None is returned where no candidate of that form is better than the model's own temperature.
+    """
+    rows = {form: [candidates.index(one) for one in some] for form, some in forms.items()}
+    validated = {form: _cross_validated(pairs, before, places, seed) for form, places in rows.items()}
+    form = max(validated, key=lambda one: validated[one].value)  # the first, and so the simplest, of equal ones
+    relative = relative_changes(pairs, before)
+    best = max(rows[form], key=lambda row: relative[row])
+    expected = validated[form]
+    estimate = Estimate(expected.value, expected.low, expected.high)
+    return estimate, candidates[best] if relative[best] > 0 else None
+
+
+def _cross_validated(pairs: Sequence[Paired], before: Floats, rows: Sequence[int], seed: int) -> Difference:
+    """Return the gain on each fold of the candidate that is best on the other folds; the model's own counts as 0."""
+    folds = [_folds(one, seed) for one in pairs]
+    chosen = [np.zeros((1, one.values.shape[1])) for one in pairs]
+    for fold in range(_FOLDS):
+        others = [replace(one, values=one.values[:, given != fold]) for one, given in zip(pairs, folds, strict=True)]
+        relative = relative_changes(others, before)
+        best = max(rows, key=lambda row, relative=relative: relative[row])  # type: ignore[misc]
+        if relative[best] > 0:
+            for values, one, given in zip(chosen, pairs, folds, strict=True):
+                values[0, given == fold] = one.values[best, given == fold]
+    made = [Paired(values, one.sources) for values, one in zip(chosen, pairs, strict=True)]
+    return together(made, before, seed)[0]
+
+
+def _folds(pairs: Paired, seed: int) -> Any:
+    """Return the fold of each item; items of one source are in the same fold."""
+    count = pairs.values.shape[1]
+    sources = np.arange(count) if pairs.sources is None else np.unique(pairs.sources, return_inverse=True)[1]
+    order = np.random.default_rng(seed).permutation(int(sources.max()) + 1) % _FOLDS
+    return order[sources]

@@ -1,0 +1,139 @@
+"""Settings compared without labels: sentences of texts are queries, and each should find the text that it is from.
+
+It is the account of `diagnose` in its plainest form. A sentence is searched for among whole texts, and again with the
+sentence removed from its own text, which is nearer to relevance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cenote.account.pooled_texts import OWN
+from cenote.account.probes import POSITIONS, SHORTEST, Probes, draw_probes
+from cenote.account.ranks import FEWEST_DOCUMENTS, AccountReading, read_account
+from cenote.account.texts import AccountTexts, tokenise_account
+from cenote.comparison_records import Cell
+from cenote.data.rows import Text
+from cenote.data.sampling import sample_texts
+from cenote.data.texts import read
+from cenote.encoding.tokens import Whole
+from cenote.errors import BadInput
+from cenote.evaluation.arm_scores import ArmScore, Scored, neighbours_of
+from cenote.evaluation.arms import Arm, Grid, Pass, set_to
+from cenote.evaluation.items import TOKENS, Items
+from cenote.evaluation.task_list import ListedTask
+from cenote.listener import Listener
+
+# The name of the kind, whose items are sentences.
+KIND = "own sentences"
+# Texts that are searched, at most, and in a quick look.
+_TEXTS, _QUICK = 1000, 200
+# Texts that are drawn from.
+_SAMPLE = 100_000
+# Smaller differences are not called better or worse: word weights raised the share found by .01 to .02, and nDCG not.
+LEAST = 0.03
+# What each comparison without labels says of itself.
+LIMITS = (
+    "Sentences of the texts are the queries: this is coverage, whether a vector leads back to what its text says. It "
+    "is not relevance. Rank settings by the form with the sentence left out.",
+    "It tells unlike poolings and limits apart. Near-equal poolings and temperatures it does not: a difference below "
+    f"{100 * LEAST:.0f} points is called neither better nor worse.",
+)
+
+
+def draw_own_sentences(
+    texts: str | Path | Iterable[Text | str], data: Any, tasks: Any, grid: Grid, quick: bool, seed: int
+) -> Probes:
+    """Draw documents and their sentences; raise for too few, and for a call that asks for what needs labels."""
+    if data is not None or tasks is not None:
+        raise BadInput("unlabelled texts are compared alone: give no data and no tasks beside them.")
+    if grid.long != ("truncate",):
+        raise BadInput(f"long={list(grid.long)}: without labels texts are cut at the limit; vary windows instead.")
+    given = read(texts) if isinstance(texts, (str, Path)) else texts
+    drawn, _ = sample_texts(given, _SAMPLE, seed, "texts", ())
+    probes = draw_probes(drawn, _QUICK if quick else _TEXTS, seed)
+    if len(probes.texts) < FEWEST_DOCUMENTS:
+        raise BadInput(
+            f"only {len(probes.texts)} of {len(drawn):,} texts have three sentences of {SHORTEST} words or more, and "
+            f"{FEWEST_DOCUMENTS} are needed."
+        )
+    return probes
+
+
+def score_own_sentences(passes: Sequence[Pass], probes: Probes, listener: Listener) -> Iterator[Scored]:
+    """Score all settings by the share of sentences that find their text, left out and kept."""
+    tasks = [_task("sentence left out"), _task("sentence kept")]
+    for place, one in enumerate(passes, 1):
+        listener.notify(f"pass {place} of {len(passes)}")
+        model = one.group.model
+        with set_to(model, one.temperature, one.window):
+            start = time.perf_counter()
+            texts = tokenise_account(model, probes, alternatives=False)
+            reading = read_account(model, texts, one.group.others, listener, alternatives=False)
+            seconds = time.perf_counter() - start
+        for arm in one.arms:
+            for task, rows, kept in zip(tasks, (texts.left_out, np.arange(len(probes))), (False, True), strict=True):
+                yield _scored(task, arm, one.group.key(arm.pooling), texts, reading, rows, kept, seconds)
+
+
+def _task(name: str) -> ListedTask:
+    return ListedTask(name, KIND, _made_of_texts, "", None, "")
+
+
+def _made_of_texts() -> Any:
+    raise TypeError("a comparison without labels has no task of mteb")
+
+
+def _scored(
+    task: ListedTask,
+    arm: Arm,
+    pooling: str,
+    texts: AccountTexts,
+    reading: AccountReading,
+    rows: Whole,
+    kept: bool,
+    seconds: float,
+) -> Scored:
+    """Return the share of sentences that find their text in one setting."""
+    ranks = reading.ranks[pooling or OWN]
+    found = ((ranks.kept if kept else ranks.left_out) == 1).astype(float)
+    owners = texts.probes.owners[rows]
+    sentences, ids = texts.probes.sentences, [texts.probes.texts[owner].id for owner in owners]
+    vectors = reading.documents.vectors[pooling or OWN]
+    items = Items(
+        {
+            "item": [f"{name}, {POSITIONS[row % len(POSITIONS)]}" for name, row in zip(ids, rows, strict=True)],
+            "text": [sentences[row] for row in rows],
+            "value": found.tolist(),
+            "source": ids,
+            f"document{TOKENS}": texts.documents.full_lengths[owners].tolist(),
+        }
+    )
+    record = ArmScore(
+        metric="share found",
+        score=float(found.mean()),
+        items=len(items),
+        dimensions=int(vectors.shape[1]),
+        vectors=1.0,
+        seconds=seconds,
+        texts=len(texts.documents) + len(texts.sentences) + len(texts.remainders),
+        neighbours=neighbours_of(vectors),
+        notes=[],
+    )
+    return Scored(task, arm, record, items)
+
+
+def limit_claims(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells without verdicts that labels would not bear out."""
+    return [
+        replace(cell, verdict="not told apart")
+        if cell.verdict in ("better", "worse") and abs(cell.difference.value) < LEAST
+        else cell
+        for cell in cells
+    ]

@@ -1,0 +1,267 @@
+"""`tune`: the attention temperature that helps on held-out data, or the answer that none does.
+
+A temperature is chosen on one half of the items and tried once on the other. What is reported as its gain is from the
+second half alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from cenote.choices import AUTO, PRECISIONS
+from cenote.data.labelled_halves import count_items, halve
+from cenote.errors import BadInput, choose
+from cenote.evaluation.candidates import Candidate, CandidateScores, own_constant
+from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
+from cenote.evaluation.scoring import Scored
+from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
+from cenote.evaluation_records import FEWEST_ITEMS
+from cenote.functional.paired import Paired, compare_paired
+from cenote.functional.sampling import Floats
+from cenote.functional.temperature import check_temperature, to_json
+from cenote.listener import Listener, Progress, silent
+from cenote.models.loading import load
+from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
+from cenote.records import Estimate
+from cenote.storage import refuse_occupied
+from cenote.surgery.tempering import bake, temper
+from cenote.tuning_records import Confirmed, Tuning
+from cenote.wording import pluralise
+
+# The constants that are tried first, as in the paper; then halfway to the neighbours of the best.
+TEMPERATURES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+_SIGNIFICANT = 0.05
+# The mean relative gain that the paper reports over 40 tasks.
+PAPER_GAIN = 0.0053
+# The name of the mean over tasks.
+ALL = "all"
+
+
+def tune(
+    model: SentenceTransformer | str | Path,
+    data: str | Path | Sequence[str | Path] | Mapping[str, Any],
+    *,
+    by_length: bool = False,
+    by_role: bool = False,
+    temperatures: Sequence[float] = TEMPERATURES,
+    output: str | Path | None = None,
+    force: bool = False,
+    official: str | None = None,
+    kind: str | None = None,
+    split: str = "test",
+    quick: bool = False,
+    precision: str = AUTO,
+    seed: int = 0,
+    name: str | None = None,
+    progress: Progress | None = None,
+    notify: Callable[[str], object] | None = None,
+    loader: Callable[[Any], SentenceTransformer] = load,
+) -> Tuning:
+    """Choose an attention temperature on one half of labelled data, and confirm it once on the other half.
+
+    Several tasks get one temperature: the one with the highest mean of relative changes.
+
+    Args:
+        model: a `SentenceTransformer`, or what `cenote.load` takes.
+        data: labelled folders or files, or a mapping of names to them, as for `cenote.evaluate`.
+        by_length: whether to try a temperature for short texts and another for long ones.
+        by_role: whether to try a temperature for queries and another for documents.
+        temperatures: constants to try.
+        output: folder for the model with the temperature; it is written for a confirmed gain only.
+        force: whether to write the best temperature of the development half even if it is not confirmed.
+        official: name of the task of MTEB that the data are of.
+        kind: of the data; None tells it by files and columns.
+        split: of the data.
+        quick: whether to take fixed samples of the data.
+        precision: float32, bfloat16, float16, or auto: that of the weights.
+        seed: of the halves, the folds and the test.
+        name: what the tuning calls the model.
+        progress: called with a step, how much of it is done, and how much there is (0: unknown).
+        notify: called with a sentence on what happens.
+        loader: loads a model that is given by name, once the data are checked.
+
+    Returns:
+        A `Tuning`: its `recommendation` is a temperature, or None where no gain is confirmed.
+    """
+    listener = Listener(progress or silent, notify or silent)
+    taus = _check_temperatures(temperatures)
+    choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
+    if output is not None:
+        refuse_occupied(output)
+    refuse_missing_packages("tune")
+    waiting = list_tasks(None, data, official, kind, split, quick)
+    halves = [_halves(task, seed) for task in waiting]
+    loaded = model if isinstance(model, SentenceTransformer) else loader(model)
+    development, held_out = (
+        Half(tasks, [CandidateScores(loaded, task, precision, listener) for task in tasks])
+        for tasks in ([both[part] for both in halves] for part in (0, 1))
+    )
+    own = own_constant(loaded)
+    listener.notify("choosing on the development half")
+    others = [tau for tau in taus if tau != own]
+    if not others:
+        raise BadInput(f"temperatures holds only the model's own, {own:g}: name others to try.")
+    forms = search(development, others, by_length, by_role, own)
+    candidates = [one for some in forms.values() for one in some]
+    pairs, before = development.paired(candidates)
+    tried = list_tried(candidates, pairs, before, seed)
+    expected, chosen = choose_best(forms, candidates, pairs, before, seed)
+    confirmed: tuple[Confirmed, ...] = ()
+    gain = None
+    if chosen is not None:
+        listener.notify(f"confirming {chosen} on the held-out half")
+        confirmed, gain = _confirm(held_out, chosen, seed)
+    found = Tuning(
+        schema=Tuning.SCHEMA,
+        model=name or name_of(model, loaded),
+        pooling=pooling_of(loaded),
+        own=temperature_of(loaded),
+        recommendation=None if chosen is None or not _is_gain(confirmed) else to_json(chosen.temperature),
+        answer=_answer(chosen, confirmed, gain, temperature_of(loaded)),
+        chosen=None if chosen is None else str(chosen),
+        gain=gain,
+        expected=expected,
+        tried=tried,
+        tasks=tuple(task.name for task in waiting),
+        held_out=confirmed,
+        needed=_needed(pairs, before, confirmed, seed),
+        notes=tuple(f"{task.name}: {note}" for task in waiting for note in task.notes),
+        settings={"by_length": by_length, "by_role": by_role, "quick": quick, "seed": int(seed), "split": split},
+        versions=versions_of(*PACKAGES),
+    )
+    if output is not None and chosen is not None and (found.recommendation is not None or force):
+        write(loaded, chosen.temperature, output)
+    return found
+
+
+def _check_temperatures(given: Sequence[float]) -> list[float]:
+    taus = [check_temperature(one) for one in given]
+    if bad := [one for one in taus if not isinstance(one, float)]:
+        raise BadInput(f"temperatures holds {bad[0]}: pass numbers; by_length and by_role combine them.")
+    found = [one for one in dict.fromkeys(taus) if isinstance(one, float)]
+    if not found:
+        raise BadInput("there is no temperature to try.")
+    return found
+
+
+def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
+    """Return both halves of a task; raise where one is too small."""
+    if task.local is None:
+        raise BadInput(f"{task.name} is not local: a temperature is tuned on labelled folders.")
+    count, noun = count_items(task.local)
+    if count < 2 * FEWEST_ITEMS:
+        raise BadInput(
+            f"{task.name} has {count} {noun}, too few to choose on one half and confirm on the other: "
+            f"{2 * FEWEST_ITEMS} are the fewest, and a gain like the paper's 0.53 % takes about a thousand or more."
+        )
+    parts = halve(task.local, seed)
+    first, second = (
+        replace(
+            task,
+            local=part,
+            make=partial(make_local, task.name, task.official, part),
+            data=f"{task.data} half {number}",
+        )
+        for number, part in enumerate(parts)
+    )
+    return first, second
+
+
+def _confirm(held_out: Half, chosen: Candidate, seed: int) -> tuple[tuple[Confirmed, ...], Estimate]:
+    """Score the chosen temperature, for the first time, on the held-out half."""
+    pairs, before = held_out.paired([chosen])
+    family = compare_paired(pairs, seed=seed, fewest=FEWEST_ITEMS)
+    rows = []
+    for task, scores, (one,), own in zip(held_out.tasks, held_out.scores, family.tasks, before, strict=True):
+        after = scores.score(chosen)
+        rows.append(
+            Confirmed(
+                task=task.name,
+                kind=task.kind,
+                metric=after.metric,
+                items=_count(after),
+                before=float(own),
+                after=after.score,
+                difference=Estimate(one.value, one.low, one.high),
+                relative=one.value / float(own),
+                p=one.p_alone,
+                resolvable=one.resolvable,
+            )
+        )
+    (mean,) = together(pairs, before, seed)
+    gain = Estimate(mean.value, mean.low, mean.high)
+    if len(rows) > 1:
+        rows.append(
+            Confirmed(
+                task=ALL,
+                kind=ALL,
+                metric="mean of relative changes",
+                items=sum(row.items for row in rows),
+                before=float(before.mean()),
+                after=float(np.mean([row.after for row in rows])),
+                difference=gain,
+                relative=mean.value,
+                p=mean.p_alone,
+                resolvable=mean.resolvable,
+            )
+        )
+    return tuple(rows), gain
+
+
+def _count(found: Scored) -> int:
+    return 0 if found.items is None else len(set(found.items.columns["item"]))
+
+
+def _is_gain(confirmed: Sequence[Confirmed]) -> bool:
+    """Whether the one test on the held-out half, of all tasks together, shows a gain."""
+    if not confirmed or (p := confirmed[-1].p) is None:
+        return False
+    return confirmed[-1].relative > 0 and p < _SIGNIFICANT
+
+
+def _answer(chosen: Candidate | None, confirmed: Sequence[Confirmed], gain: Estimate | None, own: str) -> str:
+    """Return the answer in a sentence or two."""
+    if chosen is None or gain is None:
+        return f"No temperature helps here: on the development half none was better than {own}."
+    ends = "" if gain.low is None or gain.high is None else f" ({100 * gain.low:+.2f} to {100 * gain.high:+.2f} %)"
+    figure = f"{100 * gain.value:+.2f} %{ends}"
+    items = pluralise(sum(row.items for row in confirmed if row.task != ALL), "held-out item")
+    if _is_gain(confirmed):
+        return f"Use temperature {chosen}: on {items} it changes the score by {figure}."
+    return (
+        f"No temperature helps here: the best of the development half, {chosen}, changes the score on {items} by "
+        f"{figure}, which is not a confirmed gain."
+    )
+
+
+def _needed(pairs: Sequence[Paired], before: Floats, confirmed: Sequence[Confirmed], seed: int) -> int | None:
+    """Return how many items of a half would show the paper's gain, by the spread of the differences seen here."""
+    if confirmed:
+        last = confirmed[-1]
+        scale = 1.0 if last.task == ALL else last.before
+        if last.resolvable is None:
+            return None
+        return int(np.ceil(last.items * (last.resolvable / scale / PAPER_GAIN) ** 2))
+    best = int(np.argmax(relative_changes(pairs, before)))
+    one = together(
+        [replace(pair, values=pair.values[[best]], draws=None, outcomes=None) for pair in pairs], before, seed
+    )
+    if one[0].resolvable is None:
+        return None
+    return int(np.ceil(sum(pair.values.shape[1] for pair in pairs) * (one[0].resolvable / PAPER_GAIN) ** 2))
+
+
+def write(model: SentenceTransformer, temperature: Any, output: str | Path) -> None:
+    """Write the model with a temperature: in its weights where that is possible, else as configuration."""
+    if isinstance(temperature, float):
+        bake(model, temperature).save_pretrained(str(output))
+        return
+    with temper(model, temperature):
+        model.save_pretrained(str(output))

@@ -1,0 +1,171 @@
+"""`cenote compare`: what it passes on, its lines, its files, its refusals."""
+
+import json
+import sys
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+
+from cenote import cli
+from cenote.cli import Exit, main
+from cenote.commands import compare
+from cenote.comparison_records import Comparison
+
+from ..report.comparisons import bare_comparison, rich_comparison
+
+pytest.importorskip("mteb", reason="compare needs mteb: pip install 'cenote[eval]'")
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("text1,text2,score\none,two,0.5\nthree,four,1.0\n")
+    return str(path)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("one\ntwo\n")
+    return str(path)
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "modules.json").write_text("[]")
+    return str(folder)
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """The arguments that the function was called with; it returns the rich comparison."""
+    found = {}
+
+    def fake(**arguments):
+        found.update(arguments)
+        return rich_comparison()
+
+    monkeypatch.setitem(sys.modules, "cenote.evaluation.compare", SimpleNamespace(compare=fake))
+    monkeypatch.setitem(cli.COMMANDS, "compare", compare)
+    return found
+
+
+def test_arguments_are_passed_on(given, model, pairs):
+    listed = ["--poolings", "mean, cls,lmk+mean", "--temperatures", "1,0.9", "--windows", "128,256"]
+    ways = ["--long", "truncate,segments 8", "--baseline", "mean", "--as", "STS12", "--kind", "sts", "--split", "test"]
+    more = ["--quick", "--precision", "float32", "--seed", "3", "--cache", "kept"]
+    assert main(["compare", model, model, "--data", pairs, *listed, *ways, *more]) == Exit.SUCCESS
+    called = {name: given[name] for name in given if name not in ("progress", "notify", "loader")}
+    assert called == {
+        "models": [model, model],
+        "data": [pairs],
+        "tasks": None,
+        "unlabelled": None,
+        "poolings": ["mean", "cls", "lmk+mean"],
+        "temperatures": [1.0, 0.9],
+        "windows": [128, 256],
+        "long": ["truncate", "segments 8"],
+        "baseline": "mean",
+        "official": "STS12",
+        "kind": "sts",
+        "split": "test",
+        "quick": True,
+        "precision": "float32",
+        "cache": "kept",
+        "seed": 3,
+        "names": None,
+    }
+
+
+def test_defaults_leave_the_choice_to_the_function(given, model, texts):
+    assert main(["compare", "--unlabelled", texts, "--poolings", "cls", model, "--no-cache"]) == Exit.SUCCESS
+    assert given["models"] == [model]
+    assert given["unlabelled"] == texts
+    assert given["cache"] is False
+    assert all(given[name] is None for name in ("data", "tasks", "temperatures", "windows", "long", "baseline"))
+    main(["compare", model, "--unlabelled", texts, "--poolings", "cls"])
+    assert given["cache"] is True
+
+
+def test_standard_input_is_left_to_the_function(given, model):
+    assert main(["compare", model, "--unlabelled", "-", "--poolings", "cls"]) == Exit.SUCCESS
+    assert given["unlabelled"] == "-"
+
+
+def test_a_table_for_each_task_then_the_costs(given, model, pairs, capsys):
+    assert main(["compare", model, "--data", pairs, "--poolings", "cls"]) == Exit.SUCCESS
+    shown, said = capsys.readouterr()
+    lines = shown.splitlines()
+    assert lines[0] == "scifact, ndcg_at_10"
+    assert lines[1].split() == ["setting", "score", "difference", "p", "resolvable", "verdict"]
+    assert lines[2].split() == ["MiniLM:", "mean", "0.6451", "baseline"]
+    assert " ".join(lines[3].split()) == "MiniLM: cls 0.6039 -0.0412 (-0.0542 to -0.0282) < 0.001 0.0187 worse"
+    assert "mean of all tasks, mean of scores" in lines
+    assert "MiniLM: landmark".ljust(20) in shown
+    costs = shown[shown.index("seconds for 1,000 texts") :].splitlines()
+    assert costs[2].split()[-3:] == ["768", "1.25", "8.31"]
+    assert "cenote: warning: On scifact, pooling landmark is better" in said
+    assert "scifact: this is a fixed sample of 300 queries." in lines
+
+
+def test_lines_are_narrow_for_names_of_usual_length():
+    lines = list(compare.lines_of(bare_comparison()))
+    assert max(map(len, lines)) <= 100
+    assert lines[3].split() == ["cls", "0.6551", "+0.0100", "-", "-", "too", "few", "items"]
+
+
+def test_files_are_written(given, model, pairs, tmp_path, capsys):
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    files = ["-o", str(page), "--json", str(figures)]
+    assert main(["compare", model, "--data", pairs, "--poolings", "cls", *files]) == Exit.SUCCESS
+    assert "Cenote comparison" in page.read_text("utf-8")
+    assert Comparison.from_json(figures.read_text("utf-8")) == rich_comparison()
+    assert capsys.readouterr().out.splitlines()[-2:] == [f"figures: {figures}", f"report: {page}"]
+    assert main(["compare", model, "--data", pairs, "--poolings", "cls", "--json", "-"]) == Exit.SUCCESS
+    assert json.loads(capsys.readouterr().out)["models"] == list(rich_comparison().models)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{model}", "--poolings", "cls"], "there is nothing to compare on: name labelled data (--data)"),
+        (["a.json", "b.json", "--data", "{pairs}"], "settings are compared in one call: give models"),
+        (["{model}", "--data", "{pairs}"], "alone is one setting: name --poolings"),
+        (["{model}", "--data", "{pairs}", "--long", "windows"], "alone is one setting"),
+        (["{model}", "--data", "{pairs}", "--poolings", "maen"], "unknown pooling 'maen'; did you mean 'mean'?"),
+        (["{model}", "--data", "{pairs}", "--poolings", "mean+"], "'mean+' has an empty part: join poolings as in"),
+        (["{model}", "--data", "{pairs}", "--poolings", "mean,,cls"], "'mean,,cls' has an empty part: write A,B"),
+        (["{model}", "--data", "{pairs}", "--temperatures", "1,-2"], "'-2' is not a positive, finite number"),
+        (["{model}", "--data", "{pairs}", "--temperatures", "1,warm"], "'warm' is not a positive, finite number"),
+        (["{model}", "--data", "{pairs}", "--temperatures", "nan"], "'nan' is not a positive, finite number"),
+        (["{model}", "--data", "{pairs}", "--windows", "0"], "'0' is not a whole number of tokens of at least 1"),
+        (["{model}", "--data", "{pairs}", "--windows", "12.5"], "'12.5' is not a whole number of tokens"),
+        (["{model}", "--data", "{pairs}", "--long", "trunkate"], "did you mean 'truncate'"),
+        (["{model}", "--data", "{pairs}", "--long", "segments"], "give truncate, window-mean, windows or 'segments 8'"),
+        (["{model}", "--data", "{pairs}", "--long", "windows 3"], "'windows 3' is no way to read long texts"),
+        (["{model}", "--data", "{pairs}", "--unlabelled", "{texts}", "--poolings", "cls"], "and --data exclude each"),
+        (["{model}", "--tasks", "STS12", "--unlabelled", "{texts}", "--poolings", "cls"], "and --tasks exclude each"),
+        (["{model}", "--data", "{pairs}", "--poolings", "cls", "-o", "page.pdf"], "ends in .html or .md"),
+        (["{model}", "--data", "{pairs}", "--poolings", "cls", "--json", "{pairs}"], "would be overwritten"),
+        (["{model}", "--data", "{pairs}", "--poolings", "cls", "--cache", "a", "--no-cache"], "exclude each other"),
+        (["{model}", "--data", "{pairs}", "--poolings", "cls", "--precision", "int8"], "unknown precision 'int8'"),
+    ],
+)
+def test_wrong_arguments_are_told_before_the_work(given, model, pairs, texts, arguments, message, capsys):
+    places = {"{model}": model, "{pairs}": pairs, "{texts}": texts}
+    code = Exit.USAGE
+    with suppress(SystemExit):  # of argparse, also with exit code 2
+        code = main(["compare", *(places.get(one, one) for one in arguments)])
+    assert code == Exit.USAGE
+    assert message in capsys.readouterr().err
+    assert not given
+
+
+@pytest.mark.parametrize("arguments", [["--data", "no/such"], ["--unlabelled", "no/such.txt"]])
+def test_missing_files_are_told_before_the_work(given, model, arguments, capsys):
+    assert main(["compare", model, "--poolings", "cls", *arguments]) != Exit.SUCCESS
+    assert "no such file or folder: no/such" in capsys.readouterr().err
+    assert not given

@@ -1,0 +1,169 @@
+"""`cenote tune`: what it passes on, its lines, its files, its refusals."""
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cenote import cli
+from cenote.cli import Exit, main
+from cenote.commands import tune
+from cenote.tuning_records import Tuning
+
+from ..report.tunings import bare_tuning, confirmed, rich_tuning, tuning
+
+pytest.importorskip("mteb", reason="tune needs mteb: pip install 'cenote[eval]'")
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("text1,text2,score\none,two,0.5\nthree,four,1.0\n")
+    return str(path)
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "modules.json").write_text("[]")
+    return str(folder)
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """The arguments that the function was called with; it returns the rich tuning, and writes a folder."""
+    found = {}
+
+    def fake(**arguments):
+        found.update(arguments)
+        if arguments["output"] and arguments["force"]:
+            folder = Path(arguments["output"])
+            folder.mkdir()
+            (folder / "modules.json").write_text("[]")
+        return rich_tuning()
+
+    monkeypatch.setitem(sys.modules, "cenote.evaluation.tune", SimpleNamespace(tune=fake))
+    monkeypatch.setitem(cli.COMMANDS, "tune", tune)
+    return found
+
+
+def test_arguments_are_passed_on(given, model, pairs, tmp_path):
+    forms = ["--by-length", "--by-role", "--temperatures", "1, 0.9,0.8", "-o", str(tmp_path / "new"), "--force"]
+    data = ["--as", "STS12", "--kind", "sts", "--split", "test", "--quick"]
+    more = ["--precision", "float32", "--seed", "3", "--no-cache", "--pooling", "mean", "--max-seq-length", "64"]
+    assert main(["tune", model, "--data", pairs, *forms, *data, *more]) == Exit.SUCCESS
+    called = {name: given[name] for name in given if name not in ("progress", "notify", "loader")}
+    assert called == {
+        "model": model,
+        "data": [pairs],
+        "tasks": None,
+        "by_length": True,
+        "by_role": True,
+        "temperatures": [1.0, 0.9, 0.8],
+        "output": str(tmp_path / "new"),
+        "force": True,
+        "official": "STS12",
+        "kind": "sts",
+        "split": "test",
+        "quick": True,
+        "precision": "float32",
+        "cache": False,
+        "seed": 3,
+    }
+
+
+def test_defaults_leave_the_choice_to_the_function(given, model, pairs):
+    assert main(["tune", model, "--data", pairs]) == Exit.SUCCESS
+    assert "temperatures" not in given
+    assert (given["output"], given["force"], given["by_role"], given["cache"]) == (None, False, False, True)
+
+
+def test_the_answer_comes_first_then_the_curve_then_the_held_out_half(given, model, pairs, capsys):
+    assert main(["tune", model, "--data", pairs]) == Exit.SUCCESS
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert lines[0] == rich_tuning().answer
+    assert lines[2] == "development half"
+    assert lines[3].split() == ["temperature", "change"]
+    assert " ".join(lines[7].split()) == "0.8, chosen +0.82 % (+0.22 to +1.42 %)"
+    assert "  25 other temperatures by role: see the page (--page) or the figures (--json)" in lines
+    held = lines[lines.index("held-out half") + 1 :]
+    assert held[0].split() == ["task", "items", "before", "after", "difference", "relative", "p", "resolvable"]
+    assert " ".join(held[1].split()) == (
+        "scifact 1,150 0.6451 0.6489 +0.0038 (+0.0007 to +0.0069) +0.59 % 0.017 0.0044"
+    )
+    assert " ".join(held[3].split()).startswith("all tasks 1,150 0.6451 0.6489 +0.47 % (+0.08 to +0.86 %) +0.47 %")
+    assert "they are not the expected gain" in shown
+    assert "A half of 1,743 items would show the paper's gain of 0.53 % four times of five." in lines
+    assert shown.isascii()
+
+
+def test_a_tuning_without_a_choice_has_no_held_out_table():
+    lines = list(tune.lines_of(bare_tuning()))
+    assert lines[0].startswith("No temperature helps here")
+    assert "held-out half" not in lines
+    assert " ".join(lines[4].split()) == "0.9 -1.00 % (-1.60 to -0.40 %)"
+    few = list(tune.lines_of(tuning(held_out=(confirmed(p=None, resolvable=None),))))
+    assert next(line for line in few if "scifact " in line).split()[-2:] == ["-", "-"]
+
+
+def test_the_chosen_temperature_by_role_is_always_printed():
+    chosen = "0.5 for a query and 0.6 for a document"
+    assert f"  {chosen}, chosen" in "\n".join(tune.lines_of(rich_tuning(chosen=chosen)))
+
+
+def test_files_are_written(given, model, pairs, tmp_path, capsys):
+    page, figures, new = (str(tmp_path / name) for name in ("page.md", "figures.json", "new"))
+    files = ["--page", page, "--json", figures, "-o", new]
+    assert main(["tune", model, "--data", pairs, *files, "--force"]) == Exit.SUCCESS
+    assert Path(page).read_text("utf-8").startswith("# Cenote tuning")
+    assert Tuning.from_json(Path(figures).read_text("utf-8")) == rich_tuning()
+    assert capsys.readouterr().out.splitlines()[-3:] == [f"figures: {figures}", f"report: {page}", f"model: {new}"]
+
+
+def test_a_folder_that_is_not_written_is_named(given, model, pairs, tmp_path, capsys):
+    new = str(tmp_path / "new")
+    assert main(["tune", model, "--data", pairs, "-o", new]) == Exit.SUCCESS
+    assert capsys.readouterr().out.splitlines()[-1] == f"model: not written, since no gain is confirmed: {new}"
+    assert main(["tune", model, "--data", pairs, "-o", new, "--json", "-"]) == Exit.SUCCESS
+    assert json.loads(capsys.readouterr().out)["chosen"] == "0.8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there is nothing to tune on: name labelled data (--data) or tasks (--tasks)"),
+        (["--data", "{pairs}", "--temperatures", "1,0"], "'0' is not a positive, finite number: give one, such as 0.8"),
+        (["--data", "{pairs}", "--temperatures", "1,,2"], "'1,,2' has an empty part: write A,B"),
+        (["--data", "{pairs}", "--force"], "--force has no folder to write: name one with -o"),
+        (["--data", "{pairs}", "-o", ""], "-o is empty: name a new folder"),
+        (["--data", "{pairs}", "--page", "page.pdf"], "--page 'page.pdf': name a file that ends in .html or .md"),
+        (["--data", "{pairs}", "--page", "a.md", "--json", "a.md"], "--page and --json both name 'a.md'"),
+        (["--data", "{pairs}", "--page", "a.md", "-o", "a.md"], "--page and -o both name 'a.md'"),
+        (["--data", "{pairs}", "--json", "{pairs}"], "is an input and would be overwritten"),
+        (["--data", "{pairs}", "--cache", "a", "--no-cache"], "--cache and --no-cache exclude each other"),
+        (["--data", "{pairs}", "--kind", "retrival"], "did you mean 'retrieval'"),
+        (["--data", "{pairs}", "--pooling", "maen"], "did you mean 'mean'"),
+    ],
+)
+def test_wrong_arguments_are_told_before_the_work(given, model, pairs, arguments, message, capsys):
+    code = Exit.USAGE
+    with suppress(SystemExit):  # of argparse, also with exit code 2
+        code = main(["tune", model, *(one.replace("{pairs}", pairs) for one in arguments)])
+    assert code == Exit.USAGE
+    assert message in capsys.readouterr().err
+    assert not given
+
+
+def test_a_folder_that_holds_something_is_refused_before_the_work(given, model, pairs, tmp_path, capsys):
+    assert main(["tune", model, "--data", pairs, "-o", model]) != Exit.SUCCESS
+    assert "already exists: name a new folder" in capsys.readouterr().err
+    assert main(["tune", model, "--data", "no/such"]) != Exit.SUCCESS
+    assert "no such file or folder: no/such" in capsys.readouterr().err
+    assert not given
+    (tmp_path / "empty").mkdir()
+    assert main(["tune", model, "--data", pairs, "-o", str(tmp_path / "empty")]) == Exit.SUCCESS

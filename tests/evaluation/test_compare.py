@@ -1,0 +1,323 @@
+"""The verb `compare`: planted truths are found, one pass serves all poolings, nothing is claimed beyond the data."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
+
+import cenote
+from cenote.comparison_records import Comparison
+from cenote.data.labelled import Labels, Sts
+from cenote.encoding import backends
+from cenote.errors import BadInput, UnknownName, UnsupportedModel
+from cenote.evaluation.arms import check_grid, passes_of
+from cenote.evaluation.differences import pair, sources_of, values_of
+from cenote.evaluation.items import Items
+from cenote.evaluation.reading import TextReader
+from cenote.evaluation_records import Evaluation
+from cenote.models.repooling import repool
+
+from ..bags import make_texts
+from .labelled import EVERY, classification, retrieval, sts, texts
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+POOLINGS = ["cls", "max"]
+
+
+def run(model, data=None, **options):
+    return cenote.compare(model, data, **{"cache": False, **options})
+
+
+def cells(found):
+    return {(cell.task, cell.setting): cell for cell in found.cells}
+
+
+def planted(model, count=300, noise=0.02, seed=0, **options):
+    """Return pairs whose scores are the cosines of the model in one setting, and noise."""
+    first, second = texts(count, (3, 12), seed), texts(count, (3, 12), seed + 1)
+    with cenote.temper(model, options.get("temperature", 1.0)):
+        vectors = [model.encode(list(side), normalize_embeddings=True) for side in (first, second)]
+    cosines = (vectors[0] * vectors[1]).sum(1)
+    spread = noise * np.random.default_rng(seed).normal(size=count)
+    return Sts(first, second, tuple((cosines + spread).tolist()))
+
+
+def copy_with(model, pooling):
+    import copy
+
+    return repool(copy.deepcopy(model), pooling)
+
+
+# What is found.
+
+
+def test_a_planted_pooling_is_better_and_the_declared_one_gets_a_warning(model):
+    found = run(model, {"pairs": planted(copy_with(model, "max"))}, poolings=POOLINGS)
+    best = cells(found)["pairs", "max"]
+    assert best.verdict == "better"
+    assert best.difference.low > 0
+    assert best.p < 0.001
+    assert best.wins > best.losses
+    assert best.score == max(cell.score for cell in found.cells)
+    assert any("pooling max is better than the declared mean" in warning for warning in found.warnings)
+
+
+def test_a_planted_temperature_is_better(model):
+    data = planted(model, temperature=0.2, noise=0.001)
+    found = run(model, {"pairs": data}, temperatures=[0.2, 0.9])
+    assert cells(found)["pairs", "temperature 0.2"].verdict == "better"
+    assert cells(found)["pairs", "temperature 0.2"].score > 0.95
+    assert not found.warnings  # the pooling is the declared one
+
+
+def test_noise_is_told_apart_by_nothing(model):
+    found = run(model, {"pairs": sts(60, seed=5), "texts": classification(60, 60, seed=5)}, poolings=POOLINGS)
+    assert {cell.verdict for cell in found.cells} == {"baseline", "not told apart"}
+    assert found.tasks == ("pairs", "texts", "all")
+    for cell in found.cells:
+        if cell.verdict != "baseline":
+            assert cell.p >= cell.p_alone
+            assert abs(cell.difference.value) < cell.resolvable
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_every_cell_has_the_score_that_evaluate_gives(model, kind, tmp_path):
+    found = cells(run(model, {kind: EVERY[kind]}, poolings=["max"], temperatures=[0.5]))
+    with cenote.temper(model, 0.5):
+        tempered = cenote.evaluate(model, data={kind: EVERY[kind]}, cache=False, backend="torch", others=())
+    pooled = cenote.evaluate(copy_with(model, "max"), data={kind: EVERY[kind]}, cache=False, backend="torch", others=())
+    assert found[kind, "mean, temperature 0.5"].score == pytest.approx(tempered.tasks[0].score, abs=1e-6)
+    assert found[kind, "max, temperature 1"].score == pytest.approx(pooled.tasks[0].score, abs=1e-6)
+    own = found[kind, "mean, temperature 1"].score
+    for cell in found.values():
+        assert cell.difference.value == pytest.approx(cell.score - own)
+        assert cell.relative == (None if own <= 0 else pytest.approx((cell.score - own) / own))
+
+
+def test_values_of_items_average_to_the_difference(model):
+    seen = {}
+    for kind, data in EVERY.items():
+        found = cells(run(model, {kind: data}, poolings=["max"]))
+        seen[kind] = found[kind, "max"]
+        low, high = seen[kind].difference.low, seen[kind].difference.high
+        assert low <= seen[kind].difference.value <= high
+    assert seen["classification"].wins + seen["classification"].losses + seen["classification"].ties == 45
+    assert seen["clustering"].wins + seen["clustering"].losses + seen["clustering"].ties == 10  # draws
+
+
+def test_windows_and_ways_to_read_are_settings(model):
+    data = retrieval(words=(30, 60))
+    found = run(model, {"search": data}, windows=[16], long=["truncate", "windows"])
+    names = {cell.setting for cell in found.cells}
+    assert names == {
+        f"{limit} tokens, {way}" for limit in (model.max_seq_length, 16) for way in ("truncate", "windows")
+    }
+    costs = {cost.setting: cost for cost in found.costs}
+    assert costs["16 tokens, windows"].vectors > 2 > costs["16 tokens, truncate"].vectors == 1
+
+
+def test_a_baseline_may_be_named(model):
+    data = {"pairs": sts(60)}
+    found = cells(run(model, data, poolings=POOLINGS, baseline="max"))
+    assert found["pairs", "max"].verdict == "baseline"
+    assert {cell.baseline for cell in found.values()} == {"max"}
+    with pytest.raises(UnknownName, match=r"'maxx'; did you mean 'max'"):
+        run(model, data, poolings=POOLINGS, baseline="maxx")
+
+
+def test_the_own_settings_of_two_models_are_compared(model):
+    found = run([model, copy_with(model, "max")], {"pairs": sts(60)}, names=["one", "two"])
+    assert [(cell.setting, cell.baseline) for cell in found.cells] == [
+        ("one: mean", "one: mean"),
+        ("two: max", "one: mean"),
+    ]
+
+
+def test_landmarks_have_a_pass_of_their_own(model):
+    found = run(model, {"pairs": sts(60)}, poolings=["landmark", "multi_cls", "cls", "mean+max"])
+    assert [cell.pooling for cell in found.cells] == ["mean", "cls", "mean+max", "landmark", "multi_cls"]
+    assert {cost.setting: cost.dimensions for cost in found.costs}["mean+max"] == 2 * model.get_embedding_dimension()
+    passes = passes_of(model, "m", check_grid(["landmark", "cls", "max"], [0.5], None, None))
+    assert [(len(one.arms), one.group.own) for one in passes] == [(3, "mean"), (1, "landmark")] * 2
+
+
+def test_a_pooling_of_ones_own_is_a_module(model):
+    from cenote.nn import Pooling
+
+    found = run(model, {"pairs": sts(60)}, poolings={"mine": Pooling(model.get_embedding_dimension(), "max")})
+    same = run(model, {"pairs": sts(60)}, poolings=["max"])
+    assert cells(found)["pairs", "mine"].score == cells(same)["pairs", "max"].score
+
+
+# How it is done.
+
+
+def test_ten_poolings_take_no_more_passes_than_one(model, monkeypatch):
+    counted = []
+    own = backends.forward
+
+    def count(*args):
+        counted.append(1)
+        return own(*args)
+
+    monkeypatch.setattr(backends, "forward", count)
+    run(model, {"pairs": sts(60)}, poolings=["max"])
+    one = len(counted)
+    many = ["cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len", "every_k", "mean+max", "cls+max", "mean+cls"]
+    run(model, {"pairs": sts(60)}, poolings=many)
+    assert len(counted) == 2 * one
+
+
+def test_known_scores_are_not_computed_again(model, tmp_path, monkeypatch):
+    options = {"poolings": POOLINGS, "temperatures": [0.5], "cache": tmp_path}
+    first = run(model, {"pairs": sts(60)}, **options)
+
+    def fail(*_):
+        raise AssertionError("texts were read")
+
+    monkeypatch.setattr(TextReader, "_encode", fail)
+    assert run(model, {"pairs": sts(60)}, **options).to_json() == first.to_json()
+    with pytest.raises(AssertionError, match="texts were read"):
+        run(model, {"pairs": sts(60, seed=1)}, **options)
+
+
+def test_the_result_comes_back_from_json_and_is_the_same_again(model):
+    found = run(model, {"pairs": sts(60)}, poolings=POOLINGS)
+    assert Comparison.from_json(found.to_json()) == found
+    read = json.loads(found.to_json())["cells"][0]
+    wanted = {"model", "pooling", "temperature", "task", "score", "difference", "p", "resolvable", "verdict"}
+    assert read.keys() >= wanted
+    assert "3 settings" in repr(found)
+    again = run(model, {"pairs": sts(60)}, poolings=POOLINGS)
+    assert replace(again, costs=()) == replace(found, costs=())
+
+
+def test_neighbours_agree_with_a_plain_loop(model):
+    data = sts(40)
+    found = cells(run(model, {"pairs": data}, poolings=["max"]))["pairs", "max"].neighbours
+    every = list(dict.fromkeys([*data.first, *data.second]))
+    near = []
+    for one in (model, copy_with(model, "max")):
+        vectors = one.encode(every, normalize_embeddings=True)
+        cosines = vectors @ vectors.T
+        np.fill_diagonal(cosines, -2)
+        near.append([set(np.argsort(-row)[:10].tolist()) for row in cosines])
+    assert found == pytest.approx(np.mean([len(a & b) / 10 for a, b in zip(*near, strict=True)]), abs=0.002)
+
+
+# Items.
+
+
+def test_queries_on_one_document_are_one_source():
+    items = Items({"item": ["a", "b", "c"], "value": [1, 0, 1], "relevant": [["x", "y"], ["z"], ["y", "x"]]})
+    assert sources_of("retrieval", items).tolist() == [0, 1, 0]
+    assert sources_of("classification", items) is None
+
+
+def test_items_that_one_setting_lacks_are_left_out():
+    def items(names, values):
+        return Items({"item": names, "value": values})
+
+    paired = pair("summarisation", [items(["a", "b", "c"], [1.0, 2, 3])], [items(["c", "a"], [5.0, 2])])
+    assert paired.values.tolist() == [[1.0, 2.0]]
+
+
+def test_training_draws_are_what_the_classifiers_differ_by():
+    correct = [[True, False], [True, True], [False, False]]
+    found = values_of("classification", Items({"item": ["a", "b", "c"], "correct": correct}))
+    assert found.values.tolist() == [0.5, 1, 0]
+    assert found.draws == pytest.approx([2 / 3 - 0.5, 1 / 3 - 0.5])
+
+
+# Without labels.
+
+
+def test_own_sentences_tell_a_broken_pooling_apart(bag_model):
+    found = run(bag_model, unlabelled=make_texts(60), poolings=["lasttoken"], seed=3)
+    assert not found.labelled
+    assert found.tasks == ("sentence left out", "sentence kept")
+    kept = cells(found)["sentence kept", "lasttoken"]
+    assert kept.verdict == "worse"
+    assert kept.kind == "own sentences"
+    assert any("not relevance" in note for note in found.notes)
+
+
+def test_own_sentences_are_those_of_the_account(bag_model):
+    given = make_texts(60)
+    found = cells(run(bag_model, unlabelled=given, poolings=["max"]))
+    account = cenote.diagnose(bag_model, given, seed=0).models[0].account
+    assert found["sentence kept", "mean"].score == pytest.approx(account.found.value, abs=1e-6)
+    assert found["sentence left out", "max"].score == pytest.approx(
+        account.settings["pooling max"].left_out.value, abs=1e-6
+    )
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "one setting only, mean: name poolings"),
+        ({"poolings": ["mean"]}, "one setting only"),
+        ({"poolings": "cls"}, r"poolings='cls': pass a list"),
+        ({"poolings": ["maen"]}, "did you mean 'mean'"),
+        ({"temperatures": [0]}, "positive"),
+        ({"windows": [0]}, "windows holds 0"),
+        ({"windows": [10_000]}, "positions for"),
+        ({"long": ["window"]}, "unknown way"),
+        ({"long": ["truncate", "windows"]}, "needs one"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(model, options, problem):
+    with pytest.raises((BadInput, UnknownName), match=problem):
+        run(model, {"pairs": sts(40)}, **options)
+
+
+def test_a_pooling_that_later_modules_cannot_take_is_refused(tiny_st):
+    width = SentenceTransformer(str(tiny_st("bert")), device="cpu").get_embedding_dimension()
+    dense = SentenceTransformer(modules=[*SentenceTransformer(str(tiny_st("bert")), device="cpu"), Dense(width, 8)])
+    with pytest.raises(BadInput, match="takes"):
+        run(dense, {"pairs": sts(40)}, poolings=["mean+max"])
+
+
+def test_results_are_not_compared(model):
+    found = cenote.evaluate(model, data={"pairs": sts(40)}, cache=False, backend="torch")
+    assert isinstance(found, Evaluation)
+    for given in ([found], "scores.json"):
+        with pytest.raises(BadInput, match="settings are compared on the same items"):
+            run(given, {"pairs": sts(40)})
+
+
+def test_few_items_claim_nothing(model):
+    found = cells(run(model, {"pairs": sts(12)}, poolings=["max"]))["pairs", "max"]
+    assert found.verdict == "too few items"
+    assert (found.p, found.resolvable, found.difference.low) == (None, None, None)
+
+
+def test_items_without_variance_are_not_told_apart(model):
+    data = classification(30, 40, labels=2)
+    same = replace(data, test=Labels(("a pool",) * 40, data.test.labels))
+    found = cells(run(model, {"texts": same}, temperatures=[0.9]))["texts", "temperature 0.9"]
+    assert found.verdict in ("not told apart", "cannot be resolved")
+
+
+def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
+    with pytest.raises(BadInput, match="0 of 3 texts have three sentences"):
+        run(model, unlabelled=["a pool"] * 3, poolings=["max"])
+    with pytest.raises(BadInput, match="compared alone"):
+        run(model, {"pairs": sts(40)}, unlabelled=make_texts(60), poolings=["max"])
+    with pytest.raises(BadInput, match="vary windows instead"):
+        run(model, unlabelled=make_texts(60), long=["truncate", "windows"])
+
+
+def test_a_model_that_cannot_be_tempered_says_so(model):
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    static = SentenceTransformer(modules=[StaticEmbedding(model.tokenizer, embedding_dim=8)], device="cpu")
+    with pytest.raises((BadInput, UnsupportedModel)):
+        run(static, {"pairs": sts(40)}, temperatures=[0.5])

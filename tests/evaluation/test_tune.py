@@ -1,0 +1,282 @@
+"""The verb `tune`: a planted temperature is found, noise ends in none, and the gain is that of the held-out half."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+import cenote
+from cenote.data.labelled import Classification, Labels, Sts
+from cenote.data.labelled_halves import count_items, halve
+from cenote.errors import BadInput
+from cenote.evaluation import tune as module
+from cenote.evaluation.candidates import Candidate, CandidateScores, own_constant
+from cenote.evaluation.choosing import Half, choose_best, search
+from cenote.evaluation.items import Items
+from cenote.evaluation.task_list import ListedTask
+from cenote.functional.paired import Paired
+from cenote.listener import Listener
+from cenote.tuning_records import Tuning
+
+from .labelled import EVERY, classification, retrieval, sts, texts
+from .test_compare import planted
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def shares(data):
+    """Return names of the items of data."""
+    if hasattr(data, "query_ids"):
+        return list(data.query_ids)
+    if isinstance(data, Classification):
+        return list(data.test.texts)
+    return list(getattr(data, "ids", None) or getattr(data, "texts", None) or data.first)
+
+
+# Halves.
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_the_halves_hold_every_item_once(kind):
+    whole, parts = EVERY[kind], halve(EVERY[kind])
+    assert sorted(shares(parts[0]) + shares(parts[1])) == sorted(shares(whole))
+    counts = [count_items(part)[0] for part in parts]
+    assert sum(counts) == count_items(whole)[0]
+    assert abs(counts[0] - counts[1]) <= 3
+    assert [part.kind for part in parts] == [kind, kind]
+
+
+def test_a_corpus_and_training_texts_are_in_both_halves():
+    for part in halve(retrieval()):
+        assert part.corpus_ids == retrieval().corpus_ids
+        assert set(part.judgments) == set(part.query_ids)
+    for part in halve(classification()):
+        assert part.train == classification().train or part.train.texts == classification().train.texts
+
+
+def test_items_of_one_source_stay_together():
+    data = Sts(("a pool",) * 10 + ("a cave",) * 10, tuple(map(str, range(20))), tuple(map(float, range(20))))
+    for part in halve(data):
+        assert len(set(part.first)) == 1
+
+
+def test_another_seed_draws_other_halves():
+    assert halve(sts())[0].first == halve(sts())[0].first != halve(sts(), 1)[0].first
+
+
+# What is found.
+
+
+def run(model, data, **options):
+    return cenote.tune(model, data, **{"temperatures": (1.0, 0.6, 0.2), **options})
+
+
+@pytest.fixture(scope="module")
+def found(model):
+    return run(model, {"pairs": planted(model, 400, noise=0.001, temperature=0.2)})
+
+
+def test_a_planted_temperature_is_recommended_with_its_held_out_gain(found):
+    assert 0.1 <= found.recommendation <= 0.4
+    assert found.gain.low > 0
+    assert found.held_out[-1].p < 0.05
+    assert found.held_out[0].items == pytest.approx(200, abs=3)
+    assert found.answer.startswith("Use temperature 0.")
+    assert found.expected.value > 0
+    assert [one.temperature for one in found.tried][:2] == ["0.6", "0.2"]
+    assert len(found.tried) == 3  # and one halfway from 0.2 to its neighbour
+
+
+def test_the_held_out_scores_are_those_of_evaluate(model, found):
+    (held_out,) = (halve(planted(model, 400, noise=0.001, temperature=0.2))[1],)
+    own = cenote.evaluate(model, data={"pairs": held_out}, cache=False, backend="torch")
+    with cenote.temper(model, found.recommendation):
+        tuned = cenote.evaluate(model, data={"pairs": held_out}, cache=False, backend="torch")
+    assert found.held_out[0].before == pytest.approx(own.tasks[0].score, abs=1e-6)
+    assert found.held_out[0].after == pytest.approx(tuned.tasks[0].score, abs=1e-6)
+    assert found.gain.value == pytest.approx(tuned.tasks[0].score / own.tasks[0].score - 1, abs=1e-5)
+
+
+def test_the_result_comes_back_from_json(found):
+    assert Tuning.from_json(found.to_json()) == found
+    read = json.loads(found.to_json())
+    assert read["recommendation"] == found.recommendation
+    assert read["gain"]["value"] == found.gain.value
+    assert "Use temperature" in repr(found)
+
+
+def test_several_tasks_get_one_temperature(model):
+    data = {"one": planted(model, 200, 0.001, temperature=0.2), "two": planted(model, 200, 0.001, 7, temperature=0.2)}
+    found = run(model, data)
+    assert [row.task for row in found.held_out] == ["one", "two", "all"]
+    relative = [row.after / row.before - 1 for row in found.held_out[:2]]
+    assert found.gain.value == pytest.approx(np.mean(relative), abs=1e-5)
+    assert found.recommendation is not None
+
+
+@pytest.mark.parametrize("form", ["role", "length"])
+def test_mixed_vectors_are_those_of_the_tempered_model(model, form):
+    """Schedules and roles are put together of constants: the scores are those of the real temperature."""
+    data = retrieval(words=(4, 30))
+    task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
+    candidate = Candidate(form, 0.2, 0.6, 20 if form == "length" else None)
+    mixed = CandidateScores(model, task, "auto", Listener()).score(candidate)
+    with cenote.temper(model, candidate.temperature):
+        real = cenote.evaluate(model, data={"t": data}, cache=False, backend="torch", others=())
+    assert mixed.score == pytest.approx(real.tasks[0].score, abs=1e-9)
+    plain = cenote.evaluate(model, data={"t": data}, cache=False, backend="torch", others=())
+    assert mixed.score != plain.tasks[0].score
+
+
+def test_forms_by_length_and_role_are_tried_on_request(model):
+    found = run(model, {"search": retrieval(queries=80)}, by_length=True, by_role=True)
+    assert {one.form for one in found.tried} == {"constant", "length", "role"}
+    by_role = [one for one in found.tried if one.form == "role"]
+    assert {(one.query, one.document) for one in by_role} >= {(1.0, 0.6), (0.6, 1.0), (0.2, 0.6)}
+
+
+# What is written.
+
+
+def test_a_confirmed_gain_is_written_and_nothing_else(model, tmp_path, monkeypatch):
+    found = run(model, {"pairs": planted(model, 400, 0.001, temperature=0.2)}, output=tmp_path / "new")
+    written = SentenceTransformer(str(tmp_path / "new"), device="cpu")
+    with cenote.temper(model, found.recommendation):
+        expected = model.encode(["a deep cave"])
+    assert written.encode(["a deep cave"]) == pytest.approx(expected, abs=1e-5)
+    noise = {"pairs": sts(120, seed=3)}
+    monkeypatch.setattr(module, "_is_gain", lambda _: False)
+    none = run(model, {"pairs": planted(model, 400, 0.001, temperature=0.2)}, output=tmp_path / "none")
+    assert none.recommendation is None
+    assert not (tmp_path / "none").exists()
+    run(model, {"pairs": planted(model, 400, 0.001, temperature=0.2)}, output=tmp_path / "forced", force=True)
+    assert (tmp_path / "forced" / "modules.json").exists()
+    assert noise
+
+
+# Simulated halves: the choice, without a model.
+
+
+class Simulated(Half):
+    """A half whose differences are drawn: noise of items that temperatures share in part, and what is planted."""
+
+    def __init__(self, count, seed, planted=()):
+        super().__init__([], [])
+        self.__dict__.update(count=count, seed=seed, planted=dict(planted))
+
+    def paired(self, candidates):
+        made = []
+        for task in range(2):
+            shared = np.random.default_rng((self.seed, task)).normal(size=self.count)
+            rows = []
+            for one in candidates:
+                own = np.random.default_rng((self.seed, task, round(1000 * one.query), round(1000 * one.document)))
+                noise = (1 - one.query) * (0.7 * shared + 0.7 * own.normal(size=self.count)) * 0.2
+                rows.append(noise + self.planted.get(one.query, 0.0))
+            made.append(Paired(np.array(rows)))
+        return made, np.array([0.5, 0.8])
+
+    @property
+    def stubs(self):
+        items = Items({"item": [str(row) for row in range(self.count)]})
+        scored = SimpleNamespace(items=items, metric="score", score=0.5)
+        return [SimpleNamespace(score=lambda _: scored)] * 2
+
+
+def simulate(seed, planted=(), confirmed=(), forms=(False, False)):
+    """Choose on one simulated half and confirm on another; return what was chosen and the confirmed rows."""
+    development = Simulated(60, seed, planted)
+    half = search(development, [0.9, 0.8, 0.7], *forms, own=1.0)
+    candidates = [one for some in half.values() for one in some]
+    pairs, before = development.paired(candidates)
+    expected, chosen = choose_best(half, candidates, pairs, before, seed)
+    if chosen is None:
+        return expected, None, ()
+    held_out = Simulated(60, seed + 10_000, confirmed)
+    tasks = [ListedTask(name, "retrieval", list, "", None, "test") for name in ("one", "two")]
+    held_out.__dict__.update(tasks=tasks, scores=held_out.stubs)
+    return expected, chosen, module._confirm(held_out, chosen, seed)[0]
+
+
+def test_noise_ends_in_no_temperature():
+    helps = [bool(rows) and module._is_gain(rows) for _, _, rows in (simulate(seed) for seed in range(100))]
+    assert sum(helps) <= 5
+
+
+def test_the_search_itself_is_fooled_by_noise_which_the_second_half_is_for():
+    chosen = [simulate(seed)[1] for seed in range(40)]
+    assert sum(one is not None for one in chosen) > 20
+
+
+def test_a_planted_overfit_is_not_reported():
+    """0.8 is better on the development half alone: neither the recommendation nor the gain shows it."""
+    for seed in range(10):
+        expected, chosen, rows = simulate(seed, planted={0.8: 0.1})
+        assert chosen.query == 0.8
+        assert expected.value > 0.1  # relative; what the development half says
+        assert rows[-1].relative < 0.06
+        assert not module._is_gain(rows) or seed
+
+
+def test_a_true_gain_is_found():
+    outcomes = [simulate(seed, {0.8: 0.03}, {0.8: 0.03}) for seed in range(20)]
+    assert sum(bool(rows) and module._is_gain(rows) for _, _, rows in outcomes) >= 15
+
+
+def test_cross_validation_expects_nothing_of_noise():
+    expected = [simulate(seed)[0].value for seed in range(60)]
+    assert abs(np.mean(expected)) < 3 * np.std(expected) / np.sqrt(60)
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"temperatures": []}, "no temperature to try"),
+        ({"temperatures": [0]}, "positive"),
+        ({"temperatures": [{"query": 1.0, "document": 0.5}]}, "pass numbers"),
+        ({"temperatures": [1.0]}, "only the model's own"),
+    ],
+)
+def test_temperatures_that_cannot_be_tried_are_refused(model, options, problem):
+    with pytest.raises(BadInput, match=problem):
+        run(model, {"pairs": sts(80)}, **options)
+
+
+def test_too_few_items_are_refused_with_how_many_are_needed(model):
+    with pytest.raises(BadInput, match=r"pairs has 40 pairs, too few .* 60 are the fewest, .* thousand"):
+        run(model, {"pairs": sts(40)})
+
+
+def test_a_folder_that_is_not_empty_is_refused_before_the_work(model, tmp_path):
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(BadInput, match="already exists: name a new folder"):
+        run(model, {"pairs": sts(80)}, output=tmp_path)
+
+
+def test_a_score_below_zero_is_refused(model):
+    data = planted(model, 100, 0.001)
+    turned = Sts(data.first, data.second, tuple(-score for score in data.scores))
+    with pytest.raises(BadInput, match="relative to a score above 0"):
+        run(model, {"pairs": turned})
+
+
+def test_a_model_tempered_by_a_schedule_has_no_constant(model):
+    assert own_constant(model) == 1.0
+    with cenote.temper(model, 0.7):
+        assert own_constant(model) == 0.7
+    with cenote.temper(model, cenote.LengthTemperature("log", s=0.3)):
+        assert own_constant(model) is None
+
+
+def test_labels_that_are_noise_end_in_none(model):
+    data = Classification(
+        Labels(texts(60, 6, 1), ("x", "y") * 30), Labels(texts(120, 6, 2), tuple(map(str, ["x", "y"])) * 60)
+    )
+    found = run(model, {"noise": data})
+    assert found.recommendation is None
+    assert found.answer.startswith("No temperature helps here")

@@ -1,0 +1,427 @@
+"""Settings on the same items: against scipy and enumeration by loops, and by simulation of intervals, errors, power."""
+
+import itertools
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.cluster import MiniBatchKMeans
+
+from cenote.errors import BadInput
+from cenote.functional import paired
+from cenote.functional.influence import spearman_values, v_measure_values, values_over_draws
+from cenote.functional.paired import Paired, compare_paired
+
+
+def student(values):
+    return abs(np.mean(values)) / (np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def alone(values, **options):
+    """Return the difference of one setting on one task."""
+    ((found,),) = compare_paired([Paired(np.array([values], float), **options)]).tasks
+    return found
+
+
+# The same numbers from elsewhere.
+
+
+def test_the_probability_is_that_of_the_permutation_test_of_scipy():
+    values = np.random.default_rng(1).exponential(size=50) - 0.85
+    expected = stats.permutation_test(
+        (values,), student, permutation_type="samples", alternative="greater", n_resamples=9999, rng=1, vectorized=False
+    ).pvalue
+    assert 0.02 < expected < 0.5
+    assert alone(values).p == pytest.approx(expected, abs=4 * np.sqrt(2 * expected * (1 - expected) / 9999))
+
+
+def test_the_probability_of_few_items_is_that_of_all_ways_to_flip_them():
+    values = normal(10, seed=2) + 0.5
+    flipped = [student(values * signs) for signs in itertools.product([1, -1], repeat=10)]
+    assert alone(values).p == np.mean(np.array(flipped) >= student(values) * (1 - 1e-9))
+
+
+def test_the_family_takes_the_largest_statistic_of_the_same_flips():
+    values = normal(3, 8, seed=3) + np.array([[0.8], [0.3], [0]])
+    signs = np.array([*itertools.product([1, -1], repeat=8)])
+    flipped = np.array([[student(row * some) for row in values] for some in signs])
+    ((*found,),) = compare_paired([Paired(values)]).tasks
+    for setting, one in enumerate(found):
+        least = student(values[setting]) * (1 - 1e-9)
+        assert one.p == np.mean(flipped.max(1) >= least)
+        assert one.p_alone == np.mean(flipped[:, setting] >= least) <= one.p
+
+
+def test_items_of_a_source_are_flipped_together():
+    sources = np.array([5, 3, 3, 9, 9, 9, 1, 0, 0, 2, 2, 7, 4])
+    values = normal(13, seed=4) + 0.6
+    sums = np.array([values[sources == source].sum() for source in np.unique(sources)])
+    flipped = [student(sums * signs) for signs in itertools.product([1, -1], repeat=8)]
+    assert alone(values, sources=sources).p == np.mean(np.array(flipped) >= student(sums) * (1 - 1e-9))
+
+
+@pytest.mark.parametrize("power", [1, 3])
+def test_the_interval_is_the_bca_bootstrap_of_scipy(power):
+    values = normal(80, seed=5) ** power
+    expected = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=1).confidence_interval
+    found = alone(values)
+    width = expected.high - expected.low
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.06 * width)
+
+
+def test_the_interval_of_sources_is_the_bca_bootstrap_of_scipy_over_sources():
+    generator = np.random.default_rng(6)
+    sources = generator.integers(0, 40, 200)
+    values = generator.normal(size=40)[sources] + generator.normal(size=200)
+    sums, counts = np.bincount(sources, values), np.bincount(sources)
+    expected = stats.bootstrap(
+        (sums, counts),
+        lambda a, b, axis: a.sum(axis) / b.sum(axis),
+        paired=True,
+        method="BCa",
+        n_resamples=10_000,
+        rng=1,
+    ).confidence_interval
+    found = alone(values, sources=sources)
+    width = expected.high - expected.low
+    assert found.value == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.08 * width)
+
+
+def test_differences_over_tasks_are_their_weighted_mean():
+    tasks = [Paired(normal(2, count, seed=count)) for count in (20, 30, 50)]
+    for weights, shares in ((None, [1 / 3] * 3), ([2, 1, 1], [0.5, 0.25, 0.25])):
+        found = compare_paired(tasks, weights=weights)
+        for setting, one in enumerate(found.together):
+            rows = [task.values[setting] for task in tasks]
+            value = sum(share * row.mean() for share, row in zip(shares, rows, strict=True))
+            error = np.sqrt(sum(share**2 * row.var(ddof=1) / len(row) for share, row in zip(shares, rows, strict=True)))
+            assert one.value == pytest.approx(value)
+            assert one.p_alone == pytest.approx(2 * NormalDist().cdf(-abs(value) / error), abs=0.03)
+            assert one.high - one.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+            spread = np.sqrt(sum(share * row.var(ddof=1) for share, row in zip(shares, rows, strict=True)))
+            assert one.effect == pytest.approx(value / spread)
+
+
+def test_draws_alone_are_tested_as_by_student():
+    """Items without any spread, of which nothing is left but the draws."""
+    draws = np.array([[0.31, -0.2, 0.15, -0.26]])
+    ((found,),) = compare_paired([Paired(np.full((1, 4000), 0.3), draws=draws)]).tasks
+    error = draws.std(ddof=1) / 2
+    expected = 2 * stats.t.sf(0.3 / error, 3)
+    assert found.p == pytest.approx(expected, abs=4 * np.sqrt(expected / 9999))
+    reach = error * stats.t.ppf(0.975, 3)
+    assert (found.low, found.high) == pytest.approx((0.3 - reach, 0.3 + reach), abs=0.25 * reach)
+
+
+# Coverage: of 1,000 data sets, which are the settings of one task. 0.95 is found as 0.936 to 0.964 in 95 of 100 tries.
+
+
+def share_covered(values, truth=0.0, **options):
+    (found,) = compare_paired([Paired(values, **options)], flips=99).tasks
+    return np.mean([one.low <= truth <= one.high for one in found])
+
+
+def covers(share):
+    return 0.93 <= share <= 0.97
+
+
+def test_intervals_of_normal_items_cover_the_truth():
+    assert covers(share_covered(normal(1000, 100)))
+
+
+def test_intervals_of_skewed_items_cover_the_truth():
+    assert covers(share_covered(np.random.default_rng(1).exponential(size=(1000, 150)), 1))
+
+
+def test_intervals_of_zeros_and_ones_cover_the_truth():
+    values = np.random.default_rng(2).choice([-1, 0, 1], (1000, 150), p=[0.1, 0.7, 0.2])
+    assert covers(share_covered(values.astype(float), 0.1))
+
+
+def test_intervals_of_items_with_sources_cover_the_truth_and_would_not_without():
+    generator = np.random.default_rng(3)
+    sources = np.repeat(np.arange(100), generator.integers(1, 6, 100))
+    values = generator.normal(size=(1000, 100))[:, sources] + generator.normal(size=(1000, len(sources)))
+    assert covers(share_covered(values, sources=sources))
+    assert share_covered(values[:200]) < 0.9
+
+
+def test_intervals_of_items_and_draws_cover_the_truth():
+    generator = np.random.default_rng(4)
+    draws = generator.normal(size=(1000, 5)) * 0.3
+    values = generator.normal(size=(1000, 100)) + draws.mean(1, keepdims=True)
+    assert covers(share_covered(values, draws=draws))
+    assert share_covered(values[:200]) < 0.9
+
+
+def test_intervals_of_spearman_values_cover_the_truth():
+    generator = np.random.default_rng(5)
+    truth = generator.normal(size=(1000, 300))
+    rows = [truth + spread * generator.normal(size=truth.shape) for spread in (0.8, 1.2)]
+    true = [6 / np.pi * np.arcsin(1 / np.sqrt(1 + spread**2) / 2) for spread in (0.8, 1.2)]
+    values = [np.array([spearman_values(*both) for both in zip(truth, row, strict=True)]) for row in rows]
+    assert covers(share_covered(values[1] - values[0], true[1] - true[0]))
+
+
+def confused(labels, generator, wrong):
+    return np.where(generator.random(labels.shape) < wrong, generator.integers(0, 4, labels.shape), labels)
+
+
+def test_intervals_of_clustered_values_cover_the_truth():
+    generator = np.random.default_rng(6)
+    labels = generator.integers(0, 4, (1000, 400))
+    rows = [confused(labels, generator, wrong) for wrong in (0.3, 0.4)]
+    large = generator.integers(0, 4, 4_000_000)
+    true = [v_measure_values(large, confused(large, generator, wrong)).mean() for wrong in (0.3, 0.4)]
+    values = [np.array([v_measure_values(*both) for both in zip(labels, row, strict=True)]) for row in rows]
+    assert covers(share_covered(values[1] - values[0], true[1] - true[0]))
+
+
+# Errors of the family: 12 settings that are compared with the same baseline, on 3 tasks, and no true difference.
+
+SETTINGS, TASKS, REPEATS = 12, 3, 200
+
+
+def of_means(generator):
+    own = generator.normal(size=(SETTINGS + 1, 60)) + generator.normal(size=60)
+    return Paired(own[1:] - own[0])
+
+
+def of_skewed_means_with_sources(generator):
+    sources = np.repeat(np.arange(60), generator.integers(1, 4, 60))
+    own = generator.gamma(2, size=(SETTINGS + 1, 60))[:, sources] + generator.normal(size=(SETTINGS + 1, len(sources)))
+    return Paired(own[1:] - own[0], sources)
+
+
+def of_hits(generator):
+    own = generator.random((SETTINGS + 1, 100)) < generator.beta(1, 1, 100)
+    return Paired(own[1:] - own[0].astype(float))
+
+
+def of_ranks(generator):
+    truth = generator.normal(size=100)
+    own = np.array([spearman_values(truth, truth + generator.normal(size=100)) for _ in range(SETTINGS + 1)])
+    return Paired(own[1:] - own[0])
+
+
+def of_classifiers(generator, draws=5, spread=0.5):
+    """Classifiers that are trained on draws of texts: what a draw does to a setting is as large as what items do."""
+    difficulty = generator.normal(size=(100, 1)) + generator.normal(size=draws) * spread
+    own = difficulty + spread * generator.normal(size=(SETTINGS + 1, 1, draws))
+    right = generator.normal(size=(SETTINGS + 1, 100, draws)) < own
+    means = right.mean(2)
+    of_draws = right.mean(1) - right.mean((1, 2))[:, None]
+    return Paired(means[1:] - means[0], draws=of_draws[1:] - of_draws[0])
+
+
+def of_clusters(generator, draws=4, count=120):
+    """Starts that mix up some labels: each draw of a setting has a share of wrong texts of its own."""
+    labels = generator.integers(0, 4, count)
+    texts = generator.integers(0, count, draws * 2 * count)
+    numbers = np.repeat(np.arange(draws), 2 * count)
+    own = []
+    for _ in range(SETTINGS + 1):
+        wrong = generator.uniform(0.2, 0.5, draws)[numbers]
+        moved = generator.random(count)[texts] < wrong  # a text is wrong in all draws whose share is that large
+        clusters = np.where(moved, generator.integers(0, 4, count)[texts], labels[texts])
+        own.append(values_over_draws(labels[texts], clusters, texts, numbers, count))
+    values, left = (np.array([one[part] for one in own]) for part in (0, 1))
+    return Paired(values[1:] - values[0], draws=left[1:] - left[0])
+
+
+@pytest.mark.parametrize(
+    "make", [of_means, of_skewed_means_with_sources, of_hits, of_ranks, of_classifiers, of_clusters]
+)
+def test_a_family_without_differences_reports_one_in_5_of_100_tries(make, monkeypatch):
+    """More than 20 of 200 would be found in 1 of 1,000 runs if the chance of each were 5 %."""
+    monkeypatch.setattr(paired, "RESAMPLES", 20)
+    false = 0
+    for repeat in range(REPEATS):
+        generator = np.random.default_rng((7, repeat))
+        family = compare_paired([make(generator) for _ in range(TASKS)], seed=repeat, flips=499, fewest=10**6)
+        false += any(one.p < 0.05 for row in (*family.tasks, family.together) for one in row)
+    assert false <= stats.binom.ppf(0.999, REPEATS, 0.05) == 21
+
+
+def powers(make, sizes, monkeypatch, repeats=400):
+    """Return how often the first setting is found to differ, for several sizes of its difference."""
+    monkeypatch.setattr(paired, "RESAMPLES", 20)
+    found = np.zeros(len(sizes))
+    for repeat in range(repeats):
+        for place, size in enumerate(sizes):
+            ((first, *_),) = compare_paired(
+                [make(np.random.default_rng((8, repeat)), size)], flips=499, fewest=10**6
+            ).tasks
+            found[place] += first.p < 0.05
+    return found / repeats
+
+
+def planted_mean(generator, size):
+    values = generator.normal(size=(SETTINGS, 100))
+    values[0] += size
+    return Paired(values)
+
+
+def planted_hits(generator, size):
+    chance = generator.random((SETTINGS, 150))
+    gains = np.full((SETTINGS, 1), 0.15)
+    gains[0] += size
+    return Paired((chance < gains) * 1.0 - (chance > 0.85))
+
+
+def planted_draws(generator, size):
+    draws = generator.normal(size=(SETTINGS, 10)) * 0.2
+    values = generator.normal(size=(SETTINGS, 100)) + draws.mean(1, keepdims=True)
+    values[0] += size
+    return Paired(values, draws=draws)
+
+
+@pytest.mark.parametrize("make", [planted_mean, planted_hits, planted_draws])
+def test_a_difference_of_the_resolvable_size_is_found_four_times_of_five(make, monkeypatch):
+    """The size that is found in 80 of 100 tries is within 10 % of what is said: four standard errors each side."""
+    said = [compare_paired([make(np.random.default_rng((9, n)), 0.2)]).tasks[0][0].resolvable for n in range(30)]
+    below, above = powers(make, (0.9 * np.mean(said), 1.1 * np.mean(said)), monkeypatch)
+    assert below < 0.8 < above
+
+
+def of_k_means(generator, draws=4, count=200, size=800, labels=5):
+    """Two models whose vectors are equally good, clustered as MTEB does: draws with replacement of the same texts."""
+    centres = np.random.default_rng(99).normal(size=(labels, 8))
+    label = generator.integers(0, labels, count)
+    vectors = centres[label] + generator.normal(size=(count, 8))
+    texts, numbers = generator.integers(0, count, (draws, size)), np.repeat(np.arange(draws), size)
+    own = []
+    for _ in range(2):
+        noisy = vectors + 0.7 * generator.normal(size=vectors.shape)
+        means = MiniBatchKMeans(labels, batch_size=512, n_init=1, random_state=int(generator.integers(1000)))
+        clusters = np.concatenate([means.fit_predict(noisy[some]) for some in texts])
+        own.append(values_over_draws(label[texts.ravel()], clusters, texts.ravel(), numbers, count))
+    (values, left), (others, right) = own
+    return Paired(others[None] - values, draws=right[None] - left)
+
+
+def test_clusterings_of_other_texts_differ_by_as_much_as_is_said(monkeypatch):
+    """What all draws of the same texts share counts too. The spread of 100 differences is known to 7 %."""
+    monkeypatch.setattr(paired, "RESAMPLES", 20)
+    pairs = [of_k_means(np.random.default_rng((10, repeat))) for repeat in range(100)]
+    errors = [one.values.var(ddof=1) / one.values.size + one.noise[0][0] for one in pairs]
+    spread = np.std([one.values.mean() for one in pairs])
+    assert 0.85 * spread < np.sqrt(np.mean(errors)) < 1.3 * spread
+    false = sum(compare_paired([one], flips=999, fewest=10**6).tasks[0][0].p < 0.05 for one in pairs)
+    assert false <= stats.binom.ppf(0.999, 100, 0.05) == 13
+
+
+# Edges.
+
+
+def test_differences_that_are_all_zero_show_nothing():
+    found = alone(np.zeros(50))
+    assert (found.value, found.p, found.effect, found.ties, found.possible) == (0, 1, 0, 50, False)
+    assert (found.low, found.high, found.resolvable) == (None, None, None)
+
+
+def test_a_setting_without_differences_leaves_the_others_as_they_are():
+    values = normal(1, 60) + 0.3
+    expected = compare_paired([Paired(values)]).tasks[0][0]
+    assert compare_paired([Paired(np.vstack([values, np.zeros((1, 60))]))]).tasks[0][0] == expected
+
+
+def test_one_item_shows_nothing():
+    found = alone([0.3])
+    assert (found.value, found.p, found.possible, found.low, found.effect) == (0.3, 1, False, None, 0)
+
+
+@pytest.mark.parametrize("size", [0.1, 1, 1e-9, -1e6])
+def test_differences_that_are_all_equal_are_as_extreme_as_flips_can_be(size):
+    found = alone(np.full(12, size))
+    assert found.p == 2 / 2**12
+    assert (found.low, found.high, found.effect, found.resolvable) == (None, None, 0, None)
+    assert alone(np.full(60, size)).p == 1e-4
+
+
+def test_constant_draws_add_nothing():
+    values = normal(2, 40)
+    assert compare_paired([Paired(values, draws=np.zeros((2, 1)))]) == compare_paired([Paired(values)])
+    (found,) = compare_paired([Paired(values, draws=np.zeros((2, 6)))]).tasks
+    (expected,) = compare_paired([Paired(values)]).tasks
+    assert [one.p for one in found] == [one.p for one in expected]
+
+
+@pytest.mark.parametrize(("moved", "possible"), [(0, False), (5, False), (6, True)])
+def test_five_pairs_that_are_not_tied_can_show_nothing(moved, possible):
+    found = alone([1] * moved + [0] * (40 - moved))
+    assert found.possible == possible == (found.p < 0.05)
+    assert (found.wins, found.losses, found.ties) == (moved, 0, 40 - moved)
+
+
+def test_pairs_of_the_same_source_count_once_for_what_is_possible():
+    found = alone([1] * 30, sources=np.repeat(np.arange(5), 6))
+    assert not found.possible
+    assert found.p == 2 / 2**5
+
+
+def test_all_flips_are_taken_where_there_are_just_as_many_as_asked_for():
+    values = normal(1, 9, seed=3)
+    found = [compare_paired([Paired(values)], flips=flips).tasks[0][0].p for flips in (512, 9999)]
+    assert found[0] == found[1]
+
+
+def test_fewer_than_the_fewest_items_have_no_interval():
+    found = compare_paired([Paired(normal(1, 9)), Paired(normal(1, 10))])
+    (few,), (enough,) = found.tasks
+    assert few.low is few.resolvable is found.together[0].low is None
+    assert enough.low < enough.value < enough.high
+
+
+def test_outcomes_count_wins_where_values_are_no_scores():
+    found = alone(normal(20), outcomes=np.array([[1, 1, 0, -1]]))
+    assert (found.wins, found.losses, found.ties) == (2, 1, 1)
+
+
+def test_a_seed_decides_all():
+    tasks = [Paired(normal(2, 40, seed=n), draws=normal(2, 4, seed=n)) for n in range(2)]
+    assert compare_paired(tasks) == compare_paired(tasks) != compare_paired(tasks, seed=1)
+
+
+@pytest.mark.parametrize("at_once", [1, 1000, 12_345])
+def test_blocks_do_not_change_the_result(at_once, monkeypatch):
+    tasks = [Paired(normal(3, count), np.arange(count) // 2, normal(3, 4)) for count in (30, 43)]
+    expected = compare_paired(tasks, flips=999)
+    monkeypatch.setattr(paired, "_AT_ONCE", at_once)
+    found = compare_paired(tasks, flips=999)
+    for ours, theirs in zip([*found.tasks, found.together], [*expected.tasks, expected.together], strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert vars(one) == pytest.approx(vars(other), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"values": np.zeros(5)}, r"values of shape \(5,\): pass settings x items"),
+        ({"values": np.zeros((2, 0))}, r"values of shape \(2, 0\)"),
+        ({"values": np.array([[1, np.nan]])}, "values with NaN or infinite numbers"),
+        ({"values": np.zeros((2, 5)), "sources": np.arange(4)}, r"sources of shape \(4,\): pass one for each of 5"),
+        ({"values": np.zeros((2, 5)), "draws": np.zeros((1, 4))}, r"draws of shape \(1, 4\) with 2 settings"),
+        ({"values": np.zeros((2, 5)), "draws": np.full((2, 4), np.inf)}, "draws with NaN"),
+        ({"values": np.zeros((2, 5)), "outcomes": np.zeros(5)}, r"outcomes of shape \(5,\) with 2 settings"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(options, match):
+    with pytest.raises(BadInput, match=match):
+        Paired(**options)
+
+
+def test_tasks_that_do_not_fit_are_refused():
+    with pytest.raises(BadInput, match=r"tasks with \[1, 2\] settings"):
+        compare_paired([Paired(np.ones((1, 5))), Paired(np.ones((2, 5)))])
+    with pytest.raises(BadInput, match=r"tasks with \[\] settings"):
+        compare_paired([])
+    for weights in ([1], [0, 0], [2, -1], [1, np.nan]):
+        with pytest.raises(BadInput, match="pass a number for each, none below 0, not all 0"):
+            compare_paired([Paired(np.ones((1, 5)))] * 2, weights=weights)
