@@ -55,6 +55,7 @@ TESTED_IN = {
         ("data.labelled_files", "data.labelled_schemas", "data.labelled_searches", "data.labelled_samples"),
         "data/test_labelled.py",
     ),
+    "data.labelled_halves": "evaluation/test_tune.py",
     "account.ranks": "diagnosis/test_account.py",  # ranks are summed up there
     "diagnosis.search": "diagnosis/test_account.py",
     "json_records": "test_records.py",  # records are what is converted
@@ -178,7 +179,19 @@ def test_tests_mirror_the_source():
 
 
 def test_public_names():
-    verbs = {"bake", "diagnose", "embed", "evaluate", "load", "pool", "read_embeddings", "similarity", "socm", "temper"}
+    verbs = {
+        "bake",
+        "compare",
+        "diagnose",
+        "embed",
+        "evaluate",
+        "load",
+        "pool",
+        "read_embeddings",
+        "similarity",
+        "socm",
+    }
+    verbs |= {"temper", "tune"}
     assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:

@@ -62,7 +62,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a setting costs."""
+    """The price of a setting: time and the size of its vectors."""
 
     setting: str
     dimensions: int

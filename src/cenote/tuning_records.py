@@ -28,7 +28,7 @@ class Tried:
     form: Form
     query: float | None  # of a form by role; of a constant both are the same; None by length
     document: float | None
-    gain: Estimate  # relative change of the score, in the mean over tasks
+    gain: Estimate  # relative change of the score, on average over tasks
     tasks: tuple[float, ...]  # relative change of each task
 
 

@@ -307,7 +307,7 @@ def of_k_means(generator, draws=4, count=200, size=800, labels=5):
 
 
 def test_clusterings_of_other_texts_differ_by_as_much_as_is_said(monkeypatch):
-    """What all draws of the same texts share counts too. The spread of 100 differences is known to 7 %."""
+    """The part that all draws of the same texts share counts too. The spread of 100 differences is known to 7 %."""
     monkeypatch.setattr(paired, "RESAMPLES", 20)
     pairs = [of_k_means(np.random.default_rng((10, repeat))) for repeat in range(100)]
     errors = [one.values.var(ddof=1) / one.values.size + one.noise[0][0] for one in pairs]

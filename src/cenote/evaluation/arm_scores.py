@@ -30,7 +30,7 @@ _TEXTUAL = ("second", "relevant_text", "found_text")
 
 @dataclass(frozen=True)
 class ArmScore:
-    """What one setting scores on one task."""
+    """The score of one setting on one task, and what it cost."""
 
     metric: str
     score: float

@@ -30,7 +30,7 @@ from cenote.surgery.tempering import temper
 
 @dataclass(frozen=True)
 class Grid:
-    """What is varied; None for the model's own."""
+    """The settings to try beside the model's own."""
 
     poolings: tuple[str, ...] = ()
     modules: Mapping[str, nn.Module] = field(default_factory=dict)  # poolings of the caller's own, by name

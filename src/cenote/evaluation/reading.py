@@ -54,7 +54,7 @@ class _Store:
 
 @dataclass
 class Work:
-    """What was read, and how long it took."""
+    """A count of what was read, and its time."""
 
     texts: int = 0
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""What each item adds to a score that is not a mean: values whose mean is the score, and whose spread is its error.
+"""Values of items in scores that are not means: their mean is the score, and their spread is its error.
 
 The value of an item is the score plus its influence (Hampel, 1974): how fast the score moves as the item gets more
 weight. Scores of two settings on the same items are then compared like means, item by item.
@@ -78,7 +78,7 @@ def v_measure_values(labels: Any, clusters: Any) -> Floats:
 
 
 def values_over_draws(labels: Any, clusters: Any, texts: Whole, draws: Whole, count: int) -> tuple[Floats, Floats]:
-    """Return the values of texts in the mean v-measure of several draws, and what the draws add to it.
+    """Return the values of texts in the average v-measure of several draws, and what the draws add to it.
 
     Args:
         labels: of each drawn text.

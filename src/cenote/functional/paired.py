@@ -201,7 +201,7 @@ def _together(parts: list[Floats], shares: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class _Tested:
-    """What S differences show: the settings of each task, then the settings on all tasks together."""
+    """Statistics of S differences: the settings of each task, then the settings on all tasks together."""
 
     statistics: Floats  # [S], of the data
     errors: Floats  # [S], the standard errors
