@@ -54,13 +54,12 @@ def given(monkeypatch):
 def test_arguments_are_passed_on(given, model, pairs, tmp_path):
     forms = ["--by-length", "--by-role", "--temperatures", "1, 0.9,0.8", "-o", str(tmp_path / "new"), "--force"]
     data = ["--as", "STS12", "--kind", "sts", "--split", "test", "--quick"]
-    more = ["--precision", "float32", "--seed", "3", "--no-cache", "--pooling", "mean", "--max-seq-length", "64"]
+    more = ["--precision", "float32", "--seed", "3", "--pooling", "mean", "--max-seq-length", "64"]
     assert main(["tune", model, "--data", pairs, *forms, *data, *more]) == Exit.SUCCESS
     called = {name: given[name] for name in given if name not in ("progress", "notify", "loader")}
     assert called == {
         "model": model,
         "data": [pairs],
-        "tasks": None,
         "by_length": True,
         "by_role": True,
         "temperatures": [1.0, 0.9, 0.8],
@@ -71,7 +70,6 @@ def test_arguments_are_passed_on(given, model, pairs, tmp_path):
         "split": "test",
         "quick": True,
         "precision": "float32",
-        "cache": False,
         "seed": 3,
     }
 
@@ -79,7 +77,7 @@ def test_arguments_are_passed_on(given, model, pairs, tmp_path):
 def test_defaults_leave_the_choice_to_the_function(given, model, pairs):
     assert main(["tune", model, "--data", pairs]) == Exit.SUCCESS
     assert "temperatures" not in given
-    assert (given["output"], given["force"], given["by_role"], given["cache"]) == (None, False, False, True)
+    assert (given["output"], given["force"], given["by_role"]) == (None, False, False)
 
 
 def test_the_answer_comes_first_then_the_curve_then_the_held_out_half(given, model, pairs, capsys):
@@ -136,7 +134,7 @@ def test_a_folder_that_is_not_written_is_named(given, model, pairs, tmp_path, ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "there is nothing to tune on: name labelled data (--data) or tasks (--tasks)"),
+        ([], "there is nothing to tune on: name labelled data (--data)"),
         (["--data", "{pairs}", "--temperatures", "1,0"], "'0' is not a positive, finite number: give one, such as 0.8"),
         (["--data", "{pairs}", "--temperatures", "1,,2"], "'1,,2' has an empty part: write A,B"),
         (["--data", "{pairs}", "--force"], "--force has no folder to write: name one with -o"),
@@ -145,7 +143,6 @@ def test_a_folder_that_is_not_written_is_named(given, model, pairs, tmp_path, ca
         (["--data", "{pairs}", "--page", "a.md", "--json", "a.md"], "--page and --json both name 'a.md'"),
         (["--data", "{pairs}", "--page", "a.md", "-o", "a.md"], "--page and -o both name 'a.md'"),
         (["--data", "{pairs}", "--json", "{pairs}"], "is an input and would be overwritten"),
-        (["--data", "{pairs}", "--cache", "a", "--no-cache"], "--cache and --no-cache exclude each other"),
         (["--data", "{pairs}", "--kind", "retrival"], "did you mean 'retrieval'"),
         (["--data", "{pairs}", "--pooling", "maen"], "did you mean 'mean'"),
     ],
