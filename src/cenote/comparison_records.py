@@ -16,9 +16,9 @@ PAGES = {
     ".md": ("cenote.report.comparison", "to_markdown"),
 }
 
-# How a setting stands to the one that it is compared with. `cannot be resolved`: so few items differ that no result
-# could be significant; `too few items`: nothing is claimed.
-Verdict = Literal["baseline", "better", "worse", "not told apart", "cannot be resolved", "too few items"]
+# How a setting stands to its baseline. `equal`: no item differs; `cannot be resolved`: so few differ
+# that no result could be significant; `too few items`: nothing is claimed.
+Verdict = Literal["baseline", "better", "worse", "not told apart", "equal", "cannot be resolved", "too few items"]
 
 
 @dataclass(frozen=True)

@@ -299,11 +299,17 @@ def test_few_items_claim_nothing(model):
     assert (found.p, found.resolvable, found.difference.low) == (None, None, None)
 
 
+def test_poolings_of_one_direction_are_equal(model):
+    found = cells(run(model, {"pairs": sts(60)}, poolings=["mean_sqrt_len"]))["pairs", "mean_sqrt_len"]
+    assert found.verdict == "equal"
+    assert found.difference.value == 0
+
+
 def test_items_without_variance_are_not_told_apart(model):
     data = classification(30, 40, labels=2)
     same = replace(data, test=Labels(("a pool",) * 40, data.test.labels))
     found = cells(run(model, {"texts": same}, temperatures=[0.9]))["texts", "temperature 0.9"]
-    assert found.verdict in ("not told apart", "cannot be resolved")
+    assert found.verdict in ("not told apart", "equal", "cannot be resolved")
 
 
 def test_unlabelled_texts_that_do_not_suffice_are_refused(model):

@@ -131,6 +131,8 @@ def _cell(
 def _verdict(known: Difference | None, claims: bool) -> Verdict:
     if known is None or not claims:
         return "too few items"
+    if not known.wins and not known.losses and not known.value:
+        return "equal"
     if not known.possible:
         return "cannot be resolved"
     if known.p >= _SIGNIFICANT:

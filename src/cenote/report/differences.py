@@ -30,6 +30,7 @@ MEANINGS = {
     "effect": "the mean difference of items over its standard deviation",
     "resolvable": "the smallest difference that these data would show four times of five",
     "same neighbours": "the share of the ten nearest texts that are the same as those of the baseline",
+    "equal": "no item differs",
     "cannot be resolved": "so few items differ that no result could be significant",
     "too few items": "there are fewer than 30 items, and nothing is claimed",
 }

@@ -17,6 +17,7 @@ _MARKERS: dict[Verdict, tuple[str, str]] = {
     "better": ("M0-6.5 6.5 5H-6.5z", "better"),
     "worse": ("M0 6.5 6.5-5H-6.5z", "worse"),
     "not told apart": ("M-4.8 0a4.8 4.8 0 1 0 9.6 0a4.8 4.8 0 1 0-9.6 0z", "alike"),
+    "equal": ("M-5-2.4H5M-5 2.4H5", "unclear"),
     "cannot be resolved": ("M-5.5-5.5 5.5 5.5M5.5-5.5-5.5 5.5", "unclear"),
     "too few items": ("M-4.5-4.5h9v9h-9z", "few"),
 }
