@@ -449,6 +449,10 @@ BAD = {
         {"text.jsonl": without("label", of=TEST)},
         r"is not labelled data of a known schema\. It holds: text\.jsonl \(columns: text\)\. The schemas are: ",
     ),
+    "no names of columns": (
+        {"test.csv": [{"A man plays a guitar.": "A man sings.", "A pool that a collapse made.": "A cave.", "4.2": 1}]},
+        r"4\.2; its first line must name the columns\)",
+    ),
     "nothing": ({}, r"It holds: no table, but nothing\. The schemas are: .*Tables end in \.jsonl, "),
     "a table twice": (
         {"test.csv": TEST, "test.jsonl": TEST},

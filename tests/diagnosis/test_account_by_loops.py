@@ -1,4 +1,4 @@
-"""The account of 50 documents, computed a second time: `encode` for vectors, the tokenizer, and plain loops."""
+"""The account of 25 documents, computed a second time: `encode` for vectors, the tokenizer, and plain loops."""
 
 import copy
 import math
@@ -14,20 +14,21 @@ from cenote.diagnosis.account import summarise_account
 from cenote.diagnosis.summaries import Excerpts
 from cenote.functional.window_cuts import cut_windows
 
-from . import bags
+from .. import bags
 
 LIMIT, AROUND = 256, 2
+DOCUMENTS = 25
 FATES = ("found", "lost_to_cut", "lost_to_pooling", "not_found")
 
 
 @pytest.fixture(scope="module")
 def texts(builtin):
-    return [text for text in builtin if 300 < len(text) < 1500][::20]
+    return [text for text in builtin if 300 < len(text) < 1500][::40]
 
 
 @pytest.fixture(scope="module")
 def account(demo, texts):
-    planned = plan_account(demo, bags.numbered(texts), 50, None, 0)
+    planned = plan_account(demo, bags.numbered(texts), DOCUMENTS, None, 0)
     excerpts = Excerpts()
     record = summarise_account(planned, bags.read(demo, planned), {}, excerpts, 0)
     return SimpleNamespace(record=record, probes=planned.probes, left_out=planned.left_out, excerpts=excerpts.kept())
@@ -191,9 +192,9 @@ def share_of(fates):
 def test_the_documents_try_what_is_tested(account, by_loops):
     """Cut documents, windows, and every fate but one."""
     own = by_loops.settings[""]
-    assert len(account.probes.texts) == 50
+    assert len(account.probes.texts) == DOCUMENTS
     assert 0 < (~own.read).sum() < 20
-    assert 0 < (own.kept > 1).sum() < 50
+    assert 0 < (own.kept > 1).sum() < DOCUMENTS
     assert by_loops.settings["windows of 128 tokens, best"].rows > 1.2
 
 
@@ -231,7 +232,7 @@ def test_parts_by_position_and_reading(account, by_loops):
     own = by_loops.settings[""]
     parts = {part.name: part for part in account.record.parts}
     for place, name in enumerate(("first", "middle", "last")):
-        assert parts[name].sentences == 50
+        assert parts[name].sentences == DOCUMENTS
         assert parts[name].found.value == pytest.approx((own.kept[place::3] == 1).mean())
     for name, rows in (("read", own.read), ("not read", ~own.read)):
         assert parts[name].sentences == rows.sum()
@@ -246,28 +247,28 @@ def test_what_is_beside_the_account(account, by_loops):
         means.append(np.mean([query @ vector for query, owner in zip(queries, owners, strict=True) if owner != place]))
     for query, owner in zip(queries, owners, strict=True):
         order = sorted(
-            (place for place in range(50) if place != owner), key=lambda place: -float(query @ vectors[place])
+            (place for place in range(DOCUMENTS) if place != owner), key=lambda place: -float(query @ vectors[place])
         )
         ten += [lengths[place] for place in order[:10]]
     neighbours = Counter()
     for place, vector in enumerate(vectors):
         order = sorted(
-            (other for other in range(50) if other != place), key=lambda other: -float(vector @ vectors[other])
+            (other for other in range(DOCUMENTS) if other != place), key=lambda other: -float(vector @ vectors[other])
         )
         neighbours.update(order[:10])
     found = account.record.beside
     assert found.slope.value == pytest.approx(np.polyfit([math.log2(n) for n in lengths], means, 1)[0], abs=1e-7)
     assert found.slope.low < found.slope.value < found.slope.high
     assert (found.tokens, found.tokens_of_ten) == pytest.approx((np.mean(lengths), np.mean(ten)))
-    counts = [neighbours[place] for place in range(50)]
-    assert (found.hubness, found.never) == pytest.approx((stats.skew(counts), counts.count(0) / 50))
+    counts = [neighbours[place] for place in range(DOCUMENTS)]
+    assert (found.hubness, found.never) == pytest.approx((stats.skew(counts), counts.count(0) / DOCUMENTS))
 
 
 def test_examples_show_what_they_say(account, by_loops):
     """A few sentences of each fate, with their document and the best of the other documents."""
     probes, kept = account.probes, account.excerpts
     counts = Counter(example.fate for example in account.record.examples)
-    shares = {fate: round(150 * getattr(account.record, fate).value) for fate in FATES}
+    shares = {fate: round(3 * DOCUMENTS * getattr(account.record, fate).value) for fate in FATES}
     assert counts == Counter({fate: min(3, share) for fate, share in shares.items()})
     for example in account.record.examples:
         document, sentence = kept[example.document], kept[example.sentence]
@@ -276,6 +277,6 @@ def test_examples_show_what_they_say(account, by_loops):
         row = 3 * owner + ("first", "middle", "last").index(example.position)
         assert " ".join(probes.sentences[row].split()).startswith(sentence.text.rstrip("…"))
         scores = by_loops.documents.vectors @ by_loops.queries.vectors[row]
-        best = max((place for place in range(50) if place != owner), key=lambda place: scores[place])
+        best = max((place for place in range(DOCUMENTS) if place != owner), key=lambda place: scores[place])
         assert (example.fate == "found") == (example.instead is None) == (scores[owner] > scores[best])
         assert example.instead is None or kept[example.instead].id == probes.texts[best].id

@@ -39,6 +39,8 @@ _SHAPES = {
     "clustering": ("text", "label"),
 }
 TEST, TRAIN = "test", "train"
+# Words of the longest name of a column.
+_WORDS = 3
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,25 @@ def _unrecognised(path: Path, files: Mapping[str, list[Path]], problem: str = ""
 
 def _with_columns(path: Path) -> str:
     try:
-        return f"{path.name} (columns: {some(first_record(path).cells, 20) or 'none'})"
+        columns = list(first_record(path).cells)
+        hint = "; its first line must name the columns" if _look_like_data(columns) else ""
+        return f"{path.name} (columns: {some(columns, 20) or 'none'}{hint})"
     except BadInput:  # of a file that may have nothing to do with the data
         return f"{path.name} (unreadable or empty)"
+
+
+def _look_like_data(columns: Sequence[str]) -> bool:
+    """Return whether names of columns are rather the first row of a table without names.
+
+    >>> _look_like_data(["text", "my label"]), _look_like_data(["A pool that a collapse made.", "4.2"])
+    (False, True)
+    """
+    return any(len(column.split()) > _WORDS or _is_number(column) for column in columns)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
