@@ -17,8 +17,10 @@ PAGES = {
 }
 
 # How a setting stands to its baseline. `equal`: no item differs; `cannot be resolved`: so few differ
-# that no result could be significant; `too few items`: nothing is claimed.
-Verdict = Literal["baseline", "better", "worse", "not told apart", "equal", "cannot be resolved", "too few items"]
+# that no result could be significant; `too few items`, `items not known`: nothing is claimed.
+Verdict = Literal[
+    "baseline", "better", "worse", "not told apart", "equal", "cannot be resolved", "too few items", "items not known"
+]
 
 
 @dataclass(frozen=True)

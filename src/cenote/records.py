@@ -20,6 +20,10 @@ NO_LAYERS = "layers=False"
 Grade = Literal["severe", "moderate", "slight", "fine", "described", "unknown"]
 
 
+# The name of what several tasks show together, among the names of tasks.
+ALL = "all"
+
+
 @dataclass(frozen=True)
 class Spread:
     """Many values in a few: their count and mean, and their 10 %, 50 % and 90 % quantiles."""

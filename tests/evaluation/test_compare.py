@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 
@@ -180,7 +181,8 @@ def test_known_scores_are_not_computed_again(model, tmp_path, monkeypatch):
         raise AssertionError("texts were read")
 
     monkeypatch.setattr(TextReader, "_encode", fail)
-    assert run(model, {"pairs": sts(60)}, **options).to_json() == first.to_json()
+    again = run(model, {"pairs": sts(60)}, **options)
+    assert replace(again, notes=()).to_json() == first.to_json()
     with pytest.raises(AssertionError, match="texts were read"):
         run(model, {"pairs": sts(60, seed=1)}, **options)
 
@@ -233,6 +235,63 @@ def test_training_draws_are_what_the_classifiers_differ_by():
     assert found.draws == pytest.approx([2 / 3 - 0.5, 1 / 3 - 0.5])
 
 
+def test_a_small_task_does_not_spoil_the_test_of_another(model):
+    data = {"pairs": planted(copy_with(model, "max"), 100)}
+    alone = cells(run(model, data, poolings=["max"]))
+    found = run(model, {**data, "few": sts(12)}, poolings=["max"])
+    both = cells(found)
+    assert both["pairs", "max"].p == alone["pairs", "max"].p < 0.01
+    assert both["few", "max"].verdict == "too few items"
+    assert found.tasks == ("pairs", "few")
+    assert any("no mean over tasks: few have fewer than 30" in note for note in found.notes)
+
+
+def test_a_sample_and_the_whole_are_kept_apart(model, tmp_path):
+    rows = planted(model, 700, 0.5)
+    lines = [
+        "text1,text2,score",
+        *(f"{a},{b},{c}" for a, b, c in zip(rows.first, rows.second, rows.scores, strict=True)),
+    ]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    options = {"poolings": ["max"], "cache": tmp_path / "cache"}
+    quick = run(model, tmp_path / "pairs.csv", quick=True, **options)
+    whole = run(model, tmp_path / "pairs.csv", **options)
+    assert [cell.wins + cell.losses + cell.ties for cell in (quick.cells[1], whole.cells[1])] == [500, 700]
+    again = run(model, tmp_path / "pairs.csv", quick=True, **options)
+    assert [cell.score for cell in again.cells] == [cell.score for cell in quick.cells]
+    assert any("from the cache" in note for note in again.notes)
+
+
+def test_a_refused_window_leaves_the_model_as_it_was(model):
+    before = model.max_seq_length
+    for window in (2, 10_000):
+        with pytest.raises(BadInput):
+            run(model, {"pairs": sts(40)}, windows=[window])
+        assert model.max_seq_length == before
+
+
+def test_a_warning_is_of_the_declared_pooling_only(model):
+    data = {"pairs": planted(model)}
+    found = run(model, data, poolings=["max"], baseline="max")
+    assert cells(found)["pairs", "mean"].verdict == "better"
+    assert found.warnings == ()
+
+
+def test_a_temperature_in_the_weights_is_part_of_the_name(model):
+    found = run(cenote.bake(model, 0.8), {"pairs": sts(40)}, temperatures=[1, 0.5])
+    assert [cell.temperature for cell in found.cells] == ["0.8 in the weights", "0.5, and 0.8 in the weights"]
+
+
+def test_a_tempered_model_keeps_its_temperature_in_every_pass(model):
+    with cenote.temper(model, 0.3):
+        found = cells(run(model, {"pairs": sts(40)}, poolings=["landmark", "max"]))
+        landmark = copy_with(model, "landmark")
+    with cenote.temper(landmark, 0.3):
+        real = cenote.evaluate(landmark, data={"pairs": sts(40)}, cache=False, backend="torch")
+    assert {cell.temperature for cell in found.values()} == {"0.3"}
+    assert found["pairs", "landmark"].score == pytest.approx(real.tasks[0].score, abs=1e-6)
+
+
 # Without labels.
 
 
@@ -271,6 +330,9 @@ def test_own_sentences_are_those_of_the_account(bag_model):
         ({"windows": [10_000]}, "positions for"),
         ({"long": ["window"]}, "unknown way"),
         ({"long": ["truncate", "windows"]}, "needs one"),
+        ({"poolings": {"mine": 3}}, "pass a torch module"),
+        ({"poolings": {"mean": torch.nn.Identity()}}, "the model's own pooling: name it otherwise"),
+        ({"poolings": ["max"], "names": ["one", "two"]}, "names has 2 names for 1 models"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused(model, options, problem):
@@ -315,7 +377,7 @@ def test_items_without_variance_are_not_told_apart(model):
 def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
     with pytest.raises(BadInput, match="0 of 3 texts have three sentences"):
         run(model, unlabelled=["a pool"] * 3, poolings=["max"])
-    with pytest.raises(BadInput, match="compared alone"):
+    with pytest.raises(BadInput, match="are compared alone"):
         run(model, {"pairs": sts(40)}, unlabelled=make_texts(60), poolings=["max"])
     with pytest.raises(BadInput, match="vary windows instead"):
         run(model, unlabelled=make_texts(60), long=["truncate", "windows"])

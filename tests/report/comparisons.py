@@ -6,7 +6,16 @@ from cenote.records import Estimate
 from .diagnoses import MARKUP
 
 EVIL_TASK = 'own/<i>labels & "x"'
-VERDICTS = ("baseline", "better", "worse", "not told apart", "equal", "cannot be resolved", "too few items")
+VERDICTS = (
+    "baseline",
+    "better",
+    "worse",
+    "not told apart",
+    "equal",
+    "cannot be resolved",
+    "too few items",
+    "items not known",
+)
 # Of each setting: pooling, temperature, window, way to read longer texts, difference, verdict.
 ARMS = (
     ("mean", "1", 256, "truncate", 0.0, "baseline"),

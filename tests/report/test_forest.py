@@ -39,10 +39,10 @@ def test_each_verdict_has_a_shape_and_words_of_its_own():
     rows = [Row(f"s{place}", Estimate(0.01, 0.0, 0.02), 0.01, verdict) for place, verdict in enumerate(VERDICTS)]
     written = render_forest(forest(*rows))
     shapes = [re.search(r'class="marker">.*?<path d="(.*?)"', row).group(1) for row in rows_of(written)]
-    assert len({*shapes}) == len(VERDICTS) == 7
+    assert len({*shapes}) == len(VERDICTS) == 8
     for verdict, row in zip(VERDICTS, rows_of(written), strict=True):
         assert f"<b>{verdict}</b>" in row
-    assert written.count('class="swatch-of') == 6
+    assert written.count('class="swatch-of') == len(VERDICTS)
 
 
 def test_the_key_names_only_what_is_drawn():

@@ -14,7 +14,7 @@ from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
 from cenote.models.hub import refuse_missing
-from cenote.records import Estimate
+from cenote.records import ALL, Estimate
 from cenote.tuning_records import PAGES
 from cenote.wording import pluralise, score_estimate
 
@@ -145,7 +145,7 @@ def _mark(one: Tried, found: Tuning) -> str:
 
 def _held_out(one: Confirmed) -> tuple[str, ...]:
     """Return the cells of a task; of all tasks the difference is a mean of relative changes."""
-    change, mean = one.difference, one.task == "all"
+    change, mean = one.difference, one.task == ALL
     resolvable = "-" if one.resolvable is None else f"{one.resolvable:.4f}"
     return (
         "all tasks" if mean else one.task,

@@ -14,8 +14,8 @@ from cenote.errors import Value
 def halve(data: Labelled, seed: int = 0) -> tuple[Labelled, Labelled]:
     """Return a development half and a held-out half.
 
-    Queries with the same relevant documents and pairs with the same first text stay together. A corpus, and the texts
-    that a classifier learns from, are in both.
+    Queries with the same relevant documents and pairs with the same first text stay together. A corpus is in both. The
+    texts that a classifier learns from are halved too, label by label, so that the luck of one training is in one half.
 
     >>> data = Clustering(tuple("abcdefgh"), tuple("xyxyxyxy"))
     >>> development, held_out = halve(data)
@@ -26,18 +26,18 @@ def halve(data: Labelled, seed: int = 0) -> tuple[Labelled, Labelled]:
     return halves
 
 
-def count_items(data: Labelled) -> tuple[int, str]:
-    """Return how many items are scored, and what they are.
+def count_sources(data: Labelled) -> tuple[int, str]:
+    """Return how many sources the items have, and what these are.
 
-    >>> count_items(Clustering(tuple("abcdefgh"), tuple("xyxyxyxy")))
+    >>> count_sources(Clustering(tuple("abcdefgh"), tuple("xyxyxyxy")))
     (8, 'texts')
     """
     if isinstance(data, Retrieval):
-        return len(data.query_ids), "queries"
+        return len({_relevant(data.judgments[query]) for query in data.query_ids}), "sets of relevant documents"
     if isinstance(data, Classification):
-        return len(data.test.texts), "test texts"
+        return len(set(data.test.texts)), "test texts"
     if isinstance(data, Sts):
-        return len(data.scores), "pairs"
+        return len(set(data.first)), "first texts of pairs"
     return len(data.texts), "texts"
 
 
@@ -70,10 +70,10 @@ def _relevant(grades: dict[str, int]) -> tuple[str, ...]:
 
 @_halve.register
 def _(data: Classification, seed: int) -> tuple[Classification, Classification]:
-    def take(rows: Sequence[int]) -> Classification:
-        return replace(data, test=Labels(_take(data.test.texts, rows), _take(data.test.labels, rows)))
-
-    return _both(take, _split(data.test.texts, seed))
+    learnt = _split_by(data.train.labels, data.train.texts, seed)
+    halves = zip(learnt, _split(data.test.texts, seed), strict=True)
+    first, second = (replace(data, train=_labels(data.train, a), test=_labels(data.test, b)) for a, b in halves)
+    return first, second
 
 
 @_halve.register
@@ -105,6 +105,20 @@ def _(data: Summarisation, seed: int) -> tuple[Summarisation, Summarisation]:
         return replace(data, **columns)
 
     return _both(take, _split(data.ids, seed))
+
+
+def _labels(given: Labels, rows: Sequence[int]) -> Labels:
+    return Labels(_take(given.texts, rows), _take(given.labels, rows))
+
+
+def _split_by(labels: Sequence[str], sources: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
+    """Return the rows of two halves, which have the same share of every label."""
+    halves: tuple[list[int], list[int]] = ([], [])
+    for label in dict.fromkeys(labels):
+        rows = [row for row, one in enumerate(labels) if one == label]
+        for half, part in zip(halves, _split([sources[row] for row in rows], seed), strict=True):
+            half.extend(rows[place] for place in part)
+    return sorted(halves[0]), sorted(halves[1])
 
 
 def _both(take: object, halves: tuple[list[int], list[int]]) -> tuple[Value, Value]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from cenote.evaluation.scoring import check_items, score_task
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.retrieval import nearest
 from cenote.listener import Listener
+from cenote.models.fingerprints import fingerprint_of_weights
 
 # Neighbours of a text, and texts whose neighbours are noted.
 _NEIGHBOURS, _TEXTS = 10, 1000
@@ -43,14 +44,34 @@ class ArmScore:
     notes: list[str]
 
 
+class Subject(Protocol):
+    """A task, or own sentences, as records name it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """Its kind, by which items are compared."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes on the data."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Scored:
     """A setting's score with its items."""
 
-    task: ListedTask
+    task: Subject
     arm: Arm
     record: ArmScore
     items: Items | None
+    kept: bool = False  # whether it was computed before, by another call
 
 
 def score_passes(
@@ -65,18 +86,25 @@ def score_passes(
         listener: hears of the progress.
         precision: in which the models are read, or `auto`.
     """
+    weights = {id(one.group.model): fingerprint_of_weights(one.group.model, every=True) for one in passes}
     for number, task in enumerate(tasks, 1):
         for place, one in enumerate(passes, 1):
             listener.notify(f"task {number} of {len(tasks)}: {task.name}, pass {place} of {len(passes)}")
             with set_to(one.group.model, one.temperature, one.window):
-                yield from _score_pass(one, task, results, listener.labelled(f"{task.name}: "), precision)
+                reader = TextReader(
+                    one.group.model,
+                    "torch",
+                    precision,
+                    listener.labelled(f"{task.name}: "),
+                    poolings=one.group.others,
+                )
+                configuration = configuration_of(reader, weights=weights[id(one.group.model)], window=one.window)
+                yield from _score_pass(one, task, reader, configuration, results)
 
 
 def _score_pass(
-    one: Pass, task: ListedTask, results: Results[ArmScore], listener: Listener, precision: str
+    one: Pass, task: ListedTask, reader: TextReader, configuration: dict[str, Any], results: Results[ArmScore]
 ) -> Iterator[Scored]:
-    reader = TextReader(one.group.model, "torch", precision, listener, poolings=one.group.others)
-    configuration = configuration_of(reader, window=one.window)
     described = {
         "name": task.name,
         "official": task.official,
@@ -85,17 +113,18 @@ def _score_pass(
         "split": task.split,
     }
     for arm in one.arms:
-        pooling = one.group.settings(arm.pooling)
-        key = results.key_of({**configuration, **described, "arm": vars(arm), "compared": pooling})
-        known = None if pooling is None else results.find(key)
+        foreign = arm.pooling in one.group.foreign
+        setting = {"arm": vars(arm), "compared": {} if foreign else one.group.settings(arm.pooling)}
+        key = results.key_of({**configuration, **described, **setting})
+        known = None if foreign else results.find(key)
         if known is None:
             record, items = _score(task, arm, reader.pooled(one.group.key(arm.pooling)))
-            if pooling is not None:
+            if not foreign:
                 results.keep(key, {"arm": vars(arm), **described}, record, items and pa.table(items.columns))
         else:
             record, table = known
             items = None if table is None else Items(table.to_pydict())
-        yield Scored(task, arm, record, items)
+        yield Scored(task, arm, record, items, kept=known is not None)
 
 
 def _score(task: ListedTask, arm: Arm, reader: TextReader) -> tuple[ArmScore, Items | None]:

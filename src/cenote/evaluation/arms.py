@@ -19,12 +19,11 @@ from torch import nn
 from cenote.errors import BadInput
 from cenote.evaluation.reading import OWN
 from cenote.functional.pooling import POOLINGS, canonical
-from cenote.functional.temperature import Temperature, check_temperature, describe
+from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.loading import set_max_seq_length
 from cenote.models.properties import limit_of
-from cenote.models.provenance import pooling_of, temperature_of
+from cenote.models.provenance import constant_of, pooling_of, temperature_at, temperature_of
 from cenote.models.repooling import pooling_for, repool
-from cenote.nn import Pooling
 from cenote.surgery.tempering import temper
 
 
@@ -74,17 +73,16 @@ class Group:
     model: SentenceTransformer
     own: str  # the name of the model's own pooling
     others: Mapping[str, nn.Module]  # by name
+    foreign: frozenset[str] = frozenset()  # names of the caller's own modules, whose scores are not kept
 
     def key(self, pooling: str) -> str:
         """Return the name by which a reader knows a pooling."""
         return OWN if pooling == self.own else pooling
 
-    def settings(self, pooling: str) -> Any:
-        """Return the settings of a pooling as plain data; None for a module of the caller's own."""
-        if pooling == self.own:
-            return {}
-        module = self.others[pooling]
-        return module.get_config_dict() if isinstance(module, Pooling) else None
+    def settings(self, pooling: str) -> dict[str, Any]:
+        """Return the settings of a pooling as plain data; those of the model's own are the model's."""
+        module: Any = self.others.get(pooling)
+        return {} if module is None else dict(module.get_config_dict())
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -117,6 +115,9 @@ def check_grid(
             raise BadInput(f"{name}={given!r}: pass a list.")
     modules = dict(poolings) if isinstance(poolings, Mapping) else {}
     lists = [one.split("+") if isinstance(one, str) else one for one in poolings or () if one not in modules]
+    for name, module in modules.items():
+        if not isinstance(module, nn.Module):
+            raise BadInput(f"poolings[{name!r}] is a {type(module).__name__}: pass a torch module for each name.")
     names = [*("+".join(canonical(one)) for one in lists), *modules]
     taus = [check_temperature(one) for one in temperatures or ()]
     for window in windows or ():
@@ -137,13 +138,15 @@ def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
         name: what the model is called.
         grid: what is varied; the model's own setting is always there.
     """
-    own_temperature, own_window = temperature_of(model), limit_of(model)
-    temperatures: dict[str, Any] = {own_temperature: None, **{describe(tau): tau for tau in grid.temperatures}}
-    temperatures[own_temperature] = None  # it is what the model has
+    own, own_window = temperature_of(model), limit_of(model)
+    temperatures: dict[str, Any] = {own: None}
+    for tau in grid.temperatures:
+        if tau != constant_of(model):  # else it is what the model has
+            temperatures.setdefault(temperature_at(model, tau), tau)
     windows: dict[int | None, int | None] = {own_window: None}
     windows |= {window: window for window in grid.windows if window != own_window}
     groups = groups_of(model, grid)
-    return [
+    passes = [
         Pass(
             group=group,
             temperature=tau,
@@ -156,11 +159,17 @@ def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
         for limit, window in windows.items()
         for group in groups
     ]
+    for one in passes:  # what is refused is refused before the work
+        with set_to(one.group.model, one.temperature, one.window):
+            pass
+    return passes
 
 
 def groups_of(model: SentenceTransformer, grid: Grid) -> list[Group]:
     """Return the poolings in groups that share passes, the model's own first; raise for one that it cannot have."""
     own = pooling_of(model)
+    if own in grid.modules:
+        raise BadInput(f"poolings names a module {own!r}, which is the model's own pooling: name it otherwise.")
     marked: dict[str | None, list[str]] = {_marker(own): [own]}
     for name in grid.poolings:
         if name != own:
@@ -171,7 +180,7 @@ def groups_of(model: SentenceTransformer, grid: Grid) -> list[Group]:
             names = ["mean", *names] if names[0] in grid.modules else names
         base = model if names[0] == own else _repooled(model, names[0])
         others = {name: grid.modules.get(name) or pooling_for(base, name.split("+")) for name in names[1:]}
-        groups.append(Group(base, names[0], others))
+        groups.append(Group(base, names[0], others, frozenset(grid.modules)))
     return groups
 
 
@@ -190,9 +199,9 @@ def _repooled(model: SentenceTransformer, name: str) -> SentenceTransformer:
 def set_to(model: SentenceTransformer, temperature: Any, window: int | None) -> Iterator[None]:
     """Give a model a temperature and a window for a while; None for its own."""
     limit = model.max_seq_length
-    if window is not None:
-        set_max_seq_length(model, window)
     try:
+        if window is not None:
+            set_max_seq_length(model, window)
         with nullcontext() if temperature is None else temper(model, temperature):
             yield
     finally:

@@ -7,6 +7,7 @@ the passes of the constants serve them all.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,10 @@ from cenote.evaluation.arms import set_to
 from cenote.evaluation.reading import Side, TextReader
 from cenote.evaluation.scoring import Scored, check_items, score_task
 from cenote.evaluation.task_list import ListedTask
-from cenote.functional.temperature import LengthTemperature, describe
+from cenote.functional.temperature import LengthTemperature, OneTemperature, describe
 from cenote.listener import Listener
 from cenote.models.properties import limit_of
-from cenote.surgery.hooks import current_setting
+from cenote.models.provenance import constant_of
 from cenote.tuning_records import Form
 
 
@@ -36,10 +37,13 @@ class Candidate:
     query: float | None  # of queries, and of short texts of a form by length
     document: float | None  # of all other texts, and of long ones
     step: int | None = None  # tokens of the longest text that is short
+    schedule: LengthTemperature | None = None  # a form by length that is no step
 
     @property
     def temperature(self) -> Any:
         """The temperature as `temper` takes it; None for the model's own."""
+        if self.schedule is not None:
+            return self.schedule
         if self.query is None or self.document is None:
             return None
         if self.form == "role":
@@ -51,7 +55,7 @@ class Candidate:
         return self.query
 
     def __str__(self) -> str:
-        if self.form == "length":
+        if self.form == "length" and self.schedule is None:
             return f"{self.query:g} up to {self.step} tokens and {self.document:g} beyond"
         return describe(self.temperature) if self.temperature is not None else "the model's own"
 
@@ -65,6 +69,8 @@ class Candidate:
 
 
 OWN = Candidate("constant", None, None)
+# The exponent of the slow schedule: .87 times as high at four times the length.
+_SLOW = 0.1
 
 
 def constants(taus: Sequence[float]) -> list[Candidate]:
@@ -78,16 +84,14 @@ def by_role(taus: Sequence[float]) -> list[Candidate]:
 
 
 def by_length(taus: Sequence[float], step: int) -> list[Candidate]:
-    """Return a candidate for each pair of unlike numbers, of short and of long texts."""
-    return [Candidate("length", short, long, step) for short in taus for long in taus if short != long]
+    """Return a candidate for each pair of unlike numbers, of short and of long texts, and smooth schedules.
 
-
-def own_constant(model: SentenceTransformer) -> float | None:
-    """Return the number that a model is tempered by, 1 without one; None if it depends on length or role."""
-    setting = current_setting(model)
-    if setting is None:
-        return 1.0
-    return setting.temperature if isinstance(setting.temperature, float) else None
+    The smooth ones are 1 at the step, and fall with length: as one over the logarithm (scalable softmax), and slowly.
+    """
+    steps = [Candidate("length", short, long, step) for short in taus for long in taus if short != long]
+    logarithm = LengthTemperature("log", s=1 / math.log(step)) if step > 2 else None
+    slow = LengthTemperature("power", scale=step**_SLOW, exponent=-_SLOW)
+    return [*steps, *(Candidate("length", None, None, step, one) for one in (logarithm, slow) if one is not None)]
 
 
 class CandidateScores:
@@ -98,16 +102,22 @@ class CandidateScores:
         task: to score.
         precision: in which the model is read, or `auto`.
         listener: hears of the progress.
+        combines: whether constants are combined by length or role, so that what was read is kept.
     """
 
-    def __init__(self, model: SentenceTransformer, task: ListedTask, precision: str, listener: Listener) -> None:
+    def __init__(
+        self, model: SentenceTransformer, task: ListedTask, precision: str, listener: Listener, *, combines: bool = True
+    ) -> None:
+        self.combines = combines
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
-        self.own = own_constant(model)
-        self._readers: dict[float | None, TextReader] = {}
-        self._constant: dict[float | None, Scored] = {}
+        self.own = constant_of(model)
+        self._readers: dict[OneTemperature | None, TextReader] = {}
+        self._constant: dict[OneTemperature | None, Scored] = {}
 
     def score(self, candidate: Candidate) -> Scored:
         """Return the score of a temperature with its items."""
+        if candidate.schedule is not None:
+            return self._constant[self._read(candidate.schedule)]
         if candidate.form == "constant":
             return self._constant[self._read(candidate.query)]
         keys = {tau: self._read(tau) for tau in (candidate.query, candidate.document)}
@@ -115,12 +125,12 @@ class CandidateScores:
         mixed = _MixedReader(readers[candidate.query], readers, candidate)
         return self._checked(score_task(self.task.make, self.task.kind, mixed, "truncate"), str(candidate))
 
-    def _read(self, tau: float | None) -> float | None:
-        """Read the task's texts at a constant, by scoring the task; return the key of what was read."""
+    def _read(self, tau: OneTemperature | None) -> OneTemperature | None:
+        """Read the task's texts at one temperature, by scoring the task; return the key of what was read."""
         tau = None if tau == self.own else tau
         if tau in self._constant:
             return tau
-        said = "the model's own temperature" if tau is None else f"temperature {tau:g}"
+        said = "the model's own temperature" if tau is None else f"temperature {describe(tau)}"
         with set_to(self.model, tau, None):
             reader = TextReader(
                 self.model, "torch", self.precision, self.listener.labelled(f"{self.task.name}, {said}: ")
@@ -129,7 +139,9 @@ class CandidateScores:
                 found = score_task(self.task.make, self.task.kind, reader, "truncate")
             except BadInput as error:
                 raise BadInput(f"{self.task.name} cannot be scored at {said}: {error}") from error
-        self._readers[tau], self._constant[tau] = reader, self._checked(found, said)
+        self._constant[tau] = self._checked(found, said)
+        if self.combines and not isinstance(tau, LengthTemperature):
+            self._readers[tau] = reader
         return tau
 
     def _checked(self, found: Scored, said: str) -> Scored:

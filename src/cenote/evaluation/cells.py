@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from cenote.comparison_records import ByLength, Cell, Cost, Verdict
-from cenote.evaluation.arm_scores import ArmScore, Scored
+from cenote.evaluation.arm_scores import ArmScore, Scored, Subject
 from cenote.evaluation.arms import Arm
 from cenote.evaluation.by_length import quarters
-from cenote.evaluation.differences import difference_among, pair
-from cenote.evaluation.task_list import ListedTask
+from cenote.evaluation.differences import differences_among, pair
+from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, Paired, compare_paired
-from cenote.records import Estimate
+from cenote.records import ALL, Estimate
 from cenote.wording import score_estimate
 
 # A difference with a lower probability is told apart.
-_SIGNIFICANT = 0.05
-# The name of the mean over tasks.
-ALL = "all"
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Every setting on every subject."""
+
+    subjects: Sequence[Subject]
+    arms: Sequence[Arm]
+    compared: Mapping[Arm, Arm]  # the setting that each is compared with; itself for a baseline
+    found: Mapping[tuple[str, Arm], Scored]
+
+    @property
+    def testable(self) -> list[Arm]:
+        """The settings with items on every subject, as their baselines have."""
+        return [arm for arm in self.arms if self.compared[arm] is not arm and self._has_items(arm)]
+
+    def _has_items(self, arm: Arm) -> bool:
+        both = (arm, self.compared[arm])
+        return all(self.found[subject.name, one].items is not None for subject in self.subjects for one in both)
+
+    def items(self, subject: Subject) -> tuple[list[Items], list[Items]]:
+        """Return the items of the baselines of all testable settings, and those of the settings."""
+        pairs = [(self.found[subject.name, self.compared[arm]], self.found[subject.name, arm]) for arm in self.testable]
+        return [one.items for one, _ in pairs if one.items], [other.items for _, other in pairs if other.items]
 
 
 def build_cells(
-    tasks: Sequence[ListedTask],
+    subjects: Sequence[Subject],
     arms: Sequence[Arm],
     compared: Mapping[Arm, Arm],
     scored: Sequence[Scored],
@@ -33,109 +56,136 @@ def build_cells(
     *,
     together: bool = True,
 ) -> tuple[list[Cell], list[str]]:
-    """Return the cells of all tasks, and notes on them.
+    """Return the cells of all subjects, and notes on them.
 
     Args:
-        tasks: in their order.
+        subjects: tasks, in their order.
         arms: all settings.
         compared: the setting that each is compared with; itself for a baseline.
-        scored: every setting on every task.
+        scored: every setting on every subject.
         seed: of the test and the intervals.
-        together: whether to add the mean over several tasks.
+        together: whether to add the mean over several subjects.
     """
-    found = {(one.task.name, one.arm): one for one in scored}
-    others = [arm for arm in arms if compared[arm] is not arm]
-    pairs: dict[str, Paired] = {}
-    for task in tasks:
-        both = [(found[task.name, compared[arm]].items, found[task.name, arm].items) for arm in others]
-        if all(one is not None and other is not None for one, other in both):
-            made = pair(task.kind, [one for one, _ in both if one], [other for _, other in both if other])
-            if made is not None:
-                pairs[task.name] = made
+    grid = _Grid(subjects, arms, compared, {(one.task.name, one.arm): one for one in scored})
+    pairs = _pair_all(grid)
     family = compare_paired(list(pairs.values()), seed=seed, fewest=FEWEST_ITEMS) if pairs else None
-    tested = dict(zip(pairs, family.tasks, strict=True)) if family else {}
-    cells, notes = [], list[str]()
-    for task in tasks:
-        notes += [f"{task.name}: {note}" for note in (*task.notes, *found[task.name, arms[0]].record.notes)]
-        for arm in arms:
-            own, base = found[task.name, arm], found[task.name, compared[arm]]
-            known = tested[task.name][others.index(arm)] if task.name in tested and arm in others else None
-            count = len(set(own.items.columns["item"])) if own.items else 0
-            cell = _cell(arm, arms, compared[arm], task.name, task.kind, own.record.metric, known, count)
-            cells.append(
-                replace(
-                    cell,
-                    score=own.record.score,
-                    difference=replace(cell.difference, value=own.record.score - base.record.score),
-                    relative=_relative(own.record.score, base.record.score),
-                    neighbours=_agreement(own.record, base.record),
-                    by_length=_by_length(task.kind, base, own, seed) if known else (),
-                )
-            )
-    if together and family and family.together and len(pairs) == len(tasks):
-        for arm in arms:
-            scores = [found[task.name, arm].record.score for task in tasks]
-            bases = [found[task.name, compared[arm]].record.score for task in tasks]
-            known = family.together[others.index(arm)] if arm in others else None
-            cell = _cell(arm, arms, compared[arm], ALL, ALL, "mean of scores", known, FEWEST_ITEMS)
-            score, before = float(np.mean(scores)), float(np.mean(bases))
-            relative = float(np.mean([_relative(a, b) or 0.0 for a, b in zip(scores, bases, strict=True)]))
-            cells.append(
-                replace(cell, score=score, difference=replace(cell.difference, value=score - before), relative=relative)
-            )
+    tested = {
+        (name, arm): one
+        for name, rows in zip(pairs, family.tasks if family else (), strict=True)
+        for arm, one in zip(grid.testable, rows, strict=True)
+    }
+    cells = [cell for subject in subjects for cell in _cells_of(grid, subject, tested, pairs, seed)]
+    notes = [f"{subject.name}: {note}" for subject in subjects for note in _notes(grid, subject)]
+    few = [subject.name for subject in subjects if subject.name not in pairs]
+    if together and family and family.together and not few:
+        cells += _mean_cells(grid, dict(zip(grid.testable, family.together, strict=True)))
+    elif together and few and len(subjects) > 1:
+        notes.append(
+            f"There is no mean over tasks: {', '.join(few)} have fewer than {FEWEST_ITEMS} items, or items of fewer "
+            "sources, or items that are not known."
+        )
     return cells, notes
 
 
-def _relative(score: float, before: float) -> float | None:
-    return (score - before) / before if before > 0 else None
+def _pair_all(grid: _Grid) -> dict[str, Paired]:
+    """Return the differences on each subject with enough items; others would spoil the test of these."""
+    pairs = {}
+    for subject in grid.subjects:
+        made = pair(subject.kind, *grid.items(subject)) if grid.testable else None
+        if made is not None and made.count >= FEWEST_ITEMS:
+            pairs[subject.name] = made
+    return pairs
 
 
-def _cell(
-    arm: Arm,
-    arms: Sequence[Arm],
-    base: Arm,
-    task: str,
-    kind: str,
-    metric: str,
-    known: Difference | None,
-    count: int,
-) -> Cell:
-    """Return a cell of what was tested; its score comes later."""
-    claims = known is not None and count >= FEWEST_ITEMS
+def _notes(grid: _Grid, subject: Subject) -> list[str]:
+    """Return notes on the data, and those of single settings."""
+    of_arms = [note for arm in grid.arms for note in grid.found[subject.name, arm].record.notes]
+    return list(dict.fromkeys([*subject.notes, *of_arms]))
+
+
+def _cells_of(
+    grid: _Grid,
+    subject: Subject,
+    tested: Mapping[tuple[str, Arm], Difference],
+    pairs: Mapping[str, Paired],
+    seed: int,
+) -> list[Cell]:
+    by_length = _by_length(grid, subject, seed) if subject.name in pairs else {}
+    cells = []
+    for arm in grid.arms:
+        own, base = (grid.found[subject.name, one].record for one in (arm, grid.compared[arm]))
+        known = tested.get((subject.name, arm))
+        cell = _cell(grid, arm, known, task=subject.name, kind=subject.kind, metric=own.metric, score=own.score)
+        difference = own.score - base.score
+        if known is not None and abs(known.value - difference) > _SAME_ITEMS:
+            difference = known.value  # of the items that all settings have
+        cells.append(
+            replace(
+                cell,
+                difference=replace(cell.difference, value=difference),
+                relative=difference / base.score if base.score > 0 else None,
+                neighbours=_agreement(own, base),
+                by_length=by_length.get(arm, ()),
+            )
+        )
+    return cells
+
+
+# Scores whose differences are further from that of the items are of other items: mteb rounds its own.
+_SAME_ITEMS = 2e-4
+
+
+def _mean_cells(grid: _Grid, tested: Mapping[Arm, Difference]) -> list[Cell]:
+    """Return the cells of the mean over subjects."""
+    cells = []
+    for arm in grid.arms:
+        own, base = (
+            np.array([grid.found[subject.name, one].record.score for subject in grid.subjects])
+            for one in (arm, grid.compared[arm])
+        )
+        mean = float(own.mean())
+        cell = _cell(grid, arm, tested.get(arm), task=ALL, kind=ALL, metric="mean of scores", score=mean)
+        relative = float(((own - base) / base).mean()) if (base > 0).all() else None
+        difference = replace(cell.difference, value=float((own - base).mean()))
+        cells.append(replace(cell, difference=difference, relative=relative))
+    return cells
+
+
+def _cell(grid: _Grid, arm: Arm, known: Difference | None, **named: Any) -> Cell:
+    """Return a cell of what was tested; where nothing was, it claims nothing."""
+    base = grid.compared[arm]
+    is_base, testable = base is arm, arm in grid.testable
     return Cell(
-        setting=arm.name(arms),
+        setting=arm.name(grid.arms),
         model=arm.model,
         pooling=arm.pooling,
         temperature=arm.temperature,
         window=arm.window,
         long=arm.long,
-        task=task,
-        kind=kind,
-        metric=metric,
-        score=0.0,
-        baseline=base.name(arms),
-        difference=Estimate(0.0, *((known.low, known.high) if known and claims else (None, None))),
+        baseline=base.name(grid.arms),
+        difference=Estimate(0.0, *((None, None) if known is None else (known.low, known.high))),
         relative=None,
-        p=known.p if known and claims else None,
-        p_alone=known.p_alone if known and claims else None,
-        effect=known.effect if known else None,
-        wins=known.wins if known else 0,
-        losses=known.losses if known else 0,
-        ties=known.ties if known else 0,
-        resolvable=known.resolvable if known and claims else None,
-        verdict=_verdict(known, claims) if arm is not base else "baseline",
+        p=None if known is None else known.p,
+        p_alone=None if known is None else known.p_alone,
+        effect=None if known is None else known.effect,
+        wins=0 if known is None else known.wins,
+        losses=0 if known is None else known.losses,
+        ties=0 if known is None else known.ties,
+        resolvable=None if known is None else known.resolvable,
+        verdict="baseline" if is_base else _verdict(known) if testable else "items not known",
         neighbours=None,
+        **named,
     )
 
 
-def _verdict(known: Difference | None, claims: bool) -> Verdict:
-    if known is None or not claims:
+def _verdict(known: Difference | None) -> Verdict:
+    if known is None:
         return "too few items"
     if not known.wins and not known.losses and not known.value:
         return "equal"
     if not known.possible:
         return "cannot be resolved"
-    if known.p >= _SIGNIFICANT:
+    if known.p >= SIGNIFICANT:
         return "not told apart"
     return "better" if known.value > 0 else "worse"
 
@@ -148,15 +198,16 @@ def _agreement(one: ArmScore, other: ArmScore) -> float | None:
     return float(np.mean([len({*a} & {*b}) / len(a) for a, b in pairs]))
 
 
-def _by_length(kind: str, base: Scored, own: Scored, seed: int) -> tuple[ByLength, ...]:
-    if base.items is None or own.items is None:
-        return ()
-    found = []
-    for by, name, rows in quarters(base.items):
-        difference = difference_among(kind, base.items, own.items, rows, seed) if len(rows) >= FEWEST_ITEMS else None
-        if difference is not None:
-            found.append(ByLength(by, name, len(rows), difference))
-    return tuple(found)
+def _by_length(grid: _Grid, subject: Subject, seed: int) -> dict[Arm, tuple[ByLength, ...]]:
+    """Return the differences of each setting in each quarter by length."""
+    baselines, settings = grid.items(subject)
+    found: dict[Arm, list[ByLength]] = {arm: [] for arm in grid.testable}
+    for by, name, rows in quarters(baselines[0]):
+        names = {baselines[0].columns["item"][row] for row in rows.tolist()}
+        differences = differences_among(subject.kind, baselines, settings, names, seed)
+        for arm, difference in zip(grid.testable, differences or (), strict=False):
+            found[arm].append(ByLength(by, name, len(names), difference))
+    return {arm: tuple(parts) for arm, parts in found.items()}
 
 
 def list_costs(arms: Sequence[Arm], scored: Sequence[Scored]) -> list[Cost]:
@@ -178,13 +229,14 @@ def list_costs(arms: Sequence[Arm], scored: Sequence[Scored]) -> list[Cost]:
 
 
 def list_warnings(cells: Sequence[Cell], arms: Sequence[Arm], compared: Mapping[Arm, Arm]) -> list[str]:
-    """Say where a model's declared pooling is beaten by more than noise."""
+    """Say where a model's declared pooling is beaten by more than noise, by settings that are compared with it."""
+    own = {arm.model: arm for arm in reversed(arms)}  # the first of each model
     named = {arm.name(arms): arm for arm in arms}
     found = []
     for cell in cells:
         arm = named[cell.setting]
         base = compared[arm]
-        if cell.verdict == "better" and arm != base and replace(arm, pooling=base.pooling) == base:
+        if cell.verdict == "better" and base is own[arm.model] and replace(arm, pooling=base.pooling) == base:
             difference = score_estimate(cell.difference.value, cell.difference.low, cell.difference.high, sign="+")
             where = "the mean of all tasks" if cell.task == ALL else cell.task
             found.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,9 @@ from cenote.evaluation.task_list import ListedTask
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.functional.sampling import Floats
+from cenote.models.properties import limit_of
 from cenote.records import Estimate
-from cenote.tuning_records import Form, Tried
+from cenote.tuning_records import Tried
 
 # Folds of the cross-validation within the development half.
 _FOLDS = 5
@@ -28,6 +29,16 @@ class Half:
 
     tasks: list[ListedTask]
     scores: list[CandidateScores]
+
+    def median_length(self) -> int:
+        """Return the median length of what is read of documents, texts or pairs, below the limit of the model."""
+        lengths: list[Floats] = []
+        for scores in self.scores:
+            items, limit = scores.score(OWN).items, limit_of(scores.model, "document")
+            for of_texts in list(items.lengths.values())[-1:] if items is not None else ():
+                known = of_texts[np.isfinite(of_texts)]
+                lengths.append(known if limit is None else np.minimum(known, limit - 1))
+        return int(np.median(np.concatenate(lengths)))
 
     def paired(self, candidates: Sequence[Candidate]) -> tuple[list[Paired], Floats]:
         """Return the differences of candidates from the model's own temperature by task, and the own scores."""
@@ -49,30 +60,39 @@ class Half:
         return pairs, np.array(before)
 
 
-def search(
-    development: Half, taus: Sequence[float], length: bool, role: bool, own: float | None
-) -> dict[Form, list[Candidate]]:
-    """Return the candidates of each form: constants with refined ones, then what they are combined to.
+@dataclass(frozen=True)
+class Search:
+    """Candidates: those of the grid, and constants that were added next to the best of them."""
+
+    grid: list[Candidate]
+    refined: list[Candidate]
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All candidates."""
+        return [*self.grid, *self.refined]
+
+
+def search(development: Half, taus: Sequence[float], length: bool, role: bool, own: float | None) -> Search:
+    """Return the temperatures to choose among.
 
     Args:
         development: the half to choose on.
         taus: the first constants, without the model's own.
-        length: whether to combine them by length.
+        length: whether to combine them by length, and to try schedules.
         role: whether to combine them by role.
         own: the model's own constant; None if it has no constant.
     """
     known = [] if own is None else [own]
-    grid = constants(taus)
+    several, grid = list(dict.fromkeys([*known, *taus])), constants(taus)
     pairs, before = development.paired(grid)
     best = int(np.argmax(relative_changes(pairs, before)))
     refined = constants(_between(sorted({*taus, *known}), taus[best]))
-    forms: dict[Form, list[Candidate]] = {"constant": [*grid, *refined]}
-    several = list(dict.fromkeys([*known, *taus]))
     if role:
-        forms["role"] = by_role(several)
+        grid += by_role(several)
     if length:
-        forms["length"] = by_length(several, _median_length(development))
-    return forms
+        grid += by_length(several, development.median_length())
+    return Search(grid, refined)
 
 
 def _between(taus: Sequence[float], best: float) -> list[float]:
@@ -84,17 +104,6 @@ def _between(taus: Sequence[float], best: float) -> list[float]:
     place = list(taus).index(best)
     near = [taus[one] for one in (place - 1, place + 1) if 0 <= one < len(taus)]
     return [round((best + one) / 2, 4) for one in near]
-
-
-def _median_length(half: Half) -> int:
-    """Return the median length of the longest texts of items: documents of a search, texts, pairs."""
-    lengths: list[Floats] = []
-    for scores in half.scores:
-        items = scores.score(OWN).items
-        if items is not None and items.lengths:
-            of_texts = list(items.lengths.values())[-1]
-            lengths.append(of_texts[np.isfinite(of_texts)])
-    return int(np.median(np.concatenate(lengths)))
 
 
 def relative_changes(pairs: Sequence[Paired], before: Floats) -> Floats:
@@ -133,39 +142,34 @@ def list_tried(
     )
 
 
-def choose_best(
-    forms: Mapping[Form, list[Candidate]],
-    candidates: Sequence[Candidate],
-    pairs: Sequence[Paired],
-    before: Floats,
-    seed: int,
-) -> tuple[Estimate, Candidate | None]:
-    """Return what choosing gains in cross-validation, and the best candidate of the form that gains most.
+def choose_best(found: Search, pairs: Sequence[Paired], before: Floats, seed: int) -> tuple[Estimate, Candidate | None]:
+    """Return what choosing gains in cross-validation, and the best candidate; None if none is better than the own.
 
-    None is returned where no candidate of that form is better than the model's own temperature.
+    Constants that were added next to the best are left out of the cross-validation, since all folds took part in that.
     """
-    rows = {form: [candidates.index(one) for one in some] for form, some in forms.items()}
-    validated = {form: _cross_validated(pairs, before, places, seed) for form, places in rows.items()}
-    form = max(validated, key=lambda one: validated[one].value)  # the first, and so the simplest, of equal ones
+    expected = _cross_validated(pairs, before, range(len(found.grid)), seed)
     relative = relative_changes(pairs, before)
-    best = max(rows[form], key=lambda row: relative[row])
-    expected = validated[form]
+    best = int(np.argmax(relative))  # the first, and so the simplest, of equal ones
     estimate = Estimate(expected.value, expected.low, expected.high)
-    return estimate, candidates[best] if relative[best] > 0 else None
+    return estimate, found.candidates[best] if relative[best] > 0 else None
 
 
 def _cross_validated(pairs: Sequence[Paired], before: Floats, rows: Sequence[int], seed: int) -> Difference:
     """Return the gain on each fold of the candidate that is best on the other folds; the model's own counts as 0."""
     folds = [_folds(one, seed) for one in pairs]
     chosen = [np.zeros((1, one.values.shape[1])) for one in pairs]
+    draws = [None if one.draws is None else np.zeros((1, one.draws.shape[1])) for one in pairs]
     for fold in range(_FOLDS):
-        others = [replace(one, values=one.values[:, given != fold]) for one, given in zip(pairs, folds, strict=True)]
-        relative = relative_changes(others, before)
+        means = [one.values[:, given != fold].mean(1) for one, given in zip(pairs, folds, strict=True)]
+        relative = np.mean([mean / score for mean, score in zip(means, before, strict=True)], 0)
         best = max(rows, key=lambda row, relative=relative: relative[row])  # type: ignore[misc]
-        if relative[best] > 0:
-            for values, one, given in zip(chosen, pairs, folds, strict=True):
-                values[0, given == fold] = one.values[best, given == fold]
-    made = [Paired(values, one.sources) for values, one in zip(chosen, pairs, strict=True)]
+        if relative[best] <= 0:
+            continue
+        for values, left, one, given in zip(chosen, draws, pairs, folds, strict=True):
+            values[0, given == fold] = one.values[best, given == fold]
+            if left is not None and one.draws is not None:
+                left += one.draws[[best]] * (given == fold).mean()
+    made = [Paired(values, one.sources, left) for values, one, left in zip(chosen, pairs, draws, strict=True)]
     return together(made, before, seed)[0]
 
 

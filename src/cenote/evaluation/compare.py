@@ -10,13 +10,20 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from cenote.choices import AUTO, PRECISIONS
-from cenote.comparison_records import Comparison
+from cenote.comparison_records import Cell, Comparison
 from cenote.data.rows import Text
 from cenote.errors import BadInput, choose
-from cenote.evaluation.arm_scores import ArmScore, score_passes
+from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
 from cenote.evaluation.arms import Arm, check_grid, passes_of
 from cenote.evaluation.cells import build_cells, list_costs, list_warnings
-from cenote.evaluation.own_sentences import LIMITS, draw_own_sentences, limit_claims, score_own_sentences
+from cenote.evaluation.own_sentences import (
+    KIND,
+    LEFT_OUT,
+    LIMITS,
+    draw_own_sentences,
+    limit_claims,
+    score_own_sentences,
+)
 from cenote.evaluation.results import Results, folder_of
 from cenote.evaluation.scoring import refuse_unusable
 from cenote.evaluation.task_list import PACKAGES, list_tasks, refuse_missing_packages
@@ -98,8 +105,15 @@ def compare(
             for way in grid.long:
                 refuse_unusable(way, task.kind, task.name)
     else:
-        probes = draw_own_sentences(unlabelled, data, tasks, grid, quick, seed)
+        _refuse_beside_unlabelled(data=data, tasks=tasks, official=official, kind=kind)
+        if precision != AUTO:
+            raise BadInput(
+                f"precision={precision!r}: without labels models are read in the precision of their weights."
+            )
+        probes = draw_own_sentences(unlabelled, grid, quick, seed)
     loaded = [one if isinstance(one, SentenceTransformer) else loader(one) for one in given]
+    if names is not None and len(names) != len(given):
+        raise BadInput(f"names has {len(names)} names for {len(given)} models: give one for each.")
     called = number_duplicates(list(names or (name_of(one, model) for one, model in zip(given, loaded, strict=True))))
     passes = [one for model, name in zip(loaded, called, strict=True) for one in passes_of(model, name, grid)]
     arms = list(dict.fromkeys(arm for one in passes for arm in one.arms))
@@ -109,24 +123,40 @@ def compare(
         )
     compared = _baselines(arms, baseline)
     if unlabelled is None:
+        subjects: list[Subject] = list(waiting)
         scored = list(score_passes(passes, waiting, Results(folder_of(cache), ArmScore), listener, precision))
     else:
         scored = list(score_own_sentences(passes, probes, listener))
-        waiting = list(dict.fromkeys(one.task for one in scored))
-    cells, notes = build_cells(waiting, arms, compared, scored, seed, together=unlabelled is None)
+        subjects = list(dict.fromkeys(one.task for one in scored))
+    cells, notes = build_cells(subjects, arms, compared, scored, seed, together=unlabelled is None)
     if unlabelled is not None:
         cells, notes = limit_claims(cells), [*notes, *LIMITS]
+    if any(one.kept for one in scored):
+        notes.append(
+            "Some scores are from the cache: the times of their settings are those of the run that read the texts."
+        )
     return Comparison(
         schema=Comparison.SCHEMA,
         models=tuple(called),
         cells=tuple(cells),
         costs=tuple(list_costs(arms, scored)),
         labelled=unlabelled is None,
-        warnings=tuple(list_warnings(cells, arms, compared)),
+        warnings=tuple(list_warnings(_ranking(cells), arms, compared)),
         notes=tuple(notes),
         settings={"quick": quick, "seed": int(seed), "split": split, "baseline": baseline},
         versions=versions_of(*PACKAGES),
     )
+
+
+def _refuse_beside_unlabelled(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise BadInput(f"{name}={value!r} goes with labelled data: unlabelled texts are compared alone.")
+
+
+def _ranking(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells by which settings may be ranked: of own sentences those that are left out."""
+    return [cell for cell in cells if cell.kind != KIND or cell.task == LEFT_OUT]
 
 
 def _refuse_results(given: Sequence[Any]) -> None:

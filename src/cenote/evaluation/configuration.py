@@ -15,12 +15,18 @@ _PLACES = ("_name_or_path", "transformers_version")
 _RUNTIMES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
 
 
-def configuration_of(reader: TextReader, **settings: Any) -> dict[str, Any]:
-    """Return all that a score depends on: the model, what runs it, versions, and the settings of the call."""
+def configuration_of(reader: TextReader, *, weights: str | None = None, **settings: Any) -> dict[str, Any]:
+    """Return all that a score depends on: the model, what runs it, versions, and the settings of the call.
+
+    Args:
+        reader: has the model, and runs it.
+        weights: their fingerprint, if it is known.
+        **settings: of the call.
+    """
     model = reader.model
     network: Any = getattr(getattr(model[0], "model", None), "config", None)
     return {
-        "weights": fingerprint_of_weights(model, every=True),
+        "weights": weights or fingerprint_of_weights(model, every=True),
         "network": {} if network is None else {k: v for k, v in network.to_dict().items() if k not in _PLACES},
         **behaviour_of(model),
         "prompts": dict(model.prompts),

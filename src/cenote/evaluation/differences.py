@@ -5,15 +5,17 @@ A new kind of task whose score is no mean is a function and a row of `_VALUES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
+from cenote.errors import BadInput
 from cenote.evaluation.items import Items
+from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.influence import spearman_values, values_over_draws
-from cenote.functional.items import mean_of_items, rank_change_of_items
-from cenote.functional.paired import Paired
+from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
 
@@ -45,10 +47,8 @@ def _classified(items: Items) -> Values:
 
 def _ranked(items: Items) -> Values:
     scores, cosines = items.numbers("score"), items.numbers("cosine")
-    ranks = [np.argsort(np.argsort(side, kind="stable"), kind="stable") for side in (scores, cosines)]
-    return Values(
-        items.columns["item"], spearman_values(scores, cosines), None, -np.abs(ranks[0] - ranks[1]).astype(float)
-    )
+    misplaced = np.abs(rankdata(scores) - rankdata(cosines))
+    return Values(items.columns["item"], spearman_values(scores, cosines), None, -misplaced)
 
 
 def _clustered(items: Items) -> Values:
@@ -106,14 +106,20 @@ def pair(kind: str, baseline: Sequence[Items], settings: Sequence[Items]) -> Pai
     differences = [aligned(other) - aligned(one) for one, other in pairs]
     draws = [None if one.draws is None or other.draws is None else other.draws - one.draws for one, other in pairs]
     outcomes = [_outcomes(one, other) for one, other in pairs]
-    first = baseline[0]
-    sources = sources_of(kind, first) if len(first) == len(names) else None
     return Paired(
         values=np.array(differences),
-        sources=sources,
+        sources=_sources_by_name(kind, baseline[0], names),
         draws=None if any(one is None for one in draws) else np.array(draws),
         outcomes=None if any(one is None for one in outcomes) else np.array(outcomes),
     )
+
+
+def _sources_by_name(kind: str, items: Items, names: Sequence[str]) -> Whole | None:
+    sources = sources_of(kind, items)
+    if sources is None:
+        return None
+    known = dict(zip(items.columns["item"], sources.tolist(), strict=True))
+    return np.array([known[name] for name in names], np.int64)
 
 
 def _outcomes(one: Values, other: Values) -> Floats | None:
@@ -123,13 +129,20 @@ def _outcomes(one: Values, other: Values) -> Floats | None:
     return found
 
 
-def difference_among(kind: str, baseline: Items, setting: Items, rows: Whole, seed: int) -> Estimate | None:
-    """Return the difference among some of the items; None for a clustering, whose parts have no score of their own."""
-    if kind == "clustering" or baseline.columns["item"] != setting.columns["item"]:
+def differences_among(
+    kind: str, baseline: Sequence[Items], settings: Sequence[Items], names: Collection[str], seed: int
+) -> list[Estimate] | None:
+    """Return the differences among some of the items; None where these have no scores of their own.
+
+    Parts of a clustering have none: their texts were clustered among all others.
+    """
+    if kind == "clustering":
         return None
-    if kind == "sts":
-        truth, before = baseline.numbers("score")[rows], baseline.numbers("cosine")[rows]
-        if not np.ptp(truth) or not np.ptp(before):
-            return None
-        return rank_change_of_items(truth, before, setting.numbers("cosine")[rows], seed=seed)
-    return mean_of_items((setting.numbers("value") - baseline.numbers("value"))[rows], seed=seed)
+    try:
+        paired = pair(kind, [one.only(names) for one in baseline], [one.only(names) for one in settings])
+    except BadInput:  # all scores of the part are the same
+        return None
+    if paired is None or len(paired.units[1]) < FEWEST_ITEMS:
+        return None
+    found = compare_paired([paired], seed=seed, fewest=FEWEST_ITEMS, flips=1).tasks[0]
+    return [Estimate(one.value, one.low, one.high) for one in found]

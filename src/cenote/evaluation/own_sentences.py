@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,11 +26,12 @@ from cenote.errors import BadInput
 from cenote.evaluation.arm_scores import ArmScore, Scored, neighbours_of
 from cenote.evaluation.arms import Arm, Grid, Pass, set_to
 from cenote.evaluation.items import TOKENS, Items
-from cenote.evaluation.task_list import ListedTask
 from cenote.listener import Listener
 
 # The name of the kind, whose items are sentences.
 KIND = "own sentences"
+# The name of the form by which settings are ranked.
+LEFT_OUT = "sentence left out"
 # Texts that are searched, at most, and in a quick look.
 _TEXTS, _QUICK = 1000, 200
 # Texts that are drawn from.
@@ -47,12 +47,17 @@ LIMITS = (
 )
 
 
-def draw_own_sentences(
-    texts: str | Path | Iterable[Text | str], data: Any, tasks: Any, grid: Grid, quick: bool, seed: int
-) -> Probes:
-    """Draw documents and their sentences; raise for too few, and for a call that asks for what needs labels."""
-    if data is not None or tasks is not None:
-        raise BadInput("unlabelled texts are compared alone: give no data and no tasks beside them.")
+@dataclass(frozen=True)
+class OwnSentences:
+    """Sentences that are searched for: in texts without them, or in whole texts."""
+
+    name: str
+    kind: str = KIND
+    notes: tuple[str, ...] = ()
+
+
+def draw_own_sentences(texts: str | Path | Iterable[Text | str], grid: Grid, quick: bool, seed: int) -> Probes:
+    """Draw documents and their sentences; raise for too few, and for ways to read that need labels."""
     if grid.long != ("truncate",):
         raise BadInput(f"long={list(grid.long)}: without labels texts are cut at the limit; vary windows instead.")
     given = read(texts) if isinstance(texts, (str, Path)) else texts
@@ -68,7 +73,7 @@ def draw_own_sentences(
 
 def score_own_sentences(passes: Sequence[Pass], probes: Probes, listener: Listener) -> Iterator[Scored]:
     """Score all settings by the share of sentences that find their text, left out and kept."""
-    tasks = [_task("sentence left out"), _task("sentence kept")]
+    tasks = [OwnSentences(LEFT_OUT), OwnSentences("sentence kept")]
     for place, one in enumerate(passes, 1):
         listener.notify(f"pass {place} of {len(passes)}")
         model = one.group.model
@@ -82,16 +87,8 @@ def score_own_sentences(passes: Sequence[Pass], probes: Probes, listener: Listen
                 yield _scored(task, arm, one.group.key(arm.pooling), texts, reading, rows, kept, seconds)
 
 
-def _task(name: str) -> ListedTask:
-    return ListedTask(name, KIND, _made_of_texts, "", None, "")
-
-
-def _made_of_texts() -> Any:
-    raise TypeError("a comparison without labels has no task of mteb")
-
-
 def _scored(
-    task: ListedTask,
+    task: OwnSentences,
     arm: Arm,
     pooling: str,
     texts: AccountTexts,
@@ -121,8 +118,8 @@ def _scored(
         items=len(items),
         dimensions=int(vectors.shape[1]),
         vectors=1.0,
-        seconds=seconds,
-        texts=len(texts.documents) + len(texts.sentences) + len(texts.remainders),
+        seconds=0.0 if kept else seconds,  # one reading is for both forms
+        texts=0 if kept else len(texts.documents) + len(texts.sentences) + len(texts.remainders),
         neighbours=neighbours_of(vectors),
         notes=[],
     )

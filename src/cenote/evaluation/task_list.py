@@ -16,6 +16,7 @@ from cenote.data.labelled import KINDS, Labelled, fingerprint_of_files, read_lab
 from cenote.data.labelled_samples import sample_labelled
 from cenote.errors import BadInput, CenoteError, choose
 from cenote.models.hub import why_unreachable
+from cenote.records import ALL
 from cenote.wording import number_duplicates
 
 _PYTHON = (3, 11)  # that mteb needs
@@ -70,6 +71,8 @@ def list_tasks(
                 load_official(cell.make())
         found += [ListedTask(one.name, one.kind, one.make, one.revision, one.task, one.split) for one in cells]
     called = number_duplicates([task.name for task in found])
+    if ALL in called:
+        raise BadInput(f"a task is called {ALL!r}, which names the mean over tasks: rename its folder.")
     return [replace(task, name=name) for task, name in zip(found, called, strict=True)]
 
 
@@ -98,7 +101,7 @@ def _local(name: str, given: Any, official: str | None, kind: str | None, split:
     else:
         data, fingerprint = given, _fingerprint_of(given)
     if quick:
-        data = sample_labelled(data)
+        data, fingerprint = sample_labelled(data), f"{fingerprint}, sampled"
 
     make = partial(make_local, name, official, data)
     make()  # errors come before the work

@@ -16,9 +16,11 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from cenote.choices import AUTO, PRECISIONS
-from cenote.data.labelled_halves import count_items, halve
-from cenote.errors import BadInput, choose
-from cenote.evaluation.candidates import Candidate, CandidateScores, own_constant
+from cenote.data.labelled import Retrieval
+from cenote.data.labelled_halves import count_sources, halve
+from cenote.errors import BadInput, UnsupportedModel, choose
+from cenote.evaluation.candidates import Candidate, CandidateScores
+from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.scoring import Scored
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
@@ -28,8 +30,8 @@ from cenote.functional.sampling import Floats
 from cenote.functional.temperature import check_temperature, to_json
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
-from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
-from cenote.records import Estimate
+from cenote.models.provenance import constant_of, name_of, pooling_of, temperature_of, temperatures_of, versions_of
+from cenote.records import ALL, Estimate
 from cenote.storage import refuse_occupied
 from cenote.surgery.tempering import bake, temper
 from cenote.tuning_records import Confirmed, Tuning
@@ -37,11 +39,8 @@ from cenote.wording import pluralise
 
 # The constants that are tried first, as in the paper; then halfway to the neighbours of the best.
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-_SIGNIFICANT = 0.05
 # The mean relative gain that the paper reports over 40 tasks.
 PAPER_GAIN = 0.0053
-# The name of the mean over tasks.
-ALL = "all"
 
 
 def tune(
@@ -97,41 +96,47 @@ def tune(
         refuse_occupied(output)
     refuse_missing_packages("tune")
     waiting = list_tasks(None, data, official, kind, split, quick)
+    if by_role and not any(isinstance(task.local, Retrieval) for task in waiting):
+        raise BadInput("by_role is for searches, and none of the data have queries and documents.")
     halves = [_halves(task, seed) for task in waiting]
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     development, held_out = (
-        Half(tasks, [CandidateScores(loaded, task, precision, listener) for task in tasks])
+        Half(
+            tasks, [CandidateScores(loaded, task, precision, listener, combines=by_length or by_role) for task in tasks]
+        )
         for tasks in ([both[part] for both in halves] for part in (0, 1))
     )
-    own = own_constant(loaded)
+    own = constant_of(loaded)
     listener.notify("choosing on the development half")
     others = [tau for tau in taus if tau != own]
     if not others:
         raise BadInput(f"temperatures holds only the model's own, {own:g}: name others to try.")
-    forms = search(development, others, by_length, by_role, own)
-    candidates = [one for some in forms.values() for one in some]
-    pairs, before = development.paired(candidates)
-    tried = list_tried(candidates, pairs, before, seed)
-    expected, chosen = choose_best(forms, candidates, pairs, before, seed)
+    searched = search(development, others, by_length, by_role, own)
+    pairs, before = development.paired(searched.candidates)
+    tried = list_tried(searched.candidates, pairs, before, seed)
+    expected, chosen = choose_best(searched, pairs, before, seed)
+    best = int(np.argmax(relative_changes(pairs, before)))
+    shown, of_shown = [replace(one, **_only(one, best)) for one in pairs], before
     confirmed: tuple[Confirmed, ...] = ()
     gain = None
     if chosen is not None:
         listener.notify(f"confirming {chosen} on the held-out half")
-        confirmed, gain = _confirm(held_out, chosen, seed)
+        shown, of_shown = held_out.paired([chosen])
+        confirmed, gain = _confirm(held_out, chosen, shown, of_shown, seed)
     found = Tuning(
         schema=Tuning.SCHEMA,
         model=name or name_of(model, loaded),
         pooling=pooling_of(loaded),
         own=temperature_of(loaded),
         recommendation=None if chosen is None or not _is_gain(confirmed) else to_json(chosen.temperature),
-        answer=_answer(chosen, confirmed, gain, temperature_of(loaded)),
+        answer=_answer(chosen, confirmed, gain, temperature_of(loaded)) + _multiplied(loaded, chosen),
         chosen=None if chosen is None else str(chosen),
         gain=gain,
         expected=expected,
         tried=tried,
         tasks=tuple(task.name for task in waiting),
         held_out=confirmed,
-        needed=_needed(pairs, before, confirmed, seed),
+        needed=_needed(shown, of_shown, seed),
         notes=tuple(f"{task.name}: {note}" for task in waiting for note in task.notes),
         settings={"by_length": by_length, "by_role": by_role, "quick": quick, "seed": int(seed), "split": split},
         versions=versions_of(*PACKAGES),
@@ -155,28 +160,29 @@ def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
     """Return both halves of a task; raise where one is too small."""
     if task.local is None:
         raise BadInput(f"{task.name} is not local: a temperature is tuned on labelled folders.")
-    count, noun = count_items(task.local)
+    count, noun = count_sources(task.local)
     if count < 2 * FEWEST_ITEMS:
         raise BadInput(
             f"{task.name} has {count} {noun}, too few to choose on one half and confirm on the other: "
-            f"{2 * FEWEST_ITEMS} are the fewest, and a gain like the paper's 0.53 % takes about a thousand or more."
+            f"{2 * FEWEST_ITEMS} are the fewest, and a gain like the paper's 0.53 % takes some hundreds to thousands."
         )
-    parts = halve(task.local, seed)
     first, second = (
-        replace(
-            task,
-            local=part,
-            make=partial(make_local, task.name, task.official, part),
-            data=f"{task.data} half {number}",
-        )
-        for number, part in enumerate(parts)
+        replace(task, local=part, make=partial(make_local, task.name, task.official, part))
+        for part in halve(task.local, seed)
     )
     return first, second
 
 
-def _confirm(held_out: Half, chosen: Candidate, seed: int) -> tuple[tuple[Confirmed, ...], Estimate]:
-    """Score the chosen temperature, for the first time, on the held-out half."""
-    pairs, before = held_out.paired([chosen])
+def _only(pairs: Paired, row: int) -> dict[str, Any]:
+    """Return the parts of one setting."""
+    parts = {name: getattr(pairs, name) for name in ("values", "draws", "outcomes")}
+    return {name: None if part is None else part[[row]] for name, part in parts.items()}
+
+
+def _confirm(
+    held_out: Half, chosen: Candidate, pairs: Sequence[Paired], before: Floats, seed: int
+) -> tuple[tuple[Confirmed, ...], Estimate]:
+    """Return what the chosen temperature changes on the held-out half, by task and together."""
     family = compare_paired(pairs, seed=seed, fewest=FEWEST_ITEMS)
     rows = []
     for task, scores, (one,), own in zip(held_out.tasks, held_out.scores, family.tasks, before, strict=True):
@@ -223,7 +229,13 @@ def _is_gain(confirmed: Sequence[Confirmed]) -> bool:
     """Whether the one test on the held-out half, of all tasks together, shows a gain."""
     if not confirmed or (p := confirmed[-1].p) is None:
         return False
-    return confirmed[-1].relative > 0 and p < _SIGNIFICANT
+    return confirmed[-1].relative > 0 and p < SIGNIFICANT
+
+
+def _multiplied(model: SentenceTransformer, chosen: Candidate | None) -> str:
+    """Return a remark on a temperature in the weights, which the chosen one multiplies."""
+    baked = temperatures_of(model)["temperature_in_weights"]
+    return "" if baked is None or chosen is None else f" It multiplies the {baked:g} in the weights."
 
 
 def _answer(chosen: Candidate | None, confirmed: Sequence[Confirmed], gain: Estimate | None, own: str) -> str:
@@ -241,27 +253,29 @@ def _answer(chosen: Candidate | None, confirmed: Sequence[Confirmed], gain: Esti
     )
 
 
-def _needed(pairs: Sequence[Paired], before: Floats, confirmed: Sequence[Confirmed], seed: int) -> int | None:
-    """Return how many items of a half would show the paper's gain, by the spread of the differences seen here."""
-    if confirmed:
-        last = confirmed[-1]
-        scale = 1.0 if last.task == ALL else last.before
-        if last.resolvable is None:
-            return None
-        return int(np.ceil(last.items * (last.resolvable / scale / PAPER_GAIN) ** 2))
-    best = int(np.argmax(relative_changes(pairs, before)))
-    one = together(
-        [replace(pair, values=pair.values[[best]], draws=None, outcomes=None) for pair in pairs], before, seed
+def _needed(pairs: Sequence[Paired], before: Floats, seed: int) -> int | None:
+    """Return how many items would show the paper's gain, by the spread of one setting's differences.
+
+    What draws of training texts or of starts add does not shrink with the items: where it alone hides the gain, None.
+    """
+    whole, of_items = (
+        together(some, before, seed)[0].resolvable for some in (pairs, [replace(one, draws=None) for one in pairs])
     )
-    if one[0].resolvable is None:
+    if whole is None or of_items is None:
         return None
-    return int(np.ceil(sum(pair.values.shape[1] for pair in pairs) * (one[0].resolvable / PAPER_GAIN) ** 2))
+    left = PAPER_GAIN**2 - max(0.0, whole**2 - of_items**2)
+    count = sum(pair.values.shape[1] for pair in pairs)
+    return None if left <= 0 else int(np.ceil(count * of_items**2 / left))
 
 
 def write(model: SentenceTransformer, temperature: Any, output: str | Path) -> None:
     """Write the model with a temperature: in its weights where that is possible, else as configuration."""
     if isinstance(temperature, float):
-        bake(model, temperature).save_pretrained(str(output))
-        return
+        try:
+            bake(model, temperature).save_pretrained(str(output))
+        except UnsupportedModel:  # it is unknown which weights to divide
+            pass
+        else:
+            return
     with temper(model, temperature):
         model.save_pretrained(str(output))

@@ -67,6 +67,11 @@ class Paired:
         return np.array([np.bincount(places, row) for row in self.values]), np.bincount(places).astype(float)
 
     @property
+    def count(self) -> int:
+        """How many sources there are, or items where each has its own."""
+        return self.values.shape[1] if self.sources is None else len(np.unique(self.sources))
+
+    @property
     def noise(self) -> tuple[Floats, int]:
         """The squared standard errors `[C]` that the draws add, and their degrees of freedom; 0 without draws."""
         count = 0 if self.draws is None else self.draws.shape[1]
@@ -121,7 +126,7 @@ def compare_paired(
         weights: of the tasks in what they show together; None takes their mean.
         seed: of flips and resamples.
         confidence: of the intervals; the rest is the chance of one false finding among all.
-        fewest: items; fewer have no interval.
+        fewest: sources of items; fewer have no interval.
         flips: of the test. Where there are no more ways to flip the items of a single task, all are taken.
     """
     check_confidence(confidence)
@@ -139,7 +144,7 @@ def compare_paired(
         chosen, of_chosen = (tasks, shares) if number == len(tasks) else ([tasks[number]], np.ones(1))
         value, replicates = float(resampled.values[column]), resampled.replicates[:, column]
         varies = np.ptp(replicates) > 1e-9 * abs(value)
-        enough = varies and min(one.values.shape[1] for one in chosen) >= fewest
+        enough = varies and min(one.count for one in chosen) >= fewest
         ends = _interval(replicates, value, resampled.accelerations[column], confidence) if enough else (None, None)
         least = statistic * (1 - _ROUNDING)
         found.append(

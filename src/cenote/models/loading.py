@@ -219,13 +219,13 @@ def set_max_seq_length(model: SentenceTransformer, length: int) -> None:
     most = positions_of(model)
     if most is not None and length > most:
         raise BadInput(f"max_seq_length={length}: the model has positions for {most} tokens only.")
-    try:
-        model.max_seq_length = length
-    except AttributeError:
-        raise BadInput(f"max_seq_length={length}: {type(model[0]).__name__} has no such limit to set.") from None
     tokenizer = model.tokenizer
     special = tokenizer.num_special_tokens_to_add() if isinstance(tokenizer, PreTrainedTokenizerBase) else 0
     if length <= special:
         raise BadInput(
             f"max_seq_length={length}: the tokenizer adds {special} special tokens to every text, which leave no room."
         )
+    try:
+        model.max_seq_length = length
+    except AttributeError:
+        raise BadInput(f"max_seq_length={length}: {type(model[0]).__name__} has no such limit to set.") from None

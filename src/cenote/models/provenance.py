@@ -68,6 +68,21 @@ def temperature_of(model: SentenceTransformer) -> str:
     return f"{baked:g} in the weights" if live == "1" else f"{live}, and {baked:g} in the weights"
 
 
+def temperature_at(model: SentenceTransformer, temperature: Any) -> str:
+    """Return the temperature that a model has while it is tempered, in words: one in the weights stays."""
+    baked = temperatures_of(model)["temperature_in_weights"]
+    return describe(temperature) if baked is None else f"{describe(temperature)}, and {baked:g} in the weights"
+
+
+def constant_of(model: SentenceTransformer) -> float | None:
+    """Return the number that all layers of a model are tempered by, 1 without one; None for any other temperature."""
+    setting = current_setting(model)
+    if setting is None:
+        return 1.0
+    whole = setting.layers is None and setting.scale_bias
+    return setting.temperature if whole and isinstance(setting.temperature, float) else None
+
+
 def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
     """Return all that determines a model's vectors besides its weights, by flat names, for comparison.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cenote.comparison_records import Cell, Comparison
+from cenote.records import ALL
 from cenote.report.forest import VERDICTS, Forest, Row, build_axis
 from cenote.report.formatting import MISSING, format_number, format_score, format_share, join_names
 from cenote.report.scores import change_axis
@@ -14,8 +15,6 @@ from cenote.report.series import shorten_names
 from cenote.report.tables import Strips, Table, list_values
 from cenote.wording import number_duplicates, pluralise
 
-# The name of the mean over tasks.
-_ALL = "all"
 # A smaller probability is written as below it.
 _SMALLEST = 0.001
 # Quarters by length up to which their tables are open.
@@ -32,7 +31,8 @@ MEANINGS = {
     "same neighbours": "the share of the ten nearest texts that are the same as those of the baseline",
     "equal": "no item differs",
     "cannot be resolved": "so few items differ that no result could be significant",
-    "too few items": "there are fewer than 30 items, and nothing is claimed",
+    "too few items": "there are fewer than 30 items, or items of fewer than 30 sources, and nothing is claimed",
+    "items not known": "the values of single items are not known, and nothing is claimed",
 }
 
 
@@ -47,7 +47,7 @@ class Chapter:
 
 def build_chapters(comparison: Comparison) -> tuple[Chapter, ...]:
     """Return the chapters that are not empty: the mean over tasks, each task, length, cost, notes."""
-    tasks = sorted(comparison.tasks, key=lambda task: task != _ALL)
+    tasks = sorted(comparison.tasks, key=lambda task: task != ALL)
     built = (
         *(_task(f"t{place}", task, comparison.of(task)) for place, task in enumerate(tasks)),
         Chapter(_by_length(comparison)),
@@ -65,7 +65,7 @@ def state_subject(comparison: Comparison) -> str:
 
 
 def _count_tasks(comparison: Comparison) -> int:
-    return len({cell.task for cell in comparison.cells if cell.kind != _ALL})
+    return len({cell.task for cell in comparison.cells if cell.kind != ALL})
 
 
 def state_evidence(comparison: Comparison) -> str:
@@ -141,7 +141,7 @@ def drop_empty_columns(table: Table) -> Table:
 
 def _task(key: str, task: str, cells: Sequence[Cell]) -> Chapter:
     first = cells[0]
-    mean = first.kind == _ALL
+    mean = first.kind == ALL
     rows = tuple(Row(cell.setting, cell.difference, cell.resolvable, cell.verdict) for cell in cells)
     title = "All tasks" if mean else task
     measured = "The mean of the scores of all tasks." if mean else f"{first.kind}, scored by {first.metric}."

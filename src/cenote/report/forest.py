@@ -20,6 +20,7 @@ _MARKERS: dict[Verdict, tuple[str, str]] = {
     "equal": ("M-5-2.4H5M-5 2.4H5", "unclear"),
     "cannot be resolved": ("M-5.5-5.5 5.5 5.5M5.5-5.5-5.5 5.5", "unclear"),
     "too few items": ("M-4.5-4.5h9v9h-9z", "few"),
+    "items not known": ("M-4-6h8v12h-8z", "few"),
 }
 # All verdicts, in the order of a key.
 VERDICTS = tuple(_MARKERS)

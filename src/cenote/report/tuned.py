@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cenote.records import Estimate
+from cenote.records import ALL, Estimate
 from cenote.report import plots
 from cenote.report.differences import MEANINGS as MEANINGS_OF_DIFFERENCES
 from cenote.report.differences import format_p, format_relative, format_size, keep_together
@@ -19,8 +19,6 @@ from cenote.report.series import Look
 from cenote.report.tables import Strips, Table, list_values
 from cenote.tuning_records import Confirmed, Tried, Tuning
 
-# The name of the mean over tasks.
-_ALL = "all"
 # Tasks up to which each has a column in the table of temperatures.
 _FEW_TASKS = 4
 # How far the held-out point is drawn beside the temperature, in parts of the axis.
@@ -269,7 +267,7 @@ def _held_out(tuning: Tuning) -> Section:
 
 def _confirmed(one: Confirmed) -> tuple[str, ...]:
     """Return the cells of a task; of all tasks the difference is a mean of relative changes."""
-    mean = one.task == _ALL
+    mean = one.task == ALL
     resolvable = MISSING if one.resolvable is None else f"{100 * one.resolvable:.2f} %"
     return (
         "all tasks" if mean else one.task,
