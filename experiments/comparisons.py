@@ -7,7 +7,8 @@
 `poolings` are the plain ones, and some that are said to cure without training: word weights from the corpus, the
 inverse density of a text's tokens, means of unit chunks, mean with max. `temperatures` are those of TempScale's table.
 `tuned` chooses a temperature and confirms it on held-out items. Data are read from the folder that CENOTE_DATA names
-(default: ../shared/data). Scores are kept in the user's cache, so that a run that was stopped goes on.
+(default: ../shared/data). Scores of temperatures are kept in the
+user's cache, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -102,9 +103,9 @@ class MeanWithMax(nn.Module):
         return {**features, "sentence_embedding": both[0] + both[1]}
 
 
-def cures(model: SentenceTransformer, data: Labelled) -> dict[str, nn.Module]:
+def cures(model: SentenceTransformer, data: Iterable[Labelled]) -> dict[str, nn.Module]:
     """Return poolings that need no training; word weights are from the documents or texts of the data."""
-    tokens = tokenise(model, list(dict.fromkeys(texts_of(data))))
+    tokens = tokenise(model, list(dict.fromkeys(text for one in data for text in texts_of(one))))
     ends = tokens.offsets.tolist()
     rows = [tokens.columns["input_ids"][a:b].tolist() for a, b in pairwise(ends)]
     documents = Counter(one for row in rows for one in set(row))
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["minilm"])
     parser.add_argument("--data", nargs="+", help="folders of the suite, by default all")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--together", action="store_true", help="one test for all data, and their mean")
     parser.add_argument("--by-length", action="store_true")
     parser.add_argument("--by-role", action="store_true")
     args = parser.parse_args()
@@ -152,26 +154,39 @@ def main() -> None:
             continue
         print("| model | data | kind | own | setting | score | change | p, of all | resolvable | verdict |", flush=True)
         print("|---|---|---|--:|---|--:|--:|--:|--:|---|")
-        for folder, kind, official in wanted:
-            data = read_labelled(DATA / folder, kind)
-            data = sample_labelled(data) if args.quick else data
+        every = {
+            f"{folder}, {kind}" if kind else folder: read_labelled(DATA / folder, kind) for folder, kind, _ in wanted
+        }
+        if args.quick:
+            every = {folder: sample_labelled(data) for folder, data in every.items()}
+        for some in [every] if args.together else [{name: data} for name, data in every.items()]:
             if args.what == "temperatures":
                 grid: dict[str, Any] = {"temperatures": TEMPERATURES}
             else:
                 plain = {one: pooling_for(model, one) for one in POOLINGS if one != pooling_of(model)}
-                grid = {"poolings": {**plain, **cures(model, data)}}
-            found = cenote.compare(model, {folder: data}, official=official, names=[called], **grid)
+                grid = {"poolings": {**plain, **cures(model, some.values())}}
+            found = cenote.compare(model, some, names=[called], **grid)
             print("\n".join(rows(found)), flush=True)
 
 
 def rows(found: Comparison) -> Iterable[str]:
     """Return a row for each setting but the model's own."""
-    own = found.cells[0].score
-    for cell in found.cells[1:]:
+    own = {cell.task: cell.score for cell in found.cells if cell.verdict == "baseline"}
+    for cell in (cell for cell in found.cells if cell.verdict != "baseline"):
         change = score_estimate(cell.difference.value, cell.difference.low, cell.difference.high, sign="+")
         p = "" if cell.p is None else f"{cell.p:.4f}"
         least = "" if cell.resolvable is None else f"{cell.resolvable:.4f}"
-        cells = (cell.model, cell.task, cell.kind, f"{own:.4f}", cell.setting, f"{cell.score:.4f}", change, p, least)
+        cells = (
+            cell.model,
+            cell.task,
+            cell.kind,
+            f"{own[cell.task]:.4f}",
+            cell.setting,
+            f"{cell.score:.4f}",
+            change,
+            p,
+            least,
+        )
         yield f"| {' | '.join(cells)} | {cell.verdict} |"
 
 

@@ -12,9 +12,13 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cenote
+from cenote.data.labelled import read_labelled
+from cenote.data.labelled_samples import QUICK, sample_labelled
 from cenote.evaluation_records import Evaluation, TaskScore
 from cenote.wording import score_estimate
 
@@ -52,6 +56,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["minilm"])
     parser.add_argument("--data", nargs="+", help="folders of the suite, by default all")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--texts", type=int, help="texts to classify or cluster, at most; a fixed sample")
     parser.add_argument("--beside", nargs="*", help="ways to read long texts; by default those that evaluate tries")
     args = parser.parse_args()
     wanted = [one for one in SUITE if args.data is None or one[0] in args.data]
@@ -67,10 +72,14 @@ def main() -> None:
 def score(model: object, one: tuple[str, str | None, str | None], args: argparse.Namespace) -> TaskScore:
     """Score a model on one of the data."""
     folder, kind, official = one
+    data: Any = DATA / folder
+    if args.texts:
+        sizes = replace(QUICK, test=args.texts, texts=args.texts)
+        data = {folder: sample_labelled(read_labelled(data, kind), sizes=sizes)}
     evaluation: Evaluation = cenote.evaluate(
         model,  # type: ignore[arg-type]
-        data=DATA / folder,
-        kind=kind,
+        data=data,
+        kind=None if args.texts else kind,
         official=official,
         quick=args.quick,
         others=args.beside,
