@@ -165,7 +165,11 @@ def test_errors_that_need_no_model_are_raised_before_heavy_imports(command, code
 def test_shared_arguments_have_the_same_words_in_every_command():
     # Arguments whose words belong to one command: `info` reads folders alone, outputs and JSON differ.
     own = {("info", "model")}
-    own |= {(command, name) for command in ("embed", "diagnose", "evaluate") for name in ("output", "json")}
+    own |= {
+        (command, name)
+        for command in ("embed", "diagnose", "evaluate", "compare", "tune")
+        for name in ("output", "json")
+    }
     own |= {("pool", "json"), ("poolings", "json")}
     subparsers = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     for flags, options in COMMON.items():

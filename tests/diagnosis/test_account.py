@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cenote.account import ranks as account_ranks
 from cenote.account.ranks import FEWEST_DOCUMENTS
-from cenote.diagnosis import account as accounts
 from cenote.diagnosis.account import FATES
 from cenote.diagnosis.verdicts import pooling, search, truncation
 from cenote.encoding import batches
@@ -102,9 +102,9 @@ def test_batch_composition_does_not_matter(budget, rich, tiny_bert, monkeypatch)
 
 def test_fewer_documents_are_searched_where_their_tokens_take_too_much_memory(rich, monkeypatch):
     tokens = rich.planned.documents.lengths.sum() + rich.planned.sentences.lengths.sum()
-    monkeypatch.setattr(accounts, "_NUMBERS", int(tokens) * WIDTH // 2)
+    monkeypatch.setattr(account_ranks, "_NUMBERS", int(tokens) * WIDTH // 2)
     assert len(plan(rich.model, rich.texts).probes.texts) == len(rich.texts) // 2
-    monkeypatch.setattr(accounts, "_NUMBERS", 1)
+    monkeypatch.setattr(account_ranks, "_NUMBERS", 1)
     assert len(plan(rich.model, rich.texts).probes.texts) == FEWEST_DOCUMENTS
 
 

@@ -11,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 import cenote
 from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.evaluation import evaluate as module
+from cenote.evaluation import task_list
 from cenote.evaluation_records import Evaluation
 
 from .labelled import EVERY, classification, clustering, retrieval, sts
@@ -160,7 +161,7 @@ def test_an_official_task_takes_local_data(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"there is nothing to evaluate on: name tasks of MTEB \(tasks, --tasks\) or data"),
+        ({}, r"there are no tasks: name tasks of MTEB \(tasks, --tasks\) or data"),
         (
             {"data": {"a": sts()}, "official": "SciFact"},
             r"is a task of retrieval, and the data are of sts",
@@ -200,10 +201,10 @@ def test_an_official_task_without_a_network_says_at_once_how_to_run_it(model, tm
 
 
 def test_a_missing_package_and_an_old_python_are_told(model, monkeypatch):
-    monkeypatch.setattr(module, "missing_packages", lambda extra: f"it needs mteb: pip install 'cenote[{extra}]'")
+    monkeypatch.setattr(task_list, "missing_packages", lambda extra: f"it needs mteb: pip install 'cenote[{extra}]'")
     with pytest.raises(CenoteError, match=r"evaluate: it needs mteb: pip install 'cenote\[eval\]'"):
         cenote.evaluate(model, data={"a": sts()})
-    monkeypatch.setattr(module.platform, "python_version_tuple", lambda: ("3", "10", "4"))
+    monkeypatch.setattr(task_list.platform, "python_version_tuple", lambda: ("3", "10", "4"))
     with pytest.raises(CenoteError, match=r"needs Python 3.11 or newer; this is 3.10.4"):
         cenote.evaluate(model, data={"a": sts()})
 
