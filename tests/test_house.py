@@ -45,6 +45,7 @@ NEIGHBOURLY = {"data", "wording"}
 # Modules that are tested in another file than their own, with the reason.
 TESTED_IN = {
     "commands.outputs": "commands/test_diagnose.py",  # and commands/test_evaluate.py
+    "commands.labelled": "commands/test_compare.py",
     "data.formats": "data/test_texts.py",  # formats are read through `texts.read`
     # What turns texts into scores is tested by the scores.
     **dict.fromkeys(

@@ -53,6 +53,28 @@ def score_estimate(value: float, low: float | None, high: float | None, *, sign:
     return f"{value:{sign}.4f}{ends}"
 
 
+def relative_estimate(estimate: Estimate) -> str:
+    """Return a relative change and its interval in percent, with signs.
+
+    >>> relative_estimate(Estimate(0.0053, -0.001, 0.0116)), relative_estimate(Estimate(0.0, None, None))
+    ('+0.53 % (-0.10 to +1.16 %)', '+0.00 %')
+    """
+    low, high = estimate.low, estimate.high
+    ends = "" if low is None or high is None else f" ({100 * low:+.2f} to {100 * high:+.2f} %)"
+    return f"{100 * estimate.value:+.2f} %{ends}"
+
+
+def probability(value: float | None, missing: str = "-") -> str:
+    """Return the probability of a test with three digits.
+
+    >>> probability(0.0421), probability(0.0002), probability(None)
+    ('0.042', '< 0.001', '-')
+    """
+    if value is None:
+        return missing
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def round_to_hundred(shares: Sequence[float]) -> list[int]:
     """Return shares that add up to 1 as whole numbers that add up to 100, each within 1 of its share.
 

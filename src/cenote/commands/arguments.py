@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cenote.choices import POOLINGS, TASKS, missing_packages
 from cenote.data.texts import read, read_rows
 from cenote.embedding.options import HELP
-from cenote.errors import BadInput, CenoteError, UnknownName, choose
+from cenote.errors import BadInput, CenoteError, UnknownName, Value, choose
 from cenote.models.declared import DEMO, prompts_of
 from cenote.storage import refuse_occupied, refuse_unwritable
 
@@ -137,3 +138,26 @@ def load_model(args: argparse.Namespace, model: Any, **options: Any) -> Sentence
         if hasattr(args, name):
             options[name] = getattr(args, name)
     return load(model, **options)
+
+
+def list_of(parse: Callable[[str], Value]) -> Callable[[str], list[Value]]:
+    """Return a parser of a list with commas between its parts."""
+
+    def parse_all(text: str) -> list[Value]:
+        parts = [part.strip() for part in text.split(",")]
+        if "" in parts:
+            raise argparse.ArgumentTypeError(f"{text!r} has an empty part: write A,B")
+        return [parse(part) for part in parts]
+
+    return parse_all
+
+
+def positive(text: str) -> float:
+    """Parse a positive, finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive, finite number: give one, such as 0.8")
+    return value

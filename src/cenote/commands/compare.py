@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from cenote.choices import AUTO, LONG, POOLINGS, PRECISIONS
-from cenote.commands.arguments import COMMON, Usage, add_common, check_packages, load_model, natural, one_of
+from cenote.choices import LONG, POOLINGS
+from cenote.commands.arguments import COMMON, Usage, add_common, check_packages, list_of, load_model, one_of, positive
 from cenote.commands.arguments import pooling as pooling_name
+from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
 from cenote.comparison_records import PAGES
-from cenote.data.labelled import KINDS
-from cenote.data.labelled_schemas import plan_files
 from cenote.data.texts import read
 from cenote.models.hub import refuse_missing
-from cenote.wording import score_estimate
+from cenote.records import ALL
+from cenote.wording import probability, score_estimate
 
 if TYPE_CHECKING:
     from cenote.comparison_records import Cell, Comparison
 
 MEANING = "compare poolings, temperatures and windows of models on the same items, and say what the data can tell"
-
-Value = TypeVar("Value")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,66 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="setting that all are compared with, as the result names it (default: each model's own)",
     )
-    parser.add_argument(
-        "--tasks", nargs="+", metavar="NAME", help="tasks or benchmarks of MTEB: SciFact, 'MTEB(eng, v2)'"
-    )
-    parser.add_argument(
-        "--cache", metavar="FOLDER", help="folder that keeps scores (default: ~/.cache/cenote/evaluations)"
-    )
-    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep earlier scores")
-    add_scoring(parser)
+    add_tasks(parser)
+    add_cache(parser)
+    add_scoring(parser, json="tables")
     parser.add_argument("-o", "--output", metavar="PAGE", help="write a page (.html) or Markdown (.md)")
     add_common(parser, "--device", "--trust-remote-code")
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name labelled data."""
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        metavar="PATH",
-        help="labelled folders or files: a corpus with queries and judgments, texts with labels, pairs with scores",
-    )
-    parser.add_argument(
-        "--as", dest="official", metavar="NAME", help="the task of MTEB that the data are of: its prompts are used"
-    )
-    parser.add_argument(
-        "--kind", type=one_of(KINDS, "kind of task"), help="kind of the data (default: by their columns)"
-    )
-    parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
-
-
-def add_scoring(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of how scores are made and kept."""
-    parser.add_argument("--quick", action="store_true", help="score a fixed sample of each, some hundred texts")
-    parser.add_argument(
-        "--json", metavar="FILE", help="write all figures as JSON; - prints them in place of the tables"
-    )
-    parser.add_argument("--precision", default=AUTO, type=one_of((*PRECISIONS, AUTO), "precision"), help="of the model")
-    parser.add_argument("--seed", type=natural, default=0, help="of the test and the intervals (default: 0)")
-
-
-def list_of(parse: Callable[[str], Value]) -> Callable[[str], list[Value]]:
-    """Return a parser of a list with commas between its parts."""
-
-    def parse_all(text: str) -> list[Value]:
-        parts = [part.strip() for part in text.split(",")]
-        if "" in parts:
-            raise argparse.ArgumentTypeError(f"{text!r} has an empty part: write A,B")
-        return [parse(part) for part in parts]
-
-    return parse_all
-
-
-def positive(text: str) -> float:
-    """Parse a positive, finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive, finite number: give one, such as 0.8")
-    return value
 
 
 def tokens(text: str) -> int:
@@ -178,18 +120,11 @@ def check(args: argparse.Namespace) -> None:
         )
     check_outputs(args, PAGES, [*(args.data or ()), args.unlabelled])
     check_data(args)
-    if args.cache and args.no_cache:
-        raise Usage("--cache and --no-cache exclude each other: give one of them.")
+    check_cache(args)
     if args.unlabelled not in (None, "-"):  # standard input can be read only once
         read(args.unlabelled)
     for model in args.models:
         refuse_missing(model)
-
-
-def check_data(args: argparse.Namespace) -> None:
-    """Raise where labelled data make no known task."""
-    for path in args.data or ():
-        plan_files(path, args.kind, args.split)
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
@@ -226,7 +161,7 @@ def lines_of(found: Comparison) -> Iterator[str]:
     """Yield a table for each task, then the costs; warnings go to standard error between them."""
     for task in found.tasks:
         cells = found.of(task)
-        yield f"{'mean of all tasks' if task == 'all' else task}, {cells[0].metric}"
+        yield f"{'mean of all tasks' if task == ALL else task}, {cells[0].metric}"
         rows = [("setting", "score", "difference", "p", "resolvable", "verdict"), *map(_row, cells)]
         yield from (f"  {line}" for line in table(rows))
         yield ""
@@ -252,18 +187,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
         cell.setting,
         f"{cell.score:.4f}",
         score_estimate(change.value, change.low, change.high, sign="+"),
-        format_p(cell.p),
+        probability(cell.p),
         "-" if cell.resolvable is None else f"{cell.resolvable:.4f}",
         cell.verdict,
     )
-
-
-def format_p(value: float | None) -> str:
-    """Format a probability.
-
-    >>> format_p(0.0421), format_p(0.0002), format_p(None)
-    ('0.042', '< 0.001', '-')
-    """
-    if value is None:
-        return "-"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

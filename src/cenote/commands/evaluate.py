@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cenote.choices import AUTO, BACKENDS, PRECISIONS
-from cenote.commands.arguments import Usage, add_common, check_packages, load_model, natural, one_of
+from cenote.choices import AUTO, BACKENDS
+from cenote.commands.arguments import Usage, add_common, check_packages, load_model, one_of
+from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.data.labelled import KINDS
-from cenote.data.labelled_schemas import plan_files
 from cenote.evaluation_records import PAGES
 from cenote.models.hub import refuse_missing
 from cenote.wording import percent, pluralise, score_estimate
@@ -27,22 +26,8 @@ MEANING = "score a model on tasks of MTEB or on your own labelled data, by lengt
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_common(parser, "model")
-    parser.add_argument(
-        "--tasks", nargs="+", metavar="NAME", help="tasks or benchmarks of MTEB: SciFact, 'MTEB(eng, v2)'"
-    )
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        metavar="PATH",
-        help="labelled folders or files: a corpus with queries and judgments, texts with labels, pairs with scores",
-    )
-    parser.add_argument(
-        "--as", dest="official", metavar="NAME", help="the task of MTEB that the data are of: its prompts are used"
-    )
-    parser.add_argument(
-        "--kind", type=one_of(KINDS, "kind of task"), help="kind of the data (default: by their columns)"
-    )
-    parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
+    add_tasks(parser)
+    add_data(parser)
     parser.add_argument(
         "--long",
         default="truncate",
@@ -51,23 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "beside it where texts are cut)",
     )
     parser.add_argument("--beside", nargs="*", metavar="WAY", help="other ways to read long texts, scored beside it")
-    parser.add_argument("--quick", action="store_true", help="score a fixed sample of each, some hundred texts")
     parser.add_argument(
         "--positions", action="store_true", help="move evidence to the start, the middle and the end of longer texts"
     )
     parser.add_argument("--items", metavar="FOLDER", help="write the values of single items, a Parquet file a task")
-    parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - prints them in place of the table")
     parser.add_argument("-o", "--output", metavar="FILE", help="write a page (.html) or Markdown (.md)")
-    parser.add_argument(
-        "--cache", metavar="FOLDER", help="folder that keeps scores (default: ~/.cache/cenote/evaluations)"
-    )
-    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep earlier scores")
     parser.add_argument(
         "--backend", default=AUTO, type=one_of((*BACKENDS, AUTO), "backend"), help="what runs the model"
     )
-    parser.add_argument("--precision", default=AUTO, type=one_of((*PRECISIONS, AUTO), "precision"), help="of the model")
+    add_cache(parser)
+    add_scoring(parser, json="table")
     parser.add_argument("--temperature", type=float, metavar="TAU", help="attention temperature to evaluate at")
-    parser.add_argument("--seed", type=natural, default=0, help="of the intervals (default: 0)")
     add_common(parser, "--pooling", "--max-seq-length", "--device", "--trust-remote-code")
 
 
@@ -106,10 +85,8 @@ def check(args: argparse.Namespace) -> None:
     if not args.tasks and not args.data:
         raise Usage("there is nothing to evaluate on: name tasks (--tasks) or labelled data (--data).")
     check_outputs(args, PAGES, args.data or ())
-    if args.cache and args.no_cache:
-        raise Usage("--cache and --no-cache exclude each other: give one of them.")
-    for path in args.data or ():
-        plan_files(path, args.kind, args.split)
+    check_cache(args)
+    check_data(args)
     refuse_missing(args.model)
 
 

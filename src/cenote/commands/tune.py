@@ -8,15 +8,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cenote.commands.arguments import Usage, add_common, check_new_folder, check_packages, load_model
-from cenote.commands.compare import add_data, add_scoring, check_data, format_p, list_of, positive
+from cenote.commands.arguments import (
+    Usage,
+    add_common,
+    check_new_folder,
+    check_packages,
+    list_of,
+    load_model,
+    positive,
+)
+from cenote.commands.labelled import add_data, add_scoring, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
 from cenote.models.hub import refuse_missing
-from cenote.records import ALL, Estimate
+from cenote.records import ALL
 from cenote.tuning_records import PAGES
-from cenote.wording import pluralise, score_estimate
+from cenote.wording import pluralise, probability, relative_estimate, score_estimate
 
 if TYPE_CHECKING:
     from cenote.tuning_records import Confirmed, Tried, Tuning
@@ -46,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="write OUT even if the gain is not confirmed")
     parser.add_argument("--page", dest="output", metavar="FILE", help="write a page (.html) or Markdown (.md)")
-    add_scoring(parser)
+    add_scoring(parser, json="tables")
     add_common(parser, "--pooling", "--max-seq-length", "--device", "--trust-remote-code")
 
 
@@ -115,7 +123,7 @@ def lines_of(found: Tuning) -> Iterator[str]:
     shown, left_out = _select(found)
     if shown:
         yield "development half"
-        rows = [("temperature", "change"), *((_mark(one, found), format_gain(one.gain)) for one in shown)]
+        rows = [("temperature", "change"), *((_mark(one, found), relative_estimate(one.gain)) for one in shown)]
         yield from (f"  {line}" for line in table(rows))
         if left_out:
             yield f"  {pluralise(left_out, 'other temperature')} by role: see the page (--page) or the figures (--json)"
@@ -152,18 +160,8 @@ def _held_out(one: Confirmed) -> tuple[str, ...]:
         f"{one.items:,}",
         f"{one.before:.4f}",
         f"{one.after:.4f}",
-        format_gain(change) if mean else score_estimate(change.value, change.low, change.high, sign="+"),
+        relative_estimate(change) if mean else score_estimate(change.value, change.low, change.high, sign="+"),
         f"{100 * one.relative:+.2f} %",
-        format_p(one.p),
+        probability(one.p),
         f"{100 * one.resolvable:.2f} %" if mean and one.resolvable is not None else resolvable,
     )
-
-
-def format_gain(gain: Estimate) -> str:
-    """Format a relative change with its interval, in percent.
-
-    >>> format_gain(Estimate(0.0053, -0.001, 0.0116)), format_gain(Estimate(0.0, None, None))
-    ('+0.53 % (-0.10 to +1.16 %)', '+0.00 %')
-    """
-    ends = "" if gain.low is None or gain.high is None else f" ({100 * gain.low:+.2f} to {100 * gain.high:+.2f} %)"
-    return f"{100 * gain.value:+.2f} %{ends}"

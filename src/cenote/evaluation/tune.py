@@ -35,7 +35,7 @@ from cenote.records import ALL, Estimate
 from cenote.storage import refuse_occupied
 from cenote.surgery.tempering import bake, temper
 from cenote.tuning_records import Confirmed, Tuning
-from cenote.wording import pluralise
+from cenote.wording import pluralise, relative_estimate
 
 # The constants that are tried first, as in the paper; then halfway to the neighbours of the best.
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -242,8 +242,7 @@ def _answer(chosen: Candidate | None, confirmed: Sequence[Confirmed], gain: Esti
     """Return the answer in a sentence or two."""
     if chosen is None or gain is None:
         return f"No temperature helps here: on the development half none was better than {own}."
-    ends = "" if gain.low is None or gain.high is None else f" ({100 * gain.low:+.2f} to {100 * gain.high:+.2f} %)"
-    figure = f"{100 * gain.value:+.2f} %{ends}"
+    figure = relative_estimate(gain)
     items = pluralise(sum(row.items for row in confirmed if row.task != ALL), "held-out item")
     if _is_gain(confirmed):
         return f"Use temperature {chosen}: on {items} it changes the score by {figure}."

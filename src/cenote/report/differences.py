@@ -13,10 +13,9 @@ from cenote.report.scores import change_axis
 from cenote.report.sections import Section
 from cenote.report.series import shorten_names
 from cenote.report.tables import Strips, Table, list_values
-from cenote.wording import number_duplicates, pluralise
+from cenote.wording import number_duplicates, pluralise, probability
 
 # A smaller probability is written as below it.
-_SMALLEST = 0.001
 # Quarters by length up to which their tables are open.
 _FEW_QUARTERS = 24
 
@@ -100,9 +99,7 @@ def format_p(value: float | None) -> str:
     >>> format_p(0.0421), format_p(0.0002), format_p(None)
     ('0.042', '< 0.001', '–')
     """
-    if value is None:
-        return MISSING
-    return f"< {_SMALLEST}" if value < _SMALLEST else f"{value:.3f}"
+    return probability(value, MISSING)
 
 
 def format_size(value: float | None) -> str:

@@ -1,0 +1,64 @@
+"""Arguments that commands on labelled data share."""
+
+from __future__ import annotations
+
+import argparse
+
+from cenote.choices import AUTO, PRECISIONS
+from cenote.commands.arguments import Usage, natural, one_of
+from cenote.data.labelled import KINDS
+from cenote.data.labelled_schemas import plan_files
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name labelled data."""
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        metavar="PATH",
+        help="labelled folders or files: a corpus with queries and judgments, texts with labels, pairs with scores",
+    )
+    parser.add_argument(
+        "--as", dest="official", metavar="NAME", help="the task of MTEB that the data are of: its prompts are used"
+    )
+    parser.add_argument(
+        "--kind", type=one_of(KINDS, "kind of task"), help="kind of the data (default: by their columns)"
+    )
+    parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names tasks of MTEB."""
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="NAME", help="tasks or benchmarks of MTEB: SciFact, 'MTEB(eng, v2)'"
+    )
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the folder that keeps scores."""
+    parser.add_argument(
+        "--cache", metavar="FOLDER", help="folder that keeps scores (default: ~/.cache/cenote/evaluations)"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep earlier scores")
+
+
+def add_scoring(parser: argparse.ArgumentParser, *, json: str) -> None:
+    """Add the arguments of how scores are made; `json` is what JSON is printed in place of."""
+    parser.add_argument("--quick", action="store_true", help="score a fixed sample of each, some hundred texts")
+    parser.add_argument(
+        "--json", metavar="FILE", help=f"write all figures as JSON; - prints them in place of the {json}"
+    )
+    parser.add_argument("--precision", default=AUTO, type=one_of((*PRECISIONS, AUTO), "precision"), help="of the model")
+    parser.add_argument("--seed", type=natural, default=0, help="of the test and the intervals (default: 0)")
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """Raise where labelled data make no known task."""
+    for path in args.data or ():
+        plan_files(path, args.kind, args.split)
+
+
+def check_cache(args: argparse.Namespace) -> None:
+    """Raise if a folder for scores is given and refused at once."""
+    if args.cache and args.no_cache:
+        raise Usage("--cache and --no-cache exclude each other: give one of them.")
