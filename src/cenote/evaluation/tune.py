@@ -166,9 +166,14 @@ def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
             f"{task.name} has {count} {noun}, too few to choose on one half and confirm on the other: "
             f"{2 * FEWEST_ITEMS} are the fewest, and a gain like the paper's 0.53 % takes some hundreds to thousands."
         )
+    parts = halve(task.local, seed)
+    if (fewest := min(count_sources(part)[0] for part in parts)) < FEWEST_ITEMS:
+        raise BadInput(
+            f"{task.name} has {count} {noun}, but one half would have {fewest} of them, since some have many items: "
+            f"{FEWEST_ITEMS} are the fewest. Drop some of those items."
+        )
     first, second = (
-        replace(task, local=part, make=partial(make_local, task.name, task.official, part))
-        for part in halve(task.local, seed)
+        replace(task, local=part, make=partial(make_local, task.name, task.official, part)) for part in parts
     )
     return first, second
 

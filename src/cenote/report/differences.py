@@ -15,7 +15,6 @@ from cenote.report.series import shorten_names
 from cenote.report.tables import Strips, Table, list_values
 from cenote.wording import number_duplicates, pluralise, probability
 
-# A smaller probability is written as below it.
 # Quarters by length up to which their tables are open.
 _FEW_QUARTERS = 24
 
