@@ -35,6 +35,7 @@ POOLINGS: dict[str, tuple[str, ...]] = {
     "max": (),
     "mean_sqrt_len": ("mean_sqrt_len_tokens",),
     "weightedmean": (),
+    "inverse_density": (),
     "lasttoken": (),
     "landmark": ("lmk",),
     "every_k": (),

@@ -60,6 +60,7 @@ class Cell:
     verdict: Verdict
     neighbours: float | None  # share of the ten nearest texts that both settings have
     by_length: tuple[ByLength, ...] = ()
+    items: int = 0  # queries, texts, pairs or sentences
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,22 @@ class Comparison:
     def of(self, task: str) -> tuple[Cell, ...]:
         """Return the cells of a task."""
         return tuple(cell for cell in self.cells if cell.task == task)
+
+    def answer(self, task: str) -> str:
+        """Return what the cells of a task say, in a sentence or two."""
+        cells = [cell for cell in self.of(task) if cell.verdict != "baseline"]
+        own = [cell.setting for cell in self.of(task) if cell.verdict == "baseline"]
+        than = own[0] if len(own) == 1 else "its baseline"
+        said = {
+            verdict: ", ".join(cell.setting for cell in cells if cell.verdict == verdict)
+            for verdict in ("better", "worse")
+        }
+        found = f"Better than {than}: {said['better']}." if said["better"] else f"Nothing is better than {than}."
+        found += f" Worse: {said['worse']}." if said["worse"] else ""
+        sizes = sorted(cell.resolvable for cell in cells if cell.resolvable is not None)
+        if sizes:
+            found += f" These items would show differences from {sizes[0]:.4f} on, in some settings {sizes[-1]:.4f}."
+        return found
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -99,14 +99,15 @@ def test_a_table_for_each_task_then_the_costs(given, model, pairs, capsys):
     assert main(["compare", model, "--data", pairs, "--poolings", "cls"]) == Exit.SUCCESS
     shown, said = capsys.readouterr()
     lines = shown.splitlines()
-    assert lines[0] == "scifact, ndcg_at_10"
+    assert lines[0] == "scifact, ndcg_at_10, 300 items"
     assert lines[1].split() == ["setting", "score", "difference", "p", "resolvable", "verdict"]
     assert lines[2].split() == ["MiniLM:", "mean", "0.6451", "baseline"]
     assert " ".join(lines[3].split()) == "MiniLM: cls 0.6039 -0.0412 (-0.0542 to -0.0282) < 0.001 0.0187 worse"
-    assert "mean of all tasks, mean of scores" in lines
+    assert "mean of all tasks, mean of scores, 300 items" in lines
+    assert any(line.startswith("  Better than MiniLM: mean: ") for line in lines)
     assert "MiniLM: landmark".ljust(20) in shown
     costs = shown[shown.index("seconds for 1,000 texts") :].splitlines()
-    assert costs[2].split()[-3:] == ["768", "1.25", "8.31"]
+    assert costs[2].split()[-3:] == ["768", "1.25", "8.3"]
     assert "cenote: warning: On scifact, pooling landmark is better" in said
     assert "scifact: this is a fixed sample of 300 queries." in lines
 

@@ -321,7 +321,7 @@ def test_own_sentences_are_those_of_the_account(bag_model):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({}, "one setting only, mean: name poolings"),
+        ({}, "one setting only, the model's own .mean at temperature 1.: name other"),
         ({"poolings": ["mean"]}, "one setting only"),
         ({"poolings": "cls"}, r"poolings='cls': pass a list"),
         ({"poolings": ["maen"]}, "did you mean 'mean'"),

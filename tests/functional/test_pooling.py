@@ -36,6 +36,10 @@ def loop(row, mask, how, *, k=None, landmarks=None, skip=0):
         weight = {t: real.index(t) + 1 for t in kept}
         total = sum(weight.values())
         return [math.fsum(weight[t] * row[t][d] for t in kept) / total for d in dimensions]
+    if how == "inverse_density":
+        weight = {t: 1 / max(0.05, math.fsum(cosine(row[t], row[u]) for u in kept) / n) for t in kept}
+        total = math.fsum(weight.values())
+        return [math.fsum(weight[t] * row[t][d] for t in kept) / total for d in dimensions]
     if how == "mean_sqrt_len":
         return [math.fsum(row[t][d] for t in kept) / math.sqrt(n) for d in dimensions]
     chosen = {
@@ -45,6 +49,11 @@ def loop(row, mask, how, *, k=None, landmarks=None, skip=0):
         "multi_cls": [t for t in kept if landmarks and landmarks[t]],
     }[how]
     return [math.fsum(row[t][d] for t in chosen) / len(chosen) for d in dimensions]
+
+
+def cosine(first, second):
+    product = math.fsum(a * b for a, b in zip(first, second, strict=True))
+    return product / math.hypot(*first) / math.hypot(*second)
 
 
 def batch_of(lengths, dimension=5, slots=None, side="right", seed=0, dtype=torch.float32):
@@ -97,6 +106,8 @@ def test_skipped_prompt_is_left_out(how):
 def test_operators_computed_by_hand():
     tokens = torch.tensor([[[1.0, -4.0], [2.0, -1.0], [6.0, -7.0], [100.0, 100.0]]])
     mask = torch.tensor([[1, 1, 1, 0]])
+    pairs = 6 / math.sqrt(85), 34 / math.sqrt(1445), 19 / math.sqrt(425)  # cosines of 1 and 2, 1 and 3, 2 and 3
+    a, b, c = 1 / (1 + pairs[0] + pairs[1]), 1 / (1 + pairs[0] + pairs[2]), 1 / (1 + pairs[1] + pairs[2])
     expected = {
         "cls": [1, -4],
         "lasttoken": [6, -7],
@@ -104,6 +115,7 @@ def test_operators_computed_by_hand():
         "max": [6, -1],
         "mean_sqrt_len": [9 / math.sqrt(3), -12 / math.sqrt(3)],
         "weightedmean": [23 / 6, -27 / 6],
+        "inverse_density": [(a + 2 * b + 6 * c) / (a + b + c), (-4 * a - b - 7 * c) / (a + b + c)],
         "every_k": [4, -4],  # k = 2: the second token and, closing the last chunk, the third
         "landmark": [3.5, -5.5],
         "multi_cls": [3.5, -5.5],

@@ -62,6 +62,7 @@ def cell(setting="cls", difference=-0.0412, verdict="worse", *, width=0.013, **f
         "verdict": verdict,
         "neighbours": None if base else 0.7431,
         "by_length": (),
+        "items": 300,
     }
     return records.Cell(**default | fields)
 

@@ -49,7 +49,7 @@ def test_the_key_names_only_what_is_drawn():
     bare = Row("cls", Estimate(0.01, None, None), None, "too few items")
     key = render_forest(forest(OWN, bare)).split('class="key"')[1].split("</ul>")[0]
     assert re.findall("</svg>(.*?)</li>", key) == ["baseline", "too few items"]
-    assert "too small for these data" in render_forest(forest(OWN, CLS))
+    assert "found less than 4 times of 5" in render_forest(forest(OWN, CLS))
 
 
 def test_the_difference_stands_in_words_beside_its_verdict():

@@ -137,7 +137,7 @@ def test_markdown_has_the_tables_of_the_page(rich):
     assert rich.answer in written
     assert "| 0.8, chosen | constant | +0.82 % (+0.22 to +1.42 %) | +0.95 % | +0.69 % |" in written
     assert "| scifact | retrieval | ndcg\\_at\\_10 | 1,150 | 0.6451 | 0.6489 |" in written
-    assert "- A half of 1,743 items would show" in written
+    assert "a half of 1,743 items would show" in written
     assert "<" not in written
     assert escape_markdown(MARKUP) in written
     assert escape_markdown(COMMAND) in written

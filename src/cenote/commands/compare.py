@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cenote.choices import LONG, POOLINGS
@@ -21,7 +22,10 @@ from cenote.records import ALL
 from cenote.wording import probability, score_estimate
 
 if TYPE_CHECKING:
-    from cenote.comparison_records import Cell, Comparison
+    from cenote.comparison_records import Cell, Comparison, Cost
+
+# Fewer texts are read too fast to time.
+_FEW_TEXTS = 500
 
 MEANING = "compare poolings, temperatures and windows of models on the same items, and say what the data can tell"
 
@@ -100,6 +104,8 @@ def check(args: argparse.Namespace) -> None:
     if not args.unlabelled:
         check_packages("compare", "eval")
     for model in args.models:
+        if model in POOLINGS and not Path(model).exists():
+            raise Usage(f"{model!r} is a pooling and stands among the models: write --poolings A,B with commas.")
         if model.endswith(".json"):
             raise Usage(
                 f"{model!r} is a result, not a model: settings are compared in one call: give models, and the data "
@@ -161,9 +167,10 @@ def lines_of(found: Comparison) -> Iterator[str]:
     """Yield a table for each task, then the costs; warnings go to standard error between them."""
     for task in found.tasks:
         cells = found.of(task)
-        yield f"{'mean of all tasks' if task == ALL else task}, {cells[0].metric}"
+        yield f"{'mean of all tasks' if task == ALL else task}, {cells[0].metric}, {cells[0].items:,} items"
         rows = [("setting", "score", "difference", "p", "resolvable", "verdict"), *map(_row, cells)]
         yield from (f"  {line}" for line in table(rows))
+        yield f"  {found.answer(task)}"
         yield ""
     yield "p and verdict allow for all settings and tasks; an interval is that of one difference alone"
     yield "resolvable: the smallest difference that these data would show four times of five"
@@ -173,10 +180,14 @@ def lines_of(found: Comparison) -> Iterator[str]:
     yield from table(
         [
             ("setting", "dimensions", "vectors a text", "seconds for 1,000 texts"),
-            *((one.setting, f"{one.dimensions:,}", f"{one.vectors:.2f}", f"{one.seconds:.2f}") for one in found.costs),
+            *((one.setting, f"{one.dimensions:,}", f"{one.vectors:.2f}", _time(one)) for one in found.costs),
         ]
     )
     yield from found.notes
+
+
+def _time(cost: Cost) -> str:
+    return f"{cost.seconds:.2g}" if cost.texts >= _FEW_TEXTS else "too few to time"
 
 
 def _row(cell: Cell) -> tuple[str, ...]:

@@ -115,7 +115,10 @@ def _cells_of(
     for arm in grid.arms:
         own, base = (grid.found[subject.name, one].record for one in (arm, grid.compared[arm]))
         known = tested.get((subject.name, arm))
-        cell = _cell(grid, arm, known, task=subject.name, kind=subject.kind, metric=own.metric, score=own.score)
+        items = grid.found[subject.name, arm].items
+        count = 0 if items is None else len(set(items.columns["item"]))
+        named = {"task": subject.name, "kind": subject.kind, "metric": own.metric, "score": own.score, "items": count}
+        cell = _cell(grid, arm, known, **named)
         difference = own.score - base.score
         if known is not None and abs(known.value - difference) > _SAME_ITEMS:
             difference = known.value  # of the items that all settings have
@@ -144,7 +147,10 @@ def _mean_cells(grid: _Grid, tested: Mapping[Arm, Difference]) -> list[Cell]:
             for one in (arm, grid.compared[arm])
         )
         mean = float(own.mean())
-        cell = _cell(grid, arm, tested.get(arm), task=ALL, kind=ALL, metric="mean of scores", score=mean)
+        of_arm = [grid.found[subject.name, arm].items for subject in grid.subjects]
+        count = sum(len(set(items.columns["item"])) for items in of_arm if items is not None)
+        named = {"task": ALL, "kind": ALL, "metric": "mean of scores", "score": mean, "items": count}
+        cell = _cell(grid, arm, tested.get(arm), **named)
         relative = float(((own - base) / base).mean()) if (base > 0).all() else None
         difference = replace(cell.difference, value=float((own - base).mean()))
         cells.append(replace(cell, difference=difference, relative=relative))
@@ -171,7 +177,7 @@ def _cell(grid: _Grid, arm: Arm, known: Difference | None, **named: Any) -> Cell
         wins=0 if known is None else known.wins,
         losses=0 if known is None else known.losses,
         ties=0 if known is None else known.ties,
-        resolvable=None if known is None else known.resolvable,
+        resolvable=None if known is None or not known.possible else known.resolvable,
         verdict="baseline" if is_base else _verdict(known) if testable else "items not known",
         neighbours=None,
         **named,

@@ -119,7 +119,8 @@ def compare(
     arms = list(dict.fromkeys(arm for one in passes for arm in one.arms))
     if len(arms) < 2:
         raise BadInput(
-            f"there is one setting only, {arms[0].name(arms)}: name poolings, temperatures or windows to try."
+            f"there is one setting only, the model's own ({arms[0].pooling} at temperature {arms[0].temperature}): "
+            "name other poolings, temperatures or windows to try."
         )
     compared = _baselines(arms, baseline)
     if unlabelled is None:

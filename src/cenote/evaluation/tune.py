@@ -129,7 +129,9 @@ def tune(
         pooling=pooling_of(loaded),
         own=temperature_of(loaded),
         recommendation=None if chosen is None or not _is_gain(confirmed) else to_json(chosen.temperature),
-        answer=_answer(chosen, confirmed, gain, temperature_of(loaded)) + _multiplied(loaded, chosen),
+        answer=_answer(chosen, confirmed, gain, temperature_of(loaded))
+        + _multiplied(loaded, chosen)
+        + _edge(chosen, taus),
         chosen=None if chosen is None else str(chosen),
         gain=gain,
         expected=expected,
@@ -241,6 +243,12 @@ def _multiplied(model: SentenceTransformer, chosen: Candidate | None) -> str:
     """Return a remark on a temperature in the weights, which the chosen one multiplies."""
     baked = temperatures_of(model)["temperature_in_weights"]
     return "" if baked is None or chosen is None else f" It multiplies the {baked:g} in the weights."
+
+
+def _edge(chosen: Candidate | None, taus: Sequence[float]) -> str:
+    """Return a remark on a constant that is the lowest of those that were tried."""
+    lowest = chosen is not None and chosen.form == "constant" and chosen.query == min(taus)
+    return " It is the lowest that was tried: try lower ones too." if lowest else ""
 
 
 def _answer(chosen: Candidate | None, confirmed: Sequence[Confirmed], gain: Estimate | None, own: str) -> str:

@@ -214,22 +214,28 @@ class _Tested:
     exact: bool  # whether these are all ways to flip, of which the first is the data
 
 
+def _streams(units: Sequence[tuple[Floats, Floats]]) -> list[tuple[int, int]]:
+    """Return the number of each task's random stream: what a task shows alone does not depend on the others."""
+    counts = [sums.shape[1] for sums, _ in units]
+    return [(count, counts[:place].count(count)) for place, count in enumerate(counts)]
+
+
 def _flipped(
     tasks: Sequence[Paired], units: Sequence[tuple[Floats, Floats]], shares: Floats, seed: int, flips: int
 ) -> _Tested:
     count = min(sums.shape[1] for sums, _ in units)
     exact = len(tasks) == 1 and not tasks[0].noise[1] and 2**count <= flips
-    means, variances, values, errors = [], [], [], []
+    means, variances, values, errors, streams = [], [], [], [], _streams(units)
     for number, (task, (sums, sizes)) in enumerate(zip(tasks, units, strict=True)):
         scaled = np.ascontiguousarray((sums / sizes.sum()).T)
         squares = (scaled**2).sum(0)
-        blocks = _every_sign(count) if exact else _signs(len(scaled), flips, (seed, number))
+        blocks = _every_sign(count) if exact else _signs(len(scaled), flips, (seed, *streams[number]))
         flipped = np.concatenate([block @ scaled for block in blocks])
         value, (noise, freedom) = scaled.sum(0), task.noise
         errors.append(_variance(squares, value, len(scaled)) + noise)
         variance = _variance(squares, flipped, len(scaled))
         if freedom:
-            generator = np.random.default_rng((seed, number, 1))
+            generator = np.random.default_rng((seed, *streams[number], 1))
             # As uncertain as few draws leave it: the plain estimate would be believed where it is small by chance.
             true = noise * freedom / generator.chisquare(freedom, flipped.shape)
             flipped += generator.standard_normal(flipped.shape) * np.sqrt(true)
@@ -288,9 +294,9 @@ def _resampled(
     tasks: Sequence[Paired], units: Sequence[tuple[Floats, Floats]], shares: Floats, seed: int
 ) -> _Resampled:
     """Return the differences, their resamples, and the acceleration of each interval."""
-    values, replicates, cubes, squares = [], [], [], []
+    values, replicates, cubes, squares, streams = [], [], [], [], _streams(units)
     for number, (task, (sums, sizes)) in enumerate(zip(tasks, units, strict=True)):
-        generator = np.random.default_rng((seed, number, 2))
+        generator = np.random.default_rng((seed, *streams[number], 2))
         weighed = np.ascontiguousarray(np.vstack([sums, sizes]).T)
         drawn = np.concatenate([block @ weighed for block in _drawn(len(sizes), generator)])
         made = drawn[:, :-1] / drawn[:, -1:]

@@ -33,6 +33,8 @@ from cenote.functional.token_batches import (
 
 # Half-precision tokens are widened this many bytes at a time, so that the copy stays in cache.
 _CACHE_BYTES = 8 << 20
+# The least mean cosine of a token with its text by which `inverse_density` divides.
+_LEAST_DENSITY = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,19 @@ def _weightedmean(batch: Batch) -> Tensor:
     return _average(batch, batch.real.cumsum(1).to(batch.wide) * batch.kept)
 
 
+def _inverse_density(batch: Batch) -> Tensor:
+    """Weigh each token by one over its mean cosine with all tokens of its text, which is that with the mean direction.
+
+    Tokens that few others resemble count more. The floor keeps the weights of tokens that resemble none finite.
+    """
+    with torch.autocast(batch.tokens.device.type, enabled=False):
+        kept = batch.kept.to(batch.wide)
+        unit = torch.nn.functional.normalize(batch.tokens.to(batch.wide), dim=-1)
+        direction = _weighted_sum(unit, kept / kept.sum(1, keepdim=True))
+        density = (unit * direction.unsqueeze(1)).sum(-1)
+    return _average(batch, kept / density.clamp(min=_LEAST_DENSITY))
+
+
 def _every_k(batch: Batch, k: Any = 32) -> Tensor:
     if isinstance(k, bool) or not hasattr(k, "__index__") or k <= 0:  # numpy's integers have __index__ too
         raise BadInput(f"k={k!r}: every_k pools every k-th token; pass a whole number of at least 1.")
@@ -100,6 +115,10 @@ POOLINGS: dict[str, Operator] = {
         ("mean_sqrt_len_tokens",),
     ),
     "weightedmean": Operator("the mean with weights 1, 2, ... n: later tokens count more", _weightedmean),
+    "inverse_density": Operator(
+        "the mean with weights of one over a token's mean cosine with all tokens of its text: unlike tokens count more",
+        _inverse_density,
+    ),
     "lasttoken": Operator("the last real token", _lasttoken),
     "landmark": Operator(
         "the mean of the landmark tokens inserted after each chunk",

@@ -76,7 +76,7 @@ def render_forest(found: Forest) -> str:
     verdicts = [verdict for verdict in VERDICTS if any(row.verdict == verdict for row in found.rows)]
     key = "".join(f"<li>{_swatch(verdict)}{verdict}</li>" for verdict in verdicts)
     bands = any(row.band is not None for row in found.rows)
-    key += '<li><svg class="shade" aria-hidden="true"><rect/></svg>too small for these data</li>' if bands else ""
+    key += '<li><svg class="shade" aria-hidden="true"><rect/></svg>found less than 4 times of 5</li>' if bands else ""
     label = escape_html(f"{found.title}. The table below holds the numbers.")
     rows = "".join(_row(row, found.axis) for row in found.rows)
     return (

@@ -65,15 +65,25 @@ def state_expectations(tuning: Tuning) -> tuple[str, ...]:
         if tuning.gain is not None
         else f"No temperature was better than the model's own ({tuning.own}) on the development half, so none was "
         "tried on the held-out half.",
-        "The figures of the development half are only what the choice was made on: they are not the expected gain.",
-        f"The expected gain of such a choice is {format_gain(tuning.expected)}, by cross-validation within the "
-        "development half.",
+        "The figures of the development half are what the choice was made on: no gain to expect.",
+        f"In cross-validation within the development half, choosing so changes the score by "
+        f"{format_gain(tuning.expected)}{_confirmation(tuning)}.",
         *(
             ()
             if tuning.needed is None
-            else (f"A half of {tuning.needed:,} items would show the paper's gain of 0.53 % four times of five.",)
+            else (
+                f"By the spread of these differences, a half of {tuning.needed:,} items would show a gain of 0.53 %, "
+                "the mean that the TempScale paper reports, four times of five.",
+            )
         ),
     )
+
+
+def _confirmation(tuning: Tuning) -> str:
+    """Return whether the held-out half bears out what cross-validation promises."""
+    if tuning.gain is None:
+        return ""
+    return ", which the held-out half " + ("confirms" if tuning.recommendation is not None else "does not confirm")
 
 
 def draw_curve(tuning: Tuning) -> Figure | None:
@@ -309,6 +319,6 @@ def list_result(tuning: Tuning) -> Table:
             if recommended is None
             else json.dumps(recommended, ensure_ascii=False, default=str),
             "held-out gain": MISSING if tuning.gain is None else format_gain(tuning.gain),
-            "expected gain": format_gain(tuning.expected),
+            "in cross-validation": format_gain(tuning.expected),
         },
     )
