@@ -34,7 +34,7 @@ from cenote.models.provenance import pooling_of
 from cenote.models.repooling import pooling_for
 from cenote.wording import score_estimate
 
-POOLINGS = ("mean", "cls", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "every_k")
+POOLINGS = ("mean", "cls", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "every_k", "inverse_density")
 TEMPERATURES = [0.9, 0.8, 0.7, 0.6]
 # Tokens of a chunk, and the constant of smooth inverse frequency (Arora et al., 2017).
 CHUNK, SMOOTH = 32, 1e-3
@@ -64,17 +64,6 @@ class ByWord(Weighted):
     def weigh(self, features: dict[str, Any]) -> Tensor:
         """Return the entry of each token."""
         return self.table[features["input_ids"]]
-
-
-class ByDensity(Weighted):
-    """Tokens that are unlike the others of their text weigh more: one over the mean cosine with them."""
-
-    def weigh(self, features: dict[str, Any]) -> Tensor:
-        """Return one over the mean cosine with all tokens of the text."""
-        mask = features["attention_mask"].to(torch.float32)
-        unit = nn.functional.normalize(features["token_embeddings"], dim=-1) * mask.unsqueeze(-1)
-        density = (unit @ unit.mT).sum(-1) / mask.sum(1, keepdim=True)
-        return 1 / density.clamp(min=0.05)
 
 
 class UnitChunks(nn.Module):
@@ -117,7 +106,6 @@ def cures(model: SentenceTransformer, data: Iterable[Labelled]) -> dict[str, nn.
     return {
         "idf^.5": ByWord(root + 1e-3),
         "sif": ByWord(smooth),
-        "inverse density": ByDensity(),
         "unit chunks": UnitChunks(),
         "mean with max": MeanWithMax(),
     }
