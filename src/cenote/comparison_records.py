@@ -100,14 +100,15 @@ class Comparison:
         own = [cell.setting for cell in self.of(task) if cell.verdict == "baseline"]
         than = own[0] if len(own) == 1 else "its baseline"
         said = {
-            verdict: ", ".join(cell.setting for cell in cells if cell.verdict == verdict)
+            verdict: "; ".join(cell.setting for cell in cells if cell.verdict == verdict)
             for verdict in ("better", "worse")
         }
         found = f"Better than {than}: {said['better']}." if said["better"] else f"Nothing is better than {than}."
         found += f" Worse: {said['worse']}." if said["worse"] else ""
         sizes = sorted(cell.resolvable for cell in cells if cell.resolvable is not None)
         if sizes:
-            found += f" These items would show differences from {sizes[0]:.4f} on, in some settings {sizes[-1]:.4f}."
+            most = f", in some settings {sizes[-1]:.4f}" if sizes[-1] > sizes[0] else ""
+            found += f" These items would show differences from {sizes[0]:.4f} on{most}."
         return found
 
     @property

@@ -47,7 +47,7 @@ def build_chapters(comparison: Comparison) -> tuple[Chapter, ...]:
     """Return the chapters that are not empty: the mean over tasks, each task, length, cost, notes."""
     tasks = sorted(comparison.tasks, key=lambda task: task != ALL)
     built = (
-        *(_task(f"t{place}", task, comparison.of(task)) for place, task in enumerate(tasks)),
+        *(_task(f"t{place}", task, comparison) for place, task in enumerate(tasks)),
         Chapter(_by_length(comparison)),
         Chapter(_costs(comparison)),
         Chapter(_notes(comparison)),
@@ -135,7 +135,8 @@ def drop_empty_columns(table: Table) -> Table:
     )
 
 
-def _task(key: str, task: str, cells: Sequence[Cell]) -> Chapter:
+def _task(key: str, task: str, comparison: Comparison) -> Chapter:
+    cells = comparison.of(task)
     first = cells[0]
     mean = first.kind == ALL
     rows = tuple(Row(cell.setting, cell.difference, cell.resolvable, cell.verdict) for cell in cells)
@@ -146,7 +147,7 @@ def _task(key: str, task: str, cells: Sequence[Cell]) -> Chapter:
             key=key,
             label=title,
             title=title,
-            intro=f"{measured} {_summary(cells)}",
+            intro=f"{measured} {comparison.answer(task)} {_summary(cells)}",
             figures=(),
             tables=(_cells(key, title, cells),),
         ),
