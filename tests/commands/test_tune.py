@@ -164,3 +164,15 @@ def test_a_folder_that_holds_something_is_refused_before_the_work(given, model, 
     assert not given
     (tmp_path / "empty").mkdir()
     assert main(["tune", model, "--data", pairs, "-o", str(tmp_path / "empty")]) == Exit.SUCCESS
+
+
+def test_a_model_that_is_forced_is_said_to_be(model, pairs, tmp_path, monkeypatch, capsys):
+    def forced(**given):
+        Path(given["output"]).mkdir()
+        (Path(given["output"]) / "modules.json").write_text("[]")
+        return rich_tuning(recommendation=None)
+
+    monkeypatch.setattr("cenote.evaluation.tune.tune", forced)
+    new = str(tmp_path / "new")
+    assert main(["tune", model, "--data", pairs, "-o", new, "--force"]) == Exit.SUCCESS
+    assert capsys.readouterr().out.splitlines()[-1] == f"model: {new}, though its gain is not confirmed"

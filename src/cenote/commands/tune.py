@@ -112,7 +112,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     yield from deliver(args, found, lines_of)
     if args.folder is not None and args.json != "-":
         written = Path(args.folder).is_dir() and any(Path(args.folder).iterdir())
-        yield f"model: {args.folder}" if written else f"model: not written, since no gain is confirmed: {args.folder}"
+        doubt = "" if found.recommendation is not None else ", though its gain is not confirmed"
+        yield (
+            f"model: {args.folder}{doubt}"
+            if written
+            else f"model: not written, since no gain is confirmed: {args.folder}"
+        )
 
 
 def lines_of(found: Tuning) -> Iterator[str]:
