@@ -31,7 +31,7 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/generate.py
 
-BENCHMARKS := diagnosing embedding landmarks length pooling second_order similarity spectrum startup tempering
+BENCHMARKS := comparing diagnosing embedding landmarks length pooling second_order similarity spectrum startup tempering
 
 # The tables of docs/benchmarks.md.
 bench: $(READY)
