@@ -86,7 +86,8 @@ def score_passes(
         listener: hears of the progress.
         precision: in which the models are read, or `auto`.
     """
-    weights = {id(one.group.model): fingerprint_of_weights(one.group.model, every=True) for one in passes}
+    models = {id(one.group.model): one.group.model for one in passes}
+    weights = {key: fingerprint_of_weights(model, every=True) for key, model in models.items()}
     for number, task in enumerate(tasks, 1):
         for place, one in enumerate(passes, 1):
             listener.notify(f"task {number} of {len(tasks)}: {task.name}, pass {place} of {len(passes)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class _Grid:
     compared: Mapping[Arm, Arm]  # the setting that each is compared with; itself for a baseline
     found: Mapping[tuple[str, Arm], Scored]
 
-    @property
+    @cached_property
     def testable(self) -> list[Arm]:
         """The settings with items on every subject, as their baselines have."""
         return [arm for arm in self.arms if self.compared[arm] is not arm and self._has_items(arm)]

@@ -96,6 +96,8 @@ def compare(
     listener = Listener(progress or silent, notify or silent)
     given = [models] if isinstance(models, (SentenceTransformer, str, Path)) else list(models)
     _refuse_results(given)
+    if names is not None and len(names) != len(given):
+        raise BadInput(f"names has {len(names)} names for {len(given)} models: give one for each.")
     grid = check_grid(poolings, temperatures, windows, long)
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
     if unlabelled is None:
@@ -112,8 +114,6 @@ def compare(
             )
         probes = draw_own_sentences(unlabelled, grid, quick, seed)
     loaded = [one if isinstance(one, SentenceTransformer) else loader(one) for one in given]
-    if names is not None and len(names) != len(given):
-        raise BadInput(f"names has {len(names)} names for {len(given)} models: give one for each.")
     called = number_duplicates(list(names or (name_of(one, model) for one, model in zip(given, loaded, strict=True))))
     passes = [one for model, name in zip(loaded, called, strict=True) for one in passes_of(model, name, grid)]
     arms = list(dict.fromkeys(arm for one in passes for arm in one.arms))

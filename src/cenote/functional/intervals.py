@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from cenote.errors import BadInput
 from cenote.functional.dispersion import check_embeddings, to_unit_vectors, to_vector
@@ -142,3 +143,19 @@ def _mean_change(before: Floats, after: Floats) -> tuple[float, float]:
     changes = (after @ after.T)[first, second] - (before @ before.T)[first, second]
     mean = float(changes.mean())
     return mean, _dyadic_variance(changes - mean, first, second)
+
+
+def bca_interval(
+    replicates: Floats, value: float, acceleration: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the bias-corrected and accelerated interval from bootstrap replicates (Efron, 1987).
+
+    >>> low, high = bca_interval(np.arange(101.0), 50.0, 0.0, 0.5)
+    >>> round(low), round(high)
+    (25, 75)
+    """
+    below = ((replicates < value).mean() + (replicates <= value).mean()) / 2
+    bias = ndtri(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
+    shifts = bias + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
+    low, high = np.quantile(replicates, ndtr(bias + shifts / (1 - acceleration * shifts)))
+    return float(low), float(high)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from cenote.errors import BadInput
-from cenote.functional.intervals import check_confidence, percentile_interval
+from cenote.functional.intervals import bca_interval, check_confidence, percentile_interval
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
 
@@ -37,18 +37,10 @@ def mean_of_items(values: Any, *, seed: int = 0, confidence: float = 0.95) -> Es
     if len(flat) < FEWEST_ITEMS or not np.ptp(flat):
         return Estimate(mean, None, None)
     means = np.concatenate([flat[rows].mean(1) for rows in _resamples(len(flat), seed)])
-    return Estimate(mean, *_bca(means, mean, flat - mean, confidence))
-
-
-def _bca(replicates: Floats, value: float, errors: Floats, confidence: float) -> tuple[float, float]:
-    """Return the bias-corrected and accelerated interval of a mean, from its resamples (Efron, 1987)."""
-    below = ((replicates < value).mean() + (replicates <= value).mean()) / 2
-    bias = stats.norm.ppf(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
-    # The jackknife values of a mean are value - errors / (n - 1), so their skewness is that of the errors.
-    acceleration = (errors**3).sum() / (6 * (errors**2).sum() ** 1.5)
-    shifts = bias + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = np.quantile(replicates, stats.norm.cdf(bias + shifts / (1 - acceleration * shifts)))
-    return float(low), float(high)
+    # The jackknife values of a mean are mean - errors / (n - 1), so their skewness is that of the errors.
+    errors = flat - mean
+    acceleration = float((errors**3).sum() / (6 * (errors**2).sum() ** 1.5))
+    return Estimate(mean, *bca_interval(means, mean, acceleration, confidence))
 
 
 def rank_correlation_of_items(first: Any, second: Any, *, seed: int = 0, confidence: float = 0.95) -> Estimate:

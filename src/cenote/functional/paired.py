@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from cenote.errors import BadInput
-from cenote.functional.intervals import check_confidence
+from cenote.functional.intervals import bca_interval, check_confidence
 from cenote.functional.sampling import Floats, Whole
 
 FLIPS, RESAMPLES = 9999, 2000
@@ -145,7 +145,7 @@ def compare_paired(
         value, replicates = float(resampled.values[column]), resampled.replicates[:, column]
         varies = np.ptp(replicates) > 1e-9 * abs(value)
         enough = varies and min(one.count for one in chosen) >= fewest
-        ends = _interval(replicates, value, resampled.accelerations[column], confidence) if enough else (None, None)
+        ends = bca_interval(replicates, value, resampled.accelerations[column], confidence) if enough else (None, None)
         least = statistic * (1 - _ROUNDING)
         found.append(
             Difference(
@@ -322,12 +322,3 @@ def _drawn(count: int, generator: np.random.Generator) -> Iterator[Floats]:
         places = generator.integers(0, count, (rows, count))
         places += np.arange(rows)[:, None] * count
         yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
-
-
-def _interval(replicates: Floats, value: float, acceleration: float, confidence: float) -> tuple[float, float]:
-    """Return the bias-corrected and accelerated interval (Efron, 1987)."""
-    below = ((replicates < value).mean() + (replicates <= value).mean()) / 2
-    bias = ndtri(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
-    shifts = bias + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
-    low, high = np.quantile(replicates, ndtr(bias + shifts / (1 - acceleration * shifts)))
-    return float(low), float(high)
