@@ -33,7 +33,7 @@ FLOORS = [
     {"models"},
     {"encoding"},
     {"account"},
-    {"embedding", "diagnosis", "evaluation", "exporting"},
+    {"embedding", "diagnosis", "evaluation", "training", "exporting"},
     {"report"},
     {"commands"},
     {"cli"},
@@ -68,6 +68,9 @@ TESTED_IN = {
         "evaluation/test_compare.py",
     ),
     **dict.fromkeys(map("evaluation.{}".format, ("candidates", "choosing")), "evaluation/test_tune.py"),
+    **dict.fromkeys(  # the parts of `train`
+        map("training.{}".format, ("backbone", "folder", "recipe", "trainer", "watching")), "training/test_train.py"
+    ),
     **dict.fromkeys(("evaluation.configuration", "evaluation.task_list"), "evaluation/test_evaluate.py"),
 }
 # One signature, with a documented line for every option.
@@ -192,7 +195,7 @@ def test_public_names():
         "similarity",
         "socm",
     }
-    verbs |= {"temper", "tune"}
+    verbs |= {"mine_pairs", "temper", "train", "tune"}
     assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:

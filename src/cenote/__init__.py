@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cenote.functional.temperature import LengthTemperature
     from cenote.models.loading import load
     from cenote.surgery.tempering import bake, temper
+    from cenote.training.mining import mine_pairs
+    from cenote.training.train import train
 
 __version__ = "0.1.0"
 
@@ -37,11 +39,13 @@ __all__ = [
     "embed",
     "evaluate",
     "load",
+    "mine_pairs",
     "pool",
     "read_embeddings",
     "similarity",
     "socm",
     "temper",
+    "train",
     "tune",
 ]
 
@@ -54,11 +58,13 @@ _MODULES = {
     "embed": "cenote.embedding.embed",
     "evaluate": "cenote.evaluation.evaluate",
     "load": "cenote.models.loading",
+    "mine_pairs": "cenote.training.mining",
     "pool": "cenote.functional.pooling",
     "read_embeddings": "cenote.embedding.reading",
     "similarity": "cenote.functional.similarity",
     "socm": "cenote.functional.second_order",
     "temper": "cenote.surgery.tempering",
+    "train": "cenote.training.train",
     "tune": "cenote.evaluation.tune",
 }
 

@@ -24,6 +24,8 @@ VECTOR_DTYPES = ("float32", "float16", "int8")
 LONG = ("truncate", "window-mean", "segments", "windows")
 # The fewest tokens of a window: in shorter ones special tokens and the prompt outweigh the text.
 SHORTEST_WINDOW = 8
+# How learned positions are extended.
+POSITIONS = ("tile", "interpolate")
 ON_TRUNCATE = ("warn", "error")
 ON_ERROR = ("raise", "skip")
 TASKS = ("query", "document")
@@ -56,6 +58,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "ray": ("ray",),
     "eval": ("mteb",),
+    "train": ("accelerate", "datasets"),
 }
 
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from cenote import __version__
-from cenote.commands import compare, diagnose, embed, evaluate, export, info, pool, poolings, temper, tune
+from cenote.commands import compare, diagnose, embed, evaluate, export, info, pairs, pool, poolings, temper, train, tune
 from cenote.commands.arguments import Usage
 from cenote.commands.terminal import say
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
@@ -55,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 # In the order of the help.
 COMMANDS: dict[str, ModuleType] = {
     command.__name__.rpartition(".")[2]: command
-    for command in (diagnose, evaluate, compare, tune, embed, temper, info, pool, poolings, export)
+    for command in (diagnose, evaluate, compare, tune, train, pairs, embed, temper, info, pool, poolings, export)
 }
 
 

@@ -6,7 +6,7 @@ Saved models name these classes by address in `modules.json`. The addresses, the
 
 from __future__ import annotations
 
-import random
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from cenote._nn.cards import set_card
 from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
 from cenote._nn.layouts import OWN_FEATURES, layouts, skipped
 from cenote._nn.templates import marker_of, stack, template_of, texts_of
-from cenote.errors import BadInput
+from cenote.errors import BadInput, CenoteWarning
 from cenote.functional.landmarks import (
     INTERVAL,
     TRAINING_INTERVALS,
@@ -26,6 +26,7 @@ from cenote.functional.landmarks import (
     ModelInput,
     assemble,
     check_settings,
+    drawn,
     fixed,
     sentence,
 )
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BAKED_IN_CONFIG", "KEPT_IN_CONFIG", "LandmarkTransformer", "Pooling", "Temperature"]
 
+# The feature of a batch of training that says with which epoch its intervals were drawn.
+EPOCH = "landmark_epoch"
 # A tokenizer without a limit reports a number like 1e30.
 NO_LIMIT = 10**7
 # Operators that sentence-transformers has too: our name -> its name.
@@ -160,8 +163,8 @@ class LandmarkTransformer(Transformer):
     Args:
         *args: as for sentence-transformers' `Transformer`, and so are all other keywords.
         interval: tokens per chunk.
-        splitter: `fixed` ends a chunk every `interval` tokens; `variable` does so too, but in training draws the
-            interval of each text from `training_intervals`; `sentence` ends a chunk at the end of each sentence.
+        splitter: `fixed` ends a chunk every `interval` tokens; `variable` does so too, but batches of training draw
+            the interval of each text from `training_intervals`; `sentence` ends a chunk at the end of each sentence.
         training_intervals: for `variable`.
         marker: `landmark` ends each chunk with the tokenizer's SEP (else EOS); `multi_cls` starts it with CLS.
         seed: of the drawn intervals.
@@ -210,17 +213,31 @@ class LandmarkTransformer(Transformer):
             )
         self.interval, self.splitter, self.marker, self.seed = interval, splitter, marker, seed
         self.training_intervals = list(training_intervals)
-        self._draw = random.Random(seed)  # noqa: S311  chunk lengths are no secret
-        self._seeded: int | None = None
+        self._warned = False
         self._marker = marker_of(self.tokenizer, marker)
         self._templates = {count: template_of(self.tokenizer, count) for count in (1, 2)}
         if splitter == "sentence" and not getattr(self.tokenizer, "is_fast", False):
             raise BadInput(f"splitter='sentence' needs a fast tokenizer; {type(self.tokenizer).__name__} is not one.")
 
     def preprocess(
-        self, inputs: Sequence[Any], prompt: str | None = None, processing_kwargs: Any = None, **kwargs: Any
+        self,
+        inputs: Sequence[Any],
+        prompt: str | None = None,
+        processing_kwargs: Any = None,
+        *,
+        epoch: int | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        """Tokenise texts, or pairs of texts, into model inputs with landmarks."""
+        """Tokenise texts, or pairs of texts, into model inputs with landmarks.
+
+        Args:
+            inputs: texts, or pairs of texts.
+            prompt: put before each text.
+            processing_kwargs: of sentence-transformers; only `max_length` can be set.
+            epoch: of training, from 0; with the splitter `variable` it draws the interval of each text. None is
+                evaluation, in which nothing is drawn.
+            **kwargs: see `processing_kwargs`.
+        """
         if not inputs:
             return {}
         pairs = [texts_of(item) for item in inputs]
@@ -232,14 +249,16 @@ class LandmarkTransformer(Transformer):
             raise BadInput(f"{', '.join(unknown)} has no effect with landmarks: only max_length can be set.")
         given = {key: value for section in sections for key, value in section.get("text", {}).items()}
         limit = given.get("max_length") or kwargs.get("max_length") or lengths.get(kwargs.get("task") or "")
-        rows = self._rows(pairs, prompt or "", limit or self.max_seq_length)
+        rows = self._rows(pairs, prompt or "", limit or self.max_seq_length, epoch)
         features = self._flat(rows) if self.can_flatten_inputs else self._stacked(rows)
         features["modality"] = "text"
         if not prompt:
             del features["prompt_mask"]
+        if epoch is not None:
+            features[EPOCH] = epoch
         return features
 
-    def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None) -> list[ModelInput]:
+    def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None, epoch: int | None) -> list[ModelInput]:
         most = most if most is not None and most < NO_LIMIT else None
         tokenizer: Any = self.tokenizer
         texts = [(prompt if place == 0 else "") + text for pair in pairs for place, text in enumerate(pair)]
@@ -255,7 +274,7 @@ class LandmarkTransformer(Transformer):
         )
         spans = encoded.get("offset_mapping", [None] * len(texts))
         contents = iter(
-            Content(ids, self._ends(text, ids, where))
+            Content(ids, self._ends(text, ids, where, epoch))
             for text, ids, where in zip(texts, encoded["input_ids"], spans, strict=True)
         )
         lead = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) if prompt else 0
@@ -271,24 +290,12 @@ class LandmarkTransformer(Transformer):
             for pair in pairs
         ]
 
-    def _ends(self, text: str, ids: list[int], spans: Any) -> list[int]:
+    def _ends(self, text: str, ids: list[int], spans: Any, epoch: int | None) -> list[int]:
         if self.splitter == "sentence":
             return sentence(text, spans)
-        if self.splitter == "variable" and (draw := self._drawing()):
-            return fixed(len(ids), draw.choice(self.training_intervals))
+        if self.splitter == "variable" and epoch is not None:
+            return fixed(len(ids), drawn(self.training_intervals, self.seed, epoch, text))
         return fixed(len(ids), self.interval)
-
-    def _drawing(self) -> random.Random | None:
-        """Return the random generator of the intervals, or None outside training.
-
-        A worker of a data loader is a copy of the module as it was when the worker started. It draws in any mode, with
-        the seed that the loader gives it in each epoch.
-        """
-        worker = torch.utils.data.get_worker_info()
-        if worker is not None and self._seeded != worker.seed:
-            self._seeded = worker.seed
-            self._draw = random.Random(f"{self.seed}/{worker.seed}")  # noqa: S311  chunk lengths are no secret
-        return self._draw if self.training or worker is not None else None
 
     def _stacked(self, rows: list[ModelInput]) -> dict[str, Any]:
         tokenizer: Any = self.tokenizer
@@ -316,6 +323,16 @@ class LandmarkTransformer(Transformer):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Run the model without our own masks, which it does not take."""
+        epoch = features.pop(EPOCH, None)
+        if self.training and self.splitter == "variable" and epoch is None and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"this batch has an interval of {self.interval} for every text, although splitter='variable' draws "
+                "them in training: pass the trainer data_collator=Collator(model.preprocess), of "
+                "cenote.training.collator.",
+                CenoteWarning,
+                stacklevel=2,
+            )
         own = {name: features.pop(name) for name in OWN_FEATURES if name in features}
         features = super().forward(features, **kwargs)
         features.update(own)

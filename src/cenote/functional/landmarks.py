@@ -11,6 +11,7 @@ Functions work on lists of integers, one text at a time; tokenizers and tensors 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ INTERVAL = 32
 
 SPLITTERS: dict[str, str] = {
     "fixed": "every `interval` tokens",
-    "variable": "as fixed; in training the interval of each text is drawn from `training_intervals`",
+    "variable": "as fixed; in training the interval of each text is drawn in each epoch from `training_intervals`",
     "sentence": "at the ends of sentences",
 }
 
@@ -112,6 +113,19 @@ def fixed(count: int, interval: int) -> list[int]:
     ([3, 6, 7], [3, 6], [0])
     """
     return [*range(interval, count, interval), count]
+
+
+def drawn(intervals: Sequence[int], seed: int, epoch: int, text: str) -> int:
+    """Return the interval of one text in one epoch of training.
+
+    The draw has no state, so that a training that goes on after a stop draws what it would have drawn, and loader
+    workers draw what the main process would.
+
+    >>> [drawn((32, 64, 128, 256), seed=0, epoch=epoch, text="a pool") for epoch in range(6)]
+    [128, 256, 256, 64, 64, 128]
+    """
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return intervals[int.from_bytes(digest, "big") % len(intervals)]
 
 
 # A sentence ends after its closing punctuation and the quotes or brackets that follow, before white space (except after

@@ -1,0 +1,208 @@
+"""`cenote train`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cenote.choices import AUTO, POSITIONS, PRECISIONS
+from cenote.commands.arguments import (
+    Usage,
+    add_common,
+    check_packages,
+    count,
+    list_of,
+    load_model,
+    natural,
+    one_of,
+    positive,
+)
+from cenote.commands.progress import progress
+from cenote.commands.terminal import say
+from cenote.data.pairs import read_pairs
+from cenote.data.texts import refuse_missing as refuse_missing_file
+from cenote.errors import BadInput
+from cenote.models.hub import refuse_missing
+from cenote.storage import refuse_unwritable
+
+MEANING = "train an embedding model on pairs, with any pooling"
+
+
+def share(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 1")
+    return value
+
+
+def weight(text: str) -> float:
+    """Parse a number of at least 0."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+    return value
+
+
+share.__name__ = weight.__name__ = "number"  # argparse puts the name into its message
+
+# The flags of a recipe, by group. The name of a flag is that of its field.
+_GROUPS: dict[str, dict[str, dict[str, Any]]] = {
+    "pooling": {
+        "--intervals": {
+            "type": list_of(count),
+            "metavar": "A,B",
+            "help": "tokens per chunk with landmarks, one of them drawn for each text in each epoch (default: 32)",
+        },
+        "--eval-interval": {
+            "type": count,
+            "metavar": "N",
+            "help": "tokens per chunk of the model (default: the shortest)",
+        },
+        "--splitter": {
+            "type": one_of(("fixed", "sentence"), "splitter"),
+            "help": "sentence: chunks end with sentences instead",
+        },
+        "--eval-pooling": {"metavar": "NAME", "help": "pooling of the model, if not the one that is trained"},
+        "--temperature": {"type": positive, "metavar": "TAU", "help": "divides the attention logits"},
+    },
+    "length of the training": {
+        "--steps": {"type": count, "metavar": "N", "help": "updates of the weights (default: 1000)"},
+        "--batch-size": {"type": count, "metavar": "N", "help": "pairs in a step (default: 64)"},
+        "--learning-rate": {"type": positive, "metavar": "X", "help": "at its highest (default: 2e-5)"},
+        "--warmup": {"type": share, "metavar": "X", "help": "share of the steps in which it rises (default: 0.05)"},
+        "--weight-decay": {"type": weight, "metavar": "X", "help": "of AdamW (default: 0.01)"},
+        "--clip": {"type": positive, "metavar": "X", "help": "the largest norm of a gradient (default: 1)"},
+        "--seed": {"type": natural, "metavar": "N", "help": "of the order, of what is drawn, of dropout (default: 0)"},
+    },
+    "texts": {
+        "--max-length": {
+            "type": count,
+            "metavar": "N",
+            "help": "tokens after which a text is cut (default: the model's limit); learned positions are extended",
+        },
+        "--query-length": {"type": count, "metavar": "N", "help": "tokens after which a query is cut"},
+        "--positions": {
+            "type": one_of(POSITIONS, "way to extend positions"),
+            "help": f"{' or '.join(POSITIONS)} (default: {POSITIONS[0]})",
+        },
+        "--query-prompt": {"metavar": "TEXT", "help": "put before each query"},
+        "--document-prompt": {"metavar": "TEXT", "help": "put before each other text"},
+    },
+    "loss": {
+        "--loss-temperature": {"type": positive, "metavar": "X", "help": "divides the cosines (default: 0.02)"},
+        "--negatives": {
+            "type": natural,
+            "metavar": "N",
+            "help": "of each pair in a step (default: as many as every pair has)",
+        },
+        "--distil": {
+            "type": weight,
+            "metavar": "X",
+            "help": "weight of a teacher's scores (default: 1 if there are any)",
+        },
+        "--spread": {
+            "type": weight,
+            "metavar": "X",
+            "help": "weight of a penalty on the spread of a text's tokens (default: 0)",
+        },
+    },
+    "memory": {
+        "--mini-batch": {"type": count, "metavar": "N", "help": "texts in one pass of the model (default: 32)"},
+        "--cache": {
+            "action": argparse.BooleanOptionalAction,
+            "help": "compute activations again rather than keep them (default: for large batches)",
+        },
+        "--gradient-checkpointing": {"action": "store_true", "help": "likewise within the model"},
+        "--precision": {
+            "type": one_of([AUTO, *PRECISIONS[:2]], "precision"),
+            "help": "float32 or bfloat16 (default: bfloat16 where the machine has it)",
+        },
+    },
+    "evaluation": {
+        "--evaluate-every": {
+            "type": count,
+            "metavar": "N",
+            "help": "steps between evaluations (default: a tenth of all)",
+        },
+        "--patience": {
+            "type": count,
+            "metavar": "N",
+            "help": "stop after N evaluations without a better score, and write the best model",
+        },
+    },
+}
+_FIELDS = [flag[2:].replace("-", "_") for flags in _GROUPS.values() for flag in flags]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_common(parser, "model", metavar="BACKBONE")
+    parser.add_argument(
+        "pairs",
+        metavar="PAIRS",
+        help="a .jsonl, .csv, .tsv or .parquet file, gzipped or not, with query, positive, and if there are any "
+        "negatives and scores",
+    )
+    add_common(parser, "-o, --output", help="new folder for the model, or a training to go on with")
+    add_common(parser, "--pooling", dest="trained_pooling")
+    for title, flags in _GROUPS.items():
+        group = parser.add_argument_group(title)
+        for flag, options in flags.items():
+            group.add_argument(flag, **options)
+        if title == "evaluation":
+            group.add_argument(
+                "--evaluate", metavar="DATA", help="a labelled folder (retrieval, sts), or texts searched by sentences"
+            )
+    parser.add_argument("--checkpoint-every", type=count, metavar="K", help="steps (default: a tenth of all)")
+    parser.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that tokenise (default: 0)")
+    add_common(parser, "--device", "--trust-remote-code")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise for wrong arguments, before anything heavy is imported."""
+    check_packages("train", "train")
+    if not args.output.strip():
+        raise Usage("-o is empty: name a folder.")
+    if Path(args.output).is_file():
+        raise BadInput(f"{args.output!r} is a file: name a folder.")
+    refuse_unwritable(Path(args.output))
+    read_pairs(args.pairs)
+    if args.evaluate is not None:
+        refuse_missing_file(Path(args.evaluate))
+    if args.evaluate is None and (args.evaluate_every or args.patience):
+        raise Usage("--evaluate-every and --patience need --evaluate, which names what to evaluate on.")
+    refuse_missing(args.model)
+
+
+def run(args: argparse.Namespace) -> Iterator[str]:
+    """Train, and yield the lines to print."""
+    from cenote.training.train import train
+
+    settings = {name: value for name in _FIELDS if (value := getattr(args, name)) not in (None, False)}
+    if args.cache is not None:
+        settings["cache"] = args.cache
+    if args.trained_pooling is not None:
+        settings["pooling"] = args.trained_pooling.replace(",", "+")
+    if "eval_pooling" in settings:
+        settings["eval_pooling"] = settings["eval_pooling"].replace(",", "+")
+    with progress() as tell:
+        train(
+            args.model,
+            args.pairs,
+            output=args.output,
+            evaluate=args.evaluate,
+            checkpoint_every=args.checkpoint_every,
+            workers=args.workers,
+            progress=tell,
+            notify=say,
+            loader=partial(load_model, args),
+            **settings,
+        )
+    yield f"model: {args.output}"
+    yield f"recipe: {Path(args.output) / 'training.json'}"
+    yield f"log: {Path(args.output) / 'log.jsonl'}"

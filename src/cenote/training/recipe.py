@@ -1,0 +1,195 @@
+"""The recipe of a training: every setting that its result depends on, checked before anything is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from cenote import choices
+from cenote.errors import BadInput, check_at_least, choose
+from cenote.functional.landmarks import INTERVAL, SPLITTERS
+from cenote.functional.pooling import POOLINGS, canonical
+from cenote.functional.temperature import Temperature, check_temperature
+
+# Tokens of a batch above which activations are computed again rather than kept.
+_KEPT_TOKENS = 2**15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every setting that the result of a training depends on.
+
+    Args:
+        pooling: to train with; None is the model's own. A name, or several with "+" between them.
+        intervals: tokens per chunk with landmarks, and k of `every_k`. Of several, one is drawn for each text in each
+            epoch.
+        eval_interval: tokens per chunk after the training; by default the shortest of `intervals`.
+        splitter: `fixed`, or `sentence`: chunks end with sentences.
+        eval_pooling: of the model that is written, if it differs from the one that is trained.
+        temperature: divides the attention logits, in the training and of the model that is written.
+        steps: updates of the weights.
+        batch_size: pairs in a step. Each query has the positives and negatives of all others as its negatives.
+        max_length: tokens after which a text is cut; None is the model's limit. Beyond the positions that the model
+            has learned they are extended.
+        query_length: tokens after which a query is cut; None is `max_length`.
+        positions: how learned positions are extended: `tile` or `interpolate`.
+        learning_rate: at its highest.
+        warmup: share of the steps in which the learning rate rises; afterwards it falls to zero.
+        loss_temperature: divides the cosines of InfoNCE.
+        negatives: of each pair in a step, drawn in each epoch from those that it has; None takes as many as every pair
+            has.
+        distil: weight of the teacher's scores; None is 1 where the pairs have scores, else 0.
+        spread: weight of the penalty on the spread of a text's tokens about their mean.
+        weight_decay: of AdamW.
+        clip: the largest norm of a gradient.
+        mini_batch: texts in one pass of the model.
+        cache: whether activations are computed again rather than kept, which needs little memory; None decides by the
+            tokens of a batch.
+        gradient_checkpointing: whether the activations within the model are computed again.
+        precision: `float32` or `bfloat16`; `auto` takes bfloat16 where the machine has it.
+        seed: of the order of the pairs, of what is drawn, and of dropout.
+        query_prompt: put before each query, and kept as the model's prompt `query`.
+        document_prompt: put before each other text, and kept as the model's prompt `document`.
+        evaluate_every: steps between evaluations.
+        patience: evaluations without a better score after which the training stops; the best model is written.
+    """
+
+    pooling: str | None = None
+    intervals: tuple[int, ...] = ()
+    eval_interval: int | None = None
+    splitter: str = "fixed"
+    eval_pooling: str | None = None
+    temperature: Any = None
+    steps: int = 1000
+    batch_size: int = 64
+    max_length: int | None = None
+    query_length: int | None = None
+    positions: str = "tile"
+    learning_rate: float = 2e-5
+    warmup: float = 0.05
+    loss_temperature: float = 0.02
+    negatives: int | None = None
+    distil: float | None = None
+    spread: float = 0.0
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    mini_batch: int = 32
+    cache: bool | None = None
+    gradient_checkpointing: bool = False
+    precision: str = choices.AUTO
+    seed: int = 0
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    evaluate_every: int | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not None:
+                check(value, name)
+        if self.eval_pooling is not None:
+            canonical(self.eval_pooling.split("+"))
+        if self.takes_landmarks is False and (self.intervals or self.splitter != "fixed"):
+            given = f"intervals={list(self.intervals)}" if self.intervals else f"splitter={self.splitter!r}"
+            raise BadInput(f"{given} goes with landmark, multi_cls and every_k, not with pooling {self.pooling!r}.")
+        if self.splitter == "sentence" and self.intervals:
+            raise BadInput(f"intervals={list(self.intervals)}: with splitter='sentence' chunks end with sentences.")
+        for interval in (*self.intervals, *([self.eval_interval] if self.eval_interval else [])):
+            if self.max_length is not None and interval > self.max_length:
+                raise BadInput(
+                    f"interval {interval} is above max_length={self.max_length}: no chunk would end within a text. "
+                    f"Give at most {self.max_length}."
+                )
+        if self.query_length and self.max_length and self.query_length > self.max_length:
+            raise BadInput(f"query_length={self.query_length} is above max_length={self.max_length}.")
+        if self.patience and not self.evaluate_every:
+            raise BadInput(f"patience={self.patience} counts evaluations: give evaluate_every.")
+
+    @property
+    def takes_landmarks(self) -> bool | None:
+        """Whether the pooling has intervals; None where it is the model's own."""
+        if self.pooling is None:
+            return None
+        return any(POOLINGS[name].marks or "k" in POOLINGS[name].options for name in canonical(self.pooling.split("+")))
+
+    @property
+    def interval(self) -> int:
+        """Tokens per chunk after the training."""
+        return self.eval_interval or min(self.intervals, default=INTERVAL)
+
+    def keeps_activations(self, columns: int, limit: int) -> bool:
+        """Return whether the activations of a step are kept, for texts of `columns` columns of `limit` tokens."""
+        return self.batch_size * columns * limit <= _KEPT_TOKENS if self.cache is None else not self.cache
+
+    def settings(self) -> dict[str, Any]:
+        """Return all settings as plain data."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        found["intervals"] = list(self.intervals)
+        found["temperature"] = None if self.temperature is None else str(self.temperature)
+        return found
+
+
+def _whole(least: int) -> Callable[[Any, str], object]:
+    return lambda value, name: check_at_least(least, value, name)
+
+
+def _number(least: float, most: float = math.inf, *, open: bool = False) -> Callable[[Any, str], object]:
+    """Return a check of a number between two bounds; `open` leaves out the lower one."""
+
+    def check(value: Any, name: str) -> None:
+        real = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if not real or not (least < value <= most if open else least <= value <= most):
+            bounds = f"above {least:g}" if open else f"of at least {least:g}"
+            raise BadInput(
+                f"{name}={value!r}: pass a number {bounds}{'' if most == math.inf else f', at most {most:g}'}."
+            )
+
+    return check
+
+
+def _name(names: Any) -> Callable[[Any, str], object]:
+    return lambda value, name: choose(value, dict.fromkeys(names), name)
+
+
+def _intervals(value: Any, name: str) -> None:
+    for one in value:
+        check_at_least(1, one, name)
+
+
+def _temperature(value: Temperature, _: str) -> None:
+    check_temperature(value)
+
+
+def _pooling(value: str, _: str) -> None:
+    canonical(value.split("+"))
+
+
+_CHECKS: dict[str, Callable[[Any, str], object]] = {
+    "pooling": _pooling,
+    "intervals": _intervals,
+    "eval_interval": _whole(1),
+    "splitter": _name([name for name in SPLITTERS if name != "variable"]),
+    "eval_pooling": _pooling,
+    "temperature": _temperature,
+    "steps": _whole(1),
+    "batch_size": _whole(2),
+    "max_length": _whole(4),
+    "query_length": _whole(4),
+    "positions": _name(choices.POSITIONS),
+    "learning_rate": _number(0, open=True),
+    "warmup": _number(0, 1),
+    "loss_temperature": _number(0, open=True),
+    "negatives": _whole(0),
+    "distil": _number(0),
+    "spread": _number(0),
+    "weight_decay": _number(0),
+    "clip": _number(0, open=True),
+    "mini_batch": _whole(1),
+    "precision": _name([choices.AUTO, *choices.PRECISIONS[:2]]),
+    "seed": _whole(0),
+    "evaluate_every": _whole(1),
+    "patience": _whole(1),
+}

@@ -1,0 +1,127 @@
+"""Scores of a model while it trains: by a labelled folder, or by whether texts are found by their own sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.sentence_transformer.evaluation import (
+    EmbeddingSimilarityEvaluator,
+    InformationRetrievalEvaluator,
+)
+from sentence_transformers.util import cos_sim
+
+from cenote.account.pooled_texts import OWN
+from cenote.account.probes import SHORTEST, Probes, draw_probes
+from cenote.account.ranks import FEWEST_DOCUMENTS, read_account
+from cenote.account.texts import tokenise_account
+from cenote.data.labelled import Labelled, Retrieval, Sts, read_labelled
+from cenote.data.labelled_schemas import TEST, plan_files
+from cenote.data.sampling import sample_texts
+from cenote.data.texts import read
+from cenote.errors import BadInput
+from cenote.listener import Listener
+
+# Documents of an account, and texts that they are drawn from.
+_DOCUMENTS, _SAMPLE = 200, 2000
+
+
+class Watch(BaseEvaluator):
+    """One score of a model, higher is better; `name` is what the score is called."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.name, self.greater_is_better = name, True
+        self.primary_metric = name
+
+    def score(self, model: SentenceTransformer) -> float:
+        """Return the score."""
+        raise NotImplementedError
+
+    def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
+        """Return the score under its name, as the trainer asks for it."""
+        training = model.training
+        try:
+            return {self.name: self.score(model.eval())}
+        finally:
+            model.train(training)
+
+
+class _Labelled(Watch):
+    """A score by sentence-transformers' own evaluator."""
+
+    def __init__(self, name: str, evaluator: Any) -> None:
+        super().__init__(name)
+        self.evaluator = evaluator
+
+    def score(self, model: SentenceTransformer) -> float:
+        found: Mapping[str, float] = self.evaluator(model)
+        return float(found[self.evaluator.primary_metric])
+
+
+class _OwnSentences(Watch):
+    """The share of sentences that find the text that they were left out of."""
+
+    def __init__(self, probes: Probes) -> None:
+        super().__init__("own_sentences_found")
+        self.probes = probes
+
+    def score(self, model: SentenceTransformer) -> float:
+        texts = tokenise_account(model, self.probes, alternatives=False)
+        reading = read_account(model, texts, {}, Listener(), alternatives=False)
+        return float((reading.ranks[OWN].left_out == 1).mean())
+
+
+def watch_of(source: str | Path | Sequence[str], seed: int) -> Watch:
+    """Return what scores a model by a labelled folder, or by texts.
+
+    A score by labels is sentence-transformers' own, of the cosine: nDCG@10 of a search, Spearman's correlation of pairs
+    of sentences. Report scores of `cenote.evaluate`.
+    """
+    labelled = _labelled(source)
+    if isinstance(labelled, Retrieval):
+        texts = [f"{title} {text}".strip() for title, text in zip(labelled.titles, labelled.texts, strict=True)]
+        return _Labelled(
+            "ndcg_at_10",
+            InformationRetrievalEvaluator(
+                dict(zip(labelled.query_ids, labelled.queries, strict=True)),
+                dict(zip(labelled.corpus_ids, texts, strict=True)),
+                {
+                    name: {one for one, grade in grades.items() if grade > 0}
+                    for name, grades in labelled.judgments.items()
+                },
+                score_functions={"cosine": cos_sim},
+                write_csv=False,
+            ),
+        )
+    if isinstance(labelled, Sts):
+        given = (list(labelled.first), list(labelled.second), list(labelled.scores))
+        return _Labelled("spearman", EmbeddingSimilarityEvaluator(*given, main_similarity="cosine", write_csv=False))
+    if labelled is not None:
+        raise BadInput(
+            f"{source}: a training is watched by retrieval or sts, not by {labelled.kind}. Name such a folder, or "
+            "texts."
+        )
+    given_texts = read(source) if isinstance(source, (str, Path)) else source
+    drawn, _ = sample_texts(given_texts, _SAMPLE, seed, "texts", ())
+    probes = draw_probes(drawn, _DOCUMENTS, seed)
+    if len(probes.texts) < FEWEST_DOCUMENTS:
+        raise BadInput(
+            f"only {len(probes.texts)} of {len(drawn):,} texts have three sentences of {SHORTEST} words or more, and "
+            f"{FEWEST_DOCUMENTS} are needed. Give more or longer texts, or a labelled folder."
+        )
+    return _OwnSentences(probes)
+
+
+def _labelled(source: str | Path | Sequence[str]) -> Labelled | None:
+    """Return labelled data, or None for texts."""
+    if not isinstance(source, (str, Path)):
+        return None
+    try:
+        plan_files(source, None, TEST)
+    except BadInput:
+        return None
+    return read_labelled(source)

@@ -1,0 +1,85 @@
+"""Hard negatives: the nearest texts, none of the query's own, one of each, below the margin."""
+
+import pytest
+
+pytest.importorskip("datasets", reason="negatives need datasets: pip install 'cenote[train]'")
+
+from cenote.data.pairs import Pair
+from cenote.training.negatives import find_negatives
+
+from ..bags import WORDS
+
+
+def words(*places):
+    return " ".join(WORDS[place] for place in places)
+
+
+# The more words a positive shares with a query, the nearer it is: the vectors are sums of random word vectors.
+QUERY = words(0, 1, 2, 3, 4, 5)
+NEAR = [words(*range(shared), *range(10 * shared + 20, 10 * shared + 26 - shared)) for shared in (5, 4, 3, 2)]
+
+
+def pairs_of(positives, query=QUERY, positive=QUERY):
+    others = [Pair(words(100 + place, 200 + place), text) for place, text in enumerate(positives)]
+    return [Pair(query, positive), *others]
+
+
+def test_the_nearest_are_found_in_order(bag_model):
+    pairs = pairs_of(NEAR)
+    found = find_negatives(pairs, range(5), bag_model, 3)
+    assert found[0] == tuple(NEAR[:3])
+    assert all(pair.positive not in negatives for pair, negatives in zip(pairs, found, strict=True))
+
+
+def test_the_nearest_are_passed_over(bag_model):
+    assert find_negatives(pairs_of(NEAR), range(5), bag_model, 2, range_min=1)[0] == tuple(NEAR[1:3])
+
+
+def test_those_within_the_margin_are_no_negatives(bag_model):
+    positive = NEAR[1]
+    found = find_negatives(pairs_of([NEAR[0], *NEAR[2:]], positive=positive), range(4), bag_model, 2, margin=0.0)
+    assert found[0] == tuple(NEAR[2:])  # NEAR[0] is nearer than the positive
+    assert len(find_negatives(pairs_of(NEAR), range(5), bag_model, 4, margin=0.4)[0]) < 4
+
+
+def test_positives_of_the_same_text_are_no_negatives(bag_model):
+    assert find_negatives(pairs_of(NEAR), [0, 0, 1, 2, 3], bag_model, 3)[0] == tuple(NEAR[1:])
+    assert find_negatives(pairs_of(NEAR), [0, 0, 1, 0, 3], bag_model, 2)[0] == (NEAR[1], NEAR[3])
+
+
+def test_of_another_text_the_nearest_positive_counts(bag_model):
+    assert find_negatives(pairs_of(NEAR), [0, 1, 1, 2, 3], bag_model, 3)[0] == (NEAR[0], NEAR[2], NEAR[3])
+
+
+def test_a_query_of_two_texts_has_negatives_of_neither(bag_model):
+    pairs = [*pairs_of(NEAR), Pair(QUERY, words(90, 91))]
+    found = find_negatives(pairs, [0, 1, 2, 3, 4, 1], bag_model, 2, margin=0.0)
+    assert set(found[0]).isdisjoint([NEAR[0], words(90, 91)])
+
+
+def test_a_pair_may_have_fewer_or_none(bag_model):
+    assert [len(negatives) for negatives in find_negatives(pairs_of(NEAR[:1]), range(2), bag_model, 3)] in (
+        [1, 1],
+        [1, 0],
+    )
+    assert find_negatives(pairs_of([]), [0], bag_model, 3) == [()]
+
+
+def test_progress_is_reported_and_nothing_is_printed(bag_model, capsys):
+    done = []
+    find_negatives(pairs_of(NEAR), range(5), bag_model, 1, advance=done.append)
+    assert sum(done) == 10
+    assert capsys.readouterr().out == ""
+
+
+def test_prompts_of_queries_and_documents_are_used(bag_model, monkeypatch):
+    bag_model.prompts = {"query": f"{words(300)} ", "document": f"{words(301)} "}
+    seen, encode = [], bag_model.encode
+
+    def watched(**options):
+        seen.append(options["prompt_name"])
+        return encode(**options)
+
+    monkeypatch.setattr(bag_model, "encode", watched)
+    find_negatives(pairs_of(NEAR), range(5), bag_model, 1)
+    assert sorted(seen) == ["document", "query"]

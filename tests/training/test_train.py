@@ -1,0 +1,440 @@
+"""The whole training: toy tasks -> what stops and goes on -> the model that is written -> what is refused."""
+
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from transformers import TrainerCallback
+
+import cenote
+from cenote.errors import BadInput, CenoteError, UnknownName
+from cenote.nn import LandmarkTransformer
+from cenote.training import folder as folders
+from cenote.training import trainer as trainers
+from cenote.training.train import train
+
+from .toys import KEYS, accuracy, near_model, save_near, toy_pairs
+
+INTERVALS = {"intervals": [2, 4, 8], "eval_interval": 4}
+FAST = {"steps": 120, "batch_size": 32, "learning_rate": 1e-2, "loss_temperature": 0.1}
+
+
+@pytest.fixture(scope="session")
+def near_folder(tmp_path_factory):
+    """A model that sees near tokens only. Shared: do not change it."""
+    return save_near(tmp_path_factory.mktemp("near"))
+
+
+@pytest.fixture
+def near(near_folder):
+    return near_model(near_folder)
+
+
+# What is learned.
+
+
+@pytest.mark.parametrize(
+    ("where", "pooling", "least", "most"),
+    [
+        ("late", "landmark", 0.85, 1.0),
+        ("late", "mean", 0.4, 1.0),
+        ("late", "cls", 0.0, 0.2),  # CLS sees the first words alone; by chance it finds one of 32
+        ("start", "cls", 0.95, 1.0),
+    ],
+)
+def test_each_pooling_learns_what_it_can_see(near, where, pooling, least, most):
+    more = INTERVALS if pooling == "landmark" else {}
+    model = train(near, toy_pairs(where, 512, seed=1), pooling=pooling, **FAST, **more)
+    assert least <= accuracy(model, where) <= most
+
+
+@pytest.mark.parametrize("options", [{"cache": True}, {"cache": False}], ids=["computed again", "kept"])
+def test_memory_does_not_change_what_is_learned(near, options):
+    short = {**FAST, "steps": 60}
+    model = train(near, toy_pairs("start", 512, seed=1), pooling="cls", mini_batch=8, **short, **options)
+    assert accuracy(model, "start") > 0.9
+
+
+def test_a_teacher_is_followed(near):
+    """Scores that prefer the negative teach the opposite of the labels."""
+    pairs = [
+        {"query": key, "positive": text, "negatives": [other], "scores": [0.0, 20.0]}
+        for (key, text), (_, other) in zip(toy_pairs("start", 64, 1), toy_pairs("start", 65, 2)[1:], strict=True)
+    ]
+    given = {**FAST, "steps": 60}
+    model = train(near, pairs, pooling="mean", distil=20, **given)
+    queries, right, wrong = (
+        model.encode([*column], normalize_embeddings=True)
+        for column in zip(*((row["query"], row["positive"], row["negatives"][0]) for row in pairs), strict=True)
+    )
+    assert ((queries * wrong).sum(1) > (queries * right).sum(1)).mean() > 0.9
+
+
+def test_a_penalty_on_spread_draws_tokens_together(near_folder):
+    def spread(weight):
+        model = train(near_model(near_folder), toy_pairs("start", 128, 1), spread=weight, **{**FAST, "steps": 40})
+        tokens = model.encode([text for _, text in toy_pairs("start", 32, 9)], output_value="token_embeddings")
+        return np.mean([1 - float(x.mean(0).square().sum() / x.square().sum(1).mean()) for x in tokens])
+
+    assert spread(5.0) < 0.7 * spread(0.0)
+
+
+# What stops and goes on.
+
+GOING = {"pooling": "landmark", **INTERVALS, "steps": 10, "batch_size": 8, "learning_rate": 1e-3, "seed": 3}
+PAIRS = toy_pairs("late", 36, seed=4)  # four steps of eight in an epoch, and four pairs left over
+EVERY = {"checkpoint_every": 4}
+
+
+class _Kill(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _run_killed(folder, output, instant):
+    """Train in a process of its own, which is killed at an instant."""
+    torch.set_num_threads(1)
+    original = trainers.PairTrainer.__init__
+    if instant == "checkpoint":  # the weights are written, the state of the optimizer is not
+        save = trainers.PairTrainer._save_optimizer_and_scheduler
+
+        def cut_short(self, path):
+            if self.state.global_step == 8:
+                os.kill(os.getpid(), signal.SIGKILL)
+            save(self, path)
+
+        trainers.PairTrainer._save_optimizer_and_scheduler = cut_short
+    else:
+
+        def patched(self, **arguments):
+            original(self, **arguments)
+            self.add_callback(_Kill(instant))
+
+        trainers.PairTrainer.__init__ = patched
+    train(near_model(folder), PAIRS, output=output, **GOING, **EVERY)
+
+
+@pytest.fixture(scope="session")
+def killed(near_folder, tmp_path_factory):
+    """Trainings that were killed at three instants, by instant."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["cenote.training.train", "tests.training.test_train"])
+    outputs = {instant: tmp_path_factory.mktemp("killed") / "out" for instant in (2, 7, "checkpoint")}
+    for instant, output in outputs.items():
+        process = context.Process(target=_run_killed, args=(near_folder, str(output), instant))
+        process.start()
+        process.join(120)
+        assert process.exitcode == -signal.SIGKILL, instant
+    return outputs
+
+
+@pytest.fixture(scope="session")
+def whole(near_folder, tmp_path_factory):
+    """A training that nothing stopped."""
+    output = tmp_path_factory.mktemp("whole") / "out"
+    train(near_model(near_folder), PAIRS, output=output, **GOING, **EVERY)
+    return output
+
+
+@pytest.mark.parametrize("instant", [2, 7, "checkpoint"])
+def test_a_training_that_was_killed_goes_on_bit_for_bit(near_folder, killed, whole, instant):
+    """Before the first checkpoint, within the second epoch, and in the middle of a checkpoint."""
+    output = killed[instant]
+    assert not (output / "model.safetensors").exists()
+    held = sorted(path.name for path in (output / "checkpoints").iterdir())
+    assert held == {2: [], 7: ["checkpoint-4"], "checkpoint": ["checkpoint-4", "checkpoint-8"]}[instant]
+    said = []
+    train(near_model(near_folder), PAIRS, output=output, notify=said.append, **GOING, **EVERY)
+    assert (f"going on after step {4 if instant != 2 else 0} of 10" in said) == (instant != 2)
+    assert (output / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (output / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
+    assert not (output / "checkpoints").exists()
+    assert not (output / "pairs.arrow").exists()
+
+
+def test_the_weights_moved_and_the_log_has_every_step(near_folder, whole):
+    before, after = load_file(f"{near_folder}/model.safetensors"), load_file(whole / "model.safetensors")
+    moved = [name for name, weight in before.items() if not torch.equal(weight, after[name])]
+    assert len(moved) > len(before) / 2
+    log = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == list(range(1, 11))
+    assert log[-1]["info_nce"] == pytest.approx(log[-1]["loss"])
+    assert max(line["learning_rate"] for line in log) == pytest.approx(1e-3)
+
+
+def test_a_complete_training_is_not_repeated(near_folder, whole):
+    said = []
+    model = train(near_model(near_folder), PAIRS, output=whole, notify=said.append, **GOING, **EVERY)
+    assert said == [f"the training in {str(whole)!r} is complete"]
+    assert isinstance(model[0], LandmarkTransformer)
+
+
+def test_workers_give_the_same_weights(near_folder, whole, tmp_path):
+    train(near_model(near_folder), PAIRS, output=tmp_path / "out", workers=2, **GOING, **EVERY)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 2e-3}, "recipe learning_rate is 0.001 there and 0.002 now"),
+        ({"intervals": [2, 4]}, r"recipe intervals is \[2, 4, 8\] there and \[2, 4\] now"),
+        ({"pairs": toy_pairs("late", 36, seed=5)}, "pairs is '.*' there and '.*' now"),
+        ({"backbone": True}, "backbone is '.*' there and '.*' now"),
+    ],
+)
+def test_another_training_in_the_same_folder_is_refused(near_folder, whole, change, message):
+    model = near_model(near_folder)
+    if change.pop("backbone", False):
+        with torch.no_grad():
+            next(model.parameters()).add_(0.1)
+    given = {**GOING, **EVERY, **change}
+    with pytest.raises(BadInput, match=rf"training with other settings: {message}\. Use the same"):
+        train(model, given.pop("pairs", PAIRS), output=whole, **given)
+
+
+def test_checkpoints_may_be_at_other_steps(near_folder, whole, tmp_path):
+    train(near_model(near_folder), PAIRS, output=tmp_path / "out", checkpoint_every=3, **GOING)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+# What can go wrong.
+
+
+def test_a_loss_that_is_no_number_stops_the_training(near_folder, tmp_path, monkeypatch):
+    calculate = trainers.PairTrainer.compute_loss
+
+    def spoil(self, *arguments, **options):
+        loss = calculate(self, *arguments, **options)
+        return loss * float("nan") if self.state.global_step == 5 else loss
+
+    monkeypatch.setattr(trainers.PairTrainer, "compute_loss", spoil)
+    with pytest.raises(CenoteError, match=r"the loss is nan at step 6: .* The last good checkpoint is .*checkpoint-4"):
+        train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING, **EVERY)
+    (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
+    assert torch.stack([w.isfinite().all() for w in load_file(checkpoint / "model.safetensors").values()]).all()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("[enforce fail] file write failed")]
+)
+def test_a_disk_that_fills_keeps_the_checkpoint_before(near_folder, whole, tmp_path, monkeypatch, error):
+    save = trainers.PairTrainer._save_optimizer_and_scheduler
+
+    def fill(self, path):
+        if self.state.global_step == 8:
+            Path(path, "optimizer.pt").write_bytes(b"a part")
+            raise error
+        save(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainers.PairTrainer, "_save_optimizer_and_scheduler", fill)
+        with pytest.raises(CenoteError, match="make room, and run the same command again"):
+            train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING, **EVERY)
+    said = []
+    train(near_model(near_folder), PAIRS, output=tmp_path / "out", notify=said.append, **GOING, **EVERY)
+    assert "going on after step 4 of 10" in said
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"stpes": 3}, UnknownName, "unknown setting of train 'stpes'; did you mean 'steps'"),
+        ({"steps": 0}, BadInput, "steps=0: pass a whole number of at least 1"),
+        ({"learning_rate": 0}, BadInput, "learning_rate=0: pass a number above 0"),
+        ({"warmup": 2}, BadInput, "warmup=2: pass a number of at least 0, at most 1"),
+        ({"pooling": "landmrak"}, UnknownName, "did you mean 'landmark'"),
+        ({"precision": "float16"}, UnknownName, "unknown precision 'float16'"),
+        ({"intervals": [8], "pooling": "cls"}, BadInput, "goes with landmark, multi_cls and every_k, not with"),
+        ({"intervals": [8]}, BadInput, "intervals go with landmark, multi_cls and every_k, not with pooling mean"),
+        (
+            {"pooling": "landmark", "intervals": [8, 65], "max_length": 64},
+            BadInput,
+            "interval 65 is above max_length=64",
+        ),
+        ({"pooling": "landmark", "intervals": [8, 65]}, BadInput, "interval 65 is above the 64 tokens that the model"),
+        ({"pooling": "landmark", "intervals": [0]}, BadInput, "intervals=0: pass a whole number of at least 1"),
+        ({"batch_size": 37}, BadInput, "36 pairs do not fill a batch of batch_size=37"),
+        ({"negatives": 1}, BadInput, "negatives=1: some pair has 0"),
+        ({"distil": 1.0}, BadInput, "distil=1: the pairs have no scores of a teacher"),
+        ({"evaluate_every": 2}, BadInput, "evaluate_every=2: name what to evaluate on"),
+        ({"patience": 2}, BadInput, "patience=2 counts evaluations: give evaluate_every"),
+        ({"splitter": "sentence", "pooling": "landmark", "intervals": [8]}, BadInput, "chunks end with sentences"),
+        ({"query_length": 20, "max_length": 10}, BadInput, "query_length=20 is above max_length=10"),
+        ({"checkpoint_every": 0}, BadInput, "checkpoint_every=0"),
+    ],
+)
+def test_wrong_settings_are_refused(near, settings, error, message):
+    with pytest.raises(error, match=message):
+        train(near, PAIRS, **{"steps": 1, "batch_size": 8, **settings})
+
+
+def test_a_folder_with_other_files_is_refused(near, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match="already exists and holds no training: name a new folder"):
+        train(near, PAIRS, output=tmp_path, **GOING)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_damaged_state_is_refused(near, tmp_path):
+    (tmp_path / folders.STATE).write_text("{")
+    with pytest.raises(BadInput, match=r"training\.json is damaged"):
+        train(near, PAIRS, output=tmp_path, **GOING)
+
+
+def test_a_backbone_without_a_closing_token_is_refused(tiny):
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    reader = Transformer(str(tiny("none")))
+    model = SentenceTransformer(modules=[reader, Pooling(reader.get_embedding_dimension())], device="cpu")
+    with pytest.raises(BadInput, match=r"has no sep_token or eos_token, which landmark pooling inserts"):
+        train(model, PAIRS, **GOING)
+
+
+# The model that is written.
+
+
+def test_a_landmark_model_is_read_by_the_other_verbs(whole, tmp_path):
+    model = cenote.load(whole)
+    assert (model[0].interval, model[0].splitter, model[0].training_intervals) == (4, "variable", [2, 4, 8])
+    texts = [text for _, text in PAIRS]
+    cenote.embed(str(whole), texts, output=tmp_path / "vectors")
+    vectors = cenote.read_embeddings(tmp_path / "vectors")[:]
+    np.testing.assert_allclose(vectors, model.encode(texts), atol=1e-5)
+    card = (whole / "README.md").read_text()
+    assert "contrastive training on 36 pairs" in card
+    assert "intervals [2, 4, 8]" in card
+    assert 'cenote.load("' in card
+
+
+def test_a_standard_pooling_is_read_by_sentence_transformers(near_folder, tmp_path):
+    output = tmp_path / "out"
+    model = train(near_folder, PAIRS, output=output, pooling="cls", steps=2, batch_size=8)
+    np.testing.assert_allclose(SentenceTransformer(str(output)).encode(KEYS), model.encode(KEYS), atol=1e-6)
+
+
+def test_the_pooling_after_the_training_may_be_another(near, tmp_path):
+    given = {"eval_pooling": "landmark", "eval_interval": 4, "steps": 2, "batch_size": 8}
+    model = train(near, PAIRS, output=tmp_path / "out", pooling="mean", **given)
+    assert model[1].names == ("landmark",)
+    assert cenote.load(tmp_path / "out")[0].interval == 4
+
+
+def test_temperature_prompts_and_lengths_are_trained_with_and_kept(near, tmp_path):
+    settings = {"temperature": 0.7, "query_prompt": "key0 ", "document_prompt": "key1 ", "max_length": 12}
+    train(near, PAIRS, output=tmp_path / "out", steps=2, batch_size=8, query_length=6, **settings)
+    model = cenote.load(tmp_path / "out")
+    assert model.prompts == {"query": "key0 ", "document": "key1 "}
+    assert (model.max_seq_length, model[0].query_length) == (12, 6)
+    assert "temperature 0.7" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_longer_texts_than_the_positions_are_read(tiny_st):
+    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
+    pairs = [(f"pool {word}", " ".join([word] * 300)) for word in "cave stone water light".split()]  # noqa: SIM905
+    model = train(model, pairs, steps=1, batch_size=4, max_length=400, positions="tile")
+    assert model.max_seq_length == 400
+    assert np.isfinite(model.encode([pairs[0][1]])).all()
+
+
+# Evaluation.
+
+
+def test_a_model_is_watched_and_the_best_one_is_kept(near_folder, tmp_path):
+    """The score falls after step 4: that model is written, and the training stops two evaluations later."""
+    (tmp_path / "sts.csv").write_text(
+        "text1,text2,score\n" + "".join(f"{a},{b},{i % 5}\n" for i, (a, b) in enumerate(toy_pairs("late", 40, 7)))
+    )
+    from cenote.training import watching
+
+    scores = iter([0.1, 0.5, 0.4, 0.3, 0.2])
+    said = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watching._Labelled, "score", lambda self, model: next(scores))
+        given = {"evaluate": tmp_path / "sts.csv", "evaluate_every": 2, "patience": 2, "steps": 10, "batch_size": 8}
+        train(near_model(near_folder), PAIRS, output=tmp_path / "out", notify=said.append, **given)
+    assert [line for line in said if line.startswith("step")] == [
+        "step 2: spearman 0.1000",
+        "step 4: spearman 0.5000",
+        "step 6: spearman 0.4000",
+        "step 8: spearman 0.3000",
+    ]
+    assert "stopped after step 8: 2 evaluations without a better score" in said
+    log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [line["spearman"] for line in log if "spearman" in line] == [0.1, 0.5, 0.4, 0.3]
+    stopped = {"evaluate": None, "evaluate_every": None, "patience": None}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers.Report, "on_step_begin", _interrupt_at(4), raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            train(near_model(near_folder), PAIRS, output=tmp_path / "b", checkpoint_every=4, **{**given, **stopped})
+    best = tmp_path / "b" / "checkpoints" / "checkpoint-4" / "model.safetensors"
+    assert best.read_bytes() == (tmp_path / "out" / "model.safetensors").read_bytes()
+
+
+def _interrupt_at(step):
+    def interrupt(self, args, state, control, **kwargs):
+        if state.global_step == step:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+@pytest.mark.parametrize("kind", ["retrieval", "texts"])
+def test_a_model_is_watched_by_a_search_and_by_texts(demo_path, tmp_path, builtin, kind):
+    """The score is that of the same measure elsewhere: sentence-transformers' nDCG, and the account of `compare`."""
+    from cenote.training.watching import watch_of
+
+    if kind == "texts":
+        (tmp_path / "texts.txt").write_text("\n".join(text.replace("\n", " ") for text in builtin[:300]))
+        watch, source = "own_sentences_found", tmp_path / "texts.txt"
+    else:
+        watch, source = "ndcg_at_10", tmp_path / "folder"
+        source.mkdir()
+        rows = [(number, text.split(". ")) for number, text in enumerate(builtin[:60]) if ". " in text]
+        lines = {
+            "corpus": [{"_id": f"d{n}", "text": ". ".join(parts[1:])} for n, parts in rows],
+            "queries": [{"_id": f"q{n}", "text": parts[0]} for n, parts in rows],
+            "qrels": [{"query-id": f"q{n}", "corpus-id": f"d{n}", "score": 1} for n, _ in rows],
+        }
+        for name, records in lines.items():
+            (source / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    model = cenote.load(demo_path)
+    found = watch_of(source, seed=0)(model.train())
+    assert model.training
+    assert list(found) == [watch]
+    model.eval()
+    if kind == "texts":
+        expected = cenote.compare([model], unlabelled=source, poolings=["mean", "max"], quick=False).cells[0].score
+    else:
+        docs = model.encode([record["text"] for record in lines["corpus"]], normalize_embeddings=True)
+        queries = model.encode([record["text"] for record in lines["queries"]], normalize_embeddings=True)
+        ranks = ((queries @ docs.T) > (queries * docs).sum(1)[:, None]).sum(1) + 1
+        expected = np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0).mean()
+    assert found[watch] == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_cannot_watch_is_refused(near, tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / "a" / f"{name}.csv").write_text("text,label\na pool,x\na cave,y\n")
+    (tmp_path / "few.txt").write_text("a pool\n" * 5)
+    for source, message in (
+        (tmp_path / "a", "watched by retrieval or sts, not by classification"),
+        (tmp_path / "few.txt", r"only 0 of 5 texts have three sentences of 6 words or more, and 20 are needed"),
+        (tmp_path / "none", "no such file or folder"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            train(near, PAIRS, steps=1, batch_size=8, evaluate=source)
