@@ -1,12 +1,16 @@
 """Write the pages of `docs/` that are generated from the code (`make docs`); with --check, list the stale ones."""
 
 import argparse
+import inspect
 import os
+import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from cenote.cli import COMMANDS, parser
 from cenote.functional.pooling import POOLINGS
+from cenote.training.recipe import Recipe
 
 HERE = Path(__file__).parent
 
@@ -31,6 +35,19 @@ def poolings() -> str:
     return "\n".join(lines)
 
 
+def recipe() -> str:
+    """Return the table of the settings of a training, by the docstring of `Recipe`."""
+    _, _, arguments = (inspect.getdoc(Recipe) or "").partition("Args:\n")
+    meanings = {
+        name: " ".join(words.split()) for name, words in re.findall(r"(?ms)^ {4}(\w+): (.*?)(?=^ {4}\w|\Z)", arguments)
+    }
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for field in fields(Recipe):
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
+        lines.append(f"| `{field.name}` | {default} | {meanings[field.name]} |")
+    return "\n".join(lines)
+
+
 def between(text: str, name: str, content: str) -> str:
     """Return `text` with the content between the marks of `name` replaced."""
     start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
@@ -40,8 +57,9 @@ def between(text: str, name: str, content: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Return every generated page with its present content."""
-    pooling = HERE / "pooling.md"
-    return {HERE / "cli.md": cli(), pooling: between(pooling.read_text("utf-8"), "poolings", poolings())}
+    tables = {HERE / "pooling.md": ("poolings", poolings()), HERE / "training.md": ("recipe", recipe())}
+    filled = {page: between(page.read_text("utf-8"), *table) for page, table in tables.items()}
+    return {HERE / "cli.md": cli(), **filled}
 
 
 def main(check: bool) -> int:

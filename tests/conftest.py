@@ -183,6 +183,8 @@ SLOW = {
     "functional/test_paired.py::test_intervals_of_spearman_values_cover_the_truth",
     "models/test_loading_refusals.py",
     "report/test_browser.py",
+    "surgery/test_positions.py::test_saved_models_give_the_same_vectors_in_a_fresh_process",
+    "surgery/test_positions.py::test_the_demo_model_reads_1024_tokens",
     "surgery/test_profiles.py",
     "surgery/test_tempering.py",
     "test_cli.py::test_a_reader_that_leaves_early_is_no_error",
@@ -194,6 +196,7 @@ SLOW = {
     "test_memory.py",
     "test_nn.py::test_two_processes_encode_as_one",
     "test_nn_saved.py",
+    "training/test_negatives.py",
 }
 
 

@@ -12,10 +12,12 @@ def test_tables_have_exactly_these_names():
     from cenote.encoding.backends import BACKENDS
     from cenote.functional.pooling import POOLINGS
     from cenote.functional.temperature import ROLES, SCHEDULES
+    from cenote.surgery.positions import WAYS
 
     assert tuple(BACKENDS) == choices.BACKENDS
     assert tuple(ENGINES) == choices.ENGINES
     assert ROLES == choices.TASKS
+    assert set(WAYS) == set(choices.POSITIONS)
     assert {name: row.aliases for name, row in POOLINGS.items()} == choices.POOLINGS
     assert {name: row.parameters for name, row in SCHEDULES.items()} == choices.SCHEDULES
 

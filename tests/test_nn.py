@@ -9,6 +9,7 @@ from transformers import DataCollatorWithFlattening
 
 import cenote
 from cenote.errors import BadInput
+from cenote.functional.landmarks import drawn
 from cenote.functional.pooling import POOLINGS
 from cenote.models.repooling import repool
 from cenote.nn import LandmarkTransformer, Pooling
@@ -161,19 +162,27 @@ def test_sentences_are_chunks(kind, tiny_st):
         assert ["".join(chunk.split()) for chunk in chunks] == ["".join(sentence.split()) for sentence in wanted]
 
 
-def test_intervals_are_drawn_in_training_only_and_by_text(tiny_st):
-    folder = tiny_st("bert")
-    models = [landmarked(folder, 4, splitter="variable", training_intervals=[2, 5], seed=seed) for seed in (0, 0, 1)]
-    texts = [TEXTS[4]] * 16
-    assert len({tuple(marks) for _, _, marks in read(models[0], texts)}) == 1
-    drawn = [[tuple(marks) for _, _, marks in read(model.train(), texts)] for model in models]
-    by_hand = {interval: row_by_hand(models[0].tokenizer, "bert", [TEXTS[4]], interval)[1] for interval in (2, 4, 5)}
-    assert {tuple(i for i, mark in enumerate(marks) if mark) for marks in drawn[0]} == {
-        *map(tuple, (by_hand[2], by_hand[5]))
-    }
-    assert drawn[0] == drawn[1] != drawn[2]
-    ((_, _, marks),) = read(models[0].eval(), texts[:1])
-    assert [i for i, mark in enumerate(marks) if mark] == by_hand[4]
+def test_intervals_are_drawn_by_text_where_the_epoch_is_given(tiny_st):
+    """`tests/training/test_collator.py` compares whole batches, with loader workers too."""
+    model = landmarked(tiny_st("bert"), 4, splitter="variable", training_intervals=[2, 5], seed=3)
+    texts = [*TEXTS, *(f"{TEXTS[4]} {word}" for word in ("pool", "cave", "stone"))]
+
+    def by_hand(text, interval):
+        ids, marks = row_by_hand(model.tokenizer, "bert", [text], interval)
+        return ids, [place in marks for place in range(len(ids))]
+
+    def rows(inputs, **options):
+        return [(ids, marks) for ids, _, marks in read(model, inputs, **options)]
+
+    for _ in (model.train(), model.eval()):  # the mode makes no difference
+        assert rows(texts) == [by_hand(text, 4) for text in texts]
+        for epoch in (0, 1, 0):
+            expected = [by_hand(text, drawn([2, 5], 3, epoch, text)) for text in texts]
+            assert rows(texts, epoch=epoch) == expected
+            assert rows(texts[::-1], epoch=epoch) == expected[::-1]
+    assert rows(texts, epoch=0) != rows(texts, epoch=1)
+    fixed = landmarked(tiny_st("bert"), 4)
+    assert [row[0] for row in read(fixed, texts, epoch=0)] == [ids for ids, _ in rows(texts)]
 
 
 def test_flattened_batches_hold_the_same_rows_end_to_end(kind, tiny_st):

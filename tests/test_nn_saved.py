@@ -23,6 +23,7 @@ import cenote
 from cenote.errors import CenoteWarning
 from cenote.models.repooling import repool
 from cenote.nn import LandmarkTransformer, Pooling
+from cenote.training.collator import Collator, FollowEpochs
 
 GOLDEN = Path(__file__).parent / "golden" / "landmark"
 TEXTS = ["the pool", "", "one two three. the deep cave! light collapse, the water [SEP] and the stone", "water"]
@@ -250,8 +251,9 @@ def pairs(columns=2, count=24):
     return Dataset.from_dict({name: lines[shift:] + lines[:shift] for shift, name in enumerate(names)})
 
 
-def train(model, path, loss=None, columns=2, steps=10, resume=None, **arguments):
+def train(model, path, loss=None, columns=2, steps=10, resume=None, prompts=None, **arguments):
     """Train, and see that the loss is a number and that every weight that can move has moved."""
+    collator = Collator(model.preprocess, prompts=prompts)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     trainer = SentenceTransformerTrainer(
         model=model,
@@ -269,6 +271,8 @@ def train(model, path, loss=None, columns=2, steps=10, resume=None, **arguments)
         ),
         train_dataset=pairs(columns),
         loss=(loss or MultipleNegativesRankingLoss)(model),
+        data_collator=collator,
+        callbacks=[FollowEpochs(collator)],
     )
     trainer.train(resume_from_checkpoint=resume)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -317,22 +321,3 @@ def test_training_continues_from_a_checkpoint(landmark_model, tmp_path):
     again = cenote.load(checkpoint, device="cpu")
     np.testing.assert_allclose(again.encode(TEXTS), landmark_model.encode(TEXTS), atol=1e-6)
     train(again, tmp_path, steps=4, resume=str(checkpoint))
-
-
-def test_loader_workers_draw_new_intervals_in_every_epoch(tiny_st):
-    """A worker is a copy of the module as it was: in evaluation mode, say, or before the first draw."""
-    model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
-    repool(model, "landmark", splitter="variable", training_intervals=[1, 2, 3, 4], interval=9)
-    model.eval()
-    loader = torch.utils.data.DataLoader(
-        ["one two three pool cave water stone deep light"] * 8,
-        batch_size=2,
-        num_workers=1,
-        collate_fn=lambda texts: model.preprocess(texts)["landmark_mask"].sum(1),
-    )
-    torch.manual_seed(0)
-    epochs = [torch.cat(list(loader)).tolist() for _ in range(3)]
-    assert len(set(map(tuple, epochs))) == 3
-    assert all(len(set(epoch)) > 1 for epoch in epochs)
-    torch.manual_seed(0)
-    assert torch.cat(list(loader)).tolist() == epochs[0]

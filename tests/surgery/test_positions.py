@@ -138,7 +138,7 @@ def test_tiled_positions_keep_short_texts_bit_for_bit(name, build):
 def test_interpolated_positions_change_short_texts_and_keep_the_ends(name, build):
     model = build(name)
     before, (rows, first) = model.encode(SHORT), table_of(model)
-    extend_positions(model, NEW)
+    extend_positions(model, NEW, "interpolate")
     after, again = table_of(model)
     assert (positions_of(model), again) == (NEW, first)
     assert torch.equal(after[:first], rows[:first])  # of padding: not part of the grid
@@ -264,13 +264,13 @@ def test_readers_that_share_a_network_extend_it_once(build):
     router = Router.for_query_document([reader, pooling], [LandmarkTransformer.adopt(reader), pooling])
     model = SentenceTransformer(modules=[router], device="cpu")
     rows, _ = table_of(build("bert"))
-    extend_positions(model, NEW)
+    extend_positions(model, NEW, "interpolate")
     assert torch.equal(reader.model.embeddings.position_embeddings.weight, interpolate(rows, NEW))
     assert [module.max_seq_length for module in model.modules() if isinstance(module, Transformer)] == [NEW, NEW]
 
 
 def test_the_card_states_every_extension(build, tmp_path):
-    model = extend_positions(extend_positions(build("mpnet"), NEW), 2000, "tile")
+    model = extend_positions(extend_positions(build("mpnet"), NEW, "interpolate"), 2000)  # `tile` is the default
     sentences = [
         "**Positions changed with Cenote: extended from 40 to 100 by interpolation.**",
         "**Positions changed with Cenote: extended from 100 to 2,000 by repetition.**",

@@ -48,7 +48,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class PairTable:
-    """What `write_pairs` wrote."""
+    """The file that `write_pairs` wrote, with counts of it."""
 
     path: Path
     count: int

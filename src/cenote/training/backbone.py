@@ -31,7 +31,9 @@ def prepare(model: str | Path | SentenceTransformer, recipe: Recipe, loader: Loa
     if isinstance(model, SentenceTransformer):
         loaded = model
     else:
-        with warnings.catch_warnings():
+        # A backbone may lack weights, such as those of a head: they are then random, and must be the same after a stop.
+        with warnings.catch_warnings(), torch.random.fork_rng():
+            torch.manual_seed(recipe.seed)
             if recipe.pooling is not None:  # what the backbone declares does not matter then
                 warnings.simplefilter("ignore", CenoteWarning)
             loaded = loader(model, dtype="float32")

@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """What kept equal texts out of one batch, in an epoch."""
+    """Batches of an epoch, and pairs that equal texts kept out of one."""
 
     batches: int
     deferred: int  # pairs that wait for a later batch, since a text of theirs is in this one

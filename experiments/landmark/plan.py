@@ -1,0 +1,134 @@
+"""The arms of the experiment, its sizes, and what each model is read with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backbones import MODELS, adapted, reset, rotary
+from material import plain_texts
+
+import cenote
+
+# How each model is trained, by the name of the arm. Everything else is the same: backbone, pairs, their order, steps.
+ARMS: dict[str, dict[str, Any]] = {
+    "cls": {"pooling": "cls"},
+    "mean": {"pooling": "mean"},
+    "landmark": {"pooling": "landmark", "intervals": (16, 32, 64), "eval_interval": 32},
+    "landmark, fixed": {"pooling": "landmark", "intervals": (32,)},
+    "landmark, sentences": {"pooling": "landmark", "splitter": "sentence"},
+    "every_k": {"pooling": "every_k", "intervals": (32,)},
+    "multi_cls": {"pooling": "multi_cls", "intervals": (16, 32, 64), "eval_interval": 32},
+    "mean, spread": {"pooling": "mean", "spread": 0.1},
+}
+MAIN = ("cls", "mean", "landmark")
+# Other readings of a trained model, by arm.
+READINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "mean": {
+        "landmarks at evaluation only": {"pooling": "landmark", "interval": 32},
+        "temperature 0.8": {"temperature": 0.8},
+    },
+    "landmark": {"temperature 0.8": {"temperature": 0.8}},
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the experiment is."""
+
+    starts: dict[str, Callable[[Path], Path]]  # how each backbone is made
+    ablations: str  # the start that the ablations have
+    steps: int
+    batch: int
+    rate: float
+    train_length: int
+    lengths: list[int]  # tokens that are read, the training's first
+    pairs: dict[str, int]
+    searches: dict[str, int]
+    seeds: int = 3
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+L3 = MODELS / "paraphrase-MiniLM-L3-v2"
+SIZES = {
+    "cpu": Size(
+        starts={
+            "reset": lambda folder: reset(L3, folder, keep=1),
+            "masked": lambda folder: adapted(L3, folder, plain_texts(20_000), steps=800, batch=16, length=128),
+        },
+        ablations="reset",
+        steps=200,
+        batch=32,
+        rate=1e-4,
+        train_length=128,
+        lengths=[128, 512, 2048],
+        pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
+        searches={"posts": 450, "evidence 512": 100, "evidence 2048": 60},
+    ),
+    "confirm": Size(  # one seed on the demo model of six layers
+        starts={"reset": lambda folder: reset(demo(), folder, keep=4)},
+        ablations="",
+        steps=200,
+        batch=32,
+        rate=1e-4,
+        train_length=128,
+        lengths=[128, 512, 2048],
+        pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
+        searches={"posts": 450, "evidence 512": 100, "evidence 2048": 60},
+        seeds=1,
+    ),
+    "gpu": Size(
+        starts={
+            "rotary": lambda folder: rotary(
+                L3, folder, plain_texts(10**6), steps=6000, batch=64, length=512, layers=8, width=512
+            )
+        },
+        ablations="rotary",
+        steps=1000,
+        batch=256,
+        rate=1e-4,
+        train_length=512,
+        lengths=[512, 2048, 8192],
+        pairs={"posts": 10**6, "claims": 900, "reviews": 24_000, "articles": 4000, "meetings": 2000},
+        searches={"posts": 1500, "evidence 2048": 180, "evidence 8192": 180},
+        recipe={"mini_batch": 128},
+    ),
+    "toy": Size(  # runs every path in a minute or two
+        starts={
+            "reset": lambda folder: reset(L3, folder, keep=1),
+            "rotary": lambda folder: rotary(
+                L3, folder, plain_texts(200), steps=4, batch=4, length=64, layers=2, width=64
+            ),
+        },
+        ablations="rotary",
+        steps=4,
+        batch=8,
+        rate=1e-4,
+        train_length=48,
+        lengths=[48, 96],
+        pairs={"posts": 100, "claims": 20, "reviews": 20, "articles": 20, "meetings": 10},
+        searches={"posts": 30, "evidence 96": 12},
+        seeds=1,
+    ),
+}
+
+
+def demo() -> Path:
+    """Return the folder of the demo model."""
+    from cenote.models.declared import find
+
+    return Path(find("minilm")[0])
+
+
+def trainings(size: Size) -> list[tuple[str, str, int]]:
+    """Return start, arm and seed of every training, the ones that matter most first."""
+    main = [(start, arm, seed) for start in size.starts for seed in range(size.seeds) for arm in MAIN]
+    others = [arm for arm in ARMS if arm not in MAIN]
+    return main + [(size.ablations, arm, seed) for seed in range(size.seeds) for arm in others if size.ablations]
+
+
+def load_reading(folder: Path, settings: dict[str, Any]) -> Any:
+    """Load a trained model with another pooling or temperature."""
+    return cenote.load(folder, **settings)

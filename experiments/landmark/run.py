@@ -1,0 +1,132 @@
+"""Landmark pooling against CLS and mean, trained under equal conditions: the claim of arXiv 2601.21525.
+
+    python experiments/landmark/run.py --size cpu
+    python experiments/landmark/run.py --size gpu
+
+Every arm has the same backbone, pairs, order of pairs and steps; only the pooling differs. Each model is scored on searches
+that it was not trained on, by the tokens that it reads and by the place of the evidence. Trainings and scores are kept in
+the user's cache: the same command goes on after a stop. Tables and JSON are written to docs/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from material import searches, training_pairs
+from plan import ARMS, READINGS, SIZES, Size, trainings
+from summary import summarise
+
+import cenote
+from cenote.surgery.positions import extend_positions
+from cenote.models.properties import positions_of
+
+WORK = Path("~/.cache/cenote/landmark").expanduser()
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+def main() -> None:
+    """Make the backbones, train and score every arm, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--size", choices=SIZES, default="cpu")
+    parser.add_argument("--minutes", type=float, help="start no training after so many minutes")
+    parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    size, work, began = SIZES[args.size], args.work / args.size, time.perf_counter()
+    work.mkdir(parents=True, exist_ok=True)
+    pairs = training_pairs(size.pairs)
+    tell(f"{len(pairs):,} pairs")
+    given: dict[str, Any] = {}
+    for start, arm, seed in trainings(size):
+        if args.minutes and time.perf_counter() - began > 60 * args.minutes:
+            tell("stopped for time: the same command goes on")
+            break
+        scored = work / "scores" / f"{start}, {arm}, {seed}.json"
+        if scored.exists():
+            continue
+        backbone = make_backbone(size, start, work)
+        if not given:
+            given = searches(cenote.load(backbone, pooling="mean").tokenizer, size.lengths, size.searches)
+        found = run(size, backbone, arm, seed, pairs, given, work / "models" / f"{start}, {arm}, {seed}")
+        scored.parent.mkdir(exist_ok=True)
+        scored.write_text(json.dumps(found))
+    args.output.mkdir(parents=True, exist_ok=True)
+    summarise(work / "scores", args.output, args.size, size)
+
+
+def tell(text: str) -> None:
+    """Print a line with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def make_backbone(size: Size, start: str, work: Path) -> Path:
+    """Return the folder of a backbone, which is made once."""
+    folder = work / "backbones" / start
+    if not (folder / "complete").exists():
+        tell(f"making the backbone {start!r}")
+        size.starts[start](folder)
+        (folder / "complete").touch()
+    return folder
+
+
+def run(
+    size: Size, backbone: Path, arm: str, seed: int, pairs: Any, given: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Train one model and return the values of all queries, by reading and search."""
+    start = time.perf_counter()
+    cenote.train(
+        backbone,
+        pairs,
+        output=folder,
+        steps=size.steps,
+        batch_size=size.batch,
+        learning_rate=size.rate,
+        warmup=0.1,
+        max_length=size.train_length,
+        seed=seed,
+        **size.recipe,
+        **ARMS[arm],
+    )
+    seconds = time.perf_counter() - start
+    tell(f"{folder.name}: trained in {seconds:.0f} s")
+    values = {"": score(folder, {}, given, size)}
+    for name, settings in READINGS.get(arm, {}).items():
+        values[name] = score(folder, settings, {k: v for k, v in given.items() if v[0] == size.lengths[1]}, size)
+    shutil.rmtree(folder)
+    tell(f"{folder.name}: scored in {time.perf_counter() - start - seconds:.0f} s")
+    return {"seconds": seconds, "values": values}
+
+
+def score(folder: Path, settings: dict[str, Any], given: dict[str, Any], size: Size) -> dict[str, dict[str, Any]]:
+    """Return the value of each query and the tokens of its relevant text, by search."""
+    found = {}
+    for length in sorted({length for length, _ in given.values()}):
+        model = cenote.load(folder, **settings)
+        most = positions_of(model)
+        if most is not None and length > most:
+            extend_positions(model, length)
+        model.max_seq_length = length
+        some = {name: data for name, (at, data) in given.items() if at == length}
+        with tempfile.TemporaryDirectory() as items:
+            cenote.evaluate(model, data=some, others=[], items=items, cache=False)
+            for name in some:
+                (path,) = Path(items).glob(f"{name}*.parquet")
+                table = pq.read_table(path).to_pydict()
+                tokens = next((column for column in table if column.endswith("_tokens") and "query" not in column), None)
+                found[name] = {
+                    "items": table["item"],
+                    "values": table["value"],
+                    "tokens": table[tokens] if tokens else None,
+                }
+    return found
+
+
+if __name__ == "__main__":
+    main()

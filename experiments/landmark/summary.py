@@ -1,0 +1,1 @@
+def summarise(*a): print(a)
