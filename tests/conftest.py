@@ -197,6 +197,10 @@ SLOW = {
     "test_nn.py::test_two_processes_encode_as_one",
     "test_nn_saved.py",
     "training/test_negatives.py",
+    "training/test_train.py::test_a_model_is_watched_by_a_search_and_by_texts",
+    "training/test_train.py::test_a_training_that_was_killed_goes_on_bit_for_bit",
+    "training/test_train.py::test_each_pooling_learns_what_it_can_see",
+    "training/test_train.py::test_memory_does_not_change_what_is_learned",
 }
 
 

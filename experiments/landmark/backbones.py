@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from transformers import (
     AutoTokenizer,
-    BertConfig,
     BertForMaskedLM,
     DataCollatorForLanguageModeling,
     ModernBertConfig,
@@ -45,7 +44,15 @@ def adapted(source: Path, folder: Path, texts: list[str], steps: int, batch: int
 
 
 def rotary(
-    source: Path, folder: Path, texts: list[str], steps: int, batch: int, length: int, layers: int, width: int, seed: int = 0
+    source: Path,
+    folder: Path,
+    texts: list[str],
+    steps: int,
+    batch: int,
+    length: int,
+    layers: int,
+    width: int,
+    seed: int = 0,
 ) -> Path:
     """Write a ModernBERT, which has rotary positions, trained from nothing by masked language modelling alone."""
     tokenizer = AutoTokenizer.from_pretrained(source)

@@ -1,4 +1,4 @@
-"""What the models are trained on, and the searches that score them: no text of a search is trained on."""
+"""The pairs that models are trained on, and the searches that score them, none of whose texts is trained on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import cenote
 from cenote.data.labelled import Retrieval, read_labelled
 
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
+# Lines of quoted posts, and those that introduce them.
+_QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|article)\b")
 # Places of the evidence in a longer text.
 PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
 
@@ -34,7 +36,9 @@ def posts(split: str) -> Iterator[tuple[str, str]]:
         header, _, body = row["text"].partition("\n\n")
         found = re.search(r"^Subject:(.*)$", header, re.MULTILINE)
         subject = re.sub(r"^\s*(re\s*:\s*)+", "", found.group(1) if found else "", flags=re.IGNORECASE).strip()
-        lines = [line for line in body.split("\n") if not re.match(r"\s*[>|:]|.*(writes|wrote|article)\b.*:?\s*$", line)]
+        lines = [
+            line for line in body.split("\n") if not re.match(r"\s*[>|:]|.*(writes|wrote|article)\b.*:?\s*$", line)
+        ]
         body = "\n".join(lines).strip()
         if subject.lower() not in seen and len(subject.split()) > 1 and len(body.split()) >= 20:
             seen.add(subject.lower())
@@ -75,7 +79,9 @@ def plain_texts(count: int) -> list[str]:
     return texts[:count]
 
 
-def searches(tokenizer: PreTrainedTokenizerBase, lengths: list[int], sizes: dict[str, int]) -> dict[str, tuple[int, Any]]:
+def searches(
+    tokenizer: PreTrainedTokenizerBase, lengths: list[int], sizes: dict[str, int]
+) -> dict[str, tuple[int, Any]]:
     """Return the searches by name, each with the tokens that a model reads of a text.
 
     - `cranfield`: short texts, all judged.

@@ -10,8 +10,6 @@ from typing import Any
 from backbones import MODELS, adapted, reset, rotary
 from material import plain_texts
 
-import cenote
-
 # How each model is trained, by the name of the arm. Everything else is the same: backbone, pairs, their order, steps.
 ARMS: dict[str, dict[str, Any]] = {
     "cls": {"pooling": "cls"},
@@ -59,24 +57,26 @@ SIZES = {
             "masked": lambda folder: adapted(L3, folder, plain_texts(20_000), steps=800, batch=16, length=128),
         },
         ablations="reset",
-        steps=200,
+        steps=120,
         batch=32,
         rate=1e-4,
         train_length=128,
         lengths=[128, 512, 2048],
         pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
-        searches={"posts": 450, "evidence 512": 100, "evidence 2048": 60},
+        searches={"posts": 300, "evidence 512": 72, "evidence 2048": 48},
+        recipe={"query_length": 32, "mini_batch": 8},
     ),
     "confirm": Size(  # one seed on the demo model of six layers
         starts={"reset": lambda folder: reset(demo(), folder, keep=4)},
         ablations="",
-        steps=200,
+        steps=120,
         batch=32,
         rate=1e-4,
         train_length=128,
         lengths=[128, 512, 2048],
         pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
-        searches={"posts": 450, "evidence 512": 100, "evidence 2048": 60},
+        searches={"posts": 300, "evidence 512": 72, "evidence 2048": 48},
+        recipe={"query_length": 32, "mini_batch": 8},
         seeds=1,
     ),
     "gpu": Size(
@@ -127,8 +127,3 @@ def trainings(size: Size) -> list[tuple[str, str, int]]:
     main = [(start, arm, seed) for start in size.starts for seed in range(size.seeds) for arm in MAIN]
     others = [arm for arm in ARMS if arm not in MAIN]
     return main + [(size.ablations, arm, seed) for seed in range(size.seeds) for arm in others if size.ablations]
-
-
-def load_reading(folder: Path, settings: dict[str, Any]) -> Any:
-    """Load a trained model with another pooling or temperature."""
-    return cenote.load(folder, **settings)

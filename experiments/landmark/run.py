@@ -3,9 +3,9 @@
     python experiments/landmark/run.py --size cpu
     python experiments/landmark/run.py --size gpu
 
-Every arm has the same backbone, pairs, order of pairs and steps; only the pooling differs. Each model is scored on searches
-that it was not trained on, by the tokens that it reads and by the place of the evidence. Trainings and scores are kept in
-the user's cache: the same command goes on after a stop. Tables and JSON are written to docs/results.
+Every arm has the same backbone, pairs, order of pairs and steps; only the pooling differs. Each model is scored on
+searches that it was not trained on, by the tokens that it reads and by the place of the evidence. Trainings and scores
+are kept in the user's cache: the same command goes on after a stop. Tables and JSON are written to docs/results.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from plan import ARMS, READINGS, SIZES, Size, trainings
 from summary import summarise
 
 import cenote
-from cenote.surgery.positions import extend_positions
 from cenote.models.properties import positions_of
+from cenote.surgery.positions import extend_positions
 
 WORK = Path("~/.cache/cenote/landmark").expanduser()
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -96,15 +96,15 @@ def run(
     )
     seconds = time.perf_counter() - start
     tell(f"{folder.name}: trained in {seconds:.0f} s")
-    values = {"": score(folder, {}, given, size)}
+    values = {"": score(folder, {}, given)}
     for name, settings in READINGS.get(arm, {}).items():
-        values[name] = score(folder, settings, {k: v for k, v in given.items() if v[0] == size.lengths[1]}, size)
+        values[name] = score(folder, settings, {k: v for k, v in given.items() if v[0] == size.lengths[1]})
     shutil.rmtree(folder)
     tell(f"{folder.name}: scored in {time.perf_counter() - start - seconds:.0f} s")
     return {"seconds": seconds, "values": values}
 
 
-def score(folder: Path, settings: dict[str, Any], given: dict[str, Any], size: Size) -> dict[str, dict[str, Any]]:
+def score(folder: Path, settings: dict[str, Any], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the value of each query and the tokens of its relevant text, by search."""
     found = {}
     for length in sorted({length for length, _ in given.values()}):
@@ -119,7 +119,9 @@ def score(folder: Path, settings: dict[str, Any], given: dict[str, Any], size: S
             for name in some:
                 (path,) = Path(items).glob(f"{name}*.parquet")
                 table = pq.read_table(path).to_pydict()
-                tokens = next((column for column in table if column.endswith("_tokens") and "query" not in column), None)
+                tokens = next(
+                    (column for column in table if column.endswith("_tokens") and "query" not in column), None
+                )
                 found[name] = {
                     "items": table["item"],
                     "values": table["value"],

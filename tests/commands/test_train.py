@@ -94,6 +94,16 @@ def test_poolings_are_joined_and_activations_computed_again(run, tmp_path):
     assert json.loads(pooling.read_text())["pooling_mode"] == ["mean", "max"]
 
 
+def test_the_card_of_the_model_holds_no_text_of_the_pairs(run, pairs, tmp_path):
+    assert run("--pooling", "mean") == Exit.SUCCESS
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert not re.findall(r"noise\d+", card)
+
+
+def test_a_model_that_was_trained_with_intervals_may_have_another_pooling(run, tmp_path):
+    assert run("--pooling", "landmark", "--intervals", "2,4", "--eval-pooling", "mean") == Exit.SUCCESS
+
+
 # Flags and the recipe.
 
 
@@ -156,7 +166,11 @@ def test_what_is_not_given_is_left_to_the_function(given, near, pairs, tmp_path)
     assert not set(given) & set(defaults())
 
 
-@pytest.mark.xfail(strict=True, reason="`run` leaves out every value that equals False, and 0 does")
+def test_spaces_after_commas_are_no_part_of_a_name(given, near, pairs, tmp_path):
+    assert main(["train", near, pairs, "-o", str(tmp_path / "out"), "--pooling", "mean, max"]) == Exit.SUCCESS
+    assert given["pooling"] == "mean+max"
+
+
 @pytest.mark.parametrize("name", ["warmup", "weight_decay", "negatives", "distil"])
 def test_zero_is_passed_on(given, near, pairs, tmp_path, name):
     flag = f"--{name.replace('_', '-')}"
@@ -218,5 +232,5 @@ def test_errors_that_need_no_model_are_raised_before_heavy_imports(command, code
 
 def test_wrong_settings_are_refused_before_the_model_is_loaded(run, tmp_path, capsys):
     assert run("--pooling", "cls", "--intervals", "4") == Exit.FAILURE
-    assert "intervals=[4] goes with landmark, multi_cls and every_k, not with pooling 'cls'" in capsys.readouterr().err
+    assert "intervals=[4] go with landmark, multi_cls and every_k, not with 'cls'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -19,6 +19,7 @@ from cenote.commands.arguments import (
     load_model,
     natural,
     one_of,
+    pooling,
     positive,
 )
 from cenote.commands.progress import progress
@@ -67,7 +68,11 @@ _GROUPS: dict[str, dict[str, dict[str, Any]]] = {
             "type": one_of(("fixed", "sentence"), "splitter"),
             "help": "sentence: chunks end with sentences instead",
         },
-        "--eval-pooling": {"metavar": "NAME", "help": "pooling of the model, if not the one that is trained"},
+        "--eval-pooling": {
+            "type": pooling,
+            "metavar": "NAME",
+            "help": "pooling of the model, if not the one that is trained",
+        },
         "--temperature": {"type": positive, "metavar": "TAU", "help": "divides the attention logits"},
     },
     "length of the training": {
@@ -117,7 +122,7 @@ _GROUPS: dict[str, dict[str, dict[str, Any]]] = {
             "action": argparse.BooleanOptionalAction,
             "help": "compute activations again rather than keep them (default: for large batches)",
         },
-        "--gradient-checkpointing": {"action": "store_true", "help": "likewise within the model"},
+        "--gradient-checkpointing": {"action": "store_true", "default": None, "help": "likewise within the model"},
         "--precision": {
             "type": one_of([AUTO, *PRECISIONS[:2]], "precision"),
             "help": "float32 or bfloat16 (default: bfloat16 where the machine has it)",
@@ -183,13 +188,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     """Train, and yield the lines to print."""
     from cenote.training.train import train
 
-    settings = {name: value for name in _FIELDS if (value := getattr(args, name)) not in (None, False)}
-    if args.cache is not None:
-        settings["cache"] = args.cache
+    settings = {name: value for name in _FIELDS if (value := getattr(args, name)) is not None}
     if args.trained_pooling is not None:
-        settings["pooling"] = args.trained_pooling.replace(",", "+")
-    if "eval_pooling" in settings:
-        settings["eval_pooling"] = settings["eval_pooling"].replace(",", "+")
+        settings["pooling"] = args.trained_pooling
+    for name in ("pooling", "eval_pooling"):
+        if name in settings:
+            settings[name] = "+".join(part.strip() for part in settings[name].split(","))
     with progress() as tell:
         train(
             args.model,

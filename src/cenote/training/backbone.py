@@ -61,21 +61,33 @@ def prepare(model: str | Path | SentenceTransformer, recipe: Recipe, loader: Loa
     return loaded
 
 
-def intervals_for(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of `repool` by which the named poolings cut texts into chunks."""
+def for_evaluation(model: SentenceTransformer, recipe: Recipe) -> None:
+    """Give a model the pooling that it has after the training."""
+    names = (recipe.eval_pooling or "").split("+")
+    repool(model, names, **intervals_for(recipe, names, drawn=False))
+
+
+def intervals_for(recipe: Recipe, names: Sequence[str], *, drawn: bool = True) -> dict[str, Any]:
+    """Return the settings of `repool` by which the named poolings cut texts into chunks.
+
+    Args:
+        recipe: with the intervals.
+        names: of the poolings.
+        drawn: whether several intervals are for training, in which they are drawn.
+    """
     rows = [POOLINGS[name] for name in canonical(names)] if names else []
-    if any("k" in row.options for row in rows):
-        return {"k": recipe.interval} if recipe.intervals or recipe.eval_interval else {}
-    if not any(row.marks for row in rows):
-        if recipe.intervals or recipe.splitter != "fixed":
-            raise BadInput(f"intervals go with landmark, multi_cls and every_k, not with pooling {'+'.join(names)}.")
-        return {}
-    if recipe.splitter == "sentence":
-        return {"splitter": "sentence"}
-    if not recipe.intervals and recipe.eval_interval is None:
-        return {}
-    drawn = {"splitter": "variable", "training_intervals": list(recipe.intervals)} if len(recipe.intervals) > 1 else {}
-    return {"interval": recipe.interval, "splitter": "fixed", "seed": recipe.seed, **drawn}
+    given = bool(recipe.intervals) or recipe.eval_interval is not None
+    settings: dict[str, Any] = {"k": recipe.interval} if given and any("k" in row.options for row in rows) else {}
+    if any(row.marks for row in rows):
+        several = {"splitter": "variable", "training_intervals": list(recipe.intervals)}
+        if recipe.splitter == "sentence":
+            settings["splitter"] = "sentence"
+        elif given:
+            settings |= {"interval": recipe.interval, "splitter": "fixed", "seed": recipe.seed}
+            settings |= several if drawn and len(recipe.intervals) > 1 else {}
+    elif not settings and drawn and (recipe.intervals or recipe.splitter != "fixed"):
+        raise BadInput(f"intervals go with landmark, multi_cls and every_k, not with pooling {'+'.join(names)}.")
+    return settings
 
 
 def _refuse_wide_intervals(recipe: Recipe, model: SentenceTransformer) -> None:

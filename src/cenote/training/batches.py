@@ -13,11 +13,30 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from cenote.errors import BadInput
 
-Hashes = Sequence[Sequence[int]]
+# Rows of an order that are numbers of Python at once.
+_BLOCK = 2**16
+
+
+class Hashes(Sequence[Sequence[int]]):
+    """The hashes of the texts of each pair, eight bytes a text.
+
+    >>> Hashes(np.array([1, 10, 2, 20, 21], np.uint64), np.array([0, 2, 5]))[1]
+    [2, 20, 21]
+    """
+
+    def __init__(self, flat: npt.NDArray[np.uint64], ends: npt.NDArray[np.integer[Any]]) -> None:
+        self.flat, self.ends = flat, ends
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.flat[self.ends[row] : self.ends[row + 1]].tolist()
 
 
 class Place(NamedTuple):
@@ -36,7 +55,7 @@ class Counts:
     left_out: int  # pairs that no batch of the epoch took: equal texts, or too few for a full batch
 
 
-def batches_of_epoch(hashes: Hashes, size: int, seed: int, epoch: int) -> Iterator[list[int]]:
+def batches_of_epoch(hashes: Sequence[Sequence[int]], size: int, seed: int, epoch: int) -> Iterator[list[int]]:
     """Yield the rows of each batch of an epoch: all full, and without a text that two rows have.
 
     A text that is the positive of one pair would be a negative of another one, and so wrong where both have it. A pair
@@ -53,7 +72,7 @@ def batches_of_epoch(hashes: Hashes, size: int, seed: int, epoch: int) -> Iterat
         epoch: from 0; each has another order.
     """
     waiting: deque[int] = deque()
-    rows = iter(np.random.default_rng([seed, epoch]).permutation(len(hashes)).tolist())
+    rows = _rows_of_epoch(len(hashes), seed, epoch)
     more = True
     while more:
         batch: list[int] = []
@@ -72,28 +91,37 @@ def batches_of_epoch(hashes: Hashes, size: int, seed: int, epoch: int) -> Iterat
             yield batch
 
 
+def _rows_of_epoch(count: int, seed: int, epoch: int) -> Iterator[int]:
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    for start in range(0, count, _BLOCK):
+        yield from order[start : start + _BLOCK].tolist()
+
+
 def _first(waiting: deque[int], rows: Iterator[int]) -> Iterator[int]:
     """Yield the rows that wait, each once, and then the others."""
     for _ in range(len(waiting)):
         yield waiting.popleft()
-    yield from rows
+    for row in rows:  # noqa: UP028  `yield from` would close `rows` with this generator, at the end of the first batch
+        yield row
 
 
-def count_batches(hashes: Hashes, size: int, seed: int) -> Counts:
+def count_batches(hashes: Sequence[Sequence[int]], size: int, seed: int) -> Counts:
     """Count the batches of the first epoch, and the pairs that equal texts kept out of a batch."""
-    batches = list(batches_of_epoch(hashes, size, seed, 0))
-    order = np.random.default_rng([seed, 0]).permutation(len(hashes)).tolist()
-    place = {row: at for at, batch in enumerate(batches) for row in batch}
+    batch_of = np.full(len(hashes), -1)
+    batches = 0
+    for batches, rows in enumerate(batches_of_epoch(hashes, size, seed, 0), 1):
+        batch_of[rows] = batches - 1
     # Without equal texts the row at place i of the order is in batch i // size.
-    deferred = sum(at in place and place[at] > number // size for number, at in enumerate(order))
-    return Counts(len(batches), deferred, len(hashes) - len(place))
+    order = np.fromiter(_rows_of_epoch(len(hashes), seed, 0), int, len(hashes))
+    deferred = int((batch_of[order] > np.arange(len(hashes)) // size).sum())
+    return Counts(batches, deferred, int((batch_of < 0).sum()))
 
 
 @dataclass(frozen=True)
 class Order:
     """The batches of a whole training, as a sampler of torch: the trainer sees one long epoch."""
 
-    hashes: Hashes
+    hashes: Sequence[Sequence[int]]
     size: int
     steps: int
     seed: int

@@ -73,6 +73,13 @@ class TrainingFolder:
         """Mark a checkpoint as complete."""
         write_text(checkpoint / _MARK, json.dumps({"step": step}) + "\n")
 
+    def keep_only(self, *checkpoints: Path) -> None:
+        """Delete all checkpoints but these."""
+        kept = {path.resolve() for path in checkpoints}
+        for path in self.checkpoints.glob(f"{_PREFIX}*"):
+            if path.resolve() not in kept:
+                shutil.rmtree(path)
+
     def last_checkpoint(self) -> Path | None:
         """Return the last complete checkpoint, if there is one, and delete those that were cut short."""
         complete: list[tuple[int, Path]] = []

@@ -23,8 +23,8 @@ class Recipe:
 
     Args:
         pooling: to train with; None is the model's own. A name, or several with "+" between them.
-        intervals: tokens per chunk with landmarks, and k of `every_k`. Of several, one is drawn for each text in each
-            epoch.
+        intervals: tokens per chunk with landmarks; of several, one is drawn for each text in each epoch. One number is
+            k of `every_k`.
         eval_interval: tokens per chunk after the training; by default the shortest of `intervals`.
         splitter: `fixed`, or `sentence`: chunks end with sentences.
         eval_pooling: of the model that is written, if it differs from the one that is trained.
@@ -90,13 +90,7 @@ class Recipe:
             value = getattr(self, name)
             if value is not None:
                 check(value, name)
-        if self.eval_pooling is not None:
-            canonical(self.eval_pooling.split("+"))
-        if self.takes_landmarks is False and (self.intervals or self.splitter != "fixed"):
-            given = f"intervals={list(self.intervals)}" if self.intervals else f"splitter={self.splitter!r}"
-            raise BadInput(f"{given} goes with landmark, multi_cls and every_k, not with pooling {self.pooling!r}.")
-        if self.splitter == "sentence" and self.intervals:
-            raise BadInput(f"intervals={list(self.intervals)}: with splitter='sentence' chunks end with sentences.")
+        self._check_chunks()
         for interval in (*self.intervals, *([self.eval_interval] if self.eval_interval else [])):
             if self.max_length is not None and interval > self.max_length:
                 raise BadInput(
@@ -105,15 +99,30 @@ class Recipe:
                 )
         if self.query_length and self.max_length and self.query_length > self.max_length:
             raise BadInput(f"query_length={self.query_length} is above max_length={self.max_length}.")
-        if self.patience and not self.evaluate_every:
-            raise BadInput(f"patience={self.patience} counts evaluations: give evaluate_every.")
 
-    @property
-    def takes_landmarks(self) -> bool | None:
-        """Whether the pooling has intervals; None where it is the model's own."""
+    def _check_chunks(self) -> None:
+        """Raise for chunks that no pooling of the recipe has."""
+        if self.splitter == "sentence" and (self.intervals or self.eval_interval):
+            raise BadInput("splitter='sentence': chunks end with sentences. Leave out intervals and eval_interval.")
         if self.pooling is None:
-            return None
-        return any(POOLINGS[name].marks or "k" in POOLINGS[name].options for name in canonical(self.pooling.split("+")))
+            return
+        trained, after = ([POOLINGS[name] for name in _names(one)] for one in (self.pooling, self.eval_pooling))
+        marks, every_k = any(row.marks for row in trained), any("k" in row.options for row in trained)
+        if self.splitter != "fixed" and not marks:
+            raise BadInput(f"splitter={self.splitter!r} goes with landmark and multi_cls, not with {self.pooling!r}.")
+        if self.intervals and not (marks or every_k):
+            raise BadInput(
+                f"intervals={list(self.intervals)} go with landmark, multi_cls and every_k, not with {self.pooling!r}."
+            )
+        if len(self.intervals) > 1 and not marks:
+            raise BadInput(
+                f"intervals={list(self.intervals)}: {self.pooling!r} takes one number, which is never drawn."
+            )
+        if self.eval_interval and not any(row.marks or "k" in row.options for row in [*trained, *after]):
+            raise BadInput(
+                f"eval_interval={self.eval_interval} goes with landmark, multi_cls and every_k, not with "
+                f"{self.eval_pooling or self.pooling!r}."
+            )
 
     @property
     def interval(self) -> int:
@@ -130,6 +139,10 @@ class Recipe:
         found["intervals"] = list(self.intervals)
         found["temperature"] = None if self.temperature is None else str(self.temperature)
         return found
+
+
+def _names(pooling: str | None) -> tuple[str, ...]:
+    return canonical(pooling.split("+")) if pooling is not None else ()
 
 
 def _whole(least: int) -> Callable[[Any, str], object]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,9 @@ from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
 from cenote.models.provenance import pooling_of, versions_of
-from cenote.models.repooling import repool
 from cenote.storage import explain_disk_errors, lock_folder, refuse_unwritable
-from cenote.training.backbone import Loader, intervals_for, prepare
-from cenote.training.batches import Order, Rows, count_batches
+from cenote.training.backbone import Loader, for_evaluation, prepare
+from cenote.training.batches import Hashes, Order, Rows, count_batches
 from cenote.training.collator import Collator
 from cenote.training.folder import TrainingFolder
 from cenote.training.losses import ContrastiveLoss
@@ -36,8 +37,6 @@ from cenote.training.trainer import PairTrainer, Report, checkpoint_step
 from cenote.training.watching import Watch, watch_of
 from cenote.wording import pluralise
 
-# Checkpoints that are on the disk: one more than is needed, since the last may be cut short.
-_KEPT_CHECKPOINTS = 2
 # Of `training.json`.
 SCHEMA = 1
 
@@ -93,7 +92,9 @@ def train(
             folder.refuse_foreign()
             folder.path.mkdir(parents=True, exist_ok=True)
         stack.enter_context(lock_folder(folder.path))
-        table = write_pairs(_counted(read_pairs(pairs), listener), folder.pairs)
+        stack.enter_context(_without_remains(folder))
+        with explain_disk_errors(folder.pairs):
+            table = write_pairs(_counted(read_pairs(pairs), listener), folder.pairs)
         ready = prepare(model, recipe, loader)
         job = Job(
             recipe, table, _choose_negatives(recipe, table, listener), _precision(recipe, ready), folder, listener
@@ -104,12 +105,13 @@ def train(
             folder.finish()
             notify(f"the training in {str(folder.path)!r} is complete")
             return loader(folder.path)
+        if recipe.eval_pooling is not None:
+            for_evaluation(copy.deepcopy(ready), recipe)  # raises now rather than after the training
         folder.write_state(wanted)
         watch = None if evaluate is None else watch_of(evaluate, recipe.seed)
         _run(ready, job, watch, 0 if output is None else checkpoint_every, workers)
         if recipe.eval_pooling is not None:
-            names = recipe.eval_pooling.split("+")
-            repool(ready, names, **intervals_for(recipe, names))
+            for_evaluation(ready, recipe)
         if output is not None:
             _write(ready, job, wanted)
         return ready.eval()
@@ -153,7 +155,8 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
         choose(name, names, "setting of train")
     given = dict(settings)
     if "intervals" in given:
-        given["intervals"] = tuple(given["intervals"])
+        several = isinstance(given["intervals"], (list, tuple))
+        given["intervals"] = tuple(given["intervals"]) if several else (given["intervals"],)
     return Recipe(**given)
 
 
@@ -161,13 +164,34 @@ def _refuse_early(recipe: Recipe, pairs: Any, evaluate: Any, checkpoint_every: i
     """Raise for what can be known before anything is read."""
     if checkpoint_every is not None:
         check_at_least(1, checkpoint_every, "checkpoint_every")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise BadInput("train runs in one process on one device: start it without torchrun or accelerate launch.")
     if missing := choices.missing_packages("train"):
         raise CenoteError(f"train: {missing}.")
-    if recipe.evaluate_every and evaluate is None:
-        raise BadInput(f"evaluate_every={recipe.evaluate_every}: name what to evaluate on.")
+    for name in ("evaluate_every", "patience"):
+        if (value := getattr(recipe, name)) and evaluate is None:
+            raise BadInput(f"{name}={value}: name what to evaluate on.")
+    if recipe.patience and checkpoint_every is not None:
+        raise BadInput(
+            f"checkpoint_every={checkpoint_every}: with patience each evaluation has a checkpoint. Leave it out."
+        )
     for path in (pairs, evaluate):
         if isinstance(path, (str, Path)):
             refuse_missing(Path(path))
+
+
+@contextmanager
+def _without_remains(folder: TrainingFolder) -> Iterator[None]:
+    """Delete what was written if the training is refused before its first step."""
+    try:
+        yield
+    except BaseException:
+        state = folder.state()
+        if state is None or state.get("complete"):
+            folder.pairs.unlink(missing_ok=True)
+            if not any(folder.path.iterdir()):
+                folder.path.rmdir()
+        raise
 
 
 def _counted(pairs: Iterable[Pair], listener: Listener) -> Iterator[Pair]:
@@ -231,7 +255,6 @@ def _run(model: SentenceTransformer, job: Job, watch: Watch | None, checkpoint_e
     if last is not None:
         listener.notify(f"going on after step {done:,} of {recipe.steps:,}")
     folder.cut_log(done)
-    model.model_card_data.generate_widget_examples = False  # pairs may be private
     trainer = PairTrainer(
         order=order,
         rows=Rows(pairs, job.negatives, job.distil > 0, recipe.seed),
@@ -253,10 +276,10 @@ def _run(model: SentenceTransformer, job: Job, watch: Watch | None, checkpoint_e
         listener.notify(f"stopped after step {stopped:,}: {recipe.patience} evaluations without a better score")
 
 
-def _hashes_of(pairs: Any) -> list[list[int]]:
+def _hashes_of(pairs: Any) -> Hashes:
     """Return the hashes of the texts of each pair."""
-    rows: list[list[int]] = pairs.data.column("hashes").to_pylist()
-    return rows
+    lists = pairs.data.column("hashes").combine_chunks()
+    return Hashes(lists.values.to_numpy(), lists.offsets.to_numpy())
 
 
 def _arguments(
@@ -267,7 +290,7 @@ def _arguments(
     memory: Any = {"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}
     evaluations = recipe.evaluate_every or max(1, recipe.steps // 10)
     every = checkpoint_every or max(1, recipe.steps // 10)
-    return SentenceTransformerTrainingArguments(
+    found = SentenceTransformerTrainingArguments(
         output_dir=str(job.folder.checkpoints),
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.batch_size,
@@ -281,7 +304,6 @@ def _arguments(
         # The best model is a checkpoint, so that each evaluation needs one.
         save_strategy="no" if checkpoint_every == 0 and not recipe.patience else "steps",
         save_steps=evaluations if recipe.patience else every,
-        save_total_limit=_KEPT_CHECKPOINTS,
         eval_strategy="no" if watch is None else "steps",
         eval_steps=evaluations,
         load_best_model_at_end=recipe.patience is not None,
@@ -295,6 +317,9 @@ def _arguments(
         report_to="none",
         disable_tqdm=True,
     )
+    if found.n_gpu > 1:  # the trainer would split batches over all of them
+        found._n_gpu = 1
+    return found
 
 
 def _say_counts(order: Order, listener: Listener) -> None:

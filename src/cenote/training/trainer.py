@@ -31,6 +31,9 @@ class PairTrainer(SentenceTransformerTrainer):
         super().__init__(train_dataset=rows.table, **arguments)
         self.order, self.rows, self.folder = order, rows, folder
 
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Add none: it would write texts of the pairs, which may be private, to the model's card."""
+
     def get_train_dataloader(self) -> Any:
         """Return the loader of the whole training."""
         self.accelerator.even_batches = False
@@ -63,6 +66,8 @@ class PairTrainer(SentenceTransformerTrainer):
                 "complete: make room, and run the same command again to go on."
             ) from error
         self.folder.mark(path, self.state.global_step)
+        best = self.state.best_model_checkpoint
+        self.folder.keep_only(path, *([Path(best)] if best else []))
 
 
 class Report(TrainerCallback):
