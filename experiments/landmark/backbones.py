@@ -1,4 +1,4 @@
-"""Backbones to train: no pooling may have an advantage from what a backbone was trained with before."""
+"""Backbones to train, of which as little as possible was trained with a pooling before."""
 
 from __future__ import annotations
 
@@ -22,25 +22,43 @@ from transformers.trainer_utils import get_last_checkpoint
 MODELS = Path("~/.cache/cenote-models").expanduser()
 
 
-def reset(source: Path, folder: Path, keep: int, seed: int = 0) -> Path:
-    """Write a BERT whose layers above the first `keep` are random again."""
-    model, tokenizer = BertForMaskedLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
-    torch.manual_seed(seed)
-    for layer in model.bert.encoder.layer[keep:]:
-        layer.apply(model._init_weights)
-    return _save(model.bert, tokenizer, folder)
+def reset(source: Path, folder: Path, keep: int, seed: int) -> Path:
+    """Write a BERT whose layers above the first `keep` are random; embeddings and lower layers are those of the source.
+
+    What is kept was trained with mean pooling, and may favour it.
+    """
+    model = _partly_random(
+        source, ("bert.embeddings.", *(f"bert.encoder.layer.{layer}." for layer in range(keep))), seed
+    )
+    return _save(model.bert, AutoTokenizer.from_pretrained(source), folder)
 
 
-def adapted(source: Path, folder: Path, texts: list[str], steps: int, batch: int, length: int, seed: int = 0) -> Path:
-    """Write a BERT with all layers random again and then trained by masked language modelling alone."""
+def adapted(source: Path, folder: Path, texts: list[str], steps: int, batch: int, length: int, seed: int) -> Path:
+    """Write a BERT whose layers were random and were then trained by masked language modelling alone.
+
+    Word embeddings are those of the source to begin with. Positions beyond `length` are not trained again.
+    """
     tokenizer = AutoTokenizer.from_pretrained(source)
-    model = BertForMaskedLM.from_pretrained(source)
-    torch.manual_seed(seed)
-    for part in (model.bert.encoder, model.cls):
-        part.apply(model._init_weights)
-    model.tie_weights()
-    model_masked(model, tokenizer, folder, texts, steps, batch, length, seed, 5e-4)
+    model = _partly_random(source, ("bert.embeddings.",), seed)
+    train_masked(model, tokenizer, folder, texts, steps, batch, length, seed, 5e-4)
     return _save(model.bert, tokenizer, folder)
+
+
+def _partly_random(source: Path, kept: tuple[str, ...], seed: int) -> BertForMaskedLM:
+    """Return a BERT with the source's weights under the kept names, and random ones elsewhere."""
+    trained = BertForMaskedLM.from_pretrained(source)
+    torch.manual_seed(seed)
+    model = BertForMaskedLM(trained.config)
+    before = model.state_dict()
+    weights = {name: weight for name, weight in trained.state_dict().items() if name.startswith(kept)}
+    model.load_state_dict(before | weights)
+    model.tie_weights()
+    for name, weight in model.bert.state_dict(prefix="bert.").items():
+        same = torch.equal(weight, trained.state_dict()[name])
+        constant = name.endswith(".bias") or "LayerNorm" in name
+        if same is not name.startswith(kept) and not constant:
+            raise RuntimeError(f"{name} is {'still' if same else 'no longer'} that of the source")
+    return model
 
 
 def rotary(
@@ -52,7 +70,7 @@ def rotary(
     length: int,
     layers: int,
     width: int,
-    seed: int = 0,
+    seed: int,
 ) -> Path:
     """Write a ModernBERT, which has rotary positions, trained from nothing by masked language modelling alone."""
     tokenizer = AutoTokenizer.from_pretrained(source)
@@ -72,11 +90,11 @@ def rotary(
     )
     torch.manual_seed(seed)
     model = ModernBertForMaskedLM(config)
-    model_masked(model, tokenizer, folder, texts, steps, batch, length, seed, 8e-4)
+    train_masked(model, tokenizer, folder, texts, steps, batch, length, seed, 8e-4)
     return _save(model.model, tokenizer, folder)
 
 
-def model_masked(
+def train_masked(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
@@ -87,9 +105,14 @@ def model_masked(
     seed: int,
     rate: float,
 ) -> None:
-    """Train by masked language modelling on texts joined and cut to one length; goes on after a stop."""
-    ids = [token for text in texts for token in [*tokenizer(text, verbose=False)["input_ids"]]]
-    rows = [{"input_ids": ids[at : at + length]} for at in range(0, len(ids) - length, length)]
+    """Train by masked language modelling on texts joined and cut to one length; goes on after a stop.
+
+    Every row begins with CLS, ends with SEP, and has neither within it.
+    """
+    ids = [token for text in texts for token in tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
+    room = length - 2
+    cut = (ids[at : at + room] for at in range(0, len(ids) - room, room))
+    rows = [{"input_ids": [tokenizer.cls_token_id, *part, tokenizer.sep_token_id]} for part in cut]
     checkpoints = folder.with_name(f"{folder.name}-checkpoints")
     cuda = torch.cuda.is_available()
     arguments = TrainingArguments(

@@ -1,4 +1,8 @@
-"""The pairs that models are trained on, and the searches that score them, none of whose texts is trained on."""
+"""The pairs that models are trained on, and the searches that score them.
+
+No relevant text and no query of a search is in a pair: posts of the test split whose subject was trained on are left
+out, and so are training claims on abstracts that the test claims are about.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import os
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +23,20 @@ from cenote.data.labelled import Retrieval, read_labelled
 
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
 # Lines of quoted posts, and those that introduce them.
-_QUOTED = re.compile(r"\s*[>|:]|.*\b(writes|wrote|article)\b")
+_QUOTED = re.compile(r"\s*[>|:]|.*\b(?:writes|wrote|article)\b")
 # Places of the evidence in a longer text.
 PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
+# Tokens of a post, without special tokens: what a window of 128 holds, what one of 512 holds, and longer.
+LENGTHS = {"short": (0, 120), "middle": (120, 500), "long": (500, 10**9)}
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search, the tokens that a model reads of its texts, and the parts that its queries are in."""
+
+    length: int
+    data: Any
+    parts: dict[str, str] = field(default_factory=dict)
 
 
 def rows_of(name: str) -> Iterator[dict[str, Any]]:
@@ -29,20 +45,20 @@ def rows_of(name: str) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
-def posts(split: str) -> Iterator[tuple[str, str]]:
-    """Yield subject and body of the posts of 20 Newsgroups, without headers, quotes and repeated subjects."""
+def read_posts(split: str) -> list[tuple[str, str]]:
+    """Return subject and body of the posts of 20 Newsgroups, without headers, quotes and repeated subjects."""
+    found_posts: list[tuple[str, str]] = []
     seen = set()
     for row in rows_of(f"20news_full/{split}.jsonl.gz"):
         header, _, body = row["text"].partition("\n\n")
         found = re.search(r"^Subject:(.*)$", header, re.MULTILINE)
         subject = re.sub(r"^\s*(re\s*:\s*)+", "", found.group(1) if found else "", flags=re.IGNORECASE).strip()
-        lines = [
-            line for line in body.split("\n") if not re.match(r"\s*[>|:]|.*(writes|wrote|article)\b.*:?\s*$", line)
-        ]
-        body = "\n".join(lines).strip()
+        body = "\n".join(line for line in body.split("\n") if not _QUOTED.match(line)).strip()
         if subject.lower() not in seen and len(subject.split()) > 1 and len(body.split()) >= 20:
             seen.add(subject.lower())
-            yield subject, body
+            found_posts.append((subject, body))
+    random.Random(0).shuffle(found_posts)  # noqa: S311  they are sorted by group
+    return found_posts
 
 
 def training_pairs(sizes: dict[str, int]) -> list[tuple[str, str]]:
@@ -51,11 +67,13 @@ def training_pairs(sizes: dict[str, int]) -> list[tuple[str, str]]:
     Args:
         sizes: pairs of each source, at most.
     """
-    pairs = list(posts("train"))[: sizes["posts"]]
+    pairs = read_posts("train")[: sizes["posts"]]
     abstracts = {row["id"]: f"{row['title']} {row['text']}" for row in rows_of("scifact/corpus.jsonl.gz")}
     claims = {row["id"]: row["text"] for row in rows_of("scifact/queries_train.jsonl.gz")}
     with gzip.open(DATA / "scifact/qrels_train.tsv.gz", "rt", encoding="utf-8") as lines:
         judged = [line.split("\t") for line in list(lines)[1:]]
+    tested = {document for grades in read_labelled(DATA / "scifact").judgments.values() for document in grades}
+    judged = [line for line in judged if line[1] not in tested]
     pairs += [(claims[query], abstracts[document]) for query, document, _ in judged][: sizes["claims"]]
     for name, folder in (("reviews", "text_imdb_unsup"), ("articles", "text_wikitext2")):
         texts = [row["text"] for row in rows_of(f"{folder}/text.jsonl.gz")]
@@ -74,32 +92,32 @@ def training_pairs(sizes: dict[str, int]) -> list[tuple[str, str]]:
 def plain_texts(count: int) -> list[str]:
     """Return texts without labels, for masked language modelling."""
     names = ("text_wikitext2/text.jsonl.gz", "text_imdb_unsup/text.jsonl.gz")
-    texts = [row["text"] for name in names for row in rows_of(name)] + [body for _, body in posts("train")]
+    texts = [row["text"] for name in names for row in rows_of(name)] + [body for _, body in read_posts("train")]
     random.Random(0).shuffle(texts)  # noqa: S311
     return texts[:count]
 
 
-def searches(
-    tokenizer: PreTrainedTokenizerBase, lengths: list[int], sizes: dict[str, int]
-) -> dict[str, tuple[int, Any]]:
+def searches(tokenizer: PreTrainedTokenizerBase, lengths: list[int], sizes: dict[str, int]) -> dict[str, Search]:
     """Return the searches by name, each with the tokens that a model reads of a text.
 
-    - `cranfield`: short texts, all judged.
-    - `posts N`: unseen posts by their subjects, a third of them short, a third of middle length, a third long.
-    - `evidence N`: abstracts that claims are about, each at the start, in the middle and at the end of reviews.
+    - `cranfield`: abstracts, of which seven of ten are cut at 128 tokens.
+    - `posts N`: posts by their subjects; a third fits into the short window, a third into the middle one. The
+      beginning of a post mostly has what its subject asks for.
+    - `evidence N`: the beginnings of abstracts that claims are about, each at the start, in the middle and at the end
+      of reviews: the same claims and abstracts at every length.
 
     Args:
         tokenizer: counts tokens.
         lengths: tokens that a model reads, the one of the training first.
         sizes: of posts, and of texts with evidence at each length.
     """
-    found: dict[str, tuple[int, Any]] = {"cranfield": (lengths[0], read_labelled(DATA / "cranfield"))}
-    chosen = _posts_by_length(tokenizer, sizes["posts"])
-    found |= {f"posts {length}": (length, chosen) for length in lengths}
+    found = {"cranfield": Search(lengths[0], read_labelled(DATA / "cranfield"))}
+    posts, parts = _posts_by_length(tokenizer, sizes["posts"])
+    found |= {f"posts {length}": Search(length, posts, parts) for length in lengths[:2]}
     for length in lengths[1:]:
         for place, share in PLACES.items():
-            built = _with_evidence(tokenizer, length, share, sizes[f"evidence {length}"])
-            found[f"evidence {length} {place}"] = (length, built)
+            built = _with_evidence(tokenizer, length, share, lengths[1], sizes["evidence"])
+            found[f"evidence {length} {place}"] = Search(length, built)
     return found
 
 
@@ -107,33 +125,46 @@ def _count(tokenizer: Any, text: str) -> int:
     return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _posts_by_length(tokenizer: Any, count: int) -> Retrieval:
-    bounds = ((0, 120), (120, 500), (500, 10**9))
-    groups: list[list[tuple[str, str]]] = [[] for _ in bounds]
-    for subject, body in posts("test"):
+def _posts_by_length(tokenizer: Any, count: int) -> tuple[Retrieval, dict[str, str]]:
+    """Return a search, and whether the post of each query is short, of middle length or long."""
+    groups: dict[str, list[tuple[str, str]]] = {name: [] for name in LENGTHS}
+    training = read_posts("train")
+    trained = {subject.lower() for subject, _ in training}
+    phrases = {phrase for _, body in training for phrase in _phrases(body)}
+    for subject, body in read_posts("test"):
+        own = _phrases(body)
+        if subject.lower() in trained or len(own & phrases) > 0.2 * len(own):
+            continue
         tokens = _count(tokenizer, body)
-        group = next(group for group, (low, high) in zip(groups, bounds, strict=True) if low <= tokens < high)
-        if len(group) < count // 3:
-            group.append((subject, body))
-    return _one_each([(f"{len(bounds)}", *pair) for group in groups for pair in group])
+        name = next(name for name, (low, high) in LENGTHS.items() if low <= tokens < high)
+        if len(groups[name]) < count // 3:
+            groups[name].append((subject, body))
+    parts = {f"q{number}": name for number, name in enumerate(name for name in groups for _ in groups[name])}
+    return _one_each([pair for group in groups.values() for pair in group]), parts
 
 
-def _one_each(rows: list[tuple[str, str, str]]) -> Retrieval:
+def _phrases(text: str, words: int = 8) -> set[int]:
+    """Return hashes of all runs of eight words."""
+    each = text.lower().split()
+    return {hash(tuple(each[at : at + words])) for at in range(len(each) - words + 1)}
+
+
+def _one_each(rows: list[tuple[str, str]]) -> Retrieval:
     """Return a search in which each query has one document."""
     ids = [f"d{number}" for number in range(len(rows))]
     queries = [f"q{number}" for number in range(len(rows))]
     return Retrieval(
         corpus_ids=tuple(ids),
         titles=("",) * len(rows),
-        texts=tuple(row[2] for row in rows),
+        texts=tuple(row[1] for row in rows),
         query_ids=tuple(queries),
-        queries=tuple(row[1] for row in rows),
+        queries=tuple(row[0] for row in rows),
         judgments={query: {document: 1} for query, document in zip(queries, ids, strict=True)},
     )
 
 
-def _with_evidence(tokenizer: Any, length: int, share: float, count: int) -> Retrieval:
-    """Return claims, each with its abstract within reviews that fill the rest of a text of `length` tokens."""
+def _with_evidence(tokenizer: Any, length: int, share: float, shortest: int, count: int) -> Retrieval:
+    """Return claims, each with the beginning of its abstract within reviews that fill a text of `length` tokens."""
     test = read_labelled(DATA / "scifact")
     abstracts = dict(zip(test.corpus_ids, test.texts, strict=True))
     claims = dict(zip(test.query_ids, test.queries, strict=True))
@@ -144,7 +175,7 @@ def _with_evidence(tokenizer: Any, length: int, share: float, count: int) -> Ret
         if more or document in taken or len(rows) == count:
             continue
         taken.add(document)
-        evidence = " ".join(abstracts[document].split()[: min(60, length // 6)])
+        evidence = " ".join(abstracts[document].split()[: min(60, shortest // 6)])
         room = length - 8 - _count(tokenizer, evidence) - length // 16  # for landmarks
         words: list[str] = []
         while _count(tokenizer, " ".join(words)) < room:
@@ -152,5 +183,5 @@ def _with_evidence(tokenizer: Any, length: int, share: float, count: int) -> Ret
         while words and _count(tokenizer, " ".join(words)) > room:
             words = words[: -max(1, len(words) // 100)]
         place = round(share * len(words))
-        rows.append(("", claims[query], " ".join([*words[:place], evidence, *words[place:]])))
+        rows.append((claims[query], " ".join([*words[:place], evidence, *words[place:]])))
     return _one_each(rows)

@@ -22,6 +22,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "mean, spread": {"pooling": "mean", "spread": 0.1},
 }
 MAIN = ("cls", "mean", "landmark")
+# The same poolings of the untrained backbone, for comparison.
+UNTRAINED = {f"{arm}, untrained": ARMS[arm] for arm in MAIN}
 # Other readings of a trained model, by arm.
 READINGS: dict[str, dict[str, dict[str, Any]]] = {
     "mean": {
@@ -36,7 +38,7 @@ READINGS: dict[str, dict[str, dict[str, Any]]] = {
 class Size:
     """How large the experiment is."""
 
-    starts: dict[str, Callable[[Path], Path]]  # how each backbone is made
+    starts: dict[str, Callable[[Path, int], Path]]  # how each backbone is made, with a seed
     ablations: str  # the start that the ablations have
     steps: int
     batch: int
@@ -53,38 +55,34 @@ L3 = MODELS / "paraphrase-MiniLM-L3-v2"
 SIZES = {
     "cpu": Size(
         starts={
-            "reset": lambda folder: reset(L3, folder, keep=1),
-            "masked": lambda folder: adapted(L3, folder, plain_texts(20_000), steps=800, batch=16, length=128),
+            "reset": lambda folder, seed: reset(L3, folder, 1, seed),
+            "masked": lambda folder, seed: adapted(L3, folder, plain_texts(20_000), 800, 16, 128, seed),
         },
         ablations="reset",
-        steps=120,
+        steps=200,
         batch=32,
-        rate=1e-4,
+        rate=3e-4,
         train_length=128,
         lengths=[128, 512, 2048],
         pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
-        searches={"posts": 300, "evidence 512": 72, "evidence 2048": 48},
+        searches={"posts": 300, "evidence": 64},
         recipe={"query_length": 32, "mini_batch": 8},
     ),
     "confirm": Size(  # one seed on the demo model of six layers
-        starts={"reset": lambda folder: reset(demo(), folder, keep=4)},
+        starts={"reset": lambda folder, seed: reset(demo(), folder, 4, seed)},
         ablations="",
-        steps=120,
+        steps=200,
         batch=32,
-        rate=1e-4,
+        rate=3e-4,
         train_length=128,
         lengths=[128, 512, 2048],
         pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
-        searches={"posts": 300, "evidence 512": 72, "evidence 2048": 48},
+        searches={"posts": 300, "evidence": 64},
         recipe={"query_length": 32, "mini_batch": 8},
         seeds=1,
     ),
     "gpu": Size(
-        starts={
-            "rotary": lambda folder: rotary(
-                L3, folder, plain_texts(10**6), steps=6000, batch=64, length=512, layers=8, width=512
-            )
-        },
+        starts={"rotary": lambda folder, seed: rotary(L3, folder, plain_texts(10**6), 6000, 64, 512, 8, 512, seed)},
         ablations="rotary",
         steps=1000,
         batch=256,
@@ -92,15 +90,13 @@ SIZES = {
         train_length=512,
         lengths=[512, 2048, 8192],
         pairs={"posts": 10**6, "claims": 900, "reviews": 24_000, "articles": 4000, "meetings": 2000},
-        searches={"posts": 1500, "evidence 2048": 180, "evidence 8192": 180},
+        searches={"posts": 1500, "evidence": 180},
         recipe={"mini_batch": 128},
     ),
     "toy": Size(  # runs every path in a minute or two
         starts={
-            "reset": lambda folder: reset(L3, folder, keep=1),
-            "rotary": lambda folder: rotary(
-                L3, folder, plain_texts(200), steps=4, batch=4, length=64, layers=2, width=64
-            ),
+            "reset": lambda folder, seed: reset(L3, folder, 1, seed),
+            "rotary": lambda folder, seed: rotary(L3, folder, plain_texts(200), 4, 4, 64, 2, 64, seed),
         },
         ablations="rotary",
         steps=4,
@@ -109,7 +105,7 @@ SIZES = {
         train_length=48,
         lengths=[48, 96],
         pairs={"posts": 100, "claims": 20, "reviews": 20, "articles": 20, "meetings": 10},
-        searches={"posts": 30, "evidence 96": 12},
+        searches={"posts": 30, "evidence": 12},
         seeds=1,
     ),
 }
@@ -124,6 +120,10 @@ def demo() -> Path:
 
 def trainings(size: Size) -> list[tuple[str, str, int]]:
     """Return start, arm and seed of every training, the ones that matter most first."""
-    main = [(start, arm, seed) for start in size.starts for seed in range(size.seeds) for arm in MAIN]
-    others = [arm for arm in ARMS if arm not in MAIN]
-    return main + [(size.ablations, arm, seed) for seed in range(size.seeds) for arm in others if size.ablations]
+    first, *others = size.starts
+    main = [(first, arm, seed) for seed in range(size.seeds) for arm in MAIN]
+    main[len(MAIN) : len(MAIN)] = [(first, arm, 0) for arm in UNTRAINED]
+    ablations = [arm for arm in ARMS if arm not in MAIN]
+    main += [(size.ablations, arm, 0) for arm in ablations if size.ablations]
+    main += [(start, arm, seed) for start in others for seed in range(size.seeds) for arm in MAIN]
+    return main + [(size.ablations, arm, seed) for seed in range(1, size.seeds) for arm in ablations if size.ablations]

@@ -20,12 +20,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from material import searches, training_pairs
-from plan import ARMS, READINGS, SIZES, Size, trainings
+from plan import ARMS, READINGS, SIZES, UNTRAINED, Size, trainings
 from summary import summarise
 
 import cenote
 from cenote.models.properties import positions_of
 from cenote.surgery.positions import extend_positions
+from cenote.training.backbone import prepare
+from cenote.training.train import recipe_of
 
 WORK = Path("~/.cache/cenote/landmark").expanduser()
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -51,7 +53,7 @@ def main() -> None:
         scored = work / "scores" / f"{start}, {arm}, {seed}.json"
         if scored.exists():
             continue
-        backbone = make_backbone(size, start, work)
+        backbone = make_backbone(size, start, seed, work)
         if not given:
             given = searches(cenote.load(backbone, pooling="mean").tokenizer, size.lengths, size.searches)
         found = run(size, backbone, arm, seed, pairs, given, work / "models" / f"{start}, {arm}, {seed}")
@@ -66,12 +68,12 @@ def tell(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def make_backbone(size: Size, start: str, work: Path) -> Path:
-    """Return the folder of a backbone, which is made once."""
-    folder = work / "backbones" / start
+def make_backbone(size: Size, start: str, seed: int, work: Path) -> Path:
+    """Return the folder of a backbone with random weights of its own for each seed, which is made once."""
+    folder = work / "backbones" / f"{start} {seed}"
     if not (folder / "complete").exists():
-        tell(f"making the backbone {start!r}")
-        size.starts[start](folder)
+        tell(f"making the backbone {start!r}, seed {seed}")
+        size.starts[start](folder, seed)
         (folder / "complete").touch()
     return folder
 
@@ -81,6 +83,10 @@ def run(
 ) -> dict[str, Any]:
     """Train one model and return the values of all queries, by reading and search."""
     start = time.perf_counter()
+    if arm in UNTRAINED:
+        recipe = recipe_of({"max_length": size.train_length, **size.recipe, **UNTRAINED[arm]})
+        prepare(backbone, recipe).save_pretrained(str(folder))
+        return {"seconds": 0.0, "values": {"": score(folder, {}, given)}}
     cenote.train(
         backbone,
         pairs,
@@ -98,7 +104,8 @@ def run(
     tell(f"{folder.name}: trained in {seconds:.0f} s")
     values = {"": score(folder, {}, given)}
     for name, settings in READINGS.get(arm, {}).items():
-        values[name] = score(folder, settings, {k: v for k, v in given.items() if v[0] == size.lengths[1]})
+        middle = {name: search for name, search in given.items() if search.length == size.lengths[1]}
+        values[name] = score(folder, settings, middle)
     shutil.rmtree(folder)
     tell(f"{folder.name}: scored in {time.perf_counter() - start - seconds:.0f} s")
     return {"seconds": seconds, "values": values}
@@ -107,25 +114,22 @@ def run(
 def score(folder: Path, settings: dict[str, Any], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the value of each query and the tokens of its relevant text, by search."""
     found = {}
-    for length in sorted({length for length, _ in given.values()}):
+    for length in sorted({search.length for search in given.values()}):
         model = cenote.load(folder, **settings)
         most = positions_of(model)
         if most is not None and length > most:
             extend_positions(model, length)
         model.max_seq_length = length
-        some = {name: data for name, (at, data) in given.items() if at == length}
+        some = {name: search.data for name, search in given.items() if search.length == length}
         with tempfile.TemporaryDirectory() as items:
             cenote.evaluate(model, data=some, others=[], items=items, cache=False)
             for name in some:
                 (path,) = Path(items).glob(f"{name}*.parquet")
                 table = pq.read_table(path).to_pydict()
-                tokens = next(
-                    (column for column in table if column.endswith("_tokens") and "query" not in column), None
-                )
                 found[name] = {
                     "items": table["item"],
                     "values": table["value"],
-                    "tokens": table[tokens] if tokens else None,
+                    "parts": [given[name].parts.get(item) for item in table["item"]],
                 }
     return found
 

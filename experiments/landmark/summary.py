@@ -3,151 +3,151 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from plan import ARMS, MAIN, Size
+from plan import ARMS, MAIN, UNTRAINED, Size
 
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.wording import probability, score_estimate
 
-# Of a post's tokens: what the short window holds, what the middle one holds, and longer.
-LENGTHS = {"short": (0, 120), "middle": (120, 500), "long": (500, 10**9)}
 Values = npt.NDArray[np.float64]  # [seeds, queries]
 _COLOURS = {"cls": "#b35900", "mean": "#006d77", "landmark": "#5a189a"}
 
 
 def summarise(scores: Path, output: Path, name: str, size: Size) -> None:
-    """Write landmark-NAME.md, .json and .svg."""
+    """Write landmark-NAME.md, .json and a figure for each start."""
     found = read_scores(scores)
     lines: list[str] = []
     record: dict[str, Any] = {"steps": size.steps, "batch": size.batch, "train_length": size.train_length, "starts": {}}
     for start in size.starts:
-        arms = {arm: found[start, arm, ""] for arm in ARMS if (start, arm, "") in found}
-        if set(MAIN) <= set(arms):
-            lines += [f"## Start: {start}", "", *main_table(arms, record["starts"].setdefault(start, {}))]
-            others = [arm for arm in arms if arm not in MAIN]
-            if others:
-                lines += ["", *against("landmark", others, arms, record["starts"][start])]
-            readings = {
-                (arm, reading): values for (at, arm, reading), values in found.items() if at == start and reading
-            }
-            if readings:
-                lines += ["", *reading_table(arms, readings, record["starts"][start])]
-            (output / f"landmark-{name}-{start}.svg").write_text(figure(arms), "utf-8")
-            lines += ["", f"![nDCG@10 by the place of the evidence](landmark-{name}-{start}.svg)", ""]
+        arms = {arm: found[start, arm, ""] for arm in (*UNTRAINED, *ARMS) if (start, arm, "") in found}
+        if not set(MAIN) <= set(arms):
+            continue
+        one = record["starts"].setdefault(start, {})
+        lines += [f"## Start: {start}", "", *score_table(arms, one), "", *claim_table(arms, one)]
+        others = [arm for arm in arms if arm not in MAIN and arm not in UNTRAINED]
+        if others:
+            lines += ["", *difference_rows("landmark", [(name, arms[name]) for name in others], arms["landmark"], one)]
+        for arm in MAIN:
+            readings = [(reading, values) for (at, of, reading), values in found.items() if (at, of) == (start, arm)]
+            if more := [(reading, values) for reading, values in readings if reading]:
+                lines += ["", *difference_rows(arm, more, arms[arm], one)]
+        picture = f"landmark-{name}-{start}.svg"
+        (output / picture).write_text(figure(arms), "utf-8")
+        lines += ["", f"![nDCG@10 by the place of the evidence]({picture})", ""]
     (output / f"landmark-{name}.md").write_text("\n".join(lines) + "\n", "utf-8")
     (output / f"landmark-{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     print("\n".join(lines))
 
 
 def read_scores(folder: Path) -> dict[tuple[str, str, str], dict[str, Values]]:
-    """Return the values of all queries by start, arm and reading, and by search; posts are also split by length.
+    """Return the values of all queries by start, arm and reading, and by search.
 
-    Seeds that are not there for all searches of a reading are left out.
+    Seeds are in their order from 0; arms are compared on the seeds that both have. Posts are also split by length, and
+    evidence is also joined over its places.
     """
-    runs: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    runs: dict[tuple[str, str, str], list[dict[str, list[float]]]] = {}
+    items: dict[tuple[str, str], list[str]] = {}
     for path in sorted(folder.glob("*.json")):
         start, *arm, _ = path.stem.split(", ")
         for reading, searches in json.loads(path.read_text())["values"].items():
-            runs.setdefault((start, ", ".join(arm), reading), []).append(split_by_length(searches))
+            for name, search in searches.items():
+                if items.setdefault((start, name), search["items"]) != search["items"]:
+                    raise RuntimeError(f"{path}: {name} has other queries than the files before")
+            runs.setdefault((start, ", ".join(arm), reading), []).append(join_and_split(searches))
     return {
         key: {search: np.array([one[search] for one in seeds]) for search in seeds[0]} for key, seeds in runs.items()
     }
 
 
-def split_by_length(searches: dict[str, Any]) -> dict[str, list[float]]:
-    """Return the values by search, those of posts also by the length of the post."""
+def join_and_split(searches: dict[str, Any]) -> dict[str, list[float]]:
+    """Return the values by search, by part of a search, and of each claim over the places of its evidence."""
     found = {name: list(one["values"]) for name, one in searches.items()}
     for name, one in searches.items():
-        if name.startswith("posts"):
-            for part, (low, high) in LENGTHS.items():
-                pairs = zip(one["values"], one["tokens"], strict=True)
-                found[f"{name} {part}"] = [value for value, tokens in pairs if low <= tokens < high]
-    return {name: values for name, values in sorted(found.items(), key=_order) if values}
+        for part in dict.fromkeys(filter(None, one["parts"])):
+            pairs = zip(one["values"], one["parts"], strict=True)
+            found[f"{name} {part}"] = [value for value, its_part in pairs if its_part == part]
+    for length in dict.fromkeys(name.split()[1] for name in searches if name.startswith("evidence")):
+        places = [one["values"] for name, one in searches.items() if name.startswith(f"evidence {length} ")]
+        found[f"evidence {length}"] = np.mean(places, 0).tolist()
+    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 
 
-def _order(item: tuple[str, Any]) -> tuple[Any, ...]:
-    kind, *rest = item[0].split()
+def _order(name: str) -> tuple[Any, ...]:
+    kind, *rest = name.split()
     place = ["short", "middle", "long", "start", "end"]
     return kind, int(rest[0]) if rest else 0, len(rest), [place.index(one) if one in place else 0 for one in rest[1:]]
 
 
-def difference_table(
-    pairs: Sequence[tuple[dict[str, Values], dict[str, Values]]],
+def score_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
+    """Return the scores of CLS, mean and landmark, trained and untrained, with the lowest and the highest seed."""
+    shown = [arm for arm in (*UNTRAINED, *MAIN) if arm in arms]
+    lines = [f"| search | queries | {' | '.join(shown)} |", "|---|--:|" + "--:|" * len(shown)]
+    for name, values in arms["cls"].items():
+        cells = [f"{arms[arm][name].mean():.3f}{spread(arms[arm][name])}" for arm in shown]
+        lines.append(f"| {name} | {values.shape[1]} | {' | '.join(cells)} |")
+        record[name] = {"scores": {arm: arms[arm][name].mean(1).tolist() for arm in shown}}
+    return lines
+
+
+def claim_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
+    """Return the tests that were chosen before: landmark against CLS and mean, on short posts and on evidence."""
+    names = [name for name in arms["cls"] if name.endswith("short") or len(name.split()) == 2]
+    names = [name for name in names if name.startswith("evidence") or name.endswith("short")]
+    names = [
+        name for name in names if not name.startswith("posts") or name == min(n for n in names if n[:5] == "posts")
+    ]
+    pairs = [("cls", arms["cls"]), ("mean", arms["mean"])]
+    found = differences(names, [(arms["landmark"], values) for _, values in pairs])
+    lines = ["| landmark against | search | difference | p, of all | resolvable |", "|---|---|--:|--:|--:|"]
+    for name, row in found.items():
+        for (arm, _), one in zip(pairs, row, strict=True):
+            reach = "-" if one.resolvable is None else f"{one.resolvable:.3f}"
+            lines.append(f"| {arm} | {name} | {state(one)} | {probability(one.p)} | {reach} |")
+            record[name].setdefault("landmark minus", {})[arm] = record_of(one)
+    return lines
+
+
+def difference_rows(
+    arm: str, others: Sequence[tuple[str, dict[str, Values]]], own: dict[str, Values], record: dict[str, Any]
+) -> list[str]:
+    """Return how others differ from an arm on all searches, with an interval for each difference alone."""
+    names = [name for name in own if all(name in values for _, values in others)]
+    found = differences(names, [(values, own) for _, values in others])
+    lines = [f"| from {arm} | {' | '.join(names)} |", "|---|" + "--:|" * len(names)]
+    for place, (other, _) in enumerate(others):
+        lines.append(f"| {other} | {' | '.join(state(found[name][place]) for name in names)} |")
+        for name in names:
+            record[name].setdefault(f"from {arm}", {})[other] = record_of(found[name][place])
+    return lines
+
+
+def differences(
+    names: Sequence[str], pairs: Sequence[tuple[dict[str, Values], dict[str, Values]]]
 ) -> dict[str, list[Difference]]:
     """Return the differences of pairs of arms by search, all tested together; seeds are draws beside the queries."""
-    names = [name for name in pairs[0][0] if all(name in one and name in other for one, other in pairs)]
     tasks = []
     for name in names:
-        differences = [one[name][: len(other[name])] - other[name][: len(one[name])] for one, other in pairs]
-        values = np.array([one.mean(0) for one in differences])
-        fewest = min(len(one) for one in differences)
-        draws = np.array([one.mean(1)[:fewest] for one in differences]) if fewest > 1 else None
-        tasks.append(Paired(values, draws=draws))
+        seeds = [min(len(one[name]), len(other[name])) for one, other in pairs]
+        each = [one[name][:count] - other[name][:count] for (one, other), count in zip(pairs, seeds, strict=True)]
+        draws = np.array([one.mean(1)[: min(seeds)] for one in each]) if min(seeds) > 1 else None
+        tasks.append(Paired(np.array([one.mean(0) for one in each]), draws=draws))
     return dict(zip(names, compare_paired(tasks).tasks, strict=True))
 
 
-def main_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
-    """Return the scores of CLS, mean and landmark, and how landmark differs from both."""
-    others = ("cls", "mean")
-    found = difference_table([(arms["landmark"], arms[arm]) for arm in others])
-    head = ["search", "queries", *MAIN, *(f"landmark − {arm} | p" for arm in others)]
-    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) + 1)]
-    for name, differences in found.items():
-        cells = [f"{arms[arm][name].mean():.3f}{spread(arms[arm][name])}" for arm in MAIN]
-        cells += [cell for one in differences for cell in cells_of(one)]
-        lines.append(f"| {name} | {arms['cls'][name].shape[1]} | {' | '.join(cells)} |")
-        record[name] = {
-            "scores": {arm: arms[arm][name].mean(1).tolist() for arm in MAIN},
-            "landmark minus": {arm: record_of(one) for arm, one in zip(others, differences, strict=True)},
-        }
-    return lines
-
-
-def against(arm: str, others: Iterable[str], arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
-    """Return how other arms differ from one."""
-    names = list(others)
-    found = difference_table([(arms[name], arms[arm]) for name in names])
-    lines = [
-        f"| search | {arm} | {' | '.join(f'{name} | p' for name in names)} |",
-        "|---|--:|" + "--:|" * 2 * len(names),
-    ]
-    for search, differences in found.items():
-        cells = [cell for one in differences for cell in cells_of(one)]
-        lines.append(f"| {search} | {arms[arm][search].mean():.3f} | {' | '.join(cells)} |")
-        record[search][f"from {arm}"] = {n: record_of(one) for n, one in zip(names, differences, strict=True)}
-    return lines
-
-
-def reading_table(
-    arms: dict[str, dict[str, Values]], readings: dict[tuple[str, str], dict[str, Values]], record: dict[str, Any]
-) -> list[str]:
-    """Return how other readings of the same model change its score."""
-    lines = ["| trained | read with | search | score | change | p |", "|---|---|---|--:|--:|--:|"]
-    pairs = [(values, arms[arm]) for (arm, _), values in readings.items()]
-    found = difference_table(pairs)
-    for place, (arm, reading) in enumerate(readings):
-        for search, differences in found.items():
-            change, p = cells_of(differences[place])
-            score = readings[arm, reading][search].mean()
-            lines.append(f"| {arm} | {reading} | {search} | {score:.3f} | {change} | {p} |")
-            record[search].setdefault("readings", {})[f"{arm}, {reading}"] = record_of(differences[place])
-    return lines
+def state(one: Difference) -> str:
+    """Return a difference with its interval."""
+    return score_estimate(one.value, one.low, one.high, sign="+")
 
 
 def spread(values: Values) -> str:
     """Return the scores of the lowest and the highest seed."""
     means = values.mean(1)
     return f" ({means.min():.3f} to {means.max():.3f})" if len(means) > 1 else ""
-
-
-def cells_of(one: Difference) -> tuple[str, str]:
-    """Return a difference with its interval, and its probability."""
-    return score_estimate(one.value, one.low, one.high, sign="+"), probability(one.p)
 
 
 def record_of(one: Difference) -> dict[str, Any]:

@@ -51,6 +51,15 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def sync_files(folder: Path) -> None:
+    """Flush all files of a folder and below it to the disk, and their names."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+
+
 @contextmanager
 def explain_disk_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` into an error with the path and the remedy."""

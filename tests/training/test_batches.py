@@ -25,26 +25,47 @@ def test_epochs_and_seeds_have_orders_of_their_own():
     assert len({str(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
 
 
-def test_no_batch_holds_a_text_twice():
-    """Against a plain count, for pairs that share queries, positives, and both crosswise."""
+@pytest.mark.parametrize("negatives", [0, 1, 2])
+def test_no_batch_holds_a_false_negative(negatives):
+    """Against a plain comparison of all pairs, which share queries, positives and negatives crosswise."""
     generator = np.random.default_rng(0)
-    pairs = [tuple(generator.integers(0, 30, 3).tolist()) for _ in range(200)]
-    pairs = [pair for pair in pairs if len(set(pair)) == 3]
-    batches = list(batches_of_epoch(pairs, 4, seed=0, epoch=0))
+    pairs = [tuple(generator.integers(0, 60, 4).tolist()) for _ in range(200)]
+    pairs = [pair for pair in pairs if len(set(pair)) == 4]
+    batches = list(batches_of_epoch(pairs, 4, seed=0, epoch=3, negatives=negatives))
     assert len(batches) > 30
+    shared = 0
     for batch in batches:
-        texts = [text for row in batch for text in pairs[row]]
-        assert len(texts) == len(set(texts))
+        drawn = {row: [pairs[row][2 + at] for at in draw_rows(2, negatives, (0, 3, row))] for row in batch}
+        for one in batch:
+            for other in set(batch) - {one}:
+                assert not {*pairs[one][:2]} & {*pairs[other][:2], *drawn[other]}
+                shared += bool(set(drawn[one]) & set(drawn[other]))
+    assert bool(shared) == bool(negatives)  # negatives may be equal
     rows = [row for batch in batches for row in batch]
     assert len(rows) == len(set(rows))
 
 
+def test_a_text_that_most_pairs_have_takes_no_longer():
+    """Rows that wait for one text are not looked at again in every batch: counted in looks at hashes."""
+
+    class Counted(list):
+        looks = 0
+
+        def __getitem__(self, row):
+            Counted.looks += 1
+            return super().__getitem__(row)
+
+    pairs = Counted([(0, row + 1) for row in range(300)] + [(1000 + row, 2000 + row) for row in range(700)])
+    assert len(list(batches_of_epoch(pairs, 10, seed=0, epoch=0))) > 50
+    assert Counted.looks < 6 * len(pairs)
+
+
 def test_what_equal_texts_did_is_counted():
     pairs = [(1, 10), (2, 10), (3, 10), (4, 40)]
-    counts = count_batches(pairs, 2, seed=0)
-    assert (counts.batches, counts.left_out) == (1, 2)  # the pairs with text 10 cannot meet, and 40 is taken once
-    assert count_batches(DISTINCT, 5, seed=0).deferred == 0
-    assert count_batches([(1, 10), (2, 10), (3, 30), (4, 40)], 2, seed=1).deferred == 1
+    counts = count_batches(Order(pairs, 2, 1, seed=0))
+    assert (counts.batches, counts.left_over) == (1, 2)  # the pairs with text 10 cannot meet, and 40 is taken once
+    assert count_batches(Order(DISTINCT, 5, 1, seed=0)).moved == 0
+    assert count_batches(Order([(1, 10), (2, 10), (3, 30), (4, 40)], 2, 1, seed=1)).moved == 1
 
 
 def test_an_order_goes_on_from_any_step():

@@ -3,12 +3,14 @@
 import json
 import multiprocessing
 import os
+import random
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from transformers import TrainerCallback
@@ -176,7 +178,12 @@ def test_the_weights_moved_and_the_log_has_every_step(near_folder, whole):
 def test_a_complete_training_is_not_repeated(near_folder, whole):
     said = []
     model = train(near_model(near_folder), PAIRS, output=whole, notify=said.append, **GOING, **EVERY)
-    assert said == [f"the training in {str(whole)!r} is complete"]
+    assert said[-1] == f"the training in {str(whole)!r} is complete"
+    assert said[0] == (
+        "36 pairs: 4 steps of 8 in an epoch; 4 left over in the first; 1 moved to a later step, since they share a "
+        "text with another pair"
+    )
+    assert not (whole / "pairs.arrow").exists()
     assert isinstance(model[0], LandmarkTransformer)
 
 
@@ -212,6 +219,8 @@ def test_workers_give_the_same_weights(near_folder, whole, tmp_path):
         ({"intervals": [2, 4]}, r"recipe intervals is \[2, 4, 8\] there and \[2, 4\] now"),
         ({"pairs": toy_pairs("late", 36, seed=5)}, "pairs is '.*' there and '.*' now"),
         ({"backbone": True}, "backbone is '.*' there and '.*' now"),
+        ({"prompt": True}, "model prompts query is '' there and 'key0 ' now"),
+        ({"seed": 4, "steps": 11}, "recipe steps is 10 there and 11 now; recipe seed is 3 there and 4 now"),
     ],
 )
 def test_another_training_in_the_same_folder_is_refused(near_folder, whole, change, message):
@@ -219,9 +228,34 @@ def test_another_training_in_the_same_folder_is_refused(near_folder, whole, chan
     if change.pop("backbone", False):
         with torch.no_grad():
             next(model.parameters()).add_(0.1)
+    if change.pop("prompt", False):
+        model.prompts["query"] = "key0 "
     given = {**GOING, **EVERY, **change}
-    with pytest.raises(BadInput, match=rf"training with other settings: {message}\. Use the same"):
+    with pytest.raises(BadInput, match=rf"training with other settings: {message}.*\. Use the same"):
         train(model, given.pop("pairs", PAIRS), output=whole, **given)
+
+
+def test_a_training_goes_on_with_checkpoints_at_other_steps(near_folder, whole, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers.Report, "on_step_begin", _interrupt_at(5), raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING, **EVERY)
+        patch.setattr(trainers.Report, "on_step_begin", _interrupt_at(7), raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            train(near_model(near_folder), PAIRS, output=tmp_path / "out", checkpoint_every=1, **GOING)
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["checkpoint-7"]
+    train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_the_process_is_left_as_it_was(near_folder):
+    states = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]  # noqa: NPY002
+    given = {"steps": 2, "batch_size": 8, "gradient_checkpointing": True}
+    model = train(near_model(near_folder), PAIRS, **given)
+    assert states == [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]  # noqa: NPY002
+    assert not model[0].model.is_gradient_checkpointing
+    plain = train(near_model(near_folder), PAIRS, **{**given, "gradient_checkpointing": False})
+    np.testing.assert_allclose(model.encode(KEYS), plain.encode(KEYS), atol=1e-6)
 
 
 def test_checkpoints_may_be_at_other_steps(near_folder, whole, tmp_path):
@@ -246,8 +280,32 @@ def test_a_loss_that_is_no_number_stops_the_training(near_folder, tmp_path, monk
     assert torch.stack([w.isfinite().all() for w in load_file(checkpoint / "model.safetensors").values()]).all()
 
 
+def test_a_gradient_that_is_no_number_stops_it_too(near_folder, tmp_path, monkeypatch):
+    """Before the weights change, and before the checkpoint of that step takes the place of a good one."""
+    backward = trainers.PairTrainer.training_step
+
+    def spoil(self, model, *arguments, **options):
+        loss = backward(self, model, *arguments, **options)
+        if self.state.global_step == 7:
+            next(model.parameters()).grad[0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(trainers.PairTrainer, "training_step", spoil)
+    with pytest.raises(
+        CenoteError, match=r"the gradient is nan at step 8: .* The last good checkpoint is .*checkpoint-4"
+    ):
+        train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING, **EVERY)
+    (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
+    assert torch.stack([w.isfinite().all() for w in load_file(checkpoint / "model.safetensors").values()]).all()
+
+
 @pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), RuntimeError("[enforce fail] file write failed")]
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc] file write failed"),
+        SafetensorError("I/O error: File too large"),
+    ],
 )
 def test_a_disk_that_fills_keeps_the_checkpoint_before(near_folder, whole, tmp_path, monkeypatch, error):
     save = trainers.PairTrainer._save_optimizer_and_scheduler
@@ -302,7 +360,12 @@ def test_a_disk_that_fills_keeps_the_checkpoint_before(near_folder, whole, tmp_p
         ({"batch_size": 37}, BadInput, "36 pairs do not fill a batch of batch_size=37"),
         ({"negatives": 1}, BadInput, "negatives=1: some pair has 0"),
         ({"distil": 1.0}, BadInput, "distil=1: the pairs have no scores of a teacher"),
-        ({"evaluate_every": 2}, BadInput, "evaluate_every=2: name what to evaluate on"),
+        ({"evaluate_every": 1}, BadInput, "evaluate_every=1: name what to evaluate on"),
+        ({"evaluate_every": 2}, BadInput, "evaluate_every=2 is above steps=1"),
+        ({"seed": 2**32}, BadInput, "seed=4294967296: pass at most"),
+        ({"pooling": 7}, BadInput, "pooling=7: pass a name"),
+        ({"checkpoint_every": 2}, BadInput, "checkpoint_every=2: name a folder for the checkpoints"),
+        ({"evaluate": ["a text"]}, BadInput, "evaluate is a list: name a labelled folder"),
         ({"splitter": "sentence", "pooling": "landmark", "intervals": [8]}, BadInput, "chunks end with sentences"),
         ({"query_length": 20, "max_length": 10}, BadInput, "query_length=20 is above max_length=10"),
         ({"checkpoint_every": 0}, BadInput, "checkpoint_every=0"),
@@ -311,6 +374,24 @@ def test_a_disk_that_fills_keeps_the_checkpoint_before(near_folder, whole, tmp_p
 def test_wrong_settings_are_refused(near, settings, error, message):
     with pytest.raises(error, match=message):
         train(near, PAIRS, **{"steps": 1, "batch_size": 8, **settings})
+
+
+def test_an_error_that_is_no_full_disk_is_not_said_to_be_one(near, tmp_path, monkeypatch):
+    def fail(self, path):
+        raise RuntimeError("a shape is wrong")
+
+    monkeypatch.setattr(trainers.PairTrainer, "_save_optimizer_and_scheduler", fail)
+    with pytest.raises(RuntimeError, match="a shape is wrong"):
+        train(near, PAIRS, output=tmp_path / "out", **GOING)
+
+
+def test_a_refused_call_leaves_nothing_behind(near_folder, tmp_path):
+    (tmp_path / "few.txt").write_text("a pool\n")
+    alike = [("key0", f"noise{n}") for n in range(40)]
+    for given in ({"evaluate": tmp_path / "few.txt"}, {"pairs": alike}, {"eval_pooling": "landmark+multi_cls"}):
+        with pytest.raises(BadInput):
+            train(near_model(near_folder), given.pop("pairs", PAIRS), output=tmp_path / "out", **GOING, **given)
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_with_other_files_is_refused(near, tmp_path):
@@ -347,8 +428,15 @@ def test_a_landmark_model_is_read_by_the_other_verbs(whole, tmp_path):
     vectors = cenote.read_embeddings(tmp_path / "vectors")[:]
     np.testing.assert_allclose(vectors, model.encode(texts), atol=1e-5)
     card = (whole / "README.md").read_text()
-    assert "contrastive training on 36 pairs" in card
-    assert "intervals [2, 4, 8]" in card
+    for part in (
+        "10 steps of contrastive training from ",
+        "on 36 pairs",
+        "intervals [2, 4, 8]",
+        "warmup 0.05",
+        "seed 3",
+    ):
+        assert part in card
+    assert "spread 0.0" in card  # zeros are settings too
     assert 'cenote.load("' in card
 
 
@@ -407,6 +495,7 @@ def test_a_model_is_watched_and_the_best_one_is_kept(near_folder, tmp_path):
     assert "stopped after step 8: 2 evaluations without a better score" in said
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert [line["spearman"] for line in log if "spearman" in line] == [0.1, 0.5, 0.4, 0.3]
+    assert "best at step 4 (0.5000), which these weights are of" in (tmp_path / "out" / "README.md").read_text()
     stopped = {"evaluate": None, "evaluate_every": None, "patience": None}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainers.Report, "on_step_begin", _interrupt_at(4), raising=False)
@@ -414,6 +503,34 @@ def test_a_model_is_watched_and_the_best_one_is_kept(near_folder, tmp_path):
             train(near_model(near_folder), PAIRS, output=tmp_path / "b", checkpoint_every=4, **{**given, **stopped})
     best = tmp_path / "b" / "checkpoints" / "checkpoint-4" / "model.safetensors"
     assert best.read_bytes() == (tmp_path / "out" / "model.safetensors").read_bytes()
+
+
+def test_a_training_that_has_stopped_for_want_of_better_scores_does_not_go_on(near_folder, tmp_path):
+    """A kill after the last evaluation, before the model is written."""
+    from cenote.training import train as module
+    from cenote.training import watching
+
+    (tmp_path / "sts.csv").write_text("text1,text2,score\nkey0,key1,1\nkey2,key3,2\nkey4,key5,3\n")
+    given = {"evaluate": tmp_path / "sts.csv", "evaluate_every": 2, "patience": 2, "steps": 20, "batch_size": 8}
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("whole", "killed"):
+            scores = iter([0.1, 0.5, 0.4, 0.3, 0.9, 0.8, 0.7])
+            patch.setattr(watching._Labelled, "score", lambda self, model, scores=scores: next(scores))
+            with pytest.MonkeyPatch.context() as inner:
+                if name == "killed":
+                    inner.setattr(module, "_write", interrupt)
+                    with pytest.raises(KeyboardInterrupt):
+                        train(near_model(near_folder), PAIRS, output=tmp_path / name, **given)
+            train(near_model(near_folder), PAIRS, output=tmp_path / name, **given)
+    for file in ("model.safetensors", "log.jsonl"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "killed" / file).read_bytes()
+    (tmp_path / "sts.csv").write_text("text1,text2,score\nkey0,key1,1\nkey2,key3,2\nkey4,key5,4\n")
+    with pytest.raises(BadInput, match=r"evaluation is '.*' there and '.*' now"):
+        train(near_model(near_folder), PAIRS, output=tmp_path / "whole", **given)
 
 
 def _interrupt_at(step):

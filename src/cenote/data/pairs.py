@@ -29,6 +29,7 @@ NEGATIVES = ("negatives", "negative")
 SCORES = ("scores", "teacher_scores")
 # Pairs that are written at once.
 _BATCH = 4096
+_LARGEST = 3.4e38  # of float32
 _REMEDY = "Correct or drop the row."
 
 
@@ -158,6 +159,8 @@ def _pair(record: Record) -> Pair:
             f"{where}: {len(pair.scores)} scores for a positive and {len(pair.negatives)} negatives: give "
             f"{1 + len(pair.negatives)}, the positive's first."
         )
+    if any(abs(score) > _LARGEST for score in pair.scores):
+        raise BadInput(f"{where}: a score is above {_LARGEST:g} in size, the largest number of float32. {_REMEDY}")
     if hash_of(pair.positive) in map(hash_of, pair.negatives):
         raise BadInput(f"{where}: the positive is also a negative: {pair.positive[:60]!r}. {_REMEDY}")
     return pair

@@ -48,47 +48,88 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """Batches of an epoch, and pairs that equal texts kept out of one."""
+    """Batches of the first epoch, and pairs that equal texts or too few of them kept out."""
 
     batches: int
-    deferred: int  # pairs that wait for a later batch, since a text of theirs is in this one
-    left_out: int  # pairs that no batch of the epoch took: equal texts, or too few for a full batch
+    moved: int  # pairs in a later batch than their place in the order says, since they share a text with another
+    left_over: int  # pairs that are in no batch: too few for a full one, or too alike
 
 
-def batches_of_epoch(hashes: Sequence[Sequence[int]], size: int, seed: int, epoch: int) -> Iterator[list[int]]:
-    """Yield the rows of each batch of an epoch: all full, and without a text that two rows have.
+def batches_of_epoch(
+    hashes: Sequence[Sequence[int]], size: int, seed: int, epoch: int, negatives: int = 0
+) -> Iterator[list[int]]:
+    """Yield the rows of each batch of an epoch: all full, and without false negatives by equal texts.
 
-    A text that is the positive of one pair would be a negative of another one, and so wrong where both have it. A pair
-    whose text is in the batch already waits for the next one.
+    A text that is the query or the positive of one pair would be a negative of another one that has it too, and so
+    wrong. A pair that shares such a text with the batch waits for a later one. Negatives may be equal.
 
     >>> pairs = [(1, 10), (2, 10), (3, 30), (4, 40)]
     >>> [sorted(batch) for batch in batches_of_epoch(pairs, 2, seed=0, epoch=0)]
     [[0, 2], [1, 3]]
 
     Args:
-        hashes: of the texts of each pair.
+        hashes: of the query, the positive and the negatives of each pair.
         size: pairs in a batch.
-        seed: of the order.
+        seed: of the order, and of the negatives that are drawn.
         epoch: from 0; each has another order.
+        negatives: of each pair, drawn from its own.
     """
-    waiting: deque[int] = deque()
+    waiting: dict[int, deque[int]] = {}  # rows by the text that kept them out of a batch
     rows = _rows_of_epoch(len(hashes), seed, epoch)
     more = True
     while more:
-        batch: list[int] = []
-        taken: set[int] = set()
-        more = False
-        for row in _first(waiting, rows):
-            if taken.isdisjoint(hashes[row]):
-                batch.append(row)
-                taken.update(hashes[row])
-                if len(batch) == size:
-                    more = True
-                    break
-            else:
-                waiting.append(row)
+        batch = _Batch(hashes, size, (seed, epoch), negatives)
+        for text in list(waiting):
+            _take_waiting(batch, text, waiting)
+        while not batch.full and (row := next(rows, None)) is not None:
+            if (kept_out_by := batch.take(row)) is not None:
+                waiting.setdefault(kept_out_by, deque()).append(row)
+        more = batch.full
         if more:
-            yield batch
+            yield batch.rows
+
+
+class _Batch:
+    """A batch that is being filled."""
+
+    def __init__(self, hashes: Sequence[Sequence[int]], size: int, key: tuple[int, int], negatives: int) -> None:
+        self.hashes, self.size, self.key, self.negatives = hashes, size, key, negatives
+        self.rows: list[int] = []
+        self.pairs: set[int] = set()  # texts that are a query or a positive
+        self.texts: set[int] = set()  # all texts
+
+    @property
+    def full(self) -> bool:
+        return len(self.rows) == self.size
+
+    def take(self, row: int) -> int | None:
+        """Add a row, or return the text that keeps it out."""
+        pair, every = self.hashes[row][:2], self.hashes[row][2:]
+        chosen = [every[one] for one in draw_rows(len(every), self.negatives, (*self.key, row))] if every else []
+        for text in pair:
+            if text in self.texts:
+                return text
+        for text in chosen:
+            if text in self.pairs:
+                return text
+        self.rows.append(row)
+        self.pairs.update(pair)
+        self.texts.update(pair, chosen)
+        return None
+
+
+def _take_waiting(batch: _Batch, text: int, waiting: dict[int, deque[int]]) -> None:
+    """Move rows that waited for a text into the batch, until it is full or the text is in it again."""
+    queue = waiting[text]
+    while queue and not batch.full:
+        found = batch.take(queue[0])
+        if found == text:
+            return
+        row = queue.popleft()
+        if found is not None:
+            waiting.setdefault(found, deque()).append(row)
+    if not queue:
+        del waiting[text]
 
 
 def _rows_of_epoch(count: int, seed: int, epoch: int) -> Iterator[int]:
@@ -97,24 +138,17 @@ def _rows_of_epoch(count: int, seed: int, epoch: int) -> Iterator[int]:
         yield from order[start : start + _BLOCK].tolist()
 
 
-def _first(waiting: deque[int], rows: Iterator[int]) -> Iterator[int]:
-    """Yield the rows that wait, each once, and then the others."""
-    for _ in range(len(waiting)):
-        yield waiting.popleft()
-    for row in rows:  # noqa: UP028  `yield from` would close `rows` with this generator, at the end of the first batch
-        yield row
-
-
-def count_batches(hashes: Sequence[Sequence[int]], size: int, seed: int) -> Counts:
+def count_batches(order: Order) -> Counts:
     """Count the batches of the first epoch, and the pairs that equal texts kept out of a batch."""
-    batch_of = np.full(len(hashes), -1)
+    count = len(order.hashes)
+    batch_of = np.full(count, -1)
     batches = 0
-    for batches, rows in enumerate(batches_of_epoch(hashes, size, seed, 0), 1):
+    for batches, rows in enumerate(order.of_epoch(0), 1):
         batch_of[rows] = batches - 1
     # Without equal texts the row at place i of the order is in batch i // size.
-    order = np.fromiter(_rows_of_epoch(len(hashes), seed, 0), int, len(hashes))
-    deferred = int((batch_of[order] > np.arange(len(hashes)) // size).sum())
-    return Counts(batches, deferred, int((batch_of < 0).sum()))
+    rows_in_order = np.fromiter(_rows_of_epoch(count, order.seed, 0), int, count)
+    moved = int((batch_of[rows_in_order] > np.arange(count) // order.size).sum())
+    return Counts(batches, moved, int((batch_of < 0).sum()))
 
 
 @dataclass(frozen=True)
@@ -125,24 +159,34 @@ class Order:
     size: int
     steps: int
     seed: int
+    negatives: int = 0  # of each pair
 
     def __len__(self) -> int:
         return self.steps
+
+    @property
+    def unfilled(self) -> BadInput:
+        """The error of an order that has no batch."""
+        return BadInput(
+            f"no batch of {self.size} pairs can be filled without a text that two of them have: "
+            f"{len(self.hashes):,} pairs are too few, or too alike. Choose a smaller batch size."
+        )
+
+    def of_epoch(self, epoch: int) -> Iterator[list[int]]:
+        """Yield the rows of each batch of an epoch."""
+        return batches_of_epoch(self.hashes, self.size, self.seed, epoch, self.negatives)
 
     def __iter__(self) -> Iterator[list[Place]]:
         step, epoch = 0, 0
         while step < self.steps:
             before = step
-            for batch in batches_of_epoch(self.hashes, self.size, self.seed, epoch):
+            for batch in self.of_epoch(epoch):
                 yield [Place(epoch, row) for row in batch]
                 step += 1
                 if step == self.steps:
                     return
             if step == before:
-                raise BadInput(
-                    f"no batch of {self.size} pairs can be filled without a text that two of them have: "
-                    f"{len(self.hashes):,} pairs are too few, or too alike. Choose a smaller batch size."
-                )
+                raise self.unfilled
             epoch += 1
 
 

@@ -3,7 +3,7 @@
     training.json      the recipe, the fingerprints of backbone and pairs, and whether the training is complete
     pairs.arrow        the pairs, mapped into memory
     log.jsonl          a line for each report: step, loss, learning rate, scores
-    checkpoints/       deleted when the model is written
+    checkpoints/       the last, and the best if scores decide; deleted when the model is written
 
 A checkpoint counts from the moment its mark is there, which is written last: one that was cut short is deleted.
 """
@@ -12,17 +12,58 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from cenote.data.lines import readable
-from cenote.errors import BadInput
-from cenote.storage import TEMPORARY, explain_disk_errors, write_text
+from cenote.errors import BadInput, CenoteError
+from cenote.storage import TEMPORARY, explain_disk_errors, lock_folder, refuse_unwritable, sync_files, write_text
 
 STATE, PAIRS, LOG, CHECKPOINTS = "training.json", "pairs.arrow", "log.jsonl", "checkpoints"
 _MARK = "complete.json"
 _PREFIX = "checkpoint-"
+# Words of torch's errors of writing.
+_TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "file write failed")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The scores of a training so far: the best, its step, and the evaluations since.
+
+    >>> Standing().after(10, 0.5).after(20, 0.4)
+    Standing(best_step=10, best_score=0.5, since=1)
+    """
+
+    best_step: int | None = None
+    best_score: float | None = None
+    since: int = 0
+
+    def after(self, step: int, score: float) -> Standing:
+        """Return the progress after another evaluation."""
+        if self.best_score is None or score > self.best_score:
+            return Standing(step, score, 0)
+        return replace(self, since=self.since + 1)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of the libraries that write weights into one with the path and the remedy."""
+    try:
+        with explain_disk_errors(path):
+            yield
+    except (SafetensorError, RuntimeError) as error:
+        # torch's writer raises a RuntimeError for a full disk; so do many things that have nothing to do with disks.
+        if isinstance(error, RuntimeError) and not any(word in str(error) for word in _TORCH_WRITER):
+            raise
+        raise CenoteError(
+            f"{path} could not be written ({error}). Checkpoints that are complete stay: make room, and run the same "
+            "command again to go on."
+        ) from error
 
 
 class TrainingFolder:
@@ -50,6 +91,23 @@ class TrainingFolder:
         """Write what the folder is a training of."""
         write_text(self.path / STATE, json.dumps(state, indent=1, ensure_ascii=False) + "\n")
 
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make and lock the folder; if the training is refused before its first step, delete what was written."""
+        refuse_unwritable(self.path)
+        self.refuse_foreign()
+        new = not self.path.exists()
+        self.path.mkdir(parents=True, exist_ok=True)
+        with lock_folder(self.path):
+            try:
+                yield
+            finally:
+                state = self.state()
+                if state is None or state.get("complete"):
+                    self.pairs.unlink(missing_ok=True)
+                if new and not any(self.path.iterdir()):
+                    self.path.rmdir()
+
     def refuse_foreign(self) -> None:
         """Raise if the folder holds files that are not of a training."""
         if self.path.is_file():
@@ -69,9 +127,18 @@ class TrainingFolder:
                 "settings to go on with it, or name another folder."
             )
 
-    def mark(self, checkpoint: Path, step: int) -> None:
-        """Mark a checkpoint as complete."""
-        write_text(checkpoint / _MARK, json.dumps({"step": step}) + "\n")
+    def checkpoint(self, step: int) -> Path:
+        """Return the folder of the checkpoint at a step; the trainer gives it this name."""
+        return self.checkpoints / f"{_PREFIX}{step}"
+
+    def mark(self, checkpoint: Path, standing: Standing) -> None:
+        """Mark a checkpoint as complete, once all of it is on the disk."""
+        sync_files(checkpoint)
+        write_text(checkpoint / _MARK, json.dumps(asdict(standing)) + "\n")
+
+    def standing(self, checkpoint: Path | None) -> Standing:
+        """Return the scores so far at a checkpoint."""
+        return Standing() if checkpoint is None else Standing(**json.loads((checkpoint / _MARK).read_text("utf-8")))
 
     def keep_only(self, *checkpoints: Path) -> None:
         """Delete all checkpoints but these."""
@@ -81,19 +148,20 @@ class TrainingFolder:
                 shutil.rmtree(path)
 
     def last_checkpoint(self) -> Path | None:
-        """Return the last complete checkpoint, if there is one, and delete those that were cut short."""
-        complete: list[tuple[int, Path]] = []
-        for path in sorted(self.checkpoints.glob(f"{_PREFIX}*")):
-            if (path / _MARK).exists():
-                complete.append((int(path.name.removeprefix(_PREFIX)), path))
-            else:
+        """Return the last complete checkpoint, if there is one."""
+        complete = [path for path in self.checkpoints.glob(f"{_PREFIX}*") if (path / _MARK).exists()]
+        return max(complete, key=step_of, default=None)
+
+    def delete_cut_short(self) -> None:
+        """Delete checkpoints that a stop cut short."""
+        for path in self.checkpoints.glob(f"{_PREFIX}*"):
+            if not (path / _MARK).exists():
                 shutil.rmtree(path)
-        return max(complete)[1] if complete else None
 
     def cut_log(self, step: int) -> None:
         """Delete the lines of the log after a step, which the training writes again."""
         if self.log.exists():
-            lines = [line for line in self.log.read_text("utf-8").splitlines() if _step_of(line) <= step]
+            lines = [line for line in self.log.read_text("utf-8").splitlines() if _step_of_line(line) <= step]
             write_text(self.log, "".join(f"{line}\n" for line in lines))
 
     def append(self, entry: Mapping[str, Any]) -> None:
@@ -104,7 +172,11 @@ class TrainingFolder:
     def finish(self) -> None:
         """Delete what only an unfinished training needs."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-        self.pairs.unlink(missing_ok=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step of a checkpoint."""
+    return int(checkpoint.name.removeprefix(_PREFIX))
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Any:
@@ -116,7 +188,7 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
             yield f"{prefix}{name} is {other!r} there and {value!r} now"
 
 
-def _step_of(line: str) -> float:
+def _step_of_line(line: str) -> float:
     """Return the step of a line of the log; a line that was cut short is after every step."""
     try:
         return float(json.loads(line)["step"])

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from sentence_transformers.base.losses.gradcache import RandContext, _create_minibatch, _minibatch_ranges
+from sentence_transformers.base.losses.gradcache import RandContext, _create_minibatch
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, kl_div
@@ -55,10 +55,10 @@ class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
         columns = list(sentence_features)
         if self.cached:
             return self.forward_cached(columns, labels)
-        vectors = []
-        for column in columns:
-            ranges = _minibatch_ranges(column, self.mini_batch_size)
-            vectors.append([self._embed(_create_minibatch(column, *one)) for one in ranges])
+        vectors = [
+            [part for part, _ in self.embed_minibatch_iter(column, with_grad=True, copy_random_state=False)]
+            for column in columns
+        ]
         return self.calculate_loss(vectors, labels)
 
     def embed_minibatch(
@@ -72,7 +72,10 @@ class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
     ) -> tuple[Tensor, RandContext | None]:
         """Embed a part of a column; as the base class does, with the spread of each text."""
         part = _create_minibatch(sentence_feature, begin, end)
-        with nullcontext() if random_state is None else random_state, torch.set_grad_enabled(with_grad):
+        with (
+            nullcontext() if random_state is None else random_state,
+            torch.set_grad_enabled(with_grad and torch.is_grad_enabled()),
+        ):
             state = RandContext(*part.values()) if copy_random_state else None
             return self._embed(part), state
 

@@ -38,8 +38,8 @@ class Recipe:
         learning_rate: at its highest.
         warmup: share of the steps in which the learning rate rises; afterwards it falls to zero.
         loss_temperature: divides the cosines of InfoNCE.
-        negatives: of each pair in a step, drawn in each epoch from those that it has; None takes as many as every pair
-            has.
+        negatives: number of negatives that a pair has in a step; None is the fewest that any pair has. Of more, those
+            of each epoch are drawn.
         distil: weight of the teacher's scores; None is 1 where the pairs have scores, else 0.
         spread: weight of the penalty on the spread of a text's tokens about their mean.
         weight_decay: of AdamW.
@@ -52,7 +52,7 @@ class Recipe:
         seed: of the order of the pairs, of what is drawn, and of dropout.
         query_prompt: put before each query, and kept as the model's prompt `query`.
         document_prompt: put before each other text, and kept as the model's prompt `document`.
-        evaluate_every: steps between evaluations.
+        evaluate_every: steps between evaluations; None is a tenth of all.
         patience: evaluations without a better score after which the training stops; the best model is written.
     """
 
@@ -97,6 +97,10 @@ class Recipe:
                     f"interval {interval} is above max_length={self.max_length}: no chunk would end within a text. "
                     f"Give at most {self.max_length}."
                 )
+        if self.evaluate_every and self.evaluate_every > self.steps:
+            raise BadInput(
+                f"evaluate_every={self.evaluate_every} is above steps={self.steps}: nothing would be evaluated."
+            )
         if self.query_length and self.max_length and self.query_length > self.max_length:
             raise BadInput(f"query_length={self.query_length} is above max_length={self.max_length}.")
 
@@ -145,8 +149,12 @@ def _names(pooling: str | None) -> tuple[str, ...]:
     return canonical(pooling.split("+")) if pooling is not None else ()
 
 
-def _whole(least: int) -> Callable[[Any, str], object]:
-    return lambda value, name: check_at_least(least, value, name)
+def _whole(least: int, most: float = math.inf) -> Callable[[Any, str], object]:
+    def check(value: Any, name: str) -> None:
+        if check_at_least(least, value, name) > most:
+            raise BadInput(f"{name}={value}: pass at most {most:,}.")
+
+    return check
 
 
 def _number(least: float, most: float = math.inf, *, open: bool = False) -> Callable[[Any, str], object]:
@@ -176,7 +184,9 @@ def _temperature(value: Temperature, _: str) -> None:
     check_temperature(value)
 
 
-def _pooling(value: str, _: str) -> None:
+def _pooling(value: str, name: str) -> None:
+    if not isinstance(value, str):
+        raise BadInput(f"{name}={value!r}: pass a name, or several with '+' between them.")
     canonical(value.split("+"))
 
 
@@ -202,7 +212,7 @@ _CHECKS: dict[str, Callable[[Any, str], object]] = {
     "clip": _number(0, open=True),
     "mini_batch": _whole(1),
     "precision": _name([choices.AUTO, *choices.PRECISIONS[:2]]),
-    "seed": _whole(0),
+    "seed": _whole(0, 2**32 - 1),  # what numpy takes
     "evaluate_every": _whole(1),
     "patience": _whole(1),
 }

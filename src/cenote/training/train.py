@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import math
 import os
+import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+from transformers import PrinterCallback, ProgressCallback
 
 from cenote import choices
 from cenote._nn.cards import note
@@ -25,15 +28,15 @@ from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
-from cenote.models.provenance import pooling_of, versions_of
-from cenote.storage import explain_disk_errors, lock_folder, refuse_unwritable
+from cenote.models.provenance import behaviour_of, name_of, pooling_of, versions_of
+from cenote.storage import sync_files
 from cenote.training.backbone import Loader, for_evaluation, prepare
 from cenote.training.batches import Hashes, Order, Rows, count_batches
 from cenote.training.collator import Collator
-from cenote.training.folder import TrainingFolder
+from cenote.training.folder import Standing, TrainingFolder, step_of, writing
 from cenote.training.losses import ContrastiveLoss
 from cenote.training.recipe import Recipe
-from cenote.training.trainer import PairTrainer, Report, checkpoint_step
+from cenote.training.trainer import PairTrainer, Report, finished, load_best
 from cenote.training.watching import Watch, watch_of
 from cenote.wording import pluralise
 
@@ -62,14 +65,15 @@ def train(
     (384,)
 
     The same call again goes on after a stop, from the last checkpoint in `output`, and gives the weights of a training
-    that was not stopped, bit for bit on the same machine.
+    that was not stopped: bit for bit on the same CPU, with the same number of threads and the same libraries. A model
+    that is given as an object has to be loaded again for that.
 
     Args:
         model: the backbone: a folder, a hub id, `"minilm"`, or a loaded model, which is changed.
         pairs: a file, or an iterable of pairs; see `cenote.data.pairs.read_pairs`.
         output: new folder for checkpoints, the log and the model, or that of a training to go on with. None keeps
             nothing but the model that is returned.
-        evaluate: a labelled folder, or texts, that score the model as it trains.
+        evaluate: a labelled folder, or a file of texts, that scores the model as it trains.
         checkpoint_every: steps between checkpoints; by default a tenth of all.
         workers: processes that tokenise.
         progress: called with the step's name, how much is done and how much there is.
@@ -81,39 +85,32 @@ def train(
         The trained model.
     """
     recipe = recipe_of(settings)
-    _refuse_early(recipe, pairs, evaluate, checkpoint_every)
+    _refuse_early(recipe, pairs, output, evaluate, checkpoint_every)
     listener = Listener(progress, notify)
     with ExitStack() as stack:
-        if output is None:
-            folder = TrainingFolder(stack.enter_context(tempfile.TemporaryDirectory()))
-        else:
-            refuse_unwritable(Path(output))
-            folder = TrainingFolder(output)
-            folder.refuse_foreign()
-            folder.path.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(lock_folder(folder.path))
-        stack.enter_context(_without_remains(folder))
-        with explain_disk_errors(folder.pairs):
+        folder = TrainingFolder(output or stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(folder.opened())
+        with writing(folder.pairs):
             table = write_pairs(_counted(read_pairs(pairs), listener), folder.pairs)
+        negatives = _choose_negatives(recipe, table, listener)
         ready = prepare(model, recipe, loader)
-        job = Job(
-            recipe, table, _choose_negatives(recipe, table, listener), _precision(recipe, ready), folder, listener
-        )
-        wanted = {**job.state(), "backbone": fingerprint_of_weights(ready), "evaluate": evaluate and str(evaluate)}
-        folder.refuse_other(wanted)
-        if (folder.state() or {}).get("complete"):
-            folder.finish()
-            notify(f"the training in {str(folder.path)!r} is complete")
-            return loader(folder.path)
         if recipe.eval_pooling is not None:
             for_evaluation(copy.deepcopy(ready), recipe)  # raises now rather than after the training
-        folder.write_state(wanted)
         watch = None if evaluate is None else watch_of(evaluate, recipe.seed)
-        _run(ready, job, watch, 0 if output is None else checkpoint_every, workers)
+        job = Job(recipe, table, negatives, _precision(recipe, ready), name_of(model, ready), watch, folder, listener)
+        order = _order(job)
+        state = job.state(ready)
+        folder.refuse_other(state)
+        if (folder.state() or {}).get("complete"):
+            notify(f"the training in {str(folder.path)!r} is complete")
+            return loader(folder.path)
+        _say_changes(folder, listener)
+        folder.write_state({**state, "environment": _environment()})
+        steps, standing = _run(ready, job, order, None if output is None else checkpoint_every or 0, workers)
         if recipe.eval_pooling is not None:
             for_evaluation(ready, recipe)
         if output is not None:
-            _write(ready, job, wanted)
+            _write(ready, job, state, {"steps": steps, **asdict(standing)})
         return ready.eval()
 
 
@@ -125,6 +122,8 @@ class Job:
     pairs: PairTable
     negatives: int  # of each pair in a step
     precision: str
+    backbone: str  # its name
+    watch: Watch | None
     folder: TrainingFolder
     listener: Listener
 
@@ -138,13 +137,20 @@ class Job:
         """The weight of a teacher's scores."""
         return float(self.pairs.scored) if self.recipe.distil is None else self.recipe.distil
 
-    def state(self) -> dict[str, Any]:
+    def keeps_activations(self, model: SentenceTransformer) -> bool:
+        """Return whether the activations of a step are kept rather than computed again."""
+        return self.recipe.keeps_activations(len(self.columns), limit_of(model) or 512)
+
+    def state(self, model: SentenceTransformer) -> dict[str, Any]:
         """Return what a training that goes on must share with the one before."""
         return {
             "schema": SCHEMA,
             "recipe": self.recipe.settings(),
             "precision": self.precision,
             "pairs": self.pairs.fingerprint,
+            "evaluation": None if self.watch is None else self.watch.fingerprint,
+            "backbone": fingerprint_of_weights(model),
+            "model": {**behaviour_of(model), "prompts": dict(model.prompts)},
         }
 
 
@@ -160,10 +166,8 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     return Recipe(**given)
 
 
-def _refuse_early(recipe: Recipe, pairs: Any, evaluate: Any, checkpoint_every: int | None) -> None:
+def _refuse_early(recipe: Recipe, pairs: Any, output: Any, evaluate: Any, checkpoint_every: int | None) -> None:
     """Raise for what can be known before anything is read."""
-    if checkpoint_every is not None:
-        check_at_least(1, checkpoint_every, "checkpoint_every")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise BadInput("train runs in one process on one device: start it without torchrun or accelerate launch.")
     if missing := choices.missing_packages("train"):
@@ -171,27 +175,18 @@ def _refuse_early(recipe: Recipe, pairs: Any, evaluate: Any, checkpoint_every: i
     for name in ("evaluate_every", "patience"):
         if (value := getattr(recipe, name)) and evaluate is None:
             raise BadInput(f"{name}={value}: name what to evaluate on.")
-    if recipe.patience and checkpoint_every is not None:
-        raise BadInput(
-            f"checkpoint_every={checkpoint_every}: with patience each evaluation has a checkpoint. Leave it out."
-        )
+    if checkpoint_every is not None:
+        check_at_least(1, checkpoint_every, "checkpoint_every")
+        given = f"checkpoint_every={checkpoint_every}"
+        if output is None:
+            raise BadInput(f"{given}: name a folder for the checkpoints (output).")
+        if recipe.patience:
+            raise BadInput(f"{given}: with patience each evaluation has a checkpoint. Leave it out.")
+    if evaluate is not None and not isinstance(evaluate, (str, Path)):
+        raise BadInput(f"evaluate is a {type(evaluate).__name__}: name a labelled folder, or a file of texts.")
     for path in (pairs, evaluate):
         if isinstance(path, (str, Path)):
             refuse_missing(Path(path))
-
-
-@contextmanager
-def _without_remains(folder: TrainingFolder) -> Iterator[None]:
-    """Delete what was written if the training is refused before its first step."""
-    try:
-        yield
-    except BaseException:
-        state = folder.state()
-        if state is None or state.get("complete"):
-            folder.pairs.unlink(missing_ok=True)
-            if not any(folder.path.iterdir()):
-                folder.path.rmdir()
-        raise
 
 
 def _counted(pairs: Iterable[Pair], listener: Listener) -> Iterator[Pair]:
@@ -234,62 +229,141 @@ def _precision(recipe: Recipe, model: SentenceTransformer) -> str:
     return recipe.precision
 
 
-def _run(model: SentenceTransformer, job: Job, watch: Watch | None, checkpoint_every: int | None, workers: int) -> None:
-    """Train the model in place."""
-    from datasets import Dataset
-    from datasets.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    recipe, folder, listener = job.recipe, job.folder, job.listener
-    pairs = Dataset.from_file(str(job.pairs.path))
-    order = Order(_hashes_of(pairs), recipe.batch_size, recipe.steps, recipe.seed)
-    _say_counts(order, listener)
-    tasks = {name: "query" if name == "query" else "document" for name in job.columns}
-    prompts = {name: prompt for name, task in tasks.items() if (prompt := model.prompts.get(task))}
-    kept = recipe.keeps_activations(len(job.columns), limit_of(model) or 512)
-    loss = ContrastiveLoss(
-        model, recipe.loss_temperature, recipe.mini_batch, cached=not kept, distil=job.distil, spread=recipe.spread
-    )
-    last = folder.last_checkpoint()
-    done = 0 if last is None else checkpoint_step(last)
-    if last is not None:
-        listener.notify(f"going on after step {done:,} of {recipe.steps:,}")
-    folder.cut_log(done)
-    trainer = PairTrainer(
-        order=order,
-        rows=Rows(pairs, job.negatives, job.distil > 0, recipe.seed),
-        folder=folder,
-        model=model,
-        args=_arguments(job, watch, checkpoint_every, workers, model.device.type),
-        loss=loss,
-        evaluator=watch,
-        data_collator=Collator(model.preprocess, router_mapping=tasks, prompts=prompts),
-        callbacks=[
-            Report(folder, listener.step("training", recipe.steps, done), listener.notify, loss),
-            *([EarlyStoppingCallback(recipe.patience)] if recipe.patience else []),
-        ],
-    )
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    if (stopped := trainer.state.global_step) < recipe.steps:
-        listener.notify(f"stopped after step {stopped:,}: {recipe.patience} evaluations without a better score")
+def _order(job: Job) -> Order:
+    """Return the order of the pairs; say how many steps an epoch has, and raise if it has none."""
+    recipe = job.recipe
+    order = Order(_read_hashes(job.pairs), recipe.batch_size, recipe.steps, recipe.seed, job.negatives)
+    counts = count_batches(order)
+    if not counts.batches:
+        raise order.unfilled
+    said = [f"{job.pairs.count:,} pairs: {counts.batches:,} steps of {order.size} in an epoch"]
+    if counts.left_over:
+        said.append(f"{counts.left_over:,} left over in the first")
+    if counts.moved:
+        said.append(f"{counts.moved:,} moved to a later step, since they share a text with another pair")
+    job.listener.notify("; ".join(said))
+    return order
 
 
-def _hashes_of(pairs: Any) -> Hashes:
+def _read_hashes(pairs: PairTable) -> Hashes:
     """Return the hashes of the texts of each pair."""
-    lists = pairs.data.column("hashes").combine_chunks()
+    import pyarrow as pa
+
+    with pa.memory_map(str(pairs.path)) as source:
+        batches = [batch.column("hashes") for batch in pa.ipc.open_stream(source)]
+    lists = pa.chunked_array(batches).combine_chunks()
     return Hashes(lists.values.to_numpy(), lists.offsets.to_numpy())
 
 
+def _environment() -> dict[str, Any]:
+    """Return what the last bits of the weights depend on besides the recipe."""
+    return {**versions_of("accelerate"), "threads": torch.get_num_threads()}
+
+
+def _say_changes(folder: TrainingFolder, listener: Listener) -> None:
+    """Say what has changed since a training was stopped, and may change the last bits of its weights."""
+    before, now = (folder.state() or {}).get("environment", {}), _environment()
+    changed = [f"{name} was {value} and is {now.get(name)}" for name, value in before.items() if now.get(name) != value]
+    if changed:
+        listener.notify(f"the weights may differ in their last bits from those without a stop: {', '.join(changed)}")
+
+
+def _run(
+    model: SentenceTransformer, job: Job, order: Order, checkpoint_every: int | None, workers: int
+) -> tuple[int, Standing]:
+    """Train the model in place; return the steps that were taken, and the scores.
+
+    `checkpoint_every` is None for no checkpoints, and 0 for a tenth of the steps.
+    """
+    recipe, folder, listener = job.recipe, job.folder, job.listener
+    folder.delete_cut_short()
+    last = folder.last_checkpoint()
+    done, standing = 0 if last is None else step_of(last), folder.standing(last)
+    if last is not None:
+        listener.notify(f"going on after step {done:,} of {recipe.steps:,}")
+    folder.cut_log(done)
+    if not finished(standing, recipe.patience):
+        with _untouched():
+            trainer = _trainer(model, job, order, standing, done, checkpoint_every, workers)
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # without the wrapper of bfloat16
+        if recipe.gradient_checkpointing:
+            model[0].model.gradient_checkpointing_disable()  # type: ignore[operator, union-attr]
+        done, standing = trainer.state.global_step, trainer.report.standing
+    if done < recipe.steps:
+        listener.notify(f"stopped after step {done:,}: {recipe.patience} evaluations without a better score")
+    if standing.best_step is not None:
+        load_best(model, folder.checkpoint(standing.best_step))
+    return done, standing
+
+
+@contextmanager
+def _untouched() -> Iterator[None]:
+    """Leave the random states of the process, and the bars of `datasets`, as they were."""
+    from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+
+    plain, numbers, bars = random.getstate(), np.random.get_state(), is_progress_bar_enabled()  # noqa: NPY002
+    disable_progress_bar()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(numbers)  # noqa: NPY002
+        if bars:
+            enable_progress_bar()
+
+
+def _trainer(
+    model: SentenceTransformer,
+    job: Job,
+    order: Order,
+    standing: Standing,
+    done: int,
+    checkpoint_every: int | None,
+    workers: int,
+) -> PairTrainer:
+    """Return the trainer."""
+    from datasets import Dataset
+
+    recipe = job.recipe
+    tasks = {name: "query" if name == "query" else "document" for name in job.columns}
+    prompts = {name: prompt for name, task in tasks.items() if (prompt := model.prompts.get(task))}
+    loss = ContrastiveLoss(
+        model,
+        recipe.loss_temperature,
+        recipe.mini_batch,
+        cached=not job.keeps_activations(model),
+        distil=job.distil,
+        spread=recipe.spread,
+    )
+    step = job.listener.step("training", recipe.steps, done)
+    trainer = PairTrainer(
+        order=order,
+        rows=Rows(Dataset.from_file(str(job.pairs.path)), job.negatives, job.distil > 0, recipe.seed),
+        report=Report(job.folder, step, job.listener.notify, loss, standing, recipe.patience),
+        model=model,
+        args=_arguments(job, checkpoint_every, workers, model.device.type),
+        loss=loss,
+        evaluator=job.watch,
+        data_collator=Collator(model.preprocess, router_mapping=tasks, prompts=prompts),
+    )
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    return trainer
+
+
 def _arguments(
-    job: Job, watch: Watch | None, checkpoint_every: int | None, workers: int, device: str
+    job: Job, checkpoint_every: int | None, workers: int, device: str
 ) -> SentenceTransformerTrainingArguments:
     """Return the trainer's arguments."""
     recipe = job.recipe
-    memory: Any = {"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}
-    evaluations = recipe.evaluate_every or max(1, recipe.steps // 10)
-    every = checkpoint_every or max(1, recipe.steps // 10)
+    tenth = max(1, recipe.steps // 10)
+    evaluations = recipe.evaluate_every or tenth
+    # The name changed within transformers 5.
+    names = {field.name for field in fields(SentenceTransformerTrainingArguments)}
+    name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    memory: Any = {name: True} if recipe.gradient_checkpointing else {}
     found = SentenceTransformerTrainingArguments(
         output_dir=str(job.folder.checkpoints),
         max_steps=recipe.steps,
@@ -302,14 +376,10 @@ def _arguments(
         **memory,
         seed=recipe.seed,
         # The best model is a checkpoint, so that each evaluation needs one.
-        save_strategy="no" if checkpoint_every == 0 and not recipe.patience else "steps",
-        save_steps=evaluations if recipe.patience else every,
-        eval_strategy="no" if watch is None else "steps",
+        save_strategy="no" if checkpoint_every is None and not recipe.patience else "steps",
+        save_steps=evaluations if recipe.patience else checkpoint_every or tenth,
+        eval_strategy="no" if job.watch is None else "steps",
         eval_steps=evaluations,
-        load_best_model_at_end=recipe.patience is not None,
-        metric_for_best_model=watch.name if watch and recipe.patience else None,
-        greater_is_better=True if recipe.patience else None,
-        restore_callback_states_from_checkpoint=True,
         logging_steps=1,
         logging_nan_inf_filter=False,  # `PairTrainer` stops there
         dataloader_num_workers=workers,
@@ -317,33 +387,33 @@ def _arguments(
         report_to="none",
         disable_tqdm=True,
     )
-    if found.n_gpu > 1:  # the trainer would split batches over all of them
+    if found.n_gpu > 1:  # the trainer would split batches over all of them, and has no other switch
         found._n_gpu = 1
     return found
 
 
-def _say_counts(order: Order, listener: Listener) -> None:
-    """Say how many batches an epoch has, and what equal texts did to them."""
-    counts = count_batches(order.hashes, order.size, order.seed)
-    epochs = order.steps / counts.batches if counts.batches else 0
-    said = f"{len(order.hashes):,} pairs: {counts.batches:,} steps of {order.size} in an epoch, {epochs:.1f} epochs"
-    if counts.deferred:
-        said += f"; {counts.deferred:,} wait for a later step, since a text of theirs is in the first one"
-    if counts.left_out:
-        said += f"; {counts.left_out:,} fill no step of an epoch"
-    listener.notify(said)
-
-
-def _write(model: SentenceTransformer, job: Job, state: Mapping[str, Any]) -> None:
+def _write(model: SentenceTransformer, job: Job, state: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """Write the model with the recipe on its card, and delete what an unfinished training needs."""
-    given = job.recipe.settings().items()
-    settings = ", ".join(f"{name} {value}" for name, value in given if value not in (None, [], False))
-    pairs = f"{job.pairs.count:,} pairs (fingerprint {job.pairs.fingerprint})"
-    said = (
-        f"contrastive training on {pairs}, in {job.precision}: {settings}; pooling of this model: {pooling_of(model)}"
+    resolved = {
+        **job.recipe.settings(),
+        "negatives": job.negatives,
+        "distil": job.distil,
+        "cache": not job.keeps_activations(model),
+        "precision": job.precision,
+    }
+    settings = ", ".join(f"{name} {value}" for name, value in resolved.items() if value is not None and value != [])
+    scored = "" if job.watch is None else f"; evaluated by {job.watch.name} on data {job.watch.fingerprint}"
+    if result["best_step"] is not None:
+        scored += f", best at step {result['best_step']:,} ({result['best_score']:.4f}), which these weights are of"
+    note(
+        model,
+        "Training",
+        f"{result['steps']:,} steps of contrastive training from {job.backbone} on {job.pairs.count:,} pairs "
+        f"(fingerprint {job.pairs.fingerprint}): {settings}{scored}; pooling of this model: {pooling_of(model)}",
     )
-    note(model, "Training", said)
-    with explain_disk_errors(job.folder.path):
+    with writing(job.folder.path):
         model.save_pretrained(str(job.folder.path))
-    job.folder.write_state({**state, "versions": versions_of("accelerate"), "complete": True})
+        sync_files(job.folder.path)
+        found = {**state, "environment": _environment(), "resolved": resolved, "result": dict(result)}
+        job.folder.write_state({**found, "complete": True})
     job.folder.finish()

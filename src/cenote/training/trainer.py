@@ -6,15 +6,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from sentence_transformers import SentenceTransformerTrainer
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
 from cenote.errors import CenoteError
 from cenote.listener import Step
-from cenote.storage import explain_disk_errors
 from cenote.training.batches import Order, Rows
-from cenote.training.folder import TrainingFolder
+from cenote.training.folder import Standing, TrainingFolder, writing
+
+# Of the metrics of an evaluation, those that are no score.
+_TIMES = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_loss")
 
 
 class PairTrainer(SentenceTransformerTrainer):
@@ -23,58 +26,76 @@ class PairTrainer(SentenceTransformerTrainer):
     Args:
         order: the batches of the whole training, which are one epoch to the trainer.
         rows: the columns of the pairs.
-        folder: where checkpoints are marked.
+        report: writes the log, and knows the best score.
         **arguments: of `SentenceTransformerTrainer`.
     """
 
-    def __init__(self, *, order: Order, rows: Rows, folder: TrainingFolder, **arguments: Any) -> None:
-        super().__init__(train_dataset=rows.table, **arguments)
-        self.order, self.rows, self.folder = order, rows, folder
+    def __init__(self, *, order: Order, rows: Rows, report: Report, **arguments: Any) -> None:
+        super().__init__(train_dataset=rows.table, callbacks=[report], **arguments)
+        self.order, self.rows, self.report = order, rows, report
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Add none: it would write texts of the pairs, which may be private, to the model's card."""
 
     def get_train_dataloader(self) -> Any:
         """Return the loader of the whole training."""
-        self.accelerator.even_batches = False
         workers = self.args.dataloader_num_workers
-        loader = DataLoader(
-            self.rows, batch_sampler=self.order, collate_fn=self.data_collator, num_workers=workers, pin_memory=False
-        )
+        loader = DataLoader(self.rows, batch_sampler=self.order, collate_fn=self.data_collator, num_workers=workers)
         return self.accelerator.prepare(loader)
 
     def training_step(self, *arguments: Any, **options: Any) -> Any:
-        """Compute the gradients of a step; stop at a loss that is not a number, before the weights change."""
+        """Compute the gradients of a step; raise if the loss is not a number."""
         loss = super().training_step(*arguments, **options)
-        if not math.isfinite(loss.item()):
-            step, last = self.state.global_step + 1, self.folder.last_checkpoint()
-            kept = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
-            raise CenoteError(
-                f"the loss is {loss.item()} at step {step}: the weights or a text make numbers that are not finite. "
-                f"{kept} Lower the learning rate, raise the warm-up, or use precision float32, in another folder."
-            )
+        self.report.refuse_infinite("loss", loss.item(), self.state.global_step + 1)
         return loss
 
     def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
-        path = self.folder.checkpoints / f"checkpoint-{self.state.global_step}"
-        try:
-            with explain_disk_errors(path):
-                super()._save_checkpoint(*arguments, **options)
-        except RuntimeError as error:  # torch's own writer says no more than this
-            raise CenoteError(
-                f"the checkpoint {path} could not be written ({error}). Checkpoints that are already written are "
-                "complete: make room, and run the same command again to go on."
-            ) from error
-        self.folder.mark(path, self.state.global_step)
-        best = self.state.best_model_checkpoint
-        self.folder.keep_only(path, *([Path(best)] if best else []))
+        # A callback's `on_save` would do, but cannot tell a full disk from another error.
+        folder, step = self.report.folder, self.state.global_step
+        path = folder.checkpoint(step)
+        with writing(path):
+            super()._save_checkpoint(*arguments, **options)
+            folder.mark(path, self.report.standing)
+        best = self.report.standing.best_step
+        folder.keep_only(path, *([folder.checkpoint(best)] if best is not None else []))
 
 
 class Report(TrainerCallback):
-    """Writes the log, and reports the progress."""
+    """Writes the log, reports the progress, and stops a training that can or need not go on.
 
-    def __init__(self, folder: TrainingFolder, step: Step, notify: Any, loss: Any) -> None:
+    Args:
+        folder: of the training.
+        step: of the progress.
+        notify: called with a sentence on each score.
+        loss: whose parts are logged.
+        standing: of the scores so far.
+        patience: evaluations without a better score after which the training stops; None never stops.
+    """
+
+    def __init__(
+        self, folder: TrainingFolder, step: Step, notify: Any, loss: Any, standing: Standing, patience: int | None
+    ) -> None:
         self.folder, self.step, self.notify, self.loss = folder, step, notify, loss
+        self.standing, self.patience = standing, patience
+
+    def refuse_infinite(self, noun: str, value: float, step: int) -> None:
+        """Raise for a number that is not finite, before it changes the weights."""
+        if not math.isfinite(value):
+            last = self.folder.last_checkpoint()
+            kept = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
+            raise CenoteError(
+                f"the {noun} is {value} at step {step}: the weights or a text make numbers that are not finite. {kept} "
+                "Lower the learning rate, raise the warm-up, or use precision float32, in another folder."
+            )
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        """Take the intervals of this call, where a checkpoint has those of another."""
+        state.save_steps, state.eval_steps = args.save_steps, args.eval_steps
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
+        """Raise if a gradient is not finite."""
+        sums = [weight.grad.sum() for weight in model.parameters() if weight.grad is not None]
+        self.refuse_infinite("gradient", float(torch.stack(sums).sum()), state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Report the progress."""
@@ -85,30 +106,37 @@ class Report(TrainerCallback):
         shown = {name: value for name, value in (logs or {}).items() if name in ("loss", "grad_norm", "learning_rate")}
         if shown:
             self.folder.append({"step": state.global_step, **shown, **self.loss.parts})
+        state.log_history.clear()  # each checkpoint would hold all of it again
 
     def on_evaluate(
         self,
         args: Any,  # noqa: ARG002  the platform's signature
         state: Any,
-        control: Any,  # noqa: ARG002
+        control: Any,
         metrics: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Add the score to the log, and say it."""
+        """Add the score to the log, say it, and stop after too many that are not better."""
         scores = {
             name.removeprefix("eval_"): value
             for name, value in (metrics or {}).items()
             if name.startswith("eval_") and name not in _TIMES
         }
-        if scores:
-            self.folder.append({"step": state.global_step, **scores})
-            said = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-            self.notify(f"step {state.global_step:,}: {said}")
+        for name, score in scores.items():
+            self.folder.append({"step": state.global_step, name: score})
+            self.notify(f"step {state.global_step:,}: {name} {score:.4f}")
+            if self.patience is not None:
+                self.standing = self.standing.after(state.global_step, score)
+                control.should_training_stop = self.standing.since >= self.patience
 
 
-_TIMES = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_loss")
+def finished(standing: Standing, patience: int | None) -> bool:
+    """Return whether a training has stopped for want of better scores."""
+    return patience is not None and standing.since >= patience
 
 
-def checkpoint_step(path: Path) -> int:
-    """Return the step of a checkpoint."""
-    return int(path.name.rpartition("-")[2])
+def load_best(model: Any, path: Path) -> None:
+    """Give a model the weights of a checkpoint."""
+    from cenote.models.loading import load
+
+    model.load_state_dict(load(path, device="cpu", dtype="float32").state_dict())

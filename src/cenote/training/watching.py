@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from cenote.account.pooled_texts import OWN
 from cenote.account.probes import SHORTEST, Probes, draw_probes
 from cenote.account.ranks import FEWEST_DOCUMENTS, read_account
 from cenote.account.texts import tokenise_account
-from cenote.data.labelled import Labelled, Retrieval, Sts, read_labelled
+from cenote.data.fingerprints import Fingerprint
+from cenote.data.labelled import Retrieval, Sts, fingerprint_of_files, read_labelled
 from cenote.data.labelled_schemas import TEST, plan_files
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import read
@@ -30,11 +31,11 @@ _DOCUMENTS, _SAMPLE = 200, 2000
 
 
 class Watch(BaseEvaluator):
-    """One score of a model, higher is better; `name` is what the score is called."""
+    """One score of a model, higher is better; `name` is what the score is called, `fingerprint` is of the data."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, fingerprint: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.name, self.greater_is_better = name, True
+        self.name, self.greater_is_better, self.fingerprint = name, True, fingerprint
         self.primary_metric = name
 
     def score(self, model: SentenceTransformer) -> float:
@@ -53,8 +54,8 @@ class Watch(BaseEvaluator):
 class _Labelled(Watch):
     """A score by sentence-transformers' own evaluator."""
 
-    def __init__(self, name: str, evaluator: Any) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, fingerprint: str, evaluator: Any) -> None:
+        super().__init__(name, fingerprint)
         self.evaluator = evaluator
 
     def score(self, model: SentenceTransformer) -> float:
@@ -66,7 +67,7 @@ class _OwnSentences(Watch):
     """The share of sentences that find the text that they were left out of."""
 
     def __init__(self, probes: Probes) -> None:
-        super().__init__("own_sentences_found")
+        super().__init__("own_sentences_found", Fingerprint(probes.texts).name())
         self.probes = probes
 
     def score(self, model: SentenceTransformer) -> float:
@@ -75,17 +76,19 @@ class _OwnSentences(Watch):
         return float((reading.ranks[OWN].left_out == 1).mean())
 
 
-def watch_of(source: str | Path | Sequence[str], seed: int) -> Watch:
+def watch_of(source: str | Path, seed: int) -> Watch:
     """Return what scores a model by a labelled folder, or by texts.
 
     A score by labels is sentence-transformers' own, of the cosine: nDCG@10 of a search, Spearman's correlation of pairs
     of sentences. Report scores of `cenote.evaluate`.
     """
-    labelled = _labelled(source)
+    why = _why_not_labelled(source)
+    labelled, fingerprint = (None, "") if why else (read_labelled(source), fingerprint_of_files(source))
     if isinstance(labelled, Retrieval):
         texts = [f"{title} {text}".strip() for title, text in zip(labelled.titles, labelled.texts, strict=True)]
         return _Labelled(
             "ndcg_at_10",
+            fingerprint,
             InformationRetrievalEvaluator(
                 dict(zip(labelled.query_ids, labelled.queries, strict=True)),
                 dict(zip(labelled.corpus_ids, texts, strict=True)),
@@ -99,14 +102,17 @@ def watch_of(source: str | Path | Sequence[str], seed: int) -> Watch:
         )
     if isinstance(labelled, Sts):
         given = (list(labelled.first), list(labelled.second), list(labelled.scores))
-        return _Labelled("spearman", EmbeddingSimilarityEvaluator(*given, main_similarity="cosine", write_csv=False))
+        evaluator = EmbeddingSimilarityEvaluator(*given, main_similarity="cosine", write_csv=False)
+        return _Labelled("spearman", fingerprint, evaluator)
     if labelled is not None:
         raise BadInput(
             f"{source}: a training is watched by retrieval or sts, not by {labelled.kind}. Name such a folder, or "
             "texts."
         )
-    given_texts = read(source) if isinstance(source, (str, Path)) else source
-    drawn, _ = sample_texts(given_texts, _SAMPLE, seed, "texts", ())
+    try:
+        drawn, _ = sample_texts(read(source), _SAMPLE, seed, "texts", ())
+    except BadInput as error:
+        raise BadInput(f"{source} is neither labelled data ({why}) nor texts ({error})") from error
     probes = draw_probes(drawn, _DOCUMENTS, seed)
     if len(probes.texts) < FEWEST_DOCUMENTS:
         raise BadInput(
@@ -116,12 +122,10 @@ def watch_of(source: str | Path | Sequence[str], seed: int) -> Watch:
     return _OwnSentences(probes)
 
 
-def _labelled(source: str | Path | Sequence[str]) -> Labelled | None:
-    """Return labelled data, or None for texts."""
-    if not isinstance(source, (str, Path)):
-        return None
+def _why_not_labelled(source: str | Path) -> str:
+    """Return why a source is no labelled data, empty if it is."""
     try:
         plan_files(source, None, TEST)
-    except BadInput:
-        return None
-    return read_labelled(source)
+    except BadInput as error:
+        return str(error)
+    return ""
