@@ -32,7 +32,7 @@ from cenote.data.labelled_samples import sample_labelled
 from cenote.encoding.tokens import tokenise
 from cenote.models.provenance import pooling_of
 from cenote.models.repooling import pooling_for
-from cenote.wording import score_estimate
+from cenote.wording import relative_estimate, score_estimate
 
 POOLINGS = ("mean", "cls", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "every_k", "inverse_density")
 TEMPERATURES = [0.9, 0.8, 0.7, 0.6]
@@ -189,8 +189,15 @@ def tuned(model: SentenceTransformer, name: str, wanted: Any, args: argparse.Nam
             model, {folder: data}, official=official, by_length=args.by_length, by_role=args.by_role, name=name
         )
         best = next((one.gain.value for one in found.tried if one.temperature == found.chosen), 0.0)
-        gain = "" if found.gain is None else score_estimate(found.gain.value, found.gain.low, found.gain.high, sign="+")
-        cells = (name, folder, found.chosen or "own", f"{best:+.4f}", f"{found.expected.value:+.4f}", gain)
+        gain = "" if found.gain is None else relative_estimate(found.gain)
+        cells = (
+            name,
+            folder,
+            found.chosen or "own",
+            f"{100 * best:+.2f} %",
+            f"{100 * found.expected.value:+.2f} %",
+            gain,
+        )
         print(f"| {' | '.join(cells)} | {found.recommendation} | {found.needed} |", flush=True)
 
 
