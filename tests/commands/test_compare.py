@@ -90,6 +90,16 @@ def test_defaults_leave_the_choice_to_the_function(given, model, texts):
     assert given["cache"] is True
 
 
+def test_texts_may_be_in_another_column(given, model, tmp_path, capsys):
+    (tmp_path / "texts.jsonl").write_text('{"body": "a pool", "key": "b"}\n')
+    call = ["compare", model, "--poolings", "cls", "--unlabelled", str(tmp_path / "texts.jsonl")]
+    assert main([*call, "--column", "body", "--id-column", "key"]) == Exit.SUCCESS
+    assert list(given["unlabelled"]) == [("b", "a pool")]
+    assert main(call) == Exit.USAGE
+    assert "There are: body, key" in capsys.readouterr().err
+    assert main(["compare", model, model, "--data", str(tmp_path), "--column", "body"]) == Exit.USAGE
+
+
 def test_standard_input_is_left_to_the_function(given, model):
     assert main(["compare", model, "--unlabelled", "-", "--poolings", "cls"]) == Exit.SUCCESS
     assert given["unlabelled"] == "-"

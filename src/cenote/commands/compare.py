@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unlabelled", metavar="TEXTS", help="texts without labels: their own sentences are the queries"
     )
+    add_common(parser, "--column", help="column of --unlabelled, in files with columns (default: text)")
+    add_common(parser, "--id-column")
     settings = parser.add_argument_group("settings, beside those of each model")
     settings.add_argument(
         "--poolings", type=list_of(pooling_sum), metavar="A,B", help="poolings, such as mean,landmark,mean+cls"
@@ -118,6 +120,8 @@ def check(args: argparse.Namespace) -> None:
     if args.unlabelled and (args.data or args.tasks):
         other = "--data" if args.data else "--tasks"
         raise Usage(f"--unlabelled {args.unlabelled!r} and {other} exclude each other: give one of them.")
+    if args.unlabelled is None and (args.column != "text" or args.id_column is not None):
+        raise Usage("--column and --id-column are of --unlabelled, which is not given.")
     varied = (args.poolings, args.temperatures, args.windows, (args.long or [])[1:])
     if len(args.models) == 1 and not any(varied):
         raise Usage(
@@ -128,7 +132,7 @@ def check(args: argparse.Namespace) -> None:
     check_data(args)
     check_cache(args)
     if args.unlabelled not in (None, "-"):  # standard input can be read only once
-        read(args.unlabelled)
+        read(args.unlabelled, column=args.column, id_column=args.id_column)
     for model in args.models:
         refuse_missing(model)
 
@@ -137,12 +141,15 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     """Compare, and yield the lines to print."""
     from cenote.evaluation.compare import compare
 
+    texts = args.unlabelled
+    if texts is not None and (args.column, args.id_column) != ("text", None):
+        texts = read(texts, column=args.column, id_column=args.id_column)
     with progress() as tell:
         found = compare(
             models=args.models,
             data=args.data,
             tasks=args.tasks,
-            unlabelled=args.unlabelled,
+            unlabelled=texts,
             poolings=args.poolings,
             temperatures=args.temperatures,
             windows=args.windows,
