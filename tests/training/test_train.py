@@ -231,7 +231,9 @@ def test_another_training_in_the_same_folder_is_refused(near_folder, whole, chan
     if change.pop("prompt", False):
         model.prompts["query"] = "key0 "
     given = {**GOING, **EVERY, **change}
-    with pytest.raises(BadInput, match=rf"training with other settings: {message}.*\. Use the same"):
+    with pytest.raises(
+        BadInput, match=rf"training with other settings: {message}.*\. It is complete: name another folder"
+    ):
         train(model, given.pop("pairs", PAIRS), output=whole, **given)
 
 
@@ -480,13 +482,14 @@ def test_a_model_is_watched_and_the_best_one_is_kept(near_folder, tmp_path):
     )
     from cenote.training import watching
 
-    scores = iter([0.1, 0.5, 0.4, 0.3, 0.2])
+    scores = iter([0.0, 0.1, 0.5, 0.4, 0.3, 0.2])  # that of the start first
     said = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watching._Labelled, "score", lambda self, model: next(scores))
         given = {"evaluate": tmp_path / "sts.csv", "evaluate_every": 2, "patience": 2, "steps": 10, "batch_size": 8}
         train(near_model(near_folder), PAIRS, output=tmp_path / "out", notify=said.append, **given)
     assert [line for line in said if line.startswith("step")] == [
+        "step 0: spearman 0.0000",
         "step 2: spearman 0.1000",
         "step 4: spearman 0.5000",
         "step 6: spearman 0.4000",
@@ -494,7 +497,8 @@ def test_a_model_is_watched_and_the_best_one_is_kept(near_folder, tmp_path):
     ]
     assert "stopped after step 8: 2 evaluations without a better score" in said
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
-    assert [line["spearman"] for line in log if "spearman" in line] == [0.1, 0.5, 0.4, 0.3]
+    assert [line["spearman"] for line in log if "spearman" in line] == [0.0, 0.1, 0.5, 0.4, 0.3]
+    assert "the best model is that of step 4: 0.5000" in said
     assert "best at step 4 (0.5000), which these weights are of" in (tmp_path / "out" / "README.md").read_text()
     stopped = {"evaluate": None, "evaluate_every": None, "patience": None}
     with pytest.MonkeyPatch.context() as patch:
@@ -518,7 +522,7 @@ def test_a_training_that_has_stopped_for_want_of_better_scores_does_not_go_on(ne
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("whole", "killed"):
-            scores = iter([0.1, 0.5, 0.4, 0.3, 0.9, 0.8, 0.7])
+            scores = iter([0.0, 0.1, 0.5, 0.4, 0.3, 0.9, 0.8, 0.7])
             patch.setattr(watching._Labelled, "score", lambda self, model, scores=scores: next(scores))
             with pytest.MonkeyPatch.context() as inner:
                 if name == "killed":
@@ -577,6 +581,28 @@ def test_a_model_is_watched_by_a_search_and_by_texts(demo_path, tmp_path, builti
         ranks = (cosines > cosines.diagonal()[:, None]).sum(1) + 1
         expected = np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0).mean()
     assert found[watch] == pytest.approx(expected, abs=1e-6)
+
+
+def test_watching_changes_nothing_of_the_training(tiny_st, tmp_path):
+    """The model has dropout, which an evaluation must not draw from; and a training that did not help says so."""
+    (tmp_path / "sts.csv").write_text("text1,text2,score\na pool,a cave,1\nwater,stone,2\nlight,deep,4\n")
+    pairs = [(f"the {a} of {b}", f"{b} one two {a}") for a in ("cave", "pool", "stone") for b in ("light", "deep", "a")]
+    given = {"steps": 10, "batch_size": 4, "learning_rate": 1e-9}
+    said = []
+    watched = {"evaluate": tmp_path / "sts.csv", "evaluate_every": 1, "notify": said.append}
+    source = str(tiny_st("bert"))
+    for name, more in (("watched", watched), ("plain", {})):
+        train(source, pairs, output=tmp_path / name, **given, **more)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("watched", "plain")]
+    assert weights[0] == weights[1]
+    assert any(line.startswith("no score is above that of the start") for line in said)
+    assert any(line.startswith("loss: ") for line in said)
+
+
+def test_what_the_model_cuts_is_said(near):
+    said = []
+    train(near, PAIRS, steps=1, batch_size=8, max_length=12, notify=said.append)
+    assert "50 % of the texts are longer than the 12 tokens that the model reads, and cut" in said
 
 
 def test_what_cannot_watch_is_refused(near, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,22 @@ def check(args: argparse.Namespace) -> None:
     refuse_missing(args.model)
 
 
+@contextmanager
+def _say_how_to_go_on(args: argparse.Namespace) -> Iterator[None]:
+    """After Ctrl-C, say what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from cenote.training.folder import TrainingFolder, step_of
+
+        last = TrainingFolder(args.output).last_checkpoint()
+        kept = (
+            "no step is kept yet" if last is None else f"step {step_of(last):,} is kept, and the same command goes on"
+        )
+        say(f"stopped: {kept}")
+        raise
+
+
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Train, and yield the lines to print."""
     from cenote.training.train import train
@@ -194,7 +211,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     for name in ("pooling", "eval_pooling"):
         if name in settings:
             settings[name] = "+".join(part.strip() for part in settings[name].split(","))
-    with progress() as tell:
+    with progress() as tell, _say_how_to_go_on(args):
         train(
             args.model,
             args.pairs,

@@ -114,6 +114,16 @@ def write_pairs(pairs: Iterable[Pair], path: Path) -> PairTable:
     return PairTable(path, count, (fewest or 0, most), scored, fingerprint.name())
 
 
+def read_table(table: PairTable) -> Iterator[Pair]:
+    """Yield the pairs that `write_pairs` wrote."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(table.path)) as source:
+        for batch in pa.ipc.open_stream(source):
+            for row in batch.to_pylist():
+                yield Pair(row["query"], row["positive"], tuple(row["negatives"]), tuple(row["scores"]))
+
+
 def hash_of(text: str) -> int:
     r"""Return a number of 64 bits that equal texts share, whatever white space is around them.
 

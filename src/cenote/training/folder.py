@@ -33,20 +33,23 @@ _TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "file write failed")
 
 @dataclass(frozen=True)
 class Standing:
-    """The scores of a training so far: the best, its step, and the evaluations since.
+    """The scores of a training so far: that of the start, the best, its step, and the evaluations since.
 
-    >>> Standing().after(10, 0.5).after(20, 0.4)
-    Standing(best_step=10, best_score=0.5, since=1)
+    >>> Standing().after(0, 0.3).after(10, 0.5).after(20, 0.4)
+    Standing(start=0.3, best_step=10, best_score=0.5, since=1)
     """
 
+    start: float | None = None
     best_step: int | None = None
     best_score: float | None = None
     since: int = 0
 
     def after(self, step: int, score: float) -> Standing:
         """Return the progress after another evaluation."""
+        if not step:
+            return replace(self, start=score)
         if self.best_score is None or score > self.best_score:
-            return Standing(step, score, 0)
+            return Standing(self.start, step, score, 0)
         return replace(self, since=self.since + 1)
 
 
@@ -122,10 +125,13 @@ class TrainingFolder:
         found = self.state()
         differing = [] if found is None else list(_differences(found, wanted))
         if differing:
-            raise BadInput(
-                f"{str(self.path)!r} holds a training with other settings: {'; '.join(differing)}. Use the same "
-                "settings to go on with it, or name another folder."
+            complete = found is not None and found.get("complete")
+            remedy = (
+                "It is complete: name another folder, and to train it further name it as the backbone."
+                if complete
+                else "Use the same settings to go on with it, or name another folder."
             )
+            raise BadInput(f"{str(self.path)!r} holds a training with other settings: {'; '.join(differing)}. {remedy}")
 
     def checkpoint(self, step: int) -> Path:
         """Return the folder of the checkpoint at a step; the trainer gives it this name."""
@@ -163,6 +169,16 @@ class TrainingFolder:
         if self.log.exists():
             lines = [line for line in self.log.read_text("utf-8").splitlines() if _step_of_line(line) <= step]
             write_text(self.log, "".join(f"{line}\n" for line in lines))
+
+    def describe_loss(self) -> str:
+        """Return the mean loss of the first and of the last tenth of the steps, empty for few steps."""
+        lines = [json.loads(line) for line in self.log.read_text("utf-8").splitlines()] if self.log.exists() else []
+        losses = [line["loss"] for line in lines if "loss" in line]
+        some = len(losses) // 10
+        if not some:
+            return ""
+        first, last = (sum(part) / some for part in (losses[:some], losses[-some:]))
+        return f"loss: {first:.3f} in the first tenth of the steps, {last:.3f} in the last"
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the log."""

@@ -31,8 +31,8 @@ class Recipe:
         temperature: divides the attention logits, in the training and of the model that is written.
         steps: updates of the weights.
         batch_size: pairs in a step. Each query has the positives and negatives of all others as its negatives.
-        max_length: tokens after which a text is cut; None is the model's limit. Beyond the positions that the model
-            has learned they are extended.
+        max_length: tokens after which a text is cut, in the training and by the model that is written; None is the
+            backbone's limit. Beyond the positions that the backbone has learned they are extended.
         query_length: tokens after which a query is cut; None is `max_length`.
         positions: how learned positions are extended: `tile` or `interpolate`.
         learning_rate: at its highest.

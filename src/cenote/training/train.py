@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import os
-import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, ProgressCallback
 
 from cenote import choices
 from cenote._nn.cards import note
-from cenote.data.pairs import Pair, PairTable, read_pairs, write_pairs
+from cenote.data.pairs import Pair, PairTable, read_pairs, read_table, write_pairs
 from cenote.data.texts import refuse_missing
 from cenote.encoding.backends import obstacle, refuse_unavailable
+from cenote.encoding.tokens import count_tokens
 from cenote.errors import BadInput, CenoteError, check_at_least, choose
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
@@ -36,12 +36,14 @@ from cenote.training.collator import Collator
 from cenote.training.folder import Standing, TrainingFolder, step_of, writing
 from cenote.training.losses import ContrastiveLoss
 from cenote.training.recipe import Recipe
-from cenote.training.trainer import PairTrainer, Report, finished, load_best
+from cenote.training.trainer import PairTrainer, Report, finished, load_best, untouched_randomness
 from cenote.training.watching import Watch, watch_of
-from cenote.wording import pluralise
+from cenote.wording import percent, pluralise
 
 # Of `training.json`.
 SCHEMA = 1
+# Pairs of which texts are counted that the model cuts.
+_SAMPLE = 1000
 
 
 def train(
@@ -106,6 +108,7 @@ def train(
             return loader(folder.path)
         _say_changes(folder, listener)
         folder.write_state({**state, "environment": _environment()})
+        _say_limits(ready, job)
         steps, standing = _run(ready, job, order, None if output is None else checkpoint_every or 0, workers)
         if recipe.eval_pooling is not None:
             for_evaluation(ready, recipe)
@@ -245,6 +248,20 @@ def _order(job: Job) -> Order:
     return order
 
 
+def _say_limits(model: SentenceTransformer, job: Job) -> None:
+    """Say how many texts are cut, from a sample."""
+    sample = itertools.islice(read_table(job.pairs), _SAMPLE)
+    texts = [text for pair in sample for text in (pair.query, pair.positive)]
+    limit = limit_of(model)
+    if limit is not None:
+        cut = float((count_tokens(model, texts) > limit).mean())
+        if cut:
+            share = percent(cut)
+            job.listener.notify(
+                f"{share} of the texts are longer than the {limit:,} tokens that the model reads, and cut"
+            )
+
+
 def _read_hashes(pairs: PairTable) -> Hashes:
     """Return the hashes of the texts of each pair."""
     import pyarrow as pa
@@ -283,8 +300,10 @@ def _run(
         listener.notify(f"going on after step {done:,} of {recipe.steps:,}")
     folder.cut_log(done)
     if not finished(standing, recipe.patience):
-        with _untouched():
+        with untouched_randomness():
             trainer = _trainer(model, job, order, standing, done, checkpoint_every, workers)
+            if job.watch is not None and last is None:
+                trainer.evaluate()  # the start, which every later score is seen beside
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # without the wrapper of bfloat16
         if recipe.gradient_checkpointing:
@@ -292,26 +311,14 @@ def _run(
         done, standing = trainer.state.global_step, trainer.report.standing
     if done < recipe.steps:
         listener.notify(f"stopped after step {done:,}: {recipe.patience} evaluations without a better score")
-    if standing.best_step is not None:
+    if recipe.patience and standing.best_step:
         load_best(model, folder.checkpoint(standing.best_step))
+        listener.notify(f"the best model is that of step {standing.best_step:,}: {standing.best_score:.4f}")
+    if standing.start is not None and standing.best_score is not None and standing.best_score <= standing.start:
+        listener.notify(f"no score is above that of the start, {standing.start:.4f}: the training did not help here")
+    if said := folder.describe_loss():
+        listener.notify(said)
     return done, standing
-
-
-@contextmanager
-def _untouched() -> Iterator[None]:
-    """Leave the random states of the process, and the bars of `datasets`, as they were."""
-    from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
-
-    plain, numbers, bars = random.getstate(), np.random.get_state(), is_progress_bar_enabled()  # noqa: NPY002
-    disable_progress_bar()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(plain)
-        np.random.set_state(numbers)  # noqa: NPY002
-        if bars:
-            enable_progress_bar()
 
 
 def _trainer(
@@ -404,7 +411,8 @@ def _write(model: SentenceTransformer, job: Job, state: Mapping[str, Any], resul
     settings = ", ".join(f"{name} {value}" for name, value in resolved.items() if value is not None and value != [])
     scored = "" if job.watch is None else f"; evaluated by {job.watch.name} on data {job.watch.fingerprint}"
     if result["best_step"] is not None:
-        scored += f", best at step {result['best_step']:,} ({result['best_score']:.4f}), which these weights are of"
+        weights = ", which these weights are of" if job.recipe.patience else ""
+        scored += f", best at step {result['best_step']:,} ({result['best_score']:.4f}){weights}"
     note(
         model,
         "Training",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformerTrainer
 from torch.utils.data import DataLoader
@@ -17,7 +21,13 @@ from cenote.training.batches import Order, Rows
 from cenote.training.folder import Standing, TrainingFolder, writing
 
 # Of the metrics of an evaluation, those that are no score.
-_TIMES = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_loss")
+_TIMES = (
+    "eval_runtime",
+    "eval_samples_per_second",
+    "eval_steps_per_second",
+    "eval_loss",
+    "eval_model_preparation_time",
+)
 
 
 class PairTrainer(SentenceTransformerTrainer):
@@ -43,6 +53,12 @@ class PairTrainer(SentenceTransformerTrainer):
         loader = DataLoader(self.rows, batch_sampler=self.order, collate_fn=self.data_collator, num_workers=workers)
         return self.accelerator.prepare(loader)
 
+    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        """Evaluate without a change of what dropout draws afterwards."""
+        with untouched_randomness():
+            found: dict[str, float] = super().evaluate(*arguments, **options)
+        return found
+
     def training_step(self, *arguments: Any, **options: Any) -> Any:
         """Compute the gradients of a step; raise if the loss is not a number."""
         loss = super().training_step(*arguments, **options)
@@ -56,8 +72,8 @@ class PairTrainer(SentenceTransformerTrainer):
         with writing(path):
             super()._save_checkpoint(*arguments, **options)
             folder.mark(path, self.report.standing)
-        best = self.report.standing.best_step
-        folder.keep_only(path, *([folder.checkpoint(best)] if best is not None else []))
+        best = self.report.standing.best_step if self.report.patience else None
+        folder.keep_only(path, *([folder.checkpoint(best)] if best else []))
 
 
 class Report(TrainerCallback):
@@ -125,9 +141,26 @@ class Report(TrainerCallback):
         for name, score in scores.items():
             self.folder.append({"step": state.global_step, name: score})
             self.notify(f"step {state.global_step:,}: {name} {score:.4f}")
-            if self.patience is not None:
-                self.standing = self.standing.after(state.global_step, score)
-                control.should_training_stop = self.standing.since >= self.patience
+            self.standing = self.standing.after(state.global_step, score)
+            if finished(self.standing, self.patience):
+                control.should_training_stop = True
+
+
+@contextmanager
+def untouched_randomness() -> Iterator[None]:
+    """Leave the random states of the process, and the bars of `datasets`, as they were."""
+    from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+
+    plain, numbers, bars = random.getstate(), np.random.get_state(), is_progress_bar_enabled()  # noqa: NPY002
+    disable_progress_bar()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(numbers)  # noqa: NPY002
+        if bars:
+            enable_progress_bar()
 
 
 def finished(standing: Standing, patience: int | None) -> bool:
