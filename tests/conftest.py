@@ -196,6 +196,8 @@ SLOW = {
     "test_memory.py",
     "test_nn.py::test_two_processes_encode_as_one",
     "test_nn_saved.py",
+    "auditing/test_audit.py",
+    "auditing/test_parity.py",
     "training/test_negatives.py",
     "training/test_train.py::test_a_model_is_watched_by_a_search_and_by_texts",
     "training/test_train.py::test_a_training_that_was_killed_goes_on_bit_for_bit",

@@ -25,7 +25,7 @@ FLOORS = [
     {"errors"},
     {"json_records"},
     {"records"},
-    {"evaluation_records", "comparison_records", "tuning_records"},
+    {"evaluation_records", "comparison_records", "tuning_records", "audit_records", "parity_records"},
     {"functional", "data", "storage", "wording", "choices", "listener"},
     {"_nn"},
     {"nn"},
@@ -33,7 +33,7 @@ FLOORS = [
     {"models"},
     {"encoding"},
     {"account"},
-    {"embedding", "diagnosis", "evaluation", "training", "exporting"},
+    {"embedding", "diagnosis", "evaluation", "training", "auditing", "exporting"},
     {"report"},
     {"commands"},
     {"cli"},
@@ -68,6 +68,43 @@ TESTED_IN = {
         "evaluation/test_compare.py",
     ),
     **dict.fromkeys(map("evaluation.{}".format, ("candidates", "choosing")), "evaluation/test_tune.py"),
+    **dict.fromkeys(  # the parts of `parity`
+        map(
+            "auditing.{}".format,
+            (
+                "causes",
+                "causes_trials",
+                "endpoint",
+                "endpoint_requests",
+                "parity_findings",
+                "parity_measures",
+                "parity_sides",
+            ),
+        ),
+        "auditing/test_parity.py",
+    ),
+    **dict.fromkeys(("parity_records", "report.parity"), "auditing/test_parity.py"),
+    "audit_records": "auditing/test_audit.py",
+    **dict.fromkeys(  # the checks are tested by planted faults
+        map(
+            "auditing.checks.{}".format,
+            (
+                "batches",
+                "files",
+                "lengths",
+                "neighbours",
+                "numbers",
+                "poolings",
+                "prompts",
+                "readings",
+                "subject",
+                "table",
+                "thresholds",
+                "tokens",
+            ),
+        ),
+        "auditing/test_audit.py",
+    ),
     **dict.fromkeys(  # the parts of `train`
         map("training.{}".format, ("backbone", "folder", "recipe", "trainer", "watching")), "training/test_train.py"
     ),
@@ -195,7 +232,7 @@ def test_public_names():
         "similarity",
         "socm",
     }
-    verbs |= {"mine_pairs", "temper", "train", "tune"}
+    verbs |= {"audit", "mine_pairs", "parity", "temper", "train", "tune"}
     assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:

@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cenote.auditing.audit import audit
+    from cenote.auditing.parity import parity
     from cenote.diagnosis.diagnose import diagnose
     from cenote.embedding.embed import embed
     from cenote.embedding.reading import read_embeddings
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LengthTemperature",
     "__version__",
+    "audit",
     "bake",
     "compare",
     "diagnose",
@@ -40,6 +43,7 @@ __all__ = [
     "evaluate",
     "load",
     "mine_pairs",
+    "parity",
     "pool",
     "read_embeddings",
     "similarity",
@@ -52,6 +56,7 @@ __all__ = [
 # The module of each public name; the type checker reads the same from the imports above.
 _MODULES = {
     "LengthTemperature": "cenote.functional.temperature",
+    "audit": "cenote.auditing.audit",
     "bake": "cenote.surgery.tempering",
     "compare": "cenote.evaluation.compare",
     "diagnose": "cenote.diagnosis.diagnose",
@@ -59,6 +64,7 @@ _MODULES = {
     "evaluate": "cenote.evaluation.evaluate",
     "load": "cenote.models.loading",
     "mine_pairs": "cenote.training.mining",
+    "parity": "cenote.auditing.parity",
     "pool": "cenote.functional.pooling",
     "read_embeddings": "cenote.embedding.reading",
     "similarity": "cenote.functional.similarity",

@@ -18,7 +18,22 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from cenote import __version__
-from cenote.commands import compare, diagnose, embed, evaluate, export, info, pairs, pool, poolings, temper, train, tune
+from cenote.commands import (
+    audit,
+    compare,
+    diagnose,
+    embed,
+    evaluate,
+    export,
+    info,
+    pairs,
+    parity,
+    pool,
+    poolings,
+    temper,
+    train,
+    tune,
+)
 from cenote.commands.arguments import Usage
 from cenote.commands.terminal import say
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
@@ -55,7 +70,22 @@ class _Parser(argparse.ArgumentParser):
 # In the order of the help.
 COMMANDS: dict[str, ModuleType] = {
     command.__name__.rpartition(".")[2]: command
-    for command in (diagnose, evaluate, compare, tune, train, pairs, embed, temper, info, pool, poolings, export)
+    for command in (
+        diagnose,
+        evaluate,
+        compare,
+        tune,
+        train,
+        pairs,
+        embed,
+        audit,
+        parity,
+        temper,
+        info,
+        pool,
+        poolings,
+        export,
+    )
 }
 
 

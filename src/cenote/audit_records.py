@@ -1,0 +1,106 @@
+"""The records that `cenote.audit` returns: one line a check, with what was measured and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from cenote.json_records import from_json, save, to_json
+
+# What renders an audit, by the suffix of a file: a module and a function of `cenote.report`.
+PAGES = {
+    ".html": ("cenote.report.audit", "to_html"),
+    ".md": ("cenote.report.audit", "to_markdown"),
+}
+# What `passed` of a check says.
+RESULTS: dict[bool | None, str] = {True: "pass", False: "FAIL", None: "not applicable"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one check."""
+
+    name: str
+    passed: bool | None  # None: not applicable, or not decided; the evidence says why
+    evidence: str  # a sentence with the measured numbers
+    remedy: str  # empty where there is nothing to do
+    measured: dict[str, Any]  # the numbers of the evidence, by name
+
+
+@dataclass(frozen=True)
+class AuditedTexts:
+    """The texts of an audit."""
+
+    source: str
+    given: int
+    used: int
+    fingerprint: str  # of the texts that were used
+
+
+@dataclass(frozen=True, repr=False)
+class Audit:
+    """The result of `cenote.audit`: whether a model is served as it was made."""
+
+    SCHEMA = 1  # version of the JSON format; others are refused
+
+    schema: int
+    model: str
+    fingerprint: str
+    pooling: str
+    temperature: str
+    limit: int | None
+    texts: AuditedTexts
+    checks: tuple[Check, ...]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The names of the checks that failed."""
+        return tuple(check.name for check in self.checks if check.passed is False)
+
+    def summary(self) -> str:
+        """Return the result in one sentence.
+
+        >>> Audit(1, "m", "", "mean", "1", None, AuditedTexts("t", 9, 9, ""), (), {}, {}).summary()
+        'm passes 0 checks.'
+        """
+        decided = sum(check.passed is not None for check in self.checks)
+        if self.failed:
+            checks = "check" if decided == 1 else "checks"
+            return f"{self.model} fails {len(self.failed)} of {decided} {checks}: {', '.join(self.failed)}."
+        open_ = len(self.checks) - decided
+        rest = f"; {open_} not applicable" if open_ else ""
+        return f"{self.model} passes {decided} check{'' if decided == 1 else 's'}{rest}."
+
+    def to_json(self) -> str:
+        """Return the audit as JSON, the same bytes for the same audit."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Audit:
+        """Read an audit that `to_json` wrote."""
+        return from_json(cls, text)
+
+    def save(self, path: str | Path, *, command: str | None = None) -> None:
+        """Write the audit to a file: a page (.html), Markdown (.md), or all figures (.json)."""
+        save(self, path, PAGES, command)
+
+    def __repr__(self) -> str:
+        """Return the model with its texts, and the result."""
+        return f"Audit of {self.model} on {self.texts.used:,} texts from {self.texts.source}\n{self.summary()}"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the checks, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(check.name)}</td><td>{RESULTS[check.passed]}</td><td>{escape(check.evidence)}</td></tr>"
+            for check in self.checks
+        )
+        return f"<table><tr><th>check</th><th>result</th><th>evidence</th></tr>{rows}</table>"

@@ -1,0 +1,168 @@
+"""`audit`: checks whether a model is served as it was made, one line each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+from cenote._nn.modules import weights_dtype
+from cenote.audit_records import Audit, AuditedTexts, Check
+from cenote.auditing.checks.files import quiet_transformers
+from cenote.auditing.checks.subject import FULL, QUICK, Finding, Subject, folder_of
+from cenote.auditing.checks.table import CHECKS
+from cenote.data.builtin import read_builtin
+from cenote.data.rows import Text
+from cenote.data.sampling import sample_texts
+from cenote.errors import BadInput, CenoteError, choose
+from cenote.functional.pooling import canonical
+from cenote.listener import Listener, Progress, silent
+from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.hub import first_line
+from cenote.models.loading import load
+from cenote.models.properties import limit_of
+from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
+
+# Fewer texts show nothing.
+FEWEST_TEXTS = 4
+# Texts of the built-in corpus that are drawn from: reading all of it takes longer than the checks.
+_BUILTIN = 1500
+
+
+def audit(
+    model: SentenceTransformer | str | Path,
+    texts: Iterable[Text | str] | None = None,
+    *,
+    pooling: str | Sequence[str] | None = None,
+    quick: bool = False,
+    only: Sequence[str] | None = None,
+    skip: Sequence[str] = (),
+    seed: int = 0,
+    source: str = "texts",
+    name: str | None = None,
+    progress: Progress | None = None,
+    notify: Callable[[str], object] | None = None,
+    loader: Callable[[Any], SentenceTransformer] = load,
+) -> Audit:
+    """Check whether a model is served as it was made: pooling, padding, batches, truncation, prompts, weights.
+
+    >>> import cenote
+    >>> found = cenote.audit("minilm", ["a pool", "a cave", "deep water", "light"], pooling="cls", only=["pooling"])
+    >>> found.passed, found.failed
+    (False, ('pooling',))
+
+    Args:
+        model: a `SentenceTransformer`, or what `cenote.load` takes. A model in memory is compared with the folder that
+            it was loaded from.
+        texts: strings, or (id, text) as `cenote.data.texts.read` yields them; None reads a part of the built-in corpus.
+        pooling: the pooling that a server uses, which is compared with the declared one; None: the model's own.
+        quick: whether to read fewer texts and probe fewer tokens.
+        only: names of the checks to run; None: all.
+        skip: names of checks to leave out.
+        seed: of what is drawn.
+        source: what the report calls the texts.
+        name: what the report calls the model; None: as it was given.
+        progress: called with a step, how much of it is done, and how much there is (0: unknown).
+        notify: called with a sentence on what happens.
+        loader: loads a model that is given by name.
+
+    Returns:
+        An `Audit`: plain data, with `passed`, `checks`, `to_json`, `from_json` and `save`.
+    """
+    listener = Listener(progress or silent, notify or silent)
+    names = choose_checks(only, skip)
+    asked = None if pooling is None else canonical(pooling)
+    effort = QUICK if quick else FULL
+    given = islice(read_builtin(), _BUILTIN) if texts is None else texts
+    drawn, read = sample_texts(given, effort.drawn, seed, source)
+    if len(drawn) < FEWEST_TEXTS:
+        raise BadInput(
+            f"{len(drawn)} texts are too few for an audit: give at least {FEWEST_TEXTS}, or none for the built-in ones."
+        )
+    loaded = model if isinstance(model, SentenceTransformer) else loader(model)
+    folder = folder_of(model, loaded)
+    subject = Subject(
+        model=loaded,
+        folder=folder,
+        asked=asked,
+        drawn=drawn,
+        effort=effort,
+        seed=seed,
+        listener=listener,
+        reload=None if folder is None else partial(_load_again, model, loaded, folder, loader),
+        by_path=loaded is not model,
+    )
+    _ = subject.tokens  # a model that reads no tokens is refused here
+    where = "the docstrings of Python's standard library" if texts is None else source
+    return Audit(
+        schema=Audit.SCHEMA,
+        model=name or name_of(model, loaded),
+        fingerprint=fingerprint_of_weights(loaded),
+        pooling=pooling_of(loaded),
+        temperature=temperature_of(loaded),
+        limit=limit_of(loaded),
+        texts=AuditedTexts(where, read.given, len(subject.texts), read.fingerprint),
+        checks=tuple(_run_all(names, subject)),
+        settings=_settings(asked, quick, names, seed),
+        versions=versions_of(),
+    )
+
+
+def _settings(asked: tuple[str, ...] | None, quick: bool, names: Sequence[str], seed: int) -> dict[str, Any]:
+    """Return what repeats an audit, besides the model and the texts."""
+    return {
+        "pooling": None if asked is None else "+".join(asked),
+        "quick": bool(quick),
+        "left_out": [one for one in CHECKS if one not in names],
+        "seed": int(seed),
+    }
+
+
+def _load_again(given: Any, loaded: SentenceTransformer, folder: Path, loader: Any) -> SentenceTransformer:
+    """Load a model a second time, as it was loaded first: on its device, in its dtype; without repeated warnings."""
+    with warnings.catch_warnings(), quiet_transformers():
+        warnings.simplefilter("ignore")
+        if not isinstance(given, SentenceTransformer):
+            found: SentenceTransformer = loader(given)
+            return found
+        return load(folder, device=loaded.device, dtype=weights_dtype(loaded))
+
+
+def choose_checks(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:
+    """Return the names of the checks to run, in the order of the table; raise for a name that there is none of.
+
+    >>> choose_checks(["hubs", "weights"], ())
+    ['weights', 'hubs']
+    """
+    for label, wanted in (("only", only), ("skip", skip)):
+        if isinstance(wanted, str):
+            raise BadInput(f"{label}={wanted!r}: pass a list of names.")
+        for one in wanted or ():
+            choose(one, CHECKS, "check")
+    found = [one for one in CHECKS if (only is None or one in only) and one not in skip]
+    if not found:
+        raise BadInput(f"no check is left: there are {', '.join(CHECKS)}.")
+    return found
+
+
+def _run_all(names: Sequence[str], subject: Subject) -> Iterator[Check]:
+    step = subject.listener.step("checks", len(names))
+    for one in names:
+        yield _run(one, subject)
+        step(1)
+
+
+def _run(name: str, subject: Subject) -> Check:
+    """Run one check; what it cannot measure is not applicable, with the reason."""
+    try:
+        found = CHECKS[name].load()(subject)
+    except CenoteError as error:
+        found = Finding(None, f"Could not be measured: {error}")
+    except (RuntimeError, IndexError) as error:  # the model itself fails, as on more tokens than it has positions
+        found = Finding(None, f"Could not be measured, the model raises {type(error).__name__}: {first_line(error)}")
+    return Check(name, found.passed, found.evidence, found.remedy, found.measured)

@@ -1,0 +1,293 @@
+"""Checks of batches: padding, the other texts of a batch, and half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cenote.auditing.checks.readings import Vectors, largest_difference, least_cosine, pad
+from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
+from cenote.auditing.checks.thresholds import value_of
+from cenote.choices import PRECISIONS
+from cenote.encoding.backends import backend, obstacle, own_precision
+from cenote.encoding.tokens import tokenise
+from cenote.errors import CenoteError
+from cenote.models.properties import positions_of
+
+# Copies of a text, with its words in another order, that share its batch.
+_COMPANIONS = 3
+# Slots of padding that are added, and how many times a text's own: the smaller sum is for short texts.
+_SLOTS, _TIMES = 8, 2
+
+
+@dataclass(frozen=True)
+class Change:
+    """How much one change of the batch moves the vectors of texts."""
+
+    difference: float  # the largest of a number, relative to the length of its vector
+    cosine: float  # the least
+    texts: int
+
+    def in_words(self) -> str:
+        """Return the change in words."""
+        if self.difference == float("inf"):
+            return "not finite"
+        return f"{self.difference:.1g} of the length, cosine {self.cosine:.6f} at least"
+
+
+Run = Callable[[Mapping[str, Any]], Tensor]
+
+
+def runner(subject: Subject, precision: str) -> Run:
+    """Return a function that turns features into vectors at a precision."""
+    made: Run = backend(subject.model, "torch", precision, validate=False)
+    return made
+
+
+def read(run: Run, features: Mapping[str, Any]) -> Vectors:
+    """Return the vectors of a batch."""
+    found: Vectors = run(dict(features)).double().numpy()
+    return found
+
+
+def measure_padding(subject: Subject, precision: str, rows: Sequence[int]) -> dict[str, Change]:
+    """Compare vectors of single texts with and without padding, on the tokenizer's side and on the other one."""
+    model, tokens, run = subject.model, subject.tokens, runner(subject, precision)
+    own = getattr(model.tokenizer, "padding_side", "right")
+    most = slots_of(subject)
+    longest = int(tokens.lengths[list(rows)].max())
+    alone: list[Vectors] = []
+    padded: dict[str, list[Vectors]] = {}
+    for row in rows:
+        count = int(tokens.lengths[row])
+        alone.append(read(run, pad(model, tokens, [row]))[0])
+        more = min(_TIMES * count + _SLOTS, most)
+        other = "left" if own == "right" else "right"
+        for name, length, side in (
+            ("a few slots", more, own),
+            ("the longest text", longest, own),
+            ("the other side", more, other),
+        ):
+            padded.setdefault(name, []).append(read(run, pad(model, tokens, [row], length=length, side=side))[0])
+    return {name: _change(alone, found) for name, found in padded.items()}
+
+
+def measure_company(subject: Subject, precision: str, rows: Sequence[int]) -> dict[str, Change]:
+    """Compare vectors of texts alone and in a batch, with the same padding both times."""
+    model, tokens, run = subject.model, subject.tokens, runner(subject, precision)
+    generator = np.random.default_rng(subject.seed)
+    alone, equal = [], []
+    for row in rows:
+        features = pad(model, tokens, [row])
+        alone.append(read(run, features)[0])
+        equal.append(read(run, _with_companions(features, generator))[0])
+    longest = int(tokens.lengths[list(rows)].max())
+    padded = [read(run, pad(model, tokens, [row], length=longest))[0] for row in rows]
+    mixed = read(run, pad(model, tokens, rows))
+    turned = read(run, pad(model, tokens, rows[::-1]))[::-1]
+    return {
+        "texts of equal length": _change(alone, equal),
+        "longer texts": _change(padded, list(mixed)),
+        "another order": _change(list(mixed), list(turned)),
+    }
+
+
+def _with_companions(features: Mapping[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+    """Return a batch of a text and copies of it whose inner tokens are shuffled: no row has padding."""
+    found = {
+        name: value.repeat(_COMPANIONS + 1, *([1] * (value.ndim - 1))) if isinstance(value, Tensor) else value
+        for name, value in features.items()
+    }
+    ids = found["input_ids"]
+    for row in range(1, _COMPANIONS + 1):
+        inner = generator.permutation(np.arange(1, max(1, ids.shape[1] - 1)))
+        ids[row, 1 : 1 + len(inner)] = ids[0, torch.from_numpy(inner.astype(np.int64))]
+    return found
+
+
+def _change(first: Sequence[Any], second: Sequence[Any]) -> Change:
+    one, other = np.stack(first), np.stack(second)
+    return Change(largest_difference(one, other), least_cosine(one, other), len(one))
+
+
+def slots_of(subject: Subject) -> int:
+    """Return the most slots of a batch that the model has positions for."""
+    stated = getattr(config_of(subject.model), "max_position_embeddings", None)
+    known = [one for one in (positions_of(subject.model), stated) if isinstance(one, int) and one > 0]
+    return min(known, default=10**6)
+
+
+def measured_changes(subject: Subject, precision: str) -> dict[str, dict[str, Change]]:
+    """Measure padding and company once for each precision."""
+    known = subject.batch_changes
+    if precision not in known:
+        own = precision == own_precision(subject.model)
+        rows = subject.spread(subject.effort.padded if own else subject.effort.rounded)
+        known[precision] = {
+            "padding": measure_padding(subject, precision, rows),
+            "company": measure_company(subject, precision, rows),
+        }
+    found: dict[str, dict[str, Change]] = known[precision]
+    return found
+
+
+def exceeds(change: Change, precision: str) -> bool:
+    """Return whether a change is more than rounding at a precision."""
+    if precision == "float32":
+        return change.difference > value_of("rounding")
+    return not change.cosine >= value_of("half rounding")
+
+
+def check_padding(subject: Subject) -> Finding:
+    """Compare the vector of a text alone with that of the same text with padding beside it."""
+    precision = own_precision(subject.model)
+    found = dict(measured_changes(subject, precision)["padding"])
+    other = found.pop("the other side")
+    side = getattr(subject.model.tokenizer, "padding_side", "right")
+    moved = _count_moved_tokens(subject)
+    measured = {
+        "side": side,
+        "texts": other.texts,
+        "precision": precision,
+        **_by_name(found),
+        "other_side": _numbers(other),
+        "texts_with_other_tokens": moved,
+    }
+    failed = {name: one for name, one in found.items() if exceeds(one, precision)}
+    if failed or moved:
+        said = "; ".join(f"up to {name}: {one.in_words()}" for name, one in failed.items())
+        counted = f"{moved} texts have other tokens in a batch than alone, where its mask is applied" if moved else ""
+        return Finding(
+            False,
+            f"Padding on the {side} changes the vectors of {other.texts} texts: "
+            f"{'; '.join(filter(None, (said, counted)))}.",
+            "Apply the attention mask in the network and in the pooling, take the last token by the mask and not by "
+            "its count, or read texts one by one until that is mended.",
+            measured,
+        )
+    opposite = "left" if side == "right" else "right"
+    beside = (
+        f"Padding on the {opposite} would change them ({other.in_words()}): keep the tokenizer's side."
+        if exceeds(other, precision)
+        else f"Padding on the {opposite} changes nothing either."
+    )
+    worst = max(found.values(), key=lambda one: one.difference)
+    return Finding(
+        True,
+        f"Padding on the {side} leaves the vectors of {other.texts} texts unchanged ({worst.in_words()}). {beside}",
+        measured=measured,
+    )
+
+
+def _count_moved_tokens(subject: Subject) -> int:
+    """Count texts whose tokens by the mask of a batch are not those that they have alone."""
+    rows = subject.spread(subject.effort.padded)
+    together = subject.model.preprocess([subject.texts[row] for row in rows], prompt=_default_prompt(subject))
+    if "attention_mask" not in together:
+        return 0
+    moved = 0
+    for place, row in enumerate(rows):
+        alone = tokenise(subject.model, [subject.texts[row]]).columns["input_ids"].tolist()
+        moved += together["input_ids"][place][together["attention_mask"][place].bool()].tolist() != alone
+    return moved
+
+
+def _default_prompt(subject: Subject) -> str | None:
+    name = subject.model.default_prompt_name
+    return subject.model.prompts.get(name) if name else None
+
+
+def check_batches(subject: Subject) -> Finding:
+    """Compare the vector of a text alone with that of the same text among others, with the same padding."""
+    precision = own_precision(subject.model)
+    found = measured_changes(subject, precision)["company"]
+    failed = {name: one for name, one in found.items() if exceeds(one, precision)}
+    count = next(iter(found.values())).texts
+    measured = {"texts": count, "precision": precision, **_by_name(found)}
+    if failed:
+        said = "; ".join(f"{name}: {one.in_words()}" for name, one in failed.items())
+        return Finding(
+            False,
+            f"The other texts of a batch change the vectors of {count} texts: {said}.",
+            "Look for a step over the whole batch, such as a batch norm in training mode; read texts one by one until "
+            "that is mended.",
+            measured,
+        )
+    worst = max(found.values(), key=lambda one: one.difference)
+    return Finding(
+        True,
+        f"{count} texts have the same vectors alone, among texts of equal length, among longer ones and in another "
+        f"order ({worst.in_words()}).",
+        measured=measured,
+    )
+
+
+def check_precision(subject: Subject) -> Finding:
+    """Repeat the checks of padding and of company at each half precision that this machine computes in."""
+    own = own_precision(subject.model)
+    said, skipped, failed = [], [], []
+    measured: dict[str, Any] = {}
+    for precision in PRECISIONS:
+        if precision == own:
+            continue
+        if reason := obstacle(subject.model, "torch", precision, None):
+            skipped.append(f"{precision}: not applicable, {reason}")
+            measured[precision] = {"not_applicable": reason}
+            continue
+        changes = dict(_worst_changes(subject, precision))
+        measured[precision] = _by_name(changes)
+        worst = min(changes.values(), key=lambda one: one.cosine)
+        said.append(f"{precision}: {worst.in_words()}")
+        before = dict(_worst_changes(subject, own))
+        failed += [
+            f"{name} at {precision} ({one.in_words()})"
+            for name, one in changes.items()
+            if exceeds(one, precision) and not (name in before and exceeds(before[name], own))
+        ]
+    if failed:
+        return Finding(
+            False,
+            f"Vectors change more than rounding explains by {'; '.join(failed)}.",
+            "Serve the model at float32, or look for a mask that this precision cannot hold.",
+            measured,
+        )
+    if not said:
+        return Finding(None, f"{'; '.join(skipped)}.", measured=measured)
+    return Finding(True, f"{'; '.join([*said, *skipped])}.", measured=measured)
+
+
+def _worst_changes(subject: Subject, precision: str) -> Iterator[tuple[str, Change]]:
+    """Yield what padding, company and rounding itself change at a precision."""
+    try:
+        found = measured_changes(subject, precision)
+    except CenoteError as error:  # our pooling refuses a vector that is not finite
+        yield str(error), Change(float("inf"), -1.0, 0)
+        return
+    padding = {name: one for name, one in found["padding"].items() if name != "the other side"}
+    for name, changes in (("padding", padding), ("the batch", found["company"])):
+        yield name, min(changes.values(), key=lambda one: one.cosine)
+    if precision == own_precision(subject.model):
+        return
+    rows = subject.spread(subject.effort.rounded)
+    full, half = (
+        [read(runner(subject, one), pad(subject.model, subject.tokens, [row]))[0] for row in rows]
+        for one in (own_precision(subject.model), precision)
+    )
+    yield "rounding", _change(full, half)
+
+
+def _numbers(change: Change) -> dict[str, float | None]:
+    finite = change.difference < float("inf")
+    return {
+        "difference": rounded(change.difference) if finite else None,
+        "least_cosine": rounded(change.cosine) if finite else None,
+    }
+
+
+def _by_name(changes: Mapping[str, Change]) -> dict[str, Any]:
+    return {name.replace(" ", "_"): _numbers(one) for name, one in changes.items()}

@@ -1,0 +1,233 @@
+"""Checks of the model's files: weights, loading, and settings that other loaders miss."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
+from cenote._nn.modules import eval_mode, weights_dtype
+from cenote.account.pooled_texts import OWN
+from cenote.auditing.checks.readings import largest_difference, read_ways
+from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
+from cenote.auditing.checks.thresholds import value_of
+from cenote.encoding.forward import run_modules
+from cenote.encoding.tokens import tokenise
+from cenote.errors import some
+from cenote.listener import Listener
+from cenote.models.provenance import temperatures_of
+from cenote.nn import LandmarkTransformer
+
+IN_MEMORY = "The model was made in memory: there are no files to compare it with."
+# Texts that are read by a model that is loaded again.
+_READ_AGAIN = 8
+
+
+def check_weights(subject: Subject) -> Finding:
+    """Compare all weights with those of the files; those that no vector depends on, such as a pooler, may differ."""
+    if subject.folder is None or subject.fresh is None:
+        return Finding(None, IN_MEMORY)
+    if getattr(config_of(subject.model), BAKED_IN_CONFIG, None) != subject.facts.get("temperature in the weights"):
+        return Finding(None, "A temperature was folded into the weights after loading: they differ from the files.")
+    missing = set(_missing_keys(subject))
+    own, files = (dict(one.state_dict()) for one in (subject.model, subject.fresh))
+    changed = {
+        name
+        for name, value in own.items()
+        if name in files and not _equal(value, files[name]) and value.is_floating_point()
+    }
+    suspects = missing | changed
+    used = sorted(suspects & _used_parameters(subject, suspects)) if suspects else []
+    measured = {
+        "tensors": len(own),
+        "missing": len(missing),
+        "changed": len(changed - missing),
+        "used": len(used),
+        "names": used[:20],
+    }
+    if not used:
+        unused = f"; {len(suspects)} others are used by no vector" if suspects else ""
+        return Finding(True, f"{len(own)} tensors are those of the files{unused}.", measured=measured)
+    why = "missing from the files, and so random" if set(used) & missing else "not those of the files"
+    return Finding(
+        False,
+        f"{len(used)} of {len(own)} tensors are {why}: {some(used, 4)}.",
+        "Get the files again, and compare their key names with the version of transformers that saved them; do not "
+        "serve these weights.",
+        measured,
+    )
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.equal(first.detach().cpu().to(second.dtype), second.detach().cpu())
+
+
+def _missing_keys(subject: Subject) -> Iterator[str]:
+    """Yield the names of tensors that transformers did not find in the files, as they are named in the model."""
+    network = getattr(subject.model[0], "model", None)
+    if not isinstance(network, PreTrainedModel) or subject.folder is None:
+        return
+    where = subject.folder / _path_of_first(subject.folder)
+    if not (where / "config.json").is_file():
+        return
+    with quiet_transformers():
+        try:
+            answer: Any = type(network).from_pretrained(
+                str(where),
+                output_loading_info=True,
+                use_safetensors=True,
+                local_files_only=True,
+                dtype=weights_dtype(network),
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            subject.listener.notify(f"the loading report could not be read: {str(error).splitlines()[0]}")
+            return
+    report = answer[1]
+    for key in report["missing_keys"] | {one[0] for one in report["mismatched_keys"]}:
+        yield f"0.model.{key}"
+
+
+def _path_of_first(folder: Path) -> str:
+    """Return the subfolder of the transformer."""
+    modules = read_json(folder / "modules.json")
+    return str(modules[0].get("path", "")) if isinstance(modules, list) and modules else ""
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, None if there is no such file."""
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def _used_parameters(subject: Subject, names: Iterable[str]) -> set[str]:
+    """Return the parameters that a vector depends on, by its gradient; of buffers all."""
+    model = subject.model
+    wanted = set(names)
+    found = {name: value for name, value in model.named_parameters() if name in wanted}
+    tied = wanted - found.keys()
+    features = model.preprocess(subject.texts[:1])
+    before = {name: value.requires_grad for name, value in found.items()}
+    try:
+        for value in found.values():
+            value.requires_grad_(True)
+        moved = {name: one.to(model.device) if isinstance(one, Tensor) else one for name, one in features.items()}
+        with eval_mode(model), torch.enable_grad():
+            output = run_modules(model, moved)
+            if not output["sentence_embedding"].requires_grad:
+                return set()
+            # Squares: the sum of a normalised vector's components may not depend on a scale.
+            weights = torch.arange(1.0, output["sentence_embedding"].shape[1] + 1, device=model.device)
+            total = (output["sentence_embedding"].float() * weights).sum()
+            slopes = torch.autograd.grad(total, list(found.values()), allow_unused=True)
+    finally:
+        for name, value in found.items():
+            value.requires_grad_(before[name])
+    return {name for name, slope in zip(found, slopes, strict=True) if slope is not None} | {
+        name for name in tied if name in dict(model.named_buffers())
+    }
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep the reports of transformers from the terminal: they are read from its answer."""
+    log = logging.getLogger("transformers")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def check_loading(subject: Subject) -> Finding:
+    """Load the model a second time, and compare the vectors of both."""
+    if subject.reload is None or subject.fresh is None:
+        return Finding(None, IN_MEMORY)
+    texts = subject.texts[:_READ_AGAIN]
+    # A model in memory may have been changed since it was loaded: then two loads of its files are compared.
+    first, second = (subject.model if subject.by_path else subject.reload()), subject.fresh
+    one, other = (read_ways(model, tokenise(model, texts), {}, Listener()).vectors[OWN] for model in (first, second))
+    subject.forget_fresh()
+    difference = largest_difference(one, other)
+    measured = {"texts": len(texts), "difference": rounded(difference) if difference < float("inf") else None}
+    if difference <= value_of("rounding"):
+        return Finding(True, f"The vectors of {len(texts)} texts are the same after a second load.", measured=measured)
+    return Finding(
+        False,
+        f"After a second load the vectors of {len(texts)} texts differ by up to {difference:.2g} of their length: some "
+        "weights are random.",
+        "See the check `weights` for the tensors that are missing; pin the revision of the model and the version of "
+        "transformers.",
+        measured,
+    )
+
+
+def check_settings(subject: Subject) -> Finding:
+    """Look for a temperature and landmarks that the files declare, and whether the loader applied them."""
+    if subject.folder is None:
+        return Finding(None, IN_MEMORY)
+    declared, live = subject.facts.get("temperature"), temperatures_of(subject.model)["temperature"]
+    kept = (read_json(subject.folder / _path_of_first(subject.folder) / "config.json") or {}).get(KEPT_IN_CONFIG)
+    types = list_types(subject.folder)
+    by_module = any(name.endswith("cenote.nn.Temperature") for name in types)
+    landmarks = any(name.endswith("cenote.nn.LandmarkTransformer") for name in types)
+    reads_landmarks = isinstance(subject.model[0], LandmarkTransformer)
+    measured = {
+        "temperature_declared": _number(declared),
+        "temperature_applied": _number(live),
+        "temperature_module": by_module,
+        "landmarks_declared": landmarks,
+        "landmarks_applied": reads_landmarks,
+    }
+    if declared is not None and live is None:
+        return Finding(
+            False,
+            f"The files declare an attention temperature of {_number(declared)}, and the model runs at 1.",
+            "Load the folder with cenote.load, or fold the temperature into the weights with cenote.bake.",
+            measured,
+        )
+    if kept is not None and not by_module:
+        return Finding(
+            False,
+            f"The attention temperature {_number(declared)} is in config.json alone: sentence-transformers and other "
+            "loaders ignore it without an error.",
+            "Save the whole model with its Temperature module, or fold the temperature into the weights with "
+            "cenote.bake.",
+            measured,
+        )
+    needs = "landmark" in (subject.declared_pooling or ()) or "multi_cls" in (subject.declared_pooling or ())
+    if needs and not (landmarks and reads_landmarks):
+        return Finding(
+            False,
+            "The files declare landmark pooling, and the transformer inserts no landmarks.",
+            "Save the model with its cenote.nn.LandmarkTransformer, and load it with cenote.load.",
+            measured,
+        )
+    if declared is None and not landmarks:
+        return Finding(None, "The files declare no attention temperature and no landmarks.", measured=measured)
+    said = [f"an attention temperature of {_number(declared)}"] if declared is not None else []
+    said += ["landmarks"] if landmarks else []
+    return Finding(
+        True,
+        f"The files declare {' and '.join(said)}, which the model applies; sentence-transformers alone refuses the "
+        "folder, and loaders of the transformer alone ignore both.",
+        measured=measured,
+    )
+
+
+def list_types(folder: Path) -> list[str]:
+    """Return the class addresses of the modules that modules.json lists."""
+    modules = read_json(folder / "modules.json")
+    return [str(one.get("type", "")) for one in modules] if isinstance(modules, list) else []
+
+
+def _number(temperature: Any) -> Any:
+    """Return a temperature as the records keep it: a number, or its description."""
+    return temperature.get("temperature") if isinstance(temperature, dict) else temperature

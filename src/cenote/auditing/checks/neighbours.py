@@ -1,0 +1,67 @@
+"""The check of hubs: a text that is near to many others, against random vectors of the same shape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cenote.auditing.checks.readings import NEIGHBOURS, Vectors, nearest_others, to_unit
+from cenote.auditing.checks.subject import Finding, Subject, rounded
+from cenote.auditing.checks.thresholds import value_of
+
+# Fewer texts have everything near to everything.
+_FEWEST = 50
+# A smaller mean distance from the mean is rounding, and neighbours mean nothing.
+_SPREAD = 1e-4
+# Draws of random vectors.
+_DRAWS = 10
+
+
+def check_hubs(subject: Subject) -> Finding:
+    """Count how many texts have one text among their ten nearest."""
+    reading = subject.reading
+    _, first = np.unique([subject.texts[row] for row in reading.rows], return_index=True)
+    vectors = reading.own[np.sort(first)]
+    if len(vectors) < _FEWEST:
+        return Finding(None, f"{len(vectors)} different texts are too few: {_FEWEST} are needed.")
+    unit = to_unit(vectors)
+    if float(np.linalg.norm(unit - unit.mean(0), axis=1).mean()) < _SPREAD:
+        return Finding(None, "All texts have nearly the same vector: none is nearer than the others.")
+    counts = count_neighbours(vectors)
+    rng = np.random.default_rng(subject.seed)
+    null = float(np.median([count_neighbours(_draw_like(vectors, rng)).max() for _ in range(_DRAWS)]))
+    most, place = int(counts.max()), int(counts.argmax())
+    text = subject.texts[reading.rows[int(np.sort(first)[place])]]
+    measured = {
+        "texts": len(vectors),
+        "largest": most,
+        "share": rounded(most / len(vectors)),
+        "null": null,
+        "never": rounded(float((counts == 0).mean())),
+    }
+    said = (
+        f"One text is among the {NEIGHBOURS} nearest of {most} of {len(vectors)} others; of random vectors with the "
+        f"same covariance, one of {null:.0f}"
+    )
+    if most > value_of("hub") * len(vectors) and most > value_of("above null") * null:
+        return Finding(
+            False,
+            f"{said}: {' '.join(text.split())[:60]!r}.",
+            "Look at this text: an empty one, a heading or markup is near to everything. Leave such texts out, or "
+            "search by similarities that are centred.",
+            measured,
+        )
+    return Finding(True, f"{said}.", measured=measured)
+
+
+def count_neighbours(vectors: Vectors) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return how many others have each text among their ten nearest."""
+    near = np.array(nearest_others(to_unit(vectors)))
+    return np.bincount(near.ravel(), minlength=len(vectors)).astype(np.int64)
+
+
+def _draw_like(vectors: Vectors, rng: np.random.Generator) -> Vectors:
+    """Return as many random vectors with the mean and the covariance of the given ones."""
+    unit = to_unit(vectors)
+    mean = unit.mean(0)
+    found: Vectors = mean + rng.standard_normal((len(unit), len(unit))) @ (unit - mean) / np.sqrt(len(unit))
+    return found

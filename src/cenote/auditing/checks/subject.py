@@ -1,0 +1,251 @@
+"""The subject of an audit: a model, its folder, and texts that are tokenised and read once for all checks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
+from torch import nn
+
+from cenote.account.pooled_texts import OWN
+from cenote.account.probes import SHORTEST, draw_probes
+from cenote.account.ranks import FEWEST_DOCUMENTS, AccountReading, other_poolings, read_account
+from cenote.account.texts import tokenise_account
+from cenote.auditing.checks.readings import PLAIN, Reading, Way, read_ways
+from cenote.data.rows import Text
+from cenote.encoding.tokens import Tokens, Whole, tokenise
+from cenote.errors import BadInput
+from cenote.functional.pooling import NAMES
+from cenote.functional.retrieval import own_ranks
+from cenote.listener import Listener
+from cenote.models.declared import declared, find
+from cenote.models.repooling import operators_of, pooling_index
+from cenote.nn import Pooling, Temperature
+
+# Keys of the older format of a Pooling's configuration end so.
+_OLD_ENDING = "_tokens"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is read: all counts are fixed, so that an audit can be repeated."""
+
+    drawn: int  # texts, at most
+    read: int  # of these, texts that are read in several ways
+    documents: int  # texts that are searched for their own sentences
+    padded: int  # texts that are read in several batches
+    rounded: int  # the same at half precision
+    long: int  # texts as long as the model reads
+    vocabulary: int  # tokens that are inserted into a text
+    suspects: int  # of these, tokens that are inserted into more texts
+
+
+FULL = Effort(drawn=1000, read=160, documents=100, padded=12, rounded=6, long=6, vocabulary=1500, suspects=24)
+QUICK = Effort(drawn=500, read=60, documents=40, padded=6, rounded=3, long=3, vocabulary=300, suspects=8)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer of one check."""
+
+    passed: bool | None
+    evidence: str
+    remedy: str = ""
+    measured: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Subject:
+    """A model and all that its checks share; texts are read when a check first asks for them."""
+
+    model: SentenceTransformer
+    folder: Path | None  # of the model's files
+    asked: tuple[str, ...] | None  # the pooling that a server takes
+    drawn: list[Text]
+    effort: Effort
+    seed: int
+    listener: Listener
+    reload: Callable[[], SentenceTransformer] | None  # loads the same model again
+    by_path: bool  # whether the model was loaded for this audit, and so is that of the files
+
+    batch_changes: dict[str, Any] = field(default_factory=dict)  # measured once for each precision
+
+    @cached_property
+    def fresh(self) -> SentenceTransformer | None:
+        """The model as its files give it when they are loaded again; None without files."""
+        return None if self.reload is None else self.reload()
+
+    def forget_fresh(self) -> None:
+        """Free the memory of the model that was loaded again."""
+        self.__dict__.pop("fresh", None)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Facts that the folder declares, by name; empty without a folder."""
+        if self.folder is None:
+            return {}
+        return {name: fact["value"] for name, fact in declared(self.folder).items()}
+
+    @cached_property
+    def declared_pooling(self) -> tuple[str, ...] | None:
+        """The operators that the folder declares, from either format; None if it declares none that we know."""
+        return operators_declared(self.facts.get("pooling"))
+
+    @property
+    def pooling(self) -> tuple[str, ...]:
+        """The operators of the model; empty for a model without a Pooling module."""
+        return operators_of(next((one for one in self.model if isinstance(one, StPooling)), None))
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Texts that are read in several ways, evenly spread over those that were drawn."""
+        count = min(len(self.drawn), self.effort.read)
+        rows = np.linspace(0, len(self.drawn) - 1, count).round().astype(int)
+        return [self.drawn[row].text for row in rows.tolist()]
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The texts as plain `encode` tokenises them."""
+        return tokenise(self.model, self.texts)
+
+    def spread(self, count: int) -> list[int]:
+        """Return rows of the texts that have tokens, spread evenly from the shortest to the longest."""
+        lengths = self.tokens.lengths
+        order = [row for row in np.argsort(lengths, kind="stable").tolist() if lengths[row]]
+        places = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+        return [order[place] for place in places.tolist()]
+
+    @cached_property
+    def later_modules(self) -> dict[str, nn.Module]:
+        """The modules after the pooling that compute something, by place and class."""
+        index = pooling_index(list(self.model))
+        modules = enumerate(self.model)
+        return {
+            f"{place} {type(module).__name__}": module
+            for place, module in modules
+            if index is not None and place > index and not isinstance(module, (Temperature, nn.Dropout))
+        }
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The vectors of all texts, and those of other poolings and of fewer modules in the same pass."""
+        return read_ways(self.model, self.tokens, self._ways(), self.listener)
+
+    def _ways(self) -> dict[str, Way]:
+        pooling = next((one for one in self.model if isinstance(one, StPooling)), None)
+        if pooling is None:
+            return {}
+        later = list(self.later_modules.values())
+        width, prompt = int(pooling.embedding_dimension), bool(pooling.include_prompt)
+        ways: dict[str, Way] = {PLAIN: Way([Pooling(width, "mean")])}
+        for names in dict.fromkeys(one for one in (self.asked, self.declared_pooling) if one):
+            if not set(names) & {"landmark", "multi_cls"}:
+                ways["+".join(names)] = Way([Pooling(width, names, prompt), *later])
+        for name in self.later_modules:
+            ways[f"without {name}"] = Way(
+                [pooling, *(one for other, one in self.later_modules.items() if other != name)]
+            )
+        return ways
+
+    @cached_property
+    def account(self) -> tuple[AccountReading, Whole] | str:
+        """The texts searched for their own sentences by several poolings, and the text of each sentence.
+
+        Where there are too few, the reason.
+        """
+        probes = draw_probes(self.drawn, self.effort.documents, self.seed)
+        if len(probes.texts) < FEWEST_DOCUMENTS:
+            return (
+                f"{len(probes.texts)} texts have three sentences of {SHORTEST} words or more, and {FEWEST_DOCUMENTS} "
+                "are needed"
+            )
+        poolings = {name.removeprefix("pooling "): one for name, one in other_poolings(self.model).items()}
+        for names in (self.asked, self.declared_pooling):
+            label = "+".join(names or ())
+            if len(names or ()) == 1 and poolings and label not in poolings and names != self.pooling:
+                own = next(one for one in self.model if isinstance(one, StPooling))
+                if not set(names or ()) & {"landmark", "multi_cls"}:
+                    poolings[label] = Pooling(int(own.embedding_dimension), label, bool(own.include_prompt))
+        texts = tokenise_account(self.model, probes, alternatives=False)
+        return read_account(self.model, texts, poolings, self.listener, alternatives=False), probes.owners
+
+    def share_found(self, asking: str, searched: str | None = None) -> float | None:
+        """Return the share of sentences that find their text by a pooling, None if it was not read.
+
+        `searched` is the pooling of the texts, where it is not that of the sentences.
+        """
+        if isinstance(self.account, str):
+            return None
+        reading, owners = self.account
+        live = "+".join(self.pooling)
+        one, other = (OWN if name == live else name for name in (asking, searched or asking))
+        queries, documents = reading.sentences.vectors.get(one), reading.documents.vectors.get(other)
+        if queries is None or documents is None or queries.shape[1] != documents.shape[1]:
+            return None
+        return float((own_ranks(queries, documents, owners) == 1).mean())
+
+
+def operators_declared(value: Any) -> tuple[str, ...] | None:
+    """Return the operators that a Pooling's configuration names in either format; None for none that we know.
+
+    >>> operators_declared("weightedmean_tokens"), operators_declared(["cls", "mean"]), operators_declared("mean+max")
+    (('weightedmean',), ('cls', 'mean'), ('mean', 'max'))
+    """
+    if not value:
+        return None
+    names = value if isinstance(value, (list, tuple)) else str(value).split("+")
+    names = [name if name in NAMES else str(name).removesuffix(_OLD_ENDING) for name in names]
+    return tuple(NAMES[name] for name in names) if set(names) <= set(NAMES) else None
+
+
+def folder_of(given: Any, model: SentenceTransformer) -> Path | None:
+    """Return the folder of a model's files on this machine; None for one that was made in memory."""
+    where = given if isinstance(given, (str, Path)) else getattr(config_of(model), "name_or_path", "")
+    if not where:
+        return None
+    try:
+        place, local = find(where)
+    except BadInput:
+        return None
+    if local:
+        return Path(place)
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in (place, f"sentence-transformers/{place}") if "/" not in place else (place,):
+        for file in ("modules.json", "config.json"):
+            cached = try_to_load_from_cache(name, file, cache_dir=os.getenv("SENTENCE_TRANSFORMERS_HOME"))
+            if isinstance(cached, str):
+                return Path(cached).parent
+    return None
+
+
+def config_of(model: SentenceTransformer) -> Any:
+    """Return the configuration of a model's network, None if it has none."""
+    return getattr(getattr(model[0], "model", None), "config", None)
+
+
+@contextmanager
+def hooked(handles: list[Any]) -> Iterator[None]:
+    """Remove hooks at the end."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def rounded(value: float) -> float:
+    """Return a number with six digits, as records keep it.
+
+    >>> rounded(0.123456789), rounded(1234567.8)
+    (0.123457, 1234570.0)
+    """
+    return float(f"{value:.6g}")

@@ -1,0 +1,412 @@
+"""`parity`: a local model against a served one or another local one: same vectors? And if not, the likely cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from cenote.auditing.causes import find_cause
+from cenote.auditing.endpoint import Endpoint, connect
+from cenote.auditing.endpoint_requests import is_local
+from cenote.auditing.parity_findings import (
+    Comparison,
+    explain_answers,
+    explain_few,
+    explain_norms,
+    explain_order,
+    explain_ways,
+    explain_width,
+    summarise_way,
+)
+from cenote.auditing.parity_measures import (
+    FEWEST_FOR_NEIGHBOURS,
+    norm_ratios,
+    norms_of,
+    overlap_of_neighbours,
+    parts_by_length,
+)
+from cenote.auditing.parity_sides import (
+    Answers,
+    LocalSource,
+    ServedSource,
+    Source,
+    ask,
+    ask_in_ways,
+    plan_ways,
+    split,
+)
+from cenote.data.builtin import read_builtin
+from cenote.data.rows import Text
+from cenote.data.sampling import sample_texts
+from cenote.errors import BadInput, CenoteError, check_at_least
+from cenote.listener import Listener, Progress, silent
+from cenote.models.loading import load
+from cenote.models.properties import limit_of, prompt_of
+from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
+from cenote.parity_records import FLOAT32, LEAST, Finding, Parity, Refused, Side, Trial, Way, Worst
+from cenote.records import TextsRead
+from cenote.wording import pluralise
+
+# Texts that are compared, and of these the ones that are asked for again in other ways; fewer for a quick look.
+SAMPLE, ASKED_AGAIN = 200, 64
+QUICK_SAMPLE, QUICK_ASKED_AGAIN = 60, 24
+# Texts that differ, and texts that agree, which settings are tried on.
+_TRIED_DIFFERENT, _TRIED_EQUAL = 24, 8
+# Of the built-in texts, the longest are a tenth of the sample, so that a cut is seen.
+_LONGEST = 10
+# The worst texts that are shown, and their characters.
+_WORST, _CHARACTERS = 10, 400
+# Refused texts that a record names.
+_REFUSED = 50
+
+
+@dataclass(frozen=True)
+class _Request:
+    """How two sides are compared."""
+
+    least: float
+    batch_size: int
+    at_once: int
+    sample: int
+    asked_again: int
+    ignore_norms: bool
+    prompt_name: str | None
+    seed: int
+    listener: Listener
+
+
+def parity(
+    left: SentenceTransformer | str | Path,
+    right: SentenceTransformer | str | Path | Endpoint,
+    texts: Iterable[Text | str] | None = None,
+    *,
+    served_model: str | None = None,
+    key_variable: str | None = None,
+    prompt_name: str | None = None,
+    least: float = LEAST,
+    ignore_norms: bool = False,
+    batch_size: int = 32,
+    concurrency: int = 8,
+    sample: int | None = None,
+    quick: bool = False,
+    timeout: float = 60.0,
+    seed: int = 0,
+    source: str = "texts",
+    progress: Progress | None = None,
+    notify: Callable[[str], object] | None = None,
+    loader: Callable[[Any], SentenceTransformer] = load,
+) -> Parity:
+    """Compare the vectors of a local model with those of a server, or of another local model.
+
+    Args:
+        left: the local model, a `SentenceTransformer` or what `cenote.load` takes.
+        right: the address of a server that speaks OpenAI's `/v1/embeddings` or TEI's `/embed`, or another local model.
+        texts: strings or (id, text); None takes a sample of the built-in corpus. They are sent to the server.
+        served_model: the model to ask the server for, where it has several.
+        key_variable: environment variable that holds the server's key.
+        prompt_name: of the local model's prompt before every text; None takes the model's default prompt.
+        least: the least cosine that counts as agreement.
+        ignore_norms: whether vectors may have another norm, as where only cosines are used.
+        batch_size: texts of a request.
+        concurrency: requests that are sent at once, to see whether the server's vectors change.
+        sample: texts that are compared at most; None: 200, or 60 with `quick`.
+        quick: whether to compare fewer texts.
+        timeout: seconds to wait for an answer of the server.
+        seed: of the sample.
+        source: what the record calls the texts.
+        progress: called with a step, how much of it is done, and how much there is (0: unknown).
+        notify: called with a sentence on what happens.
+        loader: loads a model that is given by name, once the server has answered.
+
+    Returns:
+        A `Parity`: plain data, with `to_json`, `from_json` and `save`.
+    """
+    listener = Listener(progress or silent, notify or silent)
+    request = _check(
+        least,
+        batch_size,
+        concurrency,
+        sample,
+        quick,
+        ignore_norms,
+        prompt_name,
+        seed,
+        listener,
+    )
+    if isinstance(left, str) and is_address(left):
+        raise BadInput(f"{left!r} is the address of a server: name the local model first, then the server.")
+    if isinstance(right, str) and is_address(right):
+        right = connect(
+            right, served_model=served_model, key_variable=key_variable, timeout=timeout, notify=listener.notify
+        )
+    elif not isinstance(right, Endpoint) and (served_model, key_variable) != (None, None):
+        raise BadInput("served_model and key_variable are for a server: the right side is a local model.")
+    chosen, read = _choose_texts(texts, request, source)
+    if isinstance(right, Endpoint) and not is_local(right.url):
+        listener.notify(f"{pluralise(len(chosen), 'text')} will be sent to {right.name}, which is not on this machine")
+    mine = left if isinstance(left, SentenceTransformer) else loader(left)
+    prompt_of(mine, prompt_name)  # an unknown name raises before texts are sent
+    other = right if isinstance(right, (SentenceTransformer, Endpoint)) else loader(right)
+    names = (name_of(left, mine), "" if isinstance(other, Endpoint) else name_of(right, other))
+    return _compare(names, mine, other, chosen, read, request)
+
+
+def is_address(name: str) -> bool:
+    """Return whether a name is the address of a server.
+
+    >>> is_address("http://localhost:8080"), is_address("minilm")
+    (True, False)
+    """
+    return name.lower().startswith(("http://", "https://"))
+
+
+def _check(
+    least: float,
+    batch_size: int,
+    concurrency: int,
+    sample: int | None,
+    quick: bool,
+    ignore_norms: bool,
+    prompt_name: str | None,
+    seed: int,
+    listener: Listener,
+) -> _Request:
+    if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 < least < 1:
+        raise BadInput(f"least={least!r}: pass a cosine between 0 and 1, such as {LEAST}.")
+    usual = QUICK_SAMPLE if quick else SAMPLE
+    return _Request(
+        least=float(least),
+        batch_size=check_at_least(1, batch_size, "batch_size"),
+        at_once=check_at_least(1, concurrency, "concurrency"),
+        sample=usual if sample is None else check_at_least(1, sample, "sample"),
+        asked_again=QUICK_ASKED_AGAIN if quick else ASKED_AGAIN,
+        ignore_norms=ignore_norms,
+        prompt_name=prompt_name,
+        seed=check_at_least(0, seed, "seed"),
+        listener=listener,
+    )
+
+
+def _choose_texts(texts: Iterable[Text | str] | None, request: _Request, source: str) -> tuple[list[Text], TextsRead]:
+    """Return the texts to compare; of the built-in ones, the longest are among them."""
+    if texts is not None:
+        return sample_texts(texts, request.sample, request.seed, source)
+    every = list(read_builtin())
+    longest = sorted(every, key=lambda one: -len(one.text))[: max(1, request.sample // _LONGEST)]
+    name = "the docstrings of Python's standard library"
+    return sample_texts(every, request.sample, request.seed, name, keep=[one.id for one in longest])
+
+
+def _compare(
+    names: tuple[str, str],
+    mine: SentenceTransformer,
+    other: SentenceTransformer | Endpoint,
+    chosen: list[Text],
+    read: TextsRead,
+    request: _Request,
+) -> Parity:
+    texts, listener = [one.text for one in chosen], request.listener
+    left, tokens = LocalSource(mine, request.prompt_name).read(
+        texts, listener.step("reading with the local model", len(texts))
+    )
+    source: Source
+    if isinstance(other, Endpoint):
+        source = ServedSource(other)
+        step = listener.step("asking the server", len(texts))
+        right = ask(source, texts, split(range(len(texts)), request.batch_size), step)
+    else:
+        source = LocalSource(other, request.prompt_name)
+        right, _ = source.read(texts, listener.step("reading with the other model", len(texts)))
+    _refuse_nothing(left, right)
+    lengths = tuple(int(one) for one in tokens.full_lengths)
+    case = Comparison(texts, lengths, left, right, request.least)
+    ways = _ask_again(source, case, request)
+    findings, trials = _explain(case, mine, ways, request)
+    agrees = not findings and (case.values is not None and float(case.values.min()) >= request.least)
+    refused = [
+        Refused(chosen[place].id, side, reason)
+        for side, answers in (("left", left), ("right", right))
+        for place, reason in sorted(answers.refused.items())
+    ]
+    complete = not right.stopped and not any(way.stopped for way in ways)
+    values = case.values
+    return Parity(
+        schema=Parity.SCHEMA,
+        agrees=agrees,
+        least_cosine=None if values is None else float(values.min()),
+        mean_cosine=None if values is None else float(values.mean()),
+        cause="; ".join(one.finding for one in findings) or None,
+        threshold=request.least,
+        threshold_reason=_reason(request.least),
+        compared=len(case.both),
+        close=None if values is None else float((values >= LEAST).mean()),
+        neighbours=overlap_of_neighbours(case.lefts, case.rights),
+        norm_ratio=_ratio(case),
+        complete=complete,
+        left=_local_side(names[0], mine, left, request),
+        right=_served_side(other, right)
+        if isinstance(other, Endpoint)
+        else _local_side(names[1], other, right, request),
+        findings=findings,
+        by_length=() if values is None else parts_by_length(values, case.lengths_of(case.both), request.least),
+        worst=_worst(case, chosen),
+        ways=ways,
+        trials=trials,
+        refused=tuple(refused[:_REFUSED]),
+        notes=_notes(case, refused, mine, findings, trials, agrees=agrees),
+        texts=read,
+        settings={
+            "prompt_name": request.prompt_name,
+            "batch_size": request.batch_size,
+            "concurrency": request.at_once,
+            "sample": request.sample,
+            "seed": request.seed,
+            "ignore_norms": request.ignore_norms,
+        },
+        versions=versions_of(),
+    )
+
+
+def _refuse_nothing(left: Answers, right: Answers) -> None:
+    """Raise if no text has a vector on both sides."""
+    if left.vectors.keys() & right.vectors.keys():
+        return
+    who, side = ("the local model", left) if not left.vectors else ("the right side", right)
+    why = side.stopped or next(iter(side.refused.values()), "it answered other texts than the local model")
+    raise CenoteError(f"no text was compared: {who} gives no vectors ({why.removesuffix('.')}).")
+
+
+def _ask_again(source: Source, case: Comparison, request: _Request) -> tuple[Way, ...]:
+    """Return how the right side answers the same texts in other ways; those that differ are among them."""
+    if case.right.stopped:
+        return ()
+    order = case.by_agreement()
+    half = request.asked_again // 2
+    rest = order[half:]
+    step = max(1, len(rest) // max(1, request.asked_again - half))
+    places = sorted({*order[:half], *rest[::step][: request.asked_again - half]})
+    first = split(range(len(case.texts)), request.batch_size)
+    plans = plan_ways(places, first, case.lengths, request.batch_size, request.at_once, source.concurrent)
+    found = ask_in_ways(source, case.texts, plans, request.listener)
+    case.alone |= found["each text alone"].vectors if "each text alone" in found else {}
+    return tuple(summarise_way(name, answers, case) for name, answers in found.items())
+
+
+def _explain(
+    case: Comparison, model: SentenceTransformer, ways: Sequence[Way], request: _Request
+) -> tuple[tuple[Finding, ...], tuple[Trial, ...]]:
+    """Return the findings, the gravest first, and the settings that were tried."""
+    trials: tuple[Trial, ...] = ()
+    ordered, unsteady = explain_order(case), explain_ways(ways)
+    # Where the first answers are mixed up, so are the others.
+    findings = [*explain_answers(case, ways), *(ordered or unsteady)]
+    random = any(one.kind == "repeat" for one in unsteady)
+    if case.differ and not ordered and not random and not case.is_explained_alone():
+        tried = case.for_trials(_TRIED_DIFFERENT, _TRIED_EQUAL)
+        step = request.listener.step("trying other settings of the local model")
+        found, trials = find_cause(model, tried, request.prompt_name, step)
+        findings += [found] if found else [*explain_few(case), *explain_width(case)]
+    if not request.ignore_norms and not random:
+        findings += explain_norms(case)
+    return tuple(findings), trials
+
+
+def _reason(least: float) -> str:
+    if least == LEAST:
+        return (
+            "half precision rounds to about 0.9999 and a wrong setting falls below 0.999; two computations at float32 "
+            f"reach {FLOAT32}"
+        )
+    return "given by --least (least=)"
+
+
+def _ratio(case: Comparison) -> tuple[float, float, float] | None:
+    if case.values is None:
+        return None
+    ratios = norm_ratios(case.lefts, case.rights)
+    return float(ratios.min()), float(np.median(ratios)), float(ratios.max())
+
+
+def _local_side(name: str, model: SentenceTransformer, answers: Answers, request: _Request) -> Side:
+    limit, prompt = limit_of(model), prompt_of(model, request.prompt_name)
+    vectors = list(answers.vectors.values())
+    return Side(
+        name=name,
+        kind="local",
+        model=f"pooling {pooling_of(model)}, temperature {temperature_of(model)}",
+        dimensions=len(vectors[0]),
+        norms=norms_of(np.stack(vectors)),
+        declared={"limit": "none" if limit is None else f"{limit} tokens", "prompt": prompt or "none"},
+    )
+
+
+def _served_side(endpoint: Endpoint, answers: Answers) -> Side:
+    vectors = list(answers.vectors.values())
+    return Side(
+        name=endpoint.name,
+        kind=endpoint.dialect,
+        model=endpoint.model,
+        dimensions=len(vectors[0]),
+        norms=norms_of(np.stack(vectors)),
+        declared=endpoint.stated,
+    )
+
+
+def _worst(case: Comparison, chosen: Sequence[Text]) -> tuple[Worst, ...]:
+    """Return the texts with the lowest cosines, also where all agree."""
+    if case.values is None:
+        return ()
+    ratios = norm_ratios(case.lefts, case.rights)
+    return tuple(
+        Worst(
+            id=chosen[case.both[row]].id,
+            text=chosen[case.both[row]].text[:_CHARACTERS],
+            tokens=case.lengths[case.both[row]],
+            cosine=float(case.values[row]),
+            norm_ratio=float(ratios[row]),
+        )
+        for row in np.argsort(case.values, kind="stable")[:_WORST]
+    )
+
+
+def _notes(
+    case: Comparison,
+    refused: Sequence[Refused],
+    model: SentenceTransformer,
+    findings: Sequence[Finding],
+    trials: Sequence[Trial],
+    *,
+    agrees: bool,
+) -> tuple[str, ...]:
+    """Return what limits the comparison."""
+    notes = []
+    if not agrees and not findings:
+        best = max(trials, key=lambda one: one.mean, default=None)
+        nearest = f" The nearest is {best.setting}, at {best.mean:.4f} on average." if best else ""
+        notes.append(
+            f"None of {pluralise(len(trials), 'setting')} explains the difference: the other side may have other "
+            f"weights, another model or a quantised copy.{nearest}"
+        )
+    if len(case.both) < FEWEST_FOR_NEIGHBOURS:
+        notes.append(
+            f"{pluralise(len(case.both), 'text')} were compared: the nearest texts are compared from "
+            f"{FEWEST_FOR_NEIGHBOURS} on."
+        )
+    limit = limit_of(model)
+    if limit is not None and max(case.lengths_of(case.both)) <= limit:
+        longest = max(case.lengths_of(case.both))
+        notes.append(
+            f"No text is longer than the {limit:,} tokens that the local model reads (the longest has {longest:,}): "
+            "whether both sides cut texts at the same place was not seen."
+        )
+    mine = sum(one.side == "left" for one in refused)
+    if mine:
+        notes.append(f"{pluralise(mine, 'text')} could not be read by the local model.")
+    if len(refused) > _REFUSED:
+        notes.append(f"{len(refused) - _REFUSED:,} more texts have no vector on one side.")
+    return tuple(notes)

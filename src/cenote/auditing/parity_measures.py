@@ -1,0 +1,101 @@
+"""Numbers of a comparison of two sets of vectors of the same texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cenote.functional.bins import length_bins
+from cenote.functional.retrieval import nearest, resampled_means
+from cenote.parity_records import NORM_TOLERANCE, LengthPart, Norms
+from cenote.records import Estimate
+
+Matrix = npt.NDArray[np.float64]
+
+# Nearest texts that are compared, and the fewest texts that make this worth comparing.
+NEIGHBOURS, FEWEST_FOR_NEIGHBOURS = 10, 30
+# Parts by length.
+_PARTS = 5
+
+
+def unit(vectors: npt.NDArray[Any]) -> Matrix:
+    """Divide vectors by their norms, in float64."""
+    wide = np.asarray(vectors, np.float64)
+    found: Matrix = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    return found
+
+
+def cosines(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Matrix:
+    """Return the cosine of each row of one side with that of the other.
+
+    >>> cosines(np.array([[3.0, 4.0]]), np.array([[6.0, 8.0]])).tolist()
+    [1.0]
+    """
+    found: Matrix = np.clip(np.einsum("ij,ij->i", unit(left), unit(right)), -1.0, 1.0)
+    return found
+
+
+def norms_of(vectors: npt.NDArray[Any]) -> Norms:
+    """Return the norms of vectors in four figures.
+
+    >>> norms_of(np.array([[3.0, 4.0], [0.0, 1.0]]))
+    Norms(least=1.0, mean=3.0, greatest=5.0, unit=False)
+    """
+    found = np.linalg.norm(np.asarray(vectors, np.float64), axis=1)
+    return Norms(
+        least=float(found.min()),
+        mean=float(found.mean()),
+        greatest=float(found.max()),
+        unit=bool((np.abs(found - 1) <= NORM_TOLERANCE).all()),
+    )
+
+
+def norm_ratios(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Matrix:
+    """Return the norm of each row of the right over that of the left."""
+    wide = (np.linalg.norm(np.asarray(side, np.float64), axis=1) for side in (right, left))
+    found: Matrix = np.divide(*wide)
+    return found
+
+
+def overlap_of_neighbours(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Estimate | None:
+    """Return the share of the ten nearest texts that are the same on both sides; None for fewer than 30 texts."""
+    count = len(left)
+    if count < FEWEST_FOR_NEIGHBOURS:
+        return None
+    found = [_neighbours(side) for side in (left, right)]
+    shares = [len(set(one) & set(other)) / NEIGHBOURS for one, other in zip(*found, strict=True)]
+    return resampled_means([np.array(shares)], np.arange(count))[0]
+
+
+def _neighbours(vectors: npt.NDArray[Any]) -> list[list[int]]:
+    """Return the ten nearest other texts of each text."""
+    rows = unit(vectors)
+    found = nearest(rows, rows, NEIGHBOURS + 1).tolist()  # a copy of a text may rank before the text itself
+    return [[one for one in row if one != place][:NEIGHBOURS] for place, row in enumerate(found)]
+
+
+def parts_by_length(values: Matrix, lengths: Sequence[int], threshold: float) -> tuple[LengthPart, ...]:
+    """Return the agreement of texts by their tokens, in intervals of about as many texts each."""
+    tokens = np.asarray(lengths)
+    if not len(tokens):
+        return ()
+    edges = length_bins(tokens, _PARTS)
+    parts = []
+    for low, high in zip(edges, [*edges[1:], None], strict=True):
+        inside = (tokens >= low) & (True if high is None else tokens < high)
+        if inside.any():
+            some = values[inside]
+            parts.append(
+                LengthPart(
+                    low=int(low),
+                    high=high,
+                    texts=int(inside.sum()),
+                    least=float(some.min()),
+                    mean=float(some.mean()),
+                    differ=int((some < threshold).sum()),
+                )
+            )
+    return tuple(parts)

@@ -1,0 +1,319 @@
+"""`audit`: faults are found by the check that names them, sound models pass, and what it refuses."""
+
+import re
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize
+
+import cenote
+from cenote.audit_records import Audit, Check
+from cenote.auditing import audit as module
+from cenote.auditing.audit import audit
+from cenote.auditing.checks import batches, subject, table, thresholds
+from cenote.auditing.checks.neighbours import count_neighbours
+from cenote.auditing.checks.readings import compare, pad
+from cenote.encoding.tokens import tokenise
+from cenote.errors import BadInput, CenoteWarning, UnknownName
+from cenote.nn import Pooling
+
+from ..conftest import KINDS
+from . import faults
+from .faults import BAGS, EXCHANGES, FAULTS, NAMED, PROMPTS, TINY
+
+SMALL = subject.Effort(drawn=70, read=60, documents=24, padded=4, rounded=2, long=2, vocabulary=120, suspects=5)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Read little, and hear no warnings of poolings that are exchanged on purpose."""
+    monkeypatch.setattr(module, "FULL", SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CenoteWarning)
+        yield
+
+
+@pytest.fixture
+def copies(copy_of, tmp_path):
+    copy_of.folder = tmp_path
+    return copy_of
+
+
+def by_name(found):
+    return {one.name: one for one in found.checks}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_fails_the_check_that_names_it_and_no_other(fault, copies, bag_folder):
+    model, texts = fault(copies, bag_folder)
+    found = audit(model, texts)
+    assert set(found.failed) == FAULTS[fault], [one.evidence for one in found.checks if one.passed is False]
+    assert not found.passed
+    for name in found.failed:
+        assert by_name(found)[name].remedy
+    assert NAMED.get(fault, "") in " ".join(by_name(found)[name].evidence for name in found.failed)
+
+
+@pytest.mark.parametrize(("declared", "served"), EXCHANGES)
+def test_an_exchanged_pooling_is_found_with_its_cost(declared, served, copies):
+    folder = copies("qwen" if declared == "lasttoken" else "bert", pooling=declared)
+    found = audit(folder, TINY, pooling=served)
+    assert found.failed == ("pooling",)
+    check = by_name(found)["pooling"]
+    assert (check.measured["declared"], check.measured["used"]) == (declared, served)
+    assert check.measured["least_cosine"] < 0.9999
+    assert 0 <= check.measured["neighbours"] <= 1
+    model = faults.read(folder)
+    other = cenote.load(str(folder), pooling=served, device="cpu")
+    one, two = (each.encode(TINY[:3] + TINY[-3:], normalize_embeddings=True) for each in (model, other))
+    assert check.measured["least_cosine"] <= (one * two).sum(1).min() + 1e-5
+    assert audit(folder, TINY, pooling=declared, only=["pooling"]).passed
+
+
+@pytest.mark.parametrize("served", ["landmark", ("cls", "mean")])
+def test_a_pooling_of_other_tokens_or_another_width_is_an_exchange_too(served, copies):
+    found = audit(copies("bert", *faults.with_dense()), TINY, pooling=served, only=["pooling"])
+    assert found.failed == ("pooling",)
+    assert "On 60 texts" not in found.checks[0].evidence
+    wide = audit(copies("roberta"), TINY, pooling="cls,mean", only=["pooling"])
+    assert "vectors of another width" in wide.checks[0].evidence
+
+
+def test_an_exchanged_pooling_says_how_many_sentences_find_their_text(copies, bag_folder):
+    """With one pooling for the texts and the other for the sentences too: an index and a query that do not agree."""
+    folder = faults.save_bag_model(copies.folder / "bags", bag_folder)
+    check = by_name(audit(folder, BAGS, pooling="max", only=["pooling"]))["pooling"]
+    assert check.passed is False
+    assert check.measured["found_declared"] == 100
+    assert check.measured["found_used"] >= 90
+    assert check.measured["found_in_declared"] <= check.measured["found_used"]
+    assert "Of 100 sentences, 100 find their text by 'mean'" in check.evidence
+    nowhere = by_name(audit(folder, TINY, pooling="max", only=["pooling", "pooling-fits"]))
+    assert "found_used" not in nowhere["pooling"].measured
+    assert "have three sentences" in nowhere["pooling-fits"].evidence
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "none"])
+def test_sound_models_of_every_kind_pass(kind, copies):
+    found = audit(copies(kind), TINY)
+    assert found.passed, [one.evidence for one in found.checks if one.passed is False]
+    applied = {name for name, one in by_name(found).items() if one.passed}
+    assert applied >= {"weights", "loading", "pooling", "padding", "batches", "finite", "float16", "truncation"}
+
+
+SOUND = {
+    "bags of words": lambda copies, bags: (faults.save_bag_model(copies.folder / "bags", bags), BAGS),
+    "modules after": lambda copies, bags: (copies("bert", *faults.with_dense()), TINY),
+    "prompts": lambda copies, bags: (copies("bert", prompts=PROMPTS, default_prompt_name="query"), TINY),
+    "prompts without a default": lambda copies, bags: (copies("roberta", prompts=PROMPTS), TINY),
+    "last token on the left": lambda copies, bags: (copies("qwen", Normalize(), pooling="lasttoken"), TINY),
+    "several operators": lambda copies, bags: (copies("bert", pooling=("mean", "max")), TINY),
+    "no pooling declared": lambda copies, bags: (copies("bert", plain=True), TINY),
+    "landmarks": lambda copies, bags: (saved(copies, pooling="landmark", interval=8), TINY),
+    "a temperature": lambda copies, bags: (saved(copies, temperature=0.7), TINY),
+    "in memory": lambda copies, bags: (faults.read(copies("bert")), TINY),
+    "half precision": lambda copies, bags: (cenote.load(str(copies("bert")), dtype="bfloat16", device="cpu"), TINY),
+    "no files": lambda copies, bags: (in_memory(copies("bert", plain=True)), TINY),
+    "few texts": lambda copies, bags: (copies("bert"), TINY[:4]),
+    "texts of no words": lambda copies, bags: (copies("bert"), [*TINY[:20], ".", "a"]),
+    "a pooler that no vector needs": lambda copies, bags: (with_pooler(copies), TINY),
+}
+
+
+def saved(copies, **settings):
+    folder = copies.folder / "saved"
+    cenote.load(str(copies("bert")), device="cpu", **settings).save(str(folder), create_model_card=False)
+    return folder
+
+
+def in_memory(folder):
+    reader = Transformer(str(folder))
+    reader.model.config.name_or_path = reader.model.name_or_path = ""
+    return SentenceTransformer(modules=[reader, Pooling(32)], device="cpu")
+
+
+def with_pooler(copies):
+    """The files lack a pooler, which each load makes at random."""
+    folder = copies("bert")
+    faults.change_weights(folder, {f"pooler.dense.{part}": lambda _: None for part in ("weight", "bias")})
+    return folder
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_models_pass(name, copies, bag_folder):
+    model, texts = SOUND[name](copies, bag_folder)
+    found = audit(model, texts)
+    assert found.passed, [one.evidence for one in found.checks if one.passed is False]
+    checks = by_name(found)
+    if name == "no pooling declared":
+        assert checks["pooling"].passed is None
+        assert "declare no pooling" in checks["pooling"].evidence
+        assert checks["pooling"].remedy
+    if name == "prompts without a default":
+        assert "plain encode applies none" in checks["prompts"].evidence
+        assert checks["prompts"].measured["changes"]["query"]["mean_cosine"] < 1
+    if name in ("landmarks", "a temperature"):
+        assert checks["settings"].passed is True
+    if name == "modules after":
+        assert set(checks["later-modules"].measured["dropping"]) == {"2 Dense", "3 Normalize"} or checks[
+            "later-modules"
+        ].measured["dropping"].keys() == {"3 Normalize"}
+    if name == "no files":
+        assert [checks[one].passed for one in ("weights", "loading", "settings")] == [None] * 3
+    if name == "a pooler that no vector needs":
+        assert "are used by no vector" in checks["weights"].evidence
+    if name == "few texts":
+        assert checks["hubs"].passed is checks["sticky-tokens"].passed is None
+
+
+def test_a_mask_that_half_precision_loses_is_found(copies, bag_folder, monkeypatch):
+    """Whether this machine has bfloat16 or not, it can be emulated."""
+    monkeypatch.setattr(batches, "obstacle", lambda *_: None if _[2] == "bfloat16" else "not here")
+    monkeypatch.setattr("cenote.encoding.backends.obstacle", lambda *_: None)
+    model, texts = faults.mask_lost_at_half_precision(copies, bag_folder)
+    found = by_name(audit(model, texts, skip=["float16"]))
+    assert found["precision"].passed is False
+    assert "padding at bfloat16" in found["precision"].evidence
+    assert [name for name, one in found.items() if one.passed is False] == ["precision"]
+    sound = audit(copies("roberta"), TINY, only=["precision"])
+    assert sound.checks[0].passed is True, sound.checks[0].evidence
+    # A mask that every precision loses is a matter of padding.
+    broken, texts = faults.mask_ignored(copies_of(copies), bag_folder)
+    assert audit(broken, texts, only=["padding", "precision"]).failed == ("padding",)
+
+
+def copies_of(copies):
+    """Return the same function, with a place for one more copy."""
+    shutil.rmtree(copies.folder / "bert-copy")
+    return copies
+
+
+def test_precisions_that_the_machine_lacks_are_not_applicable(copies, monkeypatch):
+    monkeypatch.setattr(batches, "obstacle", lambda *_: "not here")
+    check = audit(copies(), TINY, only=["precision"]).checks[0]
+    assert check.passed is None
+    assert check.evidence == "bfloat16: not applicable, not here; float16: not applicable, not here."
+
+
+def test_the_model_is_left_unchanged(copies):
+    model = faults.read(copies("bert", *faults.with_dense(), prompts=PROMPTS))
+    before = model.encode(TINY[:5])
+    side, hooks = model.tokenizer.padding_side, sum(len(one._forward_hooks) for one in model.modules())
+    audit(model, TINY)
+    assert np.array_equal(model.encode(TINY[:5]), before)
+    assert model.tokenizer.padding_side == side
+    assert sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.modules()) == hooks
+    assert all(one.requires_grad for one in model.parameters())
+
+
+def test_an_audit_is_repeated_bit_for_bit_and_comes_back_from_json(copies, tmp_path):
+    folder = copies("bert", *faults.with_dense())
+    first, second = audit(folder, TINY), audit(folder, TINY)
+    assert first.to_json() == second.to_json()
+    assert Audit.from_json(first.to_json()) == first
+    for name, begin in (("a.html", "<!doctype html>"), ("a.md", "# Cenote audit"), ("a.json", "{")):
+        first.save(tmp_path / name)
+        assert (tmp_path / name).read_text().startswith(begin)
+    assert len(repr(first).splitlines()) == 2
+    assert "<table>" in first._repr_html_()
+    assert first.texts.used == 60
+
+
+def test_the_summary_names_what_failed():
+    check = Check("padding", False, "evidence", "remedy", {})
+    texts = module.AuditedTexts("a list", 4, 4, "ab")
+    made = Audit(1, "m", "ab", "mean", "1", 256, texts, (check,), {}, {})
+    assert made.summary() == "m fails 1 of 1 check: padding."
+    passing = replace(made, checks=(replace(check, passed=True), replace(check, name="hubs", passed=None)))
+    assert passing.summary() == "m passes 1 check; 1 not applicable."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"pooling": "maen"}, UnknownName, "did you mean 'mean'"),
+        ({"only": ["paddng"]}, UnknownName, "did you mean 'padding'"),
+        ({"skip": ["hub"]}, UnknownName, "did you mean 'hubs'"),
+        ({"only": "padding"}, BadInput, "pass a list of names"),
+        ({"only": ["hubs"], "skip": ["hubs"]}, BadInput, "no check is left"),
+        ({"texts": ["a", "b", "c"]}, BadInput, "3 texts are too few for an audit: give at least 4"),
+        ({"texts": []}, BadInput, "there are no texts"),
+        ({"texts": "a pool"}, BadInput, "texts is one string"),
+        ({"model": "minilmm"}, BadInput, "did you mean 'minilm'"),
+        ({"model": "no/such/model"}, BadInput, "no such folder"),
+    ],
+)
+def test_bad_input_is_refused(arguments, error, message, copies):
+    with pytest.raises(error, match=message):
+        audit(**{"model": copies("bert"), "texts": TINY, **arguments})
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("a pool")
+    with pytest.raises(BadInput, match=r"has no modules.json or config.json. It has: notes.txt"):
+        audit(tmp_path, TINY)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(BadInput, match="cannot load"):
+        audit(tmp_path, TINY)
+
+
+def test_a_check_that_cannot_be_measured_says_why(copies, monkeypatch):
+    def refuse(_):
+        raise BadInput("no room.")
+
+    monkeypatch.setattr(table.Row, "load", lambda _: refuse)
+    found = audit(copies("bert"), TINY, only=["hubs"])
+    assert found.checks[0].passed is None
+    assert found.checks[0].evidence == "Could not be measured: no room."
+
+
+def test_every_row_has_a_function_and_every_threshold_a_reason():
+    for row in table.CHECKS.values():
+        assert callable(row.load())
+        assert row.question.endswith("?")
+    for one in thresholds.THRESHOLDS.values():
+        assert len(one.reason) > 20
+
+
+def test_the_page_of_the_documentation_names_every_check():
+    page = (Path(__file__).parent.parent.parent / "docs" / "auditing.md").read_text("utf-8")
+    assert re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE) == list(table.CHECKS)
+
+
+# The measures that checks share.
+
+
+def test_padding_is_put_on_the_side_that_is_asked_for(copies):
+    model = faults.read(copies("bert"))
+    tokens = tokenise(model, ["a pool", "the deep cave"])
+    right, left = (pad(model, tokens, [0], length=7, side=side) for side in ("right", "left"))
+    assert right["attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0, 0]]
+    assert left["attention_mask"].tolist() == [[0, 0, 0, 1, 1, 1, 1]]
+    assert torch.equal(right["input_ids"].flip(1)[:, :3], torch.full((1, 3), model.tokenizer.pad_token_id))
+    both = pad(model, tokens, [0, 1], length=3)  # no room is taken away
+    assert both["input_ids"].shape == (2, 5)
+
+
+def test_agreement_by_hand():
+    one = np.array([[1.0, 0.0], [0.0, 2.0]])
+    found = compare(one, np.array([[2.0, 0.0], [0.0, -2.0]]))
+    assert (found.mean, found.least, found.neighbours) == (0.0, -1.0, None)
+    assert found.norms == pytest.approx(4 / 3)
+    wide = compare(one, np.ones((2, 3)))
+    assert wide.mean is None
+    assert "another width" in wide.in_words()
+
+
+def test_hubs_by_hand():
+    vectors = np.random.default_rng(0).standard_normal((80, 60))
+    vectors[4] = vectors.mean(0)
+    counts = count_neighbours(vectors)
+    assert counts.argmax() == 4
+    assert counts.sum() == 800
