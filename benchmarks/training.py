@@ -83,12 +83,12 @@ def step_of(
 
 
 def measure_memory(args: argparse.Namespace) -> None:
-    """Train two steps of 256 pairs of 128 tokens, and print the peak of the process."""
+    """Train one step of 256 pairs of 128 tokens, and print the peak of the process."""
     args.pairs, args.tokens = 256, 128
     pairs = [(row["query"], row["positive"]) for row in pairs_of(args)]
-    cenote.train(args.model, pairs, steps=2, batch_size=256, max_length=128, cache=True, pooling="landmark")
+    cenote.train(args.model, pairs, steps=1, batch_size=256, max_length=128, cache=True, pooling="landmark")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"256 pairs of 128 tokens, cached loss: peak {peak:.2f} GB")
+    print(f"256 pairs of 128 tokens, cached loss: peak {peak:.2f} GiB")
 
 
 if __name__ == "__main__":
