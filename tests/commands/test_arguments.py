@@ -167,10 +167,10 @@ def test_shared_arguments_have_the_same_words_in_every_command():
     own = {("info", "model")}
     own |= {
         (command, name)
-        for command in ("embed", "diagnose", "evaluate", "compare", "tune")
+        for command in ("embed", "diagnose", "evaluate", "compare", "tune", "train", "pairs", "audit", "parity")
         for name in ("output", "json")
     }
-    own |= {("pool", "json"), ("poolings", "json")}
+    own |= {("pool", "json"), ("poolings", "json"), ("pairs", "model"), ("compare", "column"), ("audit", "pooling")}
     subparsers = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     for flags, options in COMMON.items():
         name = flags.rpartition(", ")[2].lstrip("-").replace("-", "_")

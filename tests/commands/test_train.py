@@ -65,7 +65,7 @@ def test_a_model_is_trained_and_its_files_are_named(run, tmp_path, capsys):
     assert run(*options) == Exit.SUCCESS
     told, out = capsys.readouterr(), tmp_path / "out"
     assert told.out.splitlines() == [f"model: {out}", f"recipe: {out / 'training.json'}", f"log: {out / 'log.jsonl'}"]
-    assert "12 pairs: 3 steps of 4 in an epoch, 0.7 epochs" in told.err
+    assert "12 pairs: 3 steps of 4 in an epoch" in told.err
     settings = recipe(out)
     assert [settings[name] for name in ("pooling", "intervals", "eval_interval", "cache", "steps")] == [
         "landmark",
@@ -81,7 +81,7 @@ def test_a_model_is_trained_and_its_files_are_named(run, tmp_path, capsys):
     assert f"the training in {str(out)!r} is complete" in capsys.readouterr().err
     assert run(*options, "--steps", "3") == Exit.FAILURE
     told = capsys.readouterr()
-    assert "holds a training with other settings: recipe steps is 2 there and 3 now. Use the same" in told.err
+    assert "holds a training with other settings: recipe steps is 2 there and 3 now. It is complete" in told.err
     assert told.out == ""
     assert (out / "model.safetensors").read_bytes() == weights
 
