@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,34 +52,25 @@ class Size:
 
 
 L3 = MODELS / "paraphrase-MiniLM-L3-v2"
+CPU = Size(
+    starts={
+        "reset": lambda folder, seed: reset(L3, folder, 1, seed),
+        "masked": lambda folder, seed: adapted(L3, folder, plain_texts(20_000), 800, 16, 128, seed),
+    },
+    ablations="reset",
+    steps=200,
+    batch=32,
+    rate=3e-4,
+    train_length=128,
+    lengths=[128, 512, 2048],
+    pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
+    searches={"posts": 300, "evidence": 64},
+    recipe={"query_length": 32, "mini_batch": 8},
+)
 SIZES = {
-    "cpu": Size(
-        starts={
-            "reset": lambda folder, seed: reset(L3, folder, 1, seed),
-            "masked": lambda folder, seed: adapted(L3, folder, plain_texts(20_000), 800, 16, 128, seed),
-        },
-        ablations="reset",
-        steps=200,
-        batch=32,
-        rate=3e-4,
-        train_length=128,
-        lengths=[128, 512, 2048],
-        pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
-        searches={"posts": 300, "evidence": 64},
-        recipe={"query_length": 32, "mini_batch": 8},
-    ),
-    "confirm": Size(  # one seed on the demo model of six layers
-        starts={"reset": lambda folder, seed: reset(demo(), folder, 4, seed)},
-        ablations="",
-        steps=200,
-        batch=32,
-        rate=3e-4,
-        train_length=128,
-        lengths=[128, 512, 2048],
-        pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
-        searches={"posts": 300, "evidence": 64},
-        recipe={"query_length": 32, "mini_batch": 8},
-        seeds=1,
+    "cpu": CPU,
+    "confirm": replace(  # one seed on the demo model of six layers
+        CPU, starts={"reset": lambda folder, seed: reset(demo(), folder, 4, seed)}, ablations="", seeds=1
     ),
     "gpu": Size(
         starts={"rotary": lambda folder, seed: rotary(L3, folder, plain_texts(10**6), 6000, 64, 512, 8, 512, seed)},

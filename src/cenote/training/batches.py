@@ -39,6 +39,10 @@ class Hashes(Sequence[Sequence[int]]):
         return self.flat[self.ends[row] : self.ends[row + 1]].tolist()
 
 
+# The column of a row that states its epoch.
+EPOCH = "epoch"
+
+
 class Place(NamedTuple):
     """A pair in the training: the epoch, and the row of the pair."""
 
@@ -220,7 +224,7 @@ class Rows(Dataset[dict[str, Any]]):
         row |= {f"negative_{at}": cells["negatives"][one] for at, one in enumerate(chosen, 1)}
         if self.scored:
             row["scores"] = [cells["scores"][0], *(cells["scores"][1 + one] for one in chosen)]
-        return {**row, "epoch": place.epoch}
+        return {**row, EPOCH: place.epoch}
 
 
 def draw_rows(count: int, some: int, key: Sequence[int]) -> list[int]:

@@ -10,9 +10,7 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from transformers import TrainerCallback
 
 from cenote.nn import LandmarkTransformer
-
-# The column of a row that states its epoch.
-EPOCH = "epoch"
+from cenote.training.batches import EPOCH
 
 
 @dataclass

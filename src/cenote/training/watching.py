@@ -35,7 +35,7 @@ class Watch(BaseEvaluator):
 
     def __init__(self, name: str, fingerprint: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.name, self.greater_is_better, self.fingerprint = name, True, fingerprint
+        self.name, self.fingerprint = name, fingerprint
         self.primary_metric = name
 
     def score(self, model: SentenceTransformer) -> float:
