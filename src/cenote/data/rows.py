@@ -18,6 +18,23 @@ class Text(NamedTuple):
     text: str
 
 
+class Kept(Text):
+    """A text with the values of other columns of its row, in the order in which they were asked for.
+
+    >>> row = Kept("7", "a pool", ("Caves", 1984))
+    >>> row.values, tuple(row)
+    (('Caves', 1984), ('7', 'a pool'))
+    """
+
+    values: tuple[object, ...]
+
+    def __new__(cls, id: str, text: str, values: tuple[object, ...] = ()) -> Kept:
+        """Return the text with the values."""
+        row = super().__new__(cls, id, text)
+        row.values = values
+        return row
+
+
 class Fault(NamedTuple):
     """A row without a usable text: why (value, place, remedy), and its id if known."""
 
