@@ -47,6 +47,7 @@ TESTED_IN = {
     "commands.outputs": "commands/test_diagnose.py",  # and commands/test_evaluate.py
     "commands.labelled": "commands/test_compare.py",
     "data.formats": "data/test_texts.py",  # formats are read through `texts.read`
+    "data.sheets": "data/test_shards.py",
     # What turns texts into scores is tested by the scores.
     **dict.fromkeys(
         map("evaluation.{}".format, ("encoder", "items", "reading", "recording", "tasks", "ways")),
@@ -72,16 +73,19 @@ TESTED_IN = {
         map(
             "auditing.{}".format,
             (
+                "agreement",
                 "causes",
                 "causes_trials",
-                "endpoint",
-                "endpoint_requests",
                 "parity_findings",
                 "parity_measures",
+                "parity_remedies",
                 "parity_sides",
             ),
         ),
         "auditing/test_parity.py",
+    ),
+    **dict.fromkeys(  # the parts of its `endpoint`
+        map("auditing.endpoint_{}".format, ("addresses", "connections", "requests")), "auditing/test_endpoint.py"
     ),
     **dict.fromkeys(("parity_records", "report.parity"), "auditing/test_parity.py"),
     "audit_records": "auditing/test_audit.py",

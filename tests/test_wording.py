@@ -31,7 +31,18 @@ def test_estimates_without_an_interval_are_values_alone():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "10 s"), (59, "60 s"), (60, "1 min"), (3599, "60 min"), (7200, "2.0 h")]
+    ("seconds", "words"),
+    [
+        (0, "10 s"),
+        (59, "60 s"),
+        (60, "1 min"),
+        (5369, "89 min"),
+        (5370, "1 h 30 min"),
+        (7150, "2 h"),
+        (7790, "2 h 10 min"),
+        (35_700, "10 h"),
+        (360_000, "100 h"),
+    ],
 )
 def test_durations(seconds, words):
     assert in_minutes(seconds) == words

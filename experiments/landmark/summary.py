@@ -79,7 +79,7 @@ def join_and_split(searches: dict[str, Any]) -> dict[str, list[float]]:
 
 def _order(name: str) -> tuple[Any, ...]:
     kind, *rest = name.split()
-    place = ["short", "middle", "long", "start", "end"]
+    place = ["short", "start", "middle", "long", "end"]
     return kind, int(rest[0]) if rest else 0, len(rest), [place.index(one) if one in place else 0 for one in rest[1:]]
 
 

@@ -13,11 +13,41 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    # For an editor and a type checker: the modules and packages, and the public names.
+    from cenote import account as account
+    from cenote import audit_records as audit_records
+    from cenote import auditing as auditing
+    from cenote import choices as choices
+    from cenote import cli as cli
+    from cenote import commands as commands
+    from cenote import comparison_records as comparison_records
+    from cenote import data as data
+    from cenote import diagnosis as diagnosis
+    from cenote import embedding as embedding
+    from cenote import encoding as encoding
+    from cenote import errors as errors
+    from cenote import evaluation as evaluation
+    from cenote import evaluation_records as evaluation_records
+    from cenote import exporting as exporting
+    from cenote import functional as functional
+    from cenote import json_records as json_records
+    from cenote import listener as listener
+    from cenote import models as models
+    from cenote import nn as nn
+    from cenote import parity_records as parity_records
+    from cenote import records as records
+    from cenote import report as report
+    from cenote import storage as storage
+    from cenote import surgery as surgery
+    from cenote import training as training
+    from cenote import tuning_records as tuning_records
+    from cenote import wording as wording
     from cenote.auditing.audit import audit
     from cenote.auditing.parity import parity
     from cenote.diagnosis.diagnose import diagnose
     from cenote.embedding.embed import embed
     from cenote.embedding.reading import read_embeddings
+    from cenote.embedding.search import search
     from cenote.evaluation.compare import compare
     from cenote.evaluation.evaluate import evaluate
     from cenote.evaluation.tune import tune
@@ -46,6 +76,7 @@ __all__ = [
     "parity",
     "pool",
     "read_embeddings",
+    "search",
     "similarity",
     "socm",
     "temper",
@@ -67,6 +98,7 @@ _MODULES = {
     "parity": "cenote.auditing.parity",
     "pool": "cenote.functional.pooling",
     "read_embeddings": "cenote.embedding.reading",
+    "search": "cenote.embedding.search",
     "similarity": "cenote.functional.similarity",
     "socm": "cenote.functional.second_order",
     "temper": "cenote.surgery.tempering",
@@ -91,10 +123,12 @@ class _LazyPackage(ModuleType):
         super().__setattr__(name, value)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(importlib.import_module(_MODULES[name]), name)
-    raise AttributeError  # `_LazyPackage` looks for a module
+if not TYPE_CHECKING:  # a type checker would take any name for one that there is
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return getattr(importlib.import_module(_MODULES[name]), name)
+        raise AttributeError  # `_LazyPackage` looks for a module
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,7 +16,7 @@ PAGES = {
     ".md": ("cenote.report.audit", "to_markdown"),
 }
 # What `passed` of a check says.
-RESULTS: dict[bool | None, str] = {True: "pass", False: "FAIL", None: "not applicable"}
+RESULTS: dict[bool | None, str] = {True: "pass", False: "FAIL", None: "not decided"}
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,20 @@ class Check:
     """The result of one check."""
 
     name: str
-    passed: bool | None  # None: not applicable, or not decided; the evidence says why
+    passed: bool | None  # None: not decided; the evidence says why
     evidence: str  # a sentence with the measured numbers
     remedy: str  # empty where there is nothing to do
     measured: dict[str, Any]  # the numbers of the evidence, by name
+
+
+def passes(checks: Iterable[Check]) -> bool:
+    """Return whether a model passes: no check fails, and at least one passes.
+
+    >>> passes([Check("hubs", None, "", "", {})]), passes([Check("hubs", True, "", "", {})])
+    (False, True)
+    """
+    results = [one.passed for one in checks]
+    return False not in results and True in results
 
 
 @dataclass(frozen=True)
@@ -43,9 +54,10 @@ class AuditedTexts:
 class Audit:
     """The result of `cenote.audit`: whether a model is served as it was made."""
 
-    SCHEMA = 1  # version of the JSON format; others are refused
+    SCHEMA = 2  # version of the JSON format; others are refused
 
     schema: int
+    passed: bool  # whether no check fails, and at least one passes
     model: str
     fingerprint: str
     pooling: str
@@ -57,11 +69,6 @@ class Audit:
     versions: dict[str, str]
 
     @property
-    def passed(self) -> bool:
-        """Whether no check failed."""
-        return not self.failed
-
-    @property
     def failed(self) -> tuple[str, ...]:
         """The names of the checks that failed."""
         return tuple(check.name for check in self.checks if check.passed is False)
@@ -69,15 +76,18 @@ class Audit:
     def summary(self) -> str:
         """Return the result in one sentence.
 
-        >>> Audit(1, "m", "", "mean", "1", None, AuditedTexts("t", 9, 9, ""), (), {}, {}).summary()
-        'm passes 0 checks.'
+        >>> Audit(2, False, "m", "", "mean", "1", None, AuditedTexts("t", 9, 9, ""), (), {}, {}).summary()
+        'Nothing could be decided on m: there are no checks.'
         """
         decided = sum(check.passed is not None for check in self.checks)
         if self.failed:
             checks = "check" if decided == 1 else "checks"
             return f"{self.model} fails {len(self.failed)} of {decided} {checks}: {', '.join(self.failed)}."
+        if not decided:
+            why = f"none of {len(self.checks)} checks could measure it" if self.checks else "there are no checks"
+            return f"Nothing could be decided on {self.model}: {why}."
         open_ = len(self.checks) - decided
-        rest = f"; {open_} not applicable" if open_ else ""
+        rest = f"; {open_} not decided" if open_ else ""
         return f"{self.model} passes {decided} check{'' if decided == 1 else 's'}{rest}."
 
     def to_json(self) -> str:

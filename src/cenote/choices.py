@@ -1,56 +1,116 @@
 """The legal values of options, by name. Importing this module imports nothing heavy.
 
-The command line checks names here before it imports torch. A table elsewhere that holds what each name does is built
-from these, or has exactly these keys; `tests/test_choices.py` compares them.
+A `Literal` is the one list of its names. Public functions are annotated with it, so an editor completes the names and a
+type checker finds a misspelt one; the tuple beside it derives from it. The command line checks names here before it
+imports torch. A table elsewhere that holds what each name does is built from these, or has exactly these keys;
+`tests/test_choices.py` compares them.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from itertools import chain
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-AUTO = "auto"
+Auto: TypeAlias = Literal["auto"]
+AUTO: Final = "auto"
 
-BACKENDS = ("torch", "openvino", "onnx")
-PRECISIONS = ("float32", "bfloat16", "float16")
-GRAPH_FORMATS = ("onnx", "openvino")
-GRAPH_PRECISIONS = ("float32", "float16")
-ENGINES = ("local", "ray")
+BackendName: TypeAlias = Literal["torch", "openvino", "onnx"]
+BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
+PrecisionName: TypeAlias = Literal["float32", "bfloat16", "float16"]
+PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
+TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
+TRAINING_PRECISIONS: tuple[TrainingPrecision, ...] = get_args(TrainingPrecision)
+GraphFormat: TypeAlias = Literal["onnx", "openvino"]
+GRAPH_FORMATS: tuple[GraphFormat, ...] = get_args(GraphFormat)
+GraphPrecision: TypeAlias = Literal["float32", "float16"]
+GRAPH_PRECISIONS: tuple[GraphPrecision, ...] = get_args(GraphPrecision)
+EngineName: TypeAlias = Literal["local", "ray"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 # In what `load` keeps weights; `auto` is as they were saved.
-WEIGHT_DTYPES = (*PRECISIONS, AUTO)
+WeightDtype: TypeAlias = Literal[PrecisionName, Auto]
+WEIGHT_DTYPES: tuple[WeightDtype, ...] = get_args(WeightDtype)
 # In what `embed` writes vectors.
-VECTOR_DTYPES = ("float32", "float16", "int8")
+VectorDtype: TypeAlias = Literal["float32", "float16", "int8"]
+VECTOR_DTYPES: tuple[VectorDtype, ...] = get_args(VectorDtype)
 
-LONG = ("truncate", "window-mean", "segments", "windows")
+LongName: TypeAlias = Literal["truncate", "window-mean", "segments", "windows"]
+LONG: tuple[LongName, ...] = get_args(LongName)
 # The fewest tokens of a window: in shorter ones special tokens and the prompt outweigh the text.
 SHORTEST_WINDOW = 8
 # How learned positions are extended.
-POSITIONS = ("tile", "interpolate")
-ON_TRUNCATE = ("warn", "error")
-ON_ERROR = ("raise", "skip")
-TASKS = ("query", "document")
+PositionsName: TypeAlias = Literal["tile", "interpolate"]
+POSITIONS: tuple[PositionsName, ...] = get_args(PositionsName)
+# Where chunks of a training with landmarks end.
+SplitterName: TypeAlias = Literal["fixed", "sentence"]
+SPLITTERS: tuple[SplitterName, ...] = get_args(SplitterName)
+OnTruncate: TypeAlias = Literal["warn", "error"]
+ON_TRUNCATE: tuple[OnTruncate, ...] = get_args(OnTruncate)
+OnError: TypeAlias = Literal["raise", "skip"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
+TaskName: TypeAlias = Literal["query", "document"]
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
-# Pooling operators with their aliases.
+# Pooling operators, and other names of some.
+_Operator: TypeAlias = Literal[
+    "cls",
+    "mean",
+    "max",
+    "mean_sqrt_len",
+    "weightedmean",
+    "inverse_density",
+    "lasttoken",
+    "landmark",
+    "every_k",
+    "multi_cls",
+]
+_Alias: TypeAlias = Literal["mean_sqrt_len_tokens", "lmk"]
+_ALIASES: dict[_Alias, _Operator] = {"mean_sqrt_len_tokens": "mean_sqrt_len", "lmk": "landmark"}
+PoolingName: TypeAlias = Literal[_Operator, _Alias]
 POOLINGS: dict[str, tuple[str, ...]] = {
-    "cls": (),
-    "mean": (),
-    "max": (),
-    "mean_sqrt_len": ("mean_sqrt_len_tokens",),
-    "weightedmean": (),
-    "inverse_density": (),
-    "lasttoken": (),
-    "landmark": ("lmk",),
-    "every_k": (),
-    "multi_cls": (),
+    name: tuple(alias for alias, operator in _ALIASES.items() if operator == name) for name in get_args(_Operator)
 }
 
+# Similarities of two vectors, with other names of some.
+SimilarityName: TypeAlias = Literal[
+    "cosine", "dot", "dot_product", "euclidean", "manhattan", "cityblock", "minkowski", "chebyshev"
+]
+
+SocmPrecision: TypeAlias = Literal["float32", "float64"]
+
 # Temperatures by length, with the numbers that each takes.
+ScheduleName: TypeAlias = Literal["constant", "linear", "power", "log"]
 SCHEDULES: dict[str, tuple[str, ...]] = {
     "constant": ("value",),
     "linear": ("start", "end", "shortest", "longest"),
     "power": ("scale", "exponent"),
     "log": ("s",),
 }
+
+# Kinds of labelled data.
+KindName: TypeAlias = Literal["retrieval", "reranking", "classification", "clustering", "sts", "summarisation"]
+# Checks of `audit`.
+CheckName: TypeAlias = Literal[
+    "weights",
+    "loading",
+    "settings",
+    "pooling",
+    "pooling-fits",
+    "later-modules",
+    "padding",
+    "batches",
+    "precision",
+    "finite",
+    "float16",
+    "truncation",
+    "positions",
+    "prompts",
+    "sticky-tokens",
+    "hubs",
+]
+# Ways to draw pairs from a text.
+PairWay: TypeAlias = Literal["title", "spans", "sentence"]
 
 # Optional packages, by the extra that installs them.
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -60,6 +120,16 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "eval": ("mteb",),
     "train": ("accelerate", "datasets"),
 }
+
+
+def names_in(annotation: Any) -> tuple[str, ...]:
+    """Return the names of the literals in an annotation.
+
+    >>> names_in(TaskName | None), names_in(Literal["local"] | Auto), names_in(str | None)
+    (('query', 'document'), ('local', 'auto'), ())
+    """
+    parts = ((part,) if isinstance(part, str) else names_in(part) for part in get_args(annotation))
+    return tuple(chain.from_iterable(parts))
 
 
 def missing_packages(extra: str) -> str | None:

@@ -21,15 +21,18 @@ from cenote import __version__
 from cenote.commands import (
     audit,
     compare,
+    completion,
     diagnose,
     embed,
     evaluate,
     export,
+    help,
     info,
     pairs,
     parity,
     pool,
     poolings,
+    search,
     temper,
     train,
     tune,
@@ -49,9 +52,13 @@ class Exit(IntEnum):
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with suggestions for misspelt options."""
+    """argparse with suggestions for misspelt options, and the parsers of all commands by name."""
 
     _given: Sequence[str] = ()
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.commands: dict[str, argparse.ArgumentParser] = {}
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Keep the arguments for `error`, and parse them."""
@@ -78,6 +85,7 @@ COMMANDS: dict[str, ModuleType] = {
         train,
         pairs,
         embed,
+        search,
         audit,
         parity,
         temper,
@@ -85,11 +93,13 @@ COMMANDS: dict[str, ModuleType] = {
         pool,
         poolings,
         export,
+        completion,
+        help,
     )
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> _Parser:
     """Return the parser of the whole command line; `docs/cli.md` is generated from it."""
     top = _Parser(
         prog="cenote",
@@ -101,15 +111,17 @@ def parser() -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         description = f"{command.MEANING[0].upper()}{command.MEANING[1:]}."
         sub = commands.add_parser(name, help=command.MEANING, description=description, allow_abbrev=False)
-        sub.set_defaults(parser=sub)  # errors point to its help
+        # Errors point to the help of the command; `help` and `completion` show the whole program.
+        sub.set_defaults(parser=sub, program=top)
         command.add_arguments(sub)
+        top.commands[name] = sub
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code. argparse raises `SystemExit` for usage errors."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    top = parser()
+    top, args = parser(), argparse.Namespace()
     if not arguments:
         top.print_help()
         return Exit.USAGE
@@ -117,9 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments[0].startswith("-"):
             choose(arguments[0], COMMANDS, "command")
         args, rest = top.parse_known_args(arguments)
-        if hasattr(args, "more") and all(part == "-" or not part.startswith("-") for part in rest):
-            # argparse ends a list of names at the first option.
-            getattr(args, args.more).extend(rest)
+        if rest and hasattr(args, "more") and all(part == "-" or not part.startswith("-") for part in rest):
+            _extend(args, rest)
             rest = []
         if rest:
             args.parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -140,10 +151,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # for example, a full disk behind a redirection
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keep Python from flushing to it again
         if isinstance(error, BrokenPipeError):  # the reader left, as in `cenote pool ... | head`
-            return Exit.SUCCESS
+            return Exit.FAILURE if getattr(args, "failed", False) else Exit.SUCCESS
         say(f"error: cannot write: {error}")
         return Exit.FAILURE
     return Exit.SUCCESS
+
+
+def _extend(args: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Add names to the list that the command calls `more`: argparse ends a list at the first option."""
+    found = getattr(args, args.more)
+    before = found if isinstance(found, list) else [] if found is None else [found]
+    action = next(one for one in args.parser._actions if one.dest == args.more)
+    try:
+        action(args.parser, args, [*map(str, before), *rest])
+    except argparse.ArgumentError as error:
+        args.parser.error(str(error))
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

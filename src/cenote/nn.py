@@ -43,7 +43,7 @@ EPOCH = "landmark_epoch"
 # A tokenizer without a limit reports a number like 1e30.
 NO_LIMIT = 10**7
 # Operators that sentence-transformers has too: our name -> its name.
-STANDARD = {NAMES[mode]: mode for mode in StPooling.POOLING_MODES if mode in NAMES}
+STANDARD: dict[str, str] = {NAMES[mode]: mode for mode in StPooling.POOLING_MODES if mode in NAMES}
 
 
 def _st_names(names: Iterable[str]) -> Any:

@@ -16,7 +16,7 @@ PAGES = {
     ".md": ("cenote.report.parity", "to_markdown"),
 }
 
-# The least cosine that counts as agreement: half precision rounds to about 0.9999, a wrong setting falls below 0.999.
+# The least cosine that counts as agreement: half precision stays above it, and most wrong settings fall below it.
 LEAST = 0.999
 # The least cosine of two computations of one model at float32.
 FLOAT32 = 0.99999
@@ -165,8 +165,9 @@ class Parity:
         """The answer in one line."""
         least = "no cosine" if self.least_cosine is None else f"least cosine {self.least_cosine:.6f}"
         if self.agrees:
-            rounding = "float32" if (self.least_cosine or 0) >= FLOAT32 else "half precision"
-            return f"agrees: {least}, as close as {rounding} rounds"
+            words = {FLOAT32: "as close as float32 rounds", LEAST: "as close as half precision rounds"}
+            reached = (meaning for bound, meaning in words.items() if (self.least_cosine or 0) >= bound)
+            return f"agrees: {least}, {next(reached, f'above the threshold of {self.threshold:g} that was given')}"
         return f"does not agree: {least}; {self.cause or 'no setting that was tried explains it'}"
 
     def _repr_html_(self) -> str:

@@ -431,8 +431,9 @@ class Counts:
     texts: int
     rows: tuple[int, ...]  # for each part
     truncated: int  # number of texts that the model did not read to the end
-    tokens: int  # of all texts
+    tokens: int  # of all texts, special tokens included
     rejected: int  # number of texts left out
+    read: int | None = None  # tokens that the model was given, overlaps of windows included; None in older folders
 
 
 @dataclass(frozen=True)

@@ -90,14 +90,17 @@ def round_to_hundred(shares: Sequence[float]) -> list[int]:
 
 
 def in_minutes(seconds: float) -> str:
-    """Return a duration in the unit that fits.
+    """Return a duration in the units that fit.
 
-    >>> in_minutes(7.2), in_minutes(95), in_minutes(5400)
-    ('10 s', '2 min', '1.5 h')
+    >>> in_minutes(7.2), in_minutes(95), in_minutes(7790), in_minutes(5 * 86_400)
+    ('10 s', '2 min', '2 h 10 min', '120 h')
     """
     if seconds < 60:
         return f"{max(10, round(seconds, -1)):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+    if seconds < 5370:
+        return f"{seconds / 60:.0f} min"
+    hours, minutes = divmod(10 * round(seconds / 600), 60)
+    return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{round(seconds / 3600)} h"
 
 
 def pluralise(count: int, noun: str) -> str:

@@ -99,6 +99,10 @@ def padding_counted_as_text(copy_of, bags):
     return model, TINY
 
 
+# Classes in the place of a Pooling have its name, so that the fault alone tells them apart.
+Shorter = type("Pooling", (FirstTokens,), {})
+
+
 class LastByCount(Pooling):
     """Takes the token at the place that is the number of tokens: right only where padding is on the right."""
 
@@ -110,10 +114,7 @@ class LastByCount(Pooling):
 
 def last_token_by_count(copy_of, bags):
     model = read(copy_of("qwen", pooling="lasttoken"))
-    pooling = LastByCount(32, "lasttoken")
-    pooling.__class__ = LastByCount
-    LastByCount.__name__ = "Pooling"
-    model[1] = pooling
+    model[1] = type("Pooling", (LastByCount,), {})(32, "lasttoken")
     return model, TINY
 
 
@@ -125,9 +126,7 @@ def half_limit(copy_of, bags):
 
 def half_pooled(copy_of, bags):
     model = read(save_bag_model(copy_of.folder / "bags", bags))
-    pooling = FirstTokens(0.5)
-    FirstTokens.__name__ = "Pooling"
-    model[1] = pooling
+    model[1] = Shorter(0.5)
     return model, BAGS
 
 
@@ -162,7 +161,7 @@ def default_prompt_left_out(copy_of, bags):
     return model, TINY
 
 
-def float16_overflow(copy_of, bags):
+def float16_overflow(copy_of, bags, dtype="float16"):
     """Large numbers within a block, which the next weights make small again."""
     folder = copy_of("bert")
     change_weights(
@@ -173,7 +172,21 @@ def float16_overflow(copy_of, bags):
             "encoder.layer.1.output.dense.weight": lambda value: value * 1e-5,
         },
     )
-    return folder, TINY
+    return cenote.load(str(folder), device="cpu", dtype=dtype), TINY
+
+
+def nan_where_padding_meets_float16(copy_of, bags):
+    """A mask of which float16 makes infinities: seen only in a batch with padding."""
+    model = read(copy_of("bert"))
+
+    def spoil(_, args, output):
+        padded = not bool(output["attention_mask"].all())
+        if padded and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.float16:
+            output["token_embeddings"] = output["token_embeddings"] * float("nan")
+        return output
+
+    model[0].register_forward_hook(spoil)
+    return model, TINY
 
 
 def change_weights(folder, changes):
@@ -233,24 +246,50 @@ def more_tokens_than_positions(copy_of, bags):
 
 
 def more_tokens_than_learned_positions(copy_of, bags):
-    """Longer texts raise an error: other checks cannot be measured."""
+    """Longer texts raise an error, in every check that reads them."""
     folder = copy_of("bert")
     edit(folder / "sentence_bert_config.json", max_seq_length=512)
     return folder, [*TINY, " ".join(TINY)]
 
 
-class WithMean(nn.Module):
-    """Adds a part of the mean of the batch."""
-
-    def forward(self, features, **_):
-        vectors = features["sentence_embedding"]
-        return {**features, "sentence_embedding": vectors + 0.1 * vectors.mean(0)}
+def add_mean(_module, _args, output):
+    """Add a part of the mean of the batch to every vector."""
+    vectors = output["sentence_embedding"]
+    return {**output, "sentence_embedding": vectors + 0.1 * vectors.mean(0)}
 
 
 def batch_dependence(copy_of, bags):
     model = read(copy_of("bert"))
-    model.append(WithMean())
+    model[1].register_forward_hook(add_mean)
     return model, TINY
+
+
+def dense_added(copy_of, bags):
+    """A head that no file has, of random weights."""
+    model = read(copy_of("bert"))
+    torch.manual_seed(3)
+    model.append(Dense(32, 24))
+    return model, TINY
+
+
+def modules_swapped(copy_of, bags):
+    model = read(copy_of("bert", *with_dense()))
+    model[2], model[3] = model[3], model[2]
+    return model, TINY
+
+
+def limit_above_the_declared(copy_of, bags):
+    folder = copy_of("bert")
+    edit(folder / "sentence_bert_config.json", max_seq_length=128)
+    model = read(folder)
+    model.max_seq_length = 256
+    return model, TINY
+
+
+def pooled_to_four_fifths(copy_of, bags):
+    model = read(save_bag_model(copy_of.folder / "bags", bags))
+    model[1] = Shorter(0.8)
+    return model, BAGS
 
 
 def sticky_token(copy_of, bags):
@@ -269,8 +308,8 @@ def sticky_token(copy_of, bags):
     return model, BAGS
 
 
-def hub(copy_of, bags):
-    """One text has the mean of all vectors."""
+def with_hub(copy_of, bags):
+    """One text has the mean of all vectors: a matter of the texts, which fails no model."""
     folder = save_bag_model(copy_of.folder / "bags", bags)
     model = read(folder)
     word = BAGS[7].split()[0].lower()
@@ -278,13 +317,11 @@ def hub(copy_of, bags):
     texts = [text for place, text in enumerate(BAGS) if place == 7 or word not in text.lower()]
     mean = torch.from_numpy(model.encode(texts, normalize_embeddings=True)).mean(0)
 
-    class Replaced(nn.Module):
-        def forward(self, features, **_):
-            hit = (features["input_ids"] == token).any(1, keepdim=True)
-            vectors = features["sentence_embedding"]
-            return {**features, "sentence_embedding": torch.where(hit, mean, vectors)}
+    def replace(_module, _args, output):
+        hit = (output["input_ids"] == token).any(1, keepdim=True)
+        return {**output, "sentence_embedding": torch.where(hit, mean, output["sentence_embedding"])}
 
-    model.append(Replaced())
+    model[1].register_forward_hook(replace)
     return model, texts
 
 
@@ -336,10 +373,14 @@ def pooling_exchanged_in_memory(copy_of, bags):
     return cenote.load(str(copy_of("bert")), pooling="max", device="cpu"), TINY
 
 
+# The checks that read whole texts with the model.
+READING = ("pooling", "padding", "batches", "finite", "float16", "truncation", "hubs")
 # Each fault with the checks that must fail, and no other may.
 FAULTS = {
     dense_dropped: {"later-modules"},
     dense_not_listed: {"later-modules"},
+    dense_added: {"weights", "later-modules"},
+    modules_swapped: {"weights", "later-modules"},
     mask_ignored: {"padding"},
     padding_counted_as_text: {"padding"},
     last_token_by_count: {"padding"},
@@ -348,16 +389,16 @@ FAULTS = {
     tokenizer_cuts_earlier: {"truncation"},
     prompts_left_out: {"prompts"},
     default_prompt_left_out: {"prompts"},
-    float16_overflow: {"float16"},
+    pooled_to_four_fifths: {"truncation"},
+    limit_above_the_declared: {"truncation"},
     layer_initialised_again: {"weights"},
     layer_missing: {"weights", "loading"},
     positions_of_bert_begin_later: {"positions"},
     positions_of_roberta_begin_earlier: {"positions"},
     more_tokens_than_positions: {"positions"},
-    more_tokens_than_learned_positions: {"positions"},
+    more_tokens_than_learned_positions: {"positions", *READING},
     batch_dependence: {"batches"},
     sticky_token: {"sticky-tokens"},
-    hub: {"hubs"},
     not_finite: {"finite"},
     constant_cls: {"pooling-fits"},
     two_formats: {"pooling"},
@@ -369,18 +410,27 @@ FAULTS = {
 NAMED = {
     dense_dropped: "Dense",
     dense_not_listed: "2_Dense",
+    dense_added: "The model runs Dense, which the files do not list",
+    modules_swapped: "The model runs Pooling, Normalize, Dense in this order; the files list Pooling, Dense, Normalize",
+    mask_ignored: "Padding on the right changes the vectors of 4 texts",
+    pooled_to_four_fifths: "words at the 4 last tokens change the vector 0 times as much",
+    limit_above_the_declared: "The model reads 256 tokens of a text, and the files declare 128",
+    default_prompt_left_out: "declare 'query' as the prompt of plain encode, and the model takes None",
+    positions_of_roberta_begin_earlier: "read row 0 of",
+    more_tokens_than_positions: "reads 4096 tokens of a text, and has positions for 2048",
+    more_tokens_than_learned_positions: "reads 512 tokens of a text, and has positions for 256",
+    batch_dependence: "The other texts of a batch change the vectors of 4 texts",
+    pooling_exchanged_in_memory: "The model pools with 'max', the files declare 'mean'",
     last_token_by_count: "Padding on the left",
     padding_counted_as_text: "have other tokens in a batch",
     half_limit: "reads 128 tokens of a text, and the files declare 256",
     half_pooled: "the end of a text is not read",
     tokenizer_cuts_earlier: "gives 100 tokens of a longer text",
     prompts_left_out: "lacks 'document', 'query'",
-    float16_overflow: "encoder.layer.1.intermediate",
     layer_initialised_again: "encoder.layer.1.",
     layer_missing: "0.model.encoder.layer.1.output.dense.weight",
     positions_of_bert_begin_later: "read row 3 of",
     sticky_token: "1 hide the text they stand in",
-    hub: BAGS[7][:20],
     not_finite: "a deep stone cave",
     constant_cls: "by 'cls'",
     two_formats: "mean (1_Pooling/config.json: pooling_mode) and cls",

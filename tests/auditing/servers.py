@@ -158,6 +158,29 @@ class Noisy(App):
             return (found + self.generator.normal(size=found.shape)).tolist()
 
 
+class Replicas(App):
+    """Two models take turns, a request each."""
+
+    other = None
+    turn = 0
+
+    def encode(self, texts):
+        with self.lock:
+            self.turn += 1
+            model = self.model if self.turn % 2 else self.other
+            return model.encode(texts, prompt=self.prompt, batch_size=len(texts)).tolist()
+
+
+class ReversedWhenLarge(App):
+    """Mixes up the texts of large requests while another one runs."""
+
+    most_in_order = 4
+
+    def encode(self, texts):
+        found = super().encode(texts)
+        return found[::-1] if self.active > 1 and len(texts) > self.most_in_order else found
+
+
 class OneWrong(App):
     """Gives a wrong vector for one text."""
 
@@ -166,6 +189,16 @@ class OneWrong(App):
     def encode(self, texts):
         found = super().encode(texts)
         return [one[::-1] if text == self.wrong else one for text, one in zip(texts, found, strict=True)]
+
+
+class Autocast(App):
+    """Runs the model at bfloat16, with weights at float32."""
+
+    def encode(self, texts):
+        import torch
+
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().encode(texts)
 
 
 class Rounded(App):

@@ -1,6 +1,7 @@
 """`parity`: faults planted in a server are found and named, and none on a sound server; bad servers are explained."""
 
 import json
+import re
 import socket
 
 import numpy as np
@@ -8,9 +9,18 @@ import pytest
 
 import cenote
 from cenote.auditing import endpoint_requests
+from cenote.auditing.causes_trials import without_special_tokens
 from cenote.auditing.parity import parity
-from cenote.auditing.parity_findings import Comparison, explain_norms
-from cenote.auditing.parity_sides import Answers
+from cenote.auditing.parity_findings import (
+    Comparison,
+    explain_norms,
+    explain_order,
+    explain_rounding,
+    explain_ways,
+    summarise_way,
+)
+from cenote.auditing.parity_remedies import remedy_of
+from cenote.auditing.parity_sides import ALONE, Answers, plan_ways
 from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.parity_records import Parity
 from cenote.report.parity import to_html, to_markdown
@@ -45,7 +55,7 @@ def loopback(no_network, monkeypatch):
 def waits(monkeypatch):
     """Record how long the client would wait, and do not wait."""
     found = []
-    monkeypatch.setattr(endpoint_requests, "pause_for", found.append)
+    monkeypatch.setattr(endpoint_requests, "pause_for", lambda seconds, _: found.append(seconds))
     return found
 
 
@@ -197,10 +207,97 @@ def test_two_faults_are_named_together(load, texts):
     assert "does not normalise" in found.cause
 
 
-@pytest.mark.parametrize(("change", "kind"), [(rounded, App), (same, servers.Rounded)], ids=["bfloat16", "float16"])
-def test_half_precision_agrees(load, texts, change, kind):
+def test_a_second_fault_on_the_long_texts_is_not_hidden_by_the_first(load, texts):
+    short, long = [one for one in texts if len(one.split()) < 50], texts[-2:]
+    model = having(max_seq_length=128)(repooled("cls")(load()))
+    with serving(App(model)) as url:
+        found = compare(load(), url, [*short, *short, *long])
+    assert "with pooling `cls`, not `mean`, when cut at 128 tokens, not 64, at 1.00000" in found.cause
+    assert [one.kind for one in found.findings] == ["pooling and window"]
+
+
+def test_what_a_setting_leaves_is_said(load, texts):
+    class Spoiled(App):
+        def encode(self, given):
+            found = super().encode(given)
+            return [one[::-1] if text in texts[-2:] else one for text, one in zip(given, found, strict=True)]
+
+    with serving(Spoiled(repooled("cls")(load()))) as url:
+        found = compare(load(), url, texts)
+    assert "with pooling `cls`, not `mean`" in found.cause
+    assert "and something else changes 2 of them, all of " in found.cause
+    assert " tokens or more (least cosine" in found.cause
+
+
+def test_replicas_that_take_turns_are_not_taken_for_unmasked_padding(load, texts):
+    app = servers.Replicas(load())
+    app.other = repooled("cls")(load())
+    with serving(app) as url:
+        found = compare(load(), url, texts)
+    assert [one.kind for one in found.findings] == ["repeat"]
+    assert "replicas that differ" in found.findings[0].remedy
+
+
+def test_a_fault_of_large_requests_at_once_is_seen(load, texts):
+    app = servers.ReversedWhenLarge(load())
+    app.delay = 0.05
+    with serving(app) as url:
+        found = compare(load(), url, texts)
+        assert [one.kind for one in found.findings] == ["concurrency"]
+    assert max(len(given) for _, given in app.requests) == 32
+
+
+def coarse(model, constant=40.0):
+    """Let a Dense take away a large constant: half precision rounds what is left coarsely."""
+    import torch
+
+    dense = next(one for one in model if type(one).__name__ == "Dense")
+    width = dense.linear.in_features
+    with torch.no_grad():
+        dense.linear.weight.copy_(torch.eye(width))
+        dense.linear.bias.fill_(-constant)
+        norm = model[0].model.encoder.layer[-1].output.LayerNorm
+        norm.bias.add_(constant)
+    dense.activation_function = torch.nn.Identity()
+    return model
+
+
+@pytest.mark.parametrize(("change", "kind"), [(same, servers.Autocast), (rounded, App)], ids=["autocast", "weights"])
+def test_half_precision_that_rounds_coarsely_is_named_and_not_the_batch(load, texts, change, kind):
+    with serving(kind(change(coarse(load())))) as url:
+        found = compare(coarse(load()), url, texts)
+    assert found.least_cosine < 0.999
+    assert [one.kind for one in found.findings] == ["precision"]
+    assert ("agrees at bfloat16" if change is same else "as far apart as bfloat16 moves") in found.cause
+    assert "Serve the model at float32" in found.findings[0].remedy
+
+
+def test_a_strict_threshold_accuses_rounding_and_nothing_else(load, texts):
+    with serving(App(rounded(load()))) as url:
+        found = compare(load(), url, texts, least=0.999999)
+    assert 0.999 < found.least_cosine < 0.999999
+    assert [one.kind for one in found.findings] == ["precision"]
+    assert "as close as half precision rounds" in found.cause
+
+
+def test_a_lax_threshold_is_not_called_rounding(load, texts):
+    with serving(App(repooled("cls")(load()))) as url:
+        found = compare(load(), url, texts, least=0.01)
+    assert found.agrees
+    assert found.least_cosine < 0.999
+    assert "above the threshold of 0.01 that was given" in found.verdict
+    assert "half precision" not in found.verdict
+    assert "rounding alone does not explain it" in found.notes[0]
+
+
+def half(model):
+    return model.half()
+
+
+@pytest.mark.parametrize("change", [rounded, half], ids=["bfloat16", "float16"])
+def test_half_precision_agrees(load, texts, change):
     model = load()
-    with serving(kind(change(model))) as url:
+    with serving(App(change(model))) as url:
         found = compare(load(), url, texts)
     assert found.agrees, (found.least_cosine, found.cause)
     assert found.least_cosine < 1
@@ -226,6 +323,10 @@ def test_another_model_is_explained_by_nothing_and_says_so(load, texts):
     assert (found.agrees, found.cause) == (False, None)
     assert "explains the difference: the other side may have other weights" in found.notes[0]
     assert "no setting that was tried explains it" in found.verdict
+    tried = int(found.notes[0].split()[2])  # None of N settings: also those that the record leaves out
+    assert tried > len(found.trials) >= 30
+    said = re.search(r"at ([0-9.]+) on average", found.notes[0])
+    assert max(one.mean for one in found.trials) == pytest.approx(float(said[1]), abs=1e-4)
 
 
 def test_other_norms_can_be_accepted(load, texts):
@@ -250,6 +351,35 @@ def test_texts_that_the_local_model_cannot_read_are_left_out_and_counted(load):
     assert (found.agrees, found.compared) == (True, 31)
     assert [(one.id, one.side) for one in found.refused] == [("31", "left")]
     assert "1 text could not be read by the local model." in found.notes
+
+
+def test_the_demo_model_is_accused_of_nothing(demo, builtin):
+    chosen = [*sorted(builtin, key=len)[-2:], *builtin[::400]]
+    with serving(App(demo)) as url:
+        found = compare(demo, url, chosen)
+    assert (found.agrees, found.findings, found.trials) == (True, (), ())
+    assert found.least_cosine > 0.99999
+
+
+def test_special_tokens_inside_a_text_stay(load):
+    from cenote.encoding.tokens import tokenise
+
+    model = load()
+    tokenizer = model.tokenizer
+    tokens = tokenise(model, ["the 鱼 pool", "[MASK] cave", "stone", ""])
+    found = without_special_tokens(model, tokens)
+    ids = np.split(found.columns["input_ids"], found.offsets[1:-1])
+    before = np.split(tokens.columns["input_ids"], tokens.offsets[1:-1])
+    assert tokenizer.unk_token_id in ids[0]
+    for with_all, without_them in zip(before, ids, strict=True):
+        assert without_them.tolist() == with_all[1:-1].tolist()
+
+
+def test_two_local_models_get_no_remedy_of_a_server(load, texts):
+    found = compare(load(), repooled("cls")(load()), texts)
+    assert found.findings[0].remedy.startswith("Load the right model with the pooling `mean`")
+    assert "erver" not in found.findings[0].remedy
+    assert "Start the server" in remedy_of("pooling", served=True, pooling="cls")
 
 
 # Bad servers.
@@ -507,6 +637,58 @@ def test_the_page_escapes_texts_and_shows_the_cause(load, texts):
     assert "with pooling <code>cls</code>, not <code>mean</code>" in page
     assert "with pooling `cls`, not `mean`" in markdown
     assert page.count("http://127") == page.count(found.right.name)  # names of the server, no links
+
+
+def comparison(left, right, least=0.999):
+    sides = [Answers(dict(enumerate(one))) for one in (left, right)]
+    return Comparison(["a"] * len(left), list(range(2, 2 + len(left))), *sides, least=least)
+
+
+def test_norms_of_other_directions_are_no_finding_of_their_own():
+    generator = np.random.default_rng(0)
+    left = generator.normal(size=(30, 8))
+    assert explain_norms(comparison(left, left + generator.normal(size=left.shape) / 4, least=0.5)) == []
+    assert explain_norms(comparison(left, 1.1 * left, least=0.5))
+
+
+def test_a_strict_threshold_asks_no_more_of_the_answers_than_half_precision_gives():
+    generator = np.random.default_rng(0)
+    left = generator.normal(size=(30, 8))
+    near = left + generator.normal(size=left.shape) / 400
+    case = comparison(left, near, least=0.999999)
+    way = summarise_way(ALONE, Answers(dict(enumerate(left))), case)
+    assert 0.999 < way.least < 0.999999
+    assert explain_ways([way], served=True) == []
+    assert [one.kind for one in explain_rounding(case)] == ["precision"]
+
+
+def test_the_farthest_of_several_answers_counts():
+    left = np.eye(4)
+    again = Answers(dict(enumerate(left)), further={2: [left[2], left[3]]})
+    way = summarise_way(ALONE, again, comparison(left, left))
+    assert (way.changed, way.misplaced, way.least) == (1, 1, 0.0)
+
+
+def test_the_vectors_of_other_texts_are_found_in_blocks(monkeypatch):
+    from cenote.auditing import parity_findings
+
+    left = np.random.default_rng(0).normal(size=(50, 8))
+    case = comparison(left, np.roll(left, 1, axis=0))
+    whole = explain_order(case)
+    monkeypatch.setattr(parity_findings, "_BLOCK", 150)  # three texts at a time
+    assert explain_order(case) == whole
+    assert "50 of 50 texts that differ got the vector of another text" in whole[0].finding
+    assert explain_order(comparison(left, np.random.default_rng(1).normal(size=(50, 8)))) == []
+
+
+def test_plans_have_requests_of_the_usual_size_and_repeat_some():
+    plans = plan_ways(range(10), [list(range(8)), [8, 9]], [5] * 10, 8, 4, served=True)
+    assert plans["the same requests again"] == ([list(range(8))] * 3 + [[8, 9]] * 3, 1)
+    requests, at_once = plans["4 requests at once"]
+    assert at_once == 4
+    assert [len(one) for one in requests].count(8) == 3
+    assert {place for one in requests for place in one} == set(range(10))
+    assert list(plan_ways(range(10), [], [5] * 10, 8, 4, served=False)) == [ALONE, "batches of texts of one length"]
 
 
 @pytest.mark.parametrize(

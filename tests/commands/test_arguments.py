@@ -51,12 +51,18 @@ EARLY = [
     ("embed minilm column.csv -o out", 2, "'text'; did you mean 'txt'?"),
     ("embed minilm ids.jsonl -o out --column txt", 2, "'txt'; did you mean 'text'?"),
     ("embed minilm ids.jsonl -o out --id-column key", 2, "There are: id, text."),
+    ("embed minilm ids.jsonl -o out --columns text,", 2, "'text,' has an empty part: write A,B"),
+    ("embed minilm ids.jsonl -o out --columns text,text", 1, "columns: 'text' is named twice"),
+    ("embed minilm ids.jsonl half.jsonl -o out", 1, "half.jsonl has no column 'text', which ids.jsonl has"),
+    ("embed minilm texts.txt ids.jsonl -o out", 1, "texts.txt is plain text, and ids.jsonl has columns"),
+    ("embed minilm texts.txt - -o out", 2, "argument TEXTS: - stands for standard input and goes with no file"),
+    ("embed minilm 'none*.jsonl' -o out", 1, "no file matches the pattern 'none*.jsonl'"),
     ("embed ./none texts.txt -o out", 1, "no such folder: './none'"),
     ("pool", 2, "the following arguments are required: MODEL, TEXTS"),
     ("pool --polling=x", 2, "required: MODEL, TEXTS; --polling: did you mean --pooling?"),
     ("pool minilm - --polling x", 2, "unrecognized arguments: --polling x; --polling: did you mean --pooling?"),
     ("pool minilm - --zebra", 2, "unrecognized arguments: --zebra\n"),
-    ("pool minilm -- - --poolin", 2, "unrecognized arguments: --poolin\n"),
+    ("pool minilm -- - --poolin", 2, "argument TEXTS: - stands for standard input and goes with no file\n"),
     ("pool minilm - --limit 0", 2, "0 is not at least 1"),
     ("pool minilm - --limit x", 2, "invalid whole number value: 'x'"),
     ("pool minilm - --pooling cls,maen", 2, "unknown pooling 'maen'; did you mean 'mean'? There are: cls, mean, max,"),
@@ -163,17 +169,16 @@ def test_errors_that_need_no_model_are_raised_before_heavy_imports(command, code
 
 
 def test_shared_arguments_have_the_same_words_in_every_command():
-    # Arguments whose words belong to one command: `info` reads folders alone, outputs and JSON differ.
-    own = {("info", "model")}
-    own |= {
+    # Arguments whose words belong to one command: outputs and JSON differ.
+    own = {
         (command, name)
         for command in ("embed", "diagnose", "evaluate", "compare", "tune", "train", "pairs", "audit", "parity")
         for name in ("output", "json")
     }
-    own |= {("pool", "json"), ("poolings", "json"), ("pairs", "model"), ("compare", "column"), ("audit", "pooling")}
+    own |= {("pool", "json"), ("poolings", "json"), ("pairs", "model"), ("compare", "columns"), ("audit", "pooling")}
     subparsers = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     for flags, options in COMMON.items():
-        name = flags.rpartition(", ")[2].lstrip("-").replace("-", "_")
+        name = options.get("dest") or flags.rpartition(", ")[2].lstrip("-").replace("-", "_")
         helps = {
             action.help
             for command, sub in subparsers.choices.items()

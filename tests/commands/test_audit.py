@@ -40,9 +40,10 @@ def test_a_sound_model_passes_with_a_line_for_each_check(model, texts, tmp_path,
     shown, told = capsys.readouterr()
     found = json.loads(files[0].read_text())
     assert [check["name"] for check in found["checks"]] == list(CHECKS)
+    assert found["passed"] is True
     assert {check["passed"] for check in found["checks"]} == {True, None}
     for check in found["checks"]:
-        assert f"{'pass' if check['passed'] else 'not applicable'}" in shown
+        assert f"{'pass' if check['passed'] else 'not decided'}" in shown
         assert f"{check['name']}: " in shown
     assert "passes" in shown.splitlines()[-3]  # before the names of the files
     assert "error" not in told
@@ -52,7 +53,7 @@ def test_a_sound_model_passes_with_a_line_for_each_check(model, texts, tmp_path,
 def test_a_failed_check_exits_with_1_after_its_lines(model, texts, capsys):
     assert main(["audit", model, texts, "--pooling", "cls", "--quick"]) == Exit.FAILURE
     shown, told = capsys.readouterr()
-    assert "FAIL            pooling: The server pools with 'cls', the files declare 'mean'." in shown
+    assert "FAIL         pooling: The server pools with 'cls', the files declare 'mean'." in shown
     assert "Serve the model with pooling 'mean'" in " ".join(shown.split())
     assert "fails 1 of" in told
     assert told.rstrip().endswith("checks: pooling.")
@@ -61,9 +62,44 @@ def test_a_failed_check_exits_with_1_after_its_lines(model, texts, capsys):
 def test_json_alone_goes_to_standard_output(model, texts, capsys):
     assert main(["audit", model, texts, "--pooling", "cls", "--only", "pooling,hubs", "--json", "-"]) == Exit.FAILURE
     found = json.loads(capsys.readouterr().out)
+    assert found["passed"] is False
     assert [(check["name"], check["passed"]) for check in found["checks"]] == [("pooling", False), ("hubs", True)]
     assert main(["audit", model, texts, "--pooling", "cls", "--skip", "pooling", "--json", "-"]) == Exit.SUCCESS
     assert "pooling" not in [check["name"] for check in json.loads(capsys.readouterr().out)["checks"]]
+
+
+def test_texts_may_stand_after_options(model, texts, tmp_path, capsys):
+    more = tmp_path / "more.txt"
+    more.write_text("a pool\na deep cave\n")
+    for arguments, count in (
+        (["--seed", "1", texts], 60),
+        ([texts, "--only", "hubs", str(more)], 62),
+        (["--seed", "1", texts, str(more)], 62),
+    ):
+        assert main(["audit", model, *arguments, "--only", "hubs,settings", "--json", "-"]) == Exit.SUCCESS
+        assert json.loads(capsys.readouterr().out)["texts"]["given"] == count
+    with pytest.raises(SystemExit) as left:
+        main(["audit", model, texts, "--seed", "1", "-"])
+    assert left.value.code == Exit.USAGE
+    assert "- stands for standard input and goes with no file" in capsys.readouterr().err
+
+
+def test_a_failure_exits_with_1_also_if_the_reader_leaves(model, texts, monkeypatch, capfd):
+    def leave(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("cenote.cli.print", leave, raising=False)
+    monkeypatch.setattr("cenote.cli.os.dup2", lambda *_: None)
+    assert main(["audit", model, texts, "--pooling", "cls", "--only", "pooling"]) == Exit.FAILURE
+    assert main(["audit", model, texts, "--only", "pooling"]) == Exit.SUCCESS
+
+
+def test_nothing_decided_exits_with_1(model, tmp_path, capsys):
+    few = tmp_path / "few.txt"
+    few.write_text("a pool\na cave\nlight\nwater\n")
+    assert main(["audit", model, str(few), "--only", "hubs"]) == Exit.FAILURE
+    assert "Nothing could be decided" in capsys.readouterr().err
+    assert main(["audit", model, str(few), "--only", "settings"]) == Exit.SUCCESS
 
 
 @pytest.mark.parametrize(

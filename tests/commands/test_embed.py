@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import cenote
 from cenote.cli import Exit, main
+from cenote.commands import embed as command
 from cenote.embedding import corpus as sources
 from cenote.embedding import embed as embedding
 from cenote.embedding import parts
@@ -73,6 +75,39 @@ def test_the_demo_model_end_to_end(demo_path, demo, embed, corpus, tmp_path, cap
     assert found["n_tokens"].tolist() == lengths
 
 
+def test_tokens_read_are_told_apart_from_those_that_the_texts_have(embed, tmp_path, capsys):
+    assert embed("--max-seq-length", "16") == Exit.SUCCESS
+    found = cenote.read_embeddings(tmp_path / "out")
+    tokens, read = found["n_tokens"].sum(), found["n_tokens"].clip(max=16).sum()
+    assert capsys.readouterr().out.splitlines()[0] == f"20 texts, {tokens} tokens, of which {read} were read"
+    assert embed("--max-seq-length", "16", "--long", "windows", out=tmp_path / "windows") == Exit.SUCCESS
+    windows = cenote.read_embeddings(tmp_path / "windows")
+    line = f"20 texts in {len(windows)} windows, {tokens} tokens, read as {windows['n_tokens'].sum()} in windows"
+    assert capsys.readouterr().out.splitlines()[0] == line
+
+
+def test_columns_are_kept_and_the_first_rows_are_embedded_alone(embed, corpus, tmp_path):
+    records = [json.loads(line) | {"title": f"Pool {row}"} for row, line in enumerate(corpus.read_text().splitlines())]
+    corpus.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert embed("--keep", "title", "--limit", "11") == Exit.SUCCESS
+    found = cenote.read_embeddings(tmp_path / "out")
+    assert (len(found), found["title"].tolist()) == (11, [f"Pool {row}" for row in range(11)])
+    assert embed("--keep", "all", "--columns", "title,text", out=tmp_path / "all") == Exit.SUCCESS
+    assert cenote.read_embeddings(tmp_path / "all").columns == ["id", "text", "title", "n_tokens", "truncated"]
+
+
+def test_a_pooling_and_a_temperature_are_those_of_load(embed, model, tmp_path, corpus, capsys):
+    assert embed("--pooling", "max,mean", "--temperature", "0.5") == Exit.SUCCESS
+    texts = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
+    expected = cenote.load(model, device="cpu", pooling=("max", "mean"), temperature=0.5).encode(texts)
+    np.testing.assert_allclose(cenote.read_embeddings(tmp_path / "out")[:], expected, atol=1e-5)
+    capsys.readouterr()
+    assert embed("--pooling", "mean", "--temperature", "0.5") == Exit.FAILURE
+    assert "pooling is 'max+mean' in the folder and 'mean' now. Name another folder" in capsys.readouterr().err
+    assert embed("--pooling", "max,mean", "--temperature", "0.25") == Exit.FAILURE
+    assert "temperature is 0.5 in the folder and 0.25 now. Name another folder" in capsys.readouterr().err
+
+
 def test_json_prints_the_manifest_alone(embed, tmp_path, capsys):
     assert embed("--json") == Exit.SUCCESS
     shown = capsys.readouterr().out
@@ -117,6 +152,9 @@ def test_the_log_names_the_chosen_backend_and_its_agreement(embed, monkeypatch, 
     assert len(chosen) == 1
     assert lines.index(chosen[0]) < lines.index("cenote: embedding: 20")
     assert any("tokens a second, least cosine with float32 1.000000" in line for line in lines)
+    (estimate,) = (line for line in lines if line.startswith("cenote: 20 texts, about "))
+    assert estimate.endswith(" tokens: about 10 s")
+    assert lines.index(chosen[0]) < lines.index(estimate) < lines.index("cenote: embedding: 20")
 
 
 # Errors.
@@ -169,16 +207,16 @@ def test_a_model_that_needs_remote_code_is_refused_and_the_folder_is_not_made(em
 def test_a_full_disk_is_one_line_and_the_run_can_be_continued(embed, tmp_path, monkeypatch, capsys):
     assert embed(out=tmp_path / "clean") == Exit.SUCCESS
     capsys.readouterr()
-    write_table, written = parts.parquet.write_table, []
+    write_groups, written = parts.write_groups, []
 
     def full(*given, **options):
         written.append(given)
         if len(written) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write_table(*given, **options)
+        write_groups(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(parts.parquet, "write_table", full)
+        patch.setattr(parts, "write_groups", full)
         assert embed() == Exit.FAILURE
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("cenote: error: no space left to write ")
@@ -214,7 +252,7 @@ def test_the_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch
     assert signal.getsignal(number) is handler
     told = capsys.readouterr().err.splitlines()
     assert told[-4:] == [
-        "cenote: warning: stopping after this part of up to 8 texts; press again to stop at once and lose the part.",
+        "cenote: warning: stopping after this part: 8 more texts; press again to stop at once and lose the part.",
         "cenote: stopped: 8 texts are kept",
         f"cenote: warning: stopped; the parts in {tmp_path / 'out'} are complete, and {same} continues from there.",
         "cenote: interrupted",
@@ -222,6 +260,32 @@ def test_the_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch
     assert sorted(content(tmp_path / "out")) == ["manifest.json", "part-00000.parquet"]
     assert embed() == Exit.SUCCESS
     assert content(tmp_path / "out") == content(tmp_path / "clean")
+
+
+def test_the_first_signal_says_how_long_the_part_takes(embed, monkeypatch, capsys):
+    """On a clock of 10 seconds a text: the first part is read, and 4 of the 8 texts of the second."""
+    seconds = {"now": 0.0}
+    monkeypatch.setattr("cenote.commands.embed.time", SimpleNamespace(monotonic=lambda: seconds["now"]))
+    report = command._Interruption.reach
+
+    def reach(self, done):
+        for reached in range(self.pace.done + 1 if self.pace else 0, done + 1):  # text by text
+            seconds["now"] = 10.0 * reached
+            report(self, reached)
+            if reached == 12:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(command._Interruption, "reach", reach)
+    assert embed() == Exit.INTERRUPTED
+    told = capsys.readouterr().err
+    assert "stopping after this part: 4 more texts, about 40 s; press again to stop at once" in told
+    assert "stopped: 16 texts are kept" in told
+
+
+def test_where_parts_are_written_elsewhere_their_size_is_said():
+    interruption = command._Interruption()
+    interruption.reach(0)
+    assert interruption._rest(interruption.pace) == " of up to 8 texts"
 
 
 def test_the_second_signal_ends_the_run_at_once(embed, tmp_path, monkeypatch, capsys):

@@ -86,7 +86,7 @@ def test_options_are_passed_on(draw, monkeypatch, corpus, tmp_path):
         "corpus": str(corpus),
         "ways": ["title", "spans", "sentence"],
         "output": str(tmp_path / "pairs.jsonl"),
-        "column": "text",
+        "columns": ("text",),
         "title_column": "title",
         "id_column": "title",
         "words": [3, 5],

@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from cenote.cli import Exit, main
+from cenote.cli import Exit, main, parser
+from cenote.commands import parity
 from cenote.parity_records import Parity
 
 from ..auditing.servers import App, serving
@@ -89,6 +90,36 @@ def test_a_difference_is_exit_code_1_with_its_cause(folder, model, texts, tmp_pa
     assert "The sides give different vectors" in page.read_text()
 
 
+def test_options_may_stand_before_the_texts(folder, model, texts, capsys):
+    with serving(App(model)) as url:
+        for arguments in ([folder, url, "--quick", texts], ["--quick", folder, "--sample", "9", url, texts]):
+            assert main(["parity", *arguments]) == Exit.SUCCESS, capsys.readouterr().err
+            assert "agrees" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["parity", folder, url, "--quick", texts, "--no-such"])
+    assert "unrecognized arguments: " in capsys.readouterr().err
+
+
+def test_a_key_in_the_address_is_not_shown(folder, model, texts, tmp_path, monkeypatch, capsys):
+    page, figures = tmp_path / "page.html", tmp_path / "out.json"
+    with serving(App(model)) as url:
+        address = f"{url}/v1/embeddings?api_key=abcdefgh"
+        arguments = ["parity", folder, address, texts, "--quick", "-o", str(page), "--json", str(figures)]
+        monkeypatch.setattr("sys.argv", ["cenote", *arguments])
+        assert main(arguments) == Exit.SUCCESS
+        assert main(["parity", address, folder]) == Exit.USAGE
+    shown = "".join([*capsys.readouterr(), page.read_text(), figures.read_text()])
+    assert "abcdefgh" not in shown
+    assert f"{url}/v1/embeddings" in shown
+
+
+def test_the_exit_code_is_known_before_the_lines_are_read(folder, texts):
+    arguments = parser().parse_args(["parity", folder, folder, texts, "--pooling", "cls"])
+    parity.check(arguments)
+    assert next(parity.run(arguments)).endswith("on 40 texts")
+    assert arguments.failed
+
+
 def test_two_local_models(folder, texts, capsys):
     assert main(["parity", folder, folder, texts]) == Exit.SUCCESS
     assert "agrees" in capsys.readouterr().out
@@ -109,6 +140,8 @@ def test_two_local_models(folder, texts, capsys):
         (["{model}", "http://127.0.0.1:9", "-o", "page.pdf"], Exit.USAGE, "name a file that ends in .html or .md"),
         (["{model}", "http://127.0.0.1:9", "--key-variable", "NO_SUCH"], Exit.FAILURE, "'NO_SUCH' is not set or empty"),
         (["{model}", "http://127.0.0.1:9", "--prompt", "qery"], Exit.USAGE, "did you mean 'query'?"),
+        (["{model}", "http://a..b:80"], Exit.FAILURE, "'http://a..b:80' is no address: no host can be named 'a..b'"),
+        (["{model}", "http://127.0.0.1:9", "--timeout", "1e10"], Exit.USAGE, "give at most 86,400 seconds (a day)"),
         (["{model}", "http://127.0.0.1:9", "--least", "1.5"], Exit.USAGE, "give a cosine below 1"),
         (["no/such/model", "http://127.0.0.1:9"], Exit.FAILURE, "no such folder: 'no/such/model'"),
     ],

@@ -50,7 +50,7 @@ def test_slow_and_stuck_steps_show_seconds_per_item_or_no_rate(written):
     tell("night", 16, 1000)
     clock.now += 40
     tell("night", 24, 1000)
-    assert lines[1:] == ["night: 16 of 1,000", "night: 24 of 1,000, 10 s each, 2.7 h left"]
+    assert lines[1:] == ["night: 16 of 1,000", "night: 24 of 1,000, 10 s each, 2 h 40 min left"]
 
 
 def test_a_step_of_unknown_length_has_a_rate_and_no_time_left(written):

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from cenote.data.rows import Fault, Text, raise_faults, refuse_empty, refuse_surrogates, row_of, rows_of
+from cenote.data.rows import Fault, Text, lone_surrogate, raise_faults, refuse_empty, refuse_surrogates, row_of
+from cenote.data.texts import open_texts
 from cenote.errors import BadInput
+
+
+def rows_of(texts):
+    return open_texts(texts).read()
 
 
 def test_a_string_gets_its_row_number_and_a_pair_its_own_id():
@@ -59,6 +64,22 @@ def test_an_empty_source_is_refused_and_another_loses_no_row():
     assert list(refuse_empty(iter("abc"), "x")) == ["a", "b", "c"]
     with pytest.raises(BadInput, match=r"there are no texts in x\. Give a source with at least one"):
         refuse_empty(iter(()), "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("plain", None),
+        ("\U0001f573", None),
+        ("a\ud800", "'\\ud800'"),
+        ({"a": [1, None, ("\udc00",)]}, "'\\udc00'"),
+        ({"\udc00": 1}, "'\\udc00'"),
+        (b"\xff", None),
+        (5, None),
+    ],
+)
+def test_lone_surrogates_are_found_at_any_depth(value, expected):
+    assert lone_surrogate(value) == expected
 
 
 def test_lone_surrogates_are_refused():

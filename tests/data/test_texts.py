@@ -12,12 +12,13 @@ import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cenote.data import formats
+from cenote.data import shards
 from cenote.data.texts import READERS, Text, read, read_rows
 from cenote.errors import BadInput, CenoteWarning, UnknownName
 
@@ -32,21 +33,42 @@ def as_csv(rows, delimiter=","):
     return out.getvalue()
 
 
+def zstd(content):
+    packed = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(packed, "zstd") as stream:
+        stream.write(content)
+    return packed.getvalue().to_pybytes()
+
+
+PACKED = {".gz": gzip.compress, ".zst": zstd}
+TABLES = {
+    ".parquet": lambda table, path: pq.write_table(table, path, compression="none"),
+    ".arrow": lambda table, path: write_arrow(table, path, pa.ipc.new_stream),
+    ".feather": lambda table, path: feather.write_feather(table, str(path)),
+}
+
+
+def write_arrow(table, path, form):
+    with path.open("wb") as file, form(file, table.schema) as writer:
+        writer.write_table(table, 1000)
+
+
 def write(path, found, ids=None):
     """Write the texts in the format of the suffix, with a column of ids if given."""
-    kind = path.name.removesuffix(".gz").rpartition(".")[2]
     records = [{"text": text} | ({"id": ids[i]} if ids else {}) for i, text in enumerate(found)]
-    if kind == "parquet":
-        pq.write_table(pa.Table.from_pylist(records), path, compression="none")
+    if path.suffix in TABLES:
+        TABLES[path.suffix](pa.Table.from_pylist(records), path)
         return path
+    kind = (path.stem if path.suffix in PACKED else path.name).rpartition(".")[2]
     content = {
         "txt": lambda: "".join(f"{text}\n" for text in found),
+        "json": lambda: json.dumps(records, indent=1),
         "jsonl": lambda: "".join(json.dumps(record) + "\n" for record in records),
         "ndjson": lambda: "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records),
         "csv": lambda: as_csv([records[0], *(record.values() for record in records)]),
         "tsv": lambda: as_csv([records[0], *(record.values() for record in records)], "\t"),
     }[kind]().encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    path.write_bytes(PACKED.get(path.suffix, bytes)(content))
     return path
 
 
@@ -58,7 +80,7 @@ def save(path, content):
 # Every format.
 
 
-@pytest.mark.parametrize("suffix", READERS)
+@pytest.mark.parametrize("suffix", [suffix for suffix in READERS if not suffix.startswith(".md")])
 @pytest.mark.parametrize("with_ids", [False, True])
 def test_every_format_round_trips(tmp_path, suffix, with_ids):
     ids = [f"doc-{i}" for i in range(len(ODD))] if with_ids and ".txt" not in suffix else None
@@ -67,21 +89,42 @@ def test_every_format_round_trips(tmp_path, suffix, with_ids):
     assert list(read(path)) == [Text(*row) for row in zip(names, ODD, strict=True)]
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather"])
 def test_columns_can_be_named(tmp_path, suffix):
     path = write(tmp_path / f"a{suffix}", ["x", "y"], ids=["7", "8"])
-    assert list(read(path, column="id", id_column="text")) == [("x", "7"), ("y", "8")]
-    assert list(read(path, column="id", id_column="id")) == [("7", "7"), ("8", "8")]
+    assert list(read(path, columns="id", id_column="text")) == [("x", "7"), ("y", "8")]
+    assert list(read(path, columns="id", id_column="id")) == [("7", "7"), ("8", "8")]
 
 
 @pytest.mark.parametrize("suffix", READERS)
 def test_the_documentation_names_every_suffix(suffix):
-    assert f"`{suffix.removesuffix('.gz')}`" in read.__doc__
+    assert f"`{suffix.removesuffix('.gz').removesuffix('.zst')}`" in read.__doc__
+
+
+@pytest.mark.parametrize("pack", ["", *PACKED])
+def test_a_markdown_file_is_one_text(tmp_path, pack):
+    content = b"\xef\xbb\xbf# One\r\n\nline\n"
+    path = save(tmp_path / f"a.md{pack}", PACKED.get(pack, bytes)(content))
+    assert list(read(path)) == [Text(path.as_posix(), "# One\r\n\nline\n")]
+
+
+@pytest.mark.parametrize("form", [pa.ipc.new_stream, pa.ipc.new_file], ids=["stream", "file"])
+def test_both_forms_of_arrow_files_are_read_by_their_content(tmp_path, form):
+    table = pa.table({"other": range(2500), "text": [f"text {i}" for i in range(2500)], "id": range(2500)})
+    write_arrow(table, tmp_path / "a.arrow", form)
+    expected = [(str(i), f"text {i}") for i in range(2500)]
+    assert list(read(tmp_path / "a.arrow")) == expected
+    assert [row.values for row in read(tmp_path / "a.arrow", keep="other")] == [(i,) for i in range(2500)]
+
+
+@pytest.mark.parametrize("content", ['["a", "b"]', ' \n[ "a",\n"b",]\n', '"a"\n"b"\n', '{"text": "a"}\n"b"'])
+def test_a_json_file_is_an_array_or_json_lines(tmp_path, content):
+    assert list(read(save(tmp_path / "a.json", content))) == [("0", "a"), ("1", "b")]
 
 
 @with_files
 @given(found=unicode_texts)
-@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson.gz", ".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json.zst", ".ndjson.gz", ".csv", ".tsv", ".parquet", ".arrow"])
 def test_any_text_round_trips(tmp_path, suffix, found):
     path = write(tmp_path / f"a{suffix}", found, ids=found)
     assert list(read(path)) == [(text, text) for text in found]
@@ -124,23 +167,30 @@ def test_a_folder_with_data_files_is_refused(tmp_path):
     """Otherwise a data set would silently be read as its README."""
     save(tmp_path / "SOURCE.md", "where it came from")
     save(tmp_path / "train.jsonl.gz", gzip.compress(b'"one"'))
-    with pytest.raises(BadInput, match=r"holds files of many texts: train\.jsonl\.gz\. Name one of these"):
+    several = r"files of many texts, .*train\.jsonl\.gz, and of one text each, SOURCE\.md\. Name the files that"
+    with pytest.raises(BadInput, match=several):
         read(tmp_path)
 
 
 # Lines.
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "zipped"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd], ids=["plain", "gzip", "zstd"])
 def test_stdin_is_read_by_lines_zipped_or_not(pack):
     content = "\ufeffone\r\n\ntwo\u2028\x0b\x0c\x85\0still two\rand still\nlast".encode()
     expected = ["one", "", "two\u2028\x0b\x0c\x85\0still two\rand still", "last"]
     assert list(read("-", stdin=io.BytesIO(pack(content)))) == [(str(i), text) for i, text in enumerate(expected)]
 
 
-def test_gzip_is_detected_by_content_and_not_by_suffix(tmp_path):
-    assert list(read(save(tmp_path / "a.txt", gzip.compress(b"zipped", mtime=0)))) == [("0", "zipped")]
-    assert list(read(save(tmp_path / "a.txt.gz", b"not zipped"))) == [("0", "not zipped")]
+@pytest.mark.parametrize("suffix", PACKED)
+def test_zipping_is_detected_by_content_and_not_by_suffix(tmp_path, suffix):
+    assert list(read(save(tmp_path / "a.txt", PACKED[suffix](b"zipped")))) == [("0", "zipped")]
+    assert list(read(save(tmp_path / f"a.txt{suffix}", b"(not zipped"))) == [("0", "(not zipped")]
+
+
+def test_several_zstd_frames_are_one_file(tmp_path):
+    path = save(tmp_path / "a.txt.zst", zstd(b"one\n") + zstd(b"two\n"))
+    assert [text for _, text in read(path)] == ["one", "two"]
 
 
 def test_json_lines_may_be_blank_or_bare_strings(tmp_path):
@@ -177,7 +227,7 @@ def test_stdin_is_read_as_texts_are_consumed():
     assert stream.tell() <= 2**17
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".txt.zst", ".jsonl", ".csv", ".parquet", ".arrow", ".feather"])
 def test_no_file_is_kept_in_memory(tmp_path, suffix):
     path = write(tmp_path / f"a{suffix}", [f"{i} " + "word " * 400 for i in range(4000)])  # 8 MB
     for text in itertools.islice(read(path), 1):  # imports on first use are not counted
@@ -200,10 +250,12 @@ FIRST_ROW = {
     "header only": ("a.csv", "id,text\n", "there are no texts in"),
     "empty csv": ("a.csv", "", "there are no texts in"),
     "suffix": ("a.jsnl", "x", r"a\.jsnl ends in '\.jsnl'; did you mean '\.jsonl'\? There are: \.txt, .* Rename"),
-    "no suffix": ("a", "x", r"a ends in ''\. There are: .*\.tsv\.gz, \.parquet"),
+    "no suffix": ("a", "x", r"a ends in ''\. There are: \.txt, \.md, .*\.parquet, \.arrow, \.feather\. Rename"),
     "unknown zip": ("a.parquet.gz", "x", r"ends in '\.parquet\.gz'; did you mean '\.parquet'"),
     "latin": ("a.txt", b"caf\xe9\n", r"a\.txt, line 1: not UTF-8 \(byte 3, 0xe9\)\. Correct or drop the line; if"),
     "cut zip": ("a.txt.gz", gzip.compress(b"text" * 99)[:-12], "gzip data is cut short or damaged"),
+    "cut zstd": ("a.txt.zst", zstd(b"text" * 99)[:-9], r"a\.txt\.zst: the zstd data is cut short or damaged"),
+    "bad zstd": ("a.jsonl", zstd(b"text")[:5] + b"\xff" * 30, r"zstd data is cut short or damaged .* Download or zip"),
     "cut head": ("a.txt.gz", b"\x1f", "gzip data is cut short or damaged"),
     "bad zip": ("a.txt.gz", gzip.compress(b"", mtime=0)[:10] + b"\xff" * 30, "gzip data is cut short or damaged"),
     "no JSON": ("a.jsonl", '{"text": }\n', r"a\.jsonl, line 1: not JSON \(Expecting value: column 10\)\. Write one"),
@@ -223,6 +275,17 @@ FIRST_ROW = {
     "stray quote": ("a.tsv", 'id\ttext\n1\t"a" b\n', "line 2: not CSV .*expected after"),
     "not parquet": ("a.parquet", b"PAR1 not at all PAR1", r"a\.parquet, row 0 \(from 0\): damaged Parquet .* Write"),
     "empty parquet": ("a.parquet", b"", "damaged Parquet"),
+    "not arrow": ("a.arrow", b"ARROW1 not at all", r"a\.arrow, row 0 \(from 0\): damaged Arrow .* Write the"),
+    "no stream": ("a.arrow", b"not at all", "damaged Arrow"),
+    "empty arrow": ("a.feather", b"", r"a\.feather, row 0 \(from 0\): damaged Arrow"),
+    "old feather": ("a.feather", b"FEA1 and more", r"a\.feather is Feather of version 1\. Write it again with"),
+    "empty array": ("a.json", "[ ]", "there are no texts in"),
+    "object": ("a.json", '{\n "texts": ["a"]\n}', r"neither a JSON array nor JSON lines\. Write an array of objects"),
+    "object in a line": ("a.json", '{"texts": ["a"]}', r"line 1: 'text'; did you mean 'texts'\?"),
+    "bad array": ("a.json", "[\n{a}]", r"row 0 \(from 0\): not JSON \(Expecting property name.*line 2 column 2"),
+    "deep array": ("a.json", "[" * 100_000, r"row 0 \(from 0\): not JSON .*recursion"),
+    "array of numbers": ("a.json", "[1]", r"row 0 \(from 0\): the row is int 1\. Make it an object"),
+    "latin array": ("a.json", b'["\xff"]', "line 1: not UTF-8"),
 }
 
 
@@ -243,6 +306,9 @@ LATER_ROWS = {
         "line 2: the row has an id, and the first row has no",
     ),
     "cut JSON": ("a.jsonl", '"a"\n{"text":"b"\n', r"line 2: not JSON \(Expecting ',' delimiter: column 12\)"),
+    "cut array": ("a.json", '["a"', r"a\.json, row 0 \(from 0\): not JSON \(no comma or bracket follows\)"),
+    "array": ("a.json", '["a", "b" "c"]', r"row 1 \(from 0\): not JSON \(no comma or bracket follows\)"),
+    "more arrays": ("a.json", '["a"] ["b"]', "more follows after the array. Write one array, or JSON lines"),
     "after newlines": ("a.csv", 'text,id\n"a\nb\nc",1\n\nd\n', "line 6: 1 fields"),
 }
 
@@ -273,7 +339,7 @@ def test_bad_rows_of_parquet(tmp_path, bad):
     strings = pa.Array.from_buffers(pa.string(), len(column), column.buffers())
     pq.write_table(pa.table({"text": strings}), tmp_path / "a.parquet")
     stream = read(tmp_path / "a.parquet")
-    with pytest.raises(BadInput, match=r"row 1500 \(from 0\): (the text is null|damaged Parquet .*utf-8)"):
+    with pytest.raises(BadInput, match=r"row 1500 \(from 0\): (the text is null|damaged, or out .*utf-8)"):
         list(stream)
 
 
@@ -299,9 +365,13 @@ def test_a_missing_id_column_is_refused(tmp_path, suffix):
 
 def test_plain_text_has_no_columns(tmp_path):
     path = save(tmp_path / "a.txt", "a")
-    for source, options in ((path, {"id_column": "id"}), (tmp_path, {"column": "id"}), ("-", {"column": "id"})):
-        with pytest.raises(BadInput, match=r"is plain text and has no column 'id'\. Name none, or convert it to"):
-            read(source, **options, stdin=io.BytesIO(b"a"))
+    for source in (path, tmp_path, "-"):
+        for option in ("columns", "id_column", "keep"):
+            with pytest.raises(BadInput, match=r"is plain text and has no column 'id'\. Name none, or convert it to"):
+                read(source, **{option: "id"}, stdin=io.BytesIO(b"a"))
+    for keep in ("text", "all"):
+        (row,) = read(path, keep=keep)
+        assert (row, row.values) == (("0", "a"), ("a",))
 
 
 def test_missing_files_and_folders(tmp_path, monkeypatch):
@@ -316,7 +386,7 @@ def test_missing_files_and_folders(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match=r"cannot be read .*name too long"):
         read("a text and not a path " * 99)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=r"holds no \.txt, \.txt\.gz, \.md file; it contains: nothing\. Name"):
+    with pytest.raises(BadInput, match=r"holds no texts: no \.txt, \.md, .* file and no shard; it contains: nothing\."):
         read(tmp_path / "empty")
 
 
@@ -331,7 +401,7 @@ def test_missing_permission_is_reported(tmp_path, monkeypatch):
         BadInput, match=r"a\.txt cannot be read .*Permission denied.* Check the path and its permissions"
     ):
         read(path)
-    monkeypatch.setattr(formats.os, "scandir", refuse)
+    monkeypatch.setattr(shards.os, "scandir", refuse)
     with pytest.raises(BadInput, match=r"cannot be read .*Permission denied"):
         read(tmp_path)
 
@@ -425,6 +495,15 @@ def test_a_column_missing_in_the_first_row_raises(tmp_path, row):
         read_rows(save(tmp_path / "a.jsonl", f'{row}\n{{"text": "b"}}\n'))
 
 
-def test_json_lines_on_stdin_warn():
-    with pytest.warns(CenoteWarning, match=r"stdin: JSON is read as plain text: name a file ending in \.jsonl"):
-        assert list(read("-", stdin=io.BytesIO(b'{"text": "a pool"}\n'))) == [Text("0", '{"text": "a pool"}')]
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd], ids=["plain", "gzip", "zstd"])
+def test_json_lines_on_stdin_are_recognised_and_said(pack):
+    content = pack(b'{"id": "x", "body": "a pool"}\n\n{"id": "y", "body": "a cave"}\nno JSON\n')
+    with pytest.warns(CenoteWarning, match=r"standard input: lines are read as JSON, since the first one is"):
+        first, second, fault = read_rows("-", columns="body", stdin=io.BytesIO(content))
+    assert (first, second) == (Text("x", "a pool"), Text("y", "a cave"))
+    assert "stdin, line 4: not JSON" in fault.why
+
+
+@pytest.mark.parametrize("line", ["{a pool}", "5", '"a pool"', "[1]", "{"])
+def test_other_lines_on_stdin_are_plain_text(line):
+    assert list(read("-", stdin=io.BytesIO(f"{line}\n".encode()))) == [Text("0", line)]

@@ -278,7 +278,7 @@ def test_few_texts_and_odd_ones_give_a_partial_report(demo):
     [
         ([], {}, "there are no texts in 'texts'"),
         (["", " \n"], {}, "all 2 texts are empty"),
-        ("one string", {}, "texts is one string: pass a list"),
+        ("one string", {}, r"A single text is passed in a list: \[text\]"),
         ([3], {}, "row 0: the text is int 3, not a string"),
         ([("a", 3)], {}, "row 0: the text is int 3"),
         (["a\ud800"], {}, "row 0: lone surrogate"),

@@ -6,6 +6,7 @@ lost.
 
 import contextlib
 import copy
+import datetime
 import itertools
 import json
 import os
@@ -34,6 +35,19 @@ PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
 PATIENCE = 300  # seconds, on a busy machine
 WORDS = ("pool", "cave", "water", "deep light", "a stone")
 TEXTS = [(f"i{row}", f"{WORDS[row % 5]} {row} " + "the water " * (row * 7 % 11)) for row in range(120)]
+
+
+def with_columns(rows):
+    """Return rows of (id, text) as mappings with columns that JSON has no types for."""
+    return [
+        {
+            "id": name,
+            "text": text,
+            "place": {"row": number, "tags": ["a"] * (number % 3)},
+            "seen": datetime.date(2020, 1, 1 + number),
+        }
+        for number, (name, text) in enumerate(rows)
+    ]
 
 
 def content(folder):
@@ -202,6 +216,17 @@ def test_the_listener_may_stop_the_run_after_each_part_but_the_last(faked, model
     assert ([f"stopped: {kept} texts are kept"] if kept else []) == [line for line in told if "kept" in line]
 
 
+def test_kept_columns_arrive_with_the_types_of_all_rows(faked, model, tmp_path):
+    faked(9)
+    rows = with_columns(TEXTS[:20])
+    rows[-1]["place"] = {"row": 0.5}  # those of the first parts are whole
+    here = embed(model, rows, tmp_path / "here", keep=["place", "seen"], **PLAIN)
+    there = embed(model, rows, tmp_path / "there", keep=["place", "seen"], engine="ray", **PLAIN)
+    assert here == there
+    assert here.settings["keep_types"] == ["struct<row: double, tags: list<item: string>>", "date32[day]"]
+    assert content(tmp_path / "here") == content(tmp_path / "there")
+
+
 def test_texts_that_changed_since_the_survey_are_refused(faked, model, tmp_path):
     faked(9)
     reads = itertools.count()
@@ -312,10 +337,10 @@ def in_parts(monkeypatch):
     return make
 
 
-def test_windows_int8_and_skipped_rows_are_those_of_one_machine(cluster, model, in_parts, tmp_path):
+def test_windows_int8_kept_columns_and_skipped_rows_are_those_of_one_machine(cluster, model, in_parts, tmp_path):
     rows = [*TEXTS[:9], ("twice", "a pool"), ("twice", "a cave"), ("none", None), ("long", "the water " * 300)]
-    texts = in_parts([*rows, *TEXTS[9:20]])
-    options = {**PLAIN, "long": "windows", "dtype": "int8", "on_error": "skip"}
+    texts = in_parts(with_columns([*rows, *TEXTS[9:20]]))
+    options = {**PLAIN, "long": "windows", "dtype": "int8", "on_error": "skip", "keep": ["place", "seen"]}
     here = embed(model, texts, tmp_path / "here", **options)
     there = embed(model, texts, tmp_path / "there", engine="ray", workers=2, **options)
     assert here == there

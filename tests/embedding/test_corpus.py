@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cenote.data.rows import rows_of
-from cenote.data.texts import Fault, Text
+from cenote.data.texts import Fault, Text, open_texts
 from cenote.embedding import corpus
 from cenote.embedding.corpus import (
     Source,
@@ -23,6 +22,10 @@ from cenote.embedding.corpus import (
     survey,
 )
 from cenote.errors import BadInput
+
+
+def rows_of(texts):
+    return open_texts(texts).read()
 
 
 @pytest.fixture
@@ -248,8 +251,8 @@ def test_a_source_knows_whether_it_can_be_read_again(texts, rereadable, count):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ("a pool", "texts is one string"),
-        (b"a pool", "texts is one string"),
+        ("a pool", r"no such file or folder: a pool\. .* A single text is passed in a list: \[text\]"),
+        (b"a pool", "texts is b'a pool': pass strings"),
         ({"a": "one"}, "texts is a dict: pass a list of its texts"),
         (5, "texts is 5: pass strings"),
     ],

@@ -670,12 +670,12 @@ SPOILT = [*TEXTS[:3], ("n", None), *TEXTS[3:30], ("i7", "again"), *TEXTS[30:], (
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (SPOILT, r"row 3: the text is null, not a string\. Or leave such rows out"),
+        (SPOILT, r"row 3: the text is null, not a string\. Correct or drop the row\. Or leave such rows out"),
         ([*TEXTS, ("x", 5)], "row 40: the text is int 5"),
         ([*TEXTS, ("i7", "again")], "rows 7 and 40 have the same id 'i7'"),
         ([], "there are no texts in 'texts'"),
         (5, "texts is 5: pass strings"),
-        ("text", "texts is one string"),
+        ("text", r"A single text is passed in a list: \[text\]"),
     ],
 )
 def test_a_bad_last_text_is_found_before_the_first_is_embedded(run, tmp_path, texts, message):

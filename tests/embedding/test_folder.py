@@ -451,9 +451,7 @@ def test_after_a_full_disk_a_run_goes_on(folder, tmp_path, monkeypatch, code, fa
     with opened(folder, SETTINGS, VERSIONS, restart=False) as out:
         out.write(part(0), table(0, 3))
         whole = content(folder)
-        owner, name = {"part": (parts.parquet, "write_table"), "sync": (os, "fsync"), "finish": (Path, "write_text")}[
-            failing
-        ]
+        owner, name = {"part": (parts, "write_groups"), "sync": (os, "fsync"), "finish": (Path, "write_text")}[failing]
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             with pytest.raises(CenoteError, match=r"no space left .* make room, and run"):

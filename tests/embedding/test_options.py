@@ -8,12 +8,12 @@ import pytest
 
 import cenote
 from cenote.commands import embed as command
-from cenote.embedding.options import HELP, Options, Request
+from cenote.embedding.options import HELP, WRITTEN, Options, Request
 from cenote.errors import BadInput, UnknownName
 
 OPTIONS = {one.name: one for one in fields(Request)}
 # Flags of the command that are not options of `embed`: they say what to read, which model to load, what to print.
-OTHERS = {"model", "texts", "column", "id_column", "device", "max_seq_length", "trust_remote_code", "json", "help"}
+OTHERS = {"model", "texts", "columns", "id_column", "device", "max_seq_length", "trust_remote_code", "json", "help"}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,10 @@ def test_the_command_passes_its_options_on(flags):
     assert passed.keys() == flags.keys() - OTHERS
     assert (passed["prompt_name"], passed["on_error"], passed["window"]) == ("ask", "skip", 9)
     assert passed["dtype"] == "float32"
+    args = parser.parse_args(["m", "t", "-o", "out", "--keep", "title,url", "--limit", "5", "--temperature", "0.5"])
+    assert {"keep": ("title", "url"), "limit": 5, "temperature": 0.5, "pooling": None}.items() <= command._options(
+        args
+    ).items()
 
 
 def test_the_manifest_holds_the_recorded_options(tiny_st, tmp_path):
@@ -69,6 +73,7 @@ def test_the_manifest_holds_the_recorded_options(tiny_st, tmp_path):
     chosen = {"task": "query", "dtype": "float16", "dimensions": 8, "normalize": True, "long": "windows", "window": 20}
     manifest = cenote.embed(model, ["a pool"], tmp_path / "out", **chosen)
     expected = chosen | {"prompt_name": "query", "overlap": 2, "on_truncate": "warn", "vectors": None}
+    expected |= {"limit": None, "keep": None}
     assert {name: manifest.settings[name] for name in recorded} == expected
 
 
@@ -77,6 +82,23 @@ def test_the_options_of_a_worker_are_part_of_the_request():
     assert request.options == Options(dtype="int8", on_error="skip")
     assert type(request.options) is Options
     assert request.options.skips
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "recorded"),
+    [
+        ((), (), None),
+        ([], (), None),
+        ("title", ("title",), ["title"]),
+        (["title", "url"], ("title", "url"), ["title", "url"]),
+        ("all", "all", "all"),
+        (("all",), "all", "all"),  # as the command line passes it
+    ],
+)
+def test_kept_columns_are_names_or_all(given, kept, recorded):
+    options = Options(keep=given)
+    assert (options.keep, options.recorded()["keep"]) == (kept, recorded)
+    assert ("keep" in options.known()) == (given != "all" and given != ("all",))  # those of all are known to the texts
 
 
 def test_the_listener_takes_what_the_request_was_given():
@@ -94,6 +116,15 @@ def test_options_are_keywords():
         Request("out", "torch")
     with pytest.raises(UnknownName, match="unknown option 'dtyp'; did you mean 'dtype'"):
         cenote.embed("nowhere", ["a"], dtyp="int8")
+
+
+@pytest.mark.filterwarnings("ignore::cenote.errors.CenoteWarning")
+def test_no_column_of_a_part_can_be_kept(tiny_st, tmp_path):
+    model, columns = cenote.load(tiny_st("bert"), device="cpu"), {"embedding"}
+    for number, options in enumerate(({"dtype": "int8"}, {"long": "windows"}, {"long": "segments"})):
+        cenote.embed(model, ["a pool " * 300], tmp_path / str(number), **options)
+        columns |= {*cenote.read_embeddings(tmp_path / str(number)).columns}
+    assert columns == set(WRITTEN)
 
 
 # Refused before anything else is done.
@@ -122,6 +153,14 @@ def test_options_are_keywords():
         ({"workers": 2}, "workers=2 is for engine='ray'"),
         ({"engine": "ray", "workers": 0}, "workers=0: pass a whole number of at least 1"),
         ({"engine": "ray", "workers": "2"}, "workers='2': pass a whole number"),
+        ({"limit": 0}, "limit=0: pass a whole number of at least 1"),
+        ({"keep": ["title", "title"]}, "keep names the column 'title' twice: name it once"),
+        ({"keep": ["title", ""]}, r"keep=\['title', ''\]: pass names of columns, such as keep=\('title', 'url'\)"),
+        ({"keep": [5]}, r"keep=\[5\]: pass names of columns"),
+        *(
+            ({"keep": name}, rf"the column '{name}' cannot be kept under its name, since embed writes id, .*\(--keep\)")
+            for name in WRITTEN
+        ),
     ],
 )
 def test_bad_values_are_refused_before_the_model_is_loaded(tmp_path, options, message):
@@ -137,6 +176,7 @@ def test_bad_values_are_refused_before_the_model_is_loaded(tmp_path, options, me
         ({"on_error": "skip"}, "needs a folder: pass output="),
         ({"dtype": "int8"}, "a scale beside each vector"),
         ({"restart": True}, "restart=True deletes the parts of an earlier run, so it needs a folder"),
+        ({"keep": ["title"]}, r"keep=\('title',\) writes columns beside the vectors, so it needs a folder"),
     ],
 )
 def test_options_that_need_a_folder_are_refused_without_one(options, message):

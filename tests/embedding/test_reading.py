@@ -375,7 +375,7 @@ def test_pandas_and_datasets_read_the_folder(folder):
 
 def test_duckdb_reads_the_folder(folder):
     duckdb = pytest.importorskip("duckdb")
-    row = duckdb.read_parquet(f"{folder}/*.parquet").filter("id = 'i1805'").select("embedding").fetchone()
+    (row,) = duckdb.read_parquet(f"{folder}/*.parquet").filter("id = 'i1805'").select("embedding").fetchall()
     np.testing.assert_array_equal(np.array(row[0], np.float32), VECTORS[1805])
 
 

@@ -6,7 +6,8 @@ import torch
 from sentence_transformers.sentence_transformer.modules import Normalize
 
 import cenote
-from cenote.data.rows import Fault, Text, rows_of
+from cenote.data.rows import Fault, Text
+from cenote.data.texts import open_texts
 from cenote.embedding import rows as room
 from cenote.embedding.corpus import slices
 from cenote.embedding.options import Options
@@ -46,7 +47,7 @@ class Changed:
 def prepare(model, texts=TEXTS, change=None, **options):
     run = backend(model) if change is None else Changed(model, change)
     encoder = SliceEncoder(model, Options(**options), Encoder(model, run))
-    (part,) = slices(rows_of([(f"id{row}", text) for row, text in enumerate(texts)]))
+    (part,) = slices(open_texts([(f"id{row}", text) for row, text in enumerate(texts)]).read())
     return encoder, encoder.prepare(part)
 
 

@@ -12,7 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize
 import cenote
 from cenote.cli import main
 from cenote.commands import embed as command
-from cenote.data.rows import rows_of
+from cenote.data.texts import open_texts
 from cenote.embedding import corpus as slicing
 from cenote.embedding import embed as embedding
 from cenote.embedding.corpus import slices
@@ -43,7 +43,7 @@ def unit(tiny_st):
 def read(model, texts=TEXTS, *, change=None, **options):
     run = backend(model) if change is None else change
     encoder = SliceEncoder(model, Options(**options), Encoder(model, run))
-    (part,) = slices(rows_of([(f"id{row}", text) for row, text in enumerate(texts)]))
+    (part,) = slices(open_texts([(f"id{row}", text) for row, text in enumerate(texts)]).read())
     return encoder.read(encoder.prepare(part))
 
 

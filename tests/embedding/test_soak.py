@@ -19,8 +19,8 @@ COMMON = """
 import json, os, random, shutil, signal, sys, time
 from pathlib import Path
 import cenote.cli, cenote.embedding.embed, cenote.embedding.folder, cenote.embedding.corpus, cenote.embedding.manifest
+import cenote.embedding.parts
 import torch
-from pyarrow import parquet
 
 task = json.loads(sys.argv[1])
 torch.set_num_threads(1)
@@ -71,12 +71,16 @@ STEPWISE = (
     COMMON
     + """
 model = cenote.load(task["model"], device="cpu")
-texts = [(f"i{number % 37}", "the pool of a cave " * (number % 5)) for number in range(task["rows"])]
+texts = [
+    {"id": f"i{number % 37}", "text": "the pool of a cave " * (number % 5), "place": {"row": number}, "tags": ["a"]}
+    for number in range(task["rows"])
+]
 texts[4] = None
 
 
 def run(folder, restart=False, dtype=task["dtype"]):
     options = {"backend": "torch", "precision": "float32", "on_error": "skip", "name": "tiny", "source": "texts"}
+    options |= {"keep": ["place", "tags"]}
     cenote.embedding.embed.embed(model, texts, folder, restart=restart, **options, dtype=dtype)
 
 
@@ -102,8 +106,8 @@ def dying(step, folder, **options):
 
         setattr(owner, name, stepping)
 
-    def half_a_table(do, table, path, **kwargs):
-        do(table, path, **kwargs)
+    def half_a_part(do, path, *given):
+        do(path, *given)
         os.truncate(path, path.stat().st_size // 2)
 
     around(os, "fsync")
@@ -111,7 +115,7 @@ def dying(step, folder, **options):
     around(Path, "mkdir")
     around(Path, "unlink")
     around(Path, "write_text", lambda do, path, text, *rest: do(path, text[: len(text) // 2], *rest))
-    around(parquet, "write_table", half_a_table)
+    around(cenote.embedding.parts, "write_groups", half_a_part)
     around(cenote.embedding.folder, "read_footer")  # rejected rows are listed from footers, one after another
     run(folder, **options)
     passed()

@@ -15,7 +15,7 @@ import pytest
 import cenote
 from cenote.errors import BadInput
 from cenote.models import hub
-from cenote.models.hub import must_use_cache, refuse_missing
+from cenote.models.hub import configuration_of, must_use_cache, refuse_missing
 
 ASK = """
 import sys
@@ -129,6 +129,19 @@ def test_offline_the_hub_is_not_asked(cached, monkeypatch):
     assert not must_use_cache(cached)
     with pytest.raises(BadInput, match=r"cannot be reached \(HF_HUB_OFFLINE is set\)"):
         must_use_cache("some-org/tiny-thin")
+
+
+def test_a_configuration_in_the_cache_can_be_shown_and_is_no_model(cached, tmp_path):
+    folder = configuration_of(cached)
+    assert folder.parent.parent == tmp_path / "models--some-org--tiny-thing"
+    for file in folder.rglob("*"):
+        if file.is_file() and file.suffix != ".json":
+            file.unlink()
+    assert configuration_of(cached) == folder
+    with pytest.raises(BadInput, match="is not in the cache"):
+        must_use_cache(cached)
+    with pytest.raises(BadInput, match=r"some-org/tiny-thin'.*cannot be reached \(HF_HUB_OFFLINE is set\)"):
+        configuration_of("some-org/tiny-thin")
 
 
 def test_a_model_from_the_cache_alone(cached, monkeypatch):

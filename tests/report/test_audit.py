@@ -23,7 +23,8 @@ def made(**fields):
         Check("hubs", None, "3 texts are too few.", "", {}),
     )
     default = {
-        "schema": 1,
+        "schema": Audit.SCHEMA,
+        "passed": False,
         "model": f"models/{MARKUP}",
         "fingerprint": "abc123",
         "pooling": "mean",
@@ -70,7 +71,7 @@ def test_what_failed_comes_first(written):
     assert re.findall('<section id="chapter-(.*?)"', written) == ["failed", "checks", "numbers", "methods"]
     sound = to_html(made(checks=made().checks[1:]))
     assert re.findall('<section id="chapter-(.*?)"', sound) == ["checks", "numbers", "methods"]
-    assert "passes 2 checks; 1 not applicable" in sound
+    assert "passes 2 checks; 1 not decided" in sound
 
 
 def test_markdown_holds_the_checks():

@@ -148,7 +148,7 @@ def test_columns_can_be_named(tmp_path):
     renamed = [{"_id": row["id"], "name": row["title"], "body": row["text"]} for row in ROWS]
     path = tmp_path / "corpus.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in renamed))
-    columns = {"column": "body", "title_column": "name", "id_column": "_id"}
+    columns = {"columns": "body", "title_column": "name", "id_column": "_id"}
     for source in (renamed, path):
         assert mine_pairs(source, EVERY, **columns).pairs == mine_pairs(ROWS, EVERY).pairs
 
@@ -162,13 +162,13 @@ def test_a_missing_title_in_a_file_is_counted(tmp_path):
 @pytest.mark.parametrize(
     ("source", "ways", "error", "message"),
     [
-        ([], "spans", BadInput, "there are no texts in the corpus"),
-        (3, "spans", BadInput, "corpus is of type int: pass a path"),
-        (ROWS[0], "spans", BadInput, "corpus is of type dict: pass a path"),
+        ([], "spans", BadInput, "there are no texts in the list"),
+        (3, "spans", BadInput, "texts is 3: pass strings"),
+        (ROWS[0], "spans", BadInput, "texts is a dict: pass a list of its texts"),
         ([None], "spans", BadInput, "row 0: the text is null, not a string"),
         ([TEXTS[0], 7], "spans", BadInput, "row 1: the text is int 7"),
         ([{"txt": "a"}], "spans", UnknownName, "unknown column of row 0: 'text'; did you mean 'txt'"),
-        (TEXTS, "title", UnknownName, "unknown column of row 0: 'title'.*The way `title` needs mappings with titles"),
+        (TEXTS, "title", UnknownName, "unknown column of row 0: 'title'.*The way `title` needs a column of titles"),
         ([{"titel": "a", "text": "b"}], "title", UnknownName, "'title'; did you mean 'titel'"),
         ("no/such.jsonl", "spans", BadInput, "no such file or folder: no/such.jsonl"),
         (ROWS, "spams", UnknownName, "unknown way 'spams'; did you mean 'spans'"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,13 +12,15 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from cenote._nn.modules import weights_dtype
-from cenote.audit_records import Audit, AuditedTexts, Check
+from cenote.audit_records import Audit, AuditedTexts, Check, passes
 from cenote.auditing.checks.files import quiet_transformers
 from cenote.auditing.checks.subject import FULL, QUICK, Finding, Subject, folder_of
 from cenote.auditing.checks.table import CHECKS
+from cenote.choices import CheckName, PoolingName
 from cenote.data.builtin import read_builtin
-from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
+from cenote.data.texts import Texts
+from cenote.encoding.batches import is_out_of_memory
 from cenote.errors import BadInput, CenoteError, choose
 from cenote.functional.pooling import canonical
 from cenote.listener import Listener, Progress, silent
@@ -30,18 +32,17 @@ from cenote.models.provenance import name_of, pooling_of, temperature_of, versio
 
 # Fewer texts show nothing.
 FEWEST_TEXTS = 4
-# Texts of the built-in corpus that are drawn from: reading all of it takes longer than the checks.
-_BUILTIN = 1500
+_MEND = "Encode the same texts with the model alone to see the whole error, and mend it first."
 
 
 def audit(
     model: SentenceTransformer | str | Path,
-    texts: Iterable[Text | str] | None = None,
+    texts: Texts | None = None,
     *,
-    pooling: str | Sequence[str] | None = None,
+    pooling: PoolingName | Sequence[PoolingName] | None = None,
     quick: bool = False,
-    only: Sequence[str] | None = None,
-    skip: Sequence[str] = (),
+    only: Sequence[CheckName] | None = None,
+    skip: Sequence[CheckName] = (),
     seed: int = 0,
     source: str = "texts",
     name: str | None = None,
@@ -59,13 +60,14 @@ def audit(
     Args:
         model: a `SentenceTransformer`, or what `cenote.load` takes. A model in memory is compared with the folder that
             it was loaded from.
-        texts: strings, or (id, text) as `cenote.data.texts.read` yields them; None reads a part of the built-in corpus.
+        texts: a path, strings, (id, text), mappings, a frame or a table, as `cenote.data.texts.read` takes them; None
+            reads a part of the built-in corpus.
         pooling: the pooling that a server uses, which is compared with the declared one; None: the model's own.
         quick: whether to read fewer texts and probe fewer tokens.
         only: names of the checks to run; None: all.
         skip: names of checks to leave out.
         seed: of what is drawn.
-        source: what the report calls the texts.
+        source: what the report calls the texts; `texts` is replaced by the path of a file.
         name: what the report calls the model; None: as it was given.
         progress: called with a step, how much of it is done, and how much there is (0: unknown).
         notify: called with a sentence on what happens.
@@ -78,7 +80,7 @@ def audit(
     names = choose_checks(only, skip)
     asked = None if pooling is None else canonical(pooling)
     effort = QUICK if quick else FULL
-    given = islice(read_builtin(), _BUILTIN) if texts is None else texts
+    given = islice(read_builtin(), effort.builtin) if texts is None else texts
     drawn, read = sample_texts(given, effort.drawn, seed, source)
     if len(drawn) < FEWEST_TEXTS:
         raise BadInput(
@@ -97,17 +99,19 @@ def audit(
         reload=None if folder is None else partial(_load_again, model, loaded, folder, loader),
         by_path=loaded is not model,
     )
-    _ = subject.tokens  # a model that reads no tokens is refused here
-    where = "the docstrings of Python's standard library" if texts is None else source
+    _refuse_untokenised(subject)
+    where = "the docstrings of Python's standard library" if texts is None else read.source
+    checks = tuple(_run_all(names, subject))
     return Audit(
         schema=Audit.SCHEMA,
+        passed=passes(checks),
         model=name or name_of(model, loaded),
         fingerprint=fingerprint_of_weights(loaded),
         pooling=pooling_of(loaded),
         temperature=temperature_of(loaded),
         limit=limit_of(loaded),
         texts=AuditedTexts(where, read.given, len(subject.texts), read.fingerprint),
-        checks=tuple(_run_all(names, subject)),
+        checks=checks,
         settings=_settings(asked, quick, names, seed),
         versions=versions_of(),
     )
@@ -121,6 +125,16 @@ def _settings(asked: tuple[str, ...] | None, quick: bool, names: Sequence[str], 
         "left_out": [one for one in CHECKS if one not in names],
         "seed": int(seed),
     }
+
+
+def _refuse_untokenised(subject: Subject) -> None:
+    """Raise if the model makes no tokens of the texts: then no check can run."""
+    try:
+        _ = subject.tokens
+    except CenoteError:
+        raise
+    except Exception as error:  # tokenizers and models have classes of their own
+        raise BadInput(f"the model cannot tokenise the texts: {_in_words(error)}.") from error
 
 
 def _load_again(given: Any, loaded: SentenceTransformer, folder: Path, loader: Any) -> SentenceTransformer:
@@ -150,6 +164,12 @@ def choose_checks(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:
     return found
 
 
+def _in_words(error: Exception) -> str:
+    """Return the class and the first line of an error, without a point at its end."""
+    said = first_line(error).removesuffix(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def _run_all(names: Sequence[str], subject: Subject) -> Iterator[Check]:
     step = subject.listener.step("checks", len(names))
     for one in names:
@@ -158,11 +178,14 @@ def _run_all(names: Sequence[str], subject: Subject) -> Iterator[Check]:
 
 
 def _run(name: str, subject: Subject) -> Check:
-    """Run one check; what it cannot measure is not applicable, with the reason."""
+    """Run one check; what it cannot measure is not decided, and an error of the model is a failure."""
     try:
         found = CHECKS[name].load()(subject)
     except CenoteError as error:
         found = Finding(None, f"Could not be measured: {error}")
-    except (RuntimeError, IndexError) as error:  # the model itself fails, as on more tokens than it has positions
-        found = Finding(None, f"Could not be measured, the model raises {type(error).__name__}: {first_line(error)}")
+    except Exception as error:  # whatever the model raises must not lose the other checks
+        if is_out_of_memory(error):
+            found = Finding(None, f"Could not be measured, memory ran out: {_in_words(error)}.")
+        else:
+            found = Finding(False, f"The model raises {_in_words(error)}.", _MEND)
     return Check(name, found.passed, found.evidence, found.remedy, found.measured)

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
-from cenote.auditing.causes_trials import Reading, Way, read, readings, search_window
-from cenote.auditing.parity_measures import cosines
+from cenote.auditing.agreement import cosines
+from cenote.auditing.causes_trials import HALF, Reading, Way, read, readings, search_window
+from cenote.auditing.parity_remedies import remedy_of
 from cenote.errors import CenoteError
 from cenote.listener import Step
 from cenote.models.properties import limit_of
@@ -21,24 +22,16 @@ Vectors = npt.NDArray[np.float64]
 
 # Share of the texts that differ which a setting must explain, since single vectors may be wrong for another reason.
 _EXPLAINED = 0.9
+# A setting that leaves less than this at every text leaves nothing: the rest is rounding.
+_EXACT = 0.9999
+# More changes are better than fewer if they leave a quarter of the difference at the text that is explained worst.
+_BETTER = 4
+# The sides may be so many times as far apart as half precision moves the local model, and rounding explains it.
+_ROUNDINGS = 4
 # Trials that a record keeps, besides those that explain the difference.
 _KEPT = 30
 # The longest texts that the search for a window reads.
 _SEARCHED_TEXTS = 3
-
-REMEDIES = {
-    "pooling": "Start the server with the pooling `{pooling}` (TEI and llama.cpp: --pooling; vLLM: its pooler "
-    "configuration), or use a server that reads the model's 1_Pooling folder.",
-    "modules": "The server drops modules after the pooling: use one that runs all of modules.json, or export the model "
-    "as a whole graph with `cenote export`.",
-    "window": "Set the server's token limit to the model's, or cut texts into windows yourself before sending them.",
-    "prompt": "Put the prompt before every text exactly once: in the server's settings or in the client.",
-    "temperature": "The server does not know the attention temperature: fold it into the weights with `cenote temper`.",
-    "tokens": "Let the server's tokenizer add the special tokens, as the model's own does.",
-    "text": "Send texts unchanged, and use the model's own tokenizer.",
-    "precision": "Serve the model at float32, or lower the threshold (--least).",
-    "width": "Ask the server for all dimensions, and check that it serves this model.",
-}
 
 
 @dataclass(frozen=True)
@@ -51,22 +44,34 @@ class Case:
     differs: npt.NDArray[np.bool_]
     threshold: float
     near: bool  # whether rounding might explain the difference
+    served: bool = True  # whether the other side is a server
 
 
 @dataclass(frozen=True)
+class Cause:
+    """What the trials found."""
+
+    finding: Finding | None  # None: no setting explains the difference
+    trials: tuple[Trial, ...]  # those that a record keeps, the nearest among them
+    tried: int  # all settings that were tried
+
+
+@dataclass(frozen=True, eq=False)
 class _Tried:
     """A trial with what it changes."""
 
     trial: Trial
     changes: int
-    reading: Reading
-    way: Way
+    agrees: npt.NDArray[np.bool_]  # for each text
+
+    @property
+    def rest(self) -> float:
+        """What the setting leaves at the text that it explains worst."""
+        return 1.0 - self.trial.least
 
 
-def find_cause(
-    model: SentenceTransformer, case: Case, prompt_name: str | None, step: Step
-) -> tuple[Finding | None, tuple[Trial, ...]]:
-    """Return the finding of the simplest setting that explains the difference, or None, and the trials."""
+def find_cause(model: SentenceTransformer, case: Case, prompt_name: str | None, step: Step) -> Cause:
+    """Return the finding of the simplest setting that explains the difference, and the trials."""
     tried: list[_Tried] = []
     lengths = np.asarray(case.lengths)
     some_agree = not case.differs.all()
@@ -74,17 +79,19 @@ def find_cause(
     for reading in readings(model, prompt_name, case.lengths, half=case.near, long=long):
         tried += _try(model, case, reading, prompt_name)
         step(1)
-        if any(_explains(one) and one.changes == 1 for one in tried):
+        # One change that leaves something may hide a second one.
+        if any(_explains(one) and one.changes == 1 and one.trial.least >= _EXACT for one in tried):
             break
     found = _simplest(tried)
     if found is None and (extra := _search_windows(model, case, prompt_name)):
         tried += extra
         found = _simplest(tried)
-    kept = sorted(tried, key=lambda one: (one.changes, -one.trial.least))
-    trials = [one.trial for one in kept if one.changes][:_KEPT]
-    if found is not None and found.trial not in trials:
-        trials.append(found.trial)
-    return (None if found is None else _finding(found, case, model)), tuple(trials)
+    others = [one for one in tried if one.changes]
+    kept = sorted(others, key=lambda one: (one.changes, -one.trial.least))[:_KEPT]
+    nearest = max(others, key=lambda one: one.trial.mean, default=None)
+    kept += [one for one in (found, nearest) if one is not None and one not in kept]
+    finding = _within_rounding(model, case, prompt_name) if found is None else _finding(found, case, model)
+    return Cause(finding, tuple(dict.fromkeys(one.trial for one in kept)), len(others))
 
 
 def _try(model: SentenceTransformer, case: Case, reading: Reading, prompt_name: str | None) -> list[_Tried]:
@@ -115,7 +122,7 @@ def _try(model: SentenceTransformer, case: Case, reading: Reading, prompt_name: 
             mean=float(values.mean()),
             explained=explained,
         )
-        tried.append(_Tried(trial, len(kinds), reading, way))
+        tried.append(_Tried(trial, len(kinds), agree))
     return tried
 
 
@@ -139,9 +146,17 @@ def _explains(one: _Tried) -> bool:
 
 
 def _simplest(tried: Sequence[_Tried]) -> _Tried | None:
-    """Return the trial that explains the difference with the fewest changes, of these the nearest."""
+    """Return the trial that explains the difference with the fewest changes; with more if these explain it better."""
     found = [one for one in tried if _explains(one)]
-    return min(found, key=lambda one: (one.changes, -one.trial.explained, -one.trial.mean), default=None)
+    simplest = min(found, key=_by_changes, default=None)
+    if simplest is None or simplest.trial.least >= _EXACT:
+        return simplest
+    better = [one for one in found if one.rest * _BETTER <= simplest.rest]
+    return min(better, key=_by_changes, default=simplest)
+
+
+def _by_changes(one: _Tried) -> tuple[int, float, float]:
+    return one.changes, -one.trial.explained, -one.trial.mean
 
 
 def _search_windows(model: SentenceTransformer, case: Case, prompt_name: str | None) -> list[_Tried]:
@@ -160,11 +175,46 @@ def _search_windows(model: SentenceTransformer, case: Case, prompt_name: str | N
     return _try(model, case, Reading("window", words, limit=limit), prompt_name)
 
 
+def _within_rounding(model: SentenceTransformer, case: Case, prompt_name: str | None) -> Finding | None:
+    """Return the finding that the sides differ as much as half precision moves the local model itself, or None.
+
+    Two computations at half precision round in other ways: the other side's vectors are not those of the trial.
+    """
+    if not case.near:
+        return None
+    own, rounded = (read(model, case.texts, one, prompt_name)[Way()] for one in (Reading(), HALF))
+    if own.shape[1] != case.wanted.shape[1]:
+        return None
+    far, moved = (1 - cosines(own, other)[case.differs] for other in (case.wanted, rounded))
+    if not (far.mean() <= _ROUNDINGS * moved.mean() and far.max() <= _ROUNDINGS * moved.max()):
+        return None
+    return Finding(
+        kind="precision",
+        finding=f"the vectors are as far apart as bfloat16 moves those of the local model: least cosine "
+        f"{1 - far.max():.4f}, and {1 - moved.max():.4f} at bfloat16",
+        remedy=remedy_of("precision", served=case.served),
+    )
+
+
 def _finding(one: _Tried, case: Case, model: SentenceTransformer) -> Finding:
     trial = one.trial
     count = round(trial.explained * int(case.differs.sum()))
     some = f"{count} of {int(case.differs.sum())} texts that differ"
-    kinds = trial.kind.split(" and ")
-    remedy = " ".join(REMEDIES[kind].format(pooling=pooling_of(model)) for kind in dict.fromkeys(kinds))
     at = f"{trial.least:.5f}" if trial.explained == 1 else f"{trial.mean:.5f} on average"
-    return Finding(kind=trial.kind, finding=f"agrees {trial.setting}, at {at} ({some})", remedy=remedy)
+    rest = _rest_in_words(one, case)
+    return Finding(
+        kind=trial.kind,
+        finding=f"agrees {trial.setting}, at {at} ({some}){rest}",
+        remedy=remedy_of(trial.kind, served=case.served, pooling=pooling_of(model)),
+    )
+
+
+def _rest_in_words(one: _Tried, case: Case) -> str:
+    """Return which texts a setting does not explain: something else changes them."""
+    left = np.flatnonzero(case.differs & ~one.agrees)
+    if not len(left):
+        return ""
+    lengths = np.asarray(case.lengths)
+    longest = lengths[left].min() > np.median(lengths[case.differs])
+    which = f", all of {lengths[left].min():,} tokens or more" if longest else ""
+    return f", and something else changes {len(left)} of them{which} (least cosine {one.trial.least:.5f})"

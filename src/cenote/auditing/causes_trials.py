@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from sentence_transformers.sentence_transformer.modules import Pooling as StPool
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from cenote._nn.modules import eval_mode
+from cenote.auditing.agreement import cosines
 from cenote.encoding.batches import BatchReader, Refused
-from cenote.encoding.forward import VECTORS, forward
+from cenote.encoding.forward import forward, pooled_vectors, repooled_vectors
 from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import CenoteError
 from cenote.functional.pooling import POOLINGS
@@ -34,6 +35,8 @@ Vectors = npt.NDArray[np.float64]
 COMMON_PROMPTS = ("query: ", "passage: ", "search_query: ", "search_document: ")
 # Token limits that servers use by default, besides those of the model.
 COMMON_WINDOWS = (128, 256, 512, 1024, 2048, 8192)
+# A text that shows which special tokens stand around one.
+_ANY = "a"
 # The longest texts are read at these many windows to find where a server cuts.
 _SEARCHED = 24
 
@@ -50,6 +53,10 @@ class Reading:
     special: bool = True  # whether special tokens around a text are read
     plain: bool = False  # whether the attention temperature is 1
     dtype: torch.dtype | None = None
+
+
+# The model's own way at half precision.
+HALF = Reading("precision", "at bfloat16", dtype=torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -98,18 +105,9 @@ class _PooledWays:
 
     def _vectors(self, output: Mapping[str, Any], way: Way) -> Tensor:
         if self.place is None or way == Way():
-            own: Tensor = output[VECTORS]
-            return own[..., : self.model.truncate_dim].float()
-        features: Any = {name: value for name, value in output.items() if name != VECTORS}
-        left_out = way.without.split(" and ") if way.without else []
-        pooling = self.poolings[way.pooling]
-        later = [one for one in list(self.model)[self.place + 1 :] if type(one).__name__ not in left_out]
-        with eval_mode(self.model), eval_mode(pooling), torch.inference_mode():
-            for module in (pooling, *later):
-                if not isinstance(module, Temperature):  # it computes nothing
-                    features = module(features)
-        vectors: Tensor = features[VECTORS]
-        return vectors[..., : self.model.truncate_dim].float()
+            return pooled_vectors(self.model, output)
+        left_out = way.without.split(" and ") if way.without else ()
+        return repooled_vectors(self.model, output, self.poolings[way.pooling], without=left_out)
 
 
 def read(
@@ -150,15 +148,31 @@ def _settings(model: SentenceTransformer, reading: Reading) -> Iterator[None]:
 
 
 def without_special_tokens(model: SentenceTransformer, tokens: Tokens) -> Tokens:
-    """Return tokenised texts without the special tokens of the tokenizer; a text of nothing else keeps them."""
+    """Return tokenised texts without the special tokens around them; a text of nothing else keeps them.
+
+    Special tokens inside a text, such as that of an unknown word, stay: a tokenizer that adds none writes them, too.
+    """
     ids = tokens.columns["input_ids"]
-    keep = ~np.isin(ids, np.array(model.tokenizer.all_special_ids))
-    starts = tokens.offsets[:-1]
-    counts = np.add.reduceat(keep, starts) if len(starts) else np.zeros(0, np.int64)
-    keep |= np.repeat(counts == 0, tokens.lengths)
-    lengths = np.add.reduceat(keep.astype(np.int64), starts)
-    columns = {name: column[keep] for name, column in tokens.columns.items()}
-    return replace(tokens, columns=columns, offsets=np.concatenate([[0], np.cumsum(lengths)]))
+    before, after = _special_around(model.tokenizer)
+    keep = np.ones(len(ids), bool)
+    for start, end in pairwise(tokens.offsets.tolist()):
+        if end - start <= len(before) + len(after):
+            continue
+        if ids[start : start + len(before)].tolist() == before:
+            keep[start : start + len(before)] = False
+        if after and ids[end - len(after) : end].tolist() == after:
+            keep[end - len(after) : end] = False
+    ends = np.concatenate([[0], np.cumsum(keep)])[tokens.offsets]
+    return replace(tokens, columns={name: column[keep] for name, column in tokens.columns.items()}, offsets=ends)
+
+
+def _special_around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Return the special tokens that a tokenizer puts before and after a text."""
+    whole, plain = ([*tokenizer(_ANY, add_special_tokens=special)["input_ids"]] for special in (True, False))
+    for start in range(len(whole) - len(plain) + 1):
+        if plain and whole[start : start + len(plain)] == plain:
+            return whole[:start], whole[start + len(plain) :]
+    return [], []
 
 
 def readings(
@@ -188,7 +202,7 @@ def readings(
     yield Reading("text", "with line breaks replaced by spaces", change=lambda text: " ".join(text.splitlines()))
     yield Reading("text", "without white space at the ends of texts", change=str.strip)
     if half:
-        yield Reading("precision", "at bfloat16", dtype=torch.bfloat16)
+        yield HALF
 
 
 def _windows(model: SentenceTransformer, lengths: Sequence[int]) -> Iterator[Reading]:
@@ -238,7 +252,7 @@ def search_window(
         if limit not in found:
             ways = read(model, texts, Reading(limit=limit), prompt_name)
             scored = {
-                way: float(np.nan_to_num(_cosines(one, wanted), nan=-1.0).min())
+                way: float(np.nan_to_num(cosines(one, wanted), nan=-1.0).min())
                 for way, one in ways.items()
                 if one.shape[1] == wanted.shape[1]
             }
@@ -251,11 +265,3 @@ def search_window(
         step = max(1, step // 2)
         best = max((one for one in (best - step, best, best + step) if least <= one <= most), key=score)
     return None if best not in found or found[best][1] < 0 else (best, found[best][0])
-
-
-def _cosines(left: Vectors, right: Vectors) -> Vectors:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: Vectors = np.einsum("ij,ij->i", left, right) / (
-            np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-        )
-    return found

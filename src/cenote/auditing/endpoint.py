@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cenote.auditing.endpoint_requests import (
-    Answer,
-    Refusal,
-    Stopped,
-    Transport,
-    is_local,
-    shown,
-    split_address,
-)
+from cenote.auditing.endpoint_addresses import is_local, secrets_of, shown, split_address
+from cenote.auditing.endpoint_requests import Answer, Refusal, Stopped, Transport
 from cenote.errors import BadInput, UnknownName, choose, some
 
 Vector = npt.NDArray[np.float64]
 
 # Sent to find out which path answers.
 _PROBE = "a pool"
+# Texts that a server refuses in a row, for one reason, before it counts as broken: where it fails (5xx), each costs
+# seconds of waiting.
+_REFUSED_IN_A_ROW, _FAILED_IN_A_ROW = 32, 5
 # Facts that TEI states of itself at /info.
 _STATED = (
     "model_id",
@@ -89,6 +85,7 @@ class Endpoint:
         if (stated_limit := stated.get("max_client_batch_size", "")).isdigit():
             self.batch_limit = int(stated_limit)
         self._lock = threading.Lock()
+        self._refused: tuple[str, int] = ("", 0)  # a reason, and the texts refused for it since the last vector
 
     @property
     def name(self) -> str:
@@ -99,22 +96,35 @@ class Endpoint:
         """Return the vector of each text, or why it has none. A request that is refused is split.
 
         Raises:
-            Stopped: the server does not answer any more.
+            Stopped: the server does not answer any more, or refuses text after text.
         """
         limit = self.batch_limit
         if limit is not None and len(texts) > limit:
             parts = [self.embed(texts[start : start + limit]) for start in range(0, len(texts), limit)]
             return [one for part in parts for one in part]
         try:
-            return self._request(texts)
+            found = self._request(texts)
+            self._refused = ("", 0)
+            return found
         except Refusal as error:
             if len(texts) == 1:
+                self._count_refused(error)
                 return [str(error)]
             half = (len(texts) + 1) // 2
             found = self.embed(texts[:half]) + self.embed(texts[half:])
             if error.status == 413 and not any(isinstance(one, str) for one in found):
                 self._lower(half, len(texts))
             return found
+
+    def _count_refused(self, error: Refusal) -> None:
+        """Raise `Stopped` if the server refused too many texts in a row for the reason of this one."""
+        kind = re.sub(r"\d+", "#", str(error))
+        with self._lock:
+            known, count = self._refused
+            count = count + 1 if known == kind else 1
+            self._refused = (kind, count)
+        if count >= (_FAILED_IN_A_ROW if error.status >= 500 else _REFUSED_IN_A_ROW):
+            raise Stopped(f"{self.name} gave no vector for {count} texts in a row: {error}", error.status)
 
     def _lower(self, limit: int, refused: int) -> None:
         with self._lock:
@@ -127,7 +137,7 @@ class Endpoint:
     def _request(self, texts: Sequence[str]) -> list[Vector | str]:
         spoken = DIALECTS[self.dialect]
         try:
-            answer = self.transport.request(self.url, spoken.payload(texts, self.model))
+            answer = self.transport.request(self.url, spoken.payload(texts, self.model), texts=len(texts))
         except Stopped as error:
             if error.status < 500 or not self._answers():
                 raise
@@ -135,16 +145,14 @@ class Endpoint:
         if answer.status in (401, 403):  # a key may expire
             raise Stopped(f"{self.name} refuses the key (status {answer.status}).", answer.status)
         if answer.status != 200:
-            raise Refusal(
-                f"the server refuses it: status {answer.status}, {self.transport.clean(answer.quote())}", answer.status
-            )
+            raise Refusal(f"the server refuses it: status {answer.status}, {answer.quote()}", answer.status)
         return read_vectors(spoken, answer, len(texts))
 
     def _answers(self) -> bool:
         """Return whether the server still answers a text that it answered before."""
         try:
             payload = DIALECTS[self.dialect].payload([_PROBE], self.model)
-            return self.transport.request(self.url, payload, tries=1).status == 200
+            return self.transport.request(self.url, payload, texts=1, tries=1).status == 200
         except Stopped:
             return False
 
@@ -152,7 +160,7 @@ class Endpoint:
 def read_vectors(spoken: Dialect, answer: Answer, count: int) -> list[Vector | str]:
     """Return the vectors of an answer, or why one cannot be used; raise `Refusal` if the answer has another form."""
     try:
-        found = spoken.vectors(json.loads(answer.body))
+        found = spoken.vectors(answer.content())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         kind = answer.kind or "nothing that states its kind"
         raise Refusal(f"the server answers with {kind} that holds no vectors: {answer.quote()!r}") from error
@@ -170,7 +178,7 @@ def _read_vector(given: Any) -> Vector | str:
     else:
         try:
             values = np.array(given, np.float64)  # None becomes NaN
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):  # a whole number may have more digits than a float takes
             return "its vector holds something other than numbers"
     if values.ndim != 1 or not len(values):
         return f"its vector has the shape {values.shape}"
@@ -201,7 +209,7 @@ def connect(
         UnknownName: the server does not have the model; the message lists those that it has.
     """
     address = split_address(url)
-    transport = Transport(key_variable, timeout, notify)
+    transport = Transport(key_variable, timeout, notify, secrets_of(url))
     if key_variable and address.startswith("http://") and not is_local(address):
         notify(f"the key is sent to {shown(address)} unencrypted: use https if the server has it")
     base, query = _base_and_query(address)
@@ -256,13 +264,10 @@ def _models_of(transport: Transport, base: str, paths: dict[str, str], query: st
         except Stopped as error:
             if error.status:
                 continue
-            reason = str(error).rpartition(" (")[2].rstrip(").")
-            raise BadInput(
-                f"no server answers at {shown(base)}: {reason}. Start the server, or check the host and the port."
-            ) from error
+            raise BadInput(f"no server answers at {shown(base)}: {error.why.reason}. {error.why.remedy}") from error
         if answer.status == 200:
             try:
-                names = [str(row["id"]) for row in json.loads(answer.body)["data"]]
+                names = [transport.clean(str(row["id"])) for row in answer.content()["data"]]
             except (ValueError, KeyError, TypeError):
                 continue
             return list(dict.fromkeys(names))
@@ -292,7 +297,7 @@ def _probe(
 ) -> Answer | str:
     """Return the answer of a path that gives a vector, or why this one does not; raise where no path will."""
     try:
-        answer = transport.request(where, spoken.payload([_PROBE], model), tries=3)
+        answer = transport.request(where, spoken.payload([_PROBE], model), texts=1, tries=3)
     except Stopped as error:
         if not error.status:
             raise BadInput(f"the server stopped answering: {error}") from error
@@ -312,8 +317,8 @@ def _probe(
         return f"status {status}, which leads to {shown(answer.location) or 'another address'}: give that address"
     if status != 200:
         if wanted is not None and spoken.name == "openai" and wanted not in models and status in (400, 404, 422):
-            _refuse_unknown_model(wanted, models, answer, transport)
-        return f"status {status}" + ("" if status in (404, 405) else f", {transport.clean(answer.quote())}")
+            _refuse_unknown_model(wanted, models, answer)
+        return f"status {status}" + ("" if status in (404, 405) else f", {answer.quote()}")
     if not answer.is_json:
         return f"{answer.kind or 'no JSON'} instead of JSON, {answer.quote()!r}"
     try:
@@ -323,27 +328,28 @@ def _probe(
     return answer if not isinstance(found, str) else f"for the text {_PROBE!r}, {found}"
 
 
-def _refuse_unknown_model(wanted: str, models: Sequence[str], answer: Answer, transport: Transport) -> None:
+def _refuse_unknown_model(wanted: str, models: Sequence[str], answer: Answer) -> None:
     """Raise if the server refuses a model that it does not list, or says that it does not know it."""
     if models:
         choose(wanted, dict.fromkeys(models), "model of the server:")
     elif wanted.lower() in answer.quote().lower():
-        raise UnknownName(
-            f"the server does not know the model {wanted!r}, and lists none: {transport.clean(answer.quote())}"
-        )
+        raise UnknownName(f"the server does not know the model {wanted!r}, and lists none: {answer.quote()}")
 
 
 def _stated_by(transport: Transport, base: str, query: str) -> dict[str, str]:
     """Return the facts that TEI states of itself; none for other servers."""
     try:
         answer = transport.request(f"{base}/info{query}", tries=1)
-        found = json.loads(answer.body) if answer.status == 200 else {}
+        found = answer.content() if answer.status == 200 else {}
     except (Stopped, ValueError):
         return {}
     if not isinstance(found, dict):
         return {}
-    facts = {name: str(found[name]) for name in _STATED if isinstance(found.get(name), (str, int, float, bool))}
+    stated = {name: found.get(name) for name in _STATED}
+    facts = {
+        name: transport.clean(str(one)) for name, one in stated.items() if isinstance(one, (str, int, float, bool))
+    }
     kind = found.get("model_type")
     if isinstance(kind, dict) and isinstance(kind.get("embedding"), dict) and "pooling" in kind["embedding"]:
-        facts["pooling"] = str(kind["embedding"]["pooling"])
+        facts["pooling"] = transport.clean(str(kind["embedding"]["pooling"]))
     return facts

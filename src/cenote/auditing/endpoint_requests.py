@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
+import math
 import os
+import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
+from cenote.auditing.endpoint_addresses import is_local, shown
+from cenote.auditing.endpoint_connections import Connections, Received, TooLong
 from cenote.errors import BadInput, CenoteError
 
 # Tries of one request that the server answers with 429, or not at all; and of one that it answers with 5xx.
 TRIES, _TRIES_BROKEN = 5, 3
 # Seconds before the second try where the server names none; they double.
 _FIRST_WAIT = 1.0
-# The longest that one answer may ask to wait, in seconds.
-LONGEST_WAIT = 300.0
+# The longest that one answer may ask to wait, and what all requests together may lose to waits and failed tries, in
+# seconds. Requests that wait at the same time count once.
+LONGEST_WAIT, LONGEST_IN_ALL = 300.0, 600.0
+# A wait of so many seconds is told each time, a shorter one if it is the longest for its reason.
+_LONG = 10.0
+# The longest time-out that is taken: a day.
+LONGEST_TIMEOUT = 86_400.0
+# Bytes of an answer that are read: for each text, and besides. A vector of 8,192 numbers has about 200,000.
+_BYTES_OF_A_TEXT, _BYTES_BESIDE = 2**20, 2**22
 _BUSY, _BROKEN = (429,), (500, 502, 503, 504)
 # Characters of an answer that a message quotes.
 _QUOTED = 160
 
 
-class Stopped(CenoteError):
-    """The server does not answer any more, or is too busy to; `status` is that of its last answer, 0 without one."""
+class Why(NamedTuple):
+    """Why a server did not answer, and what to do."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    reason: str
+    remedy: str = ""
+
+
+class Stopped(CenoteError):
+    """The server does not answer any more, or is too busy to.
+
+    `status` is that of its last answer, 0 without one; `why` says in a few words why there is none.
+    """
+
+    def __init__(self, message: str, status: int = 0, why: Why | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.why = status, why or Why(message.removesuffix("."))
 
 
 class Refusal(CenoteError):
@@ -54,47 +71,49 @@ class Answer:
     body: bytes
     retry_after: str = ""
     location: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # what no message may repeat
+
+    def content(self) -> Any:
+        """Return the content as JSON, whatever the header says; raise `ValueError` for anything else."""
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("the answer is nested too deeply") from error
 
     @property
     def is_json(self) -> bool:
-        """Whether the content is JSON, whatever the header says."""
+        """Whether the content is JSON."""
         try:
-            json.loads(self.body)
+            self.content()
         except ValueError:
             return False
         return True
 
     def quote(self) -> str:
-        """Return the server's message in one short line."""
+        """Return the server's message in one short line, without secrets that it repeats."""
         text = self.body.decode("utf-8", "replace")
         try:
-            found = json.loads(self.body)
+            found = self.content()
         except ValueError:
             found = None
         while isinstance(found, dict):
             found = next((found[key] for key in ("error", "message", "detail", "msg") if found.get(key)), None)
-        text = " ".join((found if isinstance(found, str) else text).split())
+        # Hidden before the line is cut: the beginning of a key is a secret, too.
+        text = " ".join(hide(found if isinstance(found, str) else text, self.secrets).split())
         return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: it would send the texts, and the key, to another address."""
+def hide(text: str, secrets: Iterable[str]) -> str:
+    r"""Return a text without secrets, also as JSON writes them.
 
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Return no new request; the answer with the redirect is raised as an error."""
-
-
-def is_local(url: str) -> bool:
-    """Return whether an address is on this machine.
-
-    >>> is_local("http://localhost:8080"), is_local("http://127.0.0.2"), is_local("https://api.example.com")
-    (True, True, False)
+    >>> hide("no such key: a\\/b", ["a/b"])
+    'no such key: …'
     """
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    for secret in secrets:
+        in_json = json.dumps(secret)[1:-1]
+        for written in (secret, in_json, in_json.replace("/", "\\/")):
+            text = text.replace(written, "…")
+    return text
 
 
 def read_key(variable: str | None) -> str | None:
@@ -109,9 +128,22 @@ def read_key(variable: str | None) -> str | None:
     return key
 
 
-def pause_for(seconds: float) -> None:
-    """Wait before the next try."""
-    time.sleep(seconds)
+def check_timeout(timeout: float) -> float:
+    """Return a time-out in seconds; raise `BadInput` for one that cannot be waited."""
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not number or not 0 < timeout <= LONGEST_TIMEOUT:  # NaN is refused, too
+        raise BadInput(f"timeout={timeout!r}: pass seconds, more than 0 and at most {LONGEST_TIMEOUT:,.0f} (a day).")
+    return float(timeout)
+
+
+def pause_for(seconds: float, ended: threading.Event) -> None:
+    """Wait before the next try; an end of all requests ends the wait."""
+    ended.wait(seconds)
+
+
+def clock() -> float:
+    """Return the seconds of a clock that only goes forward."""
+    return time.monotonic()
 
 
 class Transport:
@@ -119,8 +151,9 @@ class Transport:
 
     Args:
         variable: environment variable that holds the server's key.
-        timeout: seconds to wait for an answer.
+        timeout: seconds to wait for a complete answer.
         notify: called with a sentence where the server makes it wait.
+        secrets: besides the key, what no message may repeat.
     """
 
     def __init__(
@@ -128,25 +161,35 @@ class Transport:
         variable: str | None = None,
         timeout: float = 60.0,
         notify: Callable[[str], object] = lambda _: None,
+        secrets: Iterable[str] = (),
     ) -> None:
-        self.variable, self.timeout, self.notify = variable, timeout, notify
+        self.variable, self.timeout, self.notify = variable, check_timeout(timeout), notify
         self._key = read_key(variable)
+        self.secrets = (*((self._key,) if self._key else ()), *secrets)
+        self._connections = Connections(self.timeout)
         self._lock = threading.Lock()
-        self._said: set[str] = set()
-        no_proxy = urllib.request.ProxyHandler({})
-        self._direct = urllib.request.build_opener(_NoRedirect, no_proxy)
-        self._proxied = urllib.request.build_opener(_NoRedirect)
+        self._told: dict[str, float] = {}  # the longest wait of each reason
+        self._lost, self._lost_until = 0.0, -math.inf
+        self._most_lost = max(LONGEST_IN_ALL, TRIES * self.timeout)
 
-    def request(self, url: str, payload: Any = None, *, tries: int = TRIES) -> Answer:
+    def request(self, url: str, payload: Any = None, *, texts: int = 0, tries: int = TRIES) -> Answer:
         """Return the server's answer, whatever its status; try again where it is busy, fails or does not answer.
+
+        Args:
+            url: of the path.
+            payload: of a POST, as JSON; None sends a GET.
+            texts: whose vectors the answer may hold.
+            tries: at most.
 
         Raises:
             Stopped: the server does not answer, or is still busy after all tries.
         """
-        wait, waited, last, status = _FIRST_WAIT, 0.0, "", 0
+        wait, waited, last, status = _FIRST_WAIT, 0.0, Why(""), 0
         for attempt in range(tries):
+            self._refuse_ended()
+            began = clock()
             try:
-                answer = self._ask(url, payload)
+                answer = self._ask(url, payload, texts)
             except (OSError, http.client.HTTPException) as error:
                 last, asked, status = explain(error, self.timeout), None, 0
                 if _is_refused(error) and attempt:  # the server was there, and is gone
@@ -155,7 +198,7 @@ class Transport:
                 if answer.status not in (*_BUSY, *_BROKEN):
                     return answer
                 status = answer.status
-                last, asked = f"status {status}: {self.clean(answer.quote())}", _seconds(answer.retry_after)
+                last, asked = Why(f"status {status}: {answer.quote()}"), _seconds(answer.retry_after)
                 if asked is not None and asked > LONGEST_WAIT:
                     raise Stopped(
                         f"{shown(url)} asks to wait {asked:,.0f} s (status {status}), longer than the "
@@ -164,55 +207,94 @@ class Transport:
                     )
             if attempt + 1 >= (_TRIES_BROKEN if status in _BROKEN else tries):
                 break
+            self._refuse_ended()
             pause = wait if asked is None else asked
-            self._say_once(last if asked is None else f"status {status}", pause, asked is not None)
-            pause_for(pause)
+            alone = self._lose(began, pause, url, status, last)
+            said = last.reason if asked is None else f"status {status}"
+            self._tell(pause, said, asked=asked is not None, alone=alone)
+            pause_for(pause, self._connections.ended)
             waited, wait = waited + pause, 2 * wait
         tried = f"after {attempt + 1} {'try' if not attempt else 'tries'} and {waited:.0f} s of waiting"
-        raise Stopped(f"{shown(url)} gives no answer {tried} ({last}).", status)
+        raise Stopped(f"{shown(url)} gives no answer {tried} ({last.reason}).", status, last)
 
-    def _ask(self, url: str, payload: Any) -> Answer:
+    def end(self) -> None:
+        """End the requests under way, their waits, and all that would follow."""
+        self._connections.end()
+
+    def _refuse_ended(self) -> None:
+        if self._connections.ended.is_set():
+            raise Stopped("the comparison was interrupted.")
+
+    def clean(self, text: str) -> str:
+        """Return a name or a fact of the server without the key, should it repeat it."""
+        return hide(text, (self._key,) if self._key else ())
+
+    def _ask(self, url: str, payload: Any, texts: int) -> Answer:
         headers = {"Accept": "application/json", "User-Agent": "cenote"}
         body = None
         if payload is not None:
             body, headers["Content-Type"] = json.dumps(payload).encode(), "application/json"
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(url, body, headers)  # noqa: S310  # `split_address` allows http and https only
-        opener = self._direct if is_local(url) else self._proxied
+        most = _BYTES_BESIDE + texts * _BYTES_OF_A_TEXT
         try:
-            with opener.open(request, timeout=self.timeout) as found:
-                return _answer(found.status, found.headers, found.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return _answer(error.code, error.headers, error.read())
+            return self._answer(self._connections.send(url, body, headers, most=most, direct=is_local(url)))
+        except TooLong as error:
+            raise Stopped(
+                f"{shown(url)} answers with more than {most / 2**20:.0f} MB, which is more than vectors need: check "
+                "the path and the server.",
+                error.status,
+            ) from error
 
-    def clean(self, text: str) -> str:
-        """Return a text without the key, should a server repeat it."""
-        return text if self._key is None else text.replace(self._key, "…")
+    def _answer(self, found: Received) -> Answer:
+        def header(name: str) -> str:
+            return hide(found.headers.get(name) or "", self.secrets)
 
-    def _say_once(self, why: str, seconds: float, asked: bool) -> None:
+        kind = header("Content-Type").partition(";")[0].strip()
+        return Answer(found.status, kind, found.body, header("Retry-After"), header("Location"), self.secrets)
+
+    def _lose(self, began: float, pause: float, url: str, status: int, last: Why) -> bool:
+        """Count a failed try and the wait after it; return whether no other request waits as long.
+
+        Raises:
+            Stopped: all requests together lost too much time.
+        """
+        with self._lock:
+            until = clock() + pause
+            more = max(0.0, until - max(began, self._lost_until))
+            if self._lost + more > self._most_lost:
+                raise Stopped(
+                    f"{shown(url)} makes the comparison wait too long: {self._lost:,.0f} s so far, and {pause:,.0f} s "
+                    f"more would be over the {self._most_lost:,.0f} s that are waited in all ({last.reason}). Try "
+                    "again later, with fewer texts (--sample) or fewer requests at once (--concurrency).",
+                    status,
+                    last,
+                )
+            self._lost += more
+            self._lost_until = max(self._lost_until, until)
+            return more > pause / 2
+
+    def _tell(self, seconds: float, why: str, *, asked: bool, alone: bool) -> None:
+        """Say that a wait begins, unless it was said: eight threads may wait for the same reason."""
         words = f"asks to wait {seconds:.0f} s" if asked else f"is asked again in {seconds:.0f} s"
         with self._lock:
-            if why not in self._said:  # eight threads wait for the same reason
-                self._said.add(why)
+            longer = seconds > self._told.get(why, -1.0)
+            self._told[why] = max(seconds, self._told.get(why, 0.0))
+            if longer or (alone and seconds >= _LONG):
                 self.notify(f"the server {words} ({why})")
-
-
-def _answer(status: int, headers: Any, body: bytes) -> Answer:
-    kind = (headers.get("Content-Type") or "").partition(";")[0].strip()
-    return Answer(status, kind, body, headers.get("Retry-After") or "", headers.get("Location") or "")
 
 
 def _seconds(text: str) -> float | None:
     """Return the seconds that a `Retry-After` names, as a number or a date; None for neither."""
     try:
-        return max(0.0, float(text))
+        found = float(text)
     except ValueError:
         pass
+    else:
+        return max(0.0, found) if math.isfinite(found) else None
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -220,41 +302,38 @@ def _is_refused(error: Exception) -> bool:
     return isinstance(getattr(error, "reason", error), ConnectionRefusedError)
 
 
-def explain(error: Exception, timeout: float) -> str:
-    """Return why a server did not answer, in words."""
+_CHECK = "Check the host and the port."
+# The first row that fits counts: a lost connection over TLS is also an SSLError.
+_REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    (
+        (ConnectionRefusedError,),
+        "connection refused: nothing listens there",
+        "Start the server, or check the host and the port.",
+    ),
+    (
+        (TimeoutError,),
+        "no complete answer within {timeout:g} s",
+        "Look whether the server works, or wait longer with --timeout (timeout=).",
+    ),
+    (
+        (ConnectionError, http.client.IncompleteRead, ssl.SSLEOFError, ssl.SSLZeroReturnError),
+        "the connection was closed before the answer was complete",
+        "Look into the log of the server.",
+    ),
+    (
+        (ssl.SSLCertVerificationError,),
+        "its certificate is refused ({cause.verify_message})",
+        "Give it a certificate that this machine trusts.",
+    ),
+    ((ssl.SSLError,), "it speaks no https", "Write http:// if the server has no certificate."),
+    ((http.client.HTTPException,), "it speaks no http", "Check the port, and whether the server wants https://."),
+)
+
+
+def explain(error: Exception, timeout: float) -> Why:
+    """Return why a server did not answer, and what to do."""
     cause = getattr(error, "reason", error)
-    if isinstance(cause, ConnectionRefusedError):
-        return "connection refused: nothing listens there"
-    if isinstance(cause, TimeoutError):
-        return f"no answer within {timeout:g} s"
-    if isinstance(cause, (ConnectionError, http.client.HTTPException)):
-        return "the connection was closed before the answer was complete"
-    return " ".join(str(cause).split()) or type(cause).__name__
-
-
-def shown(url: str) -> str:
-    """Return an address without a query, which may hold a key."""
-    return url.partition("?")[0]
-
-
-def split_address(url: str) -> str:
-    """Return the address of a server in its plain form; raise `BadInput` for one that cannot be used.
-
-    >>> split_address("http://localhost:8080/")
-    'http://localhost:8080'
-    """
-    try:
-        parts = urlsplit(url.strip())
-        port, host = parts.port, parts.hostname
-    except ValueError as error:
-        raise BadInput(f"{shown(url)!r} is no address: {error}. Write http://HOST:PORT.") from error
-    if parts.scheme not in ("http", "https") or not host:
-        raise BadInput(f"{shown(url)!r} is no address of a server: write http://HOST:PORT or https://HOST.")
-    if parts.username or parts.password:
-        place = f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
-        raise BadInput(
-            f"the address {place!r} holds a user name or a password: put the key into an environment variable, and "
-            "name that with --key-variable (key_variable=)."
-        )
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{query}"
+    for kinds, reason, remedy in _REASONS:
+        if isinstance(cause, kinds):
+            return Why(reason.format(timeout=timeout, cause=cause), remedy)
+    return Why(" ".join(str(cause).split()) or type(cause).__name__, _CHECK)

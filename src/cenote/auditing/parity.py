@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.auditing.causes import find_cause
+from cenote.auditing.agreement import cosine_of
+from cenote.auditing.causes import Cause, find_cause
 from cenote.auditing.endpoint import Endpoint, connect
-from cenote.auditing.endpoint_requests import is_local
+from cenote.auditing.endpoint_addresses import is_address, is_local, shown
+from cenote.auditing.endpoint_requests import check_timeout
 from cenote.auditing.parity_findings import (
     Comparison,
     explain_answers,
     explain_few,
     explain_norms,
     explain_order,
+    explain_rounding,
     explain_ways,
     explain_width,
     summarise_way,
@@ -31,24 +34,28 @@ from cenote.auditing.parity_measures import (
     parts_by_length,
 )
 from cenote.auditing.parity_sides import (
+    ALONE,
+    ALONE_AGAIN,
     Answers,
     LocalSource,
     ServedSource,
     Source,
     ask,
     ask_in_ways,
+    plan_alone_again,
     plan_ways,
     split,
 )
 from cenote.data.builtin import read_builtin
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
+from cenote.data.texts import Texts
 from cenote.errors import BadInput, CenoteError, check_at_least
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_of
 from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
-from cenote.parity_records import FLOAT32, LEAST, Finding, Parity, Refused, Side, Trial, Way, Worst
+from cenote.parity_records import FLOAT32, LEAST, Finding, Parity, Refused, Side, Way, Worst
 from cenote.records import TextsRead
 from cenote.wording import pluralise
 
@@ -61,6 +68,8 @@ _TRIED_DIFFERENT, _TRIED_EQUAL = 24, 8
 _LONGEST = 10
 # The worst texts that are shown, and their characters.
 _WORST, _CHARACTERS = 10, 400
+# Texts whose answers changed that are asked for alone again.
+_DOUBTFUL = 16
 # Refused texts that a record names.
 _REFUSED = 50
 
@@ -71,7 +80,7 @@ class _Request:
 
     least: float
     batch_size: int
-    at_once: int
+    concurrency: int
     sample: int
     asked_again: int
     ignore_norms: bool
@@ -79,11 +88,17 @@ class _Request:
     seed: int
     listener: Listener
 
+    def __post_init__(self) -> None:
+        if isinstance(self.least, bool) or not isinstance(self.least, (int, float)) or not 0 < self.least < 1:
+            raise BadInput(f"least={self.least!r}: pass a cosine between 0 and 1, such as {LEAST}.")
+        for name, fewest in (("batch_size", 1), ("concurrency", 1), ("sample", 1), ("seed", 0)):
+            check_at_least(fewest, getattr(self, name), name)
+
 
 def parity(
     left: SentenceTransformer | str | Path,
     right: SentenceTransformer | str | Path | Endpoint,
-    texts: Iterable[Text | str] | None = None,
+    texts: Texts | None = None,
     *,
     served_model: str | None = None,
     key_variable: str | None = None,
@@ -106,7 +121,8 @@ def parity(
     Args:
         left: the local model, a `SentenceTransformer` or what `cenote.load` takes.
         right: the address of a server that speaks OpenAI's `/v1/embeddings` or TEI's `/embed`, or another local model.
-        texts: strings or (id, text); None takes a sample of the built-in corpus. They are sent to the server.
+        texts: a path, strings, (id, text), mappings, a frame or a table, as `cenote.data.texts.read` takes them; None
+            takes a sample of the built-in corpus. They are sent to the server.
         served_model: the model to ask the server for, where it has several.
         key_variable: environment variable that holds the server's key.
         prompt_name: of the local model's prompt before every text; None takes the model's default prompt.
@@ -118,7 +134,7 @@ def parity(
         quick: whether to compare fewer texts.
         timeout: seconds to wait for an answer of the server.
         seed: of the sample.
-        source: what the record calls the texts.
+        source: what the record calls the texts; `texts` is replaced by the path of a file.
         progress: called with a step, how much of it is done, and how much there is (0: unknown).
         notify: called with a sentence on what happens.
         loader: loads a model that is given by name, once the server has answered.
@@ -127,19 +143,20 @@ def parity(
         A `Parity`: plain data, with `to_json`, `from_json` and `save`.
     """
     listener = Listener(progress or silent, notify or silent)
-    request = _check(
-        least,
-        batch_size,
-        concurrency,
-        sample,
-        quick,
-        ignore_norms,
-        prompt_name,
-        seed,
-        listener,
+    check_timeout(timeout)
+    request = _Request(
+        least=least,
+        batch_size=batch_size,
+        concurrency=concurrency,
+        sample=(QUICK_SAMPLE if quick else SAMPLE) if sample is None else sample,
+        asked_again=QUICK_ASKED_AGAIN if quick else ASKED_AGAIN,
+        ignore_norms=ignore_norms,
+        prompt_name=prompt_name,
+        seed=seed,
+        listener=listener,
     )
     if isinstance(left, str) and is_address(left):
-        raise BadInput(f"{left!r} is the address of a server: name the local model first, then the server.")
+        raise BadInput(f"{shown(left)!r} is the address of a server: name the local model first, then the server.")
     if isinstance(right, str) and is_address(right):
         right = connect(
             right, served_model=served_model, key_variable=key_variable, timeout=timeout, notify=listener.notify
@@ -156,43 +173,7 @@ def parity(
     return _compare(names, mine, other, chosen, read, request)
 
 
-def is_address(name: str) -> bool:
-    """Return whether a name is the address of a server.
-
-    >>> is_address("http://localhost:8080"), is_address("minilm")
-    (True, False)
-    """
-    return name.lower().startswith(("http://", "https://"))
-
-
-def _check(
-    least: float,
-    batch_size: int,
-    concurrency: int,
-    sample: int | None,
-    quick: bool,
-    ignore_norms: bool,
-    prompt_name: str | None,
-    seed: int,
-    listener: Listener,
-) -> _Request:
-    if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 < least < 1:
-        raise BadInput(f"least={least!r}: pass a cosine between 0 and 1, such as {LEAST}.")
-    usual = QUICK_SAMPLE if quick else SAMPLE
-    return _Request(
-        least=float(least),
-        batch_size=check_at_least(1, batch_size, "batch_size"),
-        at_once=check_at_least(1, concurrency, "concurrency"),
-        sample=usual if sample is None else check_at_least(1, sample, "sample"),
-        asked_again=QUICK_ASKED_AGAIN if quick else ASKED_AGAIN,
-        ignore_norms=ignore_norms,
-        prompt_name=prompt_name,
-        seed=check_at_least(0, seed, "seed"),
-        listener=listener,
-    )
-
-
-def _choose_texts(texts: Iterable[Text | str] | None, request: _Request, source: str) -> tuple[list[Text], TextsRead]:
+def _choose_texts(texts: Texts | None, request: _Request, source: str) -> tuple[list[Text], TextsRead]:
     """Return the texts to compare; of the built-in ones, the longest are among them."""
     if texts is not None:
         return sample_texts(texts, request.sample, request.seed, source)
@@ -224,9 +205,9 @@ def _compare(
         right, _ = source.read(texts, listener.step("reading with the other model", len(texts)))
     _refuse_nothing(left, right)
     lengths = tuple(int(one) for one in tokens.full_lengths)
-    case = Comparison(texts, lengths, left, right, request.least)
+    case = Comparison(texts, lengths, left, right, request.least, served=isinstance(other, Endpoint))
     ways = _ask_again(source, case, request)
-    findings, trials = _explain(case, mine, ways, request)
+    findings, cause = _explain(case, mine, ways, request)
     agrees = not findings and (case.values is not None and float(case.values.min()) >= request.least)
     refused = [
         Refused(chosen[place].id, side, reason)
@@ -256,14 +237,14 @@ def _compare(
         by_length=() if values is None else parts_by_length(values, case.lengths_of(case.both), request.least),
         worst=_worst(case, chosen),
         ways=ways,
-        trials=trials,
+        trials=cause.trials,
         refused=tuple(refused[:_REFUSED]),
-        notes=_notes(case, refused, mine, findings, trials, agrees=agrees),
+        notes=_notes(case, refused, mine, findings, cause, agrees=agrees),
         texts=read,
         settings={
             "prompt_name": request.prompt_name,
             "batch_size": request.batch_size,
-            "concurrency": request.at_once,
+            "concurrency": request.concurrency,
             "sample": request.sample,
             "seed": request.seed,
             "ignore_norms": request.ignore_norms,
@@ -291,36 +272,58 @@ def _ask_again(source: Source, case: Comparison, request: _Request) -> tuple[Way
     step = max(1, len(rest) // max(1, request.asked_again - half))
     places = sorted({*order[:half], *rest[::step][: request.asked_again - half]})
     first = split(range(len(case.texts)), request.batch_size)
-    plans = plan_ways(places, first, case.lengths, request.batch_size, request.at_once, source.concurrent)
+    plans = plan_ways(places, first, case.lengths, request.batch_size, request.concurrency, source.concurrent)
     found = ask_in_ways(source, case.texts, plans, request.listener)
-    case.alone |= found["each text alone"].vectors if "each text alone" in found else {}
-    return tuple(summarise_way(name, answers, case) for name, answers in found.items())
+    case.alone |= found[ALONE].vectors if ALONE in found else {}
+    ways = [summarise_way(name, answers, case) for name, answers in found.items()]
+    return (*ways, *_ask_alone_again(source, case, found, request)) if source.concurrent else tuple(ways)
+
+
+def _ask_alone_again(source: Source, case: Comparison, found: dict[str, Answers], request: _Request) -> tuple[Way, ...]:
+    """Return whether answers that changed with texts alone also change by themselves: then no batch is to blame."""
+    alone = found.get(ALONE)
+    if alone is None or any(answers.stopped for answers in found.values()):
+        return ()
+    both = sorted(alone.vectors.keys() & case.right.vectors.keys())
+    doubtful = [place for place in both if cosine_of(alone.vectors[place], case.right.vectors[place]) < case.steady]
+    if not doubtful:
+        return ()
+    plan = plan_alone_again(doubtful[:_DOUBTFUL])
+    again = ask_in_ways(source, case.texts, {ALONE_AGAIN: plan}, request.listener)[ALONE_AGAIN]
+    return (summarise_way(ALONE_AGAIN, again, case, alone),)
 
 
 def _explain(
     case: Comparison, model: SentenceTransformer, ways: Sequence[Way], request: _Request
-) -> tuple[tuple[Finding, ...], tuple[Trial, ...]]:
+) -> tuple[tuple[Finding, ...], Cause]:
     """Return the findings, the gravest first, and the settings that were tried."""
-    trials: tuple[Trial, ...] = ()
-    ordered, unsteady = explain_order(case), explain_ways(ways)
-    # Where the first answers are mixed up, so are the others.
-    findings = [*explain_answers(case, ways), *(ordered or unsteady)]
+    cause = Cause(None, (), 0)
+    ordered, unsteady = explain_order(case), explain_ways(ways, served=case.served)
     random = any(one.kind == "repeat" for one in unsteady)
-    if case.differ and not ordered and not random and not case.is_explained_alone():
+    rounding = explain_rounding(case)
+    differences: list[Finding] = [*rounding]
+    if case.differ and not (ordered or random or rounding or case.is_explained_alone()):
         tried = case.for_trials(_TRIED_DIFFERENT, _TRIED_EQUAL)
         step = request.listener.step("trying other settings of the local model")
-        found, trials = find_cause(model, tried, request.prompt_name, step)
-        findings += [found] if found else [*explain_few(case), *explain_width(case)]
+        cause = find_cause(model, tried, request.prompt_name, step)
+        if cause.finding:
+            differences = [cause.finding]
+            if "precision" in cause.finding.kind and not any(way.misplaced for way in ways):
+                unsteady = []  # what rounds coarsely also rounds other batches in other ways
+        else:
+            differences = [*explain_few(case), *explain_width(case)]
+    # Where the first answers are mixed up, so are the others.
+    findings = [*explain_answers(case, ways), *(ordered or unsteady), *differences]
     if not request.ignore_norms and not random:
         findings += explain_norms(case)
-    return tuple(findings), trials
+    return tuple(findings), cause
 
 
 def _reason(least: float) -> str:
     if least == LEAST:
         return (
-            "half precision rounds to about 0.9999 and a wrong setting falls below 0.999; two computations at float32 "
-            f"reach {FLOAT32}"
+            "half precision stays above it, and most wrong settings fall below it; two computations at float32 reach "
+            f"{FLOAT32}"
         )
     return "given by --least (least=)"
 
@@ -379,18 +382,24 @@ def _notes(
     refused: Sequence[Refused],
     model: SentenceTransformer,
     findings: Sequence[Finding],
-    trials: Sequence[Trial],
+    cause: Cause,
     *,
     agrees: bool,
 ) -> tuple[str, ...]:
     """Return what limits the comparison."""
     notes = []
     if not agrees and not findings:
-        best = max(trials, key=lambda one: one.mean, default=None)
+        best = max(cause.trials, key=lambda one: one.mean, default=None)
         nearest = f" The nearest is {best.setting}, at {best.mean:.4f} on average." if best else ""
         notes.append(
-            f"None of {pluralise(len(trials), 'setting')} explains the difference: the other side may have other "
+            f"None of {pluralise(cause.tried, 'setting')} explains the difference: the other side may have other "
             f"weights, another model or a quantised copy.{nearest}"
+        )
+    if agrees and case.values is not None and case.values.min() < LEAST:
+        low, _, high = _ratio(case) or (1.0, 1.0, 1.0)
+        notes.append(
+            f"The vectors agree at the threshold that was given, and not at the usual {LEAST:g}: rounding alone does "
+            f"not explain it. Norms, right over left, are {low:.4f} to {high:.4f}."
         )
     if len(case.both) < FEWEST_FOR_NEIGHBOURS:
         notes.append(

@@ -8,19 +8,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from cenote.auditing.agreement import cosine_of, cosines, to_unit
 from cenote.auditing.causes import Case
-from cenote.auditing.parity_measures import cosines, norm_ratios, norms_of, unit
-from cenote.auditing.parity_sides import Answers, Vectors
+from cenote.auditing.parity_measures import norm_ratios, norms_of
+from cenote.auditing.parity_remedies import remedy_of
+from cenote.auditing.parity_sides import AGAIN, ALONE, ALONE_AGAIN, ONE_LENGTH, Answers, Vectors
 from cenote.errors import some
-from cenote.parity_records import NORM_TOLERANCE, Finding, Way
+from cenote.parity_records import LEAST, NORM_TOLERANCE, Finding, Way
 from cenote.wording import pluralise
 
 # Share of the texts that differ which another order, or asking for texts alone, must explain.
 _MOST = 0.9
 # Fewer texts that differ are named one by one: these many, or this share of all.
 _FEW, _FEW_SHARE = 3, 0.02
+# The least cosine of a vector with that of another text which says that it is the same vector.
+_SAME = 0.9999
 # How constant a ratio of norms is that counts as one factor: its deviation over its mean.
 _CONSTANT = 0.02
+# Numbers of a block of scores: 32 MB.
+_BLOCK = 2**22
 
 
 @dataclass
@@ -32,6 +38,7 @@ class Comparison:
     left: Answers
     right: Answers
     least: float
+    served: bool = True  # whether the right side is a server
     alone: dict[int, Vectors] = field(default_factory=dict)  # vectors of the right side for texts asked for alone
 
     def __post_init__(self) -> None:
@@ -41,6 +48,30 @@ class Comparison:
         self.values: Vectors | None = cosines(self.lefts, self.rights) if same else None
         differs = np.ones(len(self.both), bool) if self.values is None else self.values < self.least
         self.differ = [place for place, one in zip(self.both, differs, strict=True) if one]
+        self.row_of = {place: row for row, place in enumerate(self.both)}
+
+    @property
+    def steady(self) -> float:
+        """The least cosine of two answers of one side that agree: no more is asked of it than half precision gives."""
+        return min(self.least, LEAST)
+
+    def find_elsewhere(self, vectors: Vectors, places: Sequence[int], against: Vectors, least: float) -> int:
+        """Return how many vectors are those of another text.
+
+        Args:
+            vectors: `[N, D]`.
+            places: of their texts.
+            against: the vectors of all texts on one side, in the order of `both`.
+            least: the least cosine with the vector of the other text.
+        """
+        rows, own = to_unit(against), np.array([self.row_of.get(place, -1) for place in places])
+        block, found = max(1, _BLOCK // max(1, len(rows))), 0
+        for start in range(0, len(own), block):
+            scores, mine = to_unit(vectors[start : start + block]) @ rows.T, own[start : start + block]
+            known = np.flatnonzero(mine >= 0)
+            scores[known, mine[known]] = -1
+            found += int((scores.max(1) >= least).sum())
+        return found
 
     def lengths_of(self, places: Sequence[int]) -> list[int]:
         """Return the tokens of some texts."""
@@ -61,12 +92,16 @@ class Comparison:
         return bool((found >= self.least).mean() >= _MOST)
 
     def for_trials(self, different: int, equal: int) -> Case:
-        """Return texts to try settings on: the most different, and some that agree. Vectors of texts alone count."""
-        order = [place for place in self.by_agreement() if place in set(self.differ)]
+        """Return texts to try settings on: some that differ, and some that agree. Vectors of texts alone count."""
+        differ = set(self.differ)
+        order = [place for place in self.by_agreement() if place in differ]
         # Single wrong vectors come first in this order: texts from the whole range are taken.
+        # The longest are among them, since a second fault may touch these alone; so few that the first is still found.
+        longest = sorted(order, key=lambda place: -self.lengths[place])[: int((1 - _MOST) * different)]
+        order = [place for place in order if place not in longest]
         step = max(1, len(order) // different)
-        chosen = order[::step][:different]
-        agree = [place for place in self.both if place not in set(self.differ)]
+        chosen = [*longest, *order[::step][: different - len(longest)]]
+        agree = [place for place in self.both if place not in differ]
         agree = sorted(agree, key=lambda place: -self.lengths[place])[:: max(1, len(agree) // max(1, equal))][:equal]
         places = [*chosen, *agree]
         wanted = np.stack([self.alone.get(place, self.right.vectors[place]) for place in places])
@@ -77,30 +112,32 @@ class Comparison:
             differs=np.array([True] * len(chosen) + [False] * len(agree)),
             threshold=self.least,
             near=self.values is not None and bool(np.median(self.values) > 0.9),
+            served=self.served,
         )
 
 
-def summarise_way(name: str, answers: Answers, case: Comparison) -> Way:
-    """Return how far the answers of one way are from the first answers, and from the local model."""
-    places = sorted(answers.vectors.keys() & case.right.vectors.keys())
-    width = case.rights.shape[1]
-    places = [place for place in places if len(answers.vectors[place]) == width]
-    values = cosines(answers.matrix(places), case.right.matrix(places)) if places else np.zeros(0)
-    changed = [place for place, value in zip(places, values, strict=True) if value < case.least]
-    misplaced = 0
-    if changed:
-        scores = unit(answers.matrix(changed)) @ unit(case.rights).T
-        own = [case.both.index(place) if place in case.left.vectors else -1 for place in changed]
-        others = scores.copy()
-        for row, column in enumerate(own):
-            if column >= 0:
-                others[row, column] = -1
-        misplaced = int((others.max(1) >= max(case.least, 0.9999)).sum())
-    with_left = [place for place in places if place in case.left.vectors]
-    near = (
-        float(cosines(case.left.matrix(with_left), answers.matrix(with_left)).min())
-        if with_left and case.values is not None
-        else None
+def summarise_way(name: str, answers: Answers, case: Comparison, first: Answers | None = None) -> Way:
+    """Return how far the answers of one way are from the first answers, and from the local model.
+
+    Args:
+        name: of the way.
+        answers: of the right side. Of a text with several, the one that is farthest from the first answer counts.
+        case: the comparison.
+        first: what the answers are compared with; None: the first answers of all texts.
+    """
+    reference, width = first or case.right, case.rights.shape[1]
+    places = sorted(answers.vectors.keys() & reference.vectors.keys())
+    places = [place for place in places if len(answers.vectors[place]) == len(reference.vectors[place]) == width]
+    farthest = [_farthest(answers.every(place), reference.vectors[place]) for place in places]
+    vectors = np.stack(farthest) if places else np.zeros((0, width))
+    values = cosines(vectors, reference.matrix(places)) if places else np.zeros(0)
+    changed = np.flatnonzero(values < case.steady)
+    with_left = [row for row, place in enumerate(places) if place in case.left.vectors]
+    near = None
+    if with_left and case.values is not None:
+        near = float(cosines(case.left.matrix([places[row] for row in with_left]), vectors[with_left]).min())
+    misplaced = case.find_elsewhere(
+        vectors[changed], [places[row] for row in changed.tolist()], case.rights, max(case.steady, _SAME)
     )
     return Way(
         name=name,
@@ -111,6 +148,11 @@ def summarise_way(name: str, answers: Answers, case: Comparison) -> Way:
         least_with_left=near,
         stopped=answers.stopped,
     )
+
+
+def _farthest(every: Sequence[Vectors], first: Vectors) -> Vectors:
+    """Return the vector with the lowest cosine with the first answer."""
+    return min((one for one in every if len(one) == len(first)), key=lambda one: cosine_of(one, first))
 
 
 def explain_answers(case: Comparison, ways: Sequence[Way]) -> list[Finding]:
@@ -125,7 +167,7 @@ def explain_answers(case: Comparison, ways: Sequence[Way]) -> list[Finding]:
             Finding(
                 kind="incomplete",
                 finding=f"the server stopped answering {when}: {stopped.removesuffix('.')}",
-                remedy="Look into the log of the server. The texts that it answered are compared.",
+                remedy=remedy_of("incomplete", served=case.served),
             )
         )
     refused = case.right.refused
@@ -138,7 +180,7 @@ def explain_answers(case: Comparison, ways: Sequence[Way]) -> list[Finding]:
                 kind="refused",
                 finding=f"{pluralise(len(refused), 'text')} of {tokens} tokens got no vector: "
                 f"{reason.removesuffix('.')}",
-                remedy="Let the server cut long texts (TEI: --auto-truncate), or leave out texts that it cannot read.",
+                remedy=remedy_of("refused", served=case.served),
             )
         )
     return found
@@ -148,56 +190,36 @@ def explain_order(case: Comparison) -> list[Finding]:
     """Return the finding that texts got the vectors of other texts."""
     if case.values is None or len(case.differ) < 2:
         return []
-    scores = unit(case.right.matrix(case.differ)) @ unit(case.lefts).T
-    places = [case.both.index(place) for place in case.differ]
-    scores[np.arange(len(places)), places] = -1
-    elsewhere = scores.max(1) >= case.least
-    if elsewhere.mean() < _MOST:
+    elsewhere = case.find_elsewhere(case.right.matrix(case.differ), case.differ, case.lefts, case.steady)
+    if elsewhere < _MOST * len(case.differ):
         return []
     return [
         Finding(
             kind="order",
-            finding=f"{int(elsewhere.sum())} of {pluralise(len(places), 'text')} that differ got the vector of another "
+            finding=f"{elsewhere} of {pluralise(len(case.differ), 'text')} that differ got the vector of another "
             "text: the answers come in another order",
-            remedy="Sort the answers by their 'index', or repair the server: it mixes up the texts of a request.",
+            remedy=remedy_of("order", served=case.served),
         )
     ]
 
 
-_UNSTEADY = {
-    "the same requests again": (
-        "repeat",
-        "Each answer is another one: look for dropout (a model in training mode), or for replicas that differ.",
-    ),
-    "each text alone": (
-        "batch",
-        "A text's vector depends on the texts beside it: padding is not masked, or on the other side. Send texts one "
-        "by one until the server is repaired.",
-    ),
-    "batches of texts of one length": (
-        "batch",
-        "A text's vector depends on the texts beside it. Send texts one by one until the server is repaired.",
-    ),
-}
-_CONCURRENT = (
-    "concurrency",
-    "The server mixes up requests that run at the same time: send one at a time until it is repaired.",
-)
+# What a change in the answers of a way says; requests at once are the other one.
+_UNSTEADY = {AGAIN: "repeat", ALONE_AGAIN: "repeat", ALONE: "batch", ONE_LENGTH: "batch"}
 
 
-def explain_ways(ways: Sequence[Way]) -> list[Finding]:
+def explain_ways(ways: Sequence[Way], *, served: bool) -> list[Finding]:
     """Return a finding for each kind of change in the answers of the right side."""
     found: dict[str, Finding] = {}
     for way in ways:
         if not way.changed:
             continue
-        kind, remedy = _UNSTEADY.get(way.name, _CONCURRENT)
+        kind = _UNSTEADY.get(way.name, "concurrency")
         mixed = f", {way.misplaced} of them to the vector of another text" if way.misplaced else ""
         finding = (
             f"the vectors of {way.changed} of {pluralise(way.texts, 'text')} change with {way.name}{mixed} (least "
             f"cosine with the first answer {way.least or 0:.4f})"
         )
-        found.setdefault(kind, Finding(kind, finding, remedy))
+        found.setdefault(kind, Finding(kind, finding, remedy_of(kind, served=served)))
     if "repeat" in found:  # what changes by itself changes in every way
         return [found["repeat"]]
     if "batch" in found and "concurrency" in found:
@@ -208,6 +230,20 @@ def explain_ways(ways: Sequence[Way]) -> list[Finding]:
         if at_once[1] == 0 and at_once[0] >= alone[0] - 0.05:
             del found["concurrency"]
     return list(found.values())
+
+
+def explain_rounding(case: Comparison) -> list[Finding]:
+    """Return the finding that the vectors are as close as half precision rounds, which the threshold does not allow."""
+    if case.values is None or not case.differ or case.values.min() < LEAST:
+        return []
+    return [
+        Finding(
+            kind="precision",
+            finding=f"the vectors are as close as half precision rounds (least cosine {case.values.min():.6f}), and "
+            f"the threshold of {case.least:g} asks for more",
+            remedy=remedy_of("precision", served=case.served),
+        )
+    ]
 
 
 def explain_few(case: Comparison) -> list[Finding]:
@@ -222,8 +258,7 @@ def explain_few(case: Comparison) -> list[Finding]:
             kind="single",
             finding=f"{pluralise(len(case.differ), 'text')} of {len(case.both):,} got another vector (least cosine "
             f"{lowest:.4f}), and the others agree: number {numbers} of the sample",
-            remedy="Look at these texts (worst texts): a cache may hold an old vector, or the server reads their "
-            "characters in another way.",
+            remedy=remedy_of("single", served=case.served),
         )
     ]
 
@@ -237,7 +272,7 @@ def explain_width(case: Comparison) -> list[Finding]:
         Finding(
             kind="width",
             finding=f"vectors have {right:,} dimensions, the local model's {left:,}: no cosine can be computed",
-            remedy="Check that both sides are the same model, and ask the server for all dimensions.",
+            remedy=remedy_of("width", served=case.served),
         )
     ]
 
@@ -250,9 +285,8 @@ def explain_norms(case: Comparison) -> list[Finding]:
     if (np.abs(ratios - 1) <= NORM_TOLERANCE).all():
         return []
     left, right = norms_of(case.lefts), norms_of(case.rights)
-    if left.unit == right.unit and case.differ:  # other directions have other norms
+    if left.unit == right.unit and (case.differ or case.values.min() < LEAST):  # other directions have other norms
         return []
-    remedy = "Divide vectors by their norms on both sides. Where only cosines are used, --ignore-norms accepts it."
     if left.unit:
         words = f"the right side does not normalise: norms from {right.least:.3g} to {right.greatest:.3g}, not 1"
     elif right.unit:
@@ -262,7 +296,7 @@ def explain_norms(case: Comparison) -> list[Finding]:
         )
     else:
         words = f"norms differ: {_factor(ratios, np.array(case.lengths_of(case.both)))}"
-    return [Finding("norm", words, remedy)]
+    return [Finding("norm", words, remedy_of("norm", served=case.served))]
 
 
 def _factor(ratios: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64]) -> str:

@@ -8,34 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cenote.auditing.agreement import NEIGHBOURS, nearest_others, to_unit
 from cenote.functional.bins import length_bins
-from cenote.functional.retrieval import nearest, resampled_means
+from cenote.functional.retrieval import resampled_means
 from cenote.parity_records import NORM_TOLERANCE, LengthPart, Norms
 from cenote.records import Estimate
 
 Matrix = npt.NDArray[np.float64]
 
-# Nearest texts that are compared, and the fewest texts that make this worth comparing.
-NEIGHBOURS, FEWEST_FOR_NEIGHBOURS = 10, 30
+# The fewest texts whose nearest ones are compared.
+FEWEST_FOR_NEIGHBOURS = 30
 # Parts by length.
 _PARTS = 5
-
-
-def unit(vectors: npt.NDArray[Any]) -> Matrix:
-    """Divide vectors by their norms, in float64."""
-    wide = np.asarray(vectors, np.float64)
-    found: Matrix = wide / np.linalg.norm(wide, axis=1, keepdims=True)
-    return found
-
-
-def cosines(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Matrix:
-    """Return the cosine of each row of one side with that of the other.
-
-    >>> cosines(np.array([[3.0, 4.0]]), np.array([[6.0, 8.0]])).tolist()
-    [1.0]
-    """
-    found: Matrix = np.clip(np.einsum("ij,ij->i", unit(left), unit(right)), -1.0, 1.0)
-    return found
 
 
 def norms_of(vectors: npt.NDArray[Any]) -> Norms:
@@ -65,16 +49,9 @@ def overlap_of_neighbours(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Es
     count = len(left)
     if count < FEWEST_FOR_NEIGHBOURS:
         return None
-    found = [_neighbours(side) for side in (left, right)]
+    found = [nearest_others(to_unit(side)) for side in (left, right)]
     shares = [len(set(one) & set(other)) / NEIGHBOURS for one, other in zip(*found, strict=True)]
     return resampled_means([np.array(shares)], np.arange(count))[0]
-
-
-def _neighbours(vectors: npt.NDArray[Any]) -> list[list[int]]:
-    """Return the ten nearest other texts of each text."""
-    rows = unit(vectors)
-    found = nearest(rows, rows, NEIGHBOURS + 1).tolist()  # a copy of a text may rank before the text itself
-    return [[one for one in row if one != place][:NEIGHBOURS] for place, row in enumerate(found)]
 
 
 def parts_by_length(values: Matrix, lengths: Sequence[int], threshold: float) -> tuple[LengthPart, ...]:

@@ -31,6 +31,7 @@ class Answers:
     vectors: dict[int, Vectors] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
     stopped: str = ""  # why the side stopped answering
+    further: dict[int, list[Vectors]] = field(default_factory=dict)  # of texts that were asked for several times
 
     def keep_one_width(self) -> None:
         """Refuse the vectors whose width is not that of most."""
@@ -44,6 +45,10 @@ class Answers:
         """Return the vectors of some places: `[N, D]`."""
         return np.stack([self.vectors[place] for place in places])
 
+    def every(self, place: int) -> list[Vectors]:
+        """Return the vectors of a place: the first one, then the further ones."""
+        return [self.vectors[place], *self.further.get(place, ())]
+
 
 class Source(Protocol):
     """One side: gives the vectors of a batch of texts, or reasons why one has none."""
@@ -52,6 +57,10 @@ class Source(Protocol):
 
     def embed(self, texts: Sequence[str]) -> list[Vectors | str]:
         """Return the vectors of texts that are read together."""
+        ...
+
+    def end(self) -> None:
+        """End the batches under way, which other threads wait for."""
         ...
 
 
@@ -68,6 +77,9 @@ class LocalSource:
         tokens = tokenise(self.model, texts, self.prompt_name)
         found: Any = plain_backend(self.model)(collate(self.model, tokens, range(len(texts)))).numpy()
         return [one.astype(np.float64) for one in found]
+
+    def end(self) -> None:
+        """Do nothing: no other thread reads."""
 
     def read(self, texts: Sequence[str], step: Step) -> tuple[Answers, Tokens]:
         """Return the vectors of all texts by the engine, which forms its own batches, and their tokens."""
@@ -93,6 +105,10 @@ class ServedSource:
         """Return the vectors of texts that are sent in one request."""
         return self.endpoint.embed(texts)
 
+    def end(self) -> None:
+        """Cut the requests under way, and send no more."""
+        self.endpoint.transport.end()
+
 
 def ask(
     source: Source, texts: Sequence[str], batches: Sequence[Sequence[int]], step: Step, *, at_once: int = 1
@@ -102,11 +118,11 @@ def ask(
     Args:
         source: the side.
         texts: all texts.
-        batches: the places of the texts of each request; a place that occurs twice keeps its first answer.
+        batches: the places of the texts of each request; of a place that occurs again, the answers are kept apart.
         step: called with the number of texts that were answered.
         at_once: requests that are under way at the same time.
     """
-    answers, stop = Answers(), Event()
+    answers, stop, seen = Answers(), Event(), set[int]()
 
     def one(places: Sequence[int]) -> list[Vectors | str] | None:
         if stop.is_set():
@@ -123,9 +139,12 @@ def ask(
         for place, vector in zip(places, found or (), strict=False):
             if isinstance(vector, str):
                 answers.refused.setdefault(place, vector)
+            elif place in answers.vectors:
+                answers.further.setdefault(place, []).append(vector)
             else:
-                answers.vectors.setdefault(place, vector)
-        step(len(set(places)))
+                answers.vectors[place] = vector
+        step(len(set(places) - seen))
+        seen.update(places)
 
     if at_once <= 1 or not source.concurrent:
         for places in batches:
@@ -133,13 +152,16 @@ def ask(
             if stop.is_set():
                 break
     else:
-        with ThreadPoolExecutor(at_once, "cenote-parity") as pool:
-            try:
-                for places, found in zip(batches, pool.map(one, batches), strict=True):
-                    keep(places, found)
-            except BaseException:  # an interrupt: requests that wait are not sent
-                stop.set()
-                raise
+        pool = ThreadPoolExecutor(at_once, "cenote-parity")
+        try:
+            for places, found in zip(batches, pool.map(one, batches), strict=True):
+                keep(places, found)
+        except BaseException:  # an interrupt: nothing is waited for, and no request is left under way
+            stop.set()
+            source.end()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     answers.keep_one_width()
     return answers
 
@@ -168,6 +190,19 @@ def batches_of_one_length(places: Sequence[int], lengths: Sequence[int], size: i
 
 # The ways to ask again for the same texts: the batches of each, and the requests under way at once.
 Plan = tuple[list[list[int]], int]
+# Requests that are sent again, and how often, to see whether their answers change: replicas may take turns.
+_REPEATED, _TIMES = 3, 3
+# Texts of the requests that are sent at once, in turn, besides requests of the usual size.
+_SIZES = (1, 2, 3, 1, 4)
+_FULL = 3
+
+# Names of the ways, which findings and records show.
+AGAIN, ALONE, ALONE_AGAIN, ONE_LENGTH = (
+    "the same requests again",
+    "each text alone",
+    "the same text alone again",
+    "batches of texts of one length",
+)
 
 
 def plan_ways(
@@ -183,25 +218,36 @@ def plan_ways(
         at_once: requests under way at once.
         served: whether the side is a server.
     """
-    wanted = set(places)
-    mixed = sorted(places, key=lambda place: (place * 7919) % 10_007)  # short and long texts side by side
-    sizes, start = (1, 2, 3, 1, 4), 0
+    plans: dict[str, Plan] = {}
+    if served:
+        wanted = set(places)
+        repeated = sorted(first, key=lambda one: -len(wanted.intersection(one)))[:_REPEATED]
+        plans[AGAIN] = ([list(one) for one in repeated for _ in range(_TIMES)], 1)
+    plans[ALONE] = ([[place] for place in places], 1)
+    plans[ONE_LENGTH] = (batches_of_one_length(places, lengths, size), 1)
+    if served and at_once > 1:
+        plans[f"{at_once} requests at once"] = (_mixed_requests(places, size), at_once)
+    return plans
+
+
+def plan_alone_again(places: Sequence[int]) -> Plan:
+    """Return the requests that show whether the answers to texts alone change by themselves."""
+    return [[place] for place in places for _ in range(_TIMES)], 1
+
+
+def _mixed_requests(places: Sequence[int], size: int) -> list[list[int]]:
+    """Return requests of few texts, short and long ones side by side, with requests of the usual size among them."""
+    mixed = sorted(places, key=lambda place: (place * 7919) % 10_007)
     requests: list[list[int]] = []
+    start = 0
     while start < len(mixed):
-        count = sizes[len(requests) % len(sizes)]
+        count = _SIZES[len(requests) % len(_SIZES)]
         requests.append(mixed[start : start + count])
         start += count
-    plans: dict[str, Plan] = {
-        "the same requests again": ([list(one) for one in first if wanted & set(one)][:1], 1),
-        "each text alone": ([[place] for place in places], 1),
-        "batches of texts of one length": (batches_of_one_length(places, lengths, size), 1),
-        f"{at_once} requests at once": (requests, at_once),
-    }
-    if not served:
-        del plans["the same requests again"], plans[f"{at_once} requests at once"]
-    elif at_once < 2:
-        del plans[f"{at_once} requests at once"]
-    return plans
+    for turn in range(_FULL):  # texts stand in them several times if there are too few
+        full = [mixed[(turn + place) % len(mixed)] for place in range(size)]
+        requests.insert(min(len(requests), 1 + 3 * turn), full)
+    return requests
 
 
 def ask_in_ways(source: Source, texts: Sequence[str], plans: dict[str, Plan], listener: Listener) -> dict[str, Answers]:

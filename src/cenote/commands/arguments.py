@@ -5,19 +5,25 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cenote.choices import POOLINGS, TASKS, missing_packages
+from cenote.data.columns import ALL
 from cenote.data.texts import read, read_rows
 from cenote.embedding.options import HELP
-from cenote.errors import BadInput, CenoteError, UnknownName, Value, choose
+from cenote.errors import BadInput, CenoteError, CenoteWarning, UnknownName, Value, choose
 from cenote.models.declared import DEMO, prompts_of
 from cenote.storage import refuse_occupied, refuse_unwritable
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+Parse = TypeVar("Parse", bound=Callable[[str], Any])
 
 
 class Usage(BadInput):
@@ -40,10 +46,27 @@ def natural(text: str) -> int:
 count.__name__ = natural.__name__ = "whole number"  # argparse puts the name into its message
 
 
+def completed_by(names: Iterable[str]) -> Callable[[Parse], Parse]:
+    """Give a parser the names that a shell completes, as its attribute `names`."""
+
+    def mark(parse: Parse) -> Parse:
+        marked: Any = parse
+        marked.names = tuple(names)
+        return parse
+
+    return mark
+
+
+def word(names: Iterable[str]) -> Callable[[str], str]:
+    """Return a parser of any word, which is checked later; `names` are those that a shell completes."""
+    return completed_by(names)(lambda text: text)
+
+
 def one_of(names: Iterable[str], what: str, *, shown: Iterable[str] | None = None) -> Callable[[str], str]:
     """Return a parser of one of `names`, with a near miss in its error message."""
     table = {name: name for name in names}
 
+    @completed_by(table if shown is None else shown)
     def parse(text: str) -> str:
         try:
             return choose(text, table, what, shown=shown)
@@ -53,6 +76,7 @@ def one_of(names: Iterable[str], what: str, *, shown: Iterable[str] | None = Non
     return parse
 
 
+@completed_by(POOLINGS)
 def pooling(text: str) -> str:
     """Parse the name of a pooling, or several with commas between them."""
     parse = one_of([*POOLINGS, *chain.from_iterable(POOLINGS.values())], "pooling", shown=POOLINGS)
@@ -61,18 +85,41 @@ def pooling(text: str) -> str:
     return text
 
 
+def columns(text: str) -> tuple[str, ...]:
+    """Parse the name of a column, or several with commas between them."""
+    return tuple(list_of(str)(text))
+
+
+def kept_columns(text: str) -> tuple[str, ...] | str:
+    """Parse names of columns that are kept; `all` stands for every column."""
+    return text if text == ALL else columns(text)
+
+
+class _Texts(argparse.Action):
+    """Store one source as its name, several as paths: in Python a list of strings is a list of texts."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:  # noqa: ARG002
+        if len(values) > 1 and "-" in values:
+            raise argparse.ArgumentError(self, "- stands for standard input and goes with no file")
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else [Path(value) for value in values] or None)
+
+
 # The same words in every command. Two flags of one argument have a comma between them.
 COMMON: dict[str, dict[str, Any]] = {
     "model": {"metavar": "MODEL", "help": f"a folder, a hub id, or {DEMO}, the demo model"},
     "texts": {
         "metavar": "TEXTS",
-        "help": "a .txt (one text per line), .jsonl, .csv, .tsv or .parquet file, gzipped or not; a folder of .txt and "
-        ".md files; or - for standard input, one text per line",
+        "nargs": "+",
+        "action": _Texts,
+        "help": "a .jsonl, .json, .csv, .tsv, .parquet, .arrow or .feather file, a .txt (a text per line) or .md (one "
+        "text), zipped or not; several, or a pattern such as 'shards/*.jsonl'; a folder of such files; or - for "
+        "standard input, lines of text or of JSON",
     },
-    "--column": {
-        "default": "text",
-        "metavar": "NAME",
-        "help": "column of the text, in files with columns (default: text)",
+    "--columns, --column": {
+        "dest": "columns",
+        "type": columns,
+        "metavar": "A,B",
+        "help": "column of the text, or several that are joined by a space, such as title,text (default: text)",
     },
     "--id-column": {"metavar": "NAME", "help": "column of the id (default: id if there is one, else row numbers)"},
     "--max-seq-length": {
@@ -83,7 +130,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "--pooling": {
         "type": pooling,
         "metavar": "NAME",
-        "help": "see `cenote poolings`; A,B concatenates (default: the model's pooling)",
+        "help": HELP["pooling"],
     },
     "--device": {"help": "cpu, cuda, cuda:1, mps ... (default: the fastest available)"},
     "--trust-remote-code": {"action": "store_true", "help": "run code that comes with the model"},
@@ -99,10 +146,19 @@ def add_common(parser: argparse._ActionsContainer, *names: str, **changed: Any) 
         parser.add_argument(*name.split(", "), **{**COMMON[name], **changed})
 
 
-def check_texts(args: argparse.Namespace, source: str, *, faults: bool = False) -> None:
-    """Raise if the first row of a file or folder has an error; `faults` allows a row without a usable text."""
+def check_texts(args: argparse.Namespace, source: Any, *, faults: bool = False, keep: str | Sequence[str] = ()) -> None:
+    """Raise if the first row of a source has an error, or a file of it has other columns.
+
+    Args:
+        args: with the columns.
+        source: a path, or a list of paths.
+        faults: whether the first row may have no usable text.
+        keep: columns that every file must have too.
+    """
     if source != "-":  # standard input can be read only once
-        (read_rows if faults else read)(source, column=args.column, id_column=args.id_column)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CenoteWarning)  # the command itself warns, once
+            (read_rows if faults else read)(source, columns=args.columns, id_column=args.id_column, keep=keep)
 
 
 def check_prompts(model: str, *names: str | None) -> None:
@@ -143,6 +199,7 @@ def load_model(args: argparse.Namespace, model: Any, **options: Any) -> Sentence
 def list_of(parse: Callable[[str], Value]) -> Callable[[str], list[Value]]:
     """Return a parser of a list with commas between its parts."""
 
+    @completed_by(getattr(parse, "names", ()))
     def parse_all(text: str) -> list[Value]:
         parts = [part.strip() for part in text.split(",")]
         if "" in parts:

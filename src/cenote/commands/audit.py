@@ -14,7 +14,7 @@ from cenote.commands.arguments import pooling as parse_pooling
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import in_columns, say
-from cenote.data.texts import read
+from cenote.data.texts import name_of, read
 from cenote.errors import CenoteError
 from cenote.models.hub import refuse_missing
 
@@ -27,7 +27,8 @@ MEANING = "check whether a model is served as it was made: pass or fail, for CI"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_common(parser, "model")
-    add_common(parser, "texts", nargs="?")
+    add_common(parser, "texts", nargs="*")
+    parser.set_defaults(more="texts")
     parser.add_argument(
         "--pooling",
         type=parse_pooling,
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="write a page (.html) or Markdown (.md)")
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON; - prints them in place of the lines")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of all sampling (default: 0)")
-    add_common(parser, "--column", "--id-column", "--device", "--trust-remote-code")
+    add_common(parser, "--columns, --column", "--id-column", "--device", "--trust-remote-code")
 
 
 def check(args: argparse.Namespace) -> None:
@@ -53,10 +54,10 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    """Audit, write the files, and print a line for each check; raise at the end if one failed."""
+    """Audit, write the files, and print a line for each check; raise at the end if one failed, or none was decided."""
     from cenote.auditing.audit import audit
 
-    texts = None if args.texts is None else read(args.texts, column=args.column, id_column=args.id_column)
+    texts = None if args.texts is None else read(args.texts, columns=args.columns, id_column=args.id_column)
     asked, args.pooling = args.pooling, None  # it is compared, and not applied
     with progress() as tell:
         found = audit(
@@ -67,13 +68,14 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             only=args.only,
             skip=args.skip,
             seed=args.seed,
-            source={None: "texts", "-": "standard input"}.get(args.texts, args.texts),
+            source=name_of(args.texts),
             progress=tell,
             notify=say,
             loader=partial(load_model, args),
         )
+    args.failed = not found.passed  # the exit code, also if the reader of the lines leaves
     yield from deliver(args, found, lines_of)
-    if found.failed:
+    if args.failed:
         raise CenoteError(found.summary())  # the command line exits with 1
 
 

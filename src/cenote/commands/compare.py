@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cenote.choices import LONG, POOLINGS
-from cenote.commands.arguments import COMMON, Usage, add_common, check_packages, list_of, load_model, one_of, positive
+from cenote.commands.arguments import (
+    COMMON,
+    Usage,
+    add_common,
+    check_packages,
+    check_texts,
+    completed_by,
+    list_of,
+    load_model,
+    one_of,
+    positive,
+)
 from cenote.commands.arguments import pooling as pooling_name
 from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data
 from cenote.commands.outputs import check_outputs, deliver
@@ -38,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unlabelled", metavar="TEXTS", help="texts without labels: their own sentences are the queries"
     )
-    add_common(parser, "--column", help="column of --unlabelled, in files with columns (default: text)")
+    add_common(parser, "--columns, --column", help="column of --unlabelled, or several (default: text)")
     add_common(parser, "--id-column")
     settings = parser.add_argument_group("settings, beside those of each model")
     settings.add_argument(
@@ -79,6 +90,7 @@ def tokens(text: str) -> int:
     return value
 
 
+@completed_by(POOLINGS)
 def pooling_sum(text: str) -> str:
     """Parse the name of a pooling, or several joined by +."""
     for part in text.split("+"):
@@ -90,6 +102,7 @@ def pooling_sum(text: str) -> str:
     return "+".join(part.strip() for part in text.split("+"))
 
 
+@completed_by(LONG)
 def long_way(text: str) -> str:
     """Parse a way to read long texts; segments have a number."""
     name, _, number = text.partition(" ")
@@ -120,8 +133,8 @@ def check(args: argparse.Namespace) -> None:
     if args.unlabelled and (args.data or args.tasks):
         other = "--data" if args.data else "--tasks"
         raise Usage(f"--unlabelled {args.unlabelled!r} and {other} exclude each other: give one of them.")
-    if args.unlabelled is None and (args.column != "text" or args.id_column is not None):
-        raise Usage("--column and --id-column are of --unlabelled, which is not given.")
+    if args.unlabelled is None and (args.columns, args.id_column) != (None, None):
+        raise Usage("--columns and --id-column are of --unlabelled, which is not given.")
     varied = (args.poolings, args.temperatures, args.windows, (args.long or [])[1:])
     if len(args.models) == 1 and not any(varied):
         raise Usage(
@@ -131,8 +144,8 @@ def check(args: argparse.Namespace) -> None:
     check_outputs(args, PAGES, [*(args.data or ()), args.unlabelled])
     check_data(args)
     check_cache(args)
-    if args.unlabelled not in (None, "-"):  # standard input can be read only once
-        read(args.unlabelled, column=args.column, id_column=args.id_column)
+    if args.unlabelled is not None:
+        check_texts(args, args.unlabelled)
     for model in args.models:
         refuse_missing(model)
 
@@ -142,8 +155,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     from cenote.evaluation.compare import compare
 
     texts = args.unlabelled
-    if texts is not None and (args.column, args.id_column) != ("text", None):
-        texts = read(texts, column=args.column, id_column=args.id_column)
+    if texts is not None and (args.columns, args.id_column) != (None, None):
+        texts = read(texts, columns=args.columns, id_column=args.id_column)
     with progress() as tell:
         found = compare(
             models=args.models,

@@ -23,7 +23,7 @@ from cenote.commands.names import split_names
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import in_columns, say, table
-from cenote.data.texts import read
+from cenote.data.texts import name_of, read
 from cenote.errors import BadInput, UnknownName
 from cenote.models.hub import refuse_missing
 from cenote.records import PAGES
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-layers", action="store_true", help="skip the measures of every layer")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of all sampling (default: 0)")
-    add_common(parser, "--column", "--id-column", "--max-seq-length", "--device", "--trust-remote-code")
+    add_common(parser, "--columns, --column", "--id-column", "--max-seq-length", "--device", "--trust-remote-code")
 
 
 def check(args: argparse.Namespace) -> None:
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     """Diagnose, write the files, and print the verdicts."""
     from cenote.diagnosis.diagnose import diagnose
 
-    texts = None if args.texts is None else read(args.texts, column=args.column, id_column=args.id_column)
+    texts = None if args.texts is None else read(args.texts, columns=args.columns, id_column=args.id_column)
     pairs, queries = (
         None if path is None else _read_columns(flag, path)
         for flag, path in (("--pairs", args.pairs), ("--queries", args.queries))
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             temperatures=args.temperatures or [1.0],
             seed=args.seed,
             quick=not args.full,
-            source={None: "texts", "-": "standard input"}.get(args.texts, args.texts),
+            source=name_of(args.texts),
             prompt_name=args.prompt,
             pair_prompts=args.pair_prompts,
             progress=tell,
@@ -152,8 +152,8 @@ def _read_columns(flag: str, path: str, rows: int | None = None) -> list[tuple[s
     names = {"--pairs": ("text1", "text2"), "--queries": ("text", "id")}[flag]
     try:
         if flag == "--queries":  # an id may be a number, and is read as the ids of texts are
-            return [(one.text, one.id) for one in islice(read(path, column="text", id_column="id"), rows)]
-        first, second = ([text.text for text in islice(read(path, column=name), rows)] for name in names)
+            return [(one.text, one.id) for one in islice(read(path, columns="text", id_column="id"), rows)]
+        first, second = ([text.text for text in islice(read(path, columns=name), rows)] for name in names)
     except BadInput as error:
         needs = f" needs columns {' and '.join(names)}" if isinstance(error, UnknownName) else ""
         raise BadInput(f"{flag}{needs}: {error}") from error

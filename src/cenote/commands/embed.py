@@ -5,42 +5,60 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
+import time
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, check_texts, load_model, natural
-from cenote.commands.progress import progress
+from cenote.choices import names_in
+from cenote.commands.arguments import (
+    COMMON,
+    Usage,
+    add_common,
+    check_packages,
+    check_prompts,
+    check_texts,
+    kept_columns,
+    load_model,
+    natural,
+    positive,
+    word,
+)
+from cenote.commands.progress import Pace, progress
 from cenote.commands.terminal import note, say, warn
-from cenote.data.texts import read_rows
 from cenote.embedding.options import Request
 from cenote.models.hub import refuse_missing
+from cenote.wording import in_minutes, pluralise
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from cenote.records import Manifest
+    from cenote.records import Counts, Manifest
 
 MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 # Groups of options in the help. Other options of `Request` that have a flag stand outside of groups.
 GROUPS = {
-    "how texts are read": ("long", "vectors", "window", "overlap", "on_truncate", "on_error"),
-    "how vectors are computed": ("backend", "precision", "engine", "workers"),
-    "what is written": ("dtype", "dimensions", "normalize", "restart"),
+    "how texts are read": ("limit", "long", "vectors", "window", "overlap", "on_truncate", "on_error"),
+    "how vectors are computed": ("pooling", "temperature", "backend", "precision", "engine", "workers"),
+    "what is written": ("keep", "dtype", "dimensions", "normalize", "restart"),
 }
-# The types of the options by name.
+# The types of the options by name, and parsers of those that are neither words nor numbers.
 _KINDS = typing.get_type_hints(Request)
+_PARSED: dict[str, dict[str, Any]] = {
+    "keep": {"type": kept_columns, "metavar": "A,B"},
+    "temperature": {"type": positive, "metavar": "TAU"},
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command; the options of `embed` are those of `Request`."""
     add_common(parser, "model", "texts")
     add_common(parser, "-o, --output", help="new folder, or that of an earlier run, to continue it")
-    add_common(parser, "--column", "--id-column", "--device", "--trust-remote-code")
+    add_common(parser, "--columns, --column", "--id-column", "--device", "--trust-remote-code")
     groups = {title: parser.add_argument_group(title) for title in GROUPS}
     add_common(groups["how texts are read"], "--max-seq-length")
     for option in _flagged():
@@ -56,17 +74,24 @@ def _flagged() -> Iterator[Field[Any]]:
 
 def _add_option(group: argparse._ActionsContainer, option: Field[Any]) -> None:
     """Add the flag of an option; the type of the option decides how its value is parsed."""
-    kind = _KINDS[option.name]
+    kind, flag = _KINDS[option.name], option.metadata["flag"]
+    if flag in COMMON:
+        add_common(group, flag)
+        return
     shown = option.metadata["help"]
-    more: dict[str, Any] = {}
-    if kind is bool:
+    more: dict[str, Any] = _PARSED.get(option.name, {})
+    if more:
+        more = {**more, "default": option.default}
+    elif kind is bool:
         more["action"] = "store_true"
     elif kind == int | None:
         more |= {"type": natural, "metavar": "N"}  # `Request` knows the least value of each
     else:
         more |= {"default": option.default, "metavar": "NAME"}
+        if names := names_in(kind):
+            more["type"] = word(names)  # `Request` checks it
         shown += f" (default: {option.default})" if option.default else ""
-    group.add_argument(option.metadata["flag"], dest=option.name, help=shown, **more)
+    group.add_argument(flag, dest=option.name, help=shown, **more)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -80,7 +105,7 @@ def check(args: argparse.Namespace) -> None:
         if args.texts == "-":
             raise Usage(f"--engine {args.engine} reads texts again when a machine is lost: name a file instead of -.")
         check_packages(f"--engine {args.engine}", args.engine)
-    check_texts(args, args.texts, faults=True)  # `embed` raises a fault of the first row, with the remedy
+    check_texts(args, args.texts, faults=True, keep=args.keep)  # `embed` raises a fault of the first row
     refuse_unfit(Path(args.output))
     check_prompts(args.model, args.prompt_name)
     refuse_missing(args.model)
@@ -91,21 +116,22 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     from cenote.embedding.embed import embed
     from cenote.json_records import to_json
 
-    reading = partial(read_rows, args.texts, column=args.column, id_column=args.id_column)
-    with progress() as tell, _interruptible(args.output, args.restart) as (started, stop):
+    with progress() as tell, _interruptible(args.output, args.restart) as interruption:
 
         def report(step: str, done: int, total: int) -> None:
             tell(step, done, total)
             if step == "embedding":
-                started()
+                interruption.reach(done)
 
         manifest = embed(
             args.model,
-            reading() if args.texts == "-" else reading,
-            source="standard input" if args.texts == "-" else args.texts,
+            args.texts,
+            columns=args.columns,
+            id_column=args.id_column,
             progress=report,
             notify=say,
-            stop=stop,
+            part=interruption.begin_part,
+            stop=interruption.asked.is_set,
             loader=partial(_load, args),
             **_options(args),
         )
@@ -122,49 +148,82 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {"output": args.output, **{option.name: getattr(args, option.name) for option in _flagged()}}
 
 
-def _load(args: argparse.Namespace, name: Any) -> SentenceTransformer:
+def _load(args: argparse.Namespace, name: Any, **options: Any) -> SentenceTransformer:
     note(f"loading {name} ...")
-    return load_model(args, name)
+    return load_model(args, name, **options)
 
 
 def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
-    from cenote.wording import pluralise
-
     counts, settings = manifest.counts, manifest.settings
     if counts is None:
         return
     rows = sum(counts.rows)
     pieces = {"windows": "window", "segments": "segment"}.get(settings["long"])
     windows = f" in {pluralise(rows, pieces)}" if pieces else ""
-    yield f"{pluralise(counts.texts - counts.rejected, 'text')}{windows}, {pluralise(counts.tokens, 'token')}"
+    tokens = f"{pluralise(counts.tokens, 'token')}{_read(counts)}"
+    yield f"{pluralise(counts.texts - counts.rejected, 'text')}{windows}, {tokens}"
     yield f"computed by {settings['backend']} at {settings['precision']}, written as {settings['dtype']}"
     if counts.rejected:
         yield f"left out: {pluralise(counts.rejected, 'row')}, see {folder}/rejects.jsonl"
     yield f"embeddings: {folder}"
 
 
-@contextmanager
-def _interruptible(output: str, restart: bool) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
-    """Yield what to call when parts are being written, and what returns whether to stop after the current part.
+def _read(counts: Counts) -> str:
+    """Return how many tokens the model read, where those are not all tokens, each once."""
+    if counts.read is None or counts.read == counts.tokens:
+        return ""
+    read = f"{counts.read:,}"
+    return f", of which {read} were read" if counts.read < counts.tokens else f", read as {read} in windows"
 
-    Before that call an interrupt or SIGTERM ends the run at once; after it, the first one lets the part be finished,
-    and the second ends the run at once.
-    """
-    from cenote.embedding.corpus import PART_TEXTS
 
-    started, asked = threading.Event(), threading.Event()
+class _Interruption:
+    """The wish of the user to stop, and the part that is finished before."""
 
-    def ask(*_: Any) -> None:
-        if asked.is_set() or not started.is_set():
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.pace: Pace | None = None  # once parts are being written
+        self.end: int | None = None  # texts that are done after the part; None where parts are written elsewhere
+
+    def begin_part(self, end: int) -> None:
+        """Note with how many texts the next part ends."""
+        self.end = end
+
+    def reach(self, done: int) -> None:
+        """Note how many texts are done."""
+        self.pace = self.pace or Pace()
+        self.pace.reach(done, time.monotonic())
+
+    def ask(self, *_: Any) -> None:
+        """Stop after the current part; at once where none is being written, or if asked before."""
+        if self.asked.is_set() or self.pace is None:
             raise KeyboardInterrupt
-        asked.set()
-        warn(f"stopping after this part of up to {PART_TEXTS:,} texts; press again to stop at once and lose the part.")
+        self.asked.set()
+        warn(f"stopping after this part{self._rest(self.pace)}; press again to stop at once and lose the part.")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    def _rest(self, pace: Pace) -> str:
+        """Return in words what is left of the part."""
+        from cenote.embedding.corpus import PART_TEXTS
+
+        if self.end is None:
+            return f" of up to {PART_TEXTS:,} texts"
+        left = max(0, self.end - pace.done)
+        seconds = pace.seconds(left)
+        return f": {pluralise(left, 'more text')}{'' if seconds is None else f', about {in_minutes(seconds)}'}"
+
+
+@contextmanager
+def _interruptible(output: str, restart: bool) -> Iterator[_Interruption]:
+    """Yield what to report progress to, and to ask whether to stop after the current part.
+
+    Before the first report an interrupt or SIGTERM ends the run at once; after it, the first one lets the part be
+    finished, and the second ends the run at once.
+    """
+    interruption = _Interruption()
+    before = {number: signal.signal(number, interruption.ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield started.set, asked.is_set
+        yield interruption
     except KeyboardInterrupt:
-        if started.is_set():
+        if interruption.pace is not None:
             same = "the same command without --restart" if restart else "the same command"
             warn(f"stopped; the parts in {output} are complete, and {same} continues from there.")
         raise

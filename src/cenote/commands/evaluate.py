@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cenote.choices import AUTO, BACKENDS
-from cenote.commands.arguments import Usage, add_common, check_packages, load_model, one_of
+from cenote.choices import AUTO, BACKENDS, LONG
+from cenote.commands.arguments import Usage, add_common, check_packages, load_model, one_of, word
 from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
@@ -31,11 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--long",
         default="truncate",
+        type=word(LONG),
         metavar="WAY",
         help="how long texts are read: truncate, window-mean, windows or 'segments 8' (default: truncate, with windows "
         "beside it where texts are cut)",
     )
-    parser.add_argument("--beside", nargs="*", metavar="WAY", help="other ways to read long texts, scored beside it")
+    parser.add_argument(
+        "--beside", nargs="*", type=word(LONG), metavar="WAY", help="other ways to read long texts, scored beside it"
+    )
     parser.add_argument(
         "--positions", action="store_true", help="move evidence to the start, the middle and the end of longer texts"
     )

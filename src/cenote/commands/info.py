@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from cenote.commands.arguments import add_common
-from cenote.commands.terminal import in_columns
-from cenote.models.declared import DEMO, declared
+from cenote.commands.terminal import in_columns, say
+from cenote.models.declared import declared, find
+from cenote.models.hub import configuration_of
 
-MEANING = "show what a model folder declares, and where"
+MEANING = "show what a model declares in its files, and where; no weights are read"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_common(parser, "model", help=f"a folder, or {DEMO}, the demo model")  # it does not ask the hub
-    add_common(parser, "--json")
+    add_common(parser, "model", "--json")
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Print a line for each fact, or all as JSON."""
-    facts = declared(args.model)
+    facts = declared(_folder_of(args.model))
     if args.json:
         yield json.dumps(facts, indent=2)
         return
@@ -30,6 +32,20 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     for name, fact in facts.items():
         source = f"  ({fact['from']})" if fact["from"] else ""
         yield in_columns(name, width, _in_words(fact["value"]) + source)
+
+
+def _folder_of(model: str) -> str | Path:
+    """Return a model's folder; of a model on the hub one with its configuration alone."""
+    where, local = find(model)
+    if local:
+        return model
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # the files take no time worth a bar
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # retries
+    folder = configuration_of(where)
+    say(f"read the configuration of {where} at revision {folder.name[:8]}, and no weights.")
+    return folder
 
 
 def _in_words(value: Any) -> str:

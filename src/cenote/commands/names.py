@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from cenote.commands.arguments import Usage
+from cenote.data.shards import is_pattern
 from cenote.data.texts import READERS
 from cenote.errors import BadInput
 from cenote.models.declared import DEMO
 
 
-def split_names(names: Sequence[str]) -> tuple[list[str], str | None]:
+def split_names(names: Sequence[str]) -> tuple[list[str], str | list[Path] | None]:
     """Return the models, and the source of texts if the last name is one.
 
-    The last name is texts if it is `-`, a file, a folder without a model, or has the suffix of a file of texts. It is a
+    The last name is texts if it is `-`, a file, a folder without a model, a pattern, or has the suffix of a file of
+    texts; then files before it are texts too, but for the first name: a shell replaces a pattern by its files. It is a
     model if it is the folder of a model or `minilm`, or looks like a hub id: with a slash or a hyphen, such as
     `org/name` and `all-MiniLM-L6-v2`, or in the hub's cache. Anything else raises at once, without asking the hub. A
     single name is always a model.
@@ -28,10 +31,12 @@ def split_names(names: Sequence[str]) -> tuple[list[str], str | None]:
     path = Path(last).expanduser()
     holds_model = any((path / name).is_file() for name in ("modules.json", "config.json"))
     holds_texts = path.is_file() or (path.is_dir() and not holds_model)
-    if last == "-" or holds_texts or _has_data_suffix(path):
+    if last == "-" or holds_texts or _has_data_suffix(path) or is_pattern(path):
         if not others:
             raise Usage(f"{last!r} names texts, and no model is given: cenote diagnose MODEL {last}")
-        return others, last if last == "-" else str(path)
+        files = list(takewhile(Path.is_file, (Path(name).expanduser() for name in reversed(others[1:]))))
+        models = others[: len(others) - len(files)]
+        return models, [*reversed(files), path] if files else last if last == "-" else str(path)
     looks_like_hub_id = last == DEMO or "/" in last or "-" in last or _in_cache(last)
     if others and not holds_model and not looks_like_hub_id:
         raise BadInput(

@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cenote.auditing.endpoint_addresses import is_address, shown
 from cenote.commands.arguments import Usage
 from cenote.errors import BadInput
 
 
-def check_outputs(args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[str | None]) -> None:
+def check_outputs(args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[Any]) -> None:
     """Raise if an output is of no known kind, has the name of another or of an input, or cannot be written.
 
     Args:
         args: with `output` and `json`.
         suffixes: that a page may have.
-        inputs: files that must not be overwritten.
+        inputs: files that must not be overwritten, or lists of them.
     """
     suffix = Path(args.output or "").suffix
     if args.output is not None and suffix not in suffixes:
@@ -36,7 +37,7 @@ def deliver(args: argparse.Namespace, found: Any, lines: Callable[[Any], Iterato
     if args.json and args.json != "-":
         Path(args.json).write_text(found.to_json(), "utf-8")
     if args.output:
-        found.save(args.output, command=shlex.join(["cenote", *sys.argv[1:]]))
+        found.save(args.output, command=command_line(sys.argv[1:]))
     if args.json == "-":
         yield found.to_json().rstrip()
         return
@@ -44,12 +45,22 @@ def deliver(args: argparse.Namespace, found: Any, lines: Callable[[Any], Iterato
     yield from (f"{what}: {path}" for what, path in (("figures", args.json), ("report", args.output)) if path)
 
 
-def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[str | None]) -> None:
+def command_line(words: Sequence[str]) -> str:
+    """Return the command line that a page shows: an address without its query, which may hold a key.
+
+    >>> command_line(["parity", "minilm", "https://api.example.com/v1?api_key=secret"])
+    'cenote parity minilm https://api.example.com/v1'
+    """
+    return shlex.join(["cenote", *(shown(one) if is_address(one) else one for one in words)])
+
+
+def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[Any]) -> None:
     """Raise if two outputs have the same name, or an output has the name of an input."""
     outputs = [(name, Path(path).resolve()) for name, path in (("-o", args.output), ("--json", args.json)) if path]
     if len({path for _, path in outputs}) < len(outputs):
         raise Usage(f"-o and --json both name {args.json!r}: name two files.")
-    read = [Path(path).resolve() for path in inputs if path not in (None, "-")]
+    every = [path for one in inputs for path in (one if isinstance(one, list) else [one])]
+    read = [Path(path).resolve() for path in every if path not in (None, "-")]
     for name, path in outputs:
         if path in read:
             raise Usage(f"{name} {str(path)!r} is an input and would be overwritten: name another file.")

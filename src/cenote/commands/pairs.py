@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="title: a title and its text; spans: two spans of a text; sentence: a sentence and its paragraph "
         "(default: spans)",
     )
-    add_common(parser, "--column", "--id-column")
+    add_common(parser, "--columns, --column", "--id-column")
     parser.add_argument("--title-column", metavar="NAME", help="column of the title (default: title)")
     parser.add_argument(
         "--words", type=list_of(count), metavar="A,B", help="fewest and most words of a span (default: 16,64)"
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             args.texts,
             args.ways,
             output=args.output,
-            column=args.column,
+            columns=args.columns,
             id_column=args.id_column,
             per_text=args.per_text,
             min_words=args.min_words,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
+from cenote.auditing.endpoint_addresses import is_address, shown
 from cenote.commands.arguments import (
     Usage,
     add_common,
@@ -19,7 +21,7 @@ from cenote.commands.arguments import (
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import in_columns, say, table
-from cenote.data.texts import read
+from cenote.data.texts import name_of, read
 from cenote.errors import CenoteError
 from cenote.models.hub import refuse_missing
 from cenote.parity_records import LEAST, PAGES
@@ -42,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the address of a server, such as http://localhost:8080 (OpenAI's /v1/embeddings or TEI's /embed), or "
         "another model",
     )
-    add_common(parser, "texts", nargs="?")
+    add_common(parser, "texts", nargs="*")
+    parser.set_defaults(more="texts")
     parser.add_argument("--served-model", metavar="NAME", help="the model to ask the server for, if it has several")
     parser.add_argument(
         "--key-variable", metavar="NAME", help="environment variable that holds the server's key, which is never shown"
@@ -66,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of the sample (default: 0)")
     add_common(
         parser,
-        "--column",
+        "--columns, --column",
         "--id-column",
         "--pooling",
         "--max-seq-length",
@@ -77,11 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise for errors that need no model; the server is asked here, before anything heavy is imported."""
-    if _is_address(args.model):
-        raise Usage(f"{args.model!r} is the address of a server: name the local model first, then the server.")
+    if is_address(args.model):
+        raise Usage(f"{shown(args.model)!r} is the address of a server: name the local model first, then the server.")
     if not args.least < 1:
         raise Usage(f"--least {args.least:g}: give a cosine below 1, such as {LEAST}.")
-    served = _is_address(args.other)
+    served = is_address(args.other)
     if not served and (args.served_model or args.key_variable):
         raise Usage(f"--served-model and --key-variable are for a server, and {args.other!r} is a local model.")
     check_outputs(args, PAGES, (args.texts,))
@@ -93,7 +96,10 @@ def check(args: argparse.Namespace) -> None:
         refuse_missing(args.other)
         return
     from cenote.auditing.endpoint import connect
+    from cenote.auditing.endpoint_requests import LONGEST_TIMEOUT
 
+    if args.timeout > LONGEST_TIMEOUT:
+        raise Usage(f"--timeout {args.timeout:g}: give at most {LONGEST_TIMEOUT:,.0f} seconds (a day).")
     args.other = connect(
         args.other,
         served_model=args.served_model,
@@ -108,11 +114,13 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     from cenote.auditing.parity import parity
     from cenote.models.loading import load
 
-    def loader(model: str) -> SentenceTransformer:
-        # Flags of the model are for the left side; the other one is read with its own settings.
-        return load_model(args, model) if model is args.model else load(model, device=args.device)
+    # Flags of the model are for the left side, which is loaded first; the other one is read with its own settings.
+    loaders = iter((partial(load_model, args), partial(load, device=args.device)))
 
-    texts = None if args.texts is None else read(args.texts, column=args.column, id_column=args.id_column)
+    def loader(model: str) -> SentenceTransformer:
+        return next(loaders)(model)
+
+    texts = None if args.texts is None else read(args.texts, columns=args.columns, id_column=args.id_column)
     with progress() as tell:
         found = parity(
             args.model,
@@ -126,18 +134,15 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             sample=args.sample,
             quick=args.quick,
             seed=args.seed,
-            source={None: "texts", "-": "standard input"}.get(args.texts, args.texts),
+            source=name_of(args.texts),
             progress=tell,
             notify=say,
             loader=loader,
         )
+    args.failed = not found.agrees  # the exit code, also if the reader of the lines leaves
     yield from deliver(args, found, lines_of)
-    if not found.agrees:  # the exit code of CI
+    if args.failed:
         raise CenoteError(f"the vectors of {found.left.name} and {found.right.name} do not agree.")
-
-
-def _is_address(name: str) -> bool:
-    return name.lower().startswith(("http://", "https://"))
 
 
 def lines_of(found: Parity) -> Iterator[str]:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=count, metavar="K", help="tokens of a chunk, for landmark, multi_cls and every_k"
     )
-    add_common(parser, "--column", "--id-column")
+    add_common(parser, "--columns, --column", "--id-column")
     parser.add_argument("--limit", type=count, metavar="N", help="stop after N texts")
     add_common(parser, "--max-seq-length", "--device", "--trust-remote-code")
     parser.add_argument(
@@ -48,7 +48,7 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Print a line of JSON for each text, with its id and vector."""
-    texts = read(args.texts, column=args.column, id_column=args.id_column)
+    texts = read(args.texts, columns=args.columns, id_column=args.id_column)
     note(f"loading {args.model} ...")
     model = load_model(args, args.model, interval=args.interval, dtype=args.dtype)
     encode = _encoder_of(model)

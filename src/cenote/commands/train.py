@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cenote.choices import AUTO, POSITIONS, PRECISIONS
+from cenote.choices import AUTO, POSITIONS, SPLITTERS, TRAINING_PRECISIONS
 from cenote.commands.arguments import (
     Usage,
     add_common,
@@ -26,7 +26,7 @@ from cenote.commands.arguments import (
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say
 from cenote.data.pairs import read_pairs
-from cenote.data.texts import refuse_missing as refuse_missing_file
+from cenote.data.shards import refuse_missing as refuse_missing_file
 from cenote.errors import BadInput
 from cenote.models.hub import refuse_missing
 from cenote.storage import refuse_unwritable
@@ -66,7 +66,7 @@ _GROUPS: dict[str, dict[str, dict[str, Any]]] = {
             "help": "tokens per chunk of the model (default: the shortest)",
         },
         "--splitter": {
-            "type": one_of(("fixed", "sentence"), "splitter"),
+            "type": one_of(SPLITTERS, "splitter"),
             "help": "sentence: chunks end with sentences instead",
         },
         "--eval-pooling": {
@@ -125,7 +125,7 @@ _GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "--gradient-checkpointing": {"action": "store_true", "default": None, "help": "likewise within the model"},
         "--precision": {
-            "type": one_of([AUTO, *PRECISIONS[:2]], "precision"),
+            "type": one_of([AUTO, *TRAINING_PRECISIONS], "precision"),
             "help": "float32 or bfloat16 (default: bfloat16 where the machine has it)",
         },
     },

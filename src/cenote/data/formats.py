@@ -1,142 +1,182 @@
-"""Readers of file formats. A new format is one function here and one row of `READERS`.
+"""Formats of files. A new format is a function here or in `cenote.data.tables`, and a row of `READERS`.
 
-A reader yields a `Text` or a `Fault` for each row, so that one bad row does not end the reading. It raises `BadInput`
-if the rest of the file cannot be read.
+A reader takes a path, looks for the names of the columns, and returns a `Sheet`, whose records are read later. One bad
+row is a `Fault` in its place and does not end the reading; `BadInput` is raised if the rest of the file cannot be read.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
-import os
+import re
 import threading
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from cenote.data.lines import lines, readable, unzipped
-from cenote.data.rows import Fault, Row, Text, describe_value, raise_faults, row_of
-from cenote.errors import BadInput, CenoteWarning, UnknownName, Value, choose, some
+from cenote.data.columns import TEXT
+from cenote.data.lines import ZIPPED, lines, unzipped
+from cenote.data.rows import Fault, describe_value, raise_faults
+from cenote.data.sheets import Placed, Sheet, plain_sheet, sheet_of_records
+from cenote.data.tables import read_arrow, read_parquet
+from cenote.errors import BadInput
 
-COLUMN = "text"
-WHOLE_FILES = (".txt", ".txt.gz", ".md")  # files that are one text each inside a folder
 LONGEST_FIELD = 2**26  # characters of a CSV field; a limit, so that an unclosed quote cannot fill the memory
-BATCH = 1024  # rows of a Parquet file in memory at once
 
-REMEDY = "Correct or drop the row, or name another column."
-
-# (path, column of the text, column of the id)
-Reader = Callable[[Path, str, str | None], Iterator[Row]]
+Reader = Callable[[Path], Sheet]
+# Lines with their ends and their numbers from 1; a fault in place of a line that is not UTF-8.
+Numbered = Iterable[tuple[int, str | Fault]]
 
 
-def read_lines(path: Path, column: str, id_column: str | None, stdin: BinaryIO | None = None) -> Iterator[Row]:
-    """Yield a text for each line of a file or of `stdin`."""
-    _refuse_columns(str(path), column, id_column)
-    with unzipped(path, stdin) as stream:
-        for number, line in lines(stream, str(path)):
-            if isinstance(line, Fault):
-                yield line
-                continue
-            if stdin is not None and number == 1 and line.startswith('{"'):
-                warnings.warn(f"{path}: JSON is read as plain text: name a file ending in .jsonl", CenoteWarning, 2)
-            text = line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
-            yield Text(str(number - 1), text)
-
-
-def read_folder(path: Path, column: str, id_column: str | None) -> Iterator[Row]:
-    """Yield a text for each text file below a folder, in sorted order."""
-    _refuse_columns(f"the folder {path}", column, id_column)
-    with readable(str(path)):
-        walked = list(os.walk(path, onerror=_raise))  # not rglob, which skips unreadable folders without an error
-        below = (Path(folder, name) for folder, _, names in walked for name in names)
-        files = [file for file in below if file.name.lower().endswith(WHOLE_FILES)]
-        folders = (Path(folder, name) for folder, names, _ in walked for name in names)
-        linked = [str(folder) for folder in folders if folder.is_symlink()]
-        names = sorted(entry.name for entry in path.iterdir())
-    data = [name for name in names if name.lower().endswith(tuple(READERS.keys() - {*WHOLE_FILES}))]
-    if data or not files:
-        none = f"no {', '.join(WHOLE_FILES)} file; it contains: {some(names) or 'nothing'}"
-        held = f"files of many texts: {some(data)}" if data else none
-        raise BadInput(f"the folder {path} holds {held}. Name one of these files, or a folder with one text per file.")
-    if linked:
-        warnings.warn(f"links to folders are not followed: {some(linked)}", CenoteWarning, 2)
-    for name, file in sorted((file.relative_to(path).as_posix(), file) for file in files):
-        with unzipped(file) as stream:
-            read = [line for _, line in lines(stream, str(file))]
-        fault = next((line for line in read if isinstance(line, Fault)), None)
-        yield fault or row_of(name, "".join(map(str, read)), str(file), REMEDY)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def read_jsonl(path: Path, column: str, id_column: str | None) -> Iterator[Row]:
-    """Yield a text for each line of JSON: an object with the columns, or a bare string. Blank lines are skipped."""
-    key, key_known = id_column, id_column is not None
-    row = 0
+def _lines_of(path: Path) -> Iterator[tuple[int, str | Fault]]:
     with unzipped(path) as stream:
-        for number, line in lines(stream, str(path)):
-            if isinstance(line, str) and not line.strip(" \t\r\n"):
-                continue
-            where = f"{path}, line {number}"
-            record = line if isinstance(line, Fault) else _parse_record(line.rstrip("\r\n"), column, where)
-            if not key_known and not isinstance(record, Fault):
-                key, key_known = "id" if isinstance(record, dict) and "id" in record else None, True
-            try:
-                yield record if isinstance(record, Fault) else _from_record(record, row, column, key, where)
-            except UnknownName as error:
-                if row == 0:  # a misspelt column; in a later row it is a fault of the row
-                    raise
-                yield Fault(str(error))
-            row += 1
+        yield from lines(stream, str(path))
 
 
-def _parse_record(line: str, column: str, where: str) -> dict[str, object] | str | Fault:
+# Plain text.
+
+
+def read_lines(path: Path) -> Sheet:
+    """Return a sheet with a text for each line."""
+    return plain_sheet(str(path), lambda: texts_of_lines(_lines_of(path), str(path)))
+
+
+def texts_of_lines(numbered: Numbered, name: str) -> Iterator[Placed]:
+    """Yield the lines without their ends."""
+    for number, line in numbered:
+        if isinstance(line, str) and line.endswith("\n"):
+            line = line.removesuffix("\n").removesuffix("\r")
+        yield f"{name}, line {number}", line
+
+
+def read_whole(path: Path, name: str = "") -> Sheet:
+    """Return a sheet with the file as one text, whose id is `name` or the path."""
+
+    def records() -> Iterator[Placed]:
+        read = [line for _, line in _lines_of(path)]
+        fault = next((line for line in read if isinstance(line, Fault)), None)
+        yield str(path), fault or (name or path.as_posix(), "".join(map(str, read)))
+
+    return plain_sheet(str(path), records)
+
+
+# JSON.
+
+
+def read_jsonl(path: Path) -> Sheet:
+    """Return a sheet with a record for each line: an object with the columns, or a bare string."""
+    return sheet_of_records(str(path), lambda: records_of_json_lines(_lines_of(path), str(path)))
+
+
+def records_of_json_lines(numbered: Numbered, name: str) -> Iterator[Placed]:
+    """Yield the record of each line that is not blank."""
+    for number, line in numbered:
+        where = f"{name}, line {number}"
+        if isinstance(line, Fault):
+            yield where, line
+        elif content := line.strip(" \t\r\n"):
+            yield where, _record_of_line(content, where)
+
+
+def is_json_object(line: str) -> bool:
+    """Return whether a line is a JSON object.
+
+    >>> is_json_object('{"text": "a pool"}'), is_json_object("{a pool}"), is_json_object("5")
+    (True, False, False)
+    """
+    return isinstance(_record_of_line(line.strip(" \t\r\n"), ""), dict)
+
+
+def _record_of_line(line: str, where: str) -> Any:
     try:
-        record = json.loads(line)
+        return _checked_record(json.loads(line), where)
     except (ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits raises no JSONDecodeError
         why = f"{error.msg}: column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         return Fault(f"{where}: not JSON ({why}). Write one object per line.")
+
+
+def _checked_record(record: Any, where: str) -> Any:
+    """Return an object or a string; a fault in place of anything else."""
     if isinstance(record, (str, dict)):
         return record
     kind = describe_value(record)
-    return Fault(f"{where}: the row is {kind}. Make it an object with the key {column!r}, or a string.")
+    return Fault(f"{where}: the row is {kind}. Make it an object with the key {TEXT!r}, or a string.")
 
 
-def _from_record(record: dict[str, object] | str, row: int, column: str, key: str | None, where: str) -> Row:
-    if isinstance(record, str):
-        record = {column: record}
-    elif key is None and column != "id" and "id" in record:
-        return Fault(
-            f"{where}: the row has an id, and the first row has none. Give every row an id, or no row; or name "
-            "another id column."
-        )
-    name = row if key is None else _cell(record, key, where)
-    return row_of(name, _cell(record, column, where), where, REMEDY)
-
-
-def read_csv(path: Path, column: str, id_column: str | None, *, delimiter: str) -> Iterator[Row]:
-    """Yield a text for each row of a table; the first line names the columns."""
+def read_json(path: Path) -> Sheet:
+    """Return a sheet of an array of objects or strings; of JSON lines if the file starts with no bracket."""
     with unzipped(path) as stream:
-        # Quoted fields hold line ends: a line that is not UTF-8 leaves the later ones without a meaning.
-        whole = raise_faults(line for _, line in lines(stream, str(path)))
-        rows = csv_rows(whole, delimiter, str(path))
-        _, header = next(rows, ("", None))
-        if header is None:
-            return
-        key = _id_column(header, column, id_column, str(path))
-        at, key_at = header.index(column), None if key is None else header.index(key)
-        for number, (where, row) in enumerate(rows):
-            if len(row) == len(header):
-                yield row_of(number if key_at is None else row[key_at], row[at], where, REMEDY)
-            else:
-                yield Fault(
-                    f"{where}: {len(row)} fields, but the first line has {len(header)}. Put fields that hold "
-                    f"{delimiter!r} or a line end in double quotes."
-                )
+        start = stream.read(2**12).removeprefix(codecs.BOM_UTF8).lstrip()
+    if start.startswith(b"["):
+        return sheet_of_records(str(path), lambda: _records_of_array(path))
+    _, first = next(records_of_json_lines(_lines_of(path), str(path)), ("", ""))
+    if isinstance(first, Fault):
+        raise BadInput(
+            f"{path} holds neither a JSON array nor JSON lines. Write an array of objects, [{{...}}, ...], or an "
+            "object per line."
+        )
+    return read_jsonl(path)
+
+
+def _records_of_array(path: Path) -> Iterator[Placed]:
+    """Yield the elements of an array. The whole file is in memory as a string; its elements are parsed one by one."""
+    content = "".join(raise_faults(line for _, line in _lines_of(path)))
+    decode = json.JSONDecoder().raw_decode
+    row, end = 0, _skip_space(content, content.index("[") + 1)
+    while not content.startswith("]", end):
+        where = f"{path}, row {row} (from 0)"
+        try:
+            record, end = decode(content, end)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"{where}: not JSON ({error}). Write the file again.") from None
+        yield where, _checked_record(record, where)
+        row, end = row + 1, _skip_space(content, end)
+        if content.startswith(",", end):
+            end = _skip_space(content, end + 1)
+        elif not content.startswith("]", end):
+            raise BadInput(f"{where}: not JSON (no comma or bracket follows). Write the file again.")
+    if content[end + 1 :].strip():
+        raise BadInput(f"{path}: more follows after the array. Write one array, or JSON lines into a .jsonl file.")
+
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def _skip_space(content: str, start: int) -> int:
+    found = _SPACE.match(content, start)
+    return found.end() if found else start
+
+
+# CSV.
+
+
+def read_csv(path: Path, *, delimiter: str) -> Sheet:
+    """Return a sheet with a record for each row of a table; the first line names the columns."""
+    for _, header in _csv_rows_of(path, delimiter):
+        return Sheet(str(path), str(path), tuple(header), partial(_records_of_csv, path, delimiter))
+    return Sheet(str(path), str(path), None, lambda _: ())
+
+
+def _records_of_csv(path: Path, delimiter: str, names: Sequence[str]) -> Iterator[Placed]:
+    rows = _csv_rows_of(path, delimiter)
+    _, header = next(rows)
+    places = [(name, header.index(name)) for name in names if name in header]
+    for where, row in rows:
+        if len(row) == len(header):
+            yield where, {name: row[place] for name, place in places}
+        else:
+            fault = Fault(
+                f"{where}: {len(row)} fields, but the first line has {len(header)}. Put fields that hold "
+                f"{delimiter!r} or a line end in double quotes."
+            )
+            yield where, fault
+
+
+def _csv_rows_of(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+    # Quoted fields hold line ends: a line that is not UTF-8 leaves the later ones without a meaning.
+    return csv_rows(raise_faults(line for _, line in _lines_of(path)), delimiter, str(path))
 
 
 _csv_limit = threading.Lock()
@@ -166,59 +206,22 @@ def csv_rows(lines: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[
             yield where, [cell.replace("\udc00", "\0") for cell in row]
 
 
-def read_parquet(path: Path, column: str, id_column: str | None) -> Iterator[Row]:
-    """Yield a text for each row of a Parquet file."""
-    from pyarrow import ArrowException, parquet
-
-    row = 0
-    with readable(str(path)), path.open("rb") as raw:
-        try:
-            # Buffered, without pre-buffering: otherwise the column of a whole row group, often the whole file, is read.
-            file = parquet.ParquetFile(raw, buffer_size=2**20, pre_buffer=False)
-            key = _id_column(file.schema_arrow.names, column, id_column, str(path))
-            for batch in file.iter_batches(BATCH, columns=[column] if key in (None, column) else [key, column]):
-                for at, text in enumerate(batch.column(column)):
-                    name = row if key is None else batch.column(key)[at].as_py()
-                    yield row_of(name, text.as_py(), f"{path}, row {row} (from 0)", REMEDY)
-                    row += 1
-        except (ArrowException, UnicodeDecodeError, OSError) as error:
-            raise BadInput(f"{path}, row {row} (from 0): damaged Parquet ({error}). Write the file again.") from None
-
-
-# Columns and cells.
-
-
-def _refuse_columns(name: str, column: str, id_column: str | None) -> None:
-    """Raise if a column is named: plain text has none, and the name would be silently ignored."""
-    named = id_column if column == COLUMN else column
-    if named is not None:
-        raise BadInput(f"{name} is plain text and has no column {named!r}. Name none, or convert it to .jsonl or .csv.")
-
-
-def _id_column(names: Sequence[str], column: str, id_column: str | None, name: str) -> str | None:
-    """Return the column of ids, None for row numbers; raise if the text or id column is missing or repeated."""
-    key = "id" if id_column is None and "id" in names else id_column
-    for wanted in (column, key):
-        if wanted is not None and _cell({each: names.count(each) for each in names}, wanted, name) > 1:
-            raise BadInput(f"{name} has {names.count(wanted)} columns {wanted!r}. Rename all but one.")
-    return key
-
-
-def _cell(row: Mapping[str, Value], key: str, where: str) -> Value:
-    if key in row:
-        return row[key]
-    shown = [some((name[:60] for name in row), 20) or "none"]
-    # A column of another name was named by the caller, who needs no such advice.
-    remedy = "Name the text column with `column` (--column), the id column with `id_column` (--id-column)."
-    return choose(key, row, f"column of {where}:", shown=shown, remedy=remedy if key in (COLUMN, "id") else "")
-
-
 # The one list of formats: the look-up and the error message derive from it.
-READERS: dict[str, Reader] = {
-    ".txt": read_lines,
+_TEXTS: dict[str, Reader] = {".txt": read_lines, ".md": read_whole}
+_RECORDS: dict[str, Reader] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
+    ".json": read_json,
     ".csv": partial(read_csv, delimiter=","),
     ".tsv": partial(read_csv, delimiter="\t"),
 }
-READERS |= {f"{suffix}.gz": reader for suffix, reader in READERS.items()} | {".parquet": read_parquet}
+_ARROW: dict[str, Reader] = {".parquet": read_parquet, ".arrow": read_arrow, ".feather": read_arrow}
+
+
+def _or_zipped(readers: dict[str, Reader]) -> dict[str, Reader]:
+    return {f"{suffix}{zipped}": reader for zipped in ("", *ZIPPED) for suffix, reader in readers.items()}
+
+
+# Files that are one text each inside a folder.
+WHOLE_FILES = tuple(_or_zipped(_TEXTS))
+READERS: dict[str, Reader] = _or_zipped(_TEXTS | _RECORDS) | _ARROW

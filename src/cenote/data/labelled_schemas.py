@@ -17,7 +17,7 @@ from cenote.data.labelled_files import (
     suffix_of,
 )
 from cenote.data.lines import readable
-from cenote.data.texts import refuse_missing
+from cenote.data.shards import refuse_missing
 from cenote.errors import BadInput, choose, some
 
 # The schemas by kind, as messages list them.

@@ -9,10 +9,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from cenote.data.rows import Fault
 from cenote.errors import BadInput
+
+# Suffixes of zipped files.
+ZIPPED = (".gz", ".zst")
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @contextmanager
@@ -20,20 +24,54 @@ def readable(name: str) -> Iterator[None]:
     """Turn errors of reading into `BadInput` with the name of the source."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{name}: the gzip data is cut short or damaged ({error}). Download or zip it again.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile, _BadZstd) as error:
+        kind = "zstd" if isinstance(error, _BadZstd) else "gzip"
+        raise BadInput(
+            f"{name}: the {kind} data is cut short or damaged ({error}). Download or zip it again."
+        ) from None
     except OSError as error:
         raise BadInput(f"{name} cannot be read ({error}). Check the path and its permissions.") from None
 
 
 @contextmanager
 def unzipped(path: Path, stdin: BinaryIO | None = None) -> Iterator[io.BufferedIOBase]:
-    """Open a file or `stdin` as bytes, unzipped if its first bytes are those of gzip; the suffix does not count."""
+    """Open a file or `stdin` as bytes, unzipped if its first bytes are those of gzip or zstd, whatever the suffix."""
     with readable(str(path)), nullcontext(stdin) if stdin else path.open("rb") as raw:
         buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
-        start = buffered.peek(2)[:2]  # a pipe may give a single byte, which is enough: no text starts with \x1f
-        zipped = start and b"\x1f\x8b".startswith(start)
-        yield io.BufferedReader(gzip.GzipFile(fileobj=buffered)) if zipped else buffered
+        start = buffered.peek(4)[:4]
+        # A pipe may give a single byte, which is enough for gzip: no text starts with \x1f.
+        if start and _GZIP.startswith(start[:2]):
+            yield io.BufferedReader(gzip.GzipFile(fileobj=buffered))
+        elif start == _ZSTD:
+            yield io.BufferedReader(_Zstd(buffered))
+        else:
+            yield buffered
+
+
+class _BadZstd(Exception):
+    """Damage to zstd data: Arrow raises `OSError` for it, as for a disk that cannot be read."""
+
+
+class _Zstd(io.RawIOBase):
+    """The content of a zstd stream, unpacked by pyarrow, which Cenote needs in any case."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        import pyarrow as pa
+
+        self._unpacked: Any = pa.CompressedInputStream(stream, "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            content: bytes = self._unpacked.read(len(buffer))
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise _BadZstd(str(error)) from None
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str | Fault]]:

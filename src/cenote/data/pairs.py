@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled_files import FORMATS, Record, number_of, read_records, suffix_of, text_of
 from cenote.data.rows import describe_value
-from cenote.data.texts import refuse_missing
+from cenote.data.shards import refuse_missing
 from cenote.errors import BadInput, some
 
 # The names that a column may have, in lower case with "_" for "-" and " "; the first that a row has counts.

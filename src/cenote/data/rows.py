@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cenote.errors import BadInput, Value
 
@@ -45,27 +45,15 @@ class Fault(NamedTuple):
 Row = Text | Fault
 
 
-def rows_of(given: Iterable[Any]) -> Iterator[Row]:
-    """Yield a `Text` for each string or (id, text), and a `Fault` for anything else. The id defaults to the row number.
-
-    >>> list(rows_of(["a pool", ("b", "a cave"), None]))[:2]
-    [Text(id='0', text='a pool'), Text(id='b', text='a cave')]
-    """
-    for number, item in enumerate(given):
-        if isinstance(item, Fault):
-            yield item
-        else:
-            name, text = item if isinstance(item, tuple) and len(item) == 2 else (number, item)
-            yield row_of(name, text, f"row {number}")
-
-
 def row_of(name: object, text: object, where: str, remedy: str = "") -> Row:
     """Return a `Text`, or a `Fault` if the id or the text is of another type or cannot be encoded."""
+    if isinstance(text, str) and text.isascii() and type(name) is int:  # most rows by far
+        return Text(str(name), text)
     if not isinstance(text, str):
         problem = f"the text is {describe_value(text)}, not a string"
     elif isinstance(name, bool) or not isinstance(name, (str, Integral)):  # numpy's integers are `Integral`
         problem = f"the id is {describe_value(name)}, not a string or an integer"
-    elif half := _lone_surrogate(f"{name}{text}"):
+    elif half := lone_surrogate(text) or lone_surrogate(name):
         problem = f"lone surrogate ({half}), which UTF-8 cannot encode"
     else:
         return Text(name if isinstance(name, str) else str(int(name)), text)
@@ -77,11 +65,23 @@ def describe_value(value: object) -> str:
     return "null" if value is None else f"{type(value).__name__} {reprlib.repr(value)}"
 
 
-def _lone_surrogate(text: str) -> str | None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return ascii(text[error.start])
+def lone_surrogate(value: object) -> str | None:
+    r"""Return the first lone surrogate of a string, or of the strings in a list or a mapping; None if there is none.
+
+    >>> lone_surrogate("a pool"), lone_surrogate({"tags": ["a", "\udc00"]})
+    (None, "'\\udc00'")
+    """
+    if isinstance(value, str):
+        if value.isascii():  # known without a look at the characters
+            return None
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            return ascii(value[error.start])
+    elif isinstance(value, Mapping):
+        return lone_surrogate([*value, *value.values()])
+    elif isinstance(value, (list, tuple)):
+        return next(filter(None, map(lone_surrogate, value)), None)
     return None
 
 
@@ -102,5 +102,5 @@ def refuse_empty(rows: Iterator[Value], source: str) -> Iterator[Value]:
 
 def refuse_surrogates(text: str, name: str) -> None:
     """Raise `BadInput` if `text`, called `name` in the message, holds a lone surrogate."""
-    if half := _lone_surrogate(text):
+    if half := lone_surrogate(text):
         raise BadInput(f"{name} holds a lone surrogate ({half}), which UTF-8 cannot encode.")

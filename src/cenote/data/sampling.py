@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
 from cenote.data.builtin import read_builtin
 from cenote.data.fingerprints import Fingerprint
-from cenote.data.rows import Text, raise_faults, rows_of
+from cenote.data.rows import Text, raise_faults
+from cenote.data.texts import name_of, open_texts
 from cenote.errors import BadInput, check_at_least
 from cenote.records import TextsRead
 
@@ -19,7 +21,7 @@ _BETTER = 100
 
 
 def sample_texts(
-    texts: Iterable[Text | str] | None, count: int, seed: int, source: str, keep: Collection[str] = ()
+    texts: Any, count: int, seed: int, source: str = "texts", keep: Collection[str] = ()
 ) -> tuple[list[Text], TextsRead]:
     """Return a uniform sample of the non-empty texts, in their order, and counts of what was read.
 
@@ -31,24 +33,21 @@ def sample_texts(
     the same seed give the same sample.
 
     Args:
-        texts: strings, or (id, text); None reads the built-in corpus.
+        texts: what `cenote.data.texts.open_texts` takes: a path, a list, a table; None reads the built-in corpus.
         count: texts of the sample at most, at least 1.
         seed: seed of the keys.
-        source: name of the texts in messages and in the record.
+        source: name of the texts in messages and in the record; `texts` is replaced by the path of a file.
         keep: ids of texts that are drawn first, whatever their keys.
     """
     seed, count = check_at_least(0, seed, "seed"), check_at_least(1, count, "sample")
-    remedy = "pass a list of texts, or read a file with cenote.data.texts.read."
-    if isinstance(texts, (str, bytes)):
-        raise BadInput(f"texts is one string: {remedy}")
-    if texts is not None and not isinstance(texts, Iterable):
-        raise BadInput(f"texts is of type {type(texts).__name__}: {remedy}")
+    rows = open_texts(read_builtin() if texts is None else texts).read()
+    source = name_of(texts) if source == "texts" else source
     generator = np.random.default_rng(seed)
     given = empty = 0
 
     def keyed() -> Iterator[tuple[float, int, Text]]:
         nonlocal given, empty
-        for row, text in enumerate(raise_faults(rows_of(read_builtin() if texts is None else texts))):
+        for row, text in enumerate(raise_faults(rows)):
             given += 1
             if text.text.strip():
                 yield generator.random() - (text.id in keep), row, text

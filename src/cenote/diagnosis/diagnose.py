@@ -15,6 +15,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.account.ranks import plan_account
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
+from cenote.data.texts import Texts
 from cenote.diagnosis import summaries
 from cenote.diagnosis.controls import RepeatedTexts, read_repeated, tokenise_word_pairs, word_vectors
 from cenote.diagnosis.cut_lengths import read_cuts, tokenise_cuts
@@ -159,7 +160,7 @@ class _Exclusions:
 
 def diagnose(
     model: Model | Sequence[Model],
-    texts: Iterable[Text | str] | None = None,
+    texts: Texts | None = None,
     *,
     pairs: Iterable[tuple[str, str]] | None = None,
     queries: Iterable[tuple[str, str]] | None = None,
@@ -185,7 +186,8 @@ def diagnose(
 
     Args:
         model: a `SentenceTransformer`, or what `cenote.load` takes; a list compares several.
-        texts: strings, or (id, text) as `cenote.data.texts.read` yields them; None reads the built-in corpus.
+        texts: a path, strings, (id, text), mappings, a frame or a table, as `cenote.data.texts.read` takes them; None
+            reads the built-in corpus.
         pairs: pairs of your own to compare, such as queries with hard negatives.
         queries: queries of your own, each with the id of a text that answers it. These texts are drawn first.
         sample: texts to draw, at most. Only these are held in memory.
@@ -193,7 +195,7 @@ def diagnose(
         temperatures: attention temperatures to diagnose at, besides the model's own.
         seed: of everything that is drawn.
         quick: whether to take a first look: the search among 200 texts and not 1,000, fewer pairs and traced texts.
-        source: what the report calls the texts.
+        source: what the report calls the texts; `texts` is replaced by the path of a file.
         names: what the report calls the models; None: as they were given.
         prompt_name: of the prompt before texts, from `model.prompts`; None takes the model's default prompt.
         pair_prompts: of the prompts before the first and the second texts of pairs; None: `prompt_name` for both.

@@ -153,8 +153,8 @@ class Worker:
             return self.encoder
         try:
             embedded = self.encoder.read(self.encoder.prepare(slice_of(given)))
-            part, table, rejects = part_of(embedded, self.job.options)
-            write_part(self.job.folder, self.job.manifest, part, table, rejects, by=f"{uuid.uuid4().hex}-")
+            part, *content = part_of(embedded, self.job.options)
+            write_part(self.job.folder, self.job.manifest, part, *content, by=f"{uuid.uuid4().hex}-")
         except Exception as error:
             return error_answer(error)
         notes, self.notes[:] = list(self.notes), []

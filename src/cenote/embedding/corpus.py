@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from cenote.data.fingerprints import Fingerprint
-from cenote.data.rows import Row, rows_of
-from cenote.data.texts import Fault, Text
+from cenote.data.rows import Kept, Row
+from cenote.data.texts import Fault, Text, Wanted, name_of, open_texts
+from cenote.embedding.estimate import Lengths
+from cenote.embedding.kept import KeptTypes, content_of, kept_table, size_of
 from cenote.errors import BadInput
 from cenote.listener import Advance, silent
+from cenote.wording import pluralise
 
 # Texts and characters after which a slice ends, whichever comes first: what is lost when a machine dies, and the texts
 # among which batches of like length are made.
 PART_TEXTS, PART_CHARACTERS = 2**14, 2**21
+# Bytes of kept values, about, after which a slice ends too: it is held in memory.
+PART_KEPT = 2**24
 # The remedy for a row that cannot be read.
 LEAVE_OUT = "Or leave such rows out: on_error='skip' (--on-error skip)."
+
+
+def _no_file(_row: int) -> str:
+    return ""  # a function with a name, so that a source can be pickled
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,24 +40,44 @@ class Source:
     name: str
     read: Callable[[], Iterator[Row]]
     rereadable: bool  # whether they can be read more than once
-    count: int | None  # of the texts, where they are a list
+    count: int | None  # of the texts, where they are a list or a table
+    keep: tuple[str, ...] = ()  # names of the columns whose values the texts carry
+    file_of: Callable[[int], str] = field(default=_no_file, repr=False)  # of a row that was read; "" if one file
 
     @classmethod
-    def of(cls, texts: Any, name: str) -> Source:
-        """Return the source of strings, of (id, text), or of a function that starts reading them."""
-        if isinstance(texts, (str, bytes)):
-            raise BadInput("texts is one string: pass a list of texts, or read a file with cenote.data.texts.read.")
-        if callable(texts):
-            return cls(name, lambda: rows_of(texts()), True, None)
-        if hasattr(texts, "keys"):  # iterating over a dict or a table gives its keys
-            kind = type(texts).__name__
-            raise BadInput(
-                f"texts is a {kind}: pass a list of its texts, or of (id, text), such as list(texts.items())."
-            )
-        if not isinstance(texts, Iterable):
-            raise BadInput(f"texts is {texts!r}: pass strings, or a function that starts reading them.")
-        count = len(texts) if isinstance(texts, Sized) else None
-        return cls(name, lambda: rows_of(texts), iter(texts) is not texts, count)
+    def of(
+        cls,
+        texts: Any,
+        name: str = "texts",
+        *,
+        columns: str | Sequence[str] | None = None,
+        id_column: str | None = None,
+        keep: str | Sequence[str] = (),
+    ) -> Source:
+        """Return the source of a path, a table, a list or an iterator, or of a function that starts reading.
+
+        Args:
+            texts: what `cenote.data.texts.open_texts` takes.
+            name: what the manifest calls the texts; `texts` is replaced by the path of a file.
+            columns: the column of the text, or several.
+            id_column: column of the id.
+            keep: columns whose values the texts carry, or `all`.
+        """
+        opened = open_texts(texts, Wanted.of(columns, id_column, keep))
+        return cls(
+            name=name_of(texts) if name == "texts" else name,
+            read=opened.read,
+            rereadable=opened.rereadable,
+            count=opened.count,
+            keep=opened.reader.kept,
+            file_of=opened.reader.name_of_sheet,
+        )
+
+
+def first_rows(source: Source, limit: int) -> Source:
+    """Return the first rows of a source; rows without a text count too."""
+    count = None if source.count is None else min(source.count, limit)
+    return replace(source, read=lambda: islice(source.read(), limit), count=count)
 
 
 @dataclass(frozen=True)
@@ -56,6 +87,8 @@ class Survey:
     rows: int
     fingerprint: str
     repeated: frozenset[int]  # hashes that several ids have
+    lengths: Lengths = field(repr=False)  # of the texts, in characters
+    kept: pa.Schema = field(repr=False)  # types of the kept columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,32 +102,50 @@ class Slice:
     places: list[int] = field(repr=False)  # rows of the texts in the input
     rejected: list[dict[str, Any]]  # rows that hold no text, with reasons
     fingerprint: str
+    kept: pa.Table | None = field(default=None, repr=False)  # a row for each text; None where nothing is kept
 
 
-def survey(rows: Iterable[Row], *, skip: bool, advance: Advance = silent) -> Survey:
+def survey(rows: Iterable[Row], *, skip: bool, keep: Sequence[str] = (), advance: Advance = silent) -> Survey:
     """Read all rows once, so that a mistake in the last of a million shows before the first is embedded.
 
-    A hash of 8 bytes is kept of each id.
+    A hash of 8 bytes is held of each id.
 
     Args:
         rows: texts and faults.
         skip: whether faults are left for later; else the first is raised.
+        keep: names of the columns whose values the texts carry.
         advance: called every 10,000 rows with their number.
     """
-    whole, hashes, count = Fingerprint(), _Hashes(), 0
+    whole, hashes, lengths, types, count = Fingerprint(), _Hashes(), Lengths(), KeptTypes(keep), 0
     for row in raise_unless_skipped(rows, skip=skip):
         whole.add(_content(row))
         if isinstance(row, Text):
             hashes.add(hash_of(row.id))
+            lengths.add(len(row.text))
+            if keep:
+                types.add(count, _values(row, keep, count))
         count += 1
         if count % 10_000 == 0:
             advance(10_000)
-    return Survey(count, whole.name(), hashes.repeated())
+    return Survey(count, whole.name(), hashes.repeated(), lengths, types.schema())
 
 
 def _content(row: Row) -> tuple[str, ...]:
     """Return what a fingerprint is taken of; of a fault not its reason, which names a file that may be moved."""
+    if isinstance(row, Kept):
+        return (*row, *content_of(row.values))
     return row if isinstance(row, Text) else ("no text",)
+
+
+def _values(row: Text, keep: Sequence[str], place: int) -> tuple[Any, ...]:
+    """Return the values of the kept columns; raise if a text does not carry them."""
+    values = row.values if isinstance(row, Kept) else ()
+    if len(values) != len(keep):
+        raise BadInput(
+            f"row {place}: the text carries {pluralise(len(values), 'value')}, and keep names {', '.join(keep)}: pass "
+            "a file or a table with these columns, or yield cenote.data.rows.Kept(id, text, values)."
+        )
+    return values
 
 
 class _Hashes:
@@ -135,13 +186,16 @@ def refuse_changed(rows: Iterable[Row], surveyed: Survey) -> Iterator[Row]:
         )
 
 
-def mark_repeated_ids(rows: Iterable[Row], repeated: frozenset[int] | None) -> Iterator[Row]:
+def mark_repeated_ids(
+    rows: Iterable[Row], repeated: frozenset[int] | None, file_of: Callable[[int], str] = _no_file
+) -> Iterator[Row]:
     """Yield the rows, with a fault in place of each whose id an earlier row has.
 
     Args:
         rows: texts and faults.
         repeated: hashes that several ids have. They may agree by chance, so these ids are compared in full. None where
             no survey was made: then a bit is kept of each id that is its row number, and a hash of any other.
+        file_of: returns the file of a row that was read, "" if there is only one.
     """
     seen: dict[Any, int] = {}
     numbered = bytearray()  # a bit for every row, set where its id is its number
@@ -159,9 +213,10 @@ def mark_repeated_ids(rows: Iterable[Row], repeated: frozenset[int] | None) -> I
                 if number < place and str(number) == row.id and numbered[number // 8] >> number % 8 & 1:
                     first = number
             if first is not None:
+                files = f" ({file_of(first)} and {file_of(place)})" if file_of(place) else ""
                 yield Fault(
-                    f"rows {first} and {place} have the same id {row.id!r}: every vector needs an id of its own. "
-                    "Name another id column, or drop one of them.",
+                    f"rows {first} and {place}{files} have the same id {row.id!r}: every vector needs an id of its "
+                    "own. Name another id column, or drop one of them.",
                     row.id,
                 )
                 continue
@@ -185,52 +240,75 @@ def checked_rows(
     """
     found = source.read() if rows is None else rows
     same = found if surveyed is None else refuse_changed(found, surveyed)
-    return raise_unless_skipped(mark_repeated_ids(same, None if surveyed is None else surveyed.repeated), skip=skip)
+    marked = mark_repeated_ids(same, None if surveyed is None else surveyed.repeated, source.file_of)
+    return raise_unless_skipped(marked, skip=skip)
 
 
-def slices(rows: Iterable[Row]) -> Iterator[Slice]:
-    """Cut rows into slices by their numbers and sizes alone: the same rows make the same slices anywhere."""
+def slices(rows: Iterable[Row], keep: Sequence[str] = (), schema: pa.Schema | None = None) -> Iterator[Slice]:
+    """Cut rows into slices by their numbers and sizes alone: the same rows make the same slices anywhere.
+
+    Args:
+        rows: texts and faults.
+        keep: names of the columns whose values the texts carry.
+        schema: types of these columns; None takes those of the first slice.
+    """
     part = _Growing(0, 0)
     for place, row in enumerate(rows):
-        part.add(place, row)
+        part.add(place, row, keep)
         if part.full():
-            yield part.done()
+            done = part.done(keep, schema)
+            schema = None if done.kept is None else done.kept.schema
+            yield done
             part = _Growing(part.index + 1, place + 1)
     if part.rows:
-        yield part.done()
+        yield part.done(keep, schema)
 
 
 def read_slices(source: Source, surveyed: Survey | None, skip: bool) -> Iterator[Slice]:
     """Yield the slices of a source from its beginning, on whichever machine this is called."""
-    return slices(checked_rows(source, surveyed, skip=skip))
+    rows = checked_rows(source, surveyed, skip=skip)
+    return slices(rows, source.keep, None if surveyed is None else surveyed.kept)
 
 
 class _Growing:
     """A slice while its rows are added."""
 
     def __init__(self, index: int, first: int) -> None:
-        self.index, self.first, self.rows, self.characters = index, first, 0, 0
+        self.index, self.first, self.rows, self.characters, self.kept = index, first, 0, 0, 0
         self.texts: list[Text] = []
         self.places: list[int] = []
+        self.values: list[tuple[Any, ...]] = []
         self.rejected: list[dict[str, Any]] = []
         self.fingerprint = Fingerprint()
 
-    def add(self, place: int, row: Row) -> None:
+    def add(self, place: int, row: Row, keep: Sequence[str]) -> None:
         self.rows += 1
         self.fingerprint.add(_content(row))
         if isinstance(row, Fault):
             named = {} if row.id is None else {"id": row.id}
             self.rejected.append({"row": place, **named, "why": row.why})
         else:
-            self.texts.append(row)
+            self.texts.append(Text(row.id, row.text))
             self.places.append(place)
             self.characters += len(row.text)
+            if keep:
+                self.values.append(_values(row, keep, place))
+                self.kept += size_of(self.values[-1])
 
     def full(self) -> bool:
-        return self.rows >= PART_TEXTS or self.characters >= PART_CHARACTERS
+        return self.rows >= PART_TEXTS or self.characters >= PART_CHARACTERS or self.kept >= PART_KEPT
 
-    def done(self) -> Slice:
-        return Slice(self.index, self.first, self.rows, self.texts, self.places, self.rejected, self.fingerprint.name())
+    def done(self, keep: Sequence[str], schema: pa.Schema | None) -> Slice:
+        return Slice(
+            index=self.index,
+            first=self.first,
+            rows=self.rows,
+            texts=self.texts,
+            places=self.places,
+            rejected=self.rejected,
+            fingerprint=self.fingerprint.name(),
+            kept=kept_table(self.places, self.values, keep, schema) if keep else None,
+        )
 
 
 def hash_of(name: str) -> int:

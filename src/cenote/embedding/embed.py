@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
 from cenote.choices import AUTO
 from cenote.data.rows import Fault, Row, Text, refuse_empty
 from cenote.embedding.corpus import (
     PART_CHARACTERS,
+    PART_KEPT,
     PART_TEXTS,
     Slice,
     Source,
     Survey,
     checked_rows,
+    first_rows,
     mark_repeated_ids,
     raise_unless_skipped,
     read_slices,
@@ -30,9 +34,10 @@ from cenote.embedding.corpus import (
     survey,
 )
 from cenote.embedding.engines import ENGINES, read_ahead, refuse_engine, text_progress
+from cenote.embedding.estimate import Rate, estimate_in_words, expected_tokens
 from cenote.embedding.folder import opened
 from cenote.embedding.manifest import refuse_other_settings, refuse_unfit
-from cenote.embedding.options import HELP, Options, Request, takes_request
+from cenote.embedding.options import HELP, Options, Request, refuse_kept_names, takes_request
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder, refuse_truncated
 from cenote.encoding.backend_choice import (
     WORTH_CHOOSING,
@@ -42,26 +47,46 @@ from cenote.encoding.backend_choice import (
 )
 from cenote.encoding.backends import backend, own_precision
 from cenote.encoding.batches import default_budget
-from cenote.encoding.tokens import tokenise
+from cenote.encoding.tokens import Tokens, count_tokens, tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteWarning, choose
+from cenote.functional.pooling import canonical
 from cenote.functional.quantisation import Floats
-from cenote.listener import Listener
+from cenote.functional.temperature import check_temperature
+from cenote.listener import Listener, silent
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_name_for, prompt_of, width_of
 from cenote.models.provenance import behaviour_of, name_of, pooling_of, versions_of
 from cenote.records import Manifest
+from cenote.surgery.hooks import Setting
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing has it from Python 3.11 on
+
+    from cenote.embedding.keywords import EmbedKeywords
+
+Model = SentenceTransformer | str | Path
+# Texts whose number is not known before they are read.
+Uncounted = str | Path | Iterator[Any] | Callable[[], Iterable[Any]]
 
 # Packages that vectors depend on besides those of the model, whichever backend computes them.
 _PACKAGES = ("tokenizers", "pyarrow")
 _RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
 
 
+@overload
+def embed(  # type: ignore[overload-overlap]  # a string has a length too, but is a path
+    model: Model, texts: Uncounted, output: None = ..., **options: Unpack[EmbedKeywords]
+) -> Iterator[npt.NDArray[Any]]: ...
+@overload
+def embed(model: Model, texts: Sized, output: None = ..., **options: Unpack[EmbedKeywords]) -> npt.NDArray[Any]: ...
+@overload
+def embed(model: Model, texts: Any, output: str | Path, **options: Unpack[EmbedKeywords]) -> Manifest: ...
 @takes_request(Request)
 def embed(  # noqa: D417  the options are documented by `takes_request`
-    model: SentenceTransformer | str | Path, texts: Any, output: str | Path | None = None, **options: Any
+    model: Model, texts: Any, output: str | Path | None = None, **options: Any
 ) -> Any:
     """Embed texts: a list into one array, an iterator into arrays one after another, a corpus into a folder.
 
@@ -74,22 +99,53 @@ def embed(  # noqa: D417  the options are documented by `takes_request`
 
     Args:
         model: a `SentenceTransformer`, or what `cenote.load` takes.
-        texts: strings, or (id, text); with `output` also a function that starts reading them anew, such as
-            `lambda: cenote.data.texts.read_rows("texts.jsonl")`. With `output`, texts that can be read twice are
-            checked before the work begins; so is a list without it. Other texts are checked as they come.
+        texts: a path, strings, (id, text), mappings, a frame or a table, as `cenote.data.texts.read` takes them, or a
+            function that starts reading them anew. With `output`, texts that can be read twice are checked before the
+            work begins; so is a list without it. Other texts are checked as they come.
         OPTIONS
 
     Returns:
-        `[N, D]` for a list, an iterator of such arrays for an iterator, a `Manifest` with `output`.
+        `[N, D]` for a list or a table, an iterator of such arrays for an iterator or a path; with `output` a
+        `Manifest`.
     """
     for name in options:
         choose(name, HELP, "option")
     request = Request(output, **options)
-    source = Source.of(texts, request.source)
+    behaviour = _behaviour_asked_for(model, request)
+    source = _source(texts, request)
     refuse_engine(request.engine, rereadable=output is not None and source.rereadable)
     if output is None:
         return _to_memory(model, source, request)
-    return _to_folder(model, source, Path(output), request)
+    # The columns of `all` are known once the first row is read.
+    return _to_folder(model, source, Path(output), replace(request, keep=source.keep), behaviour)
+
+
+def _source(texts: Any, request: Request) -> Source:
+    """Return the texts, with the columns that are kept beside them."""
+    source = Source.of(texts, request.source, columns=request.columns, id_column=request.id_column, keep=request.keep)
+    refuse_kept_names(source.keep)
+    return source if request.limit is None else first_rows(source, request.limit)
+
+
+def _behaviour_asked_for(model: Any, request: Request) -> dict[str, Any]:
+    """Return the pooling and the temperature that are asked for, as the manifest holds them.
+
+    Raises:
+        BadInput: one of them is unknown, or the model is not given by name.
+    """
+    given = {name: getattr(request, name) for name in ("pooling", "temperature") if getattr(request, name) is not None}
+    if given and isinstance(model, SentenceTransformer):
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise BadInput(
+            f"{shown}: the model is loaded already. Pass its name, or load it by cenote.load(name, {shown})."
+        )
+    asked: dict[str, Any] = {}
+    if "pooling" in given:
+        asked["pooling"] = "+".join(canonical(given["pooling"]))
+    if "temperature" in given:
+        temperature = check_temperature(given["temperature"])
+        asked["temperature"] = None if temperature == 1 else Setting(temperature).to_json()
+    return asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +154,8 @@ class _Plan:
 
     encoder: SliceEncoder
     rows: Iterator[Row]  # of the input; the first ones were looked at to choose the backend
-    agreement: float | None  # least cosine with float32, where the backend was chosen by it
+    agreement: float | None = None  # least cosine with float32, where the backend was chosen by it
+    rate: Rate | None = None  # tokens of a text and of a second, where the backend was measured
 
 
 def _to_memory(model: Any, source: Source, request: Request) -> Any:
@@ -146,18 +203,18 @@ def _warn_of_truncation(count: int, model: SentenceTransformer, stacklevel: int)
     )
 
 
-def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Manifest:
+def _to_folder(model: Any, source: Source, folder: Path, request: Request, behaviour: dict[str, Any]) -> Manifest:
     """Write the parts that the folder lacks; return its manifest."""
     found = refuse_unfit(folder)
     earlier = None if request.restart else found
     if earlier is not None:  # before a corpus is read or a model is loaded
-        refuse_other_settings(folder, earlier, request.known() | versions_of(*_PACKAGES))
+        refuse_other_settings(folder, earlier, {**request.known(), **behaviour, **versions_of(*_PACKAGES)})
     surveyed = None
     if source.rereadable and not isinstance(model, SentenceTransformer) and not request.refuses_truncated:
         surveyed = _survey(source, source.read(), request)  # errors in texts are raised before a model is loaded
     loaded = _load(model, request)
     options, asked = _resolve(loaded, request), _asked_backend(loaded, folder, earlier, request)
-    settings = _settings(loaded, request.name or name_of(model, loaded), options, source)
+    settings = _settings(loaded, request.name or name_of(model, loaded), options, source, request)
     if earlier is not None:
         chosen = dict(zip(("backend", "precision"), asked, strict=True))
         refuse_other_settings(folder, earlier, settings | chosen)
@@ -168,20 +225,24 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Ma
         surveyed = _survey(source, rows, request)
     plan = _plan(loaded, source.read(), options, asked, request.listener)
     made = plan.encoder.encoder.backend
+    parts, types = _parts(source, surveyed, plan, request)
     settings |= {
         "backend": made.name,
         "precision": made.precision,
+        "keep_types": types,
         "texts": surveyed.rows if surveyed else None,
         "texts_fingerprint": surveyed.fingerprint if surveyed else None,
     }
     versions = versions_of(*_PACKAGES, *(_RUNTIMES[name] for name in _RUNTIMES if name == made.name))
-    parts = _parts(source, surveyed, plan, request)
-    workers = {} if request.workers is None else {"workers": request.workers}
+    own = {"part": request.part or silent} if request.engine == "local" else {"workers": request.workers}
+    if surveyed is not None and plan.rate is not None and request.engine == "local":
+        expected = expected_tokens(surveyed.lengths, plan.rate, options, limit_of(loaded, options.task))
+        request.listener.notify(estimate_in_words(surveyed.rows, *expected, plan.rate.speed))
     with opened(folder, settings, versions, restart=request.restart, agreement=plan.agreement) as out:
         if not request.skips:
             out.refuse_rejects()
         total = surveyed.rows if surveyed else 0
-        complete = ENGINES[request.engine](out, parts, plan.encoder, total, listener=request.listener, **workers)
+        complete = ENGINES[request.engine](out, parts, plan.encoder, total, listener=request.listener, **own)
         manifest = out.finish() if complete else out.manifest
     if manifest.counts is not None and manifest.counts.truncated:
         _warn_of_truncation(manifest.counts.truncated, loaded, stacklevel=4)
@@ -191,7 +252,8 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request) -> Ma
 def _load(model: Any, request: Request) -> SentenceTransformer:
     if isinstance(model, SentenceTransformer):
         return model
-    loaded: SentenceTransformer = (request.loader or load)(model)
+    given = {name: getattr(request, name) for name in ("pooling", "temperature") if getattr(request, name) is not None}
+    loaded: SentenceTransformer = (request.loader or load)(model, **given)
     return loaded
 
 
@@ -231,7 +293,7 @@ def _plan(
     model: SentenceTransformer, rows: Iterator[Row], options: Options, asked: tuple[str, str], listener: Listener
 ) -> _Plan:
     """Return the plan, its backend chosen on the first of the rows."""
-    agreement = None
+    agreement = rate = None
     first = deque(islice(rows, WORTH_CHOOSING)) if AUTO in asked else deque()
     if len(first) < WORTH_CHOOSING:
         plain = zip(asked, ("torch", own_precision(model)), strict=True)
@@ -239,9 +301,17 @@ def _plan(
     else:
         sample = sample_lengths([row.text for row in first if isinstance(row, Text)])
         tokens = tokenise(model, sample, options.prompt_name, options.task)
-        made, agreement = choose_backend(model, tokens, *asked, task=options.task, notify=listener.notify)
+        made, agreement, speed = choose_backend(model, tokens, *asked, task=options.task, notify=listener.notify)
+        rate = None if speed is None else _rate(model, sample, tokens, options, speed)
     encoder = SliceEncoder(model, options, Encoder(model, made, notify=listener.notify))
-    return _Plan(encoder, chain(_emptied(first), rows), agreement)
+    return _Plan(encoder, chain(_emptied(first), rows), agreement, rate)
+
+
+def _rate(model: SentenceTransformer, sample: list[str], tokens: Tokens, options: Options, speed: float) -> Rate:
+    """Return the tokens of texts by their length, as a sample has them, and the speed of reading."""
+    around = int(count_tokens(model, [""], prompt_name=options.prompt_name)[0])
+    content = int(tokens.full_lengths.sum()) - around * len(sample)
+    return Rate(around, sum(map(len, sample)) / max(1, content), speed)
 
 
 def _emptied(rows: deque[Row]) -> Iterator[Row]:
@@ -252,26 +322,38 @@ def _emptied(rows: deque[Row]) -> Iterator[Row]:
 
 def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
     """Read all rows of a source once, and refuse what cannot be embedded before the work begins."""
-    found = survey(rows, skip=request.skips, advance=request.listener.step("checking texts"))
+    found = survey(rows, skip=request.skips, keep=source.keep, advance=request.listener.step("checking texts"))
     if not found.rows:
         raise BadInput(f"there are no texts in {source.name!r}.")
     if found.repeated and not request.skips:
-        for _ in raise_unless_skipped(mark_repeated_ids(source.read(), found.repeated), skip=False):
+        for _ in raise_unless_skipped(mark_repeated_ids(source.read(), found.repeated, source.file_of), skip=False):
             pass  # the first repeated id is raised
     return found
 
 
-def _parts(source: Source, surveyed: Survey | None, plan: _Plan, request: Request) -> Callable[[], Iterator[Slice]]:
-    """Return the function that starts reading the slices."""
+def _parts(
+    source: Source, surveyed: Survey | None, plan: _Plan, request: Request
+) -> tuple[Callable[[], Iterator[Slice]], list[str] | None]:
+    """Return the function that starts reading the slices, and the types of the kept columns."""
+    schema = None if surveyed is None else surveyed.kept
     if request.engine != "local":  # read elsewhere, perhaps more than once
-        return partial(read_slices, source, surveyed, request.skips)
-    parts = slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows))
+        return partial(read_slices, source, surveyed, request.skips), _types_of(schema)
+    parts = slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows), source.keep, schema)
     if surveyed is None:  # the first slice is read before a restart deletes anything for it
-        parts = refuse_empty(parts, repr(source.name))
-    return lambda: parts
+        for first in refuse_empty(parts, repr(source.name)):
+            parts, schema = chain((first,), parts), None if first.kept is None else first.kept.schema
+            break
+    return lambda: parts, _types_of(schema)
 
 
-def _settings(model: SentenceTransformer, name: str, options: Options, source: Source) -> dict[str, Any]:
+def _types_of(schema: pa.Schema | None) -> list[str] | None:
+    """Return the types of the kept columns as the manifest holds them; None where nothing is kept."""
+    return [str(field.type) for field in schema or ()] or None
+
+
+def _settings(
+    model: SentenceTransformer, name: str, options: Options, source: Source, request: Request
+) -> dict[str, Any]:
     """Return what the output depends on and is known before a text is read.
 
     `on_error` is not among them: the rows that are kept are the same.
@@ -285,7 +367,9 @@ def _settings(model: SentenceTransformer, name: str, options: Options, source: S
         "prompt": prompt_of(model, options.prompt_name),
         **options.recorded(),
         "source": source.name,
+        "columns": None if request.columns is None else list(request.columns),
         "part_texts": PART_TEXTS,
         "part_characters": PART_CHARACTERS,
+        "part_kept": PART_KEPT if source.keep else None,
         "budget": default_budget(model),
     }

@@ -12,7 +12,7 @@ from cenote.embedding.folder import Output, missing_parts, resume_notice
 from cenote.embedding.parts import part_of
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder
 from cenote.errors import BadInput
-from cenote.listener import Advance, Listener
+from cenote.listener import Advance, Listener, silent
 
 
 class _Stopped(Exception):
@@ -20,7 +20,13 @@ class _Stopped(Exception):
 
 
 def write(
-    out: Output, parts: Callable[[], Iterable[Slice]], encoder: SliceEncoder, rows: int, *, listener: Listener
+    out: Output,
+    parts: Callable[[], Iterable[Slice]],
+    encoder: SliceEncoder,
+    rows: int,
+    *,
+    listener: Listener,
+    part: Advance = silent,
 ) -> bool:
     """Write the parts that are missing, on this machine. Return whether all parts are there.
 
@@ -30,6 +36,7 @@ def write(
         encoder: encodes a slice.
         rows: of the input, 0 where that is unknown.
         listener: hears of the progress; asked before each part whether to stop.
+        part: called before each part with how many texts are done after it.
     """
     done = sum(part.texts for part in out.done.values())
     if done:
@@ -39,6 +46,7 @@ def write(
     def read(prepared: Prepared) -> Embedded:
         if listener.stop():
             raise _Stopped
+        part(done + prepared.slice.rows)
         return encoder.read(prepared, text_progress(prepared, done, step.reach))
 
     try:
@@ -95,7 +103,7 @@ def read_ahead(
         raise fault
 
 
-# All take the same arguments; that of Ray takes `workers` too.
+# All take the same arguments; the local one takes `part` too, that of Ray `workers`.
 ENGINES: dict[str, Callable[..., bool]] = {"local": write, "ray": cluster.write}
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from cenote.embedding.corpus import Slice
 from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
-from cenote.embedding.parts import Part, name_of_part, read_footer, settings_of_parts, write_part
+from cenote.embedding.parts import Beside, Part, name_of_part, read_footer, settings_of_parts, write_part
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
 from cenote.records import Counts, Manifest
@@ -38,10 +38,12 @@ class Output:
         self.folder, self.manifest = folder, manifest
         self.done = {part.index: part for part in _parts(folder, manifest)}
 
-    def write(self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = ()) -> None:
+    def write(
+        self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = (), beside: Beside | None = None
+    ) -> None:
         """Write one part, whole or not at all. The rows left out of it, with reasons, stand in its footer."""
         self.unfinish()
-        write_part(self.folder, self.manifest, part, table, rejects)
+        write_part(self.folder, self.manifest, part, table, rejects, beside)
         self.done[part.index] = part
 
     def unfinish(self) -> None:
@@ -67,12 +69,14 @@ class Output:
         parts = [self.done[index] for index in sorted(self.done)]
         if any(part.rejected for part in parts):
             self._list_rejects([part.index for part in parts if part.rejected])
+        read = [part.read for part in parts if part.read is not None]
         counts = Counts(
             texts=sum(part.texts for part in parts),
             rows=tuple(part.rows for part in parts),
             truncated=sum(part.truncated for part in parts),
             tokens=sum(part.tokens for part in parts),
             rejected=sum(part.rejected for part in parts),
+            read=sum(read) if len(read) == len(parts) else None,
         )
         self._amend(complete=True, counts=counts)
         return self.manifest

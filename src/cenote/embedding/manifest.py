@@ -12,9 +12,27 @@ from cenote.records import Manifest
 from cenote.storage import TEMPORARY, explain_disk_errors, lock_folder, refuse_unwritable
 
 MANIFEST = "manifest.json"
+
+
+def _temperature_in_words(setting: Any) -> str:
+    """Return an attention temperature as the user gives it; `setting` is what `Setting.to_json` returns, or None.
+
+    >>> _temperature_in_words(None), _temperature_in_words({"temperature": 0.8, "layers": None, "scale_bias": True})
+    ('1', '0.8')
+    """
+    if setting is None:
+        return "1"
+    of_all = setting["layers"] is None and setting["scale_bias"]
+    return repr(setting["temperature"] if of_all else setting)
+
+
+# Settings whose values are shown otherwise than as JSON.
+_IN_WORDS = {"temperature": _temperature_in_words}
 # Names that may differ from run to run, since a model or a file that was moved is the same; and the fingerprints that
 # identify what they name.
 NAMES = {"model": "fingerprint", "source": "texts_fingerprint"}
+# Settings that are recorded and not compared. The columns of the text are part of its fingerprint.
+UNCOMPARED = (*NAMES, "columns")
 # What a difference of fingerprints means.
 _DIFFERENCES = {"fingerprint": ", other weights", "texts_fingerprint": ", other texts or ids"}
 
@@ -60,11 +78,14 @@ def refuse_foreign(folder: Path) -> Manifest | None:
 def refuse_other_settings(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None:
     """Raise if a folder has other settings or versions than the given ones."""
     old = {**there.settings, **there.versions}
-    names = [name for name in sorted(new) if name not in NAMES]
+    # Last the settings of single modules, which repeat what the user chose, such as the pooling.
+    names = sorted((name for name in new if name not in UNCOMPARED), key=lambda name: (name[0].isdigit(), name))
     called = {fingerprint: name for name, fingerprint in NAMES.items()}
 
     def value(of: Mapping[str, Any], name: str) -> str:
-        return f"{of.get(called[name])!r} ({of.get(name)})" if name in called else repr(of.get(name))
+        if name in called:
+            return f"{of.get(called[name])!r} ({of.get(name)})"
+        return _IN_WORDS.get(name, repr)(of.get(name))
 
     different = [
         f"{called.get(name, name)} is {value(old, name)} in the folder and {value(new, name)} now"

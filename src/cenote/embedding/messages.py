@@ -24,8 +24,15 @@ _ERRORS: dict[str, type[CenoteError]] = {
 
 
 def pack(content: dict[str, Any]) -> pa.Table:
-    """Return a message as a table of one row, which Ray Data carries."""
-    return pa.table({"message": pa.array([json.dumps(content, ensure_ascii=False)], pa.large_string())})
+    """Return a message as a table of one row, which Ray Data carries. Its `kept` values are Arrow, the rest is JSON."""
+    kept = content.get("kept")
+    plain = {name: value for name, value in content.items() if name != "kept"}
+    return pa.table(
+        {
+            "message": pa.array([json.dumps(plain, ensure_ascii=False)], pa.large_string()),
+            "kept": pa.array([None if kept is None else _to_bytes(kept)], pa.large_binary()),
+        }
+    )
 
 
 def unpack(table: pa.Table) -> dict[str, Any]:
@@ -35,7 +42,15 @@ def unpack(table: pa.Table) -> dict[str, Any]:
     {'part': 3}
     """
     content: dict[str, Any] = json.loads(table["message"][0].as_py())
-    return content
+    kept = table["kept"][0].as_py()
+    return content if kept is None else {**content, "kept": pa.ipc.open_stream(kept).read_all()}
+
+
+def _to_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue())
 
 
 def slice_of(content: dict[str, Any]) -> Slice:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
-import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from cenote.choices import (
     AUTO,
@@ -26,6 +25,16 @@ from cenote.choices import (
     SHORTEST_WINDOW,
     TASKS,
     VECTOR_DTYPES,
+    Auto,
+    BackendName,
+    EngineName,
+    LongName,
+    OnError,
+    OnTruncate,
+    PoolingName,
+    PrecisionName,
+    TaskName,
+    VectorDtype,
 )
 from cenote.errors import BadInput, check_at_least, choose
 from cenote.listener import Listener, Progress, never, silent
@@ -34,9 +43,14 @@ from cenote.listener import Listener, Progress, never, silent
 SEVERAL_ROWS = ("segments", "windows")
 # Vectors of a text that is read in segments, where no number is given.
 _SEGMENTS = 8
+# Columns that `embed` writes itself.
+WRITTEN = ("id", "parent_id", "window", "start", "end", "embedding", "scale", "n_tokens", "truncated")
+# The value of `keep` that stands for every column.
+ALL = "all"
+# The least value of each option that is a number.
+_LEAST = {"dimensions": 1, "vectors": 1, "window": SHORTEST_WINDOW, "overlap": 0, "limit": 1}
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def option(default: Any, help: str, flag: str | None = None, *, recorded: bool = False) -> Any:
@@ -61,17 +75,17 @@ class Options:
         "--prompt",
         recorded=True,
     )
-    task: str | None = option(
+    task: TaskName | None = option(
         None, "query or document, for models that treat them differently", "--task", recorded=True
     )
-    dtype: str = option(
+    dtype: VectorDtype = option(
         "float32", "of the vectors: float32, float16 or int8 with a scale for each", "--dtype", recorded=True
     )
     dimensions: int | None = option(
         None, "keep the first so many dimensions, for models trained for it", "--dimensions", recorded=True
     )
     normalize: bool = option(False, "divide vectors by their norms", "--normalize", recorded=True)
-    long: str = option(
+    long: LongName = option(
         "truncate",
         "how long texts are read: truncate, window-mean (one vector, the mean of windows), segments (a few rows, each "
         "the mean of consecutive windows) or windows (a row for each)",
@@ -87,11 +101,20 @@ class Options:
     overlap: int | None = option(
         None, "tokens that a window shares with the next; default: an eighth", "--overlap", recorded=True
     )
-    on_truncate: str = option(
+    on_truncate: OnTruncate = option(
         "warn", "warn, or error where a text is longer than the model reads", "--on-truncate", recorded=True
     )
-    on_error: str = option(
+    on_error: OnError = option(
         "raise", "raise, or skip rows that cannot be read and list them in rejects.jsonl", "--on-error"
+    )
+    limit: int | None = option(
+        None, "embed the first so many rows, for a first try; default: all", "--limit", recorded=True
+    )
+    keep: str | Sequence[str] = option(
+        (),
+        f"columns of the input to write beside the vectors, or {ALL!r}: a result can then be read",
+        "--keep",
+        recorded=True,
     )
 
     def __post_init__(self) -> None:
@@ -101,7 +124,7 @@ class Options:
         choose(self.dtype, dict.fromkeys(VECTOR_DTYPES), "dtype")
         choose(self.on_truncate, dict.fromkeys(ON_TRUNCATE), "on_truncate")
         choose(self.on_error, dict.fromkeys(ON_ERROR), "on_error")
-        for name, least in (("dimensions", 1), ("vectors", 1), ("window", SHORTEST_WINDOW), ("overlap", 0)):
+        for name, least in _LEAST.items():
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, check_at_least(least, value, name))  # a plain int, for the manifest
         if self.vectors is not None and self.long != "segments":
@@ -117,6 +140,9 @@ class Options:
             )
         if self.long != "truncate" and self.on_truncate == "error":
             raise BadInput(f"on_truncate='error' is for long='truncate': with {self.long!r} nothing is cut.")
+        names = (self.keep,) if isinstance(self.keep, str) else tuple(self.keep)
+        object.__setattr__(self, "keep", ALL if names == (ALL,) else names)
+        refuse_kept_names(() if self.keep == ALL else names)
 
     @property
     def skips(self) -> bool:
@@ -129,16 +155,36 @@ class Options:
         return self.on_truncate == "error" and not self.skips
 
     def known(self) -> dict[str, Any]:
-        """Return the recorded options that do not depend on the model."""
+        """Return the recorded options that depend neither on the model nor on the texts."""
         return {
             name: value
             for name, value in self.recorded().items()
-            if value is not None or name not in ("prompt_name", "window", "overlap")
+            if (value is not None or name not in ("prompt_name", "window", "overlap")) and value != ALL
         }
 
     def recorded(self) -> dict[str, Any]:
-        """Return the options that the vectors depend on, as the manifest holds them."""
-        return {one.name: getattr(self, one.name) for one in dataclasses.fields(Options) if one.metadata["recorded"]}
+        """Return the options that the output depends on, as the manifest holds them."""
+        found = {one.name: getattr(self, one.name) for one in dataclasses.fields(Options) if one.metadata["recorded"]}
+        keep = self.keep if self.keep == ALL else list(self.keep) or None  # None: as in folders older than the option
+        return found | {"keep": keep}
+
+
+def refuse_kept_names(names: Sequence[str]) -> None:
+    """Raise if columns cannot be written beside the vectors under these names.
+
+    >>> refuse_kept_names(["title", "url"])
+    """
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or not name:
+            raise BadInput(f"keep={list(names)!r}: pass names of columns, such as keep=('title', 'url').")
+        if name in names[:place]:
+            raise BadInput(f"keep names the column {name!r} twice: name it once.")
+        if name in WRITTEN:
+            own = ", ".join(WRITTEN)
+            raise BadInput(
+                f"the column {name!r} cannot be kept under its name, since embed writes {own}. Name the columns to "
+                "keep without it (--keep), or rename it in the input."
+            )
 
 
 @dataclass(frozen=True)
@@ -147,17 +193,29 @@ class Request(Options):
 
     output: str | Path | None = option(None, "a folder, new or of an earlier run of the same call", "--output")
     _: KW_ONLY
-    backend: str = option(
+    columns: str | Sequence[str] | None = option(
+        None, "column of the text, where texts are a file or a table; several are joined; default: text"
+    )
+    id_column: str | None = option(None, "column of the id; default: id if there is one, else row numbers")
+    pooling: PoolingName | Sequence[PoolingName] | None = option(
+        None, "see `cenote poolings`; A,B concatenates (default: the model's pooling)", "--pooling"
+    )
+    temperature: Any = option(
+        None, "divides the attention logits, see `cenote temper` (default: the model's temperature)", "--temperature"
+    )
+    backend: BackendName | Auto = option(
         AUTO,
         "torch, openvino, onnx, or auto: the fastest that agrees with float32 on these texts (torch if there are few)",
         "--backend",
     )
-    precision: str = option(
+    precision: PrecisionName | Auto = option(
         AUTO,
         "float32, bfloat16, float16, or auto, which is chosen with the backend (float32 if there are few texts)",
         "--precision",
     )
-    engine: str = option("local", "local, or ray: a Ray cluster whose nodes all reach the output folder", "--engine")
+    engine: EngineName = option(
+        "local", "local, or ray: a Ray cluster whose nodes all reach the output folder", "--engine"
+    )
     workers: int | None = option(
         None, "workers of the Ray engine; default: one for each accelerator, or for every 4 cores", "--workers"
     )
@@ -168,6 +226,9 @@ class Request(Options):
         None, "called with a step, how much of it is done, and how much there is (0: unknown)"
     )
     notify: Callable[[str], object] | None = option(None, "called with a sentence on each choice and event")
+    part: Callable[[int], object] | None = option(
+        None, "called before each part with how many texts are done after it, on this machine"
+    )
     stop: Callable[[], bool] | None = option(None, "asked after each part whether to stop there")
     loader: Callable[[Any], Any] | None = option(
         None, "loads a model that is given by name, once all else is checked; default: cenote.load"
@@ -175,6 +236,8 @@ class Request(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.columns, str):
+            object.__setattr__(self, "columns", (self.columns,))
         choose(self.backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
         choose(self.precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
         choose(self.engine, dict.fromkeys(ENGINES), "engine")
@@ -190,6 +253,10 @@ class Request(Options):
         ):
             if self.output is None and getattr(self, name) == value:
                 raise BadInput(f"{name}={value!r} {reason}, so it needs a folder: pass output='vectors'.")
+        if self.output is None and self.keep:
+            raise BadInput(
+                f"keep={self.keep!r} writes columns beside the vectors, so it needs a folder: pass output='vectors'."
+            )
 
     @property
     def listener(self) -> Listener:
@@ -206,12 +273,13 @@ class Request(Options):
 HELP: dict[str, str] = {one.name: one.metadata["help"] for one in dataclasses.fields(Request)}
 
 
-def takes_request(
-    request: Callable[Parameters, Request],
-) -> Callable[[Callable[..., Result]], Callable[Concatenate[Any, Any, Parameters], Result]]:
-    """Give a function of `(model, texts, **options)` the signature and the documentation of the options."""
+def takes_request(request: type[Request]) -> Callable[[Function], Function]:
+    """Give a function of `(model, texts, **options)` the signature and the documentation of the options.
 
-    def decorate(function: Callable[..., Result]) -> Callable[Concatenate[Any, Any, Parameters], Result]:
+    A type checker reads them from `cenote.embedding.keywords`.
+    """
+
+    def decorate(function: Function) -> Function:
         of_request = inspect.signature(request).parameters.values()
         own = list(inspect.signature(function).parameters.values())[:2]
         documented: Any = function
@@ -222,6 +290,6 @@ def takes_request(
             for line in lines
         )
         documented.__doc__ = (function.__doc__ or "").replace("        OPTIONS", "\n".join(wrapped))
-        return typing.cast("Callable[Concatenate[Any, Any, Parameters], Result]", documented)
+        return function
 
     return decorate

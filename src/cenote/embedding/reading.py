@@ -20,7 +20,7 @@ from cenote.embedding.parts import name_of_part
 from cenote.errors import BadInput, choose, some
 from cenote.functional.quantisation import dequantise
 from cenote.records import Manifest
-from cenote.storage import is_access_error
+from cenote.storage import is_access_error, lock_folder
 
 # Rows per batch where a part is read from one end to the other.
 _TOGETHER = 8192
@@ -38,9 +38,10 @@ def read_embeddings(folder: str | Path) -> Embeddings:
     """
     manifest = manifest_of(folder)
     if manifest.counts is None:
-        raise BadInput(
-            f"{str(folder)!r} is not complete: run the same embed again, which goes on where the last run ended."
-        )
+        with lock_folder(Path(folder)):  # a run that writes into it holds the lock, and is named
+            raise BadInput(
+                f"{str(folder)!r} is not complete: run the same embed again, which goes on where the last run ended."
+            )
     return Embeddings(Path(folder), manifest)
 
 
@@ -131,22 +132,56 @@ class Embeddings:
             raise BadInput(f"there is no id {some(missing)} in {str(self.folder)!r}.")
         return self._vectors(rows)
 
+    def describe(self, rows: Iterable[int]) -> list[dict[str, Any]]:
+        """Return the columns besides the vectors, for each of some rows."""
+        wanted = np.array(list(rows), np.int64)
+        found: list[dict[str, Any]] = [{}] * len(wanted)
+        for places, table in self._gather(wanted, self.columns):
+            for place, row in zip(places.tolist(), table.to_pylist(), strict=True):
+                found[place] = row
+        return found
+
+    def part(self, number: int, *columns: str) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:
+        """Return the vectors of a part, and some of its columns."""
+        path = self._names[number]
+        with _reading(path):
+            names = [*_of_vectors(self._schema), *columns]
+            table = parquet.read_table(path, columns=names, page_checksum_verification=True).combine_chunks()
+        return _numbers(table.to_batches()[0]), [table.column(name).to_numpy() for name in columns]
+
+    def path_of(self, number: int) -> Path:
+        """Return the file of a part."""
+        return self._names[number]
+
+    @property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """The first row of each part, and the number of all rows."""
+        return self._ends
+
     def _vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return the vectors of rows; each row group that holds one of them is read once."""
         found: npt.NDArray[Any] | None = None
+        for places, table in self._gather(rows, _of_vectors(self._schema)):
+            vectors = _numbers(table)
+            if found is None:
+                found = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
+            found[places] = vectors
+        if found is None:
+            kind = self._schema.field("embedding").type.value_type.to_pandas_dtype()
+            found = np.zeros((0, self.shape[1]), np.float32 if kind == np.int8 else kind)
+        return found
+
+    def _gather(
+        self, rows: npt.NDArray[np.int64], columns: list[str]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
+        """Yield places among `rows` with the columns of these rows; each row group that holds one is read once."""
         order = np.argsort(rows, kind="stable")  # the rows of each part lie together
         cuts = np.searchsorted(rows[order], self._ends)
         for part in np.flatnonzero(np.diff(cuts)).tolist():
             path, places = self._names[part], order[cuts[part] : cuts[part + 1]]
             with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
-                for here, vectors in _groups(file, rows[places] - self._ends[part]):
-                    if found is None:
-                        found = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
-                    found[places[here]] = vectors
-        if found is None:
-            kind = self._schema.field("embedding").type.value_type.to_pandas_dtype()
-            found = np.zeros((0, self.shape[1]), np.float32 if kind == np.int8 else kind)
-        return found
+                for here, table in _groups(file, rows[places] - self._ends[part], columns):
+                    yield places[here], table
 
     @cached_property
     def _schema(self) -> Any:
@@ -169,15 +204,15 @@ def _name(one: Any) -> str:
     return str(one)
 
 
-def _groups(file: Any, rows: npt.NDArray[np.int64]) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
-    """Yield the vectors of ascending rows of a part, group by group: which of the rows, and their vectors."""
+def _groups(file: Any, rows: npt.NDArray[np.int64], columns: list[str]) -> Iterator[tuple[slice, pa.RecordBatch]]:
+    """Yield columns of ascending rows of a part, group by group: which of the rows, and their columns."""
     about = file.metadata
     ends = np.cumsum([0, *(about.row_group(at).num_rows for at in range(about.num_row_groups))])
     cuts = np.searchsorted(rows, ends)
     for group in np.flatnonzero(np.diff(cuts)).tolist():
         here = slice(cuts[group], cuts[group + 1])
-        table = file.read_row_group(group, columns=_of_vectors(file.schema_arrow)).combine_chunks()
-        yield here, _numbers(table.to_batches()[0])[rows[here] - ends[group]]
+        table = file.read_row_group(group, columns=columns).combine_chunks()
+        yield here, table.to_batches()[0].take(pa.array(rows[here] - ends[group]))
 
 
 def _of_vectors(schema: Any) -> list[str]:

@@ -84,6 +84,7 @@ class Embedded:
     rows: Rows
     tokens: int  # of the texts that the rows are of
     truncated: int  # of these texts
+    read: int  # tokens of these texts that the model was given: a window counts its overlap and its special tokens
 
 
 class SliceEncoder:
@@ -175,7 +176,14 @@ class SliceEncoder:
         if self.options.normalize:
             rows = replace(rows, vector=normalise(rows.vector))
         texts = prepared.texts.take(np.isin(prepared.texts.owner, rows.owner))
-        return Embedded(prepared.slice, rejected, rows, int(texts.n_tokens.sum()), int(texts.truncated.sum()))
+        return Embedded(
+            slice=prepared.slice,
+            rejected=rejected,
+            rows=rows,
+            tokens=int(texts.n_tokens.sum()),
+            truncated=int(texts.truncated.sum()),
+            read=int(lengths[np.isin(owners, rows.owner)].sum()),
+        )
 
     def _reject(self, part: Slice, place: int, reason: str, rejected: list[dict[str, Any]]) -> None:
         """Raise for a text that cannot be read, or list it."""

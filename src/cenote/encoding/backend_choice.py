@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +19,32 @@ from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, choose
 from cenote.wording import pluralise
 
-# Texts that candidates are tried on, and how often each is timed after a first run that is not counted.
-SAMPLE, _REPEATS = 32, 2
+# Texts that candidates are tried on.
+SAMPLE = 32
+# On a busy machine one reading of these texts may take this many times another: a candidate that is slower by more, at
+# its first reading, is not measured further.
+_FACTOR = 2.0
+# The others are read in rounds, one after another, so that a burst of other work hits all of them. The rounds end when
+# the two fastest have kept their order for so many, or after so many seconds.
+_STEADY, _SECONDS = 3, 20.0
+# Bytes of weights that candidates hold meanwhile, besides those of the model. A graph holds them once more: five are
+# kept of a model of 50 million parameters, two of 120 million, and of a larger one the fastest alone, whose readings
+# take long enough to be steady by themselves.
+_COPIES = 2**30
 # Characters read of each of these texts: more than a model reads.
 _CHARACTERS = 50_000
 # With fewer texts to embed, the choice would take longer than it saves.
 WORTH_CHOOSING = 2000
 
 Notify = Callable[[str], object]
+
+
+class Choice(NamedTuple):
+    """A backend, and the findings by which it was chosen; None where nothing was to choose."""
+
+    backend: Backend
+    agreement: float | None  # least cosine of its vectors with those of float32
+    speed: float | None  # tokens that it reads in a second, by its median reading
 
 
 def choose_backend(
@@ -35,7 +55,7 @@ def choose_backend(
     *,
     task: str | None = None,
     notify: Notify = lambda _: None,
-) -> tuple[Backend, float | None]:
+) -> Choice:
     """Return the backend of this name and precision; where either is `auto`, the fastest that agrees with float32.
 
     Args:
@@ -45,20 +65,17 @@ def choose_backend(
         precision: a name from `PRECISIONS`, or `auto`.
         task: as for `backend`.
         notify: told which candidates were tried, how fast they were and how well they agreed.
-
-    Returns:
-        The backend, and the least cosine of its vectors with those of float32; None where nothing was to choose.
     """
     candidates = usable_backends(model, name, precision, task=task)
     if AUTO not in (name, precision):
-        return backend(model, name, precision, task=task), None
+        return Choice(backend(model, name, precision, task=task), None, None)
     readable = tokens.take(np.flatnonzero(tokens.lengths).tolist())
     if len(readable) and len(candidates) > 1:
-        chosen, cosine = _fastest(model, readable, candidates, task, notify)
+        choice = _fastest(model, readable, candidates, task, notify)
     else:
-        chosen, cosine = backend(model, *candidates[0], task=task), None
-    notify(f"embedding with {chosen.name} at {chosen.precision}")
-    return chosen, cosine
+        choice = Choice(backend(model, *candidates[0], task=task), None, None)
+    notify(f"embedding with {choice.backend.name} at {choice.backend.precision}")
+    return choice
 
 
 def usable_backends(
@@ -90,13 +107,40 @@ def sample_lengths(texts: Sequence[str]) -> list[str]:
     return [texts[order[place]][:_CHARACTERS] for place in places]
 
 
+@dataclass(eq=False)
+class Contender:
+    """A candidate that agrees with float32, with the seconds of its readings of the sample."""
+
+    encoder: Encoder
+    cosine: float
+    copied: int  # bytes of weights that it holds besides those of the model
+    seconds: list[float] = field(default_factory=list)
+
+    def read(self, tokens: Tokens) -> None:
+        """Read the texts once more."""
+        start = time.perf_counter()
+        self.encoder(tokens)
+        self.seconds.append(time.perf_counter() - start)
+
+    @property
+    def least(self) -> float:
+        """The time of the reading that other work on the machine disturbed least."""
+        return min(self.seconds)
+
+    def describe(self, tokens: int) -> str:
+        """Return its speed and agreement in words."""
+        made, speed = self.encoder.backend, tokens / self.least
+        agreement = f"least cosine with float32 {self.cosine:.6f}"
+        return f"{made.name} at {made.precision}: {speed:,.0f} tokens a second, {agreement}"
+
+
 def _fastest(
     model: SentenceTransformer,
     tokens: Tokens,
     candidates: Sequence[tuple[str, str]],
     task: str | None,
     notify: Notify,
-) -> tuple[Backend, float]:
+) -> Choice:
     # Where there is a choice, the weights are float32: other weights run in their own precision only.
     truth, refused = Encoder(model, backend(model, task=task))(tokens)
     usable = [row for row in range(len(tokens)) if row not in refused and truth[row].any()]
@@ -105,31 +149,78 @@ def _fastest(
             "the model gives no usable vector for any of the first texts at float32: look at it with cenote.diagnose."
         )
     tokens, truth = tokens.take(usable), truth[usable]
-    notify(f"choosing the fastest of {len(candidates)} ways to compute, on {pluralise(len(tokens), 'text')} of these")
-    best: tuple[float, Backend, float] | None = None  # only the best is kept: each holds the weights once more
     total = int(tokens.lengths.sum())
+    notify(f"choosing the fastest of {len(candidates)} ways to compute, on {pluralise(len(tokens), 'text')} of these")
+    left: list[Contender] = []
     for name, precision in candidates:
-        try:
-            made = backend(model, name, precision, task=task)
-            vectors, refused = Encoder(model, made)(tokens)
-        except Exception as error:  # runtimes fail in ways of their own, and the other candidates may work
-            notify(f"{name} at {precision} is left out: {str(error) or type(error).__name__}")
-            continue
-        _, cosine = distance(torch.from_numpy(vectors), torch.from_numpy(truth))
-        if refused or cosine < WORST_COSINE:
-            reason = refused[min(refused)] if refused else f"its least cosine with float32 is {cosine:.6f}"
-            notify(f"{name} at {precision} is left out: {reason}")
-            continue
-        seconds = min(_seconds(Encoder(model, made), tokens) for _ in range(_REPEATS))
-        notify(f"{name} at {precision}: {total / seconds:,.0f} tokens a second, least cosine with float32 {cosine:.6f}")
-        if best is None or seconds < best[0]:
-            best = seconds, made, cosine
-    if best is None:
+        # A contender has no name here, which would keep the weights of one that is left out.
+        left = _admit(_contend(model, tokens, truth, name, precision, task, notify), left, total, notify)
+    if not left:
         raise BadInput("no backend agrees with float32 on these texts: name one (--backend torch --precision float32).")
-    return best[1], round(best[2], 6)
+    left = read_in_rounds(left, tokens)
+    for one in left:
+        notify(one.describe(total))
+    best = left[0]
+    return Choice(best.encoder.backend, round(best.cosine, 6), total / statistics.median(best.seconds))
 
 
-def _seconds(encoder: Encoder, tokens: Tokens) -> float:
-    start = time.perf_counter()
-    encoder(tokens)
-    return time.perf_counter() - start
+def _contend(
+    model: SentenceTransformer,
+    tokens: Tokens,
+    truth: np.ndarray,
+    name: str,
+    precision: str,
+    task: str | None,
+    notify: Notify,
+) -> Contender | None:
+    """Return a candidate with its first reading; None, with a notice, if it fails or disagrees with float32."""
+    try:
+        encoder = Encoder(model, backend(model, name, precision, task=task))
+        vectors, refused = encoder(tokens)
+    except Exception as error:  # runtimes fail in ways of their own, and the other candidates may work
+        notify(f"{name} at {precision} is left out: {str(error) or type(error).__name__}")
+        return None
+    _, cosine = distance(torch.from_numpy(vectors), torch.from_numpy(truth))
+    if refused or cosine < WORST_COSINE:
+        reason = refused[min(refused)] if refused else f"its least cosine with float32 is {cosine:.6f}"
+        notify(f"{name} at {precision} is left out: {reason}")
+        return None
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    contender = Contender(encoder, cosine, weights if BACKENDS[name].graph else 0)
+    contender.read(tokens)
+    return contender
+
+
+def _admit(new: Contender | None, left: list[Contender], tokens: int, notify: Notify) -> list[Contender]:
+    """Return the contenders to measure further; say how fast those are that are left out."""
+    every = left if new is None else [*left, new]
+    kept = keep_fast(every)
+    for one in every:
+        if one not in kept:
+            notify(one.describe(tokens))
+    return kept
+
+
+def keep_fast(contenders: Sequence[Contender]) -> list[Contender]:
+    """Return the contenders that one reading does not rule out, fastest first, as far as there is room for weights."""
+    kept: list[Contender] = []
+    room = _COPIES
+    for one in sorted(contenders, key=lambda one: one.least):
+        if not kept or (one.least <= _FACTOR * kept[0].least and one.copied <= max(0, room)):
+            kept.append(one)
+            room -= one.copied
+    return kept
+
+
+def read_in_rounds(contenders: Sequence[Contender], tokens: Tokens) -> list[Contender]:
+    """Return the contenders, fastest first, read by turns until the order of the two fastest is steady."""
+    start, steady = time.perf_counter(), 0
+    order = list(contenders)
+    for one in contenders:
+        one.seconds.clear()  # the first readings were minutes apart, and one of them may have met a quiet machine
+    while steady == 0 or (steady < _STEADY and time.perf_counter() - start < _SECONDS):
+        for one in contenders:
+            one.read(tokens)
+        before, order = order, sorted(contenders, key=lambda one: one.least)
+        steady = steady + 1 if order[:2] == before[:2] else 1
+    return order

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -40,8 +40,12 @@ def pooled_vectors(model: Any, output: Mapping[str, Any]) -> Tensor:
     return vectors[..., : model.truncate_dim].float()
 
 
-def repooled_vectors(model: SentenceTransformer, output: Mapping[str, Any], pooling: nn.Module) -> Tensor:
+def repooled_vectors(
+    model: SentenceTransformer, output: Mapping[str, Any], pooling: nn.Module, *, without: Collection[str] = ()
+) -> Tensor:
     """Return the vectors that the same pass gives with another pooling; the modules after the pooling run again.
+
+    `without` names classes of modules that are left out.
 
     >>> import cenote
     >>> from cenote.nn import Pooling, Temperature
@@ -57,7 +61,8 @@ def repooled_vectors(model: SentenceTransformer, output: Mapping[str, Any], pool
     features: Any = {name: value for name, value in output.items() if name != VECTORS}
     with eval_mode(model), eval_mode(pooling), torch.inference_mode():
         for module in (pooling, *modules[place + 1 :]):
-            if not isinstance(module, Temperature):  # it computes nothing, and checks what was checked in the pass
+            # A Temperature computes nothing, and checks what was checked in the pass.
+            if not isinstance(module, Temperature) and type(module).__name__ not in without:
                 features = module(features)
     return pooled_vectors(model, features)
 

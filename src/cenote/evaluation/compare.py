@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from cenote.choices import AUTO, PRECISIONS
+from cenote.choices import AUTO, PRECISIONS, Auto, KindName, LongName, PoolingName, PrecisionName
 from cenote.comparison_records import Cell, Comparison
-from cenote.data.rows import Text
+from cenote.data.texts import Texts
 from cenote.errors import BadInput, choose
 from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
 from cenote.evaluation.arms import Arm, check_grid, passes_of
@@ -42,17 +42,17 @@ def compare(
     data: str | Path | Sequence[str | Path] | Mapping[str, Any] | None = None,
     *,
     tasks: str | Sequence[str] | None = None,
-    unlabelled: str | Path | Iterable[Text | str] | None = None,
-    poolings: Sequence[str] | Mapping[str, nn.Module] | None = None,
+    unlabelled: Texts | None = None,
+    poolings: Sequence[PoolingName | str] | Mapping[str, nn.Module] | None = None,
     temperatures: Sequence[Temperature] | None = None,
     windows: Sequence[int] | None = None,
-    long: Sequence[str] | None = None,
+    long: Sequence[LongName | str] | None = None,
     baseline: str | None = None,
     official: str | None = None,
-    kind: str | None = None,
+    kind: KindName | None = None,
     split: str = "test",
     quick: bool = False,
-    precision: str = AUTO,
+    precision: PrecisionName | Auto = AUTO,
     cache: str | Path | bool = True,
     seed: int = 0,
     names: Sequence[str] | None = None,
@@ -70,8 +70,8 @@ def compare(
         models: one or several models: a `SentenceTransformer`, or what `cenote.load` takes.
         data: labelled folders or files, or a mapping of names to them, as for `cenote.evaluate`.
         tasks: names of tasks or benchmarks of MTEB.
-        unlabelled: texts in place of labelled data: a file or folder, strings, or (id, text). Sentences of the texts
-            are the queries; this shows coverage, not relevance.
+        unlabelled: texts in place of labelled data: a path, strings, (id, text), mappings, a frame or a table. Their
+            sentences are the queries; this shows coverage, not relevance.
         poolings: to try beside the model's own; several are joined by `+`. Or modules of your own, by name.
         temperatures: of attention, to try beside the model's own.
         windows: limits in tokens, to try beside the model's own.

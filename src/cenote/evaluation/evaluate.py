@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentence_transformers import SentenceTransformer
 
-from cenote.choices import AUTO, BACKENDS, PRECISIONS
+from cenote.choices import AUTO, BACKENDS, PRECISIONS, Auto, BackendName, KindName, LongName, PrecisionName
 from cenote.data.labelled import Retrieval
 from cenote.errors import BadInput, choose
 from cenote.evaluation.configuration import configuration_of
@@ -57,14 +57,14 @@ def evaluate(
     data: str | Path | Sequence[str | Path] | Mapping[str, Any] | None = None,
     *,
     official: str | None = None,
-    kind: str | None = None,
+    kind: KindName | None = None,
     split: str = "test",
-    long: str = "truncate",
-    others: Sequence[str] | None = None,
+    long: LongName | str = "truncate",
+    others: Sequence[LongName | str] | None = None,
     quick: bool = False,
     positions: bool = False,
-    backend: str = AUTO,
-    precision: str = AUTO,
+    backend: BackendName | Auto = AUTO,
+    precision: PrecisionName | Auto = AUTO,
     items: str | Path | None = None,
     cache: str | Path | bool = True,
     seed: int = 0,

@@ -7,9 +7,8 @@ sentence removed from its own text, which is nearer to relevance.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +17,8 @@ from cenote.account.probes import POSITIONS, SHORTEST, Probes, draw_probes
 from cenote.account.ranks import FEWEST_DOCUMENTS, AccountReading, read_account
 from cenote.account.texts import AccountTexts, tokenise_account
 from cenote.comparison_records import Cell
-from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
-from cenote.data.texts import read
+from cenote.data.texts import Texts
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
 from cenote.evaluation.arm_scores import ArmScore, Scored, neighbours_of
@@ -56,12 +54,11 @@ class OwnSentences:
     notes: tuple[str, ...] = ()
 
 
-def draw_own_sentences(texts: str | Path | Iterable[Text | str], grid: Grid, quick: bool, seed: int) -> Probes:
+def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Probes:
     """Draw documents and their sentences; raise for too few, and for ways to read that need labels."""
     if grid.long != ("truncate",):
         raise BadInput(f"long={list(grid.long)}: without labels texts are cut at the limit; vary windows instead.")
-    given = read(texts) if isinstance(texts, (str, Path)) else texts
-    drawn, _ = sample_texts(given, _SAMPLE, seed, "texts", ())
+    drawn, _ = sample_texts(texts, _SAMPLE, seed)
     probes = draw_probes(drawn, _QUICK if quick else _TEXTS, seed)
     if len(probes.texts) < FEWEST_DOCUMENTS:
         raise BadInput(

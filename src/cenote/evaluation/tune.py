@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.choices import AUTO, PRECISIONS
+from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_halves import count_sources, halve
 from cenote.errors import BadInput, UnsupportedModel, choose
@@ -53,10 +53,10 @@ def tune(
     output: str | Path | None = None,
     force: bool = False,
     official: str | None = None,
-    kind: str | None = None,
+    kind: KindName | None = None,
     split: str = "test",
     quick: bool = False,
-    precision: str = AUTO,
+    precision: PrecisionName | Auto = AUTO,
     seed: int = 0,
     name: str | None = None,
     progress: Progress | None = None,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from cenote.functional.token_batches import (
     to_batch,
     to_mask,
 )
+
+if TYPE_CHECKING:
+    from cenote.choices import PoolingName
 
 # Half-precision tokens are widened this many bytes at a time, so that the copy stays in cache.
 _CACHE_BYTES = 8 << 20
@@ -136,10 +139,12 @@ POOLINGS: dict[str, Operator] = {
 }
 
 # Names and aliases, each with its name.
-NAMES: dict[str, str] = {alias: name for name, row in POOLINGS.items() for alias in (name, *row.aliases)}
+NAMES = cast(
+    "dict[str, PoolingName]", {alias: name for name, row in POOLINGS.items() for alias in (name, *row.aliases)}
+)
 
 
-def canonical(how: Any) -> tuple[str, ...]:
+def canonical(how: Any) -> tuple[PoolingName, ...]:
     """Return the canonical names of `how`, in order; an unknown one raises with a suggestion.
 
     >>> canonical("mean_sqrt_len_tokens"), canonical(("cls", "mean")), canonical("cls,mean")
@@ -157,7 +162,7 @@ def canonical(how: Any) -> tuple[str, ...]:
 def pool(
     tokens: Array,
     mask: Any = ...,
-    how: str | Sequence[str] = ...,
+    how: PoolingName | Sequence[PoolingName] = ...,
     *,
     skip: Any = ...,
     return_landmarks: Literal[False] = ...,
@@ -167,7 +172,7 @@ def pool(
 def pool(
     tokens: Array,
     mask: Any = ...,
-    how: str | Sequence[str] = ...,
+    how: PoolingName | Sequence[PoolingName] = ...,
     *,
     skip: Any = ...,
     return_landmarks: Literal[True],
@@ -176,7 +181,7 @@ def pool(
 def pool(
     tokens: Any,
     mask: Any = None,
-    how: str | Sequence[str] = "mean",
+    how: PoolingName | Sequence[PoolingName] = "mean",
     *,
     skip: Any = 0,
     return_landmarks: bool = False,
@@ -203,7 +208,8 @@ def pool(
             list of `[T, D]` tensors of different lengths, as from `encode(..., output_value="token_embeddings")`.
         mask: `[B, T]` or `[T]`, 1 for real tokens and 0 for padding, on either side. None: all tokens are real.
             The values of padding have no influence, not even NaN.
-        how: a name from `POOLINGS` or an alias; several, in a sequence or joined by commas, concatenate their vectors.
+        how: a name from `POOLINGS` or an alias; several in a sequence concatenate their vectors, and so does a string
+            with commas, as on the command line.
         skip: how many real tokens to skip at the start of each text, such as a prompt: one number, or one per text.
         return_landmarks: also return each text's landmark vectors, a list of `[m, D]`; for `landmark`, `multi_cls`.
         **options: of the operator: `k` for `every_k` (default 32), `landmarks` (a mask of marked positions, shaped

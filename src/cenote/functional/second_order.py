@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from cenote.functional.arrays import Array, convert_like
 from cenote.functional.clouds import Cloud, check_compatible, factor, read_clouds
 from cenote.functional.pooling import exact_products
 from cenote.functional.threads import one_thread_each, thread_count
+
+if TYPE_CHECKING:
+    from cenote.choices import SocmPrecision
 
 # The published code adds this to eigenvalues, in two places.
 REFERENCE_FLOOR = 1e-9
@@ -267,7 +270,7 @@ def socm(
     first: Sequence[Array],
     second: Sequence[Array] | None = None,
     *,
-    precision: str = "float32",
+    precision: SocmPrecision = "float32",
     floor: float = 0.0,
     limit: float = 1_000_000,
     progress: Callable[[int, int], object] | None = None,
@@ -324,7 +327,11 @@ def socm(
 
 
 def socm_blocks(
-    first: Sequence[Array], second: Sequence[Array] | None = None, *, precision: str = "float32", floor: float = 0.0
+    first: Sequence[Array],
+    second: Sequence[Array] | None = None,
+    *,
+    precision: SocmPrecision = "float32",
+    floor: float = 0.0,
 ) -> Iterator[tuple[Array, Array, SecondOrder[Array]]]:
     """Yield `socm` piece by piece, for more pairs than fit in memory.
 
@@ -379,7 +386,7 @@ def socm_null(
     tokens: Sequence[Array],
     seed: int = 0,
     *,
-    precision: str = "float32",
+    precision: SocmPrecision = "float32",
     floor: float = 0.0,
     progress: Callable[[int, int], object] | None = None,
 ) -> SecondOrder[Array]:

@@ -10,7 +10,7 @@ import numbers
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch.linalg import vector_norm
 
 from cenote.errors import BadInput, check_at_least, choose, some
 from cenote.functional.arrays import Array, convert_like, slices, to_tensor, widen
+
+if TYPE_CHECKING:
+    from cenote.choices import SimilarityName
 
 DEFAULT_P = 3.0
 
@@ -284,7 +287,9 @@ def _engine(a: object, b: object, how: str, p: float) -> tuple[_Engine, Tensor, 
     return _Engine(how, measure, torch.promote_types(left.dtype, right.dtype)), left, right
 
 
-def similarity(a: Array, b: Array, how: str = "cosine", *, p: float = DEFAULT_P, pairwise: bool = False) -> Array:
+def similarity(
+    a: Array, b: Array, how: SimilarityName = "cosine", *, p: float = DEFAULT_P, pairwise: bool = False
+) -> Array:
     """Return the similarity of rows of `a` and `b`. Higher is always more similar: **distances are negated**.
 
     >>> a, b = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([[0.0, 1.0], [3.0, 4.0]])

@@ -10,13 +10,16 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cenote.errors import BadInput, choose, some
+
+if TYPE_CHECKING:
+    from cenote.choices import ScheduleName
 
 ROLES = ("query", "document")
 
@@ -78,7 +81,7 @@ class LengthTemperature:
     schedule: str
     parameters: tuple[tuple[str, float], ...]
 
-    def __init__(self, schedule: str, /, **parameters: float) -> None:
+    def __init__(self, schedule: ScheduleName, /, **parameters: float) -> None:
         row = choose(schedule, SCHEDULES, "schedule")
         if set(parameters) != set(row.parameters):
             given = some(sorted(parameters)) or "nothing"

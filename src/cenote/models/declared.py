@@ -107,6 +107,12 @@ def _entries(*places: tuple[str, str]) -> Callable[[Path], Iterator[Found]]:
     return look
 
 
+def files_of_modules(folder: Path) -> list[str]:
+    """Return the configuration files of the modules that a model's folder names, relative to the folder."""
+    modules = _parse(folder / "modules.json", list[dict[str, Any]]())
+    return [f"{module['path']}/config.json" for module in modules if module.get("path")]
+
+
 def _modules(folder: Path, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the configuration, and its file, of each module of this class name."""
     for module in _parse(folder / "modules.json", list[dict[str, Any]]()):

@@ -20,19 +20,19 @@ from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS
 from transformers import PreTrainedTokenizerBase
 
 from cenote._nn.config_keys import KEPT_IN_CONFIG
-from cenote.choices import AUTO, WEIGHT_DTYPES
+from cenote.choices import AUTO, WEIGHT_DTYPES, PoolingName, WeightDtype
 from cenote.errors import BadInput, CenoteWarning, choose
 from cenote.functional.pooling import NAMES, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
-from cenote.models.hub import first_line, must_use_cache
+from cenote.models.hub import first_line, must_use_cache, no_such_model
 from cenote.models.properties import positions_of
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
 from cenote.nn import LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
 from cenote.surgery.tempering import temper
 
-DTYPES = {name: AUTO if name == AUTO else getattr(torch, name) for name in WEIGHT_DTYPES}
+DTYPES: dict[str, Any] = {name: AUTO if name == AUTO else getattr(torch, name) for name in WEIGHT_DTYPES}
 # With this table our modules load without `trust_remote_code`, which would let in the model's own code too.
 _OUR_CLASSES = {f"cenote.nn.{cls.__name__}": cls for cls in (LandmarkTransformer, Pooling, SavedTemperature)}
 
@@ -40,12 +40,12 @@ _OUR_CLASSES = {f"cenote.nn.{cls.__name__}": cls for cls in (LandmarkTransformer
 def load(
     model: str | Path,
     *,
-    pooling: str | Sequence[str] | None = None,
+    pooling: PoolingName | Sequence[PoolingName] | None = None,
     interval: int | Sequence[int] | None = None,
     temperature: Temperature | None = None,
     max_seq_length: int | None = None,
     device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
+    dtype: WeightDtype | torch.dtype | None = None,
     trust_remote_code: bool = False,
 ) -> SentenceTransformer:
     """Load an embedding model, optionally with another pooling.
@@ -72,7 +72,7 @@ def load(
     Returns:
         An ordinary `SentenceTransformer`, which can be trained, saved and passed to other libraries.
     """
-    names = canonical(pooling) if pooling is not None else None
+    names: tuple[str, ...] | None = canonical(pooling) if pooling is not None else None
     limit = max_seq_length
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise BadInput(f"max_seq_length={limit!r}: pass a whole number of tokens, at least 1.")
@@ -126,10 +126,7 @@ def _load(
             model_kwargs=weights,
         )
     except RepositoryNotFoundError as error:
-        raise BadInput(
-            f"cannot load {where!r}: the hub has no such model, or it is private. Check the id, log in with "
-            f"`hf auth login`, or name a folder or {DEMO!r}."
-        ) from error
+        raise no_such_model(where) from error
     except Exception as error:  # a folder can be broken in more ways than anyone has listed
         if "trust_remote_code" in str(error):
             raise BadInput(

@@ -75,7 +75,7 @@ def build_sections(audit: Audit) -> Iterator[Section]:
         key="checks",
         label="Checks",
         title="All checks",
-        intro="A check passes, fails, or is not applicable to this model, these texts or this machine.",
+        intro="A check passes, fails, or cannot be decided for this model, these texts or this machine.",
         figures=(),
         tables=(_table("all-checks", "Checks", ("check", "result", "question", "evidence"), rows),),
         notes=tuple(f"{one.name}: {one.remedy}" for one in audit.checks if one.remedy and one.passed is not False),

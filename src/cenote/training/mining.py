@@ -12,13 +12,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cenote.choices import missing_packages
-from cenote.data.formats import COLUMN
+from cenote.choices import PairWay, missing_packages
+from cenote.data.columns import TEXT
 from cenote.data.pairs import Pair
-from cenote.data.rows import Text, raise_faults, refuse_empty, row_of
+from cenote.data.rows import Kept, Text, raise_faults, refuse_empty
 from cenote.data.sentences import count_words
-from cenote.data.texts import read, read_rows
-from cenote.errors import BadInput, CenoteError, UnknownName, Value, check_at_least, choose
+from cenote.data.texts import Texts, Wanted, open_texts
+from cenote.errors import BadInput, CenoteError, Value, check_at_least
 from cenote.listener import Listener, Progress, silent
 from cenote.storage import refuse_unwritable, write_whole
 from cenote.training.ways import LEFT_OUT, WAYS, Document, Settings, check_settings, check_share
@@ -57,11 +57,11 @@ class _Negatives:
 
 
 def mine_pairs(
-    corpus: str | Path | Iterable[Any],
-    ways: str | Sequence[str] = "spans",
+    corpus: Texts,
+    ways: PairWay | Sequence[PairWay] = "spans",
     *,
     output: str | Path | None = None,
-    column: str = COLUMN,
+    columns: str | Sequence[str] | None = None,
     title_column: str = "title",
     id_column: str | None = None,
     words: Sequence[int] = (16, 64),
@@ -92,10 +92,11 @@ def mine_pairs(
     to find repeated ones; negatives need all pairs in memory.
 
     Args:
-        corpus: a file or folder that `cenote.data.texts.read` takes, or strings, (id, text), or mappings with columns.
-        ways: one or several of `title`, `spans` and `sentence`; a string may hold several with commas between them.
+        corpus: a path, strings, (id, text), mappings, a frame or a table, as `cenote.data.texts.read` takes them.
+        ways: one or several of `title`, `spans` and `sentence`; a string may hold several with commas, as on the
+            command line.
         output: file to write, which ends in .jsonl, .jsonl.gz or .parquet. It appears whole or not at all.
-        column: column of the text.
+        columns: column of the text, or several, which are joined by a space; None: `text`.
         title_column: column of the title, for the way `title`.
         id_column: column of the id, from which draws are made; None takes `id` if there is one, else row numbers.
         words: the fewest and the most words of a span.
@@ -119,7 +120,7 @@ def mine_pairs(
         check_output(output, corpus)
     listener = Listener(progress or silent, notify or silent)
     counts: Counter[str] = Counter()
-    documents = _read(corpus, settings, column, title_column, id_column)
+    documents = _read(corpus, output, settings, columns, title_column, id_column)
     drawn = islice(_draw_pairs(documents, settings, counts, listener), most)
     found: Iterable[Pair] = (pair for _, pair in drawn)
     if wanted is not None:
@@ -188,60 +189,42 @@ def check_output(output: str | Path, corpus: Any) -> None:
         raise BadInput(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}. Make it first.")
     if path.is_dir():
         raise BadInput(f"{str(path)!r} is a folder: name a file.")
-    if isinstance(corpus, (str, Path)) and path.exists() and path.resolve() == Path(corpus).resolve():
-        raise BadInput(f"output {str(path)!r} is an input and would be overwritten: name another file.")
+    if isinstance(corpus, (str, Path)) and path.exists():
+        _refuse_input(path, corpus)
     refuse_unwritable(path.parent)
+
+
+def _refuse_input(output: Path, corpus: str | Path) -> None:
+    if output.resolve() == Path(corpus).resolve():
+        raise BadInput(f"output {str(output)!r} is an input and would be overwritten: name another file.")
 
 
 # Reading.
 
 
 def _read(
-    corpus: str | Path | Iterable[Any], settings: Settings, column: str, title_column: str, id_column: str | None
+    corpus: Texts,
+    output: str | Path | None,
+    settings: Settings,
+    columns: str | Sequence[str] | None,
+    title_column: str,
+    id_column: str | None,
 ) -> Iterator[Document]:
     """Return the texts, with their titles if a way needs them. The first one is read by this call."""
-    titled = "title" in settings.ways
-    if isinstance(corpus, (str, Path)):
-        if not titled:
-            return (Document(*text) for text in read(corpus, column=column, id_column=id_column))
-        return _from_file(corpus, column, title_column, id_column)
-    if not isinstance(corpus, Iterable) or isinstance(corpus, (bytes, Mapping)):
-        raise BadInput(f"corpus is of type {type(corpus).__name__}: pass a path, or a list of texts or of mappings.")
-    return refuse_empty(_from_python(corpus, column, title_column if titled else None, id_column), "the corpus")
+    titles = (title_column,) if "title" in settings.ways else ()
+    remedy = "The way `title` needs a column of titles: name it with `title_column` (--title-column)."
+    text = TEXT if columns is None else columns  # named, so that nothing warns of a title: it is for another way
+    opened = open_texts(corpus, Wanted.of(text, id_column, titles, optional=remedy))
+    if output is not None and Path(output).exists():  # else a pattern would match the pairs of an earlier run
+        for sheet in opened.reader.sheets:
+            _refuse_input(Path(output), sheet.name)
+    rows = refuse_empty(raise_faults(opened.read()), opened.name)
+    return (Document(*row, _title_of(row)) for row in rows)
 
 
-def _from_file(source: str | Path, column: str, title_column: str, id_column: str | None) -> Iterator[Document]:
-    """Return texts with titles: two columns, each read as a column of texts is."""
-    texts = read(source, column=column, id_column=id_column)
-    try:
-        titles = read_rows(source, column=title_column, id_column=id_column)
-    except UnknownName as error:
-        raise UnknownName(
-            f"{error} The way `title` needs a column of titles: name it with `title_column` (--title-column)."
-        ) from None
-    rows = zip(texts, titles, strict=True)
-    return (Document(*text, title.text if isinstance(title, Text) else None) for text, title in rows)
-
-
-def _from_python(
-    corpus: Iterable[Any], column: str, title_column: str | None, id_column: str | None
-) -> Iterator[Document]:
-    """Yield the texts of an iterable; `title_column` is None if no way needs titles."""
-    for number, item in enumerate(corpus):
-        where = f"row {number}"
-        cells: Mapping[str, Any]
-        if isinstance(item, Mapping):
-            cells = item
-            name = choose(id_column, cells, f"column of {where}:") if id_column else cells.get("id", number)
-        else:
-            name, text = item if isinstance(item, tuple) and len(item) == 2 else (number, item)
-            cells = {column: text}
-        if title_column is not None and title_column not in cells and number == 0:
-            choose(title_column, cells, f"column of {where}:", remedy="The way `title` needs mappings with titles.")
-        text = choose(column, cells, f"column of {where}:")
-        (row,) = raise_faults([row_of(name, text, where)])
-        title = row_of(name, cells.get(title_column), where) if title_column is not None else None
-        yield Document(*row, title.text if isinstance(title, Text) else None)
+def _title_of(row: Text) -> str | None:
+    title = row.values[0] if isinstance(row, Kept) else None
+    return title if isinstance(title, str) else None
 
 
 # Drawing.

@@ -9,7 +9,7 @@ from typing import Any
 
 from cenote import choices
 from cenote.errors import BadInput, check_at_least, choose
-from cenote.functional.landmarks import INTERVAL, SPLITTERS
+from cenote.functional.landmarks import INTERVAL
 from cenote.functional.pooling import POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 
@@ -56,17 +56,17 @@ class Recipe:
         patience: evaluations without a better score after which the training stops; the best model is written.
     """
 
-    pooling: str | None = None
+    pooling: choices.PoolingName | str | None = None
     intervals: tuple[int, ...] = ()
     eval_interval: int | None = None
-    splitter: str = "fixed"
-    eval_pooling: str | None = None
+    splitter: choices.SplitterName = "fixed"
+    eval_pooling: choices.PoolingName | str | None = None
     temperature: Any = None
     steps: int = 1000
     batch_size: int = 64
     max_length: int | None = None
     query_length: int | None = None
-    positions: str = "tile"
+    positions: choices.PositionsName = "tile"
     learning_rate: float = 2e-5
     warmup: float = 0.05
     loss_temperature: float = 0.02
@@ -78,7 +78,7 @@ class Recipe:
     mini_batch: int = 32
     cache: bool | None = None
     gradient_checkpointing: bool = False
-    precision: str = choices.AUTO
+    precision: choices.TrainingPrecision | choices.Auto = choices.AUTO
     seed: int = 0
     query_prompt: str | None = None
     document_prompt: str | None = None
@@ -194,7 +194,7 @@ _CHECKS: dict[str, Callable[[Any, str], object]] = {
     "pooling": _pooling,
     "intervals": _intervals,
     "eval_interval": _whole(1),
-    "splitter": _name([name for name in SPLITTERS if name != "variable"]),
+    "splitter": _name(choices.SPLITTERS),
     "eval_pooling": _pooling,
     "temperature": _temperature,
     "steps": _whole(1),
@@ -211,7 +211,7 @@ _CHECKS: dict[str, Callable[[Any, str], object]] = {
     "weight_decay": _number(0),
     "clip": _number(0, open=True),
     "mini_batch": _whole(1),
-    "precision": _name([choices.AUTO, *choices.PRECISIONS[:2]]),
+    "precision": _name([choices.AUTO, *choices.TRAINING_PRECISIONS]),
     "seed": _whole(0, 2**32 - 1),  # what numpy takes
     "evaluate_every": _whole(1),
     "patience": _whole(1),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
@@ -20,7 +20,7 @@ from transformers import PrinterCallback, ProgressCallback
 from cenote import choices
 from cenote._nn.cards import note
 from cenote.data.pairs import Pair, PairTable, read_pairs, read_table, write_pairs
-from cenote.data.texts import refuse_missing
+from cenote.data.shards import refuse_missing
 from cenote.encoding.backends import obstacle, refuse_unavailable
 from cenote.encoding.tokens import count_tokens
 from cenote.errors import BadInput, CenoteError, check_at_least, choose
@@ -40,6 +40,11 @@ from cenote.training.trainer import PairTrainer, Report, finished, load_best, un
 from cenote.training.watching import Watch, watch_of
 from cenote.wording import percent, pluralise
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing has it from Python 3.11 on
+
+    from cenote.training.keywords import TrainKeywords
+
 # Of `training.json`.
 SCHEMA = 1
 # Pairs of which texts are counted that the model cuts.
@@ -57,7 +62,7 @@ def train(
     progress: Progress = silent,
     notify: Callable[[str], object] = silent,
     loader: Loader = load,
-    **settings: Any,
+    **settings: Unpack[TrainKeywords],
 ) -> SentenceTransformer:
     """Train an embedding model on pairs, by sentence-transformers' own trainer.
 

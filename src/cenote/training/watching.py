@@ -22,7 +22,6 @@ from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled import Retrieval, Sts, fingerprint_of_files, read_labelled
 from cenote.data.labelled_schemas import TEST, plan_files
 from cenote.data.sampling import sample_texts
-from cenote.data.texts import read
 from cenote.errors import BadInput
 from cenote.listener import Listener
 
@@ -110,7 +109,7 @@ def watch_of(source: str | Path, seed: int) -> Watch:
             "texts."
         )
     try:
-        drawn, _ = sample_texts(read(source), _SAMPLE, seed, "texts", ())
+        drawn, _ = sample_texts(source, _SAMPLE, seed)
     except BadInput as error:
         raise BadInput(f"{source} is neither labelled data ({why}) nor texts ({error})") from error
     probes = draw_probes(drawn, _DOCUMENTS, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,15 @@ from cenote.auditing.checks.readings import Vectors, largest_difference, least_c
 from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.choices import PRECISIONS
-from cenote.encoding.backends import backend, obstacle, own_precision
+from cenote.encoding.backends import backend, obstacle, own_precision, plain_backend
 from cenote.encoding.tokens import tokenise
 from cenote.errors import CenoteError
 from cenote.models.properties import positions_of
 
 # Copies of a text, with its words in another order, that share its batch.
 _COMPANIONS = 3
+# Parameters of the largest model that is copied to float32 for comparison: 4 GB.
+_COPIED = 10**9
 # Slots of padding that are added, and how many times a text's own: the smaller sum is for short texts.
 _SLOTS, _TIMES = 8, 2
 
@@ -45,6 +48,8 @@ Run = Callable[[Mapping[str, Any]], Tensor]
 
 def runner(subject: Subject, precision: str) -> Run:
     """Return a function that turns features into vectors at a precision."""
+    if precision == own_precision(subject.model):  # needs no hardware of its own: it is how the model runs
+        return plain_backend(subject.model)
     made: Run = backend(subject.model, "torch", precision, validate=False)
     return made
 
@@ -55,46 +60,66 @@ def read(run: Run, features: Mapping[str, Any]) -> Vectors:
     return found
 
 
-def measure_padding(subject: Subject, precision: str, rows: Sequence[int]) -> dict[str, Change]:
+def read_each(run: Run, subject: Subject, rows: Sequence[int], length: int | None = None) -> list[Vectors]:
+    """Return the vectors of single texts, padded to a length."""
+    return [read(run, pad(subject.model, subject.tokens, [row], length=length))[0] for row in rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """Single texts that were read once for all changes."""
+
+    run: Run
+    rows: Sequence[int]
+    vectors: list[Vectors]
+    longest: int  # tokens of the longest text
+    padded: list[Vectors]  # with padding to the longest text
+
+
+def read_alone(subject: Subject, precision: str, rows: Sequence[int]) -> Alone:
+    """Read single texts, with and without padding to the longest of them."""
+    run, longest = runner(subject, precision), int(subject.tokens.lengths[list(rows)].max())
+    return Alone(run, rows, read_each(run, subject, rows), longest, read_each(run, subject, rows, longest))
+
+
+def measure_padding(subject: Subject, alone: Alone) -> dict[str, Change]:
     """Compare vectors of single texts with and without padding, on the tokenizer's side and on the other one."""
-    model, tokens, run = subject.model, subject.tokens, runner(subject, precision)
+    model, tokens = subject.model, subject.tokens
     own = getattr(model.tokenizer, "padding_side", "right")
     most = slots_of(subject)
-    longest = int(tokens.lengths[list(rows)].max())
-    alone: list[Vectors] = []
-    padded: dict[str, list[Vectors]] = {}
-    for row in rows:
-        count = int(tokens.lengths[row])
-        alone.append(read(run, pad(model, tokens, [row]))[0])
-        more = min(_TIMES * count + _SLOTS, most)
-        other = "left" if own == "right" else "right"
-        for name, length, side in (
-            ("a few slots", more, own),
-            ("the longest text", longest, own),
-            ("the other side", more, other),
-        ):
-            padded.setdefault(name, []).append(read(run, pad(model, tokens, [row], length=length, side=side))[0])
-    return {name: _change(alone, found) for name, found in padded.items()}
+    padded: dict[str, list[Vectors]] = {"a few slots": [], "the other side": []}
+    for row in alone.rows:
+        more = min(_TIMES * int(tokens.lengths[row]) + _SLOTS, most)
+        for name, side in (("a few slots", own), ("the other side", "left" if own == "right" else "right")):
+            padded[name].append(read(alone.run, pad(model, tokens, [row], length=more, side=side))[0])
+    padded["the longest text"] = alone.padded
+    return {name: _change(alone.vectors, found) for name, found in padded.items()}
 
 
-def measure_company(subject: Subject, precision: str, rows: Sequence[int]) -> dict[str, Change]:
+def measure_company(subject: Subject, alone: Alone) -> dict[str, Change]:
     """Compare vectors of texts alone and in a batch, with the same padding both times."""
-    model, tokens, run = subject.model, subject.tokens, runner(subject, precision)
+    model, tokens, run, rows = subject.model, subject.tokens, alone.run, alone.rows
     generator = np.random.default_rng(subject.seed)
-    alone, equal = [], []
-    for row in rows:
-        features = pad(model, tokens, [row])
-        alone.append(read(run, features)[0])
-        equal.append(read(run, _with_companions(features, generator))[0])
-    longest = int(tokens.lengths[list(rows)].max())
-    padded = [read(run, pad(model, tokens, [row], length=longest))[0] for row in rows]
+    equal = [read(run, _with_companions(pad(model, tokens, [row]), generator))[0] for row in rows]
     mixed = read(run, pad(model, tokens, rows))
     turned = read(run, pad(model, tokens, rows[::-1]))[::-1]
     return {
-        "texts of equal length": _change(alone, equal),
-        "longer texts": _change(padded, list(mixed)),
+        "texts of equal length": _change(alone.vectors, equal),
+        "longer texts": _change(alone.padded, list(mixed)),
         "another order": _change(list(mixed), list(turned)),
     }
+
+
+def measure_rounding(subject: Subject, precision: str, alone: Alone) -> Change | None:
+    """Compare vectors at half precision with those at float32; None for a model too large to be copied."""
+    if precision == "float32":
+        return None
+    if precision != own_precision(subject.model):
+        return _change(read_each(runner(subject, own_precision(subject.model)), subject, alone.rows), alone.vectors)
+    if sum(one.numel() for one in subject.model.parameters()) > _COPIED:
+        return None
+    full = plain_backend(copy.deepcopy(subject.model).float())
+    return _change(read_each(full, subject, alone.rows), alone.vectors)
 
 
 def _with_companions(features: Mapping[str, Any], generator: np.random.Generator) -> dict[str, Any]:
@@ -122,31 +147,50 @@ def slots_of(subject: Subject) -> int:
     return min(known, default=10**6)
 
 
-def measured_changes(subject: Subject, precision: str) -> dict[str, dict[str, Change]]:
-    """Measure padding and company once for each precision."""
+@dataclass(frozen=True)
+class Changes:
+    """What padding, the other texts of a batch, and rounding change at one precision."""
+
+    padding: dict[str, Change]
+    company: dict[str, Change]
+    rounding: Change | None  # None at float32, and for a model too large to be copied
+
+
+def measured_changes(subject: Subject, precision: str) -> Changes:
+    """Measure padding, company and rounding once for each precision."""
     known = subject.batch_changes
     if precision not in known:
         own = precision == own_precision(subject.model)
-        rows = subject.spread(subject.effort.padded if own else subject.effort.rounded)
-        known[precision] = {
-            "padding": measure_padding(subject, precision, rows),
-            "company": measure_company(subject, precision, rows),
-        }
-    found: dict[str, dict[str, Change]] = known[precision]
+        alone = read_alone(subject, precision, subject.spread(subject.effort.padded if own else subject.effort.rounded))
+        known[precision] = Changes(
+            padding=measure_padding(subject, alone),
+            company=measure_company(subject, alone),
+            rounding=measure_rounding(subject, precision, alone),
+        )
+    found: Changes = known[precision]
     return found
 
 
-def exceeds(change: Change, precision: str) -> bool:
-    """Return whether a change is more than rounding at a precision."""
+def exceeds(change: Change, precision: str, rounding: Change | None) -> bool:
+    """Return whether a change is more than rounding at a precision.
+
+    >>> change, rounding = Change(0.1, 0.995, 1), Change(0.01, 0.9999, 1)
+    >>> exceeds(change, "bfloat16", rounding), exceeds(change, "bfloat16", None)
+    (True, False)
+    """
     if precision == "float32":
         return change.difference > value_of("rounding")
-    return not change.cosine >= value_of("half rounding")
+    if rounding is None or rounding.cosine < value_of("half rounding"):
+        return not change.cosine >= value_of("half rounding")
+    least = max(value_of("least rounding"), value_of("times rounding") * (1 - rounding.cosine))
+    return not 1 - change.cosine <= least
 
 
 def check_padding(subject: Subject) -> Finding:
     """Compare the vector of a text alone with that of the same text with padding beside it."""
     precision = own_precision(subject.model)
-    found = dict(measured_changes(subject, precision)["padding"])
+    changes = measured_changes(subject, precision)
+    found = dict(changes.padding)
     other = found.pop("the other side")
     side = getattr(subject.model.tokenizer, "padding_side", "right")
     moved = _count_moved_tokens(subject)
@@ -156,9 +200,10 @@ def check_padding(subject: Subject) -> Finding:
         "precision": precision,
         **_by_name(found),
         "other_side": _numbers(other),
+        **_rounding(changes),
         "texts_with_other_tokens": moved,
     }
-    failed = {name: one for name, one in found.items() if exceeds(one, precision)}
+    failed = {name: one for name, one in found.items() if exceeds(one, precision, changes.rounding)}
     if failed or moved:
         said = "; ".join(f"up to {name}: {one.in_words()}" for name, one in failed.items())
         counted = f"{moved} texts have other tokens in a batch than alone, where its mask is applied" if moved else ""
@@ -173,7 +218,7 @@ def check_padding(subject: Subject) -> Finding:
     opposite = "left" if side == "right" else "right"
     beside = (
         f"Padding on the {opposite} would change them ({other.in_words()}): keep the tokenizer's side."
-        if exceeds(other, precision)
+        if exceeds(other, precision, changes.rounding)
         else f"Padding on the {opposite} changes nothing either."
     )
     worst = max(found.values(), key=lambda one: one.difference)
@@ -205,10 +250,11 @@ def _default_prompt(subject: Subject) -> str | None:
 def check_batches(subject: Subject) -> Finding:
     """Compare the vector of a text alone with that of the same text among others, with the same padding."""
     precision = own_precision(subject.model)
-    found = measured_changes(subject, precision)["company"]
-    failed = {name: one for name, one in found.items() if exceeds(one, precision)}
+    changes = measured_changes(subject, precision)
+    found = changes.company
+    failed = {name: one for name, one in found.items() if exceeds(one, precision, changes.rounding)}
     count = next(iter(found.values())).texts
-    measured = {"texts": count, "precision": precision, **_by_name(found)}
+    measured = {"texts": count, "precision": precision, **_by_name(found), **_rounding(changes)}
     if failed:
         said = "; ".join(f"{name}: {one.in_words()}" for name, one in failed.items())
         return Finding(
@@ -236,18 +282,17 @@ def check_precision(subject: Subject) -> Finding:
         if precision == own:
             continue
         if reason := obstacle(subject.model, "torch", precision, None):
-            skipped.append(f"{precision}: not applicable, {reason}")
-            measured[precision] = {"not_applicable": reason}
+            skipped.append(f"{precision}: not measured, {reason}")
+            measured[precision] = {"not_measured": reason}
             continue
         changes = dict(_worst_changes(subject, precision))
-        measured[precision] = _by_name(changes)
-        worst = min(changes.values(), key=lambda one: one.cosine)
-        said.append(f"{precision}: {worst.in_words()}")
+        measured[precision] = _by_name({name: one for name, (one, _) in changes.items()})
+        said.append(f"{precision}: {min((one for one, _ in changes.values()), key=lambda one: one.cosine).in_words()}")
         before = dict(_worst_changes(subject, own))
         failed += [
             f"{name} at {precision} ({one.in_words()})"
-            for name, one in changes.items()
-            if exceeds(one, precision) and not (name in before and exceeds(before[name], own))
+            for name, (one, wrong) in changes.items()
+            if wrong and not (name in before and before[name][1])
         ]
     if failed:
         return Finding(
@@ -261,24 +306,23 @@ def check_precision(subject: Subject) -> Finding:
     return Finding(True, f"{'; '.join([*said, *skipped])}.", measured=measured)
 
 
-def _worst_changes(subject: Subject, precision: str) -> Iterator[tuple[str, Change]]:
-    """Yield what padding, company and rounding itself change at a precision."""
+def _worst_changes(subject: Subject, precision: str) -> Iterator[tuple[str, tuple[Change, bool]]]:
+    """Yield what padding, company and rounding itself change at a precision, and whether it is too much."""
     try:
         found = measured_changes(subject, precision)
     except CenoteError as error:  # our pooling refuses a vector that is not finite
-        yield str(error), Change(float("inf"), -1.0, 0)
+        yield str(error), (Change(float("inf"), -1.0, 0), True)
         return
-    padding = {name: one for name, one in found["padding"].items() if name != "the other side"}
-    for name, changes in (("padding", padding), ("the batch", found["company"])):
-        yield name, min(changes.values(), key=lambda one: one.cosine)
-    if precision == own_precision(subject.model):
-        return
-    rows = subject.spread(subject.effort.rounded)
-    full, half = (
-        [read(runner(subject, one), pad(subject.model, subject.tokens, [row]))[0] for row in rows]
-        for one in (own_precision(subject.model), precision)
-    )
-    yield "rounding", _change(full, half)
+    padding = {name: one for name, one in found.padding.items() if name != "the other side"}
+    for name, changes in (("padding", padding), ("the batch", found.company)):
+        worst = min(changes.values(), key=lambda one: one.cosine)
+        yield name, (worst, any(exceeds(one, precision, found.rounding) for one in changes.values()))
+    if found.rounding is not None:
+        yield "rounding", (found.rounding, not found.rounding.cosine >= value_of("half rounding"))
+
+
+def _rounding(changes: Changes) -> dict[str, Any]:
+    return {} if changes.rounding is None else {"rounding": _numbers(changes.rounding)}
 
 
 def _numbers(change: Change) -> dict[str, float | None]:

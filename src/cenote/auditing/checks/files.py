@@ -27,6 +27,14 @@ from cenote.models.provenance import temperatures_of
 from cenote.nn import LandmarkTransformer
 
 IN_MEMORY = "The model was made in memory: there are no files to compare it with."
+_REMEDY_MISSING = (
+    "Get the files again, and compare their key names with the version of transformers that saved them; do not serve "
+    "these weights."
+)
+_REMEDY_CHANGED = (
+    "The model was changed after it was loaded. If you trained it, save it and audit the folder that you serve; if "
+    "not, load its files again."
+)
 # Texts that are read by a model that is loaded again.
 _READ_AGAIN = 8
 
@@ -39,31 +47,36 @@ def check_weights(subject: Subject) -> Finding:
         return Finding(None, "A temperature was folded into the weights after loading: they differ from the files.")
     missing = set(_missing_keys(subject))
     own, files = (dict(one.state_dict()) for one in (subject.model, subject.fresh))
+    added = own.keys() - files.keys() - missing
     changed = {
         name
-        for name, value in own.items()
-        if name in files and not _equal(value, files[name]) and value.is_floating_point()
+        for name in own.keys() & files.keys() - missing
+        if own[name].is_floating_point() and not _equal(own[name], files[name])
     }
-    suspects = missing | changed
-    used = sorted(suspects & _used_parameters(subject, suspects)) if suspects else []
+    suspects = missing | added | changed
+    used = _used_parameters(subject, suspects) & suspects if suspects else set()
     measured = {
         "tensors": len(own),
         "missing": len(missing),
-        "changed": len(changed - missing),
+        "added": len(added),
+        "changed": len(changed),
         "used": len(used),
-        "names": used[:20],
+        "names": sorted(used)[:20],
     }
     if not used:
         unused = f"; {len(suspects)} others are used by no vector" if suspects else ""
-        return Finding(True, f"{len(own)} tensors are those of the files{unused}.", measured=measured)
-    why = "missing from the files, and so random" if set(used) & missing else "not those of the files"
-    return Finding(
-        False,
-        f"{len(used)} of {len(own)} tensors are {why}: {some(used, 4)}.",
-        "Get the files again, and compare their key names with the version of transformers that saved them; do not "
-        "serve these weights.",
-        measured,
+        return Finding(True, f"{len(own) - len(suspects)} tensors are those of the files{unused}.", measured=measured)
+    kinds = (
+        ("missing from the files, and so random", missing),
+        ("of modules that the files do not have", added),
+        ("not those of the files", changed),
     )
+    said = "; ".join(
+        f"{len(names & used)} of {len(own)} tensors are {what}: {some(sorted(names & used), 4)}"
+        for what, names in kinds
+        if names & used
+    )
+    return Finding(False, f"{said}.", _REMEDY_MISSING if used & missing else _REMEDY_CHANGED, measured)
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
@@ -211,7 +224,7 @@ def check_settings(subject: Subject) -> Finding:
             measured,
         )
     if declared is None and not landmarks:
-        return Finding(None, "The files declare no attention temperature and no landmarks.", measured=measured)
+        return Finding(True, "The files declare no attention temperature and no landmarks.", measured=measured)
     said = [f"an attention temperature of {_number(declared)}"] if declared is not None else []
     said += ["landmarks"] if landmarks else []
     return Finding(

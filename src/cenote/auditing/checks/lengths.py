@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
-from cenote.auditing.checks.batches import read, runner
+from cenote.auditing.agreement import to_unit
+from cenote.auditing.checks.batches import Run, read, runner
 from cenote.auditing.checks.files import read_json
-from cenote.auditing.checks.readings import Vectors, pad, replace_columns, to_unit
+from cenote.auditing.checks.readings import pad, replace_columns
 from cenote.auditing.checks.subject import Finding, Subject, config_of, hooked, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.backends import own_precision
-from cenote.encoding.forward import forward
+from cenote.encoding.forward import forward, repooled_vectors
 from cenote.encoding.tokens import Tokens, count_tokens, tokenise
 from cenote.models.properties import limit_of, positions_of
 from cenote.nn import NO_LIMIT
@@ -23,10 +26,14 @@ from cenote.wording import percent
 
 # A cut text may have fewer tokens than the limit: one fewer with landmarks, since none ends a cut text.
 _NEAR_LIMIT = 2
-# Longer texts are not needed to see whether the end of a text is read.
-_LONGEST = 512
-# The part of a text whose words are exchanged.
-_PART = 4
+# Tokens of short texts whose ends are exchanged; one longer text is read besides.
+_SHORT = 512
+# The part of a text whose words are exchanged, and how many of its last tokens.
+_PART, _LAST = 4, 4
+# Poolings to which every token counts.
+_OF_ALL_TOKENS = {"mean", "weightedmean", "mean_sqrt_len_tokens"}
+# More characters than a token has.
+_CHARACTERS = 12
 # Shorter texts have no end that differs from the rest.
 _SHORTEST = 16
 
@@ -48,11 +55,12 @@ def check_truncation(subject: Subject) -> Finding:
     }
     said = f"{percent(float(cut.mean()))} of {len(cut)} texts are cut, {percent(unread)} of all tokens are not read."
     longest = (positions_of(model) or NO_LIMIT) if declared is not None else NO_LIMIT
-    if limit is not None and declared is not None and limit < min(declared, longest):
+    if limit is not None and declared is not None and (limit < min(declared, longest) or limit > declared):
         return Finding(
             False,
             f"The model reads {limit} tokens of a text, and the files declare {declared}. {said}",
-            f"Set max_seq_length = {declared}.",
+            f"Set max_seq_length = {declared}; if you changed the limit on purpose, save the model with it and audit "
+            "the new folder.",
             measured,
         )
     seen = _longest_read(subject, limit)
@@ -64,17 +72,30 @@ def check_truncation(subject: Subject) -> Finding:
             "Look for a limit of the tokenizer's own, and remove it.",
             measured,
         )
-    ratio = _change_by_end(subject)
-    measured["end_to_beginning"] = None if ratio is None else rounded(ratio)
-    if ratio is not None and ratio < value_of("unread"):
+    ends = [_ends(subject, length) for length in _probed(subject, limit)]
+    measured["ends"] = {str(one.tokens): one.ratios for one in ends if one is not None}
+    for one in filter(None, ends):
+        part = min(one.ratios, key=lambda name: one.ratios[name])
+        if one.ratios[part] < value_of("unread"):
+            return Finding(
+                False,
+                f"In texts of {one.tokens} tokens, other {part} change the vector {one.ratios[part]:.1g} times as much "
+                "as others at the beginning: the end of a text is not read.",
+                "Look for a second limit between the tokenizer and the pooling.",
+                measured,
+            )
+    longest = max((one.tokens for one in ends if one is not None), default=0)
+    reads = f"{_limit_in_words(subject, limit)} {said}"
+    if not longest:
+        return Finding(None, f"{reads} Whether their ends are read was not measured: they are too short.", "", measured)
+    if limit is not None and longest < limit - _NEAR_LIMIT:
         return Finding(
-            False,
-            f"Other words in the last quarter of a text change its vector {ratio:.1g} times as much as other words in "
-            "the first quarter: the end of a text is not read.",
-            "Look for a second limit between the tokenizer and the pooling.",
+            None,
+            f"{reads} The ends of texts of {longest} tokens are read; longer ones were not tried.",
+            f"Leave out --quick, or compare texts of {limit} tokens with cenote parity.",
             measured,
         )
-    return Finding(True, f"{_limit_in_words(subject, limit)} {said}", measured=measured)
+    return Finding(True, f"{reads} The ends of texts of {longest} tokens are read.", measured=measured)
 
 
 def _limit_in_words(subject: Subject, limit: int | None) -> str:
@@ -110,54 +131,98 @@ def _longest_read(subject: Subject, limit: int | None) -> int | None:
     return int(tokenise(subject.model, [long]).lengths[0])
 
 
-def _change_by_end(subject: Subject) -> float | None:
-    """Return how much other words at the end of texts change their vectors, relative to other words at the start."""
-    tokens = _long_texts(subject)
+@dataclass(frozen=True)
+class Ends:
+    """How much other words at the end of texts change their vectors, relative to as many at the beginning."""
+
+    tokens: int  # of each text
+    ratios: dict[str, float]  # by the part that is exchanged
+
+
+def _probed(subject: Subject, limit: int | None) -> list[int]:
+    """Return the lengths of texts whose ends are exchanged: many short ones, and one as long as the model reads."""
+    most = min(limit or _SHORT, subject.effort.longest)
+    return sorted({min(_SHORT, most), most})
+
+
+def _ends(subject: Subject, length: int) -> Ends | None:
+    """Exchange words, and states, at the beginning and at the end of texts; None if no texts can be made."""
+    tokens = _long_texts(subject, length)
     if tokens is None:
         return None
     run = runner(subject, own_precision(subject.model))
+    count = int(tokens.lengths[0])
+    parts = {"words in the last quarter": count // _PART, f"words at the {_LAST} last tokens": _LAST}
+    rows = range(len(tokens))
+    if count > _SHORT:  # one long text takes as long as all short ones
+        parts.pop("words in the last quarter")
+        rows = range(1)
+    ratios = {name: _ratio_by_words(subject, run, tokens, rows, size) for name, size in parts.items()}
+    if subject.pooling and set(subject.pooling) <= _OF_ALL_TOKENS:
+        ratios[f"states of the {_LAST} last tokens"] = _ratio_by_states(subject, tokens)
+    known = {name: rounded(one) for name, one in ratios.items() if one is not None}
+    return Ends(count, known) if known else None
+
+
+def _spans(count: int, size: int) -> tuple[slice, slice]:
+    """Return as many tokens at the beginning and at the end of a text, without the first and the last one."""
+    return slice(1, 1 + size), slice(count - 1 - size, count - 1)
+
+
+def _ratio_by_words(subject: Subject, run: Run, tokens: Tokens, rows: range, size: int) -> float | None:
+    """Exchange tokens with those of another text, at the beginning and at the end."""
     changes = []
-    for row in range(len(tokens)):
-        count = int(tokens.lengths[row])
-        part = count // _PART
+    for row in rows:
         one = tokens.take([row])
-        ids = one.columns["input_ids"]
-        other = tokens.columns["input_ids"][tokens.offsets[(row - 1) % len(tokens)] :][:count]
-        vectors = [read(run, pad(subject.model, one, [0]))]
-        for span in (slice(1, 1 + part), slice(count - 1 - part, count - 1)):
+        ids, other = one.columns["input_ids"], tokens.take([(row - 1) % len(tokens)]).columns["input_ids"]
+        spans = _spans(len(ids), size)
+        if any(np.array_equal(ids[span], other[span]) for span in spans):
+            continue
+        vectors = [to_unit(read(run, pad(subject.model, one, [0])))]
+        for span in spans:
             new = ids.copy()
             new[span] = other[span]
-            vectors.append(read(run, pad(subject.model, replace_columns(one, {"input_ids": new}), [0])))
-        base, *changed = [to_unit(vector) for vector in vectors]
-        changes.append([_distance(base, vector) for vector in changed])
-    start, end = np.mean(changes, 0)
-    return float(end / start) if start > 0 else None
+            vectors.append(to_unit(read(run, pad(subject.model, replace_columns(one, {"input_ids": new}), [0]))))
+        changes.append([float(np.linalg.norm(vectors[0] - vector)) for vector in vectors[1:]])
+    return _ratio(*np.mean(changes, 0).tolist()) if changes else None
 
 
-def _distance(first: Vectors, second: Vectors) -> float:
-    return float(np.linalg.norm(first - second))
+def _ratio_by_states(subject: Subject, tokens: Tokens) -> float | None:
+    """Exchange states between the transformer and the pooling: attention hides a pooling that leaves tokens out."""
+    model = subject.model
+    pooling = next(one for one in model if isinstance(one, StPooling))
+    output = forward(model, pad(model, tokens, [0]))
+    states = output["token_embeddings"]
+    count = states.shape[1]
+    middle = states[:, count // 2 : count // 2 + _LAST]
+    vectors = []
+    for span in (slice(0, 0), *_spans(count, _LAST)):
+        changed = states.clone()
+        changed[:, span] = middle[:, : span.stop - span.start]
+        vectors.append(repooled_vectors(model, {**output, "token_embeddings": changed}, pooling).double().cpu().numpy())
+    base, *moved = map(to_unit, vectors)
+    return _ratio(*(float(np.linalg.norm(base - vector)) for vector in moved))
 
 
-def _long_texts(subject: Subject) -> Tokens | None:
-    """Return texts as long as the model reads, or as 512 tokens, each of other words; None if none can be made."""
-    limit = min(limit_of(subject.model) or _LONGEST, _LONGEST)
-    count = max(2, subject.effort.long)
-    texts = subject.texts
-    joined = [" ".join(texts[place::count] * 3) for place in range(min(count, len(texts)))]
-    if len(joined) < 2:
+def _ratio(start: float, end: float) -> float | None:
+    """Return the change by the end in parts of that by the beginning; None if the beginning changes nothing."""
+    return end / start if start > 0 else None
+
+
+def _long_texts(subject: Subject, length: int) -> Tokens | None:
+    """Return texts of as many tokens, or nearly, each of other words; None if no two can be made."""
+    count = max(2, subject.effort.long) if length <= _SHORT else 2
+    texts = list(dict.fromkeys(subject.texts))
+    size = _CHARACTERS * length
+    found = [" ".join(texts[place::count]) for place in range(min(count, len(texts)))]
+    found = [f"{text} " * (1 + size // (len(text) + 1)) for text in found]
+    if len(found) < 2:
         return None
-    found = tokenise(subject.model, [text[: 12 * limit] for text in joined])
-    least = int(found.lengths.min())
-    if least < _SHORTEST or "attention_mask" not in found.columns:
+    tokens = tokenise(subject.model, [text[:size] for text in found])
+    least = min(length, int(tokens.lengths.min()))
+    if least < _SHORTEST or "attention_mask" not in tokens.columns:
         return None
-    size = min(limit, int(found.lengths.max()))
-    rows = [row for row in range(len(found)) if found.lengths[row] >= min(size, limit) - _NEAR_LIMIT]
-    if len(rows) < 2:  # texts of unequal lengths: the shortest decides
-        size, rows = least, list(range(len(found)))
-    if size > limit or (found.lengths > _LONGEST).any():
-        return None
-    found = found.take(rows)
-    return found if len({int(one) for one in found.lengths}) == 1 else _cut(found, int(found.lengths.min()))
+    return _cut(tokens, least)
 
 
 def _cut(tokens: Tokens, length: int) -> Tokens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from cenote.auditing.checks.readings import pad
 from cenote.auditing.checks.subject import Finding, Subject, hooked, rounded
 from cenote.auditing.checks.thresholds import value_of
-from cenote.encoding.backends import plain_backend
+from cenote.encoding.backends import own_precision, plain_backend
 from cenote.encoding.batches import collate
 from cenote.encoding.forward import forward
 from cenote.errors import CenoteError, some
@@ -71,21 +72,28 @@ def check_float16(subject: Subject) -> Finding:
     most, limit = largest[name], value_of("largest")
     place = f"{most:,.0f}" if most >= 10 else f"{most:.2g}"
     over = [one for one, value in largest.items() if not value <= limit]
-    broken, where = _broken_at_float16(subject)
+    alone, padded, where = _broken_at_float16(subject)
     measured: dict[str, Any] = {
         "largest": rounded(most) if np.isfinite(most) else None,
         "module": name,
         "modules_over": len(over),
-        "not_finite": broken,
+        "not_finite": alone,
+        "not_finite_with_padding": padded,
         "read": where,
     }
-    if over or broken:
+    if over or alone or padded:
         first = over[0] if over else name
         said = f"{first} reaches {largest[first]:,.0f}" if over else f"the largest activation is {place}, in {name}"
-        counted = f"; {broken} texts have no finite vector at float16" if broken else ""
+        counted = "".join(
+            f"; {count} texts have no finite vector at float16 {how}"
+            for count, how in ((alone, "alone"), (padded, "in a batch with padding"))
+            if count
+        )
+        own = own_precision(subject.model)
+        unused = "" if own == "float16" else f" The weights are {own}, so nothing is lost as long as it is not used"
         return Finding(
-            False,
-            f"float16 holds numbers up to {limit:,.0f}: {said}{counted}.",
+            False if own == "float16" else None,
+            f"float16 holds numbers up to {limit:,.0f}: {said}{counted}.{unused}{'.' if unused else ''}",
             "Serve the model at bfloat16 or float32.",
             measured,
         )
@@ -113,24 +121,30 @@ def _largest_activations(subject: Subject) -> dict[str, float]:
     handles = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if name]
     with hooked(handles):
         for row in subject.spread(subject.effort.padded):
-            forward(subject.model, pad(subject.model, subject.tokens, [row]))
+            with suppress(CenoteError):  # our pooling refuses a vector that is not finite; the hooks have seen why
+                forward(subject.model, pad(subject.model, subject.tokens, [row]))
     return found
 
 
-def _broken_at_float16(subject: Subject) -> tuple[int, str]:
-    """Return how many texts have no finite vector at float16, and how they were read."""
+def _broken_at_float16(subject: Subject) -> tuple[int, int, str]:
+    """Return how many texts have no finite vector at float16, alone and with padding, and how they were read."""
     device = subject.model.device.type
     if device not in ("cpu", "cuda"):
-        return 0, f"float16 was not run on {device}"
+        return 0, 0, f"float16 was not run on {device}"
     rows = subject.spread(subject.effort.padded if device == "cuda" else _EMULATED)
-    run, broken = plain_backend(subject.model), 0
-    for row in rows:
+    run = plain_backend(subject.model)
+
+    def count(batch: list[int]) -> int:
+        """Count the texts of a batch that have no finite vector."""
         try:
             with torch.autocast(device, torch.float16):
-                broken += not bool(run(pad(subject.model, subject.tokens, [row])).isfinite().all())
-        except CenoteError:  # our pooling refuses a vector that is not finite
-            broken += 1
-        except RuntimeError as error:
-            return 0, f"float16 was not run: {str(error).splitlines()[0]}"
+                return int((~run(pad(subject.model, subject.tokens, batch)).isfinite().all(1)).sum())
+        except CenoteError as error:  # our pooling refuses vectors that are not finite
+            return len(getattr(error, "rows", ())) or len(batch)
+
+    try:
+        alone, padded = sum(count([row]) for row in rows), count(rows)
+    except RuntimeError as error:
+        return 0, 0, f"float16 was not run: {str(error).splitlines()[0]}"
     how = "emulated on the CPU" if device == "cpu" else "on CUDA"
-    return broken, f"{len(rows)} texts were read at float16, {how}"
+    return alone, padded, f"{len(rows)} texts were read at float16, alone and together, {how}"

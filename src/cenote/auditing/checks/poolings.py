@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from scipy import stats
 
 from cenote.account.pooled_texts import OWN
-from cenote.account.ranks import Ranks
 from cenote.auditing.checks.files import list_types, read_json
 from cenote.auditing.checks.readings import PLAIN, Agreement, compare, read_ways
 from cenote.auditing.checks.subject import Finding, Subject, operators_declared, rounded
@@ -24,51 +23,85 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "config.json")
 
 
 def check_pooling(subject: Subject) -> Finding:
-    """Compare the pooling that is used, or asked for, with the one that the files declare."""
+    """Compare the poolings of the model and of the server with the one that the files declare."""
     live, declared, asked = subject.pooling, subject.declared_pooling, subject.asked
     if not live:
         return Finding(None, "The model has no Pooling module.")
-    if declared is None and subject.folder is not None and asked is None:
-        cost = _cost(subject, OWN, PLAIN)
-        return Finding(
-            None,
-            f"The files declare no pooling; {'+'.join(live)!r} is assumed.",
-            "Look up the pooling that the model was trained with, and save the model with it: "
-            "cenote.load(model, pooling=...).save(folder).",
-            {"declared": None, "used": "+".join(live), **cost},
-        )
-    contradiction = _contradiction(subject.folder)
-    reference, used = declared or live, asked or live
-    names = "+".join(reference), "+".join(used)
-    agreement = None if reference == used else _between(subject, *names)
-    measured: dict[str, Any] = {"declared": names[0], "used": names[1]}
-    measured |= _found(subject, *names)
-    if contradiction:
+    if declared is None and subject.folder is not None:
+        return _undeclared(subject, "+".join(live), "+".join(asked or live))
+    reference = declared or live
+    source = "the files declare" if declared else "the model has"
+    measured: dict[str, Any] = {
+        "declared": "+".join(reference),
+        "model": "+".join(live),
+        "used": "+".join(asked or live),
+    }
+    if contradiction := _contradiction(subject.folder):
         return Finding(
             False,
             f"The files declare two poolings: {contradiction}.",
             "Keep the format that is right, and delete the other from the Pooling's config.json.",
             measured,
         )
-    if reference == used:
-        source = "the files declare" if declared else "the model has"
+    differing: dict[tuple[str, ...], list[str]] = {}
+    for who, names in (("the server", asked), ("the model", live)):
+        if names is not None and names != reference:
+            differing.setdefault(names, []).append(who)
+    if not differing:
         return Finding(
             True,
-            f"{names[0]!r} is what {source}. {_plain_loader(subject, reference)}".strip(),
+            f"{'+'.join(reference)!r} is what {source}. {_plain_loader(subject, reference)}".strip(),
             measured=measured | _cost(subject, OWN, PLAIN),
         )
-    said = "" if agreement is None else f" On {len(subject.reading.rows)} texts: {agreement.in_words()}."
-    measured |= {} if agreement is None else agreement.measured()
-    if agreement is not None and agreement.least is not None and agreement.least >= value_of("same"):
-        return Finding(True, f"{names[1]!r} in place of {names[0]!r} changes lengths only.{said}", measured=measured)
-    who = "The server" if asked else "The model"
-    source = "the files declare" if declared else "the model has"
+    compared = {names: _between(subject, "+".join(reference), "+".join(names)) for names in differing}
+    measured |= next((one.measured() for one in compared.values() if one is not None), {})
+    costs = {names: _cost_in_words(subject, agreement) for names, agreement in compared.items()}
+    if all(agreement is not None and agreement.same for agreement in compared.values()):
+        said = " ".join(
+            f"{'+'.join(names)!r} in place of {'+'.join(reference)!r} changes lengths only.{cost}"
+            for names, cost in costs.items()
+        )
+        return Finding(True, said, measured=measured)
+    said = " ".join(
+        f"{' and '.join(who).capitalize()} pool{'s' if len(who) == 1 else ''} with {'+'.join(names)!r}, "
+        f"{source} {'+'.join(reference)!r}.{costs[names]}"
+        for names, who in differing.items()
+    )
+    first = "+".join(next(iter(differing)))
+    found = _found(subject, "+".join(reference), first)
+    others = " and ".join(repr("+".join(names)) for names in differing)
     return Finding(
         False,
-        f"{who} pools with {names[1]!r}, {source} {names[0]!r}.{said}{_found_in_words(measured)}",
-        f"Serve the model with pooling {names[0]!r}; vectors that were made with {names[1]!r} must be made again.",
+        f"{said}{_found_in_words(found, '+'.join(reference), first)}",
+        f"Serve the model with pooling {'+'.join(reference)!r}; vectors that were made with {others} must be made "
+        "again.",
+        measured | found,
+    )
+
+
+def _undeclared(subject: Subject, live: str, used: str) -> Finding:
+    """Return what can be said where no file declares a pooling: nothing tells which one is right."""
+    has = "the loader assumes" if subject.by_path else "the model has"
+    measured: dict[str, Any] = {"declared": None, "model": live, "used": used}
+    if used == live:
+        said = f"The files declare no pooling; {has} {live!r}."
+        measured |= _cost(subject, OWN, PLAIN)
+    else:
+        agreement = _between(subject, live, used)
+        said = f"The files declare no pooling; {has} {live!r}, and the server has {used!r}."
+        said += _cost_in_words(subject, agreement)
+        measured |= {} if agreement is None else agreement.measured()
+    return Finding(
+        None,
+        said,
+        "Look up the pooling that the model was trained with, and save the model with it: "
+        "cenote.load(model, pooling=...).save(folder).",
         measured,
     )
+
+
+def _cost_in_words(subject: Subject, agreement: Agreement | None) -> str:
+    return "" if agreement is None else f" On {len(subject.reading.rows)} texts: {agreement.in_words()}."
 
 
 def _contradiction(folder: Path | None) -> str:
@@ -101,7 +134,7 @@ def _plain_loader(subject: Subject, reference: tuple[str, ...]) -> str:
     if PLAIN not in vectors or not len(vectors[OWN]):
         return ""
     found = compare(vectors[OWN], vectors[PLAIN])
-    if found.least is not None and found.least >= value_of("same"):
+    if found.same:
         scaled = "" if abs(found.norms - 1) < 0.01 else f", of {found.norms:.2f} times the length"
         return f"A loader that takes the mean and nothing after it gives the same directions{scaled}."
     same = " where the files ask for the mean" if reference == ("mean",) else ""
@@ -110,81 +143,86 @@ def _plain_loader(subject: Subject, reference: tuple[str, ...]) -> str:
 
 def _found(subject: Subject, reference: str, used: str) -> dict[str, Any]:
     """Return how many of 100 own sentences find their text with both poolings, and with one for each side."""
-    shares = {
-        "found_declared": subject.share_found(reference),
-        "found_used": subject.share_found(used),
-        "found_in_declared": subject.share_found(used, reference),
+    found = {
+        "found_declared": subject.found(reference),
+        "found_used": subject.found(used),
+        "found_in_declared": subject.found(used, reference),
     }
-    return {key: round(100 * one, 1) for key, one in shares.items() if one is not None}
+    return {key: round(100 * float(one.mean()), 1) for key, one in found.items() if one is not None}
 
 
-def _found_in_words(measured: dict[str, Any]) -> str:
-    if not {"found_declared", "found_used", "found_in_declared"} <= measured.keys():
+def _found_in_words(found: dict[str, Any], reference: str, used: str) -> str:
+    if not {"found_declared", "found_used", "found_in_declared"} <= found.keys():
         return ""
     return (
-        f" Of 100 sentences, {measured['found_declared']:.0f} find their text by {measured['declared']!r}, "
-        f"{measured['found_used']:.0f} by {measured['used']!r}, and {measured['found_in_declared']:.0f} where texts "
+        f" Of 100 sentences, {found['found_declared']:.0f} find their text by {reference!r}, "
+        f"{found['found_used']:.0f} by {used!r}, and {found['found_in_declared']:.0f} where texts "
         "have the one and sentences the other."
     )
-
-
-def _share(ranks: Ranks) -> float:
-    return float((ranks.kept == 1).mean())
 
 
 def check_fit(subject: Subject) -> Finding:
     """Compare how many sentences find their text with the model's pooling and with others."""
     if isinstance(subject.account, str):
         return Finding(None, f"The texts cannot show it: {subject.account}.")
-    ranks = subject.account[0].ranks
-    own = ranks[OWN]
-    others = {name: one for name, one in ranks.items() if name != OWN}
-    if not others:
+    names = subject.account.documents.vectors
+    found = {name: one for name in names if (one := subject.account.found(name, name)) is not None}
+    own = found.pop(OWN)
+    if not found:
         return Finding(None, "The model's pooling cannot be exchanged.")
-    shares = {name: _share(one) for name, one in others.items()}
-    best = max(shares, key=lambda name: (shares[name], name))
-    here = _share(own)
-    gained = int(((own.kept > 1) & (others[best].kept == 1)).sum())
-    lost = int(((own.kept == 1) & (others[best].kept > 1)).sum())
-    chance = float(stats.binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0
+    best = max(found, key=lambda name: (found[name].mean(), name))
+    here, there = 100 * float(own.mean()), 100 * float(found[best].mean())
+    chance = min(1.0, len(found) * _chance(int((found[best] & ~own).sum()), int((own & ~found[best]).sum())))
+    pooling = "+".join(subject.pooling) or "its own"
     measured = {
-        "pooling": "+".join(subject.pooling),
-        "found": round(100 * here, 1),
-        "others": {name: round(100 * share, 1) for name, share in shares.items()},
+        "pooling": pooling,
+        "found": round(here, 1),
+        "others": {name: round(100 * float(one.mean()), 1) for name, one in found.items()},
         "chance": rounded(chance),
     }
     said = (
-        f"Of 100 own sentences {100 * here:.0f} find their text by {'+'.join(subject.pooling) or 'its own'!r}, "
-        f"{100 * shares[best]:.0f} by {best!r}, the best of {len(others)} others."
+        f"Of 100 own sentences {here:.0f} find their text by {pooling!r}, {there:.0f} by {best!r}, the best of "
+        f"{len(found)} others"
     )
-    worse = here < value_of("share found") * shares[best] and shares[best] - here >= value_of("points lost")
-    if worse and chance < value_of("sure"):
-        return Finding(
-            False,
-            said,
-            f"Look up the pooling that the model was trained with: the weights fit {best!r} better than the declared "
-            "one. A file that a conversion lost is the usual cause.",
-            measured,
-        )
-    return Finding(True, said, measured=measured)
+    if chance >= value_of("doubtful"):
+        return Finding(True, f"{said}; none finds surely more.", measured=measured)
+    half = here < value_of("share found") * there and there - here >= 100 * value_of("points lost")
+    return Finding(
+        False if half and chance < value_of("sure") else None,
+        f"{said}. Chance alone makes such a difference with p = {chance:.1g}.",
+        f"Look up the pooling on the model's card: the weights fit {best!r} better than {pooling!r}. A file that a "
+        "conversion lost is the usual cause.",
+        measured,
+    )
+
+
+def _chance(gained: int, lost: int) -> float:
+    """Return the probability that so many of the differing sentences favour the other pooling, by the sign test.
+
+    >>> _chance(3, 0), _chance(0, 0)
+    (0.125, 1.0)
+    """
+    if not gained + lost:
+        return 1.0
+    return float(stats.binomtest(gained, gained + lost, alternative="greater").pvalue)
 
 
 def check_later_modules(subject: Subject) -> Finding:
-    """Compare the modules after the pooling with those of the files, and measure what dropping each would cost."""
-    here = [type(module).__name__ for module in subject.model]
-    lost, orphans = [], []
-    if subject.folder is not None:
-        wanted = [name.rpartition(".")[2] for name in list_types(subject.folder)]
-        lost = list((Counter(wanted[1:]) - Counter(here)).elements())
-        orphans = sorted(_orphans(subject.folder))
-    measured: dict[str, Any] = {"modules": here, "lost": lost, "not_listed": orphans}
-    if lost:
-        cost = _cost_of_loss(subject)
-        said = "" if cost is None else f" On {len(subject.reading.rows)} texts: {cost.in_words()}."
+    """Compare the modules after the transformer with those of the files, and measure what each changes."""
+    here = _computing([type(module).__name__ for module in subject.model][1:])
+    listed = [] if subject.folder is None else [name.rpartition(".")[2] for name in list_types(subject.folder)]
+    wanted = _computing(listed[1:]) if listed else here
+    folders = {} if subject.folder is None else dict(sorted(_unlisted_folders(subject.folder)))
+    orphans = [name for name, kind in folders.items() if kind not in listed]
+    spare = [name for name in folders if name not in orphans]
+    measured: dict[str, Any] = {"modules": here, "listed": wanted, "not_listed": orphans, "alternatives": spare}
+    if difference := _difference_in_words(wanted, here):
+        cost = _cost_of_difference(subject)
         return Finding(
             False,
-            f"The files list {', '.join(lost)} after the pooling, which the model lacks.{said}",
-            "Serve all modules of modules.json, in their order.",
+            f"{difference}{_cost_in_words(subject, cost)}",
+            "Serve all modules of modules.json, in their order, and no others. If you changed the model on purpose, "
+            "save it and audit the new folder.",
             measured | ({} if cost is None else cost.measured()),
         )
     if orphans:
@@ -194,18 +232,33 @@ def check_later_modules(subject: Subject) -> Finding:
             "Restore the entries of modules.json from the model's first release, or delete the folders.",
             measured,
         )
+    unused = f" The folder also holds {', '.join(spare)}, which modules.json does not list." if spare else ""
     if not subject.later_modules:
-        return Finding(None, "No module follows the pooling.", measured=measured)
+        return Finding(True, f"No module follows the pooling.{unused}", measured=measured)
     costs = list(_dropping(subject))
     measured["dropping"] = {name: one.measured() | {"length": rounded(one.norms)} for name, one in costs}
     said = "; ".join(f"Without {name}: {one.in_words()}, length times {one.norms:.2f}" for name, one in costs)
-    return Finding(
-        True, f"{', '.join(subject.later_modules)} follow{_s(subject)} the pooling. {said}.", measured=measured
-    )
+    follow = "follows" if len(subject.later_modules) == 1 else "follow"
+    return Finding(True, f"{', '.join(subject.later_modules)} {follow} the pooling. {said}.{unused}", measured=measured)
 
 
-def _s(subject: Subject) -> str:
-    return "s" if len(subject.later_modules) == 1 else ""
+def _computing(names: Sequence[str]) -> list[str]:
+    """Return the classes of modules that change vectors where a model is read; `settings` checks temperatures."""
+    return [name for name in names if name not in ("Temperature", "Dropout")]
+
+
+def _difference_in_words(wanted: Sequence[str], here: Sequence[str]) -> str:
+    """Say how the modules of a model differ from those that the files list; empty if they do not.
+
+    >>> _difference_in_words(["Pooling", "Dense", "Normalize"], ["Pooling", "Normalize", "Dense"])
+    'The model runs Pooling, Normalize, Dense in this order; the files list Pooling, Dense, Normalize.'
+    """
+    lost, added = (list((Counter(one) - Counter(other)).elements()) for one, other in ((wanted, here), (here, wanted)))
+    said = [f"The files list {', '.join(lost)}, which the model lacks."] if lost else []
+    said += [f"The model runs {', '.join(added)}, which the files do not list."] if added else []
+    if not said and list(wanted) != list(here):
+        said = [f"The model runs {', '.join(here)} in this order; the files list {', '.join(wanted)}."]
+    return " ".join(said)
 
 
 def _dropping(subject: Subject) -> Iterator[tuple[str, Agreement]]:
@@ -216,8 +269,8 @@ def _dropping(subject: Subject) -> Iterator[tuple[str, Agreement]]:
             yield name, compare(vectors[OWN], other)
 
 
-def _cost_of_loss(subject: Subject) -> Agreement | None:
-    """Compare the vectors of the files' own model with those of the model that lacks a module."""
+def _cost_of_difference(subject: Subject) -> Agreement | None:
+    """Compare the vectors of the files' own model with those of a model of other modules."""
     fresh = subject.fresh
     if fresh is None or not len(subject.reading.own):
         return None
@@ -225,13 +278,13 @@ def _cost_of_loss(subject: Subject) -> Agreement | None:
     return compare(other.own, subject.reading.own) if other.rows == subject.reading.rows else None
 
 
-def _orphans(folder: Path) -> Iterator[str]:
-    """Yield folders of modules that modules.json does not list."""
+def _unlisted_folders(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the folders of modules that modules.json does not list, and the class that each is named after."""
     modules = read_json(folder / "modules.json")
     if not isinstance(modules, list):
         return
     listed = {str(one.get("path", "")) for one in modules}
     for path in folder.iterdir():
-        is_module = path.is_dir() and re.fullmatch(r"\d+_\w+", path.name)
-        if is_module and path.name not in listed and any((path / name).is_file() for name in _WEIGHTS):
-            yield path.name
+        named = re.fullmatch(r"\d+_([A-Za-z]+)\w*", path.name)
+        if named and path.name not in listed and any((path / name).is_file() for name in _WEIGHTS):
+            yield path.name, named[1]

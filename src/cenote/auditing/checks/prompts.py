@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from sentence_transformers import SentenceTransformer
 
 from cenote.account.pooled_texts import OWN
 from cenote.auditing.checks.files import read_json
@@ -26,7 +30,7 @@ def check_prompts(subject: Subject) -> Finding:
     lost = [name for name, text in declared.items() if live.get(name) != text]
     measured: dict[str, Any] = {"declared": sorted(declared), "default": model.default_prompt_name, "lost": lost}
     if not declared and not live:
-        return Finding(None, "The model declares no prompts.", measured=measured)
+        return Finding(True, "The files declare no prompts, and the model has none.", measured=measured)
     measured["changes"] = changes = {
         name: _change(subject, text) for name, text in list({**live, **declared}.items())[:4] if text
     }
@@ -67,14 +71,25 @@ def check_prompts(subject: Subject) -> Finding:
 
 
 def _change(subject: Subject, prompt: str) -> tuple[str, dict[str, Any]]:
-    """Compare the vectors of texts with a prompt before them and without."""
+    """Compare the vectors of texts with a prompt before them and without any."""
     rows = subject.spread(max(12, subject.effort.padded))
     texts = [subject.texts[row] for row in rows]
-    plain, prompted = (
-        read_ways(subject.model, tokenise(subject.model, some_texts), {}, Listener())
-        for some_texts in (texts, [prompt + text for text in texts])
-    )
+    with _only_prompt(subject.model, prompt) as name:
+        plain, prompted = (
+            read_ways(subject.model, tokenise(subject.model, texts, one), {}, Listener()) for one in (None, name)
+        )
     if plain.rows != prompted.rows or not plain.rows:
         return "not all texts could be read", {}
     found = compare(plain.vectors[OWN], prompted.vectors[OWN])
     return found.in_words(), found.measured()
+
+
+@contextmanager
+def _only_prompt(model: SentenceTransformer, prompt: str) -> Iterator[str]:
+    """Give a model one prompt for a while, which is no default; yield its name."""
+    before, default = model.prompts, model.default_prompt_name
+    model.prompts, model.default_prompt_name = {"audited": prompt}, None
+    try:
+        yield "audited"
+    finally:
+        model.prompts, model.default_prompt_name = before, default

@@ -14,19 +14,18 @@ from torch import Tensor, nn
 
 from cenote._nn.modules import eval_mode
 from cenote.account.pooled_texts import OWN
+from cenote.auditing.agreement import NEIGHBOURS, nearest_others, to_unit
+from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.tokens import Tokens
 from cenote.errors import UnsupportedModel
-from cenote.functional.retrieval import nearest
 from cenote.listener import Listener
 
 Vectors = npt.NDArray[np.float64]
 
 # The mean of the last hidden states with nothing after it: what a loader of the transformer alone makes.
 PLAIN = "plain mean"
-# Neighbours that two ways to read are compared by.
-NEIGHBOURS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +58,11 @@ class Agreement:
     least: float | None
     neighbours: float | None  # share of the ten nearest that agree; None for fewer than eleven texts
     norms: float  # mean length of the second set, relative to the first
+
+    @property
+    def same(self) -> bool:
+        """Whether all directions are the same but for rounding."""
+        return self.least is not None and self.least >= value_of("same")
 
     def in_words(self) -> str:
         """Return the agreement as the end of a sentence."""
@@ -140,19 +144,6 @@ def compare(first: Vectors, second: Vectors) -> Agreement:
         neighbours = float(np.mean([len(set(here) & set(there)) for here, there in pairs])) / NEIGHBOURS
     norms = np.linalg.norm(second, axis=1).mean() / max(float(np.linalg.norm(first, axis=1).mean()), 1e-30)
     return Agreement(mean, least, neighbours, float(norms))
-
-
-def to_unit(vectors: Vectors) -> Vectors:
-    """Return vectors of length 1; zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Vectors = vectors / np.where(lengths > 0, lengths, 1)
-    return found
-
-
-def nearest_others(unit: Vectors) -> list[list[int]]:
-    """Return the ten nearest other texts of each."""
-    near = nearest(unit, unit, NEIGHBOURS + 1).tolist()
-    return [[one for one in row if one != place][:NEIGHBOURS] for place, row in enumerate(near)]
 
 
 def pad(

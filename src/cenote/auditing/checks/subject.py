@@ -15,10 +15,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
-from cenote.account.pooled_texts import OWN
+from cenote.account.pooled_texts import OWN, Pooled, read_pooled
 from cenote.account.probes import SHORTEST, draw_probes
-from cenote.account.ranks import FEWEST_DOCUMENTS, AccountReading, other_poolings, read_account
-from cenote.account.texts import tokenise_account
+from cenote.account.ranks import FEWEST_DOCUMENTS, other_poolings
+from cenote.account.texts import Flags
 from cenote.auditing.checks.readings import PLAIN, Reading, Way, read_ways
 from cenote.data.rows import Text
 from cenote.encoding.tokens import Tokens, Whole, tokenise
@@ -27,9 +27,12 @@ from cenote.functional.pooling import NAMES
 from cenote.functional.retrieval import own_ranks
 from cenote.listener import Listener
 from cenote.models.declared import declared, find
+from cenote.models.properties import prompt_name_for
 from cenote.models.repooling import operators_of, pooling_index
 from cenote.nn import Pooling, Temperature
 
+# Poolings of tokens that a model inserts while it reads: other tokens cannot be pooled by them.
+_OF_OTHER_TOKENS = {"landmark", "multi_cls"}
 # Keys of the older format of a Pooling's configuration end so.
 _OLD_ENDING = "_tokens"
 
@@ -46,10 +49,23 @@ class Effort:
     long: int  # texts as long as the model reads
     vocabulary: int  # tokens that are inserted into a text
     suspects: int  # of these, tokens that are inserted into more texts
+    longest: int = 8192  # tokens of the longest text that is read
+    builtin: int = 1500  # texts of the built-in corpus to draw from: to parse all of it takes longer than the checks
 
 
 FULL = Effort(drawn=1000, read=160, documents=100, padded=12, rounded=6, long=6, vocabulary=1500, suspects=24)
-QUICK = Effort(drawn=500, read=60, documents=40, padded=6, rounded=3, long=3, vocabulary=300, suspects=8)
+QUICK = Effort(
+    drawn=500,
+    read=60,
+    documents=40,
+    padded=6,
+    rounded=3,
+    long=3,
+    vocabulary=300,
+    suspects=8,
+    longest=2048,
+    builtin=500,
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,23 @@ class Finding:
     evidence: str
     remedy: str = ""
     measured: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Account:
+    """Documents and sentences of them, read by several poolings; `OWN` is the model's."""
+
+    documents: Pooled
+    sentences: Pooled
+    owners: Whole  # [Q] the document of each sentence
+
+    def found(self, asking: str, searched: str) -> Flags | None:
+        """Return whether each sentence's own document is the nearest, by one pooling for each side."""
+        queries, documents = self.sentences.vectors.get(asking), self.documents.vectors.get(searched)
+        if queries is None or documents is None or queries.shape[1] != documents.shape[1]:
+            return None
+        first: Flags = own_ranks(queries, documents, self.owners) == 1
+        return first
 
 
 @dataclass(eq=False)
@@ -147,7 +180,7 @@ class Subject:
         width, prompt = int(pooling.embedding_dimension), bool(pooling.include_prompt)
         ways: dict[str, Way] = {PLAIN: Way([Pooling(width, "mean")])}
         for names in dict.fromkeys(one for one in (self.asked, self.declared_pooling) if one):
-            if not set(names) & {"landmark", "multi_cls"}:
+            if not set(names) & _OF_OTHER_TOKENS:
                 ways["+".join(names)] = Way([Pooling(width, names, prompt), *later])
         for name in self.later_modules:
             ways[f"without {name}"] = Way(
@@ -156,41 +189,48 @@ class Subject:
         return ways
 
     @cached_property
-    def account(self) -> tuple[AccountReading, Whole] | str:
-        """The texts searched for their own sentences by several poolings, and the text of each sentence.
-
-        Where there are too few, the reason.
-        """
+    def account(self) -> Account | str:
+        """The texts that are searched for their own sentences by several poolings; where there are too few, why."""
         probes = draw_probes(self.drawn, self.effort.documents, self.seed)
         if len(probes.texts) < FEWEST_DOCUMENTS:
             return (
                 f"{len(probes.texts)} texts have three sentences of {SHORTEST} words or more, and {FEWEST_DOCUMENTS} "
                 "are needed"
             )
-        poolings = {name.removeprefix("pooling "): one for name, one in other_poolings(self.model).items()}
+
+        def read(texts: list[str], task: str, step: str) -> Pooled:
+            tokens = tokenise(self.model, texts, prompt_name_for(self.model, None, task), task)
+            return read_pooled(
+                self.model, tokens, self._poolings(), task=task, listener=self.listener, step=f"reading {step}"
+            )
+
+        return Account(
+            documents=read([text.text for text in probes.texts], "document", "documents"),
+            sentences=read(probes.sentences, "query", "sentences"),
+            owners=probes.owners,
+        )
+
+    def _poolings(self) -> dict[str, nn.Module]:
+        """Return the poolings to try on the account, by name, besides the model's own."""
+        found = {name.removeprefix("pooling "): one for name, one in other_poolings(self.model).items()}
         for names in (self.asked, self.declared_pooling):
             label = "+".join(names or ())
-            if len(names or ()) == 1 and poolings and label not in poolings and names != self.pooling:
+            if len(names or ()) == 1 and found and label not in found and names != self.pooling:
                 own = next(one for one in self.model if isinstance(one, StPooling))
-                if not set(names or ()) & {"landmark", "multi_cls"}:
-                    poolings[label] = Pooling(int(own.embedding_dimension), label, bool(own.include_prompt))
-        texts = tokenise_account(self.model, probes, alternatives=False)
-        return read_account(self.model, texts, poolings, self.listener, alternatives=False), probes.owners
+                if not set(names or ()) & _OF_OTHER_TOKENS:
+                    found[label] = Pooling(int(own.embedding_dimension), label, bool(own.include_prompt))
+        return found
 
-    def share_found(self, asking: str, searched: str | None = None) -> float | None:
-        """Return the share of sentences that find their text by a pooling, None if it was not read.
+    def found(self, asking: str, searched: str | None = None) -> Flags | None:
+        """Return which sentences find their text by a pooling; None if it was not read.
 
         `searched` is the pooling of the texts, where it is not that of the sentences.
         """
         if isinstance(self.account, str):
             return None
-        reading, owners = self.account
         live = "+".join(self.pooling)
         one, other = (OWN if name == live else name for name in (asking, searched or asking))
-        queries, documents = reading.sentences.vectors.get(one), reading.documents.vectors.get(other)
-        if queries is None or documents is None or queries.shape[1] != documents.shape[1]:
-            return None
-        return float((own_ranks(queries, documents, owners) == 1).mean())
+        return self.account.found(one, other)
 
 
 def operators_declared(value: Any) -> tuple[str, ...] | None:

@@ -25,11 +25,19 @@ THRESHOLDS = {
     ),
     "half rounding": Threshold(
         0.99,
-        "the least cosine at half precision that padding or a batch may leave: rounding to bfloat16 leaves 0.99998 in "
-        "encoders of 6 layers and less in deep decoders; a lost mask leaves less than 0.95",
+        "the least cosine of vectors at half precision with those at float32: rounding to bfloat16 leaves 0.99998 in "
+        "encoders of 6 layers and less in deep decoders",
+    ),
+    "times rounding": Threshold(
+        9.0,
+        "how many times as far from 1 as that cosine the one with padding or in a batch may be: both vectors of a pair "
+        "are rounded, so their angle may be twice that of one, and 1 minus its cosine four times as large",
+    ),
+    "least rounding": Threshold(
+        1e-5, "and the least of that distance that counts: below it a cosine is itself made of a few roundings"
     ),
     "share found": Threshold(
-        0.5, "of the sentences that another pooling finds, the share below which the pooling does not fit the weights"
+        0.5, "of the sentences that another pooling finds, the share below which the pooling cannot fit the weights"
     ),
     "points lost": Threshold(
         0.2, "and the least difference of both shares: smaller ones occur between poolings that a model was trained for"
@@ -37,11 +45,14 @@ THRESHOLDS = {
     "sure": Threshold(
         0.001, "the probability of the difference by chance, by the sign test, above which nothing fails"
     ),
+    "doubtful": Threshold(
+        0.01, "the same probability, below which the pooling does not pass: the weights may fit another one better"
+    ),
     "largest": Threshold(65504, "the largest number of float16"),
     "unread": Threshold(
         1e-3,
         "the change of vectors by other words at the end of a text, in parts of that by other words at its beginning, "
-        "below which the end is not read",
+        "below which the end is not read: sound encoders have 0.2 and more, words that were cut have 0",
     ),
     "content kept": Threshold(
         0.25,
@@ -54,7 +65,7 @@ THRESHOLDS = {
         "the part that random tokens must keep for a comparison: they keep 0.8 and more in trained encoders, and 0.1 "
         "to 0.5 in random networks, where any token hides the text",
     ),
-    "hub": Threshold(1 / 3, "the share of all texts that have one text among their ten nearest"),
+    "hub": Threshold(1 / 3, "the share of all other texts that have one text among their nearest"),
     "above null": Threshold(
         2.0, "and how many times as often as the largest hub of random vectors with the same covariance"
     ),

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cenote.auditing.checks.readings import Vectors, read_ways, to_unit
+from cenote.auditing.agreement import to_unit
+from cenote.auditing.checks.readings import Vectors, read_ways
 from cenote.auditing.checks.subject import Finding, Subject, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.tokens import Tokens, tokenise

@@ -1,0 +1,56 @@
+"""Directions of vectors: unit vectors, cosines and nearest others, as `audit` and `parity` compare them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cenote.functional.retrieval import nearest
+
+Vectors = npt.NDArray[np.float64]
+
+# Nearest texts by which two sets of vectors are compared.
+NEIGHBOURS = 10
+
+
+def to_unit(vectors: npt.NDArray[Any]) -> Vectors:
+    """Return vectors of length 1, in float64; zeros stay.
+
+    >>> to_unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    wide = np.asarray(vectors, np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    found: Vectors = wide / np.where(lengths > 0, lengths, 1)
+    return found
+
+
+def cosines(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Vectors:
+    """Return the cosine of each row of one side with that of the other; NaN where a vector has NaN.
+
+    >>> cosines(np.array([[3.0, 4.0]]), np.array([[6.0, 8.0]])).tolist()
+    [1.0]
+    """
+    found: Vectors = np.clip(np.einsum("ij,ij->i", to_unit(left), to_unit(right)), -1.0, 1.0)
+    return found
+
+
+def cosine_of(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> float:
+    """Return the cosine of two vectors; -1 if they have other widths.
+
+    >>> cosine_of(np.array([3.0, 4.0]), np.array([6.0, 8.0])), cosine_of(np.ones(2), np.ones(3))
+    (1.0, -1.0)
+    """
+    return float(cosines(left[None], right[None])[0]) if len(left) == len(right) else -1.0
+
+
+def nearest_others(unit: Vectors, count: int = NEIGHBOURS) -> list[list[int]]:
+    """Return the nearest other texts of each. A copy of a text may rank before the text itself.
+
+    >>> nearest_others(to_unit(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])), 1)
+    [[1], [0], [1]]
+    """
+    near = nearest(unit, unit, count + 1).tolist()
+    return [[one for one in row if one != place][:count] for place, row in enumerate(near)]

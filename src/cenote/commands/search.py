@@ -1,0 +1,125 @@
+"""`cenote search`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cenote.commands.arguments import Usage, add_common, count, load_model
+from cenote.commands.progress import progress
+from cenote.commands.terminal import note, say
+from cenote.embedding.manifest import manifest_of
+from cenote.errors import BadInput
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from cenote.embedding.search import Hit
+
+MEANING = "find the texts of an embedded corpus that are nearest to a question"
+# Lines of the words of a text that are shown.
+_LINES = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("vectors", metavar="VECTORS", help="folder that cenote embed wrote")
+    parser.add_argument(
+        "queries",
+        nargs="+",
+        metavar="QUERY",
+        help='a question, such as "How deep is the pool?", or several; - reads one from each line of standard input',
+    )
+    parser.add_argument("--top", type=count, default=10, metavar="N", help="texts for each question (default: 10)")
+    parser.add_argument(
+        "--index",
+        metavar="KIND",
+        help="ask an index of FAISS of this kind, such as HNSW32, which is built once and kept in VECTORS (default: "
+        "compare every vector)",
+    )
+    parser.add_argument("--full", action="store_true", help=f"show all words of a text, not {_LINES} lines")
+    parser.add_argument("--model", metavar="MODEL", help="the model, where it is no longer where VECTORS names it")
+    add_common(
+        parser, "--task", default="query", help="query, or document where texts are the questions (default: query)"
+    )
+    parser.add_argument("--prompt", dest="prompt_name", metavar="NAME", help="the model's prompt before each question")
+    add_common(parser, "--device", "--trust-remote-code", "--json")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise for errors that need no model."""
+    if args.queries == ["-"]:
+        args.queries = [line.rstrip("\r\n") for line in sys.stdin]
+    for query in args.queries:
+        if not query.strip():
+            raise Usage("a question is empty: ask something.")
+    if not args.queries:
+        raise BadInput("there is no question on standard input.")
+    manifest_of(args.vectors)
+
+
+def run(args: argparse.Namespace) -> Iterator[str]:
+    """Print the texts that were found for each question."""
+    from cenote.embedding.search import search
+
+    with progress() as tell:
+        found = search(
+            args.vectors,
+            args.queries,
+            model=args.model,
+            top=args.top,
+            task=args.task,
+            prompt_name=args.prompt_name,
+            index=args.index,
+            progress=tell,
+            notify=say,
+            loader=partial(_load, args),
+        )
+    if args.json:
+        yield _as_json(args, found)
+        return
+    for query, hits in zip(args.queries, found, strict=True):
+        if len(found) > 1:
+            yield f"{query}"
+        for place, hit in enumerate(hits, 1):
+            yield from _lines(place, hit, args.full)
+    if found[0] and found[0][0].text is None:
+        note(f"the words of the texts are not in {args.vectors}: cenote embed --keep text puts them there.")
+
+
+def _load(args: argparse.Namespace, name: Any, **changed: Any) -> SentenceTransformer:
+    note(f"loading {name} ...")
+    return load_model(args, name, **changed)
+
+
+def _as_json(args: argparse.Namespace, found: list[list[Hit]]) -> str:
+    answers = [
+        {"query": query, "hits": [vars(hit) for hit in hits]} for query, hits in zip(args.queries, found, strict=True)
+    ]
+    return json.dumps({"vectors": args.vectors, "answers": answers}, indent=1, ensure_ascii=False, default=str)
+
+
+def _lines(place: int, hit: Hit, full: bool) -> Iterator[str]:
+    """Yield a line that names a text, and the beginning of its words."""
+    title = hit.kept.get("title")
+    part = "" if hit.start is None else f", characters {hit.start:,} to {hit.end:,}"
+    yield f"{place:>2}  {hit.score:.3f}  {hit.id}{part}{f'  {title}' if title else ''}"
+    if hit.text is None:
+        return
+    indent = " " * 11
+    width = max(50, shutil.get_terminal_size().columns - 1)
+    words = textwrap.wrap(
+        " ".join(hit.text.split()),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        max_lines=None if full else _LINES,
+        placeholder=" ...",
+    )
+    yield from words

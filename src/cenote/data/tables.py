@@ -1,0 +1,223 @@
+"""Tables as sheets: Parquet and Arrow files, frames of pandas and polars, Arrow tables, datasets of Hugging Face.
+
+Of packages only pyarrow is imported, when a table is read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cenote.data.columns import TEXT
+from cenote.data.lines import readable
+from cenote.data.rows import Fault
+from cenote.data.sheets import Placed, Sheet
+from cenote.errors import BadInput
+
+# Rows that are read at once, and rows that are Python objects at once: texts may be long.
+BATCH, PIECE = 1024, 64
+
+
+# Files.
+
+
+def read_parquet(path: Path) -> Sheet:
+    """Return a sheet with a record for each row of a Parquet file."""
+    with readable(str(path)), path.open("rb") as raw:
+        names = _undamaged(path, "Parquet", lambda: _open_parquet(raw).schema_arrow.names)
+    return Sheet(str(path), str(path), tuple(names), partial(_records_of_parquet, path))
+
+
+def _open_parquet(raw: Any) -> Any:
+    from pyarrow import parquet
+
+    # Buffered, without pre-buffering: otherwise the column of a whole row group, often the whole file, is read.
+    return parquet.ParquetFile(raw, buffer_size=2**20, pre_buffer=False)
+
+
+def _records_of_parquet(path: Path, names: Sequence[str]) -> Iterator[Placed]:
+    with readable(str(path)), path.open("rb") as raw:
+        batches = _undamaged(path, "Parquet", lambda: _open_parquet(raw).iter_batches(BATCH, columns=list(names)))
+        yield from _records_of_batches(_undamaged_batches(batches, path, "Parquet"), names, str(path))
+
+
+def read_arrow(path: Path) -> Sheet:
+    """Return a sheet with a record for each row of an Arrow file: the file or the stream format, or Feather."""
+    with readable(str(path)), _mapped(path) as source:
+        names = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, None)[0])
+    return Sheet(str(path), str(path), tuple(names), partial(_records_of_arrow, path))
+
+
+def _mapped(path: Path) -> Any:
+    import pyarrow as pa
+
+    return pa.memory_map(str(path))  # a batch is often the whole file: memory holds what is read of it
+
+
+def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple[list[str], Iterable[Any]]:
+    """Return the names of all columns, and batches with some of them."""
+    from pyarrow import ipc
+
+    start = source.read(6)
+    source.seek(0)
+    if start.startswith(b"FEA1"):
+        raise BadInput(f"{path} is Feather of version 1. Write it again with pyarrow.feather.write_feather.")
+    if start != b"ARROW1":
+        stream = ipc.open_stream(source)
+        return stream.schema.names, stream
+    names = ipc.open_file(source).schema.names
+    fields = None if columns is None else sorted(names.index(name) for name in columns)
+    file = ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=fields))
+    return names, (file.get_batch(place) for place in range(file.num_record_batches))
+
+
+def _records_of_arrow(path: Path, names: Sequence[str]) -> Iterator[Placed]:
+    with readable(str(path)), _mapped(path) as source:
+        _, batches = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, names))
+        yield from _records_of_batches(_undamaged_batches(batches, path, "Arrow"), names, str(path))
+
+
+def _undamaged(path: Path, kind: str, read: Callable[[], Any], row: int = 0) -> Any:
+    """Return what a function of pyarrow returns; raise `BadInput` for its errors."""
+    from pyarrow import ArrowException
+
+    try:
+        return read()
+    except (ArrowException, OSError) as error:
+        raise BadInput(f"{path}, row {row} (from 0): damaged {kind} ({error}). Write the file again.") from None
+
+
+def _undamaged_batches(batches: Iterable[Any], path: Path, kind: str) -> Iterator[Any]:
+    started, row = iter(batches), 0
+    while (batch := _undamaged(path, kind, lambda: next(started, None), row)) is not None:
+        yield batch
+        row += batch.num_rows
+
+
+# Batches.
+
+
+def _records_of_batches(batches: Iterable[Any], names: Sequence[str], name: str) -> Iterator[Placed]:
+    """Yield the rows of batches as mappings; a `Fault` for a row with a value that Python cannot hold."""
+    row = 0
+    for batch in batches:
+        yield from _records_of_columns([batch.column(column) for column in names], names, name, row)
+        row += batch.num_rows
+
+
+def _records_of_columns(columns: Sequence[Any], names: Sequence[str], name: str, first: int) -> Iterator[Placed]:
+    """Yield the rows of Arrow arrays, or of lists; `first` is the number of the first."""
+    count = len(columns[0])
+    for start in range(0, count, PIECE):
+        parts = [column[start : start + PIECE] for column in columns]
+        try:
+            rows = [dict(zip(names, cells, strict=True)) for cells in zip(*map(_to_list, parts), strict=True)]
+        except (ValueError, OverflowError):  # in one of the rows
+            yield from _readable_records(parts, names, name, first + start)
+        else:
+            yield from ((f"{name}, row {row} (from 0)", cells) for row, cells in enumerate(rows, first + start))
+
+
+def _readable_records(columns: Sequence[Any], names: Sequence[str], name: str, first: int) -> Iterator[Placed]:
+    """Yield rows, and a `Fault` in place of one with bytes that are not UTF-8 or a time out of Python's range."""
+    for place in range(len(columns[0])):
+        where = f"{name}, row {first + place} (from 0)"
+        try:
+            cells = [_to_list(column[place : place + 1])[0] for column in columns]
+            yield where, dict(zip(names, cells, strict=True))
+        except (ValueError, OverflowError) as error:
+            yield where, Fault(f"{where}: damaged, or out of Python's range ({error}). Correct or drop the row.")
+
+
+def _to_list(column: Any) -> list[Any]:
+    values: list[Any] = column if isinstance(column, list) else column.to_pylist()
+    return values
+
+
+# Python objects.
+
+
+def sheet_of_table(given: Any, name: str, id_column: str | None = None) -> Sheet | None:
+    """Return the sheet of a table, a frame, a dataset or one column of them; None for any other object.
+
+    Args:
+        given: the object.
+        name: what messages call it.
+        id_column: column of the id, which may be the name of the index of a pandas frame.
+    """
+    if _is_one_of(given, "datasets", "Dataset", "IterableDataset"):
+        return _sheet_of_dataset(given, name)
+    if _is_one_of(given, "pandas", "DataFrame", "Series"):
+        return _sheet_of_pandas(given, name, id_column)
+    if hasattr(given, "__arrow_c_stream__") or hasattr(given, "__arrow_c_array__"):
+        return _sheet_of_stream(given, name)
+    return None
+
+
+def _is_one_of(given: Any, package: str, *classes: str) -> bool:
+    # A package is not imported for this: it is there if the caller has an object of it.
+    module = sys.modules.get(package)
+    return module is not None and isinstance(given, tuple(getattr(module, one) for one in classes))
+
+
+def _sheet_of_dataset(dataset: Any, name: str) -> Sheet:
+    """Return the sheet of a dataset of Hugging Face, in memory, on disk or streamed."""
+    names = dataset.column_names or tuple(next(iter(dataset), ()))  # a stream may not know them before its first row
+
+    def records(wanted: Sequence[str]) -> Iterator[Placed]:
+        tables = dataset.select_columns(list(wanted)).with_format("arrow").iter(BATCH)
+        return _records_of_batches((batch for table in tables for batch in table.to_batches()), wanted, name)
+
+    return Sheet(name, name, tuple(names), records)
+
+
+def _sheet_of_pandas(frame: Any, name: str, id_column: str | None) -> Sheet:
+    """Return the sheet of a pandas frame; its index counts only if it is named as the column of the id."""
+    if not hasattr(frame, "columns"):
+        frame = frame.to_frame(TEXT)
+    if id_column is not None and id_column in frame.index.names and id_column not in frame.columns:
+        frame = frame.reset_index(level=id_column)
+    names = tuple(map(str, frame.columns))
+
+    def records(wanted: Sequence[str]) -> Iterator[Placed]:
+        places = [names.index(column) for column in wanted]
+        for start in range(0, len(frame), BATCH):
+            part = frame.iloc[start : start + BATCH]
+            columns = [_values_of_series(part.iloc[:, place]) for place in places]
+            yield from _records_of_columns(columns, wanted, name, start)
+
+    return Sheet(name, name, names, records)
+
+
+def _values_of_series(series: Any) -> Any:
+    """Return an Arrow array, or a list of Python objects if they are of several types; missing values are None."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(series, from_pandas=True)
+    except (pa.ArrowException, ValueError):
+        return [None if gone else value for value, gone in zip(series.tolist(), series.isna(), strict=True)]
+
+
+def _sheet_of_stream(given: Any, name: str) -> Sheet:
+    """Return the sheet of an object with the Arrow interface, such as a polars frame."""
+    stream = _start_stream(given)
+    names = tuple(stream.schema.names)
+    if isinstance(given, Iterator):
+        return Sheet(name, name, names, lambda wanted: _records_of_batches(stream, wanted, name), once=True)
+    return Sheet(name, name, names, lambda wanted: _records_of_batches(_start_stream(given), wanted, name))
+
+
+def _start_stream(given: Any) -> Any:
+    """Return a stream of batches. A single column, such as a polars series, is one of texts."""
+    import pyarrow as pa
+
+    if not hasattr(given, "__arrow_c_stream__"):
+        return pa.table({TEXT: pa.array(given)}).to_reader()
+    try:
+        return pa.RecordBatchReader.from_stream(given)
+    except pa.ArrowInvalid:  # not a table
+        return pa.table({TEXT: pa.chunked_array(given)}).to_reader()

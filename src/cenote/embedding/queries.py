@@ -1,0 +1,117 @@
+"""Queries to a folder of embeddings: the model that made it, and the vectors that this model gives them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
+
+from cenote.data.rows import refuse_surrogates
+from cenote.embedding.reading import Embeddings
+from cenote.encoding.backends import plain_backend
+from cenote.encoding.tokens import tokenise
+from cenote.encoding.vectors import Encoder
+from cenote.errors import BadInput, CenoteWarning
+from cenote.functional.temperature import check_temperature
+from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.loading import load
+from cenote.models.properties import prompt_name_for
+from cenote.models.provenance import behaviour_of, name_of, pooling_of, temperatures_of
+
+Floats = npt.NDArray[np.float32]
+Loader = Callable[..., SentenceTransformer]
+
+# Settings in which a model may differ from that of the folder: what it reads at most, how it computes, and what is
+# named otherwise too.
+_FREE = ("max_seq_length", "attention", "pooling_mode")
+
+
+def model_of(found: Embeddings, given: SentenceTransformer | str | Path | None, loader: Loader = load) -> Any:
+    """Return the model that a folder was embedded with.
+
+    Args:
+        found: the folder.
+        given: a model, or the name or place of one; None: the name in the manifest.
+        loader: loads a model by name.
+
+    Raises:
+        BadInput: vectors of the model that was given would differ from those of the folder.
+    """
+    settings = found.manifest.settings
+    name = settings["model"] if given is None else given
+    if isinstance(name, SentenceTransformer):
+        model = name
+    else:
+        model = loader(name)
+        if changed := _changed(settings, model):
+            model = loader(name, **changed)
+        model.truncate_dim = settings["truncate_dim"]
+    if different := differences(settings, model):
+        raise BadInput(
+            f"{str(found.folder)!r} was embedded with another model than {name_of(name, model)!r}: "
+            f"{'; '.join(different)}. Give the model that embedded it (model, --model), or embed the texts again."
+        )
+    return model
+
+
+def _changed(settings: dict[str, Any], model: SentenceTransformer) -> dict[str, Any]:
+    """Return what to load a model with, so that it pools and is tempered as that of the folder."""
+    changed: dict[str, Any] = {}
+    if settings["pooling"] != pooling_of(model):
+        changed["pooling"] = tuple(settings["pooling"].split("+"))
+    wanted = settings["temperature"]
+    if wanted is not None and wanted != temperatures_of(model)["temperature"]:
+        changed["temperature"] = check_temperature(wanted["temperature"])
+    return changed
+
+
+def differences(settings: dict[str, Any], model: SentenceTransformer) -> list[str]:
+    """Return in words in what a model differs from the one that a manifest describes."""
+    now = {"weights": fingerprint_of_weights(model), "pooling": pooling_of(model), **behaviour_of(model)}
+    then = {"weights": settings["fingerprint"], **settings}
+    modules = [name for name in settings if name[:1].isdigit() and name not in now]
+    return [
+        f"{name}: {then.get(name)!r} in the folder, {now.get(name)!r} in the model"
+        for name in (*now, *modules)
+        if not name.endswith(_FREE) and then.get(name) != now.get(name)
+    ]
+
+
+def checked_queries(queries: Sequence[str]) -> list[str]:
+    """Return the queries; raise for one that is not a text, or holds none."""
+    if not len(queries):
+        raise BadInput("there is no query: pass a question, or several.")
+    for place, query in enumerate(queries):
+        name = "the query" if len(queries) == 1 else f"query {place}"
+        if not isinstance(query, str):
+            raise BadInput(f"{name} is {query!r}: pass a string.")
+        if not query.strip():
+            raise BadInput(f"{name} is empty: its vector would be that of no words. Ask something.")
+        refuse_surrogates(query, name)
+    return list(queries)
+
+
+def vectors_of(
+    found: Embeddings, queries: Sequence[str], model: SentenceTransformer, task: str | None, prompt_name: str | None
+) -> Floats:
+    """Return the vectors of queries `[Q, D]`, in as many dimensions as the folder has."""
+    prompt_name = prompt_name_for(model, prompt_name, task)
+    tokens = tokenise(model, list(queries), prompt_name, task)
+    for place in np.flatnonzero(tokens.truncated).tolist():
+        name = "the query" if len(queries) == 1 else f"query {place}"
+        warnings.warn(
+            f"{name} has {tokens.full_lengths[place]:,} tokens, of which the model reads {tokens.lengths[place]:,}: "
+            "its end is not searched for.",
+            CenoteWarning,
+            stacklevel=3,
+        )
+    vectors, refused = Encoder(model, plain_backend(model, task))(tokens, stop_at_refusal=True)
+    if refused:
+        place = min(refused)
+        raise BadInput(f"query {place} cannot be read: {refused[place]}.")
+    return vectors[:, : found.shape[1]]

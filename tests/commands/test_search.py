@@ -1,0 +1,98 @@
+"""`cenote search`: what it prints, and errors."""
+
+import io
+import json
+
+import pytest
+
+import cenote
+from cenote.cli import Exit, main
+
+TEXTS = [("pool", "the pool"), ("cave", "the deep cave holds light"), ("three", "one two three")]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_st):
+    return str(tiny_st("bert"))
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search") / "out"
+    cenote.embed(model, TEXTS, folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def kept(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept") / "out"
+    rows = [{"id": name, "title": f"About {name}", "text": text} for name, text in TEXTS]
+    cenote.embed(model, rows, folder, columns="text", keep=("title", "text"))
+    return str(folder)
+
+
+def test_texts_are_listed_best_first(folder, capsys):
+    assert main(["search", folder, "deep cave", "--device", "cpu"]) == Exit.SUCCESS
+    hits = cenote.search(folder, "deep cave")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f" {place}  {hit.score:.3f}  {hit.id}" for place, hit in enumerate(hits, 1)]
+
+
+def test_words_that_were_kept_are_shown(kept, capsys):
+    assert main(["search", kept, "deep cave", "--top", "1"]) == Exit.SUCCESS
+    (hit,) = cenote.search(kept, "deep cave", top=1)
+    first, words = capsys.readouterr().out.splitlines()
+    assert first == f" 1  {hit.score:.3f}  {hit.id}  About {hit.id}"
+    assert words.strip() == hit.text == dict(TEXTS)[hit.id]
+
+
+def test_long_words_are_shown_in_part(model, tmp_path, capsys):
+    text = "deep light in the cave, " * 40
+    cenote.embed(model, [{"id": "a", "text": text}], tmp_path / "out", keep="text", long="windows", window=100)
+    assert main(["search", str(tmp_path / "out"), "deep"]) == Exit.SUCCESS
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert "characters" in lines[0]
+    assert lines[-1].endswith(" ...")
+    assert main(["search", str(tmp_path / "out"), "deep", "--full"]) == Exit.SUCCESS
+    (hit,) = cenote.search(tmp_path / "out", "deep")
+    assert hit.text == text[hit.start : hit.end]
+    assert " ".join(capsys.readouterr().out.split()[7:]) == hit.text.strip()
+
+
+def test_several_questions_and_json(folder, capsys, monkeypatch):
+    assert main(["search", folder, "deep cave", "one", "--top", "2", "--json"]) == Exit.SUCCESS
+    found = json.loads(capsys.readouterr().out)
+    assert [answer["query"] for answer in found["answers"]] == ["deep cave", "one"]
+    expected = cenote.search(folder, ["deep cave", "one"], top=2)
+    assert [answer["hits"] for answer in found["answers"]] == [[vars(hit) for hit in hits] for hits in expected]
+    monkeypatch.setattr("sys.stdin", io.StringIO("deep cave\none\n"))
+    assert main(["search", folder, "-", "--top", "2", "--json"]) == Exit.SUCCESS
+    assert json.loads(capsys.readouterr().out) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([""], Exit.USAGE, "a question is empty"),
+        (["deep", "--top", "0"], Exit.USAGE, "0 is not at least 1"),
+        (["deep", "--prompt", "no"], Exit.USAGE, "unknown prompt"),
+    ],
+)
+def test_bad_arguments(folder, arguments, code, message, capsys):
+    try:
+        found = main(["search", folder, *arguments])
+    except SystemExit as exit:
+        found = exit.code
+    assert found == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_is_none(tmp_path, capsys):
+    assert main(["search", str(tmp_path), "deep"]) == Exit.FAILURE
+    assert "is not an output of embed" in capsys.readouterr().err
+
+
+def test_another_model(folder, tiny_st, capsys):
+    assert main(["search", folder, "deep", "--model", str(tiny_st("roberta"))]) == Exit.FAILURE
+    assert "was embedded with another model" in capsys.readouterr().err

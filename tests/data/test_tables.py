@@ -1,0 +1,252 @@
+"""Every source gives the same rows: files, shards, folders, frames, tables, datasets, lists."""
+
+import itertools
+import subprocess
+import sys
+import tracemalloc
+
+import pyarrow as pa
+import pytest
+
+from cenote.data import tables
+from cenote.data.rows import Fault, Text
+from cenote.data.texts import Wanted, open_texts, read, read_rows
+from cenote.errors import BadInput, CenoteWarning, UnknownName
+
+from ..sources import OBJECTS, PATHS, ROWS, SOURCES
+
+pd = pytest.importorskip("pandas")  # comes with datasets
+PLAIN = [Text(row["id"], row["text"]) for row in ROWS]
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_source_gives_the_same_rows(tmp_path, kind):
+    assert list(read(SOURCES[kind](ROWS, tmp_path), columns="text")) == PLAIN
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_columns_are_joined_and_kept_from_every_source(tmp_path, kind):
+    found = list(read(SOURCES[kind](ROWS, tmp_path), columns=("title", "text"), keep=("year", "title")))
+    assert found == [(row["id"], f"{row['title']} {row['text']}") for row in ROWS]
+    number = str if kind in ("csv", "tsv") else int  # CSV has strings
+    assert [row.values for row in found] == [(number(row["year"]), row["title"]) for row in ROWS]
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_all_columns_but_the_id_are_kept_in_their_order(tmp_path, kind):
+    opened = open_texts(SOURCES[kind](ROWS, tmp_path), Wanted.of("text", None, "all"))
+    assert opened.reader.kept == ("title", "text", "year")
+    assert [row.values[1] for row in opened.read()] == [row["text"] for row in ROWS]
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_rows_without_ids_are_numbered_through_all_files(tmp_path, kind):
+    rows = [{"text": row["text"]} for row in ROWS]
+    assert list(read(SOURCES[kind](rows, tmp_path))) == [(str(n), row["text"]) for n, row in enumerate(ROWS)]
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_title_that_is_not_read_is_said_once(tmp_path, kind):
+    source = SOURCES[kind](ROWS, tmp_path)
+    with pytest.warns(
+        CenoteWarning, match="the column 'title' is not part of the text. Read both with columns="
+    ) as said:
+        opened = open_texts(source)
+    assert len(said) == 1
+    assert list(opened.read()) == PLAIN  # without another warning, and without a row lost to the look at the title
+    assert opened.rereadable == (kind not in ("iterator of mappings", "reader"))
+    if opened.rereadable:
+        assert list(opened.read()) == PLAIN
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_missing_column_raises_before_a_row_is_read(tmp_path, kind):
+    source = SOURCES[kind](ROWS, tmp_path)
+    for options in ({"columns": "txt"}, {"columns": ("text", "txt")}, {"keep": ["txt"]}, {"id_column": "txt"}):
+        with pytest.raises(UnknownName, match=r"unknown column of .*'txt'; did you mean 'text'\? There are: id, title"):
+            open_texts(SOURCES[kind](ROWS, tmp_path) if "iter" in kind else source, Wanted.of(**FULL | options))
+
+
+FULL = {"columns": "text", "id_column": None, "keep": ()}
+
+
+@pytest.mark.parametrize(
+    "kind", OBJECTS.keys() - {"list of paths", "iterator of mappings", "reader", "iterable dataset"}
+)
+def test_objects_in_memory_know_their_number_of_rows(tmp_path, kind):
+    assert open_texts(OBJECTS[kind](ROWS, tmp_path), Wanted.of(**FULL)).count == len(ROWS)
+
+
+@pytest.mark.parametrize("kind", PATHS)
+def test_files_do_not_know_it(tmp_path, kind):
+    assert open_texts(PATHS[kind](ROWS, tmp_path), Wanted.of(**FULL)).count is None
+
+
+# Single columns and other forms of tables.
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda texts: pd.Series(texts, name="other"),
+        lambda texts: pytest.importorskip("polars").Series(texts),
+        pa.array,
+        lambda texts: pa.chunked_array([texts[:1], texts[1:]]),
+        lambda texts: pa.record_batch({"text": texts}),
+        lambda texts: pytest.importorskip("datasets").Dataset.from_dict({"text": texts})["text"],
+    ],
+    ids=["pandas", "polars", "array", "chunked array", "batch", "datasets"],
+)
+def test_a_column_is_a_list_of_texts(build):
+    assert list(read(build(["a pool", "a cave", ""]))) == [("0", "a pool"), ("1", "a cave"), ("2", "")]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_every_type_of_strings_is_read(kind):
+    column = (
+        pa.array(["a", None, "c"]).cast(kind) if not pa.types.is_string_view(kind) else pa.array(["a", None, "c"], kind)
+    )
+    first, second, third = read_rows(pa.table({"text": column}))
+    assert (first, third) == (("0", "a"), ("2", "c"))
+    assert second.why.startswith("the Table, row 1 (from 0): the text is null")
+
+
+def test_values_keep_their_types_also_where_they_are_nested():
+    cells = {"tags": ["a", "b"], "place": {"lat": 1.5}, "raw": b"\x00", "none": None}
+    (row,) = read([{"text": "x", **cells}], keep="all")
+    assert row.values == ("x", *cells.values())
+    (row,) = read(pa.Table.from_pylist([{"text": "x", **cells}]), keep=tuple(cells))
+    assert row.values == tuple(cells.values())
+
+
+# pandas.
+
+
+def test_the_index_is_an_id_only_if_it_is_named():
+    frame = pd.DataFrame({"key": ["x", "y"], "text": ["a", "b"]}).set_index("key")
+    assert list(read(frame)) == [("0", "a"), ("1", "b")]
+    assert list(read(frame, id_column="key")) == [("x", "a"), ("y", "b")]
+    with pytest.raises(UnknownName, match=r"column of the DataFrame: 'id'\. There are: text"):
+        read(frame, id_column="id")
+
+
+def test_objects_of_several_types_spoil_only_their_rows():
+    frame = pd.DataFrame({"text": ["a", 5, None, float("nan"), "e"], "mixed": [1, "b", None, [2], 1.5]}, dtype=object)
+    first, number, null, missing, last = read_rows(frame, keep="mixed")
+    assert (first, first.values, last, last.values) == (("0", "a"), (1,), ("4", "e"), (1.5,))
+    assert "row 1 (from 0): the text is int 5, not a string" in number.why
+    for row in (null, missing):
+        assert "the text is null" in row.why
+
+
+def test_names_that_are_numbers_and_repeated_names():
+    assert list(read(pd.DataFrame([["a"], ["b"]]), columns="0")) == [("0", "a"), ("1", "b")]
+    with pytest.raises(BadInput, match=r"the DataFrame has 2 columns 'text'\. Rename all but one"):
+        read(pd.DataFrame([["a", "b"]], columns=["text", "text"]))
+
+
+# Damage.
+
+
+def test_values_out_of_range_of_python_are_faults_of_their_rows():
+    times = pa.array([0, 10**15, 1], pa.timestamp("s"))
+    first, second, third = read_rows(pa.table({"text": ["a", "b", "c"], "time": times}), keep="time")
+    assert (first, third) == (("0", "a"), ("2", "c"))
+    assert isinstance(second, Fault)
+    assert "the Table, row 1 (from 0): damaged, or out of Python's range" in second.why
+
+
+def test_bytes_that_are_not_utf8_are_a_fault_of_their_row():
+    column = pa.array([b"a"] * 100 + [b"\xff"] + [b"c"] * 100).cast(pa.binary())
+    strings = pa.Array.from_buffers(pa.string(), len(column), column.buffers())
+    rows = list(read_rows(pa.table({"text": strings})))
+    assert [isinstance(row, Fault) for row in rows] == [False] * 100 + [True] + [False] * 100
+    assert "row 100 (from 0): damaged" in rows[100].why
+
+
+# Other objects.
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: pytest.importorskip("polars").LazyFrame({"text": ["a"]}),
+            r"a LazyFrame, which is not computed yet: pass ",
+        ),
+        (lambda: datasets().DatasetDict({"train": datasets().Dataset.from_dict({"text": ["a"]})}), r"texts\['train'\]"),
+        (lambda: {"a": "one"}, r"texts is a dict: pass a list of its texts, or of \(id, text\): list\(texts\.items"),
+        (lambda: b"bytes", r"texts is b'bytes': pass strings"),
+        (lambda: 5, r"texts is 5: pass strings, \(id, text\), mappings, a table, or the path of a file"),
+    ],
+    ids=["lazy", "splits", "mapping", "bytes", "number"],
+)
+def test_other_objects_are_refused_with_the_remedy(build, message):
+    for read_any in (open_texts, read_rows):
+        with pytest.raises(BadInput, match=message):
+            read_any(build())
+
+
+def datasets():
+    return pytest.importorskip("datasets")
+
+
+def test_a_stream_of_a_dataset_without_known_columns():
+    stream = datasets().IterableDataset.from_generator(lambda: iter(ROWS))
+    assert stream.column_names is None
+    assert list(read(stream, columns="text", keep="all")) == PLAIN
+
+
+# Memory and imports.
+
+
+@pytest.mark.parametrize("kind", ["arrow stream", "pandas", "table", "dataset", "reader"])
+def test_tables_become_python_objects_in_pieces(tmp_path, kind):
+    rows = [{"text": f"{row} " + "word " * 400} for row in range(4000)]  # 8 MB
+    source = SOURCES[kind](rows, tmp_path)
+    next(read(SOURCES[kind](rows[:1], tmp_path) if kind == "reader" else source))  # imports on first use
+    tracemalloc.start()
+    assert sum(1 for _ in read(source)) == 4000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**21
+
+
+def test_a_batch_as_large_as_the_file_is_read_in_pieces(monkeypatch):
+    alive = []
+    whole = tables._to_list
+    monkeypatch.setattr(tables, "_to_list", lambda column: alive.append(len(column)) or whole(column))
+    assert len(list(read(pa.table({"text": ["a"] * 1000})))) == 1000
+    assert max(alive) == tables.PIECE
+
+
+def test_reading_text_files_imports_no_package_of_tables(tmp_path):
+    path = PATHS["csv"](ROWS, tmp_path)
+    script = (
+        f"import sys; from cenote.data.texts import read; list(read({str(path)!r}, columns='text')); "
+        "print({'pandas', 'polars', 'datasets', 'pyarrow', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_frame_is_read_where_pandas_is_old(monkeypatch):
+    """Before 2.2 its frames had no Arrow interface."""
+    frame = pd.DataFrame({"id": ["x"], "text": ["a"]})
+    monkeypatch.delattr(pd.DataFrame, "__arrow_c_stream__")
+    assert list(read(frame)) == [("x", "a")]
+
+
+def test_a_reader_is_read_once_and_slowly():
+    started = []
+
+    def batches():
+        for number in range(100):
+            started.append(number)
+            yield pa.record_batch({"text": [f"{number}"] * 10})
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema({"text": pa.string()}), batches())
+    assert [row.text for row in itertools.islice(read(reader), 11)] == ["0"] * 10 + ["1"]
+    assert len(started) < 5
