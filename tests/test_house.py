@@ -48,6 +48,7 @@ TESTED_IN = {
     "commands.labelled": "commands/test_compare.py",
     "data.formats": "data/test_texts.py",  # formats are read through `texts.read`
     "data.sheets": "data/test_shards.py",
+    "data.lines": "data/test_texts.py",
     # What turns texts into scores is tested by the scores.
     **dict.fromkeys(
         map("evaluation.{}".format, ("encoder", "items", "reading", "recording", "tasks", "ways")),
@@ -236,7 +237,7 @@ def test_public_names():
         "similarity",
         "socm",
     }
-    verbs |= {"audit", "mine_pairs", "parity", "temper", "train", "tune"}
+    verbs |= {"audit", "mine_pairs", "parity", "search", "temper", "train", "tune"}
     assert set(cenote.__all__) == {"LengthTemperature", "__version__", *verbs}
     assert set(cenote.__all__) <= set(dir(cenote))
     for name in cenote.__all__:

@@ -419,7 +419,8 @@ def test_hubs_are_named_and_fail_no_model(copies, bag_folder):
 def test_the_demo_model_passes(demo_path, corpus):
     found = audit(demo_path, corpus)
     assert found.passed, [one.evidence for one in found.checks if one.passed is False]
-    assert all(one.passed for one in found.checks if one.name != "precision")
+    open_ = {one.name for one in found.checks if one.passed is None}
+    assert open_ <= {"precision", "pooling-fits"}  # by the machine, and by the few texts with several sentences
 
 
 def test_precisions_that_the_machine_lacks_are_not_applicable(copies, monkeypatch):

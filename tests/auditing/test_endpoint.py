@@ -275,7 +275,7 @@ def test_an_answer_that_ends_early_is_not_taken(waits):
 
 
 class Interrupted(BaseException):
-    """What Ctrl-C raises, without stopping the tests."""
+    """An interrupt that does not stop the tests."""
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["while it waits", "while it is answered"])

@@ -19,11 +19,22 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["-", "mytexts", "many", "reviews.jsonl", "not-there.csv.gz", "no/such/place.txt"])
+@pytest.mark.parametrize(
+    "name", ["-", "mytexts", "many", "reviews.jsonl", "not-there.csv.gz", "no/such/place.txt", "*.jsonl", "many/*"]
+)
 def test_the_last_name_is_texts(name, here):
     assert split_names(["minilm", name]) == (["minilm"], name)
     with pytest.raises(Usage, match="names texts, and no model is given: cenote diagnose MODEL"):
         split_names([name])
+
+
+def test_files_before_the_last_are_texts_too_as_a_shell_writes_a_pattern(here):
+    files = ["mytexts", "reviews.jsonl"]
+    assert split_names(["minilm", "org/name", *files]) == (
+        ["minilm", "org/name"],
+        [here.joinpath(file).relative_to(here) for file in files],
+    )
+    assert split_names(["mytexts", "reviews.jsonl"]) == (["mytexts"], "reviews.jsonl")  # the first is a model
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Cause:
-    """What the trials found."""
+    """The result of the trials."""
 
     finding: Finding | None  # None: no setting explains the difference
     trials: tuple[Trial, ...]  # those that a record keeps, the nearest among them
@@ -66,7 +66,7 @@ class _Tried:
 
     @property
     def rest(self) -> float:
-        """What the setting leaves at the text that it explains worst."""
+        """The difference that is left at the text that it explains worst."""
         return 1.0 - self.trial.least
 
 

@@ -27,7 +27,7 @@ class TooLong(Exception):
 
 @dataclass(frozen=True)
 class Received:
-    """What a server sent: status, headers and the whole content."""
+    """An answer: its status, its headers and its whole content."""
 
     status: int
     headers: Mapping[str, str]

@@ -25,7 +25,7 @@ _FIRST_WAIT = 1.0
 # The longest that one answer may ask to wait, and what all requests together may lose to waits and failed tries, in
 # seconds. Requests that wait at the same time count once.
 LONGEST_WAIT, LONGEST_IN_ALL = 300.0, 600.0
-# A wait of so many seconds is told each time, a shorter one if it is the longest for its reason.
+# A wait of so many seconds is announced each time, a shorter one if it is the longest for its reason.
 _LONG = 10.0
 # The longest time-out that is taken: a day.
 LONGEST_TIMEOUT = 86_400.0

@@ -1,4 +1,4 @@
-"""What to do about each kind of difference: with a server, and with two local models."""
+"""The remedy of each kind of difference: with a server, and with two local models."""
 
 from __future__ import annotations
 

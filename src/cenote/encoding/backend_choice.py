@@ -202,7 +202,7 @@ def _admit(new: Contender | None, left: list[Contender], tokens: int, notify: No
 
 
 def keep_fast(contenders: Sequence[Contender]) -> list[Contender]:
-    """Return the contenders that one reading does not rule out, fastest first, as far as there is room for weights."""
+    """Return the contenders that one reading does not rule out, fastest first, within the room for weights."""
     kept: list[Contender] = []
     room = _COPIES
     for one in sorted(contenders, key=lambda one: one.least):

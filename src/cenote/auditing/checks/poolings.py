@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
 from cenote.account.pooled_texts import OWN
@@ -172,7 +173,9 @@ def check_fit(subject: Subject) -> Finding:
         return Finding(None, "The model's pooling cannot be exchanged.")
     best = max(found, key=lambda name: (found[name].mean(), name))
     here, there = 100 * float(own.mean()), 100 * float(found[best].mean())
-    chance = min(1.0, len(found) * _chance(int((found[best] & ~own).sum()), int((own & ~found[best]).sum())))
+    # By texts: the sentences of one are alike. Times the poolings that were tried, of which this is the best.
+    gains = np.bincount(subject.account.owners, found[best].astype(float) - own)
+    chance = min(1.0, len(found) * _chance(int((gains > 0).sum()), int((gains < 0).sum())))
     pooling = "+".join(subject.pooling) or "its own"
     measured = {
         "pooling": pooling,
@@ -197,7 +200,7 @@ def check_fit(subject: Subject) -> Finding:
 
 
 def _chance(gained: int, lost: int) -> float:
-    """Return the probability that so many of the differing sentences favour the other pooling, by the sign test.
+    """Return the probability that so many of the differing texts favour the other pooling, by the sign test.
 
     >>> _chance(3, 0), _chance(0, 0)
     (0.125, 1.0)
