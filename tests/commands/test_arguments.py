@@ -176,7 +176,7 @@ def test_shared_arguments_have_the_same_words_in_every_command():
         for name in ("output", "json")
     }
     own |= {("pool", "json"), ("poolings", "json"), ("pairs", "model"), ("compare", "columns"), ("audit", "pooling")}
-        own |= {("search", "model"), ("search", "task")}
+    own |= {("search", "model"), ("search", "task")}
     subparsers = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     for flags, options in COMMON.items():
         name = options.get("dest") or flags.rpartition(", ")[2].lstrip("-").replace("-", "_")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cenote.embedding.embed import _rate
-from cenote.embedding.estimate import Lengths, Rate, estimate_in_words, expected_tokens
+from cenote.embedding.estimate import LengthCounts, Rate, estimate_in_words, expected_tokens
 from cenote.embedding.options import Options
 from cenote.encoding.backend_choice import sample_lengths
 from cenote.encoding.tokens import count_tokens, tokenise
@@ -23,7 +23,7 @@ def texts_of(count, seed=0):
 
 
 def lengths_of(texts):
-    lengths = Lengths()
+    lengths = LengthCounts()
     for text in texts:
         lengths.add(len(text))
     return lengths
@@ -35,7 +35,7 @@ def lengths_of(texts):
 def test_classes_hold_every_text_and_character_and_are_narrow():
     random = np.random.default_rng(0)
     given = [0, 1, 2, 10**6, *random.lognormal(6, 2, 40_000).astype(int).tolist()]
-    lengths = Lengths()
+    lengths = LengthCounts()
     for length in given:
         lengths.add(length)
     counts, means = lengths.counted()
@@ -48,7 +48,7 @@ def test_classes_hold_every_text_and_character_and_are_narrow():
 
 
 def test_lengths_take_flat_memory():
-    lengths = Lengths()
+    lengths = LengthCounts()
     tracemalloc.start()
     for length in range(100_000):
         lengths.add(length)
@@ -68,7 +68,7 @@ def test_lengths_take_flat_memory():
     ],
 )
 def test_tokens_by_hand(options, there, read):
-    lengths = Lengths()
+    lengths = LengthCounts()
     for length in (8, 40):
         lengths.add(length)
     found = expected_tokens(lengths, Rate(2, 2.0, 1.0), options, 10 if options.window else None)

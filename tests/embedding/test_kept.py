@@ -164,6 +164,18 @@ def test_types_are_found_in_flat_memory():
     assert peak(40_000) < 1.5 * peak(8_000)
 
 
+def test_the_types_of_long_values_are_found_a_few_at_a_time():
+    types = KeptTypes(["text"])
+    types.add(0, ("a",))
+    tracemalloc.start()
+    for row in range(100):
+        types.add(row, (chr(97 + row % 26) * 1_000_000,))
+    types.schema()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20_000_000  # of 100 MB
+
+
 # Tables.
 
 

@@ -15,7 +15,7 @@ from cenote.data.texts import Text
 from cenote.embedding import parts
 from cenote.embedding.corpus import Slice
 from cenote.embedding.options import Options
-from cenote.embedding.parts import Beside, Part, group_ends, part_of, write_part
+from cenote.embedding.parts import KeptColumns, Part, group_ends, part_of, write_part
 from cenote.embedding.rows import Embedded, Rows
 from cenote.records import Manifest
 
@@ -45,8 +45,8 @@ IN_WINDOWS = Options(long="windows", window=8, overlap=1)
 
 
 def part(rows, options, tokens=33, truncated=1, read=30):
-    *found, beside = part_of(Embedded(SLICE, REJECTED, rows, tokens, truncated, read), options)
-    assert beside is None
+    *found, kept = part_of(Embedded(SLICE, REJECTED, rows, tokens, truncated, read), options)
+    assert kept is None
     return found
 
 
@@ -132,12 +132,12 @@ def test_int8_has_a_scale_for_each_row():
 
 @pytest.fixture
 def written(tmp_path):
-    """`written(table, beside)`: a part that was written, opened."""
+    """`written(table, kept)`: a part that was written, opened."""
 
-    def write(table, beside=None):
+    def write(table, kept=None):
         manifest = Manifest(1, False, False, {}, {}, None, None)
         part = Part(0, 0, len(table), len(table), "f0", 0, 0, 0)
-        write_part(tmp_path, manifest, part, table, [], beside)
+        write_part(tmp_path, manifest, part, table, [], kept)
         return parquet.ParquetFile(tmp_path / "part-00000.parquet")
 
     return write
@@ -148,9 +148,9 @@ def table_of(ids, width=4):
     return pa.table({"id": ids, "embedding": pa.FixedSizeListArray.from_arrays(vectors, width)})
 
 
-def beside_of(rows=None, **columns):
+def kept_of(rows=None, **columns):
     values = pa.table(columns)
-    return Beside(values, np.arange(len(values)) if rows is None else np.array(rows))
+    return KeptColumns(values, np.arange(len(values)) if rows is None else np.array(rows))
 
 
 @pytest.mark.parametrize(
@@ -176,14 +176,14 @@ def test_windows_ascend_by_their_text_and_their_number(written):
     numbers = [*range(12), 0]
     table = pa.table({"id": [f"{name}#{number}" for name, number in zip(ids, numbers, strict=True)], "parent_id": ids})
     table = table.append_column("window", pa.array(numbers)).append_column("embedding", table_of(ids)["embedding"])
-    group = written(table, beside_of(title=["t"] * 13)).metadata.row_group(0)
+    group = written(table, kept_of(title=["t"] * 13)).metadata.row_group(0)
     names = [group.column(one.column_index).path_in_schema for one in group.sorting_columns]
     assert names == ["parent_id", "window"]  # `a#10` comes before `a#2`, so the ids themselves do not ascend
 
 
 def test_every_column_but_the_vectors_has_its_range_in_each_group_and_page(written):
     columns = {"title": ["t"] * 3, "tags": [["x"], [], None], "meta": [{"k": 1}] * 3, "meta.k": [1, 2, 3]}
-    group = written(table_of(["a", "b", "c"]), beside_of(**columns)).metadata.row_group(0)
+    group = written(table_of(["a", "b", "c"]), kept_of(**columns)).metadata.row_group(0)
     kinds = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
     vectors = kinds.pop("embedding.list.element")
     assert (vectors.compression, vectors.is_stats_set, vectors.has_column_index) == ("UNCOMPRESSED", False, False)
@@ -228,8 +228,8 @@ def test_duckdb_and_others_read_only_the_groups_that_may_hold_an_id(written, tmp
 def test_kept_columns_stand_after_the_ids_and_follow_the_rows():
     kept = pa.table({"title": ["A", None, "C", "D"], "year": [1, 2, 3, 4]})
     piece = replace(SLICE, kept=kept)
-    _, table, _, beside = part_of(Embedded(piece, REJECTED, WINDOWS.take([1, 2, 3, 5]), 9, 0, 9), IN_WINDOWS)
-    (group,) = parts._row_groups(table, beside)
+    _, table, _, kept = part_of(Embedded(piece, REJECTED, WINDOWS.take([1, 2, 3, 5]), 9, 0, 9), IN_WINDOWS)
+    (group,) = parts._row_groups(table, kept)
     assert group.column_names[:4] == ["id", "title", "year", "parent_id"]
     assert group.select(["id", "title", "year"]).to_pydict() == {
         "id": ["b#0", "c#0", "c#1", "d#0"],
@@ -239,7 +239,7 @@ def test_kept_columns_stand_after_the_ids_and_follow_the_rows():
 
 
 def test_a_part_without_rows_keeps_its_kept_columns(written):
-    empty = beside_of(rows=[], title=pa.array(["A"], pa.string()), tags=[["x"]])
+    empty = kept_of(rows=[], title=pa.array(["A"], pa.string()), tags=[["x"]])
     found = written(table_of(pa.array([], pa.string())), replace(empty, row=np.zeros(0, np.int64)))
     assert found.schema_arrow.names == ["id", "title", "tags", "embedding"]
     assert found.read().num_rows == 0
@@ -249,7 +249,7 @@ def test_a_part_without_rows_keeps_its_kept_columns(written):
 def test_groups_hold_so_many_bytes_of_kept_values_or_one_row(written, monkeypatch, most):
     monkeypatch.setattr(parts, "_GROUP_BYTES", most)
     titles = ["a" * length for length in (4, 4, 4, 25, 1, 1)]
-    found = written(table_of(list("abcdef")), beside_of(title=titles)).metadata
+    found = written(table_of(list("abcdef")), kept_of(title=titles)).metadata
     sizes = [found.row_group(at).num_rows for at in range(found.num_row_groups)]
     assert sizes == ([2, 1, 1, 2] if most == 10 else [6])
     assert group_ends(np.array([len(title) for title in titles]), 1024, most) == np.cumsum(sizes).tolist()
@@ -262,7 +262,7 @@ def test_windows_of_a_book_repeat_its_text_neither_in_memory_nor_on_the_disk(wri
     ids = [f"book#{number}" for number in range(2000)]
     pool = pa.default_memory_pool()
     before = pool.max_memory()
-    found = written(table_of(ids), beside_of(rows=[0] * 2000, text=[book]))
+    found = written(table_of(ids), kept_of(rows=[0] * 2000, text=[book]))
     assert pool.max_memory() - before < 400_000_000
     groups = [found.metadata.row_group(at) for at in range(found.metadata.num_row_groups)]
     assert sum(group.num_rows for group in groups) == 2000

@@ -14,7 +14,7 @@ import pyarrow as pa
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.rows import Kept, Row
 from cenote.data.texts import Fault, Text, Wanted, name_of, open_texts
-from cenote.embedding.estimate import Lengths
+from cenote.embedding.estimate import LengthCounts
 from cenote.embedding.kept import KeptTypes, content_of, kept_table, size_of
 from cenote.errors import BadInput
 from cenote.listener import Advance, silent
@@ -87,7 +87,7 @@ class Survey:
     rows: int
     fingerprint: str
     repeated: frozenset[int]  # hashes that several ids have
-    lengths: Lengths = field(repr=False)  # of the texts, in characters
+    lengths: LengthCounts = field(repr=False)  # of the texts, in characters
     kept: pa.Schema = field(repr=False)  # types of the kept columns
 
 
@@ -116,7 +116,7 @@ def survey(rows: Iterable[Row], *, skip: bool, keep: Sequence[str] = (), advance
         keep: names of the columns whose values the texts carry.
         advance: called every 10,000 rows with their number.
     """
-    whole, hashes, lengths, types, count = Fingerprint(), _Hashes(), Lengths(), KeptTypes(keep), 0
+    whole, hashes, lengths, types, count = Fingerprint(), _Hashes(), LengthCounts(), KeptTypes(keep), 0
     for row in raise_unless_skipped(rows, skip=skip):
         whole.add(_content(row))
         if isinstance(row, Text):

@@ -17,10 +17,10 @@ _CLASSES, _DOUBLINGS = 8, 40
 _BLOCK = 2**14
 
 
-class Lengths:
+class LengthCounts:
     """The lengths of texts in characters, counted by class, in flat memory.
 
-    >>> lengths = Lengths()
+    >>> lengths = LengthCounts()
     >>> for length in (0, 10, 10, 1000):
     ...     lengths.add(length)
     >>> [found.tolist() for found in lengths.counted()]
@@ -61,7 +61,7 @@ class Rate:
     speed: float  # tokens that are read in a second
 
 
-def expected_tokens(lengths: Lengths, rate: Rate, options: Options, limit: int | None) -> tuple[float, float]:
+def expected_tokens(lengths: LengthCounts, rate: Rate, options: Options, limit: int | None) -> tuple[float, float]:
     """Return about how many tokens the texts have, and how many the model reads.
 
     Args:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from cenote.embedding.corpus import Slice
 from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
-from cenote.embedding.parts import Beside, Part, name_of_part, read_footer, settings_of_parts, write_part
+from cenote.embedding.parts import KeptColumns, Part, name_of_part, read_footer, settings_of_parts, write_part
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
 from cenote.records import Counts, Manifest
@@ -39,11 +39,11 @@ class Output:
         self.done = {part.index: part for part in _parts(folder, manifest)}
 
     def write(
-        self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = (), beside: Beside | None = None
+        self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = (), kept: KeptColumns | None = None
     ) -> None:
         """Write one part, whole or not at all. The rows left out of it, with reasons, stand in its footer."""
         self.unfinish()
-        write_part(self.folder, self.manifest, part, table, rejects, beside)
+        write_part(self.folder, self.manifest, part, table, rejects, kept)
         self.done[part.index] = part
 
     def unfinish(self) -> None:

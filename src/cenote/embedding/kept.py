@@ -14,8 +14,8 @@ from cenote.errors import BadInput
 
 Values = tuple[Any, ...]
 
-# Rows whose types are found together.
-_BLOCK = 4096
+# Rows whose types are found together, and bytes of their values after which a block ends too.
+_BLOCK, _BLOCK_BYTES = 4096, 2**22
 # A float64 holds every whole number up to this one.
 _EXACT = 2**53
 # What pyarrow raises for values that have no type, or none in common.
@@ -37,12 +37,14 @@ class KeptTypes:
         self._columns = [_Column(name) for name in names]
         self._rows: list[int] = []
         self._values: list[Values] = []
+        self._bytes = 0
 
     def add(self, row: int, values: Values) -> None:
         """Add the values of one row; errors name its number in the input."""
         self._rows.append(row)
         self._values.append(values)
-        if len(self._rows) == _BLOCK:
+        self._bytes += size_of(values)
+        if len(self._rows) >= _BLOCK or self._bytes >= _BLOCK_BYTES:
             self._widen()
 
     def schema(self) -> pa.Schema:
@@ -56,7 +58,7 @@ class KeptTypes:
     def _widen(self) -> None:
         for place, column in enumerate(self._columns):
             column.widen(self._rows, [values[place] for values in self._values])
-        self._rows, self._values = [], []
+        self._rows, self._values, self._bytes = [], [], 0
 
 
 class _Column:

@@ -51,7 +51,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class KeptColumns:
     """The kept columns of a part, which are joined to its rows group by group: windows repeat those of their text."""
 
     values: pa.Table  # a row for each text
@@ -72,7 +72,7 @@ class Beside:
         return sizes[self.row]
 
 
-def part_of(embedded: Embedded, options: Options) -> tuple[Part, pa.Table, list[dict[str, Any]], Beside | None]:
+def part_of(embedded: Embedded, options: Options) -> tuple[Part, pa.Table, list[dict[str, Any]], KeptColumns | None]:
     """Return the footer of a part, its table, the rows of the input that it leaves out, and its kept columns."""
     part, rows = embedded.slice, embedded.rows
     ids = [part.texts[owner].id for owner in rows.owner.tolist()]
@@ -92,8 +92,8 @@ def part_of(embedded: Embedded, options: Options) -> tuple[Part, pa.Table, list[
         rejected=len(embedded.rejected),
         read=embedded.read,
     )
-    beside = None if part.kept is None else Beside(part.kept, rows.owner)
-    return footer, pa.table(columns), sorted(embedded.rejected, key=lambda one: int(one["row"])), beside
+    kept = None if part.kept is None else KeptColumns(part.kept, rows.owner)
+    return footer, pa.table(columns), sorted(embedded.rejected, key=lambda one: int(one["row"])), kept
 
 
 def _piece_columns(rows: Rows, ids: list[str]) -> dict[str, Any]:
@@ -130,14 +130,14 @@ def write_part(
     part: Part,
     table: pa.Table,
     rejects: Sequence[dict[str, Any]],
-    beside: Beside | None = None,
+    kept: KeptColumns | None = None,
     *,
     by: str = "",
 ) -> None:
     """Write a part, whole or not at all. `by` distinguishes processes that write the same part."""
     footer = {"of": settings_of_parts(manifest), **asdict(part), "rejects": rejects}
     about = {_KEY: json.dumps(footer, ensure_ascii=False).encode()}
-    groups = _row_groups(table, beside)
+    groups = _row_groups(table, kept)
     first = next(groups)
     with write_whole(folder / name_of_part(part.index), by) as path:
         write_groups(path, first.schema.with_metadata(about), chain((first,), groups), _order_of(table))
@@ -164,15 +164,15 @@ def write_groups(path: Path, schema: pa.Schema, groups: Iterable[pa.Table], orde
             writer.write_table(group, row_group_size=max(1, len(group)))
 
 
-def _row_groups(table: pa.Table, beside: Beside | None) -> Iterator[pa.Table]:
+def _row_groups(table: pa.Table, kept: KeptColumns | None) -> Iterator[pa.Table]:
     """Yield the rows of a part in groups, the kept columns after the ids; one group without rows where it has none."""
-    sizes = np.zeros(len(table), np.int64) if beside is None else beside.sizes()
+    sizes = np.zeros(len(table), np.int64) if kept is None else kept.sizes()
     start = 0
     for end in group_ends(sizes, _GROUP, _GROUP_BYTES) or [0]:
         group = table.slice(start, end - start)
-        if beside is not None:
-            for place, column in enumerate(beside.of(slice(start, end)).itercolumns(), 1):
-                group = group.add_column(place, beside.values.schema.field(place - 1), column)
+        if kept is not None:
+            for place, column in enumerate(kept.of(slice(start, end)).itercolumns(), 1):
+                group = group.add_column(place, kept.values.schema.field(place - 1), column)
         yield group
         start = end
 

@@ -53,7 +53,7 @@ THRESHOLDS = {
     "unread": Threshold(
         1e-3,
         "the change of vectors by other words at the end of a text, in parts of that by other words at its beginning, "
-        "below which the end is not read: sound encoders have 0.2 and more, words that were cut have 0",
+        "below which the end is not read: sound encoders have 0.4 and more, words that were cut have 0",
     ),
     "content kept": Threshold(
         0.25,
