@@ -71,7 +71,7 @@ FULL = {"columns": "text", "id_column": None, "keep": ()}
 
 
 @pytest.mark.parametrize(
-    "kind", OBJECTS.keys() - {"list of paths", "iterator of mappings", "reader", "iterable dataset"}
+    "kind", sorted(OBJECTS.keys() - {"list of paths", "iterator of mappings", "reader", "iterable dataset"})
 )
 def test_objects_in_memory_know_their_number_of_rows(tmp_path, kind):
     assert open_texts(OBJECTS[kind](ROWS, tmp_path), Wanted.of(**FULL)).count == len(ROWS)

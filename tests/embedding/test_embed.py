@@ -400,7 +400,8 @@ def test_the_backend_that_an_earlier_run_chose_is_kept(run, tmp_path, monkeypatc
 
     def choose(model, tokens, name, precision, **options):
         chosen.append((name, precision))
-        return backends.backend(model, "torch", "bfloat16", task=options["task"], validate=False), 0.99995
+        made = backends.backend(model, "torch", "bfloat16", task=options["task"], validate=False)
+        return backend_choice.Choice(made, 0.99995, 1000.0)
 
     monkeypatch.setattr(embedding, "choose_backend", choose)
     assert run(folder="clean", backend="auto", precision="auto").agreement == 0.99995
@@ -510,7 +511,7 @@ def test_a_call_with_other_options_or_texts_is_refused(run, tmp_path, with_bfloa
         (lambda model: setattr(model, "truncate_dim", 8), "truncate_dim is None in the folder and 8 now"),
         (lambda model: model.append(Normalize()), "2 Normalize is None in the folder and True now"),
         (lambda model: repool(model, "max"), "pooling is 'mean' in the folder and 'max' now"),
-        (lambda model: cenote.temper(model, 0.5), r"temperature is None in the folder and \{'temperature': 0\.5"),
+        (lambda model: cenote.temper(model, 0.5), r"temperature is 1 in the folder and 0\.5 now"),
         (
             lambda model: next(model.parameters()).data.add_(1),
             r"model is 'tiny' \(\w+\) in the folder and 'tiny' \(\w+\)",

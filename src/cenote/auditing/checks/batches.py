@@ -149,7 +149,7 @@ def slots_of(subject: Subject) -> int:
 
 @dataclass(frozen=True)
 class Changes:
-    """What padding, the other texts of a batch, and rounding change at one precision."""
+    """Changes of a vector by padding, by the other texts of a batch, and by rounding, at one precision."""
 
     padding: dict[str, Change]
     company: dict[str, Change]

@@ -90,7 +90,9 @@ def check_float16(subject: Subject) -> Finding:
             if count
         )
         own = own_precision(subject.model)
-        unused = "" if own == "float16" else f" The weights are {own}, so nothing is lost as long as it is not used"
+        unused = (
+            "" if own == "float16" else f" The weights are {own}, so nothing is lost where half precision is not used"
+        )
         return Finding(
             False if own == "float16" else None,
             f"float16 holds numbers up to {limit:,.0f}: {said}{counted}.{unused}{'.' if unused else ''}",
