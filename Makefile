@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+GUIDES := .venv-guides
 
-.PHONY: demo check test soak lint docs bench
+.PHONY: demo check test guides soak lint docs bench
 
 demo: $(READY)
 	@$(BIN)/cenote diagnose minilm -o report.html
@@ -17,6 +18,10 @@ check: lint
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 --ignore tests/embedding/test_cluster.py
 	$(BIN)/python -m pytest tests/embedding/test_cluster.py # alone: its nodes take both cores
+
+# The snippets of docs/using.md with every library that they show, in an environment of their own: 3 GB, a quarter of an hour.
+guides: $(GUIDES)/.ready
+	$(GUIDES)/bin/python -m pytest tests/test_using.py
 
 # A hundred kills of `cenote embed` over 20,000 rows; takes about six minutes.
 soak: $(READY)
@@ -43,4 +48,11 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The newest versions that agree with each other, as users get them: Python 3.11 or newer.
+$(GUIDES)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(GUIDES)
+	$(GUIDES)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(GUIDES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,guides]'
 	@touch $@

@@ -197,6 +197,7 @@ SLOW = {
     "test_nn.py::test_two_processes_encode_as_one",
     "test_nn_saved.py",
     "test_typing.py::test_mypy_says",
+    "test_using.py",
     "auditing/test_audit.py",
     "auditing/test_parity.py",
     "training/test_negatives.py",

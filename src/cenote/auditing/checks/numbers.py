@@ -91,7 +91,7 @@ def check_float16(subject: Subject) -> Finding:
         )
         own = own_precision(subject.model)
         unused = (
-            "" if own == "float16" else f" The weights are {own}, so nothing is lost where half precision is not used"
+            "" if own == "float16" else f" The weights are {own}: without half precision nothing is lost"
         )
         return Finding(
             False if own == "float16" else None,
