@@ -90,9 +90,7 @@ def check_float16(subject: Subject) -> Finding:
             if count
         )
         own = own_precision(subject.model)
-        unused = (
-            "" if own == "float16" else f" The weights are {own}: without half precision nothing is lost"
-        )
+        unused = "" if own == "float16" else f" The weights are {own}: without half precision nothing is lost"
         return Finding(
             False if own == "float16" else None,
             f"float16 holds numbers up to {limit:,.0f}: {said}{counted}.{unused}{'.' if unused else ''}",
