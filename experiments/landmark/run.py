@@ -5,16 +5,20 @@
 
 Every arm has the same backbone, pairs, order of pairs and steps; only the pooling differs. Each model is scored on
 searches that it was not trained on, by the tokens that it reads and by the place of the evidence. Trainings and scores
-are kept in the user's cache: the same command goes on after a stop. Tables and JSON are written to docs/results.
+are kept in the user's cache: the same command goes on after a stop, and several at once, each with its own threads,
+share the trainings. Tables and JSON are written to docs/results.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +50,46 @@ def main() -> None:
     pairs = training_pairs(size.pairs)
     tell(f"{len(pairs):,} pairs")
     given: dict[str, Any] = {}
-    for start, arm, seed in trainings(size):
+    for training in trainings(size):
+        start, arm, seed = training
         if args.minutes and time.perf_counter() - began > 60 * args.minutes:
             tell("stopped for time: the same command goes on")
             break
-        scored = work / "scores" / f"{start}, {arm}, {seed}.json"
-        if scored.exists():
-            continue
-        backbone = make_backbone(size, start, seed, work)
-        if not given:
-            given = searches(cenote.load(backbone, pooling="mean").tokenizer, size.lengths, size.searches)
-        found = run(size, backbone, arm, seed, pairs, given, work / "models" / f"{start}, {arm}, {seed}")
-        scored.parent.mkdir(exist_ok=True)
-        scored.write_text(json.dumps(found))
-    args.output.mkdir(parents=True, exist_ok=True)
-    summarise(work / "scores", args.output, args.size, size)
+        name = name_of(training)
+        scored = work / "scores" / f"{name}.json"
+        with claimed(work / "claims" / name) as ours:
+            if not ours or scored.exists():
+                continue
+            backbone = make_backbone(size, start, seed, work)
+            if not given:
+                given = searches(cenote.load(backbone, pooling="mean").tokenizer, size.lengths, size.searches)
+            found = run(size, backbone, arm, seed, pairs, given, work / "models" / name)
+            scored.parent.mkdir(exist_ok=True)
+            scored.write_text(json.dumps(found))
+    missing = [name for name in map(name_of, trainings(size)) if not (work / "scores" / f"{name}.json").exists()]
+    if missing:
+        tell(f"missing, or done by another process: {'; '.join(missing)}")
+    else:
+        args.output.mkdir(parents=True, exist_ok=True)
+        summarise(work / "scores", args.output, args.size, size)
+
+
+@contextmanager
+def claimed(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Say whether a piece of work is this process's, or another one is doing it; a process that dies claims nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def name_of(training: tuple[str, str, int]) -> str:
+    """Return the name under which a training is kept."""
+    return ", ".join(map(str, training))
 
 
 def tell(text: str) -> None:
@@ -71,10 +100,11 @@ def tell(text: str) -> None:
 def make_backbone(size: Size, start: str, seed: int, work: Path) -> Path:
     """Return the folder of a backbone with random weights of its own for each seed, which is made once."""
     folder = work / "backbones" / f"{start} {seed}"
-    if not (folder / "complete").exists():
-        tell(f"making the backbone {start!r}, seed {seed}")
-        size.starts[start](folder, seed)
-        (folder / "complete").touch()
+    with claimed(work / "claims" / f"backbone {start} {seed}", wait=True):
+        if not (folder / "complete").exists():
+            tell(f"making the backbone {start!r}, seed {seed}")
+            size.starts[start](folder, seed)
+            (folder / "complete").touch()
     return folder
 
 

@@ -105,6 +105,18 @@ def test_values_that_fit_no_type_are_named_with_their_rows(values, message):
     assert said.endswith("Change these values, or leave the column out of keep (--keep).")
 
 
+def test_times_of_pandas_keep_their_nanoseconds():
+    pandas = pytest.importorskip("pandas")
+    times = [pandas.Timestamp("2020-01-01 12:00", tz="UTC"), None, pandas.Timestamp("2020-01-01 12:00:00.000000001Z")]
+    spans = [pandas.Timedelta(5), None, pandas.Timedelta("1s")]
+    for values, kind in ((times, pa.timestamp("ns", "UTC")), (spans, pa.duration("ns"))):
+        schema = schema_of(*values)
+        assert schema.field("x").type == kind
+        found = kept_table(range(3), [(value,) for value in values], ["x"], schema).column("x").to_pylist()
+        assert [one if one is None else one.value for one in found] == [v if v is None else v.value for v in values]
+    assert schema_of(times[0]).field("x").type == pa.timestamp("us", "UTC")
+
+
 def test_rows_are_named_by_their_numbers_in_the_input():
     types = KeptTypes(["ok", "year"])
     for row, values in ((17, ("a", 1984)), (40, ("b", "n.d."))):

@@ -97,7 +97,7 @@ class _Column:
                 continue
             here = _in_words(row, value)
             try:
-                own = pa.array([value]).type
+                own = _array([value]).type
             except _ERRORS as cause:
                 problem = f"{here} has no Arrow type ({cause})"
                 raise BadInput(f"column {self.name!r} of keep: {problem}. {_REMEDY}") from error
@@ -149,7 +149,7 @@ def _raise_unfit(rows: Sequence[int], values: Sequence[Any], field: pa.Field, er
     found = f"a value in rows {rows[0]} to {rows[-1]}"
     for row, value in zip(rows, values, strict=True):
         try:
-            fits = value is None or _unify(field.type, pa.array([value]).type) == field.type
+            fits = value is None or _unify(field.type, _array([value]).type) == field.type
         except _ERRORS:
             fits = False
         if not fits:
@@ -204,7 +204,17 @@ def _arrays_by_kind(values: Sequence[Any]) -> list[tuple[pa.Array, list[int]]]:
     for place, value in enumerate(values):
         if value is not None:
             places.setdefault((type(value), getattr(value, "tzinfo", None) is None), []).append(place)
-    return [(pa.array([values[place] for place in some]), some) for some in places.values()]
+    return [(_array([values[place] for place in some]), some) for some in places.values()]
+
+
+def _array(values: Sequence[Any]) -> pa.Array:
+    """Return values as an Arrow array of the type that Arrow infers; times of pandas keep their nanoseconds."""
+    array = pa.array(values)
+    if pa.types.is_timestamp(array.type) and any(getattr(value, "nanosecond", 0) for value in values):
+        return pa.array(values, pa.timestamp("ns", array.type.tz))
+    if pa.types.is_duration(array.type) and any(getattr(value, "nanoseconds", 0) for value in values):
+        return pa.array(values, pa.duration("ns"))
+    return array
 
 
 def _unify(*kinds: pa.DataType) -> pa.DataType:
