@@ -58,6 +58,7 @@ TESTED_IN = {
         ("data.labelled_files", "data.labelled_schemas", "data.labelled_searches", "data.labelled_samples"),
         "data/test_labelled.py",
     ),
+    "embedding.scan": "embedding/test_search.py",  # a search is this scan, against brute force
     "data.labelled_halves": "evaluation/test_tune.py",
     "account.ranks": "diagnosis/test_account.py",  # ranks are summed up there
     "diagnosis.search": "diagnosis/test_account.py",

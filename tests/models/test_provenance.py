@@ -7,7 +7,15 @@ import pytest
 import torch
 
 import cenote
-from cenote.models.provenance import architecture_of, name_of, pooling_of, revision_of, temperature_of, versions_of
+from cenote.models.provenance import (
+    architecture_of,
+    behaviour_of,
+    name_of,
+    pooling_of,
+    revision_of,
+    temperature_of,
+    versions_of,
+)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("bert", "BertModel"), ("t5", "T5EncoderModel"), ("qwen", "Qwen3Model")])
@@ -61,3 +69,12 @@ def test_versions_also_of_a_package_with_another_name(monkeypatch):
     assert list(found)[2:] == ["torch", "transformers", "sentence-transformers", "numpy", "tokenizers"]
     monkeypatch.setattr("cenote.models.provenance.version", only)
     assert versions_of("tokenizers") == found
+
+
+def test_the_fingerprint_of_a_tokenizer_is_of_what_it_splits(tiny_st):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    first = behaviour_of(model)["tokenizer"]
+    model.tokenizer(["a pool", "a"], padding=True, truncation=True, max_length=3)  # leaves its state in the backend
+    assert behaviour_of(model)["tokenizer"] == first
+    model.tokenizer.add_tokens("newword")
+    assert behaviour_of(model)["tokenizer"] != first

@@ -1,0 +1,127 @@
+"""The model of a folder, in what another one differs from it, and the vectors of queries."""
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers.sentence_transformer.modules import Normalize
+
+import cenote
+from cenote.embedding.queries import checked_queries, differences, model_of, vectors_of
+from cenote.embedding.reading import read_embeddings
+from cenote.errors import BadInput, CenoteWarning
+
+TEXTS = ["the pool", "one two three", "deep light"]
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_st):
+    return tiny_st("bert")
+
+
+@pytest.fixture
+def found(tmp_path, folder):
+    cenote.embed(str(folder), TEXTS, tmp_path / "out")
+    return read_embeddings(tmp_path / "out")
+
+
+def test_the_model_of_the_manifest_is_loaded_once_if_nothing_was_changed(found, folder):
+    calls = []
+
+    def loader(name, **options):
+        calls.append((name, options))
+        return cenote.load(name, **options)
+
+    assert differences(found.manifest.settings, model_of(found, None, loader)) == []
+    assert calls == [(str(folder), {})]
+
+
+@pytest.mark.filterwarnings("ignore:.*declares pooling")
+def test_the_model_of_the_manifest_is_loaded_with_what_was_changed(tmp_path, folder):
+    model = cenote.load(folder, pooling=("mean", "max"), temperature=0.5)
+    cenote.embed(model, TEXTS, tmp_path / "out", name=str(folder))
+    calls = []
+
+    def loader(name, **options):
+        calls.append(options)
+        return cenote.load(name, **options)
+
+    again = model_of(read_embeddings(tmp_path / "out"), None, loader)
+    assert calls == [{}, {"pooling": ("mean", "max"), "temperature": 0.5}]
+    np.testing.assert_allclose(again.encode(["water"]), model.encode(["water"]), atol=1e-6)
+
+
+def test_a_model_that_is_given_is_the_one_that_answers(found, folder):
+    model = cenote.load(folder)
+    assert model_of(found, model, loader=None) is model
+
+
+def train(model):
+    with torch.no_grad():
+        next(model.parameters()).add_(1e-3)
+
+
+CHANGES = {
+    "weights": train,
+    "tokenizer": lambda model: model.tokenizer.add_tokens("newword"),
+    "padding_side": lambda model: setattr(model.tokenizer, "padding_side", "left"),
+    "truncation_side": lambda model: setattr(model.tokenizer, "truncation_side", "left"),
+    "truncate_dim": lambda model: setattr(model, "truncate_dim", 5),
+    "2 Temperature": lambda model: cenote.temper(model, 0.5),
+    "2 Normalize": lambda model: model.append(Normalize()),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_setting_that_changes_vectors_is_named_alone(found, folder, name):
+    model = cenote.load(folder)
+    CHANGES[name](model)
+    told = differences(found.manifest.settings, model)
+    names = {one.split(":")[0].lower() for one in told}
+    assert name.lower() in names
+    assert all(name.split()[-1].lower() in one for one in names)  # a module is named with its settings
+
+
+def test_a_module_that_the_model_lacks_is_named(tmp_path, folder):
+    model = cenote.load(folder)
+    model.append(Normalize())
+    cenote.embed(model, TEXTS, tmp_path / "out", name=str(folder))
+    found = read_embeddings(tmp_path / "out")
+    told = differences(found.manifest.settings, cenote.load(folder))
+    assert "2 Normalize: True in the folder, None in the model" in told
+    assert all(one.startswith("2 Normalize") for one in told)
+    with pytest.raises(BadInput, match=r"2 Normalize.*Give the model that embedded it"):
+        model_of(found, None)
+
+
+def test_a_model_may_read_more_and_compute_otherwise(found, folder):
+    model = cenote.load(folder)
+    model[0].model.set_attn_implementation("eager")
+    model.max_seq_length = 100
+    assert differences(found.manifest.settings, model) == []
+
+
+def test_vectors_are_those_of_encode_in_the_dimensions_of_the_folder(tmp_path, folder):
+    cenote.embed(str(folder), TEXTS, tmp_path / "out", dimensions=5)
+    found = read_embeddings(tmp_path / "out")
+    model = model_of(found, None)
+    model.prompts = {"query": "deep water "}
+    expected = cenote.load(folder).encode(["deep water cave", "deep water a"])[:, :5]
+    np.testing.assert_allclose(vectors_of(found, ["cave", "a"], model, "query", None), expected, atol=1e-6)
+
+
+def test_each_query_that_is_cut_is_named(found, folder):
+    model = cenote.load(folder)
+    model.max_seq_length = 8
+    with pytest.warns(CenoteWarning) as told:
+        vectors_of(found, ["a", "one two three " * 9, "cave " * 20], model, None, None)
+    assert [str(one.message).split(" of which")[0] for one in told] == [
+        "query 1 has 29 tokens,",
+        "query 2 has 22 tokens,",
+    ]
+
+
+def test_queries_are_checked_without_a_model():
+    assert checked_queries(("a", "b")) == ["a", "b"]
+    for queries, message in (([""], "the query is empty"), (["a", None], "query 1 is None"), ([], "no query")):
+        with pytest.raises(BadInput, match=message):
+            checked_queries(queries)
