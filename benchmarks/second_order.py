@@ -26,6 +26,11 @@ from cenote.functional.second_order import socm
 from timing import interleaved, machine
 
 CUT = 256  # tokens that the demo model reads
+# The parts of our time, and other ways to the same sum.
+STEPS = (
+    *("whole", "product", "Gram", "eigenvalues"),
+    *("float32 eigenvalues", "float32 singular values", "float64 singular values", "one Cholesky"),
+)
 
 
 def collected(texts: int, most: int = CUT, skip: int = 0) -> list[torch.Tensor]:
@@ -81,6 +86,29 @@ def race(label: str, texts: list[torch.Tensor], peer_pairs: int, repeats: int) -
     )
 
 
+def steps(texts: list[torch.Tensor], pairs: int, repeats: int) -> None:
+    """Print where the time of a pair of equally long texts goes, and that of other ways to the same sum."""
+    clouds = [(text - text.mean(0)) / (len(text) ** 0.5 * text.mean(0).norm()) for text in texts[: 2 * pairs]]
+    left, right = torch.stack(clouds[:pairs]), torch.stack(clouds[pairs:])
+    product = left @ right.mT
+    double = product.double()
+    gram = double @ double.mT
+    ways = {
+        "whole": lambda: socm(texts),
+        "product": lambda: left @ right.mT,
+        "Gram": lambda: double @ double.mT,
+        "eigenvalues": lambda: torch.linalg.eigvalsh(gram),
+        "float32 eigenvalues": lambda: torch.linalg.eigvalsh(gram.float()),
+        "float32 singular values": lambda: torch.linalg.svdvals(product),
+        "float64 singular values": lambda: torch.linalg.svdvals(double),
+        "one Cholesky": lambda: torch.linalg.cholesky(gram + 1e-9 * torch.eye(gram.shape[1])),
+    }
+    taken = interleaved(ways, repeats, time.process_time)
+    taken["whole"] *= 2 * pairs / (len(texts) * (len(texts) - 1))  # all pairs of the texts, their preparation included
+    cells = " | ".join(f"{1e6 * taken[name] / pairs:,.0f}" for name in STEPS)
+    print(f"| {len(texts[0])} | {texts[0].shape[1]} | {cells} |", flush=True)
+
+
 def busy() -> str:
     load = os.getloadavg()[0]
     return f"load {load:.1f} at the start" + (" (NOISY: others were at work)" if load >= 1 else "")
@@ -91,7 +119,7 @@ if __name__ == "__main__":
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--peer-pairs", type=int, default=16)
-    parser.add_argument("--rows", default="corpus,counts,growth", help="which parts of the table")
+    parser.add_argument("--rows", default="corpus,counts,growth", help="parts of the table; steps: where time goes")
     parser.add_argument("--widths", default="384,768")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -115,4 +143,11 @@ if __name__ == "__main__":
             race(f"n={n}, D={width}", same, options.peer_pairs, options.repeats)
     for count in (250, 500, 1000, 2000) if "growth" in rows else []:
         race(f"corpus, D={real[0].shape[1]}", real[:count], options.peer_pairs, options.repeats)
+    if "steps" in rows:
+        print(f"\nMicroseconds a pair of one thread's own time:\n\n| tokens | D | {' | '.join(STEPS)} |")
+        print("|--:|--:|" + "--:|" * len(STEPS))
+        torch.set_num_threads(1)
+    for n in (64, 128, 256, 512) if "steps" in rows else []:
+        for width in widths:
+            steps(random_like([torch.empty(n, 1)] * 16, width), 8, max(3, options.repeats))
     print(f"\n{math.ceil(time.perf_counter() - start)} seconds; {busy().replace('start', 'end')}")

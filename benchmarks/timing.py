@@ -12,20 +12,23 @@ from pathlib import Path
 import torch
 
 
-def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def interleaved(
+    functions: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Return the median seconds of each function over `repeats` rounds in which each is called once.
 
     Each function is called once before, untimed: first calls load and allocate. On a GPU a function must wait for its
-    result, for example with `torch.cuda.synchronize()`.
+    result, for example with `torch.cuda.synchronize()`. With `time.process_time` as the clock other work on the machine
+    does not count, nor does what a second thread saves.
     """
     for function in functions.values():
         function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
