@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,12 +58,13 @@ SUMMARIES = [
     }
 ]
 SEARCH = {"corpus.jsonl": CORPUS, "queries.jsonl": QUERIES, "qrels.tsv": QRELS}
+ZIPPED = {".gz": gzip.compress, ".zst": partial(pa.compress, codec="zstd", asbytes=True)}
 
 
 def write(path, rows):
     """Write rows in the format of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    kind = path.name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[2]
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
         return path
@@ -74,7 +76,7 @@ def write(path, rows):
     else:
         out.write("".join(json.dumps(row) + "\n" for row in rows))
     content = out.getvalue().encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    path.write_bytes(ZIPPED.get(path.suffix, bytes)(content))
     return path
 
 

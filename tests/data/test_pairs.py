@@ -30,7 +30,8 @@ def test_every_format_gives_the_same_pairs(tmp_path):
             for row in ROWS
         )
     )
-    for name in ("a.jsonl", "b.jsonl.gz", "c.parquet", "d.csv"):
+    (tmp_path / "e.jsonl.zst").write_bytes(pa.compress(lines.encode(), codec="zstd", asbytes=True))
+    for name in ("a.jsonl", "b.jsonl.gz", "c.parquet", "d.csv", "e.jsonl.zst"):
         assert list(read_pairs(tmp_path / name)) == PAIRS, name
     assert list(read_pairs(ROWS)) == list(read_pairs(PAIRS)) == PAIRS
 

@@ -151,7 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "pairs",
         metavar="PAIRS",
-        help="a .jsonl, .csv, .tsv or .parquet file, gzipped or not, with query, positive, and if there are any "
+        help="a .jsonl, .csv, .tsv or .parquet file, zipped or not, with query, positive, and if there are any "
         "negatives and scores",
     )
     add_common(parser, "-o, --output", help="new folder for the model, or a training to go on with")

@@ -138,9 +138,9 @@ def read_labelled(path: str | Path, kind: str | None = None, split: str = TEST) 
     | `sts` | `test` (text1, text2, score) |
     | `summarisation` | `test` (text, human_summaries, machine_summaries, scores) |
 
-    Files end in `.jsonl`, `.ndjson`, `.csv`, `.tsv` or `.parquet`; all but Parquet may be gzipped. The layout of BEIR
-    is read too: `_id`, and `qrels/test.tsv` with `query-id` and `corpus-id`. Queries, qrels and candidates may have a
-    file per split: `qrels_train`, `qrels/train`.
+    Files end in `.jsonl`, `.ndjson`, `.csv`, `.tsv` or `.parquet`; all but Parquet may be zipped by gzip (`.gz`)
+    or zstd (`.zst`). The layout of BEIR is read too: `_id`, and `qrels/test.tsv` with `query-id` and `corpus-id`.
+    Queries, qrels and candidates may have a file per split: `qrels_train`, `qrels/train`.
 
     A single file is a table of texts and labels (clustering; classification if that is the kind: of each label every
     second text is kept for the test), of pairs and scores, or of summaries.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cenote.data.formats import csv_rows
-from cenote.data.lines import lines, readable, unzipped
+from cenote.data.lines import ZIPPED, lines, readable, unzipped
 from cenote.data.rows import describe_value, raise_faults, refuse_surrogates
 from cenote.errors import BadInput, some
 
@@ -143,7 +143,8 @@ FORMATS: dict[str, Callable[[Path], Iterator[Record]]] = {
     ".csv": partial(_csv_records, delimiter=","),
     ".tsv": partial(_csv_records, delimiter="\t"),
 }
-FORMATS |= {f"{suffix}.gz": read for suffix, read in FORMATS.items()} | {".parquet": _parquet_records}
+FORMATS |= {f"{suffix}{zipped}": read for suffix, read in FORMATS.items() for zipped in ZIPPED}
+FORMATS[".parquet"] = _parquet_records
 
 
 # Cells. Each function takes a value, and the words that name it in a message: "a.csv, line 2: the text".

@@ -11,7 +11,6 @@ Functions work on lists of integers, one text at a time; tokenizers and tensors 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from cenote.errors import BadInput, choose
+from cenote.functional.draws import number_of
 
 # The intervals of training and of inference in the best reported recipe.
 TRAINING_INTERVALS = (32, 64, 128, 256)
@@ -118,14 +118,10 @@ def fixed(count: int, interval: int) -> list[int]:
 def drawn(intervals: Sequence[int], seed: int, epoch: int, text: str) -> int:
     """Return the interval of one text in one epoch of training.
 
-    The draw has no state, so that a training that goes on after a stop draws what it would have drawn, and loader
-    workers draw what the main process would.
-
     >>> [drawn((32, 64, 128, 256), seed=0, epoch=epoch, text="a pool") for epoch in range(6)]
     [128, 256, 256, 64, 64, 128]
     """
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return intervals[int.from_bytes(digest, "big") % len(intervals)]
+    return intervals[number_of(seed, epoch, text) % len(intervals)]
 
 
 # A sentence ends after its closing punctuation and the quotes or brackets that follow, before white space (except after

@@ -6,7 +6,6 @@ killed goes on with the pairs that it would have seen.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from cenote.errors import BadInput
+from cenote.functional.draws import number_of
 
 # Rows of an order that are numbers of Python at once.
 _BLOCK = 2**16
@@ -235,6 +235,5 @@ def draw_rows(count: int, some: int, key: Sequence[int]) -> list[int]:
     """
     if some >= count:
         return list(range(count))
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
-    generator = np.random.default_rng(int.from_bytes(digest, "big"))
+    generator = np.random.default_rng(number_of(*key))
     return sorted(generator.choice(count, some, replace=False).tolist())

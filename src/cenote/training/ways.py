@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import pairwise
 from typing import NamedTuple
 
 from cenote.data.sentences import Span, count_words, split_sentences
 from cenote.errors import BadInput, check_at_least, choose
+from cenote.functional.draws import number_of
 
 # A shorter sentence says too little to name its paragraph.
 SHORTEST_SENTENCE = 6
@@ -103,16 +103,6 @@ def check_share(value: float, name: str) -> float:
     return float(value)
 
 
-def draw(below: int, *key: object) -> int:
-    """Return a whole number from 0 to `below` - 1 that depends on the key alone.
-
-    >>> [draw(10, 0, "spans", number, "doc-7") for number in range(5)]
-    [5, 6, 9, 3, 7]
-    """
-    digest = blake2b("/".join(map(str, key)).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % below
-
-
 def find_words(text: str) -> list[Span]:
     """Return the places of a text's words; where a script has no spaces, a word is two or three characters.
 
@@ -199,7 +189,7 @@ def _two_spans(count: int, settings: Settings, number: int, name: str) -> tuple[
     """Return two spans of a text of `count` words, as places of words; the first one is the query."""
 
     def one_of(choices: int, purpose: str) -> int:
-        return draw(choices, settings.seed, "spans", number, purpose, name)
+        return number_of(settings.seed, "spans", number, purpose, name) % choices
 
     low, high = settings.words
     stretch = min(count, STRETCH * high)
@@ -228,7 +218,7 @@ def pair_sentence(document: Document, settings: Settings) -> Drawn:
     """
 
     def key(purpose: str, sentence: Span) -> int:
-        return draw(2**53, settings.seed, "sentence", sentence[0], purpose, document.id)
+        return number_of(settings.seed, "sentence", sentence[0], purpose, document.id) % 2**53
 
     found: list[tuple[Span, Span]] = []
     short = 0
