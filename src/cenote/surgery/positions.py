@@ -113,9 +113,9 @@ def extend_positions(model: SentenceTransformer, length: int, how: str = "tile")
         how: `tile` repeats the rows of positions from the first one: texts within the old window keep their vectors
             bit for bit. `interpolate` places the rows evenly on the longer grid and fills the gaps on straight lines,
             so that order and ends stay. Distances between neighbours shrink, also in short texts, whose vectors
-            change: those of the demo model's queries, with twice the positions, have a mean cosine of 0.91 with the
-            old ones. A model with rotary or relative positions has no such rows, and `how` makes no difference: its
-            token limit is raised, and `max_position_embeddings` of its config if that is smaller.
+            change (docs/training.md says how far). A model with rotary or relative positions has no such rows, and
+            `how` makes no difference: its token limit is raised, and `max_position_embeddings` of its config if that
+            is smaller.
     """
     make, noun = choose(how, WAYS, "way to extend positions")
     length = check_at_least(1, length, "length")

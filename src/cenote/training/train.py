@@ -100,12 +100,13 @@ def train(
         with writing(folder.pairs):
             table = write_pairs(_counted(read_pairs(pairs), listener), folder.pairs)
         negatives = _choose_negatives(recipe, table, listener)
+        watch = None if evaluate is None else watch_of(evaluate, recipe.seed)
+        folder.refuse_other(_state_of(recipe, table, watch))  # loading a model takes its time
+        order = _order(recipe, table, negatives, listener)
         ready = prepare(model, recipe, loader)
         if recipe.eval_pooling is not None:
             for_evaluation(copy.deepcopy(ready), recipe)  # raises now rather than after the training
-        watch = None if evaluate is None else watch_of(evaluate, recipe.seed)
         job = Job(recipe, table, negatives, _precision(recipe, ready), name_of(model, ready), watch, folder, listener)
-        order = _order(job)
         state = job.state(ready)
         folder.refuse_other(state)
         if (folder.state() or {}).get("complete"):
@@ -152,14 +153,21 @@ class Job:
     def state(self, model: SentenceTransformer) -> dict[str, Any]:
         """Return what a training that goes on must share with the one before."""
         return {
-            "schema": SCHEMA,
-            "recipe": self.recipe.settings(),
+            **_state_of(self.recipe, self.pairs, self.watch),
             "precision": self.precision,
-            "pairs": self.pairs.fingerprint,
-            "evaluation": None if self.watch is None else self.watch.fingerprint,
             "backbone": fingerprint_of_weights(model),
             "model": {**behaviour_of(model), "prompts": dict(model.prompts)},
         }
+
+
+def _state_of(recipe: Recipe, pairs: PairTable, watch: Watch | None) -> dict[str, Any]:
+    """Return what is known, before the model is loaded, of what a training that goes on must share."""
+    return {
+        "schema": SCHEMA,
+        "recipe": recipe.settings(),
+        "pairs": pairs.fingerprint,
+        "evaluation": None if watch is None else watch.fingerprint,
+    }
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:
@@ -237,19 +245,18 @@ def _precision(recipe: Recipe, model: SentenceTransformer) -> str:
     return recipe.precision
 
 
-def _order(job: Job) -> Order:
+def _order(recipe: Recipe, pairs: PairTable, negatives: int, listener: Listener) -> Order:
     """Return the order of the pairs; say how many steps an epoch has, and raise if it has none."""
-    recipe = job.recipe
-    order = Order(_read_hashes(job.pairs), recipe.batch_size, recipe.steps, recipe.seed, job.negatives)
+    order = Order(_read_hashes(pairs), recipe.batch_size, recipe.steps, recipe.seed, negatives)
     counts = count_batches(order)
     if not counts.batches:
         raise order.unfilled
-    said = [f"{job.pairs.count:,} pairs: {counts.batches:,} steps of {order.size} in an epoch"]
+    said = [f"{pairs.count:,} pairs: {counts.batches:,} steps of {order.size} in an epoch"]
     if counts.left_over:
         said.append(f"{counts.left_over:,} left over in the first")
     if counts.moved:
         said.append(f"{counts.moved:,} moved to a later step, since they share a text with another pair")
-    job.listener.notify("; ".join(said))
+    listener.notify("; ".join(said))
     return order
 
 
