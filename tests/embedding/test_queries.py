@@ -1,8 +1,11 @@
 """The model of a folder, in what another one differs from it, and the vectors of queries."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers.sentence_transformer.modules import Normalize
 
 import cenote
@@ -48,6 +51,19 @@ def test_the_model_of_the_manifest_is_loaded_with_what_was_changed(tmp_path, fol
     again = model_of(read_embeddings(tmp_path / "out"), None, loader)
     assert calls == [{}, {"pooling": ("mean", "max"), "temperature": 0.5}]
     np.testing.assert_allclose(again.encode(["water"]), model.encode(["water"]), atol=1e-6)
+
+
+def test_a_model_whose_files_lack_a_pooler_is_the_same_at_each_load(tmp_path, folder):
+    """transformers draws its weights anew at each load."""
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare)
+    weights = load_file(bare / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("pooler.")}
+    assert len(kept) == len(weights) - 2
+    save_file(kept, bare / "model.safetensors", metadata={"format": "pt"})
+    for _ in range(2):
+        cenote.embed(str(bare), TEXTS, tmp_path / "out")
+    assert cenote.search(tmp_path / "out", TEXTS[1])[0].id == "1"
 
 
 def test_a_model_that_is_given_is_the_one_that_answers(found, folder):

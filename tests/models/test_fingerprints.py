@@ -27,3 +27,12 @@ def test_a_large_tensor_is_sampled():
     other = copy.deepcopy(small)
     other.weight.data[1] += 1
     assert fingerprint_of_weights(other) != fingerprint_of_weights(small)
+
+
+def test_a_pooler_that_no_vector_depends_on_does_not_count(demo):
+    name = fingerprint_of_weights(demo, every=True)
+    other = copy.deepcopy(demo)
+    other[0].model.pooler.dense.weight.data.normal_()
+    assert fingerprint_of_weights(other, every=True) == name
+    network = other[0].model  # alone, it may be read by anything
+    assert fingerprint_of_weights(network) != fingerprint_of_weights(demo[0].model)
