@@ -24,8 +24,13 @@ Vectors = npt.NDArray[np.float64]
 _EXPLAINED = 0.9
 # A setting that leaves less than this at every text leaves nothing: the rest is rounding.
 _EXACT = 0.9999
-# More changes are better than fewer if they leave a quarter of the difference at the text that is explained worst.
+# A setting explains texts if it leaves a quarter of what the model's own settings leave of them, on average. More
+# changes are better than fewer if they leave a quarter at the text that is explained worst.
 _BETTER = 4
+# A setting that leaves more than half of it is not worth a word.
+_NEARER = 2
+# A smaller move of every cosine is no move: the setting does not matter to this model, as lower case to an uncased one.
+_STILL = 1e-6
 # The sides may be so many times as far apart as half precision moves the local model, and rounding explains it.
 _ROUNDINGS = 4
 # Trials that a record keeps, besides those that explain the difference.
@@ -53,7 +58,8 @@ class Cause:
 
     finding: Finding | None  # None: no setting explains the difference
     trials: tuple[Trial, ...]  # those that a record keeps, the nearest among them
-    tried: int  # all settings that were tried
+    tried: int  # all settings that were tried and change a vector
+    nearest: Trial | None = None  # the setting that comes nearest, if it comes much nearer than the model's own
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +68,23 @@ class _Tried:
 
     trial: Trial
     changes: int
-    agrees: npt.NDArray[np.bool_]  # for each text
+    values: Vectors  # the cosine with the other side, for each text
+    case: Case
+
+    @property
+    def agrees(self) -> npt.NDArray[np.bool_]:
+        """Whether each text agrees."""
+        return self.values >= self.case.threshold
 
     @property
     def rest(self) -> float:
         """The difference that is left at the text that it explains worst."""
         return 1.0 - self.trial.least
+
+    @property
+    def left(self) -> float:
+        """The difference that is left, on average, of the texts that differ."""
+        return 1.0 - float(self.values[self.case.differs].mean())
 
 
 def find_cause(model: SentenceTransformer, case: Case, prompt_name: str | None, step: Step) -> Cause:
@@ -80,18 +97,22 @@ def find_cause(model: SentenceTransformer, case: Case, prompt_name: str | None, 
         tried += _try(model, case, reading, prompt_name)
         step(1)
         # One change that leaves something may hide a second one.
-        if any(_explains(one) and one.changes == 1 and one.trial.least >= _EXACT for one in tried):
+        if any(one.changes == 1 and one.trial.least >= _EXACT for one in _explaining(tried)):
             break
     found = _simplest(tried)
     if found is None and (extra := _search_windows(model, case, prompt_name)):
         tried += extra
         found = _simplest(tried)
-    others = [one for one in tried if one.changes]
+    own = _own(tried)
+    others = [one for one in tried if one.changes and (own is None or np.abs(one.values - own.values).max() > _STILL)]
     kept = sorted(others, key=lambda one: (one.changes, -one.trial.least))[:_KEPT]
-    nearest = max(others, key=lambda one: one.trial.mean, default=None)
+    nearest = min(others, key=lambda one: one.left, default=None)
+    if nearest is not None and own is not None and nearest.left * _NEARER > own.left:
+        nearest = None
     kept += [one for one in (found, nearest) if one is not None and one not in kept]
     finding = _within_rounding(model, case, prompt_name) if found is None else _finding(found, case, model)
-    return Cause(finding, tuple(dict.fromkeys(one.trial for one in kept)), len(others))
+    trials = tuple(dict.fromkeys(one.trial for one in kept))
+    return Cause(finding, trials, len(others), None if nearest is None else nearest.trial)
 
 
 def _try(model: SentenceTransformer, case: Case, reading: Reading, prompt_name: str | None) -> list[_Tried]:
@@ -122,7 +143,7 @@ def _try(model: SentenceTransformer, case: Case, reading: Reading, prompt_name: 
             mean=float(values.mean()),
             explained=explained,
         )
-        tried.append(_Tried(trial, len(kinds), agree))
+        tried.append(_Tried(trial, len(kinds), values, case))
     return tried
 
 
@@ -141,13 +162,26 @@ def _describe(model: SentenceTransformer, reading: Reading, way: Way) -> tuple[l
     return kinds, words
 
 
-def _explains(one: _Tried) -> bool:
-    return one.changes > 0 and one.trial.explained >= _EXPLAINED
+def _own(tried: Sequence[_Tried]) -> _Tried | None:
+    """Return the trial of the model's own settings; None if their vectors have another width."""
+    return next((one for one in tried if not one.changes), None)
+
+
+def _explaining(tried: Sequence[_Tried]) -> list[_Tried]:
+    """Return the trials that explain the difference; to lift texts by a hair over the threshold explains nothing."""
+    own = _own(tried)
+    return [one for one in tried if one.changes and one.trial.explained >= _EXPLAINED and _lifts(one, own)]
+
+
+def _lifts(one: _Tried, own: _Tried | None) -> bool:
+    """Return whether a trial comes much nearer than the model's own settings, at the texts that it explains."""
+    rows = one.case.differs & one.agrees
+    return own is None or bool((1 - one.values[rows]).mean() * _BETTER <= (1 - own.values[rows]).mean())
 
 
 def _simplest(tried: Sequence[_Tried]) -> _Tried | None:
     """Return the trial that explains the difference with the fewest changes; with more if these explain it better."""
-    found = [one for one in tried if _explains(one)]
+    found = _explaining(tried)
     simplest = min(found, key=_by_changes, default=None)
     if simplest is None or simplest.trial.least >= _EXACT:
         return simplest

@@ -68,6 +68,7 @@ _TRIED_DIFFERENT, _TRIED_EQUAL = 24, 8
 _LONGEST = 10
 # The worst texts that are shown, and their characters.
 _WORST, _CHARACTERS = 10, 400
+_NONE_NEARER = " None comes much nearer than its own settings."
 # Texts whose answers changed that are asked for alone again.
 _DOUBTFUL = 16
 # Refused texts that a record names.
@@ -389,8 +390,8 @@ def _notes(
     """Return what limits the comparison."""
     notes = []
     if not agrees and not findings:
-        best = max(cause.trials, key=lambda one: one.mean, default=None)
-        nearest = f" The nearest is {best.setting}, at {best.mean:.4f} on average." if best else ""
+        best = cause.nearest
+        nearest = f" The nearest is {best.setting}, at {best.mean:.4f} on average." if best else _NONE_NEARER
         notes.append(
             f"None of {pluralise(cause.tried, 'setting')} explains the difference: the other side may have other "
             f"weights, another model or a quantised copy.{nearest}"

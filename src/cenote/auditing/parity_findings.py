@@ -21,6 +21,8 @@ from cenote.wording import pluralise
 _MOST = 0.9
 # Fewer texts that differ are named one by one: these many, or this share of all.
 _FEW, _FEW_SHARE = 3, 0.02
+# Single vectors are wrong if they are so many times as far apart as the farthest of the others.
+_APART = 4
 # The least cosine of a vector with that of another text which says that it is the same vector.
 _SAME = 0.9999
 # How constant a ratio of norms is that counts as one factor: its deviation over its mean.
@@ -251,7 +253,10 @@ def explain_few(case: Comparison) -> list[Finding]:
     few = max(_FEW, int(_FEW_SHARE * len(case.both)))
     if case.values is None or len(case.differ) > few or len(case.differ) * 2 > len(case.both):
         return []
-    lowest = min(float(one) for one in case.values)
+    differs = case.values < case.least
+    if differs.all() or (1 - case.values[differs]).min() < _APART * (1 - case.values[~differs]).max():
+        return []  # all vectors are apart, and these are just below the threshold
+    lowest = float(case.values.min())
     numbers = some(place + 1 for place in case.differ)
     return [
         Finding(

@@ -58,8 +58,8 @@ THRESHOLDS = {
     "content kept": Threshold(
         0.25,
         "the part of the differences between texts that remains when a token is inserted, relative to the median of "
-        "random tokens: of sound encoders the worst of 1,500 tokens keeps 0.7, of one that was fine-tuned on a narrow "
-        "subject 0.4, and a token whose state outweighs all others keeps nothing",
+        "random tokens: of three sound encoders the worst of 1,500 tokens keeps 0.7, of one that was fine-tuned on a "
+        "narrow subject 0.54, and a token whose state outweighs all others keeps nothing",
     ),
     "untrained": Threshold(
         0.6,
