@@ -1,7 +1,6 @@
 """`parity`: faults planted in a server are found and named, and none on a sound server; bad servers are explained."""
 
 import json
-import re
 import socket
 
 import numpy as np
