@@ -19,11 +19,15 @@ BackendName: TypeAlias = Literal["torch", "openvino", "onnx"]
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 PrecisionName: TypeAlias = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
+# In what a backend computes: `int8` multiplies weights and activations that are rounded to 8 bits.
+INT8: Final = "int8"
+ComputePrecision: TypeAlias = Literal[PrecisionName, "int8"]
+COMPUTE_PRECISIONS: tuple[ComputePrecision, ...] = get_args(ComputePrecision)
 TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
 TRAINING_PRECISIONS: tuple[TrainingPrecision, ...] = get_args(TrainingPrecision)
 GraphFormat: TypeAlias = Literal["onnx", "openvino"]
 GRAPH_FORMATS: tuple[GraphFormat, ...] = get_args(GraphFormat)
-GraphPrecision: TypeAlias = Literal["float32", "float16"]
+GraphPrecision: TypeAlias = Literal["float32", "float16", "int8"]
 GRAPH_PRECISIONS: tuple[GraphPrecision, ...] = get_args(GraphPrecision)
 EngineName: TypeAlias = Literal["local", "ray"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)

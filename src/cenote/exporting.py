@@ -20,15 +20,16 @@ import torch
 from cenote import __version__
 from cenote.data.builtin import read_builtin
 from cenote.encoding.backends import (
-    WORST_COSINE,
     WORST_DIFFERENCE,
     distance,
+    least_cosine,
     onnx_session,
     openvino_runner,
     refuse_unavailable,
 )
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.graphs import feed, import_openvino, inputs_of, to_onnx, to_openvino
+from cenote.encoding.int8 import round_weights
 from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.functional.pooling import canonical
 from cenote.models.fingerprints import fingerprint_of_weights
@@ -76,6 +77,8 @@ def _write_onnx(model: Any, folder: Path, _precision: str, task: str | None) -> 
 
 def _write_openvino(model: Any, folder: Path, precision: str, task: str | None) -> None:
     graph, path = to_openvino(model, task), folder / "openvino_model.xml"
+    if precision == "int8":
+        round_weights(graph)
     graph.set_friendly_name("model")
     import_openvino().save_model(graph, path, compress_to_fp16=precision == "float16")
     # Remove the counts of this process from names such as Constant_65, so that a model always gives the same bytes.
@@ -93,7 +96,7 @@ FORMATS: dict[str, Format] = {
         "openvino_model.xml and .bin",
         _write_openvino,
         lambda folder: openvino_runner(folder / "openvino_model.xml", "float32"),
-        ("float32", "float16"),
+        ("float32", "float16", "int8"),
         ("openvino",),
     ),
 }
@@ -111,7 +114,8 @@ def export(
         model: a `SentenceTransformer` on the CPU. Its temperature is part of the graph.
         format: a name from `FORMATS`.
         output: the folder to create.
-        precision: of the stored weights. Runtimes compute in float32 by default in any case.
+        precision: of the stored weights. Runtimes compute in float32 by default, with `int8` in 8 bits where the
+            processor multiplies integers (VNNI).
         task: `query` or `document`, for models that treat them differently.
 
     Raises:
@@ -129,7 +133,7 @@ def export(
         text = json.dumps(description, indent=2, ensure_ascii=False, sort_keys=True)
         (folder / DESCRIPTION).write_text(text + "\n", "utf-8")
         difference, cosine, texts = _compare(model, row.runner(folder), description, task)
-        if cosine < WORST_COSINE or (precision == "float32" and difference > WORST_DIFFERENCE):
+        if cosine < least_cosine(precision) or (precision == "float32" and difference > WORST_DIFFERENCE):
             raise UnsupportedModel(
                 f"the written graph gives other vectors than the model: they differ by {difference:.2g} of their "
                 f"length, cosine {cosine:.6f}. Nothing was kept."

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
-from cenote.auditing.agreement import cosines
 from cenote.auditing.causes_trials import HALF, Reading, Way, read, readings, search_window
 from cenote.auditing.parity_remedies import remedy_of
 from cenote.errors import CenoteError
+from cenote.functional.agreement import cosines
 from cenote.listener import Step
 from cenote.models.properties import limit_of
 from cenote.models.provenance import pooling_of

@@ -17,11 +17,11 @@ from sentence_transformers.sentence_transformer.modules import Pooling as StPool
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from cenote.auditing.agreement import cosines
 from cenote.encoding.batches import BatchReader, Refused
 from cenote.encoding.forward import forward, pooled_vectors, repooled_vectors
 from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import CenoteError
+from cenote.functional.agreement import cosines
 from cenote.functional.pooling import POOLINGS
 from cenote.models.properties import limit_of, positions_of, prompt_of
 from cenote.models.provenance import live_temperature_of, pooling_of

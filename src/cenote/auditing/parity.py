@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.auditing.agreement import cosine_of
 from cenote.auditing.causes import Cause, find_cause
 from cenote.auditing.endpoint import Endpoint, connect
 from cenote.auditing.endpoint_addresses import is_address, is_local, shown
@@ -51,6 +50,7 @@ from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.errors import BadInput, CenoteError, check_at_least
+from cenote.functional.agreement import cosine_of
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cenote.auditing.agreement import NEIGHBOURS, nearest_others, to_unit
+from cenote.functional.agreement import shared_nearest
 from cenote.functional.bins import length_bins
 from cenote.functional.retrieval import resampled_means
 from cenote.parity_records import NORM_TOLERANCE, LengthPart, Norms
@@ -49,9 +49,7 @@ def overlap_of_neighbours(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Es
     count = len(left)
     if count < FEWEST_FOR_NEIGHBOURS:
         return None
-    found = [nearest_others(to_unit(side)) for side in (left, right)]
-    shares = [len(set(one) & set(other)) / NEIGHBOURS for one, other in zip(*found, strict=True)]
-    return resampled_means([np.array(shares)], np.arange(count))[0]
+    return resampled_means([shared_nearest(left, right)], np.arange(count))[0]
 
 
 def parts_by_length(values: Matrix, lengths: Sequence[int], threshold: float) -> tuple[LengthPart, ...]:

@@ -12,15 +12,17 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from cenote.choices import AUTO
+from cenote import choices
+from cenote.choices import AUTO, INT8
 from cenote.encoding.backends import BACKENDS, PRECISIONS, WORST_COSINE, Backend, backend, distance, obstacle
 from cenote.encoding.tokens import Tokens
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, choose
+from cenote.functional.agreement import NEIGHBOURS, shared_nearest
 from cenote.wording import pluralise
 
-# Texts that candidates are tried on.
-SAMPLE = 32
+# Texts that candidates are timed on, and those on which `int8` is compared with float32.
+SAMPLE, COMPARED = 32, 256
 # On a busy machine one reading of these texts may take this many times another: a candidate that is slower by more, at
 # its first reading, is not measured further.
 _FACTOR = 2.0
@@ -45,6 +47,7 @@ class Choice(NamedTuple):
     backend: Backend
     agreement: float | None  # least cosine of its vectors with those of float32
     speed: float | None  # tokens that it reads in a second, by its median reading
+    neighbours: float | None = None  # share of the ten nearest texts that `int8` has in common with float32
 
 
 def choose_backend(
@@ -54,9 +57,13 @@ def choose_backend(
     precision: str = AUTO,
     *,
     task: str | None = None,
+    agreement: float = WORST_COSINE,
     notify: Notify = lambda _: None,
 ) -> Choice:
     """Return the backend of this name and precision; where either is `auto`, the fastest that agrees with float32.
+
+    `int8` is compared with float32 even where it is named. It is a candidate of `auto` where `agreement` allows more
+    than half precision needs.
 
     Args:
         model: the model to run.
@@ -64,14 +71,19 @@ def choose_backend(
         name: a name from `BACKENDS`, or `auto`.
         precision: a name from `PRECISIONS`, or `auto`.
         task: as for `backend`.
+        agreement: least cosine with float32 that is allowed.
         notify: told which candidates were tried, how fast they were and how well they agreed.
     """
-    candidates = usable_backends(model, name, precision, task=task)
-    if AUTO not in (name, precision):
-        return Choice(backend(model, name, precision, task=task), None, None)
+    candidates = usable_backends(model, name, precision, task=task, agreement=agreement)
     readable = tokens.take(np.flatnonzero(tokens.lengths).tolist())
-    if len(readable) and len(candidates) > 1:
-        choice = _fastest(model, readable, candidates, task, notify)
+    if AUTO not in (name, precision) and precision != INT8:
+        return Choice(backend(model, name, precision, task=task), None, None)
+    if len(readable) and (len(candidates) > 1 or precision == INT8):
+        choice = _fastest(model, readable, candidates, _Bound(task, agreement, notify))
+    elif precision == INT8:
+        raise BadInput(
+            "int8 is compared with float32, and none of the first texts can be read: name another precision."
+        )
     else:
         choice = Choice(backend(model, *candidates[0], task=task), None, None)
     notify(f"embedding with {choice.backend.name} at {choice.backend.precision}")
@@ -79,13 +91,19 @@ def choose_backend(
 
 
 def usable_backends(
-    model: SentenceTransformer, name: str = AUTO, precision: str = AUTO, *, task: str | None = None
+    model: SentenceTransformer,
+    name: str = AUTO,
+    precision: str = AUTO,
+    *,
+    task: str | None = None,
+    agreement: float = WORST_COSINE,
 ) -> list[tuple[str, str]]:
     """Return the backends and precisions of this name that run here; raise with every reason if none does."""
     choose(name, {**BACKENDS, AUTO: None}, "backend")
     choose(precision, {**PRECISIONS, AUTO: None}, "precision")
     names = BACKENDS if name == AUTO else [name]
-    precisions = PRECISIONS if precision == AUTO else [precision]
+    every = PRECISIONS if agreement < WORST_COSINE else choices.PRECISIONS
+    precisions = every if precision == AUTO else [precision]
     obstacles = {(one, kind): obstacle(model, one, kind, task) for one in names for kind in precisions}
     usable = [candidate for candidate, reason in obstacles.items() if reason is None]
     if not usable:
@@ -96,15 +114,24 @@ def usable_backends(
     return usable
 
 
-def sample_lengths(texts: Sequence[str]) -> list[str]:
+def sample_lengths(texts: Sequence[str], count: int = SAMPLE) -> list[str]:
     """Return some of the texts, evenly from the shortest to the longest; of very long ones the beginning.
 
     >>> sample_lengths(["a" * length for length in range(100)])[:3], len(sample_lengths(["a"] * 5))
     (['', 'aaa', 'aaaaaa'], 5)
     """
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    places = np.unique(np.linspace(0, len(order) - 1, min(SAMPLE, len(order))).round().astype(np.int64))
-    return [texts[order[place]][:_CHARACTERS] for place in places]
+    return [texts[order[place]][:_CHARACTERS] for place in spread(len(order), count)]
+
+
+def spread(of: int, count: int) -> list[int]:
+    """Return at most `count` of the numbers below `of`, evenly from the first to the last.
+
+    >>> spread(7, 3), spread(2, 3)
+    ([0, 3, 6], [0, 1])
+    """
+    places: list[int] = np.unique(np.linspace(0, of - 1, min(count, of)).round().astype(np.int64)).tolist()
+    return places
 
 
 @dataclass(eq=False)
@@ -114,6 +141,7 @@ class Contender:
     encoder: Encoder
     cosine: float
     copied: int  # bytes of weights that it holds besides those of the model
+    neighbours: float | None = None  # as in `Choice`
     seconds: list[float] = field(default_factory=list)
 
     def read(self, tokens: Tokens) -> None:
@@ -131,64 +159,75 @@ class Contender:
         """Return its speed and agreement in words."""
         made, speed = self.encoder.backend, tokens / self.least
         agreement = f"least cosine with float32 {self.cosine:.6f}"
+        if self.neighbours is not None:
+            agreement += f", {self.neighbours:.1%} of the {NEIGHBOURS} nearest texts in common"
         return f"{made.name} at {made.precision}: {speed:,.0f} tokens a second, {agreement}"
 
 
+class _Bound(NamedTuple):
+    """What candidates share."""
+
+    task: str | None
+    agreement: float
+    notify: Notify
+
+
 def _fastest(
-    model: SentenceTransformer,
-    tokens: Tokens,
-    candidates: Sequence[tuple[str, str]],
-    task: str | None,
-    notify: Notify,
+    model: SentenceTransformer, tokens: Tokens, candidates: Sequence[tuple[str, str]], bound: _Bound
 ) -> Choice:
     # Where there is a choice, the weights are float32: other weights run in their own precision only.
-    truth, refused = Encoder(model, backend(model, task=task))(tokens)
+    truth, refused = Encoder(model, backend(model, task=bound.task))(tokens)
     usable = [row for row in range(len(tokens)) if row not in refused and truth[row].any()]
     if not usable:
         raise BadInput(
             "the model gives no usable vector for any of the first texts at float32: look at it with cenote.diagnose."
         )
     tokens, truth = tokens.take(usable), truth[usable]
-    total = int(tokens.lengths.sum())
-    notify(f"choosing the fastest of {len(candidates)} ways to compute, on {pluralise(len(tokens), 'text')} of these")
+    timed = tokens.take(spread(len(tokens), SAMPLE))
+    total, notify = int(timed.lengths.sum()), bound.notify
+    if len(candidates) > 1:
+        texts = pluralise(len(timed), "text")
+        notify(f"choosing the fastest of {len(candidates)} ways to compute, on {texts} of these")
     left: list[Contender] = []
     for name, precision in candidates:
         # A contender has no name here, which would keep the weights of one that is left out.
-        left = _admit(_contend(model, tokens, truth, name, precision, task, notify), left, total, notify)
+        new = _contend(model, tokens, truth, (name, precision), bound)
+        if new is not None:
+            new.read(timed)
+        left = _admit(new, left, total, notify)
     if not left:
-        raise BadInput("no backend agrees with float32 on these texts: name one (--backend torch --precision float32).")
-    left = read_in_rounds(left, tokens)
+        raise BadInput(
+            f"no backend has a cosine of at least {bound.agreement:g} with float32 on these texts: allow a lower one "
+            "(agreement, --agreement), or name a backend (--backend torch --precision float32)."
+        )
+    left = read_in_rounds(left, timed)
     for one in left:
         notify(one.describe(total))
     best = left[0]
-    return Choice(best.encoder.backend, round(best.cosine, 6), total / statistics.median(best.seconds))
+    return Choice(best.encoder.backend, round(best.cosine, 6), total / statistics.median(best.seconds), best.neighbours)
 
 
 def _contend(
-    model: SentenceTransformer,
-    tokens: Tokens,
-    truth: np.ndarray,
-    name: str,
-    precision: str,
-    task: str | None,
-    notify: Notify,
+    model: SentenceTransformer, tokens: Tokens, truth: np.ndarray, candidate: tuple[str, str], bound: _Bound
 ) -> Contender | None:
-    """Return a candidate with its first reading; None, with a notice, if it fails or disagrees with float32."""
+    """Return a candidate that was compared; None, with a notice, if it fails or disagrees with float32."""
+    (name, precision), notify = candidate, bound.notify
     try:
-        encoder = Encoder(model, backend(model, name, precision, task=task))
+        encoder = Encoder(model, backend(model, name, precision, task=bound.task))
         vectors, refused = encoder(tokens)
     except Exception as error:  # runtimes fail in ways of their own, and the other candidates may work
         notify(f"{name} at {precision} is left out: {str(error) or type(error).__name__}")
         return None
     _, cosine = distance(torch.from_numpy(vectors), torch.from_numpy(truth))
-    if refused or cosine < WORST_COSINE:
+    if refused or cosine < bound.agreement:
         reason = refused[min(refused)] if refused else f"its least cosine with float32 is {cosine:.6f}"
         notify(f"{name} at {precision} is left out: {reason}")
         return None
     weights = sum(one.numel() * one.element_size() for one in model.parameters())
-    contender = Contender(encoder, cosine, weights if BACKENDS[name].graph else 0)
-    contender.read(tokens)
-    return contender
+    # Other precisions agree so well that their neighbours are those of float32.
+    enough = precision == INT8 and len(tokens) > NEIGHBOURS
+    neighbours = float(shared_nearest(vectors, truth).mean()) if enough else None
+    return Contender(encoder, cosine, weights if BACKENDS[name].graph else 0, neighbours)
 
 
 def _admit(new: Contender | None, left: list[Contender], tokens: int, notify: Notify) -> list[Contender]:

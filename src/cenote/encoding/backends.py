@@ -27,14 +27,18 @@ from cenote.encoding.graphs import (
     to_openvino,
     why_no_graph,
 )
+from cenote.encoding.int8 import multiplies_integers, round_weights
 from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.functional.token_batches import refuse_rows
 
-PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in choices.PRECISIONS}
+PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in choices.COMPUTE_PRECISIONS}
 
 # How far a backend's vectors may be from the model's: in float32 the largest difference of a number, relative to the
 # vector's length; in half precision the least cosine. Rounding alone is 100 times closer, on models of 6 to 12 layers.
 WORST_DIFFERENCE, WORST_COSINE = 1e-4, 0.9999
+# In 8 bits rounding itself may cost more than that: below this cosine the graph is another model. Users say what they
+# allow when they choose, see `choose_backend`.
+WORST_INT8_COSINE = 0.99
 
 
 class Backend(Protocol):
@@ -118,7 +122,10 @@ class _Graph:
 
 
 def _openvino(model: Any, precision: str, task: str | None) -> Backend:
-    return _Graph("openvino", precision, inputs_of(model), openvino_runner(to_openvino(model, task), precision))
+    graph = to_openvino(model, task)
+    if precision == choices.INT8:
+        round_weights(graph)
+    return _Graph("openvino", precision, inputs_of(model), openvino_runner(graph, precision))
 
 
 def openvino_runner(graph: Any, precision: str) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
@@ -126,7 +133,7 @@ def openvino_runner(graph: Any, precision: str) -> Callable[[dict[str, np.ndarra
     settings = {
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}[precision],
     }
     request = openvino_core().compile_model(graph, "CPU", settings).create_infer_request()
 
@@ -156,8 +163,8 @@ def onnx_session(path: Any) -> Any:
 
 
 BACKENDS: dict[str, BackendSpec] = {
-    "torch": BackendSpec(_Torch, tuple(PRECISIONS), graph=False),
-    "openvino": BackendSpec(_openvino, ("float32", "bfloat16")),
+    "torch": BackendSpec(_Torch, choices.PRECISIONS, graph=False),
+    "openvino": BackendSpec(_openvino, ("float32", "bfloat16", "int8")),
     "onnx": BackendSpec(_onnx, ("float32",)),
 }
 
@@ -228,7 +235,9 @@ def obstacle(model: Any, name: str, precision: str, task: str | None) -> str | N
 
 
 def _hardware_obstacle(device: torch.device, name: str, precision: str) -> str | None:
-    """Say why this machine does not compute in half precision; None if it does."""
+    """Say why this machine does not compute in half precision or 8 bits; None if it does."""
+    if precision == choices.INT8:
+        return None if multiplies_integers() else "this CPU does not multiply 8-bit integers faster than float32 (VNNI)"
     if device.type == "cuda":
         return None if precision == "float16" or torch.cuda.is_bf16_supported() else f"{device} has no bfloat16"
     if precision == "float16" or device.type != "cpu":
@@ -250,12 +259,17 @@ def verify(made: Backend, model: Any, task: str | None = None) -> None:
         if made.precision == "float32":
             agrees, finding = difference <= WORST_DIFFERENCE, f"differ by {difference:.2g} of their length"
         else:
-            agrees, finding = cosine >= WORST_COSINE, f"have a cosine of {cosine:.6f} with the model's"
+            agrees, finding = cosine >= least_cosine(made.precision), f"have a cosine of {cosine:.6f} with the model's"
         if not agrees:
             raise UnsupportedModel(
                 f"backend {made.name!r} at {made.precision} does not compute what the model does: its vectors "
                 f"{finding}. Use the backend 'torch' at float32."
             )
+
+
+def least_cosine(precision: str) -> float:
+    """Return the cosine with the model's vectors below which a backend computes something else."""
+    return WORST_INT8_COSINE if precision == choices.INT8 else WORST_COSINE
 
 
 def distance(ours: Tensor, theirs: Tensor) -> tuple[float, float]:

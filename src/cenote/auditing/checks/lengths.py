@@ -9,7 +9,6 @@ import numpy as np
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
-from cenote.auditing.agreement import to_unit
 from cenote.auditing.checks.batches import Run, read, runner
 from cenote.auditing.checks.files import read_json
 from cenote.auditing.checks.readings import pad, replace_columns
@@ -18,6 +17,7 @@ from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.backends import own_precision
 from cenote.encoding.forward import forward, repooled_vectors
 from cenote.encoding.tokens import Tokens, count_tokens, tokenise
+from cenote.functional.agreement import to_unit
 from cenote.models.properties import limit_of, positions_of
 from cenote.nn import NO_LIMIT
 from cenote.surgery.attention import address

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cenote.auditing.agreement import NEIGHBOURS, Vectors, nearest_others, to_unit
 from cenote.auditing.checks.subject import Finding, Subject, rounded
 from cenote.auditing.checks.thresholds import value_of
+from cenote.functional.agreement import NEIGHBOURS, Vectors, nearest_others, to_unit
 
 # Fewer texts have everything near to everything.
 _FEWEST = 50

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from cenote._nn.modules import eval_mode
 from cenote.account.pooled_texts import OWN
-from cenote.auditing.agreement import NEIGHBOURS, nearest_others, to_unit
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.tokens import Tokens
 from cenote.errors import UnsupportedModel
+from cenote.functional.agreement import NEIGHBOURS, shared_nearest, to_unit
 from cenote.listener import Listener
 
 Vectors = npt.NDArray[np.float64]
@@ -140,8 +140,7 @@ def compare(first: Vectors, second: Vectors) -> Agreement:
         cosines = (one * other).sum(1)
         mean, least = float(cosines.mean()), float(cosines.min())
     if len(one) > NEIGHBOURS:
-        pairs = zip(nearest_others(one), nearest_others(other), strict=True)
-        neighbours = float(np.mean([len(set(here) & set(there)) for here, there in pairs])) / NEIGHBOURS
+        neighbours = float(shared_nearest(one, other).mean())
     norms = np.linalg.norm(second, axis=1).mean() / max(float(np.linalg.norm(first, axis=1).mean()), 1e-30)
     return Agreement(mean, least, neighbours, float(norms))
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cenote.auditing.agreement import to_unit
 from cenote.auditing.checks.readings import Vectors, read_ways
 from cenote.auditing.checks.subject import Finding, Subject, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import some
+from cenote.functional.agreement import to_unit
 from cenote.listener import Listener
 
 # Words of a text that tokens are inserted into, and how many such texts there are: one for the first round.

@@ -1,4 +1,4 @@
-"""Directions of vectors: unit vectors, cosines and nearest others, as `audit` and `parity` compare them."""
+"""Whether two sets of vectors of the same texts agree: unit vectors, cosines, and the nearest others they share."""
 
 from __future__ import annotations
 
@@ -54,3 +54,14 @@ def nearest_others(unit: Vectors, count: int = NEIGHBOURS) -> list[list[int]]:
     """
     near = nearest(unit, unit, count + 1).tolist()
     return [[one for one in row if one != place][:count] for place, row in enumerate(near)]
+
+
+def shared_nearest(left: npt.NDArray[Any], right: npt.NDArray[Any], count: int = NEIGHBOURS) -> Vectors:
+    """Return, for each text, the share of its nearest others that two sets of vectors have in common.
+
+    >>> points = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> shared_nearest(points, points[[0, 2, 1, 3]], 1).tolist()
+    [0.0, 0.0, 0.0, 0.0]
+    """
+    found = (nearest_others(to_unit(side), count) for side in (left, right))
+    return np.array([len(set(one) & set(other)) / count for one, other in zip(*found, strict=True)])
