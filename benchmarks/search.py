@@ -1,12 +1,12 @@
 """`cenote.search` beside numpy, FAISS and DuckDB on the same vectors: `python benchmarks/search.py`.
 
 Random vectors of 384 dimensions are written as `embed` writes them, in parts of 16,384 rows; their contents do not
-change what a search costs. Each way answers the same queries with the ten nearest rows by cosine, with the same number
-of threads, from files that the system holds in memory. The limit of an exact search is the time of reading the file:
-"reading" decodes all parts, checksums included, and computes nothing.
+change what a search costs. Each way answers the same queries, which are vectors, with the ten nearest rows by cosine,
+with the same number of threads, from files that the system holds in memory. The limit of an exact search is the time of
+reading the file: "reading" decodes all parts with as many threads, checksums included, and computes nothing.
 
-FAISS and numpy hold all vectors in memory: their time is shown without and with loading. `--growth` measures the peak
-memory of a search in its own process for 10^5 and 10^6 rows.
+FAISS and numpy hold all vectors in memory: their time is shown without and with loading, part by part. `--growth`
+measures the peak memory of a search in its own process for 10^5 and 10^6 rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import torch
 import cenote
 from cenote.embedding.folder import opened
 from cenote.embedding.parts import Part
+from cenote.embedding.reading import Embeddings
 from timing import interleaved, machine
 
 WIDTH, PART = 384, 2**14
@@ -49,10 +52,19 @@ def write(folder: Path, rows: int, dtype: str = "float32") -> Path:
 
 
 def read(folder: Path) -> None:
-    """Decode every vector, and do nothing with them."""
+    """Decode every vector, as many parts at a time as torch has threads, and do nothing with them."""
     found = cenote.read_embeddings(folder)
-    for number in range(len(found.ends) - 1):
-        found.part(number)
+    waiting: deque[Any] = deque()
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for number in range(parts_of(found)):
+            waiting.append(pool.submit(found.part, number))
+            if len(waiting) > torch.get_num_threads():
+                waiting.popleft().result()
+
+
+def parts_of(found: Embeddings) -> int:
+    """Return how many parts a folder has."""
+    return len(found.ends) - 1
 
 
 def by_numpy(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -69,17 +81,20 @@ def ways(folder: Path, queries: np.ndarray) -> dict[str, Callable[[], Any]]:
 
     unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
 
-    def loaded() -> np.ndarray:
-        vectors = cenote.read_embeddings(folder)[:].astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    def normalised() -> Iterator[np.ndarray]:
+        found = cenote.read_embeddings(folder)
+        for number in range(parts_of(found)):
+            vectors, _ = found.part(number)
+            yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    def indexed(vectors: np.ndarray) -> Any:
+    def indexed() -> Any:
         index = faiss.IndexFlatIP(WIDTH)
-        index.add(vectors)
+        for vectors in normalised():
+            index.add(vectors)
         return index
 
-    held = loaded()
-    index = indexed(held)
+    index = indexed()
+    held = index.reconstruct_n(0, index.ntotal)
     connection = duckdb.connect()
     connection.execute(f"set threads = {torch.get_num_threads()}")
     vectors = f"read_parquet('{folder}/*.parquet')"
@@ -88,7 +103,7 @@ def ways(folder: Path, queries: np.ndarray) -> dict[str, Callable[[], Any]]:
     return {
         "reading": lambda: read(folder),
         "cenote.search": lambda: cenote.search(folder, queries),
-        "FAISS flat, loading too": lambda: indexed(loaded()).search(unit, 10),
+        "FAISS flat, loading too": lambda: indexed().search(unit, 10),
         "FAISS flat, in memory": lambda: index.search(unit, 10),
         "numpy, in memory": lambda: by_numpy(held, unit),
         "DuckDB": lambda: [connection.execute(one, [query.tolist()]).fetchall() for query in queries],
@@ -112,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=10**6)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--queries", nargs="+", type=int, default=[1, 100])
     parser.add_argument("--growth", action="store_true")
     args = parser.parse_args()
     print(machine())
@@ -122,7 +138,7 @@ def main() -> None:
     faiss_threads()
     with tempfile.TemporaryDirectory() as folder:
         out = write(Path(folder, "out"), args.rows)
-        for count in (1, 100):
+        for count in args.queries:
             queries = np.random.default_rng(1).standard_normal((count, WIDTH)).astype(np.float32)
             each = ways(out, queries)
             if count > 1:

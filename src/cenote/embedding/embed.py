@@ -301,8 +301,9 @@ def _plan(
     else:
         sample = sample_lengths([row.text for row in first if isinstance(row, Text)])
         tokens = tokenise(model, sample, options.prompt_name, options.task)
-        made, agreement, speed = choose_backend(model, tokens, *asked, task=options.task, notify=listener.notify)
-        rate = None if speed is None else _rate(model, sample, tokens, options, speed)
+        choice = choose_backend(model, tokens, *asked, task=options.task, notify=listener.notify)
+        made, agreement = choice.backend, choice.agreement
+        rate = None if choice.speed is None else _rate(model, sample, tokens, options, choice.speed)
     encoder = SliceEncoder(model, options, Encoder(model, made, notify=listener.notify))
     return _Plan(encoder, chain(_emptied(first), rows), agreement, rate)
 
