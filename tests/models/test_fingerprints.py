@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.fingerprints import fingerprint_as, fingerprint_of_weights
 
 
 def test_a_change_of_weights_or_dtype_changes_the_fingerprint(demo):
@@ -36,3 +36,9 @@ def test_a_pooler_that_no_vector_depends_on_does_not_count(demo):
     assert fingerprint_of_weights(other, every=True) == name
     network = other[0].model  # alone, it may be read by anything
     assert fingerprint_of_weights(network) != fingerprint_of_weights(demo[0].model)
+
+
+def test_a_record_of_earlier_is_compared_in_its_own_form(demo):
+    new, old = fingerprint_of_weights(demo), fingerprint_of_weights(demo, poolers=True)
+    assert new != old
+    assert [fingerprint_as(recorded, demo) for recorded in (new, old, "other", None)] == [new, old, new, new]

@@ -38,7 +38,7 @@ from cenote.encoding.backends import backend
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, CenoteError
 from cenote.listener import Listener
-from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.fingerprints import fingerprint_as
 from cenote.models.provenance import versions_of
 from cenote.records import Manifest
 from cenote.wording import pluralise
@@ -121,7 +121,8 @@ class Job:
                 f"{platform.node()} has {name} {here[name]}, and the caller has {there.get(name)}: install the same "
                 "on every node."
             )
-        if (weights := fingerprint_of_weights(model)) != self.manifest.settings["fingerprint"]:
+        recorded = self.manifest.settings["fingerprint"]
+        if (weights := fingerprint_as(recorded, model)) != recorded:
             raise CenoteError(f"the model that arrived on {platform.node()} is another than the caller's ({weights}).")
         torch.set_num_threads(self.cores)
         os.environ["RAYON_NUM_THREADS"] = str(self.cores)  # of the tokenizer, which reads it when it is first used

@@ -55,7 +55,7 @@ from cenote.functional.pooling import canonical
 from cenote.functional.quantisation import Floats
 from cenote.functional.temperature import check_temperature
 from cenote.listener import Listener, silent
-from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.fingerprints import fingerprint_as, fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_name_for, prompt_of, width_of
 from cenote.models.provenance import behaviour_of, name_of, pooling_of, versions_of
@@ -216,6 +216,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
     options, asked = _resolve(loaded, request), _asked_backend(loaded, folder, earlier, request)
     settings = _settings(loaded, request.name or name_of(model, loaded), options, source, request)
     if earlier is not None:
+        settings["fingerprint"] = fingerprint_as(earlier.settings.get("fingerprint"), loaded)
         chosen = dict(zip(("backend", "precision"), asked, strict=True))
         refuse_other_settings(folder, earlier, settings | chosen)
     if source.rereadable and surveyed is None:

@@ -18,17 +18,18 @@ _SAMPLED = 2**16
 _POOLER = re.compile(r"0\.(?:auto_)?model\.pooler\.")
 
 
-def fingerprint_of_weights(model: nn.Module, *, every: bool = False) -> str:
+def fingerprint_of_weights(model: nn.Module, *, every: bool = False, poolers: bool = False) -> str:
     """Return a fingerprint of the weights and buffers that a model's vectors depend on, the same on any device.
 
     Left out is the pooler of a network whose tokens are pooled otherwise. The fingerprint covers the name, dtype, shape
     and entries of every other tensor; of one with more than 2^16 = 65,536 entries only every k-th entry, from the
     first, with the smallest k that leaves 65,536 or fewer. Training, baking and rounding change nearly all entries, and
     so the fingerprint. A change of a few entries of a large tensor, such as one row of an embedding table, may be
-    missed: equal fingerprints do not prove equal weights. With `every` all entries are read, a second for 400 MB.
+    missed: equal fingerprints do not prove equal weights. With `every` all entries are read, a second for 400 MB; with
+    `poolers` nothing is left out.
     """
     digest = hashlib.sha256()
-    pooled = any(isinstance(module, StPooling) for module in model.children())
+    pooled = not poolers and any(isinstance(module, StPooling) for module in model.children())
     for name, tensor in sorted(model.state_dict().items()):
         if pooled and _POOLER.match(name):
             continue
@@ -38,3 +39,12 @@ def fingerprint_of_weights(model: nn.Module, *, every: bool = False) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(seen.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:DIGITS]
+
+
+def fingerprint_as(recorded: object, model: nn.Module) -> str:
+    """Return the fingerprint of a model's weights in the form of an earlier record, so that the two can be compared.
+
+    The first records held poolers too.
+    """
+    whole = fingerprint_of_weights(model, poolers=True)
+    return whole if recorded == whole else fingerprint_of_weights(model)

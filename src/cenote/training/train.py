@@ -25,7 +25,7 @@ from cenote.encoding.backends import obstacle, refuse_unavailable
 from cenote.encoding.tokens import count_tokens
 from cenote.errors import BadInput, CenoteError, check_at_least, choose
 from cenote.listener import Listener, Progress, silent
-from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
 from cenote.models.provenance import behaviour_of, name_of, pooling_of, versions_of
@@ -155,7 +155,7 @@ class Job:
         return {
             **_state_of(self.recipe, self.pairs, self.watch),
             "precision": self.precision,
-            "backbone": fingerprint_of_weights(model),
+            "backbone": fingerprint_as((self.folder.state() or {}).get("backbone"), model),
             "model": {**behaviour_of(model), "prompts": dict(model.prompts)},
         }
 
