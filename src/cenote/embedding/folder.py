@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from cenote.embedding.corpus import Slice
+from cenote.embedding.integrity import checked_part, footer_checksum
 from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
-from cenote.embedding.parts import KeptColumns, Part, name_of_part, read_footer, settings_of_parts, write_part
+from cenote.embedding.parts import KeptColumns, Part, name_of_part, parts_in, read_footer, write_part
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
 from cenote.records import Counts, Manifest
@@ -28,7 +28,6 @@ from cenote.storage import (
 )
 
 REJECTS = "rejects.jsonl"
-_PART = re.compile(r"part-(\d{5,})\.parquet")
 
 
 class Output:
@@ -36,7 +35,7 @@ class Output:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
-        self.done = {part.index: part for part in _parts(folder, manifest)}
+        self.done = _parts(folder, manifest)
 
     def write(
         self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = (), kept: KeptColumns | None = None
@@ -53,7 +52,7 @@ class Output:
 
     def refresh(self) -> None:
         """Find the parts that other processes wrote, and delete temporary files of interrupted ones."""
-        self.done = {part.index: part for part in _parts(self.folder, self.manifest)}
+        self.done = _parts(self.folder, self.manifest)
         delete_temporary_files(self.folder)
 
     def refuse_rejects(self) -> None:
@@ -77,6 +76,7 @@ class Output:
             tokens=sum(part.tokens for part in parts),
             rejected=sum(part.rejected for part in parts),
             read=sum(read) if len(read) == len(parts) else None,
+            footers=tuple(footer_checksum(self.folder / name_of_part(part.index), part.rows) for part in parts),
         )
         self._amend(complete=True, counts=counts)
         return self.manifest
@@ -156,18 +156,14 @@ def _clear(folder: Path, wanted: Manifest) -> None:
     """
     write_text(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
     with explain_disk_errors(folder):
-        for name in sorted(entry.name for entry in folder.iterdir()):
-            if _PART.fullmatch(name) or name == REJECTS:
-                (folder / name).unlink()
+        for path in parts_in(folder):
+            path.unlink()
+        (folder / REJECTS).unlink(missing_ok=True)
         sync_folder(folder)
     write_text(folder / MANIFEST, to_json(wanted))
 
 
-def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
-    for path in sorted(folder.iterdir()):
-        if _PART.fullmatch(path.name) is None:
-            continue
-        part, of, _ = read_footer(path)
-        if of != settings_of_parts(manifest):
-            raise BadInput(f"{path} has other settings than {MANIFEST}: begin anew with restart (--restart).")
-        yield part
+def _parts(folder: Path, manifest: Manifest) -> dict[int, Part]:
+    """Return the parts that a folder holds, by their numbers."""
+    parts = (checked_part(path, manifest) for path in parts_in(folder))
+    return {part.index: part for part in parts}
