@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import threading
 import tracemalloc
 from pathlib import Path
@@ -483,10 +484,57 @@ def test_links_to_folders_are_skipped_with_a_warning(tmp_path):
         assert list(read(tmp_path / "in")) == [Text("a.txt", "a"), Text("c.txt", "b")]
 
 
-def test_a_pipe_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "a.jsonl")
-    with pytest.raises(BadInput, match=r"a\.jsonl is a pipe or a device\. Pipe lines of text into `-`"):
-        read(tmp_path / "a.jsonl")
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+ENDLESS = {
+    "pipe": make_pipe,
+    "socket": make_socket,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "link to a pipe": lambda path: (os.mkfifo(path.parent / "pipe"), path.symlink_to(path.parent / "pipe")),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize("suffix", [".jsonl", ".txt", ".md", ".json", ".csv", ".parquet", ".arrow", ".txt.gz"])
+def test_what_never_ends_is_refused_by_name(tmp_path, kind, suffix):
+    path = tmp_path / f"a{suffix}"
+    ENDLESS[kind](path)
+    with pytest.raises(BadInput, match=rf"a{suffix} is a pipe, a socket or a device\. Pipe lines of text into `-`"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize(("suffix", "content"), [(".txt", "a pool"), (".jsonl", '"a pool"'), (".csv", "text\na pool")])
+def test_what_never_ends_in_a_folder_is_left_out_and_said(tmp_path, kind, suffix, content):
+    (tmp_path / f"b{suffix}").write_text(content)
+    ENDLESS[kind](tmp_path / f"a{suffix}")
+    for source in (tmp_path, str(tmp_path / f"*{suffix}")):
+        with pytest.warns(CenoteWarning, match=rf"pipes, sockets and devices are not read: .*a{suffix}"):
+            assert [row.text for row in read(source)] == ["a pool"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet", ".arrow"])
+def test_a_file_of_a_dataset_that_never_ends_is_refused(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"a{suffix}")
+    (tmp_path / "dataset_info.json").write_text("{}")
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": f"a{suffix}"}]}))
+    with pytest.raises(BadInput, match=rf"a{suffix} is a pipe, a socket or a device"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl"])
+def test_a_link_to_nothing_in_a_folder_is_no_text_that_is_lost(tmp_path, suffix):
+    (tmp_path / f"b{suffix}").write_text('"a pool"')
+    (tmp_path / f"a{suffix}").symlink_to(tmp_path / "gone")
+    with pytest.raises(BadInput, match=rf"a{suffix} cannot be read .*No such file"):
+        list(read(tmp_path))
 
 
 @pytest.mark.parametrize("row", ["{}", '{"txt": "a"}'])

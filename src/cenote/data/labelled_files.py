@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cenote.data.formats import csv_rows
-from cenote.data.lines import lines, readable, unzipped
+from cenote.data.lines import lines, opened, readable, unzipped
 from cenote.data.rows import describe_value, raise_faults, refuse_surrogates
 from cenote.errors import BadInput, some
 
@@ -118,7 +118,7 @@ def _parquet_records(path: Path) -> Iterator[Record]:
     from pyarrow import ArrowException, parquet
 
     row = 0
-    with readable(str(path)), path.open("rb") as raw:
+    with opened(path) as raw:
         try:
             file = parquet.ParquetFile(raw, buffer_size=2**20, pre_buffer=False)
             _refuse_repeated_columns(file.schema_arrow.names, path)

@@ -33,10 +33,32 @@ def readable(name: str) -> Iterator[None]:
         raise BadInput(f"{name} cannot be read ({error}). Check the path and its permissions.") from None
 
 
+def is_endless(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device: opening one may wait for ever, reading it may not end."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def refuse_endless(path: Path) -> None:
+    """Raise if a path is a pipe, a socket or a device."""
+    if is_endless(path):
+        raise BadInput(
+            f"{path} is a pipe, a socket or a device. Pipe lines of text into `-`, or write them into a file first."
+        )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file as bytes; raise `BadInput` with its name for what cannot be read to an end."""
+    with readable(str(path)):
+        refuse_endless(path)
+        with path.open("rb") as raw:
+            yield raw
+
+
 @contextmanager
 def unzipped(path: Path, stdin: BinaryIO | None = None) -> Iterator[io.BufferedIOBase]:
     """Open a file or `stdin` as bytes, unzipped if its first bytes are those of gzip or zstd, whatever the suffix."""
-    with readable(str(path)), nullcontext(stdin) if stdin else path.open("rb") as raw:
+    with readable(str(path)), nullcontext(stdin) if stdin else opened(path) as raw:
         buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
         start = buffered.peek(4)[:4]
         # A pipe may give a single byte, which is enough for gzip: no text starts with \x1f.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cenote.data.columns import TEXT
-from cenote.data.lines import readable
+from cenote.data.lines import opened, readable, refuse_endless
 from cenote.data.rows import Fault
 from cenote.data.sheets import Placed, Sheet
 from cenote.errors import BadInput
@@ -26,7 +26,7 @@ BATCH, PIECE = 1024, 64
 
 def read_parquet(path: Path) -> Sheet:
     """Return a sheet with a record for each row of a Parquet file."""
-    with readable(str(path)), path.open("rb") as raw:
+    with opened(path) as raw:
         names = _undamaged(path, "Parquet", lambda: _open_parquet(raw).schema_arrow.names)
     return Sheet(str(path), str(path), tuple(names), partial(_records_of_parquet, path))
 
@@ -39,7 +39,7 @@ def _open_parquet(raw: Any) -> Any:
 
 
 def _records_of_parquet(path: Path, names: Sequence[str]) -> Iterator[Placed]:
-    with readable(str(path)), path.open("rb") as raw:
+    with opened(path) as raw:
         batches = _undamaged(path, "Parquet", lambda: _open_parquet(raw).iter_batches(BATCH, columns=list(names)))
         yield from _records_of_batches(_undamaged_batches(batches, path, "Parquet"), names, str(path))
 
@@ -54,6 +54,7 @@ def read_arrow(path: Path) -> Sheet:
 def _mapped(path: Path) -> Any:
     import pyarrow as pa
 
+    refuse_endless(path)
     return pa.memory_map(str(path))  # a batch is often the whole file: memory holds what is read of it
 
 
