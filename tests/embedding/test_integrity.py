@@ -12,17 +12,20 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+import cenote
 from cenote.embedding.folder import opened
-from cenote.embedding.integrity import footer_checksum
+from cenote.embedding.integrity import footer_checksum, refuse_damaged
 from cenote.embedding.manifest import MANIFEST, manifest_of
 from cenote.embedding.parts import Part
 from cenote.embedding.reading import read_embeddings
 from cenote.errors import BadInput
 from cenote.functional.quantisation import quantise
 from cenote.json_records import to_json
+from cenote.listener import Listener, silent
 
 ROWS, WIDTH = 60, 4
 CUTS = (0, 20, 40, ROWS)
+SETTINGS = {"dtype": "float32", "model": "a name", "fingerprint": "m"}
 VECTORS = np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(np.float32)
 FIRST, SECOND, THIRD = (f"part-0000{index}.parquet" for index in range(3))
 
@@ -138,7 +141,7 @@ CHANGES = {
     copied: rf"{SECOND} is a damaged part \(it was written as {FIRST}\): delete it",
     swapped: rf"{FIRST} is a damaged part \(it was written as {SECOND}\): delete it",
     shortened: rf"{SECOND} is a damaged part \(it has 19 rows, and its footer counts 20\)",
-    reordered: rf"{SECOND} changed after it was written: its footer is not that of manifest\.json",
+    reordered: rf"{SECOND} changed after it was written \(its footer is not that of manifest\.json\): delete it",
     renamed_column: rf"{SECOND} changed after it was written",
     of_another_folder: rf"{SECOND} has 21 rows, and manifest\.json counts 20",
     of_another_model: rf"{SECOND} has other settings than manifest\.json: it belongs to another folder",
@@ -154,7 +157,7 @@ def test_parts_that_the_manifest_does_not_describe_are_refused(folder, change):
         read_embeddings(folder)
     with (
         pytest.raises(BadInput, match=CHANGES[change]),
-        opened(folder, {"dtype": "float32", "model": "a name", "fingerprint": "m"}, {}, restart=False),
+        opened(folder, SETTINGS, {}, restart=False),
     ):
         pass
 
@@ -233,3 +236,51 @@ def test_a_manifest_with_a_flipped_bit_is_refused_or_changes_no_vector(folder):
             assert same(everything(folder), expected), place
     path.write_bytes(whole)
     assert json.loads(whole)["counts"]["footers"]
+
+
+def flip(path, column, group=0):
+    """Flip a bit in the last data of a column."""
+    about = parquet.read_metadata(path).row_group(group)
+    places = {about.column(at).path_in_schema: about.column(at) for at in range(about.num_columns)}
+    data = bytearray(path.read_bytes())
+    data[places[column].data_page_offset + places[column].total_compressed_size - 3] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("column", ["id", "embedding.list.element", "n_tokens", "truncated"])
+def test_a_second_run_says_what_it_checked_and_verifies_all_pages_if_asked(tmp_path, tiny_bert, column):
+    texts, notes = ["a pool", "the deep cave", "water"], []
+    cenote.embed(tiny_bert, texts, tmp_path / "out")
+    path, whole = tmp_path / "out" / FIRST, {one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()}
+    cenote.embed(tiny_bert, texts, tmp_path / "out", verify=True, notify=notes.append)
+    assert notes.pop() == "all 3 texts are embedded already: every page of the parts was checked"
+    flip(path, column)
+    cenote.embed(tiny_bert, texts, tmp_path / "out", notify=notes.append)
+    assert notes.pop().endswith("already: the footers of the parts were checked (--verify reads every page)")
+    with pytest.raises(BadInput, match=rf"{FIRST} cannot be read .*CRC.*: delete it, and run the same embed again"):
+        cenote.embed(tiny_bert, texts, tmp_path / "out", verify=True)
+    path.unlink()
+    assert cenote.embed(tiny_bert, texts, tmp_path / "out", verify=True).complete
+    assert {one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()} == whole
+
+
+def test_verifying_finds_a_flipped_bit_anywhere_in_the_pages(folder):
+    path, expected = folder / SECOND, everything(folder)
+    whole = path.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for place in random.Random(1).choices(range(8 * footer), k=150):
+        data = bytearray(whole)
+        data[place // 8] ^= 1 << place % 8
+        path.write_bytes(data)
+        try:
+            refuse_damaged(path, silent)
+        except BadInput:
+            continue
+        assert same(everything(folder), expected), place
+
+
+def test_verifying_reports_its_progress(folder):
+    told = []
+    with opened(folder, SETTINGS, {}, restart=False) as out:
+        out.verify(Listener(progress=lambda *step: told.append(step)))
+    assert told == [("verifying", done, 60) for done in (0, 20, 40, 60)]

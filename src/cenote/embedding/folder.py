@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 
 from cenote.embedding.corpus import Slice
-from cenote.embedding.integrity import checked_part, footer_checksum
+from cenote.embedding.integrity import checked_part, footer_checksum, refuse_damaged
 from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
 from cenote.embedding.parts import KeptColumns, Part, name_of_part, parts_in, read_footer, write_part
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
+from cenote.listener import Listener
 from cenote.records import Counts, Manifest
 from cenote.storage import (
     delete_temporary_files,
@@ -34,7 +35,7 @@ class Output:
     """An opened folder. `done` are the parts that it holds, by their numbers."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
+        self.folder, self.manifest, self.verified = folder, manifest, False
         self.done = _parts(folder, manifest)
 
     def write(
@@ -54,6 +55,23 @@ class Output:
         """Find the parts that other processes wrote, and delete temporary files of interrupted ones."""
         self.done = _parts(self.folder, self.manifest)
         delete_temporary_files(self.folder)
+
+    def verify(self, listener: Listener) -> None:
+        """Read every page of the parts that are there; raise if one is damaged."""
+        step = listener.step("verifying", sum(part.rows for part in self.done.values()))
+        for index in sorted(self.done):
+            refuse_damaged(self.folder / name_of_part(index), step)
+        self.verified = True
+
+    def resume_notice(self, rows: int) -> str:
+        """Say how many texts an earlier run embedded, and what of it was checked; `rows` of the input, or 0."""
+        done = sum(part.texts for part in self.done.values())
+        if done != rows:
+            return f"going on: {done:,} texts are embedded"
+        checked = "every page of the parts was" if self.verified else "the footers of the parts were"
+        return f"all {done:,} texts are embedded already: {checked} checked" + (
+            "" if self.verified else " (--verify reads every page)"
+        )
 
     def refuse_rejects(self) -> None:
         """Raise if an earlier run left rows out, which this run does not allow."""
@@ -91,11 +109,6 @@ class Output:
     def _amend(self, **changes: Any) -> None:
         self.manifest = replace(self.manifest, **changes)
         write_text(self.folder / MANIFEST, to_json(self.manifest))
-
-
-def resume_notice(done: int, rows: int) -> str:
-    """Say how many texts an earlier run embedded; `rows` is the number of all, 0 if it is unknown."""
-    return f"all {done:,} texts are embedded already" if done == rows else f"going on: {done:,} texts are embedded"
 
 
 def missing_parts(parts: Iterable[Slice], done: Mapping[int, Part], folder: Path) -> Iterator[Slice]:

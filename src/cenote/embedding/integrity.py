@@ -68,7 +68,7 @@ def checked_part(path: Path, manifest: Manifest) -> Part:
         if part.rows != rows:
             raise BadInput(f"{path} has {part.rows:,} rows, and {MANIFEST} counts {rows:,}: {REWRITE}.")
         if footers is not None and footers[part.index] != footer_checksum(path, rows):
-            raise BadInput(f"{path} changed after it was written: its footer is not that of {MANIFEST}. {REWRITE}.")
+            raise BadInput(f"{path} changed after it was written (its footer is not that of {MANIFEST}): {REWRITE}.")
     return part
 
 
