@@ -8,12 +8,15 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from cenote.data.rows import Fault
 from cenote.errors import BadInput
 
+# Bytes of a line, and characters of a CSV field: a limit, since a file of a few MB can unpack to a line of many GB.
+LONGEST = 2**26
 # Suffixes of zipped files.
 ZIPPED = (".gz", ".zst")
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -96,8 +99,8 @@ class _Zstd(io.RawIOBase):
         return len(content)
 
 
-def lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str | Fault]]:
-    r"""Yield lines with their ends and their numbers from 1; in place of a line that is not UTF-8, a `Fault`.
+def lines(stream: io.BufferedIOBase, name: str, most: int = LONGEST) -> Iterator[tuple[int, str | Fault]]:
+    r"""Yield lines with their ends and their numbers from 1; a `Fault` in place of one that is not UTF-8 or too long.
 
     Bytes are split, since only "\n" ends a line: str.splitlines also splits at U+2028, U+0085, form feeds and more.
 
@@ -105,7 +108,16 @@ def lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str | Fau
     (1, 'a pool\n')
     """
     offset = 0
-    for number, raw in enumerate(stream, 1):
+    for number, raw in enumerate(iter(partial(stream.readline, most + 1), b""), 1):
+        if len(raw) > most:
+            yield (
+                number,
+                Fault(
+                    f"{name}, line {number}: longer than {most:,} bytes. Cut the text into several, or drop the line."
+                ),
+            )
+            offset += len(raw) + (0 if raw.endswith(b"\n") else _skip_line(stream))
+            continue
         line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
         try:
             text: str | Fault = line.decode()
@@ -118,3 +130,13 @@ def lines(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[int, str | Fau
         offset += len(raw)
         if text:  # a file that is only a byte order mark has no line
             yield number, text
+
+
+def _skip_line(stream: io.BufferedIOBase) -> int:
+    """Read to the end of a line, and return its bytes."""
+    size = 0
+    while piece := stream.readline(2**20):
+        size += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return size
