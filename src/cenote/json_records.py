@@ -58,7 +58,7 @@ def from_json(cls: type[Record], text: str) -> Record:
     if wanted is not None and found != wanted:
         raise BadInput(f"the JSON has schema {found!r}, but this version of Cenote reads schema {wanted}.")
     try:
-        return typing.cast("Record", _read(cls, data))
+        return typing.cast("Record", from_data(cls, data))
     except ValueError as error:
         raise BadInput(f"the JSON does not hold a {cls.__name__}: {error}.") from error
 
@@ -67,8 +67,8 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
 
-def _read(kind: Any, data: Any) -> Any:
-    """Convert parsed JSON to the annotated type. Raise ValueError if it does not fit."""
+def from_data(kind: Any, data: Any) -> Any:
+    """Convert parsed JSON to the annotated type. Raise `ValueError` if it does not fit."""
     origin, inner = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind):
         return _read_record(kind, data)
@@ -77,16 +77,16 @@ def _read(kind: Any, data: Any) -> Any:
             return None
         kinds = [one for one in inner if one is not type(None)]
         fitting = (one for one in kinds if is_dataclass(one) == isinstance(data, dict))
-        return _read(next(fitting, kinds[0]), data)
+        return from_data(next(fitting, kinds[0]), data)
     if origin is tuple:
         if not isinstance(data, list):
             raise ValueError(f"expected a list, found {data!r}")
         kinds = [inner[0]] * len(data) if inner[1:] == (Ellipsis,) else list(inner)
         if len(kinds) != len(data):
             raise ValueError(f"expected {len(kinds)} values, found {len(data)}")
-        return tuple(_read(one, part) for one, part in zip(kinds, data, strict=True))
+        return tuple(from_data(one, part) for one, part in zip(kinds, data, strict=True))
     if origin is dict and isinstance(data, dict):
-        return {key: _read(inner[1], value) for key, value in data.items()}
+        return {key: from_data(inner[1], value) for key, value in data.items()}
     if origin is Literal:
         if data not in inner:
             raise ValueError(f"expected one of {', '.join(inner)}, found {data!r}")
@@ -107,4 +107,4 @@ def _read_record(kind: Any, data: Any) -> Any:
         raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
     if missing := [one.name for one in fields(kind) if one.default is MISSING and one.name not in data]:
         raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
-    return kind(**{name: _read(hints[name], value) for name, value in data.items()})
+    return kind(**{name: from_data(hints[name], value) for name, value in data.items()})

@@ -434,6 +434,7 @@ class Counts:
     tokens: int  # of all texts, special tokens included
     rejected: int  # number of texts left out
     read: int | None = None  # tokens that the model was given, overlaps of windows included; None in older folders
+    footers: tuple[str, ...] | None = None  # checksum of each part's footer and rows; None in older folders
 
 
 @dataclass(frozen=True)

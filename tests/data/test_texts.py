@@ -7,6 +7,9 @@ import itertools
 import json
 import os
 import re
+import socket
+import subprocess
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -18,7 +21,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cenote.data import shards
+from cenote.data import shards, tables
+from cenote.data.lines import lines
+from cenote.data.rows import Fault
 from cenote.data.texts import READERS, Text, read, read_rows
 from cenote.errors import BadInput, CenoteWarning, UnknownName
 
@@ -483,10 +488,57 @@ def test_links_to_folders_are_skipped_with_a_warning(tmp_path):
         assert list(read(tmp_path / "in")) == [Text("a.txt", "a"), Text("c.txt", "b")]
 
 
-def test_a_pipe_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "a.jsonl")
-    with pytest.raises(BadInput, match=r"a\.jsonl is a pipe or a device\. Pipe lines of text into `-`"):
-        read(tmp_path / "a.jsonl")
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+ENDLESS = {
+    "pipe": make_pipe,
+    "socket": make_socket,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "link to a pipe": lambda path: (os.mkfifo(path.parent / "pipe"), path.symlink_to(path.parent / "pipe")),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize("suffix", [".jsonl", ".txt", ".md", ".json", ".csv", ".parquet", ".arrow", ".txt.gz"])
+def test_what_never_ends_is_refused_by_name(tmp_path, kind, suffix):
+    path = tmp_path / f"a{suffix}"
+    ENDLESS[kind](path)
+    with pytest.raises(BadInput, match=rf"a{suffix} is a pipe, a socket or a device\. Pipe lines of text into `-`"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize(("suffix", "content"), [(".txt", "a pool"), (".jsonl", '"a pool"'), (".csv", "text\na pool")])
+def test_what_never_ends_in_a_folder_is_left_out_and_said(tmp_path, kind, suffix, content):
+    (tmp_path / f"b{suffix}").write_text(content)
+    ENDLESS[kind](tmp_path / f"a{suffix}")
+    for source in (tmp_path, str(tmp_path / f"*{suffix}")):
+        with pytest.warns(CenoteWarning, match=rf"pipes, sockets and devices are not read: .*a{suffix}"):
+            assert [row.text for row in read(source)] == ["a pool"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet", ".arrow"])
+def test_a_file_of_a_dataset_that_never_ends_is_refused(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"a{suffix}")
+    (tmp_path / "dataset_info.json").write_text("{}")
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": f"a{suffix}"}]}))
+    with pytest.raises(BadInput, match=rf"a{suffix} is a pipe, a socket or a device"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl"])
+def test_a_link_to_nothing_in_a_folder_is_no_text_that_is_lost(tmp_path, suffix):
+    (tmp_path / f"b{suffix}").write_text('"a pool"')
+    (tmp_path / f"a{suffix}").symlink_to(tmp_path / "gone")
+    with pytest.raises(BadInput, match=rf"a{suffix} cannot be read .*No such file"):
+        list(read(tmp_path))
 
 
 @pytest.mark.parametrize("row", ["{}", '{"txt": "a"}'])
@@ -507,3 +559,85 @@ def test_json_lines_on_stdin_are_recognised_and_said(pack):
 @pytest.mark.parametrize("line", ["{a pool}", "5", '"a pool"', "[1]", "{"])
 def test_other_lines_on_stdin_are_plain_text(line):
     assert list(read("-", stdin=io.BytesIO(f"{line}\n".encode()))) == [Text("0", line)]
+
+
+# A few bytes that unpack to many.
+
+GROWTH = """
+import resource, sys
+from cenote.data.texts import Fault, Text, read_rows
+import pyarrow.parquet
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+before, texts, faults = peak(), 0, 0
+for row in read_rows(sys.argv[1]):
+    texts, faults = texts + isinstance(row, Text), faults + isinstance(row, Fault)
+print(texts, faults, peak() - before)
+"""
+
+
+def growth(path):
+    """Return how many texts and faults a file has, and by how many MB a process grows that reads it."""
+    done = subprocess.run([sys.executable, "-c", GROWTH, str(path)], capture_output=True, text=True, check=True)
+    return tuple(map(int, done.stdout.split()))
+
+
+@pytest.mark.parametrize("suffix", [".txt.gz", ".jsonl.gz"])
+def test_an_endless_line_is_a_fault_and_does_not_fill_the_memory(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b'"a pool"\n')
+        for _ in range(400):
+            file.write(b" " * 2**20)
+        file.write(b'\n"a cave"\n')
+    assert path.stat().st_size < 4e6
+    texts, faults, megabytes = growth(path)
+    assert (texts, faults) == (2, 1)
+    assert megabytes < 300  # the line has 400
+
+
+def test_a_long_line_is_named_and_the_next_one_is_read():
+    given = io.BytesIO(b"one\n" + b"x" * 30 + b"\n" + b"12345678\nend\n" + b"y" * 9 + b"\n\xe9")
+    long, spoiled = (
+        Fault("a.txt, line 2: longer than 9 bytes. Cut the text into several, or drop the line."),
+        Fault("a.txt, line 5: longer than 9 bytes. Cut the text into several, or drop the line."),
+    )
+    found = list(lines(given, "a.txt", most=9))
+    assert found[:-1] == [(1, "one\n"), (2, long), (3, "12345678\n"), (4, "end\n"), (5, spoiled)]
+    assert "line 6: not UTF-8 (byte 58, 0xe9)" in found[-1][1].why
+
+
+def test_a_long_file_of_one_text_is_a_fault(tmp_path):
+    path = tmp_path / "a.md.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(400):
+            file.write(b"x" * (2**20 - 1) + b"\n")
+    with pytest.raises(BadInput, match=r"a\.md\.gz: longer than 67,108,864 characters\. Cut the text into several"):
+        read(path)
+    assert growth(path)[2] < 300
+
+
+def test_a_long_value_that_is_repeated_does_not_fill_the_memory(tmp_path):
+    path = tmp_path / "a.parquet"
+    values = pa.DictionaryArray.from_arrays(pa.array([0] * 700, pa.int32()), pa.array(["a" * 4_000_000]))
+    pq.write_table(pa.table({"text": values}), path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 1000
+    texts, faults, megabytes = growth(path)
+    assert (texts, faults) == (700, 0)
+    assert megabytes < 1200  # the values have 2,800
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"compression": "gzip"}]
+)
+def test_the_size_of_a_dictionary_is_that_of_its_values(tmp_path, options):
+    path = tmp_path / "a.parquet"
+    values = [f"{place % 70:>300}" for place in range(1000)]
+    pq.write_table(pa.table({"id": list(map(str, range(1000))), "text": values}), path, **options)
+    chunk = pq.read_metadata(path).row_group(0).column(1)
+    with path.open("rb") as raw:
+        size = tables._size_of_dictionary(raw, chunk)
+    assert size == (0 if options.get("use_dictionary") is False else 70 * (300 + 4))  # each with its length
+    assert [row.text for row in read(path)] == values

@@ -380,7 +380,7 @@ def age(folder):
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["settings"] = without(manifest["settings"])
     if manifest["counts"]:
-        del manifest["counts"]["read"]
+        del manifest["counts"]["read"], manifest["counts"]["footers"]
     (folder / MANIFEST).write_text(json.dumps(manifest))
     for path in folder.glob("part-*"):
         table = parquet.read_table(path)

@@ -91,7 +91,8 @@ def test_it_notes_where_it_goes_on_and_where_it_stopped(model, tmp_path, monkeyp
     assert embed(model, TEXTS, tmp_path / "out", **plain).complete
     assert told[1:] == ["going on: 2 texts are embedded"]
     assert embed(model, TEXTS, tmp_path / "out", **plain).complete
-    assert told[2:] == ["all 3 texts are embedded already"]
+    checked = "the footers of the parts were checked (--verify reads every page)"
+    assert told[2:] == [f"all 3 texts are embedded already: {checked}"]
 
 
 def test_an_empty_stream_is_named(model, tmp_path):

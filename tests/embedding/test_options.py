@@ -176,6 +176,7 @@ def test_bad_values_are_refused_before_the_model_is_loaded(tmp_path, options, me
         ({"on_error": "skip"}, "needs a folder: pass output="),
         ({"dtype": "int8"}, "a scale beside each vector"),
         ({"restart": True}, "restart=True deletes the parts of an earlier run, so it needs a folder"),
+        ({"verify": True}, "verify=True reads the parts of an earlier run, so it needs a folder"),
         ({"keep": ["title"]}, r"keep=\('title',\) writes columns beside the vectors, so it needs a folder"),
     ],
 )

@@ -173,7 +173,7 @@ def test_ids_are_looked_up_in_no_more_parts_than_hold_them(tmp_path, monkeypatch
     found = read_embeddings(write(tmp_path / "out", VECTORS[:10], cuts=(0, 4, 8)))
     (tmp_path / "out" / "part-00003.parquet").unlink()
     np.testing.assert_array_equal(found.of(["i7", "i0", "i7", "i4"]), VECTORS[[7, 0, 7, 4]])
-    with pytest.raises(BadInput, match=r"part-00003\.parquet cannot be read"):
+    with pytest.raises(BadInput, match=r"part-00003\.parquet is missing"):
         found.of(["i7", "i8"])
 
 
@@ -227,7 +227,7 @@ def test_batches_without_rows_are_refused(folder, rows):
 # No more than is asked for.
 
 
-def test_opening_a_folder_reads_the_manifest_alone(folder, groups, monkeypatch):
+def test_opening_a_folder_reads_no_rows(folder, groups, monkeypatch):
     monkeypatch.setattr(parquet, "read_table", lambda *_, **__: pytest.fail("a table was read"))
     monkeypatch.setattr(parquet, "read_schema", lambda *_, **__: pytest.fail("a part was opened"))
     assert len(read_embeddings(folder)) == ROWS
@@ -311,16 +311,26 @@ def test_a_folder_that_is_not_complete_is_refused(tmp_path):
         read_embeddings(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:99])])
-def test_a_missing_or_cut_part_is_named(tmp_path, spoil):
+CUT = r"part-00001\.parquet cannot be read .*: delete it, and run the same embed"
+SPOILED = {
+    "missing": (lambda path: path.unlink(), r"part-00001\.parquet is missing: run the same embed again"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:99]), CUT),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_a_part_that_is_spoiled_while_the_folder_is_open_is_named(tmp_path, how):
     folder = write(tmp_path / "out", VECTORS[:10], cuts=(5,))
-    spoil(folder / "part-00001.parquet")
     found = read_embeddings(folder)
+    spoil, message = SPOILED[how]
+    spoil(folder / "part-00001.parquet")
     np.testing.assert_array_equal(found[:5], VECTORS[:5])
     reads = (lambda: found[5:], lambda: found.ids, lambda: list(found.batches()), lambda: found.of(["i9"]))
     for read in reads:
-        with pytest.raises(BadInput, match=r"part-00001\.parquet cannot be read .*: delete it, and run the same embed"):
+        with pytest.raises(BadInput, match=message):
             read()
+    with pytest.raises(BadInput, match=r"part-00001\.parquet is (missing|a damaged part)"):
+        read_embeddings(folder)
 
 
 def test_a_part_that_the_system_refuses_to_read_is_not_called_damaged(tmp_path, monkeypatch):

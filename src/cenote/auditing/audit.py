@@ -48,7 +48,7 @@ def audit(
     name: str | None = None,
     progress: Progress | None = None,
     notify: Callable[[str], object] | None = None,
-    loader: Callable[[Any], SentenceTransformer] = load,
+    loader: Callable[[Any], SentenceTransformer] | None = None,
 ) -> Audit:
     """Check whether a model is served as it was made: pooling, padding, batches, truncation, prompts, weights.
 
@@ -71,7 +71,7 @@ def audit(
         name: what the report calls the model; None: as it was given.
         progress: called with a step, how much of it is done, and how much there is (0: unknown).
         notify: called with a sentence on what happens.
-        loader: loads a model that is given by name.
+        loader: loads a model that is given by name; default: `cenote.load`, with `strict=False`.
 
     Returns:
         An `Audit`: plain data, with `passed`, `checks`, `to_json`, `from_json` and `save`.
@@ -86,6 +86,7 @@ def audit(
         raise BadInput(
             f"{len(drawn)} texts are too few for an audit: give at least {FEWEST_TEXTS}, or none for the built-in ones."
         )
+    loader = loader or partial(load, strict=False)  # weights that the files lack are a finding
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     folder = folder_of(model, loaded)
     subject = Subject(
@@ -144,7 +145,7 @@ def _load_again(given: Any, loaded: SentenceTransformer, folder: Path, loader: A
         if not isinstance(given, SentenceTransformer):
             found: SentenceTransformer = loader(given)
             return found
-        return load(folder, device=loaded.device, dtype=weights_dtype(loaded))
+        return load(folder, device=loaded.device, dtype=weights_dtype(loaded), strict=False)
 
 
 def choose_checks(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:

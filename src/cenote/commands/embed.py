@@ -44,7 +44,7 @@ MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 GROUPS = {
     "how texts are read": ("limit", "long", "vectors", "window", "overlap", "on_truncate", "on_error"),
     "how vectors are computed": ("pooling", "temperature", "backend", "precision", "engine", "workers"),
-    "what is written": ("keep", "dtype", "dimensions", "normalize", "restart"),
+    "what is written": ("keep", "dtype", "dimensions", "normalize", "restart", "verify"),
 }
 # The types of the options by name, and parsers of those that are neither words nor numbers.
 _KINDS = typing.get_type_hints(Request)

@@ -10,6 +10,7 @@ import codecs
 import csv
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -17,22 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from cenote.data.columns import TEXT
-from cenote.data.lines import ZIPPED, lines, unzipped
+from cenote.data.lines import LONGEST, ZIPPED, lines, unzipped
 from cenote.data.rows import Fault, describe_value, raise_faults
 from cenote.data.sheets import Placed, Sheet, plain_sheet, sheet_of_records
 from cenote.data.tables import read_arrow, read_parquet
 from cenote.errors import BadInput
-
-LONGEST_FIELD = 2**26  # characters of a CSV field; a limit, so that an unclosed quote cannot fill the memory
 
 Reader = Callable[[Path], Sheet]
 # Lines with their ends and their numbers from 1; a fault in place of a line that is not UTF-8.
 Numbered = Iterable[tuple[int, str | Fault]]
 
 
-def _lines_of(path: Path) -> Iterator[tuple[int, str | Fault]]:
+def _lines_of(path: Path, most: int = LONGEST) -> Iterator[tuple[int, str | Fault]]:
     with unzipped(path) as stream:
-        yield from lines(stream, str(path))
+        yield from lines(stream, str(path), most)
 
 
 # Plain text.
@@ -55,9 +54,16 @@ def read_whole(path: Path, name: str = "") -> Sheet:
     """Return a sheet with the file as one text, whose id is `name` or the path."""
 
     def records() -> Iterator[Placed]:
-        read = [line for _, line in _lines_of(path)]
-        fault = next((line for line in read if isinstance(line, Fault)), None)
-        yield str(path), fault or (name or path.as_posix(), "".join(map(str, read)))
+        read, left = list[str](), LONGEST
+        for _, line in _lines_of(path):
+            fault = line if isinstance(line, Fault) else None
+            if fault is None and (left := left - len(line)) < 0:
+                fault = Fault(f"{path}: longer than {LONGEST:,} characters. Cut the text into several files.")
+            if fault is not None:
+                yield str(path), fault
+                return
+            read.append(str(line))
+        yield str(path), (name or path.as_posix(), "".join(read))
 
     return plain_sheet(str(path), records)
 
@@ -122,7 +128,8 @@ def read_json(path: Path) -> Sheet:
 
 def _records_of_array(path: Path) -> Iterator[Placed]:
     """Yield the elements of an array. The whole file is in memory as a string; its elements are parsed one by one."""
-    content = "".join(raise_faults(line for _, line in _lines_of(path)))
+    # An array may be one line.
+    content = "".join(raise_faults(line for _, line in _lines_of(path, sys.maxsize - 1)))
     decode = json.JSONDecoder().raw_decode
     row, end = 0, _skip_space(content, content.index("[") + 1)
     while not content.startswith("]", end):
@@ -192,7 +199,7 @@ def csv_rows(lines: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[
     while row is not None:
         where = f"{name}, line {reader.line_num + 1}"
         with _csv_limit:  # the limit is global to the process: raised for one row, then restored
-            before = csv.field_size_limit(LONGEST_FIELD)
+            before = csv.field_size_limit(LONGEST)
             try:
                 row = next(reader, None)
             except csv.Error as error:

@@ -30,7 +30,7 @@ from cenote.data.labelled_files import (
 )
 from cenote.data.labelled_schemas import KINDS, TEST, TRAIN, Plan, plan_files
 from cenote.data.labelled_searches import judge, read_candidates, same_text
-from cenote.data.lines import readable
+from cenote.data.lines import opened
 from cenote.data.rows import Text
 from cenote.errors import BadInput, some
 
@@ -172,7 +172,7 @@ def fingerprint_of_files(path: str | Path, kind: str | None = None, split: str =
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with readable(str(path)), path.open("rb") as raw:
+    with opened(path) as raw:
         while block := raw.read(2**20):
             digest.update(block)
     return digest.hexdigest()

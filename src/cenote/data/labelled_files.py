@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cenote.data.formats import csv_rows
-from cenote.data.lines import ZIPPED, lines, readable, unzipped
+from cenote.data.lines import ZIPPED, lines, opened, readable, unzipped
 from cenote.data.rows import describe_value, raise_faults, refuse_surrogates
+from cenote.data.tables import open_parquet, parquet_batches
 from cenote.errors import BadInput, some
 
 FOLDERS = ("qrels", "candidates", "top_ranked")  # folders within a folder, with a file per split
-BATCH = 1024  # rows of a Parquet file in memory at once
 REMEDY = "Correct or drop the row."
 
 
@@ -115,14 +115,14 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[Record]:
 
 
 def _parquet_records(path: Path) -> Iterator[Record]:
-    from pyarrow import ArrowException, parquet
+    from pyarrow import ArrowException
 
     row = 0
-    with readable(str(path)), path.open("rb") as raw:
+    with opened(path) as raw:
         try:
-            file = parquet.ParquetFile(raw, buffer_size=2**20, pre_buffer=False)
+            file = open_parquet(raw)
             _refuse_repeated_columns(file.schema_arrow.names, path)
-            for batch in file.iter_batches(BATCH):
+            for batch in parquet_batches(file, raw):
                 for cells in batch.to_pylist():
                     yield Record(f"{path}, row {row} (from 0)", cells)
                     row += 1

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cenote.data.formats import READERS, WHOLE_FILES, read_whole
-from cenote.data.lines import ZIPPED, readable
+from cenote.data.lines import ZIPPED, is_endless, readable, refuse_endless
 from cenote.data.sheets import Sheet
 from cenote.data.tables import read_arrow
 from cenote.errors import BadInput, CenoteWarning, choose, some
@@ -53,7 +53,8 @@ def _match(pattern: str) -> list[Path]:
     """Return the files that match a pattern, sorted by their names."""
     with readable(pattern):
         # Path.glob takes no absolute pattern.
-        files = [Path(match) for match in sorted(glob.glob(pattern, recursive=True)) if Path(match).is_file()]  # noqa: PTH207
+        matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+        files = [match for match in _without_endless(matches, pattern) if not match.is_dir()]
         if not files:
             folder = next(parent for parent in Path(pattern).parents if not glob.has_magic(str(parent)))
             raise NoFile(f"no file matches the pattern {_shorten(pattern)!r}. Check it; {_state_content(folder)}.")
@@ -90,7 +91,7 @@ def _open_folder(path: Path) -> list[Sheet]:
     if {"dataset_info.json", "state.json"} <= {*names}:
         return _open_dataset(path)
     texts, below = _walk(path)
-    shards = [path / name for name in names if _is_shard(path / name)]
+    shards = _without_endless([path / name for name in names if _is_shard(path / name)], str(path))
     plain = [shard for shard in shards if not _is_json(shard)]
     if plain or texts:  # a .json beside other files describes them
         shards, described = plain, [shard.name for shard in shards if _is_json(shard)]
@@ -115,7 +116,7 @@ def _open_folder(path: Path) -> list[Sheet]:
 
 
 def _is_shard(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith(_DATA_FILES) and not path.name.startswith(_HIDDEN)
+    return not path.is_dir() and path.name.lower().endswith(_DATA_FILES) and not path.name.startswith(_HIDDEN)
 
 
 def _is_json(path: Path) -> bool:
@@ -133,7 +134,14 @@ def _walk(path: Path) -> tuple[list[str], list[str]]:
             data += [file for file in below if file.parent != path and _is_shard(file) and not _is_json(file)]
     if linked:
         warnings.warn(f"links to folders are not followed: {some(linked)}", CenoteWarning, 2)
-    return _relative(texts, path), _relative(data, path)
+    return _relative(_without_endless(texts, str(path)), path), _relative(data, path)
+
+
+def _without_endless(paths: list[Path], source: str) -> list[Path]:
+    """Return the paths of files and folders; warn of the others, which may never end."""
+    if endless := [path for path in paths if is_endless(path)]:
+        warnings.warn(f"{source}: pipes, sockets and devices are not read: {some(endless)}", CenoteWarning, 2)
+    return [path for path in paths if path not in endless]
 
 
 def _relative(files: list[Path], folder: Path) -> list[str]:
@@ -178,12 +186,9 @@ def _open_dataset(path: Path) -> list[Sheet]:
 def refuse_missing(path: Path) -> None:
     """Raise if a path is neither a file nor a folder; the message names a near miss."""
     with readable(str(path)):
-        if path.is_file() or path.is_dir():
-            return
+        refuse_endless(path)
         if path.exists():
-            raise BadInput(
-                f"{path} is a pipe or a device. Pipe lines of text into `-`, or write them into a file first."
-            )
+            return
         near = difflib.get_close_matches(path.name, _names_in(path.parent), n=1)
         holds = _state_content(path.parent)
     hint = f"; did you mean {near[0]!r}?" if near else "."

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from cenote.data.columns import TEXT
-from cenote.data.lines import readable
+from cenote.data.lines import opened, readable, refuse_endless
 from cenote.data.rows import Fault
 from cenote.data.sheets import Placed, Sheet
 from cenote.errors import BadInput
 
 # Rows that are read at once, and rows that are Python objects at once: texts may be long.
 BATCH, PIECE = 1024, 64
+# Bytes of the values of a batch, about: a file of 400 bytes can hold a long value a million times.
+_BYTES = 2**27
 
 
 # Files.
@@ -26,21 +28,59 @@ BATCH, PIECE = 1024, 64
 
 def read_parquet(path: Path) -> Sheet:
     """Return a sheet with a record for each row of a Parquet file."""
-    with readable(str(path)), path.open("rb") as raw:
-        names = _undamaged(path, "Parquet", lambda: _open_parquet(raw).schema_arrow.names)
+    with opened(path) as raw:
+        names = _undamaged(path, "Parquet", lambda: open_parquet(raw).schema_arrow.names)
     return Sheet(str(path), str(path), tuple(names), partial(_records_of_parquet, path))
 
 
-def _open_parquet(raw: Any) -> Any:
+def open_parquet(raw: Any) -> Any:
+    """Return an opened Parquet file that is read in flat memory."""
     from pyarrow import parquet
 
     # Buffered, without pre-buffering: otherwise the column of a whole row group, often the whole file, is read.
     return parquet.ParquetFile(raw, buffer_size=2**20, pre_buffer=False)
 
 
+def parquet_batches(file: Any, raw: Any, columns: Sequence[str] | None = None) -> Iterable[Any]:
+    """Return batches of a Parquet file: of fewer rows where values are long, or a long one is repeated.
+
+    Args:
+        file: what `open_parquet` returns.
+        raw: the stream that it reads.
+        columns: names of those to read; None: all.
+    """
+    longest = 1
+    for group in range(file.metadata.num_row_groups):
+        about = file.metadata.row_group(group)
+        for chunk in map(about.column, range(about.num_columns)):
+            if columns is None or chunk.path_in_schema.partition(".")[0] in columns:
+                on_average = chunk.total_uncompressed_size // max(1, chunk.num_values)
+                longest = max(longest, on_average, _size_of_dictionary(raw, chunk))
+    batches: Iterable[Any] = file.iter_batches(max(1, min(BATCH, _BYTES // longest)), columns=columns)
+    return batches
+
+
+def _size_of_dictionary(raw: Any, chunk: Any) -> int:
+    """Return the bytes of a column's dictionary when it is unpacked, which no value exceeds; 0 if it has none.
+
+    The file's footer does not have this size. The header of the page begins with it: the kind of the page, 2 for a
+    dictionary, and the size, in the compact protocol of Thrift.
+    """
+    raw.seek(chunk.dictionary_page_offset or chunk.data_page_offset)
+    header = raw.read(8)
+    if header[:3] != b"\x15\x04\x15":
+        return 0
+    size = 0
+    for place, byte in enumerate(header[3:]):
+        size |= (byte & 127) << 7 * place
+        if byte < 128:
+            break
+    return size >> 1
+
+
 def _records_of_parquet(path: Path, names: Sequence[str]) -> Iterator[Placed]:
-    with readable(str(path)), path.open("rb") as raw:
-        batches = _undamaged(path, "Parquet", lambda: _open_parquet(raw).iter_batches(BATCH, columns=list(names)))
+    with opened(path) as raw:
+        batches = _undamaged(path, "Parquet", lambda: parquet_batches(open_parquet(raw), raw, list(names)))
         yield from _records_of_batches(_undamaged_batches(batches, path, "Parquet"), names, str(path))
 
 
@@ -54,6 +94,7 @@ def read_arrow(path: Path) -> Sheet:
 def _mapped(path: Path) -> Any:
     import pyarrow as pa
 
+    refuse_endless(path)
     return pa.memory_map(str(path))  # a batch is often the whole file: memory holds what is read of it
 
 

@@ -29,7 +29,7 @@ import pyarrow as pa
 import torch
 
 from cenote.embedding.corpus import Slice
-from cenote.embedding.folder import Output, missing_parts, resume_notice
+from cenote.embedding.folder import Output, missing_parts
 from cenote.embedding.messages import error_answer, pack, raise_error, slice_messages, slice_of, unpack
 from cenote.embedding.options import Options
 from cenote.embedding.parts import Part, part_of, write_part
@@ -189,7 +189,7 @@ def write(
         return sum(part.texts for part in out.done.values())
 
     if done():
-        listener.notify(resume_notice(done(), rows))
+        listener.notify(out.resume_notice(rows))
     step = listener.step("embedding", rows, done())
     if done() == rows:
         deque(missing_parts(parts(), out.done, out.folder), 0)  # yields none, but checks that the texts are the same

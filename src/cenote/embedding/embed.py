@@ -242,6 +242,8 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
     with opened(folder, settings, versions, restart=request.restart, agreement=plan.agreement) as out:
         if not request.skips:
             out.refuse_rejects()
+        if request.verify:
+            out.verify(request.listener)
         total = surveyed.rows if surveyed else 0
         complete = ENGINES[request.engine](out, parts, plan.encoder, total, listener=request.listener, **own)
         manifest = out.finish() if complete else out.manifest

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from cenote._nn.modules import eval_mode
 from cenote.embedding import cluster
 from cenote.embedding.corpus import Slice
-from cenote.embedding.folder import Output, missing_parts, resume_notice
+from cenote.embedding.folder import Output, missing_parts
 from cenote.embedding.parts import part_of
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder
 from cenote.errors import BadInput
@@ -40,7 +40,7 @@ def write(
     """
     done = sum(part.texts for part in out.done.values())
     if done:
-        listener.notify(resume_notice(done, rows))
+        listener.notify(out.resume_notice(rows))
     step = listener.step("embedding", rows, done)
 
     def read(prepared: Prepared) -> Embedded:

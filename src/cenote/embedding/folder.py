@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,10 +12,12 @@ from typing import Any
 import pyarrow as pa
 
 from cenote.embedding.corpus import Slice
+from cenote.embedding.integrity import checked_part, footer_checksum, refuse_damaged
 from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
-from cenote.embedding.parts import KeptColumns, Part, name_of_part, read_footer, settings_of_parts, write_part
+from cenote.embedding.parts import KeptColumns, Part, name_of_part, parts_in, read_footer, write_part
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
+from cenote.listener import Listener
 from cenote.records import Counts, Manifest
 from cenote.storage import (
     delete_temporary_files,
@@ -28,15 +29,14 @@ from cenote.storage import (
 )
 
 REJECTS = "rejects.jsonl"
-_PART = re.compile(r"part-(\d{5,})\.parquet")
 
 
 class Output:
     """An opened folder. `done` are the parts that it holds, by their numbers."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
-        self.done = {part.index: part for part in _parts(folder, manifest)}
+        self.folder, self.manifest, self.verified = folder, manifest, False
+        self.done = _parts(folder, manifest)
 
     def write(
         self, part: Part, table: pa.Table, rejects: Sequence[dict[str, Any]] = (), kept: KeptColumns | None = None
@@ -53,8 +53,25 @@ class Output:
 
     def refresh(self) -> None:
         """Find the parts that other processes wrote, and delete temporary files of interrupted ones."""
-        self.done = {part.index: part for part in _parts(self.folder, self.manifest)}
+        self.done = _parts(self.folder, self.manifest)
         delete_temporary_files(self.folder)
+
+    def verify(self, listener: Listener) -> None:
+        """Read every page of the parts that are there; raise if one is damaged."""
+        step = listener.step("verifying", sum(part.rows for part in self.done.values()))
+        for index in sorted(self.done):
+            refuse_damaged(self.folder / name_of_part(index), step)
+        self.verified = True
+
+    def resume_notice(self, rows: int) -> str:
+        """Say how many texts an earlier run embedded, and what of it was checked; `rows` of the input, or 0."""
+        done = sum(part.texts for part in self.done.values())
+        if done != rows:
+            return f"going on: {done:,} texts are embedded"
+        checked = "every page of the parts was" if self.verified else "the footers of the parts were"
+        return f"all {done:,} texts are embedded already: {checked} checked" + (
+            "" if self.verified else " (--verify reads every page)"
+        )
 
     def refuse_rejects(self) -> None:
         """Raise if an earlier run left rows out, which this run does not allow."""
@@ -77,6 +94,7 @@ class Output:
             tokens=sum(part.tokens for part in parts),
             rejected=sum(part.rejected for part in parts),
             read=sum(read) if len(read) == len(parts) else None,
+            footers=tuple(footer_checksum(self.folder / name_of_part(part.index), part.rows) for part in parts),
         )
         self._amend(complete=True, counts=counts)
         return self.manifest
@@ -91,11 +109,6 @@ class Output:
     def _amend(self, **changes: Any) -> None:
         self.manifest = replace(self.manifest, **changes)
         write_text(self.folder / MANIFEST, to_json(self.manifest))
-
-
-def resume_notice(done: int, rows: int) -> str:
-    """Say how many texts an earlier run embedded; `rows` is the number of all, 0 if it is unknown."""
-    return f"all {done:,} texts are embedded already" if done == rows else f"going on: {done:,} texts are embedded"
 
 
 def missing_parts(parts: Iterable[Slice], done: Mapping[int, Part], folder: Path) -> Iterator[Slice]:
@@ -156,18 +169,14 @@ def _clear(folder: Path, wanted: Manifest) -> None:
     """
     write_text(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
     with explain_disk_errors(folder):
-        for name in sorted(entry.name for entry in folder.iterdir()):
-            if _PART.fullmatch(name) or name == REJECTS:
-                (folder / name).unlink()
+        for path in parts_in(folder):
+            path.unlink()
+        (folder / REJECTS).unlink(missing_ok=True)
         sync_folder(folder)
     write_text(folder / MANIFEST, to_json(wanted))
 
 
-def _parts(folder: Path, manifest: Manifest) -> Iterator[Part]:
-    for path in sorted(folder.iterdir()):
-        if _PART.fullmatch(path.name) is None:
-            continue
-        part, of, _ = read_footer(path)
-        if of != settings_of_parts(manifest):
-            raise BadInput(f"{path} has other settings than {MANIFEST}: begin anew with restart (--restart).")
-        yield part
+def _parts(folder: Path, manifest: Manifest) -> dict[int, Part]:
+    """Return the parts that a folder holds, by their numbers."""
+    parts = (checked_part(path, manifest) for path in parts_in(folder))
+    return {part.index: part for part in parts}

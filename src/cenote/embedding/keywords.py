@@ -46,6 +46,7 @@ class EmbedKeywords(TypedDict, total=False):
     engine: EngineName
     workers: int | None
     restart: bool
+    verify: bool
     source: str
     name: str | None
     progress: Progress | None

@@ -220,6 +220,9 @@ class Request(Options):
         None, "workers of the Ray engine; default: one for each accelerator, or for every 4 cores", "--workers"
     )
     restart: bool = option(False, "delete what an earlier run wrote, and begin anew", "--restart")
+    verify: bool = option(
+        False, "read every page of the parts that an earlier run wrote, and compare its checksum", "--verify"
+    )
     source: str = option("texts", "what the manifest calls the texts")
     name: str | None = option(None, "what the manifest calls the model; default: as it was given")
     progress: Progress | None = option(
@@ -250,6 +253,7 @@ class Request(Options):
             ("on_error", "skip", "lists the rows left out in a file"),
             ("dtype", "int8", "writes a scale beside each vector"),
             ("restart", True, "deletes the parts of an earlier run"),
+            ("verify", True, "reads the parts of an earlier run"),
         ):
             if self.output is None and getattr(self, name) == value:
                 raise BadInput(f"{name}={value!r} {reason}, so it needs a folder: pass output='vectors'.")

@@ -7,6 +7,7 @@ killed run needs only the folder to go on.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, pairwise
@@ -23,11 +24,13 @@ from cenote.embedding.rows import Embedded, Rows
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
 from cenote.functional.quantisation import quantise
+from cenote.json_records import from_data
 from cenote.records import Manifest
 from cenote.storage import is_access_error, write_whole
 
 VECTOR_TYPES: dict[str, Any] = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
 _KEY = b"cenote"
+_NAME = re.compile(r"part-(\d{5,})\.parquet")
 # The path of the vectors' numbers: in lists of fixed size, as parts have them.
 _VECTORS = "embedding.list.element"
 # Rows of a group: the fewest that are read to get at one of them. Fewer where their kept values take more bytes:
@@ -216,16 +219,26 @@ def settings_of_parts(manifest: Manifest) -> dict[str, Any]:
 def read_footer(path: Path) -> tuple[Part, dict[str, Any], list[dict[str, Any]]]:
     """Return a part, its settings, and the rows that were left out of it."""
     try:
-        found = json.loads((parquet.read_metadata(path).metadata or {})[_KEY])
-        of, rejects = found.pop("of"), found.pop("rejects")
-        part = Part(**found)
+        about = parquet.read_metadata(path)
+        if _KEY not in (about.metadata or {}):
+            raise ValueError("embed did not write it")
+        found = from_data(dict[str, Any], json.loads(about.metadata[_KEY]))
+        of, rejects = found.pop("of", None), found.pop("rejects", None)
+        part = from_data(Part, found)
         if path.name != name_of_part(part.index):
             raise ValueError(f"it was written as {name_of_part(part.index)}")
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        if about.num_rows != part.rows:
+            raise ValueError(f"it has {about.num_rows:,} rows, and its footer counts {part.rows:,}")
+        return part, from_data(dict[str, Any], of), from_data(list[dict[str, Any]], rejects)
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         if is_access_error(error):
             raise BadInput(f"{path} cannot be read ({error}): see to its permissions and its disk.") from error
         raise BadInput(f"{path} is a damaged part ({error}): delete it, and run again to write it anew.") from error
-    return part, of, rejects
+
+
+def parts_in(folder: Path) -> list[Path]:
+    """Return the files in a folder that have the name of a part, in order."""
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
 def name_of_part(index: int) -> str:

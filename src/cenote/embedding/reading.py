@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,20 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from cenote.data.rows import refuse_surrogates
+from cenote.embedding.integrity import explain_damage, refuse_changed, refuse_short
 from cenote.embedding.manifest import manifest_of
 from cenote.embedding.parts import name_of_part
 from cenote.errors import BadInput, choose, some
 from cenote.functional.quantisation import dequantise
 from cenote.records import Manifest
-from cenote.storage import is_access_error, lock_folder
+from cenote.storage import lock_folder
 
 # Rows per batch where a part is read from one end to the other.
 _TOGETHER = 8192
 
 
 def read_embeddings(folder: str | Path) -> Embeddings:
-    """Open the embeddings in a folder that `embed` wrote; only the manifest is read yet.
+    """Open the embeddings in a folder that `embed` wrote; only the manifest and the footers of the parts are read yet.
 
     >>> import cenote, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,6 +42,7 @@ def read_embeddings(folder: str | Path) -> Embeddings:
             raise BadInput(
                 f"{str(folder)!r} is not complete: run the same embed again, which goes on where the last run ended."
             )
+    refuse_changed(Path(folder), manifest)
     return Embeddings(Path(folder), manifest)
 
 
@@ -84,7 +85,7 @@ class Embeddings:
         """Return the vectors of some rows, by a slice, a number or a list of numbers; or a whole column, by name."""
         if isinstance(wanted, str):
             choose(wanted, dict.fromkeys(self.columns), "column")
-            return np.concatenate([_column(path, wanted) for path in self._names])
+            return np.concatenate([self._column(number, wanted) for number in range(len(self._names))])
         rows = np.arange(len(self))[wanted] if isinstance(wanted, slice) else np.asarray(wanted)
         if rows.dtype == bool and rows.shape == (len(self),):
             rows = np.flatnonzero(rows)
@@ -108,9 +109,13 @@ class Embeddings:
         if rows < 1:
             raise BadInput(f"rows={rows}: a batch has at least 1.")
         for path in self._names:
-            with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            with explain_damage(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                left = file.metadata.num_rows
                 for batch in file.iter_batches(rows, columns=["id", *_of_vectors(file.schema_arrow)]):
+                    left -= len(batch)
                     yield batch.column("id").to_pylist(), _numbers(batch)
+                if left:
+                    raise pa.ArrowInvalid(f"{left:,} of {file.metadata.num_rows:,} rows are lost")
 
     def of(self, ids: Iterable[str | int]) -> npt.NDArray[Any]:
         """Return the vectors of ids, in their order. A number stands for the id of its digits."""
@@ -122,8 +127,10 @@ class Embeddings:
         for path, first in zip(self._names, self._ends.tolist(), strict=False):
             if not len(open_):
                 break  # all ids are found
-            with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
-                there = file.read(["id"]).column("id").combine_chunks()
+            with explain_damage(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                table = file.read(["id"])
+                refuse_short(table, file.metadata.num_rows)
+            there = table.column("id").combine_chunks()
             places = compute.index_in(wanted.take(pa.array(open_)), there).fill_null(-1).to_numpy()
             rows[open_] = np.where(places < 0, -1, first + places)
             open_ = open_[places < 0]
@@ -144,10 +151,11 @@ class Embeddings:
     def part(self, number: int, *columns: str) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:
         """Return the vectors of a part, and some of its columns."""
         path = self._names[number]
-        with _reading(path):
+        with explain_damage(path):
             names = [*_of_vectors(self._schema), *columns]
             table = parquet.read_table(path, columns=names, page_checksum_verification=True).combine_chunks()
-        return _numbers(table.to_batches()[0]), [table.column(name).to_numpy() for name in columns]
+            refuse_short(table, int(self._ends[number + 1] - self._ends[number]))
+        return _numbers(_batch(table)), [table.column(name).to_numpy() for name in columns]
 
     def path_of(self, number: int) -> Path:
         """Return the file of a part."""
@@ -179,22 +187,23 @@ class Embeddings:
         cuts = np.searchsorted(rows[order], self._ends)
         for part in np.flatnonzero(np.diff(cuts)).tolist():
             path, places = self._names[part], order[cuts[part] : cuts[part + 1]]
-            with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            with explain_damage(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
                 for here, table in _groups(file, rows[places] - self._ends[part], columns):
                     yield places[here], table
+
+    def _column(self, number: int, name: str) -> npt.NDArray[Any]:
+        """Return a column of a part."""
+        with explain_damage(self._names[number]):
+            table = parquet.read_table(self._names[number], columns=[name], page_checksum_verification=True)
+            refuse_short(table, int(self._ends[number + 1] - self._ends[number]))
+        found: npt.NDArray[Any] = table.column(name).to_numpy()
+        return found
 
     @cached_property
     def _schema(self) -> Any:
         """The schema of the first part, which all parts share."""
-        with _reading(self._names[0]):
+        with explain_damage(self._names[0]):
             return parquet.read_schema(self._names[0])
-
-
-def _column(path: Path, name: str) -> npt.NDArray[Any]:
-    with _reading(path):
-        table = parquet.read_table(path, columns=[name], page_checksum_verification=True)
-        found: npt.NDArray[Any] = table.column(name).to_numpy()
-        return found
 
 
 def _name(one: Any) -> str:
@@ -212,7 +221,13 @@ def _groups(file: Any, rows: npt.NDArray[np.int64], columns: list[str]) -> Itera
     for group in np.flatnonzero(np.diff(cuts)).tolist():
         here = slice(cuts[group], cuts[group + 1])
         table = file.read_row_group(group, columns=columns).combine_chunks()
-        yield here, table.to_batches()[0].take(pa.array(rows[here] - ends[group]))
+        refuse_short(table, about.row_group(group).num_rows)
+        yield here, _batch(table).take(pa.array(rows[here] - ends[group]))
+
+
+def _batch(table: pa.Table) -> pa.RecordBatch:
+    """Return a table of one chunk, or of no rows, as a batch."""
+    return next(iter(table.to_batches()), pa.RecordBatch.from_pylist([], schema=table.schema))
 
 
 def _of_vectors(schema: Any) -> list[str]:
@@ -222,19 +237,6 @@ def _of_vectors(schema: Any) -> list[str]:
 
 def _numbers(batch: Any) -> npt.NDArray[Any]:
     column = batch.column("embedding")
-    numbers: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    numbers: npt.NDArray[Any] = flat.reshape(len(column), column.type.list_size)
     return dequantise(numbers, batch.column("scale").to_numpy()) if "scale" in batch.schema.names else numbers
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn a failure to read a part into an error that names it."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        mend = (
-            "check its permissions and its disk"
-            if is_access_error(error)
-            else "delete it, and run the same embed again"
-        )
-        raise BadInput(f"{path} cannot be read ({error}): {mend}.") from error

@@ -28,6 +28,7 @@ from cenote.models.declared import DEMO, find
 from cenote.models.hub import first_line, must_use_cache, no_such_model
 from cenote.models.properties import positions_of
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
+from cenote.models.weights import noted_reports, refuse_other_weights
 from cenote.nn import LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
 from cenote.surgery.tempering import temper
@@ -47,6 +48,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: WeightDtype | torch.dtype | None = None,
     trust_remote_code: bool = False,
+    strict: bool = True,
 ) -> SentenceTransformer:
     """Load an embedding model, optionally with another pooling.
 
@@ -68,6 +70,8 @@ def load(
         device: a torch device; None takes the best one available.
         dtype: `float32`, `bfloat16`, `float16`, `auto` (as saved) or a torch dtype; None leaves it to the platform.
         trust_remote_code: run code from the model's repository. Cenote's own modules never need it.
+        strict: refuse a model whose vectors depend on weights that its files lack, or have and it does not read. False
+            leaves them random or unread, as sentence-transformers does.
 
     Returns:
         An ordinary `SentenceTransformer`, which can be trained, saved and passed to other libraries.
@@ -86,7 +90,8 @@ def load(
         weights["dtype"] = dtype if isinstance(dtype, torch.dtype) else choose(dtype, DTYPES, "dtype")
     if names is not None:
         interval_settings(names, interval)  # refuse a bad interval before reading weights
-    loaded, declared = _load(where, local, str(device) if device is not None else None, trust_remote_code, weights)
+    with noted_reports() as reports:
+        loaded, declared = _load(where, local, str(device) if device is not None else None, trust_remote_code, weights)
     label = str(model)
     settings = interval_settings(names or declared or (), interval)
     if declared is None and names is None:
@@ -98,6 +103,8 @@ def load(
     if limit is not None:
         set_max_seq_length(loaded, limit)
     _apply_temperature(loaded, temperature)
+    if strict:
+        refuse_other_weights(loaded, reports, label)
     return loaded
 
 

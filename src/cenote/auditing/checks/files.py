@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
-from cenote._nn.modules import eval_mode, weights_dtype
 from cenote.account.pooled_texts import OWN
 from cenote.auditing.checks.readings import largest_difference, read_ways
 from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
 from cenote.auditing.checks.thresholds import value_of
-from cenote.encoding.forward import run_modules
 from cenote.encoding.tokens import tokenise
 from cenote.errors import some
 from cenote.listener import Listener
 from cenote.models.provenance import temperatures_of
+from cenote.models.weights import used_tensors
 from cenote.nn import LandmarkTransformer
 
 IN_MEMORY = "The model was made in memory: there are no files to compare it with."
@@ -45,7 +43,7 @@ def check_weights(subject: Subject) -> Finding:
         return Finding(None, IN_MEMORY)
     if getattr(config_of(subject.model), BAKED_IN_CONFIG, None) != subject.facts.get("temperature in the weights"):
         return Finding(None, "A temperature was folded into the weights after loading: they differ from the files.")
-    missing = set(_missing_keys(subject))
+    missing = subject.missing
     own, files = (dict(one.state_dict()) for one in (subject.model, subject.fresh))
     added = own.keys() - files.keys() - missing
     changed = {
@@ -54,58 +52,35 @@ def check_weights(subject: Subject) -> Finding:
         if own[name].is_floating_point() and not _equal(own[name], files[name])
     }
     suspects = missing | added | changed
-    used = _used_parameters(subject, suspects) & suspects if suspects else set()
+    used = _used(subject, suspects) if suspects else set()
     measured = {
         "tensors": len(own),
         "missing": len(missing),
         "added": len(added),
         "changed": len(changed),
+        "unread": len(subject.unread),
         "used": len(used),
         "names": sorted(used)[:20],
     }
-    if not used:
+    if not used and not subject.unread:
         unused = f"; {len(suspects)} others are used by no vector" if suspects else ""
         return Finding(True, f"{len(own) - len(suspects)} tensors are those of the files{unused}.", measured=measured)
     kinds = (
-        ("missing from the files, and so random", missing),
-        ("of modules that the files do not have", added),
-        ("not those of the files", changed),
+        ("missing from the files, and so random", missing & used),
+        ("of modules that the files do not have", added & used),
+        ("not those of the files", changed & used),
+        ("left out, which the files have", subject.unread),
     )
     said = "; ".join(
-        f"{len(names & used)} of {len(own)} tensors are {what}: {some(sorted(names & used), 4)}"
-        for what, names in kinds
-        if names & used
+        f"{len(names)} of {len(own)} tensors are {what}: {some(sorted(names), 4)}" for what, names in kinds if names
     )
-    return Finding(False, f"{said}.", _REMEDY_MISSING if used & missing else _REMEDY_CHANGED, measured)
+    return Finding(
+        False, f"{said}.", _REMEDY_MISSING if used & missing or subject.unread else _REMEDY_CHANGED, measured
+    )
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and torch.equal(first.detach().cpu().to(second.dtype), second.detach().cpu())
-
-
-def _missing_keys(subject: Subject) -> Iterator[str]:
-    """Yield the names of tensors that transformers did not find in the files, as they are named in the model."""
-    network = getattr(subject.model[0], "model", None)
-    if not isinstance(network, PreTrainedModel) or subject.folder is None:
-        return
-    where = subject.folder / _path_of_first(subject.folder)
-    if not (where / "config.json").is_file():
-        return
-    with quiet_transformers():
-        try:
-            answer: Any = type(network).from_pretrained(
-                str(where),
-                output_loading_info=True,
-                use_safetensors=True,
-                local_files_only=True,
-                dtype=weights_dtype(network),
-            )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            subject.listener.notify(f"the loading report could not be read: {str(error).splitlines()[0]}")
-            return
-    report = answer[1]
-    for key in report["missing_keys"] | {one[0] for one in report["mismatched_keys"]}:
-        yield f"0.model.{key}"
 
 
 def _path_of_first(folder: Path) -> str:
@@ -119,32 +94,10 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
-def _used_parameters(subject: Subject, names: Iterable[str]) -> set[str]:
-    """Return the parameters that a vector depends on, by its gradient; of buffers all."""
-    model = subject.model
-    wanted = set(names)
-    found = {name: value for name, value in model.named_parameters() if name in wanted}
-    tied = wanted - found.keys()
-    features = model.preprocess(subject.texts[:1])
-    before = {name: value.requires_grad for name, value in found.items()}
-    try:
-        for value in found.values():
-            value.requires_grad_(True)
-        moved = {name: one.to(model.device) if isinstance(one, Tensor) else one for name, one in features.items()}
-        with eval_mode(model), torch.enable_grad():
-            output = run_modules(model, moved)
-            if not output["sentence_embedding"].requires_grad:
-                return set()
-            # Squares: the sum of a normalised vector's components may not depend on a scale.
-            weights = torch.arange(1.0, output["sentence_embedding"].shape[1] + 1, device=model.device)
-            total = (output["sentence_embedding"].float() * weights).sum()
-            slopes = torch.autograd.grad(total, list(found.values()), allow_unused=True)
-    finally:
-        for name, value in found.items():
-            value.requires_grad_(before[name])
-    return {name for name, slope in zip(found, slopes, strict=True) if slope is not None} | {
-        name for name in tied if name in dict(model.named_buffers())
-    }
+def _used(subject: Subject, names: set[str]) -> set[str]:
+    """Return those of the tensors that a vector depends on, by its gradient, and all buffers."""
+    buffers = {name for name, _ in subject.model.named_buffers()}
+    return used_tensors(subject.model, names, subject.texts[0]) | (buffers & names)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from cenote.listener import Listener
 from cenote.models.declared import declared, find
 from cenote.models.properties import prompt_name_for
 from cenote.models.repooling import operators_of, pooling_index
+from cenote.models.weights import missing_of, noted_reports, unread_of
 from cenote.nn import Pooling, Temperature
 
 # Poolings of tokens that a model inserts while it reads: other tokens cannot be pooled by them.
@@ -110,11 +111,18 @@ class Subject:
     by_path: bool  # whether the model was loaded for this audit, and so is that of the files
 
     batch_changes: dict[str, Any] = field(default_factory=dict)  # measured once for each precision
+    missing: set[str] = field(default_factory=set)  # tensors that the files lack; known once `fresh` is
+    unread: set[str] = field(default_factory=set)  # tensors of the files that the model should read
 
     @cached_property
     def fresh(self) -> SentenceTransformer | None:
         """The model as its files give it when they are loaded again; None without files."""
-        return None if self.reload is None else self.reload()
+        if self.reload is None:
+            return None
+        with noted_reports() as reports:
+            found = self.reload()
+        self.missing, self.unread = missing_of(found, reports), unread_of(found, reports)
+        return found
 
     def forget_fresh(self) -> None:
         """Free the memory of the model that was loaded again."""
