@@ -30,14 +30,16 @@ class Check:
     measured: dict[str, Any]  # the numbers of the evidence, by name
 
 
-def passes(checks: Iterable[Check]) -> bool:
-    """Return whether a model passes: no check fails, and at least one passes.
+def passes(checks: Iterable[Check], asked: str | None = None) -> bool:
+    """Return whether a model passes: no check fails, at least one passes, and the one that was asked for is decided.
 
-    >>> passes([Check("hubs", None, "", "", {})]), passes([Check("hubs", True, "", "", {})])
-    (False, True)
+    >>> checks = [Check("hubs", None, "", "", {}), Check("weights", True, "", "", {})]
+    >>> passes(checks), passes(checks[:1]), passes(checks, asked="hubs")
+    (True, False, False)
     """
-    results = [one.passed for one in checks]
-    return False not in results and True in results
+    results = {one.name: one.passed for one in checks}
+    decided = asked is None or results.get(asked, True) is not None
+    return False not in results.values() and True in results.values() and decided
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Audit:
     SCHEMA = 2  # version of the JSON format; others are refused
 
     schema: int
-    passed: bool  # whether no check fails, and at least one passes
+    passed: bool  # whether no check fails, at least one passes, and a pooling that was asked for is decided
     model: str
     fingerprint: str
     pooling: str
@@ -86,6 +88,9 @@ class Audit:
         if not decided:
             why = f"none of {len(self.checks)} checks could measure it" if self.checks else "there are no checks"
             return f"Nothing could be decided on {self.model}: {why}."
+        if not self.passed:
+            asked = f"the pooling {self.settings['pooling']!r}"
+            return f"{self.model} passes {decided} of {len(self.checks)} checks, but not {asked}: it is not decided."
         open_ = len(self.checks) - decided
         rest = f"; {open_} not decided" if open_ else ""
         return f"{self.model} passes {decided} check{'' if decided == 1 else 's'}{rest}."

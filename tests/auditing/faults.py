@@ -410,7 +410,7 @@ FAULTS = {
 NAMED = {
     dense_dropped: "Dense",
     dense_not_listed: "2_Dense",
-    dense_added: "The model runs Dense, which the files do not list",
+    dense_added: "The loaded model runs Dense, which modules.json does not list",
     modules_swapped: "The model runs Pooling, Normalize, Dense in this order; the files list Pooling, Dense, Normalize",
     mask_ignored: "Padding on the right changes the vectors of 4 texts",
     pooled_to_four_fifths: "words at the 4 last tokens change the vector 0 times as much",

@@ -218,13 +218,29 @@ def test_files_that_declare_no_pooling_accuse_nobody(demo_path, corpus, tmp_path
     shutil.rmtree(folder / "1_Pooling")
     check = audit(folder, corpus, pooling="cls", only=["pooling"]).checks[0]
     assert check.passed is None
-    expected = "The files declare no pooling; the loader assumes 'mean', and the server has 'cls'. On 60 texts: cosine"
+    expected = "The files declare no pooling; the loader assumes 'mean', and your server has 'cls'. On 60 texts: cosine"
     assert check.evidence.startswith(expected)
     assert "Look up the pooling" in check.remedy
+    both = audit(folder, corpus, pooling="mean", only=["pooling", "weights"])
+    assert (both.passed, both.failed) == (False, ())  # an answer was asked for, and there is none
+    assert both.summary().endswith("passes 1 of 2 checks, but not the pooling 'mean': it is not decided.")
+    assert audit(folder, corpus, only=["pooling", "weights"]).passed
     found = audit(cenote.load(folder, pooling="cls", device="cpu"), corpus, only=["pooling"])
     assert found.checks[0].passed is None
     assert "the model has 'cls'" in found.checks[0].evidence
     assert not found.passed  # nothing was decided
+
+
+def test_a_pooling_that_modules_json_lost_is_named_with_its_folder(demo_path, corpus, tmp_path):
+    folder = exchanged(demo_path, tmp_path / "lost")
+    path = folder / "modules.json"
+    path.write_text(json.dumps([one for one in json.loads(path.read_text()) if "Pooling" not in one["type"]]))
+    check = audit(folder, corpus, only=["later-modules"]).checks[0]
+    assert check.passed is False
+    assert "The loaded model runs Pooling, which modules.json does not list." in check.evidence
+    assert "The folder holds 1_Pooling, which modules.json does not list." in check.evidence
+    assert "cosine" not in check.evidence
+    assert check.remedy.startswith("Restore the entries of modules.json")
 
 
 def test_the_pooling_of_the_model_counts_besides_the_one_asked_for(demo_path, corpus):
@@ -234,10 +250,10 @@ def test_the_pooling_of_the_model_counts_besides_the_one_asked_for(demo_path, co
     assert right.passed is False
     assert right.evidence.startswith("The model pools with 'max', the files declare 'mean'. On 60 texts: cosine")
     both = audit(model, corpus, pooling="cls", only=["pooling"]).checks[0].evidence
-    assert "The server pools with 'cls', the files declare 'mean'." in both
+    assert "Your server pools with 'cls', the files declare 'mean'." in both
     assert "The model pools with 'max', the files declare 'mean'." in both
     same = audit(model, corpus, pooling="max", only=["pooling"]).checks[0].evidence
-    assert "The server and the model pool with 'max', the files declare 'mean'." in same
+    assert "Your server and the model pool with 'max', the files declare 'mean'." in same
 
 
 @pytest.mark.parametrize("wrong", ["max", "lasttoken"])

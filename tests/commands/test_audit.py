@@ -53,7 +53,7 @@ def test_a_sound_model_passes_with_a_line_for_each_check(model, texts, tmp_path,
 def test_a_failed_check_exits_with_1_after_its_lines(model, texts, capsys):
     assert main(["audit", model, texts, "--pooling", "cls", "--quick"]) == Exit.FAILURE
     shown, told = capsys.readouterr()
-    assert "FAIL         pooling: The server pools with 'cls', the files declare 'mean'." in shown
+    assert "FAIL         pooling: Your server pools with 'cls', the files declare 'mean'." in shown
     assert "Serve the model with pooling 'mean'" in " ".join(shown.split())
     assert "fails 1 of" in told
     assert told.rstrip().endswith("checks: pooling.")

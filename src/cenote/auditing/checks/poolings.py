@@ -21,6 +21,14 @@ from cenote.models.declared import FACTS
 
 # Weights of a module, in its folder.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "config.json")
+_SERVE_ALL = (
+    "Serve all modules of modules.json, in their order, and no others. If you changed the model on purpose, save it and "
+    "audit the new folder."
+)
+_RESTORE = (
+    "Restore the entries of modules.json from the model's first release, or load the model with the right pooling and "
+    "save it: cenote.load(model, pooling=...).save(folder)."
+)
 
 
 def check_pooling(subject: Subject) -> Finding:
@@ -45,7 +53,7 @@ def check_pooling(subject: Subject) -> Finding:
             measured,
         )
     differing: dict[tuple[str, ...], list[str]] = {}
-    for who, names in (("the server", asked), ("the model", live)):
+    for who, names in (("your server", asked), ("the model", live)):
         if names is not None and names != reference:
             differing.setdefault(names, []).append(who)
     if not differing:
@@ -89,7 +97,7 @@ def _undeclared(subject: Subject, live: str, used: str) -> Finding:
         measured |= _cost(subject, OWN, PLAIN)
     else:
         agreement = _between(subject, live, used)
-        said = f"The files declare no pooling; {has} {live!r}, and the server has {used!r}."
+        said = f"The files declare no pooling; {has} {live!r}, and your server has {used!r}."
         said += _cost_in_words(subject, agreement)
         measured |= {} if agreement is None else agreement.measured()
     return Finding(
@@ -221,18 +229,19 @@ def check_later_modules(subject: Subject) -> Finding:
     measured: dict[str, Any] = {"modules": here, "listed": wanted, "not_listed": orphans, "alternatives": spare}
     if difference := _difference_in_words(wanted, here):
         cost = _cost_of_difference(subject)
+        assumed = "Pooling" in here and "Pooling" not in wanted
+        held = f" The folder holds {', '.join(orphans)}, which modules.json does not list." if orphans else ""
         return Finding(
             False,
-            f"{difference}{_cost_in_words(subject, cost)}",
-            "Serve all modules of modules.json, in their order, and no others. If you changed the model on purpose, "
-            "save it and audit the new folder.",
+            f"{difference}{held}" + ("" if assumed else _cost_in_words(subject, cost)),
+            _RESTORE if assumed or orphans else _SERVE_ALL,
             measured | ({} if cost is None else cost.measured()),
         )
     if orphans:
         return Finding(
             False,
             f"The folder holds {', '.join(orphans)}, which modules.json does not list: no loader runs it.",
-            "Restore the entries of modules.json from the model's first release, or delete the folders.",
+            _RESTORE,
             measured,
         )
     unused = f" The folder also holds {', '.join(spare)}, which modules.json does not list." if spare else ""
@@ -258,7 +267,7 @@ def _difference_in_words(wanted: Sequence[str], here: Sequence[str]) -> str:
     """
     lost, added = (list((Counter(one) - Counter(other)).elements()) for one, other in ((wanted, here), (here, wanted)))
     said = [f"The files list {', '.join(lost)}, which the model lacks."] if lost else []
-    said += [f"The model runs {', '.join(added)}, which the files do not list."] if added else []
+    said += [f"The loaded model runs {', '.join(added)}, which modules.json does not list."] if added else []
     if not said and list(wanted) != list(here):
         said = [f"The model runs {', '.join(here)} in this order; the files list {', '.join(wanted)}."]
     return " ".join(said)
