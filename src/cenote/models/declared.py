@@ -38,12 +38,12 @@ def find(model: str | Path) -> tuple[str, bool]:
             return _DEMO_HUB_ID, False
         return str(Path(spec.submodule_search_locations[0], "model")), True
     text, path = str(model), Path(model).expanduser()
-    if text.strip() and os.path.isdir(path):  # unlike Path.is_dir, also of a name that is too long
+    if text.strip() and os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises for a name that is too long
         if not any((path / name).is_file() for name in ("modules.json", "config.json")):
             files = some(sorted(child.name for child in path.iterdir())) or "nothing"
             raise BadInput(f"the folder {text!r} is no model: it has no modules.json or config.json. It has: {files}.")
         return str(path), True
-    if os.path.isfile(path):
+    if os.path.isfile(path):  # noqa: PTH113  the same
         raise BadInput(f"{text!r} is a file: name the folder of a model, or a hub id.")
     if "/" not in text and difflib.get_close_matches(text.lower(), [DEMO], cutoff=0.8):
         raise BadInput(f"unknown model {text!r}; did you mean {DEMO!r}, the demo model?")

@@ -22,8 +22,8 @@ from cenote.models.declared import FACTS
 # Weights of a module, in its folder.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "config.json")
 _SERVE_ALL = (
-    "Serve all modules of modules.json, in their order, and no others. If you changed the model on purpose, save it and "
-    "audit the new folder."
+    "Serve all modules of modules.json, in their order, and no others. If you changed the model on purpose, save it "
+    "and audit the new folder."
 )
 _RESTORE = (
     "Restore the entries of modules.json from the model's first release, or load the model with the right pooling and "
