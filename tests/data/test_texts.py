@@ -193,6 +193,13 @@ def test_several_zstd_frames_are_one_file(tmp_path):
     assert [text for _, text in read(path)] == ["one", "two"]
 
 
+@pytest.mark.parametrize("first", [0x50, 0x5F])
+def test_a_zstd_file_may_begin_with_a_frame_to_skip(tmp_path, first):
+    skipped = bytes([first]) + b"\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"size"
+    path = save(tmp_path / "a.jsonl.zst", skipped + zstd(b'"one"\n') + skipped + zstd(b'"two"\n'))
+    assert [text for _, text in read(path)] == ["one", "two"]
+
+
 def test_json_lines_may_be_blank_or_bare_strings(tmp_path):
     path = save(tmp_path / "a.jsonl", '\ufeff{"text": "a", "more": [1]}\r\n\n  \n"b\\u0000"\n{"text": "c", "key": 5}')
     assert list(read(path)) == [("0", "a"), ("1", "b\0"), ("2", "c")]  # no ids, so rows are numbered
@@ -504,6 +511,36 @@ def test_json_lines_on_stdin_are_recognised_and_said(pack):
     assert "stdin, line 4: not JSON" in fault.why
 
 
-@pytest.mark.parametrize("line", ["{a pool}", "5", '"a pool"', "[1]", "{"])
+@pytest.mark.parametrize("blank", ["\n", " \r\n\n\t\n", "\ufeff\n"], ids=ascii)
+def test_json_lines_on_stdin_may_begin_with_blank_lines(blank):
+    with pytest.warns(CenoteWarning, match="lines are read as JSON"):
+        assert list(read("-", stdin=io.BytesIO(f'{blank}{{"text": "a"}}\n'.encode()))) == [Text("0", "a")]
+    assert [text for _, text in read("-", stdin=io.BytesIO(b"\n\na\n"))] == ["", "", "a"]
+    assert [text for _, text in read("-", stdin=io.BytesIO(b"\n" * 3000))] == [""] * 3000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"text": "a"},\n{"text": "b"}]',
+        '\n[ "a", "b"]',
+        '["a"]',
+        '["a \\"b\\" [c]",\n"b"]',
+        '["a"\n,"b"]',
+        '[\n  "a"]',
+        '[{\n"text": "a"}]',
+        '{\n "text": "a"\n}',
+    ],
+)
+def test_json_over_several_lines_on_stdin_is_refused(content):
+    with pytest.raises(
+        BadInput, match=r"standard input starts as a JSON array .*: '[\[{].*jq -c '\.\[\]'.*a \.txt file"
+    ):
+        read("-", stdin=io.BytesIO(content.encode()))
+
+
+@pytest.mark.parametrize(
+    "line", ["{a pool}", "5", '"a pool"', "[1]", '["I see," he said]', "[[Cave]] {", "[{a}]", "[]"]
+)
 def test_other_lines_on_stdin_are_plain_text(line):
     assert list(read("-", stdin=io.BytesIO(f"{line}\n".encode()))) == [Text("0", line)]

@@ -5,8 +5,8 @@ Of packages only pyarrow is imported, when a table is read.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,23 +148,32 @@ def sheet_of_table(given: Any, name: str, id_column: str | None = None) -> Sheet
         name: what messages call it.
         id_column: column of the id, which may be the name of the index of a pandas frame.
     """
-    if _is_one_of(given, "datasets", "Dataset", "IterableDataset"):
+    if _is_one_of(given, _DATASETS):
         return _sheet_of_dataset(given, name)
-    if _is_one_of(given, "pandas", "DataFrame", "Series"):
+    if _is_one_of(given, _FRAMES):
         return _sheet_of_pandas(given, name, id_column)
     if hasattr(given, "__arrow_c_stream__") or hasattr(given, "__arrow_c_array__"):
         return _sheet_of_stream(given, name)
     return None
 
 
-def _is_one_of(given: Any, package: str, *classes: str) -> bool:
-    # A package is not imported for this: it is there if the caller has an object of it.
-    module = sys.modules.get(package)
-    return module is not None and isinstance(given, tuple(getattr(module, one) for one in classes))
+# Classes by the modules that define them: no package is imported for this, and a module of the caller's own may have the
+# name of one.
+_DATASETS = {"datasets.arrow_dataset.Dataset", "datasets.iterable_dataset.IterableDataset"}
+_FRAMES = {"pandas.DataFrame", "pandas.Series", "pandas.core.frame.DataFrame", "pandas.core.series.Series"}
+
+
+def _is_one_of(given: Any, classes: Set[str]) -> bool:
+    return any(f"{one.__module__}.{one.__name__}" in classes for one in type(given).__mro__)
 
 
 def _sheet_of_dataset(dataset: Any, name: str) -> Sheet:
     """Return the sheet of a dataset of Hugging Face, in memory, on disk or streamed."""
+    if (getattr(dataset, "format", None) or {}).get("type") == "custom":  # computed row by row, in Python
+        raise BadInput(
+            f"{name} has a transform (set_transform), which is not applied. Pass its rows by dataset.map(transform, "
+            "batched=True), or the rows without it by dataset.with_format(None)."
+        )
     names = dataset.column_names or tuple(next(iter(dataset), ()))  # a stream may not know them before its first row
 
     def records(wanted: Sequence[str]) -> Iterator[Placed]:
@@ -193,13 +202,13 @@ def _sheet_of_pandas(frame: Any, name: str, id_column: str | None) -> Sheet:
 
 
 def _values_of_series(series: Any) -> Any:
-    """Return an Arrow array, or a list of Python objects if they are of several types; missing values are None."""
+    """Return an Arrow array, or a list where values are Python objects; missing values are None."""
     import pyarrow as pa
 
-    try:
-        return pa.array(series, from_pandas=True)
-    except (pa.ArrowException, ValueError):
-        return [None if gone else value for value, gone in zip(series.tolist(), series.isna(), strict=True)]
+    if series.dtype != object:  # Arrow would take one type for objects of several: bytes for strings beside bytes
+        with suppress(pa.ArrowException, ValueError):
+            return pa.array(series, from_pandas=True)
+    return [None if gone else value for value, gone in zip(series.tolist(), series.isna(), strict=True)]
 
 
 def _sheet_of_stream(given: Any, name: str) -> Sheet:

@@ -188,6 +188,8 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
         yield embedded.rows.vector.astype(request.dtype, copy=False)
         if listener.stop():
             return
+    if total and done != total:
+        raise BadInput(f"the texts have the length {total:,}, and gave {done:,} rows: pass a list of them.")
     if truncated:
         # At the line that calls `embed`, or that reads the iterator.
         _warn_of_truncation(truncated, encoder.model, stacklevel=5 if total else 3)
