@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -68,20 +68,29 @@ if TYPE_CHECKING:
     from cenote.embedding.keywords import EmbedKeywords
 
 Model = SentenceTransformer | str | Path
-# Texts whose number is not known before they are read.
-Uncounted = str | Path | Iterator[Any] | Callable[[], Iterable[Any]]
+# Files, streams, and functions that start reading: the number of their texts is not known before.
+Uncounted = str | Path | list[Path] | tuple[Path, ...] | Iterator[Any] | Callable[[], Iterable[Any]]
 
 # Packages that vectors depend on besides those of the model, whichever backend computes them.
 _PACKAGES = ("tokenizers", "pyarrow")
 _RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
 
 
+class _Indexed(Protocol):
+    """A list, a tuple, a table. A wrapper of a stream, such as tqdm, has a length and no items: pass `iter` of it."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
 @overload
-def embed(  # type: ignore[overload-overlap]  # a string has a length too, but is a path
+def embed(  # a string and a list of paths are indexed too, but name files
     model: Model, texts: Uncounted, output: None = ..., **options: Unpack[EmbedKeywords]
 ) -> Iterator[npt.NDArray[Any]]: ...
 @overload
-def embed(model: Model, texts: Sized, output: None = ..., **options: Unpack[EmbedKeywords]) -> npt.NDArray[Any]: ...
+def embed(
+    model: Model, texts: _Indexed | Set[Any], output: None = ..., **options: Unpack[EmbedKeywords]
+) -> npt.NDArray[Any]: ...
 @overload
 def embed(model: Model, texts: Any, output: str | Path, **options: Unpack[EmbedKeywords]) -> Manifest: ...
 @takes_request(Request)
