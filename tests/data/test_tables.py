@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cenote.data import tables
@@ -192,6 +193,25 @@ def test_values_out_of_range_of_python_are_faults_of_their_rows():
     assert (first, third) == (("0", "a"), ("2", "c"))
     assert isinstance(second, Fault)
     assert "the Table, row 1 (from 0): damaged, or out of Python's range" in second.why
+
+
+def test_nanoseconds_are_read_without_pandas(tmp_path):
+    times = pa.array([1, None, 10**18 + 1], pa.timestamp("ns", "UTC"))
+    spans, day = times.cast(pa.int64()).cast(pa.duration("ns")), pa.array([0, 1, 1000], pa.time64("ns"))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "time": times, "span": spans}), path)
+    script = (
+        "import sys; sys.modules['pandas'] = None; from cenote.data.texts import read; "
+        f"print([row.values for row in read({str(path)!r}, keep=('time', 'span'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([row.values for row in read(path, keep=("time", "span"))])
+    found = [row.values for row in read(path, keep=("time", "span"))]
+    assert found[0] == (np.datetime64(1, "ns"), np.timedelta64(1, "ns"))
+    assert found[1:] == [(None, None), (np.datetime64(10**18 + 1, "ns"), np.timedelta64(10**18 + 1, "ns"))]
+    first, second, third = read_rows(pa.table({"text": ["a", "b", "c"], "day": day}), keep="day")
+    assert (first.values[0].isoformat(), third.values[0].microsecond) == ("00:00:00", 1)
+    assert "would lose data: 1" in second.why
 
 
 def test_bytes_that_are_not_utf8_are_a_fault_of_their_row():

@@ -47,7 +47,7 @@ class Wanted:
             raise BadInput(f"columns={columns!r} names none: name at least one, or leave it out for {TEXT!r}.")
         if id_column is not None:
             _names_of(id_column, "id_column")
-        return cls(named, id_column, ALL if keep == ALL else _names_of(keep, "keep"), optional)
+        return cls(named, id_column, kept_names(keep), optional)
 
     @property
     def warns_of_title(self) -> bool:
@@ -60,6 +60,15 @@ class Wanted:
 
 # The text, and its id if there is one.
 PLAIN = Wanted()
+
+
+def kept_names(keep: str | Sequence[str]) -> tuple[str, ...] | str:
+    """Return the names of columns to keep as a tuple, or `all`; raise if one is no name, or repeated.
+
+    >>> kept_names("url"), kept_names(["url", "title"]), kept_names("all")
+    (('url',), ('url', 'title'), 'all')
+    """
+    return ALL if keep == ALL else _names_of(keep, "keep")
 
 
 def _names_of(given: str | Sequence[str], argument: str) -> tuple[str, ...]:

@@ -33,11 +33,12 @@ class Sheet:
     plain: bool = False  # whether it is text without columns
     once: bool = False  # whether it can be read only once
     sparse: bool = False  # whether rows may have other columns: the names are those of the first usable one
+    types: Mapping[str, Any] = field(default_factory=dict, repr=False)  # of Arrow, where the sheet has a schema
 
 
-def plain_sheet(name: str, records: Callable[[], Iterable[Placed]], **more: bool) -> Sheet:
+def plain_sheet(name: str, records: Callable[[], Iterable[Placed]], *, once: bool = False) -> Sheet:
     """Return a sheet of texts without columns."""
-    return Sheet(name, name, (TEXT,), lambda _: records(), plain=True, **more)
+    return Sheet(name, name, (TEXT,), lambda _: records(), plain=True, once=once)
 
 
 def sheet_of_records(name: str, records: Callable[[], Iterable[Placed]], *, once: bool = False) -> Sheet:
@@ -115,6 +116,10 @@ class SheetReader:
                 CenoteWarning,
                 stacklevel=3,
             )
+
+    def types_of(self, column: str) -> list[tuple[str, Any]]:
+        """Return the type of a column in each sheet that has rows, None where it states none, with the sheet's name."""
+        return [(sheet.name, sheet.types.get(column)) for sheet in self.sheets if sheet.names is not None]
 
     def name_of_sheet(self, row: int) -> str:
         """Return the name of the sheet that has a row which was read; empty if there is only one sheet."""

@@ -27,8 +27,15 @@ BATCH, PIECE = 1024, 64
 def read_parquet(path: Path) -> Sheet:
     """Return a sheet with a record for each row of a Parquet file."""
     with readable(str(path)), path.open("rb") as raw:
-        names = _undamaged(path, "Parquet", lambda: _open_parquet(raw).schema_arrow.names)
-    return Sheet(str(path), str(path), tuple(names), partial(_records_of_parquet, path))
+        schema = _undamaged(path, "Parquet", lambda: _open_parquet(raw).schema_arrow)
+    return _sheet_of_schema(str(path), schema, partial(_records_of_parquet, path))
+
+
+def _sheet_of_schema(
+    name: str, schema: Any, records: Callable[[Sequence[str]], Iterable[Placed]], *, once: bool = False
+) -> Sheet:
+    types = dict(zip(schema.names, schema.types, strict=True))
+    return Sheet(name, name, tuple(schema.names), records, once=once, types=types)
 
 
 def _open_parquet(raw: Any) -> Any:
@@ -47,8 +54,8 @@ def _records_of_parquet(path: Path, names: Sequence[str]) -> Iterator[Placed]:
 def read_arrow(path: Path) -> Sheet:
     """Return a sheet with a record for each row of an Arrow file: the file or the stream format, or Feather."""
     with readable(str(path)), _mapped(path) as source:
-        names = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, None)[0])
-    return Sheet(str(path), str(path), tuple(names), partial(_records_of_arrow, path))
+        schema = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, None)[0])
+    return _sheet_of_schema(str(path), schema, partial(_records_of_arrow, path))
 
 
 def _mapped(path: Path) -> Any:
@@ -57,8 +64,8 @@ def _mapped(path: Path) -> Any:
     return pa.memory_map(str(path))  # a batch is often the whole file: memory holds what is read of it
 
 
-def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple[list[str], Iterable[Any]]:
-    """Return the names of all columns, and batches with some of them."""
+def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple[Any, Iterable[Any]]:
+    """Return the schema of all columns, and batches with some of them."""
     from pyarrow import ipc
 
     start = source.read(6)
@@ -67,11 +74,11 @@ def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple
         raise BadInput(f"{path} is Feather of version 1. Write it again with pyarrow.feather.write_feather.")
     if start != b"ARROW1":
         stream = ipc.open_stream(source)
-        return stream.schema.names, stream
-    names = ipc.open_file(source).schema.names
-    fields = None if columns is None else sorted(names.index(name) for name in columns)
+        return stream.schema, stream
+    schema = ipc.open_file(source).schema
+    fields = None if columns is None else sorted(schema.names.index(name) for name in columns)
     file = ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=fields))
-    return names, (file.get_batch(place) for place in range(file.num_record_batches))
+    return schema, (file.get_batch(place) for place in range(file.num_record_batches))
 
 
 def _records_of_arrow(path: Path, names: Sequence[str]) -> Iterator[Placed]:
@@ -133,7 +140,19 @@ def _readable_records(columns: Sequence[Any], names: Sequence[str], name: str, f
 
 
 def _to_list(column: Any) -> list[Any]:
-    values: list[Any] = column if isinstance(column, list) else column.to_pylist()
+    """Return values of Python. Nanoseconds are numpy's: Python has none, and pyarrow would give pandas's if installed."""
+    import pyarrow as pa
+
+    if isinstance(column, list):
+        return column
+    if column.type in (pa.duration("ns"), pa.timestamp("ns", getattr(column.type, "tz", None))):
+        import numpy as np
+
+        times = np.asarray(column)
+        return [None if gone else time for time, gone in zip(times, np.isnat(times), strict=True)]
+    if column.type == pa.time64("ns"):
+        column = column.cast(pa.time64("us"))  # which raises where nanoseconds would be lost
+    values: list[Any] = column.to_pylist()
     return values
 
 
@@ -180,7 +199,8 @@ def _sheet_of_dataset(dataset: Any, name: str) -> Sheet:
         tables = dataset.select_columns(list(wanted)).with_format("arrow").iter(BATCH)
         return _records_of_batches((batch for table in tables for batch in table.to_batches()), wanted, name)
 
-    return Sheet(name, name, tuple(names), records)
+    types = dataset.features.arrow_schema if dataset.features else ()
+    return Sheet(name, name, tuple(names), records, types={one.name: one.type for one in types})
 
 
 def _sheet_of_pandas(frame: Any, name: str, id_column: str | None) -> Sheet:
@@ -198,7 +218,9 @@ def _sheet_of_pandas(frame: Any, name: str, id_column: str | None) -> Sheet:
             columns = [_values_of_series(part.iloc[:, place]) for place in places]
             yield from _records_of_columns(columns, wanted, name, start)
 
-    return Sheet(name, name, names, records)
+    empty = [_values_of_series(frame.iloc[:0, place]) for place in range(len(names))]
+    types = {name: values.type for name, values in zip(names, empty, strict=True) if not isinstance(values, list)}
+    return Sheet(name, name, names, records, types=types)
 
 
 def _values_of_series(series: Any) -> Any:
@@ -214,10 +236,12 @@ def _values_of_series(series: Any) -> Any:
 def _sheet_of_stream(given: Any, name: str) -> Sheet:
     """Return the sheet of an object with the Arrow interface, such as a polars frame."""
     stream = _start_stream(given)
-    names = tuple(stream.schema.names)
     if isinstance(given, Iterator):
-        return Sheet(name, name, names, lambda wanted: _records_of_batches(stream, wanted, name), once=True)
-    return Sheet(name, name, names, lambda wanted: _records_of_batches(_start_stream(given), wanted, name))
+        return _sheet_of_schema(
+            name, stream.schema, lambda wanted: _records_of_batches(stream, wanted, name), once=True
+        )
+    schema = stream.schema  # a relation of DuckDB has one stream at a time
+    return _sheet_of_schema(name, schema, lambda wanted: _records_of_batches(_start_stream(given), wanted, name))
 
 
 def _start_stream(given: Any) -> Any:

@@ -37,7 +37,7 @@ from cenote.embedding.engines import ENGINES, read_ahead, refuse_engine, text_pr
 from cenote.embedding.estimate import Rate, estimate_in_words, expected_tokens
 from cenote.embedding.folder import opened
 from cenote.embedding.manifest import refuse_other_settings, refuse_unfit
-from cenote.embedding.options import HELP, Options, Request, refuse_kept_names, takes_request
+from cenote.embedding.options import HELP, Options, Request, refuse_written_names, takes_request
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder, refuse_truncated
 from cenote.encoding.backend_choice import (
     WORTH_CHOOSING,
@@ -126,13 +126,13 @@ def embed(  # noqa: D417  the options are documented by `takes_request`
     if output is None:
         return _to_memory(model, source, request)
     # The columns of `all` are known once the first row is read.
-    return _to_folder(model, source, Path(output), replace(request, keep=source.keep), behaviour)
+    return _to_folder(model, source, Path(output), replace(request, keep=tuple(source.keep)), behaviour)
 
 
 def _source(texts: Any, request: Request) -> Source:
     """Return the texts, with the columns that are kept beside them."""
     source = Source.of(texts, request.source, columns=request.columns, id_column=request.id_column, keep=request.keep)
-    refuse_kept_names(source.keep)
+    refuse_written_names(tuple(source.keep))
     return source if request.limit is None else first_rows(source, request.limit)
 
 
