@@ -21,6 +21,7 @@ from ..sources import OBJECTS, PATHS, ROWS, SOURCES
 
 pd = pytest.importorskip("pandas")  # comes with datasets
 PLAIN = [Text(row["id"], row["text"]) for row in ROWS]
+TITLED = "the column 'title' is not part of the text"
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -52,18 +53,13 @@ def test_rows_without_ids_are_numbered_through_all_files(tmp_path, kind):
 @pytest.mark.parametrize("kind", SOURCES)
 def test_a_title_that_is_not_read_is_said_once(tmp_path, kind):
     source = SOURCES[kind](ROWS, tmp_path)
-    with pytest.warns(
-        CenoteWarning, match="the column 'title' is not part of the text. Read both with columns="
-    ) as said:
-        opened = open_texts(source)
+    opened = open_texts(source)
+    with pytest.warns(CenoteWarning, match=f"{TITLED}. Read both with columns=") as said:
         assert list(opened.read()) == PLAIN
     assert len(said) == 1
     assert opened.rereadable == (kind not in ("iterator of mappings", "reader"))
     if opened.rereadable:
         assert list(opened.read()) == PLAIN  # without another warning
-
-
-TITLED = "the column 'title' is not part of the text"
 
 
 @pytest.mark.parametrize("kind", SOURCES)

@@ -126,8 +126,8 @@ EAST = datetime.timezone(datetime.timedelta(hours=2))
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda time: time, lambda time: [time], lambda time: {"at": time}], ids="plain list struct".split()
-)  # noqa: SIM905
+    "wrap", [lambda time: time, lambda time: [time], lambda time: {"at": time}], ids=["plain", "list", "struct"]
+)
 @pytest.mark.usefixtures("blocks")
 def test_times_of_several_zones_are_written_in_utc(wrap):
     values = [wrap(NOON), wrap(NOON.astimezone(EAST)), wrap(NOON.astimezone(EAST) + datetime.timedelta(1))]

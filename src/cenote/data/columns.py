@@ -203,8 +203,9 @@ def _values_of(cells: Mapping[str, Any], columns: Columns, where: str) -> tuple[
         return tuple(None if lone_surrogate(value := cells.get(name)) else value for name in columns.kept)
     if columns.complete and (other := next((name for name in cells if str(name) not in columns.names), None)):
         raise BadInput(
-            f"{where}: the row has a column {other!r}, which the first row does not have, and all columns are kept. Give "
-            "every row the same columns, null where it has no value, or name the columns to keep with `keep` (--keep)."
+            f"{where}: the row has a column {other!r}, which the first row does not have, and all columns are kept. "
+            "Give every row the same columns, null where it has no value, or name the columns to keep with `keep` "
+            "(--keep)."
         )
     values = tuple(_cell(cells, name, where, _KEEP) for name in columns.kept)
     for name, value in zip(columns.kept, values, strict=True):

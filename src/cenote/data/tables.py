@@ -140,7 +140,7 @@ def _readable_records(columns: Sequence[Any], names: Sequence[str], name: str, f
 
 
 def _to_list(column: Any) -> list[Any]:
-    """Return values of Python. Nanoseconds are numpy's: Python has none, and pyarrow would give pandas's if installed."""
+    """Return values of Python; nanoseconds as numpy's, since Python has none, and those of pandas need pandas."""
     import pyarrow as pa
 
     if isinstance(column, list):
@@ -176,8 +176,8 @@ def sheet_of_table(given: Any, name: str, id_column: str | None = None) -> Sheet
     return None
 
 
-# Classes by the modules that define them: no package is imported for this, and a module of the caller's own may have the
-# name of one.
+# Classes by the modules that define them: no package is imported for this, and a module of the caller's own may have
+# the name of one.
 _DATASETS = {"datasets.arrow_dataset.Dataset", "datasets.iterable_dataset.IterableDataset"}
 _FRAMES = {"pandas.DataFrame", "pandas.Series", "pandas.core.frame.DataFrame", "pandas.core.series.Series"}
 

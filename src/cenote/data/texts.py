@@ -94,8 +94,8 @@ def read(
     `id_column` names it. Repeated ids are not detected, since that would keep all ids in memory.
 
     The first text is read by this call, so a wrong path, suffix or column raises here and not when a model has been
-    loaded. (On standard input this waits for a line that is not blank.) All files are opened by it, and a file that lacks a
-    column raises before a row is read.
+    loaded. (On standard input this waits for a line that is not blank.) All files are opened by it, and a file that
+    lacks a column raises before a row is read.
 
     Args:
         source: one of the sources of the table. A list of strings is a list of paths.
@@ -260,7 +260,7 @@ def _sheet_of_python(texts: Any, name: str, wanted: Wanted) -> Sheet:
 
 
 def _is_collection(texts: Any) -> bool:
-    """Return whether an iterable gives the same items each time. A length is no sign of it: tqdm has that of a stream."""
+    """Return whether an iterable has the same items each time. A length does not show it: tqdm on a stream has one."""
     return isinstance(texts, (Set, MappingView)) or (isinstance(texts, Sized) and hasattr(texts, "__getitem__"))
 
 

@@ -1,10 +1,10 @@
-"""Columns kept beside vectors: their Arrow types, stated by the source or found in a survey, and their values as tables."""
+"""Columns kept beside vectors: their Arrow types, stated by the source or found in a survey, and tables of values."""
 
 from __future__ import annotations
 
 import json
-from functools import partial
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -198,7 +198,8 @@ def _fit(values: Sequence[Any], kind: pa.DataType) -> bool:
 
 
 def _array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return values as an array of a type. Times of numpy have no zone, and count from the same moment as those that do."""
+    """Return values as an array of a type."""
+    # Nanoseconds are numpy's, which have no zone: they count from the same moment.
     if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz:
         return pa.array(values, pa.timestamp("ns")).cast(kind)
     return pa.array(values, kind)
@@ -309,7 +310,8 @@ def _is_large(array: pa.Array | None) -> bool:
     return ends["min"] is not None and max(-ends["min"], ends["max"]) > _EXACT
 
 
-# The types that are written for others: of one meaning, and such that Parquet has them. By name: pyarrow 15 has no views.
+# The types that are written for others: of one meaning, and such that Parquet has them. By name, since earlier versions
+# of pyarrow have no views.
 _WRITTEN = {
     "null": pa.string(),  # nothing is known of it
     "large_string": pa.string(),
