@@ -59,6 +59,14 @@ LINES = [
     ('reveal_type(cenote.embed("minilm", ["a"]))', '"numpy.ndarray['),
     ('reveal_type(cenote.embed("minilm", texts=("a", "b"), dtype="float16", long="window-mean"))', '"numpy.ndarray['),
     ('reveal_type(cenote.embed("minilm", iter(["a"])))', '"typing.Iterator[numpy.ndarray['),
+    ('reveal_type(cenote.embed("minilm", [Path("a.txt")]))', '"typing.Iterator[numpy.ndarray['),
+    ('reveal_type(cenote.embed("minilm", (Path("a.txt"), Path("b.txt"))))', '"typing.Iterator[numpy.ndarray['),
+    ('cenote.embed("minilm", tqdm(["a"], total=1))', "No overload variant"),
+    ('reveal_type(cenote.embed("minilm", iter(tqdm(["a"]))))', '"typing.Iterator[numpy.ndarray['),
+    ('reveal_type(cenote.embed("minilm", list[dict[str, Any]]()))', '"numpy.ndarray['),
+    ('reveal_type(cenote.embed("minilm", {"a", "b"}))', '"numpy.ndarray['),
+    ('reveal_type(cenote.embed("minilm", {1: "a"}.keys()))', '"numpy.ndarray['),
+    ('reveal_type(cenote.embed("minilm", np.array(["a"])))', '"numpy.ndarray['),
     ('reveal_type(cenote.embed("minilm", (text for text in "abc")))', '"typing.Iterator[numpy.ndarray['),
     ('reveal_type(cenote.embed("minilm", "texts.txt"))', '"typing.Iterator[numpy.ndarray['),
     ('reveal_type(cenote.embed("minilm", ["a"], "vectors"))', '"cenote.records.Manifest"'),
@@ -80,11 +88,23 @@ LINES = [
 LINES += [(f"reveal_type(cenote.{name})", "def ") for name in VERBS]
 
 
+IMPORT = "import cenote"
+
+
 @pytest.fixture(scope="module")
 def messages(tmp_path_factory):
     """The messages of mypy about the lines, by line."""
     file = tmp_path_factory.mktemp("typing") / "snippet.py"
-    head = ["import numpy as np", "import torch", "", "import cenote"]
+    head = [
+        "from pathlib import Path",
+        "from typing import Any",
+        "",
+        "import numpy as np",
+        "import torch",
+        "from tqdm import tqdm",
+        "",
+        IMPORT,
+    ]
     file.write_text("\n".join([*head, *(code for code, _ in LINES)]) + "\n")
     # The project's settings and cache, so that libraries are not read again.
     done = subprocess.run(

@@ -38,8 +38,8 @@ def test_what_is_no_name_is_refused(given, message):
         (["text"], Wanted(), Columns(("text",), None, ())),
         (["id", "text"], Wanted(), Columns(("text",), "id", ())),
         (["id", "key", "text"], Wanted(id_column="key"), Columns(("text",), "key", ())),
-        (["id", "text"], Wanted(keep="all"), Columns(("text",), "id", ("text",))),
-        (["id", "text"], Wanted(columns=("id",), keep="all"), Columns(("id",), "id", ("id", "text"))),
+        (["id", "text"], Wanted(keep="all"), Columns(("text",), "id", ("text",), complete=True)),
+        (["id", "text"], Wanted(columns=("id",), keep="all"), Columns(("id",), "id", ("id", "text"), complete=True)),
         (["a", "b"], Wanted(columns=("b", "a"), keep=("a",)), Columns(("b", "a"), None, ("a",))),
     ],
 )
@@ -141,6 +141,11 @@ def test_records_of_every_form_become_rows(record, columns, expected):
             Columns(("text",), None, ("url",)),
             "row 7: the column 'url' has a lo",
         ),
+        (
+            {"id": "x", "text": "a", "url": "u"},
+            Columns(("text",), "id", ("text",), complete=True),
+            "row 7: the row has a column 'url', which the first row does not have, and all columns are kept. Give ev",
+        ),
         ({"text": None, "url": 1}, Columns(("text",), None, ("url",)), "row 7: the text is null"),
         (5, Columns(("text",), None, ()), "row 7: the text is int 5, not a string"),
         (("a", "b", "c"), Columns(("text",), None, ()), "row 7: the text is tuple"),
@@ -150,6 +155,15 @@ def test_a_bad_row_is_a_fault(record, columns, why):
     fault = row_of_record(record, 7, columns, "row 7")
     assert isinstance(fault, Fault)
     assert fault.why.startswith(why)
+
+
+def test_names_of_columns_may_be_numbers():
+    record = {1: "a", "text": "b"}
+    assert row_of_record(record, 0, Columns(("1", "text"), None, ("1",)), "row 0").values == ("a",)
+    assert row_of_record(record, 0, Columns(("1", "text"), None, ()), "row 0") == Text("0", "a b")
+    assert "'x'. There are: 1, text." in row_of_record(record, 0, Columns(("x",), None, ()), "row 0").why
+    every = resolve_columns(("1", "text"), Wanted(keep="all"), "row 0")
+    assert row_of_record(record, 0, every, "row 0").values == ("a", "b")
 
 
 def test_optional_values_may_be_missing_or_unusable():

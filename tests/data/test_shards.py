@@ -15,7 +15,7 @@ from cenote.data.rows import Text
 from cenote.data.texts import Wanted, name_of, open_texts, read, read_rows
 from cenote.errors import BadInput, CenoteWarning
 
-from ..sources import ROWS, save_dataset, write_jsonl, write_parquet, write_shards
+from ..sources import ROWS, save_dataset, write_csv, write_jsonl, write_parquet, write_shards
 
 
 def save(path, content):
@@ -161,6 +161,12 @@ def test_a_path_that_is_found_is_no_text(here, monkeypatch, source):
         ({"text": "a"}, {"id": 1, "text": "b"}, {}, r"b\.jsonl has a column 'id', which a\.jsonl does not have"),
         ({"text": "a"}, {"body": "b"}, {}, r"b\.jsonl has no column 'text', which a\.jsonl has"),
         (
+            {"text": "a"},
+            {"text": "b", "url": 1},
+            {"keep": "all"},
+            r"b\.jsonl has a column 'url', which a\.jsonl does not have\. .*or name the columns to keep with `keep`",
+        ),
+        (
             {"t": "", "text": "a"},
             {"text": "b"},
             {"columns": ["t", "text"]},
@@ -199,6 +205,14 @@ def test_a_key_that_a_later_line_lacks_is_a_fault_of_the_row(here):
     assert second.why.startswith("unknown column of a.jsonl, line 2: 'url'. There are: text.")
 
 
+def test_a_key_that_the_first_line_lacks_is_a_fault_where_all_are_kept(here):
+    save(here / "a.jsonl", line(text="a") + line(text="b", url="u") + line(text="c"))
+    first, second, third = read_rows("a.jsonl", keep="all")
+    assert (first.values, third.values) == (("a",), ("c",))
+    assert second.why.startswith("a.jsonl, line 2: the row has a column 'url', which the first row does not have")
+    assert [row.values for row in read_rows("a.jsonl", keep="text")] == [("a",), ("b",), ("c",)]
+
+
 # Folders.
 
 
@@ -218,6 +232,43 @@ def test_a_folder_of_different_tables_is_refused(here):
     )
     with pytest.raises(BadInput, match=message):
         read("data")
+
+
+def test_rows_of_one_table_may_lack_columns_that_others_have(here):
+    save(here / "data" / "a.jsonl", line(text="a", url="u"))
+    save(here / "data" / "b.jsonl", line(text="b") + line(text="c", url="u"))
+    assert [text for _, text in read("data")] == ["a", "b", "c"]
+    write_parquet([{"text": "a"}], here / "data" / "a.parquet")
+    write_parquet([{"text": "b", "url": "u"}], here / "data" / "b.parquet")
+    for path in (here / "data").glob("*.jsonl"):
+        path.unlink()
+    with pytest.raises(BadInput, match=r"data holds different tables: .*b\.parquet has a column 'url'"):
+        read("data")
+
+
+def test_shards_below_a_folder_of_shards_are_said(here):
+    save(here / "data" / "a.jsonl", line(text="a"))
+    save(here / "data" / "more" / "b.jsonl", line(text="b"))
+    with pytest.warns(CenoteWarning, match=r"data: files of many texts in its folders are not read: more/b\.jsonl"):
+        assert [text for _, text in read("data")] == ["a"]
+    with pytest.warns(CenoteWarning, match=r"data/\*: folders that match are not read: data/more$"):
+        assert [text for _, text in read("data/*")] == ["a"]
+    assert [text for _, text in read("data/**")] == ["a", "b"]
+    (here / "data" / "more" / "b.jsonl").rename(here / "data" / "more" / "b.png")
+    assert [text for _, text in read("data/*")] == ["a"]
+
+
+@pytest.mark.parametrize("source", ["data", "data/*", "texts"])
+def test_a_file_beside_its_zipped_self_is_refused(here, source):
+    for path in ("data/a.jsonl", "texts/a.md"):
+        save(here / path, line(text="a"))
+        (here / f"{path}.gz").write_bytes(gzip.compress(line(text="a").encode()))
+    message = (
+        r"a\.(jsonl|md) and .*a\.(jsonl|md)\.gz would both be read\. Delete one of them, or name the files to read"
+    )
+    with pytest.raises(BadInput, match=message):
+        read(source)
+    assert len(list(read(["data/a.jsonl", "data/a.jsonl.gz"]))) == 2
 
 
 def test_json_files_beside_shards_are_not_read_and_said(here):
@@ -306,7 +357,6 @@ def test_a_selection_of_an_early_release_is_refused(here):
         ([{"title": 5, "text": "a"}], {}),
         ([{"title": "T", "text": "a"}], {"columns": "text"}),
         ([{"title": "T", "text": "a"}], {"columns": ("title", "text")}),
-        ([{"title": "T", "text": "a"}], {"keep": "title"}),
         ([{"title": "T", "text": "a"}], {"id_column": "title"}),
         ([{"headline": "T", "text": "a"}], {}),
     ],
@@ -317,9 +367,12 @@ def test_no_warning_of_a_title_that_is_empty_read_or_refused(here, records, opti
         assert len(list(read(write_jsonl(records, here / "a.jsonl"), **options))) == 1
 
 
-def test_keeping_all_columns_does_not_silence_the_warning(here):
-    with pytest.warns(CenoteWarning, match="the column 'title' is not part of the text"):
-        read(write_jsonl(ROWS, here / "a.jsonl"), keep="all")
+@pytest.mark.parametrize("second", ["b.jsonl", "b.csv"])
+def test_a_title_of_a_later_file_is_said(here, second):
+    save(here / "a.jsonl", line(text="a"))
+    (write_jsonl if second == "b.jsonl" else write_csv)([{"title": "A cave", "text": "b"}], here / second)
+    with pytest.warns(CenoteWarning, match=rf"{second}: the column 'title' is not part of the text"):
+        assert [text for _, text in read(["a.jsonl", second])] == ["a", "b"]
 
 
 # Names.

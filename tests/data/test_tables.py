@@ -4,8 +4,12 @@ import itertools
 import subprocess
 import sys
 import tracemalloc
+from collections import deque
+from types import ModuleType
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cenote.data import tables
@@ -17,6 +21,7 @@ from ..sources import OBJECTS, PATHS, ROWS, SOURCES
 
 pd = pytest.importorskip("pandas")  # comes with datasets
 PLAIN = [Text(row["id"], row["text"]) for row in ROWS]
+TITLED = "the column 'title' is not part of the text"
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -48,15 +53,35 @@ def test_rows_without_ids_are_numbered_through_all_files(tmp_path, kind):
 @pytest.mark.parametrize("kind", SOURCES)
 def test_a_title_that_is_not_read_is_said_once(tmp_path, kind):
     source = SOURCES[kind](ROWS, tmp_path)
-    with pytest.warns(
-        CenoteWarning, match="the column 'title' is not part of the text. Read both with columns="
-    ) as said:
-        opened = open_texts(source)
+    opened = open_texts(source)
+    with pytest.warns(CenoteWarning, match=f"{TITLED}. Read both with columns=") as said:
+        assert list(opened.read()) == PLAIN
     assert len(said) == 1
-    assert list(opened.read()) == PLAIN  # without another warning, and without a row lost to the look at the title
     assert opened.rereadable == (kind not in ("iterator of mappings", "reader"))
     if opened.rereadable:
-        assert list(opened.read()) == PLAIN
+        assert list(opened.read()) == PLAIN  # without another warning
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_title_of_a_later_row_is_said(tmp_path, kind):
+    rows = [{**row, "title": "A cave" if place == 13 else ""} for place, row in enumerate(ROWS)]
+    with pytest.warns(CenoteWarning, match=TITLED) as said:
+        assert list(open_texts(SOURCES[kind](rows, tmp_path)).read()) == PLAIN
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("keep", [("title", "text"), "all"], ids=str)
+def test_a_title_that_is_kept_and_not_read_is_said(tmp_path, kind, keep):
+    with pytest.warns(CenoteWarning, match=TITLED):
+        assert list(open_texts(SOURCES[kind](ROWS, tmp_path), Wanted(keep=keep)).read()) == PLAIN
+
+
+def test_a_title_that_the_first_row_lacks_is_said():
+    rows = [{"text": "a"}, {"title": "A cave", "text": "b"}]
+    for texts in (rows, iter(rows), lambda: iter(rows)):
+        with pytest.warns(CenoteWarning, match=TITLED):
+            assert list(open_texts(texts).read()) == [("0", "a"), ("1", "b")]
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -141,6 +166,14 @@ def test_objects_of_several_types_spoil_only_their_rows():
         assert "the text is null" in row.why
 
 
+def test_one_object_of_another_type_spoils_no_other_row():
+    frame = pd.DataFrame({"id": [1, 2.5, "x"], "text": ["good", "fine", b"bad"]}, dtype=object)
+    first, second, third = read_rows(frame)
+    assert first == ("1", "good")
+    assert "row 1 (from 0): the id is float 2.5" in second.why
+    assert "row 2 (from 0): the text is bytes b'bad'" in third.why
+
+
 def test_names_that_are_numbers_and_repeated_names():
     assert list(read(pd.DataFrame([["a"], ["b"]]), columns="0")) == [("0", "a"), ("1", "b")]
     with pytest.raises(BadInput, match=r"the DataFrame has 2 columns 'text'\. Rename all but one"):
@@ -156,6 +189,25 @@ def test_values_out_of_range_of_python_are_faults_of_their_rows():
     assert (first, third) == (("0", "a"), ("2", "c"))
     assert isinstance(second, Fault)
     assert "the Table, row 1 (from 0): damaged, or out of Python's range" in second.why
+
+
+def test_nanoseconds_are_read_without_pandas(tmp_path):
+    times = pa.array([1, None, 10**18 + 1], pa.timestamp("ns", "UTC"))
+    spans, day = times.cast(pa.int64()).cast(pa.duration("ns")), pa.array([0, 1, 1000], pa.time64("ns"))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "time": times, "span": spans}), path)
+    script = (
+        "import sys; sys.modules['pandas'] = None; from cenote.data.texts import read; "
+        f"print([row.values for row in read({str(path)!r}, keep=('time', 'span'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([row.values for row in read(path, keep=("time", "span"))])
+    found = [row.values for row in read(path, keep=("time", "span"))]
+    assert found[0] == (np.datetime64(1, "ns"), np.timedelta64(1, "ns"))
+    assert found[1:] == [(None, None), (np.datetime64(10**18 + 1, "ns"), np.timedelta64(10**18 + 1, "ns"))]
+    first, second, third = read_rows(pa.table({"text": ["a", "b", "c"], "day": day}), keep="day")
+    assert (first.values[0].isoformat(), third.values[0].microsecond) == ("00:00:00", 1)
+    assert "would lose data: 1" in second.why
 
 
 def test_bytes_that_are_not_utf8_are_a_fault_of_their_row():
@@ -197,6 +249,70 @@ def test_a_stream_of_a_dataset_without_known_columns():
     stream = datasets().IterableDataset.from_generator(lambda: iter(ROWS))
     assert stream.column_names is None
     assert list(read(stream, columns="text", keep="all")) == PLAIN
+
+
+def test_a_dataset_with_a_transform_is_refused():
+    dataset = datasets().Dataset.from_dict({"text": ["a"]})
+    dataset.set_transform(lambda batch: {"text": [text.upper() for text in batch["text"]]})
+    with pytest.raises(BadInput, match=r"the Dataset has a transform .*dataset\.map\(.*dataset\.with_format\(None\)"):
+        open_texts(dataset)
+    assert list(read(dataset.with_format(None))) == list(read(dataset.with_format("numpy"))) == [("0", "a")]
+
+
+class Streamed:
+    """A wrapper of a stream, as tqdm is: it has a length, and starts the same stream whenever it is read."""
+
+    def __init__(self, stream, length):
+        self.stream, self.length = stream, length
+
+    def __iter__(self):
+        yield from self.stream
+
+    def __len__(self):
+        return self.length() if callable(self.length) else self.length
+
+
+@pytest.mark.parametrize("length", [2, lambda: len(None)], ids=["known", "unknown"])
+def test_a_wrapper_of_a_stream_is_read_once(length):
+    opened = open_texts(Streamed(iter([{"title": "", "text": "a"}, {"title": "", "text": "b"}]), length))
+    assert (opened.rereadable, opened.count) == (False, None)
+    assert list(opened.read()) == [("0", "a"), ("1", "b")]
+
+
+@pytest.mark.parametrize(
+    "build", [list, tuple, dict.fromkeys, set, deque, lambda texts: dict(enumerate(texts)).values(), np.array], ids=str
+)
+def test_collections_are_read_again(build):
+    given = build(["a", "b"])
+    opened = open_texts(given.keys() if isinstance(given, dict) else given)
+    assert (opened.rereadable, opened.count) == (True, 2)
+    assert sorted(opened.read()) == sorted(opened.read())
+    assert {row.text for row in opened.read()} == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", ["datasets", "pandas", "polars"])
+def test_a_module_of_the_callers_own_may_have_the_name_of_a_package(monkeypatch, name):
+    own = ModuleType(name)
+    own.Dataset = own.DataFrame = type("Dataset", (list,), {"__module__": name + ".own"})
+    monkeypatch.setitem(sys.modules, name, own)
+    assert list(read(own.Dataset([{"text": "a pool"}]))) == list(open_texts(["a pool"]).read()) == [("0", "a pool")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "later"),
+    [
+        (["a", {"id": "x", "text": "b"}], "row 1: the row has an id, and the first row has none"),
+        ([{"id": "x", "text": "a"}, {"text": "b"}], "unknown column of row 1: 'id'"),
+        ([("x", "a"), {"id": "y", "text": "b"}], "row 1: the row has an id, and the first row has none"),
+    ],
+)
+def test_a_function_has_the_rules_of_the_list_that_it_returns(rows, later):
+    for texts in (rows, lambda: rows, lambda: iter(rows)):
+        first, second = open_texts(texts).read()
+        assert first.text == "a"
+        assert second.why.startswith(later)
+    with pytest.raises(UnknownName, match=r"column of row 0: 'key'"):
+        list(open_texts(lambda: ["a"], Wanted(id_column="key")).read())
 
 
 # Memory and imports.

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cenote.data import shards, tables
+from cenote.data import formats, shards, tables
 from cenote.data.lines import lines
 from cenote.data.rows import Fault
 from cenote.data.texts import READERS, Text, read, read_rows
@@ -122,7 +122,7 @@ def test_both_forms_of_arrow_files_are_read_by_their_content(tmp_path, form):
     assert [row.values for row in read(tmp_path / "a.arrow", keep="other")] == [(i,) for i in range(2500)]
 
 
-@pytest.mark.parametrize("content", ['["a", "b"]', ' \n[ "a",\n"b",]\n', '"a"\n"b"\n', '{"text": "a"}\n"b"'])
+@pytest.mark.parametrize("content", ['["a", "b"]', ' \n[ "a",\n"b"]\n', '"a"\n"b"\n', '{"text": "a"}\n"b"'])
 def test_a_json_file_is_an_array_or_json_lines(tmp_path, content):
     assert list(read(save(tmp_path / "a.json", content))) == [("0", "a"), ("1", "b")]
 
@@ -133,6 +133,26 @@ def test_a_json_file_is_an_array_or_json_lines(tmp_path, content):
 def test_any_text_round_trips(tmp_path, suffix, found):
     path = write(tmp_path / f"a{suffix}", found, ids=found)
     assert list(read(path)) == [(text, text) for text in found]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("piece", [1, 2, 7])
+def test_an_array_is_parsed_in_pieces_of_any_size(tmp_path, monkeypatch, indent, piece):
+    rows = [*ODD, {"text": "池" * 50, "more": [{"a": [1.5e-3, 2**70, None]}]}, {"text": ""}, 12, None, -3.5, [True]]
+    content = json.dumps(rows, indent=indent, ensure_ascii=False)
+    monkeypatch.setattr(formats, "_PIECE", piece)
+    found = list(read_rows(save(tmp_path / "a.json", content)))
+    assert [row.text for row in found[: len(ODD) + 2]] == [*ODD, "池" * 50, ""]
+    faults = [row.why.partition("the row is ")[2].partition(".")[0] for row in found[len(ODD) + 2 :]]
+    assert faults == ["int 12", "null", "float -3", "list [True]"]
+
+
+def test_a_look_at_the_first_element_reads_only_the_beginning(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.json", [f"{i} " + "word " * 400 for i in range(4000)])  # 8 MB
+    whole, read_bytes = formats._pieces_of, []
+    monkeypatch.setattr(formats, "_pieces_of", lambda path: (read_bytes.append(len(one)) or one for one in whole(path)))
+    assert next(read(path)).text.startswith("0 word")
+    assert sum(read_bytes) < 2**20
 
 
 @with_files
@@ -198,6 +218,13 @@ def test_several_zstd_frames_are_one_file(tmp_path):
     assert [text for _, text in read(path)] == ["one", "two"]
 
 
+@pytest.mark.parametrize("first", [0x50, 0x5F])
+def test_a_zstd_file_may_begin_with_a_frame_to_skip(tmp_path, first):
+    skipped = bytes([first]) + b"\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"size"
+    path = save(tmp_path / "a.jsonl.zst", skipped + zstd(b'"one"\n') + skipped + zstd(b'"two"\n'))
+    assert [text for _, text in read(path)] == ["one", "two"]
+
+
 def test_json_lines_may_be_blank_or_bare_strings(tmp_path):
     path = save(tmp_path / "a.jsonl", '\ufeff{"text": "a", "more": [1]}\r\n\n  \n"b\\u0000"\n{"text": "c", "key": 5}')
     assert list(read(path)) == [("0", "a"), ("1", "b\0"), ("2", "c")]  # no ids, so rows are numbered
@@ -232,7 +259,7 @@ def test_stdin_is_read_as_texts_are_consumed():
     assert stream.tell() <= 2**17
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".txt.zst", ".jsonl", ".csv", ".parquet", ".arrow", ".feather"])
+@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".txt.zst", ".jsonl", ".json", ".csv", *TABLES])
 def test_no_file_is_kept_in_memory(tmp_path, suffix):
     path = write(tmp_path / f"a{suffix}", [f"{i} " + "word " * 400 for i in range(4000)])  # 8 MB
     for text in itertools.islice(read(path), 1):  # imports on first use are not counted
@@ -287,7 +314,7 @@ FIRST_ROW = {
     "empty array": ("a.json", "[ ]", "there are no texts in"),
     "object": ("a.json", '{\n "texts": ["a"]\n}', r"neither a JSON array nor JSON lines\. Write an array of objects"),
     "object in a line": ("a.json", '{"texts": ["a"]}', r"line 1: 'text'; did you mean 'texts'\?"),
-    "bad array": ("a.json", "[\n{a}]", r"row 0 \(from 0\): not JSON \(Expecting property name.*line 2 column 2"),
+    "bad array": ("a.json", "[\n{a}]", r"row 0 \(from 0\): not JSON \(Expecting property name.*: line 2\)\. Write"),
     "deep array": ("a.json", "[" * 100_000, r"row 0 \(from 0\): not JSON .*recursion"),
     "array of numbers": ("a.json", "[1]", r"row 0 \(from 0\): the row is int 1\. Make it an object"),
     "latin array": ("a.json", b'["\xff"]', "line 1: not UTF-8"),
@@ -313,6 +340,10 @@ LATER_ROWS = {
     "cut JSON": ("a.jsonl", '"a"\n{"text":"b"\n', r"line 2: not JSON \(Expecting ',' delimiter: column 12\)"),
     "cut array": ("a.json", '["a"', r"a\.json, row 0 \(from 0\): not JSON \(no comma or bracket follows\)"),
     "array": ("a.json", '["a", "b" "c"]', r"row 1 \(from 0\): not JSON \(no comma or bracket follows\)"),
+    "comma at the end": ("a.json", '["a",\n]', r"row 1 \(from 0\): not JSON \(Expecting value: line 2\)"),
+    "two commas": ("a.json", '["a", , "b"]', r"row 1 \(from 0\): not JSON \(Expecting value: line 1\)"),
+    "bad later": ("a.json", f'["{"b" * 99_999}",\n\n"a" \n, {{b}}]', r"row 2 \(from 0\): not JSON .*: line 4\)"),
+    "latin later": ("a.json", b'["a",\n"' + b"b" * 99_999 + b'\xff"]', "line 2: not UTF-8 .byte 100006, 0xff"),
     "more arrays": ("a.json", '["a"] ["b"]', "more follows after the array. Write one array, or JSON lines"),
     "after newlines": ("a.csv", 'text,id\n"a\nb\nc",1\n\nd\n', "line 6: 1 fields"),
 }
@@ -556,7 +587,37 @@ def test_json_lines_on_stdin_are_recognised_and_said(pack):
     assert "stdin, line 4: not JSON" in fault.why
 
 
-@pytest.mark.parametrize("line", ["{a pool}", "5", '"a pool"', "[1]", "{"])
+@pytest.mark.parametrize("blank", ["\n", " \r\n\n\t\n", "\ufeff\n"], ids=ascii)
+def test_json_lines_on_stdin_may_begin_with_blank_lines(blank):
+    with pytest.warns(CenoteWarning, match="lines are read as JSON"):
+        assert list(read("-", stdin=io.BytesIO(f'{blank}{{"text": "a"}}\n'.encode()))) == [Text("0", "a")]
+    assert [text for _, text in read("-", stdin=io.BytesIO(b"\n\na\n"))] == ["", "", "a"]
+    assert [text for _, text in read("-", stdin=io.BytesIO(b"\n" * 3000))] == [""] * 3000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"text": "a"},\n{"text": "b"}]',
+        '\n[ "a", "b"]',
+        '["a"]',
+        '["a \\"b\\" [c]",\n"b"]',
+        '["a"\n,"b"]',
+        '[\n  "a"]',
+        '[{\n"text": "a"}]',
+        '{\n "text": "a"\n}',
+    ],
+)
+def test_json_over_several_lines_on_stdin_is_refused(content):
+    with pytest.raises(
+        BadInput, match=r"standard input starts as a JSON array .*: '[\[{].*jq -c '\.\[\]'.*a \.txt file"
+    ):
+        read("-", stdin=io.BytesIO(content.encode()))
+
+
+@pytest.mark.parametrize(
+    "line", ["{a pool}", "5", '"a pool"', "[1]", '["I see," he said]', "[[Cave]] {", "[{a}]", "[]"]
+)
 def test_other_lines_on_stdin_are_plain_text(line):
     assert list(read("-", stdin=io.BytesIO(f"{line}\n".encode()))) == [Text("0", line)]
 

@@ -202,6 +202,43 @@ def test_an_iterator_gives_arrays_as_they_come(model, parts_of):
     assert list(cenote.embed(model, iter([]))) == []
 
 
+class Stream:
+    """A wrapper of a stream with a length, as tqdm is."""
+
+    def __init__(self, texts):
+        self.stream = iter(texts)
+
+    def __iter__(self):
+        yield from self.stream
+
+    def __len__(self):
+        return len(SHORT)
+
+
+def test_a_stream_with_a_length_is_embedded_whole(model, run, tmp_path):
+    (array,) = cenote.embed(model, Stream(SHORT))
+    np.testing.assert_allclose(array, model.encode(SHORT), atol=1e-5)
+    assert run(Stream(SHORT)).counts.texts == 3
+
+
+def test_files_give_arrays_as_they_come_and_collections_one(model, tmp_path):
+    """As the overloads say, which tests/test_typing.py compares."""
+    (tmp_path / "a.txt").write_text("a pool\n")
+    for texts in (tmp_path / "a.txt", [tmp_path / "a.txt"], (tmp_path / "a.txt",), iter(["a"]), lambda: ["a"]):
+        assert [len(array) for array in cenote.embed(model, texts)] == [1]
+    for texts in (["a"], ("a",), {"a"}, {"a": 1}.keys(), np.array(["a"])):
+        assert cenote.embed(model, texts).shape == (1, 32)
+
+
+def test_texts_whose_number_is_another_than_their_length_are_an_error(model):
+    class Short(list):
+        def __iter__(self):
+            return itertools.islice(super().__iter__(), 2)
+
+    with pytest.raises(BadInput, match="the texts have the length 3, and gave 2 rows: pass a list of them"):
+        cenote.embed(model, Short(SHORT))
+
+
 def test_between_arrays_the_caller_may_use_the_model(model, parts_of, monkeypatch):
     """No thread uses its tokenizer then, which serves one at a time, and its mode of training is the caller's."""
     parts_of(2)

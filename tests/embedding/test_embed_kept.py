@@ -179,6 +179,62 @@ def test_a_part_ends_after_so_many_bytes_of_kept_values(run, tmp_path, monkeypat
     assert manifest.settings["part_kept"] == 1000
 
 
+ODD = pa.table(
+    {
+        "half": pa.array([0.5, 1.5, None], pa.float16()),
+        "single": pa.array([0.1, None, 0.3], pa.float32()),
+        "small": pa.array([1, 2, None], pa.uint8()),
+        "large": pa.array([2**63, None, 1], pa.uint64()),
+        "pair": pa.array([[0.1, 0.2], None, [0.3, 0.4]], pa.list_(pa.float32(), 2)),
+        "map": pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int16())),
+        "kind": pa.array(["x", None, "x"], pa.dictionary(pa.int8(), pa.string())),
+        "time": pa.array([1, None, -1], pa.timestamp("ns", "Asia/Tokyo")),
+        "span": pa.array([1, None, -1], pa.duration("ns")),
+        "day": pa.array([0, None, 1], pa.date32()),
+        "exact": pa.array([None, 1, 2], pa.decimal128(20, 5)),
+        "nothing": pa.nulls(3),
+    }
+)
+LAYOUT = {"kind": pa.string(), "nothing": pa.string()}
+
+
+@pytest.mark.parametrize("form", ["file", "stream", "frame"])
+def test_columns_of_a_source_with_a_schema_keep_their_types(run, tmp_path, form):
+    table = ODD.append_column("text", pa.array(["a pool", "a cave", "light"]))
+    parquet.write_table(table, tmp_path / "a.parquet")
+    source = {"file": tmp_path / "a.parquet", "stream": table.to_reader(), "frame": table}[form]
+    names = ODD.column_names
+    kinds = [LAYOUT.get(name, ODD.schema.field(name).type) for name in names]
+    assert run(source, keep=names).settings["keep_types"] == [str(kind) for kind in kinds]
+    found = table_of(tmp_path / "out").select(names)
+    assert found.schema.types == kinds
+    for name, kind in zip(names, kinds, strict=True):
+        expected = ODD[name].combine_chunks()
+        assert found[name].combine_chunks().equals(expected.cast(kind) if name in LAYOUT else expected)
+
+
+def test_columns_of_pandas_keep_their_types(run, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": ["a pool", "a cave"], "size": pandas.array([1, None], "UInt8")})
+    frame["weight"] = np.array([0.1, 0.2], np.float32)
+    frame["time"] = pandas.to_datetime([1, None]).astype("datetime64[ns]").tz_localize("Asia/Tokyo")
+    frame["mixed"] = pandas.Series([1, 0.5], dtype=object)
+    assert run(frame, keep=list(frame)[1:]).settings["keep_types"] == [
+        "uint8",
+        "float",
+        "timestamp[ns, tz=Asia/Tokyo]",
+        "double",
+    ]
+    assert table_of(tmp_path / "out")["weight"].to_numpy().tolist() == frame["weight"].tolist()
+
+
+def test_shards_of_several_types_have_one_that_holds_all(run, tmp_path):
+    for name, kind in (("a", pa.int8()), ("b", pa.float32())):
+        table = pa.table({"text": ["a pool"], "id": [name], "year": pa.array([2], kind)})
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+    assert run(tmp_path / "*.parquet", keep="year").settings["keep_types"] == ["double"]
+
+
 # Kept columns of texts that are read once.
 
 

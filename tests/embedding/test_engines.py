@@ -95,6 +95,25 @@ def test_it_notes_where_it_goes_on_and_where_it_stopped(model, tmp_path, monkeyp
     assert told[2:] == [f"all 3 texts are embedded already: {checked}"]
 
 
+def test_a_run_that_is_to_stop_asks_for_no_more_texts(model, tmp_path, monkeypatch):
+    """The input may be a pipe, which blocks until it has the texts of a part."""
+    monkeypatch.setattr(sources, "PART_TEXTS", 2)
+    asked = threading.Event()
+
+    def texts():
+        for row in range(9):
+            assert not asked.is_set(), f"row {row} was read"
+            yield f"text {row}"
+
+    def part(end):
+        if end == 4:
+            asked.set()
+
+    plain = {"backend": "torch", "precision": "float32"}
+    assert not embed(model, texts(), tmp_path / "out", part=part, stop=asked.is_set, **plain).complete
+    assert len(list((tmp_path / "out").glob("part-*"))) == 2
+
+
 def test_an_empty_stream_is_named(model, tmp_path):
     plain = {"backend": "torch", "precision": "float32"}
     for source in ("standard input", "a socket"):  # a second time too, by its own name

@@ -26,7 +26,7 @@ def blocks(request, monkeypatch):
 
 
 def schema_of(*values):
-    types = KeptTypes(["x"])
+    types = KeptTypes({"x": None})
     for row, value in enumerate(values):
         types.add(row, (value,))
     return types.schema()
@@ -62,7 +62,7 @@ def schema_of(*values):
 def test_a_type_holds_the_values_of_all_rows_and_gives_them_back(values, expected):
     schema = schema_of(*values)
     assert schema.field("x").type == expected
-    table = kept_table(range(len(values)), [(value,) for value in values], ["x"], schema)
+    table = kept_table(range(len(values)), [(value,) for value in values], {"x": None}, schema)
     found = table.column("x").to_pylist()
     for one, value in zip(found, values, strict=True):
         if isinstance(value, dict):
@@ -91,6 +91,11 @@ def test_a_type_holds_the_values_of_all_rows_and_gives_them_back(values, expecte
         ([{1: 2}], "dict {1: 2} in row 0 has no Arrow type"),
         ([2**53 + 1, 0.5], "has fractions, so that its type is double, which rounds int 9007199254740993 in row 0"),
         ([0.5, 3, 2**53 + 1], "which rounds int 9007199254740993 in row 2"),
+        ([{"m": 2**53 + 1}, {"m": 0.5}], "which rounds dict {'m': 9007199254740993} in row 0"),
+        (
+            [[{"m": [0.5]}], [{"m": [1, 2**53 + 1]}]],
+            "its type is list<item: struct<m: list<item: double>>>, which rounds",
+        ),
         ([{}], "has the type struct<>, which Parquet cannot hold"),
     ],
     ids=str,
@@ -112,13 +117,29 @@ def test_times_of_pandas_keep_their_nanoseconds():
     for values, kind in ((times, pa.timestamp("ns", "UTC")), (spans, pa.duration("ns"))):
         schema = schema_of(*values)
         assert schema.field("x").type == kind
-        found = kept_table(range(3), [(value,) for value in values], ["x"], schema).column("x").to_pylist()
+        found = kept_table(range(3), [(value,) for value in values], {"x": None}, schema).column("x").to_pylist()
         assert [one if one is None else one.value for one in found] == [v if v is None else v.value for v in values]
     assert schema_of(times[0]).field("x").type == pa.timestamp("us", "UTC")
 
 
+EAST = datetime.timezone(datetime.timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda time: time, lambda time: [time], lambda time: {"at": time}], ids=["plain", "list", "struct"]
+)
+@pytest.mark.usefixtures("blocks")
+def test_times_of_several_zones_are_written_in_utc(wrap):
+    values = [wrap(NOON), wrap(NOON.astimezone(EAST)), wrap(NOON.astimezone(EAST) + datetime.timedelta(1))]
+    schema = schema_of(*values)
+    found = kept_table(range(3), [(value,) for value in values], {"x": None}, schema).column("x")
+    assert "timestamp[us, tz=UTC]" in str(found.type)
+    assert found.to_pylist() == values
+    assert schema_of(wrap(NOON.astimezone(EAST))) == schema
+
+
 def test_rows_are_named_by_their_numbers_in_the_input():
-    types = KeptTypes(["ok", "year"])
+    types = KeptTypes({"ok": None, "year": None})
     for row, values in ((17, ("a", 1984)), (40, ("b", "n.d."))):
         types.add(row, values)
     with pytest.raises(BadInput, match=r"'year' of keep: int 1984 in row 17 and str 'n\.d\.' in row 40"):
@@ -146,7 +167,7 @@ VALUES = st.recursive(
 def test_any_values_are_written_and_read_back_or_refused_by_name(values):
     try:
         schema = schema_of(*values)
-        table = kept_table(range(len(values)), [(value,) for value in values], ["x"], schema)
+        table = kept_table(range(len(values)), [(value,) for value in values], {"x": None}, schema)
     except BadInput:
         return
     sink = pa.BufferOutputStream()
@@ -163,7 +184,7 @@ def test_any_values_are_written_and_read_back_or_refused_by_name(values):
 
 def test_types_are_found_in_flat_memory():
     def peak(rows):
-        types = KeptTypes(["title", "year"])
+        types = KeptTypes({"title": None, "year": None})
         tracemalloc.start()
         for row in range(rows):
             types.add(row, (f"The pool of row {row}", row))
@@ -177,7 +198,7 @@ def test_types_are_found_in_flat_memory():
 
 
 def test_the_types_of_long_values_are_found_a_few_at_a_time():
-    types = KeptTypes(["text"])
+    types = KeptTypes({"text": None})
     types.add(0, ("a",))
     tracemalloc.start()
     for row in range(100):
@@ -188,11 +209,61 @@ def test_the_types_of_long_values_are_found_a_few_at_a_time():
     assert most < 20_000_000  # of 100 MB
 
 
+# Types that the source states.
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ([pa.float32()], pa.float32()),
+        ([pa.uint64(), pa.uint64()], pa.uint64()),
+        ([None], None),
+        ([pa.int64(), None], None),
+        ([pa.int32(), pa.int64()], None),  # the values of both are read for their type
+        ([pa.large_string(), pa.string(), pa.dictionary(pa.int8(), pa.large_string())], pa.string()),
+        ([pa.list_(pa.field("element", pa.large_binary()))], pa.list_(pa.binary())),
+        ([pa.large_list(pa.float16())], pa.list_(pa.float16())),
+        ([pa.list_(pa.float32(), 2)], pa.list_(pa.float32(), 2)),
+        ([pa.map_(pa.large_string(), pa.uint8())], pa.map_(pa.string(), pa.uint8())),
+        ([pa.struct([("a", pa.null())])], pa.struct([("a", pa.string())])),
+        ([pa.run_end_encoded(pa.int32(), pa.int16())], pa.int16()),
+        ([pa.timestamp("s", "Asia/Tokyo")], pa.timestamp("ms", "Asia/Tokyo")),
+        ([pa.date64()], pa.date32()),
+        ([pa.list_(pa.uuid())], None),
+    ],
+    ids=str,
+)
+def test_the_type_of_a_column_is_that_of_its_files_without_their_layout(stated, expected):
+    assert kept.stated_type("x", [(f"{place}.parquet", kind) for place, kind in enumerate(stated)]) == expected
+
+
+@pytest.mark.parametrize("other", [pa.timestamp("us", "UTC"), pa.timestamp("ns"), None])
+def test_files_with_and_without_nanoseconds_are_refused(other):
+    with pytest.raises(BadInput) as caught:
+        kept.stated_type("x", [("a.parquet", pa.timestamp("ns", "UTC")), ("b.parquet", other)])
+    said = str(caught.value)
+    assert said.startswith(
+        f"column 'x' of keep has the type timestamp[ns, tz=UTC] in a.parquet and {other or 'none'} in b"
+    )
+    assert said.endswith("Write files with one type, or leave the column out of keep (--keep).")
+
+
+def test_a_stated_type_is_written_as_it_is_whatever_the_values_show():
+    columns = {"x": pa.uint8(), "y": None}
+    types = KeptTypes(columns)
+    for row, values in enumerate([(1, 1), (None, 0.5)]):
+        types.add(row, values)
+    assert types.schema() == pa.schema([("x", pa.uint8()), ("y", pa.float64())])
+    found = kept_table([0, 1], [(1, 1), (None, 0.5)], columns, types.schema())
+    assert found.to_pydict() == {"x": [1, None], "y": [1.0, 0.5]}
+    assert kept_table([], [], columns).schema == pa.schema([("x", pa.uint8()), ("y", pa.string())])
+
+
 # Tables.
 
 
 def test_a_table_without_rows_has_its_columns():
-    assert kept_table([], [], ["title"]).schema == pa.schema([("title", pa.string())])
+    assert kept_table([], [], {"title": None}).schema == pa.schema([("title", pa.string())])
 
 
 @pytest.mark.parametrize(
@@ -208,7 +279,7 @@ def test_a_table_without_rows_has_its_columns():
 )
 def test_a_value_that_does_not_fit_the_types_of_the_first_part_is_named_with_the_remedy(value, kind):
     with pytest.raises(BadInput) as caught:
-        kept_table([7, 8, 9], [(None,), (value,), (None,)], ["x"], pa.schema([("x", kind)]))
+        kept_table([7, 8, 9], [(None,), (value,), (None,)], {"x": None}, pa.schema([("x", kind)]))
     said = str(caught.value)
     assert said.startswith(f"column 'x' of keep: {type(value).__name__} ")
     assert f"in row 8 does not fit the type {kind}." in said
@@ -216,7 +287,7 @@ def test_a_value_that_does_not_fit_the_types_of_the_first_part_is_named_with_the
 
 
 def test_a_narrower_value_takes_the_type_of_the_first_part():
-    found = kept_table([0, 1], [(1,), (None,)], ["x"], pa.schema([("x", pa.float64())]))
+    found = kept_table([0, 1], [(1,), (None,)], {"x": None}, pa.schema([("x", pa.float64())]))
     assert found.column("x").to_pylist() == [1.0, None]
 
 

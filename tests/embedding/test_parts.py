@@ -181,7 +181,7 @@ def test_windows_ascend_by_their_text_and_their_number(written):
     assert names == ["parent_id", "window"]  # `a#10` comes before `a#2`, so the ids themselves do not ascend
 
 
-def test_every_column_but_the_vectors_has_its_range_in_each_group_and_page(written):
+def test_every_column_but_the_vectors_and_long_values_has_its_range_in_each_group_and_page(written):
     columns = {"title": ["t"] * 3, "tags": [["x"], [], None], "meta": [{"k": 1}] * 3, "meta.k": [1, 2, 3]}
     group = written(table_of(["a", "b", "c"]), kept_of(**columns)).metadata.row_group(0)
     kinds = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
@@ -189,8 +189,12 @@ def test_every_column_but_the_vectors_has_its_range_in_each_group_and_page(writt
     assert (vectors.compression, vectors.is_stats_set, vectors.has_column_index) == ("UNCOMPRESSED", False, False)
     assert set(kinds) == {"id", "title", "tags.list.element", "meta.k"}  # the last is the path of two columns
     for one in kinds.values():
-        assert (one.compression, one.is_stats_set, one.has_offset_index) == ("ZSTD", True, True)
+        assert (one.compression, one.statistics.has_min_max, one.has_offset_index) == ("ZSTD", True, True)
     assert kinds["id"].statistics.max == "c"
+    texts = kept_of(short=["a" * 4096, "b", "c"], long=["a" * 4097, "b", "c"])
+    group = written(table_of(["a", "b", "c"]), texts).metadata.row_group(0)
+    ranges = {group.column(at).path_in_schema: group.column(at).statistics for at in range(group.num_columns)}
+    assert {name: ranges[name].has_min_max for name in ("short", "long")} == {"short": True, "long": False}
 
 
 ROWS = 8192

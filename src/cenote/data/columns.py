@@ -47,16 +47,28 @@ class Wanted:
             raise BadInput(f"columns={columns!r} names none: name at least one, or leave it out for {TEXT!r}.")
         if id_column is not None:
             _names_of(id_column, "id_column")
-        return cls(named, id_column, ALL if keep == ALL else _names_of(keep, "keep"), optional)
+        return cls(named, id_column, kept_names(keep), optional)
 
     @property
     def warns_of_title(self) -> bool:
-        """Whether a title that is not read needs a warning: nobody chose the columns of the text."""
-        return self.columns is None and self.id_column != TITLE and TITLE not in self.keep
+        """Whether a title outside of the text needs a warning: nobody chose the columns of the text.
+
+        A title that is kept needs one too: the vectors are without it.
+        """
+        return self.columns is None and self.id_column != TITLE
 
 
 # The text, and its id if there is one.
 PLAIN = Wanted()
+
+
+def kept_names(keep: str | Sequence[str]) -> tuple[str, ...] | str:
+    """Return the names of columns to keep as a tuple, or `all`; raise if one is no name, or repeated.
+
+    >>> kept_names("url"), kept_names(["url", "title"]), kept_names("all")
+    (('url',), ('url', 'title'), 'all')
+    """
+    return ALL if keep == ALL else _names_of(keep, "keep")
 
 
 def _names_of(given: str | Sequence[str], argument: str) -> tuple[str, ...]:
@@ -77,8 +89,9 @@ class Columns:
     id: str | None  # None: row numbers
     kept: tuple[str, ...]
     optional: bool = False
+    complete: bool = False  # whether these are all columns: a row with another one would lose it
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """All of them, each once."""
         return tuple(dict.fromkeys((*self.text, *(() if self.id is None else (self.id,)), *self.kept)))
@@ -93,18 +106,18 @@ def resolve_columns(names: Sequence[str], wanted: Wanted, where: str) -> Columns
     """Return the columns to read from rows with columns of these names; raise if one is missing or repeated.
 
     >>> resolve_columns(["id", "title", "text"], Wanted(keep="all"), "a.csv")
-    Columns(text=('text',), id='id', kept=('title', 'text'), optional=False)
+    Columns(text=('text',), id='id', kept=('title', 'text'), optional=False, complete=True)
     """
     counts = Counter(names)
     text = wanted.columns or (TEXT,)
     key = ID if wanted.id_column is None and ID in counts else wanted.id_column
     for name in (*text, *(() if key is None else (key,))):
         _refuse_missing(name, counts, where)
-    every = tuple(name for name in names if name != key or name in text)
-    kept = every if isinstance(wanted.keep, str) else wanted.keep
+    every = isinstance(wanted.keep, str)
+    kept = tuple(name for name in names if name != key or name in text) if every else tuple(wanted.keep)
     for name in kept:
         _refuse_missing(name, counts, where, wanted.optional or _KEEP)
-    return Columns(text, key, kept, bool(wanted.optional))
+    return Columns(text, key, kept, bool(wanted.optional), every)
 
 
 def _refuse_missing(name: str, counts: Mapping[str, int], where: str, remedy: str | None = None) -> None:
@@ -115,10 +128,11 @@ def _refuse_missing(name: str, counts: Mapping[str, int], where: str, remedy: st
 def _cell(row: Mapping[str, Any], name: str, where: str, remedy: str | None = None) -> Any:
     if name in row:
         return row[name]
-    shown = [some((str(other)[:60] for other in row), 20) or "none"]
+    by_name = {str(other): cell for other, cell in row.items()}  # names may be numbers
+    shown = [some((other[:60] for other in by_name), 20) or "none"]
     if remedy is None:  # another name was given by the caller, who needs no such advice
         remedy = _NAME if name in (TEXT, ID) else ""
-    return choose(name, row, f"column of {where}:", shown=shown, remedy=remedy)
+    return choose(name, by_name, f"column of {where}:", shown=shown, remedy=remedy)
 
 
 def row_of_record(record: Any, number: int, columns: Columns, where: str) -> Row:
@@ -187,6 +201,12 @@ def _values_of(cells: Mapping[str, Any], columns: Columns, where: str) -> tuple[
     """Return the values of the kept columns."""
     if columns.optional:
         return tuple(None if lone_surrogate(value := cells.get(name)) else value for name in columns.kept)
+    if columns.complete and (other := next((name for name in cells if str(name) not in columns.names), None)):
+        raise BadInput(
+            f"{where}: the row has a column {other!r}, which the first row does not have, and all columns are kept. "
+            "Give every row the same columns, null where it has no value, or name the columns to keep with `keep` "
+            "(--keep)."
+        )
     values = tuple(_cell(cells, name, where, _KEEP) for name in columns.kept)
     for name, value in zip(columns.kept, values, strict=True):
         if half := lone_surrogate(value):

@@ -10,10 +10,11 @@ import codecs
 import csv
 import json
 import re
-import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -127,33 +128,90 @@ def read_json(path: Path) -> Sheet:
 
 
 def _records_of_array(path: Path) -> Iterator[Placed]:
-    """Yield the elements of an array. The whole file is in memory as a string; its elements are parsed one by one."""
-    # An array may be one line.
-    content = "".join(raise_faults(line for _, line in _lines_of(path, sys.maxsize - 1)))
-    decode = json.JSONDecoder().raw_decode
-    row, end = 0, _skip_space(content, content.index("[") + 1)
-    while not content.startswith("]", end):
+    """Yield the elements of an array, parsed one by one."""
+    window, row = _Window(_pieces_of(path)), 0
+    window.take("[")
+    ended = window.take("]")
+    while not ended:
         where = f"{path}, row {row} (from 0)"
-        try:
-            record, end = decode(content, end)
-        except (ValueError, RecursionError) as error:
-            raise BadInput(f"{where}: not JSON ({error}). Write the file again.") from None
-        yield where, _checked_record(record, where)
-        row, end = row + 1, _skip_space(content, end)
-        if content.startswith(",", end):
-            end = _skip_space(content, end + 1)
-        elif not content.startswith("]", end):
-            raise BadInput(f"{where}: not JSON (no comma or bracket follows). Write the file again.")
-    if content[end + 1 :].strip():
+        yield where, _checked_record(window.element(where), where)
+        row += 1
+        if not window.take(","):
+            ended = window.take("]")
+            if not ended:
+                raise BadInput(f"{where}: not JSON (no comma or bracket follows). Write the file again.")
+    if window.skip_space():
         raise BadInput(f"{path}: more follows after the array. Write one array, or JSON lines into a .jsonl file.")
 
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+# Characters of a file that are decoded at once.
+_PIECE = 2**16
 
 
-def _skip_space(content: str, start: int) -> int:
-    found = _SPACE.match(content, start)
-    return found.end() if found else start
+def _pieces_of(path: Path) -> Iterator[str]:
+    """Yield the characters of a file, at least one at a time."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    with unzipped(path) as stream:
+        try:
+            while piece := stream.read(_PIECE):
+                if characters := decoder.decode(piece):
+                    yield characters
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            deque(raise_faults(line for _, line in _lines_of(path)), maxlen=0)  # raises with the line and the byte
+
+
+class _Window:
+    """The characters of a file that are in memory: an element of an array, and what was read with it."""
+
+    _space = re.compile(r"[ \t\r\n]*")
+    _decode = staticmethod(json.JSONDecoder().raw_decode)
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces, self._text, self._at, self._line = pieces, "", 0, 1
+
+    def skip_space(self) -> bool:
+        """Go to the next character that is no space; return whether there is one."""
+        while True:
+            found = self._space.match(self._text, self._at)
+            self._at = found.end() if found else self._at
+            if self._at < len(self._text):
+                return True
+            if not self._grow():
+                return False
+
+    def take(self, character: str) -> bool:
+        """Go past a character and the space before it, if it comes next; return whether it does."""
+        came = self.skip_space() and self._text[self._at] == character
+        self._at += came
+        return came
+
+    def element(self, where: str) -> Any:
+        """Go past a value of JSON and the space before it, and return it."""
+        self.skip_space()
+        while True:
+            if len(self._text) - self._at > LONGEST:
+                raise BadInput(f"{where}: longer than {LONGEST:,} characters. Cut the text into several.")
+            try:
+                value, end = self._decode(self._text, self._at)
+            except (ValueError, RecursionError) as error:
+                if isinstance(error, ValueError) and self._grow():  # it may end in the next piece
+                    continue
+                line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
+                why = f"{getattr(error, 'msg', error)}: line {self._line + line - 1}"
+                raise BadInput(f"{where}: not JSON ({why}). Write the file again.") from None
+            if end + len("e+") < len(self._text) or not self._grow():  # a number may go on in the next piece
+                self._at = end
+                return value
+
+    def _grow(self) -> bool:
+        """Read as much again as is left of the window, so that a long element is not parsed often."""
+        left = self._text[self._at :]
+        more = "".join(islice(self._pieces, 1 + len(left) // _PIECE))
+        if more:
+            self._line += self._text.count("\n", 0, self._at)
+            self._text, self._at = left + more, 0
+        return bool(more)
 
 
 # CSV.

@@ -19,7 +19,9 @@ from cenote.errors import BadInput
 LONGEST = 2**26
 # Suffixes of zipped files.
 ZIPPED = (".gz", ".zst")
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP = b"\x1f\x8b"
+# A frame of zstd; and frames to skip, with which seekable files and those of pzstd begin.
+_ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60)))
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def unzipped(path: Path, stdin: BinaryIO | None = None) -> Iterator[io.BufferedI
         # A pipe may give a single byte, which is enough for gzip: no text starts with \x1f.
         if start and _GZIP.startswith(start[:2]):
             yield io.BufferedReader(gzip.GzipFile(fileobj=buffered))
-        elif start == _ZSTD:
+        elif start in _ZSTD:
             yield io.BufferedReader(_Zstd(buffered))
         else:
             yield buffered

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cenote.data.columns import ID, TEXT, TITLE
 from cenote.data.formats import READERS, WHOLE_FILES, read_whole
 from cenote.data.lines import ZIPPED, is_endless, readable, refuse_endless
 from cenote.data.sheets import Sheet
@@ -58,6 +59,11 @@ def _match(pattern: str) -> list[Path]:
         if not files:
             folder = next(parent for parent in Path(pattern).parents if not glob.has_magic(str(parent)))
             raise NoFile(f"no file matches the pattern {_shorten(pattern)!r}. Check it; {_state_content(folder)}.")
+    reached = {folder for file in files for folder in file.parents}  # by `**`, which matches folders too
+    unread = [match for match in matches if match.is_dir() and match not in reached and _holds_texts(match)]
+    if unread:
+        warnings.warn(f"{pattern}: folders that match are not read: {some(unread)}", CenoteWarning, 2)
+    _refuse_twins(files)
     return files
 
 
@@ -102,17 +108,31 @@ def _open_folder(path: Path) -> list[Sheet]:
             f"the folder {path} holds files of many texts, {some(shard.name for shard in shards)}, and of one text "
             f"each, {some(texts)}. Name the files that hold the texts, or a pattern such as 'shards/*.jsonl'."
         )
+    if below and (shards or texts):
+        warnings.warn(f"{path}: files of many texts in its folders are not read: {some(below)}", CenoteWarning, 2)
+    _refuse_twins(shards or [path / name for name in texts])
     if shards:
         return _of_same_names([_open_file(shard) for shard in shards], path)
     if texts:
-        if below:
-            warnings.warn(f"{path}: files of many texts in its folders are not read: {some(below)}", CenoteWarning, 2)
         return [read_whole(path / name, name) for name in texts]
     hint = f"its folders hold {some(below)}" if below else f"it contains: {some(names) or 'nothing'}"
     raise BadInput(
         f"the folder {path} holds no texts: no {', '.join(WHOLE_FILES)} file and no shard; {hint}. Name a file, a "
         "pattern such as 'shards/*.jsonl', or a folder with shards or with a text per file."
     )
+
+
+def _holds_texts(folder: Path) -> bool:
+    """Return whether a file at any depth has the name of one that is read."""
+    return any(name.lower().endswith(tuple(READERS)) for _, _, names in os.walk(folder) for name in names)
+
+
+def _refuse_twins(files: Sequence[Path]) -> None:
+    """Raise if a file lies beside its zipped self, so that its texts would be read twice."""
+    names = {*files}
+    for file in files:
+        if file.suffix.lower() in ZIPPED and (plain := file.with_suffix("")) in names:
+            raise BadInput(f"{plain} and {file} would both be read. Delete one of them, or name the files to read.")
 
 
 def _is_shard(path: Path) -> bool:
@@ -153,10 +173,16 @@ def _raise(error: OSError) -> None:
 
 
 def _of_same_names(sheets: list[Sheet], path: Path) -> list[Sheet]:
-    """Return the sheets of a folder; raise if they are different tables, such as documents and queries."""
+    """Return the sheets of a folder; raise if they are different tables, such as documents and queries.
+
+    Of sparse rows the first has not all columns: only those that make a text tell tables apart.
+    """
     known = [sheet for sheet in sheets if sheet.names is not None]
     for sheet in known[1:]:
-        if other := {*(sheet.names or ())} ^ {*(known[0].names or ())}:
+        other = {*(sheet.names or ())} ^ {*(known[0].names or ())}
+        if sheet.sparse or known[0].sparse:
+            other &= {TEXT, ID, TITLE}
+        if other:
             name = min(other)
             having, lacking = (sheet, known[0]) if name in (sheet.names or ()) else (known[0], sheet)
             raise BadInput(

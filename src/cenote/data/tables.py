@@ -5,8 +5,8 @@ Of packages only pyarrow is imported, when a table is read.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,15 @@ _BYTES = 2**27
 def read_parquet(path: Path) -> Sheet:
     """Return a sheet with a record for each row of a Parquet file."""
     with opened(path) as raw:
-        names = _undamaged(path, "Parquet", lambda: open_parquet(raw).schema_arrow.names)
-    return Sheet(str(path), str(path), tuple(names), partial(_records_of_parquet, path))
+        schema = _undamaged(path, "Parquet", lambda: open_parquet(raw).schema_arrow)
+    return _sheet_of_schema(str(path), schema, partial(_records_of_parquet, path))
+
+
+def _sheet_of_schema(
+    name: str, schema: Any, records: Callable[[Sequence[str]], Iterable[Placed]], *, once: bool = False
+) -> Sheet:
+    types = dict(zip(schema.names, schema.types, strict=True))
+    return Sheet(name, name, tuple(schema.names), records, once=once, types=types)
 
 
 def open_parquet(raw: Any) -> Any:
@@ -87,8 +94,8 @@ def _records_of_parquet(path: Path, names: Sequence[str]) -> Iterator[Placed]:
 def read_arrow(path: Path) -> Sheet:
     """Return a sheet with a record for each row of an Arrow file: the file or the stream format, or Feather."""
     with readable(str(path)), _mapped(path) as source:
-        names = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, None)[0])
-    return Sheet(str(path), str(path), tuple(names), partial(_records_of_arrow, path))
+        schema = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, None)[0])
+    return _sheet_of_schema(str(path), schema, partial(_records_of_arrow, path))
 
 
 def _mapped(path: Path) -> Any:
@@ -98,8 +105,8 @@ def _mapped(path: Path) -> Any:
     return pa.memory_map(str(path))  # a batch is often the whole file: memory holds what is read of it
 
 
-def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple[list[str], Iterable[Any]]:
-    """Return the names of all columns, and batches with some of them."""
+def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple[Any, Iterable[Any]]:
+    """Return the schema of all columns, and batches with some of them."""
     from pyarrow import ipc
 
     start = source.read(6)
@@ -108,11 +115,11 @@ def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple
         raise BadInput(f"{path} is Feather of version 1. Write it again with pyarrow.feather.write_feather.")
     if start != b"ARROW1":
         stream = ipc.open_stream(source)
-        return stream.schema.names, stream
-    names = ipc.open_file(source).schema.names
-    fields = None if columns is None else sorted(names.index(name) for name in columns)
+        return stream.schema, stream
+    schema = ipc.open_file(source).schema
+    fields = None if columns is None else sorted(schema.names.index(name) for name in columns)
     file = ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=fields))
-    return names, (file.get_batch(place) for place in range(file.num_record_batches))
+    return schema, (file.get_batch(place) for place in range(file.num_record_batches))
 
 
 def _records_of_arrow(path: Path, names: Sequence[str]) -> Iterator[Placed]:
@@ -174,7 +181,19 @@ def _readable_records(columns: Sequence[Any], names: Sequence[str], name: str, f
 
 
 def _to_list(column: Any) -> list[Any]:
-    values: list[Any] = column if isinstance(column, list) else column.to_pylist()
+    """Return values of Python; nanoseconds as numpy's, since Python has none, and those of pandas need pandas."""
+    import pyarrow as pa
+
+    if isinstance(column, list):
+        return column
+    if column.type in (pa.duration("ns"), pa.timestamp("ns", getattr(column.type, "tz", None))):
+        import numpy as np
+
+        times = np.asarray(column)
+        return [None if gone else time for time, gone in zip(times, np.isnat(times), strict=True)]
+    if column.type == pa.time64("ns"):
+        column = column.cast(pa.time64("us"))  # which raises where nanoseconds would be lost
+    values: list[Any] = column.to_pylist()
     return values
 
 
@@ -189,30 +208,40 @@ def sheet_of_table(given: Any, name: str, id_column: str | None = None) -> Sheet
         name: what messages call it.
         id_column: column of the id, which may be the name of the index of a pandas frame.
     """
-    if _is_one_of(given, "datasets", "Dataset", "IterableDataset"):
+    if _is_one_of(given, _DATASETS):
         return _sheet_of_dataset(given, name)
-    if _is_one_of(given, "pandas", "DataFrame", "Series"):
+    if _is_one_of(given, _FRAMES):
         return _sheet_of_pandas(given, name, id_column)
     if hasattr(given, "__arrow_c_stream__") or hasattr(given, "__arrow_c_array__"):
         return _sheet_of_stream(given, name)
     return None
 
 
-def _is_one_of(given: Any, package: str, *classes: str) -> bool:
-    # A package is not imported for this: it is there if the caller has an object of it.
-    module = sys.modules.get(package)
-    return module is not None and isinstance(given, tuple(getattr(module, one) for one in classes))
+# Classes by the modules that define them: no package is imported for this, and a module of the caller's own may have
+# the name of one.
+_DATASETS = {"datasets.arrow_dataset.Dataset", "datasets.iterable_dataset.IterableDataset"}
+_FRAMES = {"pandas.DataFrame", "pandas.Series", "pandas.core.frame.DataFrame", "pandas.core.series.Series"}
+
+
+def _is_one_of(given: Any, classes: Set[str]) -> bool:
+    return any(f"{one.__module__}.{one.__name__}" in classes for one in type(given).__mro__)
 
 
 def _sheet_of_dataset(dataset: Any, name: str) -> Sheet:
     """Return the sheet of a dataset of Hugging Face, in memory, on disk or streamed."""
+    if (getattr(dataset, "format", None) or {}).get("type") == "custom":  # computed row by row, in Python
+        raise BadInput(
+            f"{name} has a transform (set_transform), which is not applied. Pass its rows by dataset.map(transform, "
+            "batched=True), or the rows without it by dataset.with_format(None)."
+        )
     names = dataset.column_names or tuple(next(iter(dataset), ()))  # a stream may not know them before its first row
 
     def records(wanted: Sequence[str]) -> Iterator[Placed]:
         tables = dataset.select_columns(list(wanted)).with_format("arrow").iter(BATCH)
         return _records_of_batches((batch for table in tables for batch in table.to_batches()), wanted, name)
 
-    return Sheet(name, name, tuple(names), records)
+    types = dataset.features.arrow_schema if dataset.features else ()
+    return Sheet(name, name, tuple(names), records, types={one.name: one.type for one in types})
 
 
 def _sheet_of_pandas(frame: Any, name: str, id_column: str | None) -> Sheet:
@@ -230,26 +259,30 @@ def _sheet_of_pandas(frame: Any, name: str, id_column: str | None) -> Sheet:
             columns = [_values_of_series(part.iloc[:, place]) for place in places]
             yield from _records_of_columns(columns, wanted, name, start)
 
-    return Sheet(name, name, names, records)
+    empty = [_values_of_series(frame.iloc[:0, place]) for place in range(len(names))]
+    types = {name: values.type for name, values in zip(names, empty, strict=True) if not isinstance(values, list)}
+    return Sheet(name, name, names, records, types=types)
 
 
 def _values_of_series(series: Any) -> Any:
-    """Return an Arrow array, or a list of Python objects if they are of several types; missing values are None."""
+    """Return an Arrow array, or a list where values are Python objects; missing values are None."""
     import pyarrow as pa
 
-    try:
-        return pa.array(series, from_pandas=True)
-    except (pa.ArrowException, ValueError):
-        return [None if gone else value for value, gone in zip(series.tolist(), series.isna(), strict=True)]
+    if series.dtype != object:  # Arrow would take one type for objects of several: bytes for strings beside bytes
+        with suppress(pa.ArrowException, ValueError):
+            return pa.array(series, from_pandas=True)
+    return [None if gone else value for value, gone in zip(series.tolist(), series.isna(), strict=True)]
 
 
 def _sheet_of_stream(given: Any, name: str) -> Sheet:
     """Return the sheet of an object with the Arrow interface, such as a polars frame."""
     stream = _start_stream(given)
-    names = tuple(stream.schema.names)
     if isinstance(given, Iterator):
-        return Sheet(name, name, names, lambda wanted: _records_of_batches(stream, wanted, name), once=True)
-    return Sheet(name, name, names, lambda wanted: _records_of_batches(_start_stream(given), wanted, name))
+        return _sheet_of_schema(
+            name, stream.schema, lambda wanted: _records_of_batches(stream, wanted, name), once=True
+        )
+    schema = stream.schema  # a relation of DuckDB has one stream at a time
+    return _sheet_of_schema(name, schema, lambda wanted: _records_of_batches(_start_stream(given), wanted, name))
 
 
 def _start_stream(given: Any) -> Any:

@@ -11,9 +11,10 @@ Texts are read one by one, as they are consumed. The formats of files are in `ce
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, MappingView, Sequence, Set, Sized
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -46,6 +47,10 @@ __all__ = [
 
 # Bytes of a name of a file, on any system.
 _LONGEST_NAME = 255
+# Lines at the beginning of standard input that may be blank before one that says whether it is JSON.
+_MOST_BLANK = 1000
+# An array of objects or of strings, of which a line may hold the beginning; the beginning of an object.
+_STARTS_JSON = re.compile(r'\{$|\[\s*(?:$|\{\s*(?:$|")|"(?:[^"\\]|\\.)*"\s*(?:$|[,\]]))')
 # Texts that a verb of Python takes: a path, a list or an iterator, a table. See `open_texts`.
 Texts = str | Path | Iterable[Any]
 
@@ -74,7 +79,7 @@ def read(
     | `.json` | an element of an array of objects or strings; JSON lines are recognised |
     | `.csv`, `.tsv` | a row; the first line names the columns |
     | `.parquet`, `.arrow`, `.feather` | a row |
-    | `-`, standard input | a line; if the first line is a JSON object, lines are JSON |
+    | `-`, standard input | a line; if the first one that is not blank is a JSON object, lines are JSON |
     | a pattern, `shards/*.jsonl`, or a list of paths or patterns | those of the files, read one after another |
     | a folder of shards | those of its data files, in sorted order; they have the same columns |
     | a folder that `Dataset.save_to_disk` wrote | a row |
@@ -89,8 +94,8 @@ def read(
     `id_column` names it. Repeated ids are not detected, since that would keep all ids in memory.
 
     The first text is read by this call, so a wrong path, suffix or column raises here and not when a model has been
-    loaded. (On standard input this waits for the first line.) All files are opened by it, and a file that lacks a
-    column raises before a row is read.
+    loaded. (On standard input this waits for a line that is not blank.) All files are opened by it, and a file that
+    lacks a column raises before a row is read.
 
     Args:
         source: one of the sources of the table. A list of strings is a list of paths.
@@ -158,7 +163,7 @@ def open_texts(texts: Any, wanted: Wanted = PLAIN) -> TextSource:
     name = f"the {type(texts).__name__}"
     if (sheet := sheet_of_table(texts, name, wanted.id_column)) is None:
         sheet = _sheet_of_python(texts, name, wanted)
-    count = len(texts) if isinstance(texts, Sized) else None
+    count = len(texts) if isinstance(texts, Sized) and not sheet.once else None
     return TextSource(name, read_sheets([sheet], wanted), not sheet.once, count)
 
 
@@ -198,11 +203,21 @@ def _open(source: str | Path | Sequence[str | Path], wanted: Wanted, stdin: Bina
 
 
 def _sheet_of_stdin(stdin: BinaryIO) -> Sheet:
-    """Return the lines of standard input; JSON lines if the first one is an object."""
+    """Return the lines of standard input; JSON lines if the first one that is not blank is an object."""
     numbered = _numbered_lines(stdin)
-    first = list(islice(numbered, 1))
-    every = chain(first, numbered)
-    if first and isinstance(first[0][1], str) and is_json_object(first[0][1]):
+    looked, first = [], ""
+    for line in islice(numbered, _MOST_BLANK):
+        looked.append(line)
+        if first := line[1].strip(" \t\r\n") if isinstance(line[1], str) else line[1].why:
+            break
+    every = chain(looked, numbered)
+    if _STARTS_JSON.match(first):
+        raise BadInput(
+            f"standard input starts as a JSON array or as an object over several lines: {first[:60]!r}. Pipe an object "
+            "per line (jq -c '.[]' writes an array so), or write a .json file. To read it as plain text, write it into "
+            "a .txt file."
+        )
+    if is_json_object(first):
         warnings.warn(
             "standard input: lines are read as JSON, since the first one is a JSON object. To read them as plain text, "
             "write them into a .txt file.",
@@ -241,7 +256,12 @@ def _sheet_of_python(texts: Any, name: str, wanted: Wanted) -> Sheet:
             CenoteWarning,
             stacklevel=2,
         )
-    return sheet_of_records(name, lambda: _placed(texts), once=iter(texts) is texts)
+    return sheet_of_records(name, lambda: _placed(texts), once=not _is_collection(texts))
+
+
+def _is_collection(texts: Any) -> bool:
+    """Return whether an iterable has the same items each time. A length does not show it: tqdm on a stream has one."""
+    return isinstance(texts, (Set, MappingView)) or (isinstance(texts, Sized) and hasattr(texts, "__getitem__"))
 
 
 def _placed(records: Iterable[Any]) -> Iterator[tuple[str, Any]]:

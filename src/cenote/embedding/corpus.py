@@ -15,7 +15,7 @@ from cenote.data.fingerprints import Fingerprint
 from cenote.data.rows import Kept, Row
 from cenote.data.texts import Fault, Text, Wanted, name_of, open_texts
 from cenote.embedding.estimate import LengthCounts
-from cenote.embedding.kept import KeptTypes, content_of, kept_table, size_of
+from cenote.embedding.kept import Columns, KeptTypes, content_of, kept_table, size_of, stated_type
 from cenote.errors import BadInput
 from cenote.listener import Advance, silent
 from cenote.wording import pluralise
@@ -41,7 +41,7 @@ class Source:
     read: Callable[[], Iterator[Row]]
     rereadable: bool  # whether they can be read more than once
     count: int | None  # of the texts, where they are a list or a table
-    keep: tuple[str, ...] = ()  # names of the columns whose values the texts carry
+    keep: Columns = field(default_factory=dict)  # the columns whose values the texts carry
     file_of: Callable[[int], str] = field(default=_no_file, repr=False)  # of a row that was read; "" if one file
 
     @classmethod
@@ -69,7 +69,7 @@ class Source:
             read=opened.read,
             rereadable=opened.rereadable,
             count=opened.count,
-            keep=opened.reader.kept,
+            keep={column: stated_type(column, opened.reader.types_of(column)) for column in opened.reader.kept},
             file_of=opened.reader.name_of_sheet,
         )
 
@@ -105,7 +105,7 @@ class Slice:
     kept: pa.Table | None = field(default=None, repr=False)  # a row for each text; None where nothing is kept
 
 
-def survey(rows: Iterable[Row], *, skip: bool, keep: Sequence[str] = (), advance: Advance = silent) -> Survey:
+def survey(rows: Iterable[Row], *, skip: bool, keep: Columns | None = None, advance: Advance = silent) -> Survey:
     """Read all rows once, so that a mistake in the last of a million shows before the first is embedded.
 
     A hash of 8 bytes is held of each id.
@@ -113,10 +113,10 @@ def survey(rows: Iterable[Row], *, skip: bool, keep: Sequence[str] = (), advance
     Args:
         rows: texts and faults.
         skip: whether faults are left for later; else the first is raised.
-        keep: names of the columns whose values the texts carry.
+        keep: the columns whose values the texts carry.
         advance: called every 10,000 rows with their number.
     """
-    whole, hashes, lengths, types, count = Fingerprint(), _Hashes(), LengthCounts(), KeptTypes(keep), 0
+    whole, hashes, lengths, types, count = Fingerprint(), _Hashes(), LengthCounts(), KeptTypes(keep or {}), 0
     for row in raise_unless_skipped(rows, skip=skip):
         whole.add(_content(row))
         if isinstance(row, Text):
@@ -137,7 +137,7 @@ def _content(row: Row) -> tuple[str, ...]:
     return row if isinstance(row, Text) else ("no text",)
 
 
-def _values(row: Text, keep: Sequence[str], place: int) -> tuple[Any, ...]:
+def _values(row: Text, keep: Columns, place: int) -> tuple[Any, ...]:
     """Return the values of the kept columns; raise if a text does not carry them."""
     values = row.values if isinstance(row, Kept) else ()
     if len(values) != len(keep):
@@ -244,15 +244,15 @@ def checked_rows(
     return raise_unless_skipped(marked, skip=skip)
 
 
-def slices(rows: Iterable[Row], keep: Sequence[str] = (), schema: pa.Schema | None = None) -> Iterator[Slice]:
+def slices(rows: Iterable[Row], keep: Columns | None = None, schema: pa.Schema | None = None) -> Iterator[Slice]:
     """Cut rows into slices by their numbers and sizes alone: the same rows make the same slices anywhere.
 
     Args:
         rows: texts and faults.
-        keep: names of the columns whose values the texts carry.
+        keep: the columns whose values the texts carry.
         schema: types of these columns; None takes those of the first slice.
     """
-    part = _Growing(0, 0)
+    part, keep = _Growing(0, 0), keep or {}
     for place, row in enumerate(rows):
         part.add(place, row, keep)
         if part.full():
@@ -281,7 +281,7 @@ class _Growing:
         self.rejected: list[dict[str, Any]] = []
         self.fingerprint = Fingerprint()
 
-    def add(self, place: int, row: Row, keep: Sequence[str]) -> None:
+    def add(self, place: int, row: Row, keep: Columns) -> None:
         self.rows += 1
         self.fingerprint.add(_content(row))
         if isinstance(row, Fault):
@@ -298,7 +298,7 @@ class _Growing:
     def full(self) -> bool:
         return self.rows >= PART_TEXTS or self.characters >= PART_CHARACTERS or self.kept >= PART_KEPT
 
-    def done(self, keep: Sequence[str], schema: pa.Schema | None) -> Slice:
+    def done(self, keep: Columns, schema: pa.Schema | None) -> Slice:
         return Slice(
             index=self.index,
             first=self.first,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ from cenote.embedding.engines import ENGINES, read_ahead, refuse_engine, text_pr
 from cenote.embedding.estimate import Rate, estimate_in_words, expected_tokens
 from cenote.embedding.folder import opened
 from cenote.embedding.manifest import refuse_other_settings, refuse_unfit
-from cenote.embedding.options import HELP, Options, Request, refuse_kept_names, takes_request
+from cenote.embedding.options import HELP, Options, Request, refuse_written_names, takes_request
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder, refuse_truncated
 from cenote.encoding.backend_choice import (
     WORTH_CHOOSING,
@@ -68,20 +68,29 @@ if TYPE_CHECKING:
     from cenote.embedding.keywords import EmbedKeywords
 
 Model = SentenceTransformer | str | Path
-# Texts whose number is not known before they are read.
-Uncounted = str | Path | Iterator[Any] | Callable[[], Iterable[Any]]
+# Files, streams, and functions that start reading: the number of their texts is not known before.
+Uncounted = str | Path | list[Path] | tuple[Path, ...] | Iterator[Any] | Callable[[], Iterable[Any]]
 
 # Packages that vectors depend on besides those of the model, whichever backend computes them.
 _PACKAGES = ("tokenizers", "pyarrow")
 _RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
 
 
+class _Indexed(Protocol):
+    """A list, a tuple, a table. A wrapper of a stream, such as tqdm, has a length and no items: pass `iter` of it."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
 @overload
-def embed(  # type: ignore[overload-overlap]  # a string has a length too, but is a path
+def embed(  # a string and a list of paths are indexed too, but name files
     model: Model, texts: Uncounted, output: None = ..., **options: Unpack[EmbedKeywords]
 ) -> Iterator[npt.NDArray[Any]]: ...
 @overload
-def embed(model: Model, texts: Sized, output: None = ..., **options: Unpack[EmbedKeywords]) -> npt.NDArray[Any]: ...
+def embed(
+    model: Model, texts: _Indexed | Set[Any], output: None = ..., **options: Unpack[EmbedKeywords]
+) -> npt.NDArray[Any]: ...
 @overload
 def embed(model: Model, texts: Any, output: str | Path, **options: Unpack[EmbedKeywords]) -> Manifest: ...
 @takes_request(Request)
@@ -117,13 +126,13 @@ def embed(  # noqa: D417  the options are documented by `takes_request`
     if output is None:
         return _to_memory(model, source, request)
     # The columns of `all` are known once the first row is read.
-    return _to_folder(model, source, Path(output), replace(request, keep=source.keep), behaviour)
+    return _to_folder(model, source, Path(output), replace(request, keep=tuple(source.keep)), behaviour)
 
 
 def _source(texts: Any, request: Request) -> Source:
     """Return the texts, with the columns that are kept beside them."""
     source = Source.of(texts, request.source, columns=request.columns, id_column=request.id_column, keep=request.keep)
-    refuse_kept_names(source.keep)
+    refuse_written_names(tuple(source.keep))
     return source if request.limit is None else first_rows(source, request.limit)
 
 
@@ -188,6 +197,8 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
         yield embedded.rows.vector.astype(request.dtype, copy=False)
         if listener.stop():
             return
+    if total and done != total:
+        raise BadInput(f"the texts have the length {total:,}, and gave {done:,} rows: pass a list of them.")
     if truncated:
         # At the line that calls `embed`, or that reads the iterator.
         _warn_of_truncation(truncated, encoder.model, stacklevel=5 if total else 3)

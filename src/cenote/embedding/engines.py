@@ -12,7 +12,7 @@ from cenote.embedding.folder import Output, missing_parts
 from cenote.embedding.parts import part_of
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder
 from cenote.errors import BadInput
-from cenote.listener import Advance, Listener, silent
+from cenote.listener import Advance, Listener, never, silent
 
 
 class _Stopped(Exception):
@@ -44,13 +44,11 @@ def write(
     step = listener.step("embedding", rows, done)
 
     def read(prepared: Prepared) -> Embedded:
-        if listener.stop():
-            raise _Stopped
         part(done + prepared.slice.rows)
         return encoder.read(prepared, text_progress(prepared, done, step.reach))
 
     try:
-        for embedded in read_ahead(missing_parts(parts(), out.done, out.folder), encoder, read):
+        for embedded in read_ahead(missing_parts(parts(), out.done, out.folder), encoder, read, listener.stop):
             out.write(*part_of(embedded, encoder.options))
             done += embedded.slice.rows
             step.reach(done)
@@ -73,13 +71,19 @@ def text_progress(prepared: Prepared, done: int, reach: Callable[[int], object])
 
 
 def read_ahead(
-    parts: Iterable[Slice], encoder: SliceEncoder, read: Callable[[Prepared], Embedded]
+    parts: Iterable[Slice],
+    encoder: SliceEncoder,
+    read: Callable[[Prepared], Embedded],
+    stop: Callable[[], bool] = never,
 ) -> Iterator[Embedded]:
     """Read slices one after another, the next one tokenised in a second thread meanwhile.
 
     The input is asked in the caller's thread, and only when no slice waits: it may belong to that thread, as a database
     connection does, or block, as a pipe does. While the caller has its turn nothing runs, so that it may use the model,
     whose tokenizer serves one thread at a time.
+
+    Raises:
+        _Stopped: `stop` returned true, which is asked before each slice, and before the input is: a pipe may block.
     """
     source = iter(parts)
     part = next(source, None)
@@ -87,6 +91,8 @@ def read_ahead(
     fault: Exception | None = None
     with ThreadPoolExecutor(1) as pool:
         while ready is not None:
+            if stop():
+                raise _Stopped
             try:
                 part = next(source, None)
             except Exception as error:  # the slice that is ready is sound

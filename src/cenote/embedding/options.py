@@ -36,6 +36,7 @@ from cenote.choices import (
     TaskName,
     VectorDtype,
 )
+from cenote.data.columns import ALL, kept_names
 from cenote.errors import BadInput, check_at_least, choose
 from cenote.listener import Listener, Progress, never, silent
 
@@ -45,8 +46,6 @@ SEVERAL_ROWS = ("segments", "windows")
 _SEGMENTS = 8
 # Columns that `embed` writes itself.
 WRITTEN = ("id", "parent_id", "window", "start", "end", "embedding", "scale", "n_tokens", "truncated")
-# The value of `keep` that stands for every column.
-ALL = "all"
 # The least value of each option that is a number.
 _LEAST = {"dimensions": 1, "vectors": 1, "window": SHORTEST_WINDOW, "overlap": 0, "limit": 1}
 
@@ -140,9 +139,8 @@ class Options:
             )
         if self.long != "truncate" and self.on_truncate == "error":
             raise BadInput(f"on_truncate='error' is for long='truncate': with {self.long!r} nothing is cut.")
-        names = (self.keep,) if isinstance(self.keep, str) else tuple(self.keep)
-        object.__setattr__(self, "keep", ALL if names == (ALL,) else names)
-        refuse_kept_names(() if self.keep == ALL else names)
+        object.__setattr__(self, "keep", kept_names(self.keep))
+        refuse_written_names(() if self.keep == ALL else self.keep)
 
     @property
     def skips(self) -> bool:
@@ -169,16 +167,12 @@ class Options:
         return found | {"keep": keep}
 
 
-def refuse_kept_names(names: Sequence[str]) -> None:
-    """Raise if columns cannot be written beside the vectors under these names.
+def refuse_written_names(names: Sequence[str]) -> None:
+    """Raise if columns cannot be kept under these names, which `embed` writes itself.
 
-    >>> refuse_kept_names(["title", "url"])
+    >>> refuse_written_names(["title", "url"])
     """
-    for place, name in enumerate(names):
-        if not isinstance(name, str) or not name:
-            raise BadInput(f"keep={list(names)!r}: pass names of columns, such as keep=('title', 'url').")
-        if name in names[:place]:
-            raise BadInput(f"keep names the column {name!r} twice: name it once.")
+    for name in names:
         if name in WRITTEN:
             own = ", ".join(WRITTEN)
             raise BadInput(
