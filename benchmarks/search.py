@@ -51,7 +51,7 @@ def write(folder: Path, rows: int, dtype: str = "float32") -> Path:
 def read(folder: Path) -> None:
     """Decode every vector, and do nothing with them."""
     found = cenote.read_embeddings(folder)
-    for number in range(len(found.ends) - 1):
+    for number in range(len(found.bounds) - 1):
         found.part(number)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from cenote.embedding.corpus import Slice
-from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
+from cenote.embedding.manifest import INDEXES, MANIFEST, refuse_foreign, refuse_other_settings
 from cenote.embedding.parts import KeptColumns, Part, name_of_part, read_footer, settings_of_parts, write_part
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
@@ -156,9 +156,9 @@ def _clear(folder: Path, wanted: Manifest) -> None:
     """
     write_text(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
     with explain_disk_errors(folder):
-        for name in sorted(entry.name for entry in folder.iterdir()):
-            if _PART.fullmatch(name) or name == REJECTS:
-                (folder / name).unlink()
+        for path in sorted(folder.iterdir()):
+            if _PART.fullmatch(path.name) or path.name == REJECTS or path.match(INDEXES):
+                path.unlink()
         sync_folder(folder)
     write_text(folder / MANIFEST, to_json(wanted))
 

@@ -12,6 +12,8 @@ from cenote.records import Manifest
 from cenote.storage import TEMPORARY, explain_disk_errors, lock_folder, refuse_unwritable
 
 MANIFEST = "manifest.json"
+# Indexes of the vectors, which `search` keeps beside the parts.
+INDEXES = "index-*.faiss"
 
 
 def _temperature_in_words(setting: Any) -> str:

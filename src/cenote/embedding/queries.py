@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sentence_transformers import SentenceTransformer
 
 from cenote.data.rows import refuse_surrogates
@@ -82,14 +84,22 @@ def differences(settings: dict[str, Any], model: SentenceTransformer) -> list[st
     ]
 
 
-def checked_queries(queries: Sequence[str]) -> list[str]:
-    """Return the queries; raise for one that is not a text, or holds none."""
+def checked_queries(queries: str | Sequence[str]) -> list[str]:
+    """Return the queries as a list; raise for one that is not a text, or holds none."""
+    if isinstance(queries, str):
+        queries = [queries]
+    if isinstance(queries, torch.Tensor):
+        raise BadInput("queries are a torch tensor: pass a numpy array (queries.numpy()), or the questions as strings.")
+    if isinstance(queries, (bytes, Mapping, Set)) or not isinstance(queries, Collection):
+        raise BadInput(
+            f"queries is a {type(queries).__name__}: pass a question, a list of questions, or an array of their vectors."
+        )
     if not len(queries):
         raise BadInput("there is no query: pass a question, or several.")
     for place, query in enumerate(queries):
         name = "the query" if len(queries) == 1 else f"query {place}"
         if not isinstance(query, str):
-            raise BadInput(f"{name} is {query!r}: pass a string.")
+            raise BadInput(f"{name} is {reprlib.repr(query)}: pass a string, or all vectors as one array.")
         if not query.strip():
             raise BadInput(f"{name} is empty: its vector would be that of no words. Ask something.")
         refuse_surrogates(query, name)

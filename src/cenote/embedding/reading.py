@@ -51,11 +51,11 @@ class Embeddings:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
         rows = () if manifest.counts is None else manifest.counts.rows
-        self._ends = np.cumsum([0, *rows])
-        self._names = [folder / name_of_part(index) for index in range(len(rows))]
+        self._bounds = np.cumsum([0, *rows])
+        self._paths = [folder / name_of_part(index) for index in range(len(rows))]
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return int(self._bounds[-1])
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         for _, vectors in self.batches():
@@ -84,7 +84,7 @@ class Embeddings:
         """Return the vectors of some rows, by a slice, a number or a list of numbers; or a whole column, by name."""
         if isinstance(wanted, str):
             choose(wanted, dict.fromkeys(self.columns), "column")
-            return np.concatenate([_column(path, wanted) for path in self._names])
+            return np.concatenate([_column(path, wanted) for path in self._paths])
         rows = np.arange(len(self))[wanted] if isinstance(wanted, slice) else np.asarray(wanted)
         if rows.dtype == bool and rows.shape == (len(self),):
             rows = np.flatnonzero(rows)
@@ -107,7 +107,7 @@ class Embeddings:
         """Yield ids and vectors of all rows, so many at a time, in flat memory."""
         if rows < 1:
             raise BadInput(f"rows={rows}: a batch has at least 1.")
-        for path in self._names:
+        for path in self._paths:
             with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(rows, columns=["id", *_of_vectors(file.schema_arrow)]):
                     yield batch.column("id").to_pylist(), _numbers(batch)
@@ -119,7 +119,7 @@ class Embeddings:
         names = [_name(one) for one in ids]
         wanted = pa.array(names, pa.string())
         rows, open_ = np.full(len(names), -1, np.int64), np.arange(len(names))
-        for path, first in zip(self._names, self._ends.tolist(), strict=False):
+        for path, first in zip(self._paths, self._bounds.tolist(), strict=False):
             if not len(open_):
                 break  # all ids are found
             with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
@@ -143,20 +143,20 @@ class Embeddings:
 
     def part(self, number: int, *columns: str) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:
         """Return the vectors of a part, and some of its columns."""
-        path = self._names[number]
+        path = self._paths[number]
         with _reading(path):
             names = [*_of_vectors(self._schema), *columns]
-            table = parquet.read_table(path, columns=names, page_checksum_verification=True).combine_chunks()
-        return _numbers(table.to_batches()[0]), [table.column(name).to_numpy() for name in columns]
+            table = parquet.read_table(path, columns=names, page_checksum_verification=True)
+        return _numbers(_one_batch(table)), [table.column(name).to_numpy() for name in columns]
 
     def path_of(self, number: int) -> Path:
         """Return the file of a part."""
-        return self._names[number]
+        return self._paths[number]
 
     @property
-    def ends(self) -> npt.NDArray[np.int64]:
+    def bounds(self) -> npt.NDArray[np.int64]:
         """The first row of each part, and the number of all rows."""
-        return self._ends
+        return self._bounds
 
     def _vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return the vectors of rows; each row group that holds one of them is read once."""
@@ -176,18 +176,18 @@ class Embeddings:
     ) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
         """Yield places among `rows` with the columns of these rows; each row group that holds one is read once."""
         order = np.argsort(rows, kind="stable")  # the rows of each part lie together
-        cuts = np.searchsorted(rows[order], self._ends)
+        cuts = np.searchsorted(rows[order], self._bounds)
         for part in np.flatnonzero(np.diff(cuts)).tolist():
-            path, places = self._names[part], order[cuts[part] : cuts[part + 1]]
+            path, places = self._paths[part], order[cuts[part] : cuts[part + 1]]
             with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
-                for here, table in _groups(file, rows[places] - self._ends[part], columns):
+                for here, table in _groups(file, rows[places] - self._bounds[part], columns):
                     yield places[here], table
 
     @cached_property
     def _schema(self) -> Any:
         """The schema of the first part, which all parts share."""
-        with _reading(self._names[0]):
-            return parquet.read_schema(self._names[0])
+        with _reading(self._paths[0]):
+            return parquet.read_schema(self._paths[0])
 
 
 def _column(path: Path, name: str) -> npt.NDArray[Any]:
@@ -211,8 +211,13 @@ def _groups(file: Any, rows: npt.NDArray[np.int64], columns: list[str]) -> Itera
     cuts = np.searchsorted(rows, ends)
     for group in np.flatnonzero(np.diff(cuts)).tolist():
         here = slice(cuts[group], cuts[group + 1])
-        table = file.read_row_group(group, columns=columns).combine_chunks()
-        yield here, table.to_batches()[0].take(pa.array(rows[here] - ends[group]))
+        table = file.read_row_group(group, columns=columns)
+        yield here, _one_batch(table).take(pa.array(rows[here] - ends[group]))
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    """Return a table as one batch, which may have no rows."""
+    return pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=table.schema)
 
 
 def _of_vectors(schema: Any) -> list[str]:
@@ -222,7 +227,7 @@ def _of_vectors(schema: Any) -> list[str]:
 
 def _numbers(batch: Any) -> npt.NDArray[Any]:
     column = batch.column("embedding")
-    numbers: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    numbers: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
     return dequantise(numbers, batch.column("scale").to_numpy()) if "scale" in batch.schema.names else numbers
 
 
