@@ -152,7 +152,7 @@ def test_near_vectors_are_ranked_in_float64(tmp_path):
     """Cosines that differ by less than float32 can hold."""
     generator = np.random.default_rng(6)
     base = generator.standard_normal(384)
-    vectors = (base + 1e-4 * generator.standard_normal((500, 384))).astype(np.float32)
+    vectors = (base + 1e-6 * generator.standard_normal((500, 384))).astype(np.float32)
     write(tmp_path / "out", vectors, {"id": [str(row) for row in range(500)]}, cuts=(0, 101, 500))
     question = generator.standard_normal((1, 384)).astype(np.float32)
     (hits,) = cenote.search(tmp_path / "out", question, top=20)

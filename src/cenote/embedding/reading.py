@@ -6,6 +6,7 @@ import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,14 @@ class Embeddings:
         return found
 
     def __getitem__(self, wanted: Any) -> npt.NDArray[Any]:
-        """Return the vectors of some rows, by a slice, a number or a list of numbers; or a whole column, by name."""
+        """Return the vectors of some rows, by a slice, a number or a list of numbers; or a whole column, by name.
+
+        A column of whole numbers in which some are missing is one of objects: None, and Python's own numbers.
+        """
         if isinstance(wanted, str):
             choose(wanted, dict.fromkeys(self.columns), "column")
-            return np.concatenate([_column(path, wanted) for path in self._paths])
+            chunks = chain.from_iterable(_column(path, wanted) for path in self._paths)
+            return _values(chunks, self._schema.field(wanted).type)
         rows = np.arange(len(self))[wanted] if isinstance(wanted, slice) else np.asarray(wanted)
         if rows.dtype == bool and rows.shape == (len(self),):
             rows = np.flatnonzero(rows)
@@ -190,11 +195,19 @@ class Embeddings:
             return parquet.read_schema(self._paths[0])
 
 
-def _column(path: Path, name: str) -> npt.NDArray[Any]:
+def _column(path: Path, name: str) -> list[pa.Array]:
     with _reading(path):
-        table = parquet.read_table(path, columns=[name], page_checksum_verification=True)
-        found: npt.NDArray[Any] = table.column(name).to_numpy()
-        return found
+        chunks: list[pa.Array] = parquet.read_table(path, columns=[name], page_checksum_verification=True)[name].chunks
+        return chunks
+
+
+def _values(chunks: Iterable[pa.Array], kind: pa.DataType) -> npt.NDArray[Any]:
+    """Return a column as numpy, by one rule for all of its parts: beside a missing one, numpy would round numbers."""
+    column = pa.chunked_array(chunks, kind)
+    if column.null_count and pa.types.is_integer(kind):
+        return np.array(column.to_pylist(), object)
+    found: npt.NDArray[Any] = column.to_numpy()
+    return found
 
 
 def _name(one: Any) -> str:
