@@ -1,5 +1,6 @@
 """`search` against brute force by numpy over the same vectors, in every form in which `embed` writes them."""
 
+import json
 import threading
 import time
 from contextlib import nullcontext
@@ -325,6 +326,47 @@ def test_prompts_are_put_before_questions(tmp_path, folder):
         np.testing.assert_allclose([hit.score for hit in hits], np.sort(scores)[::-1], atol=1e-5)
 
 
+def test_a_question_and_its_vector_are_compared_by_the_similarity_of_the_folder(tmp_path, folder):
+    model = cenote.load(folder)
+    model.similarity_fn_name = "dot"
+    cenote.embed(model, TEXTS, tmp_path / "out", long="window-mean", window=40)
+    vector = model.encode(["deep water"])
+    for other in (model, cenote.load(folder)):  # that of the folder, whichever model answers
+        asked = cenote.search(tmp_path / "out", "deep water", model=other)
+        np.testing.assert_allclose(
+            [hit.score for hit in asked], [hit.score for hit in cenote.search(tmp_path / "out", vector)[0]], rtol=1e-6
+        )
+    scores = similarities(vector, read_embeddings(tmp_path / "out")[:], "dot")[0]
+    np.testing.assert_allclose([hit.score for hit in asked], np.sort(scores)[::-1], rtol=1e-6)
+    (hits,) = cenote.search(tmp_path / "out", vector, how="cosine")
+    assert hits[0].score <= 1
+
+
+def test_a_folder_that_names_no_similarity_has_that_of_its_model(tmp_path, folder):
+    model = cenote.load(folder)
+    model.similarity_fn_name = "dot"
+    cenote.embed(model, TEXTS[:1], tmp_path / "out", long="window-mean", window=40)
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["settings"].pop("similarity") == "dot"
+    path.write_text(json.dumps(manifest))
+    vector = model.encode(["deep water"])
+    (by_question,) = cenote.search(tmp_path / "out", "deep water", model=model)
+    assert by_question == cenote.search(tmp_path / "out", vector, how="dot")[0][0]
+    (((hit,)),) = cenote.search(tmp_path / "out", vector)
+    assert hit.score <= 1
+
+
+def test_the_columns_of_all_hits_are_read_once(tmp_path, monkeypatch):
+    write(tmp_path / "out", random_vectors(), {"id": [str(row) for row in range(ROWS)]}, cuts=CUTS)
+    read, described = Embeddings.describe, []
+    monkeypatch.setattr(Embeddings, "describe", lambda self, rows: described.append(list(rows)) or read(self, rows))
+    found = cenote.search(tmp_path / "out", QUERIES.repeat(2, axis=0), top=5)
+    (rows,) = described
+    assert sorted(set(rows)) == rows
+    assert all(hit.id == str(hit.row) for hits in found for hit in hits)
+
+
 # Bad input.
 
 
@@ -360,6 +402,11 @@ def test_wrong_options(tmp_path, folder):
         cenote.search(tmp_path / "out", "a", top=0)
     with pytest.raises(UnknownName, match="unknown similarity 'cosinus'; did you mean 'cosine'"):
         cenote.search(tmp_path / "out", "a", how="cosinus")
+    with pytest.raises(UnknownName, match="unknown task 'quory'; did you mean 'query'"):
+        cenote.search(tmp_path / "out", "a", task="quory")
+    for vectors, kind in ((None, "NoneType"), (np.ones((1, 32)), "ndarray")):
+        with pytest.raises(BadInput, match=f"vectors is a {kind}: pass the folder that embed wrote"):
+            cenote.search(vectors, "a")
 
 
 def test_a_folder_that_is_not_finished(tmp_path):

@@ -18,12 +18,14 @@ from cenote.embedding.reading import Embeddings
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
-from cenote.errors import BadInput, CenoteWarning
+from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.functional.temperature import check_temperature
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import prompt_name_for
 from cenote.models.provenance import behaviour_of, name_of, pooling_of, temperatures_of
+from cenote.surgery.hooks import Setting
+from cenote.surgery.tempering import temper
 
 Floats = npt.NDArray[np.float32]
 Loader = Callable[..., SentenceTransformer]
@@ -46,13 +48,7 @@ def model_of(found: Embeddings, given: SentenceTransformer | str | Path | None, 
     """
     settings = found.manifest.settings
     name = settings["model"] if given is None else given
-    if isinstance(name, SentenceTransformer):
-        model = name
-    else:
-        model = loader(name)
-        if changed := _changed(settings, model):
-            model = loader(name, **changed)
-        model.truncate_dim = settings["truncate_dim"]
+    model = name if isinstance(name, SentenceTransformer) else _loaded(found, name, given is None, loader)
     if different := differences(settings, model):
         raise BadInput(
             f"{str(found.folder)!r} was embedded with another model than {name_of(name, model)!r}: "
@@ -61,15 +57,25 @@ def model_of(found: Embeddings, given: SentenceTransformer | str | Path | None, 
     return model
 
 
-def _changed(settings: dict[str, Any], model: SentenceTransformer) -> dict[str, Any]:
-    """Return what to load a model with, so that it pools and is tempered as that of the folder."""
-    changed: dict[str, Any] = {}
+def _loaded(found: Embeddings, name: Any, recorded: bool, loader: Loader) -> SentenceTransformer:
+    """Return a model by name, which pools, is tempered and has as many dimensions as that of the folder."""
+    settings = found.manifest.settings
+    try:
+        model = loader(name)
+    except CenoteError as error:
+        if not recorded:
+            raise
+        raise BadInput(
+            f"{str(found.folder)!r} was embedded with the model {name!r}, which cannot be loaded: {error} If it was "
+            "moved, name its place (model, --model)."
+        ) from error
     if settings["pooling"] != pooling_of(model):
-        changed["pooling"] = tuple(settings["pooling"].split("+"))
-    wanted = settings["temperature"]
-    if wanted is not None and wanted != temperatures_of(model)["temperature"]:
-        changed["temperature"] = check_temperature(wanted["temperature"])
-    return changed
+        model = loader(name, pooling=tuple(settings["pooling"].split("+")))
+    if settings["temperature"] != temperatures_of(model)["temperature"]:
+        wanted = dict(settings["temperature"] or Setting(1.0).to_json())
+        temper(model, check_temperature(wanted.pop("temperature")), **wanted)
+    model.truncate_dim = settings["truncate_dim"]
+    return model
 
 
 def differences(settings: dict[str, Any], model: SentenceTransformer) -> list[str]:
