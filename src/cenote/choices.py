@@ -119,6 +119,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "eval": ("mteb",),
     "train": ("accelerate", "datasets"),
+    "index": ("faiss",),
 }
 
 

@@ -15,7 +15,7 @@ from cenote.errors import BadInput, CenoteError, CenoteWarning, UnknownName
 
 from ..folders import write
 
-faiss = pytest.importorskip("faiss", reason="the index needs FAISS (pip install faiss-cpu)")
+faiss = pytest.importorskip("faiss", reason="the index needs FAISS: pip install 'cenote[index]'")
 
 WORDS = ["the", "pool", "cave", "deep", "water", "light", "holds", "one", "two", "three"]
 
@@ -61,7 +61,9 @@ def clouds(folder, rows=3000, width=16, count=30):
     generator = np.random.default_rng(0)
     centres = generator.standard_normal((count, width))
     vectors = centres[np.arange(rows) % count] + 0.5 * generator.standard_normal((rows, width))
-    return write(folder, vectors.astype(np.float32), {"id": [str(row) for row in range(rows)]}, cuts=(0, 1000, rows))[:20]
+    return write(folder, vectors.astype(np.float32), {"id": [str(row) for row in range(rows)]}, cuts=(0, 1000, rows))[
+        :20
+    ]
 
 
 def test_lists_are_probed_by_the_root_of_their_number_and_more_where_too_few_are_found(tmp_path):
@@ -85,7 +87,10 @@ def test_an_index_that_reaches_too_few_texts_is_reported(tmp_path, monkeypatch):
 
     monkeypatch.setattr(indexes, "_opened", lambda *_: Poor())
     monkeypatch.setattr(indexes, "_lists_of", lambda _: None)
-    with pytest.warns(CenoteWarning, match=r"index 'HNSW8' reaches too few texts: it proposes 3 of the 10 .*without an"):
+    with pytest.warns(
+        CenoteWarning,
+        match=r"index 'HNSW8' reaches too few texts: for one of the queries it proposes 3 of 10. .*without an",
+    ):
         (hits, _) = cenote.search(tmp_path / "out", questions[:2], index="HNSW8")
     assert sorted(hit.row for hit in hits) == [7, 8, 9]
 
@@ -153,10 +158,10 @@ def test_windows_count_once(model, tmp_path):
 
 def test_built_once_and_again_for_other_texts(model, tmp_path):
     heard = []
-    for seed, restart, indexes in ((0, False, []), (0, False, ["Flat"]), (1, True, [])):
+    for seed, restart, kinds in ((0, False, []), (0, False, ["Flat"]), (1, True, [])):
         cenote.embed(model, texts(50, seed), tmp_path / "out", restart=restart)
         there = (tmp_path / "out").glob("*.faiss")
-        assert [path.name.split("-")[1] for path in there] == indexes  # `restart` deletes those of other vectors
+        assert [path.name.split("-")[1] for path in there] == kinds  # `restart` deletes those of other vectors
         cenote.search(tmp_path / "out", "deep", model=model, index="Flat", notify=heard.append)
     assert len(heard) == 2
     assert len(read_embeddings(tmp_path / "out")) == 50
@@ -183,7 +188,9 @@ def test_wrong_kinds(model, folder, monkeypatch):
     with pytest.raises(UnknownName, match="'manhattan'"):
         cenote.search(folder, "deep", model=model, index="Flat", how="manhattan")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(CenoteError, match="needs FAISS: pip install faiss-cpu"):
+    with pytest.raises(
+        CenoteError, match=r"\(--index\): it needs faiss, which is missing: pip install 'cenote\[index\]'"
+    ):
         cenote.search(folder, "deep", model=model, index="Flat")
 
 

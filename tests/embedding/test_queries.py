@@ -51,7 +51,9 @@ def test_the_model_of_the_manifest_is_loaded_with_what_was_changed(tmp_path, fol
 
 
 @pytest.mark.parametrize(
-    "setting", [(1, {}), (0.5, {"layers": [0]}), (0.5, {"scale_bias": False}), ({"query": 0.5, "document": 2}, {})], ids=str
+    "setting",
+    [(1, {}), (0.5, {"layers": [0]}), (0.5, {"scale_bias": False}), ({"query": 0.5, "document": 2}, {})],
+    ids=str,
 )
 @pytest.mark.parametrize("saved", [None, 0.8])
 def test_the_model_of_the_manifest_is_tempered_as_the_folder_says(tmp_path, folder, setting, saved):
@@ -81,10 +83,12 @@ def test_a_model_that_was_moved_is_named_with_the_remedy(tmp_path, folder):
     cenote.embed(str(tmp_path / "model"), TEXTS, tmp_path / "out")
     (tmp_path / "model").rename(tmp_path / "moved")
     found = read_embeddings(tmp_path / "out")
-    with pytest.raises(BadInput, match=r"out' was embedded with the model '.*/model', which .*name its place \(model, --"):
+    with pytest.raises(
+        BadInput, match=r"out' was embedded with the model '.*/model', which .*name its place \(model, --"
+    ):
         model_of(found, None)
     assert differences(found.manifest.settings, model_of(found, tmp_path / "moved")) == []
-    with pytest.raises(BadInput, match="^no such folder"):
+    with pytest.raises(BadInput, match=r"^no such folder"):
         model_of(found, tmp_path / "nowhere")
 
 

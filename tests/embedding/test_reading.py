@@ -332,7 +332,11 @@ def test_no_value_of_a_column_changes_where_another_is_missing(tmp_path, kind, v
 
 
 def test_whole_columns_keep_their_types(tmp_path):
-    columns = {"id": pa.array(list("abc")), "year": pa.array([1, 2, 3], pa.int16()), "yes": pa.array([True, False, True])}
+    columns = {
+        "id": pa.array(list("abc")),
+        "year": pa.array([1, 2, 3], pa.int16()),
+        "yes": pa.array([True, False, True]),
+    }
     folders.write(tmp_path / "out", VECTORS[:3], columns, cuts=(0, 0, 1, 3))
     found = read_embeddings(tmp_path / "out")
     assert (found["year"].dtype, found["yes"].dtype) == (np.int16, bool)

@@ -353,7 +353,7 @@ def test_a_folder_that_names_no_similarity_has_that_of_its_model(tmp_path, folde
     vector = model.encode(["deep water"])
     (by_question,) = cenote.search(tmp_path / "out", "deep water", model=model)
     assert by_question == cenote.search(tmp_path / "out", vector, how="dot")[0][0]
-    (((hit,)),) = cenote.search(tmp_path / "out", vector)
+    ((hit,),) = cenote.search(tmp_path / "out", vector)
     assert hit.score <= 1
 
 

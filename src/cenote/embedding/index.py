@@ -7,7 +7,6 @@ them, so that scores are the same; what an approximate index does not propose is
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
 import os
 import re
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from cenote.choices import missing_packages
 from cenote.embedding.manifest import INDEXES
 from cenote.embedding.parts import read_footer
 from cenote.embedding.reading import Embeddings
@@ -39,8 +39,8 @@ def refuse_missing(kind: Any) -> None:
     """Raise if a kind of index is no name, or FAISS is not installed."""
     if not isinstance(kind, str) or not kind.strip():
         raise BadInput(f"index={kind!r} (--index): pass a name that faiss.index_factory knows, such as 'HNSW32'.")
-    if importlib.util.find_spec("faiss") is None:
-        raise CenoteError(f"index={kind!r} (--index) needs FAISS: pip install faiss-cpu.")
+    if missing := missing_packages("index"):
+        raise CenoteError(f"index={kind!r} (--index): {missing}.")
 
 
 def ask(found: Embeddings, question: Question, kind: str, listener: Listener) -> Best:
@@ -70,8 +70,8 @@ def ask(found: Embeddings, question: Question, kind: str, listener: Listener) ->
     if len(open_):
         fewest = min(len(best.rows[query]) for query in open_.tolist())
         warnings.warn(
-            f"index {kind!r} reaches too few texts: it proposes {fewest:,} of the {most:,} that are wanted for one of the "
-            "queries. Name another kind, or search without an index.",
+            f"index {kind!r} reaches too few texts: for one of the queries it proposes {fewest:,} of {most:,}. Name "
+            "another kind, or search without an index.",
             CenoteWarning,
             stacklevel=3,
         )

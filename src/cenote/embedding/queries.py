@@ -90,7 +90,7 @@ def differences(settings: dict[str, Any], model: SentenceTransformer) -> list[st
     ]
 
 
-def checked_queries(queries: str | Sequence[str]) -> list[str]:
+def checked_queries(queries: Any) -> list[str]:
     """Return the queries as a list; raise for one that is not a text, or holds none."""
     if isinstance(queries, str):
         queries = [queries]
@@ -98,7 +98,7 @@ def checked_queries(queries: str | Sequence[str]) -> list[str]:
         raise BadInput("queries are a torch tensor: pass a numpy array (queries.numpy()), or the questions as strings.")
     if isinstance(queries, (bytes, Mapping, Set)) or not isinstance(queries, Collection):
         raise BadInput(
-            f"queries is a {type(queries).__name__}: pass a question, a list of questions, or an array of their vectors."
+            f"queries is a {type(queries).__name__}: pass a question, a list of questions, or an array of vectors."
         )
     if not len(queries):
         raise BadInput("there is no query: pass a question, or several.")

@@ -240,7 +240,9 @@ def _of_vectors(schema: Any) -> list[str]:
 
 def _numbers(batch: Any) -> npt.NDArray[Any]:
     column = batch.column("embedding")
-    numbers: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    numbers: npt.NDArray[Any] = (
+        column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    )
     return dequantise(numbers, batch.column("scale").to_numpy()) if "scale" in batch.schema.names else numbers
 
 

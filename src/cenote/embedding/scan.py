@@ -113,9 +113,7 @@ def _parts_at_once(found: Embeddings) -> int:
     return max(1, min(_PARTS, torch.get_num_threads(), _BYTES // max(1, largest)))
 
 
-def _leaders(
-    found: Embeddings, number: int, question: Question, least: Scores
-) -> Iterator[tuple[int, Whole, Scores]]:
+def _leaders(found: Embeddings, number: int, question: Question, least: Scores) -> Iterator[tuple[int, Whole, Scores]]:
     """Yield queries with the rows of a part that may be among their best: of a text that has several rows, one."""
     several = "window" in found.columns
     vectors, columns = found.part(number, *(["window"] if several else []))
@@ -176,7 +174,9 @@ def _estimate_products(queries: Floats, vectors: Floats, _: SimilarityName, roun
     return products, np.where(known, rounding * norms * largest + _underflow(vectors), np.inf)
 
 
-def _estimate_distances(queries: Floats, vectors: Floats, how: SimilarityName, rounding: float) -> tuple[Floats, Scores]:
+def _estimate_distances(
+    queries: Floats, vectors: Floats, how: SimilarityName, rounding: float
+) -> tuple[Floats, Scores]:
     distances: Floats = similarity(queries, vectors, how)
     return distances, rounding * -distances.min(axis=1).astype(np.float64) + _underflow(vectors)
 
@@ -195,7 +195,8 @@ def _norms(vectors: Floats) -> Floats:
 
 def _underflow(vectors: Floats) -> float:
     """Return what a sum may lose where numbers below float32's range are taken for 0."""
-    return vectors.shape[1] * float(np.finfo(np.float32).tiny)
+    width: int = vectors.shape[1]
+    return width * float(np.finfo(np.float32).tiny)
 
 
 def directions(vectors: Floats) -> Floats:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Folder = str | Path | Embeddings
 
+
 @dataclass(frozen=True)
 class Hit:
     """A text that a search found: where it is read in windows or segments, by the best of them."""
