@@ -245,6 +245,15 @@ def test_more_texts_than_there_are_gives_all(tmp_path):
     assert [hit.id for hit in hits] == ["b", "a"]
 
 
+@pytest.mark.parametrize("cuts", [(0, 0), (0, 2, 2), (0, 0, 2)])
+def test_parts_of_which_all_texts_were_left_out(tmp_path, cuts):
+    vectors = np.eye(2, dtype=np.float32)[: cuts[-1]]
+    write(tmp_path / "out", vectors.reshape(-1, 2), {"id": pa.array(["a", "b"][: cuts[-1]], pa.string())}, cuts=cuts)
+    for how in ("cosine", "euclidean"):
+        (hits,) = cenote.search(tmp_path / "out", np.array([[0.5, 1.0]]), how=how)
+        assert [hit.id for hit in hits] == ["b", "a"][: cuts[-1]]
+
+
 # With the model that the manifest names.
 
 LONG = "The deep cave holds light. " * 60

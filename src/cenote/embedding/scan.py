@@ -49,8 +49,8 @@ class Question:
     def of(cls, queries: npt.NDArray[np.floating[Any]], how: SimilarityName, top: int) -> Question:
         """Return a question of finite vectors. For the cosine they are scaled by powers of 2, which changes no digit.
 
-        >>> Question.of(np.array([[3e-200, 4e-200]]), "cosine", top=1).queries.round(3)
-        array([[0.672, 0.896]], dtype=float32)
+        >>> Question.of(np.array([[3.0, 4.0]]) * 2.0**-700, "cosine", top=1).queries
+        array([[0.375, 0.5  ]], dtype=float32)
         """
         name = canonical(how)
         wide = queries.astype(np.float64)
