@@ -64,7 +64,7 @@ def read(folder: Path) -> None:
 
 def parts_of(found: Embeddings) -> int:
     """Return how many parts a folder has."""
-    return len(found.ends) - 1
+    return len(found.bounds) - 1
 
 
 def by_numpy(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:

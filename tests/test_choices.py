@@ -57,7 +57,7 @@ def test_names_of_a_narrower_option_are_names_of_the_wider_one():
     assert (*choices.PRECISIONS, choices.AUTO) == choices.WEIGHT_DTYPES
 
 
-@pytest.mark.parametrize(("extra", "missing"), [("onnx", "onnxscript"), ("ray", "ray")])
+@pytest.mark.parametrize(("extra", "missing"), [("onnx", "onnxscript"), ("ray", "ray"), ("index", "faiss")])
 def test_a_missing_package_is_named_with_the_line_that_installs_it(extra, missing, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else object())
     assert choices.missing_packages(extra) == f"it needs {missing}, which is missing: pip install 'cenote[{extra}]'"

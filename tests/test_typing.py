@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import cenote
+from cenote.embedding import search
 from cenote.embedding.keywords import EmbedKeywords
 from cenote.embedding.options import Request
 from cenote.training.keywords import TrainKeywords
@@ -81,6 +82,9 @@ LINES = [
     ('reveal_type(cenote.search("vectors", "How deep?", how="dot"))', '"list[cenote.embedding.search.Hit]"'),
     ('reveal_type(cenote.search("vectors", ["How deep?"], top=3))', '"list[list[cenote.embedding.search.Hit]]"'),
     ('cenote.search("vectors", "How deep?", how="cosin")', "error: "),
+    ('reveal_type(cenote.search("vectors", collections.UserList(["a"])))', '"list[list[cenote.embedding.search.Hit]]"'),
+    ('reveal_type(cenote.search("vectors", np.ones((1, 2)), how="dot_product"))', '"list[list[cenote.embedding.'),
+    ('cenote.search("vectors", 5)', "error: "),
     # Names.
     ("cenote.encode", 'Module has no attribute "encode"'),
     ('reveal_type(cenote.data.texts.read("texts.txt"))', "Iterator[tuple[str, str"),
@@ -96,6 +100,7 @@ def messages(tmp_path_factory):
     """The messages of mypy about the lines, by line."""
     file = tmp_path_factory.mktemp("typing") / "snippet.py"
     head = [
+        "import collections",
         "from pathlib import Path",
         "from typing import Any",
         "",
@@ -117,7 +122,8 @@ def messages(tmp_path_factory):
     )
     assert done.returncode == 1, done.stdout + done.stderr
     found = defaultdict(list)
-    for line, message in re.findall(rf"^{re.escape(str(file))}:(\d+): (.*)$", done.stdout, re.MULTILINE):
+    # From its cache mypy repeats messages with the path at which it first saw the same lines.
+    for line, message in re.findall(rf"^.*{file.name}:(\d+): (.*)$", done.stdout, re.MULTILINE):
         found[LINES[int(line) - len(head) - 1][0]].append(message)
     return found
 
@@ -139,6 +145,15 @@ def test_keywords_are_the_fields_that_declare_them(keywords, declared):
     # A keyword may take more than its field keeps: one number for several, what is loaded later.
     wider = {"intervals", "temperature"}
     assert {name for name in typed if typed[name] != own[name]} <= wider
+
+
+def test_keywords_of_search_are_those_of_its_signature():
+    own = inspect.signature(cenote.search).parameters.values()
+    types = typing.get_type_hints(cenote.search)
+    keywords = {one.name: types[one.name] for one in own if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    typed = typing.get_type_hints(search._Options)
+    assert typed == keywords
+    assert list(typed) == list(keywords)
 
 
 def imported_for_type_checkers():

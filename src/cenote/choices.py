@@ -123,6 +123,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "eval": ("mteb",),
     "train": ("accelerate", "datasets"),
+    "index": ("faiss",),
 }
 
 

@@ -10,6 +10,8 @@ import pytest
 from cenote.cli import parser
 from cenote.commands.arguments import COMMON, check_new_folder
 from cenote.errors import BadInput
+from cenote.json_records import to_json
+from cenote.records import Manifest
 
 FILES = {
     "texts.txt": "one\ntwo\n",
@@ -20,6 +22,9 @@ FILES = {
     "column.csv": "txt\na\n",
     "half.jsonl": '{"text1": "one"}\n',
     "full/file": "mine",
+    "vectors/manifest.json": to_json(
+        Manifest(Manifest.SCHEMA, True, False, {"model": "minilm", "pooling": "mean"}, {}, None, None)
+    ),
 }
 # Commands with their exit code and a part of their message.
 EARLY = [
@@ -48,6 +53,10 @@ EARLY = [
     ("embed minilm ids.jsonl -o out --keep text,window", 1, "the column 'window' cannot be kept under its name, since"),
     ("embed minilm ids.jsonl -o out --keep text,text", 1, "keep names the column 'text' twice"),
     ("embed minilm ids.jsonl -o out --keep ,", 2, "argument --keep: ',' has an empty part: write A,B"),
+    ("search vectors deep --prompt no", 2, "unknown prompt of minilm: 'no'"),
+    ("search vectors deep -", 2, "- stands for standard input and goes with no other question"),
+    ("search vectors ''", 2, "a question is empty"),
+    ("search full deep", 1, "'full' is not an output of embed"),
     ("embed minilm texts.txt -o out --limit 0", 1, "limit=0: pass a whole number of at least 1"),
     ("embed minilm texts.txt -o out --pooling maen", 2, "unknown pooling 'maen'; did you mean 'mean'?"),
     ("embed minilm texts.txt -o out --temperature hot", 2, "'hot' is not a positive, finite number: give one"),

@@ -1,7 +1,10 @@
 """`cenote search`: what it prints, and errors."""
 
+import datetime
+import importlib.util
 import io
 import json
+import shutil
 
 import pytest
 
@@ -77,6 +80,7 @@ def test_several_questions_and_json(folder, capsys, monkeypatch):
         ([""], Exit.USAGE, "a question is empty"),
         (["deep", "--top", "0"], Exit.USAGE, "0 is not at least 1"),
         (["deep", "--prompt", "no"], Exit.USAGE, "unknown prompt"),
+        (["-", "deep"], Exit.USAGE, "- stands for standard input and goes with no other question"),
     ],
 )
 def test_bad_arguments(folder, arguments, code, message, capsys):
@@ -86,6 +90,46 @@ def test_bad_arguments(folder, arguments, code, message, capsys):
         found = exit.code
     assert found == code
     assert message in capsys.readouterr().err
+
+
+def test_an_empty_line_of_standard_input_is_named(folder, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("deep\none\n\n"))
+    assert main(["search", folder, "-"]) == Exit.USAGE
+    assert "line 3 of standard input is empty" in capsys.readouterr().err
+
+
+def test_kept_values_are_json(model, tmp_path, capsys):
+    row = {
+        "id": "a",
+        "text": "deep",
+        "nan": float("nan"),
+        "far": [1.0, float("inf")],
+        "raw": b"\xff",
+        "day": datetime.date(1984, 1, 2),
+    }
+    cenote.embed(model, [row], tmp_path / "out", keep=("nan", "far", "raw", "day"))
+    assert main(["search", str(tmp_path / "out"), "deep", "--json"]) == Exit.SUCCESS
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    kept = found["answers"][0]["hits"][0]["kept"]
+    assert kept == {"nan": None, "far": [1.0, None], "raw": "/w==", "day": "1984-01-02"}
+
+
+def test_faiss_is_looked_for_before_a_model_is_loaded(folder, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "faiss" else find(name))
+    monkeypatch.setattr("cenote.commands.search.load_model", lambda *_, **__: pytest.fail("loaded"))
+    assert main(["search", folder, "deep", "--index", "HNSW32"]) == Exit.FAILURE
+    assert "--index HNSW32: it needs faiss, which is missing" in capsys.readouterr().err
+
+
+def test_a_model_that_was_moved(model, tmp_path, capsys):
+    shutil.copytree(model, tmp_path / "model")
+    cenote.embed(str(tmp_path / "model"), TEXTS, tmp_path / "out")
+    (tmp_path / "model").rename(tmp_path / "moved")
+    asked = ["search", str(tmp_path / "out"), "deep", "--prompt", "query"]
+    assert main(asked) == Exit.FAILURE
+    assert "If it was moved, name its place (model, --model)" in capsys.readouterr().err
+    assert main([*asked, "--model", str(tmp_path / "moved")]) == Exit.SUCCESS
 
 
 def test_a_folder_that_is_none(tmp_path, capsys):

@@ -49,7 +49,7 @@ def test_the_model_of_the_manifest_is_loaded_with_what_was_changed(tmp_path, fol
         return cenote.load(name, **options)
 
     again = model_of(read_embeddings(tmp_path / "out"), None, loader)
-    assert calls == [{}, {"pooling": ("mean", "max"), "temperature": 0.5}]
+    assert calls == [{}, {"pooling": ("mean", "max")}]
     np.testing.assert_allclose(again.encode(["water"]), model.encode(["water"]), atol=1e-6)
 
 
@@ -64,6 +64,48 @@ def test_a_model_whose_files_lack_a_pooler_is_the_same_at_each_load(tmp_path, fo
     for _ in range(2):
         cenote.embed(str(bare), TEXTS, tmp_path / "out")
     assert cenote.search(tmp_path / "out", TEXTS[1])[0].id == "1"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [(1, {}), (0.5, {"layers": [0]}), (0.5, {"scale_bias": False}), ({"query": 0.5, "document": 2}, {})],
+    ids=str,
+)
+@pytest.mark.parametrize("saved", [None, 0.8])
+def test_the_model_of_the_manifest_is_tempered_as_the_folder_says(tmp_path, folder, setting, saved):
+    """Also where the model's own folder has another temperature, or the folder of the vectors has none."""
+    temperature, options = setting
+    cenote.load(folder, temperature=saved).save(str(tmp_path / "model"), create_model_card=False)
+    model = cenote.load(tmp_path / "model")
+    cenote.temper(model, temperature, **options)
+    cenote.embed(model, TEXTS, tmp_path / "out")
+    found = read_embeddings(tmp_path / "out")
+    again = model_of(found, None)
+    assert differences(found.manifest.settings, again) == []
+    np.testing.assert_array_equal(again.encode_query(["water"]), model.encode_query(["water"]))
+
+
+def test_a_model_object_is_found_again_from_another_working_folder(tmp_path, folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    cenote.embed(cenote.load(folder.name), TEXTS, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    found = read_embeddings(tmp_path / "out")
+    assert found.manifest.settings["model"] == str(folder.resolve())
+    assert differences(found.manifest.settings, model_of(found, None)) == []
+
+
+def test_a_model_that_was_moved_is_named_with_the_remedy(tmp_path, folder):
+    cenote.load(folder).save(str(tmp_path / "model"), create_model_card=False)
+    cenote.embed(str(tmp_path / "model"), TEXTS, tmp_path / "out")
+    (tmp_path / "model").rename(tmp_path / "moved")
+    found = read_embeddings(tmp_path / "out")
+    with pytest.raises(
+        BadInput, match=r"out' was embedded with the model '.*/model', which .*name its place \(model, --"
+    ):
+        model_of(found, None)
+    assert differences(found.manifest.settings, model_of(found, tmp_path / "moved")) == []
+    with pytest.raises(BadInput, match=r"^no such folder"):
+        model_of(found, tmp_path / "nowhere")
 
 
 def test_a_model_that_is_given_is_the_one_that_answers(found, folder):
@@ -138,6 +180,19 @@ def test_each_query_that_is_cut_is_named(found, folder):
 
 def test_queries_are_checked_without_a_model():
     assert checked_queries(("a", "b")) == ["a", "b"]
-    for queries, message in (([""], "the query is empty"), (["a", None], "query 1 is None"), ([], "no query")):
+    assert checked_queries("a") == ["a"]
+    for queries, message in (
+        ([""], "the query is empty"),
+        (["a", None], "query 1 is None"),
+        ([], "no query"),
+        ((query for query in "ab"), "queries is a generator: pass a question, a list of questions, or an array"),
+        (None, "queries is a NoneType: pass a question"),
+        (5, "queries is a int: pass a question"),
+        (b"a", "queries is a bytes: pass a question"),
+        ({"a": 1}, "queries is a dict: pass a question"),
+        ({"a"}, "queries is a set: pass a question"),
+        (torch.ones(1, 32), r"queries are a torch tensor: pass a numpy array \(queries.numpy\(\)\)"),
+        ([np.ones(32)], r"the query is array.*: pass a string, or all vectors as one array"),
+    ):
         with pytest.raises(BadInput, match=message):
             checked_queries(queries)

@@ -19,6 +19,8 @@ from cenote.embedding.reading import read_embeddings
 from cenote.errors import BadInput, UnknownName
 from cenote.functional.quantisation import dequantise, quantise
 
+from .. import folders
+
 ROWS, WIDTH, FIRST = 3000, 4, 1800
 VECTORS = np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(np.float32)
 KINDS = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
@@ -295,6 +297,49 @@ def test_parts_may_have_no_rows(tmp_path):
     assert found.ids == [f"i{row}" for row in range(10)]
     nothing = read_embeddings(write(tmp_path / "none", VECTORS[:0], cuts=()))
     assert (nothing.shape, nothing[:].shape, nothing.ids, list(nothing)) == ((0, 4), (0, 4), [], [])
+
+
+def test_a_part_without_rows_has_no_vectors(tmp_path):
+    scales = np.ones(10, np.float32)
+    for name, vectors, more in (("float", VECTORS[:10], None), ("int8", np.ones((10, WIDTH), np.int8), scales)):
+        found = read_embeddings(write(tmp_path / name, vectors, cuts=(0, 4, 4), scales=more))
+        for number, rows in enumerate((0, 4, 0, 6)):
+            numbers, (tokens,) = found.part(number, "n_tokens")
+            assert (numbers.shape, numbers.dtype, tokens.shape) == ((rows, WIDTH), np.float32, (rows,))
+
+
+# Columns of which some values are missing.
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.int64(), [2**53 + 1, None, 2**53 + 3, 2**53 + 5]),
+        (pa.uint64(), [2**64 - 1, 1, 2, None]),
+        (pa.int8(), [None, 1, 2, 3]),
+        (pa.bool_(), [None, True, False, True]),
+        (pa.string(), ["a", None, "b", "c"]),
+    ],
+    ids=str,
+)
+def test_no_value_of_a_column_changes_where_another_is_missing(tmp_path, kind, values):
+    """Each value lies in a part of its own: all parts have one type."""
+    ids = {"id": pa.array(list("abcd")), "kept": pa.array(values, kind)}
+    folders.write(tmp_path / "out", VECTORS[:4], ids, cuts=(0, 1, 1, 2, 3, 4))
+    found = read_embeddings(tmp_path / "out")
+    assert found["kept"].dtype == object
+    assert found["kept"].tolist() == values == [row["kept"] for row in found.describe(range(4))]
+
+
+def test_whole_columns_keep_their_types(tmp_path):
+    columns = {
+        "id": pa.array(list("abc")),
+        "year": pa.array([1, 2, 3], pa.int16()),
+        "yes": pa.array([True, False, True]),
+    }
+    folders.write(tmp_path / "out", VECTORS[:3], columns, cuts=(0, 0, 1, 3))
+    found = read_embeddings(tmp_path / "out")
+    assert (found["year"].dtype, found["yes"].dtype) == (np.int16, bool)
 
 
 # Missing or damaged files.

@@ -11,6 +11,7 @@ from cenote.models.provenance import (
     architecture_of,
     behaviour_of,
     name_of,
+    place_of,
     pooling_of,
     revision_of,
     temperature_of,
@@ -34,6 +35,19 @@ def test_names_of_models(demo, demo_path, tiny_st):
     folder = tiny_st("bert")
     model = cenote.load(folder, device="cpu")
     assert name_of(model, model) == folder.name  # and not whose machine it is on
+
+
+def test_places_load_a_model_again_from_any_working_folder(demo, demo_path, tiny_st, monkeypatch):
+    assert [place_of("minilm", demo), place_of(demo_path, demo), place_of(demo, demo)] == [
+        "minilm",
+        str(demo_path),
+        "minilm",
+    ]
+    folder = tiny_st("bert")
+    monkeypatch.chdir(folder.parent)
+    model = cenote.load(folder.name, device="cpu")
+    assert place_of(model, model) == str(folder.resolve())
+    assert place_of(folder.name, model) == folder.name  # as it was given
 
 
 def test_poolings_and_temperatures(tiny_st):

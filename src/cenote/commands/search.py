@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
+import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cenote.commands.arguments import Usage, add_common, count, load_model
+from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, count, load_model
 from cenote.commands.progress import progress
 from cenote.commands.terminal import note, say
 from cenote.embedding.manifest import manifest_of
-from cenote.errors import BadInput
+from cenote.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -54,14 +56,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise for errors that need no model."""
-    if args.queries == ["-"]:
+    if args.index is not None:
+        check_packages(f"--index {args.index}", "index")
+    piped = args.queries == ["-"]
+    if piped:
         args.queries = [line.rstrip("\r\n") for line in sys.stdin]
-    for query in args.queries:
+    elif "-" in args.queries:
+        raise Usage("- stands for standard input and goes with no other question.")
+    for number, query in enumerate(args.queries, 1):
         if not query.strip():
-            raise Usage("a question is empty: ask something.")
+            where = f"line {number} of standard input" if piped else "a question"
+            raise Usage(f"{where} is empty: ask something.")
     if not args.queries:
         raise BadInput("there is no question on standard input.")
-    manifest_of(args.vectors)
+    settings = manifest_of(args.vectors).settings
+    try:
+        check_prompts(args.model or settings["model"], args.prompt_name)
+    except BadInput as error:
+        if args.model or isinstance(error, UnknownName):
+            raise
+        # `search` says what to do where the model of the folder was moved.
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
@@ -100,9 +114,26 @@ def _load(args: argparse.Namespace, name: Any, **changed: Any) -> SentenceTransf
 
 def _as_json(args: argparse.Namespace, found: list[list[Hit]]) -> str:
     answers = [
-        {"query": query, "hits": [vars(hit) for hit in hits]} for query, hits in zip(args.queries, found, strict=True)
+        {"query": query, "hits": [_plain(vars(hit)) for hit in hits]}
+        for query, hits in zip(args.queries, found, strict=True)
     ]
-    return json.dumps({"vectors": args.vectors, "answers": answers}, indent=1, ensure_ascii=False, default=str)
+    whole = {"vectors": args.vectors, "answers": answers}
+    return json.dumps(whole, indent=1, ensure_ascii=False, default=str, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that was kept as JSON can hold it: null for NaN and infinity, base64 for bytes.
+
+    >>> _plain({"a": [1.5, float("nan")], "b": b"cave"})
+    {'a': [1.5, None], 'b': 'Y2F2ZQ=='}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _lines(place: int, hit: Hit, full: bool) -> Iterator[str]:

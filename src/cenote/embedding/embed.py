@@ -58,7 +58,7 @@ from cenote.listener import Listener, silent
 from cenote.models.fingerprints import fingerprint_as, fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_name_for, prompt_of, width_of
-from cenote.models.provenance import behaviour_of, name_of, pooling_of, versions_of
+from cenote.models.provenance import behaviour_of, place_of, pooling_of, versions_of
 from cenote.records import Manifest
 from cenote.surgery.hooks import Setting
 
@@ -225,7 +225,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
         surveyed = _survey(source, source.read(), request)  # errors in texts are raised before a model is loaded
     loaded = _load(model, request)
     options, asked = _resolve(loaded, request), _asked_backend(loaded, folder, earlier, request)
-    settings = _settings(loaded, request.name or name_of(model, loaded), options, source, request)
+    settings = _settings(loaded, request.name or place_of(model, loaded), options, source, request)
     if earlier is not None:
         settings["fingerprint"] = fingerprint_as(earlier.settings.get("fingerprint"), loaded)
         chosen = dict(zip(("backend", "precision"), asked, strict=True))
@@ -378,6 +378,7 @@ def _settings(
         "fingerprint": fingerprint_of_weights(model),
         "pooling": pooling_of(model),
         **behaviour_of(model),
+        "similarity": model.similarity_fn_name,
         "device": model.device.type,
         "prompt": prompt_of(model, options.prompt_name),
         **options.recorded(),

@@ -13,8 +13,15 @@ import pyarrow as pa
 
 from cenote.embedding.corpus import Slice
 from cenote.embedding.integrity import checked_part, footer_checksum, refuse_damaged
-from cenote.embedding.manifest import MANIFEST, refuse_foreign, refuse_other_settings
-from cenote.embedding.parts import KeptColumns, Part, name_of_part, parts_in, read_footer, write_part
+from cenote.embedding.manifest import INDEXES, MANIFEST, refuse_foreign, refuse_other_settings
+from cenote.embedding.parts import (
+    KeptColumns,
+    Part,
+    name_of_part,
+    parts_in,
+    read_footer,
+    write_part,
+)
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
 from cenote.listener import Listener
@@ -169,7 +176,7 @@ def _clear(folder: Path, wanted: Manifest) -> None:
     """
     write_text(folder / MANIFEST, to_json(replace(wanted, clearing=True)))
     with explain_disk_errors(folder):
-        for path in parts_in(folder):
+        for path in [*parts_in(folder), *folder.glob(INDEXES)]:
             path.unlink()
         (folder / REJECTS).unlink(missing_ok=True)
         sync_folder(folder)

@@ -1,23 +1,29 @@
 """An index of FAISS over a folder of embeddings: built once, kept beside the parts, asked in place of every vector.
 
-An index proposes rows. They are compared with the queries by the vectors of the folder, so that scores are exact; what
-an approximate index does not propose is missed.
+An index proposes rows. They are compared with the queries by the vectors of the folder, as the exact search compares
+them, so that scores are the same; what an approximate index does not propose is missed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import math
+import os
 import re
+import uuid
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cenote.choices import missing_packages
+from cenote.embedding.manifest import INDEXES
 from cenote.embedding.parts import read_footer
 from cenote.embedding.reading import Embeddings
-from cenote.embedding.scan import Floats, Wanted, Whole, best_rows, inverse_norms, score
-from cenote.errors import BadInput, CenoteError, choose
-from cenote.functional.best import Best, leading
+from cenote.embedding.scan import Block, Floats, Question, directions
+from cenote.errors import BadInput, CenoteError, CenoteWarning, choose
+from cenote.functional.best import Best, Whole
 from cenote.listener import Listener
 from cenote.storage import explain_disk_errors, write_whole
 
@@ -29,42 +35,66 @@ _TRAINING = 2**18
 _PROPOSALS = 4
 
 
-def refuse_missing(kind: str) -> None:
-    """Raise if FAISS is not installed."""
-    if importlib.util.find_spec("faiss") is None:
-        raise CenoteError(f"index={kind!r} (--index) needs FAISS: pip install faiss-cpu.")
+def refuse_missing(kind: Any) -> None:
+    """Raise if a kind of index is no name, or FAISS is not installed."""
+    if not isinstance(kind, str) or not kind.strip():
+        raise BadInput(f"index={kind!r} (--index): pass a name that faiss.index_factory knows, such as 'HNSW32'.")
+    if missing := missing_packages("index"):
+        raise CenoteError(f"index={kind!r} (--index): {missing}.")
 
 
-def ask(found: Embeddings, wanted: Wanted, kind: str, listener: Listener) -> Best:
-    """Return the best rows of each query among those that an index proposes."""
-    index = _opened(found, kind, wanted.how, listener)
-    queries = wanted.queries * inverse_norms(wanted.queries)[:, None] if wanted.how == "cosine" else wanted.queries
+def ask(found: Embeddings, question: Question, kind: str, listener: Listener) -> Best:
+    """Return the best rows of each query among those that an index proposes.
+
+    A query for which too few texts are proposed is asked again, for more rows and of more lists.
+    """
     windows = found["window"].astype(np.int64) if "window" in found.columns else None
-    count = min(len(found), wanted.top * _PROPOSALS)
+    most = min(question.top, len(found) if windows is None else int((windows == 0).sum()))
+    best, open_ = Best(len(question.queries), question.top), np.arange(len(question.queries))
+    if not len(open_) or not most:
+        return best
+    index = _opened(found, kind, question.how, listener)
+    queries, lists = _ready(question.queries, question.how), _lists_of(index)
+    count, probes = min(len(found), most * _PROPOSALS), math.isqrt(lists.nlist) if lists else 0
     while True:
-        proposed = index.search(np.ascontiguousarray(queries), count)[1]
-        best = _compared(found, wanted, proposed, windows)
-        short = min(map(len, best.rows)) < wanted.top  # where the windows of a few texts are all that was proposed
-        if windows is None or not short or count == len(found):
-            return best
+        if lists:
+            lists.nprobe = max(1, probes)
+        proposed = index.search(queries[open_], count)[1]
+        _compare(found, question, open_, proposed, windows, best)
+        open_ = np.array([query for query in open_.tolist() if len(best.rows[query]) < most], np.int64)
+        exhausted = count == len(found) and (not lists or probes >= lists.nlist)
+        if exhausted or not len(open_):
+            break
         count = min(len(found), count * _PROPOSALS)
-
-
-def _compared(found: Embeddings, wanted: Wanted, proposed: Whole, windows: Whole | None) -> Best:
-    """Return the best of the rows proposed for each query, by their vectors."""
-    best = Best(len(wanted.queries), wanted.top)
-    rows = np.unique(proposed[proposed >= 0])  # -1: the index proposes no more
-    vectors = found[rows]
-    for query, some in enumerate(proposed):
-        own = np.unique(some[some >= 0])
-        scores = score(wanted.queries[query : query + 1], vectors[np.searchsorted(rows, own)], wanted.how)[0]
-        if windows is not None and len(own):
-            starts = np.flatnonzero(np.diff(own - windows[own], prepend=-1))  # a text begins at row - window
-            chosen = best_rows(scores, starts, np.arange(len(starts)))
-            own, scores = own[chosen], scores[chosen]
-        places = leading(scores, wanted.top)
-        best.offer(query, own[places], scores[places])
+        probes *= _PROPOSALS
+    if len(open_):
+        fewest = min(len(best.rows[query]) for query in open_.tolist())
+        warnings.warn(
+            f"index {kind!r} reaches too few texts: for one of the queries it proposes {fewest:,} of {most:,}. Name "
+            "another kind, or search without an index.",
+            CenoteWarning,
+            stacklevel=3,
+        )
     return best
+
+
+def _lists_of(index: Any) -> Any:
+    """Return the part of an index that holds lists of rows, a few of which are searched; None where it has no lists."""
+    import faiss
+
+    return faiss.try_extract_index_ivf(index)
+
+
+def _compare(
+    found: Embeddings, question: Question, queries: Whole, proposed: Whole, windows: Whole | None, best: Best
+) -> None:
+    """Put the best of the rows proposed for some queries in the place of those of these queries, by their vectors."""
+    rows = np.unique(proposed[proposed >= 0])  # -1: the index proposes no more
+    block = Block(found[rows].astype(np.float32, copy=False), rows, None if windows is None else windows[rows])
+    places = [np.searchsorted(rows, np.unique(own[own >= 0])) for own in proposed]
+    compared = block.compare(question.queries[queries], question.how, places)
+    for query, (own, scores) in zip(queries.tolist(), compared, strict=True):
+        best.replace(query, own, scores)
 
 
 def _opened(found: Embeddings, kind: str, how: str, listener: Listener) -> Any:
@@ -72,21 +102,43 @@ def _opened(found: Embeddings, kind: str, how: str, listener: Listener) -> Any:
     import faiss
 
     choose(how, _METRICS, f"similarity that an index ranks by, which {kind} does not:")
-    name = f"index-{re.sub('[^A-Za-z0-9]+', '_', kind)}-{how}-"
-    path = found.folder / f"{name}{_identity(found)}.faiss"
+    identity = _identity(found)
+    path = found.folder / f"index-{re.sub('[^A-Za-z0-9]+', '_', kind)}-{how}-{identity}.faiss"
     if path.exists():
         try:
             return faiss.read_index(str(path))
         except RuntimeError as error:
             raise BadInput(f"{path} cannot be read ({error}): delete it, and it is built again.") from error
+    if not os.access(found.folder, os.W_OK | os.X_OK):
+        _warn_not_kept(f"cannot write into {str(found.folder)!r}: permission denied.")
+        return _built(found, kind, how, listener)
     index = _built(found, kind, how, listener)
-    with explain_disk_errors(found.folder):
-        for old in found.folder.glob(f"{name}*.faiss"):
-            old.unlink()  # of vectors that are no longer there
-        with write_whole(path) as temporary:
-            faiss.write_index(index, str(temporary))
-    listener.notify(f"the index is kept in {path}")
+    if reason := _keep(index, path, identity):
+        _warn_not_kept(reason)
+    else:
+        listener.notify(f"the index is kept in {path}")
     return index
+
+
+def _keep(index: Any, path: Path, identity: str) -> str | None:
+    """Write an index beside the parts, and delete those of other vectors; return why it cannot be written, or None."""
+    import faiss
+
+    try:
+        with write_whole(path, f"{uuid.uuid4().hex[:8]}-") as temporary:  # another search may write the same index
+            faiss.write_index(index, str(temporary))
+        with explain_disk_errors(path.parent):
+            for old in path.parent.glob(INDEXES):
+                if not old.stem.endswith(identity):
+                    old.unlink(missing_ok=True)
+    except (CenoteError, RuntimeError) as error:  # FAISS has no other error for a full disk
+        return str(error).strip().splitlines()[0]
+    return None
+
+
+def _warn_not_kept(reason: str) -> None:
+    message = f"the index is not kept, and the next search builds it again: {reason}"
+    warnings.warn(message, CenoteWarning, stacklevel=5)  # at the line that calls `search`
 
 
 def _built(found: Embeddings, kind: str, how: str, listener: Listener) -> Any:
@@ -98,7 +150,7 @@ def _built(found: Embeddings, kind: str, how: str, listener: Listener) -> Any:
             rows = np.unique(np.linspace(0, len(found) - 1, min(_TRAINING, len(found))).round().astype(np.int64))
             index.train(_ready(found[rows], how))
         step = listener.step("building the index", len(found))
-        for number, size in enumerate(np.diff(found.ends).tolist()):
+        for number, size in enumerate(np.diff(found.bounds).tolist()):
             index.add(_ready(found.part(number)[0], how))
             step(size)
     except RuntimeError as error:
@@ -113,13 +165,13 @@ def _built(found: Embeddings, kind: str, how: str, listener: Listener) -> Any:
 def _ready(vectors: Any, how: str) -> Floats:
     """Return vectors as an index takes them: of norm 1 for the cosine."""
     floats = np.ascontiguousarray(vectors, np.float32)
-    return floats * inverse_norms(floats)[:, None] if how == "cosine" else floats
+    return directions(floats) if how == "cosine" else floats
 
 
 def _identity(found: Embeddings) -> str:
     """Return a name for the vectors of a folder: of its settings, and of the texts of its parts."""
     digest = hashlib.sha256()
-    for number in range(len(found.ends) - 1):
+    for number in range(len(found.bounds) - 1):
         part, settings, _ = read_footer(found.path_of(number))
         digest.update(repr((part, sorted(settings.items(), key=str))).encode())
     return digest.hexdigest()[:16]

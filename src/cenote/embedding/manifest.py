@@ -12,6 +12,8 @@ from cenote.records import Manifest
 from cenote.storage import TEMPORARY, explain_disk_errors, lock_folder, refuse_unwritable
 
 MANIFEST = "manifest.json"
+# Indexes of the vectors, which `search` keeps beside the parts.
+INDEXES = "index-*.faiss"
 
 
 def _temperature_in_words(setting: Any) -> str:
@@ -31,8 +33,9 @@ _IN_WORDS = {"temperature": _temperature_in_words}
 # Names that may differ from run to run, since a model or a file that was moved is the same; and the fingerprints that
 # identify what they name.
 NAMES = {"model": "fingerprint", "source": "texts_fingerprint"}
-# Settings that are recorded and not compared. The columns of the text are part of its fingerprint.
-UNCOMPARED = (*NAMES, "columns")
+# Settings that are recorded and not compared. The columns of the text are part of its fingerprint, and the similarity
+# is that of a search, on which no vector depends.
+UNCOMPARED = (*NAMES, "columns", "similarity")
 # What a difference of fingerprints means.
 _DIFFERENCES = {"fingerprint": ", other weights", "texts_fingerprint": ", other texts or ids"}
 

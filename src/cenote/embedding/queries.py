@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sentence_transformers import SentenceTransformer
 
 from cenote.data.rows import refuse_surrogates
@@ -16,12 +18,14 @@ from cenote.embedding.reading import Embeddings
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
-from cenote.errors import BadInput, CenoteWarning
+from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.functional.temperature import check_temperature
-from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import prompt_name_for
 from cenote.models.provenance import behaviour_of, name_of, pooling_of, temperatures_of
+from cenote.surgery.hooks import Setting
+from cenote.surgery.tempering import temper
 
 Floats = npt.NDArray[np.float32]
 Loader = Callable[..., SentenceTransformer]
@@ -44,13 +48,7 @@ def model_of(found: Embeddings, given: SentenceTransformer | str | Path | None, 
     """
     settings = found.manifest.settings
     name = settings["model"] if given is None else given
-    if isinstance(name, SentenceTransformer):
-        model = name
-    else:
-        model = loader(name)
-        if changed := _changed(settings, model):
-            model = loader(name, **changed)
-        model.truncate_dim = settings["truncate_dim"]
+    model = name if isinstance(name, SentenceTransformer) else _loaded(found, name, given is None, loader)
     if different := differences(settings, model):
         raise BadInput(
             f"{str(found.folder)!r} was embedded with another model than {name_of(name, model)!r}: "
@@ -59,20 +57,34 @@ def model_of(found: Embeddings, given: SentenceTransformer | str | Path | None, 
     return model
 
 
-def _changed(settings: dict[str, Any], model: SentenceTransformer) -> dict[str, Any]:
-    """Return what to load a model with, so that it pools and is tempered as that of the folder."""
-    changed: dict[str, Any] = {}
+def _loaded(found: Embeddings, name: Any, recorded: bool, loader: Loader) -> SentenceTransformer:
+    """Return a model by name, which pools, is tempered and has as many dimensions as that of the folder."""
+    settings = found.manifest.settings
+    try:
+        model = loader(name)
+    except CenoteError as error:
+        if not recorded:
+            raise
+        raise BadInput(
+            f"{str(found.folder)!r} was embedded with the model {name!r}, which cannot be loaded: {error} If it was "
+            "moved, name its place (model, --model)."
+        ) from error
     if settings["pooling"] != pooling_of(model):
-        changed["pooling"] = tuple(settings["pooling"].split("+"))
-    wanted = settings["temperature"]
-    if wanted is not None and wanted != temperatures_of(model)["temperature"]:
-        changed["temperature"] = check_temperature(wanted["temperature"])
-    return changed
+        model = loader(name, pooling=tuple(settings["pooling"].split("+")))
+    if settings["temperature"] != temperatures_of(model)["temperature"]:
+        wanted = dict(settings["temperature"] or Setting(1.0).to_json())
+        temper(model, check_temperature(wanted.pop("temperature")), **wanted)
+    model.truncate_dim = settings["truncate_dim"]
+    return model
 
 
 def differences(settings: dict[str, Any], model: SentenceTransformer) -> list[str]:
     """Return in words in what a model differs from the one that a manifest describes."""
-    now = {"weights": fingerprint_of_weights(model), "pooling": pooling_of(model), **behaviour_of(model)}
+    now = {
+        "weights": fingerprint_as(settings["fingerprint"], model),
+        "pooling": pooling_of(model),
+        **behaviour_of(model),
+    }
     then = {"weights": settings["fingerprint"], **settings}
     modules = [name for name in settings if name[:1].isdigit() and name not in now]
     return [
@@ -82,14 +94,22 @@ def differences(settings: dict[str, Any], model: SentenceTransformer) -> list[st
     ]
 
 
-def checked_queries(queries: Sequence[str]) -> list[str]:
-    """Return the queries; raise for one that is not a text, or holds none."""
+def checked_queries(queries: Any) -> list[str]:
+    """Return the queries as a list; raise for one that is not a text, or holds none."""
+    if isinstance(queries, str):
+        queries = [queries]
+    if isinstance(queries, torch.Tensor):
+        raise BadInput("queries are a torch tensor: pass a numpy array (queries.numpy()), or the questions as strings.")
+    if isinstance(queries, (bytes, Mapping, Set)) or not isinstance(queries, Collection):
+        raise BadInput(
+            f"queries is a {type(queries).__name__}: pass a question, a list of questions, or an array of vectors."
+        )
     if not len(queries):
         raise BadInput("there is no query: pass a question, or several.")
     for place, query in enumerate(queries):
         name = "the query" if len(queries) == 1 else f"query {place}"
         if not isinstance(query, str):
-            raise BadInput(f"{name} is {query!r}: pass a string.")
+            raise BadInput(f"{name} is {reprlib.repr(query)}: pass a string, or all vectors as one array.")
         if not query.strip():
             raise BadInput(f"{name} is empty: its vector would be that of no words. Ask something.")
         refuse_surrogates(query, name)

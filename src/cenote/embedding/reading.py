@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,11 @@ class Embeddings:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
         rows = () if manifest.counts is None else manifest.counts.rows
-        self._ends = np.cumsum([0, *rows])
-        self._names = [folder / name_of_part(index) for index in range(len(rows))]
+        self._bounds = np.cumsum([0, *rows])
+        self._paths = [folder / name_of_part(index) for index in range(len(rows))]
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return int(self._bounds[-1])
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         for _, vectors in self.batches():
@@ -82,10 +83,14 @@ class Embeddings:
         return found
 
     def __getitem__(self, wanted: Any) -> npt.NDArray[Any]:
-        """Return the vectors of some rows, by a slice, a number or a list of numbers; or a whole column, by name."""
+        """Return the vectors of some rows, by a slice, a number or a list of numbers; or a whole column, by name.
+
+        A column of whole numbers in which some are missing is one of objects: None, and Python's own numbers.
+        """
         if isinstance(wanted, str):
             choose(wanted, dict.fromkeys(self.columns), "column")
-            return np.concatenate([self._column(number, wanted) for number in range(len(self._names))])
+            chunks = chain.from_iterable(self._column(number, wanted) for number in range(len(self._paths)))
+            return _values(chunks, self._schema.field(wanted).type)
         rows = np.arange(len(self))[wanted] if isinstance(wanted, slice) else np.asarray(wanted)
         if rows.dtype == bool and rows.shape == (len(self),):
             rows = np.flatnonzero(rows)
@@ -108,7 +113,7 @@ class Embeddings:
         """Yield ids and vectors of all rows, so many at a time, in flat memory."""
         if rows < 1:
             raise BadInput(f"rows={rows}: a batch has at least 1.")
-        for path in self._names:
+        for path in self._paths:
             with explain_damage(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
                 left = file.metadata.num_rows
                 for batch in file.iter_batches(rows, columns=["id", *_of_vectors(file.schema_arrow)]):
@@ -124,7 +129,7 @@ class Embeddings:
         names = [_name(one) for one in ids]
         wanted = pa.array(names, pa.string())
         rows, open_ = np.full(len(names), -1, np.int64), np.arange(len(names))
-        for path, first in zip(self._names, self._ends.tolist(), strict=False):
+        for path, first in zip(self._paths, self._bounds.tolist(), strict=False):
             if not len(open_):
                 break  # all ids are found
             with explain_damage(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
@@ -150,21 +155,21 @@ class Embeddings:
 
     def part(self, number: int, *columns: str) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:
         """Return the vectors of a part, and some of its columns."""
-        path = self._names[number]
+        path = self._paths[number]
         with explain_damage(path):
             names = [*_of_vectors(self._schema), *columns]
-            table = parquet.read_table(path, columns=names, page_checksum_verification=True).combine_chunks()
-            refuse_short(table, int(self._ends[number + 1] - self._ends[number]))
-        return _numbers(_batch(table)), [table.column(name).to_numpy() for name in columns]
+            table = parquet.read_table(path, columns=names, page_checksum_verification=True)
+            refuse_short(table, int(self._bounds[number + 1] - self._bounds[number]))
+        return _numbers(_one_batch(table)), [table.column(name).to_numpy() for name in columns]
 
     def path_of(self, number: int) -> Path:
         """Return the file of a part."""
-        return self._names[number]
+        return self._paths[number]
 
     @property
-    def ends(self) -> npt.NDArray[np.int64]:
+    def bounds(self) -> npt.NDArray[np.int64]:
         """The first row of each part, and the number of all rows."""
-        return self._ends
+        return self._bounds
 
     def _vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return the vectors of rows; each row group that holds one of them is read once."""
@@ -184,26 +189,35 @@ class Embeddings:
     ) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
         """Yield places among `rows` with the columns of these rows; each row group that holds one is read once."""
         order = np.argsort(rows, kind="stable")  # the rows of each part lie together
-        cuts = np.searchsorted(rows[order], self._ends)
+        cuts = np.searchsorted(rows[order], self._bounds)
         for part in np.flatnonzero(np.diff(cuts)).tolist():
-            path, places = self._names[part], order[cuts[part] : cuts[part + 1]]
+            path, places = self._paths[part], order[cuts[part] : cuts[part + 1]]
             with explain_damage(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
-                for here, table in _groups(file, rows[places] - self._ends[part], columns):
+                for here, table in _groups(file, rows[places] - self._bounds[part], columns):
                     yield places[here], table
 
-    def _column(self, number: int, name: str) -> npt.NDArray[Any]:
+    def _column(self, number: int, name: str) -> list[pa.Array]:
         """Return a column of a part."""
-        with explain_damage(self._names[number]):
-            table = parquet.read_table(self._names[number], columns=[name], page_checksum_verification=True)
-            refuse_short(table, int(self._ends[number + 1] - self._ends[number]))
-        found: npt.NDArray[Any] = table.column(name).to_numpy()
-        return found
+        with explain_damage(self._paths[number]):
+            table = parquet.read_table(self._paths[number], columns=[name], page_checksum_verification=True)
+            refuse_short(table, int(self._bounds[number + 1] - self._bounds[number]))
+        chunks: list[pa.Array] = table.column(name).chunks
+        return chunks
 
     @cached_property
     def _schema(self) -> Any:
         """The schema of the first part, which all parts share."""
-        with explain_damage(self._names[0]):
-            return parquet.read_schema(self._names[0])
+        with explain_damage(self._paths[0]):
+            return parquet.read_schema(self._paths[0])
+
+
+def _values(chunks: Iterable[pa.Array], kind: pa.DataType) -> npt.NDArray[Any]:
+    """Return a column as numpy, by one rule for all of its parts: beside a missing one, numpy would round numbers."""
+    column = pa.chunked_array(chunks, kind)
+    if column.null_count and pa.types.is_integer(kind):
+        return np.array(column.to_pylist(), object)
+    found: npt.NDArray[Any] = column.to_numpy()
+    return found
 
 
 def _name(one: Any) -> str:
@@ -220,14 +234,14 @@ def _groups(file: Any, rows: npt.NDArray[np.int64], columns: list[str]) -> Itera
     cuts = np.searchsorted(rows, ends)
     for group in np.flatnonzero(np.diff(cuts)).tolist():
         here = slice(cuts[group], cuts[group + 1])
-        table = file.read_row_group(group, columns=columns).combine_chunks()
+        table = file.read_row_group(group, columns=columns)
         refuse_short(table, about.row_group(group).num_rows)
-        yield here, _batch(table).take(pa.array(rows[here] - ends[group]))
+        yield here, _one_batch(table).take(pa.array(rows[here] - ends[group]))
 
 
-def _batch(table: pa.Table) -> pa.RecordBatch:
-    """Return a table of one chunk, or of no rows, as a batch."""
-    return next(iter(table.to_batches()), pa.RecordBatch.from_pylist([], schema=table.schema))
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    """Return a table as one batch, which may have no rows."""
+    return pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=table.schema)
 
 
 def _of_vectors(schema: Any) -> list[str]:

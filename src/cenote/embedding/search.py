@@ -1,4 +1,4 @@
-"""`search`: the texts of a folder of embeddings that are nearest to a query, exactly, in flat memory."""
+"""`search`: the texts of a folder of embeddings that are nearest to a query, exactly, a few parts in memory at once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
-from cenote.choices import SimilarityName, TaskName
+from cenote.choices import TASKS, SimilarityName, TaskName
 from cenote.data.columns import TEXT, join_parts
 from cenote.embedding import index as indexes
+from cenote.embedding.options import WRITTEN
 from cenote.embedding.queries import checked_queries, model_of, vectors_of
 from cenote.embedding.reading import Embeddings, read_embeddings
-from cenote.embedding.scan import Wanted, scan
+from cenote.embedding.scan import Question, scan
 from cenote.errors import BadInput, check_at_least, choose, some
-from cenote.functional.similarity import SIMILARITIES
+from cenote.functional.best import Best
+from cenote.functional.similarity import canonical
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
 
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Folder = str | Path | Embeddings
-Floats = npt.NDArray[np.float32]
-Whole = npt.NDArray[np.int64]
-
-# Columns that describe a row; the others were kept from the input.
-_OWN = ("id", "scale", "n_tokens", "truncated", "parent_id", "window", "start", "end")
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,12 @@ class _Options(TypedDict, total=False):
 
 
 @overload
-def search(vectors: Folder, queries: str, **options: Unpack[_Options]) -> list[Hit]: ...
+def search(  # type: ignore[overload-overlap]  # a string is a sequence of strings too, but is one question
+    vectors: Folder, queries: str, **options: Unpack[_Options]
+) -> list[Hit]: ...
 @overload
 def search(
-    vectors: Folder, queries: list[str] | tuple[str, ...] | npt.NDArray[Any], **options: Unpack[_Options]
+    vectors: Folder, queries: Sequence[str] | npt.NDArray[Any], **options: Unpack[_Options]
 ) -> list[list[Hit]]: ...
 def search(
     vectors: Folder,
@@ -88,7 +87,8 @@ def search(
     ...     [hit.id for hit in cenote.search(folder, "How deep is the water?", top=2)]
     ['0', '2']
 
-    Every vector is compared: the result is that of a loop over all rows. Equal scores are in the order of the folder.
+    Every vector is compared: the result is that of a loop over all rows in float64. Equal vectors have equal scores,
+    whatever lies beside them, and equal scores are in the order of the folder.
     A text that has several rows, of windows or segments, counts once, by the best of them.
 
     Args:
@@ -99,7 +99,7 @@ def search(
         top: texts for each query, at most.
         task: the model's prompt for `query` is put before each query, where it has one. None: no prompt.
         prompt_name: another prompt of the model.
-        how: a similarity of `cenote.similarity`. None: that of the model, or `cosine` for vectors.
+        how: a similarity of `cenote.similarity`. None: that of the model that embedded the folder.
         index: an index of FAISS in place of the comparison with every vector, by the name that
             `faiss.index_factory` takes, such as `HNSW32`. It is built once, and kept in the folder.
         progress: called with a step, how much of it is done, and how much there is.
@@ -113,46 +113,62 @@ def search(
         BadInput: the folder is not complete, the model is not that of the folder, or a query is empty.
     """
     check_at_least(1, top, "top")
-    if how is not None:
-        choose(how, SIMILARITIES, "similarity")
+    how = None if how is None else canonical(how)
+    if task is not None:
+        choose(task, dict.fromkeys(TASKS), "task")
     if index is not None:
         indexes.refuse_missing(index)
-    found = vectors if isinstance(vectors, Embeddings) else read_embeddings(vectors)
-    if isinstance(queries, np.ndarray):
-        asked = _checked_vectors(queries, found)
+    asked = queries if isinstance(queries, np.ndarray) else checked_queries(queries)
+    found = _opened(vectors)
+    how = how or found.manifest.settings.get("similarity")
+    if isinstance(asked, np.ndarray):
+        _refuse_unfit(asked, found.shape[1])
     else:
-        questions = checked_queries([queries] if isinstance(queries, str) else queries)
         answering = model_of(found, model, loader or load)
-        asked = vectors_of(found, questions, answering, task, prompt_name)
-        how = how or answering.similarity_fn_name
-    request = Wanted(asked, how or "cosine", top)
+        asked = vectors_of(found, asked, answering, task, prompt_name)
+        how = how or answering.similarity_fn_name  # folders of earlier versions do not say
+    question = Question.of(asked, how or "cosine", top)
     listener = Listener(progress or silent, notify or silent)
-    best = scan(found, request, listener) if index is None else indexes.ask(found, request, index, listener)
-    hits = [_hits(found, rows, scores) for rows, scores in zip(best.rows, best.scores, strict=True)]
+    best = scan(found, question, listener) if index is None else indexes.ask(found, question, index, listener)
+    hits = _hits(found, best)
     return hits[0] if isinstance(queries, str) else hits
 
 
-def _checked_vectors(queries: npt.NDArray[Any], found: Embeddings) -> Floats:
-    if queries.ndim != 2 or queries.shape[1] != found.shape[1] or queries.dtype.kind != "f":
+def _opened(vectors: Any) -> Embeddings:
+    if isinstance(vectors, Embeddings):
+        return vectors
+    if not isinstance(vectors, (str, Path)):
+        raise BadInput(
+            f"vectors is a {type(vectors).__name__}: pass the folder that embed wrote, or what cenote.read_embeddings "
+            "returns."
+        )
+    return read_embeddings(vectors)
+
+
+def _refuse_unfit(queries: npt.NDArray[Any], width: int) -> None:
+    """Raise if an array does not hold vectors that can be compared with those of a folder."""
+    if queries.ndim != 2 or queries.shape[1] != width or queries.dtype.kind != "f":
         raise BadInput(
             f"queries have shape {queries.shape} and dtype {queries.dtype}: pass floating numbers of shape "
-            f"[Q, {found.shape[1]}], or the questions as strings."
+            f"[Q, {width}], or the questions as strings."
         )
     if (bad := np.flatnonzero(~np.isfinite(queries).all(1))).size:
         raise BadInput(f"queries {some(bad.tolist())} have NaN or infinity.")
-    return queries.astype(np.float32)
 
 
-def _hits(found: Embeddings, rows: Whole, scores: Floats) -> list[Hit]:
+def _hits(found: Embeddings, best: Best) -> list[list[Hit]]:
+    """Return the hits of each query; the columns of all rows are read at once, since queries share row groups."""
+    rows = np.unique(np.concatenate([np.zeros(0, np.int64), *best.rows])).tolist()
+    about = dict(zip(rows, found.describe(rows), strict=True))
     columns = found.manifest.settings.get("columns") or [TEXT]
     return [
-        _hit(row, score, about, columns)
-        for row, score, about in zip(rows.tolist(), scores.tolist(), found.describe(rows.tolist()), strict=True)
+        [_hit(row, score, about[row], columns) for row, score in zip(own.tolist(), scores.tolist(), strict=True)]
+        for own, scores in zip(best.rows, best.scores, strict=True)
     ]
 
 
 def _hit(row: int, score: float, about: dict[str, Any], columns: Sequence[str]) -> Hit:
-    kept = {name: value for name, value in about.items() if name not in _OWN}
+    kept = {name: value for name, value in about.items() if name not in WRITTEN}
     text = join_parts([kept[name] for name in columns]) if all(name in kept for name in columns) else None
     if "window" not in about:
         return Hit(about["id"], score, row, text, kept=kept)

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
+Estimates = npt.NDArray[np.floating[Any]]
+Scores = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
 
-def leading(scores: Floats, count: int, least: float = -np.inf) -> Whole:
-    """Return the places of the `count` highest scores that reach `least`; of equal scores the first.
+def reach(estimates: Estimates, count: int, least: float, error: float) -> float:
+    """Return the lowest estimate of a row that may be among the `count` best and score `least` or more.
 
-    >>> leading(np.array([0.1, 0.9, 0.5, 0.9, 0.9]), 2).tolist(), leading(np.array([0.1, 0.9]), 2, 0.5).tolist()
-    ([1, 3], [1])
+    Estimates are off by at most `error`: `count` rows score at least the lowest of the highest estimates minus the
+    error, and a row that scores as much has an estimate of at least that minus the error again.
+
+    >>> reach(np.array([0.1, 0.9, 0.5, 0.6]), count=2, least=0.25, error=0.125)
+    0.35
     """
-    places = np.flatnonzero(scores >= least)
-    if len(places) > count:
-        bound = np.partition(scores[places], -count)[-count]
-        places = places[scores[places] >= bound]
-    return places[np.lexsort((places, -scores[places]))][:count]
+    if not math.isfinite(error):
+        return -math.inf
+    close = estimates[estimates >= least - error]
+    if len(close) >= count:
+        least = max(least, float(np.partition(close, -count)[-count]) - error)
+    return least - error
+
+
+def best_of_each(texts: Whole, scores: Scores) -> Whole:
+    """Return the places of the best row of each text, the first of equal ones; texts ascend.
+
+    >>> best_of_each(np.array([0, 0, 0, 5, 5]), np.array([0.1, 0.7, 0.7, 0.3, 0.2])).tolist()
+    [1, 3]
+    """
+    order = np.lexsort((-scores, texts))  # stable: of equal scores the first comes first
+    return order[np.flatnonzero(np.diff(texts[order], prepend=-1))]
 
 
 class Best:
@@ -37,10 +53,10 @@ class Best:
     def __init__(self, queries: int, count: int) -> None:
         self.count = count
         self.rows: list[Whole] = [np.zeros(0, np.int64)] * queries
-        self.scores: list[Floats] = [np.zeros(0, np.float32)] * queries
-        self.least: Floats = np.full(queries, -np.inf)  # what a row must reach to be kept
+        self.scores: list[Scores] = [np.zeros(0)] * queries
+        self.least: Scores = np.full(queries, -np.inf)  # what a row must reach to be kept
 
-    def offer(self, query: int, rows: Whole, scores: Floats) -> None:
+    def offer(self, query: int, rows: Whole, scores: Scores) -> None:
         """Keep the best of the rows that are kept and of these."""
         if not len(rows):
             return
@@ -50,3 +66,8 @@ class Best:
         self.rows[query], self.scores[query] = rows[kept], scores[kept]
         if len(kept) == self.count:
             self.least[query] = scores[kept[-1]]
+
+    def replace(self, query: int, rows: Whole, scores: Scores) -> None:
+        """Keep the best of these rows alone."""
+        self.rows[query], self.scores[query], self.least[query] = np.zeros(0, np.int64), np.zeros(0), -np.inf
+        self.offer(query, rows, scores)

@@ -171,14 +171,25 @@ SIMILARITIES: dict[str, Measure] = {
     "chebyshev": Measure("minus the largest absolute difference", *_of_order(math.inf)),
 }
 
-_NAMES = {name: row for key, row in SIMILARITIES.items() for name in (key, *row.aliases)}
+# The own name of each measure, by all of its names.
+_NAMES: dict[str, Any] = {name: key for key, row in SIMILARITIES.items() for name in (key, *row.aliases)}
 # Special cases of minkowski are other lines of the table, so that each formula has one implementation.
 _SPECIAL_P = {1.0: "manhattan", 2.0: "euclidean", math.inf: "chebyshev"}
 
 
+def canonical(how: str) -> SimilarityName:
+    """Return the name of a similarity in `SIMILARITIES`; raise for an unknown one.
+
+    >>> canonical("dot_product"), canonical("cosine")
+    ('dot', 'cosine')
+    """
+    name: SimilarityName = choose(how, _NAMES, "similarity", shown=SIMILARITIES)
+    return name
+
+
 def _measure(how: str, p: Any) -> Measure:
     """Return the measure for `how` and `p`, with `p` filled in."""
-    row = choose(how, _NAMES, "similarity", shown=SIMILARITIES)
+    row = SIMILARITIES[canonical(how)]
     if not row.takes_p:
         if p != DEFAULT_P:
             raise BadInput(f"p={p!r}: {how} takes no p. Leave it out, or use how='minkowski'.")

@@ -26,10 +26,21 @@ def name_of(given: Any, model: SentenceTransformer) -> str:
     """Return the name of a model: the path or id that the user passed, or the one that it was loaded from."""
     if isinstance(given, (str, Path)):
         return str(given)
-    where = getattr(_config(model), "name_or_path", "") or type(model).__name__
+    where = _source_of(model)
     if where == find(DEMO)[0]:
         return DEMO
     return Path(where).name if Path(where).is_dir() else where
+
+
+def place_of(given: Any, model: SentenceTransformer) -> str:
+    """Return what `cenote.load` takes to load a model again, from any working folder: its name, or its own folder."""
+    where = Path(_source_of(model))
+    named = isinstance(given, (str, Path)) or name_of(given, model) == DEMO or not where.is_dir()
+    return name_of(given, model) if named else str(where.resolve())
+
+
+def _source_of(model: SentenceTransformer) -> str:
+    return getattr(_config(model), "name_or_path", "") or type(model).__name__
 
 
 def architecture_of(model: SentenceTransformer) -> str:
