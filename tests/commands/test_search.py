@@ -63,6 +63,23 @@ def test_long_words_are_shown_in_part(model, tmp_path, capsys):
     assert " ".join(capsys.readouterr().out.split()[7:]) == hit.text.strip()
 
 
+def test_the_lines_with_most_words_of_the_question_are_shown(model, tmp_path, capsys):
+    text = "Stone after stone lies there. " * 30 + "The deep cave holds water. " + "Light falls on nothing. " * 30
+    cenote.embed(model, [{"id": "a", "text": text}], tmp_path / "out", keep="text")
+    assert main(["search", str(tmp_path / "out"), "Is there deep water in the cave?"]) == Exit.SUCCESS
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == 4
+    shown = " ".join(line.strip() for line in lines)
+    assert "The deep cave holds water." in shown
+    assert shown.startswith("... ")
+    assert shown.endswith(" ...")
+
+
+def test_words_without_quotes_are_many_questions_and_it_says_so(folder, capsys):
+    assert main(["search", folder, "deep", "cave", "--top", "1"]) == Exit.SUCCESS
+    assert "asking 2 questions of one word each: put a question of several words in quotes." in capsys.readouterr().err
+
+
 def test_several_questions_and_json(folder, capsys, monkeypatch):
     assert main(["search", folder, "deep cave", "one", "--top", "2", "--json"]) == Exit.SUCCESS
     found = json.loads(capsys.readouterr().out)

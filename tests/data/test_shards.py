@@ -394,3 +394,12 @@ def test_a_folder_that_cannot_be_read_is_reported(here, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(BadInput, match=r"docs cannot be read .*Permission denied"):
         read("docs")
+
+
+def test_a_tilde_is_the_home_also_in_a_pattern(tmp_path, monkeypatch):
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "a.txt").write_text("a pool\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for path in ("~/shards/*.txt", Path("~/shards/a.txt"), "~/shards/a.txt"):
+        assert [text.text for text in read(path)] == ["a pool"]

@@ -370,7 +370,7 @@ def test_a_first_run_killed_at_once_leaves_a_folder_that_is_fit(folder):
 
 
 def test_a_missing_manifest_is_named(tmp_path):
-    with pytest.raises(BadInput, match=r"is not an output of embed: manifest\.json cannot be read \(No such file"):
+    with pytest.raises(BadInput, match=r"is not an output of embed: it has no manifest\.json\. Make one: cenote embed"):
         manifest_of(tmp_path)
 
 

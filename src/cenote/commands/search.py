@@ -6,6 +6,7 @@ import argparse
 import base64
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, count, load_model
 from cenote.commands.progress import progress
 from cenote.commands.terminal import note, say
-from cenote.embedding.manifest import manifest_of
+from cenote.embedding.manifest import complete_manifest
 from cenote.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from cenote.embedding.search import Hit
 
 MEANING = "find the texts of an embedded corpus that are nearest to a question"
-# Lines of the words of a text that are shown.
-_LINES = 4
+# Lines of the words of a text that are shown, and the letters of a word that says little.
+_LINES, _SHORT = 4, 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ask an index of FAISS of this kind, such as HNSW32, which is built once and kept in VECTORS (default: "
         "compare every vector)",
     )
-    parser.add_argument("--full", action="store_true", help=f"show all words of a text, not {_LINES} lines")
+    parser.add_argument("--full", action="store_true", help=f"show all words of a text, not the best {_LINES} lines")
     parser.add_argument("--model", metavar="MODEL", help="the model, where it is no longer where VECTORS names it")
     add_common(
         parser, "--task", default="query", help="query, or document where texts are the questions (default: query)"
@@ -69,7 +70,9 @@ def check(args: argparse.Namespace) -> None:
             raise Usage(f"{where} is empty: ask something.")
     if not args.queries:
         raise BadInput("there is no question on standard input.")
-    settings = manifest_of(args.vectors).settings
+    if not piped and len(args.queries) > 1 and not any(" " in query.strip() for query in args.queries):
+        note(f"asking {len(args.queries)} questions of one word each: put a question of several words in quotes.")
+    settings = complete_manifest(args.vectors).settings
     try:
         check_prompts(args.model or settings["model"], args.prompt_name)
     except BadInput as error:
@@ -102,7 +105,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         if len(found) > 1:
             yield f"{query}"
         for place, hit in enumerate(hits, 1):
-            yield from _lines(place, hit, args.full)
+            yield from _lines(place, hit, query, args.full)
     if found[0] and found[0][0].text is None:
         note(f"the words of the texts are not in {args.vectors}: cenote embed --keep text puts them there.")
 
@@ -136,8 +139,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _lines(place: int, hit: Hit, full: bool) -> Iterator[str]:
-    """Yield a line that names a text, and the beginning of its words."""
+def _lines(place: int, hit: Hit, query: str, full: bool) -> Iterator[str]:
+    """Yield a line that names a text, and its words: those lines that share most words with the question, or all."""
     title = hit.kept.get("title")
     part = "" if hit.start is None else f", characters {hit.start:,} to {hit.end:,}"
     yield f"{place:>2}  {hit.score:.3f}  {hit.id}{part}{f'  {title}' if title else ''}"
@@ -145,12 +148,29 @@ def _lines(place: int, hit: Hit, full: bool) -> Iterator[str]:
         return
     indent = " " * 11
     width = max(50, shutil.get_terminal_size().columns - 1)
-    words = textwrap.wrap(
-        " ".join(hit.text.split()),
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        max_lines=None if full else _LINES,
-        placeholder=" ...",
-    )
-    yield from words
+    lines = textwrap.wrap(" ".join(hit.text.split()), width - len(indent) - len("... ..."))
+    yield from (indent + line for line in (lines if full else passage(lines, query)))
+
+
+def passage(lines: list[str], query: str, most: int = _LINES) -> list[str]:
+    """Return those lines, some one after another, that share most words with a question; of equal ones the first.
+
+    Words of three letters and fewer say little: they count where the question has no others.
+
+    >>> passage(["Water is old.", "The pool", "is deep.", "Nobody swims."], "How deep is the pool?", most=2)
+    ['... The pool', 'is deep. ...']
+    """
+    asked = _words(query)
+    wanted = {word for word in asked if len(word) > _SHORT} or asked
+    last = max(0, len(lines) - most)
+    first = max(range(last + 1), key=lambda start: len(wanted & _words(" ".join(lines[start : start + most]))))
+    shown = lines[first : first + most]
+    if first:
+        shown[0] = f"... {shown[0]}"
+    if first < last:
+        shown[-1] += " ..."
+    return shown
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))

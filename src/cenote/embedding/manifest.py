@@ -45,12 +45,28 @@ def manifest_of(folder: str | Path) -> Manifest:
     path = Path(folder) / MANIFEST
     try:
         return from_json(Manifest, path.read_text("utf-8"))
+    except FileNotFoundError:
+        lacks = f"it has no {MANIFEST}" if Path(folder).is_dir() else "there is no such folder"
+        raise BadInput(
+            f"{str(folder)!r} is not an output of embed: {lacks}. Make one: cenote embed MODEL TEXTS -o FOLDER."
+        ) from None
     except OSError as error:
         raise BadInput(
             f"{str(folder)!r} is not an output of embed: {path.name} cannot be read ({error.strerror})."
         ) from error
     except ValueError as error:  # UTF-8 it may not even be
         raise BadInput(f"{path} is not a manifest of embed: {error} Name another folder.") from error
+
+
+def complete_manifest(folder: str | Path) -> Manifest:
+    """Return the manifest of a folder; raise if its parts are not all there."""
+    manifest = manifest_of(folder)
+    if manifest.counts is None:
+        with lock_folder(Path(folder)):  # a run that writes into it holds the lock, and is named
+            raise BadInput(
+                f"{str(folder)!r} is not complete: run the same embed again, which goes on where the last run ended."
+            )
+    return manifest
 
 
 def refuse_unfit(folder: Path) -> Manifest | None:

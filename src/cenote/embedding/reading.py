@@ -16,12 +16,11 @@ from pyarrow import compute, parquet
 
 from cenote.data.rows import refuse_surrogates
 from cenote.embedding.integrity import explain_damage, refuse_changed, refuse_short
-from cenote.embedding.manifest import manifest_of
+from cenote.embedding.manifest import complete_manifest
 from cenote.embedding.parts import name_of_part
 from cenote.errors import BadInput, choose, some
 from cenote.functional.quantisation import dequantise
 from cenote.records import Manifest
-from cenote.storage import lock_folder
 
 # Rows per batch where a part is read from one end to the other.
 _TOGETHER = 8192
@@ -37,12 +36,7 @@ def read_embeddings(folder: str | Path) -> Embeddings:
     ...     found.shape, found.ids, found[1:].shape, found["n_tokens"].tolist()
     ((3, 384), ['0', '1', '2'], (2, 384), [4, 4, 3])
     """
-    manifest = manifest_of(folder)
-    if manifest.counts is None:
-        with lock_folder(Path(folder)):  # a run that writes into it holds the lock, and is named
-            raise BadInput(
-                f"{str(folder)!r} is not complete: run the same embed again, which goes on where the last run ended."
-            )
+    manifest = complete_manifest(folder)
     refuse_changed(Path(folder), manifest)
     return Embeddings(Path(folder), manifest)
 
