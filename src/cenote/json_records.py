@@ -38,7 +38,7 @@ def save(record: Any, path: str | Path, pages: Mapping[str, tuple[str, str]], co
         content = getattr(importlib.import_module(module), function)(record, command=command)
     else:
         raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(pages)} or .json.")
-    Path(path).write_text(content, "utf-8")
+    Path(path).write_bytes(content.encode())  # encoded first: else a text that UTF-8 lacks would leave an empty file
 
 
 def from_json(cls: type[Record], text: str) -> Record:

@@ -56,7 +56,7 @@ def test_max_seq_length(tiny, tiny_st):
             cenote.load(tiny_st("bert"), max_seq_length=length, device="cpu")
     assert cenote.load(tiny_st("bert"), max_seq_length=3, device="cpu").max_seq_length == 3
     for value in (0, -1, True, 2.0, "8"):
-        with pytest.raises(BadInput, match=re.escape(f"max_seq_length={value!r}: pass a whole number of tokens")):
+        with pytest.raises(BadInput, match=re.escape(f"max_seq_length={value!r}: pass a whole number of at least 1")):
             cenote.load(tiny_st("bert"), max_seq_length=value)
 
 
