@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -92,7 +93,10 @@ def from_data(kind: Any, data: Any) -> Any:
             raise ValueError(f"expected one of {', '.join(inner)}, found {data!r}")
         return data
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError as error:
+            raise ValueError(f"{reprlib.repr(data)} is too large for a number") from error
     if kind is not Any and not isinstance(data, origin or kind):
         raise ValueError(f"expected {(origin or kind).__name__}, found {data!r}")
     return data

@@ -205,6 +205,11 @@ def _apply_temperature(model: SentenceTransformer, temperature: Temperature | No
     saved = {key: getattr(module, key) for key in module.config_keys} if module is not None else None
     saved = saved or getattr(getattr(getattr(model[0], "model", None), "config", None), KEPT_IN_CONFIG, None)
     if saved is not None:
+        if not isinstance(saved, dict) or not {"temperature", "layers", "scale_bias"} <= saved.keys():
+            raise BadInput(
+                f"the model's saved temperature is {saved!r}: it needs temperature, layers and scale_bias. Save the "
+                "model again, or pass a temperature."
+            )
         temper(model, check_temperature(saved["temperature"]), layers=saved["layers"], scale_bias=saved["scale_bias"])
 
 
