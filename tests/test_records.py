@@ -119,3 +119,9 @@ def test_nan_is_not_written():
 def test_text_that_holds_no_such_record_is_refused(kind, text, message):
     with pytest.raises(BadInput, match=message):
         from_json(kind, text)
+
+
+def test_a_number_of_400_digits_is_refused():
+    text = json.dumps({"edges": [10**400, 1], "counts": [1]})
+    with pytest.raises(BadInput, match=r"does not hold a Histogram: 1000.* is too large for a number"):
+        from_json(Histogram, text)

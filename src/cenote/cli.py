@@ -38,7 +38,8 @@ from cenote.commands import (
     tune,
 )
 from cenote.commands.arguments import Usage
-from cenote.commands.terminal import say
+from cenote.commands.terminal import printable, say, show
+from cenote.data.rows import lone_surrogate
 from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
 
 
@@ -64,6 +65,11 @@ class _Parser(argparse.ArgumentParser):
         """Keep the arguments for `error`, and parse them."""
         self._given = list(args or ())
         return super().parse_known_args(args, namespace)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help and errors, which may hold words of the command line."""
+        out = file or sys.stderr
+        super()._print_message(printable(message, getattr(out, "encoding", None) or "utf-8"), out)
 
     def error(self, message: str) -> NoReturn:
         # Suggest an option for each unknown one, also if the error is about a missing option.
@@ -126,6 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         top.print_help()
         return Exit.USAGE
     try:
+        for word in arguments:
+            if lone_surrogate(word):  # no result could be written that has this name
+                raise Usage(f"the argument {word!a} is not UTF-8: rename the file, or write the argument in UTF-8.")
         if not arguments[0].startswith("-"):
             choose(arguments[0], COMMANDS, "command")
         args, rest = top.parse_known_args(arguments)
@@ -141,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if hasattr(command, "check"):
                 command.check(args)
             for line in command.run(args):
-                print(line, flush=True)  # each line at once, since models are slow
+                show(line)  # each line at once, since models are slow
     except CenoteError as error:
         say(f"error: {error}")
         return Exit.USAGE if isinstance(error, (UnknownName, Usage)) else Exit.FAILURE

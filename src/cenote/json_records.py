@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ def save(record: Any, path: str | Path, pages: Mapping[str, tuple[str, str]], co
         content = getattr(importlib.import_module(module), function)(record, command=command)
     else:
         raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(pages)} or .json.")
-    Path(path).write_text(content, "utf-8")
+    Path(path).write_bytes(content.encode())  # encoded first: else a text that UTF-8 lacks would leave an empty file
 
 
 def from_json(cls: type[Record], text: str) -> Record:
@@ -92,7 +93,10 @@ def from_data(kind: Any, data: Any) -> Any:
             raise ValueError(f"expected one of {', '.join(inner)}, found {data!r}")
         return data
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError as error:
+            raise ValueError(f"{reprlib.repr(data)} is too large for a number") from error
     if kind is not Any and not isinstance(data, origin or kind):
         raise ValueError(f"expected {(origin or kind).__name__}, found {data!r}")
     return data

@@ -58,3 +58,25 @@ def test_unreadable_folders_are_refused(copy_of):
     (folder / "modules.json").write_text(json.dumps({}))
     with pytest.raises(BadInput, match="holds a dict, not a list"):
         declared(folder)
+
+
+# Files that are damaged, or made to harm.
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("modules.json", "[1]", r"modules\.json': entry 0 is a int, not a dict"),
+        ("modules.json", '[{"type": "a", "path": ""}, null]', r"modules\.json': entry 1 is a NoneType, not a dict"),
+        ("modules.json", '{"a": ' * 100_000, r"modules\.json' is not JSON: maximum recursion depth"),
+        ("config.json", "[" * 100_000, r"config\.json' is not JSON: maximum recursion depth"),
+        ("config.json", "[]", r"config\.json' holds a list, not a dict"),
+        ("config.json", '{"cenote_temperature": 0.8}', r"config\.json': cenote_temperature is 0\.8, not a dict"),
+        ("config.json", '{"cenote_temperature": [1]}', r"cenote_temperature is \[1\], not a dict"),
+    ],
+)
+def test_damaged_files_are_named(copy_of, file, content, message):
+    folder = copy_of("bert")
+    (folder / file).write_text(content)
+    with pytest.raises(BadInput, match=message):
+        declared(folder)

@@ -56,7 +56,7 @@ def test_max_seq_length(tiny, tiny_st):
             cenote.load(tiny_st("bert"), max_seq_length=length, device="cpu")
     assert cenote.load(tiny_st("bert"), max_seq_length=3, device="cpu").max_seq_length == 3
     for value in (0, -1, True, 2.0, "8"):
-        with pytest.raises(BadInput, match=re.escape(f"max_seq_length={value!r}: pass a whole number of tokens")):
+        with pytest.raises(BadInput, match=re.escape(f"max_seq_length={value!r}: pass a whole number of at least 1")):
             cenote.load(tiny_st("bert"), max_seq_length=value)
 
 
@@ -229,4 +229,27 @@ def test_a_remote_architecture_runs_only_when_trusted(copy_of):
     config |= {"auto_map": {"AutoConfig": "odd_model.C", "AutoModel": "odd_model.M"}, "model_type": "odd"}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(BadInput, match="brings its own code: pass trust_remote_code=True"):
+        cenote.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        (1, "the model's saved temperature is 1: it needs temperature, layers and scale_bias"),
+        ("a", "saved temperature is 'a'"),
+        ([], r"saved temperature is \[\]"),
+        ({}, r"saved temperature is \{\}"),
+        ({"temperature": 0.8}, "it needs temperature, layers and scale_bias"),
+        ({"temperature": 10**400, "layers": None, "scale_bias": True}, "temperature is 1000.*: pass a finite number"),
+        ({"temperature": float("inf"), "layers": None, "scale_bias": True}, "temperature is inf: pass a finite number"),
+        ({"temperature": {}, "layers": None, "scale_bias": True}, "a temperature by role needs"),
+        ({"temperature": 0.8, "layers": "a", "scale_bias": True}, "layers='a': pass a list of layer numbers"),
+        ({"temperature": 0.8, "layers": [1e30], "scale_bias": True}, "no layer 1e"),
+    ],
+)
+def test_a_saved_temperature_that_is_damaged_is_refused(copy_of, saved, message):
+    folder = copy_of("bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"cenote_temperature": saved}))
+    with pytest.raises(BadInput, match=message):
         cenote.load(folder, device="cpu")

@@ -32,6 +32,7 @@ from cenote.models.provenance import name_of, pooling_of, temperature_of, versio
 
 # Fewer texts show nothing.
 FEWEST_TEXTS = 4
+_LOAD = partial(load, strict=False)  # weights that the files lack are a finding
 _MEND = "Encode the same texts with the model alone to see the whole error, and mend it first."
 
 
@@ -48,7 +49,7 @@ def audit(
     name: str | None = None,
     progress: Progress | None = None,
     notify: Callable[[str], object] | None = None,
-    loader: Callable[[Any], SentenceTransformer] | None = None,
+    loader: Callable[[Any], SentenceTransformer] = _LOAD,
 ) -> Audit:
     """Check whether a model is served as it was made: pooling, padding, batches, truncation, prompts, weights.
 
@@ -86,7 +87,6 @@ def audit(
         raise BadInput(
             f"{len(drawn)} texts are too few for an audit: give at least {FEWEST_TEXTS}, or none for the built-in ones."
         )
-    loader = loader or partial(load, strict=False)  # weights that the files lack are a finding
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     folder = folder_of(model, loaded)
     subject = Subject(

@@ -35,7 +35,7 @@ def deliver(args: argparse.Namespace, found: Any, lines: Callable[[Any], Iterato
     """Write the files of a result, and yield its JSON or its lines, then the names of the files."""
     # Files first: the reader of the lines may leave before the last one.
     if args.json and args.json != "-":
-        Path(args.json).write_text(found.to_json(), "utf-8")
+        Path(args.json).write_bytes(found.to_json().encode())
     if args.output:
         found.save(args.output, command=command_line(sys.argv[1:]))
     if args.json == "-":

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cenote.commands.terminal import say
+from cenote.commands.terminal import printable, say
 from cenote.wording import in_minutes
 
 # Seconds between lines: a run of a night logs a thousand.
@@ -100,9 +100,10 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
     def tell(step: str, done: int, total: int) -> None:
         nonlocal bar
-        if bar.disable or step != bar.desc:
+        name = printable(step)
+        if bar.disable or name != bar.desc:
             bar.close()
-            bar = tqdm(desc=step, total=total or None, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
+            bar = tqdm(desc=name, total=total or None, initial=done, file=sys.stderr, leave=False, dynamic_ncols=True)
         bar.total = total or None  # the total may become known during the step
         bar.update(done - bar.n)
 

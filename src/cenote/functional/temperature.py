@@ -177,7 +177,14 @@ def _check_one(value: Any, what: str) -> OneTemperature:
 
 def _check_number(value: Any, what: str, allowed: str = "pass a finite number") -> float:
     scalar = value.item() if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0 else value
-    if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real) or not math.isfinite(scalar):
+    if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real) or not _is_finite(scalar):
         shown = repr(value) if isinstance(value, (int, float, str, Tensor, np.generic)) else f"a {type(value).__name__}"
         raise BadInput(f"{what} is {shown}: {allowed}.")
     return float(scalar)
+
+
+def _is_finite(number: numbers.Real) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of 400 digits
+        return False

@@ -102,11 +102,21 @@ def _parse(path: Path, empty: Content) -> Content:
         return empty
     try:
         content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{str(path)!r} is not JSON: {error}.") from error
     if not isinstance(content, type(empty)):
         raise BadInput(f"{str(path)!r} holds a {type(content).__name__}, not a {type(empty).__name__}.")
     return content
+
+
+def _entries_of_modules(folder: Path) -> list[dict[str, Any]]:
+    """Return the entries of modules.json; raise if one is no object."""
+    path = folder / "modules.json"
+    entries = _parse(path, list[dict[str, Any]]())
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise BadInput(f"{str(path)!r}: entry {place} is a {type(entry).__name__}, not a dict.")
+    return entries
 
 
 def _entries(*places: tuple[str, str]) -> Callable[[Path], Iterator[Found]]:
@@ -122,13 +132,13 @@ def _entries(*places: tuple[str, str]) -> Callable[[Path], Iterator[Found]]:
 
 def files_of_modules(folder: Path) -> list[str]:
     """Return the configuration files of the modules that a model's folder names, relative to the folder."""
-    modules = _parse(folder / "modules.json", list[dict[str, Any]]())
+    modules = _entries_of_modules(folder)
     return [f"{module['path']}/config.json" for module in modules if module.get("path")]
 
 
 def _modules(folder: Path, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the configuration, and its file, of each module of this class name."""
-    for module in _parse(folder / "modules.json", list[dict[str, Any]]()):
+    for module in _entries_of_modules(folder):
         if str(module.get("type", "")).endswith(f".{kind}"):
             name = f"{module.get('path', '')}/config.json"
             yield _parse(folder / name, dict[str, Any]()), name
@@ -148,6 +158,8 @@ def _pooling(folder: Path) -> Iterator[Found]:
 
 def _temperature(folder: Path) -> Iterator[Found]:
     config = _parse(folder / "config.json", dict[str, Any]()).get(KEPT_IN_CONFIG)
+    if config is not None and not isinstance(config, dict):
+        raise BadInput(f"{str(folder / 'config.json')!r}: {KEPT_IN_CONFIG} is {config!r}, not a dict.")
     for kept, name in [*_modules(folder, "Temperature"), (config or {}, f"config.json: {KEPT_IN_CONFIG}")]:
         if (value := kept.get("temperature")) is not None:
             # The defaults, all layers and the whole logit, are left out.

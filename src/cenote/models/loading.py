@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cenote._nn.config_keys import KEPT_IN_CONFIG
 from cenote.choices import AUTO, WEIGHT_DTYPES, PoolingName, WeightDtype
-from cenote.errors import BadInput, CenoteWarning, choose
+from cenote.errors import BadInput, CenoteWarning, check_at_least, choose
 from cenote.functional.pooling import NAMES, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
@@ -77,9 +77,8 @@ def load(
         An ordinary `SentenceTransformer`, which can be trained, saved and passed to other libraries.
     """
     names: tuple[str, ...] | None = canonical(pooling) if pooling is not None else None
-    limit = max_seq_length
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise BadInput(f"max_seq_length={limit!r}: pass a whole number of tokens, at least 1.")
+    if max_seq_length is not None:
+        check_at_least(1, max_seq_length, "max_seq_length")
     _check_device(device)
     if temperature is not None:
         check_temperature(temperature)
@@ -100,8 +99,8 @@ def load(
         _warn_of_untrained(names, declared, label)
     if names is not None or settings:
         repool(loaded, names or declared or (), **settings)
-    if limit is not None:
-        set_max_seq_length(loaded, limit)
+    if max_seq_length is not None:
+        set_max_seq_length(loaded, max_seq_length)
     _apply_temperature(loaded, temperature)
     if strict:
         refuse_other_weights(loaded, reports, label)
@@ -206,6 +205,11 @@ def _apply_temperature(model: SentenceTransformer, temperature: Temperature | No
     saved = {key: getattr(module, key) for key in module.config_keys} if module is not None else None
     saved = saved or getattr(getattr(getattr(model[0], "model", None), "config", None), KEPT_IN_CONFIG, None)
     if saved is not None:
+        if not isinstance(saved, dict) or not {"temperature", "layers", "scale_bias"} <= saved.keys():
+            raise BadInput(
+                f"the model's saved temperature is {saved!r}: it needs temperature, layers and scale_bias. Save the "
+                "model again, or pass a temperature."
+            )
         temper(model, check_temperature(saved["temperature"]), layers=saved["layers"], scale_bias=saved["scale_bias"])
 
 
