@@ -15,7 +15,7 @@ from cenote.data.fingerprints import Fingerprint
 from cenote.data.rows import Kept, Row
 from cenote.data.texts import Fault, Text, Wanted, name_of, open_texts
 from cenote.embedding.estimate import LengthCounts
-from cenote.embedding.kept import Columns, KeptTypes, content_of, kept_table, size_of, stated_type
+from cenote.embedding.kept import KeptTypes, Stated, content_of, kept_table, size_of, stated_type
 from cenote.errors import BadInput
 from cenote.listener import Advance, silent
 from cenote.wording import pluralise
@@ -41,7 +41,7 @@ class Source:
     read: Callable[[], Iterator[Row]]
     rereadable: bool  # whether they can be read more than once
     count: int | None  # of the texts, where they are a list or a table
-    keep: Columns = field(default_factory=dict)  # the columns whose values the texts carry
+    keep: Stated = field(default_factory=dict)  # the columns whose values the texts carry
     file_of: Callable[[int], str] = field(default=_no_file, repr=False)  # of a row that was read; "" if one file
 
     @classmethod
@@ -105,7 +105,7 @@ class Slice:
     kept: pa.Table | None = field(default=None, repr=False)  # a row for each text; None where nothing is kept
 
 
-def survey(rows: Iterable[Row], *, skip: bool, keep: Columns | None = None, advance: Advance = silent) -> Survey:
+def survey(rows: Iterable[Row], *, skip: bool, keep: Stated | None = None, advance: Advance = silent) -> Survey:
     """Read all rows once, so that a mistake in the last of a million shows before the first is embedded.
 
     A hash of 8 bytes is held of each id.
@@ -137,7 +137,7 @@ def _content(row: Row) -> tuple[str, ...]:
     return row if isinstance(row, Text) else ("no text",)
 
 
-def _values(row: Text, keep: Columns, place: int) -> tuple[Any, ...]:
+def _values(row: Text, keep: Stated, place: int) -> tuple[Any, ...]:
     """Return the values of the kept columns; raise if a text does not carry them."""
     values = row.values if isinstance(row, Kept) else ()
     if len(values) != len(keep):
@@ -244,7 +244,7 @@ def checked_rows(
     return raise_unless_skipped(marked, skip=skip)
 
 
-def slices(rows: Iterable[Row], keep: Columns | None = None, schema: pa.Schema | None = None) -> Iterator[Slice]:
+def slices(rows: Iterable[Row], keep: Stated | None = None, schema: pa.Schema | None = None) -> Iterator[Slice]:
     """Cut rows into slices by their numbers and sizes alone: the same rows make the same slices anywhere.
 
     Args:
@@ -281,7 +281,7 @@ class _Growing:
         self.rejected: list[dict[str, Any]] = []
         self.fingerprint = Fingerprint()
 
-    def add(self, place: int, row: Row, keep: Columns) -> None:
+    def add(self, place: int, row: Row, keep: Stated) -> None:
         self.rows += 1
         self.fingerprint.add(_content(row))
         if isinstance(row, Fault):
@@ -298,7 +298,7 @@ class _Growing:
     def full(self) -> bool:
         return self.rows >= PART_TEXTS or self.characters >= PART_CHARACTERS or self.kept >= PART_KEPT
 
-    def done(self, keep: Columns, schema: pa.Schema | None) -> Slice:
+    def done(self, keep: Stated, schema: pa.Schema | None) -> Slice:
         return Slice(
             index=self.index,
             first=self.first,

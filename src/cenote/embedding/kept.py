@@ -15,7 +15,7 @@ from cenote.errors import BadInput
 
 Values = tuple[Any, ...]
 # Kept columns with the types that their source states; None where the values show it.
-Columns = Mapping[str, pa.DataType | None]
+Stated = Mapping[str, pa.DataType | None]
 
 # Rows whose types are found together, and bytes of their values after which a block ends too.
 _BLOCK, _BLOCK_BYTES = 4096, 2**22
@@ -67,7 +67,7 @@ class KeptTypes:
     {'year': 'double', 'tags': 'list<item: string>', 'size': 'uint8'}
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Stated) -> None:
         self._columns = [_Column(name, stated) for name, stated in columns.items()]
         self._rows: list[int] = []
         self._values: list[Values] = []
@@ -162,7 +162,7 @@ class _Column:
 
 
 def kept_table(
-    rows: Sequence[int], values: Sequence[Values], columns: Columns, schema: pa.Schema | None = None
+    rows: Sequence[int], values: Sequence[Values], columns: Stated, schema: pa.Schema | None = None
 ) -> pa.Table:
     """Return the values of some rows as columns; raise for the first value that does not fit.
 
