@@ -49,7 +49,7 @@ def test_literals_have_the_names_of_the_tables():
 def test_names_of_a_narrower_option_are_names_of_the_wider_one():
     for narrow, wide in (
         (choices.TRAINING_PRECISIONS, choices.PRECISIONS),
-        (choices.GRAPH_PRECISIONS, choices.PRECISIONS),
+        (choices.GRAPH_PRECISIONS, choices.COMPUTE_PRECISIONS),
         (choices.GRAPH_FORMATS, choices.BACKENDS),
     ):
         assert set(narrow) < set(wide)

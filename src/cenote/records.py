@@ -450,3 +450,4 @@ class Manifest:
     versions: dict[str, str]
     agreement: float | None  # lowest cosine with float32 on sample texts, if the precision was chosen by it
     counts: Counts | None  # None until the folder is complete
+    neighbours: float | None = None  # share of the ten nearest of the sample in common with float32, for int8

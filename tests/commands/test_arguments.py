@@ -11,7 +11,7 @@ from cenote.cli import parser
 from cenote.commands.arguments import COMMON, check_new_folder
 from cenote.errors import BadInput
 from cenote.json_records import to_json
-from cenote.records import Manifest
+from cenote.records import Counts, Manifest
 
 FILES = {
     "texts.txt": "one\ntwo\n",
@@ -23,7 +23,7 @@ FILES = {
     "half.jsonl": '{"text1": "one"}\n',
     "full/file": "mine",
     "vectors/manifest.json": to_json(
-        Manifest(Manifest.SCHEMA, True, False, {"model": "minilm", "pooling": "mean"}, {}, None, None)
+        Manifest(Manifest.SCHEMA, True, False, {"model": "minilm", "pooling": "mean"}, {}, None, Counts(0, (), 0, 0, 0))
     ),
 }
 # Commands with their exit code and a part of their message.
@@ -51,7 +51,7 @@ EARLY = [
     ("embed minilm texts.txt -o out --prompt qurey", 2, "unknown prompt of minilm: 'qurey'; did you"),
     ("embed minilm ids.jsonl -o out --keep txt", 2, "unknown column of ids.jsonl, line 1: 'txt'; did you mean 'text'?"),
     ("embed minilm ids.jsonl -o out --keep text,window", 1, "the column 'window' cannot be kept under its name, since"),
-    ("embed minilm ids.jsonl -o out --keep text,text", 1, "keep names the column 'text' twice"),
+    ("embed minilm ids.jsonl -o out --keep text,text", 1, "keep: 'text' is named twice"),
     ("embed minilm ids.jsonl -o out --keep ,", 2, "argument --keep: ',' has an empty part: write A,B"),
     ("search vectors deep --prompt no", 2, "unknown prompt of minilm: 'no'"),
     ("search vectors deep -", 2, "- stands for standard input and goes with no other question"),

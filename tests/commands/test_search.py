@@ -64,13 +64,13 @@ def test_long_words_are_shown_in_part(model, tmp_path, capsys):
 
 
 def test_the_lines_with_most_words_of_the_question_are_shown(model, tmp_path, capsys):
-    text = "Stone after stone lies there. " * 30 + "The deep cave holds water. " + "Light falls on nothing. " * 30
+    text = "the stone, the stone " * 25 + "the deep cave water. " + "the light " * 40
     cenote.embed(model, [{"id": "a", "text": text}], tmp_path / "out", keep="text")
-    assert main(["search", str(tmp_path / "out"), "Is there deep water in the cave?"]) == Exit.SUCCESS
+    assert main(["search", str(tmp_path / "out"), "is the deep water in a cave?"]) == Exit.SUCCESS
     lines = capsys.readouterr().out.splitlines()[1:]
     assert len(lines) == 4
     shown = " ".join(line.strip() for line in lines)
-    assert "The deep cave holds water." in shown
+    assert "the deep cave water." in shown
     assert shown.startswith("... ")
     assert shown.endswith(" ...")
 

@@ -141,3 +141,18 @@ def test_a_processor_without_integer_products_is_named(tiny_st, monkeypatch):
     monkeypatch.setattr(backends, "multiplies_integers", lambda: False)
     assert "does not multiply 8-bit integers" in obstacle(model, "openvino", "int8", None)
     assert obstacle(model, "torch", "int8", None) == "it computes in float32 or bfloat16 or float16"
+
+
+def test_embed_records_how_int8_agrees(tmp_path, tiny_st, capable):
+    folder = tiny_st("bert")
+    written = cenote.embed(str(folder), texts(60), tmp_path / "out", precision="int8", agreement=0.99)
+    assert (written.settings["backend"], written.settings["precision"]) == ("openvino", "int8")
+    found = cenote.read_embeddings(tmp_path / "out")
+    plain = cenote.load(folder).encode(texts(60))
+    assert 0.99 < written.agreement == pytest.approx(cosines(found[:], plain).min(), abs=2e-6)
+    assert 0.5 < written.neighbours <= 1
+    assert cenote.embed(str(folder), texts(60), tmp_path / "out", precision="int8", agreement=0.99) == written
+    with pytest.raises(BadInput, match=r"no backend has a cosine of at least 0\.9999 with float32 on these texts"):
+        cenote.embed(str(folder), texts(60), tmp_path / "other", precision="int8")
+    with pytest.raises(BadInput, match=r"agreement=0\.5: pass the least cosine with float32"):
+        cenote.embed(str(folder), texts(60), precision="int8", agreement=0.5)

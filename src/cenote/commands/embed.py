@@ -43,7 +43,7 @@ MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 # Groups of options in the help. Other options of `Request` that have a flag stand outside of groups.
 GROUPS = {
     "how texts are read": ("limit", "long", "vectors", "window", "overlap", "on_truncate", "on_error"),
-    "how vectors are computed": ("pooling", "temperature", "backend", "precision", "engine", "workers"),
+    "how vectors are computed": ("pooling", "temperature", "backend", "precision", "agreement", "engine", "workers"),
     "what is written": ("keep", "dtype", "dimensions", "normalize", "restart", "verify"),
 }
 # The types of the options by name, and parsers of those that are neither words nor numbers.
@@ -163,6 +163,9 @@ def _summary(manifest: Manifest, folder: str) -> Iterator[str]:
     tokens = f"{pluralise(counts.tokens, 'token')}{_read(counts)}"
     yield f"{pluralise(counts.texts - counts.rejected, 'text')}{windows}, {tokens}"
     yield f"computed by {settings['backend']} at {settings['precision']}, written as {settings['dtype']}"
+    if manifest.neighbours is not None:
+        common = f"{manifest.neighbours:.1%} of the ten nearest texts in common"
+        yield f"compared with float32 on a sample: least cosine {manifest.agreement}, {common}"
     if counts.rejected:
         yield f"left out: {pluralise(counts.rejected, 'row')}, see {folder}/rejects.jsonl"
     yield f"embeddings: {folder}"

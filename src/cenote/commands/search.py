@@ -71,7 +71,7 @@ def check(args: argparse.Namespace) -> None:
     if not args.queries:
         raise BadInput("there is no question on standard input.")
     if not piped and len(args.queries) > 1 and not any(" " in query.strip() for query in args.queries):
-        note(f"asking {len(args.queries)} questions of one word each: put a question of several words in quotes.")
+        say(f"asking {len(args.queries)} questions of one word each: put a question of several words in quotes.")
     settings = complete_manifest(args.vectors).settings
     try:
         check_prompts(args.model or settings["model"], args.prompt_name)

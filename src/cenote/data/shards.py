@@ -42,7 +42,7 @@ def _open_path(path: str | Path) -> Iterator[Sheet]:
         raise NoFile("an empty string is no path. Name a file or a folder.")
     if str(path) == "-":
         raise BadInput("- is standard input and goes with no file: give one of them.")
-    if str(path).startswith("~") and not Path(path).exists():  # in quotes, a shell leaves it as it is
+    if str(path).startswith("~") and not Path(path).exists():  # a shell expands it, but not in quotes
         path = str(Path(path).expanduser())
     if is_pattern(path):
         yield from map(_open_file, _match(str(path)))

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
-from cenote.choices import AUTO
+from cenote.choices import AGREEMENT, AUTO, INT8
 from cenote.data.rows import Fault, Row, Text, refuse_empty
 from cenote.embedding.corpus import (
     PART_CHARACTERS,
@@ -40,7 +40,10 @@ from cenote.embedding.manifest import refuse_other_settings, refuse_unfit
 from cenote.embedding.options import HELP, Options, Request, refuse_written_names, takes_request
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder, refuse_truncated
 from cenote.encoding.backend_choice import (
+    COMPARED,
+    SAMPLE,
     WORTH_CHOOSING,
+    Choice,
     choose_backend,
     sample_lengths,
     usable_backends,
@@ -157,13 +160,26 @@ def _behaviour_asked_for(model: Any, request: Request) -> dict[str, Any]:
     return asked
 
 
+class _Asked(NamedTuple):
+    """The way to compute that is asked for."""
+
+    backend: str
+    precision: str
+    agreement: float
+
+    @classmethod
+    def of(cls, request: Request) -> _Asked:
+        """Return what a request asks for."""
+        return cls(request.backend, request.precision, request.agreement)
+
+
 @dataclass(frozen=True, eq=False)
 class _Plan:
     """The decisions of a run: how texts are encoded, with the prompt, the windows and the backend for this model."""
 
     encoder: SliceEncoder
     rows: Iterator[Row]  # of the input; the first ones were looked at to choose the backend
-    agreement: float | None = None  # least cosine with float32, where the backend was chosen by it
+    choice: Choice
     rate: Rate | None = None  # tokens of a text and of a second, where the backend was measured
 
 
@@ -172,7 +188,7 @@ def _to_memory(model: Any, source: Source, request: Request) -> Any:
     if source.count is not None and (fault := next((row for row in source.read() if isinstance(row, Fault)), None)):
         raise BadInput(fault.why)
     loaded = _load(model, request)
-    options, asked = _resolve(loaded, request), (request.backend, request.precision)
+    options, asked = _resolve(loaded, request), _Asked.of(request)
     plan = _plan(loaded, raise_unless_skipped(source.read(), skip=False), options, asked, request.listener)
     arrays = _arrays(plan, request, source.count or 0)
     if source.count is None:
@@ -228,7 +244,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
     settings = _settings(loaded, request.name or place_of(model, loaded), options, source, request)
     if earlier is not None:
         settings["fingerprint"] = fingerprint_as(earlier.settings.get("fingerprint"), loaded)
-        chosen = dict(zip(("backend", "precision"), asked, strict=True))
+        chosen = {"backend": asked.backend, "precision": asked.precision}
         refuse_other_settings(folder, earlier, settings | chosen)
     if source.rereadable and surveyed is None:
         rows: Iterable[Row] = source.read()
@@ -250,7 +266,14 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
     if surveyed is not None and plan.rate is not None and request.engine == "local":
         expected = expected_tokens(surveyed.lengths, plan.rate, options, limit_of(loaded, options.task))
         request.listener.notify(estimate_in_words(surveyed.rows, *expected, plan.rate.speed))
-    with opened(folder, settings, versions, restart=request.restart, agreement=plan.agreement) as out:
+    with opened(
+        folder,
+        settings,
+        versions,
+        restart=request.restart,
+        agreement=plan.choice.agreement,
+        neighbours=plan.choice.neighbours,
+    ) as out:
         if not request.skips:
             out.refuse_rejects()
         if request.verify:
@@ -271,22 +294,21 @@ def _load(model: Any, request: Request) -> SentenceTransformer:
     return loaded
 
 
-def _asked_backend(
-    model: SentenceTransformer, folder: Path, earlier: Manifest | None, request: Request
-) -> tuple[str, str]:
+def _asked_backend(model: SentenceTransformer, folder: Path, earlier: Manifest | None, request: Request) -> _Asked:
     """Return the backend and precision asked for; where they are left open, those that an earlier run chose."""
-    asked = request.backend, request.precision
+    asked = _Asked.of(request)
     settings = {} if earlier is None else earlier.settings
     backend, precision = (
         str(settings.get(key, AUTO)) if value == AUTO else value
-        for key, value in zip(("backend", "precision"), asked, strict=True)
+        for key, value in (("backend", asked.backend), ("precision", asked.precision))
     )
-    if (backend, precision) != asked:
+    known = asked._replace(backend=backend, precision=precision)
+    if known != asked:
         try:
             usable_backends(model, backend, precision, task=request.task)
         except BadInput as error:
             raise BadInput(f"{str(folder)!r} was started with a backend that is not available here. {error}") from error
-    return backend, precision
+    return known
 
 
 def _resolve(model: SentenceTransformer, request: Request) -> Options:
@@ -304,22 +326,31 @@ def _resolve(model: SentenceTransformer, request: Request) -> Options:
 
 
 def _plan(
-    model: SentenceTransformer, rows: Iterator[Row], options: Options, asked: tuple[str, str], listener: Listener
+    model: SentenceTransformer, rows: Iterator[Row], options: Options, asked: _Asked, listener: Listener
 ) -> _Plan:
     """Return the plan, its backend chosen on the first of the rows."""
-    agreement = rate = None
-    first = deque(islice(rows, WORTH_CHOOSING)) if AUTO in asked else deque()
-    if len(first) < WORTH_CHOOSING:
-        plain = zip(asked, ("torch", own_precision(model)), strict=True)
-        made = backend(model, *(default if value == AUTO else value for value, default in plain), task=options.task)
+    rate = None
+    first = deque(islice(rows, WORTH_CHOOSING)) if AUTO in asked or asked.precision == INT8 else deque()
+    if len(first) < WORTH_CHOOSING and asked.precision != INT8:
+        plain = zip((asked.backend, asked.precision), ("torch", own_precision(model)), strict=True)
+        names = (default if value == AUTO else value for value, default in plain)
+        chosen = Choice(backend(model, *names, task=options.task))
     else:
-        sample = sample_lengths([row.text for row in first if isinstance(row, Text)])
+        count = SAMPLE if asked.precision != INT8 and asked.agreement >= AGREEMENT else COMPARED
+        sample = sample_lengths([row.text for row in first if isinstance(row, Text)], count)
         tokens = tokenise(model, sample, options.prompt_name, options.task)
-        choice = choose_backend(model, tokens, *asked, task=options.task, notify=listener.notify)
-        made, agreement = choice.backend, choice.agreement
-        rate = None if choice.speed is None else _rate(model, sample, tokens, options, choice.speed)
-    encoder = SliceEncoder(model, options, Encoder(model, made, notify=listener.notify))
-    return _Plan(encoder, chain(_emptied(first), rows), agreement, rate)
+        chosen = choose_backend(
+            model,
+            tokens,
+            asked.backend,
+            asked.precision,
+            task=options.task,
+            agreement=asked.agreement,
+            notify=listener.notify,
+        )
+        rate = None if chosen.speed is None else _rate(model, sample, tokens, options, chosen.speed)
+    encoder = SliceEncoder(model, options, Encoder(model, chosen.backend, notify=listener.notify))
+    return _Plan(encoder, chain(_emptied(first), rows), chosen, rate)
 
 
 def _rate(model: SentenceTransformer, sample: list[str], tokens: Tokens, options: Options, speed: float) -> Rate:

@@ -143,6 +143,7 @@ def opened(
     *,
     restart: bool,
     agreement: float | None = None,
+    neighbours: float | None = None,
 ) -> Iterator[Output]:
     """Open the folder, locked: new, begun anew, or as an earlier run left it.
 
@@ -156,7 +157,7 @@ def opened(
         with explain_disk_errors(folder):
             delete_temporary_files(folder)
         # Through JSON, as the manifest that it is compared with was.
-        new = Manifest(Manifest.SCHEMA, False, False, dict(settings), dict(versions), agreement, None)
+        new = Manifest(Manifest.SCHEMA, False, False, dict(settings), dict(versions), agreement, None, neighbours)
         wanted = from_json(Manifest, to_json(new))
         if there is not None and not restart:
             refuse_other_settings(folder, there, {**wanted.settings, **wanted.versions})

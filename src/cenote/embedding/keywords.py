@@ -8,12 +8,12 @@ from typing import Any, TypedDict
 from cenote.choices import (
     Auto,
     BackendName,
+    ComputePrecision,
     EngineName,
     LongName,
     OnError,
     OnTruncate,
     PoolingName,
-    PrecisionName,
     TaskName,
     VectorDtype,
 )
@@ -42,7 +42,8 @@ class EmbedKeywords(TypedDict, total=False):
     pooling: PoolingName | Sequence[PoolingName] | None
     temperature: Temperature | None
     backend: BackendName | Auto
-    precision: PrecisionName | Auto
+    precision: ComputePrecision | Auto
+    agreement: float
     engine: EngineName
     workers: int | None
     restart: bool

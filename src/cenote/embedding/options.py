@@ -15,24 +15,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cenote.choices import (
+    AGREEMENT,
     AUTO,
     BACKENDS,
+    COMPUTE_PRECISIONS,
     ENGINES,
     LONG,
     ON_ERROR,
     ON_TRUNCATE,
-    PRECISIONS,
     SHORTEST_WINDOW,
     TASKS,
     VECTOR_DTYPES,
     Auto,
     BackendName,
+    ComputePrecision,
     EngineName,
     LongName,
     OnError,
     OnTruncate,
     PoolingName,
-    PrecisionName,
     TaskName,
     VectorDtype,
 )
@@ -48,6 +49,9 @@ _SEGMENTS = 8
 WRITTEN = ("id", "parent_id", "window", "start", "end", "embedding", "scale", "n_tokens", "truncated")
 # The least value of each option that is a number.
 _LEAST = {"dimensions": 1, "vectors": 1, "window": SHORTEST_WINDOW, "overlap": 0, "limit": 1}
+
+# A lower cosine is that of another model.
+_LEAST_AGREEMENT = 0.99
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -167,6 +171,14 @@ class Options:
         return found | {"keep": keep}
 
 
+def _check_agreement(agreement: float) -> None:
+    real = isinstance(agreement, (int, float)) and not isinstance(agreement, bool)
+    if not (real and _LEAST_AGREEMENT <= agreement <= 1):
+        raise BadInput(
+            f"agreement={agreement!r}: pass the least cosine with float32 that you allow, {_LEAST_AGREEMENT} to 1."
+        )
+
+
 def refuse_written_names(names: Sequence[str]) -> None:
     """Raise if columns cannot be kept under these names, which `embed` writes itself.
 
@@ -202,10 +214,16 @@ class Request(Options):
         "torch, openvino, onnx, or auto: the fastest that agrees with float32 on these texts (torch if there are few)",
         "--backend",
     )
-    precision: PrecisionName | Auto = option(
+    precision: ComputePrecision | Auto = option(
         AUTO,
-        "float32, bfloat16, float16, or auto, which is chosen with the backend (float32 if there are few texts)",
+        "float32, bfloat16, float16, int8, or auto, which is chosen with the backend (float32 if there are few texts)",
         "--precision",
+    )
+    agreement: float = option(
+        AGREEMENT,
+        f"least cosine with float32 that a way to compute may have on these texts (default: {AGREEMENT}); below it "
+        "auto also tries int8, where the CPU multiplies integers",
+        "--agreement",
     )
     engine: EngineName = option(
         "local", "local, or ray: a Ray cluster whose nodes all reach the output folder", "--engine"
@@ -236,7 +254,8 @@ class Request(Options):
         if isinstance(self.columns, str):
             object.__setattr__(self, "columns", (self.columns,))
         choose(self.backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
-        choose(self.precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
+        choose(self.precision, dict.fromkeys((*COMPUTE_PRECISIONS, AUTO)), "precision")
+        _check_agreement(self.agreement)
         choose(self.engine, dict.fromkeys(ENGINES), "engine")
         if self.workers is not None and self.engine == "local":
             raise BadInput(f"workers={self.workers} is for engine='ray' (--engine ray): the local engine has one.")

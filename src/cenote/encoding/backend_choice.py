@@ -13,8 +13,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from cenote import choices
-from cenote.choices import AUTO, INT8
-from cenote.encoding.backends import BACKENDS, PRECISIONS, WORST_COSINE, Backend, backend, distance, obstacle
+from cenote.choices import AGREEMENT, AUTO, INT8
+from cenote.encoding.backends import BACKENDS, PRECISIONS, Backend, backend, distance, obstacle
 from cenote.encoding.tokens import Tokens
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, choose
@@ -45,8 +45,8 @@ class Choice(NamedTuple):
     """A backend, and the findings by which it was chosen; None where nothing was to choose."""
 
     backend: Backend
-    agreement: float | None  # least cosine of its vectors with those of float32
-    speed: float | None  # tokens that it reads in a second, by its median reading
+    agreement: float | None = None  # least cosine of its vectors with those of float32
+    speed: float | None = None  # tokens that it reads in a second, by its median reading
     neighbours: float | None = None  # share of the ten nearest texts that `int8` has in common with float32
 
 
@@ -57,7 +57,7 @@ def choose_backend(
     precision: str = AUTO,
     *,
     task: str | None = None,
-    agreement: float = WORST_COSINE,
+    agreement: float = AGREEMENT,
     notify: Notify = lambda _: None,
 ) -> Choice:
     """Return the backend of this name and precision; where either is `auto`, the fastest that agrees with float32.
@@ -77,7 +77,7 @@ def choose_backend(
     candidates = usable_backends(model, name, precision, task=task, agreement=agreement)
     readable = tokens.take(np.flatnonzero(tokens.lengths).tolist())
     if AUTO not in (name, precision) and precision != INT8:
-        return Choice(backend(model, name, precision, task=task), None, None)
+        return Choice(backend(model, name, precision, task=task))
     if len(readable) and (len(candidates) > 1 or precision == INT8):
         choice = _fastest(model, readable, candidates, _Bound(task, agreement, notify))
     elif precision == INT8:
@@ -85,7 +85,7 @@ def choose_backend(
             "int8 is compared with float32, and none of the first texts can be read: name another precision."
         )
     else:
-        choice = Choice(backend(model, *candidates[0], task=task), None, None)
+        choice = Choice(backend(model, *candidates[0], task=task))
     notify(f"embedding with {choice.backend.name} at {choice.backend.precision}")
     return choice
 
@@ -96,13 +96,13 @@ def usable_backends(
     precision: str = AUTO,
     *,
     task: str | None = None,
-    agreement: float = WORST_COSINE,
+    agreement: float = AGREEMENT,
 ) -> list[tuple[str, str]]:
     """Return the backends and precisions of this name that run here; raise with every reason if none does."""
     choose(name, {**BACKENDS, AUTO: None}, "backend")
     choose(precision, {**PRECISIONS, AUTO: None}, "precision")
     names = BACKENDS if name == AUTO else [name]
-    every = PRECISIONS if agreement < WORST_COSINE else choices.PRECISIONS
+    every = PRECISIONS if agreement < AGREEMENT else choices.PRECISIONS
     precisions = every if precision == AUTO else [precision]
     obstacles = {(one, kind): obstacle(model, one, kind, task) for one in names for kind in precisions}
     usable = [candidate for candidate, reason in obstacles.items() if reason is None]
@@ -165,7 +165,7 @@ class Contender:
 
 
 class _Bound(NamedTuple):
-    """What candidates share."""
+    """The conditions that all candidates have."""
 
     task: str | None
     agreement: float

@@ -35,7 +35,7 @@ PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in cho
 
 # How far a backend's vectors may be from the model's: in float32 the largest difference of a number, relative to the
 # vector's length; in half precision the least cosine. Rounding alone is 100 times closer, on models of 6 to 12 layers.
-WORST_DIFFERENCE, WORST_COSINE = 1e-4, 0.9999
+WORST_DIFFERENCE, WORST_COSINE = 1e-4, choices.AGREEMENT
 # In 8 bits rounding itself may cost more than that: below this cosine the graph is another model. Users say what they
 # allow when they choose, see `choose_backend`.
 WORST_INT8_COSINE = 0.99

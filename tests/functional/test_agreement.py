@@ -1,0 +1,39 @@
+"""Cosines and shared neighbours against plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cenote.functional.agreement import cosine_of, cosines, nearest_others, shared_nearest, to_unit
+
+DRAWN = np.random.default_rng(0)
+LEFT = DRAWN.standard_normal((30, 6))
+RIGHT = LEFT + 0.5 * DRAWN.standard_normal((30, 6))
+
+
+def by_loops(vectors, count):
+    """The nearest others of each row, by cosine."""
+    found = []
+    for place, own in enumerate(vectors):
+        similar = [(-(own @ one) / math.sqrt((own @ own) * (one @ one)), at) for at, one in enumerate(vectors)]
+        found.append([at for _, at in sorted(similar) if at != place][:count])
+    return found
+
+
+def test_cosines_are_those_of_a_loop():
+    expected = [a @ b / math.sqrt((a @ a) * (b @ b)) for a, b in zip(LEFT, RIGHT, strict=True)]
+    np.testing.assert_allclose(cosines(LEFT, RIGHT), expected, rtol=1e-12)
+    assert cosine_of(LEFT[0], RIGHT[0]) == pytest.approx(expected[0])
+    assert math.isnan(cosines(np.full((1, 2), np.nan), np.ones((1, 2)))[0])
+    assert cosines(np.zeros((1, 2)), np.ones((1, 2))).tolist() == [0]
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_nearest_others_and_what_they_share(count):
+    one, other = by_loops(LEFT, count), by_loops(RIGHT, count)
+    assert [set(row) for row in nearest_others(to_unit(LEFT), count)] == [set(row) for row in one]
+    shares = [len({*a} & {*b}) / count for a, b in zip(one, other, strict=True)]
+    assert shared_nearest(LEFT, RIGHT, count).tolist() == shares
+    assert 0 < np.mean(shares) < 1
+    assert shared_nearest(LEFT, 3 * LEFT, count).tolist() == [1.0] * 30
