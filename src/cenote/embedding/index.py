@@ -132,8 +132,13 @@ def _keep(index: Any, path: Path, identity: str) -> str | None:
                 if not old.stem.endswith(identity):
                     old.unlink(missing_ok=True)
     except (CenoteError, RuntimeError) as error:  # FAISS has no other error for a full disk
-        return str(error).strip().splitlines()[0]
+        return _reason(error)
     return None
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, without the place in the source of FAISS."""
+    return re.sub(r"^Error in .*\.\w+:\d+: (Error: )?", "", str(error).strip().splitlines()[0])
 
 
 def _warn_not_kept(reason: str) -> None:
@@ -154,10 +159,9 @@ def _built(found: Embeddings, kind: str, how: str, listener: Listener) -> Any:
             index.add(_ready(found.part(number)[0], how))
             step(size)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
         raise BadInput(
-            f"index {kind!r} cannot be built on {len(found):,} vectors ({reason}): name one that faiss.index_factory "
-            "knows, such as HNSW32, or search without one."
+            f"index {kind!r} cannot be built on {len(found):,} vectors ({_reason(error)}): name one that "
+            "faiss.index_factory knows, such as HNSW32, or search without one."
         ) from error
     return index
 
