@@ -12,6 +12,7 @@ import os
 import re
 import uuid
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ _METRICS = {"cosine": "METRIC_INNER_PRODUCT", "dot": "METRIC_INNER_PRODUCT", "eu
 _TRAINING = 2**18
 # Rows that an index proposes for each text that is wanted: some kinds put near ones in a wrong order.
 _PROPOSALS = 4
+# Rows that a graph (HNSW) keeps in view while it is walked: twice those that it proposes, and never few. FAISS keeps 16
+# whatever is asked for, with which a query may miss all of its nearest rows.
+_IN_VIEW, _LEAST_IN_VIEW = 2, 128
 
 
 def refuse_missing(kind: Any) -> None:
@@ -59,6 +63,7 @@ def ask(found: Embeddings, question: Question, kind: str, listener: Listener) ->
     while True:
         if lists:
             lists.nprobe = max(1, probes)
+        _set_view(index, max(_LEAST_IN_VIEW, _IN_VIEW * count))
         proposed = index.search(queries[open_], count)[1]
         _compare(found, question, open_, proposed, windows, best)
         open_ = np.array([query for query in open_.tolist() if len(best.rows[query]) < most], np.int64)
@@ -83,6 +88,14 @@ def _lists_of(index: Any) -> Any:
     import faiss
 
     return faiss.try_extract_index_ivf(index)
+
+
+def _set_view(index: Any, rows: int) -> None:
+    """Set how many rows a graph keeps in view; nothing changes in an index that has none."""
+    import faiss
+
+    with suppress(RuntimeError):
+        faiss.ParameterSpace().set_index_parameter(index, "efSearch", rows)
 
 
 def _compare(
