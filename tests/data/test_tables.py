@@ -280,7 +280,9 @@ def test_a_wrapper_of_a_stream_is_read_once(length):
 
 
 @pytest.mark.parametrize(
-    "build", [list, tuple, dict.fromkeys, set, deque, lambda texts: dict(enumerate(texts)).values(), np.array], ids=str
+    "build",
+    [list, tuple, dict.fromkeys, set, deque, lambda texts: dict(enumerate(texts)).values(), np.array],
+    ids=["list", "tuple", "keys", "set", "deque", "values", "array"],
 )
 def test_collections_are_read_again(build):
     given = build(["a", "b"])

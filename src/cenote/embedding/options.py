@@ -99,7 +99,10 @@ class Options:
         None, f"with long='segments': the most vectors of a text; default: {_SEGMENTS}", "--vectors", recorded=True
     )
     window: int | None = option(
-        None, "tokens of a window; default: as many as the model has room for", "--window", recorded=True
+        None,
+        "tokens of a window of a text that the model would cut; default: as many as the model has room for",
+        "--window",
+        recorded=True,
     )
     overlap: int | None = option(
         None, "tokens that a window shares with the next; default: an eighth", "--overlap", recorded=True
