@@ -1,6 +1,8 @@
 """Weights that files lack, or have and the model does not read: refused by name, or no vector depends on them."""
 
 import json
+import logging
+import shutil
 import threading
 
 import numpy as np
@@ -225,3 +227,23 @@ def test_used_tensors_leave_the_model_as_it_was(tiny_bert):
     tiny_bert[0].model.embeddings.word_embeddings.weight.requires_grad_(True)
     assert {name: value.requires_grad for name, value in tiny_bert.named_parameters()} == before
     assert used_tensors(tiny_bert, []) == set()
+
+
+def test_a_missing_pooler_alarms_nobody(tiny_st, tmp_path):
+    folder = shutil.copytree(tiny_st("bert"), tmp_path / "bare")
+    change(folder, lambda tensors: [tensors.pop(name) for name in list(tensors) if name.startswith("pooler.")])
+    log, said = logging.getLogger("transformers.modeling_utils"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    log.addHandler(handler)
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        SentenceTransformer(str(folder), device="cpu")
+        assert any("LOAD REPORT" in line for line in said)  # what transformers says by itself
+        said.clear()
+        cenote.load(folder)
+        assert said == []
+    finally:
+        log.setLevel(before)
+        log.removeHandler(handler)

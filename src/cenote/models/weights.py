@@ -6,6 +6,7 @@ depends on a pooler or on a head for other tasks. So only what vectors depend on
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Collection, Iterator
@@ -24,6 +25,7 @@ from cenote.errors import BadInput, some
 
 # Loading is noted by a method of a class that all threads share.
 _noting = threading.RLock()
+_LOG = logging.getLogger("transformers.modeling_utils")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -38,7 +40,11 @@ class Report:
 
 @contextmanager
 def noted_reports() -> Iterator[list[Report]]:
-    """Yield a list, to which a report is added for each network that transformers loads meanwhile."""
+    """Yield a list, to which a report is added for each network that transformers loads meanwhile.
+
+    transformers logs the same for a person, whom a missing pooler would alarm although nothing needs it: that is left
+    out.
+    """
     reports: list[Report] = []
 
     def noting(cls: Any, /, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
@@ -52,10 +58,16 @@ def noted_reports() -> Iterator[list[Report]]:
     with _noting:
         own = PreTrainedModel.__dict__["from_pretrained"]
         PreTrainedModel.from_pretrained = classmethod(noting)  # type: ignore[method-assign, assignment]
+        _LOG.addFilter(_is_no_report)
         try:
             yield reports
         finally:
             PreTrainedModel.from_pretrained = own  # type: ignore[method-assign]
+            _LOG.removeFilter(_is_no_report)
+
+
+def _is_no_report(record: logging.LogRecord) -> bool:
+    return "LOAD REPORT" not in record.getMessage()
 
 
 def missing_of(model: nn.Module, reports: Collection[Report]) -> set[str]:
