@@ -429,7 +429,7 @@ def test_hubs_are_named_and_fail_no_model(copies, bag_folder):
     check = audit(model, texts, only=["hubs"]).checks[0]
     assert check.passed is None
     assert BAGS[7][:20] in check.evidence
-    assert f"among the 3 nearest of {check.measured['largest']} of the {len(texts) - 1} others" in check.evidence
+    assert f"among the 3 nearest of {check.measured['largest']} of {len(texts) - 1} others" in check.evidence
 
 
 def test_the_demo_model_passes(demo_path, corpus):

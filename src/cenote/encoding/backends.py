@@ -248,7 +248,7 @@ def _hardware_obstacle(device: torch.device, name: str, precision: str) -> str |
         capable = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     else:
         capable = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return None if capable else "this CPU has no bfloat16, which would be slower than float32"
+    return None if capable else "this CPU has no bfloat16: it would compute it by other means, slower than float32"
 
 
 def verify(made: Backend, model: Any, task: str | None = None) -> None:

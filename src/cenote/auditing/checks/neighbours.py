@@ -43,8 +43,8 @@ def check_hubs(subject: Subject) -> Finding:
         "never": rounded(float((counts == 0).mean())),
     }
     said = (
-        f"One text is among the {count} nearest of {most} of the {others} others; of random vectors with the same "
-        f"covariance, one of {null:.0f}"
+        f"The text that is nearest to most is among the {count} nearest of {most} of {others} others; among random "
+        f"vectors with the same covariance that is {null:.0f}"
     )
     if most > value_of("hub") * others and most > value_of("above null") * null:
         return Finding(

@@ -144,8 +144,8 @@ def _plain_loader(subject: Subject, reference: tuple[str, ...]) -> str:
         return ""
     found = compare(vectors[OWN], vectors[PLAIN])
     if found.same:
-        scaled = "" if abs(found.norms - 1) < 0.01 else f", of {found.norms:.2f} times the length"
-        return f"A loader that takes the mean and nothing after it gives the same directions{scaled}."
+        scaled = "" if abs(found.norms - 1) < 0.01 else f" and {found.norms:.2f} times the length"
+        return f"A loader that knows the mean alone makes vectors of the same direction{scaled}."
     same = " where the files ask for the mean" if reference == ("mean",) else ""
     return f"A loader that ignores the files and takes the mean{same} gives other vectors: {found.in_words()}."
 
@@ -166,7 +166,7 @@ def _found_in_words(found: dict[str, Any], reference: str, used: str) -> str:
     return (
         f" Of 100 sentences, {found['found_declared']:.0f} find their text by {reference!r}, "
         f"{found['found_used']:.0f} by {used!r}, and {found['found_in_declared']:.0f} where texts "
-        "have the one and sentences the other."
+        f"are pooled by {reference!r} and sentences by {used!r}."
     )
 
 
@@ -196,7 +196,7 @@ def check_fit(subject: Subject) -> Finding:
         f"{len(found)} others"
     )
     if chance >= value_of("doubtful"):
-        return Finding(True, f"{said}; none finds surely more.", measured=measured)
+        return Finding(True, f"{said}: no other pooling finds significantly more.", measured=measured)
     half = here < value_of("share found") * there and there - here >= 100 * value_of("points lost")
     return Finding(
         False if half and chance < value_of("sure") else None,

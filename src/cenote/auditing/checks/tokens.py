@@ -85,8 +85,8 @@ def check_sticky_tokens(subject: Subject) -> Finding:
         )
     return Finding(
         True,
-        f"{looked}, none hides the text it stands in: with {name!r} {100 * measured['least_kept']:.0f} % of the "
-        f"differences between texts remain, with a random token {100 * null:.0f} %.",
+        f"{looked}, none hides the text it stands in. The worst, {name!r}, leaves {100 * measured['least_kept']:.0f} % "
+        f"of the differences between texts, a random token {100 * null:.0f} %.",
         measured=measured,
     )
 
