@@ -184,9 +184,7 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(name, demo, mon
 
 def test_a_processor_without_bfloat16_is_refused(demo, monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    with pytest.raises(
-        BadInput, match="this CPU has no bfloat16: it would compute it by other means"
-    ):
+    with pytest.raises(BadInput, match="this CPU has no bfloat16: it would compute it by other means"):
         backend(demo, "torch", "bfloat16")
 
 

@@ -394,3 +394,22 @@ def test_overflow_raises():
     with pytest.raises(BadInput, match=r"overflows torch.float16: pass tokens.float\(\)"):
         cenote.pool(tokens, None, "mean_sqrt_len")
     assert cenote.pool(tokens, None, "mean").isfinite().all()  # the sum would overflow, the mean does not
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.to_sparse(), "is a sparse tensor: call .to_dense"),
+        (lambda x: x.to("meta"), "is on the device 'meta'"),
+        (lambda x: x.to(torch.float8_e4m3fn), "has dtype torch.float8_e4m3fn, which has no arithmetic"),
+        (lambda x: torch.nested.nested_tensor([*x]), "is a nested tensor: pass a list of its tensors"),
+    ],
+    ids=["sparse", "meta", "float8", "nested"],
+)
+def test_tensors_that_cannot_be_computed_with_are_refused(change, message):
+    tokens = torch.ones(2, 3, 4)
+    with pytest.raises(BadInput, match=f"^tokens {message}"):
+        cenote.pool(change(tokens), None, "mean")
+    if "nested" not in message:
+        with pytest.raises(BadInput, match=rf"^tokens\[1\] {message}"):
+            cenote.pool([tokens[0], change(tokens[1])], None, "mean")

@@ -384,7 +384,7 @@ NAN = torch.tensor([[1.0, 2.0], [math.nan, 1.0], [1.0, -math.inf]])
         ((A[:, :0], A[:, :0]), {}, r"a has shape \(2, 0\).*D >= 1"),
         ((A, A.to(torch.float8_e5m2)), {}, r"b has dtype torch.float8_e5m2.*\.float\(\)"),
         ((A.numpy(), A), {}, "a is a numpy.ndarray, b a torch.Tensor"),
-        ((A, A.to("meta")), {}, "a is on cpu, b on meta"),
+        ((A, A.to("meta")), {}, "b is on the device 'meta'"),
         ((A, torch.ones(5, 3)), {"pairwise": True}, r"shape \(2, 3\), b \(5, 3\): pairwise needs equal shapes"),
         ((A[0], A), {"pairwise": True}, "equal shapes"),
         ((A, A), {"p": 4}, "p=4: cosine takes no p"),

@@ -101,3 +101,8 @@ def test_numbers_of_other_types_are_accepted():
         assert check_temperature(value) == 0.5
     assert check_temperature({"schedule": "log", "s": 0.3}) == LengthTemperature("log", s=0.3)
     assert repr(LengthTemperature("log", s=0.3)) == "LengthTemperature('log', s=0.3)"
+
+
+def test_numbers_beyond_float32_are_refused():
+    with pytest.raises(BadInput, match=r"constant: value is 1e\+39: temperatures are float32, which ends at 3\.4e\+38"):
+        LengthTemperature("constant", value=1e39)

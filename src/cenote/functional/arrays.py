@@ -31,13 +31,24 @@ def check_floats(values: Any, name: str) -> None:
     if not isinstance(values, (Tensor, np.ndarray)) or isinstance(values, np.ma.MaskedArray):
         raise BadInput(f"{name} is a {type(values).__name__}: pass a torch tensor or a plain numpy array.")
     if isinstance(values, Tensor):
-        if values.layout != torch.strided:
-            raise BadInput(f"{name} is a sparse tensor: call .to_dense() first.")
+        refuse_unusual(values, name)
         floating, example = values.is_floating_point(), "x.float()"
     else:
         floating, example = values.dtype.kind == "f" and values.dtype.itemsize <= 8, "x.astype('float32')"
     if not floating:
         raise BadInput(f"{name} has dtype {values.dtype}: pass floating numbers, for example {example}.")
+
+
+def refuse_unusual(values: Tensor, name: str) -> None:
+    """Raise `BadInput` for a tensor that cannot be computed with: without values, dense storage, or arithmetic."""
+    if values.is_nested:
+        raise BadInput(f"{name} is a nested tensor: pass a list of its tensors (.unbind()).")
+    if values.layout != torch.strided:
+        raise BadInput(f"{name} is a sparse tensor: call .to_dense() first.")
+    if values.device.type == "meta":
+        raise BadInput(f"{name} is on the device 'meta', where tensors have no values: compute it on another device.")
+    if values.is_floating_point() and values.dtype.itemsize < 2:
+        raise BadInput(f"{name} has dtype {values.dtype}, which has no arithmetic: call .float().")
 
 
 def to_tensor(values: Any, name: str) -> Tensor:

@@ -205,8 +205,6 @@ def _measure(how: str, p: Any) -> Measure:
 def _tensor(x: object, name: str) -> Tensor:
     """Return the operand as a tensor [N, D] or [D], or raise."""
     made = to_tensor(x, name)
-    if made.dtype.itemsize < 2:
-        raise BadInput(f"{name} has dtype {made.dtype}, which has no arithmetic: call .float().")
     if made.dim() not in (1, 2) or made.shape[-1] == 0:
         raise BadInput(f"{name} has shape {tuple(made.shape)}: pass [N, D], or [D] for one vector, with D >= 1.")
     return made

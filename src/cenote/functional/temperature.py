@@ -87,6 +87,9 @@ class LengthTemperature:
             given = some(sorted(parameters)) or "nothing"
             raise BadInput(f"schedule {schedule!r} takes {', '.join(row.parameters)}; given: {given}.")
         numbers = tuple((name, _check_number(parameters[name], f"{schedule}: {name}")) for name in row.parameters)
+        for name, number in numbers:
+            if abs(number) > torch.finfo(torch.float32).max:
+                raise BadInput(f"{schedule}: {name} is {number:g}: temperatures are float32, which ends at 3.4e+38.")
         object.__setattr__(self, "schedule", schedule)
         object.__setattr__(self, "parameters", numbers)
         if schedule == "linear" and not parameters["longest"] > parameters["shortest"]:

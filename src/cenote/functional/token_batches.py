@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from cenote.errors import BadInput, BadRows, some
-from cenote.functional.arrays import from_numpy
+from cenote.functional.arrays import from_numpy, refuse_unusual
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ def to_batch(tokens: Any, mask: Any, skip: Any) -> Batch:
         raise BadInput(
             f"tokens is a {type(tokens).__name__}: pass a torch tensor, a numpy array or a list of [T, D] tensors."
         )
+    if not is_recording():
+        refuse_unusual(tokens, "tokens")
     shape = tuple(tokens.shape)
     if tokens.ndim not in (2, 3):
         raise BadInput(f"tokens has shape {shape}: pass [B, T, D], or [T, D] for one text.")
@@ -63,8 +65,11 @@ def to_batch(tokens: Any, mask: Any, skip: Any) -> Batch:
 
 def pad_texts(texts: Sequence[Any], mask: Any) -> tuple[Tensor, Tensor]:
     """Pad token matrices of different lengths to one tensor; return it and its mask."""
-    if not texts or not all(isinstance(text, Tensor) and text.ndim == 2 for text in texts) or mask is not None:
+    plain = all(isinstance(text, Tensor) and not text.is_nested and text.ndim == 2 for text in texts)
+    if not texts or not plain or mask is not None:
         raise BadInput("tokens is a list: pass one [T, D] tensor per text, of real tokens only, and no mask.")
+    for place, text in enumerate(texts):
+        refuse_unusual(text, f"tokens[{place}]")
     widths = {text.shape[1] for text in texts}
     if len(widths) > 1:
         raise BadInput(f"tokens have different widths: {some(sorted(widths))}. Are they all from one model?")
