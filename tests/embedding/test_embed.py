@@ -692,7 +692,7 @@ def test_a_backend_that_cannot_run_is_refused_before_the_texts_are_read(counted,
     monkeypatch.setattr(choices, "missing_packages", lambda name: "it needs openvino" if name == "openvino" else None)
     assert counted("new", backend="openvino", precision="auto") == (
         0,
-        "openvino at float32: it needs openvino; openvino at float16: it computes in float32 or bfloat16.",
+        "openvino at float32: it needs openvino; openvino at float16: it computes in float32, bfloat16 or int8.",
     )
     readings, message = counted(backend="auto", precision="auto")
     assert (
@@ -809,3 +809,7 @@ def test_a_model_without_tokens_is_refused_before_anything_is_written(tmp_path):
         with pytest.raises(UnsupportedModel, match="StaticEmbedding, which makes no rows of tokens"):
             cenote.embed(model, SHORT, **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_limit_beyond_any_number_of_texts_is_none(tmp_path, saved):
+    assert cenote.embed(saved, ["a", "b"], tmp_path / "out", limit=10**24).counts.texts == 2

@@ -108,6 +108,12 @@ def test_a_model_that_was_moved_is_named_with_the_remedy(tmp_path, folder):
         model_of(found, tmp_path / "nowhere")
 
 
+def test_a_manifest_that_does_not_name_the_model_is_refused(found):
+    del found.manifest.settings["pooling"]
+    with pytest.raises(BadInput, match=r"the manifest of .* does not name pooling of the model: it was changed"):
+        model_of(found, None)
+
+
 def test_a_model_that_is_given_is_the_one_that_answers(found, folder):
     model = cenote.load(folder)
     assert model_of(found, model, loader=None) is model

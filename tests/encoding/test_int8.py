@@ -140,7 +140,7 @@ def test_a_processor_without_integer_products_is_named(tiny_st, monkeypatch):
     model = cenote.load(tiny_st("bert"), device="cpu")
     monkeypatch.setattr(backends, "multiplies_integers", lambda: False)
     assert "does not multiply 8-bit integers" in obstacle(model, "openvino", "int8", None)
-    assert obstacle(model, "torch", "int8", None) == "it computes in float32 or bfloat16 or float16"
+    assert obstacle(model, "torch", "int8", None) == "it computes in float32, bfloat16 or float16"
 
 
 def test_embed_records_how_int8_agrees(tmp_path, tiny_st, capable):

@@ -66,7 +66,7 @@ def test_bad_token_matrices_are_refused(given, message):
     ("other", "message"),
     [
         (torch.ones(2, 3), r"texts\[0\] has width 2, texts\[2\] 3: are they from the same model"),
-        (torch.ones(2, 2, device="meta"), r"texts\[0\] is on cpu, texts\[2\] on meta"),
+        (torch.ones(2, 2, device="meta"), r"texts\[2\] is on the device 'meta'"),
         (np.ones((2, 2)), r"texts\[0\] is a torch tensor, texts\[2\] is a numpy array"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -76,6 +77,7 @@ class Source:
 
 def first_rows(source: Source, limit: int) -> Source:
     """Return the first rows of a source; rows without a text count too."""
+    limit = min(limit, sys.maxsize)  # islice takes no more
     count = None if source.count is None else min(source.count, limit)
     return replace(source, read=lambda: islice(source.read(), limit), count=count)
 

@@ -18,7 +18,7 @@ from cenote.embedding.reading import Embeddings
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
-from cenote.errors import BadInput, CenoteError, CenoteWarning
+from cenote.errors import BadInput, CenoteError, CenoteWarning, some
 from cenote.functional.temperature import check_temperature
 from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
@@ -33,6 +33,8 @@ Loader = Callable[..., SentenceTransformer]
 # Settings in which a model may differ from that of the folder: what it reads at most, how it computes, and what is
 # named otherwise too.
 _FREE = ("max_seq_length", "attention", "pooling_mode")
+# Settings without which the model of a folder is unknown.
+_NEEDED = ("model", "fingerprint", "pooling", "temperature", "truncate_dim")
 
 
 def model_of(found: Embeddings, given: SentenceTransformer | str | Path | None, loader: Loader = load) -> Any:
@@ -47,6 +49,11 @@ def model_of(found: Embeddings, given: SentenceTransformer | str | Path | None, 
         BadInput: vectors of the model that was given would differ from those of the folder.
     """
     settings = found.manifest.settings
+    if lost := [name for name in _NEEDED if name not in settings]:
+        raise BadInput(
+            f"the manifest of {str(found.folder)!r} does not name {some(lost)} of the model: it was changed. Embed the "
+            "texts again, or pass vectors as queries."
+        )
     name = settings["model"] if given is None else given
     model = name if isinstance(name, SentenceTransformer) else _loaded(found, name, given is None, loader)
     if different := differences(settings, model):

@@ -223,7 +223,8 @@ def obstacle(model: Any, name: str, precision: str, task: str | None) -> str | N
     if task not in (None, "query", "document"):
         return f"task={task!r} is neither 'query' nor 'document'"
     if precision not in spec.precisions:
-        return f"it computes in {' or '.join(spec.precisions)}"
+        *others, last = spec.precisions
+        return f"it computes in {', '.join(others)} or {last}" if others else f"it computes in {last}"
     if lost := choices.missing_packages(name):
         return lost
     own = weights_dtype(model)
