@@ -88,8 +88,8 @@ class Audit:
         if not decided:
             why = f"none of {len(self.checks)} checks could measure it" if self.checks else "there are no checks"
             return f"Nothing could be decided on {self.model}: {why}."
-        if not self.passed:
-            asked = f"the pooling {self.settings['pooling']!r}"
+        if not self.passed and (pooling := self.settings.get("pooling")):
+            asked = f"the pooling {pooling!r}"
             return f"{self.model} passes {decided} of {len(self.checks)} checks, but not {asked}: it is not decided."
         open_ = len(self.checks) - decided
         rest = f"; {open_} not decided" if open_ else ""

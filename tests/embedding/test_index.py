@@ -87,6 +87,7 @@ def test_an_index_that_reaches_too_few_texts_is_reported(tmp_path, monkeypatch):
 
     monkeypatch.setattr(indexes, "_opened", lambda *_: Poor())
     monkeypatch.setattr(indexes, "_lists_of", lambda _: None)
+    monkeypatch.setattr(indexes, "_set_view", lambda *_: None)
     with pytest.warns(
         CenoteWarning,
         match=r"index 'HNSW8' reaches too few texts: for one of the queries it proposes 3 of 10. .*without an",

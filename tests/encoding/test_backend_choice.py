@@ -99,7 +99,8 @@ def offer(monkeypatch, model):
 
 def chosen(model, tokens, *asked):
     said = []
-    made, cosine, speed = choose_backend(model, tokens, *asked, notify=said.append)
+    made, cosine, speed, neighbours = choose_backend(model, tokens, *asked, notify=said.append)
+    assert neighbours is None  # of int8 alone
     assert cosine is None or cosine >= WORST_COSINE
     assert (speed is None) == (cosine is None)
     return (made.name, made.precision), said
@@ -152,7 +153,7 @@ def test_a_candidate_that_fails_is_left_out(model, tokens, offer, options, why):
 def test_where_no_candidate_agrees_it_is_an_error(model, tokens, offer):
     wrong = {"spoil": turned(0.9)}
     offer({("openvino", "bfloat16"): wrong, ("torch", "bfloat16"): wrong})
-    with pytest.raises(BadInput, match="no backend agrees with float32"):
+    with pytest.raises(BadInput, match=r"no backend has a cosine of at least 0\.9999 with float32"):
         choose_backend(model, tokens, "auto", "bfloat16")
 
 
@@ -338,7 +339,7 @@ def test_the_choice_agrees_with_encode_on_other_texts(demo, monkeypatch):
     )
     sample = tokenise(demo, [f"The pool {place} is deep. " * (1 + place % 9) for place in range(40)])
     said = []
-    made, cosine, _ = choose_backend(demo, sample, "auto", "auto", notify=said.append)
+    made, cosine, *_ = choose_backend(demo, sample, "auto", "auto", notify=said.append)
     assert len(said) == (len(tried) + 2 if len(tried) > 1 else 1)  # the start, each candidate, and the choice
     assert said[-1] == f"embedding with {made.name} at {made.precision}"
     assert (cosine is None) == (len(tried) == 1)

@@ -164,7 +164,9 @@ def test_weights_in_half_precision_run_in_their_own(tiny_st):
 def test_unknown_names_and_tasks_are_refused(demo):
     with pytest.raises(UnknownName, match="did you mean 'openvino'"):
         backend(demo, "openvin")
-    with pytest.raises(UnknownName, match=r"unknown precision 'int8'.*There are: float32, bfloat16, float16"):
+    with pytest.raises(UnknownName, match=r"unknown precision 'int9'.*did you mean 'int8'"):
+        backend(demo, precision="int9")
+    with pytest.raises(BadInput, match="backend 'torch' at int8: it computes in float32, bfloat16 or float16"):
         backend(demo, precision="int8")
     with pytest.raises(BadInput, match="backend 'onnx' at bfloat16: it computes in float32"):
         backend(demo, "onnx", "bfloat16")

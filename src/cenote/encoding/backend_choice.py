@@ -186,7 +186,7 @@ def _fastest(
     timed = tokens.take(spread(len(tokens), SAMPLE))
     total, notify = int(timed.lengths.sum()), bound.notify
     if len(candidates) > 1:
-        texts = pluralise(len(timed), "text")
+        texts = pluralise(len(tokens), "text")
         notify(f"choosing the fastest of {len(candidates)} ways to compute, on {texts} of these")
     left: list[Contender] = []
     for name, precision in candidates:

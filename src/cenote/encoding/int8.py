@@ -31,7 +31,7 @@ def round_in_groups(
     """Return rows `[N, D]` as whole numbers `[N, D / group, group]` and their scales `[N, D / group, 1]`.
 
     >>> whole, scales = round_in_groups(np.array([[1.27, -0.5, 0.0, 0.0]], np.float32), group=2)
-    >>> whole.tolist(), scales.round(6).tolist()
+    >>> whole.tolist(), scales.astype(float).round(6).tolist()
     ([[[127, -50], [0, 0]]], [[[0.01], [0.0]]])
     """
     groups = rows.reshape(len(rows), -1, group)
