@@ -20,6 +20,11 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="cenote-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 import pytest  # noqa: E402  after the environment is set
+from hypothesis import settings  # noqa: E402
+
+# A busy machine is no failure.
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 # What surrounds a text, per kind: tokens before, between and after, the attributes that name them, and the side of
 # the padding. `none` has neither SEP nor EOS and must be refused.
