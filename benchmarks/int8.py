@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import cenote
@@ -46,15 +45,16 @@ def texts_of(kind: str, count: int) -> list[str]:
     return random.Random(0).sample([text.text for text in islice(rows, 4000)], count)  # noqa: S311  a sample of texts
 
 
-class _Rounded:
-    """OpenVINO with rounded weights, at any group size: what `--precision int8` runs."""
+class _OpenVino:
+    """OpenVINO in float32, or with rounded weights at any group size: what `--precision int8` runs."""
 
-    name, precision = "openvino", "int8"
+    name = "openvino"
 
-    def __init__(self, model: Any, group: int) -> None:
-        graph = to_openvino(model)
-        round_weights(graph, group)
-        self.names, self.run = inputs_of(model), openvino_runner(graph, "int8")
+    def __init__(self, model: Any, group: int | None = None) -> None:
+        graph, self.precision = to_openvino(model), "float32" if group is None else "int8"
+        if group is not None:
+            round_weights(graph, group)
+        self.names, self.run = inputs_of(model), openvino_runner(graph, self.precision)
 
     def __call__(self, features: Any) -> torch.Tensor:
         return torch.from_numpy(self.run(feed(features, self.names)))
@@ -92,7 +92,7 @@ def main() -> None:
         model = cenote.load(name, device="cpu")
         plain = plain_backend(model)
         for group in args.groups:
-            made = _Rounded(model, group) if real else plain_backend(emulated(model, group))
+            made = _OpenVino(model, group) if real else plain_backend(emulated(model, group))
             for kind in kinds:
                 tokens = tokenise(model, texts_of(kind, args.texts))
                 both = {one: Encoder(model, run)(tokens)[0] for one, run in (("plain", plain), ("int8", made))}
@@ -108,15 +108,7 @@ def main() -> None:
 
 def speed(model: Any, tokens: Any, made: Any, repeats: int) -> str:
     """Return how many times faster than OpenVINO in float32 the texts are read."""
-    names, run = inputs_of(model), openvino_runner(to_openvino(model), "float32")
-
-    class _Plain:
-        name, precision = "openvino", "float32"
-
-        def __call__(self, features: Any) -> torch.Tensor:
-            return torch.from_numpy(np.asarray(run(feed(features, names))))
-
-    int8, float32 = Encoder(model, made), Encoder(model, _Plain())
+    int8, float32 = Encoder(model, made), Encoder(model, _OpenVino(model))
     taken = interleaved({"int8": lambda: int8(tokens), "float32": lambda: float32(tokens)}, repeats)
     return f"{taken['float32'] / taken['int8']:.2f}"
 

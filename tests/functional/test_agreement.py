@@ -37,3 +37,7 @@ def test_nearest_others_and_what_they_share(count):
     assert shared_nearest(LEFT, RIGHT, count).tolist() == shares
     assert 0 < np.mean(shares) < 1
     assert shared_nearest(LEFT, 3 * LEFT, count).tolist() == [1.0] * 30
+
+
+def test_fewer_others_than_are_asked_for_are_all_there():
+    assert shared_nearest(LEFT[:4], RIGHT[:4], 10).tolist() == [1.0] * 4

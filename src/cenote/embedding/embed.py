@@ -58,7 +58,7 @@ from cenote.functional.pooling import canonical
 from cenote.functional.quantisation import Floats
 from cenote.functional.temperature import check_temperature
 from cenote.listener import Listener, silent
-from cenote.models.fingerprints import fingerprint_as, fingerprint_of_weights
+from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_name_for, prompt_of, width_of
 from cenote.models.provenance import behaviour_of, place_of, pooling_of, versions_of
@@ -241,9 +241,8 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
         surveyed = _survey(source, source.read(), request)  # errors in texts are raised before a model is loaded
     loaded = _load(model, request)
     options, asked = _resolve(loaded, request), _asked_backend(loaded, folder, earlier, request)
-    settings = _settings(loaded, request.name or place_of(model, loaded), options, source, request)
+    settings = _settings(loaded, request.name or place_of(model, loaded), options, source, request, earlier)
     if earlier is not None:
-        settings["fingerprint"] = fingerprint_as(earlier.settings.get("fingerprint"), loaded)
         chosen = {"backend": asked.backend, "precision": asked.precision}
         refuse_other_settings(folder, earlier, settings | chosen)
     if source.rereadable and surveyed is None:
@@ -398,7 +397,12 @@ def _types_of(schema: pa.Schema | None) -> list[str] | None:
 
 
 def _settings(
-    model: SentenceTransformer, name: str, options: Options, source: Source, request: Request
+    model: SentenceTransformer,
+    name: str,
+    options: Options,
+    source: Source,
+    request: Request,
+    earlier: Manifest | None,
 ) -> dict[str, Any]:
     """Return what the output depends on and is known before a text is read.
 
@@ -406,7 +410,7 @@ def _settings(
     """
     return {
         "model": name,
-        "fingerprint": fingerprint_of_weights(model),
+        "fingerprint": fingerprint_as(None if earlier is None else earlier.settings.get("fingerprint"), model),
         "pooling": pooling_of(model),
         **behaviour_of(model),
         "similarity": model.similarity_fn_name,

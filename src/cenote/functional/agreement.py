@@ -64,4 +64,4 @@ def shared_nearest(left: npt.NDArray[Any], right: npt.NDArray[Any], count: int =
     [0.0, 0.0, 0.0, 0.0]
     """
     found = (nearest_others(to_unit(side), count) for side in (left, right))
-    return np.array([len(set(one) & set(other)) / count for one, other in zip(*found, strict=True)])
+    return np.array([len(set(one) & set(other)) / len(one) for one, other in zip(*found, strict=True)])
