@@ -195,6 +195,8 @@ SLOW = {
     "test_cli.py::test_a_reader_that_leaves_early_is_no_error",
     "test_cli.py::test_an_interrupt_exits_with_130",
     "test_docs.py",
+    "test_howto.py",
+    "test_site.py::test_the_site_is_built_strictly",
     "test_exporting.py",
     "test_house.py::test_every_address_works_after_a_plain_import",
     "test_house.py::test_modules_are_reached_whatever_was_imported_before",
