@@ -17,18 +17,7 @@ OPTIONS = "    OPTIONS"
 
 
 def fence(docstring: str) -> str:
-    r"""Put a fence around each example, which Markdown would take for a quotation.
-
-    >>> print(fence("Add.\n\n>>> 1 + 1\n2\n\nDone."))
-    Add.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    <BLANKLINE>
-    Done.
-    """
+    """Put a fence around each example, which Markdown would take for a quotation."""
 
     def fenced(found: re.Match[str]) -> str:
         indent, lines = found[1], found[0].removesuffix("\n")

@@ -1,6 +1,5 @@
 """The documentation site: built strictly, complete, and without anything that is loaded from elsewhere."""
 
-import doctest
 import importlib.util
 import os
 import re
@@ -64,6 +63,5 @@ def test_examples_of_docstrings_become_code():
     spec = importlib.util.spec_from_file_location("docstrings", ROOT / "docs" / "docstrings.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = doctest.testmod(module)
-    assert found.attempted
-    assert not found.failed
+    fenced = module.fence("Add.\n\n>>> 1 + 1\n2\n\nDone.")
+    assert fenced == "Add.\n\n```pycon\n>>> 1 + 1\n2\n```\n\nDone."
