@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GUIDES := .venv-guides
 
-.PHONY: demo check test guides soak lint docs bench
+.PHONY: demo check test guides soak lint docs bench experiments
 
 demo: $(READY)
 	@$(BIN)/cenote diagnose minilm -o report.html
@@ -56,3 +56,7 @@ $(GUIDES)/.ready: pyproject.toml
 	$(GUIDES)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(GUIDES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,guides]'
 	@touch $@
+
+# Every figure and claim of the sources, from few texts, on one page.
+experiments: $(READY)
+	$(BIN)/python -m experiments.all --quick -o build/experiments
