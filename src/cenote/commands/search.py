@@ -117,11 +117,17 @@ def _load(args: argparse.Namespace, name: Any, **changed: Any) -> SentenceTransf
 
 def _as_json(args: argparse.Namespace, found: list[list[Hit]]) -> str:
     answers = [
-        {"query": query, "hits": [_plain(vars(hit)) for hit in hits]}
+        {"query": query, "hits": [_plain(_once(hit)) for hit in hits]}
         for query, hits in zip(args.queries, found, strict=True)
     ]
     whole = {"vectors": args.vectors, "answers": answers}
     return json.dumps(whole, indent=1, ensure_ascii=False, default=str, allow_nan=False)
+
+
+def _once(hit: Hit) -> dict[str, Any]:
+    """Return the fields of a hit, with the text once where it was kept whole."""
+    kept = {name: value for name, value in hit.kept.items() if (name, value) != ("text", hit.text)}
+    return {**vars(hit), "kept": kept}
 
 
 def _plain(value: Any) -> Any:
@@ -148,7 +154,11 @@ def _lines(place: int, hit: Hit, query: str, full: bool) -> Iterator[str]:
         return
     indent = " " * 11
     width = max(50, shutil.get_terminal_size().columns - 1)
-    lines = textwrap.wrap(" ".join(hit.text.split()), width - len(indent) - len("... ..."))
+    words = hit.text.split()
+    shown = str(title).split() if title else []
+    if words[: len(shown)] == shown:  # the title is part of the text, and stands in the line above
+        words = words[len(shown) :]
+    lines = textwrap.wrap(" ".join(words), width - len(indent) - len("... ..."))
     yield from (indent + line for line in (lines if full else passage(lines, query)))
 
 
