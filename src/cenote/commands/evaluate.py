@@ -8,19 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cenote.choices import AUTO, BACKENDS, LONG
-from cenote.commands.arguments import Usage, add_common, check_packages, load_model, one_of, word
+from cenote.commands.arguments import add_common, check_packages, load_model, one_of, word
 from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
+from cenote.errors import Usage
 from cenote.evaluation_records import PAGES
 from cenote.models.hub import refuse_missing
 from cenote.wording import percent, pluralise, score_estimate
 
 if TYPE_CHECKING:
     from cenote.evaluation_records import Evaluation, TaskScore
-
-MEANING = "score a model on tasks of MTEB or on your own labelled data, by length and with intervals"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

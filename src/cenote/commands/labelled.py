@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from cenote.choices import AUTO, PRECISIONS
-from cenote.commands.arguments import Usage, natural, one_of
+from cenote.commands.arguments import natural, one_of
 from cenote.data.labelled import KINDS
 from cenote.data.labelled_schemas import plan_files
+from cenote.errors import Usage
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:

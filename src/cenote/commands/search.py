@@ -14,18 +14,17 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, count, load_model
+from cenote.commands.arguments import add_common, check_packages, check_prompts, count, load_model
 from cenote.commands.progress import progress
 from cenote.commands.terminal import note, say
 from cenote.embedding.manifest import complete_manifest
-from cenote.errors import BadInput, UnknownName
+from cenote.errors import BadInput, UnknownName, Usage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from cenote.embedding.search import Hit
 
-MEANING = "find the texts of an embedded corpus that are nearest to a question"
 # Lines of the words of a text that are shown, and the letters of a word that says little.
 _LINES, _SHORT = 4, 3
 
