@@ -23,7 +23,7 @@ test: lint
 guides: $(GUIDES)/.ready
 	$(GUIDES)/bin/python -m pytest tests/test_using.py
 
-# A hundred kills of `cenote embed` over 20,000 rows; takes about six minutes.
+# Everything that `make test` leaves out: a hundred kills of `cenote embed` over 20,000 rows, and cases that repeat others.
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --durations=0
 
