@@ -114,6 +114,6 @@ def trainings(size: Size) -> list[tuple[str, str, int]]:
     first, *others = size.starts
     main = [(first, arm, seed) for seed in range(size.seeds) for arm in MAIN]
     main[len(MAIN) : len(MAIN)] = [(first, arm, 0) for arm in UNTRAINED]
+    main += [(start, arm, 0) for start in others for arm in MAIN]
     ablations = [arm for arm in ARMS if arm not in MAIN]
-    main += [(size.ablations, arm, 0) for arm in ablations if size.ablations]
-    return main + [(start, arm, 0) for start in others for arm in MAIN]
+    return main + [(size.ablations, arm, 0) for arm in ablations if size.ablations]

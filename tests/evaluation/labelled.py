@@ -1,5 +1,6 @@
 """Small labelled data of every kind, with texts that a tiny tokenizer knows."""
 
+import json
 import random
 
 from cenote.data.labelled import Classification, Clustering, Labels, Retrieval, Sts, Summarisation
@@ -65,3 +66,28 @@ EVERY = {
     "sts": sts(),
     "summarisation": summarisation(),
 }
+
+
+def write_folder(data, folder):
+    """Write a search, a classification or pairs with scores as files that `read_labelled` reads; return the folder."""
+    if isinstance(data, Retrieval):
+        corpus = zip(data.corpus_ids, data.titles, data.texts, strict=True)
+        queries = zip(data.query_ids, data.queries, strict=True)
+        files = {
+            "corpus": [{"id": one, "title": title, "text": text} for one, title, text in corpus],
+            "queries": [{"id": one, "text": text} for one, text in queries],
+        }
+        judged = [f"{query}\t{one}\t{grade}" for query, some in data.judgments.items() for one, grade in some.items()]
+        folder.mkdir()
+        (folder / "qrels.tsv").write_text("\n".join(["query_id\tdoc_id\tscore", *judged]) + "\n", "utf-8")
+    elif isinstance(data, Classification):
+        sides = {"train": data.train, "test": data.test}
+        pairs = {name: zip(side.texts, side.labels, strict=True) for name, side in sides.items()}
+        files = {name: [{"text": text, "label": label} for text, label in some] for name, some in pairs.items()}
+    else:
+        rows = zip(data.first, data.second, data.scores, strict=True)
+        files = {"test": [{"text1": one, "text2": two, "score": score} for one, two, score in rows]}
+    folder.mkdir(exist_ok=True)
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return folder

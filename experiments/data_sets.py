@@ -1,0 +1,43 @@
+"""Real texts and labelled data by name, from the folder that CENOTE_DATA names (default: ../shared/data).
+
+Any other name is a path of the user's own, in any form that `cenote` reads.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cenote.data.labelled import Labelled, read_labelled
+from cenote.data.labelled_samples import sample_labelled
+from cenote.data.rows import Text
+from cenote.data.sampling import sample_texts
+from cenote.data.texts import read
+
+DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
+BUILT_IN = "built-in"
+# The file of each data set whose texts are read, and the columns of a text.
+TEXTS = {
+    "scifact": ("scifact/corpus.jsonl.gz", ("title", "text")),
+    "cranfield": ("cranfield/corpus.jsonl.gz", ("title", "text")),
+    "cisi": ("cisi/corpus.jsonl.gz", ("title", "text")),
+    "20news_full": ("20news_full/test.jsonl.gz", ("text",)),
+    "imdb": ("imdb/test.jsonl.gz", ("text",)),
+    "wikitext": ("text_wikitext2/text.jsonl.gz", ("text",)),
+    "qmsum": ("qmsum/corpus.jsonl.gz", ("text",)),
+}
+
+
+def texts_of(name: str, count: int, seed: int = 0) -> list[Text]:
+    """Return a fixed sample of the texts of a data set, of `built-in` (docstrings of Python), or of a path."""
+    if name == BUILT_IN:
+        return sample_texts(None, count, seed)[0]
+    path, columns = TEXTS.get(name, (name, None))
+    return sample_texts(list(read(DATA / path if name in TEXTS else path, columns=columns)), count, seed, name)[0]
+
+
+def labelled_of(name: str, quick: bool = True, kind: str | None = None) -> Labelled:
+    """Return labelled data by the name of their folder below the data, or by a path; a fixed sample where `quick`."""
+    known = DATA / name
+    data = read_labelled(known if known.exists() else name, kind)
+    return sample_labelled(data) if quick else data

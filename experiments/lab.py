@@ -1,0 +1,290 @@
+"""The frame of an experiment on a claim: its arguments, its table and figure, and whether the claim holds.
+
+An experiment names claims of a source, measures one model on one data set at a time, and draws all of it:
+
+    python -m experiments.length.cosine --model minilm --model FOLDER --data imdb --quick -o results
+
+It prints a table, and below it each claim with the values that it was tested by. `-o` gets NAME.json, NAME.svg and
+NAME.png. What NAME.json has already of the same code, model and data is not measured again, so that the same command
+goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from sentence_transformers import SentenceTransformer
+
+import cenote
+from benchmarks.timing import machine
+from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.provenance import behaviour_of
+from cenote.wording import score_estimate
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
+Verdict = Literal["holds", "in part", "not here", "undecided"]
+# Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
+STYLE = {
+    "figure.dpi": 110,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "cenote",  # the same figure has the same bytes
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a source, and the value by which it is tested."""
+
+    source: str  # such as "arXiv 2410.24200, Figure 1c"
+    text: str  # the statement, in our words
+    measure: str  # what the value of a finding is
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim on one model and one data set; `holds` is None where the interval does not decide."""
+
+    claim: str  # its name in `Experiment.claims`
+    value: float
+    low: float | None
+    high: float | None
+    holds: bool | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on one data set: rows of the table, findings, and what the figure needs beside the rows."""
+
+    rows: Sequence[dict[str, Any]]
+    findings: Sequence[Finding]
+    series: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Measurements of one model on one data set, with their names."""
+
+    model: str
+    data: str
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A figure or a table of a source.
+
+    Args:
+        name: of its files.
+        title: of its figure.
+        claims: that it tests, by name.
+        measure: measures a model on a data set, given its name, and whether to be quick.
+        draw: draws all cells into a figure.
+        data: names of the data sets that it uses unless others are given.
+        kind: of these data: plain texts, or the kind of labelled data.
+        notes: sentences below the table: what differs from the source.
+    """
+
+    name: str
+    title: str
+    claims: dict[str, Claim]
+    measure: Callable[[SentenceTransformer, str, bool], Measured]
+    draw: Callable[[Figure, Sequence[Cell]], None]
+    data: tuple[str, ...]
+    kind: Literal["texts", "retrieval", "classification", "sts"] = "texts"
+    notes: tuple[str, ...] = ()
+
+
+def above(claim: str, estimate: Any, than: float = 0.0) -> Finding:
+    """Return a finding that holds if a value is above a bound, with its whole interval.
+
+    `estimate` has `value`, `low` and `high`; without an interval nothing is decided.
+    """
+    return _finding(claim, estimate, estimate.low, estimate.high, than, 1)
+
+
+def below(claim: str, estimate: Any, than: float = 0.0) -> Finding:
+    """Return a finding that holds if a value is below a bound, with its whole interval."""
+    return _finding(claim, estimate, estimate.low, estimate.high, than, -1)
+
+
+def _finding(claim: str, estimate: Any, low: float | None, high: float | None, than: float, side: int) -> Finding:
+    decided = None if low is None or high is None or low <= than <= high else side * (estimate.value - than) > 0
+    return Finding(claim, estimate.value, low, high, decided)
+
+
+def judge(findings: Sequence[Finding]) -> Verdict:
+    """Return whether a claim holds, from its findings on all models and data sets.
+
+    >>> yes, no, open = (Finding("c", 1.0, 0.0, 2.0, holds) for holds in (True, False, None))
+    >>> judge([yes, yes]), judge([yes, open]), judge([no, open]), judge([open])
+    ('holds', 'in part', 'not here', 'undecided')
+    """
+    held = [one.holds for one in findings]
+    if held and all(held):
+        return "holds"
+    if any(held):
+        return "in part"
+    return "not here" if False in held else "undecided"
+
+
+def main(experiment: Experiment) -> None:
+    """Run an experiment from the command line."""
+    parser = argparse.ArgumentParser(description=f"{experiment.title}.")
+    parser.add_argument("--model", action="append", help="folder or hub id; repeatable (default: minilm)")
+    parser.add_argument("--data", action="append", help=f"repeatable (default: {', '.join(experiment.data)})")
+    parser.add_argument("--quick", action="store_true", help="fewer texts: wider intervals")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help=f"folder (default: {RESULTS})")
+    args = parser.parse_args()
+    run(experiment, args.model or ["minilm"], args.data or experiment.data, quick=args.quick, output=args.output)
+
+
+def run(
+    experiment: Experiment, models: Sequence[str], data: Sequence[str], *, quick: bool, output: Path
+) -> dict[str, Any]:
+    """Measure every model on every data set; print the table and the claims, and write JSON and figures.
+
+    Returns:
+        what NAME.json holds.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / f"{experiment.name}.json"
+    known = _known(path)
+    cells: list[Cell] = []
+    record: dict[str, Any] = {}
+    for name in models:
+        model = cenote.load(name, device="cpu")
+        for one in data:
+            key = {"code": _code(experiment), "model": _fingerprint(model), "data": one, "quick": quick}
+            stored = next((cell for cell in known if cell["key"] == key), None)
+            if stored is None:
+                start = time.perf_counter()
+                measured = experiment.measure(model, one, quick)
+                stored = {
+                    "key": key,
+                    "model": Path(name).name,
+                    "data": one,
+                    "seconds": round(time.perf_counter() - start, 1),
+                    "machine": machine(),
+                    **json.loads(json.dumps(asdict(measured))),
+                }
+                known.append(stored)
+            cells.append(_cell(stored))
+            record = _record(experiment, cells, [cell for cell in known if cell["key"]["code"] == key["code"]], quick)
+            path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    print("\n".join(describe(experiment, cells)), flush=True)
+    save_figure(experiment, cells, output)
+    return record
+
+
+def _known(path: Path) -> list[dict[str, Any]]:
+    """Return the cells of an earlier run."""
+    return list(json.loads(path.read_text("utf-8"))["cells"]) if path.exists() else []
+
+
+def _code(experiment: Experiment) -> str:
+    """Return a digest of the code of an experiment: cells of other code are not taken up."""
+    source = inspect.getsource(inspect.getmodule(experiment.measure) or experiment.measure)
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def _fingerprint(model: SentenceTransformer) -> str:
+    """Return a digest of all that a model's vectors depend on."""
+    behaviour = json.dumps(behaviour_of(model), sort_keys=True, default=str)
+    return hashlib.sha256(f"{fingerprint_of_weights(model)} {behaviour}".encode()).hexdigest()[:16]
+
+
+def _cell(stored: dict[str, Any]) -> Cell:
+    findings = [Finding(**one) for one in stored["findings"]]
+    return Cell(stored["model"], stored["data"], Measured(stored["rows"], findings, stored["series"]))
+
+
+def _record(
+    experiment: Experiment, cells: Sequence[Cell], stored: Sequence[dict[str, Any]], quick: bool
+) -> dict[str, Any]:
+    """Return all of an experiment as plain data."""
+    module = inspect.getmodule(experiment.measure)
+    return {
+        "name": experiment.name,
+        "title": experiment.title,
+        "command": f"python -m {getattr(getattr(module, '__spec__', None), 'name', None) or experiment.name}",
+        "quick": quick,
+        "notes": list(experiment.notes),
+        "claims": {
+            name: {**asdict(claim), "verdict": judge(_findings(cells, name))}
+            for name, claim in experiment.claims.items()
+        },
+        "cells": list(stored),
+    }
+
+
+def _findings(cells: Sequence[Cell], claim: str) -> list[Finding]:
+    return [one for cell in cells for one in cell.measured.findings if one.claim == claim]
+
+
+def describe(experiment: Experiment, cells: Sequence[Cell]) -> list[str]:
+    """Return the lines of the title, the table, the notes and the claims, as Markdown."""
+    lines = [f"## {experiment.title}", "", *table(cells)]
+    for note in experiment.notes:
+        lines += ["", note]
+    for name, claim in experiment.claims.items():
+        found = _findings(cells, name)
+        lines += ["", f"**{claim.text}** ({claim.source}): {judge(found)}. {claim.measure}:"]
+        lines += [
+            f"- {cell.model}, {cell.data}: {score_estimate(one.value, one.low, one.high, sign='+')}"
+            for cell in cells
+            for one in _findings([cell], name)
+        ]
+    return [*lines, ""]
+
+
+def table(cells: Sequence[Cell]) -> list[str]:
+    """Return the rows of all cells as a table in Markdown."""
+    rows = [{"model": cell.model, "data": cell.data, **row} for cell in cells for row in cell.measured.rows]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    numbers = [any(isinstance(row.get(name), float | int) for row in rows) for name in columns]
+    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join('--:' if number else '---' for number in numbers)}|"]
+    return lines + [f"| {' | '.join(_shown(row.get(name)) for name in columns)} |" for row in rows]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def save_figure(experiment: Experiment, cells: Sequence[Cell], output: Path) -> None:
+    """Draw an experiment and write NAME.svg and NAME.png."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        experiment.draw(figure, cells)
+        figure.suptitle(experiment.title, fontsize=11)
+        figure.savefig(output / f"{experiment.name}.svg", metadata={"Date": None})
+        figure.savefig(output / f"{experiment.name}.png", dpi=150)
+
+
+def panels(figure: Figure, cells: Sequence[Cell], by: Literal["model", "data"] = "data") -> dict[str, Any]:
+    """Return axes side by side, by the name of a data set or of a model; each has its name as its title."""
+    names = list(dict.fromkeys(getattr(cell, by) for cell in cells))
+    figure.set_size_inches(max(5.5, 3.6 * len(names)), 4)
+    axes = figure.subplots(1, len(names), squeeze=False)[0]
+    for name, ax in zip(names, axes, strict=True):
+        ax.set_title(name, fontsize=10)
+    return dict(zip(names, axes, strict=True))

@@ -1,0 +1,115 @@
+"""Every experiment on a claim runs on a toy model, and its figure, table and JSON are written."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+HERE = Path(__file__).parents[1]
+sys.path.insert(0, str(HERE))
+
+from cenote.records import Estimate  # noqa: E402
+from experiments import lab  # noqa: E402
+from experiments.all import MODULES, experiments  # noqa: E402
+from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, judge  # noqa: E402
+
+from .evaluation import labelled  # noqa: E402
+
+
+def measure_nothing(model, data, quick):
+    measure_nothing.calls += 1
+    return Measured([{"value": 0.5, "count": 3}], [above("c", Estimate(0.5, 0.1, 0.9))], {"x": (1, 2)})
+
+
+def draw_nothing(figure, cells):
+    lab.panels(figure, cells)[cells[0].data].plot(cells[0].measured.series["x"])
+
+
+@pytest.fixture
+def experiment():
+    measure_nothing.calls = 0
+    return Experiment("toy", "A toy", {"c": Claim("S", "It is so", "Value")}, measure_nothing, draw_nothing, ("d",))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "up", "down"),
+    [(0.1, 0.9, True, False), (-0.1, 0.9, None, None), (None, None, None, None), (0.0, 0.9, None, None)],
+)
+def test_only_an_interval_on_one_side_decides(low, high, up, down):
+    estimate = Estimate(0.5, low, high)
+    assert above("c", estimate).holds is up
+    assert below("c", estimate).holds is down
+
+
+def test_a_bound_other_than_zero():
+    assert above("c", Estimate(0.5, 0.4, 0.6), than=0.7).holds is False
+    assert below("c", Estimate(0.5, 0.4, 0.6), than=0.7).holds is True
+
+
+@pytest.mark.parametrize(
+    ("held", "verdict"),
+    [
+        ([True, True], "holds"),
+        ([True, False], "in part"),
+        ([True, None], "in part"),
+        ([False, None], "not here"),
+        ([None, None], "undecided"),
+        ([], "undecided"),
+    ],
+)
+def test_verdicts(held, verdict):
+    assert judge([Finding("c", 0.0, None, None, one) for one in held]) == verdict
+
+
+def test_a_run_goes_on_where_it_was_stopped(experiment, tiny_st, tmp_path, capsys):
+    bert = str(tiny_st("bert"))
+    first = lab.run(experiment, [bert], ["d", "e"], quick=True, output=tmp_path)
+    second = lab.run(experiment, [bert], ["d", "e", "f"], quick=True, output=tmp_path)
+    assert measure_nothing.calls == 3
+    assert second["cells"][:2] == first["cells"]
+    lab.run(experiment, [bert], ["d"], quick=False, output=tmp_path)
+    assert measure_nothing.calls == 4
+    assert "**It is so** (S): holds" in capsys.readouterr().out
+    assert (tmp_path / "toy.svg").read_text().startswith("<?xml")
+    assert json.loads((tmp_path / "toy.json").read_text())["claims"]["c"]["verdict"] == "holds"
+
+
+def test_the_same_figure_has_the_same_bytes(experiment, tmp_path):
+    cells = [Cell("m", "d", measure_nothing(None, "d", True))]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        lab.save_figure(experiment, cells, tmp_path / name)
+    assert (tmp_path / "one/toy.svg").read_bytes() == (tmp_path / "two/toy.svg").read_bytes()
+
+
+def test_names_are_distinct():
+    assert len({one.name for one in experiments()}) == len(MODULES)
+
+
+@pytest.fixture(scope="module")
+def own_data(tmp_path_factory):
+    """`own_data(kind)`: the path of small data of the user's own, of a kind that experiments read."""
+    folder = tmp_path_factory.mktemp("data")
+    some = labelled.texts(80, (4, 120), seed=0)
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in some), "utf-8")
+
+    def path(kind):
+        if kind == "texts":
+            return folder / "texts.jsonl"
+        made = folder / kind
+        return made if made.exists() else labelled.write_folder(labelled.EVERY[kind], made)
+
+    return path
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_experiment_runs_on_a_toy_model(module, tiny_st, own_data, tmp_path, capsys):
+    experiment = importlib.import_module(f"experiments.{module}").EXPERIMENT
+    data = str(own_data(experiment.kind))
+    record = lab.run(experiment, [str(tiny_st("bert"))], [data], quick=True, output=tmp_path)
+    assert record["cells"][0]["rows"]
+    assert {one["claim"] for one in record["cells"][0]["findings"]} <= set(experiment.claims)
+    assert "<text" in (tmp_path / f"{experiment.name}.svg").read_text()
