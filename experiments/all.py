@@ -19,7 +19,18 @@ from pathlib import Path
 from experiments.lab import RESULTS, Experiment, run
 
 # In the order of the page.
-MODULES = ("length.cosine",)
+MODULES = (
+    "length.accuracy",
+    "length.projection",
+    "length.cosine",
+    "length.powers",
+    "length.layers",
+    "length.words",
+    "length.maps",
+    "length.sigma",
+    "length.corollary",
+    "length.repeated",
+)
 
 
 def experiments() -> list[Experiment]:

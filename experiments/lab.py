@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
 Verdict = Literal["holds", "in part", "not here", "undecided"]
 # Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
+MARKERS = "os^Dv<"
 STYLE = {
     "figure.dpi": 110,
     "font.size": 10,
@@ -99,6 +100,7 @@ class Experiment:
         draw: draws all cells into a figure.
         data: names of the data sets that it uses unless others are given.
         kind: of these data: plain texts, or the kind of labelled data.
+        own: whether it measures data of its own, so that no others can be given.
         notes: sentences below the table: what differs from the source.
     """
 
@@ -109,6 +111,7 @@ class Experiment:
     draw: Callable[[Figure, Sequence[Cell]], None]
     data: tuple[str, ...]
     kind: Literal["texts", "retrieval", "classification", "sts"] = "texts"
+    own: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -171,7 +174,7 @@ def run(
     record: dict[str, Any] = {}
     for name in models:
         model = cenote.load(name, device="cpu")
-        for one in data:
+        for one in experiment.data if experiment.own else data:
             key = {"code": _code(experiment), "model": _fingerprint(model), "data": one, "quick": quick}
             stored = next((cell for cell in known if cell["key"] == key), None)
             if stored is None:
@@ -288,3 +291,33 @@ def panels(figure: Figure, cells: Sequence[Cell], by: Literal["model", "data"] =
     for name, ax in zip(names, axes, strict=True):
         ax.set_title(name, fontsize=10)
     return dict(zip(names, axes, strict=True))
+
+
+def cell_panels(figure: Figure, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Any]]:
+    """Yield each cell with axes of its own: a row for each model, a column for each data set."""
+    models, data = (list(dict.fromkeys(getattr(cell, name) for cell in cells)) for name in ("model", "data"))
+    figure.set_size_inches(max(5.5, 3.6 * len(data)), 0.8 + 3.4 * len(models))
+    axes = figure.subplots(len(models), len(data), squeeze=False)
+    for cell in cells:
+        ax = axes[models.index(cell.model), data.index(cell.data)]
+        ax.set_title(f"{cell.model}, {cell.data}", fontsize=10)
+        yield cell, ax
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the colour and the marker of each name, as keywords of `plot`.
+
+    >>> looks(["a", "b"])["b"]
+    {'color': '#d55e00', 'marker': 's'}
+    """
+    pairs = zip(COLOURS, MARKERS, strict=True)
+    return {name: {"color": c, "marker": m} for name, (c, m) in zip(dict.fromkeys(names), pairs, strict=False)}
+
+
+def legend(figure: Figure, columns: int = 2) -> None:
+    """Put one legend below the figure, with each label of any panel once."""
+    found: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=8, handlelength=3)

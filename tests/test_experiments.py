@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_a_run_goes_on_where_it_was_stopped(experiment, tiny_st, tmp_path, capsy
     assert "**It is so** (S): holds" in capsys.readouterr().out
     assert (tmp_path / "toy.svg").read_text().startswith("<?xml")
     assert json.loads((tmp_path / "toy.json").read_text())["claims"]["c"]["verdict"] == "holds"
+
+
+def test_an_experiment_with_data_of_its_own_takes_no_others(experiment, tiny_st, tmp_path):
+    own = replace(experiment, own=True)
+    record = lab.run(own, [str(tiny_st("bert"))], ["e", "f"], quick=True, output=tmp_path)
+    assert [cell["data"] for cell in record["cells"]] == ["d"]
 
 
 def test_the_same_figure_has_the_same_bytes(experiment, tmp_path):

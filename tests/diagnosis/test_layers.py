@@ -6,6 +6,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.diagnosis.layers import profile_layers
 from cenote.errors import BadInput
 from cenote.listener import Listener
+from cenote.surgery.profiles import Undefined
 
 from ..fakes import refusing
 
@@ -32,3 +33,10 @@ def test_something_other_than_a_list_of_texts(texts, model):
 def test_a_text_that_cannot_be_profiled_is_named(model):
     with refusing(model, "cave"), pytest.raises(BadInput, match="text 1 cannot be profiled: it has a cave"):
         profile_layers(model, TEXTS)
+
+
+def test_attention_of_some_layers(model):
+    first, last = profile_layers(model, TEXTS, attention=[1])
+    assert isinstance(first.sigma_a, Undefined)
+    assert last.sigma_a.shape[0] == len(TEXTS)
+    assert (last.concentration == profile_layers(model, TEXTS)[1].concentration).all()

@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.encoding.batches import BatchReader, Refused
 from cenote.encoding.forward import forward
-from cenote.encoding.tokens import tokenise
+from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import BadInput
 from cenote.listener import Listener, silent
 from cenote.surgery.profiles import LayerProfile, Profiler
@@ -24,7 +24,7 @@ def profile_layers(
     model: SentenceTransformer,
     texts: Sequence[str],
     *,
-    attention: bool = True,
+    attention: bool | Sequence[int] = True,
     budget: int = TRACED_PAIRS,
     listener: Listener | None = None,
 ) -> list[LayerProfile]:
@@ -38,16 +38,29 @@ def profile_layers(
     Args:
         model: any `SentenceTransformer` with one transformer.
         texts: at least one.
-        attention: whether to look at attention too, which sigma_a, lambda and their bounds need.
+        attention: whether to look at attention too, which sigma_a, lambda and their bounds need; or the layers, from 0,
+            at whose attention to look.
         budget: pairs of tokens in a batch.
         listener: hears of the progress.
     """
     if isinstance(texts, str) or not texts:
         raise BadInput(f"texts={texts!r}: pass a list of texts, at least one.")
+    return profile_tokens(model, tokenise(model, texts), attention=attention, budget=budget, listener=listener)
+
+
+def profile_tokens(
+    model: SentenceTransformer,
+    tokens: Tokens,
+    *,
+    attention: bool | Sequence[int] = True,
+    budget: int = TRACED_PAIRS,
+    listener: Listener | None = None,
+) -> list[LayerProfile]:
+    """Return the profile of every layer on tokenised texts; arguments as in `profile_layers`."""
     profiler, order, listener = Profiler(), list[int](), listener or Listener()
-    advance = listener.step("tracing layers", len(texts))
+    advance = listener.step("tracing layers", len(tokens))
     with Trace(model, profiler, attention=attention):
-        for read in traced_reader(model, profiler, budget=budget).read(tokenise(model, texts)):
+        for read in traced_reader(model, profiler, budget=budget).read(tokens):
             if isinstance(read, Refused):
                 raise BadInput(f"text {read.row} cannot be profiled: {read.reason}. Leave it out.")
             order += read.rows

@@ -1,0 +1,115 @@
+"""Two words, each repeated to the same length: Figure 12 of the paper on length collapse, for twenty pairs of words.
+
+The paper shows one pair. Pairs differ much, so the mean over twenty is tested. A word alone is read together with the
+special tokens that all texts share; so the rise is tested from one repetition on, and again from the length on at which
+words are most of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from sentence_transformers import SentenceTransformer
+
+import cenote
+from cenote.diagnosis.controls import read_repeated, tokenise_word_pairs
+from cenote.functional.items import mean_of_items
+from cenote.models.properties import limit_of
+from experiments.lab import Cell, Claim, Experiment, Measured, above, below, legend, looks, main
+from experiments.length.reading import interval
+
+PLAIN, TEMPERED = 1.0, 0.8
+# Repetitions from which on words are most of the text; tokens of the longest texts. A quick run takes about 10 s of one
+# core, a whole one a minute.
+MOST_WORDS, TOKENS, QUICK_TOKENS = 16, 512, 130
+# What counts as approaching 1.
+NEAR_ONE = 0.9
+SOURCE = "arXiv 2410.24200, Figure 12"
+
+
+def measure(model: SentenceTransformer, _: str, quick: bool) -> Measured:
+    """Return the cosine of each pair of words by repetitions, plain and tempered."""
+    most = QUICK_TOKENS if quick else TOKENS
+    limit = min(limit_of(model) or most, most)
+    texts = tokenise_word_pairs(model, None, limit)
+    curves, tokens = {}, np.zeros(0)
+    for tau in (PLAIN, TEMPERED):
+        with cenote.temper(model, tau):
+            found = read_repeated(model, texts)
+        # Words of several tokens are repeated less often: what all pairs have is compared.
+        steps = min(len(one.tokens) for one in found) - 1
+        curves[tau] = np.array([[*one.cosines[:steps], one.cosines[-1]] for one in found])
+        tokens = np.mean([[*one.tokens[:steps], one.tokens[-1]] for one in found], 0)
+    rows = []
+    for tau, cosines in curves.items():
+        for step, length in enumerate(tokens):
+            mean = mean_of_items(cosines[:, step])
+            row = {"tau": tau, "tokens": round(float(length)), "pairs": len(cosines), "cosine": mean.value}
+            rows.append(row | interval(mean) | {"least": float(cosines[:, step].min())})
+    plain = curves[PLAIN]
+    start = int(np.log2(MOST_WORDS))
+    findings = [above("once", mean_of_items(plain[:, -1] - plain[:, 0]))]
+    if start < plain.shape[1] - 1:
+        findings.append(above("words", mean_of_items(plain[:, -1] - plain[:, start])))
+    findings += [
+        above("one", mean_of_items(plain[:, -1]), than=NEAR_ONE),
+        below("tempered", mean_of_items(curves[TEMPERED][:, -1] - plain[:, -1])),
+    ]
+    return Measured(rows, findings, {"tokens": tokens.tolist(), "pairs": plain.round(4).tolist()})
+
+
+def draw(figure: Figure, cells: Sequence[Cell]) -> None:
+    """Draw a panel for each model: a thin line for each pair, the mean of all, and that with a temperature."""
+    figure.set_size_inches(max(5.5, 3.6 * len(cells)), 4)
+    styles = looks((PLAIN, TEMPERED))
+    for cell, ax in zip(cells, figure.subplots(1, len(cells), squeeze=False)[0], strict=True):
+        ax.plot(cell.measured.series["tokens"], np.transpose(cell.measured.series["pairs"]), color="#bbbbbb", lw=0.7)
+        for tau, line in ((PLAIN, "-"), (TEMPERED, "--")):
+            points = [row for row in cell.measured.rows if row["tau"] == tau]
+            x, y = ([row[column] for row in points] for column in ("tokens", "cosine"))
+            ax.plot(x, y, line, ms=4, label=f"mean of {points[0]['pairs']} pairs, τ {tau:g}", **styles[tau])
+        ax.plot([], [], color="#bbbbbb", lw=0.7, label="a pair, τ 1")
+        ax.set_title(cell.model, fontsize=10)
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_xlabel("tokens read")
+        ax.set_ylabel("cosine of the two words")
+    legend(figure, columns=3)
+
+
+EXPERIMENT = Experiment(
+    name="length-repeated",
+    title="Two words, each repeated as often",
+    claims={
+        "once": Claim(
+            SOURCE,
+            "Repeated words grow more similar the more often they are repeated",
+            "Mean cosine of twenty pairs at the most repetitions minus that of one repetition",
+        ),
+        "words": Claim(
+            SOURCE,
+            f"They do so from {MOST_WORDS} repetitions on, where words outweigh the special tokens",
+            f"Mean cosine at the most repetitions minus that at {MOST_WORDS}",
+        ),
+        "one": Claim(
+            "arXiv 2410.24200, Section 2.2",
+            f"Their cosine approaches 1 (tested here: is above {NEAR_ONE})",
+            "Mean cosine at the most repetitions",
+        ),
+        "tempered": Claim(
+            "arXiv 2410.24200, Section 3",
+            f"An attention temperature of {TEMPERED} counters the collapse",
+            "Change of the mean cosine at the most repetitions",
+        ),
+    },
+    measure=measure,
+    draw=draw,
+    data=("twenty pairs of words",),
+    own=True,
+    notes=("Intervals are for other pairs of words; `least` is the lowest cosine of a pair.",),
+)
+
+if __name__ == "__main__":
+    main(EXPERIMENT)
