@@ -18,6 +18,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
 Verdict = Literal["holds", "in part", "not here", "undecided"]
 # Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
-MARKERS = "os^Dv<"
+MARKERS = "os^Dv<>"  # one more than colours, so that pairs repeat late
 STYLE = {
     "figure.dpi": 110,
     "font.size": 10,
@@ -305,13 +306,13 @@ def cell_panels(figure: Figure, cells: Sequence[Cell]) -> Iterator[tuple[Cell, A
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the colour and the marker of each name, as keywords of `plot`.
+    """Return a colour and a marker for each name, as keywords of `plot`.
 
     >>> looks(["a", "b"])["b"]
     {'color': '#d55e00', 'marker': 's'}
     """
-    pairs = zip(COLOURS, MARKERS, strict=True)
-    return {name: {"color": c, "marker": m} for name, (c, m) in zip(dict.fromkeys(names), pairs, strict=False)}
+    pairs = zip(dict.fromkeys(names), cycle(COLOURS), cycle(MARKERS), strict=False)
+    return {name: {"color": colour, "marker": marker} for name, colour, marker in pairs}
 
 
 def legend(figure: Figure, columns: int = 2) -> None:

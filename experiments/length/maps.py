@@ -8,6 +8,7 @@ attention by arithmetic; in a model the logits of a layer also depend on the tem
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -49,27 +50,33 @@ def evenness(attention: Tensor) -> Tensor:
 
 
 class Evenness:
-    """A reducer for `Trace`: evenness of each head of the last layer, and the varying part of its output."""
+    """A reducer for `Trace`: evenness of each head of the last layer, and the varying part of its output.
 
-    def __init__(self) -> None:
+    The maps of one text are kept, by its place.
+    """
+
+    def __init__(self, shown: int) -> None:
+        self.shown = shown
         self.heads: list[Floats] = []  # [H] of each text
         self.varying: list[float] = []  # log of |HC| / |DC| of each text
-        self.maps: list[Tensor] = []  # [H, n, n] of each text
+        self.maps: Floats | None = None  # [H, n, n]
 
     def __call__(self, passage: Passage) -> None:
         """Measure a passage of one text."""
         if passage.attention is not None:
+            if len(self.heads) == self.shown:
+                self.maps = passage.attention[0].double().numpy()
             constant, varying = parts(passage.after[0])
             self.heads.append(evenness(passage.attention[0]).numpy())
             self.varying.append(float((varying / constant).log()))
-            self.maps.append(passage.attention[0].half())
 
 
 def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     """Return the evenness of the last layer's attention by temperature, and the maps of one head and one text."""
     tokens = tokenise(model, [text.text for text in texts_of(data, QUICK_TEXTS if quick else TEXTS, SEED)])
     tokens = tokens.take(np.flatnonzero(tokens.lengths >= SHOWN).tolist())
-    read = {tau: read_at(model, tokens, tau) for tau in TAUS}
+    shown = int(tokens.lengths.argmin())
+    read = {tau: read_at(model, tokens, tau, shown) for tau in TAUS}
     even = {tau: np.mean(one.heads, 1) for tau, one in read.items()}
     varying = {tau: np.array(one.varying) for tau, one in read.items()}
     rows = []
@@ -83,15 +90,15 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
         below("filtered", mean_of_items(varying[HIGH] - varying[PLAIN])),
         above("kept", mean_of_items(varying[LOW] - varying[PLAIN])),
     ]
-    text = int(tokens.lengths.argmin())
-    head = int(np.argsort(read[PLAIN].heads[text])[len(read[PLAIN].heads[text]) // 2])
-    shown = {f"{tau:g}": read[tau].maps[text][head].double().numpy().round(4).tolist() for tau in (LOW, PLAIN, HIGH)}
-    return Measured(rows, changes, {"maps": shown, "head": head + 1})
+    order = np.argsort(read[PLAIN].heads[shown])
+    head = int(order[len(order) // 2])
+    maps = {f"{tau:g}": read[tau].maps[head].round(4).tolist() for tau in (LOW, PLAIN, HIGH)}
+    return Measured(rows, changes, {"maps": maps, "head": head + 1})
 
 
-def read_at(model: SentenceTransformer, tokens: Tokens, tau: float) -> Evenness:
-    """Read texts at a temperature."""
-    found = Evenness()
+def read_at(model: SentenceTransformer, tokens: Tokens, tau: float, shown: int) -> Evenness:
+    """Read texts at a temperature, and keep the maps of one."""
+    found = Evenness(shown)
     with cenote.temper(model, tau):
         read_alone(model, tokens, found, attention=[count_layers(model) - 1])
     return found
@@ -105,13 +112,15 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     for ax, (tau, values) in zip(pictures, first["maps"].items(), strict=True):
         ax.imshow(values, cmap="Greys", vmin=0)
         ax.grid(visible=False)
-        ax.set_title(f"head {first['head']}, τ {tau}", fontsize=10)
+        ax.set_title(f"head {first['head']}, τ {tau}: black is {np.max(values):.2f}", fontsize=9)
         ax.set_xlabel("key token")
         ax.set_ylabel("query token")
-    styles = looks(f"{cell.model}, {cell.data}" for cell in cells)
-    for cell, (label, look) in zip(cells, styles.items(), strict=False):
+    styles = looks(cell.model for cell in cells)
+    lines = dict(zip(dict.fromkeys(cell.data for cell in cells), cycle(("-", "--", ":", "-.")), strict=False))
+    for cell in cells:
         x, y = ([row[column] for row in cell.measured.rows] for column in ("tau", "evenness"))
-        curve.plot(x, y, "-", ms=4, label=label, **look)
+        label = f"{cell.model}, {cell.data}"
+        curve.plot(x, y, lines[cell.data], ms=4, label=label, **styles[cell.model])
     curve.set_xscale("log", base=2)
     curve.xaxis.set_major_formatter("{x:g}")
     curve.set_xlabel("temperature τ")
@@ -148,8 +157,7 @@ EXPERIMENT = Experiment(
     draw=draw,
     data=("imdb", "20news_full", "scifact"),
     notes=(
-        f"The maps show the shortest text that has {SHOWN} tokens, and the head of median entropy at temperature 1; "
-        "black is the highest weight of each map.",
+        f"The maps show the shortest text that has {SHOWN} tokens, and the head of median entropy at temperature 1.",
     ),
 )
 

@@ -149,7 +149,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
             for label, (tau, column, line) in curves.items():
                 points = [row for row in cell.measured.rows if (row["lengths"], row["tau"]) == ("natural", tau)]
                 x, y = ([row[one] for row in points] for one in ("tokens", column))
-                ax.plot(x, y, line, ms=4, label=f"{cell.model}: {label}", **styles[cell.model])
+                ax.plot(x, y, linestyle=line, ms=4, label=f"{cell.model}: {label}", **styles[cell.model])
     for ax, name in zip(axes[0], data, strict=True):
         ax.set_title(name, fontsize=10)
     for ax in axes[1]:
