@@ -69,7 +69,9 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
 def classify(model: SentenceTransformer, labelled: Labelled) -> tuple[TaskScore, Texts]:
     """Return the score of a model on a classification, and its test texts one by one."""
     with tempfile.TemporaryDirectory() as folder:
-        evaluation = cenote.evaluate(model, data={"data": labelled}, others=(), items=folder, cache=False)
+        # One backend for all readings, so that nothing but the setting differs.
+        reading = {"others": (), "backend": "torch", "precision": "float32"}
+        evaluation = cenote.evaluate(model, data={"data": labelled}, items=folder, cache=False, **reading)
         (file,) = Path(folder).glob("*.parquet")
         table = pq.read_table(file)
     columns = (table[name].to_numpy() for name in ("text_tokens", "value", "entropy"))

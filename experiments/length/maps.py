@@ -75,6 +75,8 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     """Return the evenness of the last layer's attention by temperature, and the maps of one head and one text."""
     tokens = tokenise(model, [text.text for text in texts_of(data, QUICK_TEXTS if quick else TEXTS, SEED)])
     tokens = tokens.take(np.flatnonzero(tokens.lengths >= SHOWN).tolist())
+    if not len(tokens):
+        return Measured([], [])
     shown = int(tokens.lengths.argmin())
     read = {tau: read_at(model, tokens, tau, shown) for tau in TAUS}
     even = {tau: np.mean(one.heads, 1) for tau, one in read.items()}
@@ -109,7 +111,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     figure.set_size_inches(12, 3.6)
     *pictures, curve = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.2))
     first = cells[0].measured.series
-    for ax, (tau, values) in zip(pictures, first["maps"].items(), strict=True):
+    for ax, (tau, values) in zip(pictures, first.get("maps", {}).items(), strict=False):
         ax.imshow(values, cmap="Greys", vmin=0)
         ax.grid(visible=False)
         ax.set_title(f"head {first['head']}, τ {tau}: black is {np.max(values):.2f}", fontsize=9)

@@ -40,7 +40,7 @@ BY_TEMPERATURE = {
 BY_THEOREM = {
     "sigma_a, τ 1": (PLAIN, "sigma_a", "-"),
     "Theorem 3 as printed": (PLAIN, "printed", "-."),
-    "Theorem 3 as derived": (PLAIN, "derived", (0, (1, 1))),
+    "Theorem 3 as derived": (PLAIN, "derived", ":"),
 }
 THEOREM = "arXiv 2410.24200, Theorem 3"
 FIGURE = "arXiv 2410.24200, Figures 5 and 11"
@@ -139,7 +139,7 @@ def findings(lengths: Any, natural: dict[float, Heads | None], same: Sequence[He
 
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:
-    """Draw two panels for each data set: sigma_a by temperature, and at temperature 1 beside Theorem 3."""
+    """Draw two panels for each data set: sigma_a by temperature, and at temperature 1 beside Theorem 3, unmarked."""
     data = list(dict.fromkeys(cell.data for cell in cells))
     figure.set_size_inches(max(6, 3.6 * len(data)), 7)
     axes = figure.subplots(2, len(data), squeeze=False, sharex=True)
@@ -149,7 +149,8 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
             for label, (tau, column, line) in curves.items():
                 points = [row for row in cell.measured.rows if (row["lengths"], row["tau"]) == ("natural", tau)]
                 x, y = ([row[one] for row in points] for one in ("tokens", column))
-                ax.plot(x, y, linestyle=line, ms=4, label=f"{cell.model}: {label}", **styles[cell.model])
+                look = styles[cell.model] if column == "sigma_a" else {**styles[cell.model], "marker": ""}
+                ax.plot(x, y, linestyle=line, ms=4, label=f"{cell.model}: {label}", **look)
     for ax, name in zip(axes[0], data, strict=True):
         ax.set_title(name, fontsize=10)
     for ax in axes[1]:
