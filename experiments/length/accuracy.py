@@ -159,16 +159,22 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         column = axes[:, data.index(cell.data)]
         for tau, line in ((PLAIN, "-"), (TEMPERED, "--")):
             rows = [row for row in cell.measured.rows if row["tau"] == tau]
+            x, label = [_place(row) for row in rows], f"{cell.model}, τ {tau:g}"
             for name, ax in zip(("accuracy", "entropy"), column, strict=True):
-                x, y = ([row[one] for row in rows] for one in ("tokens", name))
-                ax.plot(x, y, line, ms=4, label=f"{cell.model}, τ {tau:g}", **styles[cell.model])
+                ax.plot(x, [row[name] for row in rows], line, ms=4, label=label, **styles[cell.model])
     for name, (top, bottom) in zip(data, axes.T, strict=True):
         top.set_title(name, fontsize=10)
         bottom.set_xlabel("tokens of the text")
-        bottom.tick_params(axis="x", rotation=30)
+        places = {_place(row): row["tokens"] for cell in cells if cell.data == name for row in cell.measured.rows}
+        bottom.set_xticks(list(places), list(places.values()), rotation=30)
     axes[0, 0].set_ylabel("accuracy")
     axes[1, 0].set_ylabel("entropy of predictions")
     legend(figure)
+
+
+def _place(row: dict[str, Any]) -> int:
+    """Return where the interval of a row begins."""
+    return int(row["tokens"].rstrip("+").partition("-")[0])
 
 
 EXPERIMENT = Experiment(
