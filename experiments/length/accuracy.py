@@ -150,10 +150,10 @@ def by_reading(half: Texts, whole: Texts, limit: int) -> Iterator[Finding]:
 
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:
-    """Draw accuracy above entropy for each data set: a colour for each model, tempered ones dashed."""
+    """Draw accuracy, with its interval, above entropy for each data set: a colour for each model, tempered dashed."""
     data = list(dict.fromkeys(cell.data for cell in cells))
     figure.set_size_inches(max(5.5, 3.6 * len(data)), 6)
-    axes = figure.subplots(2, len(data), squeeze=False, sharex="col", sharey="row")
+    axes = figure.subplots(2, len(data), squeeze=False, sharex="col")
     styles = looks(cell.model for cell in cells)
     for cell in cells:
         column = axes[:, data.index(cell.data)]
@@ -162,6 +162,9 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
             x, label = [_place(row) for row in rows], f"{cell.model}, τ {tau:g}"
             for name, ax in zip(("accuracy", "entropy"), column, strict=True):
                 ax.plot(x, [row[name] for row in rows], line, ms=4, label=label, **styles[cell.model])
+            if tau == PLAIN:
+                low, high = (np.array([row[end] for row in rows], np.float64) for end in ("low", "high"))
+                column[0].fill_between(x, low, high, color=styles[cell.model]["color"], alpha=0.12, lw=0)
     for name, (top, bottom) in zip(data, axes.T, strict=True):
         top.set_title(name, fontsize=10)
         bottom.set_xlabel("tokens of the text")
