@@ -42,7 +42,7 @@ FIGURE_1A, FIGURE_6 = "arXiv 2410.24200, Figure 1a", "arXiv 2410.24200, Figure 6
 
 @dataclass(frozen=True)
 class Texts:
-    """What became of each test text, `[N]`."""
+    """The test texts and how they were classified, `[N]` each."""
 
     tokens: Floats  # of the whole text
     accuracy: Floats  # share of the classifiers that are right
@@ -110,8 +110,8 @@ def ends(tokens: Floats) -> tuple[Whole, Whole]:
 def difference_of_means(first: Floats, second: Floats) -> Estimate:
     """Return the mean of other items minus that of the first ones, with Welch's t interval.
 
-    >>> difference_of_means(np.array([0.0, 1.0]), np.array([1.0, 1.0])).value
-    0.5
+    >>> difference_of_means(np.array([0.0, 1.0]), np.array([1.0, 2.0])).value
+    1.0
     """
     value = float(second.mean() - first.mean())
     if not np.ptp(first) and not np.ptp(second):

@@ -22,7 +22,7 @@ from experiments.length.reading import cut_texts, interval, unit_vectors
 
 # Texts that are cut. A quick run takes about 20 s of one core, a whole one 2 minutes.
 TEXTS, QUICK_TEXTS = 200, 40
-# Texts that are drawn, so that the points can be told from each other.
+# Texts in the figure: more would hide each other.
 SHOWN = 60
 SOURCE = "arXiv 2410.24200, Figure 1b"
 
