@@ -19,7 +19,14 @@ from pathlib import Path
 from experiments.lab import RESULTS, Experiment, run
 
 # In the order of the page.
-MODULES = ("length.cosine",)
+MODULES = (
+    "length.cosine",
+    "length.table",
+    "length.roles",
+    "length.queries",
+    "length.ranks",
+    "length.by_length",
+)
 
 
 def experiments() -> list[Experiment]:

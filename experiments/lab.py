@@ -288,3 +288,41 @@ def panels(figure: Figure, cells: Sequence[Cell], by: Literal["model", "data"] =
     for name, ax in zip(names, axes, strict=True):
         ax.set_title(name, fontsize=10)
     return dict(zip(names, axes, strict=True))
+
+
+def cell_panels(figure: Figure, cells: Sequence[Cell]) -> list[tuple[Cell, Any]]:
+    """Return axes for each cell, a row for each model and a column for each data set, titled with both."""
+    models, data = ([*dict.fromkeys(getattr(cell, by) for cell in cells)] for by in ("model", "data"))
+    figure.set_size_inches(max(5.5, 3.8 * len(data)), 0.6 + 3.2 * len(models))
+    axes = figure.subplots(len(models), len(data), squeeze=False)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    found = []
+    for cell in cells:
+        ax = axes[models.index(cell.model)][data.index(cell.data)]
+        ax.set_visible(True)
+        ax.set_title(f"{cell.model}, {cell.data}", fontsize=10)
+        found.append((cell, ax))
+    return found
+
+
+def heat_map(
+    ax: Any,
+    values: Sequence[Sequence[float]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    marked: Sequence[Sequence[bool]] | None = None,
+) -> Any:
+    """Draw signed numbers as colours, blue above 0 and orange below; marked ones are bold. Return the image."""
+    reach = max(abs(one) for row in values for one in row) or 1.0
+    image = ax.imshow(values, cmap="PuOr", vmin=-1.4 * reach, vmax=1.4 * reach, aspect="auto")
+    for place, row in enumerate(values):
+        for column, one in enumerate(row):
+            bold = marked is not None and marked[place][column]
+            ax.text(
+                column, place, f"{one:+.1f}", ha="center", va="center", fontsize=8, weight="bold" if bold else "normal"
+            )
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.grid(visible=False)
+    return image
