@@ -186,7 +186,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     draw=draw,
     data=tuple(SETS),
-    kind="classification",
+    kind="retrieval",
     notes=(
         "These are not the paper's tasks but fixed samples of sets that are here offline. The mean is of relative "
         "changes, where the paper has the change of the mean score. p is of one test for all tasks and temperatures. "
