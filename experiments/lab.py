@@ -312,17 +312,16 @@ def heat_map(
     rows: Sequence[str],
     columns: Sequence[str],
     marked: Sequence[Sequence[bool]] | None = None,
-) -> Any:
-    """Draw signed numbers as colours, blue above 0 and orange below; marked ones are bold. Return the image."""
+) -> None:
+    """Draw signed numbers as text on colours, purple above 0 and orange below; marked ones are bold."""
     reach = max(abs(one) for row in values for one in row) or 1.0
-    image = ax.imshow(values, cmap="PuOr", vmin=-1.4 * reach, vmax=1.4 * reach, aspect="auto")
+    ax.imshow(values, cmap="PuOr", vmin=-1.4 * reach, vmax=1.4 * reach, aspect="auto")
     for place, row in enumerate(values):
         for column, one in enumerate(row):
             bold = marked is not None and marked[place][column]
-            ax.text(
-                column, place, f"{one:+.1f}", ha="center", va="center", fontsize=8, weight="bold" if bold else "normal"
-            )
+            look = {"weight": "bold" if bold else "normal", "color": "white" if abs(one) > 0.8 * reach else "black"}
+            shown = f"{round(one, 1) + 0.0:+.1f}"  # adding 0 turns -0.0 into 0.0
+            ax.text(column, place, shown, ha="center", va="center", fontsize=9, **look)
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     ax.grid(visible=False)
-    return image

@@ -109,6 +109,14 @@ def test_a_planted_temperature_by_length_is_found_on_other_texts():
     assert found.same.value > found.noise.high
 
 
+def test_draws_widen_the_interval_of_a_gain_by_length():
+    parts = [np.array([[0.1], [-0.1]]) * sign + noise(2, 200, seed=place) for place, sign in enumerate((1, -1))]
+    plain = choose_by_length([Paired(one) for one in parts]).elsewhere
+    drawn = choose_by_length([Paired(one, draws=noise(2, 8, seed=2 + row)) for row, one in enumerate(parts)]).elsewhere
+    assert drawn.value == pytest.approx(plain.value)
+    assert drawn.high - drawn.low > 1.5 * (plain.high - plain.low)
+
+
 def test_noise_gains_on_the_texts_that_chose_and_nowhere_else():
     found = [choose_by_length([Paired(noise(4, 60, seed=(seed, part))) for part in range(4)]) for seed in range(25)]
     assert min(one.same.value for one in found) > 0

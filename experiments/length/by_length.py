@@ -65,7 +65,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a temperature for each part gains over one for all, where both are the best of a grid."""
+    """Gains of a temperature for each part over one for all, where both are the best of a grid."""
 
     same: Estimate  # on the items that chose; no interval
     noise: Estimate  # the same where nothing but the signs of items differs, with 95 % of the flips
@@ -132,17 +132,15 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     """Draw a heat map for each model and data set: the change of the score by length and temperature."""
     for cell, ax in cell_panels(figure, cells):
         series = cell.measured.series
-        image = heat_map(
-            ax, series["changes"], series["lengths"], [f"{tau:g}" for tau in series["taus"]], series["told apart"]
-        )
+        names = [f"{tau:g}" for tau in series["taus"]]
+        heat_map(ax, series["changes"], series["lengths"], names, series["told apart"])
         ax.set_xlabel("temperature")
         ax.set_ylabel("a quarter of the texts each")
-        figure.colorbar(image, ax=ax, label="change of the score, points")
 
 
 EXPERIMENT = Experiment(
     name="length-tau",
-    title="Attention temperature by length",
+    title="Attention temperature by length: change of the score in points of 100",
     claims={
         "long": Claim(
             SOURCE,
@@ -159,7 +157,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     draw=draw,
     data=("imdb", "20news_full", "scifact"),
-    kind="classification",
+    kind="retrieval",
     notes=(
         "Scores are accuracy of texts, or nDCG@10 of queries by the length of their relevant documents. Lengths are of "
         "whole texts, of which the model may read less. p is of one test for all quarters and temperatures; bold cells "

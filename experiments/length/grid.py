@@ -136,7 +136,7 @@ def difference_of_groups(first: Paired, second: Paired) -> Estimate:
 def flip(paired: Paired, seed: int = SEED) -> Floats:
     """Return the means `[F, C]` of the settings where nothing but the signs of items differs: the null.
 
-    A source of items keeps or changes its sign in all settings, so that settings stay as much alike as they are.
+    A source of items keeps or changes its sign in all settings, so that the settings stay correlated.
     """
     generator = np.random.default_rng(seed)
     sums, sizes = paired.units

@@ -119,7 +119,7 @@ EXPERIMENT = Experiment(
     kind="retrieval",
     notes=(
         "Lengths are of whole documents, of which the model may read less. p is of one test for both ends and all "
-        "temperatures. One doubling is a rank twice as low in the list.",
+        "temperatures. A doubling of the rank is twice as far down the list.",
     ),
 )
 

@@ -92,15 +92,14 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     for cell, ax in cell_panels(figure, cells):
         series = cell.measured.series
         names = [f"{tau:g}" for tau in series["taus"]]
-        image = heat_map(ax, series["changes"], names, names, series["told apart"])
+        heat_map(ax, series["changes"], names, names, series["told apart"])
         ax.set_xlabel("temperature of documents")
         ax.set_ylabel("temperature of queries")
-        figure.colorbar(image, ax=ax, label="change of the score, %")
 
 
 EXPERIMENT = Experiment(
     name="length-roles",
-    title="Attention temperature of queries and of documents",
+    title="Attention temperature of queries and of documents: change of the score in %",
     claims={
         "both": Claim(
             f"{SOURCE}, Table 2",
