@@ -47,7 +47,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     chosen = choose_by_length(list(paired.values()))
     findings.append(above("schedule", chosen.elsewhere))
     series = {
-        "lengths": [name.partition(", ")[2] for name in parts],
+        "lengths": [name.partition(", ")[2].removesuffix(" tokens") for name in parts],
         "taus": grid.taus,
         "changes": [[0.0, *(100 * one.value for one in changes)] for changes in family],
         "told apart": [[False, *(one.p < 0.05 for one in changes)] for changes in family],
@@ -135,7 +135,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         names = [f"{tau:g}" for tau in series["taus"]]
         heat_map(ax, series["changes"], series["lengths"], names, series["told apart"])
         ax.set_xlabel("temperature")
-        ax.set_ylabel("a quarter of the texts each")
+        ax.set_ylabel("tokens, a quarter of the texts each")
 
 
 EXPERIMENT = Experiment(

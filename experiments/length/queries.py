@@ -57,16 +57,17 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
                 draw_changes(ax, rows, look, colours[cell.model], f"{cell.model}, {end}", shift * (1 + place) * 0.004)
         ax.set_xlabel("temperature")
         ax.set_ylabel("change of nDCG@10")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    columns = 1 if len(figure.axes) == 1 else 2
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def draw_changes(ax: Any, rows: Sequence[dict[str, Any]], look: str, colour: str, label: str, shift: float) -> None:
-    """Draw changes from temperature 1 with their intervals, from high temperatures to low; `shift` keeps bars apart."""
-    known = [row for row in rows if row["low"] is not None]
-    x, y = [1.0, *(row["τ"] for row in rows)], [0.0, *(row["change"] for row in rows)]
+    """Draw changes from temperature 1 with their intervals, from high temperatures to low; `shift` keeps them apart."""
+    x, y = [1.0, *(row["τ"] + shift for row in rows)], [0.0, *(row["change"] for row in rows)]
     ax.plot(x, y, look, color=colour, ms=5, label=label)
-    for row in known:
-        ax.plot([row["τ"] + shift] * 2, [row["low"], row["high"]], color=colour, lw=1, alpha=0.6)
+    for place, row in zip(x[1:], rows, strict=True):
+        if row["low"] is not None:
+            ax.plot([place] * 2, [row["low"], row["high"]], color=colour, lw=1)
     ax.axhline(0, color="#888888", lw=0.8)
     ax.set_xlim(1.02, min(x) - 0.03)
 

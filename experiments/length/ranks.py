@@ -94,7 +94,8 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
                 draw_changes(ax, rows, look, colours[cell.model], f"{cell.model}, {end}", shift * (1 + place) * 0.004)
         ax.set_xlabel("temperature")
         ax.set_ylabel("change of the rank, in doublings")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    columns = 1 if len(figure.axes) == 1 else 2
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
 
 
 EXPERIMENT = Experiment(
