@@ -29,6 +29,11 @@ MODULES = (
     "length.maps",
     "length.sigma",
     "length.corollary",
+    "length.table",
+    "length.roles",
+    "length.queries",
+    "length.ranks",
+    "length.by_length",
     "length.repeated",
 )
 

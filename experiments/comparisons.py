@@ -2,11 +2,12 @@
 
     python experiments/comparisons.py poolings --models minilm --quick
     python experiments/comparisons.py temperatures --models minilm --quick
-    python experiments/comparisons.py tuned --models minilm --data scifact --quick --by-role
+    python experiments/comparisons.py tuned --models minilm --data scifact cranfield cisi npl_vaswani --by-role
 
 `poolings` are the plain ones, and some that are said to cure without training: word weights from the corpus, the
 inverse density of a text's tokens, means of unit chunks, mean with max. `temperatures` are those of TempScale's table.
-`tuned` chooses a temperature and confirms it on held-out items. Data are read from the folder that CENOTE_DATA names
+`tuned` chooses a temperature and confirms it on held-out items; with `--by-role` on the searches among the data, since
+only these have queries and documents. Data are read from the folder that CENOTE_DATA names
 (default: ../shared/data). Scores of temperatures are kept in the
 user's cache, so that a run that was stopped goes on.
 """
@@ -14,8 +15,10 @@ user's cache, so that a run that was stopped goes on.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 import cenote
+from cenote.commands.progress import Lines
 from cenote.comparison_records import Comparison
 from cenote.data.labelled import Classification, Labelled, Retrieval, Sts, read_labelled
 from cenote.data.labelled_samples import sample_labelled
@@ -179,26 +183,40 @@ def rows(found: Comparison) -> Iterable[str]:
 
 
 def tuned(model: SentenceTransformer, name: str, wanted: Any, args: argparse.Namespace) -> None:
-    """Print what tuning on each data set ends in."""
+    """Print what tuning on each data set ends in, and how many gains were confirmed."""
     print("| model | data | chosen | development | expected | held out | recommended | items needed |", flush=True)
     print("|---|---|---|--:|--:|--:|---|--:|")
+    tunings = []
     for folder, kind, official in wanted:
         data = read_labelled(DATA / folder, kind)
+        if args.by_role and not isinstance(data, Retrieval):
+            continue
         data = sample_labelled(data) if args.quick else data
         found = cenote.tune(
-            model, {folder: data}, official=official, by_length=args.by_length, by_role=args.by_role, name=name
+            model,
+            {folder: data},
+            official=official,
+            by_length=args.by_length,
+            by_role=args.by_role,
+            name=name,
+            progress=Lines(partial(print, file=sys.stderr)),
         )
+        tunings.append(found)
         best = next((one.gain.value for one in found.tried if one.temperature == found.chosen), 0.0)
         gain = "" if found.gain is None else relative_estimate(found.gain)
         cells = (
             name,
             folder,
-            found.chosen or "own",
+            found.chosen or "its own",
             f"{100 * best:+.2f} %",
             f"{100 * found.expected.value:+.2f} %",
             gain,
         )
-        print(f"| {' | '.join(cells)} | {found.recommendation} | {found.needed} |", flush=True)
+        recommended = "no" if found.recommendation is None else "yes"
+        print(f"| {' | '.join(cells)} | {recommended} | {found.needed or ''} |", flush=True)
+    chosen = [one for one in tunings if one.chosen is not None]
+    confirmed = sum(one.recommendation is not None for one in chosen)
+    print(f"\n{name}: {confirmed} of {len(chosen)} chosen temperatures are confirmed, on {len(tunings)} data sets.\n")
 
 
 if __name__ == "__main__":

@@ -294,15 +294,20 @@ def panels(figure: Figure, cells: Sequence[Cell], by: Literal["model", "data"] =
     return dict(zip(names, axes, strict=True))
 
 
-def cell_panels(figure: Figure, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Any]]:
-    """Yield each cell with axes of its own: a row for each model, a column for each data set."""
-    models, data = (list(dict.fromkeys(getattr(cell, name) for cell in cells)) for name in ("model", "data"))
-    figure.set_size_inches(max(5.5, 3.6 * len(data)), 0.8 + 3.4 * len(models))
+def cell_panels(figure: Figure, cells: Sequence[Cell]) -> list[tuple[Cell, Any]]:
+    """Return axes for each cell, a row for each model and a column for each data set, titled with both."""
+    models, data = ([*dict.fromkeys(getattr(cell, by) for cell in cells)] for by in ("model", "data"))
+    figure.set_size_inches(max(5.5, 3.8 * len(data)), 0.6 + 3.2 * len(models))
     axes = figure.subplots(len(models), len(data), squeeze=False)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    found = []
     for cell in cells:
-        ax = axes[models.index(cell.model), data.index(cell.data)]
+        ax = axes[models.index(cell.model)][data.index(cell.data)]
+        ax.set_visible(True)
         ax.set_title(f"{cell.model}, {cell.data}", fontsize=10)
-        yield cell, ax
+        found.append((cell, ax))
+    return found
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -322,3 +327,24 @@ def legend(figure: Figure, columns: int = 2) -> None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=8, handlelength=3)
+
+
+def heat_map(
+    ax: Any,
+    values: Sequence[Sequence[float]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    marked: Sequence[Sequence[bool]] | None = None,
+) -> None:
+    """Draw signed numbers as text on colours, purple above 0 and orange below; marked ones are bold."""
+    reach = max(abs(one) for row in values for one in row) or 1.0
+    ax.imshow(values, cmap="PuOr", vmin=-1.4 * reach, vmax=1.4 * reach, aspect="auto")
+    for place, row in enumerate(values):
+        for column, one in enumerate(row):
+            bold = marked is not None and marked[place][column]
+            look = {"weight": "bold" if bold else "normal", "color": "white" if abs(one) > 0.8 * reach else "black"}
+            shown = f"{round(one, 1) + 0.0:+.1f}"  # adding 0 turns -0.0 into 0.0
+            ax.text(column, place, shown, ha="center", va="center", fontsize=9, **look)
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.grid(visible=False)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from cenote.data.labelled import Classification, Labels, Sts
 from cenote.data.labelled_halves import count_sources, halve
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.evaluation import tune as module
-from cenote.evaluation.candidates import Candidate, CandidateScores
+from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
 from cenote.evaluation.choosing import Half, choose_best, search
 from cenote.evaluation.items import Items
 from cenote.evaluation.task_list import ListedTask
@@ -125,7 +126,7 @@ def test_mixed_vectors_are_those_of_the_tempered_model(model, form):
     data = retrieval(words=(4, 30))
     task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
     candidate = Candidate(form, 0.2, 0.6, 20 if form == "length" else None)
-    mixed = CandidateScores(model, task, "auto", Listener()).score(candidate)
+    mixed = CandidateScores(model, task, "auto", Listener(), {}).score(candidate)
     with cenote.temper(model, candidate.temperature):
         real = cenote.evaluate(model, data={"t": data}, cache=False, backend="torch", others=())
     assert mixed.score == pytest.approx(real.tasks[0].score, abs=1e-9)
@@ -142,6 +143,32 @@ def test_forms_by_length_and_role_are_tried_on_request(model):
     assert smooth == {"log", "power"}
     by_role = [one for one in found.tried if one.form == "role"]
     assert {(one.query, one.document) for one in by_role} >= {(1.0, 0.6), (0.6, 1.0), (0.2, 0.6)}
+
+
+def test_progress_says_which_of_how_many_temperatures_is_at_work(model):
+    told = []
+    search = {"search": retrieval(queries=80)}
+    run(model, search, by_role=True, progress=lambda *step: told.append(step))
+    names = list(dict.fromkeys(name for name, _, _ in told))
+    assert names[:3] == [
+        "search, the model's own temperature: reading texts",
+        "search, temperature 0.6 (1 of 2): reading texts",
+        "search, temperature 0.2 (2 of 2): reading texts",
+    ]
+    combined = [(done, total) for name, done, total in told if name == "search: combining temperatures"]
+    assert combined[0] == (2, combined[0][1])  # two constants were read before
+    assert [done for done, _ in combined] == list(range(2, 2 + len(combined)))
+
+
+def test_a_corpus_is_read_once_for_both_halves_where_vectors_are_kept(model):
+    readers, whole = {}, retrieval()
+    for part in halve(whole):
+        task = ListedTask("t", "retrieval", partial(module.make_local, "t", None, part), "", None, "test", (), part)
+        shared = CandidateScores(model, task, "auto", Listener(), readers).score(OWN)
+        alone = CandidateScores(model, task, "auto", Listener()).score(OWN)
+        assert shared.score == pytest.approx(alone.score, abs=1e-9)
+    documents = {f"{title} {text}".strip() for title, text in zip(whole.titles, whole.texts, strict=True)}
+    assert readers[None].work.texts == len(documents) + len(set(whole.queries))
 
 
 # What is written.

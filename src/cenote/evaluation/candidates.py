@@ -94,6 +94,10 @@ def by_length(taus: Sequence[float], step: int) -> list[Candidate]:
     return [*steps, *(Candidate("length", None, None, step, one) for one in (logarithm, slow) if one is not None)]
 
 
+# What was read at constants; None is the model's own temperature.
+Readers = dict[OneTemperature | None, TextReader]
+
+
 class CandidateScores:
     """Scores of temperatures on one task; what was read at a constant is kept.
 
@@ -102,45 +106,58 @@ class CandidateScores:
         task: to score.
         precision: in which the model is read, or `auto`.
         listener: hears of the progress.
-        combines: whether constants are combined by length or role, so that what was read is kept.
+        readers: keeps what is read at constants, and may have read the other half of the same data. Forms by length
+            and by role need it; None lets go of what was read.
     """
 
     def __init__(
-        self, model: SentenceTransformer, task: ListedTask, precision: str, listener: Listener, *, combines: bool = True
+        self,
+        model: SentenceTransformer,
+        task: ListedTask,
+        precision: str,
+        listener: Listener,
+        readers: Readers | None = None,
     ) -> None:
-        self.combines = combines
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
         self.own = constant_of(model)
-        self._readers: dict[OneTemperature | None, TextReader] = {}
+        self._readers = readers
         self._constant: dict[OneTemperature | None, Scored] = {}
 
-    def score(self, candidate: Candidate) -> Scored:
-        """Return the score of a temperature with its items."""
+    def score_all(self, candidates: Sequence[Candidate]) -> list[Scored]:
+        """Return the scores of temperatures with their items; report which of them is at work."""
+        total = len(candidates)
+        return [self.score(one, (place, total)) for place, one in enumerate(candidates, 1)]
+
+    def score(self, candidate: Candidate, place: tuple[int, int] = (1, 1)) -> Scored:
+        """Return the score of a temperature with its items; `place` is its number among so many."""
         if candidate.schedule is not None:
-            return self._constant[self._read(candidate.schedule)]
+            return self._constant[self._read(candidate.schedule, place)]
         if candidate.form == "constant":
-            return self._constant[self._read(candidate.query)]
-        keys = {tau: self._read(tau) for tau in (candidate.query, candidate.document)}
+            return self._constant[self._read(candidate.query, place)]
+        if self._readers is None:
+            raise ValueError("forms by length and by role need `readers`")
+        keys = {tau: self._read(tau, place) for tau in (candidate.query, candidate.document)}
+        self.listener.step(f"{self.task.name}: combining temperatures", place[1], place[0] - 1)
         readers = {tau: self._readers[key] for tau, key in keys.items()}
         mixed = _MixedReader(readers[candidate.query], readers, candidate)
         return self._checked(score_task(self.task.make, self.task.kind, mixed, "truncate"), str(candidate))
 
-    def _read(self, tau: OneTemperature | None) -> OneTemperature | None:
+    def _read(self, tau: OneTemperature | None, place: tuple[int, int]) -> OneTemperature | None:
         """Read the task's texts at one temperature, by scoring the task; return the key of what was read."""
         tau = None if tau == self.own else tau
         if tau in self._constant:
             return tau
         said = "the model's own temperature" if tau is None else f"temperature {describe(tau)}"
+        number = f" ({place[0]} of {place[1]})" if place[1] > 1 else ""
         with set_to(self.model, tau, None):
-            reader = TextReader(
-                self.model, "torch", self.precision, self.listener.labelled(f"{self.task.name}, {said}: ")
-            )
+            reader = (self._readers or {}).get(tau) or TextReader(self.model, "torch", self.precision)
+            reader.listener = self.listener.labelled(f"{self.task.name}, {said}{number}: ")
             try:
                 found = score_task(self.task.make, self.task.kind, reader, "truncate")
             except BadInput as error:
                 raise BadInput(f"{self.task.name} cannot be scored at {said}: {error}") from error
         self._constant[tau] = self._checked(found, said)
-        if self.combines and not isinstance(tau, LengthTemperature):
+        if self._readers is not None and not isinstance(tau, LengthTemperature):
             self._readers[tau] = reader
         return tau
 

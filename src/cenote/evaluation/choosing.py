@@ -45,7 +45,7 @@ class Half:
         pairs, before = [], []
         for task, scores in zip(self.tasks, self.scores, strict=True):
             own = scores.score(OWN)
-            others = [scores.score(one) for one in candidates]
+            others = scores.score_all(candidates)
             items = [one.items for one in others if one.items is not None]
             made = pair(task.kind, [own.items] * len(items), items) if own.items is not None else None
             if made is None:
@@ -113,13 +113,17 @@ def relative_changes(pairs: Sequence[Paired], before: Floats) -> Floats:
     return found
 
 
-def together(pairs: Sequence[Paired], before: Floats, seed: int) -> list[Difference]:
-    """Return the mean relative change of each setting over all tasks."""
-    scaled = [
+def relative(pairs: Sequence[Paired], before: Floats) -> list[Paired]:
+    """Return the differences of each task as shares of its score before."""
+    return [
         replace(one, values=one.values / score, draws=None if one.draws is None else one.draws / score)
         for one, score in zip(pairs, before, strict=True)
     ]
-    family = compare_paired(scaled, seed=seed, fewest=FEWEST_ITEMS)
+
+
+def together(pairs: Sequence[Paired], before: Floats, seed: int) -> list[Difference]:
+    """Return the mean relative change of each setting over all tasks."""
+    family = compare_paired(relative(pairs, before), seed=seed, fewest=FEWEST_ITEMS)
     return family.together or family.tasks[0]
 
 

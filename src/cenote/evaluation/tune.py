@@ -19,7 +19,7 @@ from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_halves import count_sources, halve
 from cenote.errors import BadInput, UnsupportedModel, choose
-from cenote.evaluation.candidates import Candidate, CandidateScores
+from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.scoring import Scored
@@ -100,9 +100,12 @@ def tune(
         raise BadInput("by_role is for searches, and none of the data have queries and documents.")
     halves = [_halves(task, seed) for task in waiting]
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
+    # Both halves have the same documents: where vectors are kept, these are read once.
+    kept: list[Readers | None] = [{} if by_length or by_role else None for _ in waiting]
     development, held_out = (
         Half(
-            tasks, [CandidateScores(loaded, task, precision, listener, combines=by_length or by_role) for task in tasks]
+            tasks,
+            [CandidateScores(loaded, task, precision, listener, one) for task, one in zip(tasks, kept, strict=True)],
         )
         for tasks in ([both[part] for both in halves] for part in (0, 1))
     )

@@ -1,0 +1,136 @@
+"""The arithmetic of the experiments on temperatures, against loops, enumeration and planted truths."""
+
+import sys
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("mteb", reason="labelled data are scored by mteb: pip install 'cenote[eval]'")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from cenote.evaluation.items import Items
+from cenote.functional.paired import Paired
+from experiments.length import grid
+from experiments.length.by_length import choose_by_length
+from experiments.length.ranks import LONGEST, SHORTEST, ends_of_ranks
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_the_slope_is_that_of_least_squares():
+    taus, scores = [1.0, 0.9, 0.8, 0.6], [0.5, 0.52, 0.51, 0.55]
+    slope, _ = np.polyfit(taus, scores, 1)
+    assert grid.slope_weights(taus) @ scores == pytest.approx(-0.1 * slope)
+    changes = np.subtract(scores, scores[0])[1:, None]
+    made = grid.combine(Paired(changes), grid.slope_weights(taus)[1:])  # the first temperature changes nothing
+    assert made.values.item() == pytest.approx(-0.1 * slope)
+
+
+def test_draws_are_combined_as_the_items_are():
+    paired = Paired(noise(3, 20), draws=noise(3, 5, seed=1), outcomes=noise(3, 4))
+    made = grid.combine(paired, [1, 0, -1])
+    assert made.values[0] == pytest.approx(paired.values[0] - paired.values[2])
+    assert made.draws[0] == pytest.approx(paired.draws[0] - paired.draws[2])
+    assert made.outcomes is None
+
+
+def test_groups_of_unlike_size_are_resampled_apart():
+    """The interval is that of two independent means, whatever they have in common."""
+    first, second = 5 + noise(400), 4 + 2 * noise(100, seed=1)
+    found = grid.difference_of_groups(Paired(first[None]), Paired(second[None]))
+    assert found.value == pytest.approx(first.mean() - second.mean())
+    error = np.sqrt(first.var(ddof=1) / 400 + second.var(ddof=1) / 100)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert found.low < found.value < found.high
+
+
+def test_the_best_of_noise_is_that_of_all_flips():
+    values, sources = noise(3, 12), np.repeat(np.arange(9), [1, 2, 1, 1, 2, 1, 2, 1, 1])
+    every = []
+    for signs in product([-1, 1], repeat=9):
+        means = [np.mean(row * np.array(signs)[sources]) / 0.5 for row in values]
+        every.append(max(0.0, *means))
+    found = grid.best_of_noise([Paired(values, sources)], [0.5])
+    assert found.mean() == pytest.approx(np.mean(every), abs=3 * np.std(every) / np.sqrt(len(found)))
+    assert np.quantile(found, 0.9) == pytest.approx(np.quantile(every, 0.9), rel=0.1)
+
+
+@pytest.mark.parametrize(("gain", "excess"), [(0.0, False), (0.5, True)])
+def test_only_a_gain_exceeds_the_best_of_noise(gain, excess):
+    pairs = [Paired(noise(4, 100, seed=seed) + gain) for seed in (1, 2)]
+    found = grid.excess_of_best(pairs, [1.0, 1.0])
+    assert (found.low > 0) is excess
+    assert found.low < found.value < found.high
+
+
+def test_ends_are_a_fifth_of_the_items_by_length():
+    items = Items({"item": list("abcdefghij"), "query_tokens": [5, 1, 9, 2, 8, 3, 7, 4, 6, float("nan")]})
+    assert grid.ends_of(items, "query") == (["e", "c"], ["b", "d"])
+
+
+def test_relevant_documents_are_limited_for_a_quick_look():
+    assert grid._first_relevant({"a": 1, "b": 0, "c": 2, "d": 1, "e": 1}) == {"a": 1, "c": 2, "d": 1}
+
+
+# Ranks.
+
+
+def test_ranks_are_of_the_longest_and_shortest_relevant_documents():
+    ranks = [[[3.0, 9.0], [1.0], [0.0, 7.0]], [[2.0, 8.0], [4.0], [5.0, 7.0]]]  # 0: not in the corpus
+    lengths = [[10, 500], [30], [900, 40]]
+    columns = [Items({"item": ["q", "r", "s"], "ranks": one, "relevant_tokens_each": lengths}) for one in ranks]
+    many = [Items({name: 3 * column for name, column in one.columns.items()}) for one in columns]  # 12 ranked ones
+    parts, tokens = ends_of_ranks(SimpleNamespace(items=many))
+    assert parts[LONGEST].ranks.tolist() == [[9, 9], [8, 8]]
+    assert parts[SHORTEST].ranks.tolist() == [[3, 3], [2, 2]]
+    assert tokens == {LONGEST: "500 to 500", SHORTEST: "10 to 10"}
+    assert parts[LONGEST].changes.values.tolist() == [[-1, -1]]
+    assert parts[LONGEST].doublings.values == pytest.approx(np.log2(8 / 9) * np.ones((1, 2)))
+    assert len(set(parts[LONGEST].queries.tolist())) == 2
+
+
+# A temperature for each length.
+
+
+def test_a_planted_temperature_by_length_is_found_on_other_texts():
+    """Of short texts the first of two others is better by .1, of long ones the second: by length gains .05 over one."""
+    short, long = noise(2, 300) * 0.1, noise(2, 300, seed=1) * 0.1
+    short[0] += 0.1
+    long[1] += 0.1
+    found = choose_by_length([Paired(short), Paired(long)])
+    assert found.elsewhere.low < 0.05 < found.elsewhere.high
+    assert found.elsewhere.low > 0.02
+    assert found.same.value > found.noise.high
+
+
+def test_draws_widen_the_interval_of_a_gain_by_length():
+    parts = [np.array([[0.1], [-0.1]]) * sign + noise(2, 200, seed=place) for place, sign in enumerate((1, -1))]
+    plain = choose_by_length([Paired(one) for one in parts]).elsewhere
+    drawn = choose_by_length([Paired(one, draws=noise(2, 8, seed=2 + row)) for row, one in enumerate(parts)]).elsewhere
+    assert drawn.value == pytest.approx(plain.value)
+    assert drawn.high - drawn.low > 1.5 * (plain.high - plain.low)
+
+
+def test_noise_gains_on_the_texts_that_chose_and_nowhere_else():
+    found = [choose_by_length([Paired(noise(4, 60, seed=(seed, part))) for part in range(4)]) for seed in range(25)]
+    assert min(one.same.value for one in found) > 0
+    same, expected = (np.mean([getattr(one, name).value for one in found]) for name in ("same", "noise"))
+    assert same == pytest.approx(expected, rel=0.25)
+    elsewhere = [one.elsewhere.value for one in found]
+    assert abs(np.mean(elsewhere)) < 3 * np.std(elsewhere) / 5
+    assert sum(one.elsewhere.low is not None and one.elsewhere.low > 0 for one in found) <= 3
+
+
+def test_the_gain_by_length_is_that_of_a_loop():
+    parts = [noise(2, 30), noise(2, 50, seed=1) + 0.1]
+    with_first = [np.vstack([np.zeros(part.shape[1]), part]) for part in parts]
+    by_part = sum(max(row.sum() for row in part) for part in with_first)
+    for_all = max(sum(part[setting].sum() for part in with_first) for setting in range(3))
+    found = choose_by_length([Paired(part) for part in parts])
+    assert found.same.value == pytest.approx((by_part - for_all) / 80)
