@@ -20,16 +20,20 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:72rem;margin:0 auto;padding:1.5rem 1rem}
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 .5rem}
 h2{font-size:1.25rem;line-height:1.3;margin:0 0 .75rem}
-nav ul{list-style:none;padding:0;columns:20rem;column-gap:2rem}
-nav li{break-inside:avoid;margin:.2rem 0;display:flex;justify-content:space-between;gap:1rem}
+nav ul{list-style:none;padding:0;display:grid;gap:.3rem 2.5rem}
+nav ul{grid-template-columns:repeat(auto-fit,minmax(min(22rem,100%),1fr))}
+nav li{display:flex;justify-content:space-between;align-items:baseline;gap:1rem}
 nav small{color:#555;white-space:nowrap}
 section{margin-top:3rem;padding-top:1.5rem;border-top:1px solid #ddd}
-.figure{overflow-x:auto;-webkit-overflow-scrolling:touch}
-.figure img{width:100%;min-width:38rem;height:auto;display:block}
+.figure,details{overflow-x:auto}
+.figure img,.figure svg{max-width:100%;height:auto;display:block}
 table{border-collapse:collapse;width:100%;margin:1rem 0;font-size:.94rem}
 th,td{text-align:left;vertical-align:top;padding:.5rem .75rem .5rem 0;border-bottom:1px solid #e5e5e5}
 th{font-weight:600}
-td:nth-child(1){width:38%}
+.claims td:nth-child(1){width:38%}
+.numbers{font-size:.82rem;font-variant-numeric:tabular-nums;width:auto}
+.numbers td,.numbers th{padding:.2rem 1rem .2rem 0;white-space:nowrap}
+summary{cursor:pointer;color:#00589b}
 .verdict{display:inline-block;color:#fff;border-radius:.3rem;padding:.05rem .5rem;font-size:.85rem;white-space:nowrap}
 .values{list-style:none;margin:.3rem 0 0;padding:0;font-variant-numeric:tabular-nums}
 .source,.measure,.how{color:#555;font-size:.88rem}
@@ -37,10 +41,11 @@ td:nth-child(1){width:38%}
 code{font:.88em ui-monospace,monospace;background:#f4f4f4;border-radius:.2rem;padding:.1rem .25rem}
 a{color:#00589b}
 @media (max-width:40rem){
- table,tbody,tr,td{display:block;width:auto!important}
- thead{position:absolute;left:-999rem}
- tr{border-bottom:1px solid #ccc;padding:.6rem 0}
- td{border:0;padding:.15rem 0}
+ .figure img,.figure svg{max-width:46rem}
+ .claims,.claims tbody,.claims tr,.claims td{display:block;width:auto!important}
+ .claims thead{position:absolute;left:-999rem}
+ .claims tr{border-bottom:1px solid #ccc;padding:.6rem 0}
+ .claims td{border:0;padding:.15rem 0}
 }
 """
 _HEAD = """\
@@ -82,7 +87,7 @@ def _section(listed: Mapping[str, Any], folder: Path) -> str:
     return (
         f'<section id="{listed["name"]}"><h2>{escape(record["title"])}</h2>'
         f'<div class="figure"><img src="{listed["name"]}.svg" alt="{escape(record["title"])}" loading="lazy"></div>'
-        f'{_table(rows)}{notes}<p class="how">{_measured_on(record["cells"])}</p>'
+        f'{_table(rows)}{notes}{_numbers(record["cells"])}<p class="how">{_measured_on(record["cells"])}</p>'
         f'<p class="how"><code>{escape(record["command"])}</code> · {_links(rows)}</p></section>'
     )
 
@@ -95,7 +100,21 @@ def _table(rows: Sequence[Row]) -> str:
         for row in rows
     )
     head = "<tr><th>statement</th><th>verdict</th><th>measured</th></tr>"
-    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+    return f'<table class="claims"><thead>{head}</thead><tbody>{body}</tbody></table>'
+
+
+def _numbers(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of all cells as a table that opens on a click."""
+    rows = [{"model": cell["model"], "data": Path(cell["data"]).name, **row} for cell in cells for row in cell["rows"]]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{_shown(row.get(name))}</td>' for name in columns)}</tr>" for row in rows)
+    table = f'<table class="numbers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f"<details><summary>numbers</summary>{table}</details>"
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
 def _badge(verdict: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.metrics import ndcg_score
 
 pytest.importorskip("matplotlib")
@@ -18,6 +19,7 @@ from experiments.poolings.similarity import EXPERIMENT as SIMILARITY
 from experiments.second_order import layers, pairs
 from experiments.second_order.clouds import BACKBONES, against_backbones, mean_change, read_clouds
 from experiments.second_order.encoders import encoders_of, perturb, shorten
+from experiments.second_order.terms import partial_correlation
 from experiments.validity import gain_of_order, grades_of
 
 from .evaluation import labelled
@@ -76,6 +78,16 @@ def test_gains_are_those_of_sklearn():
 def test_grades_leave_out_what_is_not_relevant_or_unknown():
     grades = grades_of(["q"], ["a", "b", "c"], {"q": {"b": 2, "c": -1, "other": 1}})
     assert grades.tolist() == [[0.0, 2.0, 0.0]]
+
+
+def test_a_partial_correlation_is_that_of_what_the_third_value_leaves():
+    generator = np.random.default_rng(0)
+    given, one, other = generator.normal(size=(3, 300))
+    one, other = given + one, given + other + one / 2
+    ranks = [stats.rankdata(values) for values in (one, other, given)]
+    base = np.stack([ranks[2], np.ones(300)], 1)
+    left = [values - base @ np.linalg.lstsq(base, values, rcond=None)[0] for values in ranks[:2]]
+    assert partial_correlation(one, other, given) == pytest.approx(np.corrcoef(left)[0, 1])
 
 
 def backbone_and_tuned(name, before, after):
