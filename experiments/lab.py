@@ -282,7 +282,7 @@ def save_figure(experiment: Experiment, cells: Sequence[Cell], output: Path) -> 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         experiment.draw(figure, cells)
-        figure.suptitle(textwrap.fill(experiment.title, round(10 * figure.get_figwidth())), fontsize=11)
+        figure.suptitle(textwrap.fill(experiment.title, round(11 * figure.get_figwidth())), fontsize=11)
         figure.savefig(output / f"{experiment.name}.svg", metadata={"Date": None})
         figure.savefig(output / f"{experiment.name}.png", dpi=150)
 

@@ -23,6 +23,8 @@ from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, below, m
 
 TEXTS, QUICK_TEXTS, SEED = 500, 80, 0
 THIRDS = ("shortest third", "middle third", "longest third")
+# How texts are searched.
+VECTOR, MATCH = "vector", "token match"
 # Texts that tokens rank anew, beside the sentence's own.
 MATCHED = 50
 FEWEST = 30
@@ -39,8 +41,8 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     documents = read_pooled(model, texts.documents, {}, task="document", keep_tokens=True)
     sentences = read_pooled(model, texts.sentences, {}, task="query", keep_tokens=True)
     found = {
-        "vector": own_ranks(sentences.vectors[OWN], documents.vectors[OWN], probes.owners) == 1,
-        "tokens": _found_by_tokens(texts, documents, sentences),
+        VECTOR: own_ranks(sentences.vectors[OWN], documents.vectors[OWN], probes.owners) == 1,
+        MATCH: _found_by_tokens(texts, documents, sentences),
     }
     order = np.argsort(texts.documents.lengths, kind="stable")
     parts = dict(zip(THIRDS, np.array_split(order, len(THIRDS)), strict=True))
@@ -52,9 +54,9 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
             row | {"sentences": int(inside.sum()), **{how: float(one[inside].mean()) for how, one in found.items()}}
         )
     falls = {how: _fall(one, texts, parts[THIRDS[-1]], parts[THIRDS[0]]) for how, one in found.items()}
-    less = falls["vector"][0] - falls["tokens"][0], falls["vector"][1] - falls["tokens"][1]
+    less = falls[VECTOR][0] - falls[MATCH][0], falls[VECTOR][1] - falls[MATCH][1]
     findings = [
-        below("details", jackknife(*falls["vector"], share=False)),
+        below("details", jackknife(*falls[VECTOR], share=False)),
         below("mean", jackknife(*less, share=False)),
     ]
     return Measured(rows, findings)
@@ -92,9 +94,9 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     models = list(dict.fromkeys(cell.model for cell in cells))
     for data, ax in panels(figure, cells).items():
         for cell in (one for one in cells if one.data == data):
-            rows = [row for row in cell.measured.rows if "vector" in row]
+            rows = [row for row in cell.measured.rows if VECTOR in row]
             colour = COLOURS[models.index(cell.model) % len(COLOURS)]
-            for how, look in (("vector", "o-"), ("tokens", "s:")):
+            for how, look in ((VECTOR, "o-"), (MATCH, "s:")):
                 x, y = ([row[column] for row in rows] for column in ("tokens", how))
                 ax.plot(x, y, look, color=colour, ms=4, label=f"{cell.model}, {how}")
         ax.set_xlabel("tokens read of a text, mean of a third")

@@ -37,7 +37,7 @@ SIZES, QUICK_SIZES = Sizes(queries=300, documents=1000, pairs=2000), Sizes(queri
 # Documents that the tokens of a query rank anew.
 RERANKED = 20
 TOKENS = "tokens"
-SOURCE = "Leys 2022, The Art of Pooling Embeddings"
+SOURCE = "Leys 2022"
 Values = npt.NDArray[np.float64]
 Side = tuple[dict[str, npt.NDArray[np.float32]], list[Any]]  # vectors by pooling, and unit token vectors of each text
 
@@ -136,7 +136,7 @@ def _search(
 
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:
-    """Draw a table of scores for each model and data set; the darker a cell, the higher its score in that table."""
+    """Draw a table of scores for each model and data set; the darker a cell, the higher its score; the best is bold."""
     models, data = (list(dict.fromkeys(getattr(cell, part) for cell in cells)) for part in ("model", "data"))
     figure.set_size_inches(max(5.5, 0.9 + 3.3 * len(data)), 0.9 + 2.5 * len(models))
     grid = figure.subplots(len(models), len(data), squeeze=False)
@@ -151,9 +151,9 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         ax.grid(False)
         ax.imshow(scores, cmap="Blues", vmin=low - 0.3 * (high - low), vmax=high + 0.25 * (high - low), aspect="auto")
         for (row, column), score in np.ndenumerate(scores):
-            dark = score > low + 0.75 * (high - low)
-            colour = "white" if dark else "black"
-            ax.text(column, row, f"{score:.3f}", ha="center", va="center", fontsize=7, color=colour)
+            look = {"color": "white" if score > low + 0.6 * (high - low) else "black"}
+            look["weight"] = "bold" if score == high else "normal"
+            ax.text(column, row, f"{score:.3f}", ha="center", va="center", fontsize=8, **look)
         ax.set_xticks(range(len(SIMILARITIES)), SIMILARITIES, rotation=35, ha="right", fontsize=8)
         names = [row["pooling"] if ax is grid[models.index(cell.model), 0] else "" for row in rows]
         ax.set_yticks(range(len(rows)), names, fontsize=8)

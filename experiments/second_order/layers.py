@@ -20,7 +20,7 @@ from experiments.second_order.clouds import against_backbones, mean_change
 
 TEXTS, QUICK_TEXTS, SEED = 100, 20, 0
 SOURCE = "arXiv 2604.27398"
-# What is drawn of each layer: column, title, whether on a logarithmic axis.
+# Columns that are drawn of each layer, with their titles.
 PANELS = {
     "concentration": "spread of tokens\nS(X) / |mu|²",
     "token cosine": "mean cosine\nof tokens",
@@ -28,7 +28,6 @@ PANELS = {
     "r": "r, spread that the\nresidual carries",
     "C": "C, change by\nnorm and FFN",
 }
-LOGARITHMIC = ("concentration", "lambda", "r", "C")
 LINES = ("-o", "--s", ":^", "-.D")
 Values = npt.NDArray[np.float64]
 
@@ -105,9 +104,8 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
             look = LINES[data.index(cell.data) % len(LINES)]
             label = f"{cell.model}, {cell.data}"
             ax.plot(x, [row[column] for row in points], look, color=colour, ms=3.5, lw=1.3, label=label)
-        if column in LOGARITHMIC:
-            ax.set_yscale("log")
-        if column == "lambda":
+        ax.set_ylim(bottom=0)
+        if column in ("lambda", "C"):  # below 1 attention contracts, and C brings tokens together
             ax.axhline(1, color="#777777", lw=0.8)
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("depth")
