@@ -5,7 +5,7 @@
     python -m experiments.all --pages
 
 Without `-o` the JSON and SVG files of docs/results/experiments are written, of which docs/claims.md is made. `--pages`
-measures nothing, and writes index.json (what there is to test) and index.html from what the folder holds.
+measures nothing, and writes index.json (all claims) and index.html from what the folder holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What became of every statement of the sources: rows of docs/claims.md, from committed results alone.
+"""Rows of docs/claims.md: a verdict on every statement of the sources, from committed results alone.
 
 Importing this loads no model: results are read from JSON, and what is to be tested from index.json, which
 `python -m experiments.all` writes.

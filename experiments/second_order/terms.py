@@ -77,6 +77,8 @@ def _over_pairs(one: Values, other: Values, noise: Values, sides: tuple[Any, Any
 
 def partial_correlation(one: Values, other: Values, given: Values) -> float:
     """Return the correlation of the ranks of two values where a third one, which moves both, is held constant."""
+    if not np.ptp(given):  # texts that are all cut have one length
+        return float(stats.spearmanr(one, other).statistic)
     ranks = [stats.rankdata(values) for values in (one, other, given)]
     (_, both, first), (_, _, second), _ = np.corrcoef(ranks)
     return float((both - first * second) / np.sqrt((1 - first**2) * (1 - second**2)))
@@ -112,7 +114,9 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         for level in (0.25, 0.5, 1.0):
             if level < highest:
                 ax.plot(x, level / (1 - x), ":", color="#777777", lw=0.9)
-                ax.annotate(f"SOCM {level:g}", (0.01, level), fontsize=7, color="#555555", va="bottom")
+                end = min(0.74, 1 - level / (1.08 * highest))
+                place = (end, level / (1 - end))
+                ax.annotate(f"SOCM {level:g}", place, fontsize=7, color="#555555", ha="right", va="bottom")
         ax.set_xlim(0, 0.75)
         ax.set_ylim(0, 1.1 * highest)
     for ax in grid[-1]:
