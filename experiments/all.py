@@ -2,8 +2,10 @@
 
     python -m experiments.all --quick -o build/experiments
     python -m experiments.all --model minilm --model FOLDER --only length-cosine
+    python -m experiments.all --pages
 
-Without `-o` the JSON and SVG files of docs/results/experiments are written, of which docs/claims.md is made.
+Without `-o` the JSON and SVG files of docs/results/experiments are written, of which docs/claims.md is made. `--pages`
+measures nothing, and writes index.json (all claims) and index.html from what the folder holds.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ import argparse
 import importlib
 import json
 import time
-from collections.abc import Sequence
-from html import escape
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from experiments.claims import INDEX
 from experiments.lab import RESULTS, Experiment, run
+from experiments.page import build_page
 
 # In the order of the page.
 MODULES = (
@@ -35,6 +39,12 @@ MODULES = (
     "length.ranks",
     "length.by_length",
     "length.repeated",
+    "second_order.pairs",
+    "second_order.terms",
+    "second_order.layers",
+    "second_order.scores",
+    "poolings.similarity",
+    "poolings.details",
 )
 
 
@@ -51,38 +61,30 @@ def main() -> None:
     parser.add_argument("--data", action="append", help="repeatable (default: those of each experiment)")
     parser.add_argument("--only", action="append", choices=known, help="repeatable (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer texts: wider intervals")
+    parser.add_argument("--pages", action="store_true", help="measure nothing: write the index and the page")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     args = parser.parse_args()
-    for name in args.only or known:
+    for name in () if args.pages else args.only or known:
         start = time.perf_counter()
         run(known[name], args.model or ["minilm"], args.data or known[name].data, quick=args.quick, output=args.output)
         print(f"({name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
-    (args.output / "index.html").write_text(page(args.output, list(known.values())), "utf-8")
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / INDEX).write_text(json.dumps(index(), indent=1) + "\n", "utf-8")
+    (args.output / "index.html").write_text(build_page(args.output), "utf-8")
     print(f"all figures: {args.output / 'index.html'}")
 
 
-def page(folder: Path, shown: Sequence[Experiment]) -> str:
-    """Return one page of every figure in a folder, with the claims below it."""
-    parts = []
-    for one in shown:
-        if not (folder / f"{one.name}.json").exists():
-            continue
-        record = json.loads((folder / f"{one.name}.json").read_text("utf-8"))
-        picture = (folder / f"{one.name}.svg").read_text("utf-8")
-        claims = "".join(
-            f"<li>{escape(claim['text'])} <small>({escape(claim['source'])})</small>: <b>{claim['verdict']}</b></li>"
-            for claim in record["claims"].values()
-        )
-        parts.append(
-            f'<section id="{one.name}"><h2>{escape(one.title)}</h2>{picture[picture.index("<svg") :]}'
-            f"<ul>{claims}</ul><p><code>{escape(record['command'])}</code></p></section>"
-        )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Cenote: claims of the sources</title>'
-        "<style>body{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
-        "svg{max-width:100%;height:auto}section{margin-bottom:3rem}</style>"
-        f"<h1>Claims of the sources, measured</h1>{''.join(parts)}</html>\n"
-    )
+def index() -> list[dict[str, Any]]:
+    """Return name, title, module and claims of every experiment, as plain data."""
+    return [
+        {
+            "name": one.name,
+            "title": one.title,
+            "module": f"experiments.{module}",
+            "claims": {name: asdict(claim) for name, claim in one.claims.items()},
+        }
+        for module, one in zip(MODULES, experiments(), strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
-from cenote.data.labelled import Labelled, read_labelled
-from cenote.data.labelled_samples import sample_labelled
+from cenote.data.labelled import Labelled, Retrieval, read_labelled
+from cenote.data.labelled_samples import Sizes, sample_labelled
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import read
@@ -41,3 +42,13 @@ def labelled_of(name: str, quick: bool = True, kind: str | None = None) -> Label
     known = DATA / name
     data = read_labelled(known if known.exists() else name, kind)
     return sample_labelled(data) if quick else data
+
+
+def search_of(name: str, sizes: Sizes) -> tuple[Retrieval, list[Text]]:
+    """Return a fixed sample of judged queries, and its documents with their titles before them."""
+    data = labelled_of(name, quick=False)
+    if not isinstance(data, Retrieval):
+        raise SystemExit(f"{name} holds {data.kind}: give data with queries and judgments.")
+    sample = cast("Retrieval", sample_labelled(data, sizes=sizes))
+    documents = zip(sample.corpus_ids, sample.titles, sample.texts, strict=True)
+    return sample, [Text(name, f"{title} {text}".strip()) for name, title, text in documents]

@@ -15,8 +15,9 @@ import argparse
 import hashlib
 import inspect
 import json
+import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -31,9 +32,9 @@ from benchmarks.timing import machine
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import behaviour_of
 from cenote.wording import score_estimate
+from experiments.claims import verdict_of
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
-Verdict = Literal["holds", "in part", "not here", "undecided"]
 # Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
 MARKERS = "os^Dv<>"  # one more than colours, so that pairs repeat late
@@ -103,6 +104,8 @@ class Experiment:
         kind: of these data: plain texts, or the kind of labelled data.
         own: whether it measures data of its own, so that no others can be given.
         notes: sentences below the table: what differs from the source.
+        across: compares models that were measured, such as a backbone with what was trained from it; returns a cell
+            for each comparison.
     """
 
     name: str
@@ -114,6 +117,11 @@ class Experiment:
     kind: Literal["texts", "retrieval", "classification", "sts"] = "texts"
     own: bool = False
     notes: tuple[str, ...] = ()
+    across: Callable[[Sequence[Cell]], Sequence[Cell]] | None = None
+
+    def compared(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return the cells that were measured, and those that compare them."""
+        return [*cells, *(self.across(cells) if self.across else ())]
 
 
 def above(claim: str, estimate: Any, than: float = 0.0) -> Finding:
@@ -134,19 +142,14 @@ def _finding(claim: str, estimate: Any, low: float | None, high: float | None, t
     return Finding(claim, estimate.value, low, high, decided)
 
 
-def judge(findings: Sequence[Finding]) -> Verdict:
+def judge(findings: Sequence[Finding]) -> str:
     """Return whether a claim holds, from its findings on all models and data sets.
 
     >>> yes, no, open = (Finding("c", 1.0, 0.0, 2.0, holds) for holds in (True, False, None))
     >>> judge([yes, yes]), judge([yes, open]), judge([no, open]), judge([open])
     ('holds', 'in part', 'not here', 'undecided')
     """
-    held = [one.holds for one in findings]
-    if held and all(held):
-        return "holds"
-    if any(held):
-        return "in part"
-    return "not here" if False in held else "undecided"
+    return verdict_of([one.holds for one in findings])
 
 
 def main(experiment: Experiment) -> None:
@@ -193,7 +196,7 @@ def run(
             cells.append(_cell(stored))
             record = _record(experiment, cells, [cell for cell in known if cell["key"]["code"] == key["code"]], quick)
             path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    print("\n".join(describe(experiment, cells)), flush=True)
+    print("\n".join(describe(experiment, experiment.compared(cells))), flush=True)
     save_figure(experiment, cells, output)
     return record
 
@@ -232,10 +235,14 @@ def _record(
         "quick": quick,
         "notes": list(experiment.notes),
         "claims": {
-            name: {**asdict(claim), "verdict": judge(_findings(cells, name))}
+            name: {**asdict(claim), "verdict": judge(_findings(experiment.compared(cells), name))}
             for name, claim in experiment.claims.items()
         },
         "cells": list(stored),
+        "across": [
+            {"model": cell.model, "data": cell.data, **json.loads(json.dumps(asdict(cell.measured)))}
+            for cell in experiment.compared(cells)[len(cells) :]
+        ],
     }
 
 
@@ -279,7 +286,7 @@ def save_figure(experiment: Experiment, cells: Sequence[Cell], output: Path) -> 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         experiment.draw(figure, cells)
-        figure.suptitle(experiment.title, fontsize=11)
+        figure.suptitle(textwrap.fill(experiment.title, round(11 * figure.get_figwidth())), fontsize=11)
         figure.savefig(output / f"{experiment.name}.svg", metadata={"Date": None})
         figure.savefig(output / f"{experiment.name}.png", dpi=150)
 

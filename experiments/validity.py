@@ -19,6 +19,7 @@ import json
 import os
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from cenote.account.ranks import other_poolings, read_account
 from cenote.account.texts import tokenise_account
 from cenote.data.rows import Text
 from cenote.encoding.tokens import tokenise
+from cenote.functional.retrieval import nearest
 from cenote.listener import Listener
 from cenote.models.properties import positions_of, prompt_name_for
 from cenote.models.provenance import pooling_of
@@ -158,14 +160,32 @@ def gain_at_ten(
     queries: Vectors, corpus: Vectors, asked: list[Text], texts: list[Text], judged: dict[str, dict[str, float]]
 ) -> Floats:
     """Return nDCG@10 of each query."""
+    grades = grades_of([query.id for query in asked], [text.id for text in texts], judged)
+    return gain_of_order(nearest(queries, corpus, 10), grades)
+
+
+def grades_of(queries: Sequence[str], documents: Sequence[str], judged: Mapping[str, Mapping[str, float]]) -> Floats:
+    """Return how well each document answers each query, [Q, N], by their ids; 0 where it is not judged."""
+    places = {name: place for place, name in enumerate(documents)}
+    grades = np.zeros((len(queries), len(documents)))
+    for row, query in enumerate(queries):
+        for name, grade in judged[query].items():
+            if name in places:
+                grades[row, places[name]] = max(0.0, grade)
+    return grades
+
+
+def gain_of_order(order: npt.NDArray[np.int64], grades: Floats) -> Floats:
+    """Return nDCG@10 of each query: `order` [Q, K] are documents from the best, `grades` [Q, N] those of all.
+
+    >>> gain_of_order(np.array([[1, 0, 2], [0, 1, 2]]), np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])).round(3).tolist()
+    [1.0, 0.631]
+    """
     discounts = 1 / np.log2(np.arange(2, 12))
-    found = np.zeros(len(asked))
-    for row, query in enumerate(asked):
-        order = np.argsort(-(corpus @ queries[row]), kind="stable")[:10]
-        gains = np.array([judged[query.id].get(texts[place].id, 0.0) for place in order])
-        best = np.sort([score for score in judged[query.id].values() if score > 0])[::-1][:10]
-        found[row] = (gains * discounts[: len(gains)]).sum() / (best * discounts[: len(best)]).sum()
-    return found
+    reached = np.take_along_axis(grades, order[:, :10], 1)
+    best = -np.sort(-grades, axis=1)[:, :10]
+    gain: Floats = reached @ discounts[: reached.shape[1]] / (best @ discounts[: best.shape[1]])
+    return gain
 
 
 def correlate(scored: dict[str, dict[str, Floats]]) -> dict[str, Any]:
@@ -174,14 +194,7 @@ def correlate(scored: dict[str, dict[str, Floats]]) -> dict[str, Any]:
     columns = {name: np.stack([one[name] for one in scored.values()]) for name in ("ndcg", *FORMS)}
     found = {}
     for form in FORMS:
-        value = stats.spearmanr(columns["ndcg"].mean(1), columns[form].mean(1)).statistic
-        draws = []
-        for _ in range(RESAMPLES):
-            means = [
-                values[:, generator.integers(0, values.shape[1], values.shape[1])].mean(1)
-                for values in (columns["ndcg"], columns[form])
-            ]
-            draws.append(stats.spearmanr(*means).statistic)
+        value, draws = correlate_means(columns["ndcg"], columns[form], generator)
         low, high = np.quantile(draws, (0.025, 0.975))
         found[form] = [round(float(one), 3) for one in (value, low, high)]
     means = {
@@ -189,6 +202,23 @@ def correlate(scored: dict[str, dict[str, Floats]]) -> dict[str, Any]:
         for name, values in columns.items()
     }
     return {"settings": len(scored), "correlations": found, "means": means}
+
+
+def correlate_means(
+    first: Floats, second: Floats, generator: np.random.Generator, resamples: int = RESAMPLES
+) -> tuple[float, Floats]:
+    """Return Spearman's correlation over S settings of the means of two values, and of resamples of their items.
+
+    `first` is [S, N] and `second` [S, M], items of their own each: queries, and the documents of an account.
+    """
+    value = float(stats.spearmanr(first.mean(1), second.mean(1)).statistic)
+    draws = []
+    for _ in range(resamples):
+        means = [
+            values[:, generator.integers(0, values.shape[1], values.shape[1])].mean(1) for values in (first, second)
+        ]
+        draws.append(stats.spearmanr(*means).statistic)
+    return value, np.array(draws)
 
 
 def describe_agreement(rows: list[dict[str, Any]]) -> None:

@@ -14,7 +14,8 @@ sys.path.insert(0, str(HERE))
 
 from cenote.records import Estimate  # noqa: E402
 from experiments import lab  # noqa: E402
-from experiments.all import MODULES, experiments  # noqa: E402
+from experiments.all import MODULES, experiments, index  # noqa: E402
+from experiments.claims import INDEX  # noqa: E402
 from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, judge  # noqa: E402
 
 from .evaluation import labelled  # noqa: E402
@@ -120,3 +121,8 @@ def test_an_experiment_runs_on_a_toy_model(module, tiny_st, own_data, tmp_path, 
     assert record["cells"][0]["rows"]
     assert {one["claim"] for one in record["cells"][0]["findings"]} <= set(experiment.claims)
     assert "<text" in (tmp_path / f"{experiment.name}.svg").read_text()
+
+
+def test_the_index_of_claims_is_fresh():
+    """`python -m experiments.all --pages` writes it; docs/claims.md is made of it."""
+    assert json.loads((lab.RESULTS / INDEX).read_text("utf-8")) == index()

@@ -29,6 +29,7 @@ def summarise(scores: Path, output: Path, name: str, size: Size) -> None:
             continue
         one = record["starts"].setdefault(start, {})
         lines += [f"## Start: {start}", "", *score_table(arms, one), "", *claim_table(arms, one)]
+        lines += ["", *place_table(arms, one)]
         others = [arm for arm in arms if arm not in MAIN and arm not in UNTRAINED]
         if others:
             lines += ["", *difference_rows("landmark", [(name, arms[name]) for name in others], arms["landmark"], one)]
@@ -109,6 +110,20 @@ def claim_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> l
             reach = "-" if one.resolvable is None else f"{one.resolvable:.3f}"
             lines.append(f"| {arm} | {name} | {state(one)} | {probability(one.p)} | {reach} |")
             record[name].setdefault("landmark minus", {})[arm] = record_of(one)
+    return lines
+
+
+def place_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
+    """Return how much worse evidence at the end of a text is found than evidence at its start, by arm."""
+    names = [name for name in arms["cls"] if name.startswith("evidence") and len(name.split()) == 2]
+    ends, starts = (
+        {arm: {name: arms[arm][f"{name} {place}"] for name in names} for arm in MAIN} for place in ("end", "start")
+    )
+    found = differences(names, [(ends[arm], starts[arm]) for arm in MAIN])
+    lines = [f"| end minus start | {' | '.join(MAIN)} |", "|---|" + "--:|" * len(MAIN)]
+    for name, row in found.items():
+        lines.append(f"| {name} | {' | '.join(map(state, row))} |")
+        record[name]["end minus start"] = {arm: record_of(one) for arm, one in zip(MAIN, row, strict=True)}
     return lines
 
 

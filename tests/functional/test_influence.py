@@ -6,7 +6,8 @@ from scipy import stats
 from sklearn.metrics import v_measure_score
 
 from cenote.errors import BadInput
-from cenote.functional.influence import spearman_values, v_measure_values, values_over_draws
+from cenote.functional.influence import pair_values, spearman_values, v_measure_values, values_over_draws
+from cenote.functional.intervals import mean_over_pairs
 
 
 def ranked(count, seed=0, decimals=1):
@@ -180,3 +181,37 @@ def test_what_has_no_rank_and_no_partner_is_refused():
         spearman_values([1, 2, np.nan], [1, 2, 3])
     with pytest.raises(BadInput, match="2 labels and 3 clusters: pass as many of both"):
         v_measure_values(["a", "b"], [0, 1, 1])
+
+
+def test_values_of_texts_in_a_mean_over_pairs_have_its_dyadic_variance():
+    generator = np.random.default_rng(0)
+    first, second = np.triu_indices(60, 1)
+    of_texts = generator.normal(size=60)
+    values = of_texts[first] + of_texts[second] + generator.normal(size=len(first))
+    found = pair_values(values, first, second)
+    assert found.mean() == pytest.approx(values.mean())
+    estimate = mean_over_pairs(values, first, second)
+    error = found.std(ddof=1) / np.sqrt(60)
+    reach = stats.t.ppf(0.975, 58) * error
+    assert estimate.high - estimate.value == pytest.approx(reach, rel=0.05)
+
+
+def test_a_text_moves_the_mean_of_its_pairs_alone():
+    derived = derivative(
+        lambda weights: (
+            sum(
+                weights[i] * weights[j] * value
+                for i, j, value in zip([0, 0, 1], [1, 2, 2], [1.0, 2.0, 4.0], strict=True)
+            )
+            / sum(weights[i] * weights[j] for i, j in zip([0, 0, 1], [1, 2, 2], strict=True))
+        ),
+        3,
+    )
+    values = pair_values([1.0, 2.0, 4.0], [0, 0, 1], [1, 2, 2])
+    assert values - values.mean() == pytest.approx(derived, abs=1e-6)
+
+
+@pytest.mark.parametrize(("values", "first", "second"), [([], [], []), ([1.0], [0, 1], [1, 2]), ([1.0, 2.0], [0], [1])])
+def test_pairs_need_two_texts_each(values, first, second):
+    with pytest.raises(BadInput, match="first and"):
+        pair_values(values, first, second)

@@ -53,6 +53,27 @@ def _above(side: Floats, values: Floats) -> Floats:
     return found
 
 
+def pair_values(values: Any, first: Any, second: Any) -> Floats:
+    """Return for each text its value in a mean over pairs of texts.
+
+    Their variance over the number of texts is the dyadic-robust one of `cenote.functional.intervals.mean_over_pairs`,
+    but for the pairs themselves, which count twice here.
+
+    >>> pair_values([1.0, 2.0, 3.0], [0, 0, 1], [1, 2, 2]).tolist()      # the mean is 2; text 2 is in both larger pairs
+    [1.0, 2.0, 3.0]
+
+    `first` and `second` number the two texts of each pair, from 0; every text is in one pair at least.
+    """
+    flat, sides = np.asarray(values, np.float64), [np.asarray(side, np.int64) for side in (first, second)]
+    if not len(flat) or any(side.shape != flat.shape for side in sides):
+        raise BadInput(f"{flat.size} values of pairs with {sides[0].size} first and {sides[1].size} second texts.")
+    mean = flat.mean()
+    count = 1 + int(max(side.max() for side in sides))
+    moved = sum(np.bincount(side, flat - mean, minlength=count) for side in sides)
+    found: Floats = mean + moved * count / len(flat)
+    return found
+
+
 def v_measure_values(labels: Any, clusters: Any) -> Floats:
     """Return for each text its value in the v-measure of a clustering.
 

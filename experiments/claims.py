@@ -1,0 +1,279 @@
+"""Rows of docs/claims.md: a verdict on every statement of the sources, from committed results alone.
+
+Importing this loads no model: results are read from JSON, and what is to be tested from index.json, which
+`python -m experiments.all` writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+INDEX = "index.json"
+Verdict = Literal["holds", "in part", "not here", "undecided", "not run yet", "not testable offline"]
+# The sources, by how their claims begin.
+SOURCES = {
+    "arXiv 2604.27398": "Why Mean Pooling Works: Quantifying Second-Order Collapse in Text Embeddings",
+    "Leys 2022": "The Art of Pooling Embeddings",
+    "arXiv 2601.21525": "LMK > CLS: Landmark Pooling for Dense Embeddings",
+    "arXiv 2410.24200": "Length-Induced Embedding Collapse in Transformer-based Models",
+}
+OTHERS = "Controls and comparisons of our own"
+SIGNS = {True: "✓", False: "✗", None: "○"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """The value of a claim on one model and one data set."""
+
+    model: str
+    data: str
+    value: float
+    low: float | None
+    high: float | None
+    holds: bool | None
+
+    def __str__(self) -> str:
+        ends = "" if self.low is None or self.high is None else f" ({self.low:+.3g} to {self.high:+.3g})"
+        return f"{SIGNS[self.holds]} {self.value:+.3g}{ends}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A statement of a source, and what became of it."""
+
+    source: str  # with the figure, table or section
+    text: str
+    verdict: Verdict
+    measure: str  # what the values are; or why there are none
+    command: str
+    values: Sequence[Value] = ()
+    figure: str = ""  # the path of a picture, from the folder of results
+
+
+def verdict_of(held: Sequence[bool | None]) -> Literal["holds", "in part", "not here", "undecided"]:
+    """Return whether a claim holds, from whether it does on each model and data set; None is undecided.
+
+    >>> verdict_of([True, True]), verdict_of([True, None]), verdict_of([False, None]), verdict_of([])
+    ('holds', 'in part', 'not here', 'undecided')
+    """
+    if held and all(held):
+        return "holds"
+    if any(held):
+        return "in part"
+    return "not here" if False in held else "undecided"
+
+
+def rows_of(folder: Path = RESULTS) -> list[Row]:
+    """Return a row for every statement: measured ones in the order of the index, then trained models, then the rest."""
+    from experiments.statements import STATEMENTS
+
+    experiments = folder / "experiments"
+    index = json.loads((experiments / INDEX).read_text("utf-8")) if (experiments / INDEX).exists() else []
+    rows = [row for listed in index for row in rows_of_experiment(listed, experiments)]
+    rows += rows_of_trainings(sorted(folder.glob("landmark-*.json")))
+    return rows + [Row(one.source, one.text, one.verdict, one.why, one.command) for one in STATEMENTS]
+
+
+def rows_of_experiment(listed: Mapping[str, Any], folder: Path) -> Iterator[Row]:
+    """Yield the claims of an experiment with the values of its full cells, or of quick ones where it has no others."""
+    path = folder / f"{listed['name']}.json"
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    cells = record.get("cells", [])
+    full = [cell for cell in cells if not cell["key"]["quick"]] or cells
+    for name, claim in listed["claims"].items():
+        values = [
+            Value(cell["model"], Path(cell["data"]).name, *(one[part] for part in ("value", "low", "high", "holds")))
+            for cell in [*full, *record.get("across", [])]
+            for one in cell["findings"]
+            if one["claim"] == name
+        ]
+        verdict: Verdict = verdict_of([one.holds for one in values]) if record else "not run yet"
+        yield Row(
+            source=claim["source"],
+            text=claim["text"],
+            verdict=verdict,
+            measure=claim["measure"],
+            command=f"python -m {listed['module']}",
+            values=values,
+            figure=f"experiments/{listed['name']}.svg" if (folder / f"{listed['name']}.svg").exists() else "",
+        )
+
+
+# Claims on models that `experiments/landmark/run.py` trained.
+
+LMK = "arXiv 2601.21525"
+TRAINING = "python experiments/landmark/run.py"
+# A difference of nDCG@10 below which two poolings count as alike.
+MARGIN = 0.02
+
+
+def higher(low: float, high: float) -> bool | None:
+    """Return whether an interval lies above 0; None where it holds 0."""
+    return None if low <= 0 <= high else low > 0
+
+
+def lower(low: float, high: float) -> bool | None:
+    """Return whether an interval lies below 0."""
+    return None if low <= 0 <= high else high < 0
+
+
+def alike(low: float, high: float) -> bool | None:
+    """Return whether nothing of note is lost: the interval lies above minus the margin."""
+    return True if low > -MARGIN else False if high < 0 else None
+
+
+def other(low: float, high: float) -> bool | None:
+    """Return whether an interval lies on one side of 0; an interval that holds 0 decides nothing."""
+    return None if low <= 0 <= high else True
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A claim on trained models: where its differences are in the record, and what decides it."""
+
+    place: str
+    text: str
+    measure: str
+    of: str  # the key of the differences in the record of a search
+    arms: tuple[str, ...]
+    searches: Callable[[str, int], bool]  # by the name of a search, and the tokens of training texts
+    test: Callable[[float, float], bool | None]
+
+
+def _short(search: str, _: int) -> bool:
+    return search.startswith("posts") and search.endswith("short")
+
+
+def _evidence(search: str, _: int) -> bool:
+    return search.startswith("evidence") and len(search.split()) == 2
+
+
+def _long(search: str, length: int) -> bool:
+    return _evidence(search, length) and int(search.split()[1]) > length
+
+
+TRAINED = (
+    _Trained(
+        "abstract",
+        "Landmark pooling matches CLS and mean pooling on short texts",
+        f"nDCG@10 on short posts, landmark minus the other; alike if no more than {MARGIN} is lost",
+        "landmark minus",
+        ("cls", "mean"),
+        _short,
+        alike,
+    ),
+    _Trained(
+        "abstract",
+        "Landmark pooling does better than CLS on texts longer than those of training",
+        "nDCG@10 of evidence in long texts, landmark minus CLS",
+        "landmark minus",
+        ("cls",),
+        _long,
+        higher,
+    ),
+    _Trained(
+        "abstract and key results",
+        "Mean pooling dilutes local signals: landmark pooling does better on texts longer than those of training",
+        "nDCG@10 of evidence in long texts, landmark minus mean",
+        "landmark minus",
+        ("mean",),
+        _long,
+        higher,
+    ),
+    _Trained(
+        "abstract",
+        "CLS gathers the first positions, and loses evidence that stands late",
+        "nDCG@10 of CLS with evidence at the end minus evidence at the start",
+        "end minus start",
+        ("cls",),
+        _evidence,
+        lower,
+    ),
+    _Trained(
+        "limitations",
+        "Landmark pooling depends on the positions of the landmarks",
+        "nDCG@10 with fixed intervals, or with a landmark after each sentence, minus that with drawn intervals",
+        "from landmark",
+        ("landmark, fixed", "landmark, sentences"),
+        _evidence,
+        other,
+    ),
+)
+
+
+def rows_of_trainings(paths: Sequence[Path]) -> Iterator[Row]:
+    """Yield the claims on models that were trained, with the values of all sizes and starts."""
+    records = {path.stem.removeprefix("landmark-"): json.loads(path.read_text("utf-8")) for path in paths}
+    for claim in TRAINED:
+        values = [value for size, record in records.items() for value in _trained_values(claim, size, record)]
+        verdict: Verdict = verdict_of([one.holds for one in values]) if records else "not run yet"
+        yield Row(f"{LMK}, {claim.place}", claim.text, verdict, claim.measure, TRAINING, values)
+
+
+def _trained_values(claim: _Trained, size: str, record: Mapping[str, Any]) -> Iterator[Value]:
+    for start, searches in record["starts"].items():
+        for search, found in searches.items():
+            differences = found.get(claim.of, {}) if claim.searches(search, record["train_length"]) else {}
+            for arm in claim.arms:
+                if one := differences.get(arm):
+                    low, high = one["low"], one["high"]
+                    holds = None if low is None or high is None else claim.test(low, high)
+                    yield Value(f"{size}, {start}, {arm}", search, one["value"], low, high, holds)
+
+
+# The page.
+
+_HEAD = """\
+# Claims of the sources
+
+Generated by `make docs` from the results in `docs/results`. Each statement of the four sources is in our words, with
+what was measured: ✓ where the 95 % interval says that it holds on a model and a data set, ✗ where it says the opposite,
+○ where it does not decide. A statement *holds* if it does on all of them, and *in part* on some; *not here* means on
+none. What holds for these models may not hold for others: the commands take `--model` and `--data`.
+"""
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return docs/claims.md: a table for each source, and how often each verdict was found."""
+    grouped: dict[str, list[Row]] = {source: [] for source in (*SOURCES, OTHERS)}
+    for row in rows:
+        grouped[next((source for source in SOURCES if row.source.startswith(source)), OTHERS)].append(row)
+    lines = [*_HEAD.splitlines(), "", *_counts(grouped)]
+    for source, some in grouped.items():
+        if some:
+            lines += ["", f"## {source}" + (f": {SOURCES[source]}" if source in SOURCES else ""), ""]
+            lines += ["| statement | where | verdict | measured | command |", "|---|---|---|---|---|"]
+            lines += [_line(row, source) for row in some]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(grouped: Mapping[str, Sequence[Row]]) -> list[str]:
+    verdicts = ("holds", "in part", "not here", "undecided", "not testable offline", "not run yet")
+    used = [one for one in verdicts if any(row.verdict == one for some in grouped.values() for row in some)]
+    lines = [f"| source | {' | '.join(used)} |", "|---|" + "--:|" * len(used)]
+    for source, some in grouped.items():
+        counts = [sum(row.verdict == one for row in some) for one in used]
+        lines += [f"| {source} | {' | '.join(map(str, counts))} |"] if some else []
+    return lines
+
+
+def _line(row: Row, source: str) -> str:
+    place = row.source.removeprefix(source).strip(", :") if source in SOURCES else row.source
+    figure = f" [figure](results/{row.figure})" if row.figure else ""
+    command = f"`{row.command}`" if row.command else ""
+    cells = (row.text, place, f"**{row.verdict}**", f"{measured(row)}{figure}", command)
+    return f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |"
+
+
+def measured(row: Row) -> str:
+    """Return what was measured: the measure, and a line for each model with its data sets."""
+    models: dict[str, list[str]] = {}
+    for value in row.values:
+        models.setdefault(value.model, []).append(f"{value.data} {value}")
+    lines = [f"{model}: {', '.join(some)}" for model, some in models.items()]
+    return "<br>".join([f"{row.measure}." if lines else row.measure, *lines])

@@ -1,0 +1,131 @@
+"""Claims of the sources: verdicts from results, the generated page, and the statements that no experiment measures."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from cenote.cli import parser  # noqa: E402
+from experiments.claims import INDEX, Value, page, rows_of, verdict_of  # noqa: E402
+from experiments.statements import STATEMENTS  # noqa: E402
+
+CLAIM = {"source": "arXiv 2604.27398, Figure 1", "text": "It falls | rises", "measure": "Change"}
+LISTED = {"name": "toy", "title": "A toy", "module": "experiments.toy", "claims": {"c": CLAIM}}
+
+
+def cell(model, data, holds, quick=False):
+    finding = {"claim": "c", "value": 0.5, "low": 0.1, "high": 0.9, "holds": holds}
+    return {"model": model, "data": data, "key": {"quick": quick}, "findings": [finding]}
+
+
+@pytest.fixture
+def results(tmp_path):
+    """`results(cells, across)`: a folder of results with one experiment; None has not been run."""
+
+    def write(cells, across=()):
+        (tmp_path / "experiments").mkdir(exist_ok=True)
+        (tmp_path / "experiments" / INDEX).write_text(json.dumps([LISTED]))
+        if cells is not None:
+            record = {"cells": cells, "across": list(across)}
+            (tmp_path / "experiments" / "toy.json").write_text(json.dumps(record))
+        return tmp_path
+
+    return write
+
+
+def test_an_experiment_without_results_was_not_run(results):
+    row = rows_of(results(None))[0]
+    assert (row.verdict, row.values, row.command) == ("not run yet", [], "python -m experiments.toy")
+
+
+@pytest.mark.parametrize(
+    ("cells", "verdict", "count"),
+    [
+        ([cell("m", "d", True), cell("m", "e", True)], "holds", 2),
+        ([cell("m", "d", True), cell("m", "e", False)], "in part", 2),
+        ([cell("m", "d", True), cell("m", "e", False, quick=True)], "holds", 1),
+        ([cell("m", "d", None, quick=True)], "undecided", 1),
+        ([], "undecided", 0),
+    ],
+)
+def test_full_cells_count_before_quick_ones(results, cells, verdict, count):
+    row = rows_of(results(cells))[0]
+    assert (row.verdict, len(row.values)) == (verdict, count)
+
+
+def test_comparisons_of_models_count(results):
+    across = [{"model": "b minus a", "data": "d", "findings": cell("", "", False)["findings"]}]
+    row = rows_of(results([cell("m", "d", True)], across))[0]
+    assert row.verdict == "in part"
+    assert row.values[1].model == "b minus a"
+
+
+def test_a_value_has_its_sign_and_interval():
+    assert str(Value("m", "d", 0.05, 0.01, 0.09, True)) == "✓ +0.05 (+0.01 to +0.09)"
+    assert str(Value("m", "d", -1.234567, None, None, None)) == "○ -1.23"
+
+
+def test_the_page_has_a_line_for_every_statement(results):
+    rows = rows_of(results([cell("m", "/data/d", True)]))
+    lines = page(rows).splitlines()
+    first = next(line for line in lines if "It falls" in line)
+    assert first.startswith(
+        "| It falls ∣ rises | Figure 1 | **holds** | Change.<br>m: d ✓ +0.5 (+0.1 to +0.9) | `python"
+    )
+    assert sum(line.endswith(" |") and "**" in line for line in lines) == len(rows)
+
+
+TRAINED = {
+    "train_length": 128,
+    "starts": {
+        "reset": {
+            "posts 32 short": {"landmark minus": {"cls": {"value": 0.0, "low": -0.01, "high": 0.01}}},
+            "evidence 128": {"landmark minus": {"cls": {"value": 0.1, "low": -0.1, "high": 0.3}}},
+            "evidence 512": {
+                "landmark minus": {
+                    "cls": {"value": 0.1, "low": 0.05, "high": 0.15},
+                    "mean": {"value": -0.1, "low": -0.15, "high": -0.05},
+                },
+                "from landmark": {"landmark, fixed": {"value": 0.1, "low": 0.05, "high": 0.15}},
+            },
+        }
+    },
+}
+
+
+def test_trained_models_decide_the_claims_on_landmarks(results):
+    folder = results(None)
+    (folder / "landmark-toy.json").write_text(json.dumps(TRAINED))
+    found = {row.text.split(":")[0]: row for row in rows_of(folder) if row.command.endswith("run.py")}
+    verdicts = [row.verdict for row in found.values()]
+    assert verdicts == ["holds", "holds", "not here", "undecided", "holds"]
+    longer = next(row for text, row in found.items() if "better than CLS" in text)
+    assert [(one.model, one.data) for one in longer.values] == [("toy, reset, cls", "evidence 512")]
+
+
+def test_without_trainings_nothing_is_decided(results):
+    assert {row.verdict for row in rows_of(results(None)) if row.command.endswith("run.py")} == {"not run yet"}
+
+
+@pytest.mark.parametrize("held", [[True], [False], [None], [True, False, None], []])
+def test_a_verdict_does_not_depend_on_the_order(held):
+    assert verdict_of(held) == verdict_of(held[::-1])
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda one: one.text[:40])
+def test_commands_of_statements_are_ones_that_can_be_given(statement):
+    assert statement.why
+    for command in filter(None, statement.command.split("; ")):
+        program, *words = shlex.split(command)
+        if program == "cenote":
+            parser().parse_args(words)
+        elif words[:2] == ["-m", "pytest"]:
+            assert (ROOT / words[2]).exists()
+        else:
+            path = words[0] if words[0] != "-m" else f"{words[1].replace('.', '/')}.py"
+            assert path.startswith("experiments/length/") or (ROOT / path).exists(), path

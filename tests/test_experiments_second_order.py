@@ -1,0 +1,131 @@
+"""Encoders made from one, comparisons with backbones, and gains of an order, each against an independent reference."""
+
+import copy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.metrics import ndcg_score
+
+pytest.importorskip("matplotlib")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from experiments import lab
+from experiments.lab import Cell, Measured
+from experiments.poolings.similarity import EXPERIMENT as SIMILARITY
+from experiments.second_order import layers, pairs
+from experiments.second_order.clouds import BACKBONES, against_backbones, mean_change, read_clouds
+from experiments.second_order.encoders import encoders_of, perturb, shorten
+from experiments.second_order.terms import partial_correlation
+from experiments.validity import gain_of_order, grades_of
+
+from .evaluation import labelled
+
+TEXTS = ["a pool", "the deep cave holds light and water", "stone"]
+
+
+def test_a_shortened_model_ends_at_a_hidden_state_of_the_whole(tiny_bert):
+    features = tiny_bert.preprocess(TEXTS)
+    whole = tiny_bert[0].model.eval()(
+        input_ids=features["input_ids"], attention_mask=features["attention_mask"], output_hidden_states=True
+    )
+    short = shorten(copy.deepcopy(tiny_bert), 1).eval()(dict(features))["token_embeddings"]
+    torch.testing.assert_close(short, whole.hidden_states[1])
+
+
+def test_encoders_are_different_and_leave_the_model_unchanged(tiny_bert):
+    before = tiny_bert.encode(TEXTS)
+    names, vectors = [], []
+    for encoder in encoders_of(tiny_bert):
+        names.append(encoder.name)
+        vectors.append(encoder.model.encode(TEXTS))
+    np.testing.assert_array_equal(vectors[0], before)
+    np.testing.assert_array_equal(tiny_bert.encode(TEXTS), before)
+    assert len(set(names)) == len(names) >= 10
+    assert all(np.abs(one - before).max() > 1e-6 for one in vectors[1:])
+
+
+def test_noise_is_in_units_of_each_matrix(tiny_bert):
+    other = perturb(copy.deepcopy(tiny_bert), 0.5)
+    for old, new in zip(tiny_bert.parameters(), other.parameters(), strict=True):
+        if old.ndim > 1 and old.numel() > 1000:
+            assert float((new - old).std() / old.std()) == pytest.approx(0.5, rel=0.1)
+        elif old.ndim == 1:
+            assert torch.equal(old, new)
+
+
+def test_clouds_are_the_hidden_states_of_each_text(tiny_bert):
+    found = read_clouds(tiny_bert, TEXTS)
+    for place, text in enumerate(TEXTS):
+        states = tiny_bert.encode(text, output_value="token_embeddings").cpu().numpy()
+        if place in found:
+            np.testing.assert_allclose(found[place], states, atol=1e-6)
+        else:
+            assert len(states) < 4
+
+
+def test_gains_are_those_of_sklearn():
+    generator = np.random.default_rng(0)
+    scores, grades = generator.normal(size=(20, 30)), generator.integers(0, 3, (20, 30)).astype(float)
+    order = np.argsort(-scores, axis=1)
+    expected = [ndcg_score(grades[None, row], scores[None, row], k=10) for row in range(20)]
+    np.testing.assert_allclose(gain_of_order(order, grades), expected)
+
+
+def test_grades_leave_out_what_is_not_relevant_or_unknown():
+    grades = grades_of(["q"], ["a", "b", "c"], {"q": {"b": 2, "c": -1, "other": 1}})
+    assert grades.tolist() == [[0.0, 2.0, 0.0]]
+
+
+def test_a_partial_correlation_is_that_of_what_the_third_value_leaves():
+    generator = np.random.default_rng(0)
+    given, one, other = generator.normal(size=(3, 300))
+    one, other = given + one, given + other + one / 2
+    ranks = [stats.rankdata(values) for values in (one, other, given)]
+    base = np.stack([ranks[2], np.ones(300)], 1)
+    left = [values - base @ np.linalg.lstsq(base, values, rcond=None)[0] for values in ranks[:2]]
+    assert partial_correlation(one, other, given) == pytest.approx(np.corrcoef(left)[0, 1])
+
+
+def backbone_and_tuned(name, before, after):
+    return [
+        Cell("minilm", "d", Measured([], [], {name: {str(at): value for at, value in enumerate(before)}})),
+        Cell("sre-minilm", "d", Measured([], [], {name: {str(at): value for at, value in enumerate(after)}})),
+        Cell("sre-minilm", "e", Measured([], [], {name: {}})),
+    ]
+
+
+def test_encoders_are_compared_with_their_backbones_on_the_same_data():
+    cells = backbone_and_tuned("x", [1.0], [2.0])
+    assert [name for name, *_ in against_backbones(cells)] == ["sre-minilm minus minilm"]
+    assert BACKBONES["sre-minilm"] == "minilm"
+
+
+def test_only_texts_of_both_models_count():
+    change = mean_change({"a": 1.0, "b": 2.0, "c": 9.0}, {"a": 2.0, "b": 3.0, "d": 0.0})
+    assert change.value == 1.0
+    assert mean_change({"a": 1.0}, {"a": 2.0}) is None
+
+
+def test_a_lower_collapse_than_the_backbone_holds():
+    generator = np.random.default_rng(0)
+    before = generator.normal(1, 0.1, 40)
+    cells = backbone_and_tuned("socm of texts", before, before - generator.normal(0.2, 0.05, 40))
+    assert [one.holds for one in pairs.across(cells)[0].measured.findings] == [True]
+
+
+def test_layers_without_a_measure_are_not_compared():
+    cells = [Cell(name, "d", Measured([], [], {"concentration": {"a": 1.0, "b": 2.0}, "token cosine": None, "r": None}))
+             for name in ("minilm", "sre-minilm")]  # fmt: skip
+    assert {one.claim for one in layers.across(cells)[0].measured.findings} == {"concentrated"}
+
+
+def test_similarities_of_a_search(tiny_st, tmp_path):
+    folder = labelled.write_folder(labelled.EVERY["retrieval"], tmp_path / "search")
+    record = lab.run(SIMILARITY, [str(tiny_st("bert"))], [str(folder)], quick=True, output=tmp_path)
+    rows = {row["pooling"]: row for row in record["cells"][0]["rows"]}
+    assert rows["mean"]["cosine"] == pytest.approx(rows["mean_sqrt_len"]["cosine"])  # only the norm differs
+    assert rows["mean"]["dot"] != rows["mean_sqrt_len"]["dot"]
