@@ -236,6 +236,16 @@ def test_the_contents_name_every_section():
     assert re.findall(r"\]\(#(.*?)\)", contents) == anchors
 
 
+def test_the_table_says_which_types_were_run():
+    table = PAGE.read_text("utf-8").partition("## What each of them reads")[2]
+    rows = [re.split(r" *\| *", line)[1:5] for line in table.splitlines() if re.match(r"\| \w", line)]
+    for names, *cells in rows:
+        for name in names.split(", "):
+            (heading,) = [one for one in SECTIONS if one.endswith(f": {name}")]
+            ran = TYPES.get(heading, ("float32",)) if name != "mteb" else ()
+            assert [cell == "yes" for cell in cells] == [dtype in ran for dtype in ("float32", "float16", "int8")], name
+
+
 def test_snippets_are_short():
     for heading in SECTIONS:
         for snippet in snippets(heading, "python"):
