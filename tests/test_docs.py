@@ -1,4 +1,4 @@
-"""Every snippet of the README and the pages of docs/ runs; generated pages are fresh; links lead somewhere."""
+"""Every snippet of the pages at the top and in docs/ runs; generated pages are fresh; links lead somewhere."""
 
 import io
 import re
@@ -15,7 +15,7 @@ from cenote.cli import main, parser
 from cenote.errors import CenoteWarning
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

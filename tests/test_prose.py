@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("src", "docs", "tests", "benchmarks", "experiments")
+FOLDERS = ("src", "docs", "tests", "benchmarks", "experiments", ".ci")
 FILES = [
-    *(ROOT / name for name in ("README.md", "Makefile", "pyproject.toml")),
+    *(ROOT / name for name in ("Makefile", "pyproject.toml")),
+    *sorted(ROOT.glob("*.md")),
     *sorted(path for suffix in ("*.py", "*.md", "*.js") for top in FOLDERS for path in (ROOT / top).rglob(suffix)),
 ]
 FILES.remove(Path(__file__))  # it holds the phrases

@@ -31,6 +31,7 @@ FOLDER = "The folder of this page"
 VSS = "I want an approximate index: DuckDB's vss"
 LANCE = "I want a vector database: LanceDB"
 ATLAS = "I want to look at it: embedding-atlas"
+SCORES = "I want to know how good my search is"
 # Sections that read vectors as the parts hold them run on a folder of each type of number that they take.
 TYPES = {
     "I want SQL: DuckDB": ("float32", "float16", "int8"),
@@ -82,8 +83,9 @@ def run(folder_of, monkeypatch):
             shutil.rmtree(written, ignore_errors=True)
         for snippet in snippets(heading, "python"):
             skip_unless_installed(snippet)
-            if "install vss" in snippet:
-                install_vss(home, monkeypatch)
+            for words, prepare in PREPARED.items():
+                if words in snippet:
+                    prepare(home, names, monkeypatch)
             for answer in ANSWERS:
                 names.pop(answer, None)
             exec(compile(snippet, PAGE.name, "exec"), names)
@@ -100,13 +102,30 @@ def skip_unless_installed(snippet):
             pytest.importorskip(package, reason=f"{package} is not installed: make guides")
 
 
-def install_vss(home, monkeypatch):
+def install_vss(home, names, monkeypatch):
     """Put DuckDB's extension where `install vss` looks first, as nothing is downloaded here."""
     duckdb = pytest.importorskip("duckdb")
     package = pytest.importorskip("duckdb_extension_vss", reason="DuckDB's vss is not installed: make guides")
     (extension,) = Path(package.__file__).parent.glob(f"extensions/v{duckdb.__version__}/vss*")
     monkeypatch.setenv("HOME", str(home))
     duckdb.connect().execute(f"install '{extension}'")
+
+
+def give_task(home, names, monkeypatch):
+    """Let mteb find a task of the page's texts and questions, as nothing is downloaded here."""
+    mteb = pytest.importorskip("mteb")
+    from cenote.data.labelled import Retrieval
+    from cenote.evaluation.tasks import local_task
+
+    exec(snippets(SCORES, "python")[0], names)  # defines `asked`
+    ids, contents = zip(*((row["id"], row["text"]) for row in names["texts"]), strict=True)
+    judgments = {question: {wanted: 1} for question, wanted in names["asked"].items()}
+    data = Retrieval(ids, ("",) * len(ids), contents, tuple(judgments), tuple(judgments), judgments, None)
+    monkeypatch.setattr(mteb, "get_task", lambda name: local_task(name, data))
+
+
+# Words of a snippet, and what it needs before it runs.
+PREPARED = {"install vss": install_vss, "mteb.get_task": give_task}
 
 
 def all_hits(names):
@@ -131,6 +150,7 @@ ANSWERS = {
     "by_window": lambda names: [hit.id for hit in cenote.search("windows", names["question"])],
     "recall": lambda names: np.isfinite(ranks(names)).mean(),
     "mrr": lambda names: (1 / ranks(names)).mean(),
+    "score": lambda names: round((1 / np.log2(1 + ranks(names))).mean(), 5),  # nDCG@10 with one right text each
 }
 
 
@@ -214,6 +234,16 @@ def test_the_contents_name_every_section():
     contents = PAGE.read_text("utf-8").partition("\n## ")[0]
     anchors = [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in SECTIONS]
     assert re.findall(r"\]\(#(.*?)\)", contents) == anchors
+
+
+def test_the_table_says_which_types_were_run():
+    table = PAGE.read_text("utf-8").partition("## What each of them reads")[2]
+    rows = [re.split(r" *\| *", line)[1:5] for line in table.splitlines() if re.match(r"\| \w", line)]
+    for names, *cells in rows:
+        for name in names.split(", "):
+            (heading,) = [one for one in SECTIONS if one.endswith(f": {name}")]
+            ran = TYPES.get(heading, ("float32",)) if name != "mteb" else ()
+            assert [cell == "yes" for cell in cells] == [dtype in ran for dtype in ("float32", "float16", "int8")], name
 
 
 def test_snippets_are_short():

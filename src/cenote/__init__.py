@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from cenote.training.mining import mine_pairs
     from cenote.training.train import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "LengthTemperature",

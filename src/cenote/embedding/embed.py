@@ -122,7 +122,7 @@ def embed(  # noqa: D417  the options are documented by `takes_request`
     """
     for name in options:
         choose(name, HELP, "option")
-    request = Request(output, **options)
+    request = Request(output=output, **options)
     behaviour = _behaviour_asked_for(model, request)
     source = _source(texts, request)
     refuse_engine(request.engine, rereadable=output is not None and source.rereadable)

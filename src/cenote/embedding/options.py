@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,7 +56,9 @@ _LEAST_AGREEMENT = 0.99
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def option(default: Any, help: str, flag: str | None = None, *, recorded: bool = False) -> Any:
+def option(
+    default: Any, help: str, flag: str | None = None, *, recorded: bool = False, positional: bool = False
+) -> Any:
     """Declare an option.
 
     Args:
@@ -64,8 +66,10 @@ def option(default: Any, help: str, flag: str | None = None, *, recorded: bool =
         help: its meaning, for `help(cenote.embed)` and `cenote embed --help`.
         flag: its name on the command line; None: it has none there.
         recorded: whether the vectors depend on it, so that the manifest holds it.
+        positional: whether it can be given without its name.
     """
-    return field(default=default, metadata={"help": help, "flag": flag, "recorded": recorded})
+    # Not `_: KW_ONLY` in the class: `typing.get_type_hints` of Python 3.10 takes it for a wrong type.
+    return field(default=default, kw_only=not positional, metadata={"help": help, "flag": flag, "recorded": recorded})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,12 +200,13 @@ def refuse_written_names(names: Sequence[str]) -> None:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request(Options):
     """All that `embed` is asked for besides the model and the texts."""
 
-    output: str | Path | None = option(None, "a folder, new or of an earlier run of the same call", "--output")
-    _: KW_ONLY
+    output: str | Path | None = option(
+        None, "a folder, new or of an earlier run of the same call", "--output", positional=True
+    )
     columns: str | Sequence[str] | None = option(
         None, "column of the text, where texts are a file or a table; several are joined; default: text"
     )
