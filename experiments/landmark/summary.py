@@ -7,15 +7,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from plan import ARMS, MAIN, UNTRAINED, Size
 
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.wording import probability, score_estimate
 
 Values = npt.NDArray[np.float64]  # [seeds, queries]
-_COLOURS = {"cls": "#b35900", "mean": "#006d77", "landmark": "#5a189a"}
+_LOOKS = {"cls": ("#d55e00", "s"), "mean": ("#0072b2", "o"), "landmark": ("#009e73", "^")}
+_PLACES = ("start", "middle", "end")
+# As the figures of experiments/lab.py.
+_STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cenote",
+}
 
 
 def summarise(scores: Path, output: Path, name: str, size: Size) -> None:
@@ -38,7 +51,7 @@ def summarise(scores: Path, output: Path, name: str, size: Size) -> None:
             if more := [(reading, values) for reading, values in readings if reading]:
                 lines += ["", *difference_rows(arm, more, arms[arm], one)]
         picture = f"landmark-{name}-{start}.svg"
-        (output / picture).write_text(figure(arms), "utf-8")
+        draw(arms, output / picture)
         lines += ["", f"![nDCG@10 by the place of the evidence]({picture})", ""]
     (output / f"landmark-{name}.md").write_text("\n".join(lines) + "\n", "utf-8")
     (output / f"landmark-{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
@@ -170,35 +183,28 @@ def record_of(one: Difference) -> dict[str, Any]:
     return {"value": one.value, "low": one.low, "high": one.high, "p": one.p, "resolvable": one.resolvable}
 
 
-def figure(arms: dict[str, dict[str, Values]]) -> str:
-    """Return nDCG@10 by the place of the evidence, a panel for each length, as SVG."""
+def draw(arms: dict[str, dict[str, Values]], path: Path) -> None:
+    """Write a figure of nDCG@10 by the place of the evidence, a panel for each length.
+
+    Solid lines are trained arms, with a bar from the lowest to the highest seed; dotted ones are the untrained arms.
+    """
     names = [name for name in arms["cls"] if name.startswith("evidence")]
     lengths = list(dict.fromkeys(name.split()[1] for name in names))
-    parts, width, height = [], 260, 200
-    for panel, length in enumerate(lengths):
-        left = 60 + panel * (width + 30)
-        parts.append(f'<text x="{left + width / 2}" y="20" text-anchor="middle">{length} tokens</text>')
-        for share in (0.0, 0.5, 1.0):
-            y = 40 + height * (1 - share)
-            parts.append(f'<path d="M{left} {y}h{width}" stroke="#ccc"/>')
-            parts += [f'<text x="{left - 8}" y="{y + 5}" text-anchor="end">{share:g}</text>'] * (panel == 0)
-        for at, place in enumerate(("start", "middle", "end")):
-            x = left + width * (0.1 + 0.4 * at)
-            parts.append(f'<text x="{x}" y="{height + 62}" text-anchor="middle">{place}</text>')
-        for arm in MAIN:
-            points = [
-                (left + width * (0.1 + 0.4 * at), 40 + height * (1 - arms[arm][f"evidence {length} {place}"].mean()))
-                for at, place in enumerate(("start", "middle", "end"))
-            ]
-            path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-            colour = _COLOURS[arm]
-            parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in points]
-    for at, arm in enumerate(MAIN):
-        parts.append(f'<text x="{60 + 110 * at}" y="{height + 92}" fill="{_COLOURS[arm]}">● {arm}</text>')
-    whole = 60 + len(lengths) * (width + 30)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height + 110}" width="{whole}" '
-        'font-family="sans-serif" font-size="14"><rect width="100%" height="100%" fill="white"/>'
-        f"{''.join(parts)}</svg>\n"
-    )
+    with mpl.rc_context(_STYLE):
+        picture = Figure(figsize=(3.6 * len(lengths), 3.6), layout="constrained")
+        axes = picture.subplots(1, len(lengths), sharey=True, squeeze=False)[0]
+        for length, ax in zip(lengths, axes, strict=True):
+            ax.set_title(f"{length} tokens are read")
+            ax.set_xlabel("place of the evidence")
+            for arm in (*MAIN, *(one for one in UNTRAINED if one in arms)):
+                trained = arm in MAIN
+                means = np.array([arms[arm][f"evidence {length} {place}"].mean(1) for place in _PLACES])
+                middle = means.mean(1)
+                bars = np.abs(np.array([means.min(1), means.max(1)]) - middle) if trained else None
+                colour, marker = _LOOKS[arm.removesuffix(", untrained")]
+                look = {"color": colour, "marker": marker, "linestyle": "-" if trained else ":", "label": arm}
+                ax.errorbar(_PLACES, middle, bars, capsize=3, alpha=1 if trained else 0.6, **look)
+        axes[0].set_ylim(bottom=0)
+        axes[0].set_ylabel("nDCG@10")
+        picture.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+        picture.savefig(path, metadata={"Date": None})
