@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cenote.evaluation.items import Items
 from cenote.functional.paired import Paired
+from experiments.lab import above
 from experiments.length import grid
 from experiments.length.by_length import choose_by_length
 from experiments.length.ranks import LONGEST, SHORTEST, ends_of_ranks
@@ -48,6 +49,15 @@ def test_groups_of_unlike_size_are_resampled_apart():
     error = np.sqrt(first.var(ddof=1) / 400 + second.var(ddof=1) / 100)
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
     assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize(("moved", "holds"), [(4, None), (12, False)])
+def test_few_items_that_differ_decide_nothing(moved, holds):
+    values = np.zeros((1, 64))
+    values[0, :moved] = -np.linspace(0.4, 0.6, moved)
+    one = grid.estimate(Paired(values))
+    assert one.high < 0  # the bootstrap is sure in both cases
+    assert grid.decide(above, "claim", one).holds is holds
 
 
 def test_the_best_of_noise_is_that_of_all_flips():

@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from sentence_transformers import SentenceTransformer
 
 from cenote.evaluation.by_length import quarters
-from cenote.functional.paired import Paired, compare_paired
+from cenote.evaluation.cells import SIGNIFICANT
+from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
 from experiments.lab import Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main
-from experiments.length.grid import SEED, difference_of_groups, flip, read_grid, trend
+from experiments.length.grid import SEED, columns_of, decide, difference_of_groups, flip, read_grid, trend
 
 SOURCE = "arXiv 2410.24200, Figures 8 and 14"
 
@@ -39,18 +40,17 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     for (name, one), changes in zip(parts.items(), family, strict=True):
         scores = [float(some.only(set(one)).numbers("value").mean()) for some in grid.items]
         for tau, score, change in zip(grid.taus, scores, [None, *changes], strict=True):
-            tested = {} if change is None else {"change": change.value, "low": change.low, "high": change.high}
             row = {"by": by, "length": name, "items": len(one), "τ": tau, "score": score}
-            rows.append(row | tested | ({} if change is None else {"p, of all": change.p}))
+            rows.append(row | columns_of(change))
     shortest, *_, longest = parts.values()
-    findings = [above("long", difference_of_groups(trend(grid, longest), trend(grid, shortest)))]
+    findings = [decide(above, "long", difference_of_groups(trend(grid, longest), trend(grid, shortest)))]
     chosen = choose_by_length(list(paired.values()))
-    findings.append(above("schedule", chosen.elsewhere))
+    findings.append(decide(above, "schedule", chosen.elsewhere))
     series = {
         "lengths": [name.partition(", ")[2].removesuffix(" tokens") for name in parts],
         "taus": grid.taus,
         "changes": [[0.0, *(100 * one.value for one in changes)] for changes in family],
-        "told apart": [[False, *(one.p < 0.05 for one in changes)] for changes in family],
+        "told apart": [[False, *(one.p < SIGNIFICANT for one in changes)] for changes in family],
     }
     rows += [
         {"by": by, "length": name, "change": one.value, "low": one.low, "high": one.high}
@@ -69,7 +69,7 @@ class Chosen:
 
     same: Estimate  # on the items that chose; no interval
     noise: Estimate  # the same where nothing but the signs of items differs, with 95 % of the flips
-    elsewhere: Estimate  # chosen on one half of the items and tried on the other, both ways
+    elsewhere: Difference  # chosen on one half of the items and tried on the other, both ways
 
 
 def choose_by_length(parts: Sequence[Paired]) -> Chosen:
@@ -81,7 +81,7 @@ def choose_by_length(parts: Sequence[Paired]) -> Chosen:
     values = [_with_first(one.values) for one in parts]  # [C, N] of each part
     shares = np.array([one.shape[1] for one in values], np.float64)
     shares /= shares.sum()
-    found = compare_paired(_choose_elsewhere(parts, values, shares), weights=shares.tolist(), seed=SEED, flips=1)
+    found = compare_paired(_choose_elsewhere(parts, values, shares), weights=shares.tolist(), seed=SEED)
     elsewhere = (found.together or found.tasks[0])[0]
     flipped = [flip(one, SEED + place) for place, one in enumerate(parts)]
     noise = _advantage(np.array([_with_first(one.T) for one in flipped]), shares)  # [F]
@@ -89,7 +89,7 @@ def choose_by_length(parts: Sequence[Paired]) -> Chosen:
     return Chosen(
         Estimate(float(_advantage(np.array([one.mean(1) for one in values]), shares)), None, None),
         Estimate(float(noise.mean()), float(low), float(high)),
-        Estimate(elsewhere.value, elsewhere.low, elsewhere.high),
+        elsewhere,
     )
 
 

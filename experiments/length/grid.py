@@ -6,8 +6,9 @@ nothing is chosen; the best of the grid stands beside the best of a grid of nois
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
@@ -17,6 +18,7 @@ from cenote.data.labelled import Labelled, Retrieval
 from cenote.data.labelled_samples import Sizes, sample_labelled
 from cenote.errors import BadInput
 from cenote.evaluation.candidates import CandidateScores, constants
+from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import relative_changes
 from cenote.evaluation.differences import pair
 from cenote.evaluation.items import Items
@@ -27,6 +29,7 @@ from cenote.functional.sampling import Floats
 from cenote.listener import Listener
 from cenote.records import Estimate
 from experiments.data_sets import labelled_of
+from experiments.lab import Finding
 
 # Those of the paper but the two lowest; the first is what the others are compared with, the default is the paper's.
 TAUS, QUICK_TAUS, DEFAULT = (1.0, 0.9, 0.8, 0.7, 0.6), (1.0, 0.8), 0.8
@@ -121,16 +124,36 @@ def trend(grid: Grid, names: Sequence[str] | None = None) -> Paired:
 
 
 def estimate(paired: Paired) -> Difference:
-    """Return the mean of the first setting with its interval."""
-    return compare_paired([paired], seed=SEED, flips=1).tasks[0][0]
+    """Return the mean of the first setting with its interval and test."""
+    return compare_paired([paired], seed=SEED).tasks[0][0]
 
 
-def difference_of_groups(first: Paired, second: Paired) -> Estimate:
+def difference_of_groups(first: Paired, second: Paired) -> Difference:
     """Return how much larger the mean of some items is than that of others, which are resampled apart."""
     negative = combine(second, [-1.0])
-    half = compare_paired([first, negative], seed=SEED, flips=1).together[0]  # the mean of two tasks
+    half = compare_paired([first, negative], seed=SEED).together[0]  # the mean of two tasks
     low, high = (None if end is None else 2 * end for end in (half.low, half.high))
-    return Estimate(2 * half.value, low, high)
+    return replace(half, value=2 * half.value, low=low, high=high)
+
+
+def decide(side: Callable[[str, Any], Finding], claim: str, one: Difference, shown: Estimate | None = None) -> Finding:
+    """Return a finding that is decided only where the flips of signs agree with the interval.
+
+    Where few items differ, a bootstrap is too sure: four queries that all lose have an interval below 0, and p .125.
+
+    Args:
+        side: `above` or `below`.
+        claim: its name.
+        one: the difference that decides.
+        shown: the same difference in another unit.
+    """
+    finding = side(claim, shown or one)
+    return finding if one.p_alone < SIGNIFICANT else replace(finding, holds=None)
+
+
+def columns_of(one: Difference | None) -> dict[str, Any]:
+    """Return the columns of a difference in a table; none of None."""
+    return {} if one is None else {"change": one.value, "low": one.low, "high": one.high, "p, of all": one.p}
 
 
 def flip(paired: Paired, seed: int = SEED) -> Floats:

@@ -14,7 +14,17 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.functional.paired import compare_paired
 from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, main, panels
-from experiments.length.grid import SEED, Grid, difference_of_groups, ends_of, estimate, read_grid, trend
+from experiments.length.grid import (
+    SEED,
+    Grid,
+    columns_of,
+    decide,
+    difference_of_groups,
+    ends_of,
+    estimate,
+    read_grid,
+    trend,
+)
 
 SOURCE = "arXiv 2410.24200, Figures 7 and 13"
 LONGEST, SHORTEST = "longest 20 %", "shortest 20 %"
@@ -26,8 +36,8 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     ends = dict(zip((LONGEST, SHORTEST), ends_of(grid.items[0], "query"), strict=True))
     trends = {end: trend(grid, names) for end, names in ends.items()}
     findings = [
-        above("trend", estimate(trends[LONGEST])),
-        above("difference", difference_of_groups(trends[LONGEST], trends[SHORTEST])),
+        decide(above, "trend", estimate(trends[LONGEST])),
+        decide(above, "difference", difference_of_groups(trends[LONGEST], trends[SHORTEST])),
     ]
     return Measured(_rows(grid, ends), findings)
 
@@ -42,8 +52,7 @@ def _rows(grid: Grid, ends: dict[str, list[str]]) -> list[dict[str, Any]]:
         named = {"queries": end, "tokens": f"{lengths.min():.0f} to {lengths.max():.0f}", "count": len(names)}
         for tau, part, change in zip(grid.taus, parts, [None, *changes], strict=True):
             row = {**named, "τ": tau, "score": float(part.numbers("value").mean())}
-            tested = {} if change is None else {"change": change.value, "low": change.low, "high": change.high}
-            rows.append(row | tested | ({} if change is None else {"p, of all": change.p}))
+            rows.append(row | columns_of(change))
     return rows
 
 

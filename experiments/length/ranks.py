@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, below, main, panels
-from experiments.length.grid import DEFAULT, END, SEED, Grid, difference_of_groups, read_grid
+from experiments.length.grid import DEFAULT, END, SEED, Grid, columns_of, decide, difference_of_groups, read_grid
 from experiments.length.queries import draw_changes
 
 SOURCE = "arXiv 2410.24200, Table 3"
@@ -66,12 +66,14 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
         named = {"documents": end, "tokens": tokens[end], "count": one.ranks.shape[1]}
         rows.append({**named, "τ": grid.taus[0], "mean rank": float(one.ranks[0].mean())})
         for tau, mean, change, doubling in zip(grid.taus[1:], one.ranks[1:].mean(1), changes, logarithmic, strict=True):
-            changed = {"change": change.value, "low": change.low, "high": change.high, "p, of all": change.p}
             log = {"doublings": doubling.value, "from": doubling.low, "to": doubling.high}
-            rows.append({**named, "τ": tau, "mean rank": float(mean), **changed, **log})
+            rows.append({**named, "τ": tau, "mean rank": float(mean), **columns_of(change), **log})
     place = list(grid.taus).index(DEFAULT) - 1
     longest, shortest = (_only(ends[end].doublings, place) for end in (LONGEST, SHORTEST))
-    findings = [below("longest", ranks[0][place]), below("more", difference_of_groups(longest, shortest))]
+    findings = [
+        decide(below, "longest", ranks[0][place]),
+        decide(below, "more", difference_of_groups(longest, shortest)),
+    ]
     return Measured(rows, findings)
 
 

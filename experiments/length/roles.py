@@ -8,15 +8,15 @@ documents each, two temperatures.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 from sentence_transformers import SentenceTransformer
 
 from cenote.choices import AUTO
 from cenote.evaluation.candidates import Candidate, CandidateScores
+from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.differences import pair
-from cenote.functional.paired import compare_paired
+from cenote.functional.paired import Difference, compare_paired
 from cenote.listener import Listener
 from experiments.lab import Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main
 from experiments.length.grid import (
@@ -24,7 +24,9 @@ from experiments.length.grid import (
     QUICK_TAUS,
     SEED,
     TAUS,
+    columns_of,
     combine,
+    decide,
     estimate,
     excess_of_best,
     list_task,
@@ -60,31 +62,30 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     changes = dict(zip(others, compare_paired([paired], seed=SEED).tasks[0], strict=True))
     rows = [
         {"temperature for": name, "query τ": key[0], "document τ": key[1], "score": found[key].score}
-        | _change(changes.get(key))
+        | columns_of(changes.get(key))
         for name, key in FORMS.items()
     ]
 
-    def weigh(weight: Callable[[Roles], float]) -> Any:
+    def weigh(weight: Callable[[Roles], float]) -> Difference:
         return estimate(combine(paired, [weight(key) for key in others]))
 
     slopes = dict(zip(taus, slope_weights(taus), strict=True))
+    documents, queries = FORMS["documents only"], FORMS["queries only"]
     findings = [
-        above("both", changes[FORMS["both"]]),
-        above(
-            "documents more", weigh(lambda key: (key == FORMS["documents only"]) - float(key == FORMS["queries only"]))
-        ),
-        above("queries", weigh(lambda key: slopes[key[0]] / len(taus))),
-        above("documents", weigh(lambda key: slopes[key[1]] / len(taus))),
+        decide(above, "both", changes[FORMS["both"]]),
+        decide(above, "documents more", weigh(lambda key: float(key == documents) - float(key == queries))),
+        decide(above, "queries", weigh(lambda key: slopes[key[0]] / len(taus))),
+        decide(above, "documents", weigh(lambda key: slopes[key[1]] / len(taus))),
         above("best", excess_of_best([paired], [found[raw].score])),
     ]
-    grid = [[100 * (changes[query, document].value if (query, document) in changes else 0.0) / found[raw].score
-             for document in taus] for query in taus]  # fmt: skip
-    told = [[(query, document) in changes and changes[query, document].p < 0.05 for document in taus] for query in taus]
-    return Measured(rows, findings, {"taus": taus, "changes": grid, "told apart": told})
-
-
-def _change(one: Any) -> dict[str, Any]:
-    return {} if one is None else {"change": one.value, "low": one.low, "high": one.high, "p, of all": one.p}
+    percents = {raw: 0.0} | {key: 100 * one.value / found[raw].score for key, one in changes.items()}
+    clear = {raw: False} | {key: one.p < SIGNIFICANT for key, one in changes.items()}
+    series = {
+        "taus": taus,
+        "changes": [[percents[query, document] for document in taus] for query in taus],
+        "told apart": [[clear[query, document] for document in taus] for query in taus],
+    }
+    return Measured(rows, findings, series)
 
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:

@@ -33,6 +33,7 @@ from experiments.length.grid import (
     SEED,
     TAUS,
     best_of_noise,
+    decide,
     excess_of_best,
     list_task,
     sampled,
@@ -61,7 +62,7 @@ class Halves:
     development: Half
     held_out: Half
 
-    def choose(self, grid: Sequence[Candidate]) -> tuple[Candidate, Estimate, Estimate] | None:
+    def choose(self, grid: Sequence[Candidate]) -> tuple[Candidate, Difference, Difference] | None:
         """Return the best temperature of the development half, with its gain on either half; None if none gains."""
         pairs, before = self.development.paired(grid)
         gains = relative_changes(pairs, before)
@@ -69,7 +70,7 @@ class Halves:
         if gains[best] <= 0:
             return None
         held_out = together(*self.held_out.paired([grid[best]]), SEED)[0]
-        return grid[best], percent(together(pairs, before, SEED)[best]), percent(held_out)
+        return grid[best], together(pairs, before, SEED)[best], held_out
 
 
 def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
@@ -94,15 +95,17 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
         {"task": "best of the grid", "τ": taus[best]} | _shown(Estimate(percent(means[best]).value, None, None))
     )
     rows.append({"task": "best of a grid of noise"} | _shown(of_noise))
-    chosen = tasks.choose(grid)
+    chosen, default = tasks.choose(grid), means[taus.index(DEFAULT)]
     findings = [
-        above("default", percent(means[taus.index(DEFAULT)])),
+        decide(above, "default", default, percent(default)),
         above("best", percent(excess_of_best(pairs, before.tolist()))),
-        above("held out", Estimate(0.0, None, None) if chosen is None else chosen[2]),
+        above("held out", Estimate(0.0, None, None))
+        if chosen is None
+        else decide(above, "held out", chosen[2], percent(chosen[2])),
     ]
     if chosen is not None:
-        rows.append({"task": "chosen on one half, there", "τ": chosen[0].query} | _shown(chosen[1]))
-        rows.append({"task": "chosen on one half, on the other", "τ": chosen[0].query} | _shown(chosen[2]))
+        rows.append({"task": "chosen on one half, there", "τ": chosen[0].query} | _shown(percent(chosen[1])))
+        rows.append({"task": "chosen on one half, on the other", "τ": chosen[0].query} | _shown(percent(chosen[2])))
     return Measured(rows, findings, {"noise": of_noise.high, "tasks": [task.name for task in tasks.whole.tasks]})
 
 
@@ -146,7 +149,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
 
 def _draw_cell(ax: Any, cell: Cell) -> None:
     rows, series = cell.measured.rows, cell.measured.series
-    ax.axhspan(0, series["noise"], color="#bbbbbb", alpha=0.35, lw=0, label="best of noise, 97.5 % below")
+    ax.axhspan(0, series["noise"], color="#bbbbbb", alpha=0.35, lw=0, label="best of a grid of noise (97.5 %)")
     for task, colour, marker in zip(series["tasks"], COLOURS, "osDv^P", strict=False):
         points = [row for row in rows if row["task"] == task and "change, %" in row]
         x, y = [1.0, *(row["τ"] for row in points)], [0.0, *(row["change, %"] for row in points)]
