@@ -328,12 +328,15 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def legend(figure: Figure, columns: int = 2) -> None:
-    """Put one legend below the figure, with each label of any panel once."""
+    """Put one legend below the figure, with each label of any panel once, in at most so many columns as fit."""
     found: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=8, handlelength=3)
+    # Inches of a column: about .065 for a character of this size, and the line before it.
+    fitting = int(figure.get_figwidth() / (0.065 * max(map(len, found), default=0) + 0.6))
+    look = {"ncols": max(1, min(columns, fitting)), "fontsize": 8, "handlelength": 3}
+    figure.legend(found.values(), found.keys(), loc="outside lower center", **look)
 
 
 def heat_map(

@@ -153,6 +153,8 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
                 ax.plot(x, y, linestyle=line, ms=4, label=f"{cell.model}: {label}", **look)
     for ax, name in zip(axes[0], data, strict=True):
         ax.set_title(name, fontsize=10)
+    for ax in axes.flat:
+        ax.set_ylim(bottom=0)
     for ax in axes[1]:
         ax.set_xlabel("tokens read, bins of 50")
     axes[0, 0].set_ylabel("sigma_a, mean of heads")
