@@ -39,7 +39,7 @@ from cenote.embedding.engines import read_ahead
 from cenote.embedding.options import Options
 from cenote.embedding.rows import SliceEncoder
 from cenote.encoding.backend_choice import usable_backends
-from cenote.encoding.backends import backend, own_precision
+from cenote.encoding.backends import backend, obstacle, own_precision
 from cenote.encoding.batches import OPENING, default_budget
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
@@ -135,6 +135,11 @@ def onnx_by_hand(model: SentenceTransformer) -> Callable[[dict[str, np.ndarray]]
     return lambda inputs: session.run(["hidden"], inputs)[0]
 
 
+def emulated(model: SentenceTransformer) -> str | None:
+    """Say why bfloat16 is left out: a CPU without it computes it by other means, many times slower; else None."""
+    return obstacle(model, "torch", "bfloat16", None) if model.device.type == "cpu" else None
+
+
 def rivals(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[], Any]]:
     """Return every way to make the same vectors that runs here."""
     quiet: dict[str, Any] = {"show_progress_bar": False}
@@ -145,15 +150,17 @@ def rivals(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[
         found[f"sentence-transformers, batches of {size}"] = lambda size=size: model.encode(
             texts, batch_size=size, **quiet
         )
-    half = torch.float16 if model.device.type == "cuda" else torch.bfloat16
-    other = SentenceTransformer(
-        model[0].model.config.name_or_path, device=str(model.device), model_kwargs={"dtype": half}
-    )
-    found[f"sentence-transformers, {str(half).removeprefix('torch.')} weights"] = lambda: other.encode(
-        texts, convert_to_tensor=True, **quiet
-    ).float().cpu().numpy()  # fmt: skip
+    halves = not emulated(model)
+    if halves:
+        half = torch.float16 if model.device.type == "cuda" else torch.bfloat16
+        other = SentenceTransformer(
+            model[0].model.config.name_or_path, device=str(model.device), model_kwargs={"dtype": half}
+        )
+        found[f"sentence-transformers, {str(half).removeprefix('torch.')} weights"] = lambda: other.encode(
+            texts, convert_to_tensor=True, **quiet
+        ).float().cpu().numpy()  # fmt: skip
     if model.device.type == "cpu":
-        for precision in ("f32", "bf16"):
+        for precision in ("f32", "bf16") if halves else ("f32",):
             run = openvino_by_hand(model, precision)
             found[f"OpenVINO by hand, {precision}"] = lambda run=run: by_hand(model, run, texts)
         session = onnx_by_hand(model)
@@ -202,6 +209,8 @@ def race(count: int, repeats: int, device: str) -> None:
     print(
         f"padding: {100 * (1 - total / area):.1f} % of what is computed; the model's weights are {own_precision(model)}"
     )
+    if reason := emulated(model):
+        print(f"bfloat16 is left out: {reason}")
     functions = rivals(model, texts)
     truth = functions["sentence-transformers, default"]().astype(np.float64)
     cosines = {}
@@ -211,12 +220,14 @@ def race(count: int, repeats: int, device: str) -> None:
         cosines[name] = float(((truth * vectors).sum(1) / norms).min())
     taken = interleaved(functions, repeats)
     default = taken["sentence-transformers, default"]
-    peaks = {name: peak(model, dtype) for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))}
+    dtypes = {"float32": torch.float32} | ({} if emulated(model) else {"bfloat16": torch.bfloat16})
+    peaks = {name: peak(model, dtype) for name, dtype in dtypes.items()}
     print(
         f"matrix products alone: {', '.join(f'{name} {rate:,.0f} tokens a second' for name, rate in peaks.items())}\n"
     )
-    print("| | tokens a second | against the default | least cosine | of the peak, float32 | bfloat16 |")
-    print("|---|--:|--:|--:|--:|--:|")
+    shown = " | ".join(f"of the peak, {name}" for name in peaks)
+    print(f"| | tokens a second | against the default | least cosine | {shown} |")
+    print(f"|---|--:|--:|--:|{'--:|' * len(peaks)}")
     for name, seconds in taken.items():
         rate = total / seconds
         shares = " | ".join(f"{100 * rate / of:.0f} %" for of in peaks.values())

@@ -195,6 +195,8 @@ SLOW = {
     "test_cli.py::test_a_reader_that_leaves_early_is_no_error",
     "test_cli.py::test_an_interrupt_exits_with_130",
     "test_docs.py",
+    "test_howto.py",
+    "test_site.py::test_the_site_is_built_strictly",
     "test_exporting.py",
     "test_house.py::test_every_address_works_after_a_plain_import",
     "test_house.py::test_modules_are_reached_whatever_was_imported_before",
@@ -213,16 +215,35 @@ SLOW = {
 }
 
 
+# Cases that repeat what the ones beside them show, at length: they are left to `make soak`.
+SOAK = {
+    "auditing/test_parity.py::test_a_planted_fault_is_found_and_named[cut at an odd number]",
+    "auditing/test_parity.py::test_a_planted_fault_is_found_and_named[pooling lasttoken]",
+    "auditing/test_parity.py::test_a_planted_fault_is_found_and_named[pooling weightedmean]",
+    "auditing/test_parity.py::test_half_precision_that_rounds_coarsely_is_named_and_not_the_batch[weights]",
+    "encoding/test_backends.py::test_a_graph_has_every_pooling_at_once[bert-openvino]",
+    "encoding/test_backends.py::test_a_graph_has_every_pooling_at_once[qwen-onnx]",
+    "encoding/test_backends.py::test_a_graph_has_later_modules_and_a_prompt_that_is_not_pooled[onnx]",
+    "encoding/test_backends.py::test_a_number_as_temperature_is_in_the_graph[onnx]",
+    "encoding/test_int8.py::test_a_graph_computes_with_rounded_weights[bert]",
+    "encoding/test_int8.py::test_a_graph_computes_with_rounded_weights[roberta]",
+    "training/test_train.py::test_each_pooling_learns_what_it_can_see[late-mean-0.4-1.0]",
+    "training/test_train.py::test_memory_does_not_change_what_is_learned[kept]",
+}
+
+
 def pytest_collection_modifyitems(items):
-    """Mark slow tests."""
+    """Mark slow tests and soaks."""
     folder = Path(__file__).parent
-    missing = sorted(name for name in SLOW if not (folder / name.split("::")[0]).is_file())
-    assert not missing, f"SLOW names files that do not exist: {missing}"
+    missing = sorted(name for name in SLOW | SOAK if not (folder / name.split("::")[0]).is_file())
+    assert not missing, f"SLOW and SOAK name files that do not exist: {missing}"
     for item in items:
         if item.path.is_relative_to(folder):
             file = item.path.relative_to(folder).as_posix()
-            if not SLOW.isdisjoint((file, f"{file}::{getattr(item, 'originalname', item.name)}")):
-                item.add_marker("slow")
+            names = {file, f"{file}::{getattr(item, 'originalname', item.name)}", f"{file}::{item.name}"}
+            for marker, wanted in (("slow", SLOW), ("soak", SOAK)):
+                if not wanted.isdisjoint(names):
+                    item.add_marker(marker)
 
 
 def pytest_generate_tests(metafunc):

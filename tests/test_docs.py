@@ -15,7 +15,7 @@ from cenote.cli import main, parser
 from cenote.errors import CenoteWarning
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -24,7 +24,7 @@ def blocks(page, language):
 
 
 def name(page):
-    return page.name
+    return page.relative_to(ROOT).as_posix()
 
 
 # The snippets of using.md need libraries that may be missing: test_using.py runs them.
@@ -100,5 +100,5 @@ def test_shell_lines_name_targets_and_extras_that_there_are(page):
 def test_every_fence_is_of_a_kind_that_is_checked():
     for page in PAGES:
         fences = re.findall(r"^```(\w*)$", page.read_text("utf-8"), re.MULTILINE)
-        assert set(fences[::2]) <= {"python", "console", "sh", "text"}, page.name
+        assert set(fences[::2]) <= {"python", "console", "sh", "text", "math"}, page.name
         assert set(fences[1::2]) <= {""}, page.name

@@ -8,39 +8,20 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 from itertools import takewhile
 from types import ModuleType
 from typing import Any, NoReturn
 
 from cenote import __version__
-from cenote.commands import (
-    audit,
-    compare,
-    completion,
-    diagnose,
-    embed,
-    evaluate,
-    export,
-    help,
-    info,
-    pairs,
-    parity,
-    pool,
-    poolings,
-    search,
-    temper,
-    train,
-    tune,
-)
-from cenote.commands.arguments import Usage
 from cenote.commands.terminal import printable, say, show
 from cenote.data.rows import lone_surrogate
-from cenote.errors import CenoteError, CenoteWarning, UnknownName, choose
+from cenote.errors import CenoteError, CenoteWarning, UnknownName, Usage, choose
 
 
 class Exit(IntEnum):
@@ -80,33 +61,33 @@ class _Parser(argparse.ArgumentParser):
         self.exit(Exit.USAGE, f"{self.prog}: error: {message}{meant}\nTry: {self.prog} --help\n")
 
 
-# In the order of the help.
-COMMANDS: dict[str, ModuleType] = {
-    command.__name__.rpartition(".")[2]: command
-    for command in (
-        diagnose,
-        evaluate,
-        compare,
-        tune,
-        train,
-        pairs,
-        embed,
-        search,
-        audit,
-        parity,
-        temper,
-        info,
-        pool,
-        poolings,
-        export,
-        completion,
-        help,
-    )
+# Each command by the name of its module, with the line that says what it does, in the order of the help.
+COMMANDS = {
+    "diagnose": "show what a search over your texts loses, and to what: the cut, pooling, length",
+    "evaluate": "score a model on tasks of MTEB or on your own labelled data, by length and with intervals",
+    "compare": "compare poolings, temperatures and windows of models on the same items, and say what the data can tell",
+    "tune": "choose an attention temperature on one half of labelled data, and confirm it on the other",
+    "train": "train an embedding model on pairs, with any pooling",
+    "pairs": "draw pairs for training from plain text: weak supervision",
+    "embed": "embed a corpus to Parquet: fast, resumable, with nothing lost",
+    "search": "find the texts of an embedded corpus that are nearest to a question",
+    "audit": "check whether a model is served as it was made: pass or fail, for CI",
+    "parity": "compare a model with a server, or another model: the same vectors? If not, the likely cause",
+    "temper": "save a model with an attention temperature",
+    "info": "show what a model declares in its files, and where; no weights are read",
+    "pool": "embed a few texts for a quick look, as JSON lines",
+    "poolings": "list the pooling operators",
+    "export": "write a model as an ONNX or OpenVINO graph, pooling included",
+    "completion": "print a script that completes commands, options, names and files in a shell",
+    "help": "show the help of a command",
 }
 
 
-def parser() -> _Parser:
-    """Return the parser of the whole command line; `docs/cli.md` is generated from it."""
+def parser(wanted: Collection[str] = tuple(COMMANDS)) -> _Parser:
+    """Return the parser of the whole command line; `docs/cli.md` is generated from it.
+
+    Only the wanted commands get their arguments: the modules of others are not imported.
+    """
     top = _Parser(
         prog="cenote",
         description="Pooling in text-embedding models: how it works, how it collapses, and what to do about it.",
@@ -114,20 +95,25 @@ def parser() -> _Parser:
     )
     top.add_argument("--version", action="version", version=f"cenote {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
-    for name, command in COMMANDS.items():
-        description = f"{command.MEANING[0].upper()}{command.MEANING[1:]}."
-        sub = commands.add_parser(name, help=command.MEANING, description=description, allow_abbrev=False)
+    for name, meaning in COMMANDS.items():
+        description = f"{meaning[0].upper()}{meaning[1:]}."
+        sub = commands.add_parser(name, help=meaning, description=description, allow_abbrev=False)
         # Errors point to the help of the command; `help` and `completion` show the whole program.
         sub.set_defaults(parser=sub, program=top)
-        command.add_arguments(sub)
+        if name in wanted:
+            _module(name).add_arguments(sub)
         top.commands[name] = sub
     return top
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"cenote.commands.{command}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code. argparse raises `SystemExit` for usage errors."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    top, args = parser(), argparse.Namespace()
+    top, args = parser(COMMANDS if "completion" in arguments else arguments), argparse.Namespace()
     if not arguments:
         top.print_help()
         return Exit.USAGE
@@ -146,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("default", CenoteWarning)
             warnings.showwarning = _show_warning
-            command = COMMANDS[args.command]
+            command = _module(args.command)
             if hasattr(command, "check"):
                 command.check(args)
             for line in command.run(args):

@@ -33,6 +33,10 @@ class UnknownName(BadInput):
     """A name that is not in a table. The message suggests a near miss."""
 
 
+class Usage(BadInput):
+    """A wrong use of options of the command line, rather than of what they name."""
+
+
 class UnsupportedModel(CenoteError):
     """A model whose architecture does not allow the operation. The message names the module."""
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from cenote import cli
 from cenote.cli import Exit, main
 from cenote.commands import compare
 from cenote.comparison_records import Comparison
@@ -49,7 +48,6 @@ def given(monkeypatch):
         return rich_comparison()
 
     monkeypatch.setitem(sys.modules, "cenote.evaluation.compare", SimpleNamespace(compare=fake))
-    monkeypatch.setitem(cli.COMMANDS, "compare", compare)
     return found
 
 

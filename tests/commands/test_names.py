@@ -2,9 +2,8 @@
 
 import pytest
 
-from cenote.commands.arguments import Usage
 from cenote.commands.names import split_names
-from cenote.errors import BadInput
+from cenote.errors import BadInput, Usage
 
 
 @pytest.fixture

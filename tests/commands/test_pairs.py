@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from cenote import cli
 from cenote.cli import Exit, main
 from cenote.commands import pairs
 from cenote.training.mining import mine_pairs
@@ -12,11 +11,6 @@ from cenote.training.mining import mine_pairs
 from ..bags import WORDS
 
 TEXTS = [" ".join(f"This is sentence {number} of text {name}." for number in range(9)) for name in "abcd"]
-
-
-@pytest.fixture(autouse=True)
-def command(monkeypatch):
-    monkeypatch.setitem(cli.COMMANDS, "pairs", pairs)
 
 
 @pytest.fixture
@@ -52,6 +46,15 @@ def test_json(draw, tmp_path, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert (printed["output"], printed["ways"]) == (str(tmp_path / "pairs.jsonl"), ["title"])
     assert (printed["counts"]["pairs"], printed["counts"]["no_title"], printed["counts"]["repeated"]) == (4, 1, 0)
+
+
+def test_positives_that_the_model_cuts_are_reported(corpus, short_folder, tmp_path, capsys):
+    """The model reads 40 tokens; a text has nine sentences of six words."""
+    out = str(tmp_path / "pairs.jsonl")
+    negatives = ["--negatives", "1", "--model", str(short_folder), "--margin", "0"]
+    main(["pairs", str(corpus), "-o", out, "--way", "title", *negatives])
+    said = capsys.readouterr().err
+    assert "4 of 4 positives are longer than the 40 tokens that the model reads: their ends were not compared." in said
 
 
 def test_options_are_passed_on(draw, monkeypatch, corpus, tmp_path):

@@ -49,6 +49,25 @@ def test_words_that_were_kept_are_shown(kept, capsys):
     assert words.strip() == hit.text == dict(TEXTS)[hit.id]
 
 
+@pytest.mark.parametrize(
+    ("title", "shown"), [("deep cave", "water"), ("deep", "cave water"), ("dee", "deep cave water")], ids=len
+)
+def test_a_title_that_is_part_of_the_text_is_shown_once(title, shown, model, tmp_path, capsys):
+    row = {"id": "a", "title": title, "text": "deep cave water"}
+    cenote.embed(model, [row], tmp_path / "out", columns="text", keep=("title", "text"))
+    assert main(["search", str(tmp_path / "out"), "deep water"]) == Exit.SUCCESS
+    first, words = capsys.readouterr().out.splitlines()
+    assert first.endswith(f"  a  {title}")
+    assert words.strip() == shown
+
+
+def test_json_has_a_text_once(kept, capsys):
+    assert main(["search", kept, "deep cave", "--top", "1", "--json"]) == Exit.SUCCESS
+    (hit,) = json.loads(capsys.readouterr().out)["answers"][0]["hits"]
+    assert hit["text"] == dict(TEXTS)[hit["id"]]
+    assert hit["kept"] == {"title": f"About {hit['id']}"}
+
+
 def test_long_words_are_shown_in_part(model, tmp_path, capsys):
     text = "deep light in the cave, " * 40
     cenote.embed(model, [{"id": "a", "text": text}], tmp_path / "out", keep="text", long="windows", window=100)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from cenote import cli
 from cenote.cli import Exit, main
 from cenote.commands import tune
 from cenote.tuning_records import Tuning
@@ -47,7 +46,6 @@ def given(monkeypatch):
         return rich_tuning()
 
     monkeypatch.setitem(sys.modules, "cenote.evaluation.tune", SimpleNamespace(tune=fake))
-    monkeypatch.setitem(cli.COMMANDS, "tune", tune)
     return found
 
 

@@ -17,7 +17,7 @@ from cenote.data.rows import Fault, Text
 from cenote.data.texts import Wanted, open_texts, read, read_rows
 from cenote.errors import BadInput, CenoteWarning, UnknownName
 
-from ..sources import OBJECTS, PATHS, ROWS, SOURCES
+from ..sources import OBJECTS, PATHS, ROWS, SOURCES, write_arrow
 
 pd = pytest.importorskip("pandas")  # comes with datasets
 PLAIN = [Text(row["id"], row["text"]) for row in ROWS]
@@ -368,3 +368,16 @@ def test_a_reader_is_read_once_and_slowly():
     reader = pa.RecordBatchReader.from_batches(pa.schema({"text": pa.string()}), batches())
     assert [row.text for row in itertools.islice(read(reader), 11)] == ["0"] * 10 + ["1"]
     assert len(started) < 5
+
+
+@pytest.mark.parametrize("form", [pa.ipc.new_stream, pa.ipc.new_file], ids=["stream", "file"])
+def test_values_that_point_outside_of_an_arrow_file_are_refused(form, tmp_path):
+    """Pyarrow would read there, and the process would crash."""
+    path = write_arrow([{"text": "12345"}, {"text": "1234567"}], tmp_path / "a.arrow", form)
+    offsets = b"".join(number.to_bytes(4, "little") for number in (0, 5, 12))
+    broken = b"".join(number.to_bytes(4, "little") for number in (0, 5, 2**31 - 8))
+    content = path.read_bytes()
+    assert content.count(offsets) == 1
+    path.write_bytes(content.replace(offsets, broken))
+    with pytest.raises(BadInput, match=r"row 0 \(from 0\): damaged Arrow"):
+        list(read(path))

@@ -1,7 +1,7 @@
 """`cenote embed` killed at any moment and run again: the folder has the bytes of a run that was not killed.
 
 Runs are killed by SIGKILL, at every step of writing and at random moments of the real command. Imports take seconds, so
-one process imports once, and every run is a fork of it. `make soak` kills the command 100 times over 20,000 rows.
+one process imports once, and every run is a fork of it. `make soak` kills the command 1,000 times over 4,000 rows.
 """
 
 import json
@@ -181,7 +181,7 @@ RANDOM = (
     + """
 chance = random.Random(task["seed"])
 command = ["embed", "minilm", task["file"], "--device", "cpu", "--backend", "torch", "--precision", "float32"]
-command += ["--on-error", "skip"]
+command += ["--on-error", "skip", *task.get("options", [])]
 run = lambda folder: fork(lambda: cenote.cli.main([*command, "-o", str(folder)]))
 
 
@@ -268,9 +268,15 @@ def test_ten_kills_of_the_command_lose_nothing(tmp_path, demo_path):
 
 
 @pytest.mark.soak
-def test_a_hundred_kills_over_20000_rows_lose_nothing(tmp_path, demo_path):
-    task = {"base": str(tmp_path), "file": corpus(tmp_path / "a.jsonl", 20_000), "part_texts": 256}
-    found = drive(RANDOM, 3600, **task, kills=100, seed=int.from_bytes(os.urandom(4), "little"))
-    assert found["kills"] >= 100
-    assert found["in_writing"] >= 10
-    assert found["before"] < found["kills"]
+@pytest.mark.parametrize("long", ["truncate", "window-mean", "segments", "windows"])
+def test_a_thousand_kills_over_the_ways_to_read_long_texts_lose_nothing(tmp_path, demo_path, long):
+    """CENOTE_KILLS sets another number."""
+    kills = int(os.environ.get("CENOTE_KILLS", 1000)) // 4
+    options = ["--max-seq-length", "20", "--long", long, "--keep", "text"]
+    if long != "truncate":
+        options += ["--window", "12", "--overlap", "4"]
+    task = {"base": str(tmp_path), "file": corpus(tmp_path / "a.jsonl", 4000), "part_texts": 128, "options": options}
+    found = drive(RANDOM, 14_400, **task, kills=kills, seed=int.from_bytes(os.urandom(4), "little"))
+    assert found["kills"] == kills
+    assert found["in_writing"] >= kills // 10
+    assert found["before"] < kills

@@ -4,11 +4,16 @@ import json
 import time
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
 import cenote
+from cenote.encoding import backends
+from cenote.encoding.tokens import tokenise
+from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.evaluation import evaluate as module
 from cenote.evaluation import task_list
@@ -90,6 +95,27 @@ def test_a_score_is_kept_and_never_that_of_something_else(model, tiny_st, pairs,
         found = scores(run(model, pairs, tmp_path))
         assert found not in seen, name
         seen.append(found)
+
+
+def test_rounded_weights_have_a_score_of_their_own(model, pairs, tmp_path, monkeypatch):
+    """The score is that of the vectors of the int8 graph."""
+    monkeypatch.setattr(backends, "multiplies_integers", lambda: True)
+    monkeypatch.setattr(backends, "verify", lambda *_: None)  # weights of a tiny random model round coarsely
+    plain = run(model, pairs, tmp_path)
+    found = run(model, pairs, tmp_path, precision="int8", backend="auto")
+    assert scores(found) != scores(plain)
+    rows = [json.loads(line) for line in (pairs / "test.jsonl").read_text().splitlines()]
+    encoder = Encoder(model, backends.backend(model, "openvino", "int8"))
+    sides = [encoder(tokenise(model, [row[name] for row in rows]))[0] for name in ("text1", "text2")]
+    one, other = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides)
+    expected = spearmanr((one * other).sum(1), [row["score"] for row in rows]).statistic
+    assert scores(found) == [pytest.approx(expected, abs=1e-6)]
+
+
+def test_rounded_weights_need_a_processor_for_them(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "multiplies_integers", lambda: False)
+    with pytest.raises(BadInput, match="backend 'openvino' at int8: this CPU does not multiply 8-bit integers"):
+        run(model, pairs, tmp_path, precision="int8", backend="auto")
 
 
 @pytest.mark.parametrize(

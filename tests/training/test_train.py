@@ -551,7 +551,7 @@ def test_a_model_is_watched_by_a_search_and_by_texts(demo_path, tmp_path, builti
     from cenote.training.watching import watch_of
 
     if kind == "texts":
-        (tmp_path / "texts.txt").write_text("\n".join(text.replace("\n", " ") for text in builtin[:300]))
+        (tmp_path / "texts.txt").write_text("\n".join(text.replace("\n", " ") for text in builtin[:120]))
         watch, source = "own_sentences_found", tmp_path / "texts.txt"
     else:
         watch, source = "ndcg_at_10", tmp_path / "folder"

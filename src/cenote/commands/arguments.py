@@ -15,7 +15,7 @@ from cenote.choices import POOLINGS, TASKS, missing_packages
 from cenote.data.columns import ALL
 from cenote.data.texts import read, read_rows
 from cenote.embedding.options import HELP
-from cenote.errors import BadInput, CenoteError, CenoteWarning, UnknownName, Value, choose
+from cenote.errors import CenoteError, CenoteWarning, UnknownName, Usage, Value, choose
 from cenote.models.declared import DEMO, prompts_of
 from cenote.storage import refuse_occupied, refuse_unwritable
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 
 Parse = TypeVar("Parse", bound=Callable[[str], Any])
-
-
-class Usage(BadInput):
-    """A wrong use of options, rather than of what they name."""
 
 
 def count(text: str, least: int = 1) -> int:

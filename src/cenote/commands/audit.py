@@ -21,8 +21,6 @@ from cenote.models.hub import refuse_missing
 if TYPE_CHECKING:
     from cenote.audit_records import Audit
 
-MEANING = "check whether a model is served as it was made: pass or fail, for CI"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""

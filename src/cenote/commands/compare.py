@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from cenote.choices import LONG, POOLINGS
 from cenote.commands.arguments import (
     COMMON,
-    Usage,
     add_common,
     check_packages,
     check_texts,
@@ -28,6 +27,7 @@ from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
 from cenote.comparison_records import PAGES
 from cenote.data.texts import read
+from cenote.errors import Usage
 from cenote.models.hub import refuse_missing
 from cenote.records import ALL
 from cenote.wording import probability, score_estimate
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 # Fewer texts are read too fast to time.
 _FEW_TEXTS = 500
-
-MEANING = "compare poolings, temperatures and windows of models on the same items, and say what the data can tell"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

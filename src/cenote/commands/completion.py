@@ -9,7 +9,6 @@ from itertools import chain
 from cenote.commands.arguments import one_of
 from cenote.models.declared import DEMO
 
-MEANING = "print a script that completes commands, options, names and files in a shell"
 SHELLS = ("bash", "zsh", "fish")
 
 # What arguments without names of their own are, by their metavars: models, or files and folders.

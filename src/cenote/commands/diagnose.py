@@ -11,7 +11,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from cenote.commands.arguments import (
-    Usage,
     add_common,
     check_prompts,
     check_texts,
@@ -24,14 +23,12 @@ from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import in_columns, say, table
 from cenote.data.texts import name_of, read
-from cenote.errors import BadInput, UnknownName
+from cenote.errors import BadInput, UnknownName, Usage
 from cenote.models.hub import refuse_missing
 from cenote.records import PAGES
 
 if TYPE_CHECKING:
     from cenote.records import Diagnosis
-
-MEANING = "show what a search over your texts loses, and to what: the cut, pooling, length"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

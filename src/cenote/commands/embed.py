@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from cenote.choices import names_in
 from cenote.commands.arguments import (
     COMMON,
-    Usage,
     add_common,
     check_packages,
     check_prompts,
@@ -31,6 +30,7 @@ from cenote.commands.arguments import (
 from cenote.commands.progress import Pace, progress
 from cenote.commands.terminal import note, say, warn
 from cenote.embedding.options import Request
+from cenote.errors import Usage
 from cenote.models.hub import refuse_missing
 from cenote.wording import in_minutes, pluralise
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from cenote.records import Counts, Manifest
 
-MEANING = "embed a corpus to Parquet: fast, resumable, with nothing lost"
 # Groups of options in the help. Other options of `Request` that have a flag stand outside of groups.
 GROUPS = {
     "how texts are read": ("limit", "long", "vectors", "window", "overlap", "on_truncate", "on_error"),

@@ -7,20 +7,19 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cenote.choices import AUTO, BACKENDS, LONG
-from cenote.commands.arguments import Usage, add_common, check_packages, load_model, one_of, word
+from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS, LONG
+from cenote.commands.arguments import add_common, check_packages, load_model, one_of, word
 from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
+from cenote.errors import Usage
 from cenote.evaluation_records import PAGES
 from cenote.models.hub import refuse_missing
 from cenote.wording import percent, pluralise, score_estimate
 
 if TYPE_CHECKING:
     from cenote.evaluation_records import Evaluation, TaskScore
-
-MEANING = "score a model on tasks of MTEB or on your own labelled data, by length and with intervals"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend", default=AUTO, type=one_of((*BACKENDS, AUTO), "backend"), help="what runs the model"
     )
     add_cache(parser)
-    add_scoring(parser, json="table")
+    add_scoring(parser, json="table", precisions=COMPUTE_PRECISIONS)
     parser.add_argument("--temperature", type=float, metavar="TAU", help="attention temperature to evaluate at")
     add_common(parser, "--pooling", "--max-seq-length", "--device", "--trust-remote-code")
 

@@ -7,11 +7,10 @@ import json
 from collections.abc import Iterator
 
 from cenote.choices import GRAPH_FORMATS, GRAPH_PRECISIONS
-from cenote.commands.arguments import Usage, add_common, check_new_folder, check_packages, load_model, one_of
+from cenote.commands.arguments import add_common, check_new_folder, check_packages, load_model, one_of
 from cenote.commands.terminal import note
+from cenote.errors import Usage
 from cenote.models.hub import refuse_missing
-
-MEANING = "write a model as an ONNX or OpenVINO graph, pooling included"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 from cenote.errors import choose
 
-MEANING = "show the help of a command"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""

@@ -14,8 +14,6 @@ from cenote.commands.terminal import in_columns, say
 from cenote.models.declared import declared, find
 from cenote.models.hub import configuration_of
 
-MEANING = "show what a model declares in its files, and where; no weights are read"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""

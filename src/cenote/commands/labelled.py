@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from cenote.choices import AUTO, PRECISIONS
-from cenote.commands.arguments import Usage, natural, one_of
+from cenote.commands.arguments import natural, one_of
 from cenote.data.labelled import KINDS
 from cenote.data.labelled_schemas import plan_files
+from cenote.errors import Usage
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +43,18 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-cache", action="store_true", help="neither use nor keep earlier scores")
 
 
-def add_scoring(parser: argparse.ArgumentParser, *, json: str) -> None:
+def add_scoring(parser: argparse.ArgumentParser, *, json: str, precisions: tuple[str, ...] = PRECISIONS) -> None:
     """Add the arguments of how scores are made; `json` is what JSON is printed in place of."""
     parser.add_argument("--quick", action="store_true", help="score a fixed sample of each, some hundred texts")
     parser.add_argument(
         "--json", metavar="FILE", help=f"write all figures as JSON; - prints them in place of the {json}"
     )
-    parser.add_argument("--precision", default=AUTO, type=one_of((*PRECISIONS, AUTO), "precision"), help="of the model")
+    parser.add_argument(
+        "--precision",
+        default=AUTO,
+        type=one_of((*precisions, AUTO), "precision"),
+        help=f"of the model: {', '.join(precisions)}, or auto, that of its weights (default)",
+    )
     parser.add_argument("--seed", type=natural, default=0, help="of the test and the intervals (default: 0)")
 
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from cenote.commands.arguments import Usage
 from cenote.data.shards import is_pattern
 from cenote.data.texts import READERS
-from cenote.errors import BadInput
+from cenote.errors import BadInput, Usage
 from cenote.models.declared import DEMO
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cenote.auditing.endpoint_addresses import is_address, shown
-from cenote.commands.arguments import Usage
-from cenote.errors import BadInput
+from cenote.errors import BadInput, Usage
 
 
 def check_outputs(args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[Any]) -> None:

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from cenote.commands.arguments import Usage, add_common, count, list_of, load_model, natural, one_of
+from cenote.commands.arguments import add_common, count, list_of, load_model, natural, one_of
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.errors import BadInput
+from cenote.errors import BadInput, Usage
 from cenote.models.hub import refuse_missing
 from cenote.training.mining import MinedPairs, check_negatives, check_output, mine_pairs
 from cenote.training.ways import LEFT_OUT, WAYS, check_settings
-
-MEANING = "draw pairs for training from plain text: weak supervision"
 
 # Options that belong to one way.
 _OF_WAY = {"title_column": "title", "words": "spans", "keep": "sentence"}

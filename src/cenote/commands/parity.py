@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from cenote.auditing.endpoint_addresses import is_address, shown
 from cenote.commands.arguments import (
-    Usage,
     add_common,
     check_prompts,
     check_texts,
@@ -22,7 +21,7 @@ from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import in_columns, say, table
 from cenote.data.texts import name_of, read
-from cenote.errors import CenoteError
+from cenote.errors import CenoteError, Usage
 from cenote.models.hub import refuse_missing
 from cenote.parity_records import LEAST, PAGES
 from cenote.wording import percent, pluralise
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from cenote.parity_records import Parity
-
-MEANING = "compare a model with a server, or another model: the same vectors? If not, the likely cause"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from cenote.encoding.vectors import Vectors
 
-MEANING = "embed a few texts for a quick look, as JSON lines"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 
 from cenote.commands.terminal import in_columns
 
-MEANING = "list the pooling operators"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""

@@ -14,18 +14,17 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cenote.commands.arguments import Usage, add_common, check_packages, check_prompts, count, load_model
+from cenote.commands.arguments import add_common, check_packages, check_prompts, count, load_model
 from cenote.commands.progress import progress
 from cenote.commands.terminal import note, say
 from cenote.embedding.manifest import complete_manifest
-from cenote.errors import BadInput, UnknownName
+from cenote.errors import BadInput, UnknownName, Usage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from cenote.embedding.search import Hit
 
-MEANING = "find the texts of an embedded corpus that are nearest to a question"
 # Lines of the words of a text that are shown, and the letters of a word that says little.
 _LINES, _SHORT = 4, 3
 
@@ -117,11 +116,17 @@ def _load(args: argparse.Namespace, name: Any, **changed: Any) -> SentenceTransf
 
 def _as_json(args: argparse.Namespace, found: list[list[Hit]]) -> str:
     answers = [
-        {"query": query, "hits": [_plain(vars(hit)) for hit in hits]}
+        {"query": query, "hits": [_plain(_once(hit)) for hit in hits]}
         for query, hits in zip(args.queries, found, strict=True)
     ]
     whole = {"vectors": args.vectors, "answers": answers}
     return json.dumps(whole, indent=1, ensure_ascii=False, default=str, allow_nan=False)
+
+
+def _once(hit: Hit) -> dict[str, Any]:
+    """Return the fields of a hit, with the text once where it was kept whole."""
+    kept = {name: value for name, value in hit.kept.items() if (name, value) != ("text", hit.text)}
+    return {**vars(hit), "kept": kept}
 
 
 def _plain(value: Any) -> Any:
@@ -148,7 +153,11 @@ def _lines(place: int, hit: Hit, query: str, full: bool) -> Iterator[str]:
         return
     indent = " " * 11
     width = max(50, shutil.get_terminal_size().columns - 1)
-    lines = textwrap.wrap(" ".join(hit.text.split()), width - len(indent) - len("... ..."))
+    words = hit.text.split()
+    shown = str(title).split() if title else []
+    if words[: len(shown)] == shown:  # the title is part of the text, and stands in the line above
+        words = words[len(shown) :]
+    lines = textwrap.wrap(" ".join(words), width - len(indent) - len("... ..."))
     yield from (indent + line for line in (lines if full else passage(lines, query)))
 
 

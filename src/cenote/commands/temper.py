@@ -11,11 +11,9 @@ from typing import Any
 
 from cenote._nn.config_keys import BAKED_IN_CONFIG
 from cenote.choices import SCHEDULES, TASKS
-from cenote.commands.arguments import Usage, add_common, check_new_folder, load_model
-from cenote.errors import BadInput, CenoteError, choose
+from cenote.commands.arguments import add_common, check_new_folder, load_model
+from cenote.errors import BadInput, CenoteError, Usage, choose
 from cenote.models.hub import refuse_missing
-
-MEANING = "save a model with an attention temperature"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

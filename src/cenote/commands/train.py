@@ -12,7 +12,6 @@ from typing import Any
 
 from cenote.choices import AUTO, POSITIONS, SPLITTERS, TRAINING_PRECISIONS
 from cenote.commands.arguments import (
-    Usage,
     add_common,
     check_packages,
     count,
@@ -27,11 +26,9 @@ from cenote.commands.progress import progress
 from cenote.commands.terminal import say
 from cenote.data.pairs import read_pairs
 from cenote.data.shards import refuse_missing as refuse_missing_file
-from cenote.errors import BadInput
+from cenote.errors import BadInput, Usage
 from cenote.models.hub import refuse_missing
 from cenote.storage import refuse_unwritable
-
-MEANING = "train an embedding model on pairs, with any pooling"
 
 
 def share(text: str) -> float:

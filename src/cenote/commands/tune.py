@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cenote.commands.arguments import (
-    Usage,
     add_common,
     check_new_folder,
     check_packages,
@@ -21,6 +20,7 @@ from cenote.commands.labelled import add_data, add_scoring, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
+from cenote.errors import Usage
 from cenote.models.hub import refuse_missing
 from cenote.records import ALL
 from cenote.tuning_records import PAGES
@@ -29,7 +29,6 @@ from cenote.wording import pluralise, probability, relative_estimate, score_esti
 if TYPE_CHECKING:
     from cenote.tuning_records import Confirmed, Tried, Tuning
 
-MEANING = "choose an attention temperature on one half of labelled data, and confirm it on the other"
 
 # Temperatures by role that are printed; a page has all of them.
 _BEST_BY_ROLE = 5

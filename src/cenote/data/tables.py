@@ -125,7 +125,14 @@ def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple
 def _records_of_arrow(path: Path, names: Sequence[str]) -> Iterator[Placed]:
     with readable(str(path)), _mapped(path) as source:
         _, batches = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, names))
+        batches = (_valid(batch) for batch in batches)
         yield from _records_of_batches(_undamaged_batches(batches, path, "Arrow"), names, str(path))
+
+
+def _valid(batch: Any) -> Any:
+    """Return a batch whose values lie within its buffers: pyarrow does not check this, and would end the process."""
+    batch.validate(full=True)
+    return batch
 
 
 def _undamaged(path: Path, kind: str, read: Callable[[], Any], row: int = 0) -> Any:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from cenote.choices import missing_packages
+from cenote.embedding.integrity import footer_checksum
 from cenote.embedding.manifest import INDEXES
-from cenote.embedding.parts import read_footer
 from cenote.embedding.reading import Embeddings
 from cenote.embedding.scan import Block, Floats, Question, directions
 from cenote.errors import BadInput, CenoteError, CenoteWarning, choose
@@ -186,9 +186,11 @@ def _ready(vectors: Any, how: str) -> Floats:
 
 
 def _identity(found: Embeddings) -> str:
-    """Return a name for the vectors of a folder: of its settings, and of the texts of its parts."""
-    digest = hashlib.sha256()
-    for number in range(len(found.bounds) - 1):
-        part, settings, _ = read_footer(found.path_of(number))
-        digest.update(repr((part, sorted(settings.items(), key=str))).encode())
-    return digest.hexdigest()[:16]
+    """Return a name for the vectors of a folder: of the footers of its parts, which hold settings and texts."""
+    counts = found.manifest.counts
+    if counts is None:
+        raise CenoteError(f"{found.folder} is not complete.")  # it would not have been opened
+    footers = counts.footers or tuple(  # older folders have no checksums of footers
+        footer_checksum(found.path_of(part), rows) for part, rows in enumerate(counts.rows)
+    )
+    return hashlib.sha256(" ".join(footers).encode()).hexdigest()[:16]

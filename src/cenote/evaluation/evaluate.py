@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentence_transformers import SentenceTransformer
 
-from cenote.choices import AUTO, BACKENDS, PRECISIONS, Auto, BackendName, KindName, LongName, PrecisionName
+from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS, Auto, BackendName, ComputePrecision, KindName, LongName
 from cenote.data.labelled import Retrieval
 from cenote.errors import BadInput, choose
 from cenote.evaluation.configuration import configuration_of
@@ -64,7 +64,7 @@ def evaluate(
     quick: bool = False,
     positions: bool = False,
     backend: BackendName | Auto = AUTO,
-    precision: PrecisionName | Auto = AUTO,
+    precision: ComputePrecision | Auto = AUTO,
     items: str | Path | None = None,
     cache: str | Path | bool = True,
     seed: int = 0,
@@ -87,7 +87,8 @@ def evaluate(
         quick: whether to score fixed samples of the data, and no other ways that are not named.
         positions: whether to move the evidence of local searches to the start, the middle and the end of longer texts.
         backend: torch, openvino, onnx, or auto: OpenVINO where it can run and is faster, else torch.
-        precision: float32, bfloat16, float16, or auto: that of the weights.
+        precision: float32, bfloat16, float16, int8 (OpenVINO, on CPUs that multiply integers), or auto: that of the
+            weights.
         items: folder to write the values of single items to, a Parquet file for each task.
         cache: folder that keeps scores; True for the user's cache, False for none.
         seed: of the intervals.
@@ -139,7 +140,7 @@ def _check(
     for way in (long, *(others or ())):
         way_of(way)
     choose(backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
-    choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
+    choose(precision, dict.fromkeys((*COMPUTE_PRECISIONS, AUTO)), "precision")
     beside = None if others is None and not quick else tuple(others or ())
     return _Request(long, beside, quick, positions, backend, precision, seed, listener)
 

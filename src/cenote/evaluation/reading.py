@@ -13,7 +13,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from cenote.choices import AUTO
+from cenote.choices import AUTO, INT8
 from cenote.encoding.backends import Backend, ManyPoolings, backend, obstacle, own_precision
 from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
 from cenote.encoding.vectors import Encoder, Vectors
@@ -76,7 +76,7 @@ class TextReader:
     Args:
         model: any `SentenceTransformer`.
         backend_name: a name from `BACKENDS`, or `auto`: OpenVINO where it can run and is faster, else torch.
-        precision: a name from `PRECISIONS`, or `auto`: that of the weights.
+        precision: a name from `COMPUTE_PRECISIONS`, or `auto`: that of the weights.
         listener: hears of the progress.
         poolings: other poolings of the same tokens, by name: one pass serves them all. They need the backend torch.
     """
@@ -212,9 +212,9 @@ class TextReader:
 
 
 def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:
-    """Return the name of the backend; for `auto` OpenVINO where it can run here and is faster, else torch."""
+    """Return the name of the backend; for `auto` OpenVINO for int8 or where it is faster, else torch."""
     wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS)
-    preferred = ("openvino", "torch") if wide else ("torch",)
+    preferred = ("openvino",) if precision == INT8 else ("openvino", "torch") if wide else ("torch",)
     tried = preferred if name == AUTO else (name,)
     reasons = {one: obstacle(model, one, precision, "document") for one in tried}
     found = next((one for one, reason in reasons.items() if reason is None), None)

@@ -98,10 +98,11 @@ class LengthTemperature:
             )
         self._check_every_length()
 
-    def __call__(self, lengths: Tensor) -> Tensor:
+    def __call__(self, lengths: Tensor | int) -> Tensor:
         """Return tau in float32 for token counts of any shape."""
         # An empty row gets the tau of one token, not NaN.
-        return SCHEDULES[self.schedule].compute(lengths.float().clamp(min=1), **dict(self.parameters))
+        counts = torch.as_tensor(lengths).float().clamp(min=1)
+        return SCHEDULES[self.schedule].compute(counts, **dict(self.parameters))
 
     def __str__(self) -> str:
         return f"{self.schedule}({', '.join(f'{name}={value:g}' for name, value in self.parameters)})"

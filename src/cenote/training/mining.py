@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice
@@ -295,6 +295,7 @@ def _with_negatives(
     found = find_negatives(
         pairs, texts, loaded, wanted.count, range_min=wanted.range_min, margin=wanted.margin, advance=advance
     )
+    _report_cut(loaded, {pair.positive for pair in pairs}, listener)
     few = sum(len(negatives) < wanted.count for negatives in found)
     counts["few_negatives"] = few
     if few:
@@ -305,6 +306,20 @@ def _with_negatives(
     for pair, negatives in zip(pairs, found, strict=True):
         if len(negatives) == wanted.count:
             yield pair._replace(negatives=negatives)
+
+
+def _report_cut(model: SentenceTransformer, positives: Collection[str], listener: Listener) -> None:
+    """Say how many positives were compared by their beginning only."""
+    from cenote.encoding.tokens import count_tokens
+    from cenote.models.properties import limit_of
+
+    limit = limit_of(model)
+    cut = 0 if limit is None else int((count_tokens(model, sorted(positives)) > limit).sum())
+    if cut:
+        listener.notify(
+            f"{cut:,} of {pluralise(len(positives), 'positive')} {'is' if cut == 1 else 'are'} longer than the {limit} "
+            "tokens that the model reads: their ends were not compared. --max-seq-length reads more."
+        )
 
 
 def _load(model: Any, loader: Callable[[Any], SentenceTransformer] | None) -> Any:

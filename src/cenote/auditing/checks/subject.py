@@ -57,13 +57,13 @@ class Effort:
 FULL = Effort(drawn=1000, read=160, documents=100, padded=12, rounded=6, long=6, vocabulary=1500, suspects=24)
 QUICK = Effort(
     drawn=500,
-    read=60,
-    documents=40,
-    padded=6,
-    rounded=3,
-    long=3,
-    vocabulary=300,
-    suspects=8,
+    read=50,
+    documents=30,
+    padded=4,
+    rounded=2,
+    long=2,
+    vocabulary=200,
+    suspects=6,
     longest=2048,
     builtin=500,
 )
