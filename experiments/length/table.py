@@ -51,7 +51,7 @@ SETS = {
         ("qmsum", None, False),
     )
 }
-MEAN = "mean of tasks"
+MEAN, HELD_OUT = "mean of tasks", "chosen on one half, on the other"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,33 +80,38 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     tasks, grid = split(model, {Path(name).name: sampled(name, quick, kind) for name, kind in sets}), constants(taus)
     pairs, before = tasks.whole.paired(grid)
     family = compare_paired(relative(pairs, before), seed=SEED, fewest=FEWEST_ITEMS)
-    rows = []
-    for task, scores, changes in zip(tasks.whole.tasks, tasks.whole.scores, family.tasks, strict=True):
-        rows.append({"task": task.name, "kind": task.kind, "τ": 1.0, "score": scores.score(OWN).score})
-        for tau, one, change in zip(taus, grid, changes, strict=True):
-            row = {"task": task.name, "kind": task.kind, "τ": tau, "score": scores.score(one).score}
-            rows.append(row | _shown(percent(change)) | {"p, of all": change.p})
     means = family.together or family.tasks[0]
-    for tau, change in zip(taus, means, strict=True):
-        rows.append({"task": MEAN, "τ": tau} | _shown(percent(change)) | {"p, of all": change.p})
-    best, noise = int(relative_changes(pairs, before).argmax()), 100 * best_of_noise(pairs, before.tolist())
+    rows = _rows_of_tasks(tasks.whole, taus, family.tasks)
+    rows += [{"task": MEAN, "τ": tau, **_in_percent(change)} for tau, change in zip(taus, means, strict=True)]
+    noise = 100 * best_of_noise(pairs, before.tolist())
     of_noise = Estimate(float(noise.mean()), *map(float, np.quantile(noise, [0.025, 0.975])))
-    rows.append(
-        {"task": "best of the grid", "τ": taus[best]} | _shown(Estimate(percent(means[best]).value, None, None))
-    )
-    rows.append({"task": "best of a grid of noise"} | _shown(of_noise))
-    chosen, default = tasks.choose(grid), means[taus.index(DEFAULT)]
+    rows.append({"task": "best of a grid of noise", **_shown(of_noise)})
+    default, chosen = means[taus.index(DEFAULT)], tasks.choose(grid)
     findings = [
         decide(above, "default", default, percent(default)),
         above("best", percent(excess_of_best(pairs, before.tolist()))),
-        above("held out", Estimate(0.0, None, None))
-        if chosen is None
-        else decide(above, "held out", chosen[2], percent(chosen[2])),
     ]
-    if chosen is not None:
-        rows.append({"task": "chosen on one half, there", "τ": chosen[0].query} | _shown(percent(chosen[1])))
-        rows.append({"task": "chosen on one half, on the other", "τ": chosen[0].query} | _shown(percent(chosen[2])))
+    if chosen is None:
+        findings.append(above("held out", Estimate(0.0, None, None)))
+    else:
+        candidate, there, elsewhere = chosen
+        findings.append(decide(above, "held out", elsewhere, percent(elsewhere)))
+        rows += [
+            {"task": "chosen on one half, there", "τ": candidate.query, **_shown(percent(there))},
+            {"task": HELD_OUT, "τ": candidate.query, **_shown(percent(elsewhere))},
+        ]
     return Measured(rows, findings, {"noise": of_noise.high, "tasks": [task.name for task in tasks.whole.tasks]})
+
+
+def _rows_of_tasks(whole: Half, taus: Sequence[float], changes: Sequence[Sequence[Difference]]) -> list[dict[str, Any]]:
+    """Return a row for each task and each temperature, the model's own first."""
+    rows = []
+    for task, scores, of_task in zip(whole.tasks, whole.scores, changes, strict=True):
+        named = {"task": task.name, "kind": task.kind}
+        rows.append({**named, "τ": 1.0, "score": scores.score(OWN).score})
+        for tau, candidate, change in zip(taus, constants(taus), of_task, strict=True):
+            rows.append({**named, "τ": tau, "score": scores.score(candidate).score, **_in_percent(change)})
+    return rows
 
 
 def split(model: SentenceTransformer, data: dict[str, Labelled]) -> Halves:
@@ -129,6 +134,10 @@ def percent(one: Difference | Estimate) -> Estimate:
     """Return a share as a percentage."""
     low, high = (None if end is None else 100 * end for end in (one.low, one.high))
     return Estimate(100 * one.value, low, high)
+
+
+def _in_percent(one: Difference) -> dict[str, Any]:
+    return {**_shown(percent(one)), "p, of all": one.p}
 
 
 def _shown(one: Estimate) -> dict[str, Any]:
@@ -160,8 +169,8 @@ def _draw_cell(ax: Any, cell: Cell) -> None:
     for row in mean:
         if row["low"] is not None:
             ax.plot([row["τ"]] * 2, [row["low"], row["high"]], color="black", lw=1)
-    for row in (row for row in rows if row["task"] == "chosen on one half, on the other"):
-        ax.plot(row["τ"], row["change, %"], "*", color="black", ms=12, label="chosen on one half, on the other")
+    for row in (row for row in rows if row["task"] == HELD_OUT):
+        ax.plot(row["τ"], row["change, %"], "*", color="black", ms=12, label=HELD_OUT)
     ax.set_xlim(1.03, min(x) - 0.03)
 
 

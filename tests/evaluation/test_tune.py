@@ -160,15 +160,16 @@ def test_progress_says_which_of_how_many_temperatures_is_at_work(model):
     assert [done for done, _ in combined] == list(range(2, 2 + len(combined)))
 
 
-def test_a_corpus_is_read_once_for_both_halves_where_vectors_are_kept(model):
+@pytest.mark.parametrize("candidate", [OWN, Candidate("constant", 0.6, 0.6)], ids=str)
+def test_a_corpus_is_read_once_for_both_halves_where_vectors_are_kept(model, candidate):
     readers, whole = {}, retrieval()
     for part in halve(whole):
         task = ListedTask("t", "retrieval", partial(module.make_local, "t", None, part), "", None, "test", (), part)
-        shared = CandidateScores(model, task, "auto", Listener(), readers).score(OWN)
-        alone = CandidateScores(model, task, "auto", Listener()).score(OWN)
+        shared = CandidateScores(model, task, "auto", Listener(), readers).score(candidate)
+        alone = CandidateScores(model, task, "auto", Listener()).score(candidate)
         assert shared.score == pytest.approx(alone.score, abs=1e-9)
     documents = {f"{title} {text}".strip() for title, text in zip(whole.titles, whole.texts, strict=True)}
-    assert readers[None].work.texts == len(documents) + len(set(whole.queries))
+    assert readers[candidate.query].work.texts == len(documents) + len(set(whole.queries))
 
 
 # What is written.
