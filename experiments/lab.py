@@ -207,9 +207,20 @@ def _known(path: Path) -> list[dict[str, Any]]:
 
 
 def _code(experiment: Experiment) -> str:
-    """Return a digest of the code of an experiment: cells of other code are not taken up."""
-    source = inspect.getsource(inspect.getmodule(experiment.measure) or experiment.measure)
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+    """Return a digest of the code that measures: the experiment's module and those of experiments/ that it uses.
+
+    Cells of other code are not taken up. This frame is left out: what it draws and prints is no part of a cell.
+    """
+    waiting, sources = [inspect.getmodule(experiment.measure)], dict[str, str]()
+    while waiting:
+        module = waiting.pop()
+        if module is None or module.__name__ == __name__ or (path := inspect.getfile(module)) in sources:
+            continue
+        sources[path] = inspect.getsource(module)
+        used = {inspect.getmodule(value) for value in vars(module).values()}
+        waiting += [one for one in used if one is not None and one.__name__.startswith("experiments.")]
+    joined = "\n".join(sources[path] for path in sorted(sources, key=lambda path: Path(path).name))
+    return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
 
 def _fingerprint(model: SentenceTransformer) -> str:

@@ -1,6 +1,7 @@
 """Every experiment on a claim runs on a toy model, and its figure, table and JSON are written."""
 
 import importlib
+import inspect
 import json
 import sys
 from dataclasses import replace
@@ -83,6 +84,20 @@ def test_an_experiment_with_data_of_its_own_takes_no_others(experiment, tiny_st,
     own = replace(experiment, own=True)
     record = lab.run(own, [str(tiny_st("bert"))], ["e", "f"], quick=True, output=tmp_path)
     assert [cell["data"] for cell in record["cells"]] == ["d"]
+
+
+def test_cells_know_the_shared_code_that_measured_them(monkeypatch):
+    from experiments.length import cosine, reading
+
+    before = lab._code(cosine.EXPERIMENT)
+    assert before == lab._code(cosine.EXPERIMENT)
+    source = inspect.getsource
+
+    def changed(module):
+        return source(module) + ("# changed" if module is reading else "")
+
+    monkeypatch.setattr(lab.inspect, "getsource", changed)
+    assert lab._code(cosine.EXPERIMENT) != before
 
 
 def test_the_same_figure_has_the_same_bytes(experiment, tmp_path):
