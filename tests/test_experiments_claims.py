@@ -58,6 +58,15 @@ def test_full_cells_count_before_quick_ones(results, cells, verdict, count):
     assert (row.verdict, len(row.values)) == (verdict, count)
 
 
+@pytest.mark.parametrize(
+    ("quick", "command"),
+    [((True, True), "python -m experiments.toy --quick"), ((True, False), "python -m experiments.toy")],
+)
+def test_the_command_says_that_only_few_texts_were_read(results, quick, command):
+    cells = [cell("m", data, True, quick=one) for data, one in zip("de", quick, strict=True)]
+    assert rows_of(results(cells))[0].command == command
+
+
 def test_comparisons_of_models_count(results):
     across = [{"model": "b minus a", "data": "d", "findings": cell("", "", False)["findings"]}]
     row = rows_of(results([cell("m", "d", True)], across))[0]
