@@ -129,15 +129,16 @@ def above(claim: str, estimate: Any, than: float = 0.0) -> Finding:
 
     `estimate` has `value`, `low` and `high`; without an interval nothing is decided.
     """
-    return _finding(claim, estimate, estimate.low, estimate.high, than, 1)
+    return _finding(claim, estimate, than, 1)
 
 
 def below(claim: str, estimate: Any, than: float = 0.0) -> Finding:
     """Return a finding that holds if a value is below a bound, with its whole interval."""
-    return _finding(claim, estimate, estimate.low, estimate.high, than, -1)
+    return _finding(claim, estimate, than, -1)
 
 
-def _finding(claim: str, estimate: Any, low: float | None, high: float | None, than: float, side: int) -> Finding:
+def _finding(claim: str, estimate: Any, than: float, side: int) -> Finding:
+    low, high = estimate.low, estimate.high
     decided = None if low is None or high is None or low <= than <= high else side * (estimate.value - than) > 0
     return Finding(claim, estimate.value, low, high, decided)
 
@@ -173,13 +174,14 @@ def run(
     """
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"{experiment.name}.json"
-    known = _known(path)
+    known, code = _known(path), _code(experiment)
     cells: list[Cell] = []
     record: dict[str, Any] = {}
     for name in models:
         model = cenote.load(name, device="cpu")
+        fingerprint = _fingerprint(model)
         for one in experiment.data if experiment.own else data:
-            key = {"code": _code(experiment), "model": _fingerprint(model), "data": one, "quick": quick}
+            key = {"code": code, "model": fingerprint, "data": one, "quick": quick}
             stored = next((cell for cell in known if cell["key"] == key), None)
             if stored is None:
                 start = time.perf_counter()
@@ -194,7 +196,7 @@ def run(
                 }
                 known.append(stored)
             cells.append(_cell(stored))
-            record = _record(experiment, cells, [cell for cell in known if cell["key"]["code"] == key["code"]], quick)
+            record = _record(experiment, cells, [cell for cell in known if cell["key"]["code"] == code], quick)
             path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     print("\n".join(describe(experiment, experiment.compared(cells))), flush=True)
     save_figure(experiment, cells, output)
