@@ -50,7 +50,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
         "lengths": [name.partition(", ")[2].removesuffix(" tokens") for name in parts],
         "taus": grid.taus,
         "changes": [[0.0, *(100 * one.value for one in changes)] for changes in family],
-        "told apart": [[False, *(one.p < SIGNIFICANT for one in changes)] for changes in family],
+        "significant": [[False, *(one.p < SIGNIFICANT for one in changes)] for changes in family],
     }
     rows += [
         {"by": by, "length": name, "change": one.value, "low": one.low, "high": one.high}
@@ -133,7 +133,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     for cell, ax in cell_panels(figure, cells):
         series = cell.measured.series
         names = [f"{tau:g}" for tau in series["taus"]]
-        heat_map(ax, series["changes"], series["lengths"], names, series["told apart"])
+        heat_map(ax, series["changes"], series["lengths"], names, series["significant"])
         ax.set_xlabel("temperature")
         ax.set_ylabel("tokens, a quarter of the texts each")
 

@@ -83,7 +83,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     series = {
         "taus": taus,
         "changes": [[percents[query, document] for document in taus] for query in taus],
-        "told apart": [[clear[query, document] for document in taus] for query in taus],
+        "significant": [[clear[query, document] for document in taus] for query in taus],
     }
     return Measured(rows, findings, series)
 
@@ -93,7 +93,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     for cell, ax in cell_panels(figure, cells):
         series = cell.measured.series
         names = [f"{tau:g}" for tau in series["taus"]]
-        heat_map(ax, series["changes"], names, names, series["told apart"])
+        heat_map(ax, series["changes"], names, names, series["significant"])
         ax.set_xlabel("temperature of documents")
         ax.set_ylabel("temperature of queries")
 
