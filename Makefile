@@ -10,7 +10,7 @@ GUIDES := .venv-guides
 demo: $(READY)
 	@$(BIN)/cenote diagnose minilm -o report.html
 
-# Before every commit, in under two minutes: unit tests, and one test of each verb from end to end.
+# Before every commit: unit tests, and one test of each verb from end to end.
 check: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not soak"
 
