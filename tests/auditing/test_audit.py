@@ -1,5 +1,6 @@
 """`audit`: faults are found by the check that names them, sound models pass, and what it refuses."""
 
+import copy
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Normalize
+from sentence_transformers.sentence_transformer.modules import Normalize, Router
 
 import cenote
 from cenote.audit_records import Audit, Check
@@ -335,6 +336,17 @@ def test_a_model_trained_in_memory_is_told_to_be_saved(copies, bag_folder):
     assert "If you trained it, save it" in audit(model, texts, only=["weights"]).checks[0].remedy
     folder, texts = faults.layer_missing(copies_of(copies), bag_folder)
     assert audit(folder, texts, only=["weights"]).checks[0].remedy.startswith("Get the files again")
+
+
+def test_a_router_names_the_pooling_of_each_side(tiny_bert, tmp_path):
+    sides = [[copy.deepcopy(tiny_bert[0]), Pooling(32, mode)] for mode in ("cls", "mean")]
+    routed = SentenceTransformer(modules=[Router.for_query_document(*sides)], device="cpu")
+    check = audit(routed, TINY, only=["pooling", "padding"]).checks[0]
+    assert check.passed is None
+    assert check.measured["routes"] == {"query": "cls", "document": "mean"}
+    # A side on its own is a model like any other.
+    SentenceTransformer(modules=sides[0], device="cpu").save(str(tmp_path / "side"))
+    assert audit(tmp_path / "side", TINY, only=["pooling"]).checks[0].passed
 
 
 # Length and prompts.

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
+from sentence_transformers.sentence_transformer.modules import Router
 
 from cenote.account.pooled_texts import OWN
 from cenote.auditing.checks.files import list_types, read_json
@@ -35,7 +37,7 @@ def check_pooling(subject: Subject) -> Finding:
     """Compare the poolings of the model and of the server with the one that the files declare."""
     live, declared, asked = subject.pooling, subject.declared_pooling, subject.asked
     if not live:
-        return Finding(None, "The model has no Pooling module.")
+        return _without_pooling(subject)
     if declared is None and subject.folder is not None:
         return _undeclared(subject, "+".join(live), "+".join(asked or live))
     reference = declared or live
@@ -85,6 +87,26 @@ def check_pooling(subject: Subject) -> Finding:
         f"Serve the model with pooling {'+'.join(reference)!r}; vectors that were made with {others} must be made "
         "again.",
         measured | found,
+    )
+
+
+def _without_pooling(subject: Subject) -> Finding:
+    """Say why no pooling is compared: a Router has one for each side, other models have none."""
+    routes = {
+        side: [module.pooling_mode for module in modules if isinstance(module, StPooling)]
+        for router in subject.model
+        if isinstance(router, Router)
+        for side, modules in router.sub_modules.items()
+    }
+    if not any(routes.values()):
+        return Finding(None, "The model has no Pooling module.")
+    found = ", ".join(f"{side!r} by {'+'.join(map(str, names)) or 'none'}" for side, names in sorted(routes.items()))
+    return Finding(
+        None,
+        f"A Router pools each side on its own ({found}). The checks read the side that plain encode takes.",
+        "Save the other side as a model of its own, SentenceTransformer(modules=[*router.sub_modules[SIDE]])"
+        ".save(FOLDER), and audit that folder.",
+        {"routes": {side: "+".join(map(str, names)) for side, names in routes.items()}},
     )
 
 
