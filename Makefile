@@ -5,25 +5,30 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GUIDES := .venv-guides
 
-.PHONY: demo check test guides soak lint docs bench experiments
+.PHONY: demo check test broad guides soak lint docs bench experiments
 
 demo: $(READY)
 	@$(BIN)/cenote diagnose minilm -o report.html
 
 # Before every commit: unit tests, and one test of each verb from end to end.
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not soak"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not broad and not soak"
 
-# The whole suite, which .ci/run calls: two processes, since most tests use one core.
+# What .ci/run calls: two processes, since most tests use one core.
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 --ignore tests/embedding/test_cluster.py
 	$(BIN)/python -m pytest tests/embedding/test_cluster.py # alone: its nodes take both cores
+
+# Cases that repeat those of `make test` for more families of models, backends and formats, and long simulations: before a release.
+broad: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m broad --ignore tests/embedding/test_cluster.py
+	$(BIN)/python -m pytest -m broad tests/embedding/test_cluster.py
 
 # The snippets of docs/using.md with every library that they show, in an environment of their own: 3 GB, a quarter of an hour.
 guides: $(GUIDES)/.ready
 	$(GUIDES)/bin/python -m pytest tests/test_using.py
 
-# All that `make test` leaves out: 1,000 kills of `cenote embed`, 100,000 malformed inputs, cases that repeat others. Hours.
+# 1,000 kills of `cenote embed` and 100,000 malformed inputs: hours.
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --durations=0
 

@@ -6,6 +6,7 @@ Nothing heavy is imported before a fixture asks for it, so that the tests of sma
 import atexit
 import importlib.util
 import os
+import pickle
 import shutil
 import socket
 import tempfile
@@ -20,6 +21,7 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="cenote-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 import pytest  # noqa: E402  after the environment is set
+from filelock import FileLock  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # A busy machine is no failure.
@@ -215,59 +217,20 @@ SLOW = {
 }
 
 
-# Cases that show at length what others show in short, by the seconds that they take: they are left to `make soak`.
-SOAK = {
-    "auditing/test_parity.py::test_a_planted_fault_is_found_and_named[cut at an odd number]",
-    "auditing/test_parity.py::test_a_planted_fault_is_found_and_named[pooling lasttoken]",
-    "auditing/test_parity.py::test_a_planted_fault_is_found_and_named[pooling weightedmean]",
-    "auditing/test_parity.py::test_half_precision_that_rounds_coarsely_is_named_and_not_the_batch[weights]",
-    "auditing/test_parity.py::test_the_demo_model_is_accused_of_nothing",
-    "commands/test_diagnose.py::test_files_are_written_before_verdicts_are_printed",
-    "commands/test_embed.py::test_the_log_names_the_chosen_backend_and_its_agreement",
-    "data/test_sentences.py::test_time_is_linear_in_the_characters",
-    "diagnosis/test_diagnose_figures.py::test_two_processes_give_the_same_bytes",
-    "embedding/test_cluster.py::test_after_a_killed_caller_a_run_goes_on_and_stops_when_asked",
-    "embedding/test_soak.py::test_ten_kills_of_the_command_lose_nothing",
-    "encoding/test_backend_choice.py::test_the_choice_agrees_with_encode_on_other_texts",
-    "encoding/test_backends.py::test_a_graph_has_every_pooling_at_once[bert-openvino]",
-    "encoding/test_backends.py::test_a_graph_has_every_pooling_at_once[qwen-onnx]",
-    "encoding/test_backends.py::test_a_graph_has_later_modules_and_a_prompt_that_is_not_pooled[onnx]",
-    "encoding/test_backends.py::test_a_number_as_temperature_is_in_the_graph",
-    "encoding/test_contract.py::test_every_backend_gives_the_vectors_of_encode[onnx-float32]",
-    "encoding/test_int8.py::test_a_graph_computes_with_rounded_weights[bert]",
-    "encoding/test_int8.py::test_a_graph_computes_with_rounded_weights[roberta]",
-    "encoding/test_int8.py::test_int8_is_compared_with_float32_where_it_is_named",
-    "evaluation/test_compare.py::test_every_cell_has_the_score_that_evaluate_gives[classification]",
-    "functional/test_paired.py::test_a_family_without_differences_reports_one_in_5_of_100_tries[of_clusters]",
-    "models/test_weights.py::test_a_model_without_a_tensor_is_refused_by_its_name_or_gives_the_same_vectors[roberta]",
-    "surgery/test_positions.py::test_saved_models_give_the_same_vectors_in_a_fresh_process",
-    "surgery/test_tempering.py::test_bfloat16_is_proven_layer_by_layer",
-    "surgery/test_tempering.py::test_demo_in_other_processes",
-    "test_docs.py::test_python_snippets_run_and_say_what_their_comments_say[docs/diagnosis.md]",
-    "test_docs.py::test_python_snippets_run_and_say_what_their_comments_say[docs/export.md]",
-    "test_exporting.py::test_a_folder_is_read_without_torch_and_is_the_same_each_time[openvino-qwen]",
-    "test_howto.py::test_a_reader_can_follow_the_page_to_its_end[docs/concepts/account.md]",
-    "test_howto.py::test_a_reader_can_follow_the_page_to_its_end[docs/concepts/length-collapse.md]",
-    "test_howto.py::test_a_reader_can_follow_the_page_to_its_end[docs/concepts/second-order-collapse.md]",
-    "test_memory.py::test_tracing_long_texts_takes_little_memory",
-    "test_nn.py::test_two_processes_encode_as_one",
-    "training/test_train.py::test_a_model_is_watched_by_a_search_and_by_texts[texts]",
-    "training/test_train.py::test_dropout_goes_on_too[False]",
-    "training/test_train.py::test_each_pooling_learns_what_it_can_see[late-mean-0.4-1.0]",
-    "training/test_train.py::test_memory_does_not_change_what_is_learned[kept]",
-}
+# Left to `make broad`, see there.
+BROAD = {line for line in (Path(__file__).parent / "broad.txt").read_text("utf-8").splitlines() if line[:1] != "#"}
 
 
 def pytest_collection_modifyitems(items):
-    """Mark slow tests and soaks."""
+    """Mark slow and broad tests."""
     folder = Path(__file__).parent
-    missing = sorted(name for name in SLOW | SOAK if not (folder / name.split("::")[0]).is_file())
-    assert not missing, f"SLOW and SOAK name files that do not exist: {missing}"
+    missing = sorted(name for name in SLOW | BROAD if not (folder / name.split("::")[0]).is_file())
+    assert not missing, f"SLOW and BROAD name files that do not exist: {missing}"
     for item in items:
         if item.path.is_relative_to(folder):
             file = item.path.relative_to(folder).as_posix()
             names = {file, f"{file}::{getattr(item, 'originalname', item.name)}", f"{file}::{item.name}"}
-            for marker, wanted in (("slow", SLOW), ("soak", SOAK)):
+            for marker, wanted in (("slow", SLOW), ("broad", BROAD)):
                 if not wanted.isdisjoint(names):
                     item.add_marker(marker)
 
@@ -330,14 +293,24 @@ def corpus(builtin):
 
 
 @pytest.fixture(scope="session")
-def diagnosis(demo, corpus):
+def diagnosis(demo, corpus, tmp_path_factory):
     """A quick diagnosis of the demo model on `corpus`, at its own temperature and at 0.7."""
     import cenote
     from cenote.diagnosis import controls
 
-    with pytest.MonkeyPatch.context() as patch:  # twenty pairs of words take longer than all else
-        patch.setattr(controls, "WORD_PAIRS", controls.WORD_PAIRS[:2])
-        return cenote.diagnose(demo, corpus, quick=True, temperatures=[0.7])
+    def make():
+        with pytest.MonkeyPatch.context() as patch:  # twenty pairs of words take longer than all else
+            patch.setattr(controls, "WORD_PAIRS", controls.WORD_PAIRS[:2])
+            return cenote.diagnose(demo, corpus, quick=True, temperatures=[0.7])
+
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return make()
+    # It takes half a minute: the first worker that needs it makes it for all.
+    shared = tmp_path_factory.getbasetemp().parent / "diagnosis.pickle"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            shared.write_bytes(pickle.dumps(make()))
+        return pickle.loads(shared.read_bytes())  # noqa: S301  ours, of this minute
 
 
 @pytest.fixture(scope="session")

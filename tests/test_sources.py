@@ -7,6 +7,7 @@ import pytest
 
 import cenote
 from cenote.cli import main
+from cenote.diagnosis import controls
 
 from .sources import PATHS, ROWS, SOURCES, write_jsonl, write_shards
 
@@ -50,6 +51,14 @@ def mine_pairs(model, source, folder):
 
 VERBS = [embed, diagnose, audit, parity, compare, mine_pairs]
 TITLED = (embed, mine_pairs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pairs_of_words():
+    """Twenty pairs of repeated words take longer than all else of a diagnosis."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(controls, "WORD_PAIRS", controls.WORD_PAIRS[:2])
+        yield
 
 
 @pytest.fixture(scope="module")

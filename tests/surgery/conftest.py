@@ -78,12 +78,18 @@ FAMILIES = {
         {**_LLAMA, "sliding_window": 6, "global_head_dim": 8, "hidden_size_per_layer_input": 0},
     ),
 }
+# Others are left to `make broad`: they repeat the code that these run.
+CORE = {
+    *("bert", "roberta", "mpnet", "distilbert", "albert", "deberta-v3", "modernbert"),
+    *("t5", "qwen3", "embeddinggemma"),
+}
 EAGER_ONLY = {"mpnet", "deberta-v2", "deberta-v3", "gemma2", "xlnet", "longformer", "big-bird"}
 
 
 def pytest_generate_tests(metafunc):
     if "family" in metafunc.fixturenames:
-        metafunc.parametrize("family", FAMILIES)
+        broad = pytest.mark.broad
+        metafunc.parametrize("family", [name if name in CORE else pytest.param(name, marks=broad) for name in FAMILIES])
 
 
 def _make(cls, attention, config):
