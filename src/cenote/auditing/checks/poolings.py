@@ -93,7 +93,7 @@ def check_pooling(subject: Subject) -> Finding:
 def _without_pooling(subject: Subject) -> Finding:
     """Say why no pooling is compared: a Router has one for each side, other models have none."""
     routes = {
-        side: [module.pooling_mode for module in modules if isinstance(module, StPooling)]
+        side: [module.pooling_mode for module in modules.children() if isinstance(module, StPooling)]
         for router in subject.model
         if isinstance(router, Router)
         for side, modules in router.sub_modules.items()
