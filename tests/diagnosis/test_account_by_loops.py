@@ -1,4 +1,4 @@
-"""The account of 25 documents, computed a second time: `encode` for vectors, the tokenizer, and plain loops."""
+"""The account of 20 documents, computed a second time: `encode` for vectors, the tokenizer, and plain loops."""
 
 import copy
 import math
@@ -17,7 +17,7 @@ from cenote.functional.window_cuts import cut_windows
 from .. import bags
 
 LIMIT, AROUND = 256, 2
-DOCUMENTS = 25
+DOCUMENTS = 20
 FATES = ("found", "lost_to_cut", "lost_to_pooling", "not_found")
 
 
