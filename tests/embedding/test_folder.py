@@ -488,18 +488,26 @@ def test_a_real_disk_that_is_full(tiny_disk):
 
 
 def test_a_real_disk_that_is_read_only(tiny_disk):
-    folder = tiny_disk / "out"
-    run(folder)
+    folder, begun = tiny_disk / "out", tiny_disk / "begun"
+    manifest = run(folder)
+    with opened(begun, SETTINGS, VERSIONS, restart=False) as out:
+        out.write(part(0), table(0, 3))
     before = content(folder)
     subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    # Nothing is left to write into a complete folder.
+    assert refuse_unfit(folder) == run(folder) == manifest
     with pytest.raises(BadInput, match=r"cannot write into .*: permission denied"):
-        refuse_unfit(folder)
+        refuse_unfit(begun)
+    with pytest.raises(BadInput, match=r"cannot write into .*: permission denied"):
+        refuse_unfit(folder, restart=True)
     with pytest.raises(BadInput, match=r"cannot write into .*disk': permission denied"):
         refuse_unfit(tiny_disk / "new")
     with pytest.raises(BadInput, match=r"cannot write .*Read-only file system"):
         run(tiny_disk / "new")
     with pytest.raises(BadInput, match=r"cannot write .*Read-only file system"):
-        run(folder)
+        run(begun)
+    with pytest.raises(BadInput, match=r"cannot write .*Read-only file system"):
+        run(folder, restart=True)
     assert content(folder) == before
 
 

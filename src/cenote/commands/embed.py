@@ -105,7 +105,7 @@ def check(args: argparse.Namespace) -> None:
             raise Usage(f"--engine {args.engine} reads texts again when a machine is lost: name a file instead of -.")
         check_packages(f"--engine {args.engine}", args.engine)
     check_texts(args, args.texts, faults=True, keep=args.keep)  # `embed` raises a fault of the first row
-    refuse_unfit(Path(args.output))
+    refuse_unfit(Path(args.output), restart=args.restart)
     check_prompts(args.model, args.prompt_name)
     refuse_missing(args.model)
 

@@ -232,7 +232,7 @@ def _warn_of_truncation(count: int, model: SentenceTransformer, stacklevel: int)
 
 def _to_folder(model: Any, source: Source, folder: Path, request: Request, behaviour: dict[str, Any]) -> Manifest:
     """Write the parts that the folder lacks; return its manifest."""
-    found = refuse_unfit(folder)
+    found = refuse_unfit(folder, restart=request.restart)
     earlier = None if request.restart else found
     if earlier is not None:  # before a corpus is read or a model is loaded
         refuse_other_settings(folder, earlier, {**request.known(), **behaviour, **versions_of(*_PACKAGES)})

@@ -91,7 +91,8 @@ class Output:
     def finish(self) -> Manifest:
         """Mark the folder as complete, with its counts."""
         parts = [self.done[index] for index in sorted(self.done)]
-        if any(part.rejected for part in parts):
+        listed = self.manifest.complete and (self.folder / REJECTS).exists()
+        if any(part.rejected for part in parts) and not listed:
             self._list_rejects([part.index for part in parts if part.rejected])
         read = [part.read for part in parts if part.read is not None]
         counts = Counts(
@@ -114,8 +115,10 @@ class Output:
                     file.write(json.dumps(one, ensure_ascii=False) + "\n")
 
     def _amend(self, **changes: Any) -> None:
-        self.manifest = replace(self.manifest, **changes)
-        write_text(self.folder / MANIFEST, to_json(self.manifest))
+        changed = replace(self.manifest, **changes)
+        if to_json(changed) != to_json(self.manifest):  # a complete folder may be read-only
+            write_text(self.folder / MANIFEST, to_json(changed))
+        self.manifest = changed
 
 
 def missing_parts(parts: Iterable[Slice], done: Mapping[int, Part], folder: Path) -> Iterator[Slice]:

@@ -69,17 +69,23 @@ def complete_manifest(folder: str | Path) -> Manifest:
     return manifest
 
 
-def refuse_unfit(folder: Path) -> Manifest | None:
+def refuse_unfit(folder: Path, *, restart: bool = False) -> Manifest | None:
     """Raise if a folder cannot be written into, before there is any work to lose. The folder is not made yet.
+
+    A complete folder may be read-only, since nothing is written where no part is missing.
 
     Returns:
         The manifest of an earlier run; None where there was none.
     """
-    refuse_unwritable(folder)
-    if not folder.exists():
-        return None
-    with lock_folder(folder), explain_disk_errors(folder):
-        return refuse_foreign(folder)
+    found = None
+    with explain_disk_errors(folder):
+        there = folder.is_dir()
+    if there:
+        with lock_folder(folder), explain_disk_errors(folder):
+            found = refuse_foreign(folder)
+    if restart or found is None or not found.complete:
+        refuse_unwritable(folder)
+    return found
 
 
 def refuse_foreign(folder: Path) -> Manifest | None:
