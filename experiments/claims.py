@@ -105,10 +105,10 @@ def rows_of_experiment(listed: Mapping[str, Any], folder: Path) -> Iterator[Row]
         )
 
 
-# Claims on models that `experiments/landmark/run.py` trained.
+# Claims on models that `experiments.landmark.run` trained.
 
 LMK = "arXiv 2601.21525"
-TRAINING = "python experiments/landmark/run.py"
+TRAINING = "python -m experiments.landmark.run"
 # A difference of nDCG@10 below which two poolings count as alike.
 MARGIN = 0.02
 

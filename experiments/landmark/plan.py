@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from backbones import MODELS, adapted, reset, rotary
-from material import plain_texts
+from experiments.landmark.backbones import MODELS, adapted, reset, rotary
+from experiments.landmark.material import plain_texts
 
 # How each model is trained, by the name of the arm. Everything else is the same: backbone, pairs, their order, steps.
 ARMS: dict[str, dict[str, Any]] = {

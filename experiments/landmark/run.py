@@ -1,7 +1,7 @@
 """Landmark pooling against CLS and mean, trained under equal conditions: the claim of arXiv 2601.21525.
 
-    python experiments/landmark/run.py --size cpu
-    python experiments/landmark/run.py --size gpu
+    python -m experiments.landmark.run --size cpu
+    python -m experiments.landmark.run --size gpu
 
 Every arm has the same backbone, pairs, order of pairs and steps; only the pooling differs. Each model is scored on
 searches that it was not trained on, by the tokens that it reads and by the place of the evidence. Trainings and scores
@@ -23,15 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from material import searches, training_pairs
-from plan import ARMS, READINGS, SIZES, UNTRAINED, Size, trainings
-from summary import summarise
 
 import cenote
 from cenote.models.properties import positions_of
 from cenote.surgery.positions import extend_positions
 from cenote.training.backbone import prepare
 from cenote.training.train import recipe_of
+from experiments.landmark.material import searches, training_pairs
+from experiments.landmark.plan import ARMS, READINGS, SIZES, UNTRAINED, Size, trainings
+from experiments.landmark.summary import summarise
 
 WORK = Path("~/.cache/cenote/landmark").expanduser()
 RESULTS = Path(__file__).parents[2] / "docs" / "results"

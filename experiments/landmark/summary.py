@@ -11,24 +11,15 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from plan import ARMS, MAIN, UNTRAINED, Size
 
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.wording import probability, score_estimate
+from experiments.lab import STYLE
+from experiments.landmark.plan import ARMS, MAIN, UNTRAINED, Size
 
 Values = npt.NDArray[np.float64]  # [seeds, queries]
 _LOOKS = {"cls": ("#d55e00", "s"), "mean": ("#0072b2", "o"), "landmark": ("#009e73", "^")}
 _PLACES = ("start", "middle", "end")
-# As the figures of experiments/lab.py.
-_STYLE = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "cenote",
-}
 
 
 def summarise(scores: Path, output: Path, name: str, size: Size) -> None:
@@ -190,7 +181,7 @@ def draw(arms: dict[str, dict[str, Values]], path: Path) -> None:
     """
     names = [name for name in arms["cls"] if name.startswith("evidence")]
     lengths = list(dict.fromkeys(name.split()[1] for name in names))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         picture = Figure(figsize=(3.6 * len(lengths), 3.6), layout="constrained")
         axes = picture.subplots(1, len(lengths), sharey=True, squeeze=False)[0]
         for length, ax in zip(lengths, axes, strict=True):
