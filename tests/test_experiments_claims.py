@@ -110,7 +110,7 @@ TRAINED = {
 def test_trained_models_decide_the_claims_on_landmarks(results):
     folder = results(None)
     (folder / "landmark-toy.json").write_text(json.dumps(TRAINED))
-    found = {row.text.split(":")[0]: row for row in rows_of(folder) if row.command.endswith("run.py")}
+    found = {row.text.split(":")[0]: row for row in rows_of(folder) if row.command.endswith("landmark.run")}
     verdicts = [row.verdict for row in found.values()]
     assert verdicts == ["holds", "holds", "not here", "undecided", "holds"]
     longer = next(row for text, row in found.items() if "better than CLS" in text)
@@ -118,7 +118,7 @@ def test_trained_models_decide_the_claims_on_landmarks(results):
 
 
 def test_without_trainings_nothing_is_decided(results):
-    assert {row.verdict for row in rows_of(results(None)) if row.command.endswith("run.py")} == {"not run yet"}
+    assert {row.verdict for row in rows_of(results(None)) if row.command.endswith("landmark.run")} == {"not run yet"}
 
 
 @pytest.mark.parametrize("held", [[True], [False], [None], [True, False, None], []])
