@@ -249,7 +249,7 @@ def page(rows: Sequence[Row]) -> str:
     for source, some in grouped.items():
         if some:
             lines += ["", f"## {source}" + (f": {SOURCES[source]}" if source in SOURCES else ""), ""]
-            lines += ["| statement | where | verdict | measured | command |", "|---|---|---|---|---|"]
+            lines += ["| statement | where | verdict | measured, and by which command |", "|---|---|---|---|"]
             lines += [_line(row, source) for row in some]
     return "\n".join(lines) + "\n"
 
@@ -267,8 +267,8 @@ def _counts(grouped: Mapping[str, Sequence[Row]]) -> list[str]:
 def _line(row: Row, source: str) -> str:
     place = row.source.removeprefix(source).strip(", :") if source in SOURCES else row.source
     figure = f" [figure](results/{row.figure})" if row.figure else ""
-    command = f"`{row.command}`" if row.command else ""
-    cells = (row.text, place, f"**{row.verdict}**", f"{measured(row)}{figure}", command)
+    command = f"<br>`{row.command}`" if row.command else ""
+    cells = (row.text, place, f"**{row.verdict}**", f"{measured(row)}{figure}{command}")
     return f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |"
 
 

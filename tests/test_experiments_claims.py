@@ -84,7 +84,7 @@ def test_the_page_has_a_line_for_every_statement(results):
     lines = page(rows).splitlines()
     first = next(line for line in lines if "It falls" in line)
     assert first.startswith(
-        "| It falls ∣ rises | Figure 1 | **holds** | Change.<br>m: d ✓ +0.5 (+0.1 to +0.9) | `python"
+        "| It falls ∣ rises | Figure 1 | **holds** | Change.<br>m: d ✓ +0.5 (+0.1 to +0.9)<br>`python"
     )
     assert sum(line.endswith(" |") and "**" in line for line in lines) == len(rows)
 
