@@ -288,8 +288,8 @@ def builtin():
 
 @pytest.fixture(scope="session")
 def corpus(builtin):
-    """Some hundred texts of the built-in corpus."""
-    return builtin[::60]
+    """Some dozens of texts of the built-in corpus."""
+    return builtin[::100]
 
 
 @pytest.fixture(scope="session")

@@ -213,12 +213,12 @@ def second_order_collapsed(generator, tokens, width):
     ],
 )
 def test_a_planted_collapse_is_described_and_nothing_else(
-    plan, length, second_order, closeness, demo, corpus, monkeypatch
+    plan, length, second_order, closeness, demo, builtin, monkeypatch
 ):
     model = copy.deepcopy(demo)
     model[0].model.__class__ = PrescribedStates
     monkeypatch.setattr(PrescribedStates, "plan", staticmethod(plan))
-    words = [re.findall(r"\w+", text) for text in corpus]  # without marks, there are no sentences to search for
+    words = [re.findall(r"\w+", text) for text in builtin[::60]]  # without marks, there are no sentences to search for
     words = [some for some in words if len(some) > 2]
     texts = [" ".join((words[row] * 20)[: 3 + row]) for row in range(0, 100, 2)]
     found = {verdict.subject: verdict for verdict in cenote.diagnose(model, texts, layers=False, quick=True).verdicts}
