@@ -5,7 +5,9 @@ Any other name is a path of the user's own, in any form that `cenote` reads.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -35,6 +37,20 @@ def texts_of(name: str, count: int, seed: int = 0) -> list[Text]:
         return sample_texts(None, count, seed)[0]
     path, columns = TEXTS.get(name, (name, None))
     return sample_texts(list(read(DATA / path if name in TEXTS else path, columns=columns)), count, seed, name)[0]
+
+
+def fingerprint_of(name: str) -> str:
+    """Return a digest of all bytes of a data set; of `built-in` the Python whose docstrings it is."""
+    if name == BUILT_IN:
+        return sys.version
+    known = DATA / (Path(TEXTS[name][0]).parent if name in TEXTS else name)
+    place = known if known.exists() else Path(name)
+    digest = hashlib.sha256()
+    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        if path.is_file():  # what does not exist is refused by what reads it
+            digest.update(f"{path.relative_to(place)}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def labelled_of(name: str, quick: bool = True, kind: str | None = None) -> Labelled:

@@ -30,9 +30,11 @@ from sentence_transformers import SentenceTransformer
 import cenote
 from benchmarks.timing import machine
 from cenote.models.fingerprints import fingerprint_of_weights
-from cenote.models.provenance import behaviour_of
+from cenote.models.provenance import behaviour_of, versions_of
+from cenote.storage import write_text
 from cenote.wording import score_estimate
 from experiments.claims import verdict_of
+from experiments.data_sets import fingerprint_of
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
 # Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
@@ -59,6 +61,7 @@ class Claim:
     source: str  # such as "arXiv 2410.24200, Figure 1c"
     text: str  # the statement, in our words
     measure: str  # what the value of a finding is
+    certain: str = ""  # why it holds of random vectors too, if it does: then it says nothing about a model
 
 
 @dataclass(frozen=True)
@@ -175,13 +178,14 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"{experiment.name}.json"
     known, code = _known(path), _code(experiment)
+    texts = dict.fromkeys(experiment.data, "") if experiment.own else {one: fingerprint_of(one) for one in data}
     cells: list[Cell] = []
     record: dict[str, Any] = {}
     for name in models:
         model = cenote.load(name, device="cpu")
         fingerprint = _fingerprint(model)
-        for one in experiment.data if experiment.own else data:
-            key = {"code": code, "model": fingerprint, "data": one, "quick": quick}
+        for one, content in texts.items():
+            key = {"code": code, "model": fingerprint, "data": one, "content": content, "quick": quick}
             stored = next((cell for cell in known if cell["key"] == key), None)
             if stored is None:
                 start = time.perf_counter()
@@ -196,10 +200,10 @@ def run(
                 }
                 known.append(stored)
             cells.append(_cell(stored))
-            record = _record(experiment, cells, [cell for cell in known if cell["key"]["code"] == code], quick)
-            path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+            record = _record(experiment, [cell for cell in known if cell["key"]["code"] == code])
+            write_text(path, json.dumps(record, indent=1) + "\n")
     print("\n".join(describe(experiment, experiment.compared(cells))), flush=True)
-    save_figure(experiment, cells, output)
+    save_figure(experiment, _shown_of(record["cells"]), output)
     return record
 
 
@@ -209,9 +213,10 @@ def _known(path: Path) -> list[dict[str, Any]]:
 
 
 def _code(experiment: Experiment) -> str:
-    """Return a digest of the code that measures: the experiment's module and those of experiments/ that it uses.
+    """Return a digest of what measures: the experiment's module, those that it uses, and the versions of libraries.
 
     Cells of other code are not taken up. This frame is left out: what it draws and prints is no part of a cell.
+    Modules that a function imports when it is called are not seen.
     """
     waiting, sources = [inspect.getmodule(experiment.measure)], dict[str, str]()
     while waiting:
@@ -220,15 +225,20 @@ def _code(experiment: Experiment) -> str:
             continue
         sources[path] = inspect.getsource(module)
         used = {inspect.getmodule(value) for value in vars(module).values()}
-        waiting += [one for one in used if one is not None and one.__name__.startswith("experiments.")]
-    joined = "\n".join(sources[path] for path in sorted(sources, key=lambda path: Path(path).name))
+        waiting += [one for one in used if one is not None and one.__name__.startswith(("experiments.", "cenote."))]
+    joined = "\n".join([json.dumps(versions_of()), *(sources[path] for path in sorted(sources, key=_place))])
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+def _place(path: str) -> tuple[str, ...]:
+    """Return the last parts of a path, which are the same wherever the project lies."""
+    return Path(path).parts[-3:]
 
 
 def _fingerprint(model: SentenceTransformer) -> str:
     """Return a digest of all that a model's vectors depend on."""
     behaviour = json.dumps(behaviour_of(model), sort_keys=True, default=str)
-    return hashlib.sha256(f"{fingerprint_of_weights(model)} {behaviour}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{fingerprint_of_weights(model, every=True)} {behaviour}".encode()).hexdigest()[:16]
 
 
 def _cell(stored: dict[str, Any]) -> Cell:
@@ -236,27 +246,33 @@ def _cell(stored: dict[str, Any]) -> Cell:
     return Cell(stored["model"], stored["data"], Measured(stored["rows"], findings, stored["series"]))
 
 
-def _record(
-    experiment: Experiment, cells: Sequence[Cell], stored: Sequence[dict[str, Any]], quick: bool
-) -> dict[str, Any]:
-    """Return all of an experiment as plain data."""
+def _record(experiment: Experiment, stored: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return all of an experiment as plain data: its cells, of full size and quick ones, and what compares them."""
     module = inspect.getmodule(experiment.measure)
+    shown = experiment.compared(_shown_of(stored))
+    sizes = {quick: [_cell(one) for one in stored if one["key"]["quick"] is quick] for quick in (False, True)}
     return {
         "name": experiment.name,
         "title": experiment.title,
         "command": f"python -m {getattr(getattr(module, '__spec__', None), 'name', None) or experiment.name}",
-        "quick": quick,
         "notes": list(experiment.notes),
         "claims": {
-            name: {**asdict(claim), "verdict": judge(_findings(experiment.compared(cells), name))}
+            name: {**asdict(claim), "verdict": judge(_findings(shown, name))}
             for name, claim in experiment.claims.items()
         },
         "cells": list(stored),
         "across": [
-            {"model": cell.model, "data": cell.data, **json.loads(json.dumps(asdict(cell.measured)))}
+            {"model": cell.model, "data": cell.data, "quick": quick, **json.loads(json.dumps(asdict(cell.measured)))}
+            for quick, cells in sizes.items()
             for cell in experiment.compared(cells)[len(cells) :]
         ],
     }
+
+
+def _shown_of(stored: Sequence[dict[str, Any]]) -> list[Cell]:
+    """Return the cells of full size, or the quick ones where there are no others."""
+    full = [one for one in stored if not one["key"]["quick"]]
+    return [_cell(one) for one in full or stored]
 
 
 def _findings(cells: Sequence[Cell], claim: str) -> list[Finding]:

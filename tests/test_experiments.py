@@ -80,6 +80,24 @@ def test_a_run_goes_on_where_it_was_stopped(experiment, tiny_st, tmp_path, capsy
     assert json.loads((tmp_path / "toy.json").read_text())["claims"]["c"]["verdict"] == "holds"
 
 
+def test_texts_that_changed_are_measured_anew(experiment, tiny_st, tmp_path):
+    data, bert = tmp_path / "a.txt", str(tiny_st("bert"))
+    for text, calls in (("one\n", 1), ("one\n", 1), ("two\n", 2)):
+        data.write_text(text)
+        lab.run(experiment, [bert], [str(data)], quick=True, output=tmp_path / "out")
+        assert measure_nothing.calls == calls
+
+
+def test_comparisons_are_those_of_all_cells_of_a_size(experiment, tiny_st, tmp_path):
+    def across(cells):
+        return [Cell(str(len(cells)), "d", measure_nothing(None, "d", True))] if cells else []
+
+    compared, bert = replace(experiment, across=across), str(tiny_st("bert"))
+    lab.run(compared, [bert], ["d", "e"], quick=False, output=tmp_path)
+    record = lab.run(compared, [bert], ["d"], quick=True, output=tmp_path)
+    assert [(one["model"], one["quick"]) for one in record["across"]] == [("2", False), ("1", True)]
+
+
 def test_an_experiment_with_data_of_its_own_takes_no_others(experiment, tiny_st, tmp_path):
     own = replace(experiment, own=True)
     record = lab.run(own, [str(tiny_st("bert"))], ["e", "f"], quick=True, output=tmp_path)

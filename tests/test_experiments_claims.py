@@ -50,7 +50,7 @@ def test_an_experiment_without_results_was_not_run(results):
         ([cell("m", "d", True), cell("m", "e", False)], "in part", 2),
         ([cell("m", "d", True), cell("m", "e", False, quick=True)], "holds", 1),
         ([cell("m", "d", None, quick=True)], "undecided", 1),
-        ([], "undecided", 0),
+        ([], "not run yet", 0),
     ],
 )
 def test_full_cells_count_before_quick_ones(results, cells, verdict, count):
@@ -68,10 +68,20 @@ def test_the_command_says_that_only_few_texts_were_read(results, quick, command)
 
 
 def test_comparisons_of_models_count(results):
-    across = [{"model": "b minus a", "data": "d", "findings": cell("", "", False)["findings"]}]
+    across = [
+        {"model": name, "data": "d", "quick": quick, "findings": cell("", "", False)["findings"]}
+        for name, quick in (("b minus a", False), ("c minus a", True))
+    ]
     row = rows_of(results([cell("m", "d", True)], across))[0]
     assert row.verdict == "in part"
-    assert row.values[1].model == "b minus a"
+    assert [value.model for value in row.values] == ["m", "b minus a"]  # of few texts only where there are no others
+
+
+def test_what_random_vectors_give_too_is_no_finding_about_a_model(results, monkeypatch):
+    monkeypatch.setitem(CLAIM, "certain", "Noise gives it too")
+    row = rows_of(results([cell("m", "d", True)]))[0]
+    assert (row.verdict, row.measure) == ("by construction", f"{CLAIM['measure']}. Noise gives it too")
+    assert rows_of(results([cell("m", "d", False)]))[0].verdict == "not here"
 
 
 def test_a_value_has_its_sign_and_interval():
@@ -112,7 +122,7 @@ def test_trained_models_decide_the_claims_on_landmarks(results):
     (folder / "landmark-toy.json").write_text(json.dumps(TRAINED))
     found = {row.text.split(":")[0]: row for row in rows_of(folder) if row.command.endswith("landmark.run")}
     verdicts = [row.verdict for row in found.values()]
-    assert verdicts == ["holds", "holds", "not here", "undecided", "holds"]
+    assert verdicts == ["holds", "holds", "not here", "not run yet", "holds"]
     longer = next(row for text, row in found.items() if "better than CLS" in text)
     assert [(one.model, one.data) for one in longer.values] == [("toy, reset, cls", "evidence 512")]
 

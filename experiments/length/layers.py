@@ -93,6 +93,7 @@ EXPERIMENT = Experiment(
             SOURCE,
             "The bound lies above the rate of whole layers",
             "Bound minus rate, natural logarithms, at the layer where it is least",
+            "It lies so far above (3 is a factor of 20) that hardly anything could contradict it",
         ),
         "trend": Claim(
             SOURCE,
@@ -103,6 +104,7 @@ EXPERIMENT = Experiment(
             "arXiv 2410.24200, Theorem 2",
             "Attention multiplies the varying part at most by sigma_a and the norm of its projections",
             "Bound, with the output projection, minus rate of attention, at the layer where it is least",
+            "A theorem: random matrices keep it too",
         ),
         "length": Claim(
             "arXiv 2410.24200, Section 2.2",

@@ -125,6 +125,7 @@ EXPERIMENT = Experiment(
             SOURCE,
             "Powers of an attention matrix leave only the constant part",
             f"log10 of |HC|/|DC| after {POWERS} powers minus before, of the slowest head, at the longest cut",
+            "A theorem on stochastic matrices: random attention does so too",
         ),
         "layers": Claim(
             "arXiv 2410.24200, Section 2.2",

@@ -106,6 +106,7 @@ EXPERIMENT = Experiment(
             SOURCE,
             "So do those of the same texts, cut",
             "Mean cosine at the longest cut minus that at the shortest",
+            "Averages of as many random words draw together as much or more (see the figure)",
         ),
         "beyond": Claim(
             "arXiv 2410.24200, Corollary 4",

@@ -62,13 +62,15 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     first, second = split_halves(clouds, SEED)
     same, other = socm(first, second, limit=math.inf), socm(first[:-1], second[1:], limit=math.inf)
     places = np.arange(len(other.socm))
+    # The paper names no bound below which a model is robust.
+    every = mean_over_pairs(whole.socm, *sides)
+    findings = [Finding("robust", every.value, every.low, every.high, None)]
     rows = [
-        _row(ALL, whole, mean_over_pairs(whole.socm, *sides)),
+        _row(ALL, whole, every),
         _row(SAME, same, mean_over_pairs(same.socm, *_apart(len(same.socm)))),
         _row(OTHER, other, mean_over_pairs(other.socm, places, places + 1)),
         *_reference(clouds[:: -(-len(clouds) // REFERENCE)]),
     ]
-    findings = [below("robust", mean_over_pairs(other.socm - same.socm[:-1], places, places + 1))]
     for row, finding in _hard_pairs(model, search, documents):
         rows += row
         findings += finding
@@ -117,7 +119,8 @@ def _hard_pairs(
         _row(HARD, paired, mean_over_pairs(paired.socm, *places)),
         _row(AGAIN, again, mean_over_pairs(again.socm, *places)),
     ]
-    return [(rows, [below("hard", mean_over_pairs(paired.socm - again.socm, *apart))])]
+    # Of SOCM the change would be that of d_mu, which is low for what was chosen as near, also among random vectors.
+    return [(rows, [below("hard", mean_over_pairs(paired.normalised - again.normalised, *apart))])]
 
 
 def _row(kind: str, found: SecondOrder[Any], mean: Estimate) -> dict[str, Any]:
@@ -171,14 +174,15 @@ EXPERIMENT = Experiment(
     claims={
         "robust": Claim(
             f"{SOURCE}, abstract and mean SOCM by model",
-            "Text encoders are robust to second-order collapse: texts collapse no more than samples of one text do",
-            "Mean SOCM of halves of two texts of like length minus that of two halves of one text",
+            "Text encoders are robust to second-order collapse",
+            "Mean SOCM of all pairs, which the paper finds to be .02 to .49 for its models, and it names no bound; two "
+            "halves of one text have about as much (see the figure)",
         ),
         "hard": Claim(
             f"{SOURCE}, mean SOCM over hard negatives",
-            "Hard negatives collapse no more than other texts (published for all-MiniLM-L12-v2: .330 over hard "
-            "negatives, .348 over random passages)",
-            "Mean SOCM of queries with their own hard negatives minus that with each other's",
+            "The shapes of queries and their hard negatives differ no more than those of other texts (published: lower "
+            "mean SOCM than of random passages for seven of ten models)",
+            "d_sigma as a share of the spread, of queries with their own hard negatives minus with each other's",
         ),
         "tuned": Claim(
             f"{SOURCE}, abstract",

@@ -131,12 +131,12 @@ EXPERIMENT = Experiment(
     title="Difference of means against difference of shapes",
     claims={
         "together": Claim(
-            f"{SOURCE}, abstract and the two terms",
-            "In actual models texts with close means have close shapes too, so that the mean loses little",
+            "d_mu and d_sigma",
+            "The closer the means of two texts are, the closer are their shapes",
             "Rank correlation of d_mu and d_sigma, as a share of the spread of both texts, at equal numbers of tokens",
         ),
         "shapes": Claim(
-            f"{SOURCE}, definition of SOCM",
+            "d_sigma",
             "d_sigma is a difference between the shapes of two texts, and not only one of two samples of tokens",
             "d_sigma, as a share of the spread, of halves of two texts minus that of two halves of one text",
         ),
@@ -144,11 +144,13 @@ EXPERIMENT = Experiment(
             f"{SOURCE}, abstract",
             "Robustness lies in the concentration of tokens within each text",
             "Rank correlation of SOCM and the mean spread of tokens over pairs of halves, at equal numbers of tokens",
+            "Random tokens give it too, since d_sigma is at most a quarter of the spread of both texts",
         ),
         "bound": Claim(
             f"{SOURCE}, theorem",
             "Where the spread of the tokens of every text is below eps, SOCM is O(eps)",
             "Largest d_sigma as a share of a quarter of the spread of both texts",
+            "It is at most 1 by algebra",
         ),
     },
     measure=measure,
