@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,27 @@ def _order(name: str) -> tuple[Any, ...]:
 def score_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
     """Return the scores of CLS, mean and landmark, trained and untrained, with the lowest and the highest seed."""
     shown = [arm for arm in (*UNTRAINED, *MAIN) if arm in arms]
-    lines = [f"| search | queries | {' | '.join(shown)} |", "|---|--:|" + "--:|" * len(shown)]
+    lines = [f"| search | queries | chance | {' | '.join(shown)} |", "|---|--:|--:|" + "--:|" * len(shown)]
     for name, values in arms["cls"].items():
         cells = [f"{arms[arm][name].mean():.3f}{spread(arms[arm][name])}" for arm in shown]
-        lines.append(f"| {name} | {values.shape[1]} | {' | '.join(cells)} |")
-        record[name] = {"scores": {arm: arms[arm][name].mean(1).tolist() for arm in shown}}
+        guess = chance(name, arms["cls"])
+        random = "" if guess is None else f"{guess:.3f}"
+        lines.append(f"| {name} | {values.shape[1]} | {random} | {' | '.join(cells)} |")
+        record[name] = {"chance": guess, "scores": {arm: arms[arm][name].mean(1).tolist() for arm in shown}}
     return lines
+
+
+def chance(name: str, searches: Mapping[str, Values]) -> float | None:
+    """Return the nDCG@10 of a random order, where each query has one document that answers it; else None.
+
+    >>> round(chance("evidence 512", {"evidence 512": np.zeros((3, 64))}), 3)
+    0.071
+    """
+    kind, *rest = name.split()
+    if kind not in ("posts", "evidence"):
+        return None
+    documents = searches[f"{kind} {rest[0]}"].shape[1]  # a part of a search is sought among all of its documents
+    return float(sum(1 / np.log2(rank + 1) for rank in range(1, 11)) / documents)
 
 
 def claim_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
