@@ -113,6 +113,8 @@ TRAINING = "python -m experiments.landmark.run"
 # A difference of nDCG@10 below which two poolings count as alike.
 MARGIN = 0.02
 LEVEL = 0.05
+# A search decides nothing where an arm scores less than so many times chance: it did not learn the search.
+LEARNT = 2
 
 
 def higher(low: float, high: float) -> bool | None:
@@ -215,7 +217,8 @@ def rows_of_trainings(paths: Sequence[Path]) -> Iterator[Row]:
     for claim in TRAINED:
         values = [value for size, record in records.items() for value in _trained_values(claim, size, record)]
         verdict: Verdict = verdict_of([one.holds for one in values]) if values else "not run yet"
-        yield Row(f"{LMK}, {claim.place}", claim.text, verdict, claim.measure, TRAINING, values)
+        measure = f"{claim.measure}. Where an arm scores less than {LEARNT} times chance, nothing is decided"
+        yield Row(f"{LMK}, {claim.place}", claim.text, verdict, measure, TRAINING, values)
 
 
 def _trained_values(claim: _Trained, size: str, record: Mapping[str, Any]) -> Iterator[Value]:
@@ -229,7 +232,14 @@ def _trained_values(claim: _Trained, size: str, record: Mapping[str, Any]) -> It
                     # All tests of a start were chosen together: where all of them together show no difference, none is.
                     if claim.test is not alike or holds is False:
                         holds = holds if (one.get("p") or 0) < LEVEL else None
+                    holds = holds if _learnt(found, ("landmark", arm)) else None
                     yield Value(f"{size}, {start}, {arm}", search, one["value"], low, high, holds)
+
+
+def _learnt(found: Mapping[str, Any], arms: Sequence[str]) -> bool:
+    """Return whether all of these arms score clearly above chance, where chance is known."""
+    scores = [found["scores"][arm] for arm in arms if arm in found.get("scores", {})]
+    return all(sum(some) / len(some) >= LEARNT * (found.get("chance") or 0) for some in scores)
 
 
 # The page.

@@ -1,5 +1,6 @@
 """Claims of the sources: verdicts from results, the generated page, and the statements that no experiment measures."""
 
+import copy
 import json
 import shlex
 import sys
@@ -125,6 +126,16 @@ def test_trained_models_decide_the_claims_on_landmarks(results):
     assert verdicts == ["holds", "holds", "not here", "not run yet", "holds"]
     longer = next(row for text, row in found.items() if "better than CLS" in text)
     assert [(one.model, one.data) for one in longer.values] == [("toy, reset, cls", "evidence 512")]
+
+
+def test_a_search_that_no_arm_learnt_decides_nothing(results):
+    folder, trained = results(None), copy.deepcopy(TRAINED)
+    found = next(iter(trained["starts"].values()))["evidence 512"]
+    found |= {"chance": 0.07, "scores": {"landmark": [0.08, 0.1], "cls": [0.3]}}
+    (folder / "landmark-toy.json").write_text(json.dumps(trained))
+    values = [value for row in rows_of(folder) for value in row.values]
+    held = {value.holds for value in values if value.data == "evidence 512" and value.model.endswith("cls")}
+    assert held == {None}
 
 
 def test_without_trainings_nothing_is_decided(results):
