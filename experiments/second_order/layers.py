@@ -127,6 +127,7 @@ EXPERIMENT = Experiment(
             f"{SOURCE}, theorem on lambda < 1",
             "Where lambda is below 1, the spread that a block leaves is O(r C)",
             "Spearman's correlation over texts of the spread that the last layer leaves and its r C",
+            "Where attention adds little spread, r C is that spread by definition",
         ),
         "residual": Claim(
             f"{SOURCE}, r by layer",
