@@ -10,7 +10,7 @@ import pytest
 
 import cenote
 from cenote.embedding import index as indexes
-from cenote.embedding.reading import read_embeddings
+from cenote.embedding.reading import Embeddings, read_embeddings
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnknownName
 
 from ..folders import write
@@ -147,6 +147,22 @@ def test_two_searches_may_build_the_same_index_at_once(tmp_path, monkeypatch):
     assert both == [exact, exact]
     assert len(list((tmp_path / "out").glob("*.faiss"))) == 1
     assert not list((tmp_path / "out").glob(".cenote-*"))
+
+
+def test_many_queries_are_asked_in_blocks_with_the_same_hits(tmp_path, monkeypatch):
+    questions = clouds(tmp_path / "out")
+    whole = cenote.search(tmp_path / "out", questions, top=5, index="Flat")
+    loaded, read = [], Embeddings.__getitem__
+
+    def watched(self, wanted):
+        vectors = read(self, wanted)
+        loaded.append(vectors.size)
+        return vectors
+
+    monkeypatch.setattr(Embeddings, "__getitem__", watched)
+    monkeypatch.setattr(indexes, "_IN_MEMORY", 3 * 20 * 16)  # of three queries: each has 20 rows proposed
+    assert cenote.search(tmp_path / "out", questions, top=5, index="Flat") == whole
+    assert max(loaded) <= 3 * 20 * 16
 
 
 def test_windows_count_once(model, tmp_path):

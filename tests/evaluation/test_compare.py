@@ -146,6 +146,14 @@ def test_landmarks_have_a_pass_of_their_own(model):
     assert [(len(one.arms), one.group.own) for one in passes] == [(3, "mean"), (1, "landmark")] * 2
 
 
+def test_temperatures_that_read_the_same_are_refused(model):
+    with pytest.raises(BadInput, match=r"temperatures 0\.9 and 0\.9000001 would both be called 0\.9 in the results"):
+        passes_of(model, "m", check_grid(None, [0.9, 0.9000001], None, None))
+    with pytest.raises(BadInput, match=r"temperatures 1\.0 and 1\.0000001 would both be called 1 in the results"):
+        passes_of(model, "m", check_grid(None, [1.0000001], None, None))
+    assert len(passes_of(model, "m", check_grid(None, [1.0, 0.9, 0.9], None, None))) == 2
+
+
 def test_a_pooling_of_ones_own_is_a_module(model):
     from cenote.nn import Pooling
 

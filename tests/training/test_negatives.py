@@ -1,10 +1,13 @@
 """Hard negatives: the nearest texts, none of the query's own, one of each, below the margin."""
 
+from collections import Counter
+
 import pytest
 
 pytest.importorskip("datasets", reason="negatives need datasets: pip install 'cenote[train]'")
 
 from cenote.data.pairs import Pair
+from cenote.training import negatives
 from cenote.training.negatives import find_negatives
 
 from ..bags import WORDS
@@ -55,6 +58,23 @@ def test_a_query_of_two_texts_has_negatives_of_neither(bag_model):
     pairs = [*pairs_of(NEAR), Pair(QUERY, words(90, 91))]
     found = find_negatives(pairs, [0, 1, 2, 3, 4, 1], bag_model, 2, margin=0.0)
     assert set(found[0]).isdisjoint([NEAR[0], words(90, 91)])
+
+
+def test_a_title_of_many_texts_asks_for_no_more_candidates(bag_model, monkeypatch):
+    """Of the pairs that share it the first 10 have negatives, none of a text with this title."""
+    asked, mine = [], negatives.mine_hard_negatives
+
+    def watched(dataset, model, **options):
+        asked.append((Counter(dataset["query"]).most_common(1)[0][1], options["num_negatives"], options["range_max"]))
+        return mine(dataset, model, **options)
+
+    monkeypatch.setattr(negatives, "mine_hard_negatives", watched)
+    near = [Pair(QUERY, f"{QUERY} {words(400 + place)}") for place in range(10)]
+    far = [Pair(QUERY, words(place, *range(500 + place, 505 + place))) for place in range(50)]
+    for count in (20, 60):
+        found = find_negatives([*near, *far[: count - 10], *pairs_of(NEAR)[1:]], range(count + 4), bag_model, 2)
+        assert found[:count] == [tuple(NEAR[:2])] * 10 + [()] * (count - 10)
+    assert asked == [(10, 12, 30)] * 2
 
 
 def test_a_pair_may_have_fewer_or_none(bag_model):

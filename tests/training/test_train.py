@@ -537,6 +537,19 @@ def test_a_training_that_has_stopped_for_want_of_better_scores_does_not_go_on(ne
         train(near_model(near_folder), PAIRS, output=tmp_path / "whole", **given)
 
 
+def test_a_stop_before_the_first_checkpoint_leaves_no_second_score_of_the_start(near_folder, tmp_path):
+    (tmp_path / "sts.csv").write_text("text1,text2,score\nkey0,key1,1\nkey2,key3,2\nkey4,key5,3\n")
+    given = {"evaluate": tmp_path / "sts.csv", "steps": 2, "batch_size": 8}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers.Report, "on_step_begin", _interrupt_at(0), raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            train(near_model(near_folder), PAIRS, output=tmp_path / "out", **given)
+    assert len((tmp_path / "out" / "log.jsonl").read_text().splitlines()) == 1
+    train(near_model(near_folder), PAIRS, output=tmp_path / "out", **given)
+    log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log if "spearman" in line] == [0, 1, 2]
+
+
 def _interrupt_at(step):
     def interrupt(self, args, state, control, **kwargs):
         if state.global_step == step:

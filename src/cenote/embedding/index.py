@@ -24,6 +24,7 @@ from cenote.embedding.manifest import INDEXES
 from cenote.embedding.reading import Embeddings
 from cenote.embedding.scan import Block, Floats, Question, directions
 from cenote.errors import BadInput, CenoteError, CenoteWarning, choose
+from cenote.functional.arrays import slices
 from cenote.functional.best import Best, Whole
 from cenote.listener import Listener
 from cenote.storage import explain_disk_errors, write_whole
@@ -37,6 +38,8 @@ _PROPOSALS = 4
 # Rows that a graph (HNSW) keeps in view while it is walked: twice those that it proposes, and never few. FAISS keeps 16
 # whatever is asked for, with which a query may miss all of its nearest rows.
 _IN_VIEW, _LEAST_IN_VIEW = 2, 128
+# Numbers of the vectors of proposed rows in memory at once: 256 MB. One query may have more.
+_IN_MEMORY = 2**26
 
 
 def refuse_missing(kind: Any) -> None:
@@ -64,8 +67,9 @@ def ask(found: Embeddings, question: Question, kind: str, listener: Listener) ->
         if lists:
             lists.nprobe = max(1, probes)
         _set_view(index, max(_LEAST_IN_VIEW, _IN_VIEW * count))
-        proposed = index.search(queries[open_], count)[1]
-        _compare(found, question, open_, proposed, windows, best)
+        for block in slices(len(open_), max(1, _IN_MEMORY // (count * found.shape[1]))):
+            proposed = index.search(queries[open_[block]], count)[1]
+            _compare(found, question, open_[block], proposed, windows, best)
         open_ = np.array([query for query in open_.tolist() if len(best.rows[query]) < most], np.int64)
         exhausted = count == len(found) and (not lists or probes >= lists.nlist)
         if exhausted or not len(open_):

@@ -138,11 +138,7 @@ def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
         name: what the model is called.
         grid: what is varied; the model's own setting is always there.
     """
-    own, own_window = temperature_of(model), limit_of(model)
-    temperatures: dict[str, Any] = {own: None}
-    for tau in grid.temperatures:
-        if tau != constant_of(model):  # else it is what the model has
-            temperatures.setdefault(temperature_at(model, tau), tau)
+    own_window = limit_of(model)
     windows: dict[int | None, int | None] = {own_window: None}
     windows |= {window: window for window in grid.windows if window != own_window}
     groups = groups_of(model, grid)
@@ -155,7 +151,7 @@ def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
                 Arm(name, pooling, temperature, limit, long) for pooling in group.poolings for long in grid.long
             ),
         )
-        for temperature, tau in temperatures.items()
+        for temperature, tau in _temperatures_of(model, grid).items()
         for limit, window in windows.items()
         for group in groups
     ]
@@ -163,6 +159,21 @@ def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
         with set_to(one.group.model, one.temperature, one.window):
             pass
     return passes
+
+
+def _temperatures_of(model: SentenceTransformer, grid: Grid) -> dict[str, Any]:
+    """Return the temperatures by what results call them, None for the model's own; raise for two of the same name."""
+    own = constant_of(model)
+    found: dict[str, Any] = {temperature_of(model): None}
+    for tau in grid.temperatures:
+        if tau == own:  # it is what the model has
+            continue
+        name = temperature_at(model, tau)
+        other = found.setdefault(name, tau)
+        other = own if other is None else other
+        if other is not None and other != tau:
+            raise BadInput(f"temperatures {other!r} and {tau!r} would both be called {name} in the results: give one.")
+    return found
 
 
 def groups_of(model: SentenceTransformer, grid: Grid) -> list[Group]:

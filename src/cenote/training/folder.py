@@ -164,8 +164,9 @@ class TrainingFolder:
             if not (path / _MARK).exists():
                 shutil.rmtree(path)
 
-    def cut_log(self, step: int) -> None:
-        """Delete the lines of the log after a step, which the training writes again."""
+    def cut_log(self, checkpoint: Path | None) -> None:
+        """Delete the lines of the log that the training writes again: those after a checkpoint, or all without one."""
+        step = -1 if checkpoint is None else step_of(checkpoint)
         if self.log.exists():
             lines = [line for line in self.log.read_text("utf-8").splitlines() if _step_of_line(line) <= step]
             write_text(self.log, "".join(f"{line}\n" for line in lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,9 @@ from cenote.listener import Advance, silent
 
 # Candidates that are looked at for each negative that is asked for, since those within the margin are passed over.
 _CANDIDATES = 10
+# Pairs of a query that have negatives. For every query as many more candidates are looked at as one has pairs, so that
+# memory would grow with the square of a title that many texts share.
+_OF_QUERY = 10
 # Queries that are compared with all candidates at a time, and texts that are encoded between reports of progress.
 _BLOCK = 1024
 
@@ -59,7 +63,7 @@ def find_negatives(
 
     Candidates are the positives of all pairs. Those of the text that the query was drawn from are left out, since they
     would often answer it, and of every other text the nearest one counts. `mine_hard_negatives` knows nothing of texts,
-    so it is asked for more than `count`.
+    so it is asked for more than `count`. Of a query that is that of more than 10 pairs, the first 10 have negatives.
 
     Args:
         pairs: to find negatives of, no two with the same query and positive.
@@ -73,15 +77,20 @@ def find_negatives(
     holders: dict[str, set[int]] = {}  # texts that a positive was drawn from
     own: dict[str, set[int]] = {}  # and those of a query: a title may be that of several texts
     positives: dict[int, set[str]] = {}
+    asked: dict[str, list[Pair]] = {}  # pairs of a query that have negatives
     for text, pair in zip(texts, pairs, strict=True):
         holders.setdefault(pair.positive, set()).add(text)
         own.setdefault(pair.query, set()).add(text)
         positives.setdefault(text, set()).add(pair.positive)
+        if len(same := asked.setdefault(pair.query, [])) < _OF_QUERY:
+            same.append(pair)
     of_text = max(map(len, positives.values()))
-    wanted = of_text * (range_min + count + max(map(len, own.values())))
+    wanted = of_text * (range_min + count + min(_OF_QUERY, max(map(len, own.values()))))
+    given = list(chain.from_iterable(asked.values()))
     found = mine_hard_negatives(
-        Dataset.from_dict({"query": [pair.query for pair in pairs], "positive": [pair.positive for pair in pairs]}),
+        Dataset.from_dict({"query": [pair.query for pair in given], "positive": [pair.positive for pair in given]}),
         cast("SentenceTransformer", _Reporting(model, advance)),
+        corpus=list(holders),
         range_max=wanted + of_text * (_CANDIDATES - 1) * count,
         relative_margin=margin,
         num_negatives=wanted,

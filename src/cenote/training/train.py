@@ -310,7 +310,7 @@ def _run(
     done, standing = 0 if last is None else step_of(last), folder.standing(last)
     if last is not None:
         listener.notify(f"going on after step {done:,} of {recipe.steps:,}")
-    folder.cut_log(done)
+    folder.cut_log(last)
     if not finished(standing, recipe.patience):
         with untouched_randomness():
             trainer = _trainer(model, job, order, standing, done, checkpoint_every, workers)
