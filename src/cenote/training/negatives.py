@@ -63,7 +63,7 @@ def find_negatives(
 
     Candidates are the positives of all pairs. Those of the text that the query was drawn from are left out, since they
     would often answer it, and of every other text the nearest one counts. `mine_hard_negatives` knows nothing of texts,
-    so it is asked for more than `count`. Of a query that is that of more than 10 pairs, the first 10 have negatives.
+    so it is asked for more than `count`. Where more than 10 pairs have the same query, the first 10 get negatives.
 
     Args:
         pairs: to find negatives of, no two with the same query and positive.
