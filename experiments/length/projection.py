@@ -73,7 +73,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         ax.set_ylabel("second principal component")
         if points:
             ax.legend(fontsize=8, loc="best", handletextpad=0.2)
-            ax.set_title(f"{ax.get_title()}: {100 * cell.measured.series['explained']:.0f} % of variance", fontsize=9)
+            ax.set_title(f"{ax.get_title()}\n{100 * cell.measured.series['explained']:.0f} % of variance", fontsize=9)
 
 
 EXPERIMENT = Experiment(
