@@ -56,6 +56,7 @@ def test_a_failed_check_exits_with_1_after_its_lines(model, texts, capsys):
     assert "FAIL         pooling: Your server pools with 'cls', the files declare 'mean'." in shown
     assert "Serve the model with pooling 'mean'" in " ".join(shown.split())
     assert "fails 1 of" in told
+    assert "fails 1 of" not in shown  # said once
     assert told.rstrip().endswith("checks: pooling.")
 
 

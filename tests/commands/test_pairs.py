@@ -41,6 +41,15 @@ def test_pairs_are_written_and_counts_printed(draw, tmp_path, capsys):
     assert json.loads(lines[0]) == {"query": "Text 0", "positive": TEXTS[0]}
 
 
+def test_options_that_give_more_are_named_where_pairs_are_few(tmp_path, capsys):
+    path = tmp_path / "corpus.jsonl"
+    rows = [TEXTS[0], *(f"A text of {number} words that is short for two spans." for number in range(11))]
+    path.write_text("".join(f"{json.dumps({'text': text})}\n" for text in rows))
+    assert main(["pairs", str(path), "-o", str(tmp_path / "pairs.jsonl")]) == Exit.SUCCESS
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2] == "few pairs for 12 texts: more come of smaller --words or a larger --per-text or another --way"
+
+
 def test_json(draw, tmp_path, capsys):
     assert draw("--way", "title", "--json") == Exit.SUCCESS
     printed = json.loads(capsys.readouterr().out)

@@ -41,6 +41,15 @@ def test_texts_are_listed_best_first(folder, capsys):
     assert lines == [f" {place}  {hit.score:.3f}  {hit.id}" for place, hit in enumerate(hits, 1)]
 
 
+def test_where_no_words_are_kept_the_option_that_keeps_them_is_named(folder, model, tmp_path, capsys):
+    assert main(["search", folder, "deep cave"]) == Exit.SUCCESS
+    assert f"not kept in {folder}: cenote embed --keep text keeps them." in capsys.readouterr().err
+    other = str(tmp_path / "out")
+    cenote.embed(model, [{"title": "cave", "body": "deep"}], other, columns=("title", "body"), keep="title")
+    assert main(["search", other, "deep cave"]) == Exit.SUCCESS
+    assert "cenote embed --keep title,body keeps them." in capsys.readouterr().err
+
+
 def test_words_that_were_kept_are_shown(kept, capsys):
     assert main(["search", kept, "deep cave", "--top", "1"]) == Exit.SUCCESS
     (hit,) = cenote.search(kept, "deep cave", top=1)

@@ -63,6 +63,12 @@ def test_columns_are_found_by_the_names_of_the_first_row(names, wanted, expected
             r"'urls'; did you mean 'url'\?.* Columns to keep are named by `keep`",
         ),
         ([], Wanted(), r"'text'\. There are: none\."),
+        (
+            ["subject", "text"],
+            Wanted(columns=("subject,text",)),
+            r"a\.csv: 'subject,text'\. Several columns are a tuple: \('subject', 'text'\)\.$",
+        ),
+        (["subject", "text"], Wanted(keep=("subject, text",)), r"a tuple: \('subject', 'text'\)\.$"),
     ],
 )
 def test_a_missing_column_is_named_with_the_others(names, wanted, message):

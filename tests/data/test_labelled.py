@@ -245,7 +245,7 @@ def test_columns_have_many_names(tmp_path, text, label):
 
 def test_a_second_column_of_a_role_is_noted(tmp_path):
     rows = [{"category": "x", "label": row["label"], "body": "", "text": row["text"]} for row in TEST]
-    data = read_labelled(write(tmp_path / "x.csv", rows))
+    data = read_labelled(write(tmp_path / "x.csv", rows), kind="clustering")
     assert data.labels == ("water", "stone")
     assert data.notes == (
         "In x.csv the text is 'text'; not used: body.",
@@ -256,7 +256,11 @@ def test_a_second_column_of_a_role_is_noted(tmp_path):
 def test_one_file_is_halved_for_classification(tmp_path):
     rows = [{"text": str(row), "label": label} for row, label in enumerate("aabababb")]
     path = write(tmp_path / "x.csv", rows)
-    assert read_labelled(path).kind == "clustering"
+    grouped = read_labelled(path)
+    assert grouped.kind == "clustering"
+    (note,) = grouped.notes
+    assert note.startswith("One file of texts and labels is scored as clustering. For accuracy name a folder with")
+    assert read_labelled(path, kind="clustering").notes == ()
     data = read_labelled(path, kind="classification")
     assert (data.train.texts, data.train.labels) == (("0", "2", "3", "6"), tuple("abab"))
     assert (data.test.texts, data.test.labels) == (("1", "4", "5", "7"), tuple("abab"))
@@ -462,6 +466,17 @@ BAD = {
     ),
     "a corpus alone": ({"test.csv": TEST, "corpus.csv": TEST}, r"has no queries and no qrels"),
 }
+
+
+def test_a_folder_above_labelled_data_names_them(tmp_path):
+    (tmp_path / "other").mkdir()
+    folder(tmp_path / "one", {"test.csv": TEST})
+    with pytest.raises(BadInput, match=r"holds no labelled data itself; one in it is labelled data: name one\.$"):
+        read_labelled(tmp_path)
+    for name in ("search", "two", "three"):
+        folder(tmp_path / name, SEARCH)
+    with pytest.raises(BadInput, match=r"; one, search, three and 1 more in it are labelled data: name one\.$"):
+        read_labelled(tmp_path)
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -315,11 +315,11 @@ def test_pooling_and_temperature_are_those_of_the_manifest(tmp_path, folder, loa
 @pytest.mark.filterwarnings("ignore:.*declares pooling")
 def test_a_model_with_other_vectors_is_refused(tmp_path, folder, tiny_st):
     cenote.embed(str(folder), TEXTS[:1], tmp_path / "out")
-    with pytest.raises(BadInput, match=r"another model than .*pooling: 'mean' in the folder, 'cls' in the model"):
+    with pytest.raises(BadInput, match=r"differs: .*pooling: 'mean' in the folder, 'cls' in the model"):
         cenote.search(tmp_path / "out", "a", model=cenote.load(folder, pooling="cls"))
     with pytest.raises(BadInput, match="temperature: None in the folder"):
         cenote.search(tmp_path / "out", "a", model=cenote.load(folder, temperature=0.5))
-    with pytest.raises(BadInput, match=r"another model than .*Give the model that embedded it"):
+    with pytest.raises(BadInput, match=r"the model '.*', and '.*roberta.*' has other weights\. Give the model that"):
         cenote.search(tmp_path / "out", "a", model=tiny_st("roberta"))
     assert cenote.search(tmp_path / "out", "a", model=cenote.load(folder))[0].id == "pool"
 

@@ -133,6 +133,8 @@ def test_what_the_figures_mean_is_said(rich):
         "By the spread of these differences, a half of 1,743 items would show a gain of 0.53 %, the mean that the "
         "TempScale paper reports, four times of five.",
     )
+    loss = tuned.state_expectations(rich_tuning(recommendation=None, expected=Estimate(-0.0022, None, None)))
+    assert loss[2].endswith("choosing so changes the score by −0.22 %.")
     bare = tuned.state_expectations(bare_tuning())
     assert bare[0].startswith("No temperature was better than the model's own (1) on the development half")
     assert "items would show" not in " ".join(bare)

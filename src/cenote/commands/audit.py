@@ -78,11 +78,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 
 def lines_of(found: Audit) -> Iterator[str]:
-    """Yield the result, the name and the evidence of each check, and what to do where one failed."""
+    """Yield the result, the name and the evidence of each check, what to do where one failed, and that all passed."""
     yield f"{found.model} on {found.texts.used:,} texts from {found.texts.source}"
     width = max(len(result) for result in RESULTS.values())
     for one in found.checks:
         yield in_columns(RESULTS[one.passed], width, f"{one.name}: {one.evidence}")
         if one.remedy and one.passed is not True:
             yield in_columns("", width, one.remedy)
-    yield found.summary()
+    if found.passed:  # else the summary is the error that ends the command
+        yield found.summary()

@@ -21,6 +21,17 @@ _OF_WAY = {"title_column": "title", "words": "spans", "keep": "sentence"}
 _OF_NEGATIVES = ("range_min", "margin", "max_seq_length", "device", "trust_remote_code")
 # Options of `mine_pairs` whose defaults are those of the function.
 _OPTIONAL = (*_OF_WAY, "range_min", "margin")
+# Pairs for each text, below which options that give more are named.
+_FEW = 0.1
+# The option that takes in what was left out, by the keys of `LEFT_OUT`.
+_MORE = {
+    "short_texts": "a smaller --min-words",
+    "no_title": "another --title-column",
+    "no_spans": "smaller --words",
+    "no_sentence": "a smaller --min-words",
+    "short_paragraphs": "a smaller --min-words",
+    "few_negatives": "fewer --negatives or a smaller --margin",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,11 +135,21 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 
 def lines_of(found: MinedPairs) -> Iterator[str]:
-    """Yield a row for each count that is not zero, and the file."""
+    """Yield a row for each count that is not zero, the options that give more where pairs are few, and the file."""
     counts = found.counts
     left_out = [(f"{noun}s {why}", f"{counts[name]:,}") for name, (noun, why) in LEFT_OUT.items() if counts[name]]
     yield from table([("pairs", f"{counts['pairs']:,}"), ("texts read", f"{counts['texts']:,}"), *left_out])
+    if counts["pairs"] < _FEW * counts["texts"] and (options := _options_for_more(found)):
+        yield f"few pairs for {counts['texts']:,} texts: more come of {' or '.join(options)}"
     yield f"pairs: {found.output}"
+
+
+def _options_for_more(found: MinedPairs) -> list[str]:
+    """Return the options that give more pairs, in words."""
+    several = "a larger --per-text" if set(found.ways) - {"title"} else ""
+    others = "another --way" if set(WAYS) - set(found.ways) else ""
+    taken_in = dict.fromkeys(option for name, option in _MORE.items() if found.counts[name])
+    return [option for option in (*taken_in, several, others) if option]
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cenote.commands.arguments import add_common, check_packages, check_prompts, count, load_model
 from cenote.commands.progress import progress
 from cenote.commands.terminal import note, say
+from cenote.data.columns import TEXT
 from cenote.embedding.manifest import complete_manifest
 from cenote.errors import BadInput, UnknownName, Usage
 
@@ -106,7 +107,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         for place, hit in enumerate(hits, 1):
             yield from _lines(place, hit, query, args.full)
     if found[0] and found[0][0].text is None:
-        note(f"the words of the texts are not in {args.vectors}: cenote embed --keep text puts them there.")
+        columns = ",".join(complete_manifest(args.vectors).settings.get("columns") or [TEXT])
+        say(f"the words of the texts are not kept in {args.vectors}: cenote embed --keep {columns} keeps them.")
 
 
 def _load(args: argparse.Namespace, name: Any, **changed: Any) -> SentenceTransformer:

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         yield (
             f"model: {args.folder}{doubt}"
             if written
-            else f"model: not written, since no gain is confirmed: {args.folder}"
+            else f"model: the folder {args.folder} is not written, since no gain is confirmed"
         )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from cenote.data.rows import Fault, Kept, Row, Text, describe_value, lone_surrogate, row_of
-from cenote.errors import BadInput, choose, some
+from cenote.errors import BadInput, UnknownName, choose, some
 
 # Columns that are read where none is named.
 TEXT, ID = "text", "id"
@@ -111,6 +111,8 @@ def resolve_columns(names: Sequence[str], wanted: Wanted, where: str) -> Columns
     counts = Counter(names)
     text = wanted.columns or (TEXT,)
     key = ID if wanted.id_column is None and ID in counts else wanted.id_column
+    for name in (*text, *(() if isinstance(wanted.keep, str) else wanted.keep)):
+        _refuse_joined(name, counts, where)
     for name in (*text, *(() if key is None else (key,))):
         _refuse_missing(name, counts, where)
     every = isinstance(wanted.keep, str)
@@ -118,6 +120,13 @@ def resolve_columns(names: Sequence[str], wanted: Wanted, where: str) -> Columns
     for name in kept:
         _refuse_missing(name, counts, where, wanted.optional or _KEEP)
     return Columns(text, key, kept, bool(wanted.optional), every)
+
+
+def _refuse_joined(name: str, counts: Mapping[str, int], where: str) -> None:
+    """Raise if the name is missing, and is the names of several columns, joined as the command line takes them."""
+    parts = tuple(part.strip() for part in name.split(","))
+    if name not in counts and len(parts) > 1 and all(part in counts for part in parts):
+        raise UnknownName(f"unknown column of {where}: {name!r}. Several columns are a tuple: {parts!r}.")
 
 
 def _refuse_missing(name: str, counts: Mapping[str, int], where: str, remedy: str | None = None) -> None:

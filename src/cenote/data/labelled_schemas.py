@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,13 @@ _SHAPES = {
     "clustering": ("text", "label"),
 }
 TEST, TRAIN = "test", "train"
+# Said beside the score of one file with labels: the measure may not be the one that was meant.
+_ACCURACY = (
+    "One file of texts and labels is scored as clustering. For accuracy name a folder with the tables train and test, "
+    "or choose the kind classification (--kind), which halves the file."
+)
+# Folders that are named where the folder above them was given.
+_NAMED = 3
 # Words of the longest name of a column.
 _WORDS = 3
 
@@ -62,6 +70,27 @@ def plan_files(path: str | Path, kind: str | None, split: str) -> Plan:
     if path.is_file():
         return _plan_file(path, kind, split)
     files = list_files(path)
+    if not files and (below := _labelled_below(path, kind, split)):
+        verb = "is" if len(below) == 1 else "are"
+        raise BadInput(
+            f"{path} holds no labelled data itself; {some(below, _NAMED)} in it {verb} labelled data: name one."
+        )
+    return _plan_folder(path, files, kind, split)
+
+
+def _labelled_below(folder: Path, kind: str | None, split: str) -> list[str]:
+    """Return the names of the folders in a folder that are labelled data."""
+    with readable(str(folder)):
+        inner = sorted(one for one in folder.iterdir() if one.is_dir())
+    found = []
+    for one in inner:
+        with suppress(BadInput):
+            _plan_folder(one, list_files(one), kind, split)
+            found.append(one.name)
+    return found
+
+
+def _plan_folder(path: Path, files: Mapping[str, list[Path]], kind: str | None, split: str) -> Plan:
     search = kind in _SEARCHES or (kind is None and ("corpus" in files or bool(_splits(files, "qrels"))))
     return _plan_search(path, files, kind, split) if search else _plan_tables(path, files, kind, split)
 
@@ -76,7 +105,8 @@ def _plan_file(path: Path, kind: str | None, split: str) -> Plan:
     found = kind or _kind_of(path)
     if found is None:
         raise _unrecognised(path, {path.name: [path]})
-    return Plan(found, {TEST: path}, path.parent)
+    guessed = kind is None and found == "clustering"
+    return Plan(found, {TEST: path}, path.parent, (_ACCURACY,) if guessed else ())
 
 
 def _plan_search(folder: Path, files: Mapping[str, list[Path]], kind: str | None, split: str) -> Plan:

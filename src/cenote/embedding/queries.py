@@ -58,10 +58,29 @@ def model_of(found: Embeddings, given: SentenceTransformer | str | Path | None, 
     model = name if isinstance(name, SentenceTransformer) else _loaded(found, name, given is None, loader)
     if different := differences(settings, model):
         raise BadInput(
-            f"{str(found.folder)!r} was embedded with another model than {name_of(name, model)!r}: "
-            f"{'; '.join(different)}. Give the model that embedded it (model, --model), or embed the texts again."
+            f"{str(found.folder)!r} was embedded with the model {settings['model']!r}, and {name_of(name, model)!r} "
+            f"{_in_short(different)}. Give the model that embedded it (model, --model), or embed the texts again."
         )
     return model
+
+
+def _in_short(different: Sequence[str]) -> str:
+    """Return the differences that a user can act on: none of a model with other weights, and a module without settings.
+
+    >>> _in_short(["weights: '4f' in the folder, 'a0' in the model", "tokenizer: ..."])
+    'has other weights'
+    >>> _in_short(["2 Normalize: True in the folder, None in the model", "2 Normalize.module_input_name: ..."])
+    'differs: 2 Normalize: True in the folder, None in the model'
+    """
+    names = [one.partition(":")[0] for one in different]
+    if "weights" in names:
+        return "has other weights"
+    shown = (
+        one
+        for name, one in zip(names, different, strict=True)
+        if name.partition(".")[0] not in names or "." not in name
+    )
+    return f"differs: {'; '.join(shown)}"
 
 
 def _loaded(found: Embeddings, name: Any, recorded: bool, loader: Loader) -> SentenceTransformer:

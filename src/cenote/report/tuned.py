@@ -80,8 +80,8 @@ def state_expectations(tuning: Tuning) -> tuple[str, ...]:
 
 
 def _confirmation(tuning: Tuning) -> str:
-    """Return whether the held-out half bears out what cross-validation promises."""
-    if tuning.gain is None:
+    """Return whether the held-out half confirms the gain of cross-validation; nothing if there is none."""
+    if tuning.gain is None or tuning.expected.value <= 0:
         return ""
     return ", which the held-out half " + ("confirms" if tuning.recommendation is not None else "does not confirm")
 

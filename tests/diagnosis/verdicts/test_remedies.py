@@ -11,7 +11,7 @@ from cenote.choices import LONG, POOLINGS
 from cenote.diagnosis.verdicts.remedies import advise, list_parts, per_hundred
 from cenote.records import Estimate
 
-from .accounts import READING, account, setting
+from .accounts import READING, account, part, setting
 
 # A setting of every kind, and how to get it.
 SETTINGS = {
@@ -109,6 +109,12 @@ def test_parts_are_listed_with_the_share_found():
     assert list_parts(account(parts=READING), "reading", "{} sentences") == (
         " Found: read sentences 97 %, not read sentences 40 %."
     )
+
+
+def test_parts_of_few_sentences_are_not_listed():
+    few, enough = part("length", "9 tokens", 0.7, 29), part("length", "8 tokens", 0.9, 30)
+    assert list_parts(account(parts=(few, enough)), "length", "texts of {}") == " Found: texts of 8 tokens 90 %."
+    assert list_parts(account(parts=(few,)), "length", "texts of {}") == ""
 
 
 def test_many_settings_that_do_not_help_are_counted():

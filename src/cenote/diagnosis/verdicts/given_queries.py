@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import complement, count_fates, name_threshold
+from cenote.diagnosis.verdicts.remedies import as_counted, complement, count_fates, name_threshold
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
 from cenote.records import GivenQueries, ModelDiagnosis, Verdict
 from cenote.wording import pluralise, share_estimate, signed_estimate
@@ -25,8 +25,9 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         finding=f"Of 100 of your queries, {first} find a text that answers them first. Lost to the cut: {cut}; lost to "
         f"pooling: {pooled}; not found by their tokens either: {none}.",
         evidence=f"{pluralise(found.queries, 'query').replace('querys', 'queries')}, {found.texts:,} texts: "
-        f"{share_estimate(found.found)} find one first, {share_estimate(found.in_ten)} among the first ten; nDCG@10 "
-        f"{found.gain.value:.3f}. If the tokens of the query rank the first twenty anew, it changes by "
+        f"{share_estimate(as_counted(found.found, first))} find one first, "
+        f"{share_estimate(found.in_ten)} among the first ten; nDCG@10 {found.gain.value:.3f}. "
+        "If the tokens of the query rank the first twenty anew, it changes by "
         f"{signed_estimate(found.price)}: the price of pooling.{missing}"
         f"{name_threshold('search', lost)}",
         limit="Only the texts of this sample are searched, those that queries name first: in the whole corpus every "

@@ -10,6 +10,8 @@ from cenote.wording import percent, round_to_hundred
 
 # Settings that read the end of a text, by the first words of their names.
 READ_THE_END = ("windows", "reading")
+# Parts of fewer sentences are not listed: the standard error of a share of 30 is up to 0.09.
+_FEWEST = 30
 # Settings that are named where none helps.
 _NAMED = 3
 
@@ -104,13 +106,17 @@ def name_threshold(subject: str, lost: Estimate) -> str:
 
 
 def list_parts(account: Account, by: str, phrase: str) -> str:
-    """Return the share found of each part, as in `Found: first sentences 92 %, last sentences 79 %.`."""
+    """Return the share found of each part, as in `Found: first sentences 92 %, last sentences 79 %.`.
+
+    Left out are parts of few sentences, and all of it where no other is there.
+    """
     cells: Iterable[str] = (
         f"{phrase.format(part.name) if part.name != 'cut' else 'cut texts'} {percent(part.found.value)}"
         for part in account.parts
-        if part.by == by
+        if part.by == by and part.sentences >= _FEWEST
     )
-    return f" Found: {', '.join(cells)}."
+    listed = ", ".join(cells)
+    return f" Found: {listed}." if listed else ""
 
 
 def _how_to(name: str) -> str:
@@ -130,6 +136,15 @@ def count_fates(shares: Shares) -> tuple[int, int, int, int]:
     fates = (shares.found, shares.lost_to_cut, shares.lost_to_pooling, shares.not_found)
     found, cut, pooled, none = round_to_hundred([share.value for share in fates])
     return found, cut, pooled, none
+
+
+def as_counted(share: Estimate, count: int) -> Estimate:
+    """Return a share with the value that `count_fates` gave it, so that a verdict has one figure for it.
+
+    >>> as_counted(Estimate(0.175, 0.15, 0.2), 17)
+    Estimate(value=0.17, low=0.15, high=0.2)
+    """
+    return Estimate(count / 100, share.low, share.high)
 
 
 def complement(share: Estimate) -> Estimate:

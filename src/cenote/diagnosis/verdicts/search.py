@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import advise, complement, count_fates, list_parts, name_threshold
+from cenote.diagnosis.verdicts.remedies import advise, as_counted, complement, count_fates, list_parts, name_threshold
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
 from cenote.records import Account, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, share_estimate
@@ -41,7 +41,8 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         finding=f"Of 100 sentences of your texts, {found} find their text first. Lost to the cut: {cut}; lost to "
         f"pooling: {pooled}; not found by their tokens either: {none}.",
         evidence=f"{account.sentences:,} sentences, searched for among {pluralise(account.documents, 'text')}: "
-        f"{share_estimate(account.found)} find their text first, {share_estimate(account.in_ten)} among the first ten. "
+        f"{share_estimate(as_counted(account.found, found))} find their text first, "
+        f"{share_estimate(account.in_ten)} among the first ten. "
         f"With the sentence left out of its text, {share_estimate(account.left_out)} find it."
         f"{list_parts(account, 'position', '{} sentences')}{list_parts(account, 'length', 'texts of {}')}{repeated}"
         f"{_name_prompts(account)}"
