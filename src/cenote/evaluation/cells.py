@@ -13,7 +13,7 @@ from cenote.comparison_records import ByLength, Cell, Cost, Verdict
 from cenote.evaluation.arm_scores import ArmScore, Scored, Subject
 from cenote.evaluation.arms import Arm
 from cenote.evaluation.by_length import quarters
-from cenote.evaluation.differences import differences_among, pair
+from cenote.evaluation.differences import common_names, differences_among, pair, values_of
 from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, Paired, compare_paired
@@ -79,7 +79,7 @@ def build_cells(
     notes = [f"{subject.name}: {note}" for subject in subjects for note in _notes(grid, subject)]
     few = [subject.name for subject in subjects if subject.name not in pairs]
     if together and family and family.together and not few:
-        cells += _mean_cells(grid, dict(zip(grid.testable, family.together, strict=True)))
+        cells += _mean_cells(grid, cells, dict(zip(grid.testable, family.together, strict=True)))
     elif together and few and len(subjects) > 1:
         notes.append(
             f"There is no mean over tasks: {', '.join(few)} have fewer than {FEWEST_ITEMS} items, or items of fewer "
@@ -116,18 +116,18 @@ def _cells_of(
     for arm in grid.arms:
         own, base = (grid.found[subject.name, one].record for one in (arm, grid.compared[arm]))
         known = tested.get((subject.name, arm))
-        items = grid.found[subject.name, arm].items
+        items, of_base = (grid.found[subject.name, one].items for one in (arm, grid.compared[arm]))
         count = 0 if items is None else len(set(items.columns["item"]))
         named = {"task": subject.name, "kind": subject.kind, "metric": own.metric, "score": own.score, "items": count}
         cell = _cell(grid, arm, known, **named)
-        difference = own.score - base.score
-        if known is not None and abs(known.value - difference) > _SAME_ITEMS:
-            difference = known.value  # of the items that all settings have
+        difference, compared = own.score - base.score, base.score
+        if known is not None and of_base is not None and abs(known.value - difference) > _SAME_ITEMS:
+            difference, compared = known.value, _score_among_common(grid, subject, of_base)
         cells.append(
             replace(
                 cell,
                 difference=replace(cell.difference, value=difference),
-                relative=difference / base.score if base.score > 0 else None,
+                relative=difference / compared if compared > 0 else None,
                 neighbours=_agreement(own, base),
                 by_length=by_length.get(arm, ()),
             )
@@ -139,22 +139,28 @@ def _cells_of(
 _SAME_ITEMS = 2e-4
 
 
-def _mean_cells(grid: _Grid, tested: Mapping[Arm, Difference]) -> list[Cell]:
-    """Return the cells of the mean over subjects."""
+def _score_among_common(grid: _Grid, subject: Subject, items: Items) -> float:
+    """Return the score of some items, among those that all settings have."""
+    baselines, settings = grid.items(subject)
+    return float(values_of(subject.kind, items).of(common_names([*baselines, *settings])).mean())
+
+
+def _mean_cells(grid: _Grid, of_tasks: Sequence[Cell], tested: Mapping[Arm, Difference]) -> list[Cell]:
+    """Return the cells of the mean over subjects: each is the mean of the setting's cells."""
     cells = []
-    for arm in grid.arms:
-        own, base = (
-            np.array([grid.found[subject.name, one].record.score for subject in grid.subjects])
-            for one in (arm, grid.compared[arm])
+    for place, arm in enumerate(grid.arms):
+        each = of_tasks[place :: len(grid.arms)]
+        score = float(np.mean([one.score for one in each]))
+        named = {"task": ALL, "kind": ALL, "metric": "mean of scores", "score": score}
+        cell = _cell(grid, arm, tested.get(arm), items=sum(one.items for one in each), **named)
+        relative = [one.relative for one in each if one.relative is not None]
+        cells.append(
+            replace(
+                cell,
+                difference=replace(cell.difference, value=float(np.mean([one.difference.value for one in each]))),
+                relative=float(np.mean(relative)) if len(relative) == len(each) else None,
+            )
         )
-        mean = float(own.mean())
-        of_arm = [grid.found[subject.name, arm].items for subject in grid.subjects]
-        count = sum(len(set(items.columns["item"])) for items in of_arm if items is not None)
-        named = {"task": ALL, "kind": ALL, "metric": "mean of scores", "score": mean, "items": count}
-        cell = _cell(grid, arm, tested.get(arm), **named)
-        relative = float(((own - base) / base).mean()) if (base > 0).all() else None
-        difference = replace(cell.difference, value=float((own - base).mean()))
-        cells.append(replace(cell, difference=difference, relative=relative))
     return cells
 
 
