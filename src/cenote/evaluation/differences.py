@@ -84,7 +84,7 @@ def sources_of(kind: str, items: Items) -> Whole | None:
     Queries with the same relevant documents, such as those on one meeting, and pairs with the same first text share a
     source.
     """
-    if kind in ("retrieval", "reranking"):
+    if kind in ("retrieval", "reranking") and "relevant" in items.columns:
         keys: list[object] = [tuple(sorted(some)) for some in items.columns["relevant"]]
     elif kind == "sts" and "text" in items.columns:
         keys = list(items.columns["text"])
@@ -94,6 +94,12 @@ def sources_of(kind: str, items: Items) -> Whole | None:
         return None
     _, places = np.unique(np.array([str(key) for key in keys]), return_inverse=True)
     return None if len(set(places.tolist())) == len(keys) else places.astype(np.int64)
+
+
+def count_sources(items: Items, sources: Whole | None, rows: Whole | None = None) -> int:
+    """Return how many sources some rows of the items have, or how many items where each has its own."""
+    units = np.array(items.columns["item"]) if sources is None else sources
+    return len(np.unique(units if rows is None else units[rows]))
 
 
 def common_names(items: Sequence[Items]) -> list[str]:
