@@ -134,7 +134,7 @@ def summarise_task(
     positions: tuple[Position, ...] = ()
     if moved is not None:
         try:
-            positions = find_by_position(moved, reader, (long, *others), seed)
+            positions = find_by_position(moved, reader, own.encoder.sides, (long, *others), seed)
         except BadInput as error:
             notes.append(f"Evidence was not moved within texts: {error}")
     if unusable := [one for one in others if not is_usable(one, kind)]:
