@@ -334,6 +334,18 @@ def test_the_mean_over_tasks_is_of_the_items_that_all_settings_have():
     assert mean.relative == pytest.approx((cell.relative + found["two", "cls"].relative) / 2)
 
 
+def test_a_task_without_items_of_a_setting_leaves_the_others_tested():
+    every = [drawn(0), drawn(-0.1, seed=1), drawn(0.1, seed=2)]
+    found = cells_of_values({"one": every, "two": [every[0], None, every[2]]})
+    assert found["one", "cls"].verdict == "worse"
+    assert {found[name, "cls"].verdict for name in ("two", "all")} == {"items not known"}
+    assert (found["two", "cls"].p, found["all", "cls"].p, found["all", "cls"].difference.low) == (None, None, None)
+    assert {found[name, "max"].verdict for name in ("one", "two", "all")} == {"better"}
+    legacy = cells_of_values({"one": every, "two": [None, None, None]})
+    assert [legacy["one", pooling].verdict for pooling in ("cls", "max")] == ["worse", "better"]
+    assert ("all", "max") not in legacy
+
+
 # Without labels.
 
 
