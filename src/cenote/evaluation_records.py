@@ -79,7 +79,7 @@ class TaskScore:
     low: float | None
     high: float | None
     items: int
-    interval: str  # what the interval is for: other queries, pairs, texts, or other draws of the same texts
+    interval: str  # what the interval is for: other queries, pairs, texts or sources, or other draws of the same texts
     by_length: tuple[Part, ...]
     settings: tuple[Setting, ...]  # other ways to read long texts
     positions: tuple[Position, ...]

@@ -122,3 +122,20 @@ def test_the_rank_of_the_longest_is_the_mean_over_a_fifth_of_the_relevant_docume
     assert rank_of_longest(items) == pytest.approx(np.mean([items.columns["ranks"][row][0] for row in order]))
     assert rank_of_longest(queries(100)) is None  # a fifth is 20
     assert rank_of_longest(pairs()) is None
+
+
+def test_the_interval_of_items_that_share_sources_is_for_other_sources():
+    """Ten copies of each query, all on one document, say no more than the query."""
+    one = queries(60)
+    one.columns["relevant"] = [[f"d{row}"] for row in range(60)]
+    many = Items({name: [value for value in column for _ in range(10)] for name, column in one.columns.items()})
+    many.columns["item"] = [str(row) for row in range(600)]
+    score, what = score_of_items("retrieval", many, 0)
+    alone, _ = score_of_items("retrieval", one, 0)
+    assert score.value == pytest.approx(alone.value)
+    assert score.high - score.low == pytest.approx(alone.high - alone.low, rel=0.1)
+    assert what == "other relevant documents with their queries"
+    parts = parts_by_length("retrieval", many, 0)
+    few = [part for part in parts if part.by == "document" and 30 <= part.items < 300]  # of fewer than 30 documents
+    assert few
+    assert {part.score for part in few} == {None}

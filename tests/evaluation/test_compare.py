@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from cenote.comparison_records import Comparison
 from cenote.data.labelled import Labels, Sts
 from cenote.encoding import backends
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
-from cenote.evaluation.arms import check_grid, passes_of
+from cenote.evaluation.arm_scores import ArmScore, Scored
+from cenote.evaluation.arms import Arm, check_grid, passes_of
+from cenote.evaluation.cells import build_cells
 from cenote.evaluation.differences import pair, sources_of, values_of
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
@@ -298,6 +301,57 @@ def test_a_tempered_model_keeps_its_temperature_in_every_pass(model):
         real = cenote.evaluate(landmark, data={"pairs": sts(40)}, cache=False, backend="torch")
     assert {cell.temperature for cell in found.values()} == {"0.3"}
     assert found["pairs", "landmark"].score == pytest.approx(real.tasks[0].score, abs=1e-6)
+
+
+# Cells of given items.
+
+ARMS = [Arm("m", pooling, "1", 256, "truncate") for pooling in ("mean", "cls", "max")]
+
+
+def cells_of_values(values):
+    """Return the cells of settings, by task and pooling, from the values of items by task, setting and name."""
+    tasks = {name: SimpleNamespace(name=name, kind="summarisation", notes=()) for name in values}
+    scored = []
+    for name, settings in values.items():
+        for arm, some in zip(ARMS, settings, strict=True):
+            score = 0.5 if some is None else float(np.mean([*some.values()]))
+            record = ArmScore("m", score, len(some or ()), 8, 1.0, 1.0, 9, [], [])
+            items = None if some is None else Items({"item": [*some], "value": [*some.values()]})
+            scored.append(Scored(tasks[name], arm, record, items))
+    found, _ = build_cells([*tasks.values()], ARMS, dict.fromkeys(ARMS, ARMS[0]), scored, 0)
+    return {(cell.task, cell.pooling): cell for cell in found}
+
+
+def drawn(shift, count=40, seed=0):
+    noise = np.random.default_rng((seed, count)).uniform(0, 0.1, count)
+    return {str(row): 0.4 + shift + one for row, one in enumerate(noise.tolist())}
+
+
+def test_the_mean_over_tasks_is_of_the_items_that_all_settings_have():
+    """A setting lacks the hardest items of one task, so that its score alone is higher."""
+    base = {**drawn(0), **{f"hard {row}": 0.0 for row in range(20)}}
+    fewer = drawn(-0.1, seed=1)
+    found = cells_of_values({"one": [base, fewer, base], "two": [drawn(0), drawn(-0.1, seed=1), drawn(0)]})
+    cell, mean = found["one", "cls"], found["all", "cls"]
+    assert cell.score > found["one", "mean"].score
+    own, other = (np.mean([*some.values()]) for some in (fewer, drawn(0)))
+    assert cell.difference.value == pytest.approx(own - other)
+    assert cell.relative == pytest.approx((own - other) / other)
+    assert mean.verdict == "worse"
+    assert mean.difference.low < mean.difference.value < mean.difference.high < 0
+    assert mean.relative == pytest.approx((cell.relative + found["two", "cls"].relative) / 2)
+
+
+def test_a_task_without_items_of_a_setting_leaves_the_others_tested():
+    every = [drawn(0), drawn(-0.1, seed=1), drawn(0.1, seed=2)]
+    found = cells_of_values({"one": every, "two": [every[0], None, every[2]]})
+    assert found["one", "cls"].verdict == "worse"
+    assert {found[name, "cls"].verdict for name in ("two", "all")} == {"items not known"}
+    assert (found["two", "cls"].p, found["all", "cls"].p, found["all", "cls"].difference.low) == (None, None, None)
+    assert {found[name, "max"].verdict for name in ("one", "two", "all")} == {"better"}
+    legacy = cells_of_values({"one": every, "two": [None, None, None]})
+    assert [legacy["one", pooling].verdict for pooling in ("cls", "max")] == ["worse", "better"]
+    assert ("all", "max") not in legacy
 
 
 # Without labels.

@@ -7,6 +7,8 @@ from cenote.data.labelled import Retrieval
 from cenote.errors import BadInput
 from cenote.evaluation.positions import PLACES, find_by_position
 from cenote.evaluation.reading import TextReader
+from cenote.evaluation.scoring import summarise_task
+from cenote.evaluation.tasks import official_with
 
 from .labelled import retrieval
 
@@ -34,8 +36,14 @@ def planted():
     return Retrieval(ids, ("",) * len(texts), tuple(texts), ids[:32], queries, {name: {name: 1} for name in ids[:32]})
 
 
+def moved(model, data, ways):
+    reader = TextReader(model, "torch")
+    sides = {name: reader.side(None, name) for name in ("query", "document")}
+    return find_by_position(data, reader, sides, ways, seed=0)
+
+
 def test_what_is_cut_is_not_found_and_windows_find_it_wherever_it_stands(short):
-    found = find_by_position(planted(), TextReader(short, "torch"), ("truncate", "windows"), seed=0)
+    found = moved(short, planted(), ("truncate", "windows"))
     assert [(one.way, one.place) for one in found] == [
         (way, place) for way in ("truncate", "windows") for place in PLACES
     ]
@@ -44,9 +52,30 @@ def test_what_is_cut_is_not_found_and_windows_find_it_wherever_it_stands(short):
     assert shares["truncate", "end"] < 0.3
     assert min(shares["windows", place] for place in PLACES) > 0.8
     assert {one.items for one in found} == {32}
-    assert find_by_position(planted(), TextReader(short, "torch"), ("truncate", "windows"), seed=0) == found
+    assert moved(short, planted(), ("truncate", "windows")) == found
 
 
 def test_too_few_short_documents_are_told(short):
     with pytest.raises(BadInput, match="only 0 queries have a relevant document of 16 tokens or fewer, and 30 are"):
-        find_by_position(retrieval(words=(30, 40)), TextReader(short, "torch"), ("truncate",), seed=0)
+        moved(short, retrieval(words=(30, 40)), ("truncate",))
+
+
+def test_queries_and_documents_have_the_prompts_of_the_score(short):
+    """Those that mteb takes for an official task."""
+    data = planted()
+    short.prompts = {"SciFact-query": "who: ", "SciFact-document": "text: "}
+    reader = TextReader(short, "torch")
+    record, _ = summarise_task(
+        "Local",
+        "retrieval",
+        lambda: official_with("SciFact", data),
+        reader,
+        long="truncate",
+        others=(),
+        seed=0,
+        notes=(),
+        data="x",
+        moved=data,
+    )
+    assert len(record.positions) == len(PLACES)
+    assert {side.prompt_name for side in reader._stores} == {"SciFact-query", "SciFact-document"}

@@ -4,7 +4,10 @@ import json
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
+from cenote.errors import CenoteWarning
 from cenote.evaluation.results import Results, default_folder
 from cenote.evaluation_records import TaskScore
 
@@ -56,3 +59,24 @@ def test_the_folder_is_that_of_a_variable_or_of_the_user(monkeypatch, tmp_path):
     assert default_folder() == tmp_path / "evaluations"
     monkeypatch.delenv("CENOTE_CACHE")
     assert default_folder().parts[-3:] == (".cache", "cenote", "evaluations")
+
+
+def test_two_runs_may_keep_the_same_score_at_once(tmp_path, monkeypatch):
+    results, real, second = Results(tmp_path, TaskScore), pq.write_table, []
+
+    def write(table, path, **options):
+        real(table, path, **options)
+        if not second:
+            second.append(path)
+            results.keep("k", {}, RECORD, TABLE)
+
+    monkeypatch.setattr(pq, "write_table", write)
+    results.keep("k", {}, RECORD, TABLE)
+    assert results.find("k") == (RECORD, TABLE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k.json", "k.parquet"]
+
+
+def test_a_score_that_cannot_be_kept_is_a_warning(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(CenoteWarning, match="the score is not kept, and the next run computes it again: cannot write"):
+        Results(tmp_path / "file" / "folder", TaskScore).keep("k", {}, RECORD, TABLE)

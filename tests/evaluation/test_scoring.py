@@ -6,13 +6,14 @@ import mteb
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
 
 from cenote.errors import BadInput
 from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.scoring import refuse_unusable, score_task, summarise_task
-from cenote.evaluation.tasks import cells_of, local_task, official_with
+from cenote.evaluation.tasks import cells_of, local_task, official_task, official_with
 from cenote.listener import Listener
 
 from .labelled import EVERY, classification, clustering, retrieval, sts
@@ -245,6 +246,30 @@ def test_a_measure_that_is_not_known_has_no_items(model):
         return task
 
     assert score_task(make, "retrieval", TextReader(model, "torch"), "truncate").items is None
+
+
+def test_a_legacy_clustering_has_a_score_and_no_items(model):
+    def make():
+        task = official_task("TwentyNewsgroupsClustering")
+        data = clustering()
+        rows = {"sentences": [list(data.texts[:30]), list(data.texts[30:])], "labels": [list(data.labels[:30])] * 2}
+        task.dataset, task.data_loaded = DatasetDict({"test": Dataset.from_dict(rows)}), True
+        return task
+
+    record, items = summarise_task(
+        "Legacy",
+        "clustering",
+        make,
+        TextReader(model, "torch"),
+        long="truncate",
+        others=(),
+        seed=0,
+        notes=(),
+        data="x",
+    )
+    assert 0 < record.score < 1
+    assert (record.low, record.items, items) == (None, 0, None)
+    assert record.notes == ("The values of single items are not known for v_measure: there is no interval.",)
 
 
 def test_a_score_that_is_no_number_is_an_error(model):

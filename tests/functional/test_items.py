@@ -88,3 +88,25 @@ def test_the_interval_of_draws_is_that_of_student():
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert mean_of_draws([0.4, 0.5]).low is None
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_copies_of_an_item_are_one_source(count):
+    """However often each item is repeated, the intervals stay those of the sources."""
+    generator = np.random.default_rng(3)
+    x, y, z = (np.repeat(generator.normal(size=80) + row * np.linspace(0, 3, 80), count) for row in range(3))
+    sources = np.repeat(np.arange(80), count)
+    found = (
+        mean_of_items(x, sources=sources),
+        rank_correlation_of_items(y, z, sources=sources),
+        rank_change_of_items(z, x, y, sources=sources),
+    )
+    alone = (
+        mean_of_items(x[::count]),
+        rank_correlation_of_items(y[::count], z[::count]),
+        rank_change_of_items(z[::count], x[::count], y[::count]),
+    )
+    for one, other in zip(found, alone, strict=True):
+        assert one.value == pytest.approx(other.value)
+        assert one.high - one.low == pytest.approx(other.high - other.low, rel=0.15)
+    assert mean_of_items(x[: 9 * count], sources=sources[: 9 * count]).low is None

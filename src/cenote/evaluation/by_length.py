@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import v_measure_score
 
 from cenote.errors import BadInput
+from cenote.evaluation.differences import count_sources, sources_of
 from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS, Division, Part
 from cenote.functional.items import mean_of_draws, mean_of_items, rank_correlation_of_items
@@ -23,12 +24,12 @@ _QUANTILES, _END = 4, 0.2
 
 def parts_by_length(kind: str, items: Items, seed: int) -> tuple[Part, ...]:
     """Return the score of each part of the items, by every text whose length they have."""
-    found = []
+    found, sources = [], sources_of(kind, items)
     for by, lengths in items.lengths.items():
         known = np.flatnonzero(np.isfinite(lengths))
         for division, name, (low, high), rows in _parts(lengths[known]):
             inside = known[rows]
-            count = len({items.columns["item"][row] for row in inside.tolist()})
+            enough = count_sources(items, sources, inside) >= FEWEST_ITEMS
             found.append(
                 Part(
                     by=by,
@@ -36,9 +37,9 @@ def parts_by_length(kind: str, items: Items, seed: int) -> tuple[Part, ...]:
                     name=name,
                     low=low,
                     high=high,
-                    items=count,
-                    score=_SCORES.get(kind, _mean)(items, inside, seed) if count >= FEWEST_ITEMS else None,
-                    entropy=_entropy(items, inside) if count >= FEWEST_ITEMS else None,
+                    items=len({items.columns["item"][row] for row in inside.tolist()}),
+                    score=_SCORES.get(kind, _mean)(items, inside, sources, seed) if enough else None,
+                    entropy=_entropy(items, inside) if enough else None,
                 )
             )
     return tuple(found)
@@ -81,44 +82,53 @@ def _entropy(items: Items, rows: Whole) -> float | None:
     return float(items.numbers("entropy")[rows].mean()) if "entropy" in items.columns else None
 
 
-def _mean(items: Items, rows: Whole, seed: int) -> Estimate | None:
-    return mean_of_items(items.numbers("value")[rows], seed=seed)
+def _mean(items: Items, rows: Whole, sources: Whole | None, seed: int) -> Estimate | None:
+    return mean_of_items(items.numbers("value")[rows], sources=None if sources is None else sources[rows], seed=seed)
 
 
-def _correlation(items: Items, rows: Whole, seed: int) -> Estimate | None:
+def _correlation(items: Items, rows: Whole, sources: Whole | None, seed: int) -> Estimate | None:
     """Return Spearman's correlation within the part, which is not the mean of the items' shares in the whole."""
     try:
-        return rank_correlation_of_items(items.numbers("score")[rows], items.numbers("cosine")[rows], seed=seed)
+        return rank_correlation_of_items(
+            items.numbers("score")[rows],
+            items.numbers("cosine")[rows],
+            sources=None if sources is None else sources[rows],
+            seed=seed,
+        )
     except BadInput:  # all scores of the part are the same
         return None
 
 
-def _v_measure(items: Items, rows: Whole, seed: int) -> Estimate | None:  # noqa: ARG001  draws are all there is
+def _v_measure(items: Items, rows: Whole, sources: Whole | None, seed: int) -> Estimate | None:  # noqa: ARG001  draws are all there is
     """Return the v-measure of the part's texts in each draw, as they were clustered among all others."""
     draws, labels, clusters = (np.asarray(items.columns[name])[rows] for name in ("draw", "label", "cluster"))
     each = [v_measure_score(labels[draws == draw], clusters[draws == draw]) for draw in np.unique(draws)]
     return mean_of_draws(each)
 
 
-_SCORES: dict[str, Callable[[Items, Whole, int], Estimate | None]] = {"sts": _correlation, "clustering": _v_measure}
+_SCORES: dict[str, Callable[[Items, Whole, Whole | None, int], Estimate | None]] = {
+    "sts": _correlation,
+    "clustering": _v_measure,
+}
 
 
 def score_of_items(kind: str, items: Items, seed: int) -> tuple[Estimate, str]:
     """Return the score of all items with its interval, and what the interval is for."""
-    every = np.arange(len(items))
-    if kind == "clustering":
-        found = _v_measure(items, every, seed)
-        return found or Estimate(float(items.numbers("value").mean()), None, None), "other draws of the same texts"
-    if kind == "sts":
-        return rank_correlation_of_items(items.numbers("score"), items.numbers("cosine"), seed=seed), "other pairs"
-    return mean_of_items(items.numbers("value"), seed=seed), _ITEMS[kind]
+    every, sources = np.arange(len(items)), sources_of(kind, items)
+    found = _SCORES.get(kind, _mean)(items, every, sources, seed)
+    return found or Estimate(float(items.numbers("value").mean()), None, None), _INTERVALS[kind][sources is not None]
 
 
-_ITEMS = {
-    "retrieval": "other queries",
-    "reranking": "other queries",
-    "classification": "other texts",
-    "summarisation": "other texts",
+# What an interval is for, where each item has a source of its own, and where items share sources.
+_SEARCH = ("other queries", "other relevant documents with their queries")
+_TEXTS = ("other texts", "other texts")
+_INTERVALS = {
+    "retrieval": _SEARCH,
+    "reranking": _SEARCH,
+    "classification": _TEXTS,
+    "summarisation": _TEXTS,
+    "sts": ("other pairs", "other first texts with their pairs"),
+    "clustering": ("other draws of the same texts",) * 2,
 }
 
 

@@ -13,10 +13,11 @@ from cenote.comparison_records import ByLength, Cell, Cost, Verdict
 from cenote.evaluation.arm_scores import ArmScore, Scored, Subject
 from cenote.evaluation.arms import Arm
 from cenote.evaluation.by_length import quarters
-from cenote.evaluation.differences import differences_among, pair
+from cenote.evaluation.differences import common_names, differences_among, pair, values_of
 from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, Paired, compare_paired
+from cenote.functional.sampling import Floats
 from cenote.records import ALL, Estimate
 from cenote.wording import score_estimate
 
@@ -34,18 +35,23 @@ class _Grid:
     found: Mapping[tuple[str, Arm], Scored]
 
     @cached_property
-    def testable(self) -> list[Arm]:
-        """The settings with items on every subject, as their baselines have."""
-        return [arm for arm in self.arms if self.compared[arm] is not arm and self._has_items(arm)]
+    def others(self) -> list[Arm]:
+        """The settings that are compared with another."""
+        return [arm for arm in self.arms if self.compared[arm] is not arm]
 
-    def _has_items(self, arm: Arm) -> bool:
-        both = (arm, self.compared[arm])
-        return all(self.found[subject.name, one].items is not None for subject in self.subjects for one in both)
+    def testable(self, subject: Subject) -> list[Arm]:
+        """Return the settings with items on a subject, as their baselines have."""
+        return [arm for arm in self.others if all(self._items(subject, one) for one in (arm, self.compared[arm]))]
 
     def items(self, subject: Subject) -> tuple[list[Items], list[Items]]:
         """Return the items of the baselines of all testable settings, and those of the settings."""
-        pairs = [(self.found[subject.name, self.compared[arm]], self.found[subject.name, arm]) for arm in self.testable]
-        return [one.items for one, _ in pairs if one.items], [other.items for _, other in pairs if other.items]
+        pairs = [
+            (self._items(subject, self.compared[arm]), self._items(subject, arm)) for arm in self.testable(subject)
+        ]
+        return [one for one, _ in pairs if one], [other for _, other in pairs if other]
+
+    def _items(self, subject: Subject, arm: Arm) -> Items | None:
+        return self.found[subject.name, arm].items
 
 
 def build_cells(
@@ -69,17 +75,21 @@ def build_cells(
     """
     grid = _Grid(subjects, arms, compared, {(one.task.name, one.arm): one for one in scored})
     pairs = _pair_all(grid)
+    testable = {subject.name: grid.testable(subject) for subject in subjects}
     family = compare_paired(list(pairs.values()), seed=seed, fewest=FEWEST_ITEMS) if pairs else None
     tested = {
         (name, arm): one
         for name, rows in zip(pairs, family.tasks if family else (), strict=True)
-        for arm, one in zip(grid.testable, rows, strict=True)
+        for arm, one in zip(grid.others, rows, strict=True)
+        if arm in testable[name]
     }
     cells = [cell for subject in subjects for cell in _cells_of(grid, subject, tested, pairs, seed)]
     notes = [f"{subject.name}: {note}" for subject in subjects for note in _notes(grid, subject)]
     few = [subject.name for subject in subjects if subject.name not in pairs]
     if together and family and family.together and not few:
-        cells += _mean_cells(grid, dict(zip(grid.testable, family.together, strict=True)))
+        everywhere = {arm for arm in grid.others if all(arm in some for some in testable.values())}
+        of_mean = dict(zip(grid.others, family.together, strict=True))
+        cells += _mean_cells(grid, cells, {arm: one for arm, one in of_mean.items() if arm in everywhere})
     elif together and few and len(subjects) > 1:
         notes.append(
             f"There is no mean over tasks: {', '.join(few)} have fewer than {FEWEST_ITEMS} items, or items of fewer "
@@ -92,10 +102,25 @@ def _pair_all(grid: _Grid) -> dict[str, Paired]:
     """Return the differences on each subject with enough items; others would spoil the test of these."""
     pairs = {}
     for subject in grid.subjects:
-        made = pair(subject.kind, *grid.items(subject)) if grid.testable else None
+        testable = grid.testable(subject)
+        made = pair(subject.kind, *grid.items(subject)) if testable else None
         if made is not None and made.count >= FEWEST_ITEMS:
-            pairs[subject.name] = made
+            pairs[subject.name] = _with_all(made, [grid.others.index(arm) for arm in testable], len(grid.others))
     return pairs
+
+
+def _with_all(made: Paired, places: list[int], count: int) -> Paired:
+    """Return differences with a row for every setting: of zeros, which no flip makes significant, for all but these."""
+
+    def widened(rows: Floats | None) -> Floats | None:
+        if rows is None:
+            return None
+        found = np.zeros((count, rows.shape[1]))
+        found[places] = rows
+        return found
+
+    values: Any = widened(made.values)
+    return replace(made, values=values, draws=widened(made.draws), outcomes=widened(made.outcomes))
 
 
 def _notes(grid: _Grid, subject: Subject) -> list[str]:
@@ -116,18 +141,18 @@ def _cells_of(
     for arm in grid.arms:
         own, base = (grid.found[subject.name, one].record for one in (arm, grid.compared[arm]))
         known = tested.get((subject.name, arm))
-        items = grid.found[subject.name, arm].items
+        items, of_base = (grid.found[subject.name, one].items for one in (arm, grid.compared[arm]))
         count = 0 if items is None else len(set(items.columns["item"]))
         named = {"task": subject.name, "kind": subject.kind, "metric": own.metric, "score": own.score, "items": count}
-        cell = _cell(grid, arm, known, **named)
-        difference = own.score - base.score
-        if known is not None and abs(known.value - difference) > _SAME_ITEMS:
-            difference = known.value  # of the items that all settings have
+        cell = _cell(grid, arm, known, known_items=arm in grid.testable(subject), **named)
+        difference, compared = own.score - base.score, base.score
+        if known is not None and of_base is not None and abs(known.value - difference) > _SAME_ITEMS:
+            difference, compared = known.value, _score_among_common(grid, subject, of_base)
         cells.append(
             replace(
                 cell,
                 difference=replace(cell.difference, value=difference),
-                relative=difference / base.score if base.score > 0 else None,
+                relative=difference / compared if compared > 0 else None,
                 neighbours=_agreement(own, base),
                 by_length=by_length.get(arm, ()),
             )
@@ -139,29 +164,35 @@ def _cells_of(
 _SAME_ITEMS = 2e-4
 
 
-def _mean_cells(grid: _Grid, tested: Mapping[Arm, Difference]) -> list[Cell]:
-    """Return the cells of the mean over subjects."""
+def _score_among_common(grid: _Grid, subject: Subject, items: Items) -> float:
+    """Return the score of some items, among those that all settings have."""
+    baselines, settings = grid.items(subject)
+    return float(values_of(subject.kind, items).of(common_names([*baselines, *settings])).mean())
+
+
+def _mean_cells(grid: _Grid, of_tasks: Sequence[Cell], tested: Mapping[Arm, Difference]) -> list[Cell]:
+    """Return the cells of the mean over subjects: each is the mean of the setting's cells."""
     cells = []
-    for arm in grid.arms:
-        own, base = (
-            np.array([grid.found[subject.name, one].record.score for subject in grid.subjects])
-            for one in (arm, grid.compared[arm])
+    for place, arm in enumerate(grid.arms):
+        each = of_tasks[place :: len(grid.arms)]
+        score = float(np.mean([one.score for one in each]))
+        named = {"task": ALL, "kind": ALL, "metric": "mean of scores", "score": score}
+        known = tested.get(arm)
+        cell = _cell(grid, arm, known, known_items=known is not None, items=sum(one.items for one in each), **named)
+        relative = [one.relative for one in each if one.relative is not None]
+        cells.append(
+            replace(
+                cell,
+                difference=replace(cell.difference, value=float(np.mean([one.difference.value for one in each]))),
+                relative=float(np.mean(relative)) if len(relative) == len(each) else None,
+            )
         )
-        mean = float(own.mean())
-        of_arm = [grid.found[subject.name, arm].items for subject in grid.subjects]
-        count = sum(len(set(items.columns["item"])) for items in of_arm if items is not None)
-        named = {"task": ALL, "kind": ALL, "metric": "mean of scores", "score": mean, "items": count}
-        cell = _cell(grid, arm, tested.get(arm), **named)
-        relative = float(((own - base) / base).mean()) if (base > 0).all() else None
-        difference = replace(cell.difference, value=float((own - base).mean()))
-        cells.append(replace(cell, difference=difference, relative=relative))
     return cells
 
 
-def _cell(grid: _Grid, arm: Arm, known: Difference | None, **named: Any) -> Cell:
+def _cell(grid: _Grid, arm: Arm, known: Difference | None, *, known_items: bool, **named: Any) -> Cell:
     """Return a cell of what was tested; where nothing was, it claims nothing."""
     base = grid.compared[arm]
-    is_base, testable = base is arm, arm in grid.testable
     return Cell(
         setting=arm.name(grid.arms),
         model=arm.model,
@@ -179,7 +210,7 @@ def _cell(grid: _Grid, arm: Arm, known: Difference | None, **named: Any) -> Cell
         losses=0 if known is None else known.losses,
         ties=0 if known is None else known.ties,
         resolvable=None if known is None or not known.possible else known.resolvable,
-        verdict="baseline" if is_base else _verdict(known) if testable else "items not known",
+        verdict="baseline" if base is arm else _verdict(known) if known_items else "items not known",
         neighbours=None,
         **named,
     )
@@ -208,11 +239,12 @@ def _agreement(one: ArmScore, other: ArmScore) -> float | None:
 def _by_length(grid: _Grid, subject: Subject, seed: int) -> dict[Arm, tuple[ByLength, ...]]:
     """Return the differences of each setting in each quarter by length."""
     baselines, settings = grid.items(subject)
-    found: dict[Arm, list[ByLength]] = {arm: [] for arm in grid.testable}
+    testable = grid.testable(subject)
+    found: dict[Arm, list[ByLength]] = {arm: [] for arm in testable}
     for by, name, rows in quarters(baselines[0]):
         names = {baselines[0].columns["item"][row] for row in rows.tolist()}
         differences = differences_among(subject.kind, baselines, settings, names, seed)
-        for arm, difference in zip(grid.testable, differences or (), strict=False):
+        for arm, difference in zip(testable, differences or (), strict=False):
             found[arm].append(ByLength(by, name, len(names), difference))
     return {arm: tuple(parts) for arm, parts in found.items()}
 

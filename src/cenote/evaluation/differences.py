@@ -29,6 +29,14 @@ class Values:
     draws: Floats | None = None  # [K]
     outcomes: Floats | None = None  # [M], higher is better; None takes the values
 
+    def of(self, names: list[str]) -> Floats:
+        """Return the values of items, in the order of these names."""
+        if self.names == names:
+            return self.values
+        places = {name: place for place, name in enumerate(self.names)}
+        found: Floats = self.values[[places[name] for name in names]]
+        return found
+
 
 def values_of(kind: str, items: Items) -> Values:
     """Return what each item adds to the score of a setting."""
@@ -76,7 +84,7 @@ def sources_of(kind: str, items: Items) -> Whole | None:
     Queries with the same relevant documents, such as those on one meeting, and pairs with the same first text share a
     source.
     """
-    if kind in ("retrieval", "reranking"):
+    if kind in ("retrieval", "reranking") and "relevant" in items.columns:
         keys: list[object] = [tuple(sorted(some)) for some in items.columns["relevant"]]
     elif kind == "sts" and "text" in items.columns:
         keys = list(items.columns["text"])
@@ -88,22 +96,25 @@ def sources_of(kind: str, items: Items) -> Whole | None:
     return None if len(set(places.tolist())) == len(keys) else places.astype(np.int64)
 
 
+def count_sources(items: Items, sources: Whole | None, rows: Whole | None = None) -> int:
+    """Return how many sources some rows of the items have, or how many items where each has its own."""
+    units = np.array(items.columns["item"]) if sources is None else sources
+    return len(np.unique(units if rows is None else units[rows]))
+
+
+def common_names(items: Sequence[Items]) -> list[str]:
+    """Return the names of the items that all settings have, in the order of the first."""
+    common = set.intersection(*(set(one.columns["item"]) for one in items))
+    return [name for name in dict.fromkeys(items[0].columns["item"]) if name in common]
+
+
 def pair(kind: str, baseline: Sequence[Items], settings: Sequence[Items]) -> Paired | None:
     """Return the differences of settings, each from its baseline; None where they have no items in common."""
-    pairs = [(values_of(kind, one), values_of(kind, other)) for one, other in zip(baseline, settings, strict=True)]
-    common = set.intersection(*(set(one.names) for both in pairs for one in both))
-    names = [name for name in pairs[0][0].names if name in common]
+    names = common_names([*baseline, *settings])
     if not names:
         return None
-
-    def aligned(found: Values) -> Floats:
-        if found.names == names:
-            return found.values
-        places = {name: place for place, name in enumerate(found.names)}
-        kept: Floats = found.values[[places[name] for name in names]]
-        return kept
-
-    differences = [aligned(other) - aligned(one) for one, other in pairs]
+    pairs = [(values_of(kind, one), values_of(kind, other)) for one, other in zip(baseline, settings, strict=True)]
+    differences = [other.of(names) - one.of(names) for one, other in pairs]
     draws = [None if one.draws is None or other.draws is None else other.draws - one.draws for one, other in pairs]
     outcomes = [_outcomes(one, other) for one, other in pairs]
     return Paired(

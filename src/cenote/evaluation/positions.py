@@ -6,7 +6,7 @@ in where the words stand, and in nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ import torch
 from cenote.data.labelled import Retrieval
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import Side, TextReader
 from cenote.evaluation.ways import way_of
 from cenote.evaluation_records import FEWEST_ITEMS, Position
 from cenote.functional.items import mean_of_items
@@ -26,7 +26,9 @@ _QUERIES, _TIMES = 100, 4
 PLACES = ("start", "middle", "end")
 
 
-def find_by_position(data: Retrieval, reader: TextReader, ways: Sequence[str], seed: int) -> tuple[Position, ...]:
+def find_by_position(
+    data: Retrieval, reader: TextReader, sides: Mapping[str, Side], ways: Sequence[str], seed: int
+) -> tuple[Position, ...]:
     """Return how many queries find their text first, by where the evidence stands in it and how texts are read.
 
     Only the texts that are built so are searched, one for each query.
@@ -34,6 +36,7 @@ def find_by_position(data: Retrieval, reader: TextReader, ways: Sequence[str], s
     Args:
         data: a corpus with queries and judgments.
         reader: reads texts, and keeps their vectors.
+        sides: how queries and documents are read, as for the score.
         ways: how long texts are read.
         seed: of the queries and of what surrounds the evidence.
     """
@@ -41,7 +44,7 @@ def find_by_position(data: Retrieval, reader: TextReader, ways: Sequence[str], s
     if limit is None:
         raise BadInput("the model cuts no text, so that no place in it is special.")
     texts = [f"{title} {text}".strip() for title, text in zip(data.titles, data.texts, strict=True)]
-    side = reader.side(None, "document")
+    side = sides["document"]
     lengths = reader.lengths(texts, side)
     queries, evidence = _choose(data, lengths, limit, seed)
     if len(queries) < FEWEST_ITEMS:
@@ -54,7 +57,7 @@ def find_by_position(data: Retrieval, reader: TextReader, ways: Sequence[str], s
     if not others:
         raise BadInput("every document answers one of the queries, so that nothing can stand around the evidence.")
     built = _surround(texts, lengths, evidence, others, _TIMES * limit, seed)
-    asked = reader.vectors([data.queries[row] for row in queries], reader.side(None, "query"))
+    asked = reader.vectors([data.queries[row] for row in queries], sides["query"])
     found = []
     for way in ways:
         for place in PLACES:

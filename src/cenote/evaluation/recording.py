@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from mteb.abstasks import AbsTaskClustering
 
 # Figures of a task, by names that depend on its kind.
 Recorded = dict[str, Any]
@@ -74,8 +75,8 @@ class _NotingRandom(random.Random):
 
 
 def _watch_clustering(task: Any, found: Recorded) -> None:
-    """Note which texts every draw holds, and their clusters."""
-    if not hasattr(task, "rng_state"):
+    """Note which texts every draw holds, and their clusters. Legacy tasks cluster sets of texts, and draw none."""
+    if not isinstance(task, AbsTaskClustering):
         return
     generator = _NotingRandom()
     generator.setstate(task.rng_state.getstate())

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
+import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cenote.errors import BadInput
+from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.json_records import from_json, to_json
-from cenote.storage import write_text, write_whole
+from cenote.storage import explain_disk_errors, write_whole
 
 # The folder of results: this variable, or a folder in the user's cache.
 _VARIABLE = "CENOTE_CACHE"
@@ -61,14 +64,23 @@ class Results(Generic[Record]):
             return None
 
     def keep(self, key: str, settings: dict[str, Any], record: Record, items: Any) -> None:
-        """Write a score and its items; the score last, since it says that both are there."""
+        """Write a score and its items; the score last, since it says that both are there.
+
+        A score that cannot be written is a warning: it is known, and is only computed again by the next run.
+        """
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if items is not None:
-            write_items(self.folder / f"{key}.parquet", items)
         content = {"settings": settings, "result": json.loads(to_json(record))}
-        write_text(self.folder / f"{key}.json", json.dumps(content, indent=1, default=str) + "\n")
+        try:
+            with explain_disk_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            if items is not None:
+                write_items(self.folder / f"{key}.parquet", items)
+            with _write(self.folder / f"{key}.json") as temporary:
+                temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", "utf-8")
+        except CenoteError as error:
+            message = f"the score is not kept, and the next run computes it again: {error}"
+            warnings.warn(message, CenoteWarning, stacklevel=2)
 
     def _read_items(self, key: str) -> Any:
         import pyarrow.parquet as pq
@@ -82,5 +94,10 @@ def write_items(path: Path, items: Any) -> None:
     """Write a table of items as Parquet, whole or not at all."""
     import pyarrow.parquet as pq
 
-    with write_whole(path) as temporary:
+    with _write(path) as temporary:
         pq.write_table(items, temporary, compression="zstd")
+
+
+def _write(path: Path) -> AbstractContextManager[Path]:
+    """Return what writes a file whole, where other runs may write the same file."""
+    return write_whole(path, f"{uuid.uuid4().hex[:8]}-")

@@ -12,6 +12,7 @@ from cenote.data.labelled import Retrieval
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
 from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.differences import count_sources, sources_of
 from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
@@ -123,14 +124,17 @@ def summarise_task(
     estimate, interval, count = Estimate(own.score, None, None), "", 0
     if own.items is not None:
         estimate, interval = score_of_items(kind, own.items, seed)
-        count = len(set(own.items.columns["item"]))
-    if own.items is not None and count < FEWEST_ITEMS:
-        notes.append(f"{count} items are too few to claim anything; {FEWEST_ITEMS} are needed.")
-        estimate = Estimate(estimate.value, None, None)
+        count, sources = len(set(own.items.columns["item"])), count_sources(own.items, sources_of(kind, own.items))
+        if sources < FEWEST_ITEMS:
+            few, what = (
+                (f"{count} items", "") if sources == count else (f"{count} items of {sources} sources", " sources")
+            )
+            notes.append(f"{few} are too few to claim anything; {FEWEST_ITEMS}{what} are needed.")
+            estimate = Estimate(estimate.value, None, None)
     positions: tuple[Position, ...] = ()
     if moved is not None:
         try:
-            positions = find_by_position(moved, reader, (long, *others), seed)
+            positions = find_by_position(moved, reader, own.encoder.sides, (long, *others), seed)
         except BadInput as error:
             notes.append(f"Evidence was not moved within texts: {error}")
     if unusable := [one for one in others if not is_usable(one, kind)]:
@@ -206,13 +210,16 @@ def _compare(name: str, kind: str, own: Scored, other: Scored, seed: int) -> Set
     # Draws of one clustering are of the same texts, and say nothing about others.
     if own.items is not None and other.items is not None and kind != "clustering":
         first, second = _paired(own.items, other.items)
-        if len(first) >= FEWEST_ITEMS and kind == "sts":
+        sources = sources_of(kind, first)
+        drawn: dict[str, Any] = {"sources": sources, "seed": seed}
+        enough = count_sources(first, sources) >= FEWEST_ITEMS
+        if enough and kind == "sts":
             truth, before, after = first.numbers("score"), first.numbers("cosine"), second.numbers("cosine")
-            score = rank_correlation_of_items(truth, after, seed=seed)
-            change = rank_change_of_items(truth, before, after, seed=seed)
-        elif len(first) >= FEWEST_ITEMS:
+            score = rank_correlation_of_items(truth, after, **drawn)
+            change = rank_change_of_items(truth, before, after, **drawn)
+        elif enough:
             before, after = first.numbers("value"), second.numbers("value")
-            score, change = mean_of_items(after, seed=seed), mean_of_items(after - before, seed=seed)
+            score, change = mean_of_items(after, **drawn), mean_of_items(after - before, **drawn)
     return Setting(name=name, score=score, change=change, vectors=round(other.encoder.vectors_per_text, 3))
 
 

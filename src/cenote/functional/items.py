@@ -1,4 +1,8 @@
-"""Scores over items (queries, texts, pairs), with intervals for other items from the same source."""
+"""Scores over items (queries, texts, pairs), with intervals for other such items.
+
+Items that share a source, such as queries on one document, are not independent: `sources` gives the number of each
+item's source, and an interval is then for other sources with their items.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ import numpy as np
 from scipy import stats
 
 from cenote.errors import BadInput
+from cenote.functional.influence import spearman_values
 from cenote.functional.intervals import bca_interval, check_confidence, percentile_interval
+from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
 
@@ -23,8 +29,8 @@ _AT_ONCE = 4_000_000
 FEWEST_ITEMS, FEWEST_DRAWS = 10, 3
 
 
-def mean_of_items(values: Any, *, seed: int = 0, confidence: float = 0.95) -> Estimate:
-    """Return the mean of items with its BCa bootstrap interval; none for fewer than ten items, or for equal ones.
+def mean_of_items(values: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95) -> Estimate:
+    """Return the mean of items with its BCa bootstrap interval; none for fewer than ten sources, or for equal items.
 
     >>> mean_of_items(np.arange(100) % 2)
     Estimate(value=0.5, low=0.41, high=0.6)
@@ -36,6 +42,8 @@ def mean_of_items(values: Any, *, seed: int = 0, confidence: float = 0.95) -> Es
     mean = float(flat.mean())
     if len(flat) < FEWEST_ITEMS or not np.ptp(flat):
         return Estimate(mean, None, None)
+    if sources is not None:
+        return _of_sources(mean, flat, sources, seed, confidence)
     means = np.concatenate([flat[rows].mean(1) for rows in _resamples(len(flat), seed)])
     # The jackknife values of a mean are mean - errors / (n - 1), so their skewness is that of the errors.
     errors = flat - mean
@@ -43,8 +51,12 @@ def mean_of_items(values: Any, *, seed: int = 0, confidence: float = 0.95) -> Es
     return Estimate(mean, *bca_interval(means, mean, acceleration, confidence))
 
 
-def rank_correlation_of_items(first: Any, second: Any, *, seed: int = 0, confidence: float = 0.95) -> Estimate:
+def rank_correlation_of_items(
+    first: Any, second: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95
+) -> Estimate:
     """Return Spearman's correlation of two values of each item, with a percentile bootstrap interval.
+
+    Of sources the interval is that of the mean of the items' influences.
 
     >>> round(rank_correlation_of_items(range(50), range(50)).value, 6)
     1.0
@@ -56,14 +68,20 @@ def rank_correlation_of_items(first: Any, second: Any, *, seed: int = 0, confide
     value = float((rank_products(x, y)).mean())
     if len(x) < FEWEST_ITEMS:
         return Estimate(value, None, None)
+    if sources is not None:
+        return _of_sources(value, spearman_values(x, y), sources, seed, confidence)
     replicates = np.concatenate(
         [_correlations(x[rows], y[rows]) for rows in _resamples(len(x), seed, _RESAMPLES_RANKED)]
     )
     return Estimate(value, *percentile_interval(replicates, confidence))
 
 
-def rank_change_of_items(truth: Any, before: Any, after: Any, *, seed: int = 0, confidence: float = 0.95) -> Estimate:
+def rank_change_of_items(
+    truth: Any, before: Any, after: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95
+) -> Estimate:
     """Return how much higher Spearman's correlation with the truth is after than before, resampled item by item.
+
+    Of sources the interval is that of the mean change of the items' influences.
 
     >>> rank_change_of_items(range(50), range(50), range(50)[::-1]).value.__round__(6)
     -2.0
@@ -73,6 +91,8 @@ def rank_change_of_items(truth: Any, before: Any, after: Any, *, seed: int = 0, 
     value = float(rank_products(x, new).mean() - rank_products(x, old).mean())
     if len(x) < FEWEST_ITEMS:
         return Estimate(value, None, None)
+    if sources is not None:
+        return _of_sources(value, spearman_values(x, new) - spearman_values(x, old), sources, seed, confidence)
     blocks = _resamples(len(x), seed, _RESAMPLES_RANKED)
     changes = [_correlations(x[rows], new[rows]) - _correlations(x[rows], old[rows]) for rows in blocks]
     return Estimate(value, *percentile_interval(np.concatenate(changes), confidence))
@@ -101,6 +121,13 @@ def mean_of_draws(values: Any, *, confidence: float = 0.95) -> Estimate:
         return Estimate(mean, None, None)
     reach = float(stats.t.ppf((1 + confidence) / 2, len(flat) - 1) * stats.sem(flat))
     return Estimate(mean, mean - reach, mean + reach)
+
+
+def _of_sources(value: float, values: Floats, sources: Whole, seed: int, confidence: float) -> Estimate:
+    """Return the mean of values with its BCa interval; items of one source are resampled together."""
+    paired = Paired(values[None], np.asarray(sources))
+    found = compare_paired([paired], seed=seed, confidence=confidence, fewest=FEWEST_ITEMS, flips=1).tasks[0][0]
+    return Estimate(value, found.low, found.high)
 
 
 def _correlations(x: Floats, y: Floats) -> Floats:
