@@ -173,7 +173,7 @@ class Order:
         """The error of an order that has no batch."""
         return BadInput(
             f"no batch of {self.size} pairs can be filled without a text that two of them have: "
-            f"{len(self.hashes):,} pairs are too few, or too alike. Choose a smaller batch size."
+            f"{len(self.hashes):,} pairs are too few, or too alike. Choose a smaller batch (batch_size, --batch-size)."
         )
 
     def of_epoch(self, epoch: int) -> Iterator[list[int]]:

@@ -218,7 +218,7 @@ def _choose_negatives(recipe: Recipe, table: PairTable, listener: Listener) -> i
     if table.count < recipe.batch_size:
         raise BadInput(
             f"{pluralise(table.count, 'pair')} do not fill a batch of batch_size={recipe.batch_size}: give more "
-            "pairs, or a smaller batch."
+            "pairs, or a smaller batch (batch_size, --batch-size)."
         )
     wanted = fewest if recipe.negatives is None else recipe.negatives
     if wanted > fewest:
