@@ -61,7 +61,7 @@ def test_too_few_short_documents_are_told(short):
 
 
 def test_queries_and_documents_have_the_prompts_of_the_score(short):
-    """Those that mteb takes for an official task."""
+    """mteb takes those of the official task."""
     data = planted()
     short.prompts = {"SciFact-query": "who: ", "SciFact-document": "text: "}
     reader = TextReader(short, "torch")
