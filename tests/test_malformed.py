@@ -316,7 +316,7 @@ def search_findings(subjects, cases, first, log):
 
 
 def test_malformed_input_ends_in_a_result_or_an_error(subjects, tmp_path):
-    found = search_findings(subjects, 600, 0, tmp_path / "log")
+    found = search_findings(subjects, 300, 0, tmp_path / "log")
     assert not found, "\n\n".join(found)
 
 

@@ -41,6 +41,14 @@ def test_texts_are_listed_best_first(folder, capsys):
     assert lines == [f" {place}  {hit.score:.3f}  {hit.id}" for place, hit in enumerate(hits, 1)]
 
 
+def test_short_columns_that_were_kept_stand_beside_the_id(model, tmp_path, capsys):
+    row = {"id": "a", "text": "a deep pool", "label": "water", "votes": 3, "note": "long " * 20, "copy": "deep pool"}
+    cenote.embed(model, [row], tmp_path / "out", columns="text", keep=("text", "label", "votes", "note", "copy"))
+    assert main(["search", str(tmp_path / "out"), "pool", "--model", str(model)]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.endswith("a  label: water  votes: 3")
+
+
 def test_where_no_words_are_kept_the_option_that_keeps_them_is_named(folder, model, tmp_path, capsys):
     assert main(["search", folder, "deep cave"]) == Exit.SUCCESS
     assert f"not kept in {folder}: cenote embed --keep text keeps them." in capsys.readouterr().err
@@ -184,4 +192,4 @@ def test_a_folder_that_is_none(tmp_path, capsys):
 
 def test_another_model(folder, tiny_st, capsys):
     assert main(["search", folder, "deep", "--model", str(tiny_st("roberta"))]) == Exit.FAILURE
-    assert "was embedded with another model" in capsys.readouterr().err
+    assert "was embedded with the model" in capsys.readouterr().err

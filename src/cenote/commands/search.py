@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Lines of the words of a text that are shown, and the letters of a word that says little.
 _LINES, _SHORT = 4, 3
+# Characters of a kept column that is shown beside the id.
+_COLUMN = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +152,8 @@ def _lines(place: int, hit: Hit, query: str, full: bool) -> Iterator[str]:
     """Yield a line that names a text, and its words: those lines that share most words with the question, or all."""
     title = hit.kept.get("title")
     part = "" if hit.start is None else f", characters {hit.start:,} to {hit.end:,}"
-    yield f"{place:>2}  {hit.score:.3f}  {hit.id}{part}{f'  {title}' if title else ''}"
+    named = "".join(f"  {one}" for one in (*([title] if title else []), *_columns(hit)))
+    yield f"{place:>2}  {hit.score:.3f}  {hit.id}{part}{named}"
     if hit.text is None:
         return
     indent = " " * 11
@@ -161,6 +164,17 @@ def _lines(place: int, hit: Hit, query: str, full: bool) -> Iterator[str]:
         words = words[len(shown) :]
     lines = textwrap.wrap(" ".join(words), width - len(indent) - len("... ..."))
     yield from (indent + line for line in (lines if full else passage(lines, query)))
+
+
+def _columns(hit: Hit) -> Iterator[str]:
+    """Yield the kept columns that are short and not among the words of the hit: a label, a date, an address."""
+    for name, value in hit.kept.items():
+        if name == "title" or not isinstance(value, str | int | float):
+            continue
+        shown = " ".join(str(value).split())
+        known = isinstance(value, str) and (shown == hit.id or shown in (hit.text or ""))
+        if 0 < len(shown) <= _COLUMN and not known:
+            yield f"{name}: {shown}"
 
 
 def passage(lines: list[str], query: str, most: int = _LINES) -> list[str]:
