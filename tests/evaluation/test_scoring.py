@@ -217,23 +217,18 @@ def test_another_way_to_read_pairs_is_ranked_anew(short):
     assert mean.change.low < mean.change.value < mean.change.high
 
 
+def summarise(make, kind, model):
+    reader = TextReader(model, "torch")
+    return summarise_task("Local", kind, make, reader, long="truncate", others=(), seed=0, notes=(), data="x")
+
+
 def test_a_score_of_another_measure_than_the_items_has_no_interval(model):
     def make():
         task = local_task("Local", EVERY["classification"])
         task.metadata.main_score = "f1"
         return task
 
-    record, items = summarise_task(
-        "Local",
-        "classification",
-        make,
-        TextReader(model, "torch"),
-        long="truncate",
-        others=(),
-        seed=0,
-        notes=(),
-        data="x",
-    )
+    record, items = summarise(make, "classification", model)
     assert record.metric == "f1"
     assert (record.low, record.by_length, record.items, items) == (None, (), 0, None)
     assert "are of another measure than f1" in record.notes[0]
@@ -256,17 +251,7 @@ def test_a_legacy_clustering_has_a_score_and_no_items(model):
         task.dataset, task.data_loaded = DatasetDict({"test": Dataset.from_dict(rows)}), True
         return task
 
-    record, items = summarise_task(
-        "Legacy",
-        "clustering",
-        make,
-        TextReader(model, "torch"),
-        long="truncate",
-        others=(),
-        seed=0,
-        notes=(),
-        data="x",
-    )
+    record, items = summarise(make, "clustering", model)
     assert 0 < record.score < 1
     assert (record.low, record.items, items) == (None, 0, None)
     assert record.notes == ("The values of single items are not known for v_measure: there is no interval.",)
