@@ -165,7 +165,7 @@ def rivals(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[
             found[f"OpenVINO by hand, {precision}"] = lambda run=run: by_hand(model, run, texts)
         session = onnx_by_hand(model)
         found["ONNX Runtime by hand"] = lambda: by_hand(model, session, texts)
-    for name, precision in usable_backends(model):
+    for name, precision in usable_backends(model, agreement=0.999):  # below 0.9999 int8 is among them
         made = backend(model, name, precision)
         found[f"cenote, {name} {precision}"] = lambda made=made: _embed(model, texts, made)
     return found

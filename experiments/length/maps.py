@@ -31,8 +31,8 @@ from experiments.length.reading import count_layers, interval, read_alone
 TEXTS, QUICK_TEXTS, SEED = 150, 16, 0
 PLAIN, LOW, HIGH = 1.0, 0.25, 4.0
 TAUS = (LOW, 0.5, 0.8, PLAIN, 2.0, HIGH)
-# The text in the pictures has at least so many tokens.
-SHOWN = 12
+# The text in the pictures has at least so many tokens, and the pictures show at most the first so many.
+SHOWN, MOST = 12, 32
 SOURCE = "arXiv 2410.24200, Figure 4"
 
 
@@ -94,7 +94,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     ]
     order = np.argsort(read[PLAIN].heads[shown])
     head = int(order[len(order) // 2])
-    maps = {f"{tau:g}": read[tau].maps[head].round(4).tolist() for tau in (LOW, PLAIN, HIGH)}
+    maps = {f"{tau:g}": read[tau].maps[head, :MOST, :MOST].round(4).tolist() for tau in (LOW, PLAIN, HIGH)}
     return Measured(rows, changes, {"maps": maps, "head": head + 1})
 
 
@@ -159,7 +159,8 @@ EXPERIMENT = Experiment(
     draw=draw,
     data=("imdb", "20news_full", "scifact"),
     notes=(
-        f"The maps show the shortest text that has {SHOWN} tokens, and the head of median entropy at temperature 1.",
+        f"The maps show the first {MOST} tokens of the shortest text that has {SHOWN}, and the head of median entropy at "
+        "temperature 1.",
     ),
 )
 

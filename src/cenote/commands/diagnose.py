@@ -71,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-layers", action="store_true", help="skip the measures of every layer")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of all sampling (default: 0)")
-    add_common(parser, "--columns, --column", "--id-column", "--max-seq-length", "--device", "--trust-remote-code")
+    add_common(
+        parser, "--columns, --column", "--id-column", "--pooling", "--max-seq-length", "--device", "--trust-remote-code"
+    )
 
 
 def check(args: argparse.Namespace) -> None:
