@@ -93,6 +93,14 @@ def test_the_json_has_the_account_of_each_model_and_its_settings_by_name(model, 
     assert found["models"][0]["account"] == found["models"][1]["account"]
 
 
+def test_another_pooling_than_the_models_own_is_diagnosed(model, searched, capsys):
+    assert main(["diagnose", model, searched, "--pooling", "max", "--json", "-", *QUICK]) == Exit.SUCCESS
+    found = Diagnosis.from_json(capsys.readouterr().out).models[0]
+    assert found.pooling == "max"
+    assert "pooling mean" in found.account.settings
+    assert "pooling max" not in found.account.settings
+
+
 def test_texts_in_which_nothing_can_be_searched_say_so_first_and_show_the_rest(demo_path, corpus, capsys):
     assert main(["diagnose", "minilm", corpus, *QUICK]) == Exit.SUCCESS
     shown = capsys.readouterr().out
