@@ -38,8 +38,17 @@ class Value:
     holds: bool | None
 
     def __str__(self) -> str:
-        ends = "" if self.low is None or self.high is None else f" ({self.low:+.3g} to {self.high:+.3g})"
-        return f"{SIGNS[self.holds]} {self.value:+.3g}{ends}"
+        ends = "" if self.low is None or self.high is None else f" ({_shown(self.low)} to {_shown(self.high)})"
+        return f"{SIGNS[self.holds]} {_shown(self.value)}{ends}"
+
+
+def _shown(value: float) -> str:
+    """Return three digits; the rest of a sum that is 0 but for rounding is 0.
+
+    >>> _shown(-1.39e-18), _shown(-0.0225)
+    ('+0', '-0.0225')
+    """
+    return f"{round(value, 12) + 0.0:+.3g}"
 
 
 @dataclass(frozen=True)

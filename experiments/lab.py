@@ -37,6 +37,7 @@ from experiments.claims import verdict_of
 from experiments.data_sets import fingerprint_of
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
+ROUNDING = 1e-12
 # Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
 MARKERS = "os^Dv<>"  # one more than colours, so that pairs repeat late
@@ -141,9 +142,22 @@ def below(claim: str, estimate: Any, than: float = 0.0) -> Finding:
 
 
 def _finding(claim: str, estimate: Any, than: float, side: int) -> Finding:
-    low, high = estimate.low, estimate.high
-    decided = None if low is None or high is None or low <= than <= high else side * (estimate.value - than) > 0
-    return Finding(claim, estimate.value, low, high, decided)
+    value, low, high = (None if one is None else _without_noise(one - than) for one in _ends(estimate))
+    decided = None if low is None or high is None or low <= 0 <= high else side * value > 0
+    return Finding(claim, estimate.value, estimate.low, estimate.high, decided)
+
+
+def _ends(estimate: Any) -> tuple[float, float | None, float | None]:
+    return estimate.value, estimate.low, estimate.high
+
+
+def _without_noise(value: float) -> float:
+    """Return 0 for the rest of a sum that is 0 but for rounding: an interval that ends there touches the bound.
+
+    >>> _without_noise(-2e-18), _without_noise(0.1)
+    (0.0, 0.1)
+    """
+    return 0.0 if abs(value) < ROUNDING else value
 
 
 def judge(findings: Sequence[Finding]) -> str:

@@ -39,7 +39,13 @@ def experiment():
 
 @pytest.mark.parametrize(
     ("low", "high", "up", "down"),
-    [(0.1, 0.9, True, False), (-0.1, 0.9, None, None), (None, None, None, None), (0.0, 0.9, None, None)],
+    [
+        (0.1, 0.9, True, False),
+        (-0.1, 0.9, None, None),
+        (None, None, None, None),
+        (0.0, 0.9, None, None),
+        (2e-18, 0.9, None, None),  # 0 but for rounding
+    ],
 )
 def test_only_an_interval_on_one_side_decides(low, high, up, down):
     estimate = Estimate(0.5, low, high)

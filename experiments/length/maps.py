@@ -159,8 +159,8 @@ EXPERIMENT = Experiment(
     draw=draw,
     data=("imdb", "20news_full", "scifact"),
     notes=(
-        f"The maps show the first {MOST} tokens of the shortest text that has {SHOWN}, and the head of median entropy at "
-        "temperature 1.",
+        f"The maps show the first {MOST} tokens of the shortest text that has {SHOWN}, and the head of median entropy "
+        "at temperature 1.",
     ),
 )
 
