@@ -16,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.choices import AUTO
 from cenote.data.labelled import Labelled, Retrieval
 from cenote.data.labelled_samples import Sizes, sample_labelled
+from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput
 from cenote.evaluation.candidates import CandidateScores, constants
 from cenote.evaluation.cells import SIGNIFICANT
@@ -80,7 +81,7 @@ def _first_relevant(grades: dict[str, int]) -> dict[str, int]:
 
 def list_task(name: str, data: Labelled) -> ListedTask:
     """Return data as a task that can be scored."""
-    return list_tasks(None, {name: data}, None, None, "test", False)[0]
+    return list_tasks(None, {name: data}, None, Asked(), False)[0]
 
 
 def read_grid(model: SentenceTransformer, name: str, quick: bool) -> Grid:

@@ -54,7 +54,7 @@ def given(monkeypatch):
 def test_arguments_are_passed_on(given, model, pairs):
     listed = ["--poolings", "mean, cls,lmk+mean", "--temperatures", "1,0.9", "--windows", "128,256"]
     ways = ["--long", "truncate,segments 8", "--baseline", "mean", "--as", "STS12", "--kind", "sts", "--split", "test"]
-    more = ["--quick", "--precision", "float32", "--seed", "3", "--cache", "kept"]
+    more = ["--data-columns", "score=score", "--quick", "--precision", "float32", "--seed", "3", "--cache", "kept"]
     assert main(["compare", model, model, "--data", pairs, *listed, *ways, *more]) == Exit.SUCCESS
     called = {name: given[name] for name in given if name not in ("progress", "notify", "loader")}
     assert called == {
@@ -70,6 +70,7 @@ def test_arguments_are_passed_on(given, model, pairs):
         "official": "STS12",
         "kind": "sts",
         "split": "test",
+        "data_columns": {"score": "score"},
         "quick": True,
         "precision": "float32",
         "cache": "kept",

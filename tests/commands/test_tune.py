@@ -51,7 +51,7 @@ def given(monkeypatch):
 
 def test_arguments_are_passed_on(given, model, pairs, tmp_path):
     forms = ["--by-length", "--by-role", "--temperatures", "1, 0.9,0.8", "-o", str(tmp_path / "new"), "--force"]
-    data = ["--as", "STS12", "--kind", "sts", "--split", "test", "--quick"]
+    data = ["--as", "STS12", "--kind", "sts", "--split", "test", "--quick", "--data-columns", "score=score"]
     more = ["--precision", "float32", "--seed", "3", "--pooling", "mean", "--max-seq-length", "64"]
     assert main(["tune", model, "--data", pairs, *forms, *data, *more]) == Exit.SUCCESS
     called = {name: given[name] for name in given if name not in ("progress", "notify", "loader")}
@@ -66,6 +66,7 @@ def test_arguments_are_passed_on(given, model, pairs, tmp_path):
         "official": "STS12",
         "kind": "sts",
         "split": "test",
+        "data_columns": {"score": "score"},
         "quick": True,
         "precision": "float32",
         "seed": 3,

@@ -169,6 +169,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             official=args.official,
             kind=args.kind,
             split=args.split,
+            data_columns=args.data_columns,
             quick=args.quick,
             precision=args.precision,
             cache=False if args.no_cache else args.cache or True,

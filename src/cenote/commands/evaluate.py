@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             official=args.official,
             kind=args.kind,
             split=args.split,
+            data_columns=args.data_columns,
             long=args.long,
             others=args.beside,
             quick=args.quick,

@@ -7,7 +7,7 @@ import argparse
 from cenote.choices import AUTO, PRECISIONS
 from cenote.commands.arguments import natural, one_of
 from cenote.data.labelled import KINDS
-from cenote.data.labelled_schemas import plan_files
+from cenote.data.labelled_schemas import Asked, plan_files
 from cenote.errors import Usage
 
 
@@ -26,6 +26,14 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--kind", type=one_of(KINDS, "kind of task"), help="kind of the data (default: by their columns)"
     )
     parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
+    parser.add_argument(
+        "--data-columns",
+        type=_named,
+        default={},
+        metavar="A=B,C=D",
+        help="your names of columns, such as text=review,label=stars (default: text, label, text1, text2, score, id, "
+        "query_id, doc_id, and other usual names)",
+    )
 
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +66,21 @@ def add_scoring(parser: argparse.ArgumentParser, *, json: str, precisions: tuple
     parser.add_argument("--seed", type=natural, default=0, help="of the test and the intervals (default: 0)")
 
 
+def _named(text: str) -> dict[str, str]:
+    """Parse names of columns: "text=review,label=stars"."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and column.strip() for name, _, column in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r}: name each column after its role, such as text=review,label=stars.")
+    named = {name.strip(): column.strip() for name, _, column in pairs}
+    if len(named) < len(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} names two columns for one role: name each role once.")
+    return named
+
+
 def check_data(args: argparse.Namespace) -> None:
     """Raise where labelled data make no known task."""
     for path in args.data or ():
-        plan_files(path, args.kind, args.split)
+        plan_files(path, Asked(args.kind, args.split, args.data_columns))
 
 
 def check_cache(args: argparse.Namespace) -> None:

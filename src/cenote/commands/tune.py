@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             official=args.official,
             kind=args.kind,
             split=args.split,
+            data_columns=args.data_columns,
             quick=args.quick,
             precision=args.precision,
             seed=args.seed,

@@ -13,14 +13,16 @@ The formats, and the names that columns may have, are in `cenote.data.labelled_f
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled_files import (
+    Named,
     count_empty,
     count_ids,
     empty_ids,
@@ -28,7 +30,7 @@ from cenote.data.labelled_files import (
     read_columns,
     refuse_repeated,
 )
-from cenote.data.labelled_schemas import KINDS, TEST, TRAIN, Plan, plan_files
+from cenote.data.labelled_schemas import KINDS, TEST, TRAIN, Asked, Plan, plan_files
 from cenote.data.labelled_searches import judge, read_candidates, same_text
 from cenote.data.lines import opened
 from cenote.data.rows import Text
@@ -126,7 +128,9 @@ class Summarisation:
 Labelled = Retrieval | Classification | Clustering | Sts | Summarisation
 
 
-def read_labelled(path: str | Path, kind: str | None = None, split: str = TEST) -> Labelled:
+def read_labelled(
+    path: str | Path, kind: str | None = None, split: str = TEST, columns: Mapping[str, str] | None = None
+) -> Labelled:
     """Read a labelled folder or file; its kind shows in its files and columns.
 
     | kind | a folder holds |
@@ -149,6 +153,7 @@ def read_labelled(path: str | Path, kind: str | None = None, split: str = TEST) 
         path: of the folder or the file.
         kind: one of `KINDS`; None recognises it.
         split: to evaluate on; if a folder has no `test`, the single other one is taken.
+        columns: your names of columns, by those of the table above: `{"text": "review", "label": "stars"}`.
 
     Returns:
         The data in the order of the files; `notes` say which rows were dropped, and what is odd.
@@ -156,18 +161,21 @@ def read_labelled(path: str | Path, kind: str | None = None, split: str = TEST) 
     Raises:
         BadInput: with the file, the line or the ids, the problem, and the remedy.
     """
-    plan = plan_files(path, kind, split)
+    plan = plan_files(path, Asked(kind, split, columns or {}))
     return _READERS[plan.kind](plan)
 
 
-def fingerprint_of_files(path: str | Path, kind: str | None = None, split: str = TEST) -> str:
-    """Return the fingerprint of the files that `read_labelled` reads: of their names and bytes.
+def fingerprint_of_files(
+    path: str | Path, kind: str | None = None, split: str = TEST, columns: Mapping[str, str] | None = None
+) -> str:
+    """Return the fingerprint of the files that `read_labelled` reads: of their names and bytes, and named columns.
 
     It changes with every document and judgment, and not with the place of the folder.
     """
-    plan = plan_files(path, kind, split)
+    plan = plan_files(path, Asked(kind, split, columns or {}))
     names = {file.relative_to(plan.root).as_posix(): file for file in plan.files.values()}
-    return Fingerprint(Text(name, _digest(file)) for name, file in sorted(names.items())).name()
+    named = [Text("columns", json.dumps(dict(sorted(columns.items()))))] if columns else []
+    return Fingerprint([*(Text(name, _digest(file)) for name, file in sorted(names.items())), *named]).name()
 
 
 def _digest(path: Path) -> str:
@@ -182,16 +190,16 @@ def _digest(path: Path) -> str:
 
 
 def _read_search(plan: Plan) -> Retrieval:
-    corpus = read_columns(plan.files["corpus"], ("id", "text"), ("title",))
-    queries = read_columns(plan.files["queries"], ("id", "query"))
+    corpus = read_columns(plan.files["corpus"], ("id", "text"), ("title",), named=plan.columns)
+    queries = read_columns(plan.files["queries"], ("id", "query"), named=plan.columns)
     for part, table in (("corpus", corpus), ("queries", queries)):
         refuse_repeated(table["id"], plan.files[part])
-    judged = read_columns(plan.files["qrels"], ("query_id", "document_id", "grade"))
+    judged = read_columns(plan.files["qrels"], ("query_id", "document_id", "grade"), named=plan.columns)
     documents, texts = set(corpus["id"]), dict(zip(queries["id"], queries["query"], strict=True))
     judgments, notes = judge(judged, texts, documents, plan.files["qrels"])
     candidates = None
     if "candidates" in plan.files:
-        candidates, more = read_candidates(plan.files["candidates"], texts, documents, judgments)
+        candidates, more = read_candidates(plan.files["candidates"], texts, documents, judgments, plan.columns)
         judgments = {query: judgments[query] for query in candidates}
         notes += more
     titles = tuple(title or "" for title in corpus["title"])
@@ -215,9 +223,9 @@ def _read_search(plan: Plan) -> Retrieval:
 
 def _read_classification(plan: Plan) -> Classification:
     if TRAIN in plan.files:
-        (train, train_notes), (test, test_notes) = (_labels(plan.files[part]) for part in (TRAIN, TEST))
+        (train, train_notes), (test, test_notes) = (_labels(plan.files[part], plan.columns) for part in (TRAIN, TEST))
     else:
-        both, train_notes = _labels(plan.files[TEST])
+        both, train_notes = _labels(plan.files[TEST], plan.columns)
         train, test = _halves(both)
         test_notes = (f"There is one file: {len(test.texts):,} texts, every second of each label, are the test.",)
     for part, given in ((TRAIN, train), (TEST, test)):
@@ -240,13 +248,13 @@ def _read_classification(plan: Plan) -> Classification:
 
 
 def _read_clustering(plan: Plan) -> Clustering:
-    found, notes = _labels(plan.files[TEST])
+    found, notes = _labels(plan.files[TEST], plan.columns)
     _refuse_one_class(found.labels, str(plan.files[TEST]))
     return Clustering(found.texts, found.labels, join_notes(plan.notes, notes))
 
 
-def _labels(path: Path) -> tuple[Labels, tuple[str, ...]]:
-    table = read_columns(path, ("text", "label"))
+def _labels(path: Path, named: Named) -> tuple[Labels, tuple[str, ...]]:
+    table = read_columns(path, ("text", "label"), named=named)
     empty = count_empty(table["text"], path)
     return Labels(table["text"], table["label"]), join_notes(table.notes, [empty])
 
@@ -272,7 +280,7 @@ def _halves(given: Labels) -> tuple[Labels, Labels]:
 
 def _read_sts(plan: Plan) -> Sts:
     path = plan.files[TEST]
-    table = read_columns(path, ("first", "second", "score"), ("subset",))
+    table = read_columns(path, ("first", "second", "score"), ("subset",), named=plan.columns)
     if len(set(table["score"])) == 1:
         raise BadInput(
             f"{path}: all {len(table.places):,} scores are {table['score'][0]}, so that nothing correlates with them. "
@@ -286,7 +294,7 @@ def _read_sts(plan: Plan) -> Sts:
 
 def _read_summarisation(plan: Plan) -> Summarisation:
     path = plan.files[TEST]
-    table = read_columns(path, ("text", "human", "machine", "ratings"), ("id",))
+    table = read_columns(path, ("text", "human", "machine", "ratings"), ("id",), named=plan.columns)
     for where, human, machine, scores in zip(
         table.places, table["human"], table["machine"], table["ratings"], strict=True
     ):

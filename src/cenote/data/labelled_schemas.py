@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cenote.data.labelled_files import (
     FORMATS,
+    Named,
+    check_named,
     columns_of,
     first_record,
     has_roles,
@@ -52,57 +54,96 @@ _WORDS = 3
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The kind, the split and the columns that a call gives of labelled data; a kind of None is recognised."""
+
+    kind: str | None = None
+    split: str = TEST
+    columns: Named = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Parts that a result keeps: the split, and columns if any were named."""
+        return {"split": self.split} | ({"data_columns": dict(self.columns)} if self.columns else {})
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The files of labelled data, by part, and the kind that they make."""
+    """The files of labelled data, by part, the kind that they make, and the columns that were named."""
 
     kind: str
     files: Mapping[str, Path]  # by part: corpus, queries, qrels, candidates; train, test
     root: Path  # the folder
     notes: tuple[str, ...] = ()
+    columns: Named = field(default_factory=dict)
 
 
-def plan_files(path: str | Path, kind: str | None, split: str) -> Plan:
+def plan_files(path: str | Path, asked: Asked = Asked()) -> Plan:
     """Return the files to read; raise if they make no known schema. Of each table only the first row is read."""
     path = Path(path)
-    if kind is not None:
-        choose(kind, SCHEMAS, "kind of labelled data")
+    if asked.kind is not None:
+        choose(asked.kind, SCHEMAS, "kind of labelled data")
+    check_named(asked.columns)
     refuse_missing(path)
-    if path.is_file():
-        return _plan_file(path, kind, split)
+    if asked.columns:
+        _refuse_absent(path, asked.columns)
+    plan = _plan_file(path, asked) if path.is_file() else _plan_folder_or_name(path, asked)
+    return replace(plan, columns=asked.columns)
+
+
+def _refuse_absent(path: Path, named: Named) -> None:
+    """Raise if a column was named that no table has."""
+    tables = [path] if path.is_file() else [file for found in list_files(path).values() for file in found]
+    present: dict[str, None] = {}
+    for table in tables:
+        with suppress(BadInput):  # of a file that may have nothing to do with the data
+            present |= dict.fromkeys(first_record(table).cells)
+    for name, column in named.items():
+        if column not in present:
+            raise BadInput(
+                f"{path} has no column {column!r}, which is named for {name!r} (data_columns, --data-columns); its "
+                f"columns are: {some(present, 20) or 'none'}. Score data of other columns in a call of their own."
+            )
+
+
+def _plan_folder_or_name(path: Path, asked: Asked) -> Plan:
+    """Return the plan of a folder; raise with the names of labelled folders in it, where it is none itself."""
     files = list_files(path)
-    if not files and (below := _labelled_below(path, kind, split)):
+    if not files and (below := _labelled_below(path, asked)):
         verb = "is" if len(below) == 1 else "are"
         raise BadInput(
             f"{path} holds no labelled data itself; {some(below, _NAMED)} in it {verb} labelled data: name one."
         )
-    return _plan_folder(path, files, kind, split)
+    return _plan_folder(path, files, asked)
 
 
-def _labelled_below(folder: Path, kind: str | None, split: str) -> list[str]:
+def _labelled_below(folder: Path, asked: Asked) -> list[str]:
     """Return the names of the folders in a folder that are labelled data."""
     with readable(str(folder)):
         inner = sorted(one for one in folder.iterdir() if one.is_dir())
     found = []
     for one in inner:
         with suppress(BadInput):
-            _plan_folder(one, list_files(one), kind, split)
+            _plan_folder(one, list_files(one), asked)
             found.append(one.name)
     return found
 
 
-def _plan_folder(path: Path, files: Mapping[str, list[Path]], kind: str | None, split: str) -> Plan:
+def _plan_folder(path: Path, files: Mapping[str, list[Path]], asked: Asked) -> Plan:
+    kind = asked.kind
     search = kind in _SEARCHES or (kind is None and ("corpus" in files or bool(_splits(files, "qrels"))))
-    return _plan_search(path, files, kind, split) if search else _plan_tables(path, files, kind, split)
+    return _plan_search(path, files, kind, asked.split) if search else _plan_tables(path, files, asked)
 
 
-def _plan_file(path: Path, kind: str | None, split: str) -> Plan:
+def _plan_file(path: Path, asked: Asked) -> Plan:
+    kind, split = asked.kind, asked.split
     if not suffix_of(path.name):
         raise BadInput(f"{path} is no table: it must end in {', '.join(FORMATS)}. Convert it, or rename it.")
     if kind in _SEARCHES:
         raise BadInput(f"{path} is one file, and {kind} needs a folder with {SCHEMAS[str(kind)]}. Name the folder.")
     if split != TEST:
         raise BadInput(f"{path} is one file and has no split {split!r}. Name no split, or a folder with a file each.")
-    found = kind or _kind_of(path)
+    found = kind or _kind_of(path, asked.columns)
     if found is None:
         raise _unrecognised(path, {path.name: [path]})
     guessed = kind is None and found == "clustering"
@@ -135,13 +176,14 @@ def _plan_search(folder: Path, files: Mapping[str, list[Path]], kind: str | None
     return Plan("reranking" if "candidates" in paths else "retrieval", paths, folder, notes)
 
 
-def _plan_tables(folder: Path, files: Mapping[str, list[Path]], kind: str | None, split: str) -> Plan:
+def _plan_tables(folder: Path, files: Mapping[str, list[Path]], asked: Asked) -> Plan:
+    kind, split, named = asked.kind, asked.split, asked.columns
     tables = {name: found for name, found in files.items() if "/" not in name}
-    if not tables or not (kind or split in tables or any(_kind_of(found[0]) for found in tables.values())):
+    if not tables or not (kind or split in tables or any(_kind_of(found[0], named) for found in tables.values())):
         raise _unrecognised(folder, files)
     split, notes = _choose_split(folder, list(tables), split)
     test, train = single(tables[split]), tables.get(TRAIN) if split != TRAIN else None
-    found = kind or _kind_of(test)
+    found = kind or _kind_of(test, named)
     if found is None:
         raise _unrecognised(folder, files)
     if found == "clustering" and kind is None and train:
@@ -180,18 +222,18 @@ def _choose_split(folder: Path, splits: Sequence[str], split: str) -> tuple[str,
     raise BadInput(f"{folder} has no split {split!r}; there are: {some(splits) or 'none'}. Choose one of them.")
 
 
-def _kind_of(path: Path) -> str | None:
+def _kind_of(path: Path, named: Named) -> str | None:
     """Return the kind that the first row of a table shows, None if it shows none."""
     first = first_record(path)
     for kind, roles in _SHAPES.items():
-        if has_roles(first, roles) and (kind != "sts" or _is_scored(first.cells)):
+        if has_roles(first, roles, named) and (kind != "sts" or _is_scored(first.cells, named)):
             return kind
     return None
 
 
-def _is_scored(cells: Mapping[str, object]) -> bool:
+def _is_scored(cells: Mapping[str, object], named: Named) -> bool:
     """Return whether a pair of texts has a score: a column `label` may hold classes."""
-    column = columns_of("score", tuple(cells))[0]
+    column = columns_of("score", tuple(cells), named)[0]
     if column.strip().lower() != "label":
         return True
     try:
@@ -210,7 +252,8 @@ def _unrecognised(path: Path, files: Mapping[str, list[Path]], problem: str = ""
     schemas = "; ".join(f"{kind}: {schema}" for kind, schema in SCHEMAS.items())
     return BadInput(
         f"{path} is not labelled data of a known schema{f': {problem}' if problem else ''}. It holds: "
-        f"{shown}. The schemas are: {schemas}. Tables end in {', '.join(FORMATS)}."
+        f"{shown}. The schemas are: {schemas}. Tables end in {', '.join(FORMATS)}. Columns of other names can "
+        "be named: --data-columns text=review,label=stars."
     )
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from cenote.choices import AUTO, PRECISIONS, Auto, KindName, LongName, PoolingName, PrecisionName
 from cenote.comparison_records import Cell, Comparison
+from cenote.data.labelled_schemas import Asked
 from cenote.data.texts import Texts
 from cenote.errors import BadInput, choose
 from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
@@ -51,6 +52,7 @@ def compare(
     official: str | None = None,
     kind: KindName | None = None,
     split: str = "test",
+    data_columns: Mapping[str, str] | None = None,
     quick: bool = False,
     precision: PrecisionName | Auto = AUTO,
     cache: str | Path | bool = True,
@@ -81,6 +83,7 @@ def compare(
         official: name of the task of MTEB that the data are of.
         kind: of the data; None tells it by files and columns.
         split: of the data.
+        data_columns: your names of the columns of `data`: `{"text": "review", "label": "stars"}`.
         quick: whether to score fixed samples of the data.
         precision: float32, bfloat16, float16, or auto: that of the weights.
         cache: folder that keeps scores; True for the user's cache, False for none.
@@ -100,9 +103,10 @@ def compare(
         raise BadInput(f"names has {len(names)} names for {len(given)} models: give one for each.")
     grid = check_grid(poolings, temperatures, windows, long)
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
+    asked = Asked(kind, split, data_columns or {})
     if unlabelled is None:
         refuse_missing_packages("compare")
-        waiting = list_tasks(tasks, data, official, kind, split, quick)
+        waiting = list_tasks(tasks, data, official, asked, quick)
         for task in waiting:
             for way in grid.long:
                 refuse_unusable(way, task.kind, task.name)
@@ -144,7 +148,7 @@ def compare(
         labelled=unlabelled is None,
         warnings=tuple(list_warnings(_ranking(cells), arms, compared)),
         notes=tuple(notes),
-        settings={"quick": quick, "seed": int(seed), "split": split, "baseline": baseline},
+        settings={"quick": quick, "seed": int(seed), **asked.settings, "baseline": baseline},
         versions=versions_of(*PACKAGES),
     )
 

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS, Auto, BackendName, ComputePrecision, KindName, LongName
 from cenote.data.labelled import Retrieval
+from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, choose
 from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.results import Results, folder_of, write_items
@@ -63,6 +64,7 @@ def evaluate(
     official: str | None = None,
     kind: KindName | None = None,
     split: str = "test",
+    data_columns: Mapping[str, str] | None = None,
     long: LongName | str = "truncate",
     others: Sequence[LongName | str] | None = None,
     quick: bool = False,
@@ -86,6 +88,7 @@ def evaluate(
         official: name of the task of MTEB that the data are of: its prompts and settings are used.
         kind: of the data; None tells it by files and columns.
         split: of the data.
+        data_columns: your names of the columns of `data`: `{"text": "review", "label": "stars"}`.
         long: how long texts are read: truncate, window-mean, windows or `segments 8`.
         others: other ways to read long texts, scored beside it; None tries windows where texts are cut.
         quick: whether to score fixed samples of the data, and no other ways that are not named.
@@ -107,7 +110,8 @@ def evaluate(
     listener = Listener(progress or silent, notify or silent)
     request = _check(long, others, backend, precision, quick, positions, seed, listener)
     refuse_missing_packages("evaluate")
-    waiting = list_tasks(tasks, data, official, kind, split, quick)
+    asked = Asked(kind, split, data_columns or {})
+    waiting = list_tasks(tasks, data, official, asked, quick)
     for task in waiting:
         _refuse_ways(task, request)
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
@@ -121,7 +125,12 @@ def evaluate(
         temperature=temperature_of(loaded),
         limit=limit_of(loaded),
         tasks=tuple(scored),
-        settings={"long": long, "quick": quick, "seed": int(seed), "split": split},
+        settings={
+            "long": long,
+            "quick": quick,
+            "seed": int(seed),
+            **asked.settings,
+        },
         versions=versions_of(*PACKAGES),
     )
 

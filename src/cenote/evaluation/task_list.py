@@ -14,6 +14,7 @@ from typing import Any, get_args
 from cenote.choices import missing_packages
 from cenote.data.labelled import KINDS, Labelled, fingerprint_of_files, read_labelled
 from cenote.data.labelled_samples import sample_labelled
+from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, CenoteError, choose
 from cenote.models.hub import why_unreachable
 from cenote.records import ALL
@@ -48,20 +49,24 @@ def refuse_missing_packages(verb: str) -> None:
 
 
 def list_tasks(
-    tasks: str | Sequence[str] | None, data: Any, official: str | None, kind: str | None, split: str, quick: bool
+    tasks: str | Sequence[str] | None,
+    data: Any,
+    official: str | None,
+    asked: Asked,
+    quick: bool,
 ) -> list[ListedTask]:
     """Return all tasks, their local data read and checked."""
     names = [tasks] if isinstance(tasks, str) else list(tasks or ())
     folders = _folders(data)
     if not names and not folders:
         raise BadInput("there are no tasks: name tasks of MTEB (tasks, --tasks) or data (data, --data).")
-    if kind is not None:
-        choose(kind, dict.fromkeys(KINDS), "kind of task")
+    if asked.kind is not None:
+        choose(asked.kind, dict.fromkeys(KINDS), "kind of task")
     if official is not None and (names or len(folders) != 1):
         raise BadInput(f"official={official!r} (--as) says which task one folder is of: give one folder, and no tasks.")
     if quick and names:
         raise BadInput("quick (--quick) samples local data; official tasks are scored whole.")
-    found = [_local(called, where, official, kind, split, quick) for called, where in folders.items()]
+    found = [_local(called, where, official, asked, quick) for called, where in folders.items()]
     if names:
         from cenote.evaluation.tasks import cells_of, load_official
 
@@ -94,10 +99,10 @@ def _name_of(path: str | Path) -> str:
     return re.sub(r"(\.[A-Za-z]+)+$", "", Path(path).resolve().name)
 
 
-def _local(name: str, given: Any, official: str | None, kind: str | None, split: str, quick: bool) -> ListedTask:
+def _local(name: str, given: Any, official: str | None, asked: Asked, quick: bool) -> ListedTask:
     if isinstance(given, (str, Path)):
-        data: Labelled = read_labelled(given, kind, split)
-        fingerprint = fingerprint_of_files(given, kind, split)
+        data: Labelled = read_labelled(given, asked.kind, asked.split, asked.columns)
+        fingerprint = fingerprint_of_files(given, asked.kind, asked.split, asked.columns)
     else:
         data, fingerprint = given, _fingerprint_of(given)
     if quick:
@@ -105,7 +110,7 @@ def _local(name: str, given: Any, official: str | None, kind: str | None, split:
 
     make = partial(make_local, name, official, data)
     make()  # errors come before the work
-    return ListedTask(name, data.kind, make, fingerprint, official, split, data.notes, data)
+    return ListedTask(name, data.kind, make, fingerprint, official, asked.split, data.notes, data)
 
 
 def make_local(name: str, official: str | None, data: Labelled) -> Any:

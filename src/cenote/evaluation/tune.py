@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_halves import count_sources, halve
+from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
@@ -55,6 +56,7 @@ def tune(
     official: str | None = None,
     kind: KindName | None = None,
     split: str = "test",
+    data_columns: Mapping[str, str] | None = None,
     quick: bool = False,
     precision: PrecisionName | Auto = AUTO,
     seed: int = 0,
@@ -78,6 +80,7 @@ def tune(
         official: name of the task of MTEB that the data are of.
         kind: of the data; None tells it by files and columns.
         split: of the data.
+        data_columns: your names of the columns of `data`: `{"text": "review", "label": "stars"}`.
         quick: whether to take fixed samples of the data.
         precision: float32, bfloat16, float16, or auto: that of the weights.
         seed: of the halves, the folds and the test.
@@ -95,7 +98,8 @@ def tune(
     if output is not None:
         refuse_occupied(output)
     refuse_missing_packages("tune")
-    waiting = list_tasks(None, data, official, kind, split, quick)
+    asked = Asked(kind, split, data_columns or {})
+    waiting = list_tasks(None, data, official, asked, quick)
     if by_role and not any(isinstance(task.local, Retrieval) for task in waiting):
         raise BadInput("by_role is for searches, and none of the data have queries and documents.")
     halves = [_halves(task, seed) for task in waiting]
@@ -143,7 +147,13 @@ def tune(
         held_out=confirmed,
         needed=_needed(shown, of_shown, seed),
         notes=tuple(f"{task.name}: {note}" for task in waiting for note in task.notes),
-        settings={"by_length": by_length, "by_role": by_role, "quick": quick, "seed": int(seed), "split": split},
+        settings={
+            "by_length": by_length,
+            "by_role": by_role,
+            "quick": quick,
+            "seed": int(seed),
+            **asked.settings,
+        },
         versions=versions_of(*PACKAGES),
     )
     if output is not None and chosen is not None and (found.recommendation is not None or force):

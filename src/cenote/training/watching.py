@@ -20,7 +20,7 @@ from cenote.account.ranks import FEWEST_DOCUMENTS, read_account
 from cenote.account.texts import tokenise_account
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled import Retrieval, Sts, fingerprint_of_files, read_labelled
-from cenote.data.labelled_schemas import TEST, plan_files
+from cenote.data.labelled_schemas import plan_files
 from cenote.data.sampling import sample_texts
 from cenote.errors import BadInput
 from cenote.listener import Listener
@@ -124,7 +124,7 @@ def watch_of(source: str | Path, seed: int) -> Watch:
 def _why_not_labelled(source: str | Path) -> str:
     """Return why a source is no labelled data, empty if it is."""
     try:
-        plan_files(source, None, TEST)
+        plan_files(source)
     except BadInput as error:
         return str(error)
     return ""
