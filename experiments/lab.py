@@ -382,20 +382,30 @@ def legend(figure: Figure, columns: int = 2) -> None:
     figure.legend(found.values(), found.keys(), loc="outside lower center", **look)
 
 
+def reach_of(cells: Sequence[Cell], least: float = 1.0) -> float:
+    """Return the largest change of all cells, or `least` if all are smaller: noise has no full colours."""
+    changes = (abs(one) for cell in cells for row in cell.measured.series["changes"] for one in row)
+    return max(least, *changes)
+
+
 def heat_map(
     ax: Any,
     values: Sequence[Sequence[float]],
     rows: Sequence[str],
     columns: Sequence[str],
     marked: Sequence[Sequence[bool]] | None = None,
+    *,
+    reach: float,
 ) -> None:
-    """Draw signed numbers as text on colours, purple above 0 and orange below; marked ones are bold."""
-    reach = max(abs(one) for row in values for one in row) or 1.0
+    """Draw signed numbers as text on colours, purple above 0 and orange below; marked ones are bold.
+
+    `reach` is the number of the strongest colours: that of all maps of a figure, so that they compare.
+    """
     ax.imshow(values, cmap="PuOr", vmin=-1.4 * reach, vmax=1.4 * reach, aspect="auto")
     for place, row in enumerate(values):
         for column, one in enumerate(row):
             bold = marked is not None and marked[place][column]
-            look = {"weight": "bold" if bold else "normal", "color": "white" if abs(one) > 0.8 * reach else "black"}
+            look = {"weight": "bold" if bold else "normal", "color": "white" if abs(one) > 0.65 * reach else "black"}
             shown = f"{round(one, 1) + 0.0:+.1f}"  # adding 0 turns -0.0 into 0.0
             ax.text(column, place, shown, ha="center", va="center", fontsize=9, **look)
     ax.set_xticks(range(len(columns)), columns)

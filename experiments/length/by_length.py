@@ -20,7 +20,7 @@ from cenote.evaluation.cells import SIGNIFICANT
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
-from experiments.lab import Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main
+from experiments.lab import Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main, reach_of
 from experiments.length.grid import SEED, columns_of, decide, difference_of_groups, flip, read_grid, trend
 
 SOURCE = "arXiv 2410.24200, Figures 8 and 14"
@@ -130,10 +130,11 @@ def _halves(part: Paired) -> Whole:
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     """Draw a heat map for each model and data set: the change of the score by length and temperature."""
+    reach = reach_of(cells)
     for cell, ax in cell_panels(figure, cells):
         series = cell.measured.series
         names = [f"{tau:g}" for tau in series["taus"]]
-        heat_map(ax, series["changes"], series["lengths"], names, series["significant"])
+        heat_map(ax, series["changes"], series["lengths"], names, series["significant"], reach=reach)
         ax.set_xlabel("temperature")
         ax.set_ylabel("tokens, a quarter of the texts each")
 

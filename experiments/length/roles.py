@@ -18,7 +18,7 @@ from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.differences import pair
 from cenote.functional.paired import Difference, compare_paired
 from cenote.listener import Listener
-from experiments.lab import Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main
+from experiments.lab import Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main, reach_of
 from experiments.length.grid import (
     DEFAULT,
     QUICK_TAUS,
@@ -90,10 +90,11 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     """Draw a heat map for each model and data set: the relative change by both temperatures."""
+    reach = reach_of(cells)
     for cell, ax in cell_panels(figure, cells):
         series = cell.measured.series
         names = [f"{tau:g}" for tau in series["taus"]]
-        heat_map(ax, series["changes"], names, names, series["significant"])
+        heat_map(ax, series["changes"], names, names, series["significant"], reach=reach)
         ax.set_xlabel("temperature of documents")
         ax.set_ylabel("temperature of queries")
 
