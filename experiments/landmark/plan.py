@@ -58,7 +58,7 @@ CPU = Size(
         "masked": lambda folder, seed: adapted(L3, folder, plain_texts(20_000), 800, 16, 128, seed),
     },
     ablations="reset",
-    steps=200,
+    steps=500,
     batch=24,
     rate=3e-4,
     train_length=128,
