@@ -33,11 +33,10 @@ from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import behaviour_of, versions_of
 from cenote.storage import write_text
 from cenote.wording import score_estimate
-from experiments.claims import verdict_of
+from experiments.claims import verdict_of, without_noise
 from experiments.data_sets import fingerprint_of
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
-ROUNDING = 1e-12
 # Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
 MARKERS = "os^Dv<>"  # one more than colours, so that pairs repeat late
@@ -142,22 +141,10 @@ def below(claim: str, estimate: Any, than: float = 0.0) -> Finding:
 
 
 def _finding(claim: str, estimate: Any, than: float, side: int) -> Finding:
-    value, low, high = (None if one is None else _without_noise(one - than) for one in _ends(estimate))
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (None if one is None else without_noise(one - than) for one in ends)
     decided = None if low is None or high is None or low <= 0 <= high else side * value > 0
     return Finding(claim, estimate.value, estimate.low, estimate.high, decided)
-
-
-def _ends(estimate: Any) -> tuple[float, float | None, float | None]:
-    return estimate.value, estimate.low, estimate.high
-
-
-def _without_noise(value: float) -> float:
-    """Return 0 for the rest of a sum that is 0 but for rounding: an interval that ends there touches the bound.
-
-    >>> _without_noise(-2e-18), _without_noise(0.1)
-    (0.0, 0.1)
-    """
-    return 0.0 if abs(value) < ROUNDING else value
 
 
 def judge(findings: Sequence[Finding]) -> str:
@@ -405,7 +392,7 @@ def heat_map(
     for place, row in enumerate(values):
         for column, one in enumerate(row):
             bold = marked is not None and marked[place][column]
-            look = {"weight": "bold" if bold else "normal", "color": "white" if abs(one) > 0.65 * reach else "black"}
+            look = {"weight": "bold" if bold else "normal", "color": "white" if one > 0.85 * reach else "black"}
             shown = f"{round(one, 1) + 0.0:+.1f}"  # adding 0 turns -0.0 into 0.0
             ax.text(column, place, shown, ha="center", va="center", fontsize=9, **look)
     ax.set_xticks(range(len(columns)), columns)

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,19 @@ def test_the_temperature_and_the_pooling_are_those_asked_for(model, pairs, tmp_p
     assert (found["temperature"], found["pooling"]) == ("0.5", "max")
 
 
+def test_columns_of_other_names_are_read_and_recorded(model, pairs, tmp_path, capsys):
+    odd = tmp_path / "odd.csv"
+    odd.write_text(Path(pairs).read_text().replace("text1,text2,score", "left,right,text1", 1))
+    arguments, found = ["--cache", str(tmp_path / "cache"), "--backend", "torch", "--json", "-"], []
+    for more in (["--data", pairs], ["--data", str(odd), "--data-columns", "text1=left, text2=right,score=text1"]):
+        assert main(["evaluate", model, *more, *arguments]) == Exit.SUCCESS
+        found.append(json.loads(capsys.readouterr().out))
+    usual, named = found
+    assert usual["tasks"][0]["score"] == named["tasks"][0]["score"]
+    assert "data_columns" not in usual["settings"]
+    assert named["settings"]["data_columns"] == {"text1": "left", "text2": "right", "score": "text1"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -90,6 +104,10 @@ def test_the_temperature_and_the_pooling_are_those_asked_for(model, pairs, tmp_p
         (["--data", "{pairs}", "--cache", "a", "--no-cache"], "--cache and --no-cache exclude each other"),
         (["--data", "{pairs}", "--kind", "retrival"], "did you mean 'retrieval'"),
         (["--data", "{pairs}", "--backend", "openvin"], "did you mean 'openvino'"),
+        (["--data", "{pairs}", "--data-columns", "score"], "'score': name each column after its role"),
+        (["--data", "{pairs}", "--data-columns", "score=a,score=b"], "names two columns for one role"),
+        (["--data", "{pairs}", "--data-columns", "score=grade"], "named for 'score' (data_columns, --data-columns)"),
+        (["--tasks", "STS12", "--data-columns", "score=a"], "--data-columns names the columns of --data, which is not"),
     ],
 )
 def test_wrong_arguments_are_told_before_the_work(model, pairs, arguments, message, capsys):

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import shutil
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -110,53 +109,6 @@ def test_retrieval_of_every_format(tmp_path, suffix):
     assert data.texts == ("a pool", "a pond", "a cave")
     assert (data.query_ids, data.queries) == (("q1", "q2"), ("water?", "stone?"))
     assert data.judgments == {"q1": {"d1": 2, "d2": 1}, "q2": {"d3": 1}}
-
-
-# Columns that a call names.
-
-
-def test_every_column_can_have_a_name_of_its_own(tmp_path):
-    """A role is read by the name that is given, whatever the kind."""
-    kinds = {
-        "retrieval": SEARCH,
-        "reranking": SEARCH | {"candidates.jsonl": CANDIDATES},
-        "classification": {"train.csv": TRAIN, "test.csv": TEST},
-        "clustering": {"test.csv": TEST},
-        "sts": {"test.csv": PAIRS},
-        "summarisation": {"test.jsonl": SUMMARIES},
-    }
-    assert set(kinds) == set(KINDS)
-    for kind, tables in kinds.items():
-        used = {name for rows in tables.values() for row in rows for name in row} - {"systems"}
-        columns = {name: f"my {name}" for name in used}
-        usual = folder(tmp_path / kind / "usual", tables)
-        odd = folder(tmp_path / kind / "odd", {name: renamed(rows, **columns) for name, rows in tables.items()})
-        with pytest.raises(BadInput, match="--data-columns"):
-            read_labelled(odd)
-        found, expected = read_labelled(odd, columns=columns), read_labelled(usual)
-        assert repr(replace(found, notes=())) == repr(replace(expected, notes=()))
-
-
-def test_a_named_column_comes_before_one_of_a_usual_name(tmp_path):
-    rows = [{"text": "a summary", "label": "1", "body": "a pool", "topic": "water"}]
-    path = write(tmp_path / "test.csv", [*rows, {**rows[0], "topic": "stone"}])
-    data = read_labelled(path, columns={"text": "body", "label": "topic"})
-    assert (data.texts, data.labels) == (("a pool", "a pool"), ("water", "stone"))
-    named, plain = (fingerprint_of_files(path, columns=columns) for columns in ({"text": "body"}, None))
-    assert named != plain
-
-
-@pytest.mark.parametrize(
-    ("columns", "says"),
-    [
-        ({"txt": "body"}, "unknown column of labelled data 'txt'; did you mean 'text'?"),
-        ({"label": "topics"}, r"test.csv has no column 'topics', which is named for 'label' .*: text, topic\."),
-    ],
-)
-def test_a_name_that_no_table_has_is_refused(tmp_path, columns, says):
-    path = write(tmp_path / "test.csv", [{"text": "a pool", "topic": "water"}])
-    with pytest.raises(BadInput, match=says):
-        read_labelled(path, columns=columns)
 
 
 def test_the_layout_of_beir(tmp_path):

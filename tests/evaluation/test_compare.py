@@ -441,6 +441,8 @@ def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
         run(model, unlabelled=["a pool"] * 3, poolings=["max"])
     with pytest.raises(BadInput, match="are compared alone"):
         run(model, {"pairs": sts(40)}, unlabelled=make_texts(60), poolings=["max"])
+    with pytest.raises(BadInput, match=r"data_columns=.* goes with labelled data"):
+        run(model, unlabelled=make_texts(60), poolings=["max"], data_columns={"text": "body"})
     with pytest.raises(BadInput, match="vary windows instead"):
         run(model, unlabelled=make_texts(60), long=["truncate", "windows"])
 

@@ -197,6 +197,8 @@ def test_an_official_task_takes_local_data(model, tmp_path):
         ({"data": {"a": sts()}, "long": "segments"}, "say how many vectors a text has at most, as in 'segments 8'"),
         ({"data": {"a": sts()}, "others": "windows"}, "others='windows': pass a list of names"),
         ({"tasks": "SciFact", "quick": True}, "official tasks are scored whole"),
+        ({"data": {"a": sts()}, "data_columns": {"score": "grade"}}, "names the columns of files"),
+        ({"tasks": "SciFact", "data_columns": {"score": "grade"}}, "names the columns of files"),
     ],
 )
 def test_wrong_use_is_refused(model, tmp_path, options, message):

@@ -28,11 +28,11 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
     parser.add_argument(
         "--data-columns",
-        type=_named,
+        type=_column_names,
         default={},
         metavar="A=B,C=D",
-        help="your names of columns, such as text=review,label=stars (default: text, label, text1, text2, score, id, "
-        "query_id, doc_id, and other usual names)",
+        help="your names of columns, such as text=review,label=stars; queries.text=ask is of one table alone (default: "
+        "text, label, text1, text2, score, id, query_id, doc_id, and other usual names)",
     )
 
 
@@ -66,7 +66,7 @@ def add_scoring(parser: argparse.ArgumentParser, *, json: str, precisions: tuple
     parser.add_argument("--seed", type=natural, default=0, help="of the test and the intervals (default: 0)")
 
 
-def _named(text: str) -> dict[str, str]:
+def _column_names(text: str) -> dict[str, str]:
     """Parse names of columns: "text=review,label=stars"."""
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(name.strip() and column.strip() for name, _, column in pairs):
@@ -79,6 +79,8 @@ def _named(text: str) -> dict[str, str]:
 
 def check_data(args: argparse.Namespace) -> None:
     """Raise where labelled data make no known task."""
+    if args.data_columns and not args.data:
+        raise Usage("--data-columns names the columns of --data, which is not given.")
     for path in args.data or ():
         plan_files(path, Asked(args.kind, args.split, args.data_columns))
 

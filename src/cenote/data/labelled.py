@@ -15,14 +15,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from cenote.data.fingerprints import Fingerprint
+from cenote.data.labelled_columns import Named
 from cenote.data.labelled_files import (
-    Named,
     count_empty,
     count_ids,
     empty_ids,
@@ -129,7 +129,7 @@ Labelled = Retrieval | Classification | Clustering | Sts | Summarisation
 
 
 def read_labelled(
-    path: str | Path, kind: str | None = None, split: str = TEST, columns: Mapping[str, str] | None = None
+    path: str | Path, kind: str | None = None, split: str = TEST, data_columns: Named | None = None
 ) -> Labelled:
     """Read a labelled folder or file; its kind shows in its files and columns.
 
@@ -153,7 +153,8 @@ def read_labelled(
         path: of the folder or the file.
         kind: one of `KINDS`; None recognises it.
         split: to evaluate on; if a folder has no `test`, the single other one is taken.
-        columns: your names of columns, by those of the table above: `{"text": "review", "label": "stars"}`.
+        data_columns: your names of columns, by those of the table above: `{"text": "review", "label": "stars"}`; of one
+            table alone with its name before: `{"queries.text": "ask"}`.
 
     Returns:
         The data in the order of the files; `notes` say which rows were dropped, and what is odd.
@@ -161,20 +162,20 @@ def read_labelled(
     Raises:
         BadInput: with the file, the line or the ids, the problem, and the remedy.
     """
-    plan = plan_files(path, Asked(kind, split, columns or {}))
+    plan = plan_files(path, Asked(kind, split, data_columns or {}))
     return _READERS[plan.kind](plan)
 
 
 def fingerprint_of_files(
-    path: str | Path, kind: str | None = None, split: str = TEST, columns: Mapping[str, str] | None = None
+    path: str | Path, kind: str | None = None, split: str = TEST, data_columns: Named | None = None
 ) -> str:
     """Return the fingerprint of the files that `read_labelled` reads: of their names and bytes, and named columns.
 
     It changes with every document and judgment, and not with the place of the folder.
     """
-    plan = plan_files(path, Asked(kind, split, columns or {}))
+    plan = plan_files(path, Asked(kind, split, data_columns or {}))
     names = {file.relative_to(plan.root).as_posix(): file for file in plan.files.values()}
-    named = [Text("columns", json.dumps(dict(sorted(columns.items()))))] if columns else []
+    named = [Text("columns", json.dumps(dict(sorted(data_columns.items()))))] if data_columns else []
     return Fingerprint([*(Text(name, _digest(file)) for name, file in sorted(names.items())), *named]).name()
 
 
@@ -190,16 +191,18 @@ def _digest(path: Path) -> str:
 
 
 def _read_search(plan: Plan) -> Retrieval:
-    corpus = read_columns(plan.files["corpus"], ("id", "text"), ("title",), named=plan.columns)
-    queries = read_columns(plan.files["queries"], ("id", "query"), named=plan.columns)
+    corpus = read_columns(plan.files["corpus"], ("id", "text"), ("title",), named=plan.named["corpus"])
+    queries = read_columns(plan.files["queries"], ("id", "query"), named=plan.named["queries"])
     for part, table in (("corpus", corpus), ("queries", queries)):
         refuse_repeated(table["id"], plan.files[part])
-    judged = read_columns(plan.files["qrels"], ("query_id", "document_id", "grade"), named=plan.columns)
+    judged = read_columns(plan.files["qrels"], ("query_id", "document_id", "grade"), named=plan.named["qrels"])
     documents, texts = set(corpus["id"]), dict(zip(queries["id"], queries["query"], strict=True))
     judgments, notes = judge(judged, texts, documents, plan.files["qrels"])
     candidates = None
     if "candidates" in plan.files:
-        candidates, more = read_candidates(plan.files["candidates"], texts, documents, judgments, plan.columns)
+        candidates, more = read_candidates(
+            plan.files["candidates"], texts, documents, judgments, plan.named["candidates"]
+        )
         judgments = {query: judgments[query] for query in candidates}
         notes += more
     titles = tuple(title or "" for title in corpus["title"])
@@ -223,9 +226,9 @@ def _read_search(plan: Plan) -> Retrieval:
 
 def _read_classification(plan: Plan) -> Classification:
     if TRAIN in plan.files:
-        (train, train_notes), (test, test_notes) = (_labels(plan.files[part], plan.columns) for part in (TRAIN, TEST))
+        (train, train_notes), (test, test_notes) = (_labels(plan, part) for part in (TRAIN, TEST))
     else:
-        both, train_notes = _labels(plan.files[TEST], plan.columns)
+        both, train_notes = _labels(plan, TEST)
         train, test = _halves(both)
         test_notes = (f"There is one file: {len(test.texts):,} texts, every second of each label, are the test.",)
     for part, given in ((TRAIN, train), (TEST, test)):
@@ -248,13 +251,14 @@ def _read_classification(plan: Plan) -> Classification:
 
 
 def _read_clustering(plan: Plan) -> Clustering:
-    found, notes = _labels(plan.files[TEST], plan.columns)
+    found, notes = _labels(plan, TEST)
     _refuse_one_class(found.labels, str(plan.files[TEST]))
     return Clustering(found.texts, found.labels, join_notes(plan.notes, notes))
 
 
-def _labels(path: Path, named: Named) -> tuple[Labels, tuple[str, ...]]:
-    table = read_columns(path, ("text", "label"), named=named)
+def _labels(plan: Plan, part: str) -> tuple[Labels, tuple[str, ...]]:
+    path = plan.files[part]
+    table = read_columns(path, ("text", "label"), named=plan.named[part])
     empty = count_empty(table["text"], path)
     return Labels(table["text"], table["label"]), join_notes(table.notes, [empty])
 
@@ -280,7 +284,7 @@ def _halves(given: Labels) -> tuple[Labels, Labels]:
 
 def _read_sts(plan: Plan) -> Sts:
     path = plan.files[TEST]
-    table = read_columns(path, ("first", "second", "score"), ("subset",), named=plan.columns)
+    table = read_columns(path, ("first", "second", "score"), ("subset",), named=plan.named[TEST])
     if len(set(table["score"])) == 1:
         raise BadInput(
             f"{path}: all {len(table.places):,} scores are {table['score'][0]}, so that nothing correlates with them. "
@@ -294,7 +298,7 @@ def _read_sts(plan: Plan) -> Sts:
 
 def _read_summarisation(plan: Plan) -> Summarisation:
     path = plan.files[TEST]
-    table = read_columns(path, ("text", "human", "machine", "ratings"), ("id",), named=plan.columns)
+    table = read_columns(path, ("text", "human", "machine", "ratings"), ("id",), named=plan.named[TEST])
     for where, human, machine, scores in zip(
         table.places, table["human"], table["machine"], table["ratings"], strict=True
     ):

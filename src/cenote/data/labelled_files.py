@@ -20,10 +20,12 @@ from cenote.data.formats import csv_rows
 from cenote.data.lines import ZIPPED, lines, opened, readable, unzipped
 from cenote.data.rows import describe_value, raise_faults, refuse_surrogates
 from cenote.data.tables import open_parquet, parquet_batches
-from cenote.errors import BadInput, choose, some
+from cenote.errors import BadInput, some
 
 FOLDERS = ("qrels", "candidates", "top_ranked")  # folders within a folder, with a file per split
 REMEDY = "Correct or drop the row."
+NAMING = "Columns of other names: evaluate, compare and tune take --data-columns text=review,label=stars."
+UNNAMED: Mapping[str, str] = MappingProxyType({})
 
 
 class Record(NamedTuple):
@@ -269,40 +271,22 @@ ROLES: dict[str, Role] = {
 }
 
 
-# The columns that a call names, by the first of the names that columns of their role have: {"label": "category"}.
-Named = Mapping[str, str]
-UNNAMED: Named = MappingProxyType({})
-
-
-def check_named(named: Named) -> None:
-    """Raise if columns are named for what no table has."""
-    for name in named:
-        choose(name, {role.columns[0]: None for role in ROLES.values()}, "column of labelled data")
-
-
-def columns_of(role: str, columns: tuple[str, ...], named: Named = UNNAMED) -> tuple[str, ...]:
-    """Return the columns that can have a role: the one that is named for it, else those of known names.
-
-    >>> columns_of("query_id", ("Query-ID", "corpus-id", "score")), columns_of("text", ("body", "n", "text"))
-    (('Query-ID',), ('text', 'body'))
-    >>> columns_of("text", ("body", "n", "text"), {"text": "n"})
-    ('n',)
-    """
-    chosen = named.get(ROLES[role].columns[0])
-    return (chosen,) if chosen is not None and chosen in columns else _known_columns(role, columns)
+def plain_name(column: str) -> str:
+    """Return the name of a column without blanks at its ends, in lower case and with "_" for "-" and " "."""
+    return column.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 @lru_cache(maxsize=1024)
-def _known_columns(role: str, columns: tuple[str, ...]) -> tuple[str, ...]:
+def columns_of(role: str, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that can have a role, the first choice first.
+
+    >>> columns_of("query_id", ("Query-ID", "corpus-id", "score")), columns_of("text", ("body", "n", "text"))
+    (('Query-ID',), ('text', 'body'))
+    """
     plain: dict[str, str] = {}
     for column in columns:
-        plain.setdefault(column.strip().lower().replace("-", "_").replace(" ", "_"), column)
+        plain.setdefault(plain_name(column), column)
     return tuple(plain[name] for name in ROLES[role].columns if name in plain)
-
-
-def has_roles(record: Record, roles: Sequence[str], named: Named = UNNAMED) -> bool:
-    """Return whether a row has a column for each of the roles."""
-    return all(columns_of(role, tuple(record.cells), named) for role in roles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,34 +301,45 @@ class Columns:
         return self.values[role]
 
 
-def read_columns(path: Path, roles: Sequence[str], optional: Sequence[str] = (), *, named: Named = UNNAMED) -> Columns:
+def read_columns(
+    path: Path, roles: Sequence[str], optional: Sequence[str] = (), *, named: Mapping[str, str] = UNNAMED
+) -> Columns:
     """Read the columns of some roles; optional ones are None in rows that lack them.
 
-    The first row decides which columns have the roles.
+    The first row decides which columns have the roles, except those that are named.
     """
     every = (*roles, *optional)
     found: dict[str, list[Any]] = {role: [] for role in every}
     places: list[str] = []
     first = first_record(path)
-    chosen = {role: _required(role, first, named) for role in roles}
+    chosen = {role: named.get(role) or _required(role, first) for role in roles}
     for where, cells in read_records(path):
         places.append(where)
         for role in every:
-            # A key of JSON lines that is optional may be missing in the first row alone.
-            column = chosen.get(role) or next(iter(columns_of(role, tuple(cells), named)), None)
+            column = chosen.get(role) or _present(role, cells, named)
             if role in chosen and column not in cells:
                 raise _lacks(Record(where, cells), f"no {column!r}, which the first row has", REMEDY)
             cell, said = ROLES[role].cell, f"{where}: the {ROLES[role].noun}"
             found[role].append(None if column is None else cell(cells[column], said))
-    notes = (_ignored(role, tuple(first.cells), named, path) for role in roles)
+    for role in set(named) & set(optional):
+        if not any(value is not None for value in found[role]):
+            raise BadInput(f"{path}: no row has the column {named[role]!r}, which is named for the {ROLES[role].noun}.")
+    notes = (_ignored(role, chosen[role], tuple(first.cells), path) for role in roles)
     return Columns({role: tuple(cells) for role, cells in found.items()}, tuple(places), tuple(filter(None, notes)))
 
 
-def _required(role: str, record: Record, named: Named) -> str:
-    for column in columns_of(role, tuple(record.cells), named):
+def _present(role: str, cells: Mapping[str, object], named: Mapping[str, str]) -> str | None:
+    """Return the column of an optional role in a row; a key of JSON lines may be missing in the first row alone."""
+    if role in named:
+        return named[role] if named[role] in cells else None
+    return next(iter(columns_of(role, tuple(cells))), None)
+
+
+def _required(role: str, record: Record) -> str:
+    for column in columns_of(role, tuple(record.cells)):
         return column
     known = ROLES[role].columns
-    remedy = f"Give it one of the names {', '.join(known)}, or say which it is (--data-columns {known[0]}=NAME)."
+    remedy = f"Give it one of the names {', '.join(known)}. {NAMING}"
     raise _lacks(record, f"no column of the {ROLES[role].noun}", remedy)
 
 
@@ -352,8 +347,8 @@ def _lacks(record: Record, lacking: str, remedy: str) -> BadInput:
     return BadInput(f"{record.where}: {lacking}; the columns are: {some(record.cells, 20) or 'none'}. {remedy}")
 
 
-def _ignored(role: str, columns: tuple[str, ...], named: Named, path: Path) -> str:
-    chosen, *others = columns_of(role, columns, named)
+def _ignored(role: str, chosen: str, columns: tuple[str, ...], path: Path) -> str:
+    others = [column for column in columns_of(role, columns) if column != chosen]
     return f"In {path.name} the {ROLES[role].noun} is {chosen!r}; not used: {some(others)}." if others else ""
 
 

@@ -7,13 +7,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cenote.data.labelled_columns import (
+    Named,
+    check_names,
+    has_roles,
+    names_of,
+    read_by,
+    refuse_absent,
+    resolve,
+)
 from cenote.data.labelled_files import (
     FORMATS,
-    Named,
-    check_named,
+    NAMING,
+    UNNAMED,
     columns_of,
     first_record,
-    has_roles,
     list_files,
     number_of,
     single,
@@ -48,7 +56,7 @@ _ACCURACY = (
     "or choose the kind classification (--kind), which halves the file."
 )
 # Folders that are named where the folder above them was given.
-_NAMED = 3
+_SHOWN = 3
 # Words of the longest name of a column.
 _WORDS = 3
 
@@ -59,23 +67,23 @@ class Asked:
 
     kind: str | None = None
     split: str = TEST
-    columns: Named = field(default_factory=dict)
+    named: Named = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, object]:
         """Parts that a result keeps: the split, and columns if any were named."""
-        return {"split": self.split} | ({"data_columns": dict(self.columns)} if self.columns else {})
+        return {"split": self.split} | ({"data_columns": dict(self.named)} if self.named else {})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The files of labelled data, by part, the kind that they make, and the columns that were named."""
+    """The files of labelled data, by part, the kind that they make, and the named columns of each part by role."""
 
     kind: str
     files: Mapping[str, Path]  # by part: corpus, queries, qrels, candidates; train, test
     root: Path  # the folder
     notes: tuple[str, ...] = ()
-    columns: Named = field(default_factory=dict)
+    named: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def plan_files(path: str | Path, asked: Asked = Asked()) -> Plan:
@@ -83,27 +91,10 @@ def plan_files(path: str | Path, asked: Asked = Asked()) -> Plan:
     path = Path(path)
     if asked.kind is not None:
         choose(asked.kind, SCHEMAS, "kind of labelled data")
-    check_named(asked.columns)
+    check_names(asked.named)
     refuse_missing(path)
-    if asked.columns:
-        _refuse_absent(path, asked.columns)
     plan = _plan_file(path, asked) if path.is_file() else _plan_folder_or_name(path, asked)
-    return replace(plan, columns=asked.columns)
-
-
-def _refuse_absent(path: Path, named: Named) -> None:
-    """Raise if a column was named that no table has."""
-    tables = [path] if path.is_file() else [file for found in list_files(path).values() for file in found]
-    present: dict[str, None] = {}
-    for table in tables:
-        with suppress(BadInput):  # of a file that may have nothing to do with the data
-            present |= dict.fromkeys(first_record(table).cells)
-    for name, column in named.items():
-        if column not in present:
-            raise BadInput(
-                f"{path} has no column {column!r}, which is named for {name!r} (data_columns, --data-columns); its "
-                f"columns are: {some(present, 20) or 'none'}. Score data of other columns in a call of their own."
-            )
+    return replace(plan, named=resolve(asked.named, plan.kind, plan.files))
 
 
 def _plan_folder_or_name(path: Path, asked: Asked) -> Plan:
@@ -112,7 +103,7 @@ def _plan_folder_or_name(path: Path, asked: Asked) -> Plan:
     if not files and (below := _labelled_below(path, asked)):
         verb = "is" if len(below) == 1 else "are"
         raise BadInput(
-            f"{path} holds no labelled data itself; {some(below, _NAMED)} in it {verb} labelled data: name one."
+            f"{path} holds no labelled data itself; {some(below, _SHOWN)} in it {verb} labelled data: name one."
         )
     return _plan_folder(path, files, asked)
 
@@ -143,9 +134,9 @@ def _plan_file(path: Path, asked: Asked) -> Plan:
         raise BadInput(f"{path} is one file, and {kind} needs a folder with {SCHEMAS[str(kind)]}. Name the folder.")
     if split != TEST:
         raise BadInput(f"{path} is one file and has no split {split!r}. Name no split, or a folder with a file each.")
-    found = kind or _kind_of(path, asked.columns)
+    found = kind or _kind_of(path, asked.named)
     if found is None:
-        raise _unrecognised(path, {path.name: [path]})
+        raise _unrecognised(path, {path.name: [path]}, named=asked.named)
     guessed = kind is None and found == "clustering"
     return Plan(found, {TEST: path}, path.parent, (_ACCURACY,) if guessed else ())
 
@@ -177,15 +168,15 @@ def _plan_search(folder: Path, files: Mapping[str, list[Path]], kind: str | None
 
 
 def _plan_tables(folder: Path, files: Mapping[str, list[Path]], asked: Asked) -> Plan:
-    kind, split, named = asked.kind, asked.split, asked.columns
+    kind, split, named = asked.kind, asked.split, asked.named
     tables = {name: found for name, found in files.items() if "/" not in name}
     if not tables or not (kind or split in tables or any(_kind_of(found[0], named) for found in tables.values())):
-        raise _unrecognised(folder, files)
+        raise _unrecognised(folder, files, named=named)
     split, notes = _choose_split(folder, list(tables), split)
     test, train = single(tables[split]), tables.get(TRAIN) if split != TRAIN else None
     found = kind or _kind_of(test, named)
     if found is None:
-        raise _unrecognised(folder, files)
+        raise _unrecognised(folder, files, named=named)
     if found == "clustering" and kind is None and train:
         found = "classification"
     if found == "classification" and not train:
@@ -223,17 +214,19 @@ def _choose_split(folder: Path, splits: Sequence[str], split: str) -> tuple[str,
 
 
 def _kind_of(path: Path, named: Named) -> str | None:
-    """Return the kind that the first row of a table shows, None if it shows none."""
-    first = first_record(path)
+    """Return the kind that the first row of a table shows and that reads all named columns, None if there is none."""
     for kind, roles in _SHAPES.items():
-        if has_roles(first, roles, named) and (kind != "sts" or _is_scored(first.cells, named)):
+        of_table = {role: column for role, (_, column) in names_of(named, TEST, roles).items()}
+        readable_so = read_by(kind, named) or (kind == "clustering" and read_by("classification", named))
+        if readable_so and has_roles(path, roles, of_table) and (kind != "sts" or _is_scored(path, of_table)):
             return kind
     return None
 
 
-def _is_scored(cells: Mapping[str, object], named: Named) -> bool:
-    """Return whether a pair of texts has a score: a column `label` may hold classes."""
-    column = columns_of("score", tuple(cells), named)[0]
+def _is_scored(path: Path, named: Mapping[str, str]) -> bool:
+    """Return whether a pair of texts has a score: a column `label` that nobody named may hold classes."""
+    cells = first_record(path).cells
+    column = columns_of("score", tuple(cells))[0] if "score" not in named else ""
     if column.strip().lower() != "label":
         return True
     try:
@@ -243,8 +236,16 @@ def _is_scored(cells: Mapping[str, object], named: Named) -> bool:
     return True
 
 
-def _unrecognised(path: Path, files: Mapping[str, list[Path]], problem: str = "") -> BadInput:
-    """Return the error that a folder or a file has none of the schemas, with the files and columns it has."""
+def _unrecognised(
+    path: Path, files: Mapping[str, list[Path]], problem: str = "", *, named: Named = UNNAMED
+) -> BadInput:
+    """Return the error that a folder or a file has none of the schemas, with the files and columns it has.
+
+    If columns were named, it may be the error that no table has one of them.
+    """
+    if named:
+        _refuse_absent_columns(path, files, named)
+        problem = f"no kind reads {some(named)} from such tables"
     shown = some(_with_columns(found) for paths in files.values() for found in paths)
     if not shown:
         with readable(str(path)):
@@ -252,9 +253,20 @@ def _unrecognised(path: Path, files: Mapping[str, list[Path]], problem: str = ""
     schemas = "; ".join(f"{kind}: {schema}" for kind, schema in SCHEMAS.items())
     return BadInput(
         f"{path} is not labelled data of a known schema{f': {problem}' if problem else ''}. It holds: "
-        f"{shown}. The schemas are: {schemas}. Tables end in {', '.join(FORMATS)}. Columns of other names can "
-        "be named: --data-columns text=review,label=stars."
+        f"{shown}. The schemas are: {schemas}. Tables end in {', '.join(FORMATS)}. {NAMING}"
     )
+
+
+def _refuse_absent_columns(path: Path, files: Mapping[str, list[Path]], named: Named) -> None:
+    """Raise for a named column that the table test or train lacks, or all tables."""
+    every: dict[str, None] = {}
+    for found in files.values():
+        with suppress(BadInput):  # of a file that may have nothing to do with the data
+            every |= dict.fromkeys(first_record(found[0]).cells)
+    refuse_absent(named, list(every), str(path))
+    for table in (one for one in (TRAIN, TEST) if one in files):
+        own = {name: column for name, column in named.items() if name.partition(".")[0] == table or "." not in name}
+        refuse_absent(own, list(first_record(files[table][0]).cells), str(files[table][0]))
 
 
 def _with_columns(path: Path) -> str:

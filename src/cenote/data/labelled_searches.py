@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from cenote.data.labelled_files import Columns, Named, count_ids, first_record, has_roles, read_columns
+from cenote.data.labelled_columns import has_roles
+from cenote.data.labelled_files import Columns, count_ids, read_columns
 from cenote.errors import BadInput
 
 
@@ -44,10 +45,10 @@ def read_candidates(
     queries: Collection[str],
     documents: Collection[str],
     judgments: Mapping[str, Mapping[str, int]],
-    columns: Named,
+    columns: Mapping[str, str],
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return the candidates of each query that has judgments, and notes."""
-    listed = has_roles(first_record(path), ("document_ids",), columns)
+    listed = has_roles(path, ("document_ids",), columns)
     table = read_columns(path, ("query_id", "document_ids" if listed else "document_id"), named=columns)
     named = table["document_ids"] if listed else [(document,) for document in table["document_id"]]
     found: dict[str, dict[str, None]] = {query: {} for query in judgments}

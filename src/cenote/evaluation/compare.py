@@ -111,7 +111,9 @@ def compare(
             for way in grid.long:
                 refuse_unusable(way, task.kind, task.name)
     else:
-        _refuse_beside_unlabelled(data=data, tasks=tasks, official=official, kind=kind)
+        _refuse_beside_unlabelled(
+            data=data, tasks=tasks, official=official, kind=kind, data_columns=data_columns or None
+        )
         if precision != AUTO:
             raise BadInput(
                 f"precision={precision!r}: without labels models are read in the precision of their weights."

@@ -66,6 +66,10 @@ def list_tasks(
         raise BadInput(f"official={official!r} (--as) says which task one folder is of: give one folder, and no tasks.")
     if quick and names:
         raise BadInput("quick (--quick) samples local data; official tasks are scored whole.")
+    if asked.named and not (folders and all(isinstance(one, (str, Path)) for one in folders.values())):
+        raise BadInput(
+            "data_columns (--data-columns) names the columns of files, and is for data (--data) of files only."
+        )
     found = [_local(called, where, official, asked, quick) for called, where in folders.items()]
     if names:
         from cenote.evaluation.tasks import cells_of, load_official
@@ -101,8 +105,8 @@ def _name_of(path: str | Path) -> str:
 
 def _local(name: str, given: Any, official: str | None, asked: Asked, quick: bool) -> ListedTask:
     if isinstance(given, (str, Path)):
-        data: Labelled = read_labelled(given, asked.kind, asked.split, asked.columns)
-        fingerprint = fingerprint_of_files(given, asked.kind, asked.split, asked.columns)
+        data: Labelled = read_labelled(given, asked.kind, asked.split, asked.named)
+        fingerprint = fingerprint_of_files(given, asked.kind, asked.split, asked.named)
     else:
         data, fingerprint = given, _fingerprint_of(given)
     if quick:
