@@ -235,7 +235,8 @@ EXPERIMENT = Experiment(
         "spread of tokens, is collapse between texts.",
         "This is not the paper's set of 12 models: encoders made from one model share its tokenizer and training, and "
         "noise or a temperature moves SOCM and score in ways of its own. Intervals of one model resample texts and "
-        "queries; those of all models resample encoders as if each were drawn alone.",
+        "queries, which adds noise and so draws a correlation towards 0: an interval may lie below its value. Those of "
+        "all models resample encoders as if each were drawn alone.",
         "The paper's 12 models: python -m experiments.second_order.scores "
         "--model google-bert/bert-base-uncased --model princeton-nlp/unsup-simcse-bert-base-uncased "
         "--model intfloat/e5-base --model thenlper/gte-base --model microsoft/MiniLM-L12-H384-uncased "
