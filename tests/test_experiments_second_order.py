@@ -62,7 +62,7 @@ def test_clouds_are_the_hidden_states_of_each_text(tiny_bert):
     for place, text in enumerate(TEXTS):
         states = tiny_bert.encode(text, output_value="token_embeddings").cpu().numpy()
         if place in found:
-            np.testing.assert_allclose(found[place], states, atol=1e-6)
+            np.testing.assert_allclose(found[place], states, rtol=0, atol=1e-5)  # of numbers about 1, in float32
         else:
             assert len(states) < 4
 

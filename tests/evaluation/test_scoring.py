@@ -18,6 +18,7 @@ from cenote.listener import Listener
 
 from .labelled import EVERY, classification, clustering, retrieval, sts
 
+GROUPS = {"label 0": "pool ", "label 1": "cave ", "label 2": "light "}
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -38,9 +39,16 @@ def by_mteb(model, data):
     return result.task_results[0].scores["test"][0]
 
 
+def apart(data):
+    """Return data whose groups lie apart: of a group that does not, a rounding can move texts to another cluster."""
+    groups = zip(data.labels, data.texts, strict=True)
+    return replace(data, texts=tuple(f"{GROUPS[label] * 6}{' '.join(text.split()[:3])}" for label, text in groups))
+
+
 @pytest.mark.parametrize("kind", EVERY)
 def test_scores_are_those_of_mteb_driving_sentence_transformers(model, kind):
-    found, expected = scored(model, kind), by_mteb(model, EVERY[kind])
+    data = apart(EVERY[kind]) if kind == "clustering" else EVERY[kind]
+    found, expected = scored(model, kind, data=data), by_mteb(model, data)
     assert found.score == pytest.approx(expected["main_score"], abs=1e-6)
     numbers = {name: value for name, value in expected.items() if isinstance(value, float) and np.isfinite(value)}
     assert found.figures.items() >= {name: pytest.approx(value, abs=1e-5) for name, value in numbers.items()}.items()

@@ -16,6 +16,7 @@ from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.choices import PRECISIONS
 from cenote.encoding.backends import backend, obstacle, own_precision, plain_backend
+from cenote.encoding.batches import is_out_of_memory
 from cenote.encoding.tokens import tokenise
 from cenote.errors import CenoteError
 from cenote.models.properties import positions_of
@@ -274,7 +275,10 @@ def check_batches(subject: Subject) -> Finding:
 
 
 def check_precision(subject: Subject) -> Finding:
-    """Repeat the checks of padding and of company at each half precision that this machine computes in."""
+    """Repeat the checks of padding and of company at each half precision that this machine computes in.
+
+    A model that fails them at the precision of its weights is left to those checks.
+    """
     own = own_precision(subject.model)
     said, skipped, failed = [], [], []
     measured: dict[str, Any] = {}
@@ -285,15 +289,12 @@ def check_precision(subject: Subject) -> Finding:
             skipped.append(f"{precision}: not measured, {reason}")
             measured[precision] = {"not_measured": reason}
             continue
+        if already := _wrong_already(subject, own):
+            return Finding(None, f"{already} at {own} already: see the other checks.", measured=measured)
         changes = dict(_worst_changes(subject, precision))
         measured[precision] = _by_name({name: one for name, (one, _) in changes.items()})
         said.append(f"{precision}: {min((one for one, _ in changes.values()), key=lambda one: one.cosine).in_words()}")
-        before = dict(_worst_changes(subject, own))
-        failed += [
-            f"{name} at {precision} ({one.in_words()})"
-            for name, (one, wrong) in changes.items()
-            if wrong and not (name in before and before[name][1])
-        ]
+        failed += [f"{name} at {precision} ({one.in_words()})" for name, (one, wrong) in changes.items() if wrong]
     if failed:
         return Finding(
             False,
@@ -304,6 +305,17 @@ def check_precision(subject: Subject) -> Finding:
     if not said:
         return Finding(None, f"{'; '.join(skipped)}.", measured=measured)
     return Finding(True, f"{'; '.join([*said, *skipped])}.", measured=measured)
+
+
+def _wrong_already(subject: Subject, precision: str) -> str:
+    """Say what is wrong at a precision; nothing if nothing is."""
+    try:
+        wrong = [name for name, (_, exceeded) in _worst_changes(subject, precision) if exceeded]
+    except Exception as error:  # whatever the model raises is reported by the checks of batches and of padding
+        if is_out_of_memory(error):
+            raise
+        return f"The model raises {type(error).__name__}"
+    return f"Vectors change by {' and by '.join(wrong)}" if wrong else ""
 
 
 def _worst_changes(subject: Subject, precision: str) -> Iterator[tuple[str, tuple[Change, bool]]]:
