@@ -66,9 +66,8 @@ def names_of(named: Named, table: str, roles: Sequence[str]) -> dict[str, tuple[
     return found
 
 
-def has_roles(path: Path, roles: Sequence[str], named: Mapping[str, str]) -> bool:
-    """Return whether the first row of a table has a column for each of the roles, the named ones under their names."""
-    columns = tuple(first_record(path).cells)
+def has_roles(columns: tuple[str, ...], roles: Sequence[str], named: Mapping[str, str]) -> bool:
+    """Return whether a table has a column for each of the roles, the named ones under their names."""
     return all(find(named[role], columns) if role in named else columns_of(role, columns) for role in roles)
 
 
@@ -98,6 +97,8 @@ def resolve(named: Named, kind: str, files: Mapping[str, Path]) -> dict[str, dic
     Raises:
         BadInput: if the kind reads no such role, a table lacks a column, or one column has two roles in a table.
     """
+    if not named:
+        return {table: {} for table in files}
     if unread := _unread(kind, named):
         roles = dict.fromkeys(spoken(role) for one in READS[kind].values() for role in one)
         raise BadInput(

@@ -215,17 +215,17 @@ def _choose_split(folder: Path, splits: Sequence[str], split: str) -> tuple[str,
 
 def _kind_of(path: Path, named: Named) -> str | None:
     """Return the kind that the first row of a table shows and that reads all named columns, None if there is none."""
+    cells = first_record(path).cells
     for kind, roles in _SHAPES.items():
         of_table = {role: column for role, (_, column) in names_of(named, TEST, roles).items()}
         readable_so = read_by(kind, named) or (kind == "clustering" and read_by("classification", named))
-        if readable_so and has_roles(path, roles, of_table) and (kind != "sts" or _is_scored(path, of_table)):
+        if readable_so and has_roles(tuple(cells), roles, of_table) and (kind != "sts" or _is_scored(cells, of_table)):
             return kind
     return None
 
 
-def _is_scored(path: Path, named: Mapping[str, str]) -> bool:
+def _is_scored(cells: Mapping[str, object], named: Mapping[str, str]) -> bool:
     """Return whether a pair of texts has a score: a column `label` that nobody named may hold classes."""
-    cells = first_record(path).cells
     column = columns_of("score", tuple(cells))[0] if "score" not in named else ""
     if column.strip().lower() != "label":
         return True

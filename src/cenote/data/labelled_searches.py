@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cenote.data.labelled_columns import has_roles
-from cenote.data.labelled_files import Columns, count_ids, read_columns
+from cenote.data.labelled_files import Columns, count_ids, first_record, read_columns
 from cenote.errors import BadInput
 
 
@@ -48,7 +48,7 @@ def read_candidates(
     columns: Mapping[str, str],
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return the candidates of each query that has judgments, and notes."""
-    listed = has_roles(path, ("document_ids",), columns)
+    listed = has_roles(tuple(first_record(path).cells), ("document_ids",), columns)
     table = read_columns(path, ("query_id", "document_ids" if listed else "document_id"), named=columns)
     named = table["document_ids"] if listed else [(document,) for document in table["document_id"]]
     found: dict[str, dict[str, None]] = {query: {} for query in judgments}

@@ -125,12 +125,7 @@ def evaluate(
         temperature=temperature_of(loaded),
         limit=limit_of(loaded),
         tasks=tuple(scored),
-        settings={
-            "long": long,
-            "quick": quick,
-            "seed": int(seed),
-            **asked.settings,
-        },
+        settings={"long": long, "quick": quick, "seed": int(seed), **asked.settings},
         versions=versions_of(*PACKAGES),
     )
 

@@ -49,11 +49,7 @@ def refuse_missing_packages(verb: str) -> None:
 
 
 def list_tasks(
-    tasks: str | Sequence[str] | None,
-    data: Any,
-    official: str | None,
-    asked: Asked,
-    quick: bool,
+    tasks: str | Sequence[str] | None, data: Any, official: str | None, asked: Asked, quick: bool
 ) -> list[ListedTask]:
     """Return all tasks, their local data read and checked."""
     names = [tasks] if isinstance(tasks, str) else list(tasks or ())

@@ -147,13 +147,7 @@ def tune(
         held_out=confirmed,
         needed=_needed(shown, of_shown, seed),
         notes=tuple(f"{task.name}: {note}" for task in waiting for note in task.notes),
-        settings={
-            "by_length": by_length,
-            "by_role": by_role,
-            "quick": quick,
-            "seed": int(seed),
-            **asked.settings,
-        },
+        settings={"by_length": by_length, "by_role": by_role, "quick": quick, "seed": int(seed), **asked.settings},
         versions=versions_of(*PACKAGES),
     )
     if output is not None and chosen is not None and (found.recommendation is not None or force):
