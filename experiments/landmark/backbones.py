@@ -19,6 +19,8 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from cenote.encoding.backends import obstacle
+
 MODELS = Path("~/.cache/cenote-models").expanduser()
 
 
@@ -127,7 +129,7 @@ def train_masked(
         report_to="none",
         seed=seed,
         use_cpu=not cuda,
-        bf16=cuda,
+        bf16=precision_of(model) == "bfloat16",
         disable_tqdm=True,
         dataloader_num_workers=4 if cuda else 0,
     )
@@ -135,6 +137,11 @@ def train_masked(
     trainer = Trainer(model, arguments, data_collator=collate, train_dataset=rows)  # type: ignore[arg-type]
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None)
     shutil.rmtree(checkpoints)
+
+
+def precision_of(model: torch.nn.Module) -> str:
+    """Return the precision that a model is trained and scored in: bfloat16 where this machine computes in it."""
+    return "float32" if obstacle(model, "torch", "bfloat16", None) else "bfloat16"
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:

@@ -29,6 +29,7 @@ from cenote.models.properties import positions_of
 from cenote.surgery.positions import extend_positions
 from cenote.training.backbone import prepare
 from cenote.training.train import recipe_of
+from experiments.landmark.backbones import precision_of
 from experiments.landmark.material import searches, training_pairs
 from experiments.landmark.plan import ARMS, READINGS, SIZES, UNTRAINED, Size, trainings
 from experiments.landmark.summary import summarise
@@ -152,7 +153,7 @@ def score(folder: Path, settings: dict[str, Any], given: dict[str, Any]) -> dict
         model.max_seq_length = length
         some = {name: search.data for name, search in given.items() if search.length == length}
         with tempfile.TemporaryDirectory() as items:
-            cenote.evaluate(model, data=some, others=[], items=items, cache=False)
+            cenote.evaluate(model, data=some, others=[], items=items, cache=False, precision=precision_of(model))
             for name in some:
                 (path,) = Path(items).glob(f"{name}*.parquet")
                 table = pq.read_table(path).to_pydict()
