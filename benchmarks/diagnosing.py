@@ -1,9 +1,9 @@
-"""Measure time and peak memory of a whole diagnosis: `python benchmarks/diagnosing.py`, half an hour.
+"""Measure time and peak memory of a whole diagnosis: `python benchmarks/diagnosing.py`, an hour and a half.
 
-Each row is one `cenote diagnose` in its own process, start included. The demo model reads the built-in corpus, as a
-first look and with `--full`. Then a model of base size (BERT, 12 layers, 768 dimensions, 12 heads, random weights with
-a fixed seed, the demo model's vocabulary) reads texts of at least 512 tokens: time and memory do not depend on the
-weights.
+Each row is one process, start included. The demo model reads the built-in corpus, as a first look and with `--full`.
+Then a model of base size (BERT, 12 layers, 768 dimensions, 12 heads, random weights with a fixed seed, the demo model's
+vocabulary) reads texts of at least 512 tokens, once by sentence-transformers alone and in diagnoses: time and memory do
+not depend on the weights.
 """
 
 from __future__ import annotations
@@ -16,12 +16,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 from timing import machine
 
 TOKENS = 512  # limit of the model of base size
+# One plain reading of the texts.
+READ = """
+import sys
+from pathlib import Path
+from sentence_transformers import SentenceTransformer
+SentenceTransformer(sys.argv[1], device="cpu").encode(Path(sys.argv[2]).read_text("utf-8").splitlines())
+"""
 
 
 def base_model(folder: Path) -> Path:
@@ -61,38 +69,47 @@ def run_in_process(function: Callable[..., tuple[str, str]], *arguments: object)
         return pool.submit(function, *arguments).result()
 
 
-def measure(arguments: list[str], folder: Path) -> tuple[float, float]:
-    """Return seconds and peak memory in GB of one diagnosis, of the whole process."""
+def measure(arguments: list[str]) -> tuple[float, float]:
+    """Return seconds and peak memory in GB of one Python process, start included."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "cenote", "diagnose", *arguments, "--json", str(folder / "figures.json")]
     silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    child = os.posix_spawn(sys.executable, command, os.environ, file_actions=silent)
+    child = os.posix_spawn(sys.executable, [sys.executable, *arguments], os.environ, file_actions=silent)
     _, status, usage = os.wait4(child, 0)
     if status:
         sys.exit(f"failed: {' '.join(arguments)}")
     return time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e9  # from KiB
 
 
+def rows(folder: Path, texts: int) -> dict[str, tuple[str, Callable[[], list[str]]]]:
+    """Return the label and the arguments of Python of each row."""
+    base = cache(lambda: run_in_process(prepare, folder, texts))
+    size = f"base size, {texts:,} texts of {TOKENS} tokens"
+
+    def diagnosis(given: Callable[[], tuple[str, ...]], *more: str) -> Callable[[], list[str]]:
+        return lambda: ["-m", "cenote", "diagnose", *given(), *more, "--json", str(folder / "figures.json")]
+
+    return {
+        "quick": ("demo model, built-in corpus", diagnosis(lambda: ("minilm",))),
+        "demo": ("demo model, built-in corpus, `--full`", diagnosis(lambda: ("minilm",), "--full")),
+        "plain": (f"{size}: read once by sentence-transformers", lambda: ["-c", READ, *base()]),
+        "base": (size, diagnosis(base)),
+        "bfloat16": (f"{size}, `--precision bfloat16`", diagnosis(base, "--precision", "bfloat16")),
+        "full": (f"{size}, `--full`", diagnosis(base, "--full")),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=1000, help="for the model of base size")
-    parser.add_argument("--rows", default="quick,demo,base", help="which rows of the table")
+    parser.add_argument("--rows", default="quick,demo,plain,base,bfloat16,full", help="which rows of the table")
     options = parser.parse_args()
     print(f"{machine()}; load {os.getloadavg()[0]:.1f} at the start\n")
     print("| diagnosis | seconds | peak memory, GB |\n|---|--:|--:|", flush=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = {
-            "quick": ("demo model, built-in corpus", lambda: ["minilm"]),
-            "demo": ("demo model, built-in corpus, `--full`", lambda: ["minilm", "--full"]),
-            "base": (
-                f"base size, {options.texts:,} texts of {TOKENS} tokens, `--full`",
-                lambda: [*run_in_process(prepare, folder, options.texts), "--full"],
-            ),
-        }
+        found = rows(Path(name), options.texts)
         for key in options.rows.split(","):
-            label, arguments = rows[key]
-            seconds, peak = measure(arguments(), folder)
+            label, arguments = found[key]
+            seconds, peak = measure(arguments())
             print(f"| {label} | {seconds:.0f} | {peak:.2f} |", flush=True)
 
 

@@ -1,5 +1,8 @@
 """Vectors of both sides of a search, and texts that cannot be read."""
 
+from collections import Counter
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +11,12 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Router
 from tokenizers import normalizers
 
-from cenote.account.pooled_texts import OWN
+from cenote.account.pooled_texts import OWN, SideReader, read_pooled
+from cenote.account.ranks import other_poolings
+from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput
 from cenote.functional.token_batches import refuse_rows
+from cenote.listener import Listener
 from cenote.records import Account, from_json, to_json
 
 from ..bags import TINY, WORDS, FirstTokens, load_bags, make_texts, plan, read, take_account
@@ -57,6 +63,62 @@ def test_each_side_is_read_by_its_own_network(tiny):
     planned = plan(model, PLAIN)
     assert_vectors(model, planned)
     assert isinstance(take_account(model, PLAIN), Account)
+
+
+# What was read before.
+
+
+@contextmanager
+def counting(model):
+    """Count the real tokens that the model reads, by their text."""
+    counts = Counter()
+
+    def count(_, inputs):
+        for ids, mask in zip(inputs[0]["input_ids"], inputs[0]["attention_mask"].bool(), strict=True):
+            counts[tuple(ids[mask].tolist())] += 1
+
+    handle = model.register_forward_pre_hook(count)
+    yield counts
+    handle.remove()
+
+
+def test_no_document_window_or_remainder_is_read_twice(tiny_bert):
+    tiny_bert.max_seq_length = 20
+    planned = plan(tiny_bert, PLAIN)
+    with counting(tiny_bert) as counts:
+        found = read(tiny_bert, planned)
+    sides = [planned.documents, planned.remainders, planned.sentences]
+    pieces = [side.tokens for one in planned.alternatives for side in (one.documents, one.remainders)]
+    assert sum(len(part) for part in (*sides, *pieces)) > len(counts)  # there was something to save
+    assert planned.tokens == sum(len(ids) * times for ids, times in counts.items())
+    documents = {key for part in (*sides[:2], *pieces) for key in part.as_bytes()}
+    assert sum(counts.values()) == len(documents) + len(planned.sentences)
+    alone = read_pooled(tiny_bert, planned.remainders, other_poolings(tiny_bert), task="document")
+    for name, vectors in alone.vectors.items():
+        assert np.allclose(found.remainders.vectors[name], vectors, atol=1e-5)
+    assert np.allclose(found.remainders.norms, alone.norms, rtol=1e-5)
+
+
+def test_a_second_reading_has_poolings_tokens_and_refusals_of_the_first(tiny_bert):
+    read_side = SideReader(tiny_bert, "document", Listener())
+    some, more = (
+        tokenise(tiny_bert, texts) for texts in (["a pool", "stone", "a pool"], ["stone", "a cave", "a pool"])
+    )
+    with refusing(tiny_bert, "stone"):
+        first = read_side(some, "reading", keep_tokens=True)
+        second = read_side(more, "reading", other_poolings(tiny_bert), keep_tokens=True)
+        with pytest.raises(BadInput, match="none of 1 texts could be read; the first: it has a stone"):
+            read_side(some.take([1]), "reading")
+    assert [*first.refused] == [1]
+    assert [*second.refused] == [0]
+    assert [*second.vectors] == [OWN, *other_poolings(tiny_bert)]
+    assert np.array_equal(first.vectors[OWN][0], first.vectors[OWN][2])
+    assert np.allclose(first.vectors[OWN][0], second.vectors[OWN][2], atol=1e-5)
+    assert [len(one) for one in second.tokens] == [1, 4, 4]
+    with counting(tiny_bert) as counts:
+        third = read_side(more.take([1, 2]), "reading", other_poolings(tiny_bert))
+    assert not counts
+    assert np.array_equal(third.vectors["pooling max"], second.vectors["pooling max"][1:])
 
 
 # Texts that cannot be read.

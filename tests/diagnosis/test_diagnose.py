@@ -295,6 +295,8 @@ def test_few_texts_and_odd_ones_give_a_partial_report(texts, finding, tiny_bert)
         (["a"], {"pairs": [("a", "b"), ("a", 3)]}, r"pair 1 is \('a', 3\): pass two texts"),
         (["a"], {"pairs": ["ab"]}, "pair 0 is 'ab': pass two texts"),
         (["a"], {"names": ["x", "y"]}, "2 names for 1 models"),
+        (["a"], {"precision": "int8"}, "unknown precision 'int8'"),
+        (["a"], {"precision": "float16"}, "at float16: float16 is for CUDA devices"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_read(texts, options, message, demo):
@@ -318,6 +320,22 @@ def test_a_model_that_cannot_be_traced_is_diagnosed_without_its_layers(tiny_bert
     assert {"layers", "search"} <= {verdict.subject for verdict in found.verdicts}
     with pytest.raises(UnsupportedModel, match="starts with StaticEmbedding, which makes no rows of tokens"):
         cenote.diagnose(static, TEXTS[:25])
+
+
+def test_in_bfloat16_only_the_model_is_rounded(tiny_bert, monkeypatch):
+    monkeypatch.setattr("cenote.encoding.backends._hardware_obstacle", lambda *_: None)
+    read = []
+    handle = tiny_bert[0].register_forward_hook(lambda *_: read.append(torch.is_autocast_enabled("cpu")))
+    plain, rounded = (cenote.diagnose(tiny_bert, SEARCHED, precision=name) for name in ("float32", "bfloat16"))
+    handle.remove()
+    assert len(set(read[: len(read) // 2])) == len(set(read[-(len(read) // 2) :])) == 1
+    assert (read[0], read[-1]) == (False, True)
+    assert rounded.settings["precision"] == "bfloat16"
+    (before,), (after,) = ([one.runs[0] for one in found.models] for found in (plain, rounded))
+    for layer, other in zip(before.layers, after.layers, strict=True):
+        assert layer != other
+        for name in ("concentration", "sigma_a", "contraction"):
+            assert other.measures[name].median == pytest.approx(layer.measures[name].median, rel=0.05)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 
 import cenote
 from cenote.encoding import backends
-from cenote.encoding.backends import BACKENDS, backend, distance, obstacle, own_precision
+from cenote.encoding.backends import BACKENDS, backend, computing_in, distance, obstacle, own_precision
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.models.repooling import repool
 
@@ -139,6 +139,36 @@ def test_half_precision_of_the_demo_model(demo):
         assert torch.cosine_similarity(made, torch.from_numpy(demo.encode(texts))).min() > 0.9999
         assert not np.array_equal(made, demo.encode(texts))
     assert next(demo.parameters()).dtype == torch.float32
+
+
+@pytest.fixture
+def any_hardware(monkeypatch):
+    """A processor without bfloat16 computes it too, slower."""
+    monkeypatch.setattr(backends, "_hardware_obstacle", lambda *_: None)
+
+
+def test_whoever_calls_a_model_gets_the_precision_that_it_is_set_to(tiny_st, any_hardware):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    features = model.preprocess(BATCHES[0])
+    wanted, plain = backend(model, precision="bfloat16", validate=False)(features), backend(model)(features)
+    with computing_in(model, "bfloat16"):
+        assert torch.equal(torch.from_numpy(model.encode(BATCHES[0])), wanted)
+        assert torch.equal(backend(model)(features), wanted)
+        with pytest.raises(ValueError, match="input_ids"):
+            model({})
+        assert not torch.is_autocast_enabled("cpu")  # neither after a pass nor after one that failed
+    for precision in ("float32", "auto"):
+        with computing_in(model, precision):
+            assert torch.equal(backend(model)(features), plain)
+    assert not torch.equal(wanted, plain)
+    assert not model._forward_hooks
+    assert not model._forward_pre_hooks
+
+
+def test_a_precision_that_the_machine_lacks_is_refused(demo, monkeypatch):
+    monkeypatch.setattr(backends, "_hardware_obstacle", lambda *_: "this CPU has no bfloat16")
+    with pytest.raises(BadInput, match="at bfloat16: this CPU has no bfloat16"), computing_in(demo, "bfloat16"):
+        pytest.fail("the precision was taken")
 
 
 def test_torch_runs_the_model_itself_and_leaves_it_in_training(tiny_st):

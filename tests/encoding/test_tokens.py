@@ -331,3 +331,12 @@ def test_expanded_queries_are_refused(model_of):
             tokenise(model, ["a pool"], task="query")
     finally:
         model[0].query_expansion = before
+
+
+def test_bytes_are_equal_where_the_model_is_given_the_same(model_of):
+    model = model_of("bert")
+    texts = ["a pool", "a cave", "a pool", "a  pool", "a pool a pool"]
+    first, second, third, spaced, longer = tokenise(model, texts).as_bytes()
+    assert first == third == spaced
+    assert len({first, second, longer}) == 3
+    assert tokenise(model, ["a pool"]).as_bytes() == [first]

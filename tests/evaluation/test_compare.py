@@ -377,6 +377,14 @@ def test_own_sentences_are_those_of_the_account(bag_model):
     )
 
 
+def test_own_sentences_are_read_at_the_precision_that_is_asked_for(bag_model, monkeypatch):
+    monkeypatch.setattr("cenote.encoding.backends._hardware_obstacle", lambda *_: None)
+    read = []
+    bag_model.register_forward_hook(lambda *_: read.append(torch.is_autocast_enabled("cpu")))
+    run(bag_model, unlabelled=make_texts(60), poolings=["max"], precision="bfloat16")
+    assert set(read) == {True}
+
+
 # What is refused.
 
 

@@ -114,6 +114,18 @@ def test_a_tempered_model_shows_tempered_attention(network, batch):
             assert torch.allclose(a.attention, b.attention, atol=1e-5)
 
 
+def test_a_model_in_half_precision_is_measured_in_float32(network, batch):
+    seen = []
+
+    def reduce(passage):
+        seen.append((torch.is_autocast_enabled("cpu"), passage.attention.dtype))
+
+    model = network("bert")
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad(), Trace(model, reduce, attention=True):
+        model(**batch())
+    assert set(seen) == {(False, torch.float32)}
+
+
 def test_hooks_are_removed_after_an_error(network, batch, hooks_on):
     model = network("bert")
 

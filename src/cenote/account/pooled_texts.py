@@ -56,8 +56,67 @@ def read_pooled(
         listener: hears of the progress.
         step: the name of the step in the progress.
     """
-    listener = listener or Listener()
+    made = _read(model, tokens, poolings, task, keep_tokens, listener or Listener(), step)
+    _refuse_none(made, len(tokens))
+    return made
 
+
+class SideReader:
+    """Reads texts of one side of a search; tokens that it has read before it does not read again.
+
+    Most windows of a document without one sentence are windows of the document too.
+
+    Args:
+        model: any `SentenceTransformer`, which must not change meanwhile.
+        task: `query` or `document`, for models that treat them differently.
+        listener: hears of the progress.
+    """
+
+    def __init__(self, model: SentenceTransformer, task: str, listener: Listener) -> None:
+        self.model, self.task, self.listener = model, task, listener
+        self._known: dict[bytes, tuple[Pooled, int]] = {}  # what was read, and the row in it
+
+    def __call__(
+        self, tokens: Tokens, step: str, poolings: Mapping[str, nn.Module] | None = None, *, keep_tokens: bool = False
+    ) -> Pooled:
+        """Return what `read_pooled` does."""
+        names, keys = (OWN, *(poolings or {})), tokens.as_bytes()
+        rows: dict[bytes, int] = {}  # to read
+        for row, key in enumerate(keys):
+            known, _ = self._known.get(key, (Pooled({}), 0))
+            if not {*names} <= {*known.vectors} or (keep_tokens and not known.tokens):
+                rows.setdefault(key, row)
+        new = tokens.take(list(rows.values()))
+        made = _read(self.model, new, poolings or {}, self.task, keep_tokens, self.listener, step)
+        self._known |= {key: (made, place) for place, key in enumerate(rows)}
+        if not keys:
+            return made
+        found = [self._known[key] for key in keys]
+        whole = Pooled(
+            vectors={name: np.array([one.vectors[name][row] for one, row in found]) for name in names},
+            norms=np.array([one.norms[row] for one, row in found], np.float32),
+            tokens=[one.tokens[row] for one, row in found] if keep_tokens else [],
+            refused={place: one.refused[row] for place, (one, row) in enumerate(found) if row in one.refused},
+        )
+        _refuse_none(whole, len(tokens))
+        return whole
+
+
+def _refuse_none(made: Pooled, count: int) -> None:
+    """Raise if no text could be read."""
+    if count and len(made.refused) == count:
+        raise BadInput(f"none of {count:,} texts could be read; the first: {made.refused[min(made.refused)]}.")
+
+
+def _read(
+    model: SentenceTransformer,
+    tokens: Tokens,
+    poolings: Mapping[str, nn.Module],
+    task: str | None,
+    keep_tokens: bool,
+    listener: Listener,
+    step: str,
+) -> Pooled:
     def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, list[npt.NDArray[np.float16]]]:
         output = forward(model, features, task)
         found = {OWN: pooled_vectors(model, output)}
@@ -84,10 +143,8 @@ def read_pooled(
             made.vectors.setdefault(name, np.zeros((len(tokens), rows.shape[1]), np.float32))[read.rows] = rows
         found_tokens |= zip(read.rows, kept, strict=False)
         advance(len(read.rows))
-    if not len(tokens):
-        made.vectors = {name: np.zeros((0, width_of(model)), np.float32) for name in (OWN, *poolings)}
-    elif not made.vectors:
-        raise BadInput(f"none of {len(tokens):,} texts could be read; the first: {made.refused[min(made.refused)]}.")
+    if not made.vectors:
+        made.vectors = {name: np.zeros((len(tokens), width_of(model)), np.float32) for name in (OWN, *poolings)}
     if keep_tokens:
         width = next((one.shape[1] for one in found_tokens.values()), 1)
         made.tokens = [found_tokens.get(row, np.zeros((1, width), np.float16)) for row in range(len(tokens))]

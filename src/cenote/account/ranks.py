@@ -11,11 +11,11 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
-from cenote.account.pooled_texts import OWN, Pooled, Vectors, mean_of_windows, read_pooled
+from cenote.account.pooled_texts import OWN, Pooled, SideReader, Vectors, mean_of_windows
 from cenote.account.probes import SHORTEST, draw_probes
 from cenote.account.texts import AccountTexts, Alternative, Flags, tokenise_account
 from cenote.data.rows import Text
-from cenote.encoding.tokens import Tokens, Whole
+from cenote.encoding.tokens import Whole
 from cenote.functional.retrieval import own_ranks, ranks_of_variants
 from cenote.listener import Listener
 from cenote.models.properties import width_of
@@ -106,20 +106,18 @@ def read_account(
         listener: hears of the progress.
         alternatives: whether to read windows and whatever else the texts come with.
     """
-
-    def read(tokens: Tokens, task: str, step: str, **more: Any) -> Pooled:
-        return read_pooled(model, tokens, more.pop("poolings", {}), task=task, listener=listener, step=step, **more)
-
-    whole: Any = {"poolings": poolings, "keep_tokens": alternatives}
-    documents = read(texts.documents, "document", "reading documents", **whole)
-    sentences = read(texts.sentences, "query", "reading sentences", **whole)
-    remainders = read(texts.remainders, "document", "reading documents without a sentence", poolings=poolings)
+    read = SideReader(model, "document", listener)
+    documents = read(texts.documents, "reading documents", poolings, keep_tokens=alternatives)
+    sentences = SideReader(model, "query", listener)(
+        texts.sentences, "reading sentences", poolings, keep_tokens=alternatives
+    )
+    remainders = read(texts.remainders, "reading documents without a sentence", poolings)
     ranks = {}
     for name in documents.vectors:
         queries, complete, without = (one.vectors[name] for one in (sentences, documents, remainders))
         ranks[name] = rank_documents(texts, queries, complete, without, texts.read)
     for other in texts.alternatives if alternatives else ():
-        pieces = [read(one.tokens, "document", other.step) for one in (other.documents, other.remainders)]
+        pieces = [read(one.tokens, other.step) for one in (other.documents, other.remainders)]
         ranks |= _rank_alternative(other, texts, documents, sentences, remainders, pieces)
     return AccountReading(documents, sentences, remainders, ranks)
 

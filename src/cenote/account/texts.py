@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -79,14 +80,20 @@ class AccountTexts:
 
     @property
     def tokens(self) -> int:
-        """All tokens that are read."""
-        others = (side.tokens for one in self.alternatives for side in (one.documents, one.remainders))
-        return self.tokens_without_alternatives + sum(int(one.lengths.sum()) for one in others)
+        """All tokens that are read: those of texts with the same tokens once."""
+        pieces = (side.tokens for one in self.alternatives for side in (one.documents, one.remainders))
+        return int(self.sentences.lengths.sum()) + _count_once(self.documents, self.remainders, *pieces)
 
     @property
     def tokens_without_alternatives(self) -> int:
         """All tokens that are read where no alternatives are."""
-        return sum(int(one.lengths.sum()) for one in (self.documents, self.sentences, self.remainders))
+        return int(self.sentences.lengths.sum()) + _count_once(self.documents, self.remainders)
+
+
+def _count_once(*parts: Tokens) -> int:
+    """Return the tokens of all texts, those of texts with the same tokens once."""
+    lengths = (zip(part.as_bytes(), part.lengths.tolist(), strict=True) for part in parts)
+    return sum(dict(chain.from_iterable(lengths)).values())
 
 
 def tokenise_account(

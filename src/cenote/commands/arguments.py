@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cenote.choices import POOLINGS, TASKS, missing_packages
+from cenote.choices import AUTO, POOLINGS, PRECISIONS, TASKS, missing_packages
 from cenote.data.columns import ALL
 from cenote.data.texts import read, read_rows
 from cenote.embedding.options import HELP
@@ -140,6 +140,16 @@ def add_common(parser: argparse._ActionsContainer, *names: str, **changed: Any) 
     """Add arguments of `COMMON` to a parser or a group of its arguments; `changed` replaces some of their settings."""
     for name in names:
         parser.add_argument(*name.split(", "), **{**COMMON[name], **changed})
+
+
+def add_precision(parser: argparse.ArgumentParser, precisions: Sequence[str] = PRECISIONS) -> None:
+    """Add the argument of the precision in which a model computes."""
+    parser.add_argument(
+        "--precision",
+        default=AUTO,
+        type=one_of((*precisions, AUTO), "precision"),
+        help=f"of the model: {', '.join(precisions)}, or auto, that of its weights (default)",
+    )
 
 
 def check_texts(args: argparse.Namespace, source: Any, *, faults: bool = False, keep: str | Sequence[str] = ()) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cenote.commands.arguments import (
     add_common,
+    add_precision,
     check_prompts,
     check_texts,
     count,
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-layers", action="store_true", help="skip the measures of every layer")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of all sampling (default: 0)")
+    add_precision(parser)
     add_common(
         parser, "--columns, --column", "--id-column", "--pooling", "--max-seq-length", "--device", "--trust-remote-code"
     )
@@ -118,6 +120,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             temperatures=args.temperatures or [1.0],
             seed=args.seed,
             quick=not args.full,
+            precision=args.precision,
             source=name_of(args.texts),
             prompt_name=args.prompt,
             pair_prompts=args.pair_prompts,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from cenote.choices import AUTO, PRECISIONS
-from cenote.commands.arguments import natural, one_of
+from cenote.choices import PRECISIONS
+from cenote.commands.arguments import add_precision, natural, one_of
 from cenote.data.labelled import KINDS
 from cenote.data.labelled_schemas import Asked, plan_files
 from cenote.errors import Usage
@@ -57,12 +57,7 @@ def add_scoring(parser: argparse.ArgumentParser, *, json: str, precisions: tuple
     parser.add_argument(
         "--json", metavar="FILE", help=f"write all figures as JSON; - prints them in place of the {json}"
     )
-    parser.add_argument(
-        "--precision",
-        default=AUTO,
-        type=one_of((*precisions, AUTO), "precision"),
-        help=f"of the model: {', '.join(precisions)}, or auto, that of its weights (default)",
-    )
+    add_precision(parser, precisions)
     parser.add_argument("--seed", type=natural, default=0, help="of the test and the intervals (default: 0)")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from cenote.account.ranks import plan_account
+from cenote.choices import AUTO, PRECISIONS, Auto, PrecisionName
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
@@ -34,6 +35,7 @@ from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
 from cenote.diagnosis.search import Search
 from cenote.diagnosis.selection import TRACEABLE, select_by_length, select_for_pairs, select_for_tracing
 from cenote.diagnosis.verdicts.ranking import collect_verdicts
+from cenote.encoding.backends import computing_in, refuse_unavailable
 from cenote.encoding.batches import NO_TOKENS, collate
 from cenote.encoding.forward import forward
 from cenote.encoding.tokens import Tokens, tokenise
@@ -99,6 +101,7 @@ class _Request:
     temperatures: tuple[float, ...]
     layers: bool
     seed: int
+    precision: str
     effort: _Effort
     listener: Listener
     loader: Callable[[str | Path], SentenceTransformer]
@@ -169,6 +172,7 @@ def diagnose(
     temperatures: Sequence[float] = (1.0,),
     seed: int = 0,
     quick: bool = True,
+    precision: PrecisionName | Auto = AUTO,
     source: str = "texts",
     names: Sequence[str] | None = None,
     prompt_name: str | None = None,
@@ -195,6 +199,7 @@ def diagnose(
         temperatures: attention temperatures to diagnose at, besides the model's own.
         seed: of everything that is drawn.
         quick: whether to take a first look: the search among 200 texts and not 1,000, fewer pairs and traced texts.
+        precision: float32, bfloat16, float16, or auto: that of the weights.
         source: what the report calls the texts; `texts` is replaced by the path of a file.
         names: what the report calls the models; None: as they were given.
         prompt_name: of the prompt before texts, from `model.prompts`; None takes the model's default prompt.
@@ -206,6 +211,7 @@ def diagnose(
     Returns:
         A `Diagnosis`: plain data, the costliest verdicts first, with `to_json` and `from_json`.
     """
+    choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
     given, taus, own = _name_models(model, names), _check_temperatures(temperatures), check_pairs(pairs)
     prompts = check_prompts(prompt_name, pair_prompts, own)
     _refuse_unknown_prompts(given, (prompt_name, *prompts))
@@ -221,6 +227,7 @@ def diagnose(
         temperatures=taus,
         layers=layers,
         seed=seed,
+        precision=precision,
         effort=_QUICK if quick else _FULL,
         listener=Listener(progress or silent, notify or silent),
         loader=loader,
@@ -245,6 +252,7 @@ def diagnose(
             "temperatures": list(taus),
             "seed": int(seed),
             "quick": quick,
+            "precision": precision,
             "given_pairs": len(own.pairs),
             "given_queries": len(asked.texts),
             "prompt": prompt_name,
@@ -295,6 +303,8 @@ def _try_all(given: list[tuple[Model, str | None]], request: _Request) -> list[t
     """
     for one, called in given:
         model, name = _load(one, called, request)
+        if request.precision != AUTO:
+            refuse_unavailable(model, "torch", request.precision, None)
         probe = tokenise(model, ["a"])
         for tau in request.temperatures[1:]:
             try:
@@ -320,43 +330,44 @@ def _load(given: Model, called: str | None, request: _Request) -> tuple[Sentence
 def _diagnose_one(
     model: SentenceTransformer, name: str, declared: int | None, request: _Request, excerpts: summaries.Excerpts
 ) -> ModelDiagnosis:
-    plan, exclusions = _plan(model, name, request)
-    listener = request.listener.labelled(f"{name}: ")
-    listener.step("tokenising sentences", 1)
-    account = plan_account(model, request.texts, request.effort.documents, request.prompt, request.seed)
-    search = Search(model, account, request.seed, listener)
-    own = live_temperature_of(model)  # in words, as `f"{tau:g}"` is
-    others = [tau for tau in request.temperatures if f"{tau:g}" != own]
-    speed = measure_speed(model, plan.tokens, request.seed, listener)
-    forecast = Forecast(_stages(plan, search, len(others)), speed, listener)
-    forecast.begin()
-    search.read()
-    forecast.finish_stage()
-    first, compared, run = _measure(plan, excerpts, exclusions)
-    forecast.finish_stage()
-    runs, edges = [run], length_bins(first.lengths[first.measured])
-    for tau in others:
-        with temper(model, tau):
-            second, pairs, run = _measure(plan, excerpts, exclusions, tau)
-            search.read_at(tau)
+    with computing_in(model, request.precision):
+        plan, exclusions = _plan(model, name, request)
+        listener = request.listener.labelled(f"{name}: ")
+        listener.step("tokenising sentences", 1)
+        account = plan_account(model, request.texts, request.effort.documents, request.prompt, request.seed)
+        search = Search(model, account, request.seed, listener)
+        own = live_temperature_of(model)  # in words, as `f"{tau:g}"` is
+        others = [tau for tau in request.temperatures if f"{tau:g}" != own]
+        speed = measure_speed(model, plan.tokens, request.seed, listener)
+        forecast = Forecast(_stages(plan, search, len(others)), speed, listener)
+        forecast.begin()
+        search.read()
         forecast.finish_stage()
-        changed = summaries.measure_change((first, compared), (second, pairs), edges, len(others))
-        runs.append(replace(run, change=changed))
-    return ModelDiagnosis(
-        name=name,
-        architecture=architecture_of(model),
-        pooling=pooling_of(model),
-        temperature=temperature_of(model),
-        dimensions=first.vectors.shape[1],
-        fingerprint=fingerprint_of_weights(model),
-        revision=revision_of(model),
-        lengths=summaries.summarise_lengths(plan.tokens.full_lengths, first.lengths, limit_of(model), declared),
-        words=_word_curve(plan, first),
-        account=search.summarise(excerpts),
-        queries=_search_given(plan),
-        runs=tuple(runs),
-        excluded=exclusions.records(),
-    )
+        first, compared, run = _measure(plan, excerpts, exclusions)
+        forecast.finish_stage()
+        runs, edges = [run], length_bins(first.lengths[first.measured])
+        for tau in others:
+            with temper(model, tau):
+                second, pairs, run = _measure(plan, excerpts, exclusions, tau)
+                search.read_at(tau)
+            forecast.finish_stage()
+            changed = summaries.measure_change((first, compared), (second, pairs), edges, len(others))
+            runs.append(replace(run, change=changed))
+        return ModelDiagnosis(
+            name=name,
+            architecture=architecture_of(model),
+            pooling=pooling_of(model),
+            temperature=temperature_of(model),
+            dimensions=first.vectors.shape[1],
+            fingerprint=fingerprint_of_weights(model),
+            revision=revision_of(model),
+            lengths=summaries.summarise_lengths(plan.tokens.full_lengths, first.lengths, limit_of(model), declared),
+            words=_word_curve(plan, first),
+            account=search.summarise(excerpts),
+            queries=_search_given(plan),
+            runs=tuple(runs),
+            excluded=exclusions.records(),
+        )
 
 
 def _stages(plan: _Plan, search: Search, others: int) -> list[Stage]:

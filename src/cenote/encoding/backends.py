@@ -6,8 +6,8 @@ compares the result with the model before it returns it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,14 +72,8 @@ class _Torch:
         return pooled_vectors(self.model, self._read(features)).cpu()
 
     def _read(self, features: Mapping[str, Any]) -> dict[str, Any]:
-        with self._rounding(self.model.device.type):
+        with _rounding(self.model, self.precision):
             return forward(self.model, features, self.task)
-
-    def _rounding(self, device: str) -> AbstractContextManager[Any]:
-        dtype = PRECISIONS[self.precision]
-        if dtype in (torch.float32, weights_dtype(self.model)):  # the precision of the weights
-            return nullcontext()
-        return torch.autocast(device, dtype)
 
 
 class ManyPoolings(_Torch):
@@ -209,6 +203,41 @@ def own_precision(model: Any) -> str:
 def plain_backend(model: Any, task: str | None = None) -> Backend:
     """Return the model itself, in the precision of its weights: what `encode` computes. Nothing is checked."""
     return _Torch(model, own_precision(model), task)
+
+
+@contextmanager
+def computing_in(model: Any, precision: str) -> Iterator[None]:
+    """Make a model compute at a precision for a while, whoever calls it; `auto` leaves it that of its weights.
+
+    What is computed from the output stays in float32.
+
+    >>> import cenote
+    >>> model = cenote.load("minilm", device="cpu")
+    >>> with computing_in(model, "auto"):
+    ...     model.encode("a pool").shape
+    (384,)
+    """
+    with ExitStack() as running, ExitStack() as hooks:
+        if precision != choices.AUTO:
+            refuse_unavailable(model, "torch", precision, None)
+
+            def enter(*_: Any) -> None:
+                running.enter_context(_rounding(model, precision))
+
+            for handle in (
+                model.register_forward_pre_hook(enter),
+                model.register_forward_hook(lambda *_: running.close(), always_call=True),
+            ):
+                hooks.callback(handle.remove)
+        yield
+
+
+def _rounding(model: Any, precision: str) -> AbstractContextManager[Any]:
+    """Return a context in which torch computes at a precision."""
+    dtype = PRECISIONS[precision]
+    if dtype in (torch.float32, weights_dtype(model)):  # the precision of the weights
+        return nullcontext()
+    return torch.autocast(model.device.type, dtype)
 
 
 def refuse_unavailable(model: Any, name: str, precision: str, task: str | None) -> None:

@@ -58,6 +58,12 @@ class Tokens:
         """Whether the model cuts a text: [N]."""
         return self.full_lengths > self.lengths
 
+    def as_bytes(self) -> list[bytes]:
+        """Return all that the model is given of each text, as bytes: where these are equal, vectors are too."""
+        columns, shared = [self.columns[name] for name in sorted(self.columns)], repr(self.constants).encode()
+        spans = [slice(start, end) for start, end in zip(self.offsets, self.offsets[1:], strict=False)]
+        return [shared + b"".join(column[span].tobytes() for column in columns) for span in spans]
+
     def take(self, rows: Sequence[int]) -> Tokens:
         """Return some of the texts, in the given order."""
         lengths, starts = self.lengths[list(rows)], self.offsets[list(rows)]

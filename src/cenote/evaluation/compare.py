@@ -114,10 +114,6 @@ def compare(
         _refuse_beside_unlabelled(
             data=data, tasks=tasks, official=official, kind=kind, data_columns=data_columns or None
         )
-        if precision != AUTO:
-            raise BadInput(
-                f"precision={precision!r}: without labels models are read in the precision of their weights."
-            )
         probes = draw_own_sentences(unlabelled, grid, quick, seed)
     loaded = [one if isinstance(one, SentenceTransformer) else loader(one) for one in given]
     called = number_duplicates(list(names or (name_of(one, model) for one, model in zip(given, loaded, strict=True))))
@@ -133,7 +129,7 @@ def compare(
         subjects: list[Subject] = list(waiting)
         scored = list(score_passes(passes, waiting, Results(folder_of(cache), ArmScore), listener, precision))
     else:
-        scored = list(score_own_sentences(passes, probes, listener))
+        scored = list(score_own_sentences(passes, probes, listener, precision))
         subjects = list(dict.fromkeys(one.task for one in scored))
     cells, notes = build_cells(subjects, arms, compared, scored, seed, together=unlabelled is None)
     if unlabelled is not None:

@@ -16,9 +16,11 @@ from cenote.account.pooled_texts import OWN
 from cenote.account.probes import POSITIONS, SHORTEST, Probes, draw_probes
 from cenote.account.ranks import FEWEST_DOCUMENTS, AccountReading, read_account
 from cenote.account.texts import AccountTexts, tokenise_account
+from cenote.choices import AUTO
 from cenote.comparison_records import Cell
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
+from cenote.encoding.backends import computing_in
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
 from cenote.evaluation.arm_scores import ArmScore, Scored, neighbours_of
@@ -68,13 +70,15 @@ def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Prob
     return probes
 
 
-def score_own_sentences(passes: Sequence[Pass], probes: Probes, listener: Listener) -> Iterator[Scored]:
+def score_own_sentences(
+    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str = AUTO
+) -> Iterator[Scored]:
     """Score all settings by the share of sentences that find their text, left out and kept."""
     tasks = [OwnSentences(LEFT_OUT), OwnSentences("sentence kept")]
     for place, one in enumerate(passes, 1):
         listener.notify(f"pass {place} of {len(passes)}")
         model = one.group.model
-        with set_to(model, one.temperature, one.window):
+        with set_to(model, one.temperature, one.window), computing_in(model, precision):
             start = time.perf_counter()
             texts = tokenise_account(model, probes, alternatives=False)
             reading = read_account(model, texts, one.group.others, listener, alternatives=False)

@@ -179,8 +179,9 @@ class Trace:
         }
         weights = None if weights is None else weights[..., :tokens, :tokens]
         passage = Passage(layer, self._mask, attention=weights, **states)
-        for reducer in self.reducers:
-            reducer(passage)
+        with torch.autocast(after.device.type, enabled=False):  # a model may run in half precision; measures do not
+            for reducer in self.reducers:
+                reducer(passage)
 
 
 class _Attention(TorchFunctionMode):
@@ -217,7 +218,8 @@ def attention_weights(
     """
     if enable_gqa:
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
-    logits = (query @ key.mT).float() * (query.shape[-1] ** -0.5 if scale is None else scale)
+    with torch.autocast(query.device.type, enabled=False):
+        logits = (query.float() @ key.float().mT) * (query.shape[-1] ** -0.5 if scale is None else scale)
     if is_causal:
         hidden = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).triu(1)
         logits = logits.masked_fill(hidden, -torch.inf)
