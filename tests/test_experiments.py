@@ -132,6 +132,24 @@ def test_the_same_figure_has_the_same_bytes(experiment, tmp_path):
     assert (tmp_path / "one/toy.svg").read_bytes() == (tmp_path / "two/toy.svg").read_bytes()
 
 
+def test_heat_maps_of_a_figure_share_their_colours():
+    from matplotlib.figure import Figure
+
+    maps = {"small": [[0.2, -0.3]], "large": [[4.0, -1.0]]}
+    cells = [Cell("m", name, Measured([], [], {"changes": rows})) for name, rows in maps.items()]
+    assert lab.reach_of(cells) == 4
+    assert lab.reach_of(cells[:1]) == 1  # noise has no full colours
+    axes = Figure().subplots(1, 2)
+    for ax, rows in zip(axes, maps.values(), strict=True):
+        lab.heat_map(ax, rows, ["row"], ["one", "two"], [[True, False]], reach=lab.reach_of(cells))
+    assert {ax.images[0].get_clim() for ax in axes} == {(-5.6, 5.6)}
+    shown = [[(one.get_text(), one.get_weight(), one.get_color()) for one in ax.texts] for ax in axes]
+    assert shown == [
+        [("+0.2", "bold", "black"), ("-0.3", "normal", "black")],
+        [("+4.0", "bold", "white"), ("-1.0", "normal", "black")],
+    ]
+
+
 def test_names_are_distinct():
     assert len({one.name for one in experiments()}) == len(MODULES)
 
