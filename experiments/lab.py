@@ -33,7 +33,7 @@ from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import behaviour_of, versions_of
 from cenote.storage import write_text
 from cenote.wording import score_estimate
-from experiments.claims import verdict_of, without_noise
+from experiments.claims import conclude, without_noise
 from experiments.data_sets import fingerprint_of
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
@@ -62,6 +62,8 @@ class Claim:
     text: str  # the statement, in our words
     measure: str  # what the value of a finding is
     certain: str = ""  # why it holds of random vectors too, if it does: then it says nothing about a model
+    untested: str = ""  # the part of it that is not tested, if there is one: then it holds in part at most
+    note: str = ""  # what else the values mean, or do not
 
 
 @dataclass(frozen=True)
@@ -147,14 +149,9 @@ def _finding(claim: str, estimate: Any, than: float, side: int) -> Finding:
     return Finding(claim, estimate.value, estimate.low, estimate.high, decided)
 
 
-def judge(findings: Sequence[Finding]) -> str:
-    """Return whether a claim holds, from its findings on all models and data sets.
-
-    >>> yes, no, open = (Finding("c", 1.0, 0.0, 2.0, holds) for holds in (True, False, None))
-    >>> judge([yes, yes]), judge([yes, open]), judge([no, open]), judge([open])
-    ('holds', 'in part', 'not here', 'undecided')
-    """
-    return verdict_of([one.holds for one in findings])
+def judge(claim: Claim, findings: Sequence[Finding]) -> str:
+    """Return whether a claim holds, from its findings on all models and data sets."""
+    return conclude(asdict(claim), [one.holds for one in findings])
 
 
 def main(experiment: Experiment) -> None:
@@ -258,7 +255,7 @@ def _record(experiment: Experiment, stored: Sequence[dict[str, Any]]) -> dict[st
         "command": f"python -m {getattr(getattr(module, '__spec__', None), 'name', None) or experiment.name}",
         "notes": list(experiment.notes),
         "claims": {
-            name: {**asdict(claim), "verdict": judge(_findings(shown, name))}
+            name: {**asdict(claim), "verdict": judge(claim, _findings(shown, name))}
             for name, claim in experiment.claims.items()
         },
         "cells": list(stored),
@@ -287,7 +284,7 @@ def describe(experiment: Experiment, cells: Sequence[Cell]) -> list[str]:
         lines += ["", note]
     for name, claim in experiment.claims.items():
         found = _findings(cells, name)
-        lines += ["", f"**{claim.text}** ({claim.source}): {judge(found)}. {claim.measure}:"]
+        lines += ["", f"**{claim.text}** ({claim.source}): {judge(claim, found)}. {claim.measure}:"]
         lines += [
             f"- {cell.model}, {cell.data}: {score_estimate(one.value, one.low, one.high, sign='+')}"
             for cell in cells

@@ -85,6 +85,15 @@ def test_what_random_vectors_give_too_is_no_finding_about_a_model(results, monke
     assert rows_of(results([cell("m", "d", False)]))[0].verdict == "not here"
 
 
+def test_a_statement_of_which_a_part_is_not_tested_holds_in_part_at_most(results, monkeypatch):
+    monkeypatch.setitem(CLAIM, "untested", "It is not the paper's model")
+    monkeypatch.setitem(CLAIM, "note", "Few texts")
+    row = rows_of(results([cell("m", "d", True)]))[0]
+    assert row.verdict == "in part"
+    assert row.measure == f"{CLAIM['measure']}. It is not the paper's model. Few texts"
+    assert rows_of(results([cell("m", "d", False)]))[0].verdict == "not here"
+
+
 def test_a_value_has_its_sign_and_interval():
     assert str(Value("m", "d", 0.05, 0.01, 0.09, True)) == "✓ +0.05 (+0.01 to +0.09)"
     assert str(Value("m", "d", -1.234567, None, None, None)) == "○ -1.23"

@@ -34,9 +34,11 @@ def summarise(scores: Path, output: Path, name: str, size: Size) -> None:
         one = record["starts"].setdefault(start, {})
         lines += [f"## Start: {start}", "", *score_table(arms, one), "", *claim_table(arms, one)]
         lines += ["", *place_table(arms, one)]
-        others = [arm for arm in arms if arm not in MAIN and arm not in UNTRAINED]
-        if others:
-            lines += ["", *difference_rows("landmark", [(name, arms[name]) for name in others], arms["landmark"], one)]
+        ablations = [arm for arm in arms if arm not in MAIN and arm not in UNTRAINED]
+        for others in (["cls", "mean"], ablations):  # apart, since ablations have fewer seeds
+            if others:
+                rows = [(name, arms[name]) for name in others]
+                lines += ["", *difference_rows("landmark", rows, arms["landmark"], one)]
         for arm in MAIN:
             readings = [(reading, values) for (at, of, reading), values in found.items() if (at, of) == (start, arm)]
             if more := [(reading, values) for reading, values in readings if reading]:
