@@ -28,6 +28,24 @@ def test_a_tokenizer_that_keeps_the_end_reads_the_last_sentences(bag_folder):
     assert plan(model, make_texts(30)).read.reshape(-1, 3).tolist() == [[True, False, False]] * 30
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_white_space_moves_no_cut(side, bag_folder):
+    model = load_bags(bag_folder)
+    model.max_seq_length, model.tokenizer.truncation_side = 40, side
+    texts = make_texts(30)
+    wide = [text.replace(" ", " " * 60) for text in texts]
+    assert plan(model, wide).read.tolist() == plan(model, texts).read.tolist()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_without_places_of_tokens_the_cut_is_where_their_share_of_the_characters_is(side, bag_folder, monkeypatch):
+    model = load_bags(bag_folder)
+    model.max_seq_length, model.tokenizer.truncation_side = 40, side
+    known = plan(model, make_texts(30)).read
+    monkeypatch.setattr(type(model.tokenizer), "is_fast", False)
+    assert plan(model, make_texts(30)).read.tolist() == known.tolist()
+
+
 def test_an_error_while_more_is_read_leaves_the_limit(bag_model, monkeypatch):
     original = account_texts.tokenise
 

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from cenote.account import ranks as account_ranks
-from cenote.account.ranks import FEWEST_DOCUMENTS
-from cenote.diagnosis.account import FATES
+from cenote.account.ranks import FEWEST_DOCUMENTS, Ranks
+from cenote.diagnosis.account import FATES, _Figures
 from cenote.diagnosis.verdicts import pooling, search, truncation
 from cenote.encoding import batches
-from cenote.functional.retrieval import resampled_means
 from cenote.json_records import from_json, to_json
 from cenote.records import Account, Shares
 
@@ -110,19 +109,34 @@ def test_fewer_documents_are_searched_where_their_tokens_take_too_much_memory(ri
 
 def test_noise_helps_in_at_most_one_of_twenty_diagnoses():
     """Nine settings that differ from the model's own by chance alone, in one sentence of ten."""
-    generator, documents, draws, settings = np.random.default_rng(0), np.repeat(np.arange(100), 3), 200, 9
+    generator, count, draws, settings = np.random.default_rng(0), 100, 200, 9
+    owners, drawn = np.repeat(np.arange(count), 3), np.arange(count)
+    figures, joint = _Figures(owners, drawn, count, np.ones(3 * count, bool)), 1 - 0.05 / (2 * settings)
 
-    def noise():
-        return generator.random(300) < 0.05
+    def noisy(found):
+        """Ranks of 1 where a text is found, with a coin for one of twenty; of 2 or 3 elsewhere, with any rival."""
+        flags = found ^ (generator.random(len(found)) < 0.05)
+        return np.where(flags, 1, generator.integers(2, 4, len(found))), generator.integers(0, count, len(found))
 
-    columns = []
+    helps = []
     for _ in range(draws):
-        truth = generator.random(300) < 0.7
-        own = truth ^ noise()
-        columns += [(truth ^ noise()).astype(float) - own for _ in range(settings)]
-    found = resampled_means(columns, documents, confidence=1 - 0.05 / settings)
-    helps = np.array([one.low > 0 for one in found]).reshape(draws, settings).any(1)
-    assert helps.mean() <= 0.05
+        kept, left_out = generator.random(3 * count) < 0.7, generator.random(count) < 0.5
+        own, *others = [
+            Ranks(ranks, out, rivals, out_rivals, np.ones(3 * count, bool), 1)
+            for (ranks, rivals), (out, out_rivals) in ((noisy(kept), noisy(left_out)) for _ in range(settings + 1))
+        ]
+        changes = [change(one, own, joint) for one in others for change in (figures.change, figures.change_left_out)]
+        helps.append(any(one.low > 0 for one in changes))
+    assert np.mean(helps) <= 0.05
+
+
+def test_a_part_has_the_interval_of_its_own_documents():
+    owners, count = np.repeat(np.arange(200), 3), 200
+    figures = _Figures(owners, np.arange(count), count, np.ones(600, bool))
+    ranks = Ranks(*(np.ones(size, int) for size in (600, 200, 600, 200)), np.ones(600, bool), 1)
+    few, more = (figures.shares(ranks, np.flatnonzero(owners < documents))["found"] for documents in (9, 20))
+    assert (few.low, few.high) == (None, None)
+    assert more.low == pytest.approx(0.025 ** (1 / 20), abs=1e-3)
 
 
 # Nulls.

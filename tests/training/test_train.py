@@ -20,7 +20,8 @@ from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.nn import LandmarkTransformer
 from cenote.training import folder as folders
 from cenote.training import trainer as trainers
-from cenote.training.train import train
+from cenote.training.backbone import prepare
+from cenote.training.train import recipe_of, train
 
 from .toys import KEYS, accuracy, near_model, save_near, toy_pairs
 
@@ -351,7 +352,14 @@ def test_a_disk_that_fills_keeps_the_checkpoint_before(near_folder, whole, tmp_p
         ),
         ({"eval_pooling": "landmark+multi_cls"}, BadInput, "insert different tokens: choose one"),
         ({"patience": 2}, BadInput, "patience=2: name what to evaluate on"),
-        ({"intervals": [8]}, BadInput, "intervals go with landmark, multi_cls and every_k, not with pooling mean"),
+        # The backbone's own pooling, which is the mean.
+        ({"intervals": [8]}, BadInput, r"intervals=\[8\] go with landmark, multi_cls and every_k, not with 'mean'"),
+        ({"eval_interval": 4}, BadInput, "eval_interval=4 goes with landmark, multi_cls and every_k, not with 'mean'"),
+        (
+            {"intervals": [8], "eval_interval": 4, "pooling": "every_k"},
+            BadInput,
+            r"eval_interval=4 with intervals=\[8\]: 'every_k' takes one number, in training and after it",
+        ),
         (
             {"pooling": "landmark", "intervals": [8, 65], "max_length": 64},
             BadInput,
@@ -446,6 +454,18 @@ def test_a_standard_pooling_is_read_by_sentence_transformers(near_folder, tmp_pa
     output = tmp_path / "out"
     model = train(near_folder, PAIRS, output=output, pooling="cls", steps=2, batch_size=8)
     np.testing.assert_allclose(SentenceTransformer(str(output)).encode(KEYS), model.encode(KEYS), atol=1e-6)
+
+
+def test_one_interval_is_trained_with_though_another_one_is_read_with(near):
+    model = prepare(near, recipe_of({"pooling": "landmark", "intervals": [8], "eval_interval": 4}))
+    text = " ".join(KEYS[:1] * 32)
+    around = len(near.tokenizer(text)["input_ids"]) - 32
+
+    def landmarks(**epoch):
+        return model.preprocess([text], **epoch)["input_ids"].shape[1] - 32 - around
+
+    assert landmarks() == 32 // 4 - 1
+    assert landmarks(epoch=0) == 32 // 8 - 1  # as the collator of a training reads
 
 
 def test_the_pooling_after_the_training_may_be_another(near, tmp_path):

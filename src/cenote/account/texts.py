@@ -198,9 +198,12 @@ def _longer(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: st
 def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, prompt: str | None) -> Flags:
     """Return whether the model reads each sentence: whether the middle of it is before the cut."""
     middles = np.array([(start + end) / 2 for start, end in probes.spans])
+    keeps_end = getattr(model.tokenizer, "truncation_side", "right") == "left"
+    if not getattr(model.tokenizer, "is_fast", False):  # tokens have no places in the text: as if all were as long
+        whole = np.array([len(text.text) for text in probes.texts])
+        kept = whole * documents.lengths / documents.full_lengths
+        return middles >= (whole - kept)[probes.owners] if keeps_end else middles <= kept[probes.owners]
     read = np.ones(len(probes), bool)
-    if not getattr(model.tokenizer, "is_fast", False):
-        return read  # tokens have no places in the text
     special = {*model.tokenizer.all_special_ids} - {model.tokenizer.unk_token_id}
 
     def content(tokens: Tokens, row: int) -> int:
@@ -208,13 +211,16 @@ def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, p
         return sum(one not in special for one in ids)
 
     of_prompt = content(tokenise(model, [""], prompt, "document"), 0)
-    keeps_end = getattr(model.tokenizer, "truncation_side", "right") == "left"
     for row in np.flatnonzero(documents.truncated).tolist():
         count, text = content(documents, row) - of_prompt, probes.texts[row].text
-        near = _CHARACTERS * max(count, 1)  # the cut lies in these; a text may have millions
-        behind = max(0, len(text) - near) if keeps_end else 0
-        spans = token_spans(model.tokenizer, text[behind : behind + near])
-        own = probes.owners == row
+        own, near = probes.owners == row, _CHARACTERS * max(count, 1)
+        while True:  # only the characters that are read: a text may have millions
+            behind = max(0, len(text) - near) if keeps_end else 0
+            spans = token_spans(model.tokenizer, text[behind : behind + near])
+            if len(spans) >= count or near >= len(text):
+                break
+            near *= 2
+        count = min(count, len(spans))
         if count < 1:  # the prompt fills the limit
             read[own] = False
         elif keeps_end:

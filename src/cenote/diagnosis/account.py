@@ -116,14 +116,14 @@ class _Figures:
 
     def shares(self, ranks: Ranks, rows: Any = slice(None)) -> dict[str, Estimate]:
         """Return the share of each fate among some of the sentences."""
-        made = {}
+        made, documents = {}, len(np.unique(self.owners[rows]))
         for fate, flags in _fates(ranks, self.helped).items():
             values = flags[rows].astype(float)
             freed = np.full(len(values), float(fate == "found"))
             without = without_each_document(
                 values, freed, ranks.kept[rows], ranks.rivals[rows], self.owners[rows], self.count
             )
-            made[fate] = rounded(jackknife(float(values.mean()), without))
+            made[fate] = rounded(jackknife(float(values.mean()), without, documents=documents))
         return made
 
     def left_out(self, ranks: Ranks) -> Estimate:

@@ -208,20 +208,22 @@ def without_each_document(
     return found
 
 
-def jackknife(value: float, replicates: Floats, *, confidence: float = 0.95, share: bool = True) -> Estimate:
+def jackknife(
+    value: float, replicates: Floats, *, confidence: float = 0.95, share: bool = True, documents: int | None = None
+) -> Estimate:
     """Return a figure with a t interval from its values without each of the documents.
 
     A new sample has other rivals as well as other sentences: a hub takes many sentences at once, and resampling
     sentences among fixed rivals gives intervals that are too narrow. A share stays in [0, 1]; where it is 0 or 1 in
     all of n documents, the other end is the rule of three, 1 - 0.025^(1/n). With fewer than ten documents there is no
-    interval.
+    interval. `documents` is how many have a sentence in the figure, where not all do.
 
     >>> found = jackknife(0.5, np.array([0.49, 0.51] * 10))
     >>> round(found.low, 2), round(found.high, 2)
     (0.41, 0.59)
     """
     check_confidence(confidence)
-    count = len(replicates)
+    count = len(replicates) if documents is None else documents
     if count < FEWEST_TEXTS:
         return Estimate(value, None, None)
     if share and value in (0.0, 1.0):

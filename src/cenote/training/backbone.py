@@ -41,6 +41,7 @@ def prepare(model: str | Path | SentenceTransformer, recipe: Recipe, loader: Loa
         raise BadInput(f"the weights are {weights_dtype(loaded)}: load the model with dtype='float32' to train it.")
     own = next((operators_of(module) for module in loaded if isinstance(module, StPooling)), ())
     names = recipe.pooling.split("+") if recipe.pooling else list(own)
+    recipe.check_chunks("+".join(names))
     settings = intervals_for(recipe, names)
     if recipe.pooling is not None or settings:
         repool(loaded, names, **settings)
@@ -73,7 +74,7 @@ def intervals_for(recipe: Recipe, names: Sequence[str], *, drawn: bool = True) -
     Args:
         recipe: with the intervals.
         names: of the poolings.
-        drawn: whether several intervals are for training, in which they are drawn.
+        drawn: whether it is for training, where intervals are drawn and may be others than after it.
     """
     rows = [POOLINGS[name] for name in canonical(names)] if names else []
     given = bool(recipe.intervals) or recipe.eval_interval is not None
@@ -84,9 +85,7 @@ def intervals_for(recipe: Recipe, names: Sequence[str], *, drawn: bool = True) -
             settings["splitter"] = "sentence"
         elif given:
             settings |= {"interval": recipe.interval, "splitter": "fixed", "seed": recipe.seed}
-            settings |= several if drawn and len(recipe.intervals) > 1 else {}
-    elif not settings and drawn and (recipe.intervals or recipe.splitter != "fixed"):
-        raise BadInput(f"intervals go with landmark, multi_cls and every_k, not with pooling {'+'.join(names)}.")
+            settings |= several if drawn and recipe.intervals and {*recipe.intervals} != {recipe.interval} else {}
     return settings
 
 

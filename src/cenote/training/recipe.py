@@ -90,7 +90,10 @@ class Recipe:
             value = getattr(self, name)
             if value is not None:
                 check(value, name)
-        self._check_chunks()
+        if self.splitter == "sentence" and (self.intervals or self.eval_interval):
+            raise BadInput("splitter='sentence': chunks end with sentences. Leave out intervals and eval_interval.")
+        if self.pooling is not None:
+            self.check_chunks(self.pooling)
         for interval in (*self.intervals, *([self.eval_interval] if self.eval_interval else [])):
             if self.max_length is not None and interval > self.max_length:
                 raise BadInput(
@@ -104,28 +107,28 @@ class Recipe:
         if self.query_length and self.max_length and self.query_length > self.max_length:
             raise BadInput(f"query_length={self.query_length} is above max_length={self.max_length}.")
 
-    def _check_chunks(self) -> None:
-        """Raise for chunks that no pooling of the recipe has."""
-        if self.splitter == "sentence" and (self.intervals or self.eval_interval):
-            raise BadInput("splitter='sentence': chunks end with sentences. Leave out intervals and eval_interval.")
-        if self.pooling is None:
-            return
-        trained, after = ([POOLINGS[name] for name in _names(one)] for one in (self.pooling, self.eval_pooling))
+    def check_chunks(self, pooling: str) -> None:
+        """Raise for chunks that neither a pooling (empty: a model without one) has nor the one after the training."""
+        trained, after = ([POOLINGS[name] for name in _names(one)] for one in (pooling, self.eval_pooling))
         marks, every_k = any(row.marks for row in trained), any("k" in row.options for row in trained)
+        spoken = repr(pooling) if pooling else "a model without a pooling"
         if self.splitter != "fixed" and not marks:
-            raise BadInput(f"splitter={self.splitter!r} goes with landmark and multi_cls, not with {self.pooling!r}.")
+            raise BadInput(f"splitter={self.splitter!r} goes with landmark and multi_cls, not with {spoken}.")
         if self.intervals and not (marks or every_k):
             raise BadInput(
-                f"intervals={list(self.intervals)} go with landmark, multi_cls and every_k, not with {self.pooling!r}."
+                f"intervals={list(self.intervals)} go with landmark, multi_cls and every_k, not with {spoken}."
             )
         if len(self.intervals) > 1 and not marks:
-            raise BadInput(
-                f"intervals={list(self.intervals)}: {self.pooling!r} takes one number, which is never drawn."
-            )
+            raise BadInput(f"intervals={list(self.intervals)}: {spoken} takes one number, which is never drawn.")
         if self.eval_interval and not any(row.marks or "k" in row.options for row in [*trained, *after]):
             raise BadInput(
                 f"eval_interval={self.eval_interval} goes with landmark, multi_cls and every_k, not with "
-                f"{self.eval_pooling or self.pooling!r}."
+                f"{repr(self.eval_pooling) if self.eval_pooling else spoken}."
+            )
+        if self.eval_interval and self.intervals and not marks and {*self.intervals} != {self.eval_interval}:
+            raise BadInput(
+                f"eval_interval={self.eval_interval} with intervals={list(self.intervals)}: {spoken} takes one number, "
+                "in training and after it."
             )
 
     @property
@@ -146,7 +149,7 @@ class Recipe:
 
 
 def _names(pooling: str | None) -> tuple[str, ...]:
-    return canonical(pooling.split("+")) if pooling is not None else ()
+    return canonical(pooling.split("+")) if pooling else ()
 
 
 def _whole(least: int, most: float = math.inf) -> Callable[[Any, str], object]:
