@@ -153,8 +153,13 @@ def test_a_candidate_that_fails_is_left_out(model, tokens, offer, options, why):
 def test_where_no_candidate_agrees_it_is_an_error(model, tokens, offer):
     wrong = {"spoil": turned(0.9)}
     offer({("openvino", "bfloat16"): wrong, ("torch", "bfloat16"): wrong})
-    with pytest.raises(BadInput, match=r"no backend has a cosine of at least 0\.9999 with float32"):
+    with pytest.raises(BadInput, match=r"least cosine with float32 is .*below 0\.9999, allow a lower one"):
         choose_backend(model, tokens, "auto", "bfloat16")
+    offer({("openvino", "bfloat16"): RuntimeError("it does not compile.")})
+    with pytest.raises(
+        BadInput, match=r"no way to compute is left\. openvino at bfloat16 is left out: it does not comp"
+    ):
+        choose_backend(model, tokens, "openvino", "bfloat16")
 
 
 def test_texts_that_float32_cannot_read_decide_nothing(model, tokens, offer):

@@ -277,8 +277,11 @@ def test_a_loss_that_is_no_number_stops_the_training(near_folder, tmp_path, monk
         return loss * float("nan") if self.state.global_step == 5 else loss
 
     monkeypatch.setattr(trainers.PairTrainer, "compute_loss", spoil)
+    near = near_model(near_folder)
+    near.eval()
     with pytest.raises(CenoteError, match=r"the loss is nan at step 6: .* The last good checkpoint is .*checkpoint-4"):
-        train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING, **EVERY)
+        train(near, PAIRS, output=tmp_path / "out", precision="float32", **GOING, **EVERY)
+    assert not near.training
     (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
     assert torch.stack([w.isfinite().all() for w in load_file(checkpoint / "model.safetensors").values()]).all()
 

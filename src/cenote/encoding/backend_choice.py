@@ -189,16 +189,21 @@ def _fastest(
         texts = pluralise(len(tokens), "text")
         notify(f"choosing the fastest of {len(candidates)} ways to compute, on {texts} of these")
     left: list[Contender] = []
+    reasons: list[str] = []
     for name, precision in candidates:
         # A contender has no name here, which would keep the weights of one that is left out.
         new = _contend(model, tokens, truth, (name, precision), bound)
-        if new is not None:
+        if isinstance(new, str):
+            reasons.append(f"{name} at {precision} is left out: {new}")
+            notify(reasons[-1])
+        else:
             new.read(timed)
-        left = _admit(new, left, total, notify)
+            left = _admit(new, left, total, notify)
     if not left:
         raise BadInput(
-            f"no backend has a cosine of at least {bound.agreement:g} with float32 on these texts: allow a lower one "
-            "(agreement, --agreement), or name a backend (--backend torch --precision float32)."
+            f"no way to compute is left. {'. '.join(one.rstrip('.') for one in reasons)}. Where a cosine is below "
+            f"{bound.agreement:g}, allow a lower one (agreement, --agreement), or name a backend (--backend torch "
+            "--precision float32)."
         )
     left = read_in_rounds(left, timed)
     for one in left:
@@ -209,20 +214,17 @@ def _fastest(
 
 def _contend(
     model: SentenceTransformer, tokens: Tokens, truth: np.ndarray, candidate: tuple[str, str], bound: _Bound
-) -> Contender | None:
-    """Return a candidate that was compared; None, with a notice, if it fails or disagrees with float32."""
-    (name, precision), notify = candidate, bound.notify
+) -> Contender | str:
+    """Return a candidate that was compared, or the reason why it is left out: it fails, or disagrees with float32."""
+    name, precision = candidate
     try:
         encoder = Encoder(model, backend(model, name, precision, task=bound.task))
         vectors, refused = encoder(tokens)
     except Exception as error:  # runtimes fail in ways of their own, and the other candidates may work
-        notify(f"{name} at {precision} is left out: {str(error) or type(error).__name__}")
-        return None
+        return str(error) or type(error).__name__
     _, cosine = distance(torch.from_numpy(vectors), torch.from_numpy(truth))
     if refused or cosine < bound.agreement:
-        reason = refused[min(refused)] if refused else f"its least cosine with float32 is {cosine:.6f}"
-        notify(f"{name} at {precision} is left out: {reason}")
-        return None
+        return refused[min(refused)] if refused else f"its least cosine with float32 is {cosine:.6f}"
     weights = sum(one.numel() * one.element_size() for one in model.parameters())
     # Other precisions agree so well that their neighbours are those of float32.
     enough = precision == INT8 and len(tokens) > NEIGHBOURS
@@ -230,9 +232,9 @@ def _contend(
     return Contender(encoder, cosine, weights if BACKENDS[name].graph else 0, neighbours)
 
 
-def _admit(new: Contender | None, left: list[Contender], tokens: int, notify: Notify) -> list[Contender]:
+def _admit(new: Contender, left: list[Contender], tokens: int, notify: Notify) -> list[Contender]:
     """Return the contenders to measure further; say how fast those are that are left out."""
-    every = left if new is None else [*left, new]
+    every = [*left, new]
     kept = keep_fast(every)
     for one in every:
         if one not in kept:

@@ -316,10 +316,13 @@ def _run(
             trainer = _trainer(model, job, order, standing, done, checkpoint_every, workers)
             if job.watch is not None and last is None:
                 trainer.evaluate()  # the start, which every later score is seen beside
-            trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # without the wrapper of bfloat16
-        if recipe.gradient_checkpointing:
-            model[0].model.gradient_checkpointing_disable()  # type: ignore[operator, union-attr]
+            try:
+                trainer.train(resume_from_checkpoint=None if last is None else str(last))
+            finally:  # the caller's model is as it was but for its weights, also after an error
+                trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # without the wrapper of bfloat16
+                if recipe.gradient_checkpointing:
+                    model[0].model.gradient_checkpointing_disable()  # type: ignore[operator, union-attr]
+                model.eval()
         done, standing = trainer.state.global_step, trainer.report.standing
     if done < recipe.steps:
         listener.notify(f"stopped after step {done:,}: {recipe.patience} evaluations without a better score")
