@@ -262,8 +262,8 @@ def _trained_values(claim: _Trained, size: str, record: Mapping[str, Any]) -> It
 
 def _learnt(found: Mapping[str, Any], arms: Sequence[str]) -> bool:
     """Return whether all of these arms score clearly above chance, where chance is known."""
-    scores = [found["scores"][arm] for arm in arms if arm in found.get("scores", {})]
-    return all(sum(some) / len(some) >= LEARNT * (found.get("chance") or 0) for some in scores)
+    scores = [found["scores"][arm] for arm in arms]
+    return all(sum(some) / len(some) >= LEARNT * (found["chance"] or 0) for some in scores)
 
 
 # The page.

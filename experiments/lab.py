@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import inspect
 import json
+import re
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -196,6 +197,8 @@ def run(
                     "machine": machine(),
                     **json.loads(json.dumps(asdict(measured))),
                 }
+                label = (stored["model"], one, quick)  # of which there is one: the model or the texts have changed
+                known = [cell for cell in known if (cell["model"], cell["data"], cell["key"]["quick"]) != label]
                 known.append(stored)
             cells.append(_cell(stored))
             record = _record(experiment, [cell for cell in known if cell["key"]["code"] == code])
@@ -214,7 +217,7 @@ def _code(experiment: Experiment) -> str:
     """Return a digest of what measures: the experiment's module, those that it uses, and the versions of libraries.
 
     Cells of other code are not taken up. This frame is left out: what it draws and prints is no part of a cell.
-    Modules that a function imports when it is called are not seen.
+    Modules that a function imports when it is called are not seen, but verbs such as `cenote.evaluate` are.
     """
     waiting, sources = [inspect.getmodule(experiment.measure)], dict[str, str]()
     while waiting:
@@ -222,7 +225,8 @@ def _code(experiment: Experiment) -> str:
         if module is None or module.__name__ == __name__ or (path := inspect.getfile(module)) in sources:
             continue
         sources[path] = inspect.getsource(module)
-        used = {inspect.getmodule(value) for value in vars(module).values()}
+        verbs = {*re.findall(r"\bcenote\.(\w+)", sources[path])} & {*cenote.__all__}
+        used = {inspect.getmodule(one) for one in (*vars(module).values(), *(getattr(cenote, verb) for verb in verbs))}
         waiting += [one for one in used if one is not None and one.__name__.startswith(("experiments.", "cenote."))]
     joined = "\n".join([json.dumps(versions_of()), *(sources[path] for path in sorted(sources, key=_place))])
     return hashlib.sha256(joined.encode()).hexdigest()[:16]

@@ -92,6 +92,7 @@ def test_texts_that_changed_are_measured_anew(experiment, tiny_st, tmp_path):
         data.write_text(text)
         lab.run(experiment, [bert], [str(data)], quick=True, output=tmp_path / "out")
         assert measure_nothing.calls == calls
+        assert len(json.loads((tmp_path / "out" / "toy.json").read_text())["cells"]) == 1
 
 
 def test_comparisons_are_those_of_all_cells_of_a_size(experiment, tiny_st, tmp_path):
@@ -111,17 +112,17 @@ def test_an_experiment_with_data_of_its_own_takes_no_others(experiment, tiny_st,
 
 
 def test_cells_know_the_shared_code_that_measured_them(monkeypatch):
-    from experiments.length import cosine, reading
+    from cenote.evaluation import evaluate
+    from experiments.length import accuracy, cosine, reading
 
-    before = lab._code(cosine.EXPERIMENT)
-    assert before == lab._code(cosine.EXPERIMENT)
     source = inspect.getsource
-
-    def changed(module):
-        return source(module) + ("# changed" if module is reading else "")
-
-    monkeypatch.setattr(lab.inspect, "getsource", changed)
-    assert lab._code(cosine.EXPERIMENT) != before
+    # A module that is imported, and that of a verb.
+    for experiment, used in ((cosine.EXPERIMENT, reading), (accuracy.EXPERIMENT, evaluate)):
+        monkeypatch.setattr(lab.inspect, "getsource", source)
+        before = lab._code(experiment)
+        assert before == lab._code(experiment)
+        monkeypatch.setattr(lab.inspect, "getsource", lambda one, used=used: source(one) + "#" * (one is used))
+        assert lab._code(experiment) != before
 
 
 def test_the_same_figure_has_the_same_bytes(experiment, tmp_path):

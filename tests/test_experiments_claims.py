@@ -1,6 +1,5 @@
 """Claims of the sources: verdicts from results, the generated page, and the statements that no experiment measures."""
 
-import copy
 import json
 import shlex
 import sys
@@ -107,44 +106,6 @@ def test_the_page_has_a_line_for_every_statement(results):
         "| It falls ∣ rises | Figure 1 | **holds** | Change.<br>m: d ✓ +0.5 (+0.1 to +0.9)<br>`python"
     )
     assert sum(line.endswith(" |") and "**" in line for line in lines) == len(rows)
-
-
-TRAINED = {
-    "train_length": 128,
-    "starts": {
-        "reset": {
-            "posts 32 short": {"landmark minus": {"cls": {"value": 0.0, "low": -0.01, "high": 0.01}}},
-            "evidence 128": {"landmark minus": {"cls": {"value": 0.1, "low": -0.1, "high": 0.3}}},
-            "evidence 512": {
-                "landmark minus": {
-                    "cls": {"value": 0.1, "low": 0.05, "high": 0.15},
-                    "mean": {"value": -0.1, "low": -0.15, "high": -0.05},
-                },
-                "from landmark": {"landmark, fixed": {"value": 0.1, "low": 0.05, "high": 0.15}},
-            },
-        }
-    },
-}
-
-
-def test_trained_models_decide_the_claims_on_landmarks(results):
-    folder = results(None)
-    (folder / "landmark-toy.json").write_text(json.dumps(TRAINED))
-    found = {row.text.split(":")[0]: row for row in rows_of(folder) if row.command.endswith("landmark.run")}
-    verdicts = [row.verdict for row in found.values()]
-    assert verdicts == ["holds", "holds", "not here", "not run yet", "holds"]
-    longer = next(row for text, row in found.items() if "better than CLS" in text)
-    assert [(one.model, one.data) for one in longer.values] == [("toy, reset, cls", "evidence 512")]
-
-
-def test_a_search_that_no_arm_learnt_decides_nothing(results):
-    folder, trained = results(None), copy.deepcopy(TRAINED)
-    found = next(iter(trained["starts"].values()))["evidence 512"]
-    found |= {"chance": 0.07, "scores": {"landmark": [0.08, 0.1], "cls": [0.3]}}
-    (folder / "landmark-toy.json").write_text(json.dumps(trained))
-    values = [value for row in rows_of(folder) for value in row.values]
-    held = {value.holds for value in values if value.data == "evidence 512" and value.model.endswith("cls")}
-    assert held == {None}
 
 
 def test_without_trainings_nothing_is_decided(results):

@@ -117,6 +117,7 @@ def train_masked(
     rows = [{"input_ids": [tokenizer.cls_token_id, *part, tokenizer.sep_token_id]} for part in cut]
     checkpoints = folder.with_name(f"{folder.name}-checkpoints")
     cuda = torch.cuda.is_available()
+    model.to("cuda" if cuda else "cpu")  # where its precision is asked for
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=steps,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import json
 import shutil
 import tempfile
@@ -26,9 +27,12 @@ import pyarrow.parquet as pq
 
 import cenote
 from cenote.models.properties import positions_of
+from cenote.models.provenance import versions_of
+from cenote.storage import write_text
 from cenote.surgery.positions import extend_positions
 from cenote.training.backbone import prepare
 from cenote.training.train import recipe_of
+from experiments.landmark import backbones, material
 from experiments.landmark.backbones import precision_of
 from experiments.landmark.material import searches, training_pairs
 from experiments.landmark.plan import ARMS, READINGS, SIZES, UNTRAINED, Size, trainings
@@ -44,9 +48,11 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="cpu")
     parser.add_argument("--minutes", type=float, help="start no training after so many minutes")
     parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("--keep", action="store_true", help="keep the trained models beside their scores")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     args = parser.parse_args()
-    size, work, began = SIZES[args.size], args.work / args.size, time.perf_counter()
+    size, began = SIZES[args.size], time.perf_counter()
+    work = args.work / args.size / digest(size)
     work.mkdir(parents=True, exist_ok=True)
     pairs = training_pairs(size.pairs)
     tell(f"{len(pairs):,} pairs")
@@ -64,15 +70,22 @@ def main() -> None:
             backbone = make_backbone(size, start, seed, work)
             if not given:
                 given = searches(cenote.load(backbone, pooling="mean").tokenizer, size.lengths, size.searches)
-            found = run(size, backbone, arm, seed, pairs, given, work / "models" / name)
+            found = run(size, backbone, arm, seed, pairs, given, work / "models" / name, args.keep)
             scored.parent.mkdir(exist_ok=True)
-            scored.write_text(json.dumps(found))
+            write_text(scored, json.dumps(found))
     missing = [name for name in map(name_of, trainings(size)) if not (work / "scores" / f"{name}.json").exists()]
     if missing:
         tell(f"missing, or done by another process: {'; '.join(missing)}")
     else:
         args.output.mkdir(parents=True, exist_ok=True)
         summarise(work / "scores", args.output, args.size, size)
+
+
+def digest(size: Size) -> str:
+    """Return a name for all that trainings of a size are made by: what was kept of another is not taken up."""
+    plan = {**vars(size), "starts": list(size.starts), "arms": ARMS, "untrained": UNTRAINED, "readings": READINGS}
+    code = [Path(module.__file__ or "").read_text("utf-8") for module in (backbones, material)]
+    return hashlib.sha256(json.dumps([plan, code, versions_of()]).encode()).hexdigest()[:12]
 
 
 @contextmanager
@@ -110,14 +123,16 @@ def make_backbone(size: Size, start: str, seed: int, work: Path) -> Path:
 
 
 def run(
-    size: Size, backbone: Path, arm: str, seed: int, pairs: Any, given: dict[str, Any], folder: Path
+    size: Size, backbone: Path, arm: str, seed: int, pairs: Any, given: dict[str, Any], folder: Path, keep: bool
 ) -> dict[str, Any]:
     """Train one model and return the values of all queries, by reading and search."""
-    start = time.perf_counter()
     if arm in UNTRAINED:
         recipe = recipe_of({"max_length": size.train_length, **size.recipe, **UNTRAINED[arm]})
         prepare(backbone, recipe).save_pretrained(str(folder))
-        return {"seconds": 0.0, "values": {"": score(folder, {}, given)}}
+        values = {"": score(folder, {}, given)}
+        shutil.rmtree(folder)
+        return {"values": values}
+    start = time.perf_counter()
     cenote.train(
         backbone,
         pairs,
@@ -131,15 +146,16 @@ def run(
         **size.recipe,
         **ARMS[arm],
     )
-    seconds = time.perf_counter() - start
-    tell(f"{folder.name}: trained in {seconds:.0f} s")
+    trained = time.perf_counter()
+    tell(f"{folder.name}: trained in {trained - start:.0f} s")
     values = {"": score(folder, {}, given)}
     for name, settings in READINGS.get(arm, {}).items():
         middle = {name: search for name, search in given.items() if search.length == size.lengths[1]}
         values[name] = score(folder, settings, middle)
-    shutil.rmtree(folder)
-    tell(f"{folder.name}: scored in {time.perf_counter() - start - seconds:.0f} s")
-    return {"seconds": seconds, "values": values}
+    if not keep:
+        shutil.rmtree(folder)
+    tell(f"{folder.name}: scored in {time.perf_counter() - trained:.0f} s")
+    return {"values": values}
 
 
 def score(folder: Path, settings: dict[str, Any], given: dict[str, Any]) -> dict[str, dict[str, Any]]:

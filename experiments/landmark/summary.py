@@ -32,7 +32,7 @@ def summarise(scores: Path, output: Path, name: str, size: Size) -> None:
         if not set(MAIN) <= set(arms):
             continue
         one = record["starts"].setdefault(start, {})
-        lines += [f"## Start: {start}", "", *score_table(arms, one), "", *claim_table(arms, one)]
+        lines += [f"## Start: {start}", "", *score_table(arms, one), "", *claim_table(arms, size.train_length, one)]
         lines += ["", *place_table(arms, one)]
         ablations = [arm for arm in arms if arm not in MAIN and arm not in UNTRAINED]
         for others in (["cls", "mean"], ablations):  # apart, since ablations have fewer seeds
@@ -91,7 +91,10 @@ def _order(name: str) -> tuple[Any, ...]:
 
 
 def score_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
-    """Return the scores of CLS, mean and landmark, trained and untrained, with the lowest and the highest seed."""
+    """Return the scores of CLS, mean and landmark, trained and untrained, with the lowest and the highest seed.
+
+    Those of all arms are recorded.
+    """
     shown = [arm for arm in (*UNTRAINED, *MAIN) if arm in arms]
     lines = [f"| search | queries | chance | {' | '.join(shown)} |", "|---|--:|--:|" + "--:|" * len(shown)]
     for name, values in arms["cls"].items():
@@ -99,7 +102,7 @@ def score_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> l
         guess = chance(name, arms["cls"])
         random = "" if guess is None else f"{guess:.3f}"
         lines.append(f"| {name} | {values.shape[1]} | {random} | {' | '.join(cells)} |")
-        record[name] = {"chance": guess, "scores": {arm: arms[arm][name].mean(1).tolist() for arm in shown}}
+        record[name] = {"chance": guess, "scores": {arm: one[name].mean(1).tolist() for arm, one in arms.items()}}
     return lines
 
 
@@ -116,13 +119,10 @@ def chance(name: str, searches: Mapping[str, Values]) -> float | None:
     return float(sum(1 / np.log2(rank + 1) for rank in range(1, 11)) / documents)
 
 
-def claim_table(arms: dict[str, dict[str, Values]], record: dict[str, Any]) -> list[str]:
+def claim_table(arms: dict[str, dict[str, Values]], train_length: int, record: dict[str, Any]) -> list[str]:
     """Return the tests that were chosen before: landmark against CLS and mean, on short posts and on evidence."""
-    names = [name for name in arms["cls"] if name.endswith("short") or len(name.split()) == 2]
-    names = [name for name in names if name.startswith("evidence") or name.endswith("short")]
-    names = [
-        name for name in names if not name.startswith("posts") or name == min(n for n in names if n[:5] == "posts")
-    ]
+    evidence = [name for name in arms["cls"] if name.startswith("evidence") and len(name.split()) == 2]
+    names = [*evidence, f"posts {train_length} short"]
     pairs = [("cls", arms["cls"]), ("mean", arms["mean"])]
     found = differences(names, [(arms["landmark"], values) for _, values in pairs])
     lines = ["| landmark against | search | difference | p, of all | resolvable |", "|---|---|--:|--:|--:|"]
