@@ -106,10 +106,11 @@ def in_minutes(seconds: float) -> str:
 def pluralise(count: int, noun: str) -> str:
     """Return a count and its noun.
 
-    >>> pluralise(0, "pair"), pluralise(1, "pair"), pluralise(1200, "pair")
-    ('0 pairs', '1 pair', '1,200 pairs')
+    >>> pluralise(0, "pair"), pluralise(1, "pair"), pluralise(1200, "query")
+    ('0 pairs', '1 pair', '1,200 queries')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    several = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else several}"
 
 
 def were_excluded(count: int, noun: str) -> str:

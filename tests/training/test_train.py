@@ -637,8 +637,14 @@ def test_watching_changes_nothing_of_the_training(tiny_st, tmp_path):
 
 def test_what_the_model_cuts_is_said(near):
     said = []
-    train(near, PAIRS, steps=1, batch_size=8, max_length=12, notify=said.append)
-    assert "50 % of the texts are longer than the 12 tokens that the model reads, and cut" in said
+    pairs = [("key1 " * 4, "key2 " * 10), *[(f"key{row}", f"key{row + 1} " * 9) for row in range(2, 9)]]
+    train(near, pairs, steps=1, batch_size=8, max_length=12, notify=said.append)
+    train(near, pairs, steps=1, batch_size=8, query_length=4, document_prompt="key1 ", notify=said.append)
+    # Without a prompt, and without a limit for queries, all fit.
+    assert [line for line in said if line.endswith("and cut")] == [
+        "12 % of the queries are longer than the 4 tokens that the model reads, and cut",
+        "12 % of the positives are longer than the 12 tokens that the model reads, and cut",
+    ]
 
 
 def test_what_cannot_watch_is_refused(near, tmp_path):

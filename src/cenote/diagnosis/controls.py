@@ -177,9 +177,9 @@ def _most_repetitions(
     """Return how often the longer of the words fits into the model."""
     once, twice = (tokenise(model, [" ".join([word] * n) for word in words], prompt_name).lengths for n in (1, 2))
     each = (twice - once).tolist()
-    if silent := [word for word, tokens in zip(words, each, strict=True) if tokens < 1]:
+    if without := [word for word, tokens in zip(words, each, strict=True) if tokens < 1]:
         raise BadInput(
-            f"the tokenizer makes no token of {silent[0]!r}, however often it is repeated: pass other words."
+            f"the tokenizer makes no token of {without[0]!r}, however often it is repeated: pass other words."
         )
     around = int(tokenise(model, [""], prompt_name).lengths[0])
     most = min(limit_of(model) or _UNLIMITED, limit or _UNLIMITED)

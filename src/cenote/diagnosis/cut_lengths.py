@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.tokens import Tokens, count_tokens, tokenise
 from cenote.encoding.vectors import Encoder
@@ -23,8 +24,8 @@ from cenote.records import CutLength, CutLengths
 _CUTS = (32, 64, 128, 256, 512, 1024)
 # Tokens of a cut text itself, beside the special ones and a prompt.
 _LEAST = 24
-# Texts that are cut, and the fewest that show anything.
-_TEXTS, _FEWEST = 200, 20
+# Texts that are cut.
+_TEXTS = 200
 
 
 def tokenise_cuts(
@@ -43,7 +44,7 @@ def tokenise_cuts(
     cuts = [cut for cut in _CUTS if limit is None or cut < limit] + ([] if limit is None else [limit])
     cuts = [cut for cut in cuts if cut - around >= _LEAST]  # a prompt is no text
     full = np.asarray(lengths)
-    cuts = [cut for cut in cuts if (full >= cut).sum() >= _FEWEST]
+    cuts = [cut for cut in cuts if (full >= cut).sum() >= MIN_TEXTS]
     if len(cuts) < 2:
         return {}
     order = np.random.default_rng(seed).permutation(np.flatnonzero(full >= cuts[-1]))[:_TEXTS]

@@ -31,7 +31,7 @@ _TEN = 10
 
 @dataclass(frozen=True)
 class Queries:
-    """Queries with the ids of the texts that answer them, and those that name no text."""
+    """Queries with the ids of the texts that answer them."""
 
     texts: tuple[str, ...]
     relevant: tuple[frozenset[str], ...]  # ids of each query's texts

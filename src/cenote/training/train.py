@@ -262,15 +262,16 @@ def _order(recipe: Recipe, pairs: PairTable, negatives: int, listener: Listener)
 
 def _say_limits(model: SentenceTransformer, job: Job) -> None:
     """Say how many texts are cut, from a sample."""
-    sample = itertools.islice(read_table(job.pairs), _SAMPLE)
-    texts = [text for pair in sample for text in (pair.query, pair.positive)]
-    limit = limit_of(model)
-    if limit is not None:
-        cut = float((count_tokens(model, texts) > limit).mean())
+    sample = list(itertools.islice(read_table(job.pairs), _SAMPLE))
+    for task, noun, texts in (
+        ("query", "queries", [pair.query for pair in sample]),
+        ("document", "positives", [pair.positive for pair in sample]),
+    ):
+        limit, prompt = limit_of(model, task), task if model.prompts.get(task) else None
+        cut = 0.0 if limit is None else float((count_tokens(model, texts, prompt_name=prompt) > limit).mean())
         if cut:
-            share = percent(cut)
             job.listener.notify(
-                f"{share} of the texts are longer than the {limit:,} tokens that the model reads, and cut"
+                f"{percent(cut)} of the {noun} are longer than the {limit:,} tokens that the model reads, and cut"
             )
 
 

@@ -24,7 +24,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         grade=THRESHOLDS["search"].grade(lost.value),
         finding=f"Of 100 of your queries, {first} find a text that answers them first. Lost to the cut: {cut}; lost to "
         f"pooling: {pooled}; not found by their tokens either: {none}.",
-        evidence=f"{pluralise(found.queries, 'query').replace('querys', 'queries')}, {found.texts:,} texts: "
+        evidence=f"{pluralise(found.queries, 'query')}, {found.texts:,} texts: "
         f"{share_estimate(as_counted(found.found, first))} find one first, "
         f"{share_estimate(found.in_ten)} among the first ten; nDCG@10 {found.gain.value:.3f}. "
         "If the tokens of the query rank the first twenty anew, it changes by "
