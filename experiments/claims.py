@@ -105,17 +105,21 @@ def rows_of(folder: Path = RESULTS) -> list[Row]:
     return rows + [Row(one.source, one.text, one.verdict, one.why, one.command) for one in STATEMENTS]
 
 
+def shown_cells(cells: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return the cells of full size, or those of few texts where there are no others."""
+    return [cell for cell in cells if not cell["key"]["quick"]] or list(cells)
+
+
 def rows_of_experiment(listed: Mapping[str, Any], folder: Path) -> Iterator[Row]:
     """Yield the claims of an experiment with the values of its full cells, or of quick ones where it has no others."""
     path = folder / f"{listed['name']}.json"
     record = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    cells = record.get("cells", [])
-    full = [cell for cell in cells if not cell["key"]["quick"]]
-    quick = " --quick" if cells and not full else ""
+    cells = shown_cells(record.get("cells", []))
+    quick = bool(cells) and cells[0]["key"]["quick"]
     for name, claim in listed["claims"].items():
         values = [
             Value(cell["model"], Path(cell["data"]).name, *(one[part] for part in ("value", "low", "high", "holds")))
-            for cell in [*(full or cells), *(one for one in record.get("across", []) if one["quick"] is not bool(full))]
+            for cell in [*cells, *(one for one in record.get("across", []) if one["quick"] is quick)]
             for one in cell["findings"]
             if one["claim"] == name
         ]
@@ -124,7 +128,7 @@ def rows_of_experiment(listed: Mapping[str, Any], folder: Path) -> Iterator[Row]
             text=claim["text"],
             verdict=conclude(claim, [one.holds for one in values]) if values else "not run yet",
             measure=". ".join(filter(None, (claim.get(part) for part in ("measure", "certain", "untested", "note")))),
-            command=f"python -m {listed['module']}{quick}",
+            command=f"python -m {listed['module']}{' --quick' if quick else ''}",
             values=values,
             figure=f"experiments/{listed['name']}.svg" if (folder / f"{listed['name']}.svg").exists() else "",
         )

@@ -34,7 +34,7 @@ from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import behaviour_of, versions_of
 from cenote.storage import write_text
 from cenote.wording import score_estimate
-from experiments.claims import conclude, without_noise
+from experiments.claims import conclude, shown_cells, without_noise
 from experiments.data_sets import fingerprint_of
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
@@ -272,9 +272,7 @@ def _record(experiment: Experiment, stored: Sequence[dict[str, Any]]) -> dict[st
 
 
 def _shown_of(stored: Sequence[dict[str, Any]]) -> list[Cell]:
-    """Return the cells of full size, or the quick ones where there are no others."""
-    full = [one for one in stored if not one["key"]["quick"]]
-    return [_cell(one) for one in full or stored]
+    return [_cell(one) for one in shown_cells(stored)]
 
 
 def _findings(cells: Sequence[Cell], claim: str) -> list[Finding]:

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from cenote.wording import pluralise
-from experiments.claims import INDEX, RESULTS, SOURCES, Row, rows_of_experiment, rows_of_trainings
+from experiments.claims import INDEX, RESULTS, SOURCES, Row, rows_of_experiment, rows_of_trainings, shown_cells
 
 ADDRESSES = {source: f"https://arxiv.org/abs/{source.split()[1]}" for source in SOURCES if source.startswith("arXiv")}
-_COLOURS = {"holds": "#00664b", "in part": "#8a5a00", "not here": "#a33f00", "undecided": "#555", "not run yet": "#555"}
+_COLOURS = {
+    "holds": "#00664b",
+    "in part": "#8a5a00",
+    "not here": "#a33f00",
+    **dict.fromkeys(("by construction", "undecided", "not run yet"), "#555"),
+}
 _STYLE = """
 :root{color-scheme:light}
 *{box-sizing:border-box}
@@ -51,7 +56,8 @@ a{color:#00589b}
 _HEAD = """\
 <h1>Claims of the sources, measured</h1>
 <p>Each figure tests statements of three papers and a blog post, on the models and data named below it. A statement
-<b>holds</b> if the 95 % interval says so on every model and data set, and <b>in part</b> on some. ✓ holds, ✗ the
+<b>holds</b> if the 95 % interval says so on every model and data set; it holds <b>in part</b> if it says so on some, or if a
+part of the statement is not tested. <b>By construction</b> is what random vectors or a theorem would give too. ✓ holds, ✗ the
 opposite holds, ○ the interval does not decide.</p>
 """
 
@@ -82,12 +88,12 @@ def _link(listed: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 def _section(listed: Mapping[str, Any], folder: Path) -> str:
     record = json.loads((folder / f"{listed['name']}.json").read_text("utf-8"))
-    rows = list(rows_of_experiment(listed, folder))
+    rows, cells = list(rows_of_experiment(listed, folder)), shown_cells(record["cells"])
     notes = "".join(f"<p>{_code(escape(note))}</p>" for note in record["notes"])
     return (
         f'<section id="{listed["name"]}"><h2>{escape(record["title"])}</h2>'
         f'<div class="figure"><img src="{listed["name"]}.svg" alt="{escape(record["title"])}" loading="lazy"></div>'
-        f'{_table(rows)}{notes}{_numbers(record["cells"])}<p class="how">{_measured_on(record["cells"])}</p>'
+        f'{_table(rows)}{notes}{_numbers(cells)}<p class="how">{_measured_on(cells)}</p>'
         f'<p class="how"><code>{escape(record["command"])}</code> · {_links(rows)}</p></section>'
     )
 
@@ -118,7 +124,7 @@ def _shown(value: Any) -> str:
 
 
 def _badge(verdict: str) -> str:
-    return f'<span class="verdict" style="background:{_COLOURS.get(verdict, "#555")}">{verdict}</span>'
+    return f'<span class="verdict" style="background:{_COLOURS[verdict]}">{verdict}</span>'
 
 
 def _values(row: Row) -> str:
