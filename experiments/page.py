@@ -56,9 +56,9 @@ a{color:#00589b}
 _HEAD = """\
 <h1>Claims of the sources, measured</h1>
 <p>Each figure tests statements of three papers and a blog post, on the models and data named below it. A statement
-<b>holds</b> if the 95 % interval says so on every model and data set; it holds <b>in part</b> if it says so on some, or if a
-part of the statement is not tested. <b>By construction</b> is what random vectors or a theorem would give too. ✓ holds, ✗ the
-opposite holds, ○ the interval does not decide.</p>
+<b>holds</b> if the 95 % interval says so on every model and data set; it holds <b>in part</b> if it says so on some, or
+if a part of the statement is not tested. <b>By construction</b> is what random vectors or a theorem would give too.
+✓ holds, ✗ the opposite holds, ○ the interval does not decide.</p>
 """
 
 
@@ -124,7 +124,7 @@ def _shown(value: Any) -> str:
 
 
 def _badge(verdict: str) -> str:
-    return f'<span class="verdict" style="background:{_COLOURS[verdict]}">{verdict}</span>'
+    return f'<span class="verdict" style="background:{_COLOURS.get(verdict, "#555")}">{verdict}</span>'
 
 
 def _values(row: Row) -> str:
