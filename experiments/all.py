@@ -81,7 +81,7 @@ def index() -> list[dict[str, Any]]:
             "name": one.name,
             "title": one.title,
             "module": f"experiments.{module}",
-            "claims": {name: asdict(claim) for name, claim in one.claims.items()},
+            "claims": json.loads(json.dumps({name: asdict(claim) for name, claim in one.claims.items()})),
         }
         for module, one in zip(MODULES, experiments(), strict=True)
     ]

@@ -123,6 +123,8 @@ def rows_of_experiment(listed: Mapping[str, Any], folder: Path) -> Iterator[Row]
             for one in cell["findings"]
             if one["claim"] == name
         ]
+        if (stand_ins := claim.get("stand_ins")) and not all(one.model in stand_ins for one in values):
+            claim = {**claim, "untested": ""}
         yield Row(
             source=claim["source"],
             text=claim["text"],

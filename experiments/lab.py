@@ -30,6 +30,7 @@ from sentence_transformers import SentenceTransformer
 
 import cenote
 from benchmarks.timing import machine
+from cenote.errors import BadInput
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import behaviour_of, versions_of
 from cenote.storage import write_text
@@ -64,6 +65,7 @@ class Claim:
     measure: str  # what the value of a finding is
     certain: str = ""  # why it holds of random vectors too, if it does: then it says nothing about a model
     untested: str = ""  # the part of it that is not tested, if there is one: then it holds in part at most
+    stand_ins: tuple[str, ...] = ()  # the comparisons by which it is not tested whole, if not by any
     note: str = ""  # what else the values mean, or do not
 
 
@@ -174,6 +176,8 @@ def run(
     Returns:
         what NAME.json holds.
     """
+    if len({Path(name).name for name in models}) < len(models):
+        raise BadInput(f"models {', '.join(models)}: two folders have one name, under which both would be shown.")
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"{experiment.name}.json"
     known, code = _known(path), _code(experiment)

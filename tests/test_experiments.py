@@ -13,6 +13,7 @@ pytest.importorskip("matplotlib")
 HERE = Path(__file__).parents[1]
 sys.path.insert(0, str(HERE))
 
+from cenote.errors import BadInput  # noqa: E402
 from cenote.records import Estimate  # noqa: E402
 from experiments import lab  # noqa: E402
 from experiments.all import MODULES, experiments, index  # noqa: E402
@@ -93,6 +94,11 @@ def test_texts_that_changed_are_measured_anew(experiment, tiny_st, tmp_path):
         lab.run(experiment, [bert], [str(data)], quick=True, output=tmp_path / "out")
         assert measure_nothing.calls == calls
         assert len(json.loads((tmp_path / "out" / "toy.json").read_text())["cells"]) == 1
+
+
+def test_two_folders_of_one_name_are_refused(experiment, tmp_path):
+    with pytest.raises(BadInput, match="two folders have one name"):
+        lab.run(experiment, ["a/model", "b/model"], ["d"], quick=True, output=tmp_path)
 
 
 def test_comparisons_are_those_of_all_cells_of_a_size(experiment, tiny_st, tmp_path):

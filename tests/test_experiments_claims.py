@@ -91,6 +91,10 @@ def test_a_statement_of_which_a_part_is_not_tested_holds_in_part_at_most(results
     assert row.verdict == "in part"
     assert row.measure == f"{CLAIM['measure']}. It is not the paper's model. Few texts"
     assert rows_of(results([cell("m", "d", False)]))[0].verdict == "not here"
+    monkeypatch.setitem(CLAIM, "stand_ins", ["m"])
+    assert rows_of(results([cell("m", "d", True)]))[0].verdict == "in part"
+    row = rows_of(results([cell("m", "d", True), cell("the paper's", "d", True)]))[0]
+    assert (row.verdict, row.measure) == ("holds", f"{CLAIM['measure']}. Few texts")
 
 
 def test_a_value_has_its_sign_and_interval():

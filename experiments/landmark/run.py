@@ -32,7 +32,6 @@ from cenote.storage import write_text
 from cenote.surgery.positions import extend_positions
 from cenote.training.backbone import prepare
 from cenote.training.train import recipe_of
-from experiments.landmark import backbones, material
 from experiments.landmark.backbones import precision_of
 from experiments.landmark.material import searches, training_pairs
 from experiments.landmark.plan import ARMS, READINGS, SIZES, UNTRAINED, Size, trainings
@@ -82,10 +81,13 @@ def main() -> None:
 
 
 def digest(size: Size) -> str:
-    """Return a name for all that trainings of a size are made by: what was kept of another is not taken up."""
-    plan = {**vars(size), "starts": list(size.starts), "arms": ARMS, "untrained": UNTRAINED, "readings": READINGS}
-    code = [Path(module.__file__ or "").read_text("utf-8") for module in (backbones, material)]
-    return hashlib.sha256(json.dumps([plan, code, versions_of()]).encode()).hexdigest()[:12]
+    """Return a name for a size, the code of the experiment and the versions: what others made is not taken up.
+
+    Cenote's own code counts by its version.
+    """
+    settings = {**vars(size), "starts": list(size.starts)}  # how they are made is in the code
+    code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem != "summary"]
+    return hashlib.sha256(json.dumps([settings, code, versions_of()]).encode()).hexdigest()[:12]
 
 
 @contextmanager

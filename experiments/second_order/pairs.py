@@ -28,7 +28,14 @@ from cenote.models.properties import prompt_name_for
 from cenote.records import Estimate
 from experiments.data_sets import search_of
 from experiments.lab import COLOURS, Cell, Claim, Experiment, Finding, Measured, below, main, panels
-from experiments.second_order.clouds import TUNED_HERE, against_backbones, by_length, mean_change, read_clouds
+from experiments.second_order.clouds import (
+    STAND_INS,
+    TUNED_HERE,
+    against_backbones,
+    by_length,
+    mean_change,
+    read_clouds,
+)
 
 # Texts of all pairs, and queries with the documents that they search.
 TEXTS, QUICK_TEXTS = 250, 40
@@ -191,6 +198,7 @@ EXPERIMENT = Experiment(
             "An encoder that was fine-tuned by contrast collapses less than its backbone",
             "Mean SOCM over all pairs of the same texts, fine-tuned minus backbone",
             untested=TUNED_HERE,
+            stand_ins=STAND_INS,
         ),
     },
     measure=measure,

@@ -17,6 +17,7 @@ from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput
 from cenote.functional.token_batches import refuse_rows
 from cenote.listener import Listener
+from cenote.nn import Pooling as OurPooling
 from cenote.records import Account, from_json, to_json
 
 from ..bags import TINY, WORDS, FirstTokens, load_bags, make_texts, plan, read, take_account
@@ -84,7 +85,8 @@ def counting(model):
 
 def test_no_document_window_or_remainder_is_read_twice(tiny_bert):
     tiny_bert.max_seq_length = 20
-    planned = plan(tiny_bert, PLAIN)
+    first = PLAIN[0].partition(".")[0]
+    planned = plan(tiny_bert, [*PLAIN[:-1], f"{first}. {PLAIN[-1]}"])  # two texts begin with one sentence
     with counting(tiny_bert) as counts:
         found = read(tiny_bert, planned)
     sides = [planned.documents, planned.remainders, planned.sentences]
@@ -92,7 +94,8 @@ def test_no_document_window_or_remainder_is_read_twice(tiny_bert):
     assert sum(len(part) for part in (*sides, *pieces)) > len(counts)  # there was something to save
     assert planned.tokens == sum(len(ids) * times for ids, times in counts.items())
     documents = {key for part in (*sides[:2], *pieces) for key in part.as_bytes()}
-    assert sum(counts.values()) == len(documents) + len(planned.sentences)
+    assert sum(counts.values()) == len(documents) + len({*planned.sentences.as_bytes()})
+    assert len({*planned.sentences.as_bytes()}) < len(planned.sentences)
     alone = read_pooled(tiny_bert, planned.remainders, other_poolings(tiny_bert), task="document")
     for name, vectors in alone.vectors.items():
         assert np.allclose(found.remainders.vectors[name], vectors, atol=1e-5)
@@ -119,6 +122,16 @@ def test_a_second_reading_has_poolings_tokens_and_refusals_of_the_first(tiny_ber
         third = read_side(more.take([1, 2]), "reading", other_poolings(tiny_bert))
     assert not counts
     assert np.array_equal(third.vectors["pooling max"], second.vectors["pooling max"][1:])
+
+
+def test_new_texts_that_are_all_refused_leave_wider_poolings_whole(tiny_bert):
+    poolings = {"both": OurPooling(32, ("mean", "max"))}
+    read_side = SideReader(tiny_bert, "document", Listener())
+    with refusing(tiny_bert, "stone"):
+        read_side(tokenise(tiny_bert, ["a pool"]), "reading", poolings)
+        found = read_side(tokenise(tiny_bert, ["stone", "a pool"]), "reading", poolings)
+    assert found.vectors["both"].shape == (2, 64)
+    assert found.vectors["both"].any(1).tolist() == [False, True]
 
 
 # Texts that cannot be read.

@@ -44,6 +44,13 @@ def test_without_places_of_tokens_the_cut_is_where_their_share_of_the_characters
     known = plan(model, make_texts(30)).read
     monkeypatch.setattr(type(model.tokenizer), "is_fast", False)
     assert plan(model, make_texts(30)).read.tolist() == known.tolist()
+    # A prompt takes the place of the text.
+    model.prompts["document"] = " ".join(["stone"] * 20)
+    monkeypatch.undo()
+    known = plan(model, make_texts(30)).read
+    monkeypatch.setattr(type(model.tokenizer), "is_fast", False)
+    assert plan(model, make_texts(30)).read.tolist() == known.tolist()
+    assert not known.all()
 
 
 def test_an_error_while_more_is_read_leaves_the_limit(bag_model, monkeypatch):

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -163,6 +164,34 @@ def test_whoever_calls_a_model_gets_the_precision_that_it_is_set_to(tiny_st, any
     assert not torch.equal(wanted, plain)
     assert not model._forward_hooks
     assert not model._forward_pre_hooks
+
+
+def test_a_pass_in_one_thread_rounds_nothing_in_another(tiny_st, any_hardware):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    features = model.preprocess(BATCHES[0])
+    inside, go_on, found = threading.Event(), threading.Event(), []
+
+    def wait(*_):
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            go_on.wait(10)
+
+    def read():
+        found.append(backend(model)(features))
+        found.append(torch.is_autocast_enabled("cpu"))
+
+    handle = model[0].register_forward_pre_hook(wait)
+    with computing_in(model, "bfloat16"):
+        other = threading.Thread(target=read)
+        other.start()
+        assert inside.wait(10)
+        mine = backend(model)(features)  # begins and ends while the other pass runs
+        assert not torch.is_autocast_enabled("cpu")
+        go_on.set()
+        other.join()
+    handle.remove()
+    assert torch.equal(found[0], mine)
+    assert found[1] is False
 
 
 def test_a_precision_that_the_machine_lacks_is_refused(demo, monkeypatch):

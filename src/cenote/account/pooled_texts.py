@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,17 +89,25 @@ class SideReader:
         new = tokens.take(list(rows.values()))
         made = _read(self.model, new, poolings or {}, self.task, keep_tokens, self.listener, step)
         self._known |= {key: (made, place) for place, key in enumerate(rows)}
-        if not keys:
+        if len(rows) == len(keys):
+            _refuse_none(made, len(keys))
             return made
         found = [self._known[key] for key in keys]
         whole = Pooled(
-            vectors={name: np.array([one.vectors[name][row] for one, row in found]) for name in names},
+            vectors={name: _join(found, name) for name in names},
             norms=np.array([one.norms[row] for one, row in found], np.float32),
             tokens=[one.tokens[row] for one, row in found] if keep_tokens else [],
             refused={place: one.refused[row] for place, (one, row) in enumerate(found) if row in one.refused},
         )
         _refuse_none(whole, len(tokens))
         return whole
+
+
+def _join(found: Sequence[tuple[Pooled, int]], name: str) -> Vectors:
+    """Return rows of several readings as one; where a reading has none, it has zeros of any width."""
+    width = max((one.vectors[name].shape[1] for one, row in found if row not in one.refused), default=1)
+    zeros = np.zeros(width, np.float32)
+    return np.array([zeros if row in one.refused else one.vectors[name][row] for one, row in found])
 
 
 def _refuse_none(made: Pooled, count: int) -> None:

@@ -82,12 +82,12 @@ class AccountTexts:
     def tokens(self) -> int:
         """All tokens that are read: those of texts with the same tokens once."""
         pieces = (side.tokens for one in self.alternatives for side in (one.documents, one.remainders))
-        return int(self.sentences.lengths.sum()) + _count_once(self.documents, self.remainders, *pieces)
+        return _count_once(self.sentences) + _count_once(self.documents, self.remainders, *pieces)
 
     @property
     def tokens_without_alternatives(self) -> int:
         """All tokens that are read where no alternatives are."""
-        return int(self.sentences.lengths.sum()) + _count_once(self.documents, self.remainders)
+        return _count_once(self.sentences) + _count_once(self.documents, self.remainders)
 
 
 def _count_once(*parts: Tokens) -> int:
@@ -201,7 +201,8 @@ def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, p
     keeps_end = getattr(model.tokenizer, "truncation_side", "right") == "left"
     if not getattr(model.tokenizer, "is_fast", False):  # tokens have no places in the text: as if all were as long
         whole = np.array([len(text.text) for text in probes.texts])
-        kept = whole * documents.lengths / documents.full_lengths
+        around = tokens_around(model, prompt)
+        kept = whole * np.maximum(documents.lengths - around, 0) / np.maximum(documents.full_lengths - around, 1)
         return middles >= (whole - kept)[probes.owners] if keeps_end else middles <= kept[probes.owners]
     read = np.ones(len(probes), bool)
     special = {*model.tokenizer.all_special_ids} - {model.tokenizer.unk_token_id}

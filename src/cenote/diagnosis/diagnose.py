@@ -35,7 +35,7 @@ from cenote.diagnosis.reading import Reading, give_memory_back, read_texts
 from cenote.diagnosis.search import Search
 from cenote.diagnosis.selection import TRACEABLE, select_by_length, select_for_pairs, select_for_tracing
 from cenote.diagnosis.verdicts.ranking import collect_verdicts
-from cenote.encoding.backends import computing_in, refuse_unavailable
+from cenote.encoding.backends import computing_in, obstacle
 from cenote.encoding.batches import NO_TOKENS, collate
 from cenote.encoding.forward import forward
 from cenote.encoding.tokens import Tokens, tokenise
@@ -303,8 +303,8 @@ def _try_all(given: list[tuple[Model, str | None]], request: _Request) -> list[t
     """
     for one, called in given:
         model, name = _load(one, called, request)
-        if request.precision != AUTO:
-            refuse_unavailable(model, "torch", request.precision, None)
+        if request.precision != AUTO and (reason := obstacle(model, "torch", request.precision, None)):
+            raise BadInput(f"{name} at {request.precision} (--precision): {reason}.")
         probe = tokenise(model, ["a"])
         for tau in request.temperatures[1:]:
             try:

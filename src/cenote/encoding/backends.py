@@ -6,8 +6,9 @@ compares the result with the model before it returns it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -217,19 +218,30 @@ def computing_in(model: Any, precision: str) -> Iterator[None]:
     ...     model.encode("a pool").shape
     (384,)
     """
-    with ExitStack() as running, ExitStack() as hooks:
-        if precision != choices.AUTO:
-            refuse_unavailable(model, "torch", precision, None)
-
-            def enter(*_: Any) -> None:
-                running.enter_context(_rounding(model, precision))
-
-            for handle in (
-                model.register_forward_pre_hook(enter),
-                model.register_forward_hook(lambda *_: running.close(), always_call=True),
-            ):
-                hooks.callback(handle.remove)
+    if precision == choices.AUTO:
         yield
+        return
+    refuse_unavailable(model, "torch", precision, None)
+    running = threading.local()  # a context is of the thread that entered it
+
+    def enter(*_: Any) -> None:
+        context = _rounding(model, precision)
+        context.__enter__()
+        running.__dict__.setdefault("passes", []).append(context)
+
+    def leave(*_: Any) -> None:
+        if passes := running.__dict__.get("passes"):
+            passes.pop().__exit__(None, None, None)
+
+    handles = [
+        model.register_forward_pre_hook(enter),
+        model.register_forward_hook(leave, always_call=True),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _rounding(model: Any, precision: str) -> AbstractContextManager[Any]:

@@ -146,7 +146,7 @@ def compare(
         labelled=unlabelled is None,
         warnings=tuple(list_warnings(_ranking(cells), arms, compared)),
         notes=tuple(notes),
-        settings={"quick": quick, "seed": int(seed), **asked.settings, "baseline": baseline},
+        settings={"quick": quick, "precision": precision, "seed": int(seed), **asked.settings, "baseline": baseline},
         versions=versions_of(*PACKAGES),
     )
 

@@ -267,7 +267,7 @@ def _say_limits(model: SentenceTransformer, job: Job) -> None:
         ("query", "queries", [pair.query for pair in sample]),
         ("document", "positives", [pair.positive for pair in sample]),
     ):
-        limit, prompt = limit_of(model, task), task if model.prompts.get(task) else None
+        limit, prompt = limit_of(model, task), task if task in model.prompts else None
         cut = 0.0 if limit is None else float((count_tokens(model, texts, prompt_name=prompt) > limit).mean())
         if cut:
             job.listener.notify(
@@ -315,11 +315,11 @@ def _run(
     if not finished(standing, recipe.patience):
         with untouched_randomness():
             trainer = _trainer(model, job, order, standing, done, checkpoint_every, workers)
-            if job.watch is not None and last is None:
-                trainer.evaluate()  # the start, which every later score is seen beside
             try:
+                if job.watch is not None and last is None:
+                    trainer.evaluate()  # the start, which every later score is seen beside
                 trainer.train(resume_from_checkpoint=None if last is None else str(last))
-            finally:  # the caller's model is as it was but for its weights, also after an error
+            finally:  # also after an error the caller's model is one to encode with
                 trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # without the wrapper of bfloat16
                 if recipe.gradient_checkpointing:
                     model[0].model.gradient_checkpointing_disable()  # type: ignore[operator, union-attr]
