@@ -101,9 +101,9 @@ def test_batch_composition_does_not_matter(budget, rich, tiny_bert, monkeypatch)
 
 def test_fewer_documents_are_searched_where_their_tokens_take_too_much_memory(rich, monkeypatch):
     tokens = rich.planned.documents.lengths.sum() + rich.planned.sentences.lengths.sum()
-    monkeypatch.setattr(account_ranks, "_NUMBERS", int(tokens) * WIDTH // 2)
+    monkeypatch.setattr(account_ranks, "KEPT_NUMBERS", int(tokens) * WIDTH // 2)
     assert len(plan(rich.model, rich.texts).probes.texts) == len(rich.texts) // 2
-    monkeypatch.setattr(account_ranks, "_NUMBERS", 1)
+    monkeypatch.setattr(account_ranks, "KEPT_NUMBERS", 1)
     assert len(plan(rich.model, rich.texts).probes.texts) == FEWEST_DOCUMENTS
 
 

@@ -57,8 +57,10 @@ def test_something_other_than_a_text_and_an_id_is_refused(queries, message):
         check_queries(queries)
 
 
-def test_figures_are_those_of_plain_loops(tiny_st):
+@pytest.mark.parametrize("kept", [given_queries.KEPT_NUMBERS, 1], ids=["tokens of all", "of the nearest"])
+def test_figures_are_those_of_plain_loops(kept, tiny_st, monkeypatch):
     """A random network finds little: every fate but the cut is there."""
+    monkeypatch.setattr(given_queries, "KEPT_NUMBERS", kept)
     model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
     texts = make_texts(40, 3, 6, vocabulary=TINY)
     queries = [*first_sentences(texts)[:25], (first_sentences(texts)[0][0], "30"), (first_sentences(texts)[1][0], "31")]

@@ -23,6 +23,8 @@ Vectors = npt.NDArray[np.float32]
 Norms = npt.NDArray[np.float32]
 # The name of the model's own pooling among those of one pass.
 OWN = ""
+# Numbers in the token vectors of documents that are kept at once: 1.2 GB at half precision.
+KEPT_NUMBERS = 6 * 10**8
 
 
 @dataclass

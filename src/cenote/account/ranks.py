@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
-from cenote.account.pooled_texts import OWN, Pooled, SideReader, Vectors, mean_of_windows
+from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, SideReader, Vectors, mean_of_windows
 from cenote.account.probes import SHORTEST, draw_probes
 from cenote.account.texts import AccountTexts, Alternative, Flags, tokenise_account
 from cenote.data.rows import Text
@@ -26,8 +26,6 @@ from cenote.nn import Pooling
 FEWEST_DOCUMENTS = 20
 # Poolings that are tried beside the model's own.
 _POOLINGS = ("mean", "cls", "max", "weightedmean", "lasttoken")
-# Numbers in the token vectors of documents that are kept at once: 1.2 GB at half precision.
-_NUMBERS = 6 * 10**8
 
 
 def plan_account(
@@ -52,8 +50,8 @@ def plan_account(
     found = tokenise_account(model, probes, prompt_name)
     width = next((int(one.embedding_dimension) for one in model if isinstance(one, StPooling)), width_of(model))
     numbers = int(found.documents.lengths.sum() + found.sentences.lengths.sum()) * width
-    if numbers > _NUMBERS and len(probes.texts) > FEWEST_DOCUMENTS:
-        fewer = max(FEWEST_DOCUMENTS, len(probes.texts) * _NUMBERS // numbers)
+    if numbers > KEPT_NUMBERS and len(probes.texts) > FEWEST_DOCUMENTS:
+        fewer = max(FEWEST_DOCUMENTS, len(probes.texts) * KEPT_NUMBERS // numbers)
         found = tokenise_account(model, draw_probes(texts, fewer, seed), prompt_name)
     return found
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
-from cenote.account.pooled_texts import OWN, Pooled, read_pooled
+from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, read_pooled
 from cenote.account.texts import Flags, split_texts
 from cenote.data.rows import Text, refuse_surrogates
 from cenote.diagnosis.account import FATES
@@ -19,7 +20,7 @@ from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput, some
 from cenote.functional.retrieval import ROUNDING, best_of, nearest, resampled_means, token_matches
 from cenote.listener import Listener
-from cenote.models.properties import limit_of, prompt_name_for
+from cenote.models.properties import limit_of, prompt_name_for, width_of
 from cenote.records import Estimate, GivenQueries
 
 Floats = npt.NDArray[np.float64]
@@ -108,16 +109,23 @@ def search_queries(
     contents = [text.text for text in texts]
     documents = tokenise(model, contents, prompt, "document")
     asked = tokenise(model, [queries.texts[row] for row in kept], prompt_name_for(model, None, "query"), "query")
-    keep: Any = {"keep_tokens": True, "listener": listener}
-    read = read_pooled(model, documents, {}, task="document", step="reading texts to search", **keep)
-    found = read_pooled(model, asked, {}, task="query", step="reading queries", **keep)
+    whole = int(documents.lengths.sum()) * width_of(model) <= KEPT_NUMBERS  # else those of the nearest texts are kept
+    read_documents = partial(read_pooled, model, poolings={}, task="document", listener=listener)
+    read = read_documents(documents, keep_tokens=whole, step="reading texts to search")
+    found = read_pooled(model, asked, {}, task="query", keep_tokens=True, listener=listener, step="reading queries")
     scores = found.vectors[OWN] @ read.vectors[OWN].T
     by_vector = _first_is(scores, relevant)
     near = nearest(found.vectors[OWN], read.vectors[OWN], _RERANKED)
     rows = np.arange(len(kept))
     own = np.array([named[np.argmax(scores[row, named])] for row, named in enumerate(relevant)])
     candidates = np.concatenate([own[:, None], near], 1)
-    matched = token_matches(found.tokens, read.tokens, rows, candidates)
+    tokens, places_of = read.tokens, candidates
+    if not whole:
+        needed = np.unique(candidates)
+        near_ones = documents.take(needed.tolist())
+        tokens = read_documents(near_ones, keep_tokens=True, step="reading the nearest texts").tokens
+        places_of = np.searchsorted(needed, candidates)
+    matched = token_matches(found.tokens, tokens, rows, places_of)
     reranked = np.take_along_axis(near, np.argsort(-matched[:, 1:], axis=1, kind="stable"), 1)
     by_token = np.array([order[0] in named for order, named in zip(reranked, relevant, strict=True)])
     by_token |= matched[:, 0] > np.where(candidates[:, 1:] == own[:, None], -np.inf, matched[:, 1:]).max(1)
