@@ -122,7 +122,8 @@ def defaults():
 
 
 def test_every_setting_of_a_recipe_has_a_flag_of_its_name():
-    of_the_command = {"help", "output", "evaluate", "checkpoint_every", "workers", "device", "trust_remote_code"}
+    of_the_command = {"help", "output", "evaluate", "data_columns", "checkpoint_every", "workers", "device"}
+    of_the_command |= {"trust_remote_code"}
     assert set(flags()) - of_the_command == set(defaults())
 
 
@@ -157,6 +158,7 @@ def test_every_flag_is_passed_on_under_its_name(given, near, pairs, tmp_path):
     assert {name: given[name] for name in given if name not in ("progress", "notify", "loader")} == {
         **{"model": near, "pairs": pairs, "output": output, **of_the_command, **settings},
         **{"pooling": "landmark", "eval_pooling": "cls+max", "cache": True, "gradient_checkpointing": True},
+        "data_columns": {},
     }
     assert set(given) >= set(defaults())
 
@@ -205,6 +207,9 @@ EARLY = [
     ("train model ids.jsonl -o out", 1, "ids.jsonl, line 1: no column of the query; the columns are: id"),
     ("train model empty.jsonl -o out", 1, "empty.jsonl holds no pairs"),
     ("train model pairs.jsonl -o out --evaluate none", 1, "no such file or folder: none"),
+    ("train model pairs.jsonl -o out --data-columns a", 2, "'a': name each column after its role"),
+    ("train model pairs.jsonl -o out --data-columns text=a", 2, "--data-columns names the columns of --evaluate"),
+    ("train model pairs.jsonl -o out --evaluate texts.txt --data-columns text=a", 1, "texts.txt"),
     ("train ./none pairs.jsonl -o out", 1, "no such folder: './none'"),
 ]
 

@@ -635,6 +635,18 @@ def test_watching_changes_nothing_of_the_training(tiny_st, tmp_path):
     assert any(line.startswith("loss: ") for line in said)
 
 
+def test_columns_of_what_watches_may_have_any_names(near, tmp_path):
+    (tmp_path / "sts.csv").write_text("question,answer,grade\nkey0,key1,1\nkey2,key3,2\nkey4,key5,4\n")
+    named, said = {"text1": "question", "text2": "answer", "score": "grade"}, []
+    given = {"evaluate": tmp_path / "sts.csv", "output": tmp_path / "out", "steps": 2, "batch_size": 8}
+    train(near, PAIRS, data_columns=named, notify=said.append, **given)
+    assert sum(line.startswith("step ") and ": spearman" in line for line in said) == 3
+    with pytest.raises(BadInput, match=r"unknown column of .* 'reply'\. There are: question, answer, grade"):
+        train(near, PAIRS, data_columns={**named, "text2": "reply"}, **given)
+    with pytest.raises(BadInput, match="data_columns: name what to evaluate on"):
+        train(near, PAIRS, data_columns=named, steps=2, batch_size=8)
+
+
 def test_what_the_model_cuts_is_said(near):
     said = []
     pairs = [("key1 " * 4, "key2 " * 10), *[(f"key{row}", f"key{row + 1} " * 9) for row in range(2, 9)]]

@@ -26,6 +26,11 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--kind", type=one_of(KINDS, "kind of task"), help="kind of the data (default: by their columns)"
     )
     parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
+    add_data_columns(parser)
+
+
+def add_data_columns(parser: argparse._ActionsContainer) -> None:
+    """Add the argument that names columns of labelled data."""
     parser.add_argument(
         "--data-columns",
         type=_column_names,

@@ -22,8 +22,10 @@ from cenote.commands.arguments import (
     pooling,
     positive,
 )
+from cenote.commands.labelled import add_data_columns
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say
+from cenote.data.labelled_schemas import Asked, plan_files
 from cenote.data.pairs import read_pairs
 from cenote.data.shards import refuse_missing as refuse_missing_file
 from cenote.errors import BadInput, Usage
@@ -161,6 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             group.add_argument(
                 "--evaluate", metavar="DATA", help="a labelled folder (retrieval, sts), or texts searched by sentences"
             )
+            add_data_columns(group)
     parser.add_argument("--checkpoint-every", type=count, metavar="K", help="steps (default: a tenth of all)")
     parser.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that tokenise (default: 0)")
     add_common(parser, "--device", "--trust-remote-code")
@@ -179,6 +182,10 @@ def check(args: argparse.Namespace) -> None:
         refuse_missing_file(Path(args.evaluate))
     if args.evaluate is None and (args.evaluate_every or args.patience):
         raise Usage("--evaluate-every and --patience need --evaluate, which names what to evaluate on.")
+    if args.data_columns:
+        if args.evaluate is None:
+            raise Usage("--data-columns names the columns of --evaluate, which is not given.")
+        plan_files(args.evaluate, Asked(named=args.data_columns))
     refuse_missing(args.model)
 
 
@@ -214,6 +221,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             args.pairs,
             output=args.output,
             evaluate=args.evaluate,
+            data_columns=args.data_columns,
             checkpoint_every=args.checkpoint_every,
             workers=args.workers,
             progress=tell,

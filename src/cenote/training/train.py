@@ -57,6 +57,7 @@ def train(
     *,
     output: str | Path | None = None,
     evaluate: str | Path | None = None,
+    data_columns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
     workers: int = 0,
     progress: Progress = silent,
@@ -81,6 +82,7 @@ def train(
         output: new folder for checkpoints, the log and the model, or that of a training to go on with. None keeps
             nothing but the model that is returned.
         evaluate: a labelled folder, or a file of texts, that scores the model as it trains.
+        data_columns: your names of that folder's columns, as `cenote.evaluate` takes them.
         checkpoint_every: steps between checkpoints; by default a tenth of all.
         workers: processes that tokenise.
         progress: called with the step's name, how much is done and how much there is.
@@ -93,6 +95,8 @@ def train(
     """
     recipe = recipe_of(settings)
     _refuse_early(recipe, pairs, output, evaluate, checkpoint_every)
+    if data_columns and evaluate is None:
+        raise BadInput("data_columns: name what to evaluate on, whose columns they are.")
     listener = Listener(progress, notify)
     with ExitStack() as stack:
         folder = TrainingFolder(output or stack.enter_context(tempfile.TemporaryDirectory()))
@@ -100,7 +104,7 @@ def train(
         with writing(folder.pairs):
             table = write_pairs(_counted(read_pairs(pairs), listener), folder.pairs)
         negatives = _choose_negatives(recipe, table, listener)
-        watch = None if evaluate is None else watch_of(evaluate, recipe.seed)
+        watch = None if evaluate is None else watch_of(evaluate, recipe.seed, data_columns)
         folder.refuse_other(_state_of(recipe, table, watch))  # loading a model takes its time
         order = _order(recipe, table, negatives, listener)
         ready = prepare(model, recipe, loader)

@@ -20,6 +20,7 @@ from cenote.account.ranks import FEWEST_DOCUMENTS, read_account
 from cenote.account.texts import tokenise_account
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled import Retrieval, Sts, fingerprint_of_files, read_labelled
+from cenote.data.labelled_columns import Named
 from cenote.data.labelled_schemas import plan_files
 from cenote.data.sampling import sample_texts
 from cenote.errors import BadInput
@@ -75,14 +76,17 @@ class _OwnSentences(Watch):
         return float((reading.ranks[OWN].left_out == 1).mean())
 
 
-def watch_of(source: str | Path, seed: int) -> Watch:
-    """Return what scores a model by a labelled folder, or by texts.
+def watch_of(source: str | Path, seed: int, data_columns: Named | None = None) -> Watch:
+    """Return what scores a model by a labelled folder, of which columns may be named, or by texts.
 
     A score by labels is sentence-transformers' own, of the cosine: nDCG@10 of a search, Spearman's correlation of pairs
     of sentences. Report scores of `cenote.evaluate`.
     """
-    why = _why_not_labelled(source)
-    labelled, fingerprint = (None, "") if why else (read_labelled(source), fingerprint_of_files(source))
+    why = "" if data_columns else _why_not_labelled(source)
+    labelled, fingerprint = None, ""
+    if not why:
+        labelled = read_labelled(source, data_columns=data_columns)
+        fingerprint = fingerprint_of_files(source, data_columns=data_columns)
     if isinstance(labelled, Retrieval):
         texts = [f"{title} {text}".strip() for title, text in zip(labelled.titles, labelled.texts, strict=True)]
         return _Labelled(
