@@ -51,8 +51,8 @@ def size(request):
 
 
 def verdicts(folder, size, means):
-    write_scores(folder / "scores", size, means)
-    summarise(folder / "scores", folder, "toy", size)
+    write_scores(folder / "landmark-toy", size, means)
+    summarise(folder, "toy", size)
     rows = {row.text.split(":")[0]: row for row in rows_of_trainings([folder / "landmark-toy.json"])}
     return rows, json.loads((folder / "landmark-toy.json").read_text())["starts"]["reset"]
 
@@ -84,8 +84,12 @@ def test_an_arm_that_did_not_learn_a_search_decides_nothing(size, tmp_path):
     assert {one.holds for one in positions.values if one.model.endswith("fixed")} == {None}
 
 
-def test_what_was_kept_of_other_settings_is_not_taken_up():
+def test_what_was_kept_of_other_settings_is_not_taken_up(tmp_path):
     cpu = SIZES["cpu"]
     names = {run.digest(one) for one in (cpu, replace(cpu, steps=cpu.steps + 1), SIZES["toy"])}
     assert len(names) == 3
     assert run.digest(cpu) == run.digest(replace(cpu))
+    scored = tmp_path / "cls, 0.json"
+    assert not run.is_by("a", scored)
+    scored.write_text(json.dumps({"made_by": "a"}))
+    assert (run.is_by("a", scored), run.is_by("b", scored)) == (True, False)

@@ -4,9 +4,9 @@
     python -m experiments.landmark.run --size gpu
 
 Every arm has the same backbone, pairs, order of pairs and steps; only the pooling differs. Each model is scored on
-searches that it was not trained on, by the tokens that it reads and by the place of the evidence. Trainings and scores
-are kept in the user's cache: the same command goes on after a stop, and several at once, each with its own threads,
-share the trainings. Tables and JSON are written to docs/results.
+searches that it was not trained on, by the tokens that it reads and by the place of the evidence. Trainings are kept in
+the user's cache, and scores of all queries beside the tables, in docs/results: the same command goes on after a stop,
+and several at once, each with its own threads, share the trainings.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     args = parser.parse_args()
     size, began = SIZES[args.size], time.perf_counter()
-    work = args.work / args.size / digest(size)
+    made_by, scores = digest(size), args.output / f"landmark-{args.size}"
+    work = args.work / args.size / made_by
     work.mkdir(parents=True, exist_ok=True)
+    scores.mkdir(parents=True, exist_ok=True)
     pairs = training_pairs(size.pairs)
     tell(f"{len(pairs):,} pairs")
     given: dict[str, Any] = {}
@@ -62,22 +64,20 @@ def main() -> None:
             tell("stopped for time: the same command goes on")
             break
         name = name_of(training)
-        scored = work / "scores" / f"{name}.json"
+        scored = scores / f"{name}.json"
         with claimed(work / "claims" / name) as ours:
-            if not ours or scored.exists():
+            if not ours or is_by(made_by, scored):
                 continue
             backbone = make_backbone(size, start, seed, work)
             if not given:
                 given = searches(cenote.load(backbone, pooling="mean").tokenizer, size.lengths, size.searches)
             found = run(size, backbone, arm, seed, pairs, given, work / "models" / name, args.keep)
-            scored.parent.mkdir(exist_ok=True)
-            write_text(scored, json.dumps(found))
-    missing = [name for name in map(name_of, trainings(size)) if not (work / "scores" / f"{name}.json").exists()]
+            write_text(scored, json.dumps({"made_by": made_by, **found}) + "\n")
+    missing = [name for name in map(name_of, trainings(size)) if not is_by(made_by, scores / f"{name}.json")]
     if missing:
         tell(f"missing, or done by another process: {'; '.join(missing)}")
     else:
-        args.output.mkdir(parents=True, exist_ok=True)
-        summarise(work / "scores", args.output, args.size, size)
+        summarise(args.output, args.size, size)
 
 
 def digest(size: Size) -> str:
@@ -88,6 +88,11 @@ def digest(size: Size) -> str:
     settings = {**vars(size), "starts": list(size.starts)}  # how they are made is in the code
     code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem != "summary"]
     return hashlib.sha256(json.dumps([settings, code, versions_of()]).encode()).hexdigest()[:12]
+
+
+def is_by(made_by: str, path: Path) -> bool:
+    """Return whether scores are there, and were made by the same settings, code and versions."""
+    return path.exists() and json.loads(path.read_text("utf-8"))["made_by"] == made_by
 
 
 @contextmanager
@@ -177,7 +182,7 @@ def score(folder: Path, settings: dict[str, Any], given: dict[str, Any]) -> dict
                 table = pq.read_table(path).to_pydict()
                 found[name] = {
                     "items": table["item"],
-                    "values": table["value"],
+                    "values": [round(value, 6) for value in table["value"]],
                     "parts": [given[name].parts.get(item) for item in table["item"]],
                 }
     return found

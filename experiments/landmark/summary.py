@@ -22,9 +22,9 @@ _LOOKS = {"cls": ("#d55e00", "s"), "mean": ("#0072b2", "o"), "landmark": ("#009e
 _PLACES = ("start", "middle", "end")
 
 
-def summarise(scores: Path, output: Path, name: str, size: Size) -> None:
-    """Write landmark-NAME.md, .json and a figure for each start."""
-    found = read_scores(scores)
+def summarise(output: Path, name: str, size: Size) -> None:
+    """Write landmark-NAME.md, .json and a figure for each start, from the scores in the folder landmark-NAME."""
+    found = read_scores(output / f"landmark-{name}")
     lines: list[str] = []
     record: dict[str, Any] = {"steps": size.steps, "batch": size.batch, "train_length": size.train_length, "starts": {}}
     for start in size.starts:
