@@ -205,7 +205,8 @@ TRAINED = (
     _Trained(
         "abstract",
         "Landmark pooling does better than CLS on texts longer than those of training",
-        "nDCG@10 of evidence in long texts, landmark minus CLS",
+        "nDCG@10 of evidence in long texts, landmark minus CLS; of long posts, which were looked at later, docs/results.md "
+        "tells",
         "landmark minus",
         ("cls",),
         _long,
@@ -214,7 +215,8 @@ TRAINED = (
     _Trained(
         "abstract and key results",
         "Mean pooling dilutes local signals: landmark pooling does better on texts longer than those of training",
-        "nDCG@10 of evidence in long texts, landmark minus mean",
+        "nDCG@10 of evidence in long texts, landmark minus mean; of long posts, which were looked at later, "
+        "docs/results.md tells",
         "landmark minus",
         ("mean",),
         _long,
