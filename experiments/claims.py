@@ -205,8 +205,8 @@ TRAINED = (
     _Trained(
         "abstract",
         "Landmark pooling does better than CLS on texts longer than those of training",
-        "nDCG@10 of evidence in long texts, landmark minus CLS; of long posts, which were looked at later, docs/results.md "
-        "tells",
+        "nDCG@10 of evidence in long texts, landmark minus CLS; of long posts, which were looked at later, "
+        "docs/results.md tells",
         "landmark minus",
         ("cls",),
         _long,

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.wording import probability, score_estimate
 from experiments.lab import STYLE
+from experiments.landmark.material import LENGTHS
 from experiments.landmark.plan import ARMS, MAIN, UNTRAINED, Size
 
 Values = npt.NDArray[np.float64]  # [seeds, queries]
@@ -45,7 +46,7 @@ def summarise(output: Path, name: str, size: Size) -> None:
                 lines += ["", *difference_rows(arm, more, arms[arm], one)]
         picture = f"landmark-{name}-{start}.svg"
         draw(arms, output / picture)
-        lines += ["", f"![nDCG@10 by the place of the evidence]({picture})", ""]
+        lines += ["", f"![nDCG@10 by the length of posts and by the place of the evidence]({picture})", ""]
     (output / f"landmark-{name}.md").write_text("\n".join(lines) + "\n", "utf-8")
     (output / f"landmark-{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     print("\n".join(lines))
@@ -192,27 +193,32 @@ def record_of(one: Difference) -> dict[str, Any]:
 
 
 def draw(arms: dict[str, dict[str, Values]], path: Path) -> None:
-    """Write a figure of nDCG@10 by the place of the evidence, a panel for each length.
+    """Write a figure of nDCG@10: of posts by their length, and at each length by the place of the evidence.
 
     Solid lines are trained arms, with a bar from the lowest to the highest seed; dotted ones are the untrained arms.
     """
-    names = [name for name in arms["cls"] if name.startswith("evidence")]
-    lengths = list(dict.fromkeys(name.split()[1] for name in names))
+    evidence = [name for name in arms["cls"] if name.startswith("evidence") and len(name.split()) == 2]
+    longest = max((name for name in arms["cls"] if name.startswith("posts")), key=lambda name: int(name.split()[1]))
+    panels = [(" ".join(longest.split()[:2]), LENGTHS, "length of the post")]
+    panels += [(name, _PLACES, "place of the evidence") for name in evidence]
     with mpl.rc_context(STYLE):
-        picture = Figure(figsize=(3.6 * len(lengths), 3.6), layout="constrained")
-        axes = picture.subplots(1, len(lengths), sharey=True, squeeze=False)[0]
-        for length, ax in zip(lengths, axes, strict=True):
-            ax.set_title(f"{length} tokens are read")
-            ax.set_xlabel("place of the evidence")
+        picture = Figure(figsize=(3.4 * len(panels), 3.6), layout="constrained")
+        axes = picture.subplots(1, len(panels), squeeze=False)[0]
+        for (search, parts, words), ax in zip(panels, axes, strict=True):
+            kind, length = search.split()
+            ax.set_title(f"{kind}, {length} tokens are read")
+            ax.set_xlabel(words)
             for arm in (*MAIN, *(one for one in UNTRAINED if one in arms)):
                 trained = arm in MAIN
-                means = np.array([arms[arm][f"evidence {length} {place}"].mean(1) for place in _PLACES])
+                means = np.array([arms[arm][f"{search} {part}"].mean(1) for part in parts])
                 middle = means.mean(1)
                 bars = np.abs(np.array([means.min(1), means.max(1)]) - middle) if trained else None
                 colour, marker = _LOOKS[arm.removesuffix(", untrained")]
                 look = {"color": colour, "marker": marker, "linestyle": "-" if trained else ":", "label": arm}
-                ax.errorbar(_PLACES, middle, bars, capsize=3, alpha=1 if trained else 0.6, **look)
-        axes[0].set_ylim(bottom=0)
+                ax.errorbar([*parts], middle, bars, capsize=3, alpha=1 if trained else 0.6, **look)
+        top = max(ax.get_ylim()[1] for ax in axes[1:])  # one scale for the same claims
+        for ax in axes:
+            ax.set_ylim(0, ax.get_ylim()[1] if ax is axes[0] else top)
         axes[0].set_ylabel("nDCG@10")
         picture.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
         picture.savefig(path, metadata={"Date": None})
