@@ -296,7 +296,7 @@ def test_few_texts_and_odd_ones_give_a_partial_report(texts, finding, tiny_bert)
         (["a"], {"pairs": ["ab"]}, "pair 0 is 'ab': pass two texts"),
         (["a"], {"names": ["x", "y"]}, "2 names for 1 models"),
         (["a"], {"precision": "int8"}, "unknown precision 'int8'"),
-        (["a"], {"precision": "float16"}, "at float16: float16 is for CUDA devices"),
+        (["a"], {"precision": "float16"}, r"minilm at float16 \(--precision\): float16 is for CUDA devices"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_read(texts, options, message, demo):
