@@ -69,8 +69,8 @@ CPU = Size(
 )
 SIZES = {
     "cpu": CPU,
-    "confirm": replace(  # one seed on the demo model of six layers
-        CPU, starts={"reset": lambda folder, seed: reset(demo(), folder, 4, seed)}, ablations="", seeds=1
+    "confirm": replace(  # the demo model of six layers
+        CPU, starts={"reset": lambda folder, seed: reset(demo(), folder, 4, seed)}, ablations=""
     ),
     "gpu": Size(
         starts={"rotary": lambda folder, seed: rotary(L3, folder, plain_texts(10**6), 6000, 64, 512, 8, 512, seed)},
