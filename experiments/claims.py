@@ -7,7 +7,8 @@ Importing this loads no model: results are read from JSON, and what is to be tes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,16 +83,25 @@ def verdict_of(held: Sequence[bool | None]) -> Literal["holds", "in part", "not 
     return "not here" if False in held else "undecided"
 
 
-def conclude(claim: Mapping[str, Any], held: Sequence[bool | None]) -> Verdict:
+def conclude(claim: Mapping[str, Any], found: Mapping[str, Sequence[bool | None]]) -> Verdict:
     """Return the verdict on a claim: one that random vectors give too, or that is tested in part, does not just hold.
 
-    >>> conclude({"certain": ""}, [True]), conclude({"certain": "Noise gives it"}, [True]), conclude({}, [False])
-    ('holds', 'by construction', 'not here')
+    `found` says whether it holds, on each data set, by model or comparison.
+
+    >>> conclude({"certain": ""}, {"m": [True]}), conclude({"certain": "Noise gives it"}, {"m": [True]})
+    ('holds', 'by construction')
     """
-    found = verdict_of(held)
-    if found != "holds":
-        return found
-    return "by construction" if claim.get("certain") else "in part" if claim.get("untested") else found
+    verdict = verdict_of([one for some in found.values() for one in some])
+    if verdict != "holds":
+        return verdict
+    return "by construction" if claim.get("certain") else "in part" if untested_part(claim, found) else verdict
+
+
+def untested_part(claim: Mapping[str, Any], models: Iterable[str]) -> str:
+    """Return the part of a claim that is not tested: none where one of the models is no stand-in."""
+    stand_ins = claim.get("stand_ins")
+    tested = bool(stand_ins) and not {*models} <= {*stand_ins}
+    return "" if tested else str(claim.get("untested") or "")
 
 
 def rows_of(folder: Path = RESULTS) -> list[Row]:
@@ -123,13 +133,15 @@ def rows_of_experiment(listed: Mapping[str, Any], folder: Path) -> Iterator[Row]
             for one in cell["findings"]
             if one["claim"] == name
         ]
-        if (stand_ins := claim.get("stand_ins")) and not all(one.model in stand_ins for one in values):
-            claim = {**claim, "untested": ""}
+        held: dict[str, list[bool | None]] = defaultdict(list)
+        for one in values:
+            held[one.model].append(one.holds)
+        parts = (claim["measure"], claim.get("certain"), untested_part(claim, held), claim.get("note"))
         yield Row(
             source=claim["source"],
             text=claim["text"],
-            verdict=conclude(claim, [one.holds for one in values]) if values else "not run yet",
-            measure=". ".join(filter(None, (claim.get(part) for part in ("measure", "certain", "untested", "note")))),
+            verdict=conclude(claim, held) if values else "not run yet",
+            measure=". ".join(filter(None, parts)),
             command=f"python -m {listed['module']}{' --quick' if quick else ''}",
             values=values,
             figure=f"experiments/{listed['name']}.svg" if (folder / f"{listed['name']}.svg").exists() else "",

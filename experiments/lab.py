@@ -18,7 +18,8 @@ import json
 import re
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -152,9 +153,9 @@ def _finding(claim: str, estimate: Any, than: float, side: int) -> Finding:
     return Finding(claim, estimate.value, estimate.low, estimate.high, decided)
 
 
-def judge(claim: Claim, findings: Sequence[Finding]) -> str:
-    """Return whether a claim holds, from its findings on all models and data sets."""
-    return conclude(asdict(claim), [one.holds for one in findings])
+def judge(claim: Claim, findings: Mapping[str, Sequence[Finding]]) -> str:
+    """Return whether a claim holds, from its findings on all data sets, by model."""
+    return conclude(asdict(claim), {model: [one.holds for one in some] for model, some in findings.items()})
 
 
 def main(experiment: Experiment) -> None:
@@ -279,8 +280,12 @@ def _shown_of(stored: Sequence[dict[str, Any]]) -> list[Cell]:
     return [_cell(one) for one in shown_cells(stored)]
 
 
-def _findings(cells: Sequence[Cell], claim: str) -> list[Finding]:
-    return [one for cell in cells for one in cell.measured.findings if one.claim == claim]
+def _findings(cells: Sequence[Cell], claim: str) -> dict[str, list[Finding]]:
+    """Return the findings on a claim by model."""
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for cell in cells:
+        found[cell.model] += [one for one in cell.measured.findings if one.claim == claim]
+    return {model: some for model, some in found.items() if some}
 
 
 def describe(experiment: Experiment, cells: Sequence[Cell]) -> list[str]:
@@ -289,12 +294,13 @@ def describe(experiment: Experiment, cells: Sequence[Cell]) -> list[str]:
     for note in experiment.notes:
         lines += ["", note]
     for name, claim in experiment.claims.items():
-        found = _findings(cells, name)
-        lines += ["", f"**{claim.text}** ({claim.source}): {judge(claim, found)}. {claim.measure}:"]
+        verdict = judge(claim, _findings(cells, name))
+        lines += ["", f"**{claim.text}** ({claim.source}): {verdict}. {claim.measure}:"]
         lines += [
             f"- {cell.model}, {cell.data}: {score_estimate(one.value, one.low, one.high, sign='+')}"
             for cell in cells
-            for one in _findings([cell], name)
+            for one in cell.measured.findings
+            if one.claim == name
         ]
     return [*lines, ""]
 

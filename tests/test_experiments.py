@@ -71,7 +71,8 @@ def test_a_bound_other_than_zero():
     ],
 )
 def test_verdicts(held, verdict):
-    assert judge(Claim("S", "It is so", "Value"), [Finding("c", 0.0, None, None, one) for one in held]) == verdict
+    found = [Finding("c", 0.0, None, None, one) for one in held]
+    assert judge(Claim("S", "It is so", "Value"), {"m": found}) == verdict
 
 
 def test_a_run_goes_on_where_it_was_stopped(experiment, tiny_st, tmp_path, capsys):

@@ -46,6 +46,7 @@ def read_pooled(
     keep_tokens: bool = False,
     listener: Listener | None = None,
     step: str = "reading texts",
+    some: bool = True,
 ) -> Pooled:
     """Read texts once and pool their tokens in the model's own way and in others.
 
@@ -57,9 +58,43 @@ def read_pooled(
         keep_tokens: whether to keep the token vectors too, at half precision.
         listener: hears of the progress.
         step: the name of the step in the progress.
+        some: raise if no text at all can be read.
     """
-    made = _read(model, tokens, poolings, task, keep_tokens, listener or Listener(), step)
-    _refuse_none(made, len(tokens))
+
+    def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, list[npt.NDArray[np.float16]]]:
+        output = forward(model, features, task)
+        found = {OWN: pooled_vectors(model, output)}
+        found |= {name: repooled_vectors(model, output, pooling) for name, pooling in poolings.items()}
+        kept: list[npt.NDArray[np.float16]] = []
+        if keep_tokens:
+            unit = nn.functional.normalize(output["token_embeddings"].float(), dim=-1).half().cpu().numpy()
+            masks = pooled_tokens(model, output).cpu().numpy()
+            kept = [rows[mask] for rows, mask in zip(unit, masks, strict=True)]
+        norms = found[OWN].norm(dim=-1).nan_to_num(0, 0, 0).cpu().numpy()
+        return {name: to_unit(vectors) for name, vectors in found.items()}, norms, kept
+
+    made = Pooled({}, np.zeros(len(tokens), np.float32))
+    found_tokens: dict[int, npt.NDArray[np.float16]] = {}
+    listener = listener or Listener()
+    advance = listener.step(step, len(tokens))
+    for read in BatchReader(model, run, notify=listener.notify).read(tokens):
+        if isinstance(read, Refused):
+            made.refused[read.row] = read.reason
+            advance(1)
+            continue
+        vectors, norms, kept = read.output
+        made.norms[read.rows] = norms
+        for name, rows in vectors.items():
+            made.vectors.setdefault(name, np.zeros((len(tokens), rows.shape[1]), np.float32))[read.rows] = rows
+        found_tokens |= zip(read.rows, kept, strict=False)
+        advance(len(read.rows))
+    if not made.vectors:
+        made.vectors = {name: np.zeros((len(tokens), width_of(model)), np.float32) for name in (OWN, *poolings)}
+    if keep_tokens:
+        width = next((one.shape[1] for one in found_tokens.values()), 1)
+        made.tokens = [found_tokens.get(row, np.zeros((1, width), np.float16)) for row in range(len(tokens))]
+    if some:
+        _refuse_none(made)
     return made
 
 
@@ -89,10 +124,19 @@ class SideReader:
             if not {*names} <= {*known.vectors} or (keep_tokens and not known.tokens):
                 rows.setdefault(key, row)
         new = tokens.take(list(rows.values()))
-        made = _read(self.model, new, poolings or {}, self.task, keep_tokens, self.listener, step)
+        made = read_pooled(
+            self.model,
+            new,
+            poolings or {},
+            task=self.task,
+            keep_tokens=keep_tokens,
+            listener=self.listener,
+            step=step,
+            some=False,
+        )
         self._known |= {key: (made, place) for place, key in enumerate(rows)}
         if len(rows) == len(keys):
-            _refuse_none(made, len(keys))
+            _refuse_none(made)
             return made
         found = [self._known[key] for key in keys]
         whole = Pooled(
@@ -101,7 +145,7 @@ class SideReader:
             tokens=[one.tokens[row] for one, row in found] if keep_tokens else [],
             refused={place: one.refused[row] for place, (one, row) in enumerate(found) if row in one.refused},
         )
-        _refuse_none(whole, len(tokens))
+        _refuse_none(whole)
         return whole
 
 
@@ -112,53 +156,11 @@ def _join(found: Sequence[tuple[Pooled, int]], name: str) -> Vectors:
     return np.array([zeros if row in one.refused else one.vectors[name][row] for one, row in found])
 
 
-def _refuse_none(made: Pooled, count: int) -> None:
+def _refuse_none(made: Pooled) -> None:
     """Raise if no text could be read."""
+    count = len(made.norms)
     if count and len(made.refused) == count:
         raise BadInput(f"none of {count:,} texts could be read; the first: {made.refused[min(made.refused)]}.")
-
-
-def _read(
-    model: SentenceTransformer,
-    tokens: Tokens,
-    poolings: Mapping[str, nn.Module],
-    task: str | None,
-    keep_tokens: bool,
-    listener: Listener,
-    step: str,
-) -> Pooled:
-    def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, list[npt.NDArray[np.float16]]]:
-        output = forward(model, features, task)
-        found = {OWN: pooled_vectors(model, output)}
-        found |= {name: repooled_vectors(model, output, pooling) for name, pooling in poolings.items()}
-        kept: list[npt.NDArray[np.float16]] = []
-        if keep_tokens:
-            unit = nn.functional.normalize(output["token_embeddings"].float(), dim=-1).half().cpu().numpy()
-            masks = pooled_tokens(model, output).cpu().numpy()
-            kept = [rows[mask] for rows, mask in zip(unit, masks, strict=True)]
-        norms = found[OWN].norm(dim=-1).nan_to_num(0, 0, 0).cpu().numpy()
-        return {name: to_unit(vectors) for name, vectors in found.items()}, norms, kept
-
-    made = Pooled({}, np.zeros(len(tokens), np.float32))
-    found_tokens: dict[int, npt.NDArray[np.float16]] = {}
-    advance = listener.step(step, len(tokens))
-    for read in BatchReader(model, run, notify=listener.notify).read(tokens):
-        if isinstance(read, Refused):
-            made.refused[read.row] = read.reason
-            advance(1)
-            continue
-        vectors, norms, kept = read.output
-        made.norms[read.rows] = norms
-        for name, rows in vectors.items():
-            made.vectors.setdefault(name, np.zeros((len(tokens), rows.shape[1]), np.float32))[read.rows] = rows
-        found_tokens |= zip(read.rows, kept, strict=False)
-        advance(len(read.rows))
-    if not made.vectors:
-        made.vectors = {name: np.zeros((len(tokens), width_of(model)), np.float32) for name in (OWN, *poolings)}
-    if keep_tokens:
-        width = next((one.shape[1] for one in found_tokens.values()), 1)
-        made.tokens = [found_tokens.get(row, np.zeros((1, width), np.float16)) for row in range(len(tokens))]
-    return made
 
 
 def to_unit(vectors: torch.Tensor) -> Vectors:

@@ -94,9 +94,7 @@ def train(
         The trained model.
     """
     recipe = recipe_of(settings)
-    _refuse_early(recipe, pairs, output, evaluate, checkpoint_every)
-    if data_columns and evaluate is None:
-        raise BadInput("data_columns: name what to evaluate on, whose columns they are.")
+    _refuse_early(recipe, pairs, output, evaluate, data_columns, checkpoint_every)
     listener = Listener(progress, notify)
     with ExitStack() as stack:
         folder = TrainingFolder(output or stack.enter_context(tempfile.TemporaryDirectory()))
@@ -186,7 +184,9 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     return Recipe(**given)
 
 
-def _refuse_early(recipe: Recipe, pairs: Any, output: Any, evaluate: Any, checkpoint_every: int | None) -> None:
+def _refuse_early(
+    recipe: Recipe, pairs: Any, output: Any, evaluate: Any, data_columns: Any, checkpoint_every: int | None
+) -> None:
     """Raise for what can be known before anything is read."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise BadInput("train runs in one process on one device: start it without torchrun or accelerate launch.")
@@ -195,6 +195,8 @@ def _refuse_early(recipe: Recipe, pairs: Any, output: Any, evaluate: Any, checkp
     for name in ("evaluate_every", "patience"):
         if (value := getattr(recipe, name)) and evaluate is None:
             raise BadInput(f"{name}={value}: name what to evaluate on.")
+    if data_columns and evaluate is None:
+        raise BadInput("data_columns: name what to evaluate on, whose columns they are.")
     if checkpoint_every is not None:
         check_at_least(1, checkpoint_every, "checkpoint_every")
         given = f"checkpoint_every={checkpoint_every}"
