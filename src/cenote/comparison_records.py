@@ -41,7 +41,7 @@ class Cell:
     model: str
     pooling: str
     temperature: str
-    window: int | None  # tokens after which texts are cut
+    limit: int | None  # tokens after which texts are cut
     long: str  # how longer texts are read
     task: str  # `all` for the mean over tasks
     kind: str

@@ -52,7 +52,7 @@ def given(monkeypatch):
 
 
 def test_arguments_are_passed_on(given, model, pairs):
-    listed = ["--poolings", "mean, cls,lmk+mean", "--temperatures", "1,0.9", "--windows", "128,256"]
+    listed = ["--poolings", "mean, cls,lmk+mean", "--temperatures", "1,0.9", "--limits", "128,256"]
     ways = ["--long", "truncate,segments 8", "--baseline", "mean", "--as", "STS12", "--kind", "sts", "--split", "test"]
     more = ["--data-columns", "score=score", "--quick", "--precision", "float32", "--seed", "3", "--cache", "kept"]
     assert main(["compare", model, model, "--data", pairs, *listed, *ways, *more]) == Exit.SUCCESS
@@ -64,7 +64,7 @@ def test_arguments_are_passed_on(given, model, pairs):
         "unlabelled": None,
         "poolings": ["mean", "cls", "lmk+mean"],
         "temperatures": [1.0, 0.9],
-        "windows": [128, 256],
+        "limits": [128, 256],
         "long": ["truncate", "segments 8"],
         "baseline": "mean",
         "official": "STS12",
@@ -84,7 +84,7 @@ def test_defaults_leave_the_choice_to_the_function(given, model, texts):
     assert given["models"] == [model]
     assert given["unlabelled"] == texts
     assert given["cache"] is False
-    assert all(given[name] is None for name in ("data", "tasks", "temperatures", "windows", "long", "baseline"))
+    assert all(given[name] is None for name in ("data", "tasks", "temperatures", "limits", "long", "baseline"))
     main(["compare", model, "--unlabelled", texts, "--poolings", "cls"])
     assert given["cache"] is True
 
@@ -151,8 +151,8 @@ def test_files_are_written(given, model, pairs, tmp_path, capsys):
         (["{model}", "--data", "{pairs}", "--temperatures", "1,-2"], "'-2' is not a positive, finite number"),
         (["{model}", "--data", "{pairs}", "--temperatures", "1,warm"], "'warm' is not a positive, finite number"),
         (["{model}", "--data", "{pairs}", "--temperatures", "nan"], "'nan' is not a positive, finite number"),
-        (["{model}", "--data", "{pairs}", "--windows", "0"], "'0' is not a whole number of tokens of at least 1"),
-        (["{model}", "--data", "{pairs}", "--windows", "12.5"], "'12.5' is not a whole number of tokens"),
+        (["{model}", "--data", "{pairs}", "--limits", "0"], "'0' is not a whole number of tokens of at least 1"),
+        (["{model}", "--data", "{pairs}", "--limits", "12.5"], "'12.5' is not a whole number of tokens"),
         (["{model}", "--data", "{pairs}", "--long", "trunkate"], "did you mean 'truncate'"),
         (["{model}", "--data", "{pairs}", "--long", "segments"], "give truncate, window-mean, windows or 'segments 8'"),
         (["{model}", "--data", "{pairs}", "--long", "windows 3"], "'windows 3' is no way to read long texts"),

@@ -113,9 +113,9 @@ def test_values_of_items_average_to_the_difference(model):
     assert seen["clustering"].wins + seen["clustering"].losses + seen["clustering"].ties == 10  # draws
 
 
-def test_windows_and_ways_to_read_are_settings(model):
+def test_limits_and_ways_to_read_are_settings(model):
     data = retrieval(words=(30, 60))
-    found = run(model, {"search": data}, windows=[16], long=["truncate", "windows"])
+    found = run(model, {"search": data}, limits=[16], long=["truncate", "windows"])
     names = {cell.setting for cell in found.cells}
     assert names == {
         f"{limit} tokens, {way}" for limit in (model.max_seq_length, 16) for way in ("truncate", "windows")
@@ -273,11 +273,11 @@ def test_a_sample_and_the_whole_are_kept_apart(model, tmp_path):
     assert any("from the cache" in note for note in again.notes)
 
 
-def test_a_refused_window_leaves_the_model_as_it_was(model):
+def test_a_refused_limit_leaves_the_model_as_it_was(model):
     before = model.max_seq_length
-    for window in (2, 10_000):
+    for limit in (2, 10_000):
         with pytest.raises(BadInput):
-            run(model, {"pairs": sts(40)}, windows=[window])
+            run(model, {"pairs": sts(40)}, limits=[limit])
         assert model.max_seq_length == before
 
 
@@ -396,8 +396,8 @@ def test_own_sentences_are_read_at_the_precision_that_is_asked_for(bag_model, mo
         ({"poolings": "cls"}, r"poolings='cls': pass a list"),
         ({"poolings": ["maen"]}, "did you mean 'mean'"),
         ({"temperatures": [0]}, "positive"),
-        ({"windows": [0]}, "windows holds 0"),
-        ({"windows": [10_000]}, "positions for"),
+        ({"limits": [0]}, "limits holds 0"),
+        ({"limits": [10_000]}, "positions for"),
         ({"long": ["window"]}, "unknown way"),
         ({"long": ["truncate", "windows"]}, "needs one"),
         ({"poolings": {"mine": 3}}, "pass a torch module"),
@@ -451,7 +451,7 @@ def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
         run(model, {"pairs": sts(40)}, unlabelled=make_texts(60), poolings=["max"])
     with pytest.raises(BadInput, match=r"data_columns=.* goes with labelled data"):
         run(model, unlabelled=make_texts(60), poolings=["max"], data_columns={"text": "body"})
-    with pytest.raises(BadInput, match="vary windows instead"):
+    with pytest.raises(BadInput, match="vary limits instead"):
         run(model, unlabelled=make_texts(60), long=["truncate", "windows"])
 
 

@@ -16,7 +16,7 @@ VERDICTS = (
     "too few items",
     "items not known",
 )
-# Of each setting: pooling, temperature, window, way to read longer texts, difference, verdict.
+# Of each setting: pooling, temperature, limit, way to read longer texts, difference, verdict.
 ARMS = (
     ("mean", "1", 256, "truncate", 0.0, "baseline"),
     ("cls", "1", 256, "truncate", -0.0412, "worse"),
@@ -43,7 +43,7 @@ def cell(setting="cls", difference=-0.0412, verdict="worse", *, width=0.013, **f
         "model": "sentence-transformers/all-MiniLM-L6-v2",
         "pooling": "cls",
         "temperature": "1",
-        "window": 256,
+        "limit": 256,
         "long": "truncate",
         "task": "scifact",
         "kind": "retrieval",
@@ -86,11 +86,11 @@ def cells(task="scifact", model="MiniLM", scale=1.0, **fields):
     """The cells of all settings of a model on a task."""
     base = "MiniLM: mean"
     found = []
-    for pooling, temperature, window, long, difference, verdict in ARMS:
+    for pooling, temperature, limit, long, difference, verdict in ARMS:
         name = ", ".join(
             [pooling] + [f"temperature {temperature}"] * (temperature != "1") + [long] * (long != "truncate")
         )
-        arm = {"model": model, "pooling": pooling, "temperature": temperature, "window": window, "long": long}
+        arm = {"model": model, "pooling": pooling, "temperature": temperature, "limit": limit, "long": long}
         lengths = quarters(difference) if verdict in ("worse", "better") and task == "scifact" else ()
         found.append(
             cell(

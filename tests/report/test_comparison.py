@@ -33,7 +33,7 @@ SHOWN = {
     "seconds": format_number,
     **NUMBERS,
     **dict.fromkeys(("value", "low", "high"), lambda value: f"{abs(value):.4f}"),
-    **dict.fromkeys(("wins", "losses", "ties", "items", "window", "dimensions", "texts"), lambda value: f"{value:,}"),
+    **dict.fromkeys(("wins", "losses", "ties", "items", "limit", "dimensions", "texts"), lambda value: f"{value:,}"),
 }
 
 

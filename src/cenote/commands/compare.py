@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_argument(
         "--temperatures", type=list_of(positive), metavar="A,B", help="of attention, such as 1,0.9,0.8"
     )
-    settings.add_argument("--windows", type=list_of(tokens), metavar="A,B", help="limits in tokens, such as 128,256")
+    settings.add_argument(
+        "--limits", type=list_of(tokens), metavar="A,B", help="tokens after which texts are cut, such as 128,256"
+    )
     settings.add_argument(
         "--long",
         type=list_of(long_way),
@@ -133,10 +135,10 @@ def check(args: argparse.Namespace) -> None:
         raise Usage(f"--unlabelled {args.unlabelled!r} and {other} exclude each other: give one of them.")
     if args.unlabelled is None and (args.columns, args.id_column) != (None, None):
         raise Usage("--columns and --id-column are of --unlabelled, which is not given.")
-    varied = (args.poolings, args.temperatures, args.windows, (args.long or [])[1:])
+    varied = (args.poolings, args.temperatures, args.limits, (args.long or [])[1:])
     if len(args.models) == 1 and not any(varied):
         raise Usage(
-            f"{args.models[0]!r} alone is one setting: name --poolings, --temperatures, --windows or two ways for "
+            f"{args.models[0]!r} alone is one setting: name --poolings, --temperatures, --limits or two ways for "
             "--long, or another model."
         )
     check_outputs(args, PAGES, [*(args.data or ()), args.unlabelled])
@@ -163,7 +165,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             unlabelled=texts,
             poolings=args.poolings,
             temperatures=args.temperatures,
-            windows=args.windows,
+            limits=args.limits,
             long=args.long,
             baseline=args.baseline,
             official=args.official,

@@ -91,7 +91,7 @@ def score_passes(
     for number, task in enumerate(tasks, 1):
         for place, one in enumerate(passes, 1):
             listener.notify(f"task {number} of {len(tasks)}: {task.name}, pass {place} of {len(passes)}")
-            with set_to(one.group.model, one.temperature, one.window):
+            with set_to(one.group.model, one.temperature, one.limit):
                 reader = TextReader(
                     one.group.model,
                     "torch",
@@ -99,7 +99,7 @@ def score_passes(
                     listener.labelled(f"{task.name}: "),
                     poolings=one.group.others,
                 )
-                configuration = configuration_of(reader, weights=weights[id(one.group.model)], window=one.window)
+                configuration = configuration_of(reader, weights=weights[id(one.group.model)], limit=one.limit)
                 yield from _score_pass(one, task, reader, configuration, results)
 
 

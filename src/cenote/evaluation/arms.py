@@ -1,4 +1,4 @@
-"""The settings that are compared: a grid of poolings, temperatures, windows and ways to read long texts, by model.
+"""The settings that are compared: a grid of poolings, temperatures, limits and ways to read long texts, by model.
 
 One pass over the texts serves all poolings of the same tokens: a `Group` is what shares a pass. Poolings that insert
 tokens, such as `landmark`, have a pass of their own.
@@ -34,7 +34,7 @@ class Grid:
     poolings: tuple[str, ...] = ()
     modules: Mapping[str, nn.Module] = field(default_factory=dict)  # poolings of the caller's own, by name
     temperatures: tuple[Any, ...] = ()  # as `check_temperature` returns them
-    windows: tuple[int, ...] = ()
+    limits: tuple[int, ...] = ()  # in tokens
     long: tuple[str, ...] = ("truncate",)
 
 
@@ -45,7 +45,7 @@ class Arm:
     model: str
     pooling: str
     temperature: str
-    window: int | None
+    limit: int | None  # tokens after which texts are cut
     long: str
 
     def name(self, among: Sequence[Arm]) -> str:
@@ -58,7 +58,7 @@ class Arm:
         said = {
             "pooling": self.pooling,
             "temperature": f"temperature {self.temperature}",
-            "window": "no limit" if self.window is None else f"{self.window} tokens",
+            "limit": "no limit" if self.limit is None else f"{self.limit} tokens",
             "long": self.long,
         }
         varied = {part for part in (*said, "model") if len({getattr(arm, part) for arm in among}) > 1}
@@ -92,24 +92,24 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One reading of the texts: a group at one temperature and one window, and the settings that it serves."""
+    """One reading of the texts: a group at one temperature and one limit, and the settings that it serves."""
 
     group: Group
     temperature: Any  # None for the model's own
-    window: int | None  # None for the model's own
+    limit: int | None  # None for the model's own
     arms: tuple[Arm, ...]
 
 
 def check_grid(
     poolings: Sequence[str] | Mapping[str, nn.Module] | None,
     temperatures: Sequence[Temperature] | None,
-    windows: Sequence[int] | None,
+    limits: Sequence[int] | None,
     long: Sequence[str] | None,
 ) -> Grid:
     """Return what is varied, its names checked."""
     from cenote.evaluation.ways import way_of
 
-    every: dict[str, Any] = {"poolings": poolings, "temperatures": temperatures, "windows": windows, "long": long}
+    every: dict[str, Any] = {"poolings": poolings, "temperatures": temperatures, "limits": limits, "long": long}
     for name, given in every.items():
         if isinstance(given, (str, bytes)) or not (given is None or hasattr(given, "__iter__")):
             raise BadInput(f"{name}={given!r}: pass a list.")
@@ -120,43 +120,43 @@ def check_grid(
             raise BadInput(f"poolings[{name!r}] is a {type(module).__name__}: pass a torch module for each name.")
     names = [*("+".join(canonical(one)) for one in lists), *modules]
     taus = [check_temperature(one) for one in temperatures or ()]
-    for window in windows or ():
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-            raise BadInput(f"windows holds {window!r}: pass whole numbers of tokens, at least 1.")
+    for limit in limits or ():
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise BadInput(f"limits holds {limit!r}: pass whole numbers of tokens, at least 1.")
     ways = tuple(dict.fromkeys(long or ("truncate",)))
     for way in ways:
         way_of(way)
     unique = [tau for place, tau in enumerate(taus) if tau not in taus[:place]]
-    return Grid(tuple(dict.fromkeys(names)), modules, tuple(unique), tuple(dict.fromkeys(windows or ())), ways)
+    return Grid(tuple(dict.fromkeys(names)), modules, tuple(unique), tuple(dict.fromkeys(limits or ())), ways)
 
 
 def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
     """Return all passes that the settings of a model need, its own setting first.
 
     Args:
-        model: with its own pooling, temperature and window.
+        model: with its own pooling, temperature and limit.
         name: what the model is called.
         grid: what is varied; the model's own setting is always there.
     """
-    own_window = limit_of(model)
-    windows: dict[int | None, int | None] = {own_window: None}
-    windows |= {window: window for window in grid.windows if window != own_window}
+    own = limit_of(model)
+    limits: dict[int | None, int | None] = {own: None}  # None for the model's own
+    limits |= {limit: limit for limit in grid.limits if limit != own}
     groups = groups_of(model, grid)
     passes = [
         Pass(
             group=group,
             temperature=tau,
-            window=window,
+            limit=changed,
             arms=tuple(
                 Arm(name, pooling, temperature, limit, long) for pooling in group.poolings for long in grid.long
             ),
         )
         for temperature, tau in _temperatures_of(model, grid).items()
-        for limit, window in windows.items()
+        for limit, changed in limits.items()
         for group in groups
     ]
     for one in passes:  # what is refused is refused before the work
-        with set_to(one.group.model, one.temperature, one.window):
+        with set_to(one.group.model, one.temperature, one.limit):
             pass
     return passes
 
@@ -207,14 +207,14 @@ def _repooled(model: SentenceTransformer, name: str) -> SentenceTransformer:
 
 
 @contextmanager
-def set_to(model: SentenceTransformer, temperature: Any, window: int | None) -> Iterator[None]:
-    """Give a model a temperature and a window for a while; None for its own."""
-    limit = model.max_seq_length
+def set_to(model: SentenceTransformer, temperature: Any, limit: int | None) -> Iterator[None]:
+    """Give a model a temperature and a limit for a while; None for its own."""
+    own = model.max_seq_length
     try:
-        if window is not None:
-            set_max_seq_length(model, window)
+        if limit is not None:
+            set_max_seq_length(model, limit)
         with nullcontext() if temperature is None else temper(model, temperature):
             yield
     finally:
-        if window is not None:
-            model.max_seq_length = limit
+        if limit is not None:
+            model.max_seq_length = own

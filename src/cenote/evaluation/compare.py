@@ -46,7 +46,7 @@ def compare(
     unlabelled: Texts | None = None,
     poolings: Sequence[PoolingName | str] | Mapping[str, nn.Module] | None = None,
     temperatures: Sequence[Temperature] | None = None,
-    windows: Sequence[int] | None = None,
+    limits: Sequence[int] | None = None,
     long: Sequence[LongName | str] | None = None,
     baseline: str | None = None,
     official: str | None = None,
@@ -76,7 +76,7 @@ def compare(
             sentences are the queries; this shows coverage, not relevance.
         poolings: to try beside the model's own; several are joined by `+`. Or modules of your own, by name.
         temperatures: of attention, to try beside the model's own.
-        windows: limits in tokens, to try beside the model's own.
+        limits: tokens after which texts are cut, to try beside the model's own.
         long: ways to read texts beyond the limit: truncate, window-mean, windows, `segments 8`. The first is the
             baseline's.
         baseline: the name of the setting that all are compared with, as the result names it; None for each model's own.
@@ -101,7 +101,7 @@ def compare(
     _refuse_results(given)
     if names is not None and len(names) != len(given):
         raise BadInput(f"names has {len(names)} names for {len(given)} models: give one for each.")
-    grid = check_grid(poolings, temperatures, windows, long)
+    grid = check_grid(poolings, temperatures, limits, long)
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
     asked = Asked(kind, split, data_columns or {})
     if unlabelled is None:
@@ -122,7 +122,7 @@ def compare(
     if len(arms) < 2:
         raise BadInput(
             f"there is one setting only, the model's own ({arms[0].pooling} at temperature {arms[0].temperature}): "
-            "name other poolings, temperatures or windows to try."
+            "name other poolings, temperatures or limits to try."
         )
     compared = _baselines(arms, baseline)
     if unlabelled is None:

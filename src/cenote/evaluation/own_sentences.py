@@ -59,7 +59,7 @@ class OwnSentences:
 def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Probes:
     """Draw documents and their sentences; raise for too few, and for ways to read that need labels."""
     if grid.long != ("truncate",):
-        raise BadInput(f"long={list(grid.long)}: without labels texts are cut at the limit; vary windows instead.")
+        raise BadInput(f"long={list(grid.long)}: without labels texts are cut at the limit; vary limits instead.")
     drawn, _ = sample_texts(texts, _SAMPLE, seed)
     probes = draw_probes(drawn, _QUICK if quick else _TEXTS, seed)
     if len(probes.texts) < FEWEST_DOCUMENTS:
@@ -78,7 +78,7 @@ def score_own_sentences(
     for place, one in enumerate(passes, 1):
         listener.notify(f"pass {place} of {len(passes)}")
         model = one.group.model
-        with set_to(model, one.temperature, one.window), computing_in(model, precision):
+        with set_to(model, one.temperature, one.limit), computing_in(model, precision):
             start = time.perf_counter()
             texts = tokenise_account(model, probes, alternatives=False)
             reading = read_account(model, texts, one.group.others, listener, alternatives=False)

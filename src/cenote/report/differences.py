@@ -315,7 +315,7 @@ def list_settings(comparison: Comparison) -> tuple[Table, ...]:
                     cell.model,
                     cell.pooling,
                     cell.temperature,
-                    "all" if cell.window is None else f"{cell.window:,}",
+                    "all" if cell.limit is None else f"{cell.limit:,}",
                     cell.long,
                 )
                 for cell in cells.values()
