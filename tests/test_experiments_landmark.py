@@ -12,7 +12,7 @@ pytest.importorskip("matplotlib")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments.claims import rows_of_trainings
-from experiments.landmark import run
+from experiments.landmark import run, summary
 from experiments.landmark.plan import ARMS, MAIN, READINGS, SIZES, UNTRAINED, trainings
 from experiments.landmark.summary import summarise
 
@@ -73,6 +73,21 @@ def test_claims_are_decided_by_the_searches_that_were_chosen_before(size, tmp_pa
     assert {*short["scores"]} == {*ARMS, *UNTRAINED}
     assert [len(short["scores"][arm]) for arm in (*MAIN, "every_k")] == [2, 2, 2, 1]
     assert {"cls", "mean", "every_k", "temperature 0.8"} <= {*record[f"posts {size.lengths[1]}"]["from landmark"]}
+
+
+def test_longer_posts_are_tested_in_the_seeds_after_those_that_were_known(size, tmp_path, monkeypatch):
+    monkeypatch.setitem(summary._KNOWN, "toy", 1)
+    longest = f"posts {size.lengths[1]} long"
+
+    def means(arm, search):
+        return 0.6 if search.startswith(f"posts {size.lengths[1]}") and arm == "landmark" else 0.5
+
+    _, record = verdicts(tmp_path, size, means)
+    found = record[longest]["landmark minus, later seeds"]
+    assert {*found} == {"1"}
+    assert found["1"]["cls"]["value"] == pytest.approx(0.1, abs=0.002)
+    assert found["1"]["mean"]["p"] < 0.001
+    assert "landmark minus, later seeds" not in record[f"posts {size.lengths[0]} long"]
 
 
 def test_an_arm_that_did_not_learn_a_search_decides_nothing(size, tmp_path):
