@@ -19,6 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 1100, 1150  # of one view, in CSS pixels
+TOP = 815  # the height of the first part of a page, up to its first table
 # For each page: the pictures that are taken from it, by the id of the figure; the top of the page has no id.
 PICTURES = {
     "report.html": {"diagnosis.png": None, "pairs.png": "socm"},
@@ -34,7 +35,7 @@ PICTURES = {
 def take(page: Page, path: Path, figure: str | None) -> None:
     """Write the picture of a figure of the page, or of its top."""
     if figure is None:
-        page.screenshot(path=path, clip={"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT})
+        page.screenshot(path=path, clip={"x": 0, "y": 0, "width": WIDTH, "height": TOP})
         return
     place = page.locator(f"#{figure}")
     place.evaluate("(one) => { for (let at = one; at; at = at.parentElement) if (at.open === false) at.open = true; }")
