@@ -130,7 +130,7 @@ def chunks_of(model: SentenceTransformer) -> dict[str, Any]:
 
 
 def _refuse_untrainable(model: SentenceTransformer) -> None:
-    """Raise for a model that the trainer does not take as it is."""
+    """Raise for a model that the trainer cannot train."""
     if weights_dtype(model) is not torch.float32:
         raise BadInput(f"the weights are {weights_dtype(model)}: load the model with dtype='float32' to train it.")
     if any(isinstance(module, StaticEmbedding) for module in model.modules()):

@@ -1,4 +1,4 @@
-"""What the last bits of the weights of a training depend on besides its recipe."""
+"""The environment of a training, which the last bits of its weights depend on besides its recipe."""
 
 from __future__ import annotations
 

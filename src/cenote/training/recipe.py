@@ -27,13 +27,15 @@ class Recipe:
             k of `every_k`.
         eval_interval: tokens per chunk after the training; by default the shortest of `intervals`.
         splitter: `fixed`, or `sentence`: chunks end with sentences.
-        eval_pooling: of the model that is written, if it differs from the one that is trained.
-        temperature: divides the attention logits, in the training and of the model that is written.
+        eval_pooling: of the model that is written, if it differs from the one that is trained; not with `--evaluate`,
+            whose scores would be of the latter.
+        temperature: divides the attention logits, in the training and of the model that is written; a number, or in
+            Python a temperature by length or by role.
         steps: updates of the weights.
         batch_size: pairs in a step. Each query has the positives and negatives of all others as its negatives.
         max_length: tokens after which a text is cut, in the training and by the model that is written; None is the
             backbone's limit. Beyond the positions that the backbone has learned they are extended.
-        query_length: tokens after which a query is cut; None is `max_length`.
+        query_length: tokens after which a query is cut, at most `max_length`; None is `max_length`.
         positions: how learned positions are extended: `tile` or `interpolate`.
         learning_rate: at its highest.
         warmup: share of the steps in which the learning rate rises; afterwards it falls to zero.
@@ -52,7 +54,7 @@ class Recipe:
         seed: of the order of the pairs, of what is drawn, and of dropout.
         query_prompt: put before each query, and kept as the model's prompt `query`.
         document_prompt: put before each other text, and kept as the model's prompt `document`.
-        evaluate_every: steps between evaluations; None is a tenth of all.
+        evaluate_every: steps between evaluations; None is a tenth of all, rounded down, and at least one.
         patience: evaluations without a better score after which the training stops; the best model is written.
     """
 
