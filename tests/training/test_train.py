@@ -422,6 +422,10 @@ def test_wrong_settings_are_refused(near, settings, error, message):
         train(near, PAIRS, **{"steps": 1, "batch_size": 8, **settings})
 
 
+def test_no_intervals_are_an_empty_list():
+    assert recipe_of({"intervals": None}) == recipe_of({"intervals": []}) == recipe_of({})
+
+
 def test_a_model_on_another_gpu_than_the_first_is_refused(near, monkeypatch):
     monkeypatch.setattr(SentenceTransformer, "device", torch.device("cuda:1"))
     with pytest.raises(BadInput, match=r"the model is on cuda:1, .* start with CUDA_VISIBLE_DEVICES=1"):
