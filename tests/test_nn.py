@@ -148,6 +148,8 @@ def test_limits_of_tasks_and_calls_are_kept(tiny_st):
     assert len(read(model, [TEXTS[4]], task="query", max_length=9)[0][0]) == 9
     assert len(read(model, [TEXTS[4]], processing_kwargs={"text": {"max_length": 5}}, max_length=9)[0][0]) == 5
     assert model.encode(TEXTS[4], processing_kwargs={"text": {"max_length": 8}}).shape == (32,)
+    model.max_seq_length = 7
+    assert len(read(model, [TEXTS[4]], task="query")[0][0]) == len(read(model, [TEXTS[4]])[0][0]) <= 7
 
 
 def test_sentences_are_chunks(kind, tiny_st):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["BAKED_IN_CONFIG", "KEPT_IN_CONFIG", "LandmarkTransformer", "Pooling", "Temperature"]
 
 # The feature of a batch of training that says with which epoch its intervals were drawn.
-EPOCH = "landmark_epoch"
+EPOCH_FEATURE = "landmark_epoch"
 # A tokenizer without a limit reports a number like 1e30.
 NO_LIMIT = 10**7
 # Operators that sentence-transformers has too: our name -> its name.
@@ -248,14 +248,17 @@ class LandmarkTransformer(Transformer):
         if unknown := sorted(asked - {"text.max_length"}):  # options of sentence-transformers
             raise BadInput(f"{', '.join(unknown)} has no effect with landmarks: only max_length can be set.")
         given = {key: value for section in sections for key, value in section.get("text", {}).items()}
-        limit = given.get("max_length") or kwargs.get("max_length") or lengths.get(kwargs.get("task") or "")
-        rows = self._rows(pairs, prompt or "", limit or self.max_seq_length, epoch)
+        limit = given.get("max_length") or kwargs.get("max_length")
+        if not limit:
+            limits = (lengths.get(kwargs.get("task") or ""), self.max_seq_length)
+            limit = min((one for one in limits if one), default=None)
+        rows = self._rows(pairs, prompt or "", limit, epoch)
         features = self._flat(rows) if self.can_flatten_inputs else self._stacked(rows)
         features["modality"] = "text"
         if not prompt:
             del features["prompt_mask"]
         if epoch is not None:
-            features[EPOCH] = epoch
+            features[EPOCH_FEATURE] = epoch
         return features
 
     def _rows(self, pairs: list[tuple[str, ...]], prompt: str, most: int | None, epoch: int | None) -> list[ModelInput]:
@@ -322,9 +325,9 @@ class LandmarkTransformer(Transformer):
         return features
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Run the model without our own masks, which it does not take."""
-        epoch = features.pop(EPOCH, None)
-        if self.training and self.splitter == "variable" and epoch is None and not self._warned:
+        """Run the model without our own features, which it does not take."""
+        own = {name: features.pop(name) for name in (*OWN_FEATURES, EPOCH_FEATURE) if name in features}
+        if self.training and self.splitter == "variable" and EPOCH_FEATURE not in own and not self._warned:
             self._warned = True
             warnings.warn(
                 f"this batch has an interval of {self.interval} for every text, although splitter='variable' draws "
@@ -333,9 +336,8 @@ class LandmarkTransformer(Transformer):
                 CenoteWarning,
                 stacklevel=2,
             )
-        own = {name: features.pop(name) for name in OWN_FEATURES if name in features}
         features = super().forward(features, **kwargs)
-        features.update(own)
+        features.update(own)  # also of the caller's dict, which a loss may pass a second time
         return features
 
     def on_model_ready(self, model: BaseModel) -> None:

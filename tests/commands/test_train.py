@@ -152,15 +152,17 @@ def test_every_flag_is_passed_on_under_its_name(given, near, pairs, tmp_path):
     for name, value in {**settings, **of_the_command}.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         words += [f"--{name.replace('_', '-')}", text]
-    more = ["--pooling", "landmark", "--eval-pooling", "cls,max", "--cache", "--gradient-checkpointing"]
+    more = ["--pooling", "landmark", "--cache", "--gradient-checkpointing"]
     output = str(tmp_path / "out")
     assert main(["train", near, pairs, "-o", output, *words, *more]) == Exit.SUCCESS
     assert {name: given[name] for name in given if name not in ("progress", "notify", "loader")} == {
         **{"model": near, "pairs": pairs, "output": output, **of_the_command, **settings},
-        **{"pooling": "landmark", "eval_pooling": "cls+max", "cache": True, "gradient_checkpointing": True},
+        **{"pooling": "landmark", "cache": True, "gradient_checkpointing": True},
         "data_columns": {},
     }
-    assert set(given) >= set(defaults())
+    assert set(given) >= set(defaults()) - {"eval_pooling"}  # it does not go with `evaluate`
+    assert main(["train", near, pairs, "-o", output, "--eval-pooling", "cls,max"]) == Exit.SUCCESS
+    assert given["eval_pooling"] == "cls+max"
 
 
 def test_what_is_not_given_is_left_to_the_function(given, near, pairs, tmp_path):
@@ -189,8 +191,12 @@ EARLY = [
     ("train", 2, "the following arguments are required: BACKBONE, PAIRS, -o/--output"),
     ("train model pairs.jsonl -o out --stesp 3", 2, "--stesp: did you mean --steps?"),
     ("train model pairs.jsonl -o ''", 2, "-o is empty: name a folder"),
-    ("train model pairs.jsonl -o out --evaluate-every 2", 2, "--evaluate-every and --patience need --evaluate"),
-    ("train model pairs.jsonl -o out --patience 2", 2, "--evaluate-every and --patience need --evaluate"),
+    (
+        "train model pairs.jsonl -o out --evaluate-every 2",
+        2,
+        "evaluate_every=2: name what to evaluate on",
+    ),
+    ("train model pairs.jsonl -o out --patience 2", 2, "patience=2: name what to evaluate on (evaluate, --evaluate)"),
     ("train model pairs.jsonl -o out --pooling landmrak", 2, "unknown pooling 'landmrak'; did you mean 'landmark'?"),
     ("train model pairs.jsonl -o out --warmup 2", 2, "2.0 is not from 0 to 1"),
     ("train model pairs.jsonl -o out --warmup x", 2, "invalid number value: 'x'"),
@@ -207,8 +213,9 @@ EARLY = [
     ("train model ids.jsonl -o out", 1, "ids.jsonl, line 1: no column of the query; the columns are: id"),
     ("train model empty.jsonl -o out", 1, "empty.jsonl holds no pairs"),
     ("train model pairs.jsonl -o out --evaluate none", 1, "no such file or folder: none"),
+    ("train model pairs.jsonl -o out --evaluate pairs.jsonl --eval-pooling cls", 2, "eval_pooling='cls': the scores"),
     ("train model pairs.jsonl -o out --data-columns a", 2, "'a': name each column after its role"),
-    ("train model pairs.jsonl -o out --data-columns text=a", 2, "--data-columns names the columns of --evaluate"),
+    ("train model pairs.jsonl -o out --data-columns text=a", 2, "data_columns: name what to evaluate on"),
     ("train model pairs.jsonl -o out --evaluate texts.txt --data-columns text=a", 1, "texts.txt"),
     ("train ./none pairs.jsonl -o out", 1, "no such folder: './none'"),
 ]

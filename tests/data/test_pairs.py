@@ -42,6 +42,14 @@ def test_negatives_in_columns_and_tuples(tmp_path):
     assert list(read_pairs([("q", "p", "n")])) == [Pair("q", "p", ("n",))]
 
 
+@pytest.mark.parametrize("text", ["[sic] a cave", "[1, 2]", '["a" "b"]', "[" * 100_000])
+def test_a_negative_may_begin_with_a_bracket(tmp_path, text):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"query": "q", "positive": "p", "negative": text}) + "\n")
+    (tmp_path / "b.tsv").write_text('query\tpositive\tnegative\nq\tp\t"[""n1"", ""n2""]"\n')
+    assert list(read_pairs(tmp_path / "a.jsonl")) == [Pair("q", "p", (text,))]
+    assert list(read_pairs(tmp_path / "b.tsv")) == [Pair("q", "p", ("n1", "n2"))]
+
+
 def test_pairs_are_read_one_by_one():
     def endless():
         while True:

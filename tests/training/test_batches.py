@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from cenote.errors import BadInput
-from cenote.training.batches import Order, Place, Rows, batches_of_epoch, count_batches, draw_rows
+from cenote.training.batches import Hashes, Order, Partners, Place, Rows, batches_of_epoch, count_batches, draw_rows
 
-DISTINCT = [(2 * row, 2 * row + 1) for row in range(50)]
+
+def hashed(pairs):
+    """The hashes of pairs of numbers."""
+    flat = [text for pair in pairs for text in pair]
+    return Hashes(np.array(flat, np.uint64), np.cumsum([0, *map(len, pairs)]))
+
+
+DISTINCT = hashed([(2 * row, 2 * row + 1) for row in range(50)])
 
 
 def test_an_epoch_holds_every_pair_once_in_full_batches():
@@ -31,14 +38,16 @@ def test_no_batch_holds_a_false_negative(negatives):
     generator = np.random.default_rng(0)
     pairs = [tuple(generator.integers(0, 60, 4).tolist()) for _ in range(200)]
     pairs = [pair for pair in pairs if len(set(pair)) == 4]
-    batches = list(batches_of_epoch(pairs, 4, seed=0, epoch=3, negatives=negatives))
+    batches = list(batches_of_epoch(hashed(pairs), 4, seed=0, epoch=3, negatives=negatives))
     assert len(batches) > 30
+    known = {query: {pair[1] for pair in pairs if pair[0] == query} for query, *_ in pairs}
     shared = 0
     for batch in batches:
         drawn = {row: [pairs[row][2 + at] for at in draw_rows(2, negatives, (0, 3, row))] for row in batch}
         for one in batch:
             for other in set(batch) - {one}:
                 assert not {*pairs[one][:2]} & {*pairs[other][:2], *drawn[other]}
+                assert not known[pairs[one][0]] & {pairs[other][1], *drawn[other]}
                 shared += bool(set(drawn[one]) & set(drawn[other]))
     assert bool(shared) == bool(negatives)  # negatives may be equal
     rows = [row for batch in batches for row in batch]
@@ -48,24 +57,45 @@ def test_no_batch_holds_a_false_negative(negatives):
 def test_a_text_that_most_pairs_have_takes_no_longer():
     """Rows that wait for one text are not looked at again in every batch: counted in looks at hashes."""
 
-    class Counted(list):
+    class Counted(Hashes):
         looks = 0
 
         def __getitem__(self, row):
             Counted.looks += 1
             return super().__getitem__(row)
 
-    pairs = Counted([(0, row + 1) for row in range(300)] + [(1000 + row, 2000 + row) for row in range(700)])
+    plain = hashed([(0, row + 1) for row in range(300)] + [(1000 + row, 2000 + row) for row in range(700)])
+    pairs = Counted(plain.flat, plain.offsets)
     assert len(list(batches_of_epoch(pairs, 10, seed=0, epoch=0))) > 50
     assert Counted.looks < 6 * len(pairs)
 
 
+@pytest.mark.parametrize("other", [(2, 11), (2, 20, 11)], ids=["positive", "negative"])
+def test_a_known_positive_of_a_query_is_in_no_other_pair_of_its_batch(other):
+    """Text 11 is a positive of query 1 by another row."""
+    pairs = [(1, 10), (1, 11), other]
+    for seed in range(6):
+        assert list(batches_of_epoch(hashed(pairs), 2, seed, epoch=0, negatives=1)) == []
+        (batch,) = batches_of_epoch(hashed([*pairs, (3, 30)]), 2, seed, epoch=0, negatives=1)
+        assert 3 in batch
+
+
+def test_partners_are_found_among_few_and_among_many():
+    """Hashes above what a float tells apart, with fewer and with more partners than texts in the batch."""
+    texts = np.array([2**63 + 1] * 9 + [2**63 + 2], np.uint64)
+    partners = Partners(texts, np.arange(2**63, 2**63 + 10, dtype=np.uint64))
+    assert partners.within(2**63 + 1, {2**63 + 8, 2**63 + 9}) == 2**63 + 8
+    assert partners.within(2**63 + 1, {2**63 + 9}) is None
+    assert partners.within(2**63 + 2, {2**63 + 8, 2**63 + 9}) == 2**63 + 9
+    assert partners.within(5, {2**63 + 8}) is None
+
+
 def test_what_equal_texts_did_is_counted():
-    pairs = [(1, 10), (2, 10), (3, 10), (4, 40)]
+    pairs = hashed([(1, 10), (2, 10), (3, 10), (4, 40)])
     counts = count_batches(Order(pairs, 2, 1, seed=0))
     assert (counts.batches, counts.left_over) == (1, 2)  # the pairs with text 10 cannot meet, and 40 is taken once
     assert count_batches(Order(DISTINCT, 5, 1, seed=0)).moved == 0
-    assert count_batches(Order([(1, 10), (2, 10), (3, 30), (4, 40)], 2, 1, seed=1)).moved == 1
+    assert count_batches(Order(hashed([(1, 10), (2, 10), (3, 30), (4, 40)]), 2, 1, seed=1)).moved == 1
 
 
 def test_an_order_goes_on_from_any_step():
@@ -78,7 +108,7 @@ def test_an_order_goes_on_from_any_step():
 
 def test_pairs_that_fill_no_batch_are_refused():
     with pytest.raises(BadInput, match=r"no batch of 2 pairs can be filled .* 3 pairs are too few, or too alike"):
-        list(Order([(1, 10), (2, 10), (3, 10)], 2, 5, seed=0))
+        list(Order(hashed([(1, 10), (2, 10), (3, 10)]), 2, 5, seed=0))
 
 
 class Table:

@@ -98,6 +98,23 @@ def test_other_models_are_read_as_they_are(tiny_st):
     assert torch.equal(batch["query_input_ids"], model.preprocess(TEXTS)["input_ids"])
 
 
+def test_the_order_of_columns_is_warned_of_once(model):
+    collate, said = Collator(model.preprocess), []
+    collate.maybe_warn_about_column_order = lambda names: said.append(names) or collate._warned_columns.add((*names,))
+    for epoch in range(3):
+        collate([{"positive": "a", "query": "b", "epoch": epoch}])
+    assert said == [["positive", "query"]]
+
+
+def test_a_loss_may_run_the_model_twice_on_a_batch(model):
+    features = Collator(model.preprocess).preprocess_fn(TEXTS, epoch=0)
+    model.train()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(features)
+        model(features)
+
+
 def test_a_batch_without_draws_is_told_once(model):
     features = model.preprocess(TEXTS)
     model.train()

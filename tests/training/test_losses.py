@@ -6,6 +6,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
+from cenote.surgery.tempering import temper
+from cenote.training.collator import Collator
 from cenote.training.losses import ContrastiveLoss, spread_of
 
 COLUMNS = [
@@ -103,3 +105,16 @@ def test_memory_changes_no_gradient(model, options, training):
     assert values[0][0] == pytest.approx(values[1][0], rel=1e-6)
     for name, gradient in values[0][1].items():
         torch.testing.assert_close(values[1][1][name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_queries_are_trained_with_their_own_temperature(model):
+    temper(model, {"query": 0.5, "document": 2.0})
+    rows = [{"query": query, "positive": text} for query, text in zip(*COLUMNS[:2], strict=True)]
+    batch = Collator(model.preprocess, router_mapping={"query": "query", "positive": "document"})(rows)
+    for name, encode, texts in zip(rows[0], (model.encode_query, model.encode_document), COLUMNS[:2], strict=True):
+        features = {key.removeprefix(f"{name}_"): value for key, value in batch.items() if key.startswith(f"{name}_")}
+        for found in (
+            ContrastiveLoss(model).embed_minibatch({**features}, 0, 5, False, False)[0],
+            model({**features})["sentence_embedding"],  # as other losses do
+        ):
+            np.testing.assert_allclose(found.detach(), encode(texts), atol=1e-6)

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers import TrainerCallback
 
 import cenote
@@ -20,6 +23,7 @@ from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.nn import LandmarkTransformer
 from cenote.training import folder as folders
 from cenote.training import trainer as trainers
+from cenote.training import watching
 from cenote.training.backbone import prepare
 from cenote.training.train import recipe_of, train
 
@@ -181,8 +185,8 @@ def test_a_complete_training_is_not_repeated(near_folder, whole):
     model = train(near_model(near_folder), PAIRS, output=whole, notify=said.append, **GOING, **EVERY)
     assert said[-1] == f"the training in {str(whole)!r} is complete"
     assert said[0] == (
-        "36 pairs: 4 steps of 8 in an epoch; 4 left over in the first; 1 moved to a later step, since they share a "
-        "text with another pair"
+        "36 pairs: 4 steps of 8 in an epoch; 4 left over in the first; 1 moved to a later step, where they bring "
+        "no false negative"
     )
     assert not (whole / "pairs.arrow").exists()
     assert isinstance(model[0], LandmarkTransformer)
@@ -249,6 +253,20 @@ def test_a_training_goes_on_with_checkpoints_at_other_steps(near_folder, whole, 
     assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["checkpoint-7"]
     train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING)
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_another_device_than_before_the_stop_is_told(near_folder, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers.Report, "on_step_begin", _interrupt_at(5), raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING, **EVERY)
+    state = json.loads((tmp_path / "out" / folders.STATE).read_text())
+    state["environment"]["device"] = "cuda (a GPU)"
+    (tmp_path / "out" / folders.STATE).write_text(json.dumps(state))
+    said = []
+    train(near_model(near_folder), PAIRS, output=tmp_path / "out", notify=said.append, **GOING, **EVERY)
+    (line,) = [line for line in said if "may differ in their last bits" in line]
+    assert "device was cuda (a GPU) and is cpu (" in line
 
 
 def test_the_process_is_left_as_it_was(near_folder):
@@ -381,12 +399,60 @@ def test_a_disk_that_fills_keeps_the_checkpoint_before(near_folder, whole, tmp_p
         ({"evaluate": ["a text"]}, BadInput, "evaluate is a list: name a labelled folder"),
         ({"splitter": "sentence", "pooling": "landmark", "intervals": [8]}, BadInput, "chunks end with sentences"),
         ({"query_length": 20, "max_length": 10}, BadInput, "query_length=20 is above max_length=10"),
+        (
+            {"query_length": 65},
+            BadInput,
+            "query_length=65 is above the 64 tokens that the model reads",
+        ),
+        ({"clip": None}, BadInput, r"clip=None: leave it out for the default, 1\.0"),
+        ({"steps": None}, BadInput, "steps=None: leave it out for the default, 1000"),
+        ({"cache": 1}, BadInput, "cache=1: pass True or False"),
+        ({"gradient_checkpointing": "no"}, BadInput, "gradient_checkpointing='no': pass True or False"),
+        ({"query_prompt": 3}, BadInput, "query_prompt=3: pass a string"),
+        (
+            {"gradient_checkpointing": True, "temperature": {"query": 0.8, "document": 1.0}},
+            BadInput,
+            "with a temperature of 0.8 for a query and 1 for a document: only a constant one is known",
+        ),
         ({"checkpoint_every": 0}, BadInput, "checkpoint_every=0"),
     ],
 )
 def test_wrong_settings_are_refused(near, settings, error, message):
     with pytest.raises(error, match=message):
         train(near, PAIRS, **{"steps": 1, "batch_size": 8, **settings})
+
+
+def test_no_intervals_are_an_empty_list():
+    assert recipe_of({"intervals": None}) == recipe_of({"intervals": []}) == recipe_of({})
+
+
+def test_a_model_on_another_gpu_than_the_first_is_refused(near, monkeypatch):
+    monkeypatch.setattr(SentenceTransformer, "device", torch.device("cuda:1"))
+    with pytest.raises(BadInput, match=r"the model is on cuda:1, .* start with CUDA_VISIBLE_DEVICES=1"):
+        train(near, PAIRS, **GOING)
+
+
+def test_a_model_without_tokens_of_each_text_is_refused(near, tmp_path):
+    model = SentenceTransformer(modules=[StaticEmbedding(near.tokenizer.backend_tokenizer, embedding_dim=8)])
+    with pytest.raises(BadInput, match=r"reads texts by StaticEmbedding, .* train it with sentence-transformers' own"):
+        train(model, PAIRS, output=tmp_path / "out", steps=1, batch_size=8)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_with_a_network_for_queries_is_trained_with_little_memory(near_folder):
+    routes = [[*near_model(near_folder)] for _ in range(2)]
+    model = SentenceTransformer(modules=[Router.for_query_document(*routes)], device="cpu")
+    train(model, PAIRS, steps=1, batch_size=8, gradient_checkpointing=True)
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+def test_a_score_that_is_no_number_stops_the_training(near, tmp_path):
+    (tmp_path / "sts.csv").write_text("text1,text2,score\nkey0,key1,1\nkey2,key3,2\nkey4,key5,3\n")
+    scores = iter([0.1, float("nan")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watching._Labelled, "score", lambda self, model: next(scores))
+        with pytest.raises(CenoteError, match="spearman is nan at step 2: "):
+            train(near, PAIRS, evaluate=tmp_path / "sts.csv", evaluate_every=2, patience=1, steps=4, batch_size=8)
 
 
 def test_an_error_that_is_no_full_disk_is_not_said_to_be_one(near, tmp_path, monkeypatch):
@@ -471,6 +537,24 @@ def test_one_interval_is_trained_with_though_another_one_is_read_with(near):
     assert landmarks(epoch=0) == 32 // 8 - 1  # as the collator of a training reads
 
 
+def test_intervals_that_the_backbone_brings_are_drawn_by_the_seed_and_recorded(near, tmp_path):
+    first = prepare(near, recipe_of({"pooling": "landmark", **INTERVALS}))
+    model = train(first, PAIRS, output=tmp_path / "out", steps=1, batch_size=8, seed=5)
+    assert (model[0].seed, model[0].training_intervals) == (5, [2, 4, 8])
+    resolved = json.loads((tmp_path / "out" / "training.json").read_text())["resolved"]
+    assert [resolved[name] for name in ("splitter", "intervals", "interval")] == ["variable", [2, 4, 8], 4]
+    assert "intervals [2, 4, 8]" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_model_is_saved_with_the_similarity_that_it_was_trained_by(near, tmp_path):
+    near.similarity_fn_name = "dot"
+    said = []
+    train(near, PAIRS, output=tmp_path / "out", steps=1, batch_size=8, notify=said.append)
+    assert "the model compared vectors by dot: it is trained by the cosine, and saved with it" in said
+    assert cenote.load(tmp_path / "out").similarity_fn_name == "cosine"
+    assert "the cosine, by which it was trained, instead of dot" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_the_pooling_after_the_training_may_be_another(near, tmp_path):
     given = {"eval_pooling": "landmark", "eval_interval": 4, "steps": 2, "batch_size": 8}
     model = train(near, PAIRS, output=tmp_path / "out", pooling="mean", **given)
@@ -503,8 +587,6 @@ def test_a_model_is_watched_and_the_best_one_is_kept(near_folder, tmp_path):
     (tmp_path / "sts.csv").write_text(
         "text1,text2,score\n" + "".join(f"{a},{b},{i % 5}\n" for i, (a, b) in enumerate(toy_pairs("late", 40, 7)))
     )
-    from cenote.training import watching
-
     scores = iter([0.0, 0.1, 0.5, 0.4, 0.3, 0.2])  # that of the start first
     said = []
     with pytest.MonkeyPatch.context() as patch:
@@ -532,10 +614,30 @@ def test_a_model_is_watched_and_the_best_one_is_kept(near_folder, tmp_path):
     assert best.read_bytes() == (tmp_path / "out" / "model.safetensors").read_bytes()
 
 
+CODE = """
+from sentence_transformers.base.modules import Transformer
+
+class Own(Transformer):
+    pass
+"""
+
+
+def test_the_best_model_may_have_code_of_its_own(near, tmp_path):
+    near.save(str(tmp_path / "own"))
+    (tmp_path / "own" / "code_of_others.py").write_text(CODE)
+    modules = json.loads((tmp_path / "own" / "modules.json").read_text())
+    modules[0]["type"] = "code_of_others.Own"
+    (tmp_path / "own" / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "sts.csv").write_text("text1,text2,score\nkey0,key1,1\nkey2,key3,2\nkey4,key5,3\n")
+    given = {"evaluate": tmp_path / "sts.csv", "patience": 1, "evaluate_every": 1, "steps": 2, "batch_size": 8}
+    loader = partial(cenote.load, trust_remote_code=True)
+    model = train(str(tmp_path / "own"), PAIRS, output=tmp_path / "out", loader=loader, **given)
+    assert type(model[0]).__name__ == "Own"
+
+
 def test_a_training_that_has_stopped_for_want_of_better_scores_does_not_go_on(near_folder, tmp_path):
     """A kill after the last evaluation, before the model is written."""
     from cenote.training import train as module
-    from cenote.training import watching
 
     (tmp_path / "sts.csv").write_text("text1,text2,score\nkey0,key1,1\nkey2,key3,2\nkey4,key5,3\n")
     given = {"evaluate": tmp_path / "sts.csv", "evaluate_every": 2, "patience": 2, "steps": 20, "batch_size": 8}
@@ -643,7 +745,7 @@ def test_columns_of_what_watches_may_have_any_names(near, tmp_path):
     assert sum(line.startswith("step ") and ": spearman" in line for line in said) == 3
     with pytest.raises(BadInput, match=r"unknown column of .* 'reply'\. There are: question, answer, grade"):
         train(near, PAIRS, data_columns={**named, "text2": "reply"}, **given)
-    with pytest.raises(BadInput, match="data_columns: name what to evaluate on"):
+    with pytest.raises(BadInput, match=r"data_columns: name what to evaluate on \(evaluate, --evaluate\)"):
         train(near, PAIRS, data_columns=named, steps=2, batch_size=8)
 
 

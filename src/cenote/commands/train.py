@@ -31,6 +31,7 @@ from cenote.data.shards import refuse_missing as refuse_missing_file
 from cenote.errors import BadInput, Usage
 from cenote.models.hub import refuse_missing
 from cenote.storage import refuse_unwritable
+from cenote.training.rules import refuse_unwatched
 
 
 def share(text: str) -> float:
@@ -180,11 +181,8 @@ def check(args: argparse.Namespace) -> None:
     read_pairs(args.pairs)
     if args.evaluate is not None:
         refuse_missing_file(Path(args.evaluate))
-    if args.evaluate is None and (args.evaluate_every or args.patience):
-        raise Usage("--evaluate-every and --patience need --evaluate, which names what to evaluate on.")
+    refuse_unwatched(vars(args), args.evaluate, args.data_columns)
     if args.data_columns:
-        if args.evaluate is None:
-            raise Usage("--data-columns names the columns of --evaluate, which is not given.")
         plan_files(args.evaluate, Asked(named=args.data_columns))
     refuse_missing(args.model)
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -197,9 +198,20 @@ def _negatives(cells: Mapping[str, Any], where: str) -> list[Any]:
     """Return the cells of a list, or of the columns `negative`, `negative_1` and so on that are not empty."""
     numbered = [name for name in cells if re.fullmatch(r"negative_\d+", name)]
     if not numbered:
-        return _list(cells, NEGATIVES, where)
+        several, one = NEGATIVES
+        return _list(cells, [several], where) if several in cells else _text_or_list(cells.get(one))
     names = [*(name for name in NEGATIVES if name in cells), *sorted(numbered, key=lambda name: int(name[9:]))]
     return [cells[name] for name in names if cells[name] not in (None, "")]
+
+
+def _text_or_list(cell: Any) -> list[Any]:
+    """Return the texts of a cell: a list, which a CSV writes as JSON, or one text, which may begin with "[" too."""
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            found = json.loads(cell)
+            if all(isinstance(text, str) for text in found):
+                return list(found)
+    return list(cell) if isinstance(cell, (list, tuple)) else [] if cell in (None, "") else [cell]
 
 
 def _list(cells: Mapping[str, Any], names: Sequence[str], where: str) -> list[Any]:

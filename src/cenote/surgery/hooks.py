@@ -104,8 +104,11 @@ class _Hook:
 
 
 class _EnterRole(_Hook):
-    def __call__(self, _module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
-        _push(self.setting, "role", kwargs.get("task"))
+    """Takes the role from the call, as `encode_query` gives it, or from the features, where a collator writes it."""
+
+    def __call__(self, _module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        features = args[0] if args else kwargs.get("input", {})
+        _push(self.setting, "role", kwargs.get("task") or features.get("task"))
 
 
 class _Leave(_Hook):

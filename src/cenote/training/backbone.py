@@ -10,13 +10,19 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
+from cenote._nn.cards import note
 from cenote._nn.modules import weights_dtype
 from cenote.errors import BadInput, CenoteWarning
 from cenote.functional.pooling import POOLINGS, canonical
+from cenote.functional.temperature import describe
+from cenote.listener import silent
 from cenote.models.loading import load, set_max_seq_length
 from cenote.models.properties import limit_of, positions_of
 from cenote.models.repooling import operators_of, repool
+from cenote.nn import LandmarkTransformer
+from cenote.surgery.hooks import current_setting
 from cenote.surgery.positions import extend_positions
 from cenote.surgery.tempering import temper
 from cenote.training.recipe import Recipe
@@ -26,8 +32,16 @@ Loader = Callable[..., SentenceTransformer]
 _PROMPTS = ("query", "document")
 
 
-def prepare(model: str | Path | SentenceTransformer, recipe: Recipe, loader: Loader = load) -> SentenceTransformer:
-    """Return the backbone with the pooling, the window, the prompts and the temperature of a recipe."""
+def prepare(
+    model: str | Path | SentenceTransformer,
+    recipe: Recipe,
+    loader: Loader = load,
+    notify: Callable[[str], object] = silent,
+) -> SentenceTransformer:
+    """Return the backbone with the pooling, the window, the prompts, the temperature and the similarity of a training.
+
+    Raise for a backbone that the recipe cannot train.
+    """
     if isinstance(model, SentenceTransformer):
         loaded = model
     else:
@@ -37,8 +51,7 @@ def prepare(model: str | Path | SentenceTransformer, recipe: Recipe, loader: Loa
             if recipe.pooling is not None:  # what the backbone declares does not matter then
                 warnings.simplefilter("ignore", CenoteWarning)
             loaded = loader(model, dtype="float32")
-    if weights_dtype(loaded) is not torch.float32:
-        raise BadInput(f"the weights are {weights_dtype(loaded)}: load the model with dtype='float32' to train it.")
+    _refuse_untrainable(loaded)
     own = next((operators_of(module) for module in loaded if isinstance(module, StPooling)), ())
     names = recipe.pooling.split("+") if recipe.pooling else list(own)
     recipe.check_chunks("+".join(names))
@@ -53,12 +66,23 @@ def prepare(model: str | Path | SentenceTransformer, recipe: Recipe, loader: Loa
             set_max_seq_length(loaded, recipe.max_length)
     _refuse_wide_intervals(recipe, loaded)
     if recipe.query_length is not None:
+        limit = limit_of(loaded)
+        if limit is not None and recipe.query_length > limit:
+            raise BadInput(
+                f"query_length={recipe.query_length} is above the {limit} tokens that the model reads: give at most "
+                f"{limit}, or a max_length that is as large."
+            )
         loaded[0].query_length = recipe.query_length  # type: ignore[assignment]
     for name in _PROMPTS:
         if (prompt := getattr(recipe, f"{name}_prompt")) is not None:
             loaded.prompts[name] = prompt
     if recipe.temperature is not None:
         temper(loaded, recipe.temperature)
+    _refuse_unknown_scales(recipe, loaded)
+    if (own_similarity := loaded.similarity_fn_name) != "cosine":
+        loaded.similarity_fn_name = "cosine"
+        notify(f"the model compared vectors by {own_similarity}: it is trained by the cosine, and saved with it")
+        note(loaded, "Similarity", f"the cosine, by which it was trained, instead of {own_similarity}")
     return loaded
 
 
@@ -84,9 +108,52 @@ def intervals_for(recipe: Recipe, names: Sequence[str], *, drawn: bool = True) -
         if recipe.splitter == "sentence":
             settings["splitter"] = "sentence"
         elif given:
-            settings |= {"interval": recipe.interval, "splitter": "fixed", "seed": recipe.seed}
+            settings |= {"interval": recipe.interval, "splitter": "fixed"}
             settings |= several if drawn and recipe.intervals and {*recipe.intervals} != {recipe.interval} else {}
+        if recipe.splitter != "sentence":
+            settings["seed"] = recipe.seed  # also of intervals that the backbone brings
     return settings
+
+
+def chunks_of(model: SentenceTransformer) -> dict[str, Any]:
+    """Return how a model cuts texts into chunks, whether by the recipe or by its own settings; empty if it does not.
+
+    `interval` is what it reads with after the training, and `intervals` what it draws from in the training.
+    """
+    reader = model[0]
+    if not isinstance(reader, LandmarkTransformer):
+        return {}
+    if reader.splitter == "sentence":
+        return {"splitter": "sentence"}
+    drawn = {"intervals": reader.training_intervals} if reader.splitter == "variable" else {}
+    return {"splitter": reader.splitter, "interval": reader.interval, **drawn}
+
+
+def _refuse_untrainable(model: SentenceTransformer) -> None:
+    """Raise for a model that the trainer cannot train."""
+    if weights_dtype(model) is not torch.float32:
+        raise BadInput(f"the weights are {weights_dtype(model)}: load the model with dtype='float32' to train it.")
+    if any(isinstance(module, StaticEmbedding) for module in model.modules()):
+        raise BadInput(
+            "the model reads texts by StaticEmbedding, which has no tokens of each text to pass in parts: train it "
+            "with sentence-transformers' own trainer, or choose a model that starts with a transformer."
+        )
+    if model.device.index:
+        kind = model.device.type
+        raise BadInput(
+            f"the model is on {model.device}, and transformers' trainer always trains on {kind}:0. Load the model on "
+            f"{kind!r} and start with CUDA_VISIBLE_DEVICES={model.device.index}, which makes that device the only one."
+        )
+
+
+def _refuse_unknown_scales(recipe: Recipe, model: SentenceTransformer) -> None:
+    """Raise for a temperature that is not known where parts of the model run again."""
+    setting = current_setting(model)
+    if recipe.gradient_checkpointing and setting is not None and not isinstance(setting.temperature, float):
+        raise BadInput(
+            f"gradient_checkpointing with a temperature of {describe(setting.temperature)}: only a constant one is "
+            "known where parts of the model run again. Leave out gradient_checkpointing, or give a number."
+        )
 
 
 def _refuse_wide_intervals(recipe: Recipe, model: SentenceTransformer) -> None:

@@ -7,7 +7,7 @@ killed goes on with the pairs that it would have seen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,18 +29,66 @@ class Hashes(Sequence[Sequence[int]]):
     [2, 20, 21]
     """
 
-    def __init__(self, flat: npt.NDArray[np.uint64], ends: npt.NDArray[np.integer[Any]]) -> None:
-        self.flat, self.ends = flat, ends
+    def __init__(self, flat: npt.NDArray[np.uint64], offsets: npt.NDArray[np.integer[Any]]) -> None:
+        self.flat, self.offsets = flat, offsets
 
     def __len__(self) -> int:
-        return len(self.ends) - 1
+        return len(self.offsets) - 1
 
     def __getitem__(self, row: Any) -> Any:
-        return self.flat[self.ends[row] : self.ends[row + 1]].tolist()
+        return self.flat[self.offsets[row] : self.offsets[row + 1]].tolist()
+
+    @property
+    def queries(self) -> npt.NDArray[np.uint64]:
+        """The hashes of all queries."""
+        return self.flat.take(self.offsets[:-1])
+
+    @property
+    def positives(self) -> npt.NDArray[np.uint64]:
+        """The hashes of all positives."""
+        return self.flat.take(self.offsets[:-1] + 1)
+
+
+class Partners:
+    """The texts that a text is paired with, by hashes, sixteen bytes a pair.
+
+    >>> partners = Partners(np.array([1, 2, 1], np.uint64), np.array([10, 20, 30], np.uint64))
+    >>> partners.within(1, {20, 30}), partners.within(2, {30})
+    (30, None)
+    """
+
+    def __init__(self, texts: npt.NDArray[np.uint64], partners: npt.NDArray[np.uint64]) -> None:
+        order = np.lexsort((partners, texts))
+        self.texts, self.partners = texts[order], partners[order]
+
+    def within(self, text: int, others: Collection[int]) -> int | None:
+        """Return the lowest partner of a text that is among others, None if there is none."""
+        if not len(self.texts) or not others:
+            return None
+        one = np.uint64(text)  # as a number of Python it would be compared as a float
+        own = self.partners[self.texts.searchsorted(one) : self.texts.searchsorted(one, "right")]
+        if len(own) <= len(others):
+            return next((partner for partner in own.tolist() if partner in others), None)
+        # A query may have very many positives: the few others are looked up among them.
+        sought = np.sort(np.fromiter(others, np.uint64, len(others)))
+        places = own.searchsorted(sought).clip(max=len(own) - 1)
+        found = sought[own[places] == sought]
+        return int(found[0]) if len(found) else None
+
+
+class Known:
+    """Which texts are known to be positives of which queries, of queries with several: others have only their own."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        queries, positives = hashes.queries, hashes.positives
+        _, group, counts = np.unique(queries, return_inverse=True, return_counts=True)
+        several = counts[group] > 1
+        self.positives = Partners(queries[several], positives[several])
+        self.queries = Partners(positives[several], queries[several])
 
 
 # The column of a row that states its epoch.
-EPOCH = "epoch"
+EPOCH_COLUMN = "epoch"
 
 
 class Place(NamedTuple):
@@ -52,22 +100,21 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """Batches of the first epoch, and pairs that equal texts or too few of them kept out."""
+    """Batches of the first epoch, and pairs that false negatives or too few pairs kept out."""
 
     batches: int
-    moved: int  # pairs in a later batch than their place in the order says, since they share a text with another
+    moved: int  # pairs in a later batch than their place in the order says, where they bring no false negative
     left_over: int  # pairs that are in no batch: too few for a full one, or too alike
 
 
-def batches_of_epoch(
-    hashes: Sequence[Sequence[int]], size: int, seed: int, epoch: int, negatives: int = 0
-) -> Iterator[list[int]]:
-    """Yield the rows of each batch of an epoch: all full, and without false negatives by equal texts.
+def batches_of_epoch(hashes: Hashes, size: int, seed: int, epoch: int, negatives: int = 0) -> Iterator[list[int]]:
+    """Yield the rows of each batch of an epoch: all full, and without false negatives that hashes can tell.
 
     A text that is the query or the positive of one pair would be a negative of another one that has it too, and so
-    wrong. A pair that shares such a text with the batch waits for a later one. Negatives may be equal.
+    wrong. So would be a positive that another row of the pairs gives a query of the batch. A pair that brings such a
+    text, or such a query, waits for a later batch. Negatives may be equal.
 
-    >>> pairs = [(1, 10), (2, 10), (3, 30), (4, 40)]
+    >>> pairs = Hashes(np.array([1, 10, 2, 10, 3, 30, 4, 40], np.uint64), np.array([0, 2, 4, 6, 8]))
     >>> [sorted(batch) for batch in batches_of_epoch(pairs, 2, seed=0, epoch=0)]
     [[0, 2], [1, 3]]
 
@@ -80,9 +127,10 @@ def batches_of_epoch(
     """
     waiting: dict[int, deque[int]] = {}  # rows by the text that kept them out of a batch
     rows = _rows_of_epoch(len(hashes), seed, epoch)
+    known = Known(hashes)
     more = True
     while more:
-        batch = _Batch(hashes, size, (seed, epoch), negatives)
+        batch = _Batch(hashes, known, size, (seed, epoch), negatives)
         for text in list(waiting):
             _take_waiting(batch, text, waiting)
         while not batch.full and (row := next(rows, None)) is not None:
@@ -96,9 +144,10 @@ def batches_of_epoch(
 class _Batch:
     """A batch that is being filled."""
 
-    def __init__(self, hashes: Sequence[Sequence[int]], size: int, key: tuple[int, int], negatives: int) -> None:
-        self.hashes, self.size, self.key, self.negatives = hashes, size, key, negatives
+    def __init__(self, hashes: Hashes, known: Known, size: int, key: tuple[int, int], negatives: int) -> None:
+        self.hashes, self.known, self.size, self.key, self.negatives = hashes, known, size, key, negatives
         self.rows: list[int] = []
+        self.queries: set[int] = set()
         self.pairs: set[int] = set()  # texts that are a query or a positive
         self.texts: set[int] = set()  # all texts
 
@@ -108,7 +157,8 @@ class _Batch:
 
     def take(self, row: int) -> int | None:
         """Add a row, or return the text that keeps it out."""
-        pair, every = self.hashes[row][:2], self.hashes[row][2:]
+        texts: list[int] = self.hashes[row]
+        pair, every = texts[:2], texts[2:]
         chosen = [every[one] for one in draw_rows(len(every), self.negatives, (*self.key, row))] if every else []
         for text in pair:
             if text in self.texts:
@@ -116,6 +166,13 @@ class _Batch:
         for text in chosen:
             if text in self.pairs:
                 return text
+        query, positive = pair
+        for text in (positive, *chosen):
+            if self.known.queries.within(text, self.queries) is not None:
+                return text
+        if (other := self.known.positives.within(query, self.texts)) is not None:
+            return other
+        self.queries.add(query)
         self.rows.append(row)
         self.pairs.update(pair)
         self.texts.update(pair, chosen)
@@ -143,13 +200,13 @@ def _rows_of_epoch(count: int, seed: int, epoch: int) -> Iterator[int]:
 
 
 def count_batches(order: Order) -> Counts:
-    """Count the batches of the first epoch, and the pairs that equal texts kept out of a batch."""
+    """Count the batches of the first epoch, and the pairs that false negatives kept out of a batch."""
     count = len(order.hashes)
     batch_of = np.full(count, -1)
     batches = 0
     for batches, rows in enumerate(order.of_epoch(0), 1):
         batch_of[rows] = batches - 1
-    # Without equal texts the row at place i of the order is in batch i // size.
+    # Without false negatives the row at place i of the order is in batch i // size.
     rows_in_order = np.fromiter(_rows_of_epoch(count, order.seed, 0), int, count)
     moved = int((batch_of[rows_in_order] > np.arange(count) // order.size).sum())
     return Counts(batches, moved, int((batch_of < 0).sum()))
@@ -159,7 +216,7 @@ def count_batches(order: Order) -> Counts:
 class Order:
     """The batches of a whole training, as a sampler of torch: the trainer sees one long epoch."""
 
-    hashes: Sequence[Sequence[int]]
+    hashes: Hashes
     size: int
     steps: int
     seed: int
@@ -172,8 +229,9 @@ class Order:
     def unfilled(self) -> BadInput:
         """The error of an order that has no batch."""
         return BadInput(
-            f"no batch of {self.size} pairs can be filled without a text that two of them have: "
-            f"{len(self.hashes):,} pairs are too few, or too alike. Choose a smaller batch (batch_size, --batch-size)."
+            f"no batch of {self.size} pairs can be filled without false negatives (a text that two of them have, or a "
+            f"positive of one's query in another): {len(self.hashes):,} pairs are too few, or too alike. Choose a "
+            "smaller batch (batch_size, --batch-size)."
         )
 
     def of_epoch(self, epoch: int) -> Iterator[list[int]]:
@@ -224,7 +282,7 @@ class Rows(Dataset[dict[str, Any]]):
         row |= {f"negative_{at}": cells["negatives"][one] for at, one in enumerate(chosen, 1)}
         if self.scored:
             row["scores"] = [cells["scores"][0], *(cells["scores"][1 + one] for one in chosen)]
-        return {**row, EPOCH: place.epoch}
+        return {**row, EPOCH_COLUMN: place.epoch}
 
 
 def draw_rows(count: int, some: int, key: Sequence[int]) -> list[int]:

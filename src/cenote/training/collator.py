@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from transformers import TrainerCallback
 
 from cenote.nn import LandmarkTransformer
-from cenote.training.batches import EPOCH
+from cenote.training.batches import EPOCH_COLUMN
 
 
 @dataclass
@@ -29,11 +30,12 @@ class Collator(SentenceTransformerDataCollator):
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the features of every column, and the scores as `label`."""
-        epoch = features[0].get(EPOCH, self.epoch)
-        rows = [{name: cell for name, cell in row.items() if name != EPOCH} for row in features]
+        epoch = features[0].get(EPOCH_COLUMN, self.epoch)
+        rows = [{name: cell for name, cell in row.items() if name != EPOCH_COLUMN} for row in features]
         model = getattr(self.preprocess_fn, "__self__", None)
         if model is not None and isinstance(model[0], LandmarkTransformer):
-            drawing = replace(self, preprocess_fn=partial(self.preprocess_fn, epoch=epoch))
+            drawing = copy(self)  # with the same set of columns that were warned of
+            drawing.preprocess_fn = partial(self.preprocess_fn, epoch=epoch)
             return SentenceTransformerDataCollator.__call__(drawing, rows)
         return super().__call__(rows)
 

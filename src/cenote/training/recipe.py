@@ -27,13 +27,15 @@ class Recipe:
             k of `every_k`.
         eval_interval: tokens per chunk after the training; by default the shortest of `intervals`.
         splitter: `fixed`, or `sentence`: chunks end with sentences.
-        eval_pooling: of the model that is written, if it differs from the one that is trained.
-        temperature: divides the attention logits, in the training and of the model that is written.
+        eval_pooling: of the model that is written, if it differs from the one that is trained; not with `--evaluate`,
+            whose scores would be of the latter.
+        temperature: divides the attention logits, in the training and of the model that is written; a number, or in
+            Python a temperature by length or by role.
         steps: updates of the weights.
         batch_size: pairs in a step. Each query has the positives and negatives of all others as its negatives.
         max_length: tokens after which a text is cut, in the training and by the model that is written; None is the
             backbone's limit. Beyond the positions that the backbone has learned they are extended.
-        query_length: tokens after which a query is cut; None is `max_length`.
+        query_length: tokens after which a query is cut, at most `max_length`; None is `max_length`.
         positions: how learned positions are extended: `tile` or `interpolate`.
         learning_rate: at its highest.
         warmup: share of the steps in which the learning rate rises; afterwards it falls to zero.
@@ -52,7 +54,7 @@ class Recipe:
         seed: of the order of the pairs, of what is drawn, and of dropout.
         query_prompt: put before each query, and kept as the model's prompt `query`.
         document_prompt: put before each other text, and kept as the model's prompt `document`.
-        evaluate_every: steps between evaluations; None is a tenth of all.
+        evaluate_every: steps between evaluations; None is a tenth of all, rounded down, and at least one.
         patience: evaluations without a better score after which the training stops; the best model is written.
     """
 
@@ -86,10 +88,12 @@ class Recipe:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        for name, check in _CHECKS.items():
-            value = getattr(self, name)
+        for field in fields(self):
+            value = getattr(self, field.name)
             if value is not None:
-                check(value, name)
+                _CHECKS[field.name](value, field.name)
+            elif field.default is not None:
+                raise BadInput(f"{field.name}=None: leave it out for the default, {field.default!r}.")
         if self.splitter == "sentence" and (self.intervals or self.eval_interval):
             raise BadInput("splitter='sentence': chunks end with sentences. Leave out intervals and eval_interval.")
         if self.pooling is not None:
@@ -135,6 +139,16 @@ class Recipe:
     def interval(self) -> int:
         """Tokens per chunk after the training."""
         return self.eval_interval or min(self.intervals, default=INTERVAL)
+
+    @property
+    def tenth(self) -> int:
+        """A tenth of the steps, at least one."""
+        return max(1, self.steps // 10)
+
+    @property
+    def steps_between_evaluations(self) -> int:
+        """Steps from one evaluation to the next."""
+        return self.evaluate_every or self.tenth
 
     def keeps_activations(self, columns: int, limit: int) -> bool:
         """Return whether the activations of a step are kept, for texts of `columns` columns of `limit` tokens."""
@@ -187,6 +201,16 @@ def _temperature(value: Temperature, _: str) -> None:
     check_temperature(value)
 
 
+def _boolean(value: Any, name: str) -> None:
+    if not isinstance(value, bool):
+        raise BadInput(f"{name}={value!r}: pass True or False.")
+
+
+def _text(value: Any, name: str) -> None:
+    if not isinstance(value, str):
+        raise BadInput(f"{name}={value!r}: pass a string.")
+
+
 def _pooling(value: str, name: str) -> None:
     if not isinstance(value, str):
         raise BadInput(f"{name}={value!r}: pass a name, or several with '+' between them.")
@@ -214,8 +238,12 @@ _CHECKS: dict[str, Callable[[Any, str], object]] = {
     "weight_decay": _number(0),
     "clip": _number(0, open=True),
     "mini_batch": _whole(1),
+    "cache": _boolean,
+    "gradient_checkpointing": _boolean,
     "precision": _name([choices.AUTO, *choices.TRAINING_PRECISIONS]),
     "seed": _whole(0, 2**32 - 1),  # what numpy takes
+    "query_prompt": _text,
+    "document_prompt": _text,
     "evaluate_every": _whole(1),
     "patience": _whole(1),
 }

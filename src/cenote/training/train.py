@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, ProgressCallback
 
@@ -28,14 +27,16 @@ from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
-from cenote.models.provenance import behaviour_of, name_of, pooling_of, versions_of
+from cenote.models.provenance import behaviour_of, name_of, pooling_of
 from cenote.storage import sync_files
-from cenote.training.backbone import Loader, for_evaluation, prepare
+from cenote.training.backbone import Loader, chunks_of, for_evaluation, prepare
 from cenote.training.batches import Hashes, Order, Rows, count_batches
 from cenote.training.collator import Collator
+from cenote.training.environment import describe_changes, environment_of
 from cenote.training.folder import Standing, TrainingFolder, step_of, writing
 from cenote.training.losses import ContrastiveLoss
 from cenote.training.recipe import Recipe
+from cenote.training.rules import refuse_unwatched
 from cenote.training.trainer import PairTrainer, Report, finished, load_best, untouched_randomness
 from cenote.training.watching import Watch, watch_of
 from cenote.wording import percent, pluralise
@@ -105,7 +106,7 @@ def train(
         watch = None if evaluate is None else watch_of(evaluate, recipe.seed, data_columns)
         folder.refuse_other(_state_of(recipe, table, watch))  # loading a model takes its time
         order = _order(recipe, table, negatives, listener)
-        ready = prepare(model, recipe, loader)
+        ready = prepare(model, recipe, loader, notify)
         if recipe.eval_pooling is not None:
             for_evaluation(copy.deepcopy(ready), recipe)  # raises now rather than after the training
         job = Job(recipe, table, negatives, _precision(recipe, ready), name_of(model, ready), watch, folder, listener)
@@ -114,14 +115,16 @@ def train(
         if (folder.state() or {}).get("complete"):
             notify(f"the training in {str(folder.path)!r} is complete")
             return loader(folder.path)
-        _say_changes(folder, listener)
-        folder.write_state({**state, "environment": _environment()})
+        state["environment"] = environment_of(ready.device)
+        _say_changes(job, state["environment"])
+        folder.write_state(state)
         _say_limits(ready, job)
-        steps, standing = _run(ready, job, order, None if output is None else checkpoint_every or 0, workers)
+        steps, standing = _run(ready, job, order, _checkpoint_every(recipe, output, checkpoint_every), workers)
+        resolved = job.resolved(ready)
         if recipe.eval_pooling is not None:
             for_evaluation(ready, recipe)
         if output is not None:
-            _write(ready, job, state, {"steps": steps, **asdict(standing)})
+            _write(ready, job, state, resolved, {"steps": steps, **asdict(standing)})
         return ready.eval()
 
 
@@ -152,6 +155,17 @@ class Job:
         """Return whether the activations of a step are kept rather than computed again."""
         return self.recipe.keeps_activations(len(self.columns), limit_of(model) or 512)
 
+    def resolved(self, model: SentenceTransformer) -> dict[str, Any]:
+        """Return the settings, with what was left to the pairs, the machine and the backbone as it is trained."""
+        return {
+            **self.recipe.settings(),
+            **chunks_of(model),
+            "negatives": self.negatives,
+            "distil": self.distil,
+            "cache": not self.keeps_activations(model),
+            "precision": self.precision,
+        }
+
     def state(self, model: SentenceTransformer) -> dict[str, Any]:
         """Return what a training that goes on must share with the one before."""
         return {
@@ -179,8 +193,8 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
         choose(name, names, "setting of train")
     given = dict(settings)
     if "intervals" in given:
-        several = isinstance(given["intervals"], (list, tuple))
-        given["intervals"] = tuple(given["intervals"]) if several else (given["intervals"],)
+        intervals = () if given["intervals"] is None else given["intervals"]
+        given["intervals"] = tuple(intervals) if isinstance(intervals, (list, tuple)) else (intervals,)
     return Recipe(**given)
 
 
@@ -192,11 +206,7 @@ def _refuse_early(
         raise BadInput("train runs in one process on one device: start it without torchrun or accelerate launch.")
     if missing := choices.missing_packages("train"):
         raise CenoteError(f"train: {missing}.")
-    for name in ("evaluate_every", "patience"):
-        if (value := getattr(recipe, name)) and evaluate is None:
-            raise BadInput(f"{name}={value}: name what to evaluate on.")
-    if data_columns and evaluate is None:
-        raise BadInput("data_columns: name what to evaluate on, whose columns they are.")
+    refuse_unwatched(recipe.settings(), evaluate, data_columns)
     if checkpoint_every is not None:
         check_at_least(1, checkpoint_every, "checkpoint_every")
         given = f"checkpoint_every={checkpoint_every}"
@@ -261,7 +271,7 @@ def _order(recipe: Recipe, pairs: PairTable, negatives: int, listener: Listener)
     if counts.left_over:
         said.append(f"{counts.left_over:,} left over in the first")
     if counts.moved:
-        said.append(f"{counts.moved:,} moved to a later step, since they share a text with another pair")
+        said.append(f"{counts.moved:,} moved to a later step, where they bring no false negative")
     listener.notify("; ".join(said))
     return order
 
@@ -291,26 +301,24 @@ def _read_hashes(pairs: PairTable) -> Hashes:
     return Hashes(lists.values.to_numpy(), lists.offsets.to_numpy())
 
 
-def _environment() -> dict[str, Any]:
-    """Return what the last bits of the weights depend on besides the recipe."""
-    return {**versions_of("accelerate"), "threads": torch.get_num_threads()}
-
-
-def _say_changes(folder: TrainingFolder, listener: Listener) -> None:
+def _say_changes(job: Job, environment: dict[str, Any]) -> None:
     """Say what has changed since a training was stopped, and may change the last bits of its weights."""
-    before, now = (folder.state() or {}).get("environment", {}), _environment()
-    changed = [f"{name} was {value} and is {now.get(name)}" for name, value in before.items() if now.get(name) != value]
-    if changed:
-        listener.notify(f"the weights may differ in their last bits from those without a stop: {', '.join(changed)}")
+    before = (job.folder.state() or {}).get("environment", {})
+    if changed := describe_changes(before, environment):
+        job.listener.notify(f"the weights may differ in their last bits from those without a stop: {changed}")
+
+
+def _checkpoint_every(recipe: Recipe, output: str | Path | None, checkpoint_every: int | None) -> int | None:
+    """Return the steps between checkpoints, None for none."""
+    if recipe.patience:  # the best model is a checkpoint, so that each evaluation needs one
+        return recipe.steps_between_evaluations
+    return None if output is None else checkpoint_every or recipe.tenth
 
 
 def _run(
     model: SentenceTransformer, job: Job, order: Order, checkpoint_every: int | None, workers: int
 ) -> tuple[int, Standing]:
-    """Train the model in place; return the steps that were taken, and the scores.
-
-    `checkpoint_every` is None for no checkpoints, and 0 for a tenth of the steps.
-    """
+    """Train the model in place; return the steps that were taken, and the scores."""
     recipe, folder, listener = job.recipe, job.folder, job.listener
     folder.delete_cut_short()
     last = folder.last_checkpoint()
@@ -328,7 +336,9 @@ def _run(
             finally:  # also after an error the caller's model is one to encode with
                 trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # without the wrapper of bfloat16
                 if recipe.gradient_checkpointing:
-                    model[0].model.gradient_checkpointing_disable()  # type: ignore[operator, union-attr]
+                    for module in model.modules():
+                        if hasattr(module, "gradient_checkpointing_disable"):
+                            module.gradient_checkpointing_disable()  # type: ignore[operator]
                 model.eval()
         done, standing = trainer.state.global_step, trainer.report.standing
     if done < recipe.steps:
@@ -370,7 +380,7 @@ def _trainer(
     trainer = PairTrainer(
         order=order,
         rows=Rows(Dataset.from_file(str(job.pairs.path)), job.negatives, job.distil > 0, recipe.seed),
-        report=Report(job.folder, step, job.listener.notify, loss, standing, recipe.patience),
+        report=Report(job.folder, step, job.listener.notify, loss, standing, recipe.patience, job.watch),
         model=model,
         args=_arguments(job, checkpoint_every, workers, model.device.type),
         loss=loss,
@@ -387,8 +397,6 @@ def _arguments(
 ) -> SentenceTransformerTrainingArguments:
     """Return the trainer's arguments."""
     recipe = job.recipe
-    tenth = max(1, recipe.steps // 10)
-    evaluations = recipe.evaluate_every or tenth
     # The name changed within transformers 5.
     names = {field.name for field in fields(SentenceTransformerTrainingArguments)}
     name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
@@ -404,11 +412,10 @@ def _arguments(
         bf16=job.precision == "bfloat16",
         **memory,
         seed=recipe.seed,
-        # The best model is a checkpoint, so that each evaluation needs one.
-        save_strategy="no" if checkpoint_every is None and not recipe.patience else "steps",
-        save_steps=evaluations if recipe.patience else checkpoint_every or tenth,
+        save_strategy="no" if checkpoint_every is None else "steps",
+        save_steps=checkpoint_every or recipe.steps,
         eval_strategy="no" if job.watch is None else "steps",
-        eval_steps=evaluations,
+        eval_steps=recipe.steps_between_evaluations,
         logging_steps=1,
         logging_nan_inf_filter=False,  # `PairTrainer` stops there
         dataloader_num_workers=workers,
@@ -421,15 +428,14 @@ def _arguments(
     return found
 
 
-def _write(model: SentenceTransformer, job: Job, state: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+def _write(
+    model: SentenceTransformer,
+    job: Job,
+    state: Mapping[str, Any],
+    resolved: Mapping[str, Any],
+    result: Mapping[str, Any],
+) -> None:
     """Write the model with the recipe on its card, and delete what an unfinished training needs."""
-    resolved = {
-        **job.recipe.settings(),
-        "negatives": job.negatives,
-        "distil": job.distil,
-        "cache": not job.keeps_activations(model),
-        "precision": job.precision,
-    }
     settings = ", ".join(f"{name} {value}" for name, value in resolved.items() if value is not None and value != [])
     scored = "" if job.watch is None else f"; evaluated by {job.watch.name} on data {job.watch.fingerprint}"
     if result["best_step"] is not None:
@@ -444,6 +450,5 @@ def _write(model: SentenceTransformer, job: Job, state: Mapping[str, Any], resul
     with writing(job.folder.path):
         model.save_pretrained(str(job.folder.path))
         sync_files(job.folder.path)
-        found = {**state, "environment": _environment(), "resolved": resolved, "result": dict(result)}
-        job.folder.write_state({**found, "complete": True})
+        job.folder.write_state({**state, "resolved": dict(resolved), "result": dict(result), "complete": True})
     job.folder.finish()

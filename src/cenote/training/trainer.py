@@ -19,15 +19,7 @@ from cenote.errors import CenoteError
 from cenote.listener import Step
 from cenote.training.batches import Order, Rows
 from cenote.training.folder import Standing, TrainingFolder, writing
-
-# Of the metrics of an evaluation, those that are no score.
-_TIMES = (
-    "eval_runtime",
-    "eval_samples_per_second",
-    "eval_steps_per_second",
-    "eval_loss",
-    "eval_model_preparation_time",
-)
+from cenote.training.watching import Watch
 
 
 class PairTrainer(SentenceTransformerTrainer):
@@ -86,13 +78,21 @@ class Report(TrainerCallback):
         loss: whose parts are logged.
         standing: of the scores so far.
         patience: evaluations without a better score after which the training stops; None never stops.
+        watch: whose score the evaluations give.
     """
 
     def __init__(
-        self, folder: TrainingFolder, step: Step, notify: Any, loss: Any, standing: Standing, patience: int | None
+        self,
+        folder: TrainingFolder,
+        step: Step,
+        notify: Any,
+        loss: Any,
+        standing: Standing,
+        patience: int | None,
+        watch: Watch | None,
     ) -> None:
         self.folder, self.step, self.notify, self.loss = folder, step, notify, loss
-        self.standing, self.patience = standing, patience
+        self.standing, self.patience, self.watch = standing, patience, watch
 
     def refuse_infinite(self, noun: str, value: float, step: int) -> None:
         """Raise for a number that is not finite, before it changes the weights."""
@@ -132,18 +132,21 @@ class Report(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Add the score to the log, say it, and stop after too many that are not better."""
-        scores = {
-            name.removeprefix("eval_"): value
-            for name, value in (metrics or {}).items()
-            if name.startswith("eval_") and name not in _TIMES
-        }
-        for name, score in scores.items():
-            self.folder.append({"step": state.global_step, name: score})
-            self.notify(f"step {state.global_step:,}: {name} {score:.4f}")
-            self.standing = self.standing.after(state.global_step, score)
-            if finished(self.standing, self.patience):
-                control.should_training_stop = True
+        """Add the score to the log, say it, and stop after too many that are not better; raise if it is no number."""
+        if self.watch is None or metrics is None:
+            return
+        name, step = self.watch.name, state.global_step
+        score = metrics[f"eval_{name}"]
+        if not math.isfinite(score):
+            raise CenoteError(
+                f"{name} is {score} at step {step:,}: the vectors, or the scores in the data of evaluate, are all "
+                "equal or not finite. Evaluate on other data, or train with a lower learning rate, in another folder."
+            )
+        self.folder.append({"step": step, name: score})
+        self.notify(f"step {step:,}: {name} {score:.4f}")
+        self.standing = self.standing.after(step, score)
+        if finished(self.standing, self.patience):
+            control.should_training_stop = True
 
 
 @contextmanager
@@ -172,4 +175,5 @@ def load_best(model: Any, path: Path) -> None:
     """Give a model the weights of a checkpoint."""
     from cenote.models.loading import load
 
-    model.load_state_dict(load(path, device="cpu", dtype="float32").state_dict())
+    best = load(path, device="cpu", dtype="float32", trust_remote_code=model.trust_remote_code)
+    model.load_state_dict(best.state_dict())
