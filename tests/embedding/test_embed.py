@@ -761,8 +761,25 @@ def test_a_part_whose_rows_are_all_skipped_is_empty(run, tmp_path, dtype):
     assert manifest.counts.rows == (0, 2, 0)
     found = cenote.read_embeddings(tmp_path / "out")
     assert (found.ids, found[:].shape) == (["12", "13"], (2, 32))
-    run([None] * 3, "nothing", on_error="skip", dtype=dtype)
+    run(iter([None] * 3), "nothing", on_error="skip", dtype=dtype)
     assert cenote.read_embeddings(tmp_path / "nothing")[:].shape == (0, 32)
+
+
+def test_rows_that_will_be_left_out_are_told_before_the_work(run, tmp_path):
+    told = []
+    run(SPOILT, on_error="skip", notify=told.append, stop=after(1))
+    assert told[0].startswith(
+        "leaving out 4 of 44 rows: 3 without a usable text, 1 with the id of an earlier row. The first: row 3: the text"
+    )
+    with pytest.raises(BadInput, match=r"none of the 2 rows of 'texts' has a usable text\. The first: row 0: the text"):
+        run([None, None], "nothing", on_error="skip")
+    assert not (tmp_path / "nothing").exists()
+    rows = [{"text": text, "kind": "same"} for text in ("a pool", "a cave", "light")]
+    assert run(rows, "kinds", on_error="skip", id_column="kind", notify=told.append).counts.rejected == 2
+    assert told[-1].startswith(
+        "leaving out 2 of 3 rows: 0 without a usable text, 2 with the id of an earlier row. The first: rows 0 and 1 "
+        "have the same id 'same'"
+    )
 
 
 def test_faults_of_a_file_are_skipped_too(run, tmp_path):

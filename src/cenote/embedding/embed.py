@@ -19,6 +19,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.choices import AGREEMENT, AUTO, INT8
 from cenote.data.rows import Fault, Row, Text, refuse_empty
 from cenote.embedding.corpus import (
+    LEAVE_OUT,
     PART_CHARACTERS,
     PART_KEPT,
     PART_TEXTS,
@@ -366,13 +367,21 @@ def _emptied(rows: deque[Row]) -> Iterator[Row]:
 
 
 def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
-    """Read all rows of a source once, and refuse what cannot be embedded before the work begins."""
+    """Read all rows of a source once; refuse what cannot be embedded, or tell what is left out, before the work."""
     found = survey(rows, skip=request.skips, keep=source.keep, advance=request.listener.step("checking texts"))
     if not found.rows:
         raise BadInput(f"there are no texts in {source.name!r}.")
-    if found.repeated and not request.skips:
-        for _ in raise_unless_skipped(mark_repeated_ids(source.read(), found.repeated, source.file_of), skip=False):
-            pass  # the first repeated id is raised
+    if found.faults or found.repeats:
+        marked = mark_repeated_ids(source.read(), found.repeated, source.file_of)
+        first = next((row.why for row in marked if isinstance(row, Fault)), "")
+        if not request.skips:
+            raise BadInput(f"{first} {LEAVE_OUT}")
+        if found.faults == found.rows:
+            raise BadInput(f"none of the {found.rows:,} rows of {source.name!r} has a usable text. The first: {first}")
+        request.listener.notify(
+            f"leaving out {found.faults + found.repeats:,} of {found.rows:,} rows: {found.faults:,} without a usable "
+            f"text, {found.repeats:,} with the id of an earlier row. The first: {first}"
+        )
     return found
 
 
