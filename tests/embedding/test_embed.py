@@ -8,6 +8,7 @@ import copy
 import itertools
 import json
 import threading
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -237,6 +238,26 @@ def test_texts_whose_number_is_another_than_their_length_are_an_error(model):
 
     with pytest.raises(BadInput, match="the texts have the length 3, and gave 2 rows: pass a list of them"):
         cenote.embed(model, Short(SHORT))
+
+
+def test_more_rows_than_the_length_of_the_texts_are_an_error(model):
+    class Long(list):
+        def __len__(self):
+            return 2
+
+    with pytest.raises(BadInput, match="the texts have the length 2, and gave 3 rows: pass a list of them"):
+        cenote.embed(model, Long(SHORT), **PLAIN)
+
+
+def test_the_array_of_a_list_is_filled_part_by_part(model, monkeypatch):
+    parts = (np.full((100, 2**12), number, np.float32) for number in range(20))
+    monkeypatch.setattr(embedding, "_arrays", lambda *_: parts)
+    tracemalloc.start()
+    whole = cenote.embed(model, ["a pool"] * 2000, **PLAIN)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert whole[::100, 0].tolist() == list(range(20))
+    assert peak < 1.5 * whole.nbytes
 
 
 def test_between_arrays_the_caller_may_use_the_model(model, parts_of, monkeypatch):

@@ -194,9 +194,15 @@ def _to_memory(model: Any, source: Source, request: Request) -> Any:
     arrays = _arrays(plan, request, source.count or 0)
     if source.count is None:
         return arrays
-    found = list(arrays)
-    width = options.dimensions or loaded.truncate_dim or width_of(loaded)
-    return np.concatenate(found) if found else np.zeros((0, width), options.dtype)
+    found, rows = None, 0
+    for array in arrays:
+        if found is None:  # filled part by part: joined at the end, they would take twice the memory
+            found = np.empty((source.count, array.shape[1]), array.dtype)
+        found[rows : rows + len(array)] = array
+        rows += len(array)
+    if found is None:
+        found = np.zeros((0, options.dimensions or loaded.truncate_dim or width_of(loaded)), options.dtype)
+    return found[:rows]
 
 
 def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
@@ -211,6 +217,8 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
         truncated += embedded.truncated
         done += embedded.slice.rows
         step.reach(done)
+        if total and done > total:
+            break
         yield embedded.rows.vector.astype(request.dtype, copy=False)
         if listener.stop():
             return
