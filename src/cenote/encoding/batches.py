@@ -64,9 +64,9 @@ def default_budget(model: SentenceTransformer) -> int:
 class BatchReader:
     """Reads tokenised texts in batches of like length.
 
-    Where memory runs out, the budget is halved and the batch is split; a text that does not fit alone is refused, unless
-    a longer one was read before. Where a batch is refused, it is split until the text at fault is alone, so that one
-    text stops no other.
+    Where memory runs out, the budget is halved and the batch is split; a text that does not fit alone is refused if it
+    is longer than all that were read. Where a batch is refused, it is split until the text at fault is alone, so that
+    one text stops no other.
 
     Args:
         model: the model whose tokens they are.
