@@ -226,13 +226,13 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
         raise BadInput(f"the texts have the length {total:,}, and gave {done:,} rows: pass a list of them.")
     if truncated:
         # At the line that calls `embed`, or that reads the iterator.
-        _warn_of_truncation(truncated, encoder.model, stacklevel=5 if total else 3)
+        _warn_of_truncation(truncated, limit_of(encoder.model, encoder.options.task), stacklevel=5 if total else 3)
 
 
-def _warn_of_truncation(count: int, model: SentenceTransformer, stacklevel: int) -> None:
+def _warn_of_truncation(count: int, limit: int | None, stacklevel: int) -> None:
     texts = "1 text is" if count == 1 else f"{count:,} texts are"
     warnings.warn(
-        f"{texts} longer than the {limit_of(model)} tokens that the model reads, and the rest was not read: "
+        f"{texts} longer than the {limit} tokens that the model reads, and the rest was not read: "
         "long='window-mean', 'segments' or 'windows' (--long) reads all of it.",
         CenoteWarning,
         stacklevel,
@@ -290,7 +290,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
         complete = ENGINES[request.engine](out, parts, plan.encoder, total, listener=request.listener, **own)
         manifest = out.finish() if complete else out.manifest
     if manifest.counts is not None and manifest.counts.truncated:
-        _warn_of_truncation(manifest.counts.truncated, loaded, stacklevel=4)
+        _warn_of_truncation(manifest.counts.truncated, limit_of(loaded, options.task), stacklevel=4)
     return manifest
 
 
@@ -326,7 +326,7 @@ def _resolve(model: SentenceTransformer, request: Request) -> Options:
     options = replace(request.options, prompt_name=prompt_name_for(model, request.prompt_name, request.task))
     tokenise(model, ["a"], options.prompt_name, options.task)  # a model without tokens is refused here
     if options.long != "truncate":
-        size, overlap = window_sizes(model, options.prompt_name, options.window, options.overlap)
+        size, overlap = window_sizes(model, options.prompt_name, options.window, options.overlap, options.task)
         options = replace(options, window=size, overlap=overlap)
     if options.dimensions is not None and options.dimensions > width_of(model):
         raise BadInput(f"dimensions={options.dimensions}: the model's vectors have 1 to {width_of(model)}.")
@@ -363,7 +363,7 @@ def _plan(
 
 def _rate(model: SentenceTransformer, sample: list[str], tokens: Tokens, options: Options, speed: float) -> Rate:
     """Return the tokens of texts by their length, as a sample has them, and the speed of reading."""
-    around = int(count_tokens(model, [""], prompt_name=options.prompt_name)[0])
+    around = int(count_tokens(model, [""], prompt_name=options.prompt_name, task=options.task)[0])
     content = int(tokens.full_lengths.sum()) - around * len(sample)
     return Rate(around, sum(map(len, sample)) / max(1, content), speed)
 
