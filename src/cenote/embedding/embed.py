@@ -381,7 +381,8 @@ def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
         raise BadInput(f"there are no texts in {source.name!r}.")
     if found.faults or found.repeats:
         marked = mark_repeated_ids(source.read(), found.repeated, source.file_of)
-        first = next((row.why for row in marked if isinstance(row, Fault)), "")
+        changed = "the texts changed while they were read."
+        first = next((row.why for row in marked if isinstance(row, Fault)), changed)
         if not request.skips:
             raise BadInput(f"{first} {LEAVE_OUT}")
         if found.faults == found.rows:
