@@ -73,7 +73,7 @@ def test_a_folder_is_read_without_torch_and_is_the_same_each_time(format, kind, 
     assert np.abs(read_elsewhere(tmp_path / "first", TEXTS) - model.encode(TEXTS)).max() < 1e-5
 
 
-def test_the_description_has_all_settings(tiny_st):
+def test_the_description_has_all_settings(tiny_st, tmp_path):
     model = cenote.load(tiny_st("roberta", prompts={"query": "Q: "}), device="cpu")
     repool(model, ("landmark", "mean"), interval=7)
     cenote.temper(model, cenote.LengthTemperature("log", s=0.3), layers=[0])
@@ -85,6 +85,11 @@ def test_the_description_has_all_settings(tiny_st):
     assert about["temperature"] == {"temperature": schedule, "layers": [0], "scale_bias": True}
     assert about["prompts"]["query"] == "Q: "
     assert about["max_seq_length"] == 256
+    model[0].query_length = 20
+    of_tasks = [exporting._describe(model, "onnx", "float32", task)["max_seq_length"] for task in ("query", "document")]
+    assert of_tasks == [20, 256]
+    exporting._write_tokenizer(model, tmp_path, "query")
+    assert json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))["truncation"]["max_length"] == 20
     # More than any text has, and a limit all the same; and the number of a tokenizer without a limit.
     for model.max_seq_length, expected in ((2**21, 2**21), (10**30, None)):
         assert exporting._describe(model, "onnx", "float32", None)["max_seq_length"] == expected

@@ -2,6 +2,7 @@
 
 import errno
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,11 @@ def test_occupied_folders_and_files_are_refused(tmp_path):
     for path in (tmp_path, tmp_path / "file", str(tmp_path)):
         with pytest.raises(BadInput, match=rf"^'{path}' already exists: name a new folder\.$"):
             refuse_occupied(path)
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/vectors", "gs:/bucket", "https://host/a"])
+def test_an_address_is_no_folder(address):
+    for check in (refuse_occupied, lambda given: refuse_unwritable(Path(given))):
+        with pytest.raises(BadInput, match="is an address: name a folder on this machine or a mounted one"):
+            check(address)
+    assert refuse_occupied("a:b/new") == Path("a:b/new")

@@ -128,7 +128,7 @@ def export(
     refuse_unavailable(model, format, "float32", task)
     with _new_folder(path) as folder:
         row.write(model, folder, precision, task)
-        _write_tokenizer(model, folder)
+        _write_tokenizer(model, folder, task)
         description = _describe(model, format, precision, task)
         text = json.dumps(description, indent=2, ensure_ascii=False, sort_keys=True)
         (folder / DESCRIPTION).write_text(text + "\n", "utf-8")
@@ -159,7 +159,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_tokenizer(model: Any, folder: Path) -> None:
+def _write_tokenizer(model: Any, folder: Path, task: str | None) -> None:
     """Write the tokenizer's files, with truncation and padding set in `tokenizer.json` as in the model."""
     tokenizer = model.tokenizer
     tokenizer.save_pretrained(folder)
@@ -171,7 +171,7 @@ def _write_tokenizer(model: Any, folder: Path) -> None:
     alone = Tokenizer.from_str(fast.to_str())  # a copy, because the model's own keeps its state
     alone.no_truncation()
     alone.no_padding()
-    if (most := limit_of(model)) is not None:
+    if (most := limit_of(model, task)) is not None:
         alone.enable_truncation(most, direction=tokenizer.truncation_side)
     if tokenizer.pad_token is not None:
         alone.enable_padding(
@@ -199,7 +199,7 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         "pooling": list(canonical(pooling)) if pooling is not None else None,
         "landmarks": {key: getattr(reader, key) for key in ("interval", "splitter", "marker")} if landmarks else None,
         **temperatures_of(model),
-        "max_seq_length": limit_of(model),
+        "max_seq_length": limit_of(model, task),
         "lower_case": bool(getattr(reader, "do_lower_case", False)),
         "prompts": dict(model.prompts),
         "default_prompt": model.default_prompt_name,
@@ -214,7 +214,7 @@ def _compare(model: Any, run: Run, description: dict[str, Any], task: str | None
     words = [text.text for text in islice(read_builtin(), _N_TEXTS)]
     found = []
     for start in range(0, len(words), _BATCH):
-        features = model.preprocess(words[start : start + _BATCH])
+        features = model.preprocess(words[start : start + _BATCH], **({} if task is None else {"task": task}))
         ours = torch.from_numpy(run(feed(features, description["inputs"])))
         found.append(distance(ours, pooled_vectors(model, forward(model, features, task))))
     return max(each[0] for each in found), min(each[1] for each in found), len(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from cenote.errors import BadInput, CenoteError, CenoteWarning
 # Prefix of the names of unfinished files and of the lock file.
 TEMPORARY = ".cenote-"
 _LOCK = f"{TEMPORARY}lock"
+# The beginning of an address, also as a `Path`, which leaves one slash of two. A drive of Windows has one letter.
+_ADDRESS = re.compile(r"[\w+.-]{2,}:/")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -132,6 +135,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 def refuse_unwritable(folder: Path) -> None:
     """Raise `BadInput` if a folder could not be made or written to. Nothing is made."""
+    _refuse_address(folder)
     with explain_disk_errors(folder):  # a folder above may be unreadable too
         above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not above.is_dir():
@@ -147,6 +151,14 @@ def refuse_occupied(folder: str | Path) -> Path:
     'one'
     """
     path = Path(folder)
+    _refuse_address(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BadInput(f"{str(folder)!r} already exists: name a new folder.")
     return path
+
+
+def _refuse_address(folder: str | Path) -> None:
+    if _ADDRESS.match(str(folder)):
+        raise BadInput(
+            f"{str(folder)!r} is an address: name a folder on this machine or a mounted one, and copy it afterwards."
+        )

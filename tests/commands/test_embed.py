@@ -122,6 +122,7 @@ def test_truncated_rejected_and_split_texts_are_counted(embed, corpus, tmp_path,
     shown, told = capsys.readouterr()
     assert shown.splitlines()[0].startswith("21 texts, ")
     assert f"left out: 1 row, see {tmp_path / 'out'}/rejects.jsonl" in shown
+    assert told.index("leaving out 1 of 22 rows") < told.index("embedding: 22")
     assert told.count("cenote: warning: 1 text is longer than the 256 tokens that the model reads") == 1
     assert embed("--on-error", "skip", "--long", "windows", "--overlap", "0", out=tmp_path / "windows") == Exit.SUCCESS
     shown, told = capsys.readouterr()

@@ -122,7 +122,7 @@ def test_several_questions_and_json(folder, capsys, monkeypatch):
     assert [answer["query"] for answer in found["answers"]] == ["deep cave", "one"]
     expected = cenote.search(folder, ["deep cave", "one"], top=2)
     assert [answer["hits"] for answer in found["answers"]] == [[vars(hit) for hit in hits] for hits in expected]
-    monkeypatch.setattr("sys.stdin", io.StringIO("deep cave\none\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"deep cave\none\n")))
     assert main(["search", folder, "-", "--top", "2", "--json"]) == Exit.SUCCESS
     assert json.loads(capsys.readouterr().out) == found
 
@@ -146,9 +146,15 @@ def test_bad_arguments(folder, arguments, code, message, capsys):
 
 
 def test_an_empty_line_of_standard_input_is_named(folder, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("deep\none\n\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"deep\none\n\n")))
     assert main(["search", folder, "-"]) == Exit.USAGE
     assert "line 3 of standard input is empty" in capsys.readouterr().err
+
+
+def test_a_question_that_is_not_utf_8_is_named(folder, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"deep\ncaf\xe9\n")))
+    assert main(["search", folder, "-"]) == Exit.FAILURE
+    assert "standard input, line 2: not UTF-8 (byte 8, 0xe9)" in capsys.readouterr().err
 
 
 def test_kept_values_are_json(model, tmp_path, capsys):

@@ -177,3 +177,16 @@ def test_optional_values_may_be_missing_or_unusable():
     for record in ({"text": "a"}, {"text": "a", "title": None}, {"text": "a", "title": "\ud800"}, "a"):
         assert row_of_record(record, 0, columns, "row 0").values == (None,)
     assert row_of_record({"text": "a", "title": "b"}, 0, columns, "row 0").values == ("b",)
+
+
+def test_a_row_with_kept_values_is_checked_as_other_rows_are():
+    found = [row_of_record(Kept(*row, (1984,)), 0, Columns(("text",), None, ()), "row 0") for row in ODD_ROWS]
+    assert found[0] == ("7", "a pool")
+    assert found[0].values == (1984,)
+    whys = [row.why for row in found[1:]]
+    assert whys[0].startswith("row 0: the text is null, not a string")
+    assert whys[1].startswith("row 0: the id is float 1.5, not a string or an integer")
+    assert whys[2].startswith("row 0: lone surrogate")
+
+
+ODD_ROWS = [(7, "a pool"), ("8", None), (1.5, "a cave"), ("9", "half \ud83d")]

@@ -334,8 +334,8 @@ def test_tables_become_python_objects_in_pieces(tmp_path, kind):
 
 def test_a_batch_as_large_as_the_file_is_read_in_pieces(monkeypatch):
     alive = []
-    whole = tables._to_list
-    monkeypatch.setattr(tables, "_to_list", lambda column: alive.append(len(column)) or whole(column))
+    whole = tables.to_list
+    monkeypatch.setattr(tables, "to_list", lambda column: alive.append(len(column)) or whole(column))
     assert len(list(read(pa.table({"text": ["a"] * 1000})))) == 1000
     assert max(alive) == tables.PIECE
 

@@ -203,7 +203,7 @@ def test_the_folder_is_not_complete_while_a_deleted_part_is_written_again(faked,
     assert embed(model, rows, folder, engine="ray", **options) == whole  # the fake looks at what is said meanwhile
     assert begun == [[0, 2, 3]]
     assert content(folder) == before
-    assert told[0] == "going on: 13 texts are embedded"
+    assert "going on: 13 texts are embedded" in told
 
 
 @pytest.mark.parametrize(("parts", "kept"), [(1, 6), (2, 12), (3, None)])

@@ -8,6 +8,7 @@ import copy
 import itertools
 import json
 import threading
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -237,6 +238,26 @@ def test_texts_whose_number_is_another_than_their_length_are_an_error(model):
 
     with pytest.raises(BadInput, match="the texts have the length 3, and gave 2 rows: pass a list of them"):
         cenote.embed(model, Short(SHORT))
+
+
+def test_more_rows_than_the_length_of_the_texts_are_an_error(model):
+    class Long(list):
+        def __len__(self):
+            return 2
+
+    with pytest.raises(BadInput, match="the texts have the length 2, and gave 3 rows: pass a list of them"):
+        cenote.embed(model, Long(SHORT), **PLAIN)
+
+
+def test_the_array_of_a_list_is_filled_part_by_part(model, monkeypatch):
+    parts = (np.full((100, 2**12), number, np.float32) for number in range(20))
+    monkeypatch.setattr(embedding, "_arrays", lambda *_: parts)
+    tracemalloc.start()
+    whole = cenote.embed(model, ["a pool"] * 2000, **PLAIN)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert whole[::100, 0].tolist() == list(range(20))
+    assert peak < 1.5 * whole.nbytes
 
 
 def test_between_arrays_the_caller_may_use_the_model(model, parts_of, monkeypatch):
@@ -761,8 +782,25 @@ def test_a_part_whose_rows_are_all_skipped_is_empty(run, tmp_path, dtype):
     assert manifest.counts.rows == (0, 2, 0)
     found = cenote.read_embeddings(tmp_path / "out")
     assert (found.ids, found[:].shape) == (["12", "13"], (2, 32))
-    run([None] * 3, "nothing", on_error="skip", dtype=dtype)
+    run(iter([None] * 3), "nothing", on_error="skip", dtype=dtype)
     assert cenote.read_embeddings(tmp_path / "nothing")[:].shape == (0, 32)
+
+
+def test_rows_that_will_be_left_out_are_told_before_the_work(run, tmp_path):
+    told = []
+    run(SPOILT, on_error="skip", notify=told.append, stop=after(1))
+    assert told[0].startswith(
+        "leaving out 4 of 44 rows: 3 without a usable text, 1 with the id of an earlier row. The first: row 3: the text"
+    )
+    with pytest.raises(BadInput, match=r"none of the 2 rows of 'texts' has a usable text\. The first: row 0: the text"):
+        run([None, None], "nothing", on_error="skip")
+    assert not (tmp_path / "nothing").exists()
+    rows = [{"text": text, "kind": "same"} for text in ("a pool", "a cave", "light")]
+    assert run(rows, "kinds", on_error="skip", id_column="kind", notify=told.append).counts.rejected == 2
+    assert told[-1].startswith(
+        "leaving out 2 of 3 rows: 0 without a usable text, 2 with the id of an earlier row. The first: rows 0 and 1 "
+        "have the same id 'same'"
+    )
 
 
 def test_faults_of_a_file_are_skipped_too(run, tmp_path):

@@ -267,6 +267,9 @@ def test_a_function_may_yield_the_values_itself(run, tmp_path):
     assert table_of(tmp_path / "out")["row"].to_pylist() == [0, 1, 2]
     with pytest.raises(BadInput, match=r"row 1: the text carries 0 values, and keep names row: pass a file or a table"):
         run(lambda: [Kept("0", "a", (0,)), Kept("1", "b")], "other", keep=["row"])
+    rows = [Kept(7, "a pool", (1984,)), Kept("8", None, (2,)), Kept(1.5, "a cave", (3,))]
+    assert run(lambda: rows, "odd", keep=["row"], on_error="skip").counts.rejected == 2
+    assert cenote.read_embeddings(tmp_path / "odd").ids == ["7"]
 
 
 @pytest.mark.parametrize(

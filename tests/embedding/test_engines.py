@@ -95,6 +95,23 @@ def test_it_notes_where_it_goes_on_and_where_it_stopped(model, tmp_path, monkeyp
     assert told[2:] == [f"all 3 texts are embedded already: {checked}"]
 
 
+def test_finished_parts_are_a_step_of_their_own(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "PART_TEXTS", 1)
+    plain = {"backend": "torch", "precision": "float32"}
+    embed(model, TEXTS, tmp_path / "out", **plain)
+    for index in (1, 2):
+        (tmp_path / "out" / f"part-0000{index}.parquet").unlink()
+    told = []
+    embed(model, TEXTS, tmp_path / "out", progress=lambda *step: told.append(step), **plain)
+    first = told.index(("embedding", 1, 3))
+    assert told[first - 2 : first] == [("comparing the texts of finished parts", done, 1) for done in (0, 1)]
+    assert told[-1] == ("embedding", 3, 3)
+    (tmp_path / "out" / "part-00001.parquet").unlink()
+    told.clear()
+    embed(model, TEXTS, tmp_path / "out", progress=lambda *step: told.append(step), **plain)
+    assert [done for name, done, _ in told if name.startswith("comparing")] == [0, 1]  # and not that of part 2
+
+
 def test_a_run_that_is_to_stop_asks_for_no_more_texts(model, tmp_path, monkeypatch):
     """The input may be a pipe, which blocks until it has the texts of a part."""
     monkeypatch.setattr(sources, "PART_TEXTS", 2)

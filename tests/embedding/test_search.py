@@ -463,3 +463,13 @@ def test_words_that_were_not_kept_are_none(tmp_path, folder):
     cenote.embed(str(folder), rows, tmp_path / "out", columns=("title", "text"), keep="title")
     (hit,) = cenote.search(tmp_path / "out", "pool")
     assert (hit.text, hit.kept) == (None, {"title": "Water"})
+
+
+def test_kept_nanoseconds_need_no_pandas(tmp_path, folder):
+    times, spans = pa.array([1, None], pa.timestamp("ns")), pa.array([1, None], pa.duration("ns"))
+    table = pa.table({"text": ["a pool", "a cave"], "time": times, "span": spans})
+    cenote.embed(folder, table, tmp_path / "times", keep=["time", "span"])
+    one, other = sorted(cenote.search(tmp_path / "times", "a pool"), key=lambda hit: hit.id)
+    assert one.kept == {"time": np.datetime64(1, "ns"), "span": np.timedelta64(1, "ns")}
+    assert [type(value) for value in one.kept.values()] == [np.datetime64, np.timedelta64]
+    assert other.kept == {"time": None, "span": None}

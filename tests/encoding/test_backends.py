@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -208,6 +209,29 @@ def test_torch_runs_the_model_itself_and_leaves_it_in_training(tiny_st):
     assert torch.equal(first, second)
     assert model.training
     assert first.requires_grad is False
+
+
+@pytest.mark.parametrize("place", ["tokens", "vectors"])
+def test_a_batch_that_overflows_at_float16_is_read_in_float32(tiny_st, any_hardware, monkeypatch, place):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    features = model.preprocess(BATCHES[0])
+    whole, run = backend(model)(features), backend(model, precision="float16", validate=False)
+    precisions = []
+
+    @contextmanager
+    def rounding(_, precision):
+        precisions.append(precision)
+        yield
+
+    def spoil(_module, _inputs, output):
+        if precisions[-1] == "float16":
+            output["token_embeddings" if place == "tokens" else "sentence_embedding"][1] = torch.inf
+        return output
+
+    monkeypatch.setattr(backends, "_rounding", rounding)
+    (model[0] if place == "tokens" else model).register_forward_hook(spoil)
+    assert torch.equal(run(features), whole)
+    assert precisions == ["float16", "float32"]
 
 
 def test_weights_in_half_precision_run_in_their_own(tiny_st):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cenote.encoding.batches import NO_TOKENS, Batch, BatchReader, Refused, default_budget, is_out_of_memory
 from cenote.encoding.tokens import Tokens
-from cenote.errors import BadInput, UnsupportedModel
+from cenote.errors import BadInput, CenoteError, UnsupportedModel
 from cenote.functional.token_batches import refuse_rows
 
 # A model as far as batches need one: its tokenizer pads.
@@ -172,6 +172,21 @@ def test_one_text_that_does_not_fit_is_refused_and_stops_no_other():
     order, refused, _ = read(Run(short_of(80, MemoryError())), [90, 5, 70], budget=1000)
     assert sorted(order) == [1, 2]
     assert refused == {0: "its 90 tokens do not fit into memory: read it in windows, or lower model.max_seq_length"}
+
+
+def test_memory_that_others_use_is_no_fault_of_a_short_text():
+    def fail(features):
+        if features["input_ids"].shape[1] == 6:
+            raise MemoryError
+
+    reader = BatchReader(MODEL, Run(fail), budget=10)
+    came = reader.read(tokens_of([20, 6]))
+    assert next(came).rows == [0]
+    with pytest.raises(CenoteError, match="ran out for a text of 6 tokens, and one of 20 was read before"):
+        next(came)
+    with pytest.raises(CenoteError, match="and one of 20 was read before"):  # of an earlier call too
+        list(reader.read(tokens_of([6])))
+    assert isinstance(next(BatchReader(MODEL, Run(fail)).read(tokens_of([6]))), Refused)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), KeyError("x"), KeyboardInterrupt()])

@@ -287,6 +287,15 @@ def test_a_prompt_is_counted(tiny_st):
     assert count_tokens(model, texts).tolist() == [8, 9, 7]
 
 
+def test_a_text_is_counted_by_the_tokenizer_of_its_task(routed, model_of):
+    texts = ["collapsing pools", "the deep cave " * 200, "deep water " * 20_000]
+    for task, kind in (("query", "bert"), ("document", "qwen")):
+        expected = count_tokens(model_of(kind), texts).tolist()
+        assert count_tokens(routed, texts, task=task).tolist() == expected
+        assert tokenise(routed, texts, task=task).full_lengths.tolist() == expected
+    assert tokenise(routed, texts, task="document").lengths.max() == 40
+
+
 # Parts, and refused models.
 
 

@@ -87,6 +87,14 @@ def test_windows_do_not_depend_on_the_pieces_that_are_tokenised(model_of, monkey
     assert windows_of(model_of("bert"), text, 40, 5) == whole
 
 
+def test_windows_are_those_of_the_reader_of_the_task(routed, model_of):
+    for task, kind, limit in (("query", "bert", 256), ("document", "qwen", 40)):
+        around = int(count_tokens(model_of(kind), [""])[0])
+        assert window_sizes(routed, None, None, 0, task) == (limit - around, 0)
+        for text in (TEXTS["Hebrew"], TEXTS["words"]):
+            assert windows_of(routed, text, 30, 5, task) == windows_of(model_of(kind), text, 30, 5)
+
+
 def test_sizes_by_default_and_as_asked(tiny_st):
     model = cenote.load(tiny_st("bert", prompts={"ask": "query: "}), device="cpu")
     assert window_sizes(model, None, None, None) == (254, 31)

@@ -34,6 +34,9 @@ def test_the_text_of_a_prompt(tiny_st):
 def test_limit_and_width(tiny_st):
     model = cenote.load(tiny_st("bert"), device="cpu", max_seq_length=9)
     assert (limit_of(model), width_of(model)) == (9, 32)
+    model[0].query_length = 5
+    assert (limit_of(model, "query"), limit_of(model, "document")) == (5, 9)
+    model[0].query_length = None
     model.max_seq_length = 10**30  # a tokenizer without a limit reports a number like this
     assert limit_of(model) is None
 

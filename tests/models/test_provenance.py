@@ -2,6 +2,7 @@
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,17 +38,20 @@ def test_names_of_models(demo, demo_path, tiny_st):
     assert name_of(model, model) == folder.name  # and not whose machine it is on
 
 
-def test_places_load_a_model_again_from_any_working_folder(demo, demo_path, tiny_st, monkeypatch):
+def test_places_load_a_model_again_from_any_working_folder(demo, demo_path, copy_of, monkeypatch):
     assert [place_of("minilm", demo), place_of(demo_path, demo), place_of(demo, demo)] == [
         "minilm",
         str(demo_path),
         "minilm",
     ]
-    folder = tiny_st("bert")
+    folder = copy_of("bert")
     monkeypatch.chdir(folder.parent)
     model = cenote.load(folder.name, device="cpu")
     assert place_of(model, model) == str(folder.resolve())
-    assert place_of(folder.name, model) == folder.name  # as it was given
+    assert place_of(folder.name, model) == str(folder)
+    assert place_of("owner/name", model) == "owner/name"
+    Path("minilm").mkdir()
+    assert place_of("minilm", demo) == "minilm"
 
 
 def test_poolings_and_temperatures(tiny_st):

@@ -18,6 +18,8 @@ from cenote.commands.arguments import add_common, check_packages, check_prompts,
 from cenote.commands.progress import progress
 from cenote.commands.terminal import note, say
 from cenote.data.columns import TEXT
+from cenote.data.lines import lines
+from cenote.data.rows import raise_faults
 from cenote.embedding.manifest import complete_manifest
 from cenote.errors import BadInput, UnknownName, Usage
 
@@ -63,7 +65,8 @@ def check(args: argparse.Namespace) -> None:
         check_packages(f"--index {args.index}", "index")
     piped = args.queries == ["-"]
     if piped:
-        args.queries = [line.rstrip("\r\n") for line in sys.stdin]
+        found = lines(sys.stdin.buffer, "standard input")
+        args.queries = [line.rstrip("\r\n") for line in raise_faults(line for _, line in found)]
     elif "-" in args.queries:
         raise Usage("- stands for standard input and goes with no other question.")
     for number, query in enumerate(args.queries, 1):

@@ -160,8 +160,11 @@ def row_of_record(record: Any, number: int, columns: Columns, where: str) -> Row
     """
     if columns.plain and isinstance(record, str):  # most rows of Python
         return row_of(number, record, where, _DROP)
-    if isinstance(record, (Fault, Kept)):
+    if isinstance(record, Fault):
         return record
+    if isinstance(record, Kept):
+        row = row_of(*record, where, _DROP)
+        return Kept(*row, record.values) if isinstance(row, Text) else row
     try:
         name, cells = _cells_of(record, number, columns, where)
         text = _text_of(cells, columns.text, where)

@@ -101,7 +101,7 @@ class _Zstd(io.RawIOBase):
         return len(content)
 
 
-def lines(stream: io.BufferedIOBase, name: str, most: int = LONGEST) -> Iterator[tuple[int, str | Fault]]:
+def lines(stream: io.BufferedIOBase | BinaryIO, name: str, most: int = LONGEST) -> Iterator[tuple[int, str | Fault]]:
     r"""Yield lines with their ends and their numbers from 1; a `Fault` in place of one that is not UTF-8 or too long.
 
     Bytes are split, since only "\n" ends a line: str.splitlines also splits at U+2028, U+0085, form feeds and more.
@@ -134,7 +134,7 @@ def lines(stream: io.BufferedIOBase, name: str, most: int = LONGEST) -> Iterator
             yield number, text
 
 
-def _skip_line(stream: io.BufferedIOBase) -> int:
+def _skip_line(stream: io.BufferedIOBase | BinaryIO) -> int:
     """Read to the end of a line, and return its bytes."""
     size = 0
     while piece := stream.readline(2**20):

@@ -169,7 +169,7 @@ def _records_of_columns(columns: Sequence[Any], names: Sequence[str], name: str,
     for start in range(0, count, PIECE):
         parts = [column[start : start + PIECE] for column in columns]
         try:
-            rows = [dict(zip(names, cells, strict=True)) for cells in zip(*map(_to_list, parts), strict=True)]
+            rows = [dict(zip(names, cells, strict=True)) for cells in zip(*map(to_list, parts), strict=True)]
         except (ValueError, OverflowError):  # in one of the rows
             yield from _readable_records(parts, names, name, first + start)
         else:
@@ -181,13 +181,13 @@ def _readable_records(columns: Sequence[Any], names: Sequence[str], name: str, f
     for place in range(len(columns[0])):
         where = f"{name}, row {first + place} (from 0)"
         try:
-            cells = [_to_list(column[place : place + 1])[0] for column in columns]
+            cells = [to_list(column[place : place + 1])[0] for column in columns]
             yield where, dict(zip(names, cells, strict=True))
         except (ValueError, OverflowError) as error:
             yield where, Fault(f"{where}: damaged, or out of Python's range ({error}). Correct or drop the row.")
 
 
-def _to_list(column: Any) -> list[Any]:
+def to_list(column: Any) -> list[Any]:
     """Return values of Python; nanoseconds as numpy's, since Python has none, and those of pandas need pandas."""
     import pyarrow as pa
 

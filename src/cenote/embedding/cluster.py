@@ -29,7 +29,7 @@ import pyarrow as pa
 import torch
 
 from cenote.embedding.corpus import Slice
-from cenote.embedding.folder import Output, missing_parts
+from cenote.embedding.folder import COMPARING, Output, missing_parts
 from cenote.embedding.messages import error_answer, pack, raise_error, slice_messages, slice_of, unpack
 from cenote.embedding.options import Options
 from cenote.embedding.parts import Part, part_of, write_part
@@ -190,10 +190,11 @@ def write(
 
     if done():
         listener.notify(out.resume_notice(rows))
-    step = listener.step("embedding", rows, done())
     if done() == rows:
-        deque(missing_parts(parts(), out.done, out.folder), 0)  # yields none, but checks that the texts are the same
+        advance = listener.step(COMPARING, rows)
+        deque(missing_parts(parts(), out.done, out.folder, advance), 0)  # yields none, but checks the texts
         return True
+    step = listener.step("embedding", rows, done())
     out.unfinish()
     with _connected() as ray:
         job, nodes = _job(ray, out, encoder), _nodes(ray)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,8 @@ from cenote.wording import pluralise
 PART_TEXTS, PART_CHARACTERS = 2**14, 2**21
 # Bytes of kept values, about, after which a slice ends too: it is held in memory.
 PART_KEPT = 2**24
+# Rows after which a survey marks the fingerprint: a change shows at the next mark, and not after the last row.
+_MARKED = 256
 # The remedy for a row that cannot be read.
 LEAVE_OUT = "Or leave such rows out: on_error='skip' (--on-error skip)."
 
@@ -87,7 +90,10 @@ class Survey:
     """The findings of one reading of all rows."""
 
     rows: int
+    faults: int  # rows without a usable text
+    repeats: int  # rows whose id an earlier row has
     fingerprint: str
+    marks: array[int]  # fingerprints of the rows up to each multiple of `_MARKED`
     repeated: frozenset[int]  # hashes that several ids have
     lengths: LengthCounts = field(repr=False)  # of the texts, in characters
     kept: pa.Schema = field(repr=False)  # types of the kept columns
@@ -114,22 +120,27 @@ def survey(rows: Iterable[Row], *, skip: bool, keep: Stated | None = None, advan
 
     Args:
         rows: texts and faults.
-        skip: whether faults are left for later; else the first is raised.
+        skip: whether faults are counted; else the first is raised.
         keep: the columns whose values the texts carry.
         advance: called every 10,000 rows with their number.
     """
-    whole, hashes, lengths, types, count = Fingerprint(), _Hashes(), LengthCounts(), KeptTypes(keep or {}), 0
+    whole, lengths, types, count = Fingerprint(), LengthCounts(), KeptTypes(keep or {}), 0
+    marks, hashes = array("Q"), array("Q")  # a list of Python numbers takes four times the memory
     for row in raise_unless_skipped(rows, skip=skip):
         whole.add(_content(row))
         if isinstance(row, Text):
-            hashes.add(hash_of(row.id))
+            hashes.append(hash_of(row.id))
             lengths.add(len(row.text))
             if keep:
                 types.add(count, _values(row, keep, count))
         count += 1
+        if count % _MARKED == 0:
+            marks.append(_mark(whole))
         if count % 10_000 == 0:
             advance(10_000)
-    return Survey(count, whole.name(), hashes.repeated(), lengths, types.schema())
+    repeats, repeated = _repeated(hashes)
+    faults = count - len(hashes)
+    return Survey(count, faults, repeats, whole.name(), marks, repeated, lengths, types.schema())
 
 
 def _content(row: Row) -> tuple[str, ...]:
@@ -150,22 +161,16 @@ def _values(row: Text, keep: Stated, place: int) -> tuple[Any, ...]:
     return values
 
 
-class _Hashes:
-    """Hashes in blocks of an array: a list of Python numbers takes four times the memory."""
+def _repeated(hashes: array[int]) -> tuple[int, frozenset[int]]:
+    """Return how many hashes stand before, and which ones; sorts them in place, since a copy is as large again."""
+    ordered = np.asarray(hashes)
+    ordered.sort()
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    return len(again), frozenset(again.tolist())
 
-    def __init__(self) -> None:
-        self._blocks: list[Any] = []
-        self._last: list[int] = []
 
-    def add(self, value: int) -> None:
-        self._last.append(value)
-        if len(self._last) == 2**16:
-            self._blocks.append(np.array(self._last, np.uint64))
-            self._last = []
-
-    def repeated(self) -> frozenset[int]:
-        ordered = np.sort(np.concatenate([*self._blocks, np.array(self._last, np.uint64)]))
-        return frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+def _mark(whole: Fingerprint) -> int:
+    return int(whole.name(), 16)
 
 
 def raise_unless_skipped(rows: Iterable[Row], *, skip: bool) -> Iterator[Row]:
@@ -176,16 +181,29 @@ def raise_unless_skipped(rows: Iterable[Row], *, skip: bool) -> Iterator[Row]:
         yield row
 
 
-def refuse_changed(rows: Iterable[Row], surveyed: Survey) -> Iterator[Row]:
-    """Yield the rows; raise after the last of them if they are not those of the survey."""
-    whole = Fingerprint()
+def refuse_other_texts(rows: Iterable[Row], surveyed: Survey) -> Iterator[Row]:
+    """Yield the rows; raise soon after the first that is not the one of the survey, and before one that was added."""
+    whole, count = Fingerprint(), 0
     for row in rows:
+        if count == surveyed.rows:
+            raise BadInput(
+                f"rows were added after the {count:,} that were checked before the work: run again with the first "
+                f"{count:,} rows alone, which goes on from here, or begin anew with restart (--restart)."
+            )
         whole.add(_content(row))
+        count += 1
+        if count % _MARKED == 0 and _mark(whole) != surveyed.marks[count // _MARKED - 1]:
+            _raise_changed(count - _MARKED, count)
         yield row
     if whole.name() != surveyed.fingerprint:
-        raise BadInput(
-            "the texts changed while they were read: run again with restart (--restart) once they no longer change."
-        )
+        _raise_changed(count // _MARKED * _MARKED, surveyed.rows)
+
+
+def _raise_changed(first: int, end: int) -> NoReturn:
+    raise BadInput(
+        f"the texts changed while they were read, between rows {first} and {end - 1}: run again with restart "
+        "(--restart) once they no longer change."
+    )
 
 
 def mark_repeated_ids(
@@ -241,7 +259,7 @@ def checked_rows(
         rows: the source's rows, where reading has begun.
     """
     found = source.read() if rows is None else rows
-    same = found if surveyed is None else refuse_changed(found, surveyed)
+    same = found if surveyed is None else refuse_other_texts(found, surveyed)
     marked = mark_repeated_ids(same, None if surveyed is None else surveyed.repeated, source.file_of)
     return raise_unless_skipped(marked, skip=skip)
 

@@ -19,6 +19,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.choices import AGREEMENT, AUTO, INT8
 from cenote.data.rows import Fault, Row, Text, refuse_empty
 from cenote.embedding.corpus import (
+    LEAVE_OUT,
     PART_CHARACTERS,
     PART_KEPT,
     PART_TEXTS,
@@ -193,9 +194,15 @@ def _to_memory(model: Any, source: Source, request: Request) -> Any:
     arrays = _arrays(plan, request, source.count or 0)
     if source.count is None:
         return arrays
-    found = list(arrays)
-    width = options.dimensions or loaded.truncate_dim or width_of(loaded)
-    return np.concatenate(found) if found else np.zeros((0, width), options.dtype)
+    found, rows = None, 0
+    for array in arrays:
+        if found is None:  # filled part by part: joined at the end, they would take twice the memory
+            found = np.empty((source.count, array.shape[1]), array.dtype)
+        found[rows : rows + len(array)] = array
+        rows += len(array)
+    if found is None:
+        found = np.zeros((0, options.dimensions or loaded.truncate_dim or width_of(loaded)), options.dtype)
+    return found[:rows]
 
 
 def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
@@ -210,6 +217,8 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
         truncated += embedded.truncated
         done += embedded.slice.rows
         step.reach(done)
+        if total and done > total:
+            break
         yield embedded.rows.vector.astype(request.dtype, copy=False)
         if listener.stop():
             return
@@ -217,13 +226,13 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
         raise BadInput(f"the texts have the length {total:,}, and gave {done:,} rows: pass a list of them.")
     if truncated:
         # At the line that calls `embed`, or that reads the iterator.
-        _warn_of_truncation(truncated, encoder.model, stacklevel=5 if total else 3)
+        _warn_of_truncation(truncated, limit_of(encoder.model, encoder.options.task), stacklevel=5 if total else 3)
 
 
-def _warn_of_truncation(count: int, model: SentenceTransformer, stacklevel: int) -> None:
+def _warn_of_truncation(count: int, limit: int | None, stacklevel: int) -> None:
     texts = "1 text is" if count == 1 else f"{count:,} texts are"
     warnings.warn(
-        f"{texts} longer than the {limit_of(model)} tokens that the model reads, and the rest was not read: "
+        f"{texts} longer than the {limit} tokens that the model reads, and the rest was not read: "
         "long='window-mean', 'segments' or 'windows' (--long) reads all of it.",
         CenoteWarning,
         stacklevel,
@@ -281,7 +290,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
         complete = ENGINES[request.engine](out, parts, plan.encoder, total, listener=request.listener, **own)
         manifest = out.finish() if complete else out.manifest
     if manifest.counts is not None and manifest.counts.truncated:
-        _warn_of_truncation(manifest.counts.truncated, loaded, stacklevel=4)
+        _warn_of_truncation(manifest.counts.truncated, limit_of(loaded, options.task), stacklevel=4)
     return manifest
 
 
@@ -317,7 +326,7 @@ def _resolve(model: SentenceTransformer, request: Request) -> Options:
     options = replace(request.options, prompt_name=prompt_name_for(model, request.prompt_name, request.task))
     tokenise(model, ["a"], options.prompt_name, options.task)  # a model without tokens is refused here
     if options.long != "truncate":
-        size, overlap = window_sizes(model, options.prompt_name, options.window, options.overlap)
+        size, overlap = window_sizes(model, options.prompt_name, options.window, options.overlap, options.task)
         options = replace(options, window=size, overlap=overlap)
     if options.dimensions is not None and options.dimensions > width_of(model):
         raise BadInput(f"dimensions={options.dimensions}: the model's vectors have 1 to {width_of(model)}.")
@@ -354,7 +363,7 @@ def _plan(
 
 def _rate(model: SentenceTransformer, sample: list[str], tokens: Tokens, options: Options, speed: float) -> Rate:
     """Return the tokens of texts by their length, as a sample has them, and the speed of reading."""
-    around = int(count_tokens(model, [""], prompt_name=options.prompt_name)[0])
+    around = int(count_tokens(model, [""], prompt_name=options.prompt_name, task=options.task)[0])
     content = int(tokens.full_lengths.sum()) - around * len(sample)
     return Rate(around, sum(map(len, sample)) / max(1, content), speed)
 
@@ -366,13 +375,22 @@ def _emptied(rows: deque[Row]) -> Iterator[Row]:
 
 
 def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
-    """Read all rows of a source once, and refuse what cannot be embedded before the work begins."""
+    """Read all rows of a source once; refuse what cannot be embedded, or tell what is left out, before the work."""
     found = survey(rows, skip=request.skips, keep=source.keep, advance=request.listener.step("checking texts"))
     if not found.rows:
         raise BadInput(f"there are no texts in {source.name!r}.")
-    if found.repeated and not request.skips:
-        for _ in raise_unless_skipped(mark_repeated_ids(source.read(), found.repeated, source.file_of), skip=False):
-            pass  # the first repeated id is raised
+    if found.faults or found.repeats:
+        marked = mark_repeated_ids(source.read(), found.repeated, source.file_of)
+        changed = "the texts changed while they were read."
+        first = next((row.why for row in marked if isinstance(row, Fault)), changed)
+        if not request.skips:
+            raise BadInput(f"{first} {LEAVE_OUT}")
+        if found.faults == found.rows:
+            raise BadInput(f"none of the {found.rows:,} rows of {source.name!r} has a usable text. The first: {first}")
+        request.listener.notify(
+            f"leaving out {found.faults + found.repeats:,} of {found.rows:,} rows: {found.faults:,} without a usable "
+            f"text, {found.repeats:,} with the id of an earlier row. The first: {first}"
+        )
     return found
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import chain
 
 from cenote._nn.modules import eval_mode
 from cenote.embedding import cluster
 from cenote.embedding.corpus import Slice
-from cenote.embedding.folder import Output, missing_parts
+from cenote.embedding.folder import COMPARING, Output, missing_parts
 from cenote.embedding.parts import part_of
 from cenote.embedding.rows import Embedded, Prepared, SliceEncoder
 from cenote.errors import BadInput
@@ -41,14 +42,19 @@ def write(
     done = sum(part.texts for part in out.done.values())
     if done:
         listener.notify(out.resume_notice(rows))
-    step = listener.step("embedding", rows, done)
+    compared = listener.step(COMPARING, done) if done else silent
 
     def read(prepared: Prepared) -> Embedded:
         part(done + prepared.slice.rows)
         return encoder.read(prepared, text_progress(prepared, done, step.reach))
 
     try:
-        for embedded in read_ahead(missing_parts(parts(), out.done, out.folder), encoder, read, listener.stop):
+        missing = missing_parts(parts(), out.done, out.folder, compared)
+        first = next(missing, None)
+        if first is None:
+            return True
+        step = listener.step("embedding", rows, done)  # only now, so that its pace is that of the model
+        for embedded in read_ahead(chain((first,), missing), encoder, read, listener.stop):
             out.write(*part_of(embedded, encoder.options))
             done += embedded.slice.rows
             step.reach(done)

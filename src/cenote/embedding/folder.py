@@ -24,7 +24,7 @@ from cenote.embedding.parts import (
 )
 from cenote.errors import BadInput
 from cenote.json_records import from_json, to_json
-from cenote.listener import Listener
+from cenote.listener import Advance, Listener, silent
 from cenote.records import Counts, Manifest
 from cenote.storage import (
     delete_temporary_files,
@@ -36,6 +36,8 @@ from cenote.storage import (
 )
 
 REJECTS = "rejects.jsonl"
+# The step in which the texts of finished parts are read again.
+COMPARING = "comparing the texts of finished parts"
 
 
 class Output:
@@ -121,19 +123,28 @@ class Output:
         self.manifest = changed
 
 
-def missing_parts(parts: Iterable[Slice], done: Mapping[int, Part], folder: Path) -> Iterator[Slice]:
-    """Yield the slices whose parts are missing; raise if a part that is there is of other texts."""
+def missing_parts(
+    parts: Iterable[Slice], done: Mapping[int, Part], folder: Path, advance: Advance = silent
+) -> Iterator[Slice]:
+    """Yield the slices whose parts are missing; raise if a part that is there is of other texts.
+
+    `advance` is called with the texts of each part that is there, until the first slice is yielded: then other work is
+    in progress.
+    """
     seen = set()
     for part in parts:
         seen.add(part.index)
         there = done.get(part.index)
         if there is None:
+            advance = silent
             yield part
         elif (there.first, there.texts, there.fingerprint) != (part.first, part.rows, part.fingerprint):
             raise BadInput(
                 f"rows {part.first} to {part.first + part.rows - 1} are not those that {str(folder)!r} was made of. "
                 "Name another folder, or begin anew with restart (--restart), which deletes what is there."
             )
+        else:
+            advance(part.rows)
     if lost := sorted(set(done) - seen):
         raise BadInput(f"part {lost[0]} of {str(folder)!r} is of texts that the input no longer has.")
 

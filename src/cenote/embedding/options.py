@@ -219,18 +219,20 @@ class Request(Options):
     )
     backend: BackendName | Auto = option(
         AUTO,
-        "torch, openvino, onnx, or auto: the fastest that agrees with float32 on these texts (torch if there are few)",
+        "torch, openvino, onnx, or auto: the fastest that agrees with float32 on the first 2,000 texts (torch if there "
+        "are fewer)",
         "--backend",
     )
     precision: ComputePrecision | Auto = option(
         AUTO,
-        "float32, bfloat16, float16, int8, or auto, which is chosen with the backend (float32 if there are few texts)",
+        "float32, bfloat16, float16, int8, or auto, which is chosen with the backend (that of the weights if there are "
+        "fewer texts)",
         "--precision",
     )
     agreement: float = option(
         AGREEMENT,
-        f"least cosine with float32 that a way to compute may have on these texts (default: {AGREEMENT}); below it "
-        "auto also tries int8, where the CPU multiplies integers",
+        f"least cosine with float32 that a way to compute may have on the first 2,000 texts (default: {AGREEMENT}); "
+        "below it auto also tries int8, where the CPU multiplies integers",
         "--agreement",
     )
     engine: EngineName = option(

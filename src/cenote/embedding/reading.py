@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from cenote.data.rows import refuse_surrogates
+from cenote.data.tables import to_list
 from cenote.embedding.integrity import explain_damage, refuse_changed, refuse_short
 from cenote.embedding.manifest import complete_manifest
 from cenote.embedding.parts import name_of_part
@@ -143,8 +144,8 @@ class Embeddings:
         wanted = np.array(list(rows), np.int64)
         found: list[dict[str, Any]] = [{}] * len(wanted)
         for places, table in self._gather(wanted, self.columns):
-            for place, row in zip(places.tolist(), table.to_pylist(), strict=True):
-                found[place] = row
+            for place, *cells in zip(places.tolist(), *map(to_list, table.columns), strict=True):
+                found[place] = dict(zip(table.schema.names, cells, strict=True))
         return found
 
     def part(self, number: int, *columns: str) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:

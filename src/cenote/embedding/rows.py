@@ -149,7 +149,8 @@ class SliceEncoder:
         n_tokens, joined = windows.n_tokens[starts], np.flatnonzero(ends - starts > 1)
         texts = [part.texts[owner[row]].text[start[row] : end[row]] for row in joined]
         with eval_mode(self.model):  # in training, landmarks are inserted elsewhere each time
-            n_tokens[joined] = count_tokens(self.model, texts, prompt_name=self.options.prompt_name)
+            asked = {"prompt_name": self.options.prompt_name, "task": self.options.task}
+            n_tokens[joined] = count_tokens(self.model, texts, **asked)
         segments = replace(
             windows.take(starts),
             window=np.arange(len(owner)) - np.searchsorted(owner, owner),
@@ -226,7 +227,8 @@ def refuse_truncated(model: SentenceTransformer, options: Options, rows: Iterabl
         waiting.clear()
 
     limit = limit_of(model, options.task)
-    room = math.inf if limit is None else limit - int(count_tokens(model, [""], prompt_name=options.prompt_name)[0])
+    around = int(count_tokens(model, [""], prompt_name=options.prompt_name, task=options.task)[0])
+    room = math.inf if limit is None else limit - around
     landmarks = 2 if isinstance(model[0], LandmarkTransformer) else 1  # at most one landmark after each token
     for row, one in enumerate(rows):
         if isinstance(one, Text) and _most_tokens(one.text) * landmarks > room:

@@ -42,11 +42,11 @@ Notify = Callable[[str], object]
 
 
 class Choice(NamedTuple):
-    """A backend, and the findings by which it was chosen; None where nothing was to choose."""
+    """A backend, and the findings by which it was chosen; None where they were not measured."""
 
     backend: Backend
     agreement: float | None = None  # least cosine of its vectors with those of float32
-    speed: float | None = None  # tokens that it reads in a second, by its median reading
+    speed: float | None = None  # tokens that it reads in a second
     neighbours: float | None = None  # share of the ten nearest texts that `int8` has in common with float32
 
 
@@ -85,7 +85,7 @@ def choose_backend(
             "int8 is compared with float32, and none of the first texts can be read: name another precision."
         )
     else:
-        choice = Choice(backend(model, *candidates[0], task=task))
+        choice = _sole(readable, Encoder(model, backend(model, *candidates[0], task=task)))
     notify(f"embedding with {choice.backend.name} at {choice.backend.precision}")
     return choice
 
@@ -170,6 +170,14 @@ class _Bound(NamedTuple):
     task: str | None
     agreement: float
     notify: Notify
+
+
+def _sole(tokens: Tokens, encoder: Encoder) -> Choice:
+    """Return the only candidate, with its speed where there is a text to measure it on."""
+    one, timed = Contender(encoder, 1.0, 0), tokens.take(spread(len(tokens), SAMPLE))
+    for _ in range(2 if len(timed) else 0):  # the first reading is slower
+        one.read(timed)
+    return Choice(encoder.backend, speed=int(timed.lengths.sum()) / one.least if one.seconds else None)
 
 
 def _fastest(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ from cenote.encoding.graphs import (
     why_no_graph,
 )
 from cenote.encoding.int8 import multiplies_integers, round_weights
-from cenote.errors import BadInput, UnsupportedModel, choose
+from cenote.errors import BadInput, BadRows, UnsupportedModel, choose
 from cenote.functional.token_batches import refuse_rows
 
 PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in choices.COMPUTE_PRECISIONS}
@@ -70,6 +70,12 @@ class _Torch:
         self.model, self.task = model, task
 
     def __call__(self, features: Mapping[str, Any]) -> Tensor:
+        if self.precision == "float16":  # numbers above 65,504 overflow: such a batch is read in float32
+            with suppress(BadRows):  # the pooling refuses what is not finite
+                vectors = pooled_vectors(self.model, self._read(features)).cpu()
+                if vectors.isfinite().all():
+                    return vectors
+            return _Torch(self.model, "float32", self.task)(features)
         return pooled_vectors(self.model, self._read(features)).cpu()
 
     def _read(self, features: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from cenote.encoding.tokens import Tokens, Whole
-from cenote.errors import BadInput, BadRows
+from cenote.errors import BadInput, BadRows, CenoteError
 from cenote.functional.packing import interleave, pack
 
 # Tokens that could be read in the time that a batch takes to start.
@@ -64,8 +64,9 @@ def default_budget(model: SentenceTransformer) -> int:
 class BatchReader:
     """Reads tokenised texts in batches of like length.
 
-    Where memory runs out, the budget is halved and the batch is split. Where a batch is refused, it is split until the
-    text at fault is alone, so that one text stops no other.
+    Where memory runs out, the budget is halved and the batch is split; a text that does not fit alone is refused if it
+    is longer than all that were read. Where a batch is refused, it is split until the text at fault is alone, so that
+    one text stops no other.
 
     Args:
         model: the model whose tokens they are.
@@ -86,11 +87,15 @@ class BatchReader:
     ) -> None:
         self.model, self.run, self.power, self.notify = model, run, power, notify
         self.budget = self.first_budget = default_budget(model) if budget is None else budget
+        self.longest = 0  # tokens of the longest text that was read
 
     def read(self, tokens: Tokens, rows: Sequence[int] | None = None) -> Iterator[Batch | Refused]:
         """Read some of the texts, by default all; of every text comes a batch that holds it, or a refusal.
 
         Every call starts with the first budget, so that a resumed run makes the batches of an uninterrupted one.
+
+        Raises:
+            CenoteError: memory ran out for a text that is no longer than one that was read: others use the memory.
         """
         self.budget = self.first_budget
         wanted = np.arange(len(tokens)) if rows is None else np.asarray(rows, np.int64)
@@ -107,7 +112,8 @@ class BatchReader:
         while waiting:
             some = waiting.pop(0)
             halves = [some[: len(some) // 2], some[len(some) // 2 :]]
-            cost = len(some) * int(tokens.lengths[some].max()) ** self.power
+            longest = int(tokens.lengths[some].max())
+            cost = len(some) * longest**self.power
             if len(some) > 1 and cost > self.budget:  # the batch was packed before the budget fell
                 waiting[:0] = halves
                 continue
@@ -120,14 +126,22 @@ class BatchReader:
             except Exception as error:  # runtimes have classes of their own
                 if not is_out_of_memory(error):
                     raise
-                memory_ran_out, refusal = True, TOO_LARGE.format(int(tokens.lengths[some[0]]))
+                memory_ran_out, refusal = True, TOO_LARGE.format(longest)
             # Outside of `except`: the error, and the tensors that its traceback holds, are gone.
             if memory_ran_out and len(some) > 1:
                 self._halve(cost)
+            elif memory_ran_out and longest <= self.longest:
+                raise CenoteError(
+                    f"memory ran out for a text of {longest:,} tokens, and one of {self.longest:,} was read before: "
+                    "other programs use the memory. Free it, and run again."
+                )
             if refusal and len(some) > 1:
                 waiting[:0] = halves
+            elif refusal:
+                yield Refused(some[0], refusal)
             else:
-                yield Refused(some[0], refusal) if refusal else Batch(some, features, output)
+                self.longest = max(self.longest, longest)
+                yield Batch(some, features, output)
 
     def _halve(self, cost: int) -> None:
         self.budget = max(1, min(self.budget, cost) // 2)

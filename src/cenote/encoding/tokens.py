@@ -17,7 +17,7 @@ from cenote._nn.modules import eval_mode
 from cenote.encoding.forward import refuse_without_tokens
 from cenote.errors import UnsupportedModel
 from cenote.listener import Advance, silent
-from cenote.models.properties import limit_of, prompt_of
+from cenote.models.properties import limit_of, prompt_of, tokenizer_of
 
 Whole = npt.NDArray[np.int64]
 
@@ -106,7 +106,7 @@ def tokenise(
         task: `query` or `document`, for models that treat them differently.
         advance: called with the number of texts that have been tokenised since the last call.
     """
-    prompt, kind = prompt_of(model, prompt_name), {} if task is None else {"task": task}
+    prompt = prompt_of(model, prompt_name)
     if not texts:
         return Tokens({}, np.zeros(1, np.int64), np.zeros(0, np.int64), {})
     limit = limit_of(model, task)
@@ -114,8 +114,8 @@ def tokenise(
     parts: list[Tokens] = []
     with eval_mode(model):  # in training, landmarks are inserted elsewhere each time
         for rows in _by_characters(texts, _TOGETHER):
-            beginnings = [_beginning(model, texts[row], limit) for row in rows]
-            columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **kind))
+            beginnings = [_beginning(model, texts[row], limit, task) for row in rows]
+            columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **_of_task(task)))
             order += rows
             advance(len(rows))
             parts.append(Tokens(columns, _offsets(lengths), lengths, constants))
@@ -123,12 +123,14 @@ def tokenise(
         # Only texts that may have been cut are counted to their ends.
         full = [] if limit is None else np.flatnonzero(tokens.lengths >= limit - _NEAR_LIMIT).tolist()
         if full:
-            counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name)
+            counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name, task=task)
             tokens.full_lengths[full] = np.maximum(counted, tokens.lengths[full])
     return tokens
 
 
-def count_tokens(model: SentenceTransformer, texts: Sequence[str], *, prompt_name: str | None = None) -> Whole:
+def count_tokens(
+    model: SentenceTransformer, texts: Sequence[str], *, prompt_name: str | None = None, task: str | None = None
+) -> Whole:
     """Count the tokens of whole texts, special tokens and prompt included, as if the model had no limit.
 
     >>> import cenote
@@ -137,13 +139,14 @@ def count_tokens(model: SentenceTransformer, texts: Sequence[str], *, prompt_nam
     """
     counts = np.zeros(len(texts), np.int64)
     prompt = prompt_of(model, prompt_name)
-    around = _count(model, [""], prompt)[0]
+    around = _count(model, [""], prompt, task)[0]
     for rows in _by_characters(texts, _COUNTED_TOGETHER):
         if len(texts[rows[0]]) <= _PIECE:
-            counts[rows] = _count(model, [texts[row] for row in rows], prompt)
+            counts[rows] = _count(model, [texts[row] for row in rows], prompt, task)
         else:
             for row in rows:
-                counts[row] = sum(_count(model, [piece], prompt)[0] - around for piece in pieces(texts[row])) + around
+                parts = (_count(model, [piece], prompt, task)[0] - around for piece in pieces(texts[row]))
+                counts[row] = sum(parts) + around
     return counts
 
 
@@ -158,23 +161,29 @@ def _by_characters(texts: Sequence[str], size: int) -> list[list[int]]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def _beginning(model: SentenceTransformer, text: str, limit: int | None) -> str:
+def _beginning(model: SentenceTransformer, text: str, limit: int | None, task: str | None = None) -> str:
     """Return as much of a text as decides the tokens that the model reads; all of it, unless it is very long."""
-    parts = pieces(text) if getattr(model.tokenizer, "truncation_side", "left") == "right" else []
+    tokenizer = tokenizer_of(model, task)
+    parts = pieces(text) if getattr(tokenizer, "truncation_side", "left") == "right" else []
     if limit is None or len(parts) < 2:
         return text
     end = count = 0
     for part in parts:
         end += len(part)
-        count += len(model.tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"])
+        count += len(tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"])
         if count >= limit + _MARGIN:
             break
     return text[:end]
 
 
-def _count(model: SentenceTransformer, texts: list[str], prompt: str | None) -> list[int]:
+def _of_task(task: str | None) -> dict[str, str]:
+    """Return the argument by which `preprocess` knows the task; many modules take none."""
+    return {} if task is None else {"task": task}
+
+
+def _count(model: SentenceTransformer, texts: list[str], prompt: str | None, task: str | None) -> list[int]:
     # A limit that no text reaches: a tokenizer that is given none falls back to its own.
-    features = model.preprocess(texts, prompt=prompt, max_length=2**30)
+    features = model.preprocess(texts, prompt=prompt, max_length=2**30, **_of_task(task))
     if "cu_seq_lens_q" in features:  # flattened: one row for all texts
         ends: list[int] = features["cu_seq_lens_q"].diff().tolist()
         return ends

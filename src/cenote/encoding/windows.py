@@ -11,7 +11,7 @@ from cenote.choices import SHORTEST_WINDOW
 from cenote.encoding.tokens import Tokens, count_tokens, pieces, tokenise
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.window_cuts import cut_windows
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of, tokenizer_of
 
 # Share of a window that it has in common with the next: a sentence or two, so that no sentence is cut in both.
 _OVERLAP = 0.125
@@ -25,7 +25,11 @@ class Window(NamedTuple):
 
 
 def window_sizes(
-    model: SentenceTransformer, prompt_name: str | None, size: int | None, overlap: int | None
+    model: SentenceTransformer,
+    prompt_name: str | None,
+    size: int | None,
+    overlap: int | None,
+    task: str | None = None,
 ) -> tuple[int, int]:
     """Return the tokens of a window, special tokens and prompt excluded, and those that it shares with the next.
 
@@ -34,14 +38,16 @@ def window_sizes(
         prompt_name: of the prompt before every window.
         size: the tokens asked for; None takes all that the model has room for.
         overlap: the shared tokens asked for; None takes an eighth of the size.
+        task: `query` or `document`, for models that treat them differently.
     """
-    if not getattr(model.tokenizer, "is_fast", False):
+    tokenizer = tokenizer_of(model, task)
+    if not getattr(tokenizer, "is_fast", False):
         raise UnsupportedModel(
-            f"windows need the characters of each token, which {type(model.tokenizer).__name__} does not give: it is "
+            f"windows need the characters of each token, which {type(tokenizer).__name__} does not give: it is "
             "not a fast tokenizer. Split the texts beforehand, or truncate them."
         )
-    limit = limit_of(model)
-    room = None if limit is None else limit - int(count_tokens(model, [""], prompt_name=prompt_name)[0])
+    limit = limit_of(model, task)
+    room = None if limit is None else limit - int(count_tokens(model, [""], prompt_name=prompt_name, task=task)[0])
     if size is None:
         if room is None:
             raise BadInput("the model states no token limit: pass the tokens of a window (window, --window).")
@@ -55,7 +61,7 @@ def window_sizes(
     return size, overlap
 
 
-def windows_of(model: SentenceTransformer, text: str, size: int, overlap: int) -> list[Window]:
+def windows_of(model: SentenceTransformer, text: str, size: int, overlap: int, task: str | None = None) -> list[Window]:
     """Return the windows of one text. They cover all of it but white space at its ends.
 
     >>> import cenote
@@ -64,7 +70,7 @@ def windows_of(model: SentenceTransformer, text: str, size: int, overlap: int) -
     >>> [(window.start, window.end) for window in found]
     [(0, 405), (377, 579)]
     """
-    spans = token_spans(model.tokenizer, text)
+    spans = token_spans(tokenizer_of(model, task), text)
     if not spans:
         return [Window(0, len(text))]
     return [_window(text, spans, first, last) for first, last in cut_windows(text, spans, size, overlap)]
@@ -78,7 +84,7 @@ def tokenise_windows(
     Windows become smaller until the model cuts none: landmarks, for one, take room among the tokens.
     """
     while True:
-        found = windows_of(model, text, size, overlap)
+        found = windows_of(model, text, size, overlap, task)
         tokens = tokenise(model, [text[window.start : window.end] for window in found], prompt_name, task)
         if not tokens.truncated.any() or size <= SHORTEST_WINDOW:
             return found, tokens

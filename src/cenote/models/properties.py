@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import nn
@@ -13,9 +15,21 @@ from cenote.nn import NO_LIMIT
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
+def reader_of(model: SentenceTransformer, task: str | None = None) -> Any:
+    """Return the module that tokenises texts; of a Router that of the task's own route, if it has one."""
+    routes: Any = getattr(model[0], "sub_modules", {})
+    return routes[task][0] if task in routes else model[0]
+
+
+def tokenizer_of(model: SentenceTransformer, task: str | None = None) -> Any:
+    """Return the tokenizer of texts of a task; None if the model has none."""
+    return getattr(reader_of(model, task), "tokenizer", None)
+
+
 def limit_of(model: SentenceTransformer, task: str | None = None) -> int | None:
     """Return the tokens after which the model cuts a text, None for no limit. The readers of a task may cut earlier."""
-    limits = [model.max_seq_length, *(getattr(module, f"{task}_length", None) for module in model.modules() if task)]
+    limit = getattr(reader_of(model, task), "max_seq_length", None)
+    limits = [limit, *(getattr(module, f"{task}_length", None) for module in model.modules() if task)]
     # A tokenizer without a limit states a number like 1e30.
     return min((int(limit) for limit in limits if isinstance(limit, (int, float)) and limit < NO_LIMIT), default=None)
 

@@ -34,6 +34,8 @@ def name_of(given: Any, model: SentenceTransformer) -> str:
 
 def place_of(given: Any, model: SentenceTransformer) -> str:
     """Return what `cenote.load` takes to load a model again, from any working folder: its name, or its own folder."""
+    if isinstance(given, (str, Path)) and given != DEMO and (folder := Path(given).expanduser()).is_dir():
+        return str(folder.absolute())
     where = Path(_source_of(model))
     named = isinstance(given, (str, Path)) or name_of(given, model) == DEMO or not where.is_dir()
     return name_of(given, model) if named else str(where.resolve())
