@@ -69,7 +69,7 @@ COMMANDS = {
     "tune": "choose an attention temperature on one half of labelled data, and confirm it on the other",
     "train": "train an embedding model on pairs, with any pooling",
     "pairs": "draw pairs for training from plain text: weak supervision",
-    "embed": "embed a corpus to Parquet: fast, resumable, with nothing lost",
+    "embed": "embed a corpus to Parquet: fast, resumable, every cut text counted",
     "search": "find the texts of an embedded corpus that are nearest to a question",
     "audit": "check whether a model is served as it was made: pass or fail, for CI",
     "parity": "compare a model with a server, or another model: the same vectors? If not, the likely cause",

@@ -1,4 +1,4 @@
-"""`embed`: texts to vectors, fast; a corpus to a folder of Parquet parts, resumable, with nothing lost."""
+"""`embed`: texts to vectors, fast; a corpus to a folder of Parquet parts, resumable, every cut text counted."""
 
 from __future__ import annotations
 
