@@ -303,3 +303,26 @@ def test_the_cells_of_benchmarks_are_those_that_they_take():
 def test_official_tasks_of_several_languages_take_local_data(model, name, kind):
     found = score_task(lambda: official_with(name, EVERY[kind]), kind, TextReader(model, "torch"), "truncate")
     assert found.items.numbers("value").mean() == pytest.approx(found.score, abs=1e-9)
+
+
+def test_an_official_search_that_mteb_keeps_in_its_first_form_is_scored(model):
+    """Tasks of LongEmbed fill `corpus`, `queries` and `relevant_docs`, and mteb converts them once it scores."""
+    data = EVERY["retrieval"]
+
+    def make():
+        task = official_task("LEMBQMSumRetrieval")
+        documents = zip(data.corpus_ids, data.titles, data.texts, strict=True)
+        task.corpus = {"test": {name: {"title": title, "text": text} for name, title, text in documents}}
+        task.queries = {"test": dict(zip(data.query_ids, data.queries, strict=True))}
+        task.relevant_docs = {"test": data.judgments}
+        task.data_loaded = True
+        return task
+
+    found = score_task(make, "retrieval", TextReader(model, "torch"), "truncate")
+    assert found.score == pytest.approx(scored(model, "retrieval").score)
+    assert len(found.items) == 40
+
+
+def test_a_task_of_images_is_refused_before_it_is_loaded():
+    with pytest.raises(BadInput, match=r"CIFAR10Clustering is a task of image: name tasks of text alone"):
+        cells_of(["SciFact", "CIFAR10Clustering"])
