@@ -1,6 +1,7 @@
 """The verb `compare`: planted truths are found, one pass serves all poolings, nothing is claimed beyond the data."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,15 +13,18 @@ from sentence_transformers.sentence_transformer.modules import Dense
 
 import cenote
 from cenote.comparison_records import Comparison
-from cenote.data.labelled import Labels, Sts
+from cenote.data import labelled_halves
+from cenote.data.labelled import Classification, Labels, Retrieval, Sts
 from cenote.encoding import backends
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.evaluation.arm_scores import ArmScore, Scored
 from cenote.evaluation.arms import Arm, check_grid, passes_of
 from cenote.evaluation.cells import build_cells
-from cenote.evaluation.differences import pair, sources_of, values_of
+from cenote.evaluation.differences import count_sources, pair, sources_of, values_of
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
+from cenote.evaluation.scoring import score_task
+from cenote.evaluation.tasks import local_task
 from cenote.evaluation_records import Evaluation
 from cenote.models.repooling import repool
 
@@ -231,6 +235,44 @@ def test_queries_on_one_document_are_one_source():
     assert sources_of("classification", items) is None
 
 
+@pytest.mark.parametrize("kind", EVERY)
+def test_sources_of_items_are_those_by_which_data_are_halved(model, kind):
+    data = copied(EVERY[kind])
+    items = score_task(lambda: local_task("Local", data), kind, TextReader(model, "torch"), "truncate").items
+    assert count_sources(items, sources_of(kind, items)) == labelled_halves.count_sources(data)[0] == 20
+
+
+def copied(data):
+    """Return data with 20 sources of items."""
+    if isinstance(data, Classification):
+        return replace(data, test=replace(data.test, texts=same(data.test.texts)))
+    if isinstance(data, Retrieval):
+        judged = [data.judgments[name] for name in data.query_ids]
+        return replace(data, judgments=dict(zip(data.query_ids, same(judged), strict=True)))
+    name = "first" if isinstance(data, Sts) else "texts"
+    return replace(data, **{name: same(getattr(data, name))})
+
+
+def same(values):
+    """Return as many values, of which 20 differ."""
+    return tuple(values[row % 20] for row in range(len(values)))
+
+
+def test_a_long_text_does_not_widen_the_sources_of_the_others():
+    """An array of strings would give each the room of the longest."""
+    items = Items({"item": ["a", "b", "c"] * 10_000, "text": ["x" * 1_000_000, "y", "y"] * 10_000})
+    tracemalloc.start()
+    assert sources_of("sts", items)[:3].tolist() == [0, 1, 1]
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_items_of_one_name_are_not_paired():
+    items = Items({"item": ["a", "a"], "value": [1.0, 0.0]})
+    with pytest.raises(ValueError, match="two items have the same name"):
+        values_of("summarisation", items)
+
+
 def test_items_that_one_setting_lacks_are_left_out():
     def items(names, values):
         return Items({"item": names, "value": values})
@@ -375,6 +417,14 @@ def test_own_sentences_are_those_of_the_account(bag_model):
     assert found["sentence left out", "max"].score == pytest.approx(
         account.settings["pooling max"].left_out.value, abs=1e-6
     )
+
+
+def test_texts_that_share_an_id_are_compared_one_by_one(bag_model):
+    texts = make_texts(60)
+    own = run(bag_model, unlabelled=texts, poolings=["lasttoken"])
+    shared = run(bag_model, unlabelled=[(str(row % 20), text) for row, text in enumerate(texts)], poolings=["lasttoken"])
+    assert [cell.p for cell in shared.cells] == [cell.p for cell in own.cells]
+    assert [cell.wins + cell.losses + cell.ties for cell in shared.cells] == [0, 60, 0, 180]
 
 
 def test_own_sentences_are_read_at_the_precision_that_is_asked_for(bag_model, monkeypatch):

@@ -29,6 +29,10 @@ class Values:
     draws: Floats | None = None  # [K]
     outcomes: Floats | None = None  # [M], higher is better; None takes the values
 
+    def __post_init__(self) -> None:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("two items have the same name, so that items of two settings cannot be paired")
+
     def of(self, names: list[str]) -> Floats:
         """Return the values of items, in the order of these names."""
         if self.names == names:
@@ -81,25 +85,22 @@ _VALUES: dict[str, Callable[[Items], Values]] = {
 def sources_of(kind: str, items: Items) -> Whole | None:
     """Return the source of each item, as a number; None where each has its own.
 
-    Queries with the same relevant documents, such as those on one meeting, and pairs with the same first text share a
-    source.
+    Queries with the same relevant documents, such as those on one meeting, share a source. So do pairs with the same
+    first text, sentences of one text, and other items with the same text. `cenote.data.labelled_halves` splits by the
+    same sources.
     """
-    if kind in ("retrieval", "reranking") and "relevant" in items.columns:
-        keys: list[object] = [tuple(sorted(some)) for some in items.columns["relevant"]]
-    elif kind == "sts" and "text" in items.columns:
-        keys = list(items.columns["text"])
-    elif "source" in items.columns:
-        keys = list(items.columns["source"])
-    else:
+    column = "relevant" if kind in ("retrieval", "reranking") else "source" if "source" in items.columns else "text"
+    if column not in items.columns:
         return None
-    _, places = np.unique(np.array([str(key) for key in keys]), return_inverse=True)
-    return None if len(set(places.tolist())) == len(keys) else places.astype(np.int64)
+    keys = [tuple(sorted(one)) if isinstance(one, list) else one for one in items.columns[column]]
+    numbers = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    return None if len(numbers) == len(set(items.columns["item"])) else np.array([numbers[key] for key in keys])
 
 
 def count_sources(items: Items, sources: Whole | None, rows: Whole | None = None) -> int:
     """Return how many sources some rows of the items have, or how many items where each has its own."""
-    units = np.array(items.columns["item"]) if sources is None else sources
-    return len(np.unique(units if rows is None else units[rows]))
+    units = items.columns["item"] if sources is None else sources.tolist()
+    return len(set(units if rows is None else [units[row] for row in rows.tolist()]))
 
 
 def common_names(items: Sequence[Items]) -> list[str]:

@@ -27,9 +27,6 @@ from cenote.models.provenance import name_of, pooling_of, temperature_of, versio
 if TYPE_CHECKING:
     from cenote.evaluation.reading import TextReader
 
-# How intervals are computed: results that were kept with others are not taken.
-_INTERVALS = "by source"
-
 
 @dataclass(frozen=True)
 class _Request:
@@ -52,7 +49,6 @@ class _Request:
             "quick": self.quick,
             "positions": self.positions,
             "seed": self.seed,
-            "intervals": _INTERVALS,
         }
 
 

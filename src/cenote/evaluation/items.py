@@ -160,6 +160,7 @@ def _of_clustering(task: Any, data: Any, encoder: EngineEncoder, found: Recorded
     flat = [row for draw in drawn for row in draw]
     return {
         "item": [str(row) for row in flat],
+        "text": [texts[row] for row in flat],
         "draw": [number for number, draw in enumerate(drawn) for _ in draw],
         "value": [value for value, draw in zip(values, drawn, strict=True) for _ in draw],
         f"text{TOKENS}": _tokens(encoder.seen, [texts[row] for row in flat]),

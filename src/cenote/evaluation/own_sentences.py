@@ -102,14 +102,15 @@ def _scored(
     ranks = reading.ranks[pooling or OWN]
     found = ((ranks.kept if kept else ranks.left_out) == 1).astype(float)
     owners = texts.probes.owners[rows]
-    sentences, ids = texts.probes.sentences, [texts.probes.texts[owner].id for owner in owners]
+    sentences = texts.probes.sentences
     vectors = reading.documents.vectors[pooling or OWN]
     items = Items(
         {
-            "item": [f"{name}, {POSITIONS[row % len(POSITIONS)]}" for name, row in zip(ids, rows, strict=True)],
+            # By the row of the text: its id may be that of another too.
+            "item": [f"{owner}, {POSITIONS[row % len(POSITIONS)]}" for owner, row in zip(owners, rows, strict=True)],
             "text": [sentences[row] for row in rows],
             "value": found.tolist(),
-            "source": ids,
+            "source": owners.tolist(),  # no two of these texts are the same
             f"document{TOKENS}": texts.documents.full_lengths[owners].tolist(),
         }
     )
