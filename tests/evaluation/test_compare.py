@@ -422,7 +422,9 @@ def test_own_sentences_are_those_of_the_account(bag_model):
 def test_texts_that_share_an_id_are_compared_one_by_one(bag_model):
     texts = make_texts(60)
     own = run(bag_model, unlabelled=texts, poolings=["lasttoken"])
-    shared = run(bag_model, unlabelled=[(str(row % 20), text) for row, text in enumerate(texts)], poolings=["lasttoken"])
+    shared = run(
+        bag_model, unlabelled=[(str(row % 20), text) for row, text in enumerate(texts)], poolings=["lasttoken"]
+    )
     assert [cell.p for cell in shared.cells] == [cell.p for cell in own.cells]
     assert [cell.wins + cell.losses + cell.ties for cell in shared.cells] == [0, 60, 0, 180]
 

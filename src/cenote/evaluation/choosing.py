@@ -173,7 +173,10 @@ def _cross_validated(pairs: Sequence[Paired], before: Floats, rows: Sequence[int
             values[0, given == fold] = one.values[best, given == fold]
             if left is not None and one.draws is not None:
                 left += one.draws[[best]] * (given == fold).mean()
-    made = [Paired(values, one.sources, left) for values, one, left in zip(chosen, pairs, draws, strict=True)]
+    made = [
+        replace(one, values=values, draws=left, outcomes=None)
+        for values, one, left in zip(chosen, pairs, draws, strict=True)
+    ]
     return together(made, before, seed)[0]
 
 

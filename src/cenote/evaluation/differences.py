@@ -5,7 +5,7 @@ A new kind of task whose score is no mean is a function and a row of `_VALUES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,9 +92,14 @@ def sources_of(kind: str, items: Items) -> Whole | None:
     column = "relevant" if kind in ("retrieval", "reranking") else "source" if "source" in items.columns else "text"
     if column not in items.columns:
         return None
-    keys = [tuple(sorted(one)) if isinstance(one, list) else one for one in items.columns[column]]
+    found = _number([tuple(sorted(one)) if isinstance(one, list) else one for one in items.columns[column]])
+    return None if len(set(found)) == len(set(items.columns["item"])) else np.array(found)
+
+
+def _number(keys: Sequence[Hashable]) -> list[int]:
+    """Return a number for each key, the same for the same key, in the order of their first."""
     numbers = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    return None if len(numbers) == len(set(items.columns["item"])) else np.array([numbers[key] for key in keys])
+    return [numbers[key] for key in keys]
 
 
 def count_sources(items: Items, sources: Whole | None, rows: Whole | None = None) -> int:
@@ -104,9 +109,8 @@ def count_sources(items: Items, sources: Whole | None, rows: Whole | None = None
 
 
 def common_names(items: Sequence[Items]) -> list[str]:
-    """Return the names of the items that all settings have, in the order of the first."""
-    common = set.intersection(*(set(one.columns["item"]) for one in items))
-    return [name for name in dict.fromkeys(items[0].columns["item"]) if name in common]
+    """Return the names of the items that all settings have, in an order that does not depend on that of the data."""
+    return sorted(set.intersection(*(set(one.columns["item"]) for one in items)))
 
 
 def pair(kind: str, baseline: Sequence[Items], settings: Sequence[Items]) -> Paired | None:
@@ -123,6 +127,7 @@ def pair(kind: str, baseline: Sequence[Items], settings: Sequence[Items]) -> Pai
         sources=_sources_by_name(kind, baseline[0], names),
         draws=None if any(one is None for one in draws) else np.array(draws),
         outcomes=None if any(one is None for one in outcomes) else np.array(outcomes),
+        names=names,
     )
 
 
@@ -131,7 +136,8 @@ def _sources_by_name(kind: str, items: Items, names: Sequence[str]) -> Whole | N
     if sources is None:
         return None
     known = dict(zip(items.columns["item"], sources.tolist(), strict=True))
-    return np.array([known[name] for name in names], np.int64)
+    found = _number([known[name] for name in names])
+    return None if len(set(found)) == len(names) else np.array(found)
 
 
 def _outcomes(one: Values, other: Values) -> Floats | None:

@@ -143,7 +143,9 @@ def cells_of(names: Sequence[str]) -> list[Cell]:
 
 
 def _refuse_other_than_text(tasks: Sequence[Any]) -> None:
-    other = {task.metadata.name: task.metadata.modalities for task in tasks if list(task.metadata.modalities) != [_TEXT]}
+    other = {
+        task.metadata.name: task.metadata.modalities for task in tasks if list(task.metadata.modalities) != [_TEXT]
+    }
     if other:
         name, modalities = next(iter(other.items()))
         more = f" (and {len(other) - 1} other tasks)" if len(other) > 1 else ""
