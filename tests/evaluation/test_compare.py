@@ -1,8 +1,11 @@
 """The verb `compare`: planted truths are found, one pass serves all poolings, nothing is claimed beyond the data."""
 
 import json
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,12 +31,13 @@ from cenote.evaluation.tasks import local_task
 from cenote.evaluation_records import Evaluation
 from cenote.models.repooling import repool
 
-from ..bags import make_texts
+from ..bags import load_bags, make_texts
 from .labelled import EVERY, classification, retrieval, sts, texts
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 POOLINGS = ["cls", "max"]
+ROOT = Path(__file__).parents[2]
 
 
 def run(model, data=None, **options):
@@ -427,6 +431,55 @@ def test_texts_that_share_an_id_are_compared_one_by_one(bag_model):
     )
     assert [cell.p for cell in shared.cells] == [cell.p for cell in own.cells]
     assert [cell.wins + cell.losses + cell.ties for cell in shared.cells] == [0, 60, 0, 180]
+
+
+class NotFinite(torch.nn.Module):
+    """A planted fault: a vector of texts beyond a length is not finite."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.length = length
+
+    def forward(self, features):
+        long = features["attention_mask"].sum(1, keepdim=True) > self.length
+        return {**features, "sentence_embedding": features["sentence_embedding"].masked_fill(long, torch.nan)}
+
+
+def test_a_text_without_a_vector_is_refused_in_place_of_not_found(bag_folder):
+    texts = [*make_texts(40), *make_texts(1, sentences=12, seed=9)]
+    model = load_bags(bag_folder, NotFinite(120))
+    with pytest.raises(BadInput, match=f"not finite. It begins with '{texts[-1][:60]}': drop it"):
+        run(model, unlabelled=texts, poolings=["max"])
+
+
+def test_a_search_by_another_measure_than_the_models_own_says_so(bag_folder):
+    model = load_bags(bag_folder, similarity_fn_name="dot")
+    found = run(model, unlabelled=make_texts(40), poolings=["max"], names=["bags"])
+    assert found.notes[-1] == "Texts were searched by cosine; the own measure of bags is dot."
+
+
+WITHOUT_MTEB = """
+import sys
+sys.modules["mteb"] = None
+import cenote
+from tests.bags import load_bags, make_texts
+
+model = load_bags(sys.argv[1])
+print(cenote.compare(model, unlabelled=make_texts(40), poolings=["max"]).tasks)
+for verb in (cenote.compare, cenote.tune):
+    try:
+        verb(model, "no folder", temperatures=[0.5])
+    except cenote.errors.CenoteError as error:
+        print(error)
+"""
+
+
+def test_without_mteb_texts_are_compared_and_data_end_in_the_line_that_installs_it(bag_folder):
+    command = [sys.executable, "-c", WITHOUT_MTEB, bag_folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    remedy = "it needs mteb, which is missing: pip install 'cenote[eval]'."
+    said = ["('sentence left out', 'sentence kept')", f"compare: {remedy}", f"tune: {remedy}"]
+    assert done.stdout.splitlines() == said
 
 
 def test_own_sentences_are_read_at_the_precision_that_is_asked_for(bag_model, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,6 @@ from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import Arm, Pass, set_to
 from cenote.evaluation.configuration import configuration_of
-from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.results import Results
@@ -22,6 +21,9 @@ from cenote.evaluation.task_list import ListedTask
 from cenote.functional.retrieval import nearest
 from cenote.listener import Listener
 from cenote.models.fingerprints import fingerprint_of_weights
+
+if TYPE_CHECKING:  # it imports mteb
+    from cenote.evaluation.encoder import EngineEncoder
 
 # Neighbours of a text, and texts whose neighbours are noted.
 _NEIGHBOURS, _TEXTS = 10, 1000

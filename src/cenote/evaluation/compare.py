@@ -20,10 +20,10 @@ from cenote.evaluation.cells import build_cells, list_costs, list_warnings
 from cenote.evaluation.own_sentences import (
     KIND,
     LEFT_OUT,
-    LIMITS,
     draw_own_sentences,
     limit_claims,
     score_own_sentences,
+    state_limits,
 )
 from cenote.evaluation.results import Results, folder_of
 from cenote.evaluation.scoring import refuse_unusable
@@ -36,6 +36,8 @@ from cenote.models.provenance import name_of, versions_of
 from cenote.wording import number_duplicates
 
 Model = SentenceTransformer | str | Path
+# Packages whose versions a comparison without labels depends on.
+_PLAIN_PACKAGES = ("scipy", "tokenizers")
 
 
 def compare(
@@ -133,7 +135,7 @@ def compare(
         subjects = list(dict.fromkeys(one.task for one in scored))
     cells, notes = build_cells(subjects, arms, compared, scored, seed, together=unlabelled is None)
     if unlabelled is not None:
-        cells, notes = limit_claims(cells), [*notes, *LIMITS]
+        cells, notes = limit_claims(cells), [*notes, *state_limits(dict(zip(called, loaded, strict=True)))]
     if any(one.kept for one in scored):
         notes.append(
             "Some scores are from the cache: the times of their settings are those of the run that read the texts."
@@ -147,7 +149,7 @@ def compare(
         warnings=tuple(list_warnings(_ranking(cells), arms, compared)),
         notes=tuple(notes),
         settings={"quick": quick, "precision": precision, "seed": int(seed), **asked.settings, "baseline": baseline},
-        versions=versions_of(*PACKAGES),
+        versions=versions_of(*(PACKAGES if unlabelled is None else _PLAIN_PACKAGES)),
     )
 
 

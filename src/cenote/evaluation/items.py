@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import v_measure_score
 
-from cenote.evaluation.encoder import EngineEncoder, Seen
-from cenote.evaluation.recording import Recorded
 from cenote.functional.items import rank_products
 from cenote.functional.sampling import Floats
+
+if TYPE_CHECKING:  # these import mteb
+    from cenote.evaluation.encoder import EngineEncoder, Seen
+    from cenote.evaluation.recording import Recorded
 
 Columns = dict[str, list[Any]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,16 +13,16 @@ from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
 from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
 from cenote.evaluation.differences import count_sources, sources_of
-from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
 from cenote.evaluation.reading import TextReader
-from cenote.evaluation.recording import watch
-from cenote.evaluation.tasks import load_official, score
 from cenote.evaluation.ways import gives_several, way_of
 from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
 from cenote.functional.items import mean_of_items, rank_change_of_items, rank_correlation_of_items
 from cenote.records import Estimate
+
+if TYPE_CHECKING:
+    from cenote.evaluation.encoder import EngineEncoder
 
 # The worst items that are shown.
 _WORST = 5
@@ -60,6 +60,11 @@ def score_task(make: Callable[[], Any], kind: str, reader: TextReader, way: str)
         reader: reads texts, and keeps their vectors.
         way: how long texts are read.
     """
+    # These import mteb, which not all who import this module have.
+    from cenote.evaluation.encoder import EngineEncoder
+    from cenote.evaluation.recording import watch
+    from cenote.evaluation.tasks import load_official, score
+
     task = make()
     encoder = EngineEncoder(reader, way_of(way), skip_own=getattr(task, "ignore_identical_ids", False))
     load_official(task)
