@@ -213,6 +213,8 @@ def test_the_result_comes_back_from_json_and_is_the_same_again(model):
     wanted = {"model", "pooling", "temperature", "task", "score", "difference", "p", "resolvable", "verdict"}
     assert read.keys() >= wanted
     assert "3 settings" in repr(found)
+    assert found.settings["precision"] == "float32"
+    assert found.settings.keys() >= {"official", "kind", "split", "quick", "seed", "baseline"}
     again = run(model, {"pairs": sts(60)}, poolings=POOLINGS)
     assert replace(again, costs=()) == replace(found, costs=())
 
@@ -556,6 +558,9 @@ def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
         run(model, {"pairs": sts(40)}, unlabelled=make_texts(60), poolings=["max"])
     with pytest.raises(BadInput, match=r"data_columns=.* goes with labelled data"):
         run(model, unlabelled=make_texts(60), poolings=["max"], data_columns={"text": "body"})
+    for option in ({"split": "dev"}, {"cache": "kept"}):
+        with pytest.raises(BadInput, match=r"=.* goes with labelled data: unlabelled texts are compared alone"):
+            run(model, unlabelled=make_texts(60), poolings=["max"], **option)
     with pytest.raises(BadInput, match="vary limits instead"):
         run(model, unlabelled=make_texts(60), long=["truncate", "windows"])
 

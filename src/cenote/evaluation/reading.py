@@ -91,7 +91,7 @@ class TextReader:
         poolings: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self.model, self.listener, self.poolings = model, listener or Listener(), dict(poolings or {})
-        self.precision = own_precision(model) if precision == AUTO else precision
+        self.precision = precision_of([model], precision)
         self.backend = choose_steadily(model, backend_name, self.precision)
         self.pooling = OWN
         self.work = Work()
@@ -206,6 +206,11 @@ class TextReader:
         if self.poolings:
             return ManyPoolings(self.model, self.poolings, self.precision, task)
         return backend(self.model, self.backend, self.precision, task=task)
+
+
+def precision_of(models: Sequence[SentenceTransformer], precision: str) -> str:
+    """Return the precision in which models compute; for `auto` that of the weights of each."""
+    return ", ".join(dict.fromkeys(own_precision(one) for one in models)) if precision == AUTO else precision
 
 
 def refuse_unread(refused: Mapping[int, str], texts: Sequence[str]) -> None:

@@ -227,7 +227,7 @@ def _counts(tasks: Sequence[Paired], shares: Floats, setting: int, value: float)
     }
 
 
-# Tasks of the same items. These are flipped and resampled together, so that their mean is as uncertain as it is.
+# Tasks of the same items are flipped and resampled together: their errors go together, and do not cancel in a mean.
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,12 +236,12 @@ class _Group:
 
     places: list[int]  # of the tasks among all
     tasks: list[Paired]
-    shares: Floats  # of the tasks in the mean over all
+    shares: Floats  # the weights of the tasks, which are 1 in sum over all
     stream: tuple[int, ...]  # of random numbers: what a task shows alone does not depend on other tasks
 
     @property
     def mean(self) -> Paired:
-        """What the tasks contribute to the mean over all."""
+        """The contribution of these tasks to the mean over all."""
         own = self.tasks
         values: Any = np.tensordot(self.shares, [task.values for task in own], 1)
         draws: Any = None if own[0].draws is None else np.tensordot(self.shares, [task.draws for task in own], 1)
