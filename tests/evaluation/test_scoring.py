@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
 
+import cenote
 from cenote.errors import BadInput
 from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.reading import TextReader
@@ -223,6 +224,19 @@ def test_another_way_to_read_pairs_is_ranked_anew(short):
     assert -1 <= mean.score.low <= mean.score.value <= mean.score.high <= 1
     assert mean.change.value == pytest.approx(mean.score.value - record.score, abs=1e-6)
     assert mean.change.low < mean.change.value < mean.change.high
+
+
+@pytest.mark.parametrize(
+    "data", [retrieval(words=(20, 60)), classification(), sts(60)], ids=["retrieval", "classification", "sts"]
+)
+def test_the_change_of_another_way_to_read_is_that_of_compare(short, data):
+    short.max_seq_length = 12
+    record, _ = summarised(short, data, data.kind, others=["window-mean"])
+    found = cenote.compare(short, {"Local": data}, long=["truncate", "window-mean"], cache=False)
+    difference = found.cells[1].difference
+    change = record.settings[0].change
+    assert (change.low, change.high) == pytest.approx((difference.low, difference.high))
+    assert change.value == pytest.approx(difference.value, abs=2e-4)
 
 
 def summarise(make, kind, model):

@@ -76,28 +76,6 @@ def rank_correlation_of_items(
     return Estimate(value, *percentile_interval(replicates, confidence))
 
 
-def rank_change_of_items(
-    truth: Any, before: Any, after: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95
-) -> Estimate:
-    """Return how much higher Spearman's correlation with the truth is after than before, resampled item by item.
-
-    Of sources the interval is that of the mean change of the items' influences.
-
-    >>> rank_change_of_items(range(50), range(50), range(50)[::-1]).value.__round__(6)
-    -2.0
-    """
-    check_confidence(confidence)
-    x, old, new = (np.asarray(side, np.float64) for side in (truth, before, after))
-    value = float(rank_products(x, new).mean() - rank_products(x, old).mean())
-    if len(x) < FEWEST_ITEMS:
-        return Estimate(value, None, None)
-    if sources is not None:
-        return _of_sources(value, spearman_values(x, new) - spearman_values(x, old), sources, seed, confidence)
-    blocks = _resamples(len(x), seed, _RESAMPLES_RANKED)
-    changes = [_correlations(x[rows], new[rows]) - _correlations(x[rows], old[rows]) for rows in blocks]
-    return Estimate(value, *percentile_interval(np.concatenate(changes), confidence))
-
-
 def rank_products(first: Any, second: Any) -> Floats:
     """Return the product of both standardised ranks of each item: their mean is Spearman's correlation.
 
