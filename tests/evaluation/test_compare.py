@@ -20,7 +20,7 @@ from cenote.data import labelled_halves
 from cenote.data.labelled import Classification, Labels, Retrieval, Sts
 from cenote.encoding import backends
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
-from cenote.evaluation.arm_scores import ArmScore, Scored
+from cenote.evaluation.arm_scores import ArmScore, ScoredArm
 from cenote.evaluation.arms import Arm, check_grid, passes_of
 from cenote.evaluation.cells import build_cells
 from cenote.evaluation.differences import count_sources, pair, sources_of, values_of
@@ -365,7 +365,7 @@ def cells_of_values(values):
             score = 0.5 if some is None else float(np.mean([*some.values()]))
             record = ArmScore("m", score, len(some or ()), 8, 1.0, 1.0, 9, [], [])
             items = None if some is None else Items({"item": [*some], "value": [*some.values()]})
-            scored.append(Scored(tasks[name], arm, record, items))
+            scored.append(ScoredArm(tasks[name], arm, record, items))
     found, _ = build_cells([*tasks.values()], ARMS, dict.fromkeys(ARMS, ARMS[0]), scored, 0)
     return {(cell.task, cell.pooling): cell for cell in found}
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from cenote.errors import BadInput
 from cenote.functional.items import (
-    FEWEST_ITEMS,
+    FEWEST_VALUES,
     mean_of_draws,
     mean_of_items,
     rank_correlation_of_items,
@@ -36,7 +36,7 @@ def test_the_interval_of_a_mean_covers_the_truth():
 
 
 def test_few_items_and_equal_items():
-    assert mean_of_items(np.arange(FEWEST_ITEMS - 1)).low is None
+    assert mean_of_items(np.arange(FEWEST_VALUES - 1)).low is None
     found = mean_of_items(np.ones(50))
     assert (found.value, found.low, found.high) == (1, None, None)
 

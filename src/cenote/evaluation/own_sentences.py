@@ -25,7 +25,7 @@ from cenote.encoding.backends import computing_in
 from cenote.encoding.batches import NOT_FINITE
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
-from cenote.evaluation.arm_scores import ArmScore, Scored, neighbours_of
+from cenote.evaluation.arm_scores import ArmScore, ScoredArm, neighbours_of
 from cenote.evaluation.arms import Arm, Grid, Pass, set_to
 from cenote.evaluation.items import TOKENS, Items
 from cenote.evaluation.reading import refuse_unread
@@ -75,7 +75,7 @@ def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Prob
 
 def score_own_sentences(
     passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str = AUTO
-) -> Iterator[Scored]:
+) -> Iterator[ScoredArm]:
     """Score all settings by the share of sentences that find their text, left out and kept."""
     tasks = [OwnSentences(LEFT_OUT), OwnSentences("sentence kept")]
     for place, one in enumerate(passes, 1):
@@ -122,7 +122,7 @@ def _scored(
     rows: Whole,
     kept: bool,
     seconds: float,
-) -> Scored:
+) -> ScoredArm:
     """Return the share of sentences that find their text in one setting."""
     ranks = reading.ranks[pooling or OWN]
     found = ((ranks.kept if kept else ranks.left_out) == 1).astype(float)
@@ -150,7 +150,7 @@ def _scored(
         neighbours=neighbours_of(vectors),
         notes=[],
     )
-    return Scored(task, arm, record, items)
+    return ScoredArm(task, arm, record, items)
 
 
 def limit_claims(cells: Sequence[Cell]) -> list[Cell]:
