@@ -546,7 +546,7 @@ def test_poolings_of_one_direction_are_equal(model):
 
 def test_items_without_variance_are_not_told_apart(model):
     data = classification(30, 40, labels=2)
-    same = replace(data, test=Labels(("a pool",) * 40, data.test.labels))
+    same = replace(data, test=Labels(tuple(f"a pool{' ' * row}" for row in range(40)), data.test.labels))
     found = cells(run(model, {"texts": same}, temperatures=[0.9]))["texts", "temperature 0.9"]
     assert found.verdict in ("not told apart", "equal", "cannot be resolved")
 
