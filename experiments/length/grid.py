@@ -18,12 +18,11 @@ from cenote.data.labelled import Labelled, Retrieval
 from cenote.data.labelled_samples import Sizes, sample_labelled
 from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput
-from cenote.evaluation.candidates import CandidateScores, constants
+from cenote.evaluation.candidates import CandidateScore, CandidateScores, constants
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import relative_changes
 from cenote.evaluation.differences import pair
 from cenote.evaluation.items import Items
-from cenote.evaluation.scoring import Scored
 from cenote.evaluation.task_list import ListedTask, list_tasks
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.functional.sampling import Floats
@@ -50,12 +49,12 @@ class Grid:
 
     task: ListedTask
     taus: Sequence[float]
-    scored: Sequence[Scored]
+    scored: Sequence[CandidateScore]
 
     @property
     def items(self) -> list[Items]:
         """The items at each temperature."""
-        return [one.items for one in self.scored if one.items is not None]
+        return [one.items for one in self.scored]
 
     def paired(self, names: Sequence[str] | None = None) -> Paired:
         """Return the differences of the other temperatures from the first, among all items or those of some names."""

@@ -55,7 +55,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
         for document in taus
     }
     raw, *others = found
-    items = [one.items for one in found.values() if one.items is not None]
+    items = [one.items for one in found.values()]
     paired = pair(task.kind, [items[0]] * len(others), items[1:])
     if paired is None:
         return Measured([], [])

@@ -28,7 +28,7 @@ from cenote.data.rows import Text
 from cenote.functional.concentration import concentration
 from cenote.functional.influence import pair_values
 from cenote.functional.intervals import percentile_interval
-from cenote.functional.items import FEWEST_ITEMS, rank_correlation_of_items
+from cenote.functional.items import FEWEST_VALUES, rank_correlation_of_items
 from cenote.functional.retrieval import own_ranks
 from cenote.functional.second_order import socm, socm_null
 from cenote.models.properties import limit_of
@@ -125,7 +125,7 @@ def _figures(
             SCORE: gain_at_ten(queries[pooling], vectors, material.queries, material.documents, judged),
             CLOSENESS: _closeness(vectors),
         }
-        if sentences is not None and len(material.probes.texts) >= FEWEST_ITEMS:
+        if sentences is not None and len(material.probes.texts) >= FEWEST_VALUES:
             columns[ACCOUNT] = _found(sentences[pooling], vectors, material)
         found[pooling] = columns
     found[OWN_POOLING] |= _collapse(encoder, material)

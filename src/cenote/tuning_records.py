@@ -44,7 +44,7 @@ class Confirmed:
     after: float
     difference: Estimate
     relative: float
-    p: float | None
+    p: float | None  # of one test for all tasks; of all tasks together that of one test
     resolvable: float | None  # the smallest difference that would be found four times of five
 
 

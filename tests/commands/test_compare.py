@@ -80,13 +80,13 @@ def test_arguments_are_passed_on(given, model, pairs):
 
 
 def test_defaults_leave_the_choice_to_the_function(given, model, texts):
-    assert main(["compare", "--unlabelled", texts, "--poolings", "cls", model, "--no-cache"]) == Exit.SUCCESS
+    assert main(["compare", "--unlabelled", texts, "--poolings", "cls", model]) == Exit.SUCCESS
     assert given["models"] == [model]
     assert given["unlabelled"] == texts
-    assert given["cache"] is False
-    assert all(given[name] is None for name in ("data", "tasks", "temperatures", "limits", "long", "baseline"))
-    main(["compare", model, "--unlabelled", texts, "--poolings", "cls"])
     assert given["cache"] is True
+    assert all(given[name] is None for name in ("data", "tasks", "temperatures", "limits", "long", "baseline"))
+    main(["compare", model, "--tasks", "STS12", "--poolings", "cls", "--no-cache"])
+    assert given["cache"] is False
 
 
 def test_texts_may_be_in_another_column(given, model, tmp_path, capsys):
@@ -158,6 +158,16 @@ def test_files_are_written(given, model, pairs, tmp_path, capsys):
         (["{model}", "--data", "{pairs}", "--long", "windows 3"], "'windows 3' is no way to read long texts"),
         (["{model}", "--data", "{pairs}", "--unlabelled", "{texts}", "--poolings", "cls"], "and --data exclude each"),
         (["{model}", "--tasks", "STS12", "--unlabelled", "{texts}", "--poolings", "cls"], "and --tasks exclude each"),
+        *[
+            (["{model}", "--unlabelled", "{texts}", "--poolings", "cls", *option], f"{option[0]} is of labelled data")
+            for option in (
+                ["--split", "dev"],
+                ["--cache", "kept"],
+                ["--no-cache"],
+                ["--kind", "sts"],
+                ["--as", "STS12"],
+            )
+        ],
         (["{model}", "--data", "{pairs}", "--poolings", "cls", "-o", "page.pdf"], "ends in .html or .md"),
         (["{model}", "--data", "{pairs}", "--poolings", "cls", "--json", "{pairs}"], "would be overwritten"),
         (["{model}", "--data", "{pairs}", "--poolings", "cls", "--cache", "a", "--no-cache"], "exclude each other"),

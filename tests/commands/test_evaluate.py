@@ -103,6 +103,9 @@ def test_columns_of_other_names_are_read_and_recorded(model, pairs, tmp_path, ca
         (["--data", "{pairs}", "-o", "a.html", "--json", "a.html"], "-o and --json both name 'a.html'"),
         (["--data", "{pairs}", "--cache", "a", "--no-cache"], "--cache and --no-cache exclude each other"),
         (["--data", "{pairs}", "--kind", "retrival"], "did you mean 'retrieval'"),
+        (["--data", "{pairs}", "--long", "trunkate"], "did you mean 'truncate'"),
+        (["--data", "{pairs}", "--beside", "segments"], "give truncate, window-mean, windows or 'segments 8'"),
+        (["--data", "{pairs}", "--temperature", "nan"], "'nan' is not a positive, finite number"),
         (["--data", "{pairs}", "--backend", "openvin"], "did you mean 'openvino'"),
         (["--data", "{pairs}", "--data-columns", "score"], "'score': name each column after its role"),
         (["--data", "{pairs}", "--data-columns", "score=a,score=b"], "names two columns for one role"),
@@ -110,7 +113,8 @@ def test_columns_of_other_names_are_read_and_recorded(model, pairs, tmp_path, ca
         (["--tasks", "STS12", "--data-columns", "score=a"], "--data-columns names the columns of --data, which is not"),
     ],
 )
-def test_wrong_arguments_are_told_before_the_work(model, pairs, arguments, message, capsys):
+def test_wrong_arguments_are_told_before_the_work(model, pairs, arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr("cenote.evaluation.evaluate.evaluate", lambda *_, **__: pytest.fail("the work began"))
     arguments = [one.replace("{pairs}", pairs) for one in arguments]
     with suppress(SystemExit):  # of argparse
         assert main(["evaluate", model, *arguments]) != Exit.SUCCESS

@@ -1,7 +1,11 @@
 """The verb `compare`: planted truths are found, one pass serves all poolings, nothing is claimed beyond the data."""
 
 import json
+import subprocess
+import sys
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,24 +16,28 @@ from sentence_transformers.sentence_transformer.modules import Dense
 
 import cenote
 from cenote.comparison_records import Comparison
-from cenote.data.labelled import Labels, Sts
+from cenote.data import labelled_halves
+from cenote.data.labelled import Classification, Labels, Retrieval, Sts
 from cenote.encoding import backends
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
-from cenote.evaluation.arm_scores import ArmScore, Scored
+from cenote.evaluation.arm_scores import ArmScore, ScoredArm
 from cenote.evaluation.arms import Arm, check_grid, passes_of
 from cenote.evaluation.cells import build_cells
-from cenote.evaluation.differences import pair, sources_of, values_of
+from cenote.evaluation.differences import count_sources, pair, sources_of, values_of
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
+from cenote.evaluation.scoring import score_task
+from cenote.evaluation.tasks import local_task
 from cenote.evaluation_records import Evaluation
 from cenote.models.repooling import repool
 
-from ..bags import make_texts
+from ..bags import load_bags, make_texts
 from .labelled import EVERY, classification, retrieval, sts, texts
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 POOLINGS = ["cls", "max"]
+ROOT = Path(__file__).parents[2]
 
 
 def run(model, data=None, **options):
@@ -205,6 +213,8 @@ def test_the_result_comes_back_from_json_and_is_the_same_again(model):
     wanted = {"model", "pooling", "temperature", "task", "score", "difference", "p", "resolvable", "verdict"}
     assert read.keys() >= wanted
     assert "3 settings" in repr(found)
+    assert found.settings["precision"] == "float32"
+    assert found.settings.keys() >= {"official", "kind", "split", "quick", "seed", "baseline"}
     again = run(model, {"pairs": sts(60)}, poolings=POOLINGS)
     assert replace(again, costs=()) == replace(found, costs=())
 
@@ -229,6 +239,44 @@ def test_queries_on_one_document_are_one_source():
     items = Items({"item": ["a", "b", "c"], "value": [1, 0, 1], "relevant": [["x", "y"], ["z"], ["y", "x"]]})
     assert sources_of("retrieval", items).tolist() == [0, 1, 0]
     assert sources_of("classification", items) is None
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_sources_of_items_are_those_by_which_data_are_halved(model, kind):
+    data = copied(EVERY[kind])
+    items = score_task(lambda: local_task("Local", data), kind, TextReader(model, "torch"), "truncate").items
+    assert count_sources(items, sources_of(kind, items)) == labelled_halves.count_sources(data)[0] == 20
+
+
+def copied(data):
+    """Return data with 20 sources of items."""
+    if isinstance(data, Classification):
+        return replace(data, test=replace(data.test, texts=same(data.test.texts)))
+    if isinstance(data, Retrieval):
+        judged = [data.judgments[name] for name in data.query_ids]
+        return replace(data, judgments=dict(zip(data.query_ids, same(judged), strict=True)))
+    name = "first" if isinstance(data, Sts) else "texts"
+    return replace(data, **{name: same(getattr(data, name))})
+
+
+def same(values):
+    """Return as many values, of which 20 differ."""
+    return tuple(values[row % 20] for row in range(len(values)))
+
+
+def test_a_long_text_does_not_widen_the_sources_of_the_others():
+    """An array of strings would give each the room of the longest."""
+    items = Items({"item": ["a", "b", "c"] * 10_000, "text": ["x" * 1_000_000, "y", "y"] * 10_000})
+    tracemalloc.start()
+    assert sources_of("sts", items)[:3].tolist() == [0, 1, 1]
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_items_of_one_name_are_not_paired():
+    items = Items({"item": ["a", "a"], "value": [1.0, 0.0]})
+    with pytest.raises(ValueError, match="two items have the same name"):
+        values_of("summarisation", items)
 
 
 def test_items_that_one_setting_lacks_are_left_out():
@@ -317,7 +365,7 @@ def cells_of_values(values):
             score = 0.5 if some is None else float(np.mean([*some.values()]))
             record = ArmScore("m", score, len(some or ()), 8, 1.0, 1.0, 9, [], [])
             items = None if some is None else Items({"item": [*some], "value": [*some.values()]})
-            scored.append(Scored(tasks[name], arm, record, items))
+            scored.append(ScoredArm(tasks[name], arm, record, items))
     found, _ = build_cells([*tasks.values()], ARMS, dict.fromkeys(ARMS, ARMS[0]), scored, 0)
     return {(cell.task, cell.pooling): cell for cell in found}
 
@@ -375,6 +423,65 @@ def test_own_sentences_are_those_of_the_account(bag_model):
     assert found["sentence left out", "max"].score == pytest.approx(
         account.settings["pooling max"].left_out.value, abs=1e-6
     )
+
+
+def test_texts_that_share_an_id_are_compared_one_by_one(bag_model):
+    texts = make_texts(60)
+    own = run(bag_model, unlabelled=texts, poolings=["lasttoken"])
+    shared = run(
+        bag_model, unlabelled=[(str(row % 20), text) for row, text in enumerate(texts)], poolings=["lasttoken"]
+    )
+    assert [cell.p for cell in shared.cells] == [cell.p for cell in own.cells]
+    assert [cell.wins + cell.losses + cell.ties for cell in shared.cells] == [0, 60, 0, 180]
+
+
+class NotFinite(torch.nn.Module):
+    """A planted fault: a vector of texts beyond a length is not finite."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.length = length
+
+    def forward(self, features):
+        long = features["attention_mask"].sum(1, keepdim=True) > self.length
+        return {**features, "sentence_embedding": features["sentence_embedding"].masked_fill(long, torch.nan)}
+
+
+def test_a_text_without_a_vector_is_refused_in_place_of_not_found(bag_folder):
+    texts = [*make_texts(40), *make_texts(1, sentences=12, seed=9)]
+    model = load_bags(bag_folder, NotFinite(120))
+    with pytest.raises(BadInput, match=f"not finite. It begins with '{texts[-1][:60]}': drop it"):
+        run(model, unlabelled=texts, poolings=["max"])
+
+
+def test_a_search_by_another_measure_than_the_models_own_says_so(bag_folder):
+    model = load_bags(bag_folder, similarity_fn_name="dot")
+    found = run(model, unlabelled=make_texts(40), poolings=["max"], names=["bags"])
+    assert found.notes[-1] == "Texts were searched by cosine; the own measure of bags is dot."
+
+
+WITHOUT_MTEB = """
+import sys
+sys.modules["mteb"] = None
+import cenote
+from tests.bags import load_bags, make_texts
+
+model = load_bags(sys.argv[1])
+print(cenote.compare(model, unlabelled=make_texts(40), poolings=["max"]).tasks)
+for verb in (cenote.compare, cenote.tune):
+    try:
+        verb(model, "no folder", temperatures=[0.5])
+    except cenote.errors.CenoteError as error:
+        print(error)
+"""
+
+
+def test_without_mteb_texts_are_compared_and_data_end_in_the_line_that_installs_it(bag_folder):
+    command = [sys.executable, "-c", WITHOUT_MTEB, bag_folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    remedy = "it needs mteb, which is missing: pip install 'cenote[eval]'."
+    said = ["('sentence left out', 'sentence kept')", f"compare: {remedy}", f"tune: {remedy}"]
+    assert done.stdout.splitlines() == said
 
 
 def test_own_sentences_are_read_at_the_precision_that_is_asked_for(bag_model, monkeypatch):
@@ -439,7 +546,7 @@ def test_poolings_of_one_direction_are_equal(model):
 
 def test_items_without_variance_are_not_told_apart(model):
     data = classification(30, 40, labels=2)
-    same = replace(data, test=Labels(("a pool",) * 40, data.test.labels))
+    same = replace(data, test=Labels(tuple(f"a pool{' ' * row}" for row in range(40)), data.test.labels))
     found = cells(run(model, {"texts": same}, temperatures=[0.9]))["texts", "temperature 0.9"]
     assert found.verdict in ("not told apart", "equal", "cannot be resolved")
 
@@ -451,6 +558,9 @@ def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
         run(model, {"pairs": sts(40)}, unlabelled=make_texts(60), poolings=["max"])
     with pytest.raises(BadInput, match=r"data_columns=.* goes with labelled data"):
         run(model, unlabelled=make_texts(60), poolings=["max"], data_columns={"text": "body"})
+    for option in ({"split": "dev"}, {"cache": "kept"}):
+        with pytest.raises(BadInput, match=r"=.* goes with labelled data: unlabelled texts are compared alone"):
+            run(model, unlabelled=make_texts(60), poolings=["max"], **option)
     with pytest.raises(BadInput, match="vary limits instead"):
         run(model, unlabelled=make_texts(60), long=["truncate", "windows"])
 

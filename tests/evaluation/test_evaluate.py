@@ -17,6 +17,7 @@ from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.evaluation import evaluate as module
 from cenote.evaluation import task_list
+from cenote.evaluation.reading import choose_steadily
 from cenote.evaluation_records import Evaluation
 
 from .labelled import EVERY, classification, clustering, retrieval, sts
@@ -166,6 +167,34 @@ def test_without_a_cache_nothing_is_kept(model, pairs, tmp_path, monkeypatch):
     assert len(list((tmp_path / "user" / "evaluations").glob("*.json"))) == 1
 
 
+def test_the_result_names_all_that_its_scores_depend_on(model, pairs, tmp_path):
+    found = run(model, pairs, tmp_path, kind="sts", official="STS12", others=["window-mean"], seed=3, backend="auto")
+    assert found.settings == {
+        "long": "truncate",
+        "others": ["window-mean"],
+        "quick": False,
+        "positions": False,
+        "seed": 3,
+        "backend": choose_steadily(model, "auto", "float32"),
+        "precision": "float32",
+        "official": "STS12",
+        "kind": "sts",
+        "split": "test",
+    }
+
+
+def test_the_split_of_a_score_is_the_one_that_was_read(model, pairs, tmp_path):
+    (pairs / "test.jsonl").rename(pairs / "dev.jsonl")
+    (task,) = run(model, pairs, tmp_path).tasks
+    assert task.split == "dev"
+    assert task.notes == ("There is no split 'test': 'dev' was read.",)
+
+
+def test_data_in_a_list_are_named_by_their_kind(model, tmp_path):
+    found = run(model, [sts(40), sts(40, seed=1), retrieval()], tmp_path)
+    assert [task.name for task in found.tasks] == ["sts (1)", "sts (2)", "retrieval"]
+
+
 def test_a_quick_look_takes_a_fixed_sample_and_says_so(model, tmp_path):
     data = {"pairs": sts(700)}
     quick = run(model, data, tmp_path, quick=True).tasks[0]
@@ -193,6 +222,11 @@ def test_an_official_task_takes_local_data(model, tmp_path):
             r"is a task of retrieval, and the data are of sts",
         ),
         ({"data": {"a": sts(), "b": sts()}, "official": "STS12"}, "give one folder, and no tasks"),
+        (
+            {"data": {"text": ["a pool"], "label": ["water"]}},
+            "data 'text' is a list: pass a labelled folder",
+        ),
+        ({"data": 5}, "data 'data' is a int: pass a labelled folder"),
         ({"data": {"a": sts()}, "long": "windows"}, "gives several vectors for a text, and a, of sts, needs one"),
         ({"data": {"a": sts()}, "long": "segments"}, "say how many vectors a text has at most, as in 'segments 8'"),
         ({"data": {"a": sts()}, "others": "windows"}, "others='windows': pass a list of names"),

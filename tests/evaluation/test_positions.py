@@ -1,5 +1,7 @@
 """Evidence moved within longer texts."""
 
+from dataclasses import replace
+
 import pytest
 from sentence_transformers import SentenceTransformer
 
@@ -53,6 +55,27 @@ def test_what_is_cut_is_not_found_and_windows_find_it_wherever_it_stands(short):
     assert min(shares["windows", place] for place in PLACES) > 0.8
     assert {one.items for one in found} == {32}
     assert moved(short, planted(), ("truncate", "windows")) == found
+
+
+def test_another_text_that_answers_a_query_is_no_miss(short):
+    """Each text stands twice in the corpus, and answers two queries: one of two texts would come before the other."""
+    data = planted()
+    same = [*data.texts[:16], *data.texts[:16], *data.texts[32:]]
+    judgments = {name: {str(int(name) % 16): 1, str(int(name) % 16 + 16): 1} for name in data.query_ids}
+    queries = data.queries[:16] * 2
+    found = moved(short, replace(data, texts=tuple(same), queries=queries, judgments=judgments), ("truncate",))
+    assert found[0].items == 32
+    assert found[0].found.value > 0.8
+
+
+def test_texts_that_answer_a_query_that_is_not_asked_surround_no_evidence(short, monkeypatch):
+    monkeypatch.setattr("cenote.evaluation.positions._QUERIES", 31)
+    data = planted()
+    seen = []
+    monkeypatch.setattr("cenote.evaluation.positions._surround", lambda *given: seen.append(given[3]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        moved(short, data, ("truncate",))
+    assert [data.texts[row] for row in seen[0]] == list(data.texts[32:])
 
 
 def test_too_few_short_documents_are_told(short):

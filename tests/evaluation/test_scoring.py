@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
 
+import cenote
 from cenote.errors import BadInput
 from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.reading import TextReader
@@ -225,6 +226,19 @@ def test_another_way_to_read_pairs_is_ranked_anew(short):
     assert mean.change.low < mean.change.value < mean.change.high
 
 
+@pytest.mark.parametrize(
+    "data", [retrieval(words=(20, 60)), classification(), sts(60)], ids=["retrieval", "classification", "sts"]
+)
+def test_the_change_of_another_way_to_read_is_that_of_compare(short, data):
+    short.max_seq_length = 12
+    record, _ = summarised(short, data, data.kind, others=["window-mean"])
+    found = cenote.compare(short, {"Local": data}, long=["truncate", "window-mean"], cache=False)
+    difference = found.cells[1].difference
+    change = record.settings[0].change
+    assert (change.low, change.high) == pytest.approx((difference.low, difference.high))
+    assert change.value == pytest.approx(difference.value, abs=2e-4)
+
+
 def summarise(make, kind, model):
     reader = TextReader(model, "torch")
     return summarise_task("Local", kind, make, reader, long="truncate", others=(), seed=0, notes=(), data="x")
@@ -303,3 +317,26 @@ def test_the_cells_of_benchmarks_are_those_that_they_take():
 def test_official_tasks_of_several_languages_take_local_data(model, name, kind):
     found = score_task(lambda: official_with(name, EVERY[kind]), kind, TextReader(model, "torch"), "truncate")
     assert found.items.numbers("value").mean() == pytest.approx(found.score, abs=1e-9)
+
+
+def test_an_official_search_that_mteb_keeps_in_its_first_form_is_scored(model):
+    """Tasks of LongEmbed fill `corpus`, `queries` and `relevant_docs`, and mteb converts them once it scores."""
+    data = EVERY["retrieval"]
+
+    def make():
+        task = official_task("LEMBQMSumRetrieval")
+        documents = zip(data.corpus_ids, data.titles, data.texts, strict=True)
+        task.corpus = {"test": {name: {"title": title, "text": text} for name, title, text in documents}}
+        task.queries = {"test": dict(zip(data.query_ids, data.queries, strict=True))}
+        task.relevant_docs = {"test": data.judgments}
+        task.data_loaded = True
+        return task
+
+    found = score_task(make, "retrieval", TextReader(model, "torch"), "truncate")
+    assert found.score == pytest.approx(scored(model, "retrieval").score)
+    assert len(found.items) == 40
+
+
+def test_a_task_of_images_is_refused_before_it_is_loaded():
+    with pytest.raises(BadInput, match=r"CIFAR10Clustering is a task of image: name tasks of text alone"):
+        cells_of(["SciFact", "CIFAR10Clustering"])

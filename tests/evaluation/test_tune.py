@@ -1,6 +1,8 @@
 """The verb `tune`: a planted temperature is found, noise ends in none, and the gain is that of the held-out half."""
 
+import gc
 import json
+import weakref
 from collections import Counter
 from functools import partial
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from cenote.evaluation import tune as module
 from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
 from cenote.evaluation.choosing import Half, choose_best, search
 from cenote.evaluation.items import Items
+from cenote.evaluation.reading import TextReader
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.paired import Paired
 from cenote.listener import Listener
@@ -109,6 +112,17 @@ def test_the_result_comes_back_from_json(found):
     assert read["recommendation"] == found.recommendation
     assert read["gain"]["value"] == found.gain.value
     assert "Use temperature" in repr(found)
+    assert read["settings"] == {
+        "by_length": False,
+        "by_role": False,
+        "temperatures": [1.0, 0.6, 0.2],
+        "quick": False,
+        "precision": "float32",
+        "seed": 0,
+        "official": None,
+        "kind": None,
+        "split": "test",
+    }
 
 
 def test_several_tasks_get_one_temperature(model):
@@ -118,6 +132,29 @@ def test_several_tasks_get_one_temperature(model):
     relative = [row.after / row.before - 1 for row in found.held_out[:2]]
     assert found.gain.value == pytest.approx(np.mean(relative), abs=1e-5)
     assert found.recommendation is not None
+
+
+def test_the_p_of_a_task_allows_for_all_tasks():
+    """Of two tasks without a gain some p is below .1 twice as often, where each is tested alone."""
+    rows = [rows[:2] for _, _, rows in (simulate(seed) for seed in range(150)) if rows]
+    assert np.mean([min(row.p for row in some) < 0.1 for some in rows]) < 0.15
+
+
+def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
+    seen = []
+
+    class Noted(TextReader):
+        def __init__(self, *args):
+            super().__init__(*args)
+            seen.append(weakref.ref(self))
+
+    monkeypatch.setattr("cenote.evaluation.candidates.TextReader", Noted)
+    data = sts(40)
+    task = ListedTask("t", "sts", lambda: module.make_local("t", None, data), "", None, "test", (), data)
+    scores = CandidateScores(model, task, "auto", Listener())
+    scores.score_all([OWN, Candidate("constant", 0.6, 0.6)])
+    gc.collect()
+    assert [one() for one in seen] == [None, None]
 
 
 @pytest.mark.parametrize("form", ["role", "length"])

@@ -32,6 +32,52 @@ def alone(values, **options):
 # The same numbers from elsewhere.
 
 
+NAMES = [f"q{row}" for row in range(60)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sources": np.arange(60) // 2},
+        {"draws": normal(2, 10, seed=4) / 20},
+    ],
+    ids=["items", "sources", "draws"],
+)
+def test_a_task_twice_is_as_uncertain_as_once(options):
+    task = Paired(normal(2, 60, seed=5) * 0.1 + 0.02, names=NAMES, **options)
+    once = compare_paired([task]).tasks[0]
+    twice = compare_paired([task, task])
+    weighed = compare_paired([task, task], weights=[1, 3]).together
+    for one, mean in [*zip(once, twice.together, strict=True), *zip(once, weighed, strict=True)]:
+        assert (mean.p, mean.p_alone) == (one.p, one.p_alone)
+        assert (mean.low, mean.high) == pytest.approx((one.low, one.high))
+        assert (mean.value, mean.resolvable) == pytest.approx((one.value, one.resolvable))
+    assert twice.tasks == [once, once]
+
+
+def test_what_is_opposite_in_two_languages_of_the_same_items_cancels():
+    values, rest = normal(1, 60, seed=6), 0.01 * normal(1, 60, seed=7)
+    (mean,) = compare_paired([Paired(values, names=NAMES), Paired(rest - values, names=NAMES)]).together
+    (apart,) = compare_paired([Paired(values), Paired(rest - values)]).together
+    assert apart.resolvable > 50 * mean.resolvable
+
+
+def test_the_order_of_tasks_does_not_matter():
+    tasks = [Paired(normal(1, 60, seed=seed), names=[f"{seed} {row}" for row in range(60)]) for seed in range(3)]
+    forth, back = compare_paired(tasks), compare_paired(tasks[::-1])
+    assert forth.tasks == back.tasks[::-1]
+    assert forth.together[0].p == back.together[0].p
+
+
+def test_few_items_that_differ_are_not_more_in_two_tasks_of_the_same_items():
+    values = np.zeros((1, 60))
+    values[0, :4] = 1
+    task = Paired(values, names=NAMES)
+    assert not compare_paired([task, task]).together[0].possible
+    assert compare_paired([task, replace(task, names=None)]).together[0].possible
+
+
 def test_the_probability_is_that_of_the_permutation_test_of_scipy():
     values = np.random.default_rng(1).exponential(size=50) - 0.85
     expected = stats.permutation_test(

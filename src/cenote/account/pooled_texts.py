@@ -21,6 +21,7 @@ from cenote.models.properties import width_of
 
 Vectors = npt.NDArray[np.float32]
 Norms = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
 # The name of the model's own pooling among those of one pass.
 OWN = ""
 # Numbers in the token vectors of documents that are kept at once: 1.2 GB at half precision.
@@ -33,6 +34,7 @@ class Pooled:
 
     vectors: dict[str, Vectors]
     norms: Norms = field(default_factory=lambda: np.zeros(0, np.float32))  # of the model's own vectors
+    finite: Flags = field(default_factory=lambda: np.ones(0, bool))  # whether all vectors of a text are
     tokens: list[npt.NDArray[np.float16]] = field(default_factory=list)  # of norm 1 each, where they were asked for
     refused: dict[int, str] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ def read_pooled(
         some: raise if no text at all can be read.
     """
 
-    def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, list[npt.NDArray[np.float16]]]:
+    def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, Flags, list[npt.NDArray[np.float16]]]:
         output = forward(model, features, task)
         found = {OWN: pooled_vectors(model, output)}
         found |= {name: repooled_vectors(model, output, pooling) for name, pooling in poolings.items()}
@@ -71,9 +73,10 @@ def read_pooled(
             masks = pooled_tokens(model, output).cpu().numpy()
             kept = [rows[mask] for rows, mask in zip(unit, masks, strict=True)]
         norms = found[OWN].norm(dim=-1).nan_to_num(0, 0, 0).cpu().numpy()
-        return {name: to_unit(vectors) for name, vectors in found.items()}, norms, kept
+        finite = torch.stack([vectors.isfinite().all(-1) for vectors in found.values()]).all(0).cpu().numpy()
+        return {name: to_unit(vectors) for name, vectors in found.items()}, norms, finite, kept
 
-    made = Pooled({}, np.zeros(len(tokens), np.float32))
+    made = Pooled({}, np.zeros(len(tokens), np.float32), np.ones(len(tokens), bool))
     found_tokens: dict[int, npt.NDArray[np.float16]] = {}
     listener = listener or Listener()
     advance = listener.step(step, len(tokens))
@@ -82,8 +85,8 @@ def read_pooled(
             made.refused[read.row] = read.reason
             advance(1)
             continue
-        vectors, norms, kept = read.output
-        made.norms[read.rows] = norms
+        vectors, norms, finite, kept = read.output
+        made.norms[read.rows], made.finite[read.rows] = norms, finite
         for name, rows in vectors.items():
             made.vectors.setdefault(name, np.zeros((len(tokens), rows.shape[1]), np.float32))[read.rows] = rows
         found_tokens |= zip(read.rows, kept, strict=False)
@@ -142,6 +145,7 @@ class SideReader:
         whole = Pooled(
             vectors={name: _join(found, name) for name in names},
             norms=np.array([one.norms[row] for one, row in found], np.float32),
+            finite=np.array([one.finite[row] for one, row in found], bool),
             tokens=[one.tokens[row] for one, row in found] if keep_tokens else [],
             refused={place: one.refused[row] for place, (one, row) in enumerate(found) if row in one.refused},
         )

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cenote.choices import LONG, POOLINGS
+from cenote.choices import POOLINGS
 from cenote.commands.arguments import (
     COMMON,
     add_common,
@@ -17,15 +17,15 @@ from cenote.commands.arguments import (
     completed_by,
     list_of,
     load_model,
-    one_of,
     positive,
 )
 from cenote.commands.arguments import pooling as pooling_name
-from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data
+from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data, long_way
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
 from cenote.comparison_records import PAGES
+from cenote.data.labelled_schemas import TEST
 from cenote.data.texts import read
 from cenote.errors import Usage
 from cenote.models.hub import refuse_missing
@@ -102,18 +102,6 @@ def pooling_sum(text: str) -> str:
     return "+".join(part.strip() for part in text.split("+"))
 
 
-@completed_by(LONG)
-def long_way(text: str) -> str:
-    """Parse a way to read long texts; segments have a number."""
-    name, _, number = text.partition(" ")
-    one_of(LONG, "way to read long texts", shown=[*LONG[:2], "segments N", LONG[3]])(name)
-    if (name == "segments") != bool(number) or (number and not number.strip().isdecimal()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no way to read long texts: give truncate, window-mean, windows or 'segments 8'"
-        )
-    return text
-
-
 def check(args: argparse.Namespace) -> None:
     """Raise for wrong arguments, before anything heavy is imported."""
     if not args.unlabelled:
@@ -133,6 +121,8 @@ def check(args: argparse.Namespace) -> None:
     if args.unlabelled and (args.data or args.tasks):
         other = "--data" if args.data else "--tasks"
         raise Usage(f"--unlabelled {args.unlabelled!r} and {other} exclude each other: give one of them.")
+    if args.unlabelled:
+        _refuse_of_data(args)
     if args.unlabelled is None and (args.columns, args.id_column) != (None, None):
         raise Usage("--columns and --id-column are of --unlabelled, which is not given.")
     varied = (args.poolings, args.temperatures, args.limits, (args.long or [])[1:])
@@ -148,6 +138,15 @@ def check(args: argparse.Namespace) -> None:
         check_texts(args, args.unlabelled)
     for model in args.models:
         refuse_missing(model)
+
+
+def _refuse_of_data(args: argparse.Namespace) -> None:
+    """Raise for an option that texts without labels have no use for."""
+    split = args.split != TEST
+    given = {"--as": args.official, "--kind": args.kind, "--split": split, "--cache": args.cache}
+    for name, value in {**given, "--no-cache": args.no_cache}.items():
+        if value:
+            raise Usage(f"{name} is of labelled data (--data), and has no effect with --unlabelled: leave it out.")
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:

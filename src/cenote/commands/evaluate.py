@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS, LONG
-from cenote.commands.arguments import add_common, check_packages, load_model, one_of, word
-from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data
+from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS
+from cenote.commands.arguments import add_common, check_packages, load_model, one_of, positive
+from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data, long_way
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
@@ -30,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--long",
         default="truncate",
-        type=word(LONG),
+        type=long_way,
         metavar="WAY",
         help="how long texts are read: truncate, window-mean, windows or 'segments 8' (default: truncate, with windows "
         "beside it where texts are cut)",
     )
     parser.add_argument(
-        "--beside", nargs="*", type=word(LONG), metavar="WAY", help="other ways to read long texts, scored beside it"
+        "--beside", nargs="*", type=long_way, metavar="WAY", help="other ways to read long texts, scored beside it"
     )
     parser.add_argument(
         "--positions", action="store_true", help="move evidence to the start, the middle and the end of longer texts"
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cache(parser)
     add_scoring(parser, json="table", precisions=COMPUTE_PRECISIONS)
-    parser.add_argument("--temperature", type=float, metavar="TAU", help="attention temperature to evaluate at")
+    parser.add_argument("--temperature", type=positive, metavar="TAU", help="attention temperature to evaluate at")
     add_common(parser, "--pooling", "--max-seq-length", "--device", "--trust-remote-code")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from cenote.choices import PRECISIONS
-from cenote.commands.arguments import add_precision, natural, one_of
+from cenote.choices import LONG, PRECISIONS
+from cenote.commands.arguments import add_precision, completed_by, natural, one_of
 from cenote.data.labelled import KINDS
 from cenote.data.labelled_schemas import Asked, plan_files
 from cenote.errors import Usage
@@ -64,6 +64,18 @@ def add_scoring(parser: argparse.ArgumentParser, *, json: str, precisions: tuple
     )
     add_precision(parser, precisions)
     parser.add_argument("--seed", type=natural, default=0, help="of the test and the intervals (default: 0)")
+
+
+@completed_by(LONG)
+def long_way(text: str) -> str:
+    """Parse a way to read long texts; segments have a number."""
+    name, _, number = text.partition(" ")
+    one_of(LONG, "way to read long texts", shown=[*LONG[:2], "segments N", LONG[3]])(name)
+    if (name == "segments") != bool(number) or (number and not number.strip().isdecimal()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no way to read long texts: give truncate, window-mean, windows or 'segments 8'"
+        )
+    return text
 
 
 def _column_names(text: str) -> dict[str, str]:

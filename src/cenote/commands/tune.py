@@ -137,6 +137,8 @@ def lines_of(found: Tuning) -> Iterator[str]:
         yield "held-out half"
         head = ("task", "items", "before", "after", "difference", "relative", "p", "resolvable")
         yield from (f"  {line}" for line in table([head, *map(_held_out, found.held_out)]))
+        if len(found.held_out) > 1:
+            yield "  p of a task allows for all tasks; that of all tasks together decides"
         yield "  resolvable: the smallest difference that these data would show four times of five"
         yield ""
     # Some terminals cannot print the minus sign of the page.

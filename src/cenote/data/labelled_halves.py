@@ -14,8 +14,9 @@ from cenote.errors import Value
 def halve(data: Labelled, seed: int = 0) -> tuple[Labelled, Labelled]:
     """Return a development half and a held-out half.
 
-    Queries with the same relevant documents and pairs with the same first text stay together. A corpus is in both. The
-    texts that a classifier learns from are halved too, label by label, so that the luck of one training is in one half.
+    Queries with the same relevant documents, pairs with the same first text, and copies of a text stay together. A
+    corpus is in both. The texts that a classifier learns from are halved too, label by label, so that the luck of one
+    training is in one half.
 
     >>> data = Clustering(tuple("abcdefgh"), tuple("xyxyxyxy"))
     >>> development, held_out = halve(data)
@@ -32,13 +33,19 @@ def count_sources(data: Labelled) -> tuple[int, str]:
     >>> count_sources(Clustering(tuple("abcdefgh"), tuple("xyxyxyxy")))
     (8, 'texts')
     """
+    sources, noun = _sources(data)
+    return len(set(sources)), noun
+
+
+def _sources(data: Labelled) -> tuple[Sequence[Hashable], str]:
+    """Return the source of each item, and what sources are: `cenote.evaluation.differences` tests by the same ones."""
     if isinstance(data, Retrieval):
-        return len({_relevant(data.judgments[query]) for query in data.query_ids}), "sets of relevant documents"
+        return [_relevant(data.judgments[query]) for query in data.query_ids], "sets of relevant documents"
     if isinstance(data, Classification):
-        return len(set(data.test.texts)), "test texts"
+        return data.test.texts, "test texts"
     if isinstance(data, Sts):
-        return len(set(data.first)), "first texts of pairs"
-    return len(data.texts), "texts"
+        return data.first, "first texts of pairs"
+    return data.texts, "texts"
 
 
 @singledispatch
@@ -48,8 +55,6 @@ def _halve(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
 
 @_halve.register
 def _(data: Retrieval, seed: int) -> tuple[Retrieval, Retrieval]:
-    relevant = [_relevant(data.judgments[query]) for query in data.query_ids]
-
     def take(rows: Sequence[int]) -> Retrieval:
         ids = _take(data.query_ids, rows)
         candidates = data.candidates and {query: data.candidates[query] for query in ids}
@@ -61,7 +66,7 @@ def _(data: Retrieval, seed: int) -> tuple[Retrieval, Retrieval]:
             candidates=candidates,
         )
 
-    return _both(take, _split(relevant, seed))
+    return _both(take, _split(_sources(data)[0], seed))
 
 
 def _relevant(grades: dict[str, int]) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ def _relevant(grades: dict[str, int]) -> tuple[str, ...]:
 @_halve.register
 def _(data: Classification, seed: int) -> tuple[Classification, Classification]:
     learnt = _split_by(data.train.labels, data.train.texts, seed)
-    halves = zip(learnt, _split(data.test.texts, seed), strict=True)
+    halves = zip(learnt, _split(_sources(data)[0], seed), strict=True)
     first, second = (replace(data, train=_labels(data.train, a), test=_labels(data.test, b)) for a, b in halves)
     return first, second
 
@@ -81,7 +86,7 @@ def _(data: Clustering, seed: int) -> tuple[Clustering, Clustering]:
     def take(rows: Sequence[int]) -> Clustering:
         return replace(data, texts=_take(data.texts, rows), labels=_take(data.labels, rows))
 
-    return _both(take, _split(data.texts, seed))
+    return _both(take, _split(_sources(data)[0], seed))
 
 
 @_halve.register
@@ -95,7 +100,7 @@ def _(data: Sts, seed: int) -> tuple[Sts, Sts]:
             subsets=data.subsets and _take(data.subsets, rows),
         )
 
-    return _both(take, _split(data.first, seed))
+    return _both(take, _split(_sources(data)[0], seed))
 
 
 @_halve.register
@@ -104,7 +109,7 @@ def _(data: Summarisation, seed: int) -> tuple[Summarisation, Summarisation]:
         columns = {name: _take(getattr(data, name), rows) for name in ("ids", "texts", "human", "machine", "scores")}
         return replace(data, **columns)
 
-    return _both(take, _split(data.ids, seed))
+    return _both(take, _split(_sources(data)[0], seed))
 
 
 def _labels(given: Labels, rows: Sequence[int]) -> Labels:

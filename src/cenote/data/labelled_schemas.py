@@ -84,6 +84,7 @@ class Plan:
     root: Path  # the folder
     notes: tuple[str, ...] = ()
     named: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    split: str = TEST  # that is read
 
 
 def plan_files(path: str | Path, asked: Asked = Asked()) -> Plan:
@@ -164,7 +165,7 @@ def _plan_search(folder: Path, files: Mapping[str, list[Path]], kind: str | None
     if kind == "reranking" and not chosen["candidates"]:
         raise _unrecognised(folder, files, "it has no candidates and no top_ranked, which reranking needs")
     paths = {part: single(found) for part, found in chosen.items() if found}
-    return Plan("reranking" if "candidates" in paths else "retrieval", paths, folder, notes)
+    return Plan("reranking" if "candidates" in paths else "retrieval", paths, folder, notes, split=split)
 
 
 def _plan_tables(folder: Path, files: Mapping[str, list[Path]], asked: Asked) -> Plan:
@@ -185,7 +186,7 @@ def _plan_tables(folder: Path, files: Mapping[str, list[Path]], asked: Asked) ->
             "file alone to have it halved, or choose the kind clustering."
         )
     learnt = {TRAIN: single(train)} if found == "classification" and train else {}
-    return Plan(found, {**learnt, TEST: test}, folder, notes)
+    return Plan(found, {**learnt, TEST: test}, folder, notes, split=split)
 
 
 def _splits(files: Mapping[str, list[Path]], part: str) -> dict[str, list[Path]]:

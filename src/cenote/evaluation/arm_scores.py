@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import Arm, Pass, set_to
 from cenote.evaluation.configuration import configuration_of
-from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.results import Results
 from cenote.evaluation.scoring import check_items, score_task
 from cenote.evaluation.task_list import ListedTask
-from cenote.functional.retrieval import nearest
+from cenote.functional.agreement import NEIGHBOURS, nearest_others, to_unit
 from cenote.listener import Listener
 from cenote.models.fingerprints import fingerprint_of_weights
 
-# Neighbours of a text, and texts whose neighbours are noted.
-_NEIGHBOURS, _TEXTS = 10, 1000
+if TYPE_CHECKING:  # it imports mteb
+    from cenote.evaluation.encoder import EngineEncoder
+
+# Texts whose neighbours are noted.
+_TEXTS = 1000
 # Columns of items that a comparison does not need: texts, which take the most room.
 _TEXTUAL = ("second", "relevant_text", "found_text")
 
@@ -64,7 +65,7 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredArm:
     """A setting's score with its items."""
 
     task: Subject
@@ -76,7 +77,7 @@ class Scored:
 
 def score_passes(
     passes: Sequence[Pass], tasks: Sequence[ListedTask], results: Results[ArmScore], listener: Listener, precision: str
-) -> Iterator[Scored]:
+) -> Iterator[ScoredArm]:
     """Score all settings on every task: each pass reads the texts of a task once for all its settings.
 
     Args:
@@ -105,7 +106,7 @@ def score_passes(
 
 def _score_pass(
     one: Pass, task: ListedTask, reader: TextReader, configuration: dict[str, Any], results: Results[ArmScore]
-) -> Iterator[Scored]:
+) -> Iterator[ScoredArm]:
     described = {
         "name": task.name,
         "official": task.official,
@@ -125,7 +126,7 @@ def _score_pass(
         else:
             record, table = known
             items = None if table is None else Items(table.to_pydict())
-        yield Scored(task, arm, record, items, kept=known is not None)
+        yield ScoredArm(task, arm, record, items, kept=known is not None)
 
 
 def _score(task: ListedTask, arm: Arm, reader: TextReader) -> tuple[ArmScore, Items | None]:
@@ -172,13 +173,4 @@ def _neighbours(encoder: EngineEncoder) -> tuple[int, list[list[int]]]:
 
 def neighbours_of(vectors: Vectors) -> list[list[int]]:
     """Return the nearest of each vector among the others by cosine; none for few vectors."""
-    if len(vectors) <= _NEIGHBOURS:
-        return []
-    near: Any = nearest(_unit(vectors), _unit(vectors), _NEIGHBOURS + 1)
-    return [[one for one in row if one != place][:_NEIGHBOURS] for place, row in enumerate(near.tolist())]
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Vectors = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-    return found
+    return nearest_others(to_unit(vectors)) if len(vectors) > NEIGHBOURS else []

@@ -19,6 +19,7 @@ from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import set_to
+from cenote.evaluation.items import Items
 from cenote.evaluation.reading import Side, TextReader
 from cenote.evaluation.scoring import Scored, check_items, score_task
 from cenote.evaluation.task_list import ListedTask
@@ -98,6 +99,15 @@ def by_length(taus: Sequence[float], step: int) -> list[Candidate]:
 Readers = dict[OneTemperature | None, TextReader]
 
 
+@dataclass(frozen=True, eq=False)
+class CandidateScore:
+    """The score of a temperature on one task, with its items."""
+
+    metric: str
+    score: float
+    items: Items
+
+
 class CandidateScores:
     """Scores of temperatures on one task; what was read at a constant is kept.
 
@@ -121,14 +131,14 @@ class CandidateScores:
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
         self.own = constant_of(model)
         self._readers = readers
-        self._constant: dict[OneTemperature | None, Scored] = {}
+        self._constant: dict[OneTemperature | None, CandidateScore] = {}
 
-    def score_all(self, candidates: Sequence[Candidate]) -> list[Scored]:
+    def score_all(self, candidates: Sequence[Candidate]) -> list[CandidateScore]:
         """Return the scores of temperatures with their items; report which of them is at work."""
         total = len(candidates)
         return [self.score(one, (place, total)) for place, one in enumerate(candidates, 1)]
 
-    def score(self, candidate: Candidate, place: tuple[int, int] = (1, 1)) -> Scored:
+    def score(self, candidate: Candidate, place: tuple[int, int] = (1, 1)) -> CandidateScore:
         """Return the score of a temperature with its items; `place` is its number among so many."""
         if candidate.schedule is not None:
             return self._constant[self._read(candidate.schedule, place)]
@@ -161,12 +171,12 @@ class CandidateScores:
             self._readers[tau] = reader
         return tau
 
-    def _checked(self, found: Scored, said: str) -> Scored:
+    def _checked(self, found: Scored, said: str) -> CandidateScore:
         notes: list[str] = []
         found = check_items(found, notes)
         if found.items is None:
             raise BadInput(f"{self.task.name} has no values of single items at {said}, so that nothing can be chosen.")
-        return found
+        return CandidateScore(found.metric, found.score, found.items)
 
 
 class _MixedReader(TextReader):

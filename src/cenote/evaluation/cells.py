@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cenote.comparison_records import ByLength, Cell, Cost, Verdict
-from cenote.evaluation.arm_scores import ArmScore, Scored, Subject
+from cenote.evaluation.arm_scores import ArmScore, ScoredArm, Subject
 from cenote.evaluation.arms import Arm
 from cenote.evaluation.by_length import quarters
 from cenote.evaluation.differences import common_names, differences_among, pair, values_of
@@ -32,7 +32,7 @@ class _Grid:
     subjects: Sequence[Subject]
     arms: Sequence[Arm]
     compared: Mapping[Arm, Arm]  # the setting that each is compared with; itself for a baseline
-    found: Mapping[tuple[str, Arm], Scored]
+    found: Mapping[tuple[str, Arm], ScoredArm]
 
     @cached_property
     def others(self) -> list[Arm]:
@@ -58,7 +58,7 @@ def build_cells(
     subjects: Sequence[Subject],
     arms: Sequence[Arm],
     compared: Mapping[Arm, Arm],
-    scored: Sequence[Scored],
+    scored: Sequence[ScoredArm],
     seed: int,
     *,
     together: bool = True,
@@ -143,15 +143,21 @@ def _cells_of(
         known = tested.get((subject.name, arm))
         items, of_base = (grid.found[subject.name, one].items for one in (arm, grid.compared[arm]))
         count = 0 if items is None else len(set(items.columns["item"]))
-        named = {"task": subject.name, "kind": subject.kind, "metric": own.metric, "score": own.score, "items": count}
-        cell = _cell(grid, arm, known, known_items=arm in grid.testable(subject), **named)
         difference, compared = own.score - base.score, base.score
         if known is not None and of_base is not None and abs(known.value - difference) > _SAME_ITEMS:
             difference, compared = known.value, _score_among_common(grid, subject, of_base)
         cells.append(
-            replace(
-                cell,
-                difference=replace(cell.difference, value=difference),
+            _cell(
+                grid,
+                arm,
+                known,
+                difference,
+                known_items=arm in grid.testable(subject),
+                task=subject.name,
+                kind=subject.kind,
+                metric=own.metric,
+                score=own.score,
+                items=count,
                 relative=difference / compared if compared > 0 else None,
                 neighbours=_agreement(own, base),
                 by_length=by_length.get(arm, ()),
@@ -175,22 +181,30 @@ def _mean_cells(grid: _Grid, of_tasks: Sequence[Cell], tested: Mapping[Arm, Diff
     cells = []
     for place, arm in enumerate(grid.arms):
         each = of_tasks[place :: len(grid.arms)]
-        score = float(np.mean([one.score for one in each]))
-        named = {"task": ALL, "kind": ALL, "metric": "mean of scores", "score": score}
         known = tested.get(arm)
-        cell = _cell(grid, arm, known, known_items=known is not None, items=sum(one.items for one in each), **named)
         relative = [one.relative for one in each if one.relative is not None]
         cells.append(
-            replace(
-                cell,
-                difference=replace(cell.difference, value=float(np.mean([one.difference.value for one in each]))),
+            _cell(
+                grid,
+                arm,
+                known,
+                float(np.mean([one.difference.value for one in each])),
+                known_items=known is not None,
+                task=ALL,
+                kind=ALL,
+                metric="mean of scores",
+                score=float(np.mean([one.score for one in each])),
+                items=sum(one.items for one in each),
                 relative=float(np.mean(relative)) if len(relative) == len(each) else None,
+                neighbours=None,
             )
         )
     return cells
 
 
-def _cell(grid: _Grid, arm: Arm, known: Difference | None, *, known_items: bool, **named: Any) -> Cell:
+def _cell(
+    grid: _Grid, arm: Arm, known: Difference | None, difference: float, *, known_items: bool, **named: Any
+) -> Cell:
     """Return a cell of what was tested; where nothing was, it claims nothing."""
     base = grid.compared[arm]
     return Cell(
@@ -201,8 +215,7 @@ def _cell(grid: _Grid, arm: Arm, known: Difference | None, *, known_items: bool,
         limit=arm.limit,
         long=arm.long,
         baseline=base.name(grid.arms),
-        difference=Estimate(0.0, *((None, None) if known is None else (known.low, known.high))),
-        relative=None,
+        difference=Estimate(difference, *((None, None) if known is None else (known.low, known.high))),
         p=None if known is None else known.p,
         p_alone=None if known is None else known.p_alone,
         effect=None if known is None else known.effect,
@@ -211,7 +224,6 @@ def _cell(grid: _Grid, arm: Arm, known: Difference | None, *, known_items: bool,
         ties=0 if known is None else known.ties,
         resolvable=None if known is None or not known.possible else known.resolvable,
         verdict="baseline" if base is arm else _verdict(known) if known_items else "items not known",
-        neighbours=None,
         **named,
     )
 
@@ -249,7 +261,7 @@ def _by_length(grid: _Grid, subject: Subject, seed: int) -> dict[Arm, tuple[ByLe
     return {arm: tuple(parts) for arm, parts in found.items()}
 
 
-def list_costs(arms: Sequence[Arm], scored: Sequence[Scored]) -> list[Cost]:
+def list_costs(arms: Sequence[Arm], scored: Sequence[ScoredArm]) -> list[Cost]:
     """Return what each setting costs, over all tasks."""
     costs = []
     for arm in arms:

@@ -35,7 +35,7 @@ class Half:
         lengths: list[Floats] = []
         for scores in self.scores:
             items, limit = scores.score(OWN).items, limit_of(scores.model, "document")
-            for of_texts in list(items.lengths.values())[-1:] if items is not None else ():
+            for of_texts in list(items.lengths.values())[-1:]:
                 known = of_texts[np.isfinite(of_texts)]
                 lengths.append(known if limit is None else np.minimum(known, limit - 1))
         return int(np.median(np.concatenate(lengths)))
@@ -46,8 +46,7 @@ class Half:
         for task, scores in zip(self.tasks, self.scores, strict=True):
             own = scores.score(OWN)
             others = scores.score_all(candidates)
-            items = [one.items for one in others if one.items is not None]
-            made = pair(task.kind, [own.items] * len(items), items) if own.items is not None else None
+            made = pair(task.kind, [own.items] * len(others), [one.items for one in others])
             if made is None:
                 raise BadInput(f"{task.name}: the temperatures have no items in common.")
             if own.score <= 0:
@@ -173,7 +172,10 @@ def _cross_validated(pairs: Sequence[Paired], before: Floats, rows: Sequence[int
             values[0, given == fold] = one.values[best, given == fold]
             if left is not None and one.draws is not None:
                 left += one.draws[[best]] * (given == fold).mean()
-    made = [Paired(values, one.sources, left) for values, one, left in zip(chosen, pairs, draws, strict=True)]
+    made = [
+        replace(one, values=values, draws=left, outcomes=None)
+        for values, one, left in zip(chosen, pairs, draws, strict=True)
+    ]
     return together(made, before, seed)[0]
 
 

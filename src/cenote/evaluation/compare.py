@@ -11,7 +11,7 @@ from torch import nn
 
 from cenote.choices import AUTO, PRECISIONS, Auto, KindName, LongName, PoolingName, PrecisionName
 from cenote.comparison_records import Cell, Comparison
-from cenote.data.labelled_schemas import Asked
+from cenote.data.labelled_schemas import TEST, Asked
 from cenote.data.texts import Texts
 from cenote.errors import BadInput, choose
 from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
@@ -20,11 +20,12 @@ from cenote.evaluation.cells import build_cells, list_costs, list_warnings
 from cenote.evaluation.own_sentences import (
     KIND,
     LEFT_OUT,
-    LIMITS,
     draw_own_sentences,
     limit_claims,
     score_own_sentences,
+    state_limits,
 )
+from cenote.evaluation.reading import precision_of
 from cenote.evaluation.results import Results, folder_of
 from cenote.evaluation.scoring import refuse_unusable
 from cenote.evaluation.task_list import PACKAGES, list_tasks, refuse_missing_packages
@@ -36,6 +37,8 @@ from cenote.models.provenance import name_of, versions_of
 from cenote.wording import number_duplicates
 
 Model = SentenceTransformer | str | Path
+# Packages whose versions a comparison without labels depends on.
+_PLAIN_PACKAGES = ("scipy", "tokenizers")
 
 
 def compare(
@@ -112,7 +115,13 @@ def compare(
                 refuse_unusable(way, task.kind, task.name)
     else:
         _refuse_beside_unlabelled(
-            data=data, tasks=tasks, official=official, kind=kind, data_columns=data_columns or None
+            data=data,
+            tasks=tasks,
+            official=official,
+            kind=kind,
+            split=None if split == TEST else split,
+            data_columns=data_columns or None,
+            cache=None if isinstance(cache, bool) else cache,
         )
         probes = draw_own_sentences(unlabelled, grid, quick, seed)
     loaded = [one if isinstance(one, SentenceTransformer) else loader(one) for one in given]
@@ -133,7 +142,7 @@ def compare(
         subjects = list(dict.fromkeys(one.task for one in scored))
     cells, notes = build_cells(subjects, arms, compared, scored, seed, together=unlabelled is None)
     if unlabelled is not None:
-        cells, notes = limit_claims(cells), [*notes, *LIMITS]
+        cells, notes = limit_claims(cells), [*notes, *state_limits(dict(zip(called, loaded, strict=True)))]
     if any(one.kept for one in scored):
         notes.append(
             "Some scores are from the cache: the times of their settings are those of the run that read the texts."
@@ -146,8 +155,16 @@ def compare(
         labelled=unlabelled is None,
         warnings=tuple(list_warnings(_ranking(cells), arms, compared)),
         notes=tuple(notes),
-        settings={"quick": quick, "precision": precision, "seed": int(seed), **asked.settings, "baseline": baseline},
-        versions=versions_of(*PACKAGES),
+        settings={
+            "quick": quick,
+            "precision": precision_of(loaded, precision),
+            "seed": int(seed),
+            "official": official,
+            "kind": kind,
+            **asked.settings,
+            "baseline": baseline,
+        },
+        versions=versions_of(*(PACKAGES if unlabelled is None else _PLAIN_PACKAGES)),
     )
 
 

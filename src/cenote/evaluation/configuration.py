@@ -13,6 +13,8 @@ from cenote.models.provenance import behaviour_of, versions_of
 _PLACES = ("_name_or_path", "transformers_version")
 # The package of a backend that is not torch.
 _RUNTIMES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
+# The version of what is computed of items, such as intervals: results that were kept with another are not taken.
+_ITEMS = 2
 
 
 def configuration_of(reader: TextReader, *, weights: str | None = None, **settings: Any) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def configuration_of(reader: TextReader, *, weights: str | None = None, **settin
         "device": model.device.type,
         "backend": reader.backend,
         "precision": reader.precision,
+        "items": _ITEMS,
         **settings,
         "versions": versions_of(*PACKAGES, *_RUNTIMES.get(reader.backend, ())),
     }

@@ -5,7 +5,7 @@ A new kind of task whose score is no mean is a function and a row of `_VALUES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,10 @@ class Values:
     values: Floats  # [N]
     draws: Floats | None = None  # [K]
     outcomes: Floats | None = None  # [M], higher is better; None takes the values
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("two items have the same name, so that items of two settings cannot be paired")
 
     def of(self, names: list[str]) -> Floats:
         """Return the values of items, in the order of these names."""
@@ -81,31 +85,32 @@ _VALUES: dict[str, Callable[[Items], Values]] = {
 def sources_of(kind: str, items: Items) -> Whole | None:
     """Return the source of each item, as a number; None where each has its own.
 
-    Queries with the same relevant documents, such as those on one meeting, and pairs with the same first text share a
-    source.
+    Queries with the same relevant documents, such as those on one meeting, share a source. So do pairs with the same
+    first text, sentences of one text, and other items with the same text. `cenote.data.labelled_halves` splits by the
+    same sources.
     """
-    if kind in ("retrieval", "reranking") and "relevant" in items.columns:
-        keys: list[object] = [tuple(sorted(some)) for some in items.columns["relevant"]]
-    elif kind == "sts" and "text" in items.columns:
-        keys = list(items.columns["text"])
-    elif "source" in items.columns:
-        keys = list(items.columns["source"])
-    else:
+    column = "relevant" if kind in ("retrieval", "reranking") else "source" if "source" in items.columns else "text"
+    if column not in items.columns:
         return None
-    _, places = np.unique(np.array([str(key) for key in keys]), return_inverse=True)
-    return None if len(set(places.tolist())) == len(keys) else places.astype(np.int64)
+    found = _number([tuple(sorted(one)) if isinstance(one, list) else one for one in items.columns[column]])
+    return None if len(set(found)) == len(set(items.columns["item"])) else np.array(found)
+
+
+def _number(keys: Sequence[Hashable]) -> list[int]:
+    """Return a number for each key, the same for the same key, in the order of their first."""
+    numbers = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    return [numbers[key] for key in keys]
 
 
 def count_sources(items: Items, sources: Whole | None, rows: Whole | None = None) -> int:
     """Return how many sources some rows of the items have, or how many items where each has its own."""
-    units = np.array(items.columns["item"]) if sources is None else sources
-    return len(np.unique(units if rows is None else units[rows]))
+    units = items.columns["item"] if sources is None else sources.tolist()
+    return len(set(units if rows is None else [units[row] for row in rows.tolist()]))
 
 
 def common_names(items: Sequence[Items]) -> list[str]:
-    """Return the names of the items that all settings have, in the order of the first."""
-    common = set.intersection(*(set(one.columns["item"]) for one in items))
-    return [name for name in dict.fromkeys(items[0].columns["item"]) if name in common]
+    """Return the names of the items that all settings have, in an order that does not depend on that of the data."""
+    return sorted(set.intersection(*(set(one.columns["item"]) for one in items)))
 
 
 def pair(kind: str, baseline: Sequence[Items], settings: Sequence[Items]) -> Paired | None:
@@ -122,6 +127,7 @@ def pair(kind: str, baseline: Sequence[Items], settings: Sequence[Items]) -> Pai
         sources=_sources_by_name(kind, baseline[0], names),
         draws=None if any(one is None for one in draws) else np.array(draws),
         outcomes=None if any(one is None for one in outcomes) else np.array(outcomes),
+        names=names,
     )
 
 
@@ -130,7 +136,8 @@ def _sources_by_name(kind: str, items: Items, names: Sequence[str]) -> Whole | N
     if sources is None:
         return None
     known = dict(zip(items.columns["item"], sources.tolist(), strict=True))
-    return np.array([known[name] for name in names], np.int64)
+    found = _number([known[name] for name in names])
+    return None if len(set(found)) == len(names) else np.array(found)
 
 
 def _outcomes(one: Values, other: Values) -> Floats | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
@@ -15,6 +15,7 @@ from cenote.data.labelled import Retrieval
 from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, choose
 from cenote.evaluation.configuration import configuration_of
+from cenote.evaluation.reading import TextReader
 from cenote.evaluation.results import Results, folder_of, write_items
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, refuse_missing_packages
 from cenote.evaluation_records import Evaluation, TaskScore
@@ -23,12 +24,6 @@ from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
 from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
-
-if TYPE_CHECKING:
-    from cenote.evaluation.reading import TextReader
-
-# How intervals are computed: results that were kept with others are not taken.
-_INTERVALS = "by source"
 
 
 @dataclass(frozen=True)
@@ -45,14 +40,13 @@ class _Request:
     listener: Listener
 
     def settings(self) -> dict[str, Any]:
-        """Return what a score depends on."""
+        """Return what a score depends on, besides the model, what runs it, and the data."""
         return {
             "long": self.long,
-            "others": self.others,
+            "others": None if self.others is None else list(self.others),
             "quick": self.quick,
             "positions": self.positions,
-            "seed": self.seed,
-            "intervals": _INTERVALS,
+            "seed": int(self.seed),
         }
 
 
@@ -116,7 +110,8 @@ def evaluate(
         _refuse_ways(task, request)
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     results = Results(folder_of(cache), TaskScore)
-    scored = _score_all(loaded, waiting, request, results, None if items is None else Path(items))
+    reader = TextReader(loaded, request.backend, request.precision, request.listener)
+    scored = _score_all(reader, waiting, request, results, None if items is None else Path(items))
     return Evaluation(
         schema=Evaluation.SCHEMA,
         model=name or name_of(model, loaded),
@@ -125,7 +120,14 @@ def evaluate(
         temperature=temperature_of(loaded),
         limit=limit_of(loaded),
         tasks=tuple(scored),
-        settings={"long": long, "quick": quick, "seed": int(seed), **asked.settings},
+        settings={
+            **request.settings(),
+            "backend": reader.backend,
+            "precision": reader.precision,
+            "official": official,
+            "kind": kind,
+            **asked.settings,
+        },
         versions=versions_of(*PACKAGES),
     )
 
@@ -160,16 +162,13 @@ def _refuse_ways(task: ListedTask, request: _Request) -> None:
 
 
 def _score_all(
-    model: SentenceTransformer,
+    reader: TextReader,
     waiting: Sequence[ListedTask],
     request: _Request,
     results: Results[TaskScore],
     items: Path | None,
 ) -> list[TaskScore]:
     """Return the scores of all tasks, those that are known from the results."""
-    from cenote.evaluation.reading import TextReader
-
-    reader = TextReader(model, request.backend, request.precision, request.listener)
     configuration = configuration_of(reader, **request.settings())
     scored = []
     for number, task in enumerate(waiting, 1):

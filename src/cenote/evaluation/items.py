@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import v_measure_score
 
-from cenote.evaluation.encoder import EngineEncoder, Seen
-from cenote.evaluation.recording import Recorded
 from cenote.functional.items import rank_products
 from cenote.functional.sampling import Floats
+
+if TYPE_CHECKING:  # these import mteb
+    from cenote.evaluation.encoder import EngineEncoder, Seen
+    from cenote.evaluation.recording import Recorded
 
 Columns = dict[str, list[Any]]
 
@@ -160,6 +162,7 @@ def _of_clustering(task: Any, data: Any, encoder: EngineEncoder, found: Recorded
     flat = [row for draw in drawn for row in draw]
     return {
         "item": [str(row) for row in flat],
+        "text": [texts[row] for row in flat],
         "draw": [number for number, draw in enumerate(drawn) for _ in draw],
         "value": [value for value, draw in zip(values, drawn, strict=True) for _ in draw],
         f"text{TOKENS}": _tokens(encoder.seen, [texts[row] for row in flat]),

@@ -7,10 +7,11 @@ sentence removed from its own text, which is nearer to relevance.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from sentence_transformers import SentenceTransformer
 
 from cenote.account.pooled_texts import OWN
 from cenote.account.probes import POSITIONS, SHORTEST, Probes, draw_probes
@@ -21,11 +22,13 @@ from cenote.comparison_records import Cell
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.encoding.backends import computing_in
+from cenote.encoding.batches import NOT_FINITE
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
-from cenote.evaluation.arm_scores import ArmScore, Scored, neighbours_of
+from cenote.evaluation.arm_scores import ArmScore, ScoredArm, neighbours_of
 from cenote.evaluation.arms import Arm, Grid, Pass, set_to
 from cenote.evaluation.items import TOKENS, Items
+from cenote.evaluation.reading import refuse_unread
 from cenote.listener import Listener
 
 # The name of the kind, whose items are sentences.
@@ -72,7 +75,7 @@ def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Prob
 
 def score_own_sentences(
     passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str = AUTO
-) -> Iterator[Scored]:
+) -> Iterator[ScoredArm]:
     """Score all settings by the share of sentences that find their text, left out and kept."""
     tasks = [OwnSentences(LEFT_OUT), OwnSentences("sentence kept")]
     for place, one in enumerate(passes, 1):
@@ -83,9 +86,31 @@ def score_own_sentences(
             texts = tokenise_account(model, probes, alternatives=False)
             reading = read_account(model, texts, one.group.others, listener, alternatives=False)
             seconds = time.perf_counter() - start
+        _refuse_unread(texts, reading)
         for arm in one.arms:
             for task, rows, kept in zip(tasks, (texts.left_out, np.arange(len(probes))), (False, True), strict=True):
                 yield _scored(task, arm, one.group.key(arm.pooling), texts, reading, rows, kept, seconds)
+
+
+def _refuse_unread(texts: AccountTexts, reading: AccountReading) -> None:
+    """Raise for a text without a vector, which would count as not found."""
+    documents = [text.text for text in texts.probes.texts]
+    sides = (reading.documents, documents), (reading.remainders, documents), (reading.sentences, texts.probes.sentences)
+    for found, said in sides:
+        refuse_unread(found.refused | dict.fromkeys(np.flatnonzero(~found.finite).tolist(), NOT_FINITE), said)
+
+
+def state_limits(models: Mapping[str, SentenceTransformer]) -> list[str]:
+    """Return what a comparison without labels says of itself, and of the models."""
+    others = {name: str(model.similarity_fn_name) for name, model in models.items()}
+    return [
+        *LIMITS,
+        *(
+            f"Texts were searched by cosine; the own measure of {name} is {measure}."
+            for name, measure in others.items()
+            if measure != "cosine"
+        ),
+    ]
 
 
 def _scored(
@@ -97,19 +122,20 @@ def _scored(
     rows: Whole,
     kept: bool,
     seconds: float,
-) -> Scored:
+) -> ScoredArm:
     """Return the share of sentences that find their text in one setting."""
     ranks = reading.ranks[pooling or OWN]
     found = ((ranks.kept if kept else ranks.left_out) == 1).astype(float)
     owners = texts.probes.owners[rows]
-    sentences, ids = texts.probes.sentences, [texts.probes.texts[owner].id for owner in owners]
+    sentences = texts.probes.sentences
     vectors = reading.documents.vectors[pooling or OWN]
     items = Items(
         {
-            "item": [f"{name}, {POSITIONS[row % len(POSITIONS)]}" for name, row in zip(ids, rows, strict=True)],
+            # By the row of the text: its id may be that of another too.
+            "item": [f"{owner}, {POSITIONS[row % len(POSITIONS)]}" for owner, row in zip(owners, rows, strict=True)],
             "text": [sentences[row] for row in rows],
             "value": found.tolist(),
-            "source": ids,
+            "source": owners.tolist(),  # no two of these texts are the same
             f"document{TOKENS}": texts.documents.full_lengths[owners].tolist(),
         }
     )
@@ -124,7 +150,7 @@ def _scored(
         neighbours=neighbours_of(vectors),
         notes=[],
     )
-    return Scored(task, arm, record, items)
+    return ScoredArm(task, arm, record, items)
 
 
 def limit_claims(cells: Sequence[Cell]) -> list[Cell]:

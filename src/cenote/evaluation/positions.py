@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cenote.data.labelled import Retrieval
@@ -52,11 +53,12 @@ def find_by_position(
             f"only {len(queries)} queries have a relevant document of {limit // 2} tokens or fewer, and "
             f"{FEWEST_ITEMS} are needed to move it within a longer text."
         )
-    answers = {name for row in queries for name, grade in data.judgments[data.query_ids[row]].items() if grade > 0}
+    answers = {name for grades in data.judgments.values() for name, grade in grades.items() if grade > 0}
     others = [row for row, name in enumerate(data.corpus_ids) if name not in answers]
     if not others:
         raise BadInput("every document answers one of the queries, so that nothing can stand around the evidence.")
     built = _surround(texts, lengths, evidence, others, _TIMES * limit, seed)
+    relevant = _find_relevant(data, queries, evidence)
     asked = reader.vectors([data.queries[row] for row in queries], sides["query"])
     found = []
     for way in ways:
@@ -65,10 +67,16 @@ def find_by_position(
             scores = reader.model.similarity(torch.from_numpy(asked), torch.from_numpy(vectors)).numpy()
             best = best_of(scores, owners)
             own = best.diagonal().copy()
-            np.fill_diagonal(best, -np.inf)
+            best[relevant] = -np.inf
             first = mean_of_items((own > best.max(1)).astype(float), seed=seed)
             found.append(Position(way=way, place=place, items=len(queries), found=first))
     return tuple(found)
+
+
+def _find_relevant(data: Retrieval, queries: Sequence[int], evidence: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Return whether the evidence in each text `[Q, T]` answers each query: such a text is no rival of its own one."""
+    grades = [data.judgments[data.query_ids[row]] for row in queries]
+    return np.array([[some.get(data.corpus_ids[row], 0) > 0 for row in evidence] for some in grades])
 
 
 def _choose(data: Retrieval, lengths: Whole, limit: int, seed: int) -> tuple[list[int], list[int]]:

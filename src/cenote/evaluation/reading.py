@@ -91,7 +91,7 @@ class TextReader:
         poolings: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self.model, self.listener, self.poolings = model, listener or Listener(), dict(poolings or {})
-        self.precision = own_precision(model) if precision == AUTO else precision
+        self.precision = precision_of([model], precision)
         self.backend = choose_steadily(model, backend_name, self.precision)
         self.pooling = OWN
         self.work = Work()
@@ -196,10 +196,7 @@ class TextReader:
             made = self._make_backend(task)
             self._encoders[task] = Encoder(self.model, made, notify=self.listener.notify)
         vectors, refused = self._encoders[task](tokens, advance, stop_at_refusal=True)
-        for row, reason in refused.items():
-            raise BadInput(
-                f"a text cannot be read: {reason}. It begins with {texts[row][:60]!r}: drop it from the data."
-            )
+        refuse_unread(refused, texts)
         made = self._encoders[task].backend
         widths = made.widths if isinstance(made, ManyPoolings) else [vectors.shape[1]]
         parts = np.split(vectors, np.cumsum(widths)[:-1], 1)
@@ -209,6 +206,17 @@ class TextReader:
         if self.poolings:
             return ManyPoolings(self.model, self.poolings, self.precision, task)
         return backend(self.model, self.backend, self.precision, task=task)
+
+
+def precision_of(models: Sequence[SentenceTransformer], precision: str) -> str:
+    """Return the precision in which models compute; for `auto` that of the weights of each."""
+    return ", ".join(dict.fromkeys(own_precision(one) for one in models)) if precision == AUTO else precision
+
+
+def refuse_unread(refused: Mapping[int, str], texts: Sequence[str]) -> None:
+    """Raise for the first text that has no vector."""
+    for row, reason in refused.items():
+        raise BadInput(f"a text cannot be read: {reason}. It begins with {texts[row][:60]!r}: drop it from the data.")
 
 
 def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,17 +12,16 @@ from cenote.data.labelled import Retrieval
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
 from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
-from cenote.evaluation.differences import count_sources, sources_of
-from cenote.evaluation.encoder import EngineEncoder
+from cenote.evaluation.differences import count_sources, differences_among, sources_of
 from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
 from cenote.evaluation.reading import TextReader
-from cenote.evaluation.recording import watch
-from cenote.evaluation.tasks import load_official, score
 from cenote.evaluation.ways import gives_several, way_of
 from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
-from cenote.functional.items import mean_of_items, rank_change_of_items, rank_correlation_of_items
 from cenote.records import Estimate
+
+if TYPE_CHECKING:
+    from cenote.evaluation.encoder import EngineEncoder
 
 # The worst items that are shown.
 _WORST = 5
@@ -60,6 +59,11 @@ def score_task(make: Callable[[], Any], kind: str, reader: TextReader, way: str)
         reader: reads texts, and keeps their vectors.
         way: how long texts are read.
     """
+    # These import mteb, which not all who import this module have.
+    from cenote.evaluation.encoder import EngineEncoder
+    from cenote.evaluation.recording import watch
+    from cenote.evaluation.tasks import load_official, score
+
     task = make()
     encoder = EngineEncoder(reader, way_of(way), skip_own=getattr(task, "ignore_identical_ids", False))
     load_official(task)
@@ -205,28 +209,13 @@ def check_items(found: Scored, notes: list[str]) -> Scored:
 
 
 def _compare(name: str, kind: str, own: Scored, other: Scored, seed: int) -> Setting:
-    """Return another way to read long texts, with the change of the score, paired by items."""
+    """Return another way to read long texts, with the change of the score, paired by items as `compare` does."""
     score, change = Estimate(other.score, None, None), Estimate(other.score - own.score, None, None)
-    # Draws of one clustering are of the same texts, and say nothing about others.
-    if own.items is not None and other.items is not None and kind != "clustering":
-        first, second = _paired(own.items, other.items)
-        sources = sources_of(kind, first)
-        drawn: dict[str, Any] = {"sources": sources, "seed": seed}
-        enough = count_sources(first, sources) >= FEWEST_ITEMS
-        if enough and kind == "sts":
-            truth, before, after = first.numbers("score"), first.numbers("cosine"), second.numbers("cosine")
-            score = rank_correlation_of_items(truth, after, **drawn)
-            change = rank_change_of_items(truth, before, after, **drawn)
-        elif enough:
-            before, after = first.numbers("value"), second.numbers("value")
-            score, change = mean_of_items(after, **drawn), mean_of_items(after - before, **drawn)
+    if own.items is not None and other.items is not None:
+        found = differences_among(kind, [own.items], [other.items], set(own.items.columns["item"]), seed)
+        if found is not None:
+            (change,), (score, _) = found, score_of_items(kind, other.items, seed)
     return Setting(name=name, score=score, change=change, vectors=round(other.encoder.vectors_per_text, 3))
-
-
-def _paired(first: Items, second: Items) -> tuple[Items, Items]:
-    """Return the items that both have: a text may have no value one way, such as equal cosines of all its summaries."""
-    names = set(first.columns["item"]) & set(second.columns["item"])
-    return first.only(names), second.only(names)
 
 
 def worst_items(kind: str, items: Items) -> tuple[Worst, ...]:

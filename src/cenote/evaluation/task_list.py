@@ -14,7 +14,7 @@ from typing import Any, get_args
 from cenote.choices import missing_packages
 from cenote.data.labelled import KINDS, Labelled, fingerprint_of_files, read_labelled
 from cenote.data.labelled_samples import sample_labelled
-from cenote.data.labelled_schemas import Asked
+from cenote.data.labelled_schemas import Asked, plan_files
 from cenote.errors import BadInput, CenoteError, choose
 from cenote.models.hub import why_unreachable
 from cenote.records import ALL
@@ -87,30 +87,38 @@ def _folders(data: Any) -> dict[str, Any]:
         return {}
     if isinstance(data, Mapping):
         return dict(data)
-    if isinstance(data, get_args(Labelled)):
-        return {data.kind: data}
-    several = [data] if isinstance(data, (str, Path)) else list(data)
+    several = list(data) if isinstance(data, (list, tuple)) else [data]
     names = number_duplicates([_name_of(one) for one in several])
     return dict(zip(names, several, strict=True))
 
 
-def _name_of(path: str | Path) -> str:
-    """Return the name of a folder, or of a file without its endings."""
-    return re.sub(r"(\.[A-Za-z]+)+$", "", Path(path).resolve().name)
+def _name_of(given: Any) -> str:
+    """Return the name of a folder, of a file without its endings, or of the kind of data."""
+    if not isinstance(given, (str, Path)):
+        return str(getattr(given, "kind", "data"))
+    return re.sub(r"(\.[A-Za-z]+)+$", "", Path(given).resolve().name)
 
 
 def _local(name: str, given: Any, official: str | None, asked: Asked, quick: bool) -> ListedTask:
     if isinstance(given, (str, Path)):
         data: Labelled = read_labelled(given, asked.kind, asked.split, asked.named)
-        fingerprint = fingerprint_of_files(given, asked.kind, asked.split, asked.named)
+        fingerprint, split = (
+            fingerprint_of_files(given, asked.kind, asked.split, asked.named),
+            plan_files(given, asked).split,
+        )
+    elif isinstance(given, get_args(Labelled)):
+        data, fingerprint, split = given, _fingerprint_of(given), asked.split
     else:
-        data, fingerprint = given, _fingerprint_of(given)
+        raise BadInput(
+            f"data {name!r} is a {type(given).__name__}: pass a labelled folder, a file, or an object of "
+            "cenote.data.labelled, such as Sts."
+        )
     if quick:
         data, fingerprint = sample_labelled(data), f"{fingerprint}, sampled"
 
     make = partial(make_local, name, official, data)
     make()  # errors come before the work
-    return ListedTask(name, data.kind, make, fingerprint, official, asked.split, data.notes, data)
+    return ListedTask(name, data.kind, make, fingerprint, official, split, data.notes, data)
 
 
 def make_local(name: str, official: str | None, data: Labelled) -> Any:

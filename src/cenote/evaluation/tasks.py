@@ -33,6 +33,8 @@ from cenote.models.hub import why_unreachable
 # mteb's name of a kind, the class of its tasks, their category and main score. mteb's classes take the defaults of
 # official tasks, except that all texts of a clustering are embedded.
 _SPLIT, _SUBSET = "test", "default"
+# The modality of the tasks that can be scored, by mteb's name.
+_TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def local_task(name: str, data: Labelled) -> Any:
         dataset={"path": "local", "revision": "local"},
         type=form.mteb_type,
         category=form.category,
-        modalities=["text"],
+        modalities=[_TEXT],
         eval_splits=[_SPLIT],
         eval_langs=["eng-Latn"],
         main_score=form.main_score,
@@ -126,6 +128,7 @@ def cells_of(names: Sequence[str]) -> list[Cell]:
         found = mteb.get_benchmark(name).tasks if name in benchmarks else [official_task(name)]
         for one in found:
             tasks += one.tasks if isinstance(one, AbsTaskAggregate) else [one]
+    _refuse_other_than_text(tasks)
     cells = []
     for task in tasks:
         splits, subsets, metadata = list(task.eval_splits), list(task.hf_subsets), task.metadata
@@ -137,6 +140,16 @@ def cells_of(names: Sequence[str]) -> list[Cell]:
                 kind = KINDS.get(metadata.type, metadata.type)
                 cells.append(Cell(metadata.name, split, subset, name, kind, revision))
     return list(dict.fromkeys(cells))
+
+
+def _refuse_other_than_text(tasks: Sequence[Any]) -> None:
+    other = {
+        task.metadata.name: task.metadata.modalities for task in tasks if list(task.metadata.modalities) != [_TEXT]
+    }
+    if other:
+        name, modalities = next(iter(other.items()))
+        more = f" (and {len(other) - 1} other tasks)" if len(other) > 1 else ""
+        raise BadInput(f"{name}{more} is a task of {' and '.join(modalities)}: name tasks of text alone.")
 
 
 def _benchmarks() -> list[str]:
@@ -217,9 +230,15 @@ def _(data: Summarisation, task: Any, split: str) -> Any:
 
 
 def load_official(task: Any) -> None:
+    """Load the data of an official task, in the form of mteb's second version."""
+    if not task.data_loaded:
+        _download(task)
+    if isinstance(task, AbsTaskRetrieval):  # mteb converts too, but only once it scores
+        task.convert_v1_dataset_format_to_v2(num_proc=None)
+
+
+def _download(task: Any) -> None:
     """Download the data of an official task, or take them from the cache; raise at once where neither can be."""
-    if task.data_loaded:
-        return
     problem = why_unreachable()
     try:
         with _quiet(), _offline() if problem else nullcontext():

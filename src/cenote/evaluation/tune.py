@@ -23,7 +23,7 @@ from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
-from cenote.evaluation.scoring import Scored
+from cenote.evaluation.reading import precision_of
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Paired, compare_paired
@@ -147,7 +147,17 @@ def tune(
         held_out=confirmed,
         needed=_needed(shown, of_shown, seed),
         notes=tuple(f"{task.name}: {note}" for task in waiting for note in task.notes),
-        settings={"by_length": by_length, "by_role": by_role, "quick": quick, "seed": int(seed), **asked.settings},
+        settings={
+            "by_length": by_length,
+            "by_role": by_role,
+            "temperatures": taus,
+            "quick": quick,
+            "precision": precision_of([loaded], precision),
+            "seed": int(seed),
+            "official": official,
+            "kind": kind,
+            **asked.settings,
+        },
         versions=versions_of(*PACKAGES),
     )
     if output is not None and chosen is not None and (found.recommendation is not None or force):
@@ -206,12 +216,12 @@ def _confirm(
                 task=task.name,
                 kind=task.kind,
                 metric=after.metric,
-                items=_count(after),
+                items=len(set(after.items.columns["item"])),
                 before=float(own),
                 after=after.score,
                 difference=Estimate(one.value, one.low, one.high),
                 relative=one.value / float(own),
-                p=one.p_alone,
+                p=one.p,
                 resolvable=one.resolvable,
             )
         )
@@ -233,10 +243,6 @@ def _confirm(
             )
         )
     return tuple(rows), gain
-
-
-def _count(found: Scored) -> int:
-    return 0 if found.items is None else len(set(found.items.columns["item"]))
 
 
 def _is_gain(confirmed: Sequence[Confirmed]) -> bool:

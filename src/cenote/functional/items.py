@@ -26,7 +26,7 @@ _RESAMPLES_RANKED = 1000
 # Numbers that are resampled at once.
 _AT_ONCE = 4_000_000
 # Fewer items have no interval, and no draws of fewer.
-FEWEST_ITEMS, FEWEST_DRAWS = 10, 3
+FEWEST_VALUES, FEWEST_DRAWS = 10, 3
 
 
 def mean_of_items(values: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95) -> Estimate:
@@ -40,7 +40,7 @@ def mean_of_items(values: Any, *, sources: Whole | None = None, seed: int = 0, c
     if flat.ndim != 1 or not len(flat) or not np.isfinite(flat).all():
         raise BadInput(f"values of shape {flat.shape}: pass a list of finite numbers, at least one.")
     mean = float(flat.mean())
-    if len(flat) < FEWEST_ITEMS or not np.ptp(flat):
+    if len(flat) < FEWEST_VALUES or not np.ptp(flat):
         return Estimate(mean, None, None)
     if sources is not None:
         return _of_sources(mean, flat, sources, seed, confidence)
@@ -66,7 +66,7 @@ def rank_correlation_of_items(
     if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not np.ptp(x) or not np.ptp(y):
         raise BadInput(f"{x.size} and {y.size} values: pass as many of both, at least two, which are not all equal.")
     value = float((rank_products(x, y)).mean())
-    if len(x) < FEWEST_ITEMS:
+    if len(x) < FEWEST_VALUES:
         return Estimate(value, None, None)
     if sources is not None:
         return _of_sources(value, spearman_values(x, y), sources, seed, confidence)
@@ -74,28 +74,6 @@ def rank_correlation_of_items(
         [_correlations(x[rows], y[rows]) for rows in _resamples(len(x), seed, _RESAMPLES_RANKED)]
     )
     return Estimate(value, *percentile_interval(replicates, confidence))
-
-
-def rank_change_of_items(
-    truth: Any, before: Any, after: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95
-) -> Estimate:
-    """Return how much higher Spearman's correlation with the truth is after than before, resampled item by item.
-
-    Of sources the interval is that of the mean change of the items' influences.
-
-    >>> rank_change_of_items(range(50), range(50), range(50)[::-1]).value.__round__(6)
-    -2.0
-    """
-    check_confidence(confidence)
-    x, old, new = (np.asarray(side, np.float64) for side in (truth, before, after))
-    value = float(rank_products(x, new).mean() - rank_products(x, old).mean())
-    if len(x) < FEWEST_ITEMS:
-        return Estimate(value, None, None)
-    if sources is not None:
-        return _of_sources(value, spearman_values(x, new) - spearman_values(x, old), sources, seed, confidence)
-    blocks = _resamples(len(x), seed, _RESAMPLES_RANKED)
-    changes = [_correlations(x[rows], new[rows]) - _correlations(x[rows], old[rows]) for rows in blocks]
-    return Estimate(value, *percentile_interval(np.concatenate(changes), confidence))
 
 
 def rank_products(first: Any, second: Any) -> Floats:
@@ -126,7 +104,7 @@ def mean_of_draws(values: Any, *, confidence: float = 0.95) -> Estimate:
 def _of_sources(value: float, values: Floats, sources: Whole, seed: int, confidence: float) -> Estimate:
     """Return the mean of values with its BCa interval; items of one source are resampled together."""
     paired = Paired(values[None], np.asarray(sources))
-    found = compare_paired([paired], seed=seed, confidence=confidence, fewest=FEWEST_ITEMS, flips=1).tasks[0][0]
+    found = compare_paired([paired], seed=seed, confidence=confidence, fewest=FEWEST_VALUES, flips=1).tasks[0][0]
     return Estimate(value, found.low, found.high)
 
 

@@ -4,6 +4,8 @@ A difference is a mean over items. Its interval is a bootstrap of the items. Its
 same flips for all settings of a task, and takes the largest statistic of the whole family (maxT, Westfall and Young,
 1993), so that the chance of one false finding among all settings and tasks is that of a single test.
 
+The mean over tasks takes tasks to be independent, unless they are of the same items: then it is a mean over these.
+
 A score that also depends on a few draws (of training texts, of starts) gets their part from the normal distribution: a
 handful of signs could not be flipped often enough. Its variance is as uncertain as that of so few draws, so that draws
 alone are tested as by Student. Each setting has a part of its own, on the safe side of parts that go together (Šidák,
@@ -12,9 +14,11 @@ alone are tested as by Student. Each setting has a part of its own, on the safe 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -32,6 +36,8 @@ _AT_ONCE = 4_000_000
 _ROUNDING = 1e-5
 # The least variance, as a share of the squares: that of items that are equal but for rounding.
 _LEAST = 1e-12
+# Figures of one task: `_Flips` or `_Resamples`.
+_Part = TypeVar("_Part", "_Flips", "_Resamples")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,7 @@ class Paired:
     sources: Whole | None = None  # [N], items of one source are flipped and resampled together
     draws: Floats | None = None  # [C, K], what repeated draws (of training texts, of starts) change besides the items
     outcomes: Floats | None = None  # [C, M], above 0 where the setting is better; None takes the values
+    names: Sequence[str] | None = None  # [N], of the items; see `key`
 
     def __post_init__(self) -> None:
         shape = np.shape(self.values)
@@ -55,8 +62,10 @@ class Paired:
                 raise BadInput(f"{name} of shape {np.shape(one)} with {shape[0]} settings: pass a row for each.")
             if not np.isfinite(one).all():
                 raise BadInput(f"{name} with NaN or infinite numbers: leave such items out of all settings.")
-        if self.sources is not None and np.shape(self.sources) != shape[1:]:
-            raise BadInput(f"sources of shape {np.shape(self.sources)}: pass one for each of {shape[1]} items.")
+        for name in ("sources", "names"):
+            one = getattr(self, name)
+            if one is not None and np.shape(one) != shape[1:]:
+                raise BadInput(f"{name} of shape {np.shape(one)}: pass one for each of {shape[1]} items.")
 
     @property
     def units(self) -> tuple[Floats, Floats]:
@@ -65,6 +74,21 @@ class Paired:
             return self.values, np.ones(self.values.shape[1])
         _, places = np.unique(self.sources, return_inverse=True)
         return np.array([np.bincount(places, row) for row in self.values]), np.bincount(places).astype(float)
+
+    @property
+    def key(self) -> int | None:
+        """A number that tasks of the same items share; None where the items have no names.
+
+        Items with the same names and the same grouping by source are taken to be the same: those of a folder that is
+        given twice, or of a task in several languages.
+        """
+        if self.names is None:
+            return None
+        places = None if self.sources is None else np.unique(self.sources, return_inverse=True)[1].tolist()
+        described = repr((list(self.names), places, None if self.draws is None else self.draws.shape[1]))
+        return int.from_bytes(
+            hashlib.blake2b(described.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+        )
 
     @property
     def count(self) -> int:
@@ -131,9 +155,9 @@ def compare_paired(
     """
     check_confidence(confidence)
     shares = _check(tasks, weights)
-    units = [task.units for task in tasks]
-    tested = _flipped(tasks, units, shares, seed, flips)
-    resampled = _resampled(tasks, units, shares, seed)
+    groups = _grouped(tasks, shares)
+    tested = _flipped(groups, seed, flips)
+    resampled = _resampled(groups, seed)
     largest = tested.flipped.max(1)
     # A difference that is found four times of five exceeds what is found by that much of its own error.
     reach = float(np.quantile(largest, confidence, method="higher") + ndtri(POWER))
@@ -141,7 +165,11 @@ def compare_paired(
     found = []
     for column, statistic in enumerate(tested.statistics):
         number, setting = divmod(column, width)
-        chosen, of_chosen = (tasks, shares) if number == len(tasks) else ([tasks[number]], np.ones(1))
+        chosen, of_chosen, independent = (
+            (tasks, shares, [group.mean for group in groups])
+            if number == len(tasks)
+            else ([tasks[number]], np.ones(1), [tasks[number]])
+        )
         value, replicates = float(resampled.values[column]), resampled.replicates[:, column]
         varies = np.ptp(replicates) > 1e-9 * abs(value)
         enough = varies and min(one.count for one in chosen) >= fewest
@@ -154,7 +182,8 @@ def compare_paired(
                 high=ends[1],
                 p=_probability(largest, least, tested.exact),
                 p_alone=_probability(tested.flipped[:, column], least, tested.exact),
-                **_counts(chosen, of_chosen, setting, value, 1 - confidence),
+                **_counts(chosen, of_chosen, setting, value),
+                possible=2.0 ** (1 - min(_count_moved(independent, setting), 64)) < 1 - confidence,
                 resolvable=reach * float(tested.errors[column]) if enough else None,
             )
         )
@@ -180,10 +209,14 @@ def _probability(statistics: Floats, least: float, exact: bool) -> float:
     return count / len(statistics) if exact else (count + 1) / (len(statistics) + 1)
 
 
-def _counts(tasks: Sequence[Paired], shares: Floats, setting: int, value: float, chance: float) -> dict[str, Any]:
+def _count_moved(tasks: Sequence[Paired], setting: int) -> int:
+    """Return how many sources differ, whose signs the test can flip."""
+    return sum(int(np.count_nonzero(task.units[0][setting])) for task in tasks)
+
+
+def _counts(tasks: Sequence[Paired], shares: Floats, setting: int, value: float) -> dict[str, Any]:
     values = [task.values[setting] for task in tasks]
     signs = np.concatenate([(task.values if task.outcomes is None else task.outcomes)[setting] for task in tasks])
-    moved = sum(int(np.count_nonzero(task.units[0][setting])) for task in tasks)
     varies = any(np.ptp(one) > 1e-9 * np.abs(one).max() for one in values)
     variances = [one.var(ddof=1) if len(one) > 1 else 0.0 for one in values]
     return {
@@ -191,14 +224,66 @@ def _counts(tasks: Sequence[Paired], shares: Floats, setting: int, value: float,
         "wins": int((signs > 0).sum()),
         "losses": int((signs < 0).sum()),
         "ties": int((signs == 0).sum()),
-        "possible": 2.0 ** (1 - min(moved, 64)) < chance,
     }
 
 
-def _together(parts: list[Floats], shares: Floats) -> Floats:
-    """Return the parts `[..., C]` of tasks side by side, and for several tasks then their sum by `shares`."""
-    found: Floats = np.concatenate([*parts, np.tensordot(shares, parts, 1)] if len(parts) > 1 else parts, -1)
-    return found
+# Tasks of the same items are flipped and resampled together: their errors go together, and do not cancel in a mean.
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Tasks of the same items."""
+
+    places: list[int]  # of the tasks among all
+    tasks: list[Paired]
+    shares: Floats  # the weights of the tasks, which are 1 in sum over all
+    stream: tuple[int, ...]  # of random numbers: what a task shows alone does not depend on other tasks
+
+    @property
+    def mean(self) -> Paired:
+        """The contribution of these tasks to the mean over all."""
+        own = self.tasks
+        values: Any = np.tensordot(self.shares, [task.values for task in own], 1)
+        draws: Any = None if own[0].draws is None else np.tensordot(self.shares, [task.draws for task in own], 1)
+        return replace(own[0], values=values, draws=draws, outcomes=None)
+
+    def apply(self, compute: Callable[[Paired, tuple[int, ...]], _Part]) -> list[_Part]:
+        """Return what is computed of each task, and then of what they contribute to the mean."""
+        found: list[_Part] = [compute(task, self.stream) for task in self.tasks]
+        alone = len(found) == 1
+        found.append(found[0].times(float(self.shares[0])) if alone else compute(self.mean, self.stream))
+        return found
+
+
+def _grouped(tasks: Sequence[Paired], shares: Floats) -> list[_Group]:
+    """Return the tasks in groups of the same items; a task whose items have no names has a group of its own."""
+    streams: dict[tuple[int, ...], list[int]] = {}
+    counts: Counter[int] = Counter()
+    for place, task in enumerate(tasks):
+        key, count = task.key, task.count
+        stream = (count, counts[count]) if key is None else (key,)
+        counts[count] += key is None
+        streams.setdefault(stream, []).append(place)
+    return [
+        _Group(places, [tasks[place] for place in places], shares[places], stream) for stream, places in streams.items()
+    ]
+
+
+def _together(groups: Sequence[_Group], parts: Sequence[Sequence[Any]], name: str) -> Floats:
+    """Return the parts `[..., C]` of tasks side by side, and for several tasks then the sum of what they contribute.
+
+    Args:
+        groups: all tasks.
+        parts: what was computed of each group.
+        name: which of its figures.
+    """
+    placed: dict[int, Floats] = {}
+    for group, own in zip(groups, parts, strict=True):
+        placed |= {place: getattr(part, name) for place, part in zip(group.places, own, strict=False)}
+    found = [placed[place] for place in sorted(placed)]
+    if len(found) > 1:
+        found.append(np.sum([getattr(own[-1], name) for own in parts], 0))
+    return np.concatenate(found, -1)
 
 
 # Flips.
@@ -214,38 +299,41 @@ class _Tested:
     exact: bool  # whether these are all ways to flip, of which the first is the data
 
 
-def _streams(units: Sequence[tuple[Floats, Floats]]) -> list[tuple[int, int]]:
-    """Return the number of each task's random stream: what a task shows alone does not depend on the others."""
-    counts = [sums.shape[1] for sums, _ in units]
-    return [(count, counts[:place].count(count)) for place, count in enumerate(counts)]
+def _flipped(groups: Sequence[_Group], seed: int, flips: int) -> _Tested:
+    first = groups[0].tasks[0]
+    exact = len(groups) == len(groups[0].tasks) == 1 and not first.noise[1] and 2**first.count <= flips
+    parts = [group.apply(lambda one, stream: _flip(one, (seed, *stream), flips, exact)) for group in groups]
+    values, errors, means, variances = (_together(groups, parts, name) for name in _Flips._fields)
+    return _Tested(_statistics(values, errors), np.sqrt(errors), _statistics(means, variances), exact)
 
 
-def _flipped(
-    tasks: Sequence[Paired], units: Sequence[tuple[Floats, Floats]], shares: Floats, seed: int, flips: int
-) -> _Tested:
-    count = min(sums.shape[1] for sums, _ in units)
-    exact = len(tasks) == 1 and not tasks[0].noise[1] and 2**count <= flips
-    means, variances, values, errors, streams = [], [], [], [], _streams(units)
-    for number, (task, (sums, sizes)) in enumerate(zip(tasks, units, strict=True)):
-        scaled = np.ascontiguousarray((sums / sizes.sum()).T)
-        squares = (scaled**2).sum(0)
-        blocks = _every_sign(count) if exact else _signs(len(scaled), flips, (seed, *streams[number]))
-        flipped = np.concatenate([block @ scaled for block in blocks])
-        value, (noise, freedom) = scaled.sum(0), task.noise
-        errors.append(_variance(squares, value, len(scaled)) + noise)
-        variance = _variance(squares, flipped, len(scaled))
-        if freedom:
-            generator = np.random.default_rng((seed, *streams[number], 1))
-            # As uncertain as few draws leave it: the plain estimate would be believed where it is small by chance.
-            true = noise * freedom / generator.chisquare(freedom, flipped.shape)
-            flipped += generator.standard_normal(flipped.shape) * np.sqrt(true)
-            variance += generator.chisquare(freedom, flipped.shape) * true / freedom
-        values.append(value)
-        means.append(flipped)
-        variances.append(variance)
-    error = _together(errors, shares**2)
-    flipped = _statistics(_together(means, shares), _together(variances, shares**2))
-    return _Tested(_statistics(_together(values, shares), error), np.sqrt(error), flipped, exact)
+class _Flips(NamedTuple):
+    value: Floats  # [C], of the data
+    error: Floats  # [C], its squared standard error
+    flipped: Floats  # [F, C], values of flips
+    variance: Floats  # [F, C], their squared standard errors
+
+    def times(self, share: float) -> _Flips:
+        """Return those of the values times a number."""
+        return _Flips(self.value * share, self.error * share**2, self.flipped * share, self.variance * share**2)
+
+
+def _flip(task: Paired, seed: tuple[int, ...], flips: int, exact: bool) -> _Flips:
+    sums, sizes = task.units
+    scaled = np.ascontiguousarray((sums / sizes.sum()).T)
+    squares = (scaled**2).sum(0)
+    blocks = _every_sign(len(scaled)) if exact else _signs(len(scaled), flips, seed)
+    flipped = np.concatenate([block @ scaled for block in blocks])
+    value, (noise, freedom) = scaled.sum(0), task.noise
+    error = _variance(squares, value, len(scaled)) + noise
+    variance = _variance(squares, flipped, len(scaled))
+    if freedom:
+        generator = np.random.default_rng((*seed, 1))
+        # As uncertain as few draws leave it: the plain estimate would be believed where it is small by chance.
+        true = noise * freedom / generator.chisquare(freedom, flipped.shape)
+        flipped += generator.standard_normal(flipped.shape) * np.sqrt(true)
+        variance += generator.chisquare(freedom, flipped.shape) * true / freedom
+    return _Flips(value, error, flipped, variance)
 
 
 def _variance(squares: Floats, means: Floats, count: int) -> Floats:
@@ -290,28 +378,37 @@ class _Resampled:
     accelerations: Floats  # [S]
 
 
-def _resampled(
-    tasks: Sequence[Paired], units: Sequence[tuple[Floats, Floats]], shares: Floats, seed: int
-) -> _Resampled:
+def _resampled(groups: Sequence[_Group], seed: int) -> _Resampled:
     """Return the differences, their resamples, and the acceleration of each interval."""
-    values, replicates, cubes, squares, streams = [], [], [], [], _streams(units)
-    for number, (task, (sums, sizes)) in enumerate(zip(tasks, units, strict=True)):
-        generator = np.random.default_rng((seed, *streams[number], 2))
-        weighed = np.ascontiguousarray(np.vstack([sums, sizes]).T)
-        drawn = np.concatenate([block @ weighed for block in _drawn(len(sizes), generator)])
-        made = drawn[:, :-1] / drawn[:, -1:]
-        noise, freedom = task.noise
-        if freedom:
-            made += generator.standard_t(freedom, made.shape) * np.sqrt(noise)
-        value = sums.sum(1) / sizes.sum()
-        errors = (sums - value[:, None] * sizes) / sizes.sum()
-        values.append(value)
-        replicates.append(made)
-        cubes.append((errors**3).sum(1))
-        squares.append((errors**2).sum(1) + noise)
-    below, above = _together(cubes, shares**3), _together(squares, shares**2)
+    parts = [group.apply(lambda one, stream: _resample(one, (seed, *stream, 2))) for group in groups]
+    values, replicates, below, above = (_together(groups, parts, name) for name in _Resamples._fields)
     accelerations = np.divide(below, 6 * above**1.5, out=np.zeros_like(below), where=above > 0)
-    return _Resampled(_together(values, shares), _together(replicates, shares), accelerations)
+    return _Resampled(values, replicates, accelerations)
+
+
+class _Resamples(NamedTuple):
+    value: Floats  # [C]
+    replicates: Floats  # [R, C]
+    cubes: Floats  # [C], sums over the units of the errors' third powers
+    squares: Floats  # [C], and of their squares
+
+    def times(self, share: float) -> _Resamples:
+        """Return those of the values times a number."""
+        return _Resamples(self.value * share, self.replicates * share, self.cubes * share**3, self.squares * share**2)
+
+
+def _resample(task: Paired, seed: tuple[int, ...]) -> _Resamples:
+    sums, sizes = task.units
+    generator = np.random.default_rng(seed)
+    weighed = np.ascontiguousarray(np.vstack([sums, sizes]).T)
+    drawn = np.concatenate([block @ weighed for block in _drawn(len(sizes), generator)])
+    made = drawn[:, :-1] / drawn[:, -1:]
+    noise, freedom = task.noise
+    if freedom:
+        made += generator.standard_t(freedom, made.shape) * np.sqrt(noise)
+    value = sums.sum(1) / sizes.sum()
+    errors = (sums - value[:, None] * sizes) / sizes.sum()
+    return _Resamples(value, made, (errors**3).sum(1), (errors**2).sum(1) + noise)
 
 
 def _drawn(count: int, generator: np.random.Generator) -> Iterator[Floats]:

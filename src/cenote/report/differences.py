@@ -22,8 +22,8 @@ MEANINGS = {
     "difference": "the score minus that of the baseline on the same items, with the 95 % interval of "
     "this difference alone",
     "relative": "the difference over the score of the baseline",
-    "p": "how often chance alone gives a difference this large in any of the settings and tasks; in brackets, as if "
-    "this comparison were the only one",
+    "p": "how often chance alone gives a difference as large for its error, in any of the settings and tasks; in "
+    "brackets, as if this comparison were the only one",
     "effect": "the mean difference of items over its standard deviation",
     "resolvable": "the smallest difference that these data would show four times of five",
     "same neighbours": "the share of the ten nearest texts that are the same as those of the baseline",

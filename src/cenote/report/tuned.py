@@ -33,7 +33,7 @@ MEANINGS = {
     "held-out half": "the other items, which were read once, at the chosen temperature",
     "relative": "the change of the score over the score at the model's own temperature, with its 95 % interval; of "
     "several tasks the mean",
-    "p": "how often chance alone gives a difference this large",
+    "p": "how often chance alone gives a difference as large for its error; a task's allows for all tasks",
     "resolvable": MEANINGS_OF_DIFFERENCES["resolvable"],
 }
 
