@@ -61,7 +61,7 @@ $(READY): pyproject.toml constraints.txt
 $(GUIDES)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(GUIDES)
 	$(GUIDES)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(GUIDES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,guides]'
+	$(GUIDES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,guides,test]'
 	@touch $@
 
 # Every figure and claim of the sources, from few texts, on one page.
