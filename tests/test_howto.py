@@ -67,9 +67,9 @@ def workplace(tmp_path, monkeypatch, tiny_st, demo_path):
     (tmp_path / "queries.csv").write_text("text,id\n" + "".join(f"cave {number},{number}\n" for number in range(40)))
     for folder in ("FOLDER", "OTHER_FOLDER"):
         write_search(tmp_path / folder, texts)
-    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "howto").mkdir(parents=True)
     for number, text in enumerate(texts[:5]):
-        (tmp_path / "docs" / f"{number}.md").write_text(text)
+        (tmp_path / "docs" / "howto" / f"{number}.md").write_text(text)
     return {"MODEL": str(tiny_st("bert")), "OTHER": str(demo_path)}
 
 
