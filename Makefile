@@ -24,7 +24,7 @@ broad: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m broad --ignore tests/embedding/test_cluster.py
 	$(BIN)/python -m pytest -m broad tests/embedding/test_cluster.py
 
-# The snippets of docs/using.md with every library that they show, in an environment of their own: 3 GB, a quarter of an hour.
+# The snippets of docs/using.md with every library that they show, in an environment of their own: 3 GB, an hour on a busy machine.
 guides: $(GUIDES)/.ready
 	$(GUIDES)/bin/python -m pytest tests/test_using.py
 

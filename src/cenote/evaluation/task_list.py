@@ -102,10 +102,8 @@ def _name_of(given: Any) -> str:
 def _local(name: str, given: Any, official: str | None, asked: Asked, quick: bool) -> ListedTask:
     if isinstance(given, (str, Path)):
         data: Labelled = read_labelled(given, asked.kind, asked.split, asked.named)
-        fingerprint, split = (
-            fingerprint_of_files(given, asked.kind, asked.split, asked.named),
-            plan_files(given, asked).split,
-        )
+        fingerprint = fingerprint_of_files(given, asked.kind, asked.split, asked.named)
+        split = plan_files(given, asked).split
     elif isinstance(given, get_args(Labelled)):
         data, fingerprint, split = given, _fingerprint_of(given), asked.split
     else:
