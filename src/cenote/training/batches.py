@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,11 @@ class Hashes(Sequence[Sequence[int]]):
     def positives(self) -> npt.NDArray[np.uint64]:
         """The hashes of all positives."""
         return self.flat.take(self.offsets[:-1] + 1)
+
+    @cached_property
+    def known(self) -> Known:
+        """The positives of queries that have several: sorted once, and looked up in every epoch."""
+        return Known(self)
 
 
 class Partners:
@@ -127,10 +133,9 @@ def batches_of_epoch(hashes: Hashes, size: int, seed: int, epoch: int, negatives
     """
     waiting: dict[int, deque[int]] = {}  # rows by the text that kept them out of a batch
     rows = _rows_of_epoch(len(hashes), seed, epoch)
-    known = Known(hashes)
     more = True
     while more:
-        batch = _Batch(hashes, known, size, (seed, epoch), negatives)
+        batch = _Batch(hashes, size, (seed, epoch), negatives)
         for text in list(waiting):
             _take_waiting(batch, text, waiting)
         while not batch.full and (row := next(rows, None)) is not None:
@@ -144,8 +149,8 @@ def batches_of_epoch(hashes: Hashes, size: int, seed: int, epoch: int, negatives
 class _Batch:
     """A batch that is being filled."""
 
-    def __init__(self, hashes: Hashes, known: Known, size: int, key: tuple[int, int], negatives: int) -> None:
-        self.hashes, self.known, self.size, self.key, self.negatives = hashes, known, size, key, negatives
+    def __init__(self, hashes: Hashes, size: int, key: tuple[int, int], negatives: int) -> None:
+        self.hashes, self.known, self.size, self.key, self.negatives = hashes, hashes.known, size, key, negatives
         self.rows: list[int] = []
         self.queries: set[int] = set()
         self.pairs: set[int] = set()  # texts that are a query or a positive
