@@ -30,7 +30,7 @@ guides: $(GUIDES)/.ready
 
 # 1,000 kills of `cenote embed` and 100,000 malformed inputs: hours.
 soak: $(READY)
-	$(BIN)/python -m pytest -m soak --durations=0
+	$(BIN)/python -m pytest -m soak --durations=0 -rP
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from cenote.training.environment import processor
+
 
 def interleaved(
     functions: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
@@ -35,17 +37,16 @@ def interleaved(
 def machine() -> str:
     """Return the machine and the versions, for the head of a table."""
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads; "
+        f"{processor()} ({_vector_units()}), {os.cpu_count()} cores, {torch.get_num_threads()} torch threads; "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 
 
-def _processor() -> str:
-    """Return the processor's name, if the system states it, with the vector units that matter here."""
+def _vector_units() -> str:
+    """Return the units that matter here, as far as the system states them."""
     try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        words = Path("/proc/cpuinfo").read_text("utf-8").split()
     except OSError:
-        return platform.processor() or platform.machine()
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    units = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in facts.get("flags", "").split()]
-    return f"{facts.get('model name', platform.machine())} ({', '.join(units) or 'no avx512'})"
+        return "units unknown"
+    units = [flag for flag in ("avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if flag in words]
+    return ", ".join(units) or "no avx512"

@@ -13,7 +13,7 @@ from cenote.models.provenance import versions_of
 
 def environment_of(device: torch.device) -> dict[str, Any]:
     """Return the versions of the libraries, the number of threads and the device."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {**versions_of("accelerate"), "threads": torch.get_num_threads(), "device": f"{device.type} ({name})"}
 
 
@@ -26,7 +26,7 @@ def describe_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(f"{name} was {was} and is {now.get(name)}" for name, was in before.items() if now.get(name) != was)
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the name of the processor, as far as the system states it."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
