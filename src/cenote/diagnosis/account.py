@@ -107,7 +107,10 @@ def summarise_account(
 
 @dataclass(frozen=True, eq=False)
 class _Figures:
-    """Shares and changes with intervals for other documents: each document is taken away in turn."""
+    """Shares and changes with intervals for other documents: each document is taken away in turn.
+
+    What finds the document of a sentence besides its vector, `helped`, is fixed meanwhile.
+    """
 
     owners: Whole  # [Q] the document of each sentence
     drawn: Whole  # [N] the document of each sentence that is left out
