@@ -91,6 +91,23 @@ def test_what_helps_is_advised_where_much_is_lost():
     assert "windows of 128 tokens, of which the best" in judge(found=0.8, settings=settings).advice
 
 
+def test_nothing_needs_to_be_done_only_where_the_causes_are_fine_too():
+    settings = {"windows of 128 tokens, best": setting(0.04)}
+    one = model(account=account(found=0.93, cut=0.05, pooling=0.02, parts=READING, settings=settings))
+    one = replace(one, lengths=lengths(cut=9))
+    (whole,), (cut,) = (module.judge(one) for module in (search, truncation))
+    assert (whole.grade, cut.grade) == ("fine", "slight")
+    assert whole.advice == cut.advice
+    assert "windows of 128 tokens" in cut.advice
+
+
+def test_ten_that_are_shown_as_lost_are_not_fewer_than_ten():
+    found = judge(found=541 / 600, cut=0, pooling=0.04)
+    assert found.finding.startswith("Of 100 sentences of your texts, 90 find")
+    assert found.advice != search.NOTHING
+    assert judge(found=546 / 600, cut=0, pooling=0.04).advice == search.NOTHING
+
+
 def test_the_reason_is_stated_where_there_is_no_account():
     (found,) = search.judge(model(account="only 3 of 30 texts have three sentences"))
     assert (found.grade, found.finding) == ("unknown", "These texts cannot show what a search over them loses.")
@@ -103,6 +120,7 @@ def test_the_reason_is_stated_where_there_is_no_account():
     [
         ((0.5, 0.2, 0.2), (50, 20, 20, 10)),
         ((0.333, 0.333, 0.334), (33, 33, 34, 0)),
+        ((0.667, 0.157, 0.176), (67, 16, 17, 0)),
     ],
 )
 def test_search_truncation_and_pooling_tell_the_same_counts(values, told):
@@ -114,3 +132,5 @@ def test_search_truncation_and_pooling_tell_the_same_counts(values, told):
     assert [int(word) for word in re.findall(r"\d+", whole.finding)] == [100, *told]
     assert cut.finding.startswith(f"Of 100 sentences, the cut loses {told[1]}:")
     assert pooled.finding.startswith(f"Of 100 sentences, pooling loses {told[2]}:")
+    assert cut.evidence.startswith(f"{told[1]} % ")
+    assert pooled.evidence.startswith(f"{told[2]} % ")

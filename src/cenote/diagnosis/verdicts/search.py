@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import advise, as_counted, complement, count_fates, list_parts, name_threshold
+from cenote.diagnosis.verdicts.remedies import (
+    advise,
+    as_counted,
+    complement,
+    count_fates,
+    kinds_ranked,
+    list_parts,
+    name_threshold,
+)
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
 from cenote.records import Account, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, share_estimate
 
-# Fewer sentences are lost than this share: nothing is advised.
-_LOST = THRESHOLDS["search"].steps[0]
-NOTHING = f"Nothing needs to be done: fewer than {100 * _LOST:.0f} of 100 sentences are lost."
+# Advised where the verdicts on search, truncation and pooling are all fine.
+NOTHING = f"Nothing needs to be done: fewer than {100 * THRESHOLDS['search'].steps[0]:.0f} of 100 sentences are lost."
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -51,8 +58,18 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         "answers a question (relevance): a sentence shares words with its text, which are often enough to find it. "
         f"{pluralise(account.documents, 'text')} are searched; among more texts, fewer sentences find theirs."
         f"{_name_limits(model, account)}",
-        advice=NOTHING if lost.value < _LOST else advise(account),
+        advice=NOTHING if _is_fine(account) else advise(account, kinds_ranked(model)),
     )
+
+
+def _is_fine(account: Account) -> bool:
+    """Return whether neither this verdict, by the number that it shows, nor those on the two causes find a loss."""
+    lost = {
+        "search": (100 - count_fates(account)[0]) / 100,
+        "truncation": account.lost_to_cut.value,
+        "pooling": account.lost_to_pooling.value,
+    }
+    return all(THRESHOLDS[subject].grade(share) == "fine" for subject, share in lost.items())
 
 
 def _name_limits(model: ModelDiagnosis, account: Account) -> str:
