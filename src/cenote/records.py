@@ -227,7 +227,9 @@ class CutLengths:
 class Change:
     """The changes that another temperature makes to the unchanged model on the same texts."""
 
-    difference: Estimate | None  # change of the cosine of long minus short texts; negative: long texts moved apart
+    difference: (
+        Estimate | None
+    )  # change of the cosine of long texts minus that of short ones
     short: Estimate | None  # change of the cosine of short texts
     long: Estimate | None  # change of the cosine of long texts
     socm: Estimate | None  # change of mean SOCM
@@ -240,7 +242,7 @@ class Run:
     temperature: str
     change: Change | None  # None for the unchanged model
     length: LengthCurve
-    cut_lengths: CutLengths | None  # None if too few texts are long enough
+    cut_lengths: CutLengths | None  # None if too few texts are long enough, and have a vector at each
     pairs: Pairs | None
     null: SocmNull | None
     given_pairs: Pairs | None
