@@ -102,6 +102,7 @@ def summarise_account(
         repeated=rounded(probes.repeated),
         prompts=texts.prompts,
         similarity=texts.similarity,
+        unread=int((~reading.documents.vectors[OWN].any(1)).sum()),
     )
 
 

@@ -78,6 +78,14 @@ def test_repeated_sentences_are_said_where_they_are_many():
     )
 
 
+@pytest.mark.parametrize(
+    ("unread", "told"), [(1, " 1 text has no vector, and its sentences"), (20, " 20 texts have no vector, and their")]
+)
+def test_texts_without_a_vector_are_counted_as_what_is_lost(unread, told):
+    assert "vector" not in judge().evidence
+    assert told in judge(unread=unread).evidence
+
+
 def test_prompts_of_both_sides_are_named():
     assert "prompt" not in judge().evidence
     both, one = (judge(prompts=prompts).evidence for prompts in (("query", "passage"), ("query", None)))

@@ -52,7 +52,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{share_estimate(account.in_ten)} among the first ten. "
         f"With the sentence left out of its text, {share_estimate(account.left_out)} find it."
         f"{list_parts(account, 'position', '{} sentences')}{list_parts(account, 'length', 'texts of {}')}{repeated}"
-        f"{_name_prompts(account)}"
+        f"{_count_unread(account)}{_name_prompts(account)}"
         f"{name_threshold('search', lost)}",
         limit="The search for sentences shows whether a text is found by what it says (coverage), not whether it "
         "answers a question (relevance): a sentence shares words with its text, which are often enough to find it. "
@@ -80,6 +80,14 @@ def _name_limits(model: ModelDiagnosis, account: Account) -> str:
     if account.similarity != "cosine":
         told += f" Texts were searched by cosine; the model's own measure is {account.similarity}."
     return told
+
+
+def _count_unread(account: Account) -> str:
+    """Count the texts that no search can find, whose sentences are among those lost."""
+    if not account.unread:
+        return ""
+    have, their = ("has", "its") if account.unread == 1 else ("have", "their")
+    return f" {pluralise(account.unread, 'text')} {have} no vector, and {their} sentences count as lost."
 
 
 def _name_prompts(account: Account) -> str:
