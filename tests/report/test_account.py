@@ -81,7 +81,7 @@ def test_given_queries_have_a_bar_and_a_table_of_their_own(rich):
     assert "windows of the cut text find it" in said[1]
     assert [share.meaning for share in chapter.describe_shares(answers[0].account)][1] == KINDS[1].meaning
     notes = chapter.describe_texts(answers)
-    assert any(note.startswith("Of your queries: found: a text that answers") and said[1] in note for note in notes)
+    assert any(note.startswith("For your queries, “found”: a text that answers") and said[1] in note for note in notes)
     assert not any("your queries" in note for note in chapter.describe_texts(answers[1:]))
     assert "Queries excluded: 2 (q1, q<2>): no text has this id." in chapter.describe_texts(answers)
 

@@ -305,7 +305,7 @@ def describe_texts(answers: Sequence[Answer]) -> tuple[str, ...]:
                 "cannot tell these texts apart."
             )
     if any(answer.queries for answer in answers):
-        notes.append(f"of your queries: {'; '.join(f'{kind.name}: {kind.of_queries}' for kind in KINDS)}.")
+        notes.append(f"for your queries, {'; '.join(f'“{kind.name}”: {kind.of_queries}' for kind in KINDS)}.")
     for answer in answers:
         for part in answer.queries.excluded if answer.queries else ():
             notes.append(f"queries excluded: {part.in_words()}.")
