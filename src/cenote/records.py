@@ -227,7 +227,7 @@ class CutLengths:
 class Change:
     """The changes that another temperature makes to the unchanged model on the same texts."""
 
-    difference: Estimate | None  # change of the cosine of long minus short texts; negative: long texts moved apart
+    difference: Estimate | None  # change of the cosine of long texts minus that of short ones
     short: Estimate | None  # change of the cosine of short texts
     long: Estimate | None  # change of the cosine of long texts
     socm: Estimate | None  # change of mean SOCM
@@ -240,7 +240,7 @@ class Run:
     temperature: str
     change: Change | None  # None for the unchanged model
     length: LengthCurve
-    cut_lengths: CutLengths | None  # None if too few texts are long enough
+    cut_lengths: CutLengths | None  # None if too few texts are long enough, and have a vector at each
     pairs: Pairs | None
     null: SocmNull | None
     given_pairs: Pairs | None
@@ -326,11 +326,16 @@ class Account(Shares):
     repeated: float  # share of the sentences that another of the texts holds word by word
     prompts: tuple[str | None, str | None] = (None, None)  # names of the prompts before sentences and before texts
     similarity: str = "cosine"  # the model's own measure; the search is by cosine
+    unread: int = 0  # documents without a vector, whose sentences are not found
 
 
 @dataclass(frozen=True)
 class GivenQueries(Shares):
-    """The user's own queries: what becomes of them, and what one vector a text costs them."""
+    """The user's own queries: what becomes of them, and what one vector a text costs them.
+
+    Where the answer stands is not known. A query is lost to the cut where windows of its cut text find that, and the
+    tokens that are read do not; it is lost to pooling where those tokens find it, or windows of a text that is not cut.
+    """
 
     queries: int
     texts: int

@@ -153,7 +153,7 @@ def assert_stops_no_other(model, texts, place, spoil):
         ranks, found = own_ranks_of(model, texts), take_account(model, texts)
     assert (ranks[~others] == len(texts)).all()
     assert np.array_equal(ranks[others] == 1, own_ranks_of(model, rest) == 1)
-    assert found.documents == len(texts)
+    assert (found.documents, found.unread) == (len(texts), 1)
     assert from_json(Account, to_json(found)) == found
     return found, take_account(model, rest)
 
@@ -200,7 +200,7 @@ def test_texts_without_tokens_stop_no_other(tiny_bert):
     silent = "\n\n".join([" ".join(["zzz"] * 6), " ".join(["zzz"] * 7), " ".join(["zzz"] * 8)])
     found = take_account(tiny_bert, [*PLAIN, silent])
     assert isinstance(found, Account)
-    assert found.documents == len(PLAIN) + 1
+    assert (found.documents, found.unread) == (len(PLAIN) + 1, 1)
     assert from_json(Account, to_json(found)) == found
 
 

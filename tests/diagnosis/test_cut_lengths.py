@@ -122,12 +122,19 @@ def test_figures_are_those_of_encode_at_a_lower_limit(tiny_st):
 @pytest.mark.parametrize(
     "fault", [lambda model: refusing(model, "deep"), lambda model: spoiled(model, deep=lambda x: x * 0)]
 )
-def test_a_text_without_a_vector_leaves_no_figure(fault, tiny_st):
+def test_a_text_without_a_vector_is_left_out_of_all_cuts(fault, tiny_st):
+    """It has one where few of its tokens are read; 19 others are too few."""
     model = SentenceTransformer(str(tiny_st("bert")), device="cpu")
-    texts = [*make_texts(24, 8, 10, vocabulary=TINY[5:]), *make_texts(1, 8, 10, vocabulary=TINY[:5])]
-    assert measure(model, texts) is not None
+    texts, end = make_texts(20, 8, 10, vocabulary=TINY[6:]), make_texts(1, 4, 10, vocabulary=TINY[:6])[0]
+    odd = f"{make_texts(1, 4, 10, seed=1, vocabulary=TINY[6:])[0]} {end}"
+    assert measure(model, [*texts, odd]).texts == 21
+    plain = measure(model, texts)
     with fault(model):
-        assert measure(model, texts) is None
+        found = measure(model, [*texts, odd])
+        assert found.texts == 20
+        for one, other in ((found.change, plain.change), (found.cuts[0].cosine, plain.cuts[0].cosine)):
+            assert tuple(vars(one).values()) == pytest.approx(tuple(vars(other).values()), abs=1e-5)
+        assert measure(model, [*texts[1:], odd]) is None
 
 
 # What the headline finds.

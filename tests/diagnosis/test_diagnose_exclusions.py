@@ -14,6 +14,7 @@ from cenote.records import Diagnosis, Excluded
 
 from ..fakes import spoiled, without_special_tokens
 
+UNREAD = "all measures but lengths and the search"
 WORDS = "pool collapse water cave deep a one two three".split()  # noqa: SIM905
 PLAIN = [Text(f"t{row}", " ".join((WORDS * 4)[row % 7 : 2 + row % 7 + row // 2])) for row in range(44)]
 PROMPTS = {"query": "query: ", "page": "document: a deep "}
@@ -39,7 +40,7 @@ def test_texts_without_tokens(silent):
     odd = [Text("odd", "\x01"), *PLAIN[:20], Text("strange", "\x02 \x03"), *PLAIN[20:]]
     found = cenote.diagnose(silent, odd, quick=True, temperatures=[0.8])
     (left,) = found.models[0].excluded
-    assert left == Excluded("all measures", NO_TOKENS, 2, ("odd", "strange"))
+    assert left == Excluded("all measures but the search", NO_TOKENS, 2, ("odd", "strange"))
     # All else is as if they had never been there.
     plain = cenote.diagnose(silent, PLAIN, quick=True, temperatures=[0.8])
     assert found.models[0].runs == plain.models[0].runs
@@ -47,7 +48,7 @@ def test_texts_without_tokens(silent):
     assert found.models[0].words == plain.models[0].words
     assert plain.models[0].excluded == ()
     verdict = next(verdict for verdict in found.verdicts if verdict.subject == "texts")
-    assert verdict.finding == "2 texts were excluded from all measures."
+    assert verdict.finding == "2 texts were excluded from all measures but the search."
     assert verdict.evidence == f"2 (odd, strange): {NO_TOKENS}."
     assert Diagnosis.from_json(found.to_json()) == found
     with pytest.raises(BadInput, match=rf"mine gives no usable vector .* 1 \(0\): {NO_TOKENS}"):
@@ -79,8 +80,8 @@ def test_texts_without_a_usable_vector(layers, tiny_st):
             cenote.diagnose(model, ["a stone"], layers=layers)
     one = found.models[0]
     left = {(part.measure, part.why): part.ids for part in one.excluded}
-    assert left.pop(("all measures", NOT_FINITE)) == ("nan", "nan")
-    assert left.pop(("all measures", "the model's vector is zero")) == ("zero", "zero")
+    assert left.pop((UNREAD, NOT_FINITE)) == ("nan", "nan")
+    assert left.pop((UNREAD, "the model's vector is zero")) == ("zero", "zero")
     assert left.pop(("second-order collapse", "tokens whose mean is zero, up to rounding")) == ("opposite",) * 2
     run = one.runs[0]
     if layers:
@@ -104,7 +105,7 @@ def test_a_pooling_that_refuses_a_text_refuses_no_other(copy_of):
     with spoiled(model, stone=HOW["stone"]):
         found = cenote.diagnose(model, [*PLAIN, Text("nan", "a stone")], quick=True)
     (left,) = found.models[0].excluded
-    assert (left.measure, left.ids) == ("all measures", ("nan",))
+    assert (left.measure, left.ids) == (UNREAD, ("nan",))
     assert "NaN" in left.why
     vectors = model.encode([text.text for text in PLAIN])
     near = found.models[0].runs[0].length.closeness.cosine

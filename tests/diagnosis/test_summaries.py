@@ -25,6 +25,7 @@ from cenote.diagnosis.summaries import (
     summarise_sigma_a,
 )
 from cenote.functional.concentration import Known
+from cenote.functional.intervals import mean_over_pairs
 from cenote.functional.second_order import SecondOrder, socm, split_halves
 from cenote.records import Change, Estimate, Spread
 from cenote.surgery.profiles import Undefined
@@ -219,6 +220,8 @@ def test_halves_are_those_of_the_functions():
     assert found.same.value == pytest.approx(same.socm.mean(), rel=1e-5)
     assert found.different.value == pytest.approx(different.socm.mean(), rel=1e-5)
     assert found.same.low < found.same.value < found.same.high
+    neighbours = mean_over_pairs(different.socm, np.arange(11), np.arange(1, 12))  # most texts stand in two pairs
+    assert tuple(vars(found.different).values()) == pytest.approx(tuple(vars(neighbours).values()), rel=1e-5)
     assert (found.same_normalised, found.different_normalised) == pytest.approx(
         (same.normalised.mean(), different.normalised.mean()), rel=1e-5
     )

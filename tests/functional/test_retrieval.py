@@ -284,3 +284,28 @@ def test_a_share_of_none_or_all_has_the_rule_of_three():
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 30)) == pytest.approx(1 - every.low)
     assert jackknife(0.0, np.zeros(30), share=False) == Estimate(0.0, 0.0, 0.0)
     assert jackknife(0.5, np.full(9, 0.5)) == Estimate(0.5, None, None)
+
+
+def test_a_loss_of_one_sentence_is_no_better_known_than_no_loss():
+    """The upper end does not fall where more is lost, and the lower end of what is found does not rise."""
+    count, highs, lows = 200, [], []
+    owners = np.repeat(np.arange(count), 3)
+    for lost in range(5):
+        flags = np.zeros(3 * count, bool)
+        flags[: 3 * lost : 3] = True
+        ranks, rivals = np.where(flags, 2, 1), (owners + 100) % count
+        for values, freed, ends in ((flags, 0.0, highs), (~flags, 1.0, lows)):
+            without = without_each_document(values * 1.0, np.full(len(owners), freed), ranks, rivals, owners, count)
+            one = jackknife(float(values.mean()), without)
+            again = resampled_means([values], owners)[0]
+            assert 0 <= one.low <= one.value <= one.high <= 1
+            ends.append([(found.high if ends is highs else found.low) for found in (one, again)])
+    assert np.all(np.diff(highs, axis=0) >= 0)
+    assert np.all(np.diff(lows, axis=0) <= 0)
+    assert highs[0] == pytest.approx([1 - 0.025 ** (1 / count)] * 2)
+
+
+def test_what_all_queries_share_has_an_interval_if_it_is_a_share():
+    flags, values = resampled_means([np.ones(50, bool), np.full(50, 0.3)], np.arange(50))
+    assert (flags.low, flags.high) == (pytest.approx(0.025 ** (1 / 50)), 1)
+    assert (values.low, values.high) == (None, None)

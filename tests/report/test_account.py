@@ -77,6 +77,12 @@ def test_given_queries_have_a_bar_and_a_table_of_their_own(rich):
     assert table.head == ("with 95 % intervals", MINILM)
     assert table.rows[-1] == ("price of pooling: the difference", "0.040 [0.010, 0.070]")
     assert chapter.given_queries(answers[1:]).is_empty
+    said = [share.meaning for share in chapter.describe_shares(answers[0].queries)]
+    assert "windows of the cut text find it" in said[1]
+    assert [share.meaning for share in chapter.describe_shares(answers[0].account)][1] == KINDS[1].meaning
+    notes = chapter.describe_texts(answers)
+    assert any(note.startswith("For your queries, “found”: a text that answers") and said[1] in note for note in notes)
+    assert not any("your queries" in note for note in chapter.describe_texts(answers[1:]))
     assert "Queries excluded: 2 (q1, q<2>): no text has this id." in chapter.describe_texts(answers)
 
 
@@ -116,7 +122,11 @@ def test_parts_have_names_numbers_and_bars():
 def test_other_figures_have_a_column_for_each_model_with_an_account(rich):
     answers = chapter.collect_answers(rich)
     table = chapter.beside(answers)
-    assert table.head == ("with 95 % intervals", MINILM, EVIL_SHOWN)
+    assert table.head == (
+        "with 95 % intervals; of ranks and the first ten, for other sentences alone",
+        MINILM,
+        EVIL_SHOWN,
+    )
     cells = dict(row[:2] for row in table.rows)
     assert cells["change of the score of other texts, per doubling of their length"] == "0.050 [0.020, 0.080]"
     assert cells["texts that are never among them"] == "5.0 %"

@@ -49,7 +49,7 @@ def test_missing_measures_are_noted(poor):
     assert [table.key for section in sections.values() for table in section.tables] == ["lengths-table"]
     assert sections["length"].notes == (
         "Fewer than 20 texts: no bins.",
-        "tiny: too few texts are long enough to be cut at several lengths.",
+        "tiny: too few texts are long enough to be cut at several lengths, and have a vector at each.",
         "tiny: no control, because plain averages of word embeddings were not measured.",
         "Closeness by length was not measured.",
     )

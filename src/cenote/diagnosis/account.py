@@ -102,12 +102,16 @@ def summarise_account(
         repeated=rounded(probes.repeated),
         prompts=texts.prompts,
         similarity=texts.similarity,
+        unread=int((~reading.documents.vectors[OWN].any(1)).sum()),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Figures:
-    """Shares and changes with intervals for other documents: each document is taken away in turn."""
+    """Shares and changes with intervals for other documents: each document is taken away in turn.
+
+    What finds the document of a sentence besides its vector, `helped`, is fixed meanwhile.
+    """
 
     owners: Whole  # [Q] the document of each sentence
     drawn: Whole  # [N] the document of each sentence that is left out

@@ -61,19 +61,22 @@ def tokenise_cuts(
 
 
 def read_cuts(model: SentenceTransformer, cuts: dict[int, Tokens], listener: Listener) -> CutLengths | None:
-    """Return the mean cosine of the texts at each cut; None where there are no cuts, or a text has no vector."""
+    """Return the mean cosine at each cut of the texts that have a vector at all; None for fewer than 20 such texts."""
     encoder = Encoder(model, plain_backend(model), notify=listener.notify)
-    sides = None
-    found, cosines = [], []
-    for cut, tokens in cuts.items():
-        vectors, refused = encoder(tokens, listener.step(f"reading texts cut at {cut} tokens", len(tokens)))
-        if refused or not vectors.any(1).all():
-            return None
-        unit = to_unit_vectors(vectors)
-        sides = np.triu_indices(len(unit), 1) if sides is None else sides
-        cosines.append((unit @ unit.T)[sides])
-        found.append(CutLength(tokens=cut, cosine=mean_over_pairs(cosines[-1], *sides)))
-    if sides is None:
+    read = [
+        encoder(tokens, listener.step(f"reading texts cut at {cut} tokens", len(tokens)))[0]
+        for cut, tokens in cuts.items()
+    ]
+    usable = np.all([np.isfinite(vectors).all(1) & vectors.any(1) for vectors in read], 0) if read else np.zeros(0)
+    if usable.sum() < MIN_TEXTS:
         return None
-    change = mean_over_pairs(cosines[-1] - cosines[0], *sides)
-    return CutLengths(texts=len(unit), cuts=tuple(found), change=change)
+    sides = np.triu_indices(int(usable.sum()), 1)
+    units = [to_unit_vectors(vectors[usable]) for vectors in read]
+    cosines = [(unit @ unit.T)[sides] for unit in units]
+    return CutLengths(
+        texts=int(usable.sum()),
+        cuts=tuple(
+            CutLength(tokens=cut, cosine=mean_over_pairs(one, *sides)) for cut, one in zip(cuts, cosines, strict=True)
+        ),
+        change=mean_over_pairs(cosines[-1] - cosines[0], *sides),
+    )

@@ -86,6 +86,8 @@ class _Effort:
 # For a forecast: how much longer a token takes of which every layer is traced, or the attention of the last layer
 # alone, and the pairs that are compared in a second.
 _TRACING, _TRACING_ONE, _PAIRS_A_SECOND = 5, 2, 30_000
+# All models search the same texts: one without a vector is among them.
+_ALL_BUT = "all measures but"
 _FULL, _QUICK = _Effort(1000, 100, 100, 100, 512), _Effort(200, 24, 0, 5, 256)
 
 
@@ -138,7 +140,7 @@ class _Exclusions:
         """Note the texts that a reading excludes; raise if it excludes all."""
         layers = {row: why for row, why in reading.untraced.items() if reading.traced and row not in reading.unread}
         for measure, reasons in (
-            ("all measures", reading.unread),
+            (f"{_ALL_BUT} lengths and the search", reading.unread),
             ("second-order collapse", reading.shapeless),
             ("layers", layers),
         ):
@@ -398,7 +400,7 @@ def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Pl
     kept = [row for row, length in enumerate(lengths) if length]
     texts, tokens = [request.texts[row] for row in kept], tokens.take(kept)
     without = [(text.id, NO_TOKENS) for text, length in zip(request.texts, lengths, strict=True) if not length]
-    exclusions = _Exclusions(name, texts, list(summaries.excluded("all measures", without)))
+    exclusions = _Exclusions(name, texts, list(summaries.excluded(f"{_ALL_BUT} the search", without)))
     exclusions.refuse_none(texts)
     pairs = tokenise_pairs(model, request.pairs, request.pair_prompts, request.seed) if request.pairs.pairs else None
     exclusions.pairs = request.pairs.excluded if pairs is None else () if pairs.pairs else pairs.excluded

@@ -298,14 +298,11 @@ def summarise_null(reading: Reading, rows: Sequence[int], seed: int) -> SocmNull
     first, second = split_halves([reading.tokens[row] for row in usable], seed)
     same, different = socm(first, second, limit=np.inf), socm(first[:-1], second[1:], limit=np.inf)
 
-    def mean(values: npt.NDArray[Any]) -> Estimate:
-        places = np.arange(len(values))
-        return rounded(mean_over_pairs(values, places, places + len(values)))
-
+    places = np.arange(len(usable))  # a text stands in one pair with itself, and in two pairs of neighbours
     return SocmNull(
         texts=len(usable),
-        same=mean(same.socm),
-        different=mean(different.socm),
+        same=rounded(mean_over_pairs(same.socm, places, places + len(places))),
+        different=rounded(mean_over_pairs(different.socm, places[:-1], places[1:])),
         same_normalised=_rounded_float(same.normalised.mean()),
         different_normalised=_rounded_float(different.normalised.mean()),
     )

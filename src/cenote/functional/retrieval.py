@@ -151,12 +151,13 @@ def token_matches(
 
 
 def resampled_means(
-    values: Sequence[Floats], documents: Whole, *, confidence: float = 0.95, seed: int = 0
+    values: Sequence[npt.NDArray[Any]], documents: Whole, *, confidence: float = 0.95, seed: int = 0
 ) -> list[Estimate]:
     """Estimate the means of several columns of values of the same queries, with intervals that resample documents.
 
-    The queries of a document are drawn together: they are not independent. With fewer than ten documents, or where all
-    values are the same, there is no interval.
+    The queries of a document are drawn together: they are not independent. The mean of flags is a share, and has at
+    least the interval of the rule of three, as for `jackknife`. Other values that are all the same have no interval,
+    and there is none with fewer than ten documents.
 
     >>> found = resampled_means([np.array([1.0, 0.0] * 20)], np.arange(40))[0]
     >>> found.value, found.low < 0.5 < found.high
@@ -174,11 +175,14 @@ def resampled_means(
         return [Estimate(float(mean), None, None) for mean in means]
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
     replicates = (drawn @ totals) / (drawn @ sizes)[:, None]
-    ends = [
-        percentile_interval(column, confidence) if one.min() < one.max() else (None, None)
-        for one, column in zip(values, replicates.T, strict=True)
-    ]
-    return [Estimate(float(mean), *both) for mean, both in zip(means, ends, strict=True)]
+    found = []
+    for one, mean, column in zip(values, means.tolist(), replicates.T, strict=True):
+        low, high = percentile_interval(column, confidence)
+        if one.dtype == np.bool_:
+            found.append(_widen(Estimate(mean, low, high), count, confidence))
+        else:
+            found.append(Estimate(mean, low, high) if one.min() < one.max() else Estimate(mean, None, None))
+    return found
 
 
 def without_each_document(
@@ -187,7 +191,8 @@ def without_each_document(
     """Return the mean of values of sentences as it would be without each of the documents: its sentences and its rank.
 
     Without a document its own sentences are gone. A sentence of rank 2 that it was the best rival of comes first then,
-    and has its value in `freed`; no other sentence changes its fate.
+    and has its value in `freed`. All others keep their values: where these depend on a match of tokens, the document is
+    still a rival in that match.
 
     >>> values, freed = np.array([1.0, 0.0, 1.0]), np.ones(3)          # which of three sentences find their document
     >>> without_each_document(values, freed, np.array([1, 2, 1]), np.array([1, 0, 0]), np.array([0, 1, 2]), 3).tolist()
@@ -214,9 +219,10 @@ def jackknife(
     """Return a figure with a t interval from its values without each of the documents.
 
     A new sample has other rivals as well as other sentences: a hub takes many sentences at once, and resampling
-    sentences among fixed rivals gives intervals that are too narrow. A share stays in [0, 1]; where it is 0 or 1 in
-    all of n documents, the other end is the rule of three, 1 - 0.025^(1/n). With fewer than ten documents there is no
-    interval. `documents` is how many have a sentence in the figure, where not all do.
+    sentences among fixed rivals gives intervals that are too narrow. A share stays in [0, 1]. Its
+    upper end is at least that of a share of 0 in n documents, by the rule of three: 1 - 0.025^(1/n). Its lower end is
+    at most that of a share of 1. Else a loss of one sentence would seem better known than no loss. With fewer than ten
+    documents there is no interval. `documents` is how many have a sentence in the figure, where not all do.
 
     >>> found = jackknife(0.5, np.array([0.49, 0.51] * 10))
     >>> round(found.low, 2), round(found.high, 2)
@@ -226,10 +232,15 @@ def jackknife(
     count = len(replicates) if documents is None else documents
     if count < FEWEST_TEXTS:
         return Estimate(value, None, None)
-    if share and value in (0.0, 1.0):
-        most = 1 - ((1 - confidence) / 2) ** (1 / count)
-        return Estimate(value, 0.0, most) if value == 0 else Estimate(value, 1 - most, 1.0)
     error = math.sqrt((count - 1) / count * float(np.square(replicates - replicates.mean()).sum()))
     reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
-    low, high = value - reach, value + reach
-    return Estimate(value, max(low, 0.0), min(high, 1.0)) if share else Estimate(value, low, high)
+    found = Estimate(value, value - reach, value + reach)
+    return _widen(found, count, confidence) if share else found
+
+
+def _widen(share: Estimate, count: int, confidence: float) -> Estimate:
+    """Return a share with an interval in [0, 1] whose ends are no nearer than those of shares of 0 and of 1."""
+    if share.low is None or share.high is None:
+        return share
+    most = 1 - ((1 - confidence) / 2) ** (1 / count)
+    return Estimate(share.value, min(max(share.low, 0.0), 1 - most), max(min(share.high, 1.0), most))

@@ -23,18 +23,36 @@ from cenote.wording import percent, pluralise
 
 @dataclass(frozen=True)
 class Kind:
-    """A share of the account: its field, its class in page.css, its sign in a bar of text, its name and its meaning."""
+    """A share of the account: its field, its class in page.css, its sign in a bar of text, its name and its meaning.
+
+    For the user's own queries it means something else: where in a text the answer stands, nobody knows.
+    """
 
     field: str
     style: str
     sign: str
     name: str
     meaning: str
+    of_queries: str
 
 
 KINDS = (
-    Kind("found", "found", "█", "found", "the sentence's own text comes first"),
-    Kind("lost_to_cut", "cut", "/", "lost to the cut", "not found, and the model stops reading before the sentence"),
+    Kind(
+        "found",
+        "found",
+        "█",
+        "found",
+        "the sentence's own text comes first",
+        "a text that answers the query comes first",
+    ),
+    Kind(
+        "lost_to_cut",
+        "cut",
+        "/",
+        "lost to the cut",
+        "not found, and the model stops reading before the sentence",
+        "not found, but windows of the cut text find it, and the tokens that are read of it do not",
+    ),
     Kind(
         "lost_to_pooling",
         "pooling",
@@ -42,20 +60,24 @@ KINDS = (
         "lost to pooling",
         "the model reads the sentence, and a window or the tokens of its text find it, but the one vector of the text "
         "does not",
+        "not found, but the tokens that are read of the text find it, or windows of a text that is not cut",
     ),
-    Kind("not_found", "missed", "·", "not found", "not found in any of these ways"),
+    Kind("not_found", "missed", "·", "not found", *["not found in any of these ways"] * 2),
 )
+# The bootstrap of these figures keeps the texts that are searched; the jackknife of the others takes each away in turn.
+_ALONE = "with 95 % intervals; of ranks and the first ten, for other sentences alone"
 # Names of parts, by the criterion of the part.
 _PARTS = {"position": "{} sentences", "length": "texts of {}", "reading": "sentences that are {}"}
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of the account as a number of 100, and its interval if it has one."""
+    """A share of the account as a number of 100, its interval if it has one, and what it means here."""
 
     kind: Kind
     count: int
     interval: str
+    meaning: str
 
     @property
     def in_words(self) -> str:
@@ -93,7 +115,8 @@ def describe_shares(shares: Shares) -> Iterator[Share]:
     for kind, count in zip(KINDS, count_fates(shares), strict=True):
         found: Estimate = getattr(shares, kind.field)
         ends = [f"{100 * end:.0f}" for end in (found.low, found.high) if end is not None]
-        yield Share(kind, count, " to ".join(ends))
+        meaning = kind.of_queries if isinstance(shares, GivenQueries) else kind.meaning
+        yield Share(kind, count, " to ".join(ends), meaning)
 
 
 def describe_loss(shares: Shares, what: str, goal: str) -> str:
@@ -229,7 +252,7 @@ def beside(answers: Sequence[Answer]) -> Table:
             "texts that are never among them": format_share(around.never),
         }
         columns.append((answer.name, cells))
-    return build_table("beside", "The same search in other figures", "with 95 % intervals", columns)
+    return build_table("beside", "The same search in other figures", _ALONE, columns)
 
 
 def given_queries(answers: Sequence[Answer]) -> Table:
@@ -281,6 +304,8 @@ def describe_texts(answers: Sequence[Answer]) -> tuple[str, ...]:
                 f"{percent(found.repeated)} of the sentences stand word by word in another text too, so a search "
                 "cannot tell these texts apart."
             )
+    if any(answer.queries for answer in answers):
+        notes.append(f"for your queries, {'; '.join(f'“{kind.name}”: {kind.of_queries}' for kind in KINDS)}.")
     for answer in answers:
         for part in answer.queries.excluded if answer.queries else ():
             notes.append(f"queries excluded: {part.in_words()}.")

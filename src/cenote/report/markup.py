@@ -52,7 +52,7 @@ def _share(share: Share) -> str:
     """Return a number of the account with its swatch, its name and its interval."""
     kind, interval = share.kind, f" <small>{share.interval}</small>" if share.interval else ""
     number = f"<span><b>{share.count}</b> {kind.name}{interval}</span>"
-    return f'<li title="{escape_html(kind.meaning)}">{draw_fill(kind.style)}{number}</li>'
+    return f'<li title="{escape_html(share.meaning)}">{draw_fill(kind.style)}{number}</li>'
 
 
 def _begin(text: str) -> str:

@@ -102,7 +102,10 @@ def _length(series: tuple[Series, ...]) -> Section:
     ]
     uncut = [one for one in series if one.run.cut_lengths is None]
     if uncut:
-        notes.append(f"{join_labels(uncut, series)}: too few texts are long enough to be cut at several lengths.")
+        notes.append(
+            f"{join_labels(uncut, series)}: too few texts are long enough to be cut at several lengths, and have a "
+            "vector at each."
+        )
     without = [one.name for one in series if one.first and one.model.words is None]
     if without:
         notes.append(f"{join_names(without)}: no control, because plain averages of word embeddings were not measured.")

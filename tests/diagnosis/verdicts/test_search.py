@@ -78,6 +78,14 @@ def test_repeated_sentences_are_said_where_they_are_many():
     )
 
 
+@pytest.mark.parametrize(
+    ("unread", "told"), [(1, " 1 text has no vector, and its sentences"), (20, " 20 texts have no vector, and their")]
+)
+def test_texts_without_a_vector_are_counted_as_what_is_lost(unread, told):
+    assert "vector" not in judge().evidence
+    assert told in judge(unread=unread).evidence
+
+
 def test_prompts_of_both_sides_are_named():
     assert "prompt" not in judge().evidence
     both, one = (judge(prompts=prompts).evidence for prompts in (("query", "passage"), ("query", None)))
@@ -89,6 +97,23 @@ def test_what_helps_is_advised_where_much_is_lost():
     settings = {"windows of 128 tokens, best": setting(0.06, rows=2.5)}
     assert judge(found=0.95, pooling=0.03, settings=settings).advice == search.NOTHING
     assert "windows of 128 tokens, of which the best" in judge(found=0.8, settings=settings).advice
+
+
+def test_nothing_needs_to_be_done_only_where_the_causes_are_fine_too():
+    settings = {"windows of 128 tokens, best": setting(0.04)}
+    one = model(account=account(found=0.93, cut=0.05, pooling=0.02, parts=READING, settings=settings))
+    one = replace(one, lengths=lengths(cut=9))
+    (whole,), (cut,) = (module.judge(one) for module in (search, truncation))
+    assert (whole.grade, cut.grade) == ("fine", "slight")
+    assert whole.advice == cut.advice
+    assert "windows of 128 tokens" in cut.advice
+
+
+def test_ten_that_are_shown_as_lost_are_not_fewer_than_ten():
+    found = judge(found=541 / 600, cut=0, pooling=0.04)
+    assert found.finding.startswith("Of 100 sentences of your texts, 90 find")
+    assert found.advice != search.NOTHING
+    assert judge(found=546 / 600, cut=0, pooling=0.04).advice == search.NOTHING
 
 
 def test_the_reason_is_stated_where_there_is_no_account():
@@ -103,6 +128,7 @@ def test_the_reason_is_stated_where_there_is_no_account():
     [
         ((0.5, 0.2, 0.2), (50, 20, 20, 10)),
         ((0.333, 0.333, 0.334), (33, 33, 34, 0)),
+        ((0.667, 0.157, 0.176), (67, 16, 17, 0)),
     ],
 )
 def test_search_truncation_and_pooling_tell_the_same_counts(values, told):
@@ -114,3 +140,5 @@ def test_search_truncation_and_pooling_tell_the_same_counts(values, told):
     assert [int(word) for word in re.findall(r"\d+", whole.finding)] == [100, *told]
     assert cut.finding.startswith(f"Of 100 sentences, the cut loses {told[1]}:")
     assert pooled.finding.startswith(f"Of 100 sentences, pooling loses {told[2]}:")
+    assert cut.evidence.startswith(f"{told[1]} % ")
+    assert pooled.evidence.startswith(f"{told[2]} % ")

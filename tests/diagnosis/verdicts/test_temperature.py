@@ -7,6 +7,9 @@ from cenote.records import Change, Estimate
 
 from .accounts import account, estimate, model, run, setting
 
+NONE = (
+    "With the sentence left out of its text, none of the temperatures tried finds more sentences by more than chance."
+)
 TRIED = ("0.9", "0.8", "0.7")
 NOTHING = Change(difference=None, short=None, long=None, socm=None)
 MOVED = Change(difference=estimate(-0.05), short=estimate(0.01), long=estimate(-0.04), socm=None)
@@ -44,7 +47,7 @@ def test_the_temperature_that_finds_most_is_named():
 )
 def test_a_temperature_that_does_not_help_is_not_advised(settings, more):
     (found,) = judge(*settings)
-    assert found.finding == f"None of the temperatures tried finds more sentences by more than chance.{more}"
+    assert found.finding == f"{NONE}{more}"
     assert (found.grade, found.advice) == ("fine", "")
 
 
@@ -72,7 +75,7 @@ def test_an_interval_that_is_not_known_helps_nobody():
     none = setting(0.3)
     none = type(none)(**{**vars(none), "change": Estimate(0.3, None, None)})
     (found,) = judge(none)
-    assert found.finding == "None of the temperatures tried finds more sentences by more than chance."
+    assert found.finding == NONE
 
 
 def test_no_other_temperature_has_no_verdict():

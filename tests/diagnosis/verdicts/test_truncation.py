@@ -35,9 +35,10 @@ def test_what_is_lost_and_what_is_found_all_the_same_are_said():
         "lead to their text."
     )
     assert found.evidence.startswith(
-        "10 % (9 to 11 %) of the sentences. 50 of 300 are unread; 40 % of these find their text all the same. Of the "
-        "10.0 lost, these settings find so many: windows of 254 tokens, of which the best counts for a text: 5.0. 9 of "
-        "100 texts are longer than the limit, with 30 % of all tokens behind it; the longest 10 % of the texts have"
+        "10 % (9 to 11 %) of the sentences. 50 of 300 are unread; 40 % of these find their text all the same. Of "
+        "those lost, settings find, in sentences of 100: windows of 254 tokens, of which the best counts for a text: "
+        "5.0. 9 of 100 texts are longer than the limit, with 30 % of all tokens behind it; the longest 10 % of the "
+        "texts have"
     )
     assert found.evidence.endswith(
         "Lost are 9 to 11 %, and the threshold of 10 % lies between: another sample may have another grade."
@@ -72,8 +73,20 @@ def test_one_text_with_most_of_the_truncated_tokens_is_named(cut, texts):
     assert found.evidence.endswith("one text alone has 99 % of the truncated tokens.")
 
 
+def test_texts_that_only_the_prompt_of_the_search_cuts_are_not_called_whole():
+    searched = account(parts=(*PARTS, READING[0])), account(cut=0.1, found=0.7, parts=READING)
+    for found, grade, finding in zip(searched, ("fine", "moderate"), ("The search cuts some", "Of 100"), strict=True):
+        (verdict,) = truncation.judge(model(account=found))
+        assert verdict.grade == grade
+        assert verdict.finding.startswith(finding)
+        assert (
+            "No text of 100 is longer than the limit of 256 tokens, but some are as the search reads them, with its "
+            "own prompt."
+        ) in verdict.evidence
+
+
 def test_nothing_truncated_needs_no_advice():
-    found = judge(0.0)
+    (found,) = truncation.judge(model(account=account(parts=PARTS)))
     assert (found.grade, found.advice) == ("fine", "")
     assert found.finding == "Nothing is truncated: the model reads every text to its end."
 

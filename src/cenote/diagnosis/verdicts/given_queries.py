@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cenote.diagnosis.verdicts.remedies import as_counted, complement, count_fates, name_threshold
-from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
+from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS, THRESHOLDS
 from cenote.records import GivenQueries, ModelDiagnosis, Verdict
 from cenote.wording import pluralise, share_estimate, signed_estimate
 
@@ -17,11 +17,12 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         return
     first, cut, pooled, none = count_fates(found)
     missing = f" Excluded: {'; '.join(part.in_words() for part in found.excluded)}." if found.excluded else ""
-    lost = complement(found.found)
+    lost, enough = complement(found.found), found.queries >= MIN_TEXTS
+    few = "" if enough else f" {pluralise(found.queries, 'query')}: too few for a grade, which takes {MIN_TEXTS}."
     yield Verdict(
         model=model.name,
         subject="your queries",
-        grade=THRESHOLDS["search"].grade(lost.value),
+        grade=THRESHOLDS["search"].grade(lost.value) if enough else "unknown",
         finding=f"Of 100 of your queries, {first} find a text that answers them first. Lost to the cut: {cut}; lost to "
         f"pooling: {pooled}; not found by their tokens either: {none}.",
         evidence=f"{pluralise(found.queries, 'query')}, {found.texts:,} texts: "
@@ -29,9 +30,9 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{share_estimate(found.in_ten)} among the first ten; nDCG@10 {found.gain.value:.3f}. "
         "If the tokens of the query rank the first twenty anew, it changes by "
         f"{signed_estimate(found.price)}: the price of pooling.{missing}"
-        f"{name_threshold('search', lost)}",
+        f"{name_threshold('search', lost) if enough else ''}",
         limit="Only the texts of this sample are searched, those that queries name first: in the whole corpus every "
-        "query has more rivals.",
+        f"query has more rivals.{few}",
         advice=_advise(found, cut),
     )
 
@@ -39,7 +40,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
 def _advise(found: GivenQueries, cut: int) -> str:
     """Return what finds the queries that are lost."""
     advice = []
-    if found.lost_to_cut.low:  # above 0
+    if cut and found.lost_to_cut.low != 0:  # None: too few queries for an interval
         advice.append(f"Windows of the texts find the {cut} that are lost to the cut: embed with `--long windows`.")
     if found.price.low is not None and found.price.low > 0:
         advice.append(

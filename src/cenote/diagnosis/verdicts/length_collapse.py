@@ -22,7 +22,8 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
             model=model.name,
             subject=_SUBJECT,
             grade="unknown",
-            finding="These texts cannot show what length alone does: too few are long enough to be cut at two lengths.",
+            finding="These texts cannot show what length alone does: too few are long enough to be cut at two lengths, "
+            "and have a vector at each.",
             evidence=natural,
             limit=f"The measure cuts the same texts at several lengths, and needs {MIN_TEXTS} of 64 tokens or more.",
             advice="",

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
-from cenote.records import Account, Estimate, Setting, Shares
+from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
+from cenote.records import Account, Estimate, ModelDiagnosis, Setting, Shares
 from cenote.wording import percent, round_to_hundred
 
 # Settings that read the end of a text, by the first words of their names.
 READ_THE_END = ("windows", "reading")
+_ALL = ("",)
 # Parts of fewer sentences are not listed: the standard error of a share of 30 is up to 0.09.
 _FEWEST = 30
 # Settings that are named where none helps.
 _NAMED = 3
 
 
-def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
+def advise(account: Account, kinds: tuple[str, ...] = _ALL) -> str:
     """Return which setting of these kinds helps, by how much, and how to get it.
 
     Settings are ranked with each sentence left out of its text: only that form ranks them as labelled queries do.
@@ -24,9 +25,9 @@ def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
     tried = {name: one for name, one in account.settings.items() if name.startswith(kinds)}
     if not tried:
         return ""
-    left_out = {name: one for name, one in tried.items() if _rises(one.change_left_out)}
+    left_out = {name: one for name, one in tried.items() if rises(one.change_left_out)}
     # What the end of a text says is coverage; of poolings and temperatures, coverage alone is known to mislead.
-    kept = {name: one for name, one in tried.items() if name.startswith(READ_THE_END) and _rises(one.change)}
+    kept = {name: one for name, one in tried.items() if name.startswith(READ_THE_END) and rises(one.change)}
     if left_out:
         name, best = max(left_out.items(), key=lambda item: item[1].change_left_out.value)
         return (
@@ -39,19 +40,26 @@ def advise(account: Account, kinds: tuple[str, ...] = ("",)) -> str:
             f"If your users look for passages: {describe_setting(name)}. {describe_change(best)} So texts are found "
             f"better by what they say, but not by what they are about. {_how_to(name)}"
         )
+    judged = "With the sentence left out of its text, none of"
     if len(tried) > _NAMED:
-        which = "that were tried" if kinds == ("",) else "of this kind"
-        return f"None of the {len(tried)} settings {which} finds more sentences by more than chance."
-    return f"None of these finds more sentences by more than chance: {', '.join(tried)}."
+        which = "that read the end of a text" if kinds == READ_THE_END else "that were tried"
+        return f"{judged} the {len(tried)} settings {which} finds more sentences by more than chance."
+    return f"{judged} these finds more sentences by more than chance: {', '.join(tried)}."
+
+
+def kinds_ranked(model: ModelDiagnosis) -> tuple[str, ...]:
+    """Return the kinds of settings that the account can rank: where most of the texts is never read, what reads on."""
+    return READ_THE_END if model.lengths.unseen >= CUTOFFS["nearly all"].value else _ALL
 
 
 def describe_change(setting: Setting) -> str:
     """Return the changes of a setting, and what it costs."""
     rows = "" if setting.rows == 1 else f", for {setting.rows:.1f} times the vectors"
-    chance = "" if _rises(setting.change_left_out) else ", which may be chance"
+    left_out = setting.change_left_out
+    chance = "" if rises(left_out) or falls(left_out) else ", which may be chance"
     return (
         f"Of 100 sentences {per_hundred(setting.change)} find their text{rows}; with the sentence left out of its "
-        f"text, {per_hundred(setting.change_left_out)}{chance}."
+        f"text, {per_hundred(left_out)}{chance}."
     )
 
 
@@ -67,8 +75,14 @@ def describe_setting(name: str) -> str:
     return name
 
 
-def _rises(change: Estimate) -> bool:
+def rises(change: Estimate) -> bool:
+    """Return whether a change is a gain beyond chance."""
     return change.low is not None and change.low > 0
+
+
+def falls(change: Estimate) -> bool:
+    """Return whether a change is a loss beyond chance."""
+    return change.high is not None and change.high < 0
 
 
 def per_hundred(change: Estimate) -> str:
@@ -105,18 +119,18 @@ def name_threshold(subject: str, lost: Estimate) -> str:
     )
 
 
-def list_parts(account: Account, by: str, phrase: str) -> str:
-    """Return the share found of each part, as in `Found: first sentences 92 %, last sentences 79 %.`.
+def list_parts(account: Account, by: str, phrase: str, fate: str = "found") -> str:
+    """Return the share of a fate in each part, as in `Found: first sentences 92 %, last sentences 79 %.`.
 
     Left out are parts of few sentences, and all of it where no other is there.
     """
     cells: Iterable[str] = (
-        f"{phrase.format(part.name) if part.name != 'cut' else 'cut texts'} {percent(part.found.value)}"
+        f"{phrase.format(part.name) if part.name != 'cut' else 'cut texts'} {percent(getattr(part, fate).value)}"
         for part in account.parts
         if part.by == by and part.sentences >= _FEWEST
     )
     listed = ", ".join(cells)
-    return f" Found: {listed}." if listed else ""
+    return f" {fate.replace('_', ' ').capitalize()}: {listed}." if listed else ""
 
 
 def _how_to(name: str) -> str:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import advise, as_counted, complement, count_fates, list_parts, name_threshold
+from cenote.diagnosis.verdicts.remedies import (
+    advise,
+    as_counted,
+    complement,
+    count_fates,
+    kinds_ranked,
+    list_parts,
+    name_threshold,
+)
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
 from cenote.records import Account, ModelDiagnosis, Verdict
 from cenote.wording import percent, pluralise, share_estimate
 
-# Fewer sentences are lost than this share: nothing is advised.
-_LOST = THRESHOLDS["search"].steps[0]
-NOTHING = f"Nothing needs to be done: fewer than {100 * _LOST:.0f} of 100 sentences are lost."
+# Advised where the verdicts on search, truncation and pooling are all fine.
+NOTHING = f"Nothing needs to be done: fewer than {100 * THRESHOLDS['search'].steps[0]:.0f} of 100 sentences are lost."
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -45,14 +52,24 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
         f"{share_estimate(account.in_ten)} among the first ten. "
         f"With the sentence left out of its text, {share_estimate(account.left_out)} find it."
         f"{list_parts(account, 'position', '{} sentences')}{list_parts(account, 'length', 'texts of {}')}{repeated}"
-        f"{_name_prompts(account)}"
+        f"{_count_unread(account)}{_name_prompts(account)}"
         f"{name_threshold('search', lost)}",
         limit="The search for sentences shows whether a text is found by what it says (coverage), not whether it "
         "answers a question (relevance): a sentence shares words with its text, which are often enough to find it. "
         f"{pluralise(account.documents, 'text')} are searched; among more texts, fewer sentences find theirs."
         f"{_name_limits(model, account)}",
-        advice=NOTHING if lost.value < _LOST else advise(account),
+        advice=NOTHING if _is_fine(account) else advise(account, kinds_ranked(model)),
     )
+
+
+def _is_fine(account: Account) -> bool:
+    """Return whether neither this verdict, by the number that it shows, nor those on the two causes find a loss."""
+    lost = {
+        "search": (100 - count_fates(account)[0]) / 100,
+        "truncation": account.lost_to_cut.value,
+        "pooling": account.lost_to_pooling.value,
+    }
+    return all(THRESHOLDS[subject].grade(share) == "fine" for subject, share in lost.items())
 
 
 def _name_limits(model: ModelDiagnosis, account: Account) -> str:
@@ -63,6 +80,14 @@ def _name_limits(model: ModelDiagnosis, account: Account) -> str:
     if account.similarity != "cosine":
         told += f" Texts were searched by cosine; the model's own measure is {account.similarity}."
     return told
+
+
+def _count_unread(account: Account) -> str:
+    """Count the texts that no search can find, whose sentences are among those lost."""
+    if not account.unread:
+        return ""
+    have, their = ("has", "its") if account.unread == 1 else ("have", "their")
+    return f" {pluralise(account.unread, 'text')} {have} no vector, and {their} sentences count as lost."
 
 
 def _name_prompts(account: Account) -> str:

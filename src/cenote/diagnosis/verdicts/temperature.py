@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cenote.diagnosis.verdicts.remedies import per_hundred
+from cenote.diagnosis.verdicts.remedies import falls, per_hundred, rises
 from cenote.records import ModelDiagnosis, Run, Setting, Verdict
 from cenote.wording import signed_estimate
 
@@ -19,15 +19,18 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     measured = {name: one for name, one in tried.items() if one is not None}
     # Only the form that leaves a sentence out of its text ranks settings as labelled queries do.
     changes = {name: one.change_left_out for name, one in measured.items()}
-    helping = {name: one for name, one in changes.items() if one.low is not None and one.low > 0}
-    hurting = [name for name, one in changes.items() if one.high is not None and one.high < 0]
+    helping = {name: one for name, one in changes.items() if rises(one)}
+    hurting = [name for name, one in changes.items() if falls(one)]
     if helping:
         name, best = max(helping.items(), key=lambda item: item[1].value)
         finding = (
             f"With the sentence left out of its text, temperature {name} finds {per_hundred(best)} of 100 sentences."
         )
     elif measured:
-        finding = "None of the temperatures tried finds more sentences by more than chance."
+        finding = (
+            "With the sentence left out of its text, none of the temperatures tried finds more sentences by more than "
+            "chance."
+        )
         if hurting:
             finding += f" {', '.join(hurting)} {'finds' if len(hurting) == 1 else 'find'} fewer."
     else:
