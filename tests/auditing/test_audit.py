@@ -14,7 +14,8 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Router
+from sentence_transformers.sentence_transformer.modules import Normalize, Router, WordEmbeddings
+from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 
 import cenote
 from cenote.audit_records import Audit, Check
@@ -25,6 +26,7 @@ from cenote.auditing.checks.neighbours import count_neighbours
 from cenote.auditing.checks.readings import compare, pad
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, CenoteWarning, UnknownName
+from cenote.functional.temperature import LengthTemperature
 from cenote.nn import Pooling
 
 from ..bags import save_bags
@@ -349,7 +351,72 @@ def test_a_router_names_the_pooling_of_each_side(tiny_bert, tmp_path):
     assert audit(tmp_path / "side", TINY, only=["pooling"]).checks[0].passed
 
 
+def test_a_fault_stays_one_where_its_cost_cannot_be_measured(copies, bag_folder, monkeypatch):
+    model, texts = faults.dense_dropped(copies, bag_folder)
+
+    def fail(*_, **__):
+        raise BadInput("the folder is gone")
+
+    monkeypatch.setattr(module, "load", fail)
+    found = audit(model, texts, only=["later-modules", "finite"])
+    assert found.failed == ("later-modules",)
+    check = by_name(found)["later-modules"]
+    assert check.evidence == "The files list Dense, which the model lacks."
+    monkeypatch.setattr(subject.Subject, "found", fail)
+    other = audit(copies_of(copies)("bert"), TINY, pooling="cls", only=["pooling"]).checks[0]
+    assert other.passed is False
+    assert other.evidence.startswith("Your server pools with 'cls', the files declare 'mean'. On 60 texts: cosine")
+
+
+def test_a_model_of_its_own_code_is_compared_with_its_files(copies):
+    folder = copies("bert")
+    (folder / "own.py").write_text(
+        "from transformers import BertConfig, BertModel\n\n\nclass OwnConfig(BertConfig):\n    model_type = 'own'\n"
+        "\n\nclass OwnModel(BertModel):\n    config_class = OwnConfig\n"
+    )
+    names = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    faults.edit(folder / "config.json", auto_map=names, model_type="own")
+    model = cenote.load(folder, trust_remote_code=True, device="cpu")
+    found = audit(model, TINY, only=["weights", "loading"])
+    assert [one.passed for one in found.checks] == [True, True], [one.evidence for one in found.checks]
+
+
+def test_a_temperature_is_shown_in_words_and_compared(copies):
+    by_length = {"query": 1, "document": LengthTemperature("log", s=0.25)}
+    folder = saved(copies, temperature=by_length)
+    check = audit(folder, TINY, only=["settings"]).checks[0]
+    assert check.passed is True
+    assert "temperature of 1 for a query and log(s=0.25) for a document, which the model applies" in check.evidence
+    assert check.measured["temperature_declared"] == "1 for a query and log(s=0.25) for a document"
+    for other, applied in ((0.3, "0.3"), (1, "1")):
+        check = audit(cenote.load(folder, temperature=other, device="cpu"), TINY, only=["settings"]).checks[0]
+        assert check.passed is False
+        assert f"for a document, and the model runs at {applied}." in check.evidence
+    plain = cenote.load(copies.folder / "bert-copy", temperature=0.3, device="cpu")
+    check = audit(plain, TINY, only=["settings"]).checks[0]
+    assert "declare an attention temperature of 1, and the model runs at 0.3." in check.evidence
+
+
+def test_a_tokenizer_without_a_list_of_tokens_fails_nothing():
+    words = sorted({word for text in TINY for word in text.split()})
+    reader = WordEmbeddings(WhitespaceTokenizer(words), torch.randn(len(words), 8))
+    model = SentenceTransformer(modules=[reader, Pooling(8)], device="cpu")
+    check = audit(model, TINY, only=["sticky-tokens"]).checks[0]
+    assert (check.passed, check.remedy) == (None, "")
+    assert "no list of tokens" in check.evidence
+
+
 # Length and prompts.
+
+
+def test_a_tokenizer_that_states_more_tokens_than_the_configuration_fails_nothing(copies):
+    folder = copies("qwen")
+    (folder / "sentence_bert_config.json").unlink()
+    for name, change in (("tokenizer_", {"model_max_length": 512}), ("", {"max_position_embeddings": 256})):
+        faults.edit(folder / f"{name}config.json", **change)
+    check = audit(folder, TINY, only=["truncation"]).checks[0]
+    assert check.passed is True, check.evidence
+    assert (check.measured["limit"], check.measured["declared"]) == (256, 256)
 
 
 def test_the_ends_of_long_texts_are_read(tmp_path):

@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+import cenote
 from cenote.cli import Exit, main
+
+TEXTS = ["a pool", "the deep cave of light"]
 
 
 def test_a_baked_temperature_is_shown_by_info(copy_of, tmp_path, capsys):
@@ -44,7 +47,11 @@ def test_an_earlier_temperature_is_reported(copy_of, tmp_path, capsys):
     assert "replaces 0.5 for a query and 0.9 for a document, from the configuration" in out
     assert "multiplies 0.8, which is in the weights already" in out
     assert main(["info", third, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["temperature in the weights"]["value"] == 0.72
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["temperature in the weights"]["value"] == 0.72
+    assert facts["temperature"]["value"] is None
+    expected = cenote.bake(cenote.load(first, device="cpu"), 0.9).encode(TEXTS)
+    assert cenote.load(third, device="cpu").encode(TEXTS) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

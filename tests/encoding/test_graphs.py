@@ -9,6 +9,7 @@ from cenote.encoding import graphs
 from cenote.encoding.forward import VECTORS
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.models.repooling import repool
+from cenote.surgery.attention import SDPA
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,24 @@ def test_code_that_cannot_be_recorded_is_refused(bert, form, monkeypatch):
     monkeypatch.setattr(type(bert[1]), "forward", stubborn)
     with pytest.raises(UnsupportedModel, match=r"BertModel cannot be recorded as a graph: .*The backend 'torch' runs"):
         form(bert)
+
+
+def test_probes_are_read_by_the_reader_of_the_task(routed):
+    for task, longest in (("query", 256), ("document", 40)):
+        batches = list(graphs.probes(routed, task))
+        assert max(features["input_ids"].shape[1] for features in batches) == longest
+        for features, texts in zip(batches, graphs.PROBES, strict=True):
+            assert torch.equal(features["input_ids"], routed.preprocess(list(texts), task=task)["input_ids"])
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_an_additive_mask_stays_in_its_place(by_name):
+    one = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[True, True, False]] * 3)
+    given = ((one, one, one), {"attn_mask": mask, "dropout_p": 0.0}) if by_name else ((one, one, one, mask, 0.0), {})
+    expected = SDPA(*given[0], **given[1])
+    with graphs._AdditiveMasks():
+        assert torch.allclose(SDPA(*given[0], **given[1]), expected)
 
 
 def test_large_weights_have_a_file_of_their_own(bert, monkeypatch):

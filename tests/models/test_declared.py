@@ -48,6 +48,30 @@ def test_a_bare_transformers_folder(copy_of):
     assert facts["max length"] == {"value": 256, "from": "tokenizer_config.json: model_max_length"}
 
 
+@pytest.mark.parametrize(
+    ("tokenizer", "positions", "own", "expected"),
+    [
+        (512, 256, {}, (256, "config.json: max_position_embeddings")),
+        (256, 512, {}, (256, "tokenizer_config.json: model_max_length")),
+        (int(1e30), 512, {}, (512, "config.json: max_position_embeddings")),
+        (512, -1, {}, (512, "tokenizer_config.json: model_max_length")),
+        (int(1e30), None, {}, (None, None)),
+        (512, 256, {"xlm-roberta": 128}, (128, "sentence_xlm-roberta_config.json: max_seq_length")),
+        (512, 256, {"bert": 1024, "xlm-roberta": 128}, (1024, "sentence_bert_config.json: max_seq_length")),
+    ],
+)
+def test_the_limit_is_the_one_that_sentence_transformers_takes(tokenizer, positions, own, expected, copy_of):
+    folder = copy_of("bert")
+    own = {f"sentence_{kind}_config.json": {"max_seq_length": limit} for kind, limit in own.items()}
+    (folder / "sentence_bert_config.json").unlink()
+    files = {"tokenizer_config.json": {"model_max_length": tokenizer}, "config.json": {}, **own}
+    files["config.json"]["max_position_embeddings"] = positions
+    for name, change in files.items():
+        before = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+        (folder / name).write_text(json.dumps(before | change))
+    assert tuple(declared(folder)["max length"].values()) == expected
+
+
 def test_unreadable_folders_are_refused(copy_of):
     with pytest.raises(BadInput, match="'a/b' is not a folder on this machine"):
         declared("a/b")

@@ -1,6 +1,7 @@
 """Descriptions of a model in words."""
 
 import platform
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,6 +28,21 @@ def test_architecture_pooling_and_temperature_of_tiny_models(tiny_st, kind, name
     assert pooling_of(model) == "mean"
     assert temperature_of(model) == "1"
     assert revision_of(model) is None
+
+
+@pytest.mark.parametrize("home", [None, "SENTENCE_TRANSFORMERS_HOME"])
+def test_the_revision_of_a_model_of_the_hub(home, copy_of, tmp_path, monkeypatch):
+    commit, cache = "0123456789" * 4, tmp_path / "cache"
+    where = cache / "models--owner--name"
+    shutil.copytree(copy_of("bert"), where / "snapshots" / commit)
+    (where / "refs").mkdir()
+    (where / "refs" / "main").write_text(commit)
+    if home:
+        monkeypatch.setenv(home, str(cache))
+    else:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache))
+    assert revision_of(cenote.load("owner/name", device="cpu")) == commit
 
 
 def test_names_of_models(demo, demo_path, tiny_st):

@@ -1,5 +1,6 @@
 """Weights that files lack, or have and the model does not read: refused by name, or no vector depends on them."""
 
+import copy
 import json
 import logging
 import shutil
@@ -11,6 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -68,6 +70,18 @@ def with_head(tiny, tmp_path):
 
 
 SMALL = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "num_hidden_layers": 2}
+
+
+def test_weights_that_any_route_lacks_are_refused(tiny_bert, tmp_path):
+    sides = [[copy.deepcopy(tiny_bert[0]), copy.deepcopy(tiny_bert[1])] for _ in range(2)]
+    for default in ("document", None):
+        folder = tmp_path / str(default)
+        router = Router(dict(zip(("query", "document"), sides, strict=True)), default, allow_empty_key=False)
+        SentenceTransformer(modules=[router], device="cpu").save(str(folder), create_model_card=False)
+        assert cenote.load(folder, device="cpu").encode_query(TEXTS).shape == (3, 32)
+        change(folder / "query_0_Transformer", lambda tensors: tensors.pop("encoder.layer.1.output.dense.weight"))
+        with pytest.raises(BadInput, match=r"the files lack 0\.sub_modules\.query\.0\.model\.encoder\.layer\.1"):
+            cenote.load(folder, device="cpu")
 
 
 # Each tensor of each kind of model.

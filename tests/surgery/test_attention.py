@@ -1,5 +1,7 @@
 """The attention table: every row is found, models without a row get a guess, others are refused by name."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from transformers import BertConfig, BertModel
 
 from cenote.errors import UnsupportedModel
 from cenote.surgery.attention import FAMILIES, SHARED_BIASES, UNPLACED, Probe, address, find_sites
+from cenote.surgery.proof import confirmed_sites
 from cenote.surgery.tempering import bake, temper
 
 
@@ -95,6 +98,53 @@ def test_a_wrong_guess_is_replaced_by_the_softmax(network, batch, read, oracle):
         bake(model, 0.7)
 
 
+class Capped(Misleading):
+    """Caps its logits, as T5Gemma does: a factor on the query is nearly one on the logits."""
+
+    def forward(self, hidden, *_, **__):
+        products = self.query(hidden).unsqueeze(1) @ self.key(hidden).unsqueeze(1).transpose(2, 3)
+        weights = nn.functional.softmax(50 * torch.tanh(products / 50), dim=-1)
+        return (weights @ self.value(hidden).unsqueeze(1)).squeeze(1), weights
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_no_precision_confirms_a_wrong_guess(dtype, network):
+    model = network("bert")
+    for layer in model.encoder.layer:
+        layer.attention.self = Capped(layer.attention.self)
+    assert [site.family for site in confirmed_sites(model.to(dtype), None)] == [UNPLACED] * 2
+
+
+def test_baking_a_guess_asks_for_float32(network):
+    model = network("RemBertModel", **OTHERS["RemBertModel"])
+    with pytest.raises(UnsupportedModel, match="Load the model with dtype='float32'"):
+        bake(copy.deepcopy(model).to(torch.bfloat16), 0.7)
+    bake(model, 0.7)
+
+
+class ByPosition(Misleading):
+    """Calls torch's attention with every argument by position."""
+
+    def forward(self, hidden, attention_mask, *_, **__):
+        query, key, value = (one(hidden).unsqueeze(1) for one in (self.query, self.key, self.value))
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, 0.0, False)
+        return attended.squeeze(1), None
+
+
+def test_a_mask_by_position_stays_in_its_place(network, batch, read):
+    model, features = network("bert"), batch()
+    for layer in model.encoder.layer:
+        layer.attention.self = ByPosition(layer.attention.self)
+    divided = copy.deepcopy(model)
+    for layer in divided.encoder.layer:
+        for parameter in layer.attention.self.query.parameters():
+            parameter.data /= 0.7
+    expected = read(divided, features)
+    assert (read(model, features) - expected).abs().max() > 0.01
+    with temper(model, 0.7):
+        assert (read(model, features) - expected).abs().max() < 1e-5
+
+
 class Landmarks(Misleading):
     """Attends by way of a few landmarks: softmax over something that is not tokens by tokens."""
 
@@ -115,7 +165,9 @@ def test_an_encoder_decoder_model_is_refused():
     from transformers import T5Config, T5Model
 
     model = T5Model(T5Config(vocab_size=50, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=4))
-    with pytest.raises(UnsupportedModel, match=r"pass the encoder, model.get_encoder\(\)"):
+    with pytest.raises(
+        UnsupportedModel, match=r"pass the encoder, model.get_encoder\(\). A SentenceTransformer that holds both"
+    ):
         temper(model, 0.7)
 
 

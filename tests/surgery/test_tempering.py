@@ -1,6 +1,7 @@
 """Live = baked = oracle for every family; nothing else changes; bad input is refused."""
 
 import copy
+import json
 import math
 import pickle
 import threading
@@ -9,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import Router, StaticEmbedding
+from transformers import AutoModel
 
 import cenote
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.temperature import LengthTemperature
+from cenote.nn import LandmarkTransformer
 from cenote.surgery.tempering import bake, temper
 
 TAU = 0.7  # no power of two, which would round nowhere
@@ -317,6 +320,52 @@ def test_a_bare_model_is_saved_with_its_temperature(temperature, minilm, tmp_pat
     handle.remove()
     network.save_pretrained(tmp_path / "plain")
     assert "cenote" not in (tmp_path / "plain" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_temperature_that_was_read_from_a_file_is_not_saved_again(whole, minilm, tmp_path):
+    plain = minilm.encode(TEXTS, convert_to_tensor=True)
+    temper(minilm, 0.5)
+    minilm.save(str(tmp_path / "tempered"))
+    if whole:
+        cenote.load(tmp_path / "tempered", temperature=1, device="cpu").save(str(tmp_path / "plain"))
+        again = cenote.load(tmp_path / "plain", device="cpu")
+        assert far(again.encode(TEXTS, convert_to_tensor=True), plain) < 1e-6
+    else:
+        bake(AutoModel.from_pretrained(tmp_path / "tempered"), 0.8).save_pretrained(tmp_path / "plain")
+    config = json.loads((tmp_path / "plain" / "config.json").read_text("utf-8"))
+    assert "cenote_temperature" not in config
+
+
+def test_readers_that_share_a_network_are_tempered_and_baked_once(minilm, tmp_path):
+    with temper(minilm, 0.5):
+        expected = minilm.encode(TEXTS, convert_to_tensor=True)
+    reader, pooling, _ = minilm
+    documents = LandmarkTransformer.adopt(reader)
+    router = SentenceTransformer(
+        modules=[Router.for_query_document([reader, pooling], [documents, pooling]), minilm[2]], device="cpu"
+    )
+    assert far(router.encode_document(TEXTS, convert_to_tensor=True), expected) > 0.01
+    with temper(router, 0.5):
+        live = router.encode_document(TEXTS, convert_to_tensor=True)
+        assert far(router.encode_query(TEXTS, convert_to_tensor=True), expected) < 1e-6
+        router.save(str(tmp_path))
+    assert far(cenote.load(tmp_path, device="cpu").encode_document(TEXTS, convert_to_tensor=True), live) < 1e-6
+    baked = bake(router, 0.5)
+    assert far(baked.encode_query(TEXTS, convert_to_tensor=True), expected) < 1e-5
+    assert baked[0].sub_modules["query"][0].model.config.cenote_baked_temperature == 0.5
+
+
+def test_a_route_without_attention_stays_as_it_is(minilm, tmp_path):
+    static = StaticEmbedding(copy.deepcopy(minilm.tokenizer.backend_tokenizer), embedding_dim=384)
+    router = Router.for_query_document([static], list(minilm)[:2])
+    model = SentenceTransformer(modules=[router, minilm[2]], device="cpu")
+    queries, documents = (encode(TEXTS, convert_to_tensor=True) for encode in (model.encode_query, model.encode))
+    temper(model, {"query": 0.5, "document": 0.6})
+    model.save(str(tmp_path))
+    for tempered in (model, cenote.load(tmp_path, device="cpu")):
+        assert torch.equal(tempered.encode_query(TEXTS, convert_to_tensor=True), queries)
+        assert far(tempered.encode(TEXTS, convert_to_tensor=True), documents) > 0.01
 
 
 @pytest.mark.parametrize("headed", [False, True])

@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from cenote._nn.modules import weights_dtype
 from cenote.audit_records import Audit, AuditedTexts, Check, passes
 from cenote.auditing.checks.files import quiet_transformers
-from cenote.auditing.checks.subject import FULL, QUICK, Finding, Subject, folder_of
+from cenote.auditing.checks.subject import FULL, QUICK, Finding, Subject
 from cenote.auditing.checks.table import CHECKS
 from cenote.choices import CheckName, PoolingName
 from cenote.data.builtin import read_builtin
@@ -28,7 +28,7 @@ from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.hub import first_line
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
-from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
+from cenote.models.provenance import folder_of, name_of, pooling_of, temperature_of, versions_of
 
 # Fewer texts show nothing.
 FEWEST_TEXTS = 4
@@ -145,7 +145,10 @@ def _load_again(given: Any, loaded: SentenceTransformer, folder: Path, loader: A
         if not isinstance(given, SentenceTransformer):
             found: SentenceTransformer = loader(given)
             return found
-        return load(folder, device=loaded.device, dtype=weights_dtype(loaded), strict=False)
+        # Code of the model's repository that runs in this process was trusted before.
+        own_code = any(type(module).__module__.startswith("transformers_modules") for module in loaded.modules())
+        dtype = weights_dtype(loaded)
+        return load(folder, device=loaded.device, dtype=dtype, trust_remote_code=own_code, strict=False)
 
 
 def choose_checks(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:

@@ -302,7 +302,7 @@ def _hardware_obstacle(device: torch.device, name: str, precision: str) -> str |
 def verify(made: Backend, model: Any, task: str | None = None) -> None:
     """Compare a backend with the model at float32 on a few texts; raise if its vectors differ by more than rounding."""
     plain = _Torch(model, "float32", task)
-    for features in probes(model):
+    for features in probes(model, task):
         difference, cosine = distance(made(features), plain(features))
         if made.precision == "float32":
             agrees, finding = difference <= WORST_DIFFERENCE, f"differ by {difference:.2g} of their length"

@@ -28,7 +28,7 @@ from cenote.encoding.forward import VECTORS, pooled_vectors, run_modules
 from cenote.errors import BadInput, CenoteError, UnsupportedModel, some
 from cenote.functional.token_batches import refuse_rows
 from cenote.surgery.attention import SDPA
-from cenote.surgery.hooks import settings_on
+from cenote.surgery.hooks import settings_on, with_mask
 from cenote.surgery.tempering import bake
 
 # A number for each text: the tokens of its prompt that are not pooled. An input of models that exclude prompts.
@@ -85,8 +85,8 @@ class _AdditiveMasks(TorchFunctionMode):
             mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
             if mask is not None and mask.dtype == torch.bool:
                 query = args[0] if args else kwargs["query"]
-                args = (*args[:3], *args[4:])
-                kwargs["attn_mask"] = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, _HIDDEN)
+                additive = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, _HIDDEN)
+                args, kwargs = with_mask(additive, args, kwargs)
         return func(*args, **kwargs)
 
 
@@ -137,10 +137,11 @@ def feed(features: Mapping[str, Any], names: Sequence[str]) -> dict[str, np.ndar
     return {name: np.ascontiguousarray(value.numpy()) for name, value in inputs.items()}
 
 
-def probes(model: Any) -> Iterator[dict[str, Any]]:
+def probes(model: Any, task: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield batches to compare a graph on, with prompts where the model excludes them from pooling."""
     for texts, prompt in zip(PROBES, _PROMPTS, strict=True):
-        yield model.preprocess(list(texts), prompt=prompt if _excludes_prompts(model) else None)
+        told = {} if task is None else {"task": task}
+        yield model.preprocess(list(texts), prompt=prompt if _excludes_prompts(model) else None, **told)
 
 
 @contextmanager

@@ -23,6 +23,13 @@ _DEMO_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9_][\w.-]*", re.ASCII)
 _LONGEST_ID = 96
 _ADDRESS = re.compile(r"[\w.-]+:\d+(?:/|$)")
+# Files of its own in which sentence-transformers looks for settings, in its order.
+_OWN_FILES = [
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+]
+# What transformers writes for a tokenizer without a limit.
+_UNLIMITED = int(1e30)
 
 Content = TypeVar("Content", dict[str, Any], list[dict[str, Any]])
 Found = tuple[Any, str]  # the value, and the file, relative to the folder, with the key that holds it
@@ -156,6 +163,14 @@ def _pooling(folder: Path) -> Iterator[Found]:
             yield "+".join(modes), f"{name}: {', '.join(prefix + key for key in old)}"
 
 
+def _limit(folder: Path) -> Iterator[Found]:
+    """Yield the limits as sentence-transformers takes them: its own, else the smaller of tokenizer and positions."""
+    yield from _entries(*((name, "max_seq_length") for name in _OWN_FILES))(folder)
+    others = _entries(("tokenizer_config.json", "model_max_length"), ("config.json", "max_position_embeddings"))(folder)
+    # XLNet has -1 positions.
+    yield from sorted((one for one in others if 0 < one[0] < _UNLIMITED), key=lambda one: int(one[0]))
+
+
 def _temperature(folder: Path) -> Iterator[Found]:
     config = _parse(folder / "config.json", dict[str, Any]()).get(KEPT_IN_CONFIG)
     if config is not None and not isinstance(config, dict):
@@ -172,11 +187,7 @@ FACTS: dict[str, Callable[[Path], Iterator[Found]]] = {
     "architecture": _entries(("config.json", "architectures"), ("config.json", "model_type")),
     "pooling": _pooling,
     "prompts": _entries(("config_sentence_transformers.json", "prompts")),
-    "max length": _entries(
-        ("sentence_bert_config.json", "max_seq_length"),
-        ("tokenizer_config.json", "model_max_length"),
-        ("config.json", "max_position_embeddings"),
-    ),
+    "max length": _limit,
     "temperature": _temperature,
     "temperature in the weights": _entries(("config.json", BAKED_IN_CONFIG)),
 }

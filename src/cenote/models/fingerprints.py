@@ -15,7 +15,7 @@ from cenote.data.fingerprints import DIGITS
 _SAMPLED = 2**16
 # The pooler of a network. Where a Pooling follows, no vector depends on it; where the files lack it, as is common,
 # transformers draws other random values at each load.
-_POOLER = re.compile(r"0\.(?:auto_)?model\.pooler\.")
+_POOLER = re.compile(r"(?:^|\.)0\.(?:auto_)?model\.pooler\.")
 
 
 def fingerprint_of_weights(model: nn.Module, *, every: bool = False, poolers: bool = False) -> str:
@@ -29,9 +29,12 @@ def fingerprint_of_weights(model: nn.Module, *, every: bool = False, poolers: bo
     `poolers` nothing is left out.
     """
     digest = hashlib.sha256()
-    pooled = not poolers and any(isinstance(module, StPooling) for module in model.children())
+    # Of the model, or of a route of a Router.
+    pooled = tuple(
+        name[: name.rfind(".") + 1] for name, module in model.named_modules() if isinstance(module, StPooling)
+    )
     for name, tensor in sorted(model.state_dict().items()):
-        if pooled and _POOLER.match(name):
+        if not poolers and name.startswith(pooled) and _POOLER.search(name):
             continue
         flat = tensor.detach().flatten()
         step = 1 if every else max(1, -(-len(flat) // _SAMPLED))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import try_to_load_from_cache
 from sentence_transformers import SentenceTransformer
 
 from cenote import __version__
 from cenote._nn.config_keys import BAKED_IN_CONFIG
+from cenote.errors import BadInput
 from cenote.functional.temperature import describe
 from cenote.models.declared import DEMO, find
 from cenote.surgery.hooks import current_setting
@@ -52,7 +55,27 @@ def architecture_of(model: SentenceTransformer) -> str:
 
 def revision_of(model: SentenceTransformer) -> str | None:
     """Return the hub commit that the model was downloaded at, or None."""
-    return getattr(_config(model), "_commit_hash", None)
+    folder = folder_of(model, model)
+    return folder.name if folder is not None and folder.parent.name == "snapshots" else None
+
+
+def folder_of(given: Any, model: SentenceTransformer) -> Path | None:
+    """Return the folder of a model's files on this machine; None for one that was made in memory."""
+    where = given if isinstance(given, (str, Path)) else getattr(_config(model), "name_or_path", "")
+    if not where:
+        return None
+    try:
+        place, local = find(where)
+    except BadInput:
+        return None
+    if local:
+        return Path(place)
+    for name in (place, f"sentence-transformers/{place}") if "/" not in place else (place,):
+        for file in ("modules.json", "config.json"):
+            cached = try_to_load_from_cache(name, file, cache_dir=os.getenv("SENTENCE_TRANSFORMERS_HOME"))
+            if isinstance(cached, str):
+                return Path(cached).parent
+    return None
 
 
 def pooling_of(model: SentenceTransformer) -> str:

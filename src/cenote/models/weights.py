@@ -100,28 +100,39 @@ def _placed(model: nn.Module, reports: Collection[Report]) -> Iterator[tuple[str
 
 
 def used_tensors(model: SentenceTransformer, names: Collection[str], text: str = "a") -> set[str]:
-    """Return those of the named parameters and buffers that the vector of a text depends on, by its gradient."""
+    """Return those of the named parameters and buffers that the vectors of a text depend on, by their gradients.
+
+    A Router makes one by each of its routes for texts.
+    """
     every = chain(model.named_parameters(remove_duplicate=False), model.named_buffers())
     found = {name: value for name, value in every if name in names and value.is_floating_point()}
     if not found:
         return set()
     before = {name: value.requires_grad for name, value in found.items()}
-    features = model.preprocess([text])
+    routes: Any = getattr(model[0], "sub_modules", {})
+    tasks = [{"task": name} for name, one in routes.items() if "text" in getattr(one[0], "modalities", ["text"])]
     try:
         for value in found.values():
             value.requires_grad_(True)
-        moved = {name: one.to(model.device) if isinstance(one, Tensor) else one for name, one in features.items()}
         with eval_mode(model), torch.enable_grad():
-            vectors = model(moved)["sentence_embedding"]
-            if not vectors.requires_grad:
-                return set()
-            # Squares: the sum of a normalised vector's components may not depend on a scale.
-            weights = torch.arange(1.0, vectors.shape[1] + 1, device=vectors.device)
-            slopes = torch.autograd.grad((vectors.float() * weights).sum(), list(found.values()), allow_unused=True)
+            return {name for task in tasks or [{}] for name in _with_slopes(model, text, task, found)}
     finally:
         for name, value in found.items():
             value.requires_grad_(before[name])
-    return {name for name, slope in zip(found, slopes, strict=True) if slope is not None}
+
+
+def _with_slopes(
+    model: SentenceTransformer, text: str, task: dict[str, str], tensors: dict[str, Tensor]
+) -> Iterator[str]:
+    """Yield the names of the tensors that the vector of a text has a gradient to."""
+    features = model.preprocess([text], **task)
+    moved = {name: one.to(model.device) if isinstance(one, Tensor) else one for name, one in features.items()}
+    vectors = model(moved, **task)["sentence_embedding"]
+    if vectors.requires_grad:
+        # Squares: the sum of a normalised vector's components may not depend on a scale.
+        weights = torch.arange(1.0, vectors.shape[1] + 1, device=vectors.device)
+        slopes = torch.autograd.grad((vectors.float() * weights).sum(), list(tensors.values()), allow_unused=True)
+        yield from (name for name, slope in zip(tensors, slopes, strict=True) if slope is not None)
 
 
 def refuse_other_weights(model: SentenceTransformer, reports: Collection[Report], label: str) -> None:

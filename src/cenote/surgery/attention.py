@@ -242,7 +242,7 @@ class _Watch(TorchFunctionMode):
 
 
 def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
-    """Return the transformers models in a model, each with the modules that a batch enters by."""
+    """Return the transformers models in a model, each once, with the modules that a batch enters by."""
     if isinstance(model, SentenceTransformer):
         readers = [module for module in model.modules() if isinstance(module, Transformer)]
         if others := [type(reader.model).__name__ for reader in readers if not isinstance(reader.model, nn.Module)]:
@@ -252,7 +252,10 @@ def networks_of(model: Any) -> list[tuple[Any, list[nn.Module]]]:
                 f"this SentenceTransformer starts with {type(model[0]).__name__} and holds no Transformer module of "
                 "sentence-transformers, so it has no attention."
             )
-        return [(reader.model, [reader.model, reader]) for reader in readers]
+        entries: dict[Any, list[nn.Module]] = {reader.model: [reader.model] for reader in readers}
+        for reader in readers:  # of the routes of a Router, some may share a network
+            entries[reader.model].append(reader)
+        return list(entries.items())
     if not isinstance(model, PreTrainedModel):
         raise BadInput(f"a {type(model).__name__} is neither a SentenceTransformer nor a transformers model.")
     return [(model, [model])]
@@ -286,7 +289,8 @@ def find_sites(network: nn.Module) -> list[Site]:
     """
     if hasattr(network, "encoder") and hasattr(network, "decoder") and callable(getattr(network, "get_encoder", None)):
         raise UnsupportedModel(
-            f"{type(network).__name__} has an encoder and a decoder: pass the encoder, model.get_encoder()."
+            f"{type(network).__name__} has an encoder and a decoder: pass the encoder, model.get_encoder(). A "
+            "SentenceTransformer that holds both cannot be tempered."
         )
     if getattr(getattr(network, "config", None), "attention_type", None) == "block_sparse":
         raise UnsupportedModel(

@@ -128,6 +128,11 @@ class _Mark(_Hook):
         features[TEMPERED_BY] = self.setting
 
 
+def mark(module: nn.Module, setting: Setting) -> None:
+    """Let a module mark all features that it reads."""
+    module.register_forward_pre_hook(_Mark(setting), with_kwargs=True)
+
+
 class _EnterModel(_Hook):
     """Computes the scale of each text from the attention mask, at the entry of the model."""
 
@@ -215,6 +220,11 @@ class _BiasOut(_Hook):
         return None if whole is None or out is None else (out[0], whole, *out[2:])
 
 
+def with_mask(mask: Tensor, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the arguments of `SDPA` with another mask, where they have one: the fourth, or by name."""
+    return ((*args[:3], mask, *args[4:]), kwargs) if len(args) > 3 else (args, {**kwargs, "attn_mask": mask})
+
+
 class _SoftmaxMode(TorchFunctionMode):
     """Divides the input of softmax, in this thread, while one attention module runs."""
 
@@ -237,7 +247,7 @@ class _SoftmaxMode(TorchFunctionMode):
             if mask is not None and mask.dtype != torch.bool:
                 hidden = mask <= torch.finfo(mask.dtype).min / 2
                 mask = torch.where(hidden, mask, _scaled(mask, self.scale))
-                args, kwargs = (*args[:3], *args[4:]), {**kwargs, "attn_mask": mask}
+                args, kwargs = with_mask(mask, args, kwargs)
             return func(_scaled(query, self.scale), *args[1:], **kwargs)
         return func(*args, **kwargs)
 
@@ -323,7 +333,7 @@ def attach_entries(entries: Iterable[nn.Module], whole: nn.Module | None, settin
     """
     for entry in entries:
         if whole is not None and not isinstance(entry, PreTrainedModel):
-            entry.register_forward_pre_hook(_Mark(setting), with_kwargs=True)
+            mark(entry, setting)
     if isinstance(setting.temperature, float):
         return
     for entry in entries:

@@ -55,12 +55,17 @@ def refuse_compiled(network: nn.Module) -> None:
 
 
 def confirmed_sites(network: nn.Module, layers: Sequence[int] | None) -> list[Site]:
-    """Return the sites of these layers. A guessed row is kept if it gives the same as dividing the softmax's input."""
+    """Return the sites of these layers. A guessed row is kept if it gives the same as dividing the softmax's input.
+
+    None is kept in half precision, where rounding would hide a wrong one.
+    """
     trial, probe = Setting(_TRIAL, trial=True), Probe.of(network)
     with proving(trial):
         sites = _choose(find_sites(network), layers)
         if not any(site.family.guessed for site in sites):
             return sites
+        if is_half(network):
+            return [replace(site, family=UNPLACED) if site.family.guessed else site for site in sites]
         plain = probe.read(network)
         return [_confirmed(network, site, probe, plain, trial) if site.family.guessed else site for site in sites]
 
@@ -167,8 +172,13 @@ def agree(a: Tensor, b: Tensor, plain: Tensor, network: nn.Module) -> bool:
     half precision rounding alone reaches a part of it.
     """
     rounding = torch.finfo(weights_dtype(network)).eps
-    share = 1e-3 if rounding < 1e-6 else 0.5
+    share = 0.5 if is_half(network) else 1e-3
     return _rms(a - b) <= share * _rms(b - plain) + rounding * _rms(b)
+
+
+def is_half(network: nn.Module) -> bool:
+    """Return whether the weights of a network are in half precision, or in less."""
+    return torch.finfo(weights_dtype(network)).eps > 1e-6
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

@@ -11,16 +11,17 @@ from typing import Any, TypeVar
 
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
 from torch import nn
 
 from cenote._nn.cards import note_baked, note_temperature
-from cenote._nn.config_keys import BAKED_IN_CONFIG
+from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
 from cenote.errors import BadInput, UnsupportedModel, some
 from cenote.functional.temperature import Temperature, check_temperature, describe
 from cenote.nn import Temperature as Kept
 from cenote.surgery.attention import SHARED_BIASES, Place, Probe, Site, address, networks_of
-from cenote.surgery.hooks import SaveWithTemperature, Setting, attach, attach_entries, current_setting, detach
-from cenote.surgery.proof import agree, attached, confirmed_sites, prove, refuse_compiled
+from cenote.surgery.hooks import SaveWithTemperature, Setting, attach, attach_entries, current_setting, detach, mark
+from cenote.surgery.proof import agree, attached, confirmed_sites, is_half, prove, refuse_compiled
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -111,6 +112,8 @@ def temper(
 
 def _remove(model: nn.Module) -> None:
     detach(model)
+    for network, _ in networks_of(model):
+        vars(network.config).pop(KEPT_IN_CONFIG, None)  # transformers keeps what it read, and would save it again
     for name, module in list(model.named_children()):
         if isinstance(module, Kept):
             delattr(model, name)
@@ -127,6 +130,9 @@ def _apply(model: nn.Module, setting: Setting, found: list[list[Site]]) -> None:
         attach_entries(entries, whole, setting)
         network.save_pretrained = SaveWithTemperature(network, setting)
     if whole is not None:
+        for route in getattr(whole[0], "sub_modules", {}).values():
+            if not any(isinstance(module, Transformer) for module in route):  # without attention
+                mark(route[0], setting)
         kept = Kept(**setting.to_json())
         kept.setting = setting
         whole.add_module("cenote_temperature", kept.train(whole.training))
@@ -169,9 +175,12 @@ def _bake(network: Any, tau: float, scale_bias: bool) -> None:
     """Divide the weights of every place, and compare the result with live tempering."""
     sites = prove(network, [tau], scale_bias)
     if unknown := [site for site in sites if not site.family.bakes]:
+        remedy = (
+            " Load the model with dtype='float32': its places are looked for there alone." if is_half(network) else ""
+        )
         raise UnsupportedModel(
             f"{unknown[0].name} ({address(unknown[0].module)}) is in no row of the table, so it is unknown which "
-            "weights to divide: it can be tempered live, not baked."
+            f"weights to divide: it can be tempered live, not baked.{remedy}"
         )
     if tau == 1:
         return

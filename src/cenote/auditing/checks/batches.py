@@ -19,7 +19,7 @@ from cenote.encoding.backends import backend, obstacle, own_precision, plain_bac
 from cenote.encoding.batches import is_out_of_memory
 from cenote.encoding.tokens import tokenise
 from cenote.errors import CenoteError
-from cenote.models.properties import positions_of
+from cenote.models.properties import positions_of, tokenizer_of
 
 # Copies of a text, with its words in another order, that share its batch.
 _COMPANIONS = 3
@@ -86,7 +86,7 @@ def read_alone(subject: Subject, precision: str, rows: Sequence[int]) -> Alone:
 def measure_padding(subject: Subject, alone: Alone) -> dict[str, Change]:
     """Compare vectors of single texts with and without padding, on the tokenizer's side and on the other one."""
     model, tokens = subject.model, subject.tokens
-    own = getattr(model.tokenizer, "padding_side", "right")
+    own = getattr(tokenizer_of(model), "padding_side", "right")
     most = slots_of(subject)
     padded: dict[str, list[Vectors]] = {"a few slots": [], "the other side": []}
     for row in alone.rows:
@@ -193,7 +193,7 @@ def check_padding(subject: Subject) -> Finding:
     changes = measured_changes(subject, precision)
     found = dict(changes.padding)
     other = found.pop("the other side")
-    side = getattr(subject.model.tokenizer, "padding_side", "right")
+    side = getattr(tokenizer_of(subject.model), "padding_side", "right")
     moved = _count_moved_tokens(subject)
     measured = {
         "side": side,

@@ -19,6 +19,7 @@ from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.tokens import tokenise
 from cenote.errors import some
+from cenote.functional.temperature import check_temperature, describe
 from cenote.listener import Listener
 from cenote.models.provenance import temperatures_of
 from cenote.models.weights import used_tensors
@@ -139,7 +140,7 @@ def check_settings(subject: Subject) -> Finding:
     """Look for a temperature and landmarks that the files declare, and whether the loader applied them."""
     if subject.folder is None:
         return Finding(None, IN_MEMORY)
-    declared, live = subject.facts.get("temperature"), temperatures_of(subject.model)["temperature"]
+    declared, live = map(_setting, (subject.facts.get("temperature"), temperatures_of(subject.model)["temperature"]))
     kept = (read_json(subject.folder / _path_of_first(subject.folder) / "config.json") or {}).get(KEPT_IN_CONFIG)
     types = list_types(subject.folder)
     by_module = any(name.endswith("cenote.nn.Temperature") for name in types)
@@ -152,18 +153,20 @@ def check_settings(subject: Subject) -> Finding:
         "landmarks_declared": landmarks,
         "landmarks_applied": reads_landmarks,
     }
-    if declared is not None and live is None:
+    if declared != live:
         return Finding(
             False,
-            f"The files declare an attention temperature of {_number(declared)}, and the model runs at 1.",
-            "Load the folder with cenote.load, or fold the temperature into the weights with cenote.bake.",
+            f"The files declare an attention temperature of {_in_words(declared)}, and the model runs at "
+            f"{_in_words(live)}.",
+            "Load the folder with cenote.load, or fold the temperature into the weights with cenote.bake. If you "
+            "changed the temperature on purpose, save the model with it and audit the new folder.",
             measured,
         )
     if kept is not None and not by_module:
         return Finding(
             False,
-            f"The attention temperature {_number(declared)} is in config.json alone: sentence-transformers and other "
-            "loaders ignore it without an error.",
+            f"The attention temperature {_in_words(declared)} is in config.json alone: sentence-transformers and "
+            "other loaders ignore it without an error.",
             "Save the whole model with its Temperature module, or fold the temperature into the weights with "
             "cenote.bake.",
             measured,
@@ -178,7 +181,7 @@ def check_settings(subject: Subject) -> Finding:
         )
     if declared is None and not landmarks:
         return Finding(True, "The files declare no attention temperature and no landmarks.", measured=measured)
-    said = [f"an attention temperature of {_number(declared)}"] if declared is not None else []
+    said = [f"an attention temperature of {_in_words(declared)}"] if declared is not None else []
     said += ["landmarks"] if landmarks else []
     return Finding(
         True,
@@ -194,6 +197,32 @@ def list_types(folder: Path) -> list[str]:
     return [str(one.get("type", "")) for one in modules] if isinstance(modules, list) else []
 
 
-def _number(temperature: Any) -> Any:
+def _setting(kept: Any) -> dict[str, Any] | None:
+    """Return a temperature of the files or of the hooks in one form; None for none, and for 1, which changes nothing.
+
+    >>> _setting(0.7) == _setting({"temperature": 0.7, "layers": None, "scale_bias": True})
+    True
+    """
+    setting = kept if isinstance(kept, dict) and "temperature" in kept else {"temperature": kept}
+    if setting["temperature"] in (None, 1):
+        return None
+    # Not the data itself: a number may be written as 2 or as 2.0.
+    return {"layers": None, "scale_bias": True, **setting, "temperature": check_temperature(setting["temperature"])}
+
+
+def _number(setting: dict[str, Any] | None) -> Any:
     """Return a temperature as the records keep it: a number, or its description."""
-    return temperature.get("temperature") if isinstance(temperature, dict) else temperature
+    number = None if setting is None else setting["temperature"]
+    return number if number is None or isinstance(number, float) else describe(number)
+
+
+def _in_words(setting: dict[str, Any] | None) -> str:
+    """Return a temperature in words.
+
+    >>> _in_words(_setting({"temperature": {"schedule": "log", "s": 0.25}, "layers": [0, 1]}))
+    'log(s=0.25) in layers 0, 1'
+    """
+    if setting is None:
+        return "1"
+    where = "" if setting["layers"] is None else f" in layers {some(setting['layers'])}"
+    return f"{describe(setting['temperature'])}{where}{'' if setting['scale_bias'] else ', without position biases'}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -20,6 +20,8 @@ from cenote.auditing.checks.subject import Finding, Subject, operators_declared,
 from cenote.auditing.checks.thresholds import value_of
 from cenote.listener import Listener
 from cenote.models.declared import FACTS
+
+Cost = TypeVar("Cost")
 
 # Weights of a module, in its folder.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "config.json")
@@ -79,7 +81,7 @@ def check_pooling(subject: Subject) -> Finding:
         for names, who in differing.items()
     )
     first = "+".join(next(iter(differing)))
-    found = _found(subject, "+".join(reference), first)
+    found: dict[str, Any] = _unless_it_fails(lambda: _found(subject, "+".join(reference), first), {})
     others = " and ".join(repr("+".join(names)) for names in differing)
     return Finding(
         False,
@@ -88,6 +90,14 @@ def check_pooling(subject: Subject) -> Finding:
         "again.",
         measured | found,
     )
+
+
+def _unless_it_fails(measure: Callable[[], Cost], otherwise: Cost) -> Cost:
+    """Return what a fault costs: it stays a fault if memory runs out, or the files cannot be read, meanwhile."""
+    try:
+        return measure()
+    except Exception:  # whatever the model raises
+        return otherwise
 
 
 def _without_pooling(subject: Subject) -> Finding:
@@ -250,7 +260,7 @@ def check_later_modules(subject: Subject) -> Finding:
     spare = [name for name in folders if name not in orphans]
     measured: dict[str, Any] = {"modules": here, "listed": wanted, "not_listed": orphans, "alternatives": spare}
     if difference := _difference_in_words(wanted, here):
-        cost = _cost_of_difference(subject)
+        cost = _unless_it_fails(lambda: _cost_of_difference(subject), None)
         assumed = "Pooling" in here and "Pooling" not in wanted
         held = f" The folder holds {', '.join(orphans)}, which modules.json does not list." if orphans else ""
         return Finding(

@@ -21,6 +21,7 @@ from cenote.encoding.tokens import Tokens
 from cenote.errors import UnsupportedModel
 from cenote.functional.agreement import NEIGHBOURS, shared_nearest, to_unit
 from cenote.listener import Listener
+from cenote.models.properties import tokenizer_of
 
 Vectors = npt.NDArray[np.float64]
 
@@ -164,7 +165,7 @@ def pad(
     """
     if "attention_mask" not in tokens.columns:
         raise UnsupportedModel("the model reads flattened batches, which have no padding")
-    tokenizer: Any = model.tokenizer
+    tokenizer = tokenizer_of(model, tokens.constants.get("task"))
     own = getattr(tokenizer, "padding_side", "right")
     where = side or own
     try:

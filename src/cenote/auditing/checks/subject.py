@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,11 +21,10 @@ from cenote.account.texts import Flags
 from cenote.auditing.checks.readings import PLAIN, Reading, Way, read_ways
 from cenote.data.rows import Text
 from cenote.encoding.tokens import Tokens, Whole, tokenise
-from cenote.errors import BadInput
 from cenote.functional.pooling import NAMES
 from cenote.functional.retrieval import own_ranks
 from cenote.listener import Listener
-from cenote.models.declared import declared, find
+from cenote.models.declared import declared
 from cenote.models.properties import prompt_name_for
 from cenote.models.repooling import operators_of, pooling_index
 from cenote.models.weights import missing_of, noted_reports, unread_of
@@ -252,27 +250,6 @@ def operators_declared(value: Any) -> tuple[str, ...] | None:
     names = value if isinstance(value, (list, tuple)) else str(value).split("+")
     names = [name if name in NAMES else str(name).removesuffix(_OLD_ENDING) for name in names]
     return tuple(NAMES[name] for name in names) if set(names) <= set(NAMES) else None
-
-
-def folder_of(given: Any, model: SentenceTransformer) -> Path | None:
-    """Return the folder of a model's files on this machine; None for one that was made in memory."""
-    where = given if isinstance(given, (str, Path)) else getattr(config_of(model), "name_or_path", "")
-    if not where:
-        return None
-    try:
-        place, local = find(where)
-    except BadInput:
-        return None
-    if local:
-        return Path(place)
-    from huggingface_hub import try_to_load_from_cache
-
-    for name in (place, f"sentence-transformers/{place}") if "/" not in place else (place,):
-        for file in ("modules.json", "config.json"):
-            cached = try_to_load_from_cache(name, file, cache_dir=os.getenv("SENTENCE_TRANSFORMERS_HOME"))
-            if isinstance(cached, str):
-                return Path(cached).parent
-    return None
 
 
 def config_of(model: SentenceTransformer) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from transformers import PreTrainedTokenizerBase
 
 from cenote.auditing.checks.readings import Vectors, read_ways
 from cenote.auditing.checks.subject import Finding, Subject, rounded
@@ -23,6 +24,7 @@ from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import some
 from cenote.functional.agreement import to_unit
 from cenote.listener import Listener
+from cenote.models.properties import reader_of, tokenizer_of
 
 # Words of a text that tokens are inserted into, and how many such texts there are: one for the first round.
 _WORDS, _BASES, _REFERENCES = 12, 5, 20
@@ -34,6 +36,8 @@ _FEWEST = 8
 
 def check_sticky_tokens(subject: Subject) -> Finding:
     """Insert tokens of the vocabulary into texts, and see whether similarities still depend on the text."""
+    if not isinstance(tokenizer_of(subject.model), PreTrainedTokenizerBase):
+        return Finding(None, "The model's tokenizer has no list of tokens, of which any could be inserted.")
     texts = list(dict.fromkeys(" ".join(text.split()[:_WORDS]) for text in subject.texts))
     if len(texts) < _FEWEST:
         return Finding(None, f"{len(texts)} different texts are too few: {_FEWEST} are needed.")
@@ -61,7 +65,7 @@ def check_sticky_tokens(subject: Subject) -> Finding:
     sticky = [_name(subject, int(suspects[place])) for place in low if kept[place] < value_of("content kept") * null]
     measured: dict[str, Any] = {
         "tokens": len(chosen),
-        "vocabulary": len(subject.model.tokenizer),
+        "vocabulary": len(tokenizer_of(subject.model)),
         "least_kept": rounded(float(kept[worst])),
         "token": name,
         "kept_by_random_tokens": rounded(null),
@@ -93,11 +97,11 @@ def check_sticky_tokens(subject: Subject) -> Finding:
 
 def _choose(subject: Subject) -> npt.NDArray[np.int64]:
     """Return ids of the vocabulary: those with the largest and smallest embeddings, special ones, and random ones."""
-    tokenizer: Any = subject.model.tokenizer
+    tokenizer = tokenizer_of(subject.model)
     count = subject.effort.vocabulary
     every: npt.NDArray[np.int64] = np.arange(len(tokenizer))
     every = every[every != (-1 if tokenizer.pad_token_id is None else tokenizer.pad_token_id)]
-    network = getattr(subject.model[0], "model", None)
+    network = getattr(reader_of(subject.model), "model", None)
     table = network.get_input_embeddings().weight if network is not None else None
     if table is not None:
         every = every[every < len(table)]
@@ -151,4 +155,4 @@ def _kept(
 
 
 def _name(subject: Subject, token: int) -> str:
-    return str(subject.model.tokenizer.convert_ids_to_tokens(token))
+    return str(tokenizer_of(subject.model).convert_ids_to_tokens(token))
