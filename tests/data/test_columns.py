@@ -189,4 +189,11 @@ def test_a_row_with_kept_values_is_checked_as_other_rows_are():
     assert whys[2].startswith("row 0: lone surrogate")
 
 
+def test_a_kept_value_that_cannot_be_encoded_is_a_fault_however_it_comes():
+    columns = Columns(("text",), None, ("title",))
+    for record in (Kept("1", "a cave", ("half \ud83d",)), {"text": "a cave", "title": "half \ud83d"}):
+        found = row_of_record(record, 0, columns, "row 0")
+        assert found.why.startswith(r"row 0: the column 'title' has a lone surrogate ('\ud83d')")
+
+
 ODD_ROWS = [(7, "a pool"), ("8", None), (1.5, "a cave"), ("9", "half \ud83d")]

@@ -206,6 +206,19 @@ def test_the_folder_is_not_complete_while_a_deleted_part_is_written_again(faked,
     assert "going on: 13 texts are embedded" in told
 
 
+def test_finished_parts_are_a_step_of_their_own(faked, model, tmp_path):
+    told = []
+    for parts in (1, 2):
+        faked(parts)
+        told.clear()
+        more = {"engine": "ray", "progress": lambda *step: told.append(step), "stop": lambda parts=parts: parts == 1}
+        embed(model, TEXTS[:18], tmp_path / "out", **more, **PLAIN)
+    first = next(place for place, step in enumerate(told) if step[0] == "embedding")
+    assert told[first - 1] == ("comparing the texts of finished parts", 0, 6)
+    assert told[first] == ("embedding", 12, 18)
+    assert told[-1] == ("embedding", 18, 18)
+
+
 @pytest.mark.parametrize(("parts", "kept"), [(1, 6), (2, 12), (3, None)])
 def test_the_listener_may_stop_the_run_after_each_part_but_the_last(faked, model, tmp_path, parts, kept):
     faked(3)

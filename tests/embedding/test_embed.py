@@ -674,6 +674,15 @@ def test_the_texts_are_read_twice(counted, saved, options):
     assert counted("by name", of=saved, **options) == (2, "")
 
 
+def test_a_row_that_is_left_out_costs_no_third_reading_and_a_repeated_id_is_looked_for_in_a_step(counted):
+    assert counted(rows=[None, *TEXTS], on_error="skip") == (2, "")
+    steps = []
+    rows = [*TEXTS, TEXTS[0]]
+    assert counted("other", rows=rows, on_error="skip", progress=lambda *step: steps.append(step)) == (3, "")
+    found = [step for step in steps if step[0] == "finding the repeated id"]
+    assert (found[0], found[-1]) == (("finding the repeated id", 0, 41), ("finding the repeated id", 40, 41))
+
+
 def test_bad_texts_are_refused_before_a_model_is_loaded(tmp_path):
     with pytest.raises(BadInput, match="row 1: the text is null"):
         cenote.embed("tiny", ["a", None], tmp_path / "out", loader=lambda _: pytest.fail("a model was loaded"))

@@ -270,6 +270,8 @@ def test_a_function_may_yield_the_values_itself(run, tmp_path):
     rows = [Kept(7, "a pool", (1984,)), Kept("8", None, (2,)), Kept(1.5, "a cave", (3,))]
     assert run(lambda: rows, "odd", keep=["row"], on_error="skip").counts.rejected == 2
     assert cenote.read_embeddings(tmp_path / "odd").ids == ["7"]
+    rows = [Kept("0", "a pool", ("x",)), Kept("1", "a cave", ("half \ud83d",))]
+    assert run(lambda: rows, "half", keep=["row"], on_error="skip").counts.rejected == 1
 
 
 @pytest.mark.parametrize(

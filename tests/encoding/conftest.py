@@ -1,16 +1,19 @@
-"""A model with a reader for each task."""
+"""A model whose reader of queries has no limit."""
 
 import pytest
 
 
-@pytest.fixture
-def routed(tiny):
-    """A router: queries by a `bert`, documents by a `qwen` that reads 40 tokens."""
+@pytest.fixture(scope="session")
+def with_static_queries():
+    """Return a router like that of sentence-transformers' own example: queries by static embeddings."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Router, Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models
 
-    readers = [Transformer(str(tiny(kind))) for kind in ("bert", "qwen")]
-    readers[1].max_seq_length = 40
-    sides = [[reader, Pooling(32, "mean")] for reader in readers]
-    return SentenceTransformer(modules=[Router.for_query_document(*sides)], device="cpu")
+    def build(document):
+        words = Tokenizer(models.WordLevel({"a": 0, "pool": 1}, **{"unk_token": "a"}))
+        router = Router.for_query_document([StaticEmbedding(words, embedding_dim=32)], list(document.children()))
+        return SentenceTransformer(modules=[router], device="cpu")
+
+    return build

@@ -13,9 +13,12 @@ import torch
 
 import cenote
 from cenote.encoding import backends
-from cenote.encoding.backends import BACKENDS, backend, computing_in, distance, obstacle, own_precision
+from cenote.encoding.backends import BACKENDS, ManyPoolings, backend, computing_in, distance, obstacle, own_precision
+from cenote.encoding.tokens import tokenise
+from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.models.repooling import repool
+from cenote.nn import Pooling
 
 GRAPHS = [name for name, row in BACKENDS.items() if row.graph]
 
@@ -211,27 +214,73 @@ def test_torch_runs_the_model_itself_and_leaves_it_in_training(tiny_st):
     assert first.requires_grad is False
 
 
-@pytest.mark.parametrize("place", ["tokens", "vectors"])
-def test_a_batch_that_overflows_at_float16_is_read_in_float32(tiny_st, any_hardware, monkeypatch, place):
-    model = cenote.load(tiny_st("bert"), device="cpu")
-    features = model.preprocess(BATCHES[0])
-    whole, run = backend(model)(features), backend(model, precision="float16", validate=False)
-    precisions = []
+@pytest.fixture
+def precisions(monkeypatch):
+    """The precisions of all passes, which are computed in that of the weights."""
+    found = []
 
     @contextmanager
     def rounding(_, precision):
-        precisions.append(precision)
+        found.append(precision)
         yield
+
+    monkeypatch.setattr(backends, "_rounding", rounding)
+    return found
+
+
+def overflow(model, precisions, place="tokens"):
+    """Make the second text of every batch overflow at float16."""
 
     def spoil(_module, _inputs, output):
         if precisions[-1] == "float16":
-            output["token_embeddings" if place == "tokens" else "sentence_embedding"][1] = torch.inf
+            output["token_embeddings" if place == "tokens" else "sentence_embedding"][1:2] = torch.inf
         return output
 
-    monkeypatch.setattr(backends, "_rounding", rounding)
     (model[0] if place == "tokens" else model).register_forward_hook(spoil)
+
+
+@pytest.mark.parametrize("place", ["tokens", "vectors"])
+@pytest.mark.parametrize("poolings", [{}, {"cls": Pooling(32, "cls")}], ids=["its own", "several"])
+def test_a_batch_that_overflows_at_float16_is_read_in_float32(tiny_st, any_hardware, precisions, place, poolings):
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    features = model.preprocess(BATCHES[0])
+
+    def made(precision):
+        if poolings:
+            return ManyPoolings(model, poolings, precision, None)
+        return backend(model, precision=precision, validate=False)
+
+    whole, run = made("float32")(features), made("float16")
+    precisions.clear()
+    overflow(model, precisions, place)
     assert torch.equal(run(features), whole)
     assert precisions == ["float16", "float32"]
+
+
+def test_weights_of_float16_have_no_other_precision_to_read_in(tiny_st, any_hardware, precisions):
+    model = cenote.load(tiny_st("bert"), device="cpu", dtype="float16")
+    overflow(model, precisions)
+    with pytest.raises(BadInput, match="row 1 has NaN or inf"):
+        backend(model, precision="float16", validate=False)(model.preprocess(BATCHES[0]))
+    assert precisions == ["float16"]
+
+
+def test_a_text_that_overflows_and_does_not_fit_at_float32_is_refused(tiny_st, any_hardware, precisions):
+    """A text as long was read before, but in half of the memory."""
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    texts = ["the deep cave", "the deep pool"]
+
+    def spoil(_module, inputs, output):
+        if texts[1].split()[-1] in model.tokenizer.decode(inputs[0]["input_ids"][-1]):
+            if precisions[-1] == "float32":
+                raise MemoryError
+            output["token_embeddings"][-1] = torch.inf
+        return output
+
+    model[0].register_forward_hook(spoil)
+    encoder = Encoder(model, backend(model, precision="float16", validate=False), budget=5)
+    _, refused = encoder(tokenise(model, texts))
+    assert refused == {1: "a number in it overflows at float16, and at float32 memory runs out"}
 
 
 def test_weights_in_half_precision_run_in_their_own(tiny_st):

@@ -13,10 +13,14 @@ from cenote.encoding.tokens import Tokens
 from cenote.errors import BadInput, CenoteError, UnsupportedModel
 from cenote.functional.token_batches import refuse_rows
 
-# A model as far as batches need one: its tokenizer pads.
-MODEL = SimpleNamespace(
-    device=torch.device("cpu"), tokenizer=SimpleNamespace(padding_side="right", pad_token_id=0, pad_token_type_id=0)
-)
+
+class Model(list):
+    """A model as far as batches need one: the tokenizer of its first module pads."""
+
+    device = torch.device("cpu")
+
+
+MODEL = Model([SimpleNamespace(tokenizer=SimpleNamespace(padding_side="right", pad_token_id=0, pad_token_type_id=0))])
 LENGTHS = [3, 40, 1, 0, 90, 7, 7, 40, 0, 2] * 4
 
 
@@ -182,7 +186,8 @@ def test_memory_that_others_use_is_no_fault_of_a_short_text():
     reader = BatchReader(MODEL, Run(fail), budget=10)
     came = reader.read(tokens_of([20, 6]))
     assert next(came).rows == [0]
-    with pytest.raises(CenoteError, match="ran out for a text of 6 tokens, and one of 20 was read before"):
+    said = "of 6 tokens, and one of 20 was read before: other programs or the results so far use the memory"
+    with pytest.raises(CenoteError, match=said):
         next(came)
     with pytest.raises(CenoteError, match="and one of 20 was read before"):  # of an earlier call too
         list(reader.read(tokens_of([6])))

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 import cenote
 from cenote.encoding import tokens as tokenising
+from cenote.encoding.backends import backend
 from cenote.encoding.batches import collate
 from cenote.encoding.tokens import _beginning, concatenate, count_tokens, tokenise
 from cenote.errors import UnsupportedModel
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of, readers_of
 
 TEXTS = [
     "the pool",
@@ -180,11 +181,12 @@ def flattened(model):
     """A model that hands on one row for all texts, as with flash attention, which there is none of here."""
     from transformers import DataCollatorWithFlattening
 
-    model[0].can_flatten_inputs = True
-    model[0].data_collator = DataCollatorWithFlattening(
-        return_seq_idx=True, return_flash_attn_kwargs=True, return_position_ids=True
-    )
-    model[0]._flatten_position_offset = model[0]._infer_flatten_position_offset()
+    for reader in readers_of(model):
+        reader.can_flatten_inputs = True
+        reader.data_collator = DataCollatorWithFlattening(
+            return_seq_idx=True, return_flash_attn_kwargs=True, return_position_ids=True
+        )
+        reader._flatten_position_offset = reader._infer_flatten_position_offset()
     return model
 
 
@@ -198,6 +200,10 @@ def test_features_of_a_flattened_batch(tiny_st, kind):
 
 def test_features_of_a_flattened_batch_with_landmarks(landmarks):
     agree(flattened(landmarks(interval=4)), TEXTS)
+
+
+def test_features_of_a_flattened_batch_of_a_router(routed):
+    agree(flattened(routed), TEXTS, task="query")
 
 
 # Very long texts.
@@ -294,6 +300,28 @@ def test_a_text_is_counted_by_the_tokenizer_of_its_task(routed, model_of):
         assert count_tokens(routed, texts, task=task).tolist() == expected
         assert tokenise(routed, texts, task=task).full_lengths.tolist() == expected
     assert tokenise(routed, texts, task="document").lengths.max() == 40
+
+
+def test_a_text_without_a_task_is_read_as_the_router_decides(routed):
+    long = "the deep cave " * 200
+    found = tokenise(routed, [long])
+    assert (found.lengths.tolist(), found.truncated.tolist()) == ([40], [True])
+    assert found.full_lengths.tolist() == tokenise(routed, [long], task="document").full_lengths.tolist()
+
+
+def test_documents_are_padded_by_their_own_tokenizer(tiny):
+    """A `bert` has learned positions: where it is padded decides the vectors of short texts."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    sides = [[Transformer(str(tiny(kind))), Pooling(32, "mean")] for kind in ("qwen", "bert")]
+    sides[0][0].tokenizer.padding_side = "left"
+    model = SentenceTransformer(modules=[Router.for_query_document(*sides)], device="cpu")
+    texts = ["a pool", "the deep cave holds light", "water"]
+    run = backend(model, task="document")
+    found = run(collate(model, tokenise(model, texts, task="document"), range(3)))
+    np.testing.assert_allclose(found, model.encode_document(texts), atol=1e-6)
 
 
 # Parts, and refused models.

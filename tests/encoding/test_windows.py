@@ -93,6 +93,13 @@ def test_windows_are_those_of_the_reader_of_the_task(routed, model_of):
         assert window_sizes(routed, None, None, 0, task) == (limit - around, 0)
         for text in (TEXTS["Hebrew"], TEXTS["words"]):
             assert windows_of(routed, text, 30, 5, task) == windows_of(model_of(kind), text, 30, 5)
+    assert window_sizes(routed, None, None, 0) == window_sizes(routed, None, None, 0, "document")
+
+
+def test_static_embeddings_of_queries_are_no_obstacle_to_windows_of_documents(with_static_queries, model_of):
+    document = model_of("bert")
+    model = with_static_queries(document)
+    assert window_sizes(model, None, None, None) == window_sizes(document, None, None, None)
 
 
 def test_sizes_by_default_and_as_asked(tiny_st):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,9 +20,10 @@ from cenote.comparison_records import Comparison
 from cenote.data import labelled_halves
 from cenote.data.labelled import Classification, Labels, Retrieval, Sts
 from cenote.encoding import backends
+from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm
-from cenote.evaluation.arms import Arm, check_grid, passes_of
+from cenote.evaluation.arms import Arm, check_grid, passes_of, set_to
 from cenote.evaluation.cells import build_cells
 from cenote.evaluation.differences import count_sources, pair, sources_of, values_of
 from cenote.evaluation.items import Items
@@ -29,10 +31,11 @@ from cenote.evaluation.reading import TextReader
 from cenote.evaluation.scoring import score_task
 from cenote.evaluation.tasks import local_task
 from cenote.evaluation_records import Evaluation
+from cenote.models.properties import limit_of, readers_of
 from cenote.models.repooling import repool
 
 from ..bags import load_bags, make_texts
-from .labelled import EVERY, classification, retrieval, sts, texts
+from .labelled import EVERY, classification, retrieval, sts, texts, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -327,6 +330,46 @@ def test_a_refused_limit_leaves_the_model_as_it_was(model):
         with pytest.raises(BadInput):
             run(model, {"pairs": sts(40)}, limits=[limit])
         assert model.max_seq_length == before
+
+
+def test_limits_of_a_router_come_back(routed):
+    def limits():
+        return [one.max_seq_length for one in readers_of(routed)]
+
+    before = limits()
+    run(routed, {"search": retrieval()}, limits=[32])
+    assert limits() == before == [256, 40]
+    with pytest.raises(BadInput, match="positions for"):
+        run(routed, {"search": retrieval()}, limits=[10_000])
+    assert limits() == before
+
+
+@pytest.mark.parametrize("pooling", ["mean", "landmark"])
+def test_a_limit_holds_for_queries_whatever_the_pooling(tiny_st, pooling):
+    """Else the settings of one comparison would read other queries."""
+    model = repool(cenote.load(tiny_st("bert"), device="cpu"), pooling)
+    model[0].query_length = 64
+    with set_to(model, None, 32):
+        assert tokenise(model, ["a pool " * 40], task="query").lengths.max() <= limit_of(model, "query") == 32
+    assert model[0].query_length == 64
+
+
+def test_the_split_of_the_settings_is_the_one_that_was_read(model, tmp_path):
+    some = {name: write_folder(planted(model, 70), tmp_path / name) for name in ("one", "two")}
+    (some["one"] / "test.jsonl").rename(some["one"] / "dev.jsonl")
+    alone = {"one": some["one"]}
+    assert run(model, alone, poolings=["cls"]).settings["split"] == "dev"
+    assert run(model, some, poolings=["cls"]).settings["split"] == {"one": "dev", "two": "test"}
+    assert cenote.tune(model, alone, temperatures=[0.5]).settings["split"] == "dev"
+    assert cenote.evaluate(model, data=alone, cache=False).settings["split"] == "dev"
+
+
+@pytest.mark.parametrize("verb", [cenote.evaluate, partial(cenote.compare, poolings=["cls"])])
+def test_an_address_as_a_cache_is_refused_before_the_work(model, verb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="is an address: name a folder"):
+        verb("no model", data={"pairs": sts(40)}, cache="s3://b/scores")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_warning_is_of_the_declared_pooling_only(model):

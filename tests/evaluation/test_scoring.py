@@ -10,9 +10,10 @@ from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
 
 import cenote
+from cenote.encoding.windows import tokenise_windows, window_sizes
 from cenote.errors import BadInput
 from cenote.evaluation.encoder import EngineEncoder
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import Side, TextReader
 from cenote.evaluation.scoring import refuse_unusable, score_task, summarise_task
 from cenote.evaluation.tasks import cells_of, local_task, official_task, official_with
 from cenote.listener import Listener
@@ -142,6 +143,15 @@ def test_windows_score_a_document_by_its_best_one(short):
     assert found.encoder.vectors_per_text == len(windows.owners) / len(texts) > 1.5
 
 
+def test_windows_of_documents_are_those_of_embed(routed):
+    """A router reads documents by another tokenizer than queries, and fewer tokens of them."""
+    text = "the deep cave holds light and water. " * 20
+    size, overlap = window_sizes(routed, None, None, None, "document")
+    _, pieces = tokenise_windows(routed, text, size, overlap, None, "document")
+    found = TextReader(routed, "torch").windows([text], Side(None, "document"))
+    assert found.tokens.tolist() == pieces.lengths.tolist()
+
+
 def test_segments_lie_between_the_mean_of_windows_and_all_of_them(short):
     data = retrieval(words=(40, 60))
     one, mean, many, every = (
@@ -161,6 +171,14 @@ def test_texts_that_are_cut_have_other_ways_beside_their_score(short):
     assert record.cut > 0
     record, _ = summarised(short, clustering(), "clustering")
     assert [one.name for one in record.settings] == ["window-mean"]
+
+
+def test_queries_without_a_limit_are_no_obstacle_to_windows_of_documents(routed):
+    routed[0].default_route = "query"
+    routed[0].sub_modules["query"][0].max_seq_length = 10**30
+    record, _ = summarised(routed, retrieval(words=(40, 90)), "retrieval")
+    assert [one.name for one in record.settings] == ["window-mean", "windows"]
+    assert not [note for note in record.notes if "windows were not tried" in note]
 
 
 def test_texts_that_are_read_whole_have_none(model):

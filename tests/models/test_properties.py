@@ -3,11 +3,24 @@
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
 import cenote
-from cenote.errors import UnknownName
-from cenote.models.properties import limit_of, positions_of, prompt_name_for, prompt_of, width_of
+from cenote.encoding.tokens import tokenise
+from cenote.errors import BadInput, UnknownName
+from cenote.models.loading import set_max_seq_length
+from cenote.models.properties import (
+    limit_of,
+    limits_kept,
+    positions_of,
+    prompt_name_for,
+    prompt_of,
+    readers_of,
+    width_of,
+)
+from cenote.nn import LandmarkTransformer
 
 
 def test_the_prompt_of_a_task(tiny_st):
@@ -36,9 +49,41 @@ def test_limit_and_width(tiny_st):
     assert (limit_of(model), width_of(model)) == (9, 32)
     model[0].query_length = 5
     assert (limit_of(model, "query"), limit_of(model, "document")) == (5, 9)
+    model[0].query_length = 12  # sentence-transformers reads them, too
+    assert limit_of(model, "query") == len(tokenise(model, ["a pool " * 20], task="query").columns["input_ids"]) == 12
+    model[0] = LandmarkTransformer.adopt(model[0])
+    assert limit_of(model, "query") == 9
     model[0].query_length = None
     model.max_seq_length = 10**30  # a tokenizer without a limit reports a number like this
     assert limit_of(model) is None
+
+
+def routes(tiny, **options):
+    """Return a router of two readers, which cut at 50 and at 40 tokens."""
+    readers = [Transformer(str(tiny(kind))) for kind in ("bert", "qwen")]
+    readers[0].max_seq_length, readers[1].max_seq_length = 50, 40
+    router = Router({"ask": [readers[0]], "doc": [readers[1]]}, **options)
+    return SentenceTransformer(modules=[router, StPooling(32, "mean")], device="cpu")
+
+
+def test_the_limit_of_a_router_is_that_of_the_route_which_it_takes(tiny):
+    mappings = {("query", "text"): "ask", ("document", "text"): "doc"}
+    model = routes(tiny, default_route="doc", route_mappings=mappings)
+    assert [limit_of(model, task) for task in ("query", "document", None)] == [50, 40, 40]
+    assert limit_of(routes(tiny)) == 50
+    with pytest.raises(BadInput, match="No route found for task type 'query'"):
+        limit_of(routes(tiny), "query")
+    with pytest.raises(BadInput, match="Could not determine route for task=None"):
+        limit_of(routes(tiny, allow_empty_key=False).eval())
+
+
+def test_all_limits_come_back(tiny):
+    model = routes(tiny)
+    model[0].sub_modules["doc"][0].query_length = 30
+    with limits_kept(model):
+        set_max_seq_length(model, 20)
+        assert [(one.max_seq_length, one.query_length) for one in readers_of(model)] == [(20, None), (20, 20)]
+    assert [(one.max_seq_length, one.query_length) for one in readers_of(model)] == [(50, None), (40, 30)]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers import TrainerCallback
 
 import cenote
+from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.nn import LandmarkTransformer
 from cenote.training import folder as folders
@@ -759,6 +760,30 @@ def test_what_the_model_cuts_is_said(near):
         "12 % of the queries are longer than the 4 tokens that the model reads, and cut",
         "12 % of the positives are longer than the 12 tokens that the model reads, and cut",
     ]
+
+
+def test_queries_of_a_router_are_counted_by_their_own_tokenizer(near_folder, tiny):
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    routes = [[Transformer(str(where)), Pooling(32)] for where in (near_folder, tiny("qwen"))]
+    model = SentenceTransformer(modules=[Router.for_query_document(*routes)], device="cpu")
+    pairs = [(f"noise{row} " * row, f"key{row}") for row in range(1, 9)]
+    said = []
+    train(model, pairs, steps=1, batch_size=8, query_length=6, notify=said.append)
+    assert model[0].sub_modules["query"][0].query_length == 6
+    assert tokenise(model, [query for query, _ in pairs], task="query").truncated.mean() == 0.5
+    assert "50 % of the queries are longer than the 6 tokens that the model reads, and cut" in said
+
+
+def test_another_order_of_the_pairs_is_refused(near, tmp_path):
+    train(near, PAIRS, output=tmp_path / "out", **GOING)
+    path = tmp_path / "out" / folders.STATE
+    state = json.loads(path.read_text())
+    del state["order"]  # as before queries with several positives had an order of their own
+    path.write_text(json.dumps(state))
+    with pytest.raises(BadInput, match="order is None there and 2 now"):
+        train(near, PAIRS, output=tmp_path / "out", **GOING)
 
 
 def test_what_cannot_watch_is_refused(near, tmp_path):

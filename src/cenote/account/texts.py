@@ -16,7 +16,7 @@ from cenote.account.probes import POSITIONS, Probes
 from cenote.choices import SHORTEST_WINDOW
 from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
 from cenote.encoding.windows import token_spans, tokenise_windows
-from cenote.models.properties import limit_of, positions_of, prompt_name_for, prompt_of
+from cenote.models.properties import limit_of, limits_kept, positions_of, prompt_name_for, prompt_of
 
 Flags = npt.NDArray[np.bool_]
 
@@ -184,14 +184,12 @@ def _longer(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: st
     if not limit or not most or most <= limit or not sides[0][1].truncated.any():
         return
     pieces = []
-    model.max_seq_length = most
-    try:
+    with limits_kept(model):
+        model.max_seq_length = most
         for texts, tokens in sides:
             cut = np.flatnonzero(tokens.truncated)
             pieces.append(Pieces(tokenise(model, [texts[row] for row in cut.tolist()], prompt, "document"), cut))
         read = _read_flags(model, probes, tokenise(model, sides[0][0], prompt, "document"), prompt)
-    finally:
-        model.max_seq_length = limit
     yield Alternative(f"reading {most} tokens", pieces[0], pieces[1], read, windows=False)
 
 

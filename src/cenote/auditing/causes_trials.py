@@ -23,7 +23,7 @@ from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import CenoteError
 from cenote.functional.agreement import cosines
 from cenote.functional.pooling import POOLINGS
-from cenote.models.properties import limit_of, positions_of, prompt_of
+from cenote.models.properties import limit_of, limits_kept, positions_of, prompt_of
 from cenote.models.provenance import live_temperature_of, pooling_of
 from cenote.models.repooling import pooling_for, pooling_index
 from cenote.nn import Temperature
@@ -137,7 +137,7 @@ def _settings(model: SentenceTransformer, reading: Reading) -> Iterator[None]:
     """Give a model the limit, the prompt and the temperature of a reading; the old ones come back."""
     with ExitStack() as stack:
         if reading.limit is not None:
-            stack.callback(setattr, model, "max_seq_length", model.max_seq_length)
+            stack.enter_context(limits_kept(model))
             model.max_seq_length = reading.limit
         if reading.prefix is not None:
             stack.callback(setattr, model, "default_prompt_name", model.default_prompt_name)

@@ -162,10 +162,10 @@ def row_of_record(record: Any, number: int, columns: Columns, where: str) -> Row
         return row_of(number, record, where, _DROP)
     if isinstance(record, Fault):
         return record
-    if isinstance(record, Kept):
-        row = row_of(*record, where, _DROP)
-        return Kept(*row, record.values) if isinstance(row, Text) else row
     try:
+        if isinstance(record, Kept):
+            row = row_of(*record, where, _DROP)
+            return Kept(*row, _checked(record.values, columns, where)) if isinstance(row, Text) else row
         name, cells = _cells_of(record, number, columns, where)
         text = _text_of(cells, columns.text, where)
         row = row_of(name, text, where, _DROP_OR_NAME if cells is record else _DROP)
@@ -219,8 +219,12 @@ def _values_of(cells: Mapping[str, Any], columns: Columns, where: str) -> tuple[
             "Give every row the same columns, null where it has no value, or name the columns to keep with `keep` "
             "(--keep)."
         )
-    values = tuple(_cell(cells, name, where, _KEEP) for name in columns.kept)
-    for name, value in zip(columns.kept, values, strict=True):
+    return _checked(tuple(_cell(cells, name, where, _KEEP) for name in columns.kept), columns, where)
+
+
+def _checked(values: tuple[Any, ...], columns: Columns, where: str) -> tuple[Any, ...]:
+    """Return the values of the kept columns; raise for one that cannot be encoded. Whoever keeps them counts them."""
+    for name, value in zip(columns.kept, values, strict=False):
         if half := lone_surrogate(value):
             problem = f"the column {name!r} has a lone surrogate ({half}), which UTF-8 cannot encode"
             raise BadInput(f"{where}: {problem}. {_DROP_OR_NAME}")

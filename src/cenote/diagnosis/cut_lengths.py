@@ -17,7 +17,7 @@ from cenote.encoding.vectors import Encoder
 from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.intervals import mean_over_pairs
 from cenote.listener import Listener
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of, limits_kept
 from cenote.records import CutLength, CutLengths
 
 # Tokens at which texts are cut, special tokens included.
@@ -50,13 +50,10 @@ def tokenise_cuts(
     order = np.random.default_rng(seed).permutation(np.flatnonzero(full >= cuts[-1]))[:_TEXTS]
     chosen = [texts[row] for row in np.sort(order).tolist()]
     found = {}
-    before = model.max_seq_length
-    try:
+    with limits_kept(model):
         for cut in cuts:
             model.max_seq_length = cut
             found[cut] = tokenise(model, chosen, prompt_name)
-    finally:
-        model.max_seq_length = before
     return found
 
 

@@ -194,7 +194,7 @@ def write(
         advance = listener.step(COMPARING, rows)
         deque(missing_parts(parts(), out.done, out.folder, advance), 0)  # yields none, but checks the texts
         return True
-    step = listener.step("embedding", rows, done())
+    step = listener.step(COMPARING, done()) if done() else listener.step("embedding", rows)
     out.unfinish()
     with _connected() as ray:
         job, nodes = _job(ray, out, encoder), _nodes(ray)
@@ -208,6 +208,8 @@ def write(
                     if not _note_part(out, answer, listener):
                         reason = answer["lost"]
                         continue
+                    if step.name == COMPARING:  # only now, so that the pace of the embedding is that of the workers
+                        step = listener.step("embedding", rows, done())
                     step.reach(done())
                     if done() < rows and listener.stop():
                         listener.notify(f"stopped: {done():,} texts are kept")

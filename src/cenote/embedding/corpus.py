@@ -91,6 +91,7 @@ class Survey:
 
     rows: int
     faults: int  # rows without a usable text
+    first_fault: str | None  # why the first of them has none
     repeats: int  # rows whose id an earlier row has
     fingerprint: str
     marks: array[int]  # fingerprints of the rows up to each multiple of `_MARKED`
@@ -126,6 +127,7 @@ def survey(rows: Iterable[Row], *, skip: bool, keep: Stated | None = None, advan
     """
     whole, lengths, types, count = Fingerprint(), LengthCounts(), KeptTypes(keep or {}), 0
     marks, hashes = array("Q"), array("Q")  # a list of Python numbers takes four times the memory
+    first_fault = None
     for row in raise_unless_skipped(rows, skip=skip):
         whole.add(_content(row))
         if isinstance(row, Text):
@@ -133,6 +135,8 @@ def survey(rows: Iterable[Row], *, skip: bool, keep: Stated | None = None, advan
             lengths.add(len(row.text))
             if keep:
                 types.add(count, _values(row, keep, count))
+        elif first_fault is None:
+            first_fault = row.why
         count += 1
         if count % _MARKED == 0:
             marks.append(_mark(whole))
@@ -140,7 +144,7 @@ def survey(rows: Iterable[Row], *, skip: bool, keep: Stated | None = None, advan
             advance(10_000)
     repeats, repeated = _repeated(hashes)
     faults = count - len(hashes)
-    return Survey(count, faults, repeats, whole.name(), marks, repeated, lengths, types.schema())
+    return Survey(count, faults, first_fault, repeats, whole.name(), marks, repeated, lengths, types.schema())
 
 
 def _content(row: Row) -> tuple[str, ...]:

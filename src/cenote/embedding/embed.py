@@ -380,9 +380,7 @@ def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
     if not found.rows:
         raise BadInput(f"there are no texts in {source.name!r}.")
     if found.faults or found.repeats:
-        marked = mark_repeated_ids(source.read(), found.repeated, source.file_of)
-        changed = "the texts changed while they were read."
-        first = next((row.why for row in marked if isinstance(row, Fault)), changed)
+        first = found.first_fault or _first_repeat(source, found, request.listener)
         if not request.skips:
             raise BadInput(f"{first} {LEAVE_OUT}")
         if found.faults == found.rows:
@@ -392,6 +390,16 @@ def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
             f"text, {found.repeats:,} with the id of an earlier row. The first: {first}"
         )
     return found
+
+
+def _first_repeat(source: Source, surveyed: Survey, listener: Listener) -> str:
+    """Return which row has the id of an earlier one: a survey has only hashes, so that the rows are read again."""
+    advance = listener.step("finding the repeated id", surveyed.rows)
+    for row in mark_repeated_ids(source.read(), surveyed.repeated, source.file_of):
+        if isinstance(row, Fault):
+            return row.why
+        advance(1)
+    raise BadInput("the texts changed while they were read: run again once they no longer change.")
 
 
 def _parts(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cenote import choices
 from cenote._nn.modules import weights_dtype
+from cenote.encoding.batches import is_out_of_memory
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors, repooled_vectors
 from cenote.encoding.graphs import (
     feed,
@@ -70,21 +71,31 @@ class _Torch:
         self.model, self.task = model, task
 
     def __call__(self, features: Mapping[str, Any]) -> Tensor:
-        if self.precision == "float16":  # numbers above 65,504 overflow: such a batch is read in float32
-            with suppress(BadRows):  # the pooling refuses what is not finite
-                vectors = pooled_vectors(self.model, self._read(features)).cpu()
-                if vectors.isfinite().all():
-                    return vectors
-            return _Torch(self.model, "float32", self.task)(features)
-        return pooled_vectors(self.model, self._read(features)).cpu()
+        """Return the vectors; numbers above 65,504 overflow at float16, and such a batch is read in float32."""
+        if self.precision != "float16" or weights_dtype(self.model) is not torch.float32:
+            return self._read(features, self.precision)
+        with suppress(BadRows):  # the pooling refuses what is not finite
+            vectors = self._read(features, self.precision)
+            if vectors.isfinite().all():
+                return vectors
+        try:
+            return self._read(features, "float32")
+        except Exception as error:  # it takes more memory than what was read before
+            if not is_out_of_memory(error):
+                raise
+            raise BadInput("a number in it overflows at float16, and at float32 memory runs out") from None
 
-    def _read(self, features: Mapping[str, Any]) -> dict[str, Any]:
-        with _rounding(self.model, self.precision):
-            return forward(self.model, features, self.task)
+    def _read(self, features: Mapping[str, Any], precision: str) -> Tensor:
+        with _rounding(self.model, precision):
+            output = forward(self.model, features, self.task)
+        return self._pool(output).cpu()
+
+    def _pool(self, output: Mapping[str, Any]) -> Tensor:
+        return pooled_vectors(self.model, output)
 
 
 class ManyPoolings(_Torch):
-    """The model itself with several poolings of each pass; their vectors are side by side.
+    """The model itself with several poolings of each pass; their vectors are side by side, the model's own first.
 
     Args:
         model: a `SentenceTransformer`.
@@ -99,13 +110,11 @@ class ManyPoolings(_Torch):
         self.poolings = poolings
         self.widths: list[int] = []  # known from the first batch on
 
-    def __call__(self, features: Mapping[str, Any]) -> Tensor:
-        """Return the vectors `[B, sum of D]` of all poolings, the model's own first."""
-        output = self._read(features)
+    def _pool(self, output: Mapping[str, Any]) -> Tensor:
         others = [repooled_vectors(self.model, output, one) for one in self.poolings.values()]
         found = [pooled_vectors(self.model, output), *others]
         self.widths = [one.shape[1] for one in found]
-        return torch.cat(found, 1).cpu()
+        return torch.cat(found, 1)
 
 
 class _Graph:

@@ -18,6 +18,7 @@ from torch import Tensor
 from cenote.encoding.tokens import Tokens, Whole
 from cenote.errors import BadInput, BadRows, CenoteError
 from cenote.functional.packing import interleave, pack
+from cenote.models.properties import reader_of, tokenizer_of
 
 # Tokens that could be read in the time that a batch takes to start.
 OPENING = 128
@@ -95,7 +96,7 @@ class BatchReader:
         Every call starts with the first budget, so that a resumed run makes the batches of an uninterrupted one.
 
         Raises:
-            CenoteError: memory ran out for a text that is no longer than one that was read: others use the memory.
+            CenoteError: memory ran out for a text that is no longer than one that was read: something else uses it.
         """
         self.budget = self.first_budget
         wanted = np.arange(len(tokens)) if rows is None else np.asarray(rows, np.int64)
@@ -133,7 +134,7 @@ class BatchReader:
             elif memory_ran_out and longest <= self.longest:
                 raise CenoteError(
                     f"memory ran out for a text of {longest:,} tokens, and one of {self.longest:,} was read before: "
-                    "other programs use the memory. Free it, and run again."
+                    "other programs or the results so far use the memory. Free it, and run again."
                 )
             if refusal and len(some) > 1:
                 waiting[:0] = halves
@@ -165,7 +166,7 @@ def collate(model: SentenceTransformer, tokens: Tokens, rows: Sequence[int]) -> 
     features = dict(tokens.constants)
     if "attention_mask" not in tokens.columns:
         return features | _flattened(model, tokens, starts, lengths)
-    longest, tokenizer = int(lengths.max()), model.tokenizer
+    longest, tokenizer = int(lengths.max()), tokenizer_of(model, _task_of(tokens))
     left = getattr(tokenizer, "padding_side", "right") == "left"  # tokenizers of word embeddings have no padding side
     slots = np.arange(longest) - (longest - lengths[:, None] if left else 0)
     real = (slots >= 0) & (slots < lengths[:, None])
@@ -182,12 +183,18 @@ def collate(model: SentenceTransformer, tokens: Tokens, rows: Sequence[int]) -> 
 def _flattened(model: SentenceTransformer, tokens: Tokens, starts: Whole, lengths: Whole) -> dict[str, Any]:
     """Return one row for the whole batch, as flash attention reads it, made by sentence-transformers' own collator."""
     spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    collator: Any = model[0].data_collator
+    collator: Any = reader_of(model, _task_of(tokens)).data_collator
     features = dict(collator([{"input_ids": tokens.columns["input_ids"][span].tolist()} for span in spans]))
     features.pop("labels", None)
     for name, column in tokens.columns.items():
         features[name] = _tensor(np.concatenate([column[span] for span in spans]))[None]
     return features
+
+
+def _task_of(tokens: Tokens) -> str | None:
+    """Return the task of the texts, which a Router notes among their features."""
+    task: str | None = tokens.constants.get("task")
+    return task
 
 
 def _tensor(column: npt.NDArray[Any]) -> Tensor:

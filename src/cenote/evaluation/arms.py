@@ -21,7 +21,7 @@ from cenote.evaluation.reading import OWN
 from cenote.functional.pooling import POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.loading import set_max_seq_length
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of, limits_kept
 from cenote.models.provenance import constant_of, pooling_of, temperature_at, temperature_of
 from cenote.models.repooling import pooling_for, repool
 from cenote.surgery.tempering import temper
@@ -209,12 +209,8 @@ def _repooled(model: SentenceTransformer, name: str) -> SentenceTransformer:
 @contextmanager
 def set_to(model: SentenceTransformer, temperature: Any, limit: int | None) -> Iterator[None]:
     """Give a model a temperature and a limit for a while; None for its own."""
-    own = model.max_seq_length
-    try:
+    with limits_kept(model):
         if limit is not None:
             set_max_seq_length(model, limit)
         with nullcontext() if temperature is None else temper(model, temperature):
             yield
-    finally:
-        if limit is not None:
-            model.max_seq_length = own

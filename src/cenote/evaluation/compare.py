@@ -17,6 +17,7 @@ from cenote.errors import BadInput, choose
 from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
 from cenote.evaluation.arms import Arm, check_grid, passes_of
 from cenote.evaluation.cells import build_cells, list_costs, list_warnings
+from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.own_sentences import (
     KIND,
     LEFT_OUT,
@@ -28,7 +29,7 @@ from cenote.evaluation.own_sentences import (
 from cenote.evaluation.reading import precision_of
 from cenote.evaluation.results import Results, folder_of
 from cenote.evaluation.scoring import refuse_unusable
-from cenote.evaluation.task_list import PACKAGES, list_tasks, refuse_missing_packages
+from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, refuse_missing_packages
 from cenote.evaluation_records import Evaluation
 from cenote.functional.temperature import Temperature
 from cenote.listener import Listener, Progress, silent
@@ -107,8 +108,10 @@ def compare(
     grid = check_grid(poolings, temperatures, limits, long)
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
     asked = Asked(kind, split, data_columns or {})
+    waiting: list[ListedTask] = []
     if unlabelled is None:
         refuse_missing_packages("compare")
+        results = Results(folder_of(cache), ArmScore)
         waiting = list_tasks(tasks, data, official, asked, quick)
         for task in waiting:
             for way in grid.long:
@@ -136,7 +139,7 @@ def compare(
     compared = _baselines(arms, baseline)
     if unlabelled is None:
         subjects: list[Subject] = list(waiting)
-        scored = list(score_passes(passes, waiting, Results(folder_of(cache), ArmScore), listener, precision))
+        scored = list(score_passes(passes, waiting, results, listener, precision))
     else:
         scored = list(score_own_sentences(passes, probes, listener, precision))
         subjects = list(dict.fromkeys(one.task for one in scored))
@@ -159,9 +162,7 @@ def compare(
             "quick": quick,
             "precision": precision_of(loaded, precision),
             "seed": int(seed),
-            "official": official,
-            "kind": kind,
-            **asked.settings,
+            **settings_of_data(asked, official, waiting),
             "baseline": baseline,
         },
         versions=versions_of(*(PACKAGES if unlabelled is None else _PLAIN_PACKAGES)),

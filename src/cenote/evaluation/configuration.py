@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from cenote.data.labelled_schemas import Asked
 from cenote.evaluation.reading import TextReader
-from cenote.evaluation.task_list import PACKAGES
+from cenote.evaluation.task_list import PACKAGES, ListedTask
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import behaviour_of, versions_of
 
@@ -41,3 +43,11 @@ def configuration_of(reader: TextReader, *, weights: str | None = None, **settin
         **settings,
         "versions": versions_of(*PACKAGES, *_RUNTIMES.get(reader.backend, ())),
     }
+
+
+def settings_of_data(asked: Asked, official: str | None, tasks: Sequence[ListedTask]) -> dict[str, Any]:
+    """Return how labelled data were read, with the split: that of all tasks, or of each by its name if they differ."""
+    of_each = {task.name: task.split for task in tasks}
+    splits = {*of_each.values()} or {asked.split}
+    split = of_each if len(splits) > 1 else splits.pop()
+    return {"official": official, "kind": asked.kind, **asked.settings, "split": split}

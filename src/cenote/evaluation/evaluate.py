@@ -14,7 +14,7 @@ from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS, Auto, BackendName
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, choose
-from cenote.evaluation.configuration import configuration_of
+from cenote.evaluation.configuration import configuration_of, settings_of_data
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.results import Results, folder_of, write_items
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, refuse_missing_packages
@@ -108,8 +108,9 @@ def evaluate(
     waiting = list_tasks(tasks, data, official, asked, quick)
     for task in waiting:
         _refuse_ways(task, request)
-    loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     results = Results(folder_of(cache), TaskScore)
+    loaded = model if isinstance(model, SentenceTransformer) else loader(model)
+    limit = limit_of(loaded)  # a model that needs a task is refused before the work
     reader = TextReader(loaded, request.backend, request.precision, request.listener)
     scored = _score_all(reader, waiting, request, results, None if items is None else Path(items))
     return Evaluation(
@@ -118,15 +119,13 @@ def evaluate(
         fingerprint=fingerprint_of_weights(loaded),
         pooling=pooling_of(loaded),
         temperature=temperature_of(loaded),
-        limit=limit_of(loaded),
+        limit=limit,
         tasks=tuple(scored),
         settings={
             **request.settings(),
             "backend": reader.backend,
             "precision": reader.precision,
-            "official": official,
-            "kind": kind,
-            **asked.settings,
+            **settings_of_data(asked, official, waiting),
         },
         versions=versions_of(*PACKAGES),
     )

@@ -171,7 +171,7 @@ class TextReader:
         if not new:
             return
         start = time.perf_counter()
-        size, overlap = window_sizes(self.model, side.prompt_name, None, None)
+        size, overlap = window_sizes(self.model, side.prompt_name, None, None, side.task)
         step = self.listener.step("cutting windows", len(new))
         parts = []
         for text in new:

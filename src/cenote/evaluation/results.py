@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.json_records import from_json, to_json
-from cenote.storage import explain_disk_errors, write_whole
+from cenote.storage import explain_disk_errors, refuse_unwritable, write_whole
 
 # The folder of results: this variable, or a folder in the user's cache.
 _VARIABLE = "CENOTE_CACHE"
@@ -29,8 +29,13 @@ def default_folder() -> Path:
 
 
 def folder_of(cache: str | Path | bool) -> Path | None:
-    """Return the folder of results: True for the user's cache, False for none."""
-    return None if cache is False else default_folder() if cache is True else Path(cache)
+    """Return the folder of results: True for the user's cache, False for none; raise if a named one cannot be made."""
+    if isinstance(cache, bool):
+        return default_folder() if cache else None
+    folder = Path(cache)
+    if not folder.is_dir():  # one that is only read may hold all scores
+        refuse_unwritable(folder)
+    return folder
 
 
 class Results(Generic[Record]):

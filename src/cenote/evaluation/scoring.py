@@ -124,7 +124,7 @@ def summarise_task(
     own = check_items(score_task(make, kind, reader, long), notes)
     texts, cut = own.encoder.seen.counts
     if others is None:
-        others = _ways_to_try(kind, cut / max(1, texts), reader, notes) if long == "truncate" else ()
+        others = _ways_to_try(kind, cut / max(1, texts), own.encoder, notes) if long == "truncate" else ()
     estimate, interval, count = Estimate(own.score, None, None), "", 0
     if own.items is not None:
         estimate, interval = score_of_items(kind, own.items, seed)
@@ -170,12 +170,13 @@ def summarise_task(
     return record, own.items
 
 
-def _ways_to_try(kind: str, share: float, reader: TextReader, notes: list[str]) -> tuple[str, ...]:
+def _ways_to_try(kind: str, share: float, encoder: EngineEncoder, notes: list[str]) -> tuple[str, ...]:
     """Return the ways to read long texts that users choose; note why none can be tried."""
     if share < WORTH_TRYING:
         return ()
+    side = next(side for name, side in encoder.sides.items() if name != "query")  # queries are cut in every way
     try:
-        window_sizes(reader.model, None, None, None)
+        window_sizes(encoder.model, side.prompt_name, None, None, side.task)
     except CenoteError as error:
         notes.append(f"Texts are cut, and windows were not tried: {error}")
         return ()

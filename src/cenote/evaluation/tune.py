@@ -23,6 +23,7 @@ from cenote.errors import BadInput, UnsupportedModel, choose
 from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
+from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.reading import precision_of
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
@@ -154,9 +155,7 @@ def tune(
             "quick": quick,
             "precision": precision_of([loaded], precision),
             "seed": int(seed),
-            "official": official,
-            "kind": kind,
-            **asked.settings,
+            **settings_of_data(asked, official, waiting),
         },
         versions=versions_of(*PACKAGES),
     )

@@ -26,7 +26,7 @@ from cenote.functional.pooling import NAMES, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
 from cenote.models.hub import first_line, must_use_cache, no_such_model
-from cenote.models.properties import positions_of
+from cenote.models.properties import LIMITS_OF_TASKS, positions_of, readers_of
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
 from cenote.models.weights import noted_reports, refuse_other_weights
 from cenote.nn import LandmarkTransformer, Pooling
@@ -223,7 +223,10 @@ def _check_device(device: str | torch.device | None) -> None:
 
 
 def set_max_seq_length(model: SentenceTransformer, length: int) -> None:
-    """Set the token limit. Raise `BadInput` if the model has fewer positions, no limit, or no room for a word."""
+    """Set the token limit; higher ones of queries and documents are lowered to it.
+
+    Raise `BadInput` if the model has fewer positions, no limit, or no room for a word.
+    """
     most = positions_of(model)
     if most is not None and length > most:
         raise BadInput(f"max_seq_length={length}: the model has positions for {most} tokens only.")
@@ -235,5 +238,9 @@ def set_max_seq_length(model: SentenceTransformer, length: int) -> None:
         )
     try:
         model.max_seq_length = length
+        for reader in readers_of(model):
+            for name in LIMITS_OF_TASKS:
+                if (getattr(reader, name, None) or 0) > length:  # else it would go before
+                    setattr(reader, name, length)
     except AttributeError:
         raise BadInput(f"max_seq_length={length}: {type(model[0]).__name__} has no such limit to set.") from None

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import nn
 
-from cenote.errors import choose
-from cenote.nn import NO_LIMIT
+from cenote.errors import BadInput, choose
+from cenote.nn import NO_LIMIT, LandmarkTransformer
 
 # The prompts of a task, in the order in which `encode_query` and `encode_document` look for them.
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
+# The limits of a module that tokenises texts: of queries, of documents, and of both.
+LIMITS_OF_TASKS = ("query_length", "document_length")
+_LIMITS = ("max_seq_length", *LIMITS_OF_TASKS)
 
 
 def reader_of(model: SentenceTransformer, task: str | None = None) -> Any:
-    """Return the module that tokenises texts; of a Router that of the task's own route, if it has one."""
-    routes: Any = getattr(model[0], "sub_modules", {})
-    return routes[task][0] if task in routes else model[0]
+    """Return the module that tokenises texts; of a Router that of the route which it takes for texts of the task."""
+    first: Any = model[0]
+    if not isinstance(first, Router):
+        return first
+    routes: Any = first.sub_modules
+    try:
+        return routes[first._resolve_route(task, "text")][0]
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
+def readers_of(model: SentenceTransformer) -> list[Any]:
+    """Return all modules that tokenise texts: a Router has one on each route."""
+    routes: Any = model[0].sub_modules.values() if isinstance(model[0], Router) else [[model[0]]]
+    return [route[0] for route in routes]
+
+
+@contextmanager
+def limits_kept(model: SentenceTransformer) -> Iterator[None]:
+    """Give all readers of a model their limits back in the end, whatever was set meanwhile."""
+    kept = [
+        (reader, name, getattr(reader, name))
+        for reader in readers_of(model)
+        for name in _LIMITS
+        if hasattr(reader, name)
+    ]
+    try:
+        yield
+    finally:
+        for reader, name, limit in kept:
+            if getattr(reader, name) != limit:  # of static embeddings it cannot be set
+                setattr(reader, name, limit)
 
 
 def tokenizer_of(model: SentenceTransformer, task: str | None = None) -> Any:
@@ -27,9 +62,11 @@ def tokenizer_of(model: SentenceTransformer, task: str | None = None) -> Any:
 
 
 def limit_of(model: SentenceTransformer, task: str | None = None) -> int | None:
-    """Return the tokens after which the model cuts a text, None for no limit. The readers of a task may cut earlier."""
-    limit = getattr(reader_of(model, task), "max_seq_length", None)
-    limits = [limit, *(getattr(module, f"{task}_length", None) for module in model.modules() if task)]
+    """Return the tokens after which the model cuts a text of the task, None for no limit."""
+    reader = reader_of(model, task)
+    limit, own = getattr(reader, f"{task}_length", None), getattr(reader, "max_seq_length", None)
+    # For sentence-transformers the limit of a task goes before, even if it is higher.
+    limits = (limit, own) if limit is None or isinstance(reader, LandmarkTransformer) else (limit,)
     # A tokenizer without a limit states a number like 1e30.
     return min((int(limit) for limit in limits if isinstance(limit, (int, float)) and limit < NO_LIMIT), default=None)
 

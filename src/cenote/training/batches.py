@@ -114,11 +114,12 @@ class Counts:
 
 
 def batches_of_epoch(hashes: Hashes, size: int, seed: int, epoch: int, negatives: int = 0) -> Iterator[list[int]]:
-    """Yield the rows of each batch of an epoch: all full, and without false negatives that hashes can tell.
+    """Yield the rows of each batch of an epoch: all full, and no pair brings another one a false negative, by hashes.
 
     A text that is the query or the positive of one pair would be a negative of another one that has it too, and so
     wrong. So would be a positive that another row of the pairs gives a query of the batch. A pair that brings such a
-    text, or such a query, waits for a later batch. Negatives may be equal.
+    text, or such a query, waits for a later batch. Negatives may be equal; those that a pair gives its own query are
+    taken at its word, also where another row has one of them as a positive.
 
     >>> pairs = Hashes(np.array([1, 10, 2, 10, 3, 30, 4, 40], np.uint64), np.array([0, 2, 4, 6, 8]))
     >>> [sorted(batch) for batch in batches_of_epoch(pairs, 2, seed=0, epoch=0)]

@@ -311,11 +311,11 @@ def _with_negatives(
 def _report_cut(model: SentenceTransformer, positives: Collection[str], listener: Listener) -> None:
     """Say how many positives were compared by their beginning only."""
     from cenote.encoding.tokens import count_tokens
-    from cenote.models.properties import limit_of
+    from cenote.models.properties import limit_of, prompt_name_for
 
-    limit = limit_of(model)
-    cut = 0 if limit is None else int((count_tokens(model, sorted(positives)) > limit).sum())
-    if cut:
+    limit, prompt = limit_of(model, "document"), prompt_name_for(model, None, "document")
+    counts = count_tokens(model, sorted(positives), prompt_name=prompt, task="document")
+    if limit is not None and (cut := int((counts > limit).sum())):
         listener.notify(
             f"{cut:,} of {pluralise(len(positives), 'positive')} {'is' if cut == 1 else 'are'} longer than the {limit} "
             "tokens that the model reads: their ends were not compared. --max-seq-length reads more."

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 # Of `training.json`.
 SCHEMA = 1
+# Version of the order of the pairs: a training that was begun in another would see some pairs twice, and some never.
+_ORDER = 2
 # Pairs of which texts are counted that the model cuts.
 _SAMPLE = 1000
 
@@ -180,6 +182,7 @@ def _state_of(recipe: Recipe, pairs: PairTable, watch: Watch | None) -> dict[str
     """Return what is known, before the model is loaded, of what a training that goes on must share."""
     return {
         "schema": SCHEMA,
+        "order": _ORDER,
         "recipe": recipe.settings(),
         "pairs": pairs.fingerprint,
         "evaluation": None if watch is None else watch.fingerprint,
@@ -284,7 +287,9 @@ def _say_limits(model: SentenceTransformer, job: Job) -> None:
         ("document", "positives", [pair.positive for pair in sample]),
     ):
         limit, prompt = limit_of(model, task), task if task in model.prompts else None
-        cut = 0.0 if limit is None else float((count_tokens(model, texts, prompt_name=prompt) > limit).mean())
+        if limit is None:
+            continue
+        cut = float((count_tokens(model, texts, prompt_name=prompt, task=task) > limit).mean())
         if cut:
             job.listener.notify(
                 f"{percent(cut)} of the {noun} are longer than the {limit:,} tokens that the model reads, and cut"
