@@ -89,7 +89,7 @@ def test_a_failure_exits_with_1_also_if_the_reader_leaves(model, texts, monkeypa
     def leave(*_, **__):
         raise BrokenPipeError
 
-    monkeypatch.setattr("cenote.cli.print", leave, raising=False)
+    monkeypatch.setattr("cenote.cli.show", leave)
     monkeypatch.setattr("cenote.cli.os.dup2", lambda *_: None)
     assert main(["audit", model, texts, "--pooling", "cls", "--only", "pooling"]) == Exit.FAILURE
     assert main(["audit", model, texts, "--only", "pooling"]) == Exit.SUCCESS
