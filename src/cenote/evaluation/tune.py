@@ -26,6 +26,7 @@ from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.reading import precision_of
+from cenote.evaluation.scoring import note_cut
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Paired, compare_paired
@@ -33,6 +34,7 @@ from cenote.functional.sampling import Floats
 from cenote.functional.temperature import check_temperature, to_json
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
+from cenote.models.properties import limit_of
 from cenote.models.provenance import constant_of, name_of, pooling_of, temperature_of, temperatures_of, versions_of
 from cenote.records import ALL, Estimate
 from cenote.storage import new_folder, refuse_occupied, refuse_unwritable
@@ -148,7 +150,14 @@ def tune(
         tasks=tuple(task.name for task in waiting),
         held_out=confirmed,
         needed=_needed(shown, of_shown, seed),
-        notes=tuple(f"{task.name}: {note}" for task in waiting for note in task.notes),
+        notes=(
+            *(f"{task.name}: {note}" for task in waiting for note in task.notes),
+            *(
+                f"{one.task.name}, development half: {note}"
+                for one in development.scores
+                for note in note_cut(called, one.texts, one.cut, limit_of(loaded))
+            ),
+        ),
         settings={
             "by_length": by_length,
             "by_role": by_role,
