@@ -1,5 +1,6 @@
 """The command line: output, streams, exit codes, with the demo model."""
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 import cenote
 from cenote.cli import COMMANDS, Exit, main
+from cenote.errors import CenoteError
 
 
 def run(*arguments, stdin=""):
@@ -39,6 +41,30 @@ def test_a_full_disk_is_one_line_on_standard_error():
     assert done.returncode == Exit.FAILURE
     assert done.stderr.startswith("cenote: error: cannot write: ")
     assert "Traceback" not in done.stderr
+
+
+def test_only_what_cannot_be_written_is_said_to_be(tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", "config.json")
+
+    monkeypatch.setattr("cenote.commands.poolings.run", refuse)
+    assert main(["poolings"]) == Exit.FAILURE
+    assert capsys.readouterr().err == "cenote: error: [Errno 13] Permission denied: 'config.json'\n"
+
+
+def test_a_page_that_cannot_be_written_does_not_take_the_figures_along(demo_path, tmp_path, monkeypatch, capsys):
+    def fill(path, _):
+        raise CenoteError(f"no space left to write {path}")
+
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a pool\na cave\nlight\nwater\n")
+    monkeypatch.setattr("cenote.commands.outputs.write_result", fill)
+    out = str(tmp_path / "out.json")
+    assert main(["audit", "minilm", str(texts), "--only", "settings", "--json", out]) == Exit.FAILURE
+    shown, told = capsys.readouterr()
+    assert "settings: " in shown
+    assert f"no space left to write {out}" in told
+    assert f"figures: {out}" not in shown
 
 
 def test_no_arguments_print_help_as_a_usage_error(capsys):

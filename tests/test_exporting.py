@@ -114,7 +114,7 @@ def test_a_failed_export_leaves_no_folder(tiny_st, tmp_path, monkeypatch):
 
 def test_bad_arguments_are_refused_before_any_work(tiny_st, tmp_path, monkeypatch):
     model = cenote.load(tiny_st("bert"), device="cpu")
-    monkeypatch.setattr(exporting, "_new_folder", lambda path: pytest.fail("work was begun"))
+    monkeypatch.setattr(exporting, "new_folder", lambda path: pytest.fail("work was begun"))
     with pytest.raises(UnknownName, match="did you mean 'onnx'"):
         export(model, "onx", tmp_path / "out")
     with pytest.raises(UnknownName, match=r"unknown precision of onnx 'float16'.* There are: float32"):

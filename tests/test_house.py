@@ -23,10 +23,11 @@ MODULES = {
 # From the ground up, as in docs/design.md. A package imports only from the floors below its own.
 FLOORS = [
     {"errors"},
+    {"storage"},
     {"json_records"},
     {"records"},
     {"evaluation_records", "comparison_records", "tuning_records", "audit_records", "parity_records"},
-    {"functional", "data", "storage", "wording", "choices", "listener"},
+    {"functional", "data", "wording", "choices", "listener"},
     {"_nn"},
     {"nn"},
     {"surgery"},

@@ -1,10 +1,11 @@
 """Files and folders on the disk. That every step may be the last one is tested in tests/embedding/test_soak.py."""
 
 import errno
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from cenote.errors import BadInput, CenoteError
 from cenote.storage import (
@@ -13,8 +14,11 @@ from cenote.storage import (
     explain_disk_errors,
     is_access_error,
     lock_folder,
+    new_folder,
     refuse_occupied,
     refuse_unwritable,
+    sync_folder,
+    write_result,
     write_text,
     write_whole,
 )
@@ -29,6 +33,75 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert path.read_text() == "one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_result_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):
+    path, real = tmp_path / "scores.json", Path.write_bytes
+    write_result(path, b"yesterday")
+
+    def fill(self, content):
+        real(self, content[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(CenoteError, match=r"no space left to write .*scores\.json"):
+        write_result(path, b"today")
+    assert path.read_text() == "yesterday"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_links_and_devices_are_written_through(tmp_path):
+    (tmp_path / "real").mkdir()
+    link, target = tmp_path / "link.json", tmp_path / "real" / "scores.json"
+    link.symlink_to(target)
+    for content in (b"one", b"two"):
+        write_result(link, content)
+        assert target.read_bytes() == content
+    assert link.is_symlink()
+    write_result(Path("/dev/null"), b"nothing")
+    with pytest.raises(CenoteError, match="no space left to write /dev/full"):
+        write_result(Path("/dev/full"), b"nothing")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_appears_whole_or_not_at_all(tmp_path, there):
+    path, known = tmp_path / "deep" / "out", ["out"] if there else []
+    if there:
+        path.mkdir(parents=True)
+
+    def fail(error):
+        with new_folder(path) as folder:
+            (folder / "config.json").write_text("{}")
+            raise error
+
+    for error, kind, message in (
+        (
+            SafetensorError("I/O error: No space left"),
+            CenoteError,
+            r"cannot write the folder .*out': I/O error: No space",
+        ),
+        (OSError(errno.ENOSPC, "No space left"), CenoteError, r"cannot write the folder .*out': .*No space left"),
+        (RuntimeError("other"), RuntimeError, "other"),
+    ):
+        with pytest.raises(kind, match=message):
+            fail(error)
+        assert [entry.name for entry in path.parent.iterdir()] == known
+        assert not (there and any(path.iterdir()))
+    with new_folder(path) as folder:
+        (folder / "inner").mkdir()
+        (folder / "config.json").write_text("{}")
+    assert sorted(entry.name for entry in path.iterdir()) == ["config.json", "inner"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_drive_that_cannot_flush_folders_is_no_error(tmp_path, monkeypatch, number):
+    def refuse(_):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("cenote.storage.os.fsync", refuse)
+    with nullcontext() if number == errno.EINVAL else pytest.raises(OSError, match="no"):
+        sync_folder(tmp_path)
 
 
 def test_temporary_files_are_deleted_and_others_are_not(tmp_path):

@@ -31,6 +31,18 @@ def test_estimates_without_an_interval_are_values_alone():
 
 
 @pytest.mark.parametrize(
+    ("estimate", "words"),
+    [
+        (Estimate(0.008, 0.0051, 0.012), "0.8 % (0.51 to 1.2 %)"),
+        (Estimate(0.998, 0.9955, 0.9995), "more than 99 % (more than 99 to more than 99 %)"),
+        (Estimate(0.85, 0.812, 0.88), "85 % (81 to 88 %)"),
+    ],
+)
+def test_the_interval_of_a_share_holds_it(estimate, words):
+    assert share_estimate(estimate) == words
+
+
+@pytest.mark.parametrize(
     ("seconds", "words"),
     [
         (0, "10 s"),

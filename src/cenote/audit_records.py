@@ -34,11 +34,11 @@ def passes(checks: Iterable[Check], asked: str | None = None) -> bool:
     """Return whether a model passes: no check fails, at least one passes, and the one that was asked for is decided.
 
     >>> checks = [Check("hubs", None, "", "", {}), Check("weights", True, "", "", {})]
-    >>> passes(checks), passes(checks[:1]), passes(checks, asked="hubs")
-    (True, False, False)
+    >>> passes(checks), passes(checks[:1]), passes(checks, asked="hubs"), passes(checks, asked="pooling")
+    (True, False, False, False)
     """
     results = {one.name: one.passed for one in checks}
-    decided = asked is None or results.get(asked, True) is not None
+    decided = asked is None or results.get(asked) is not None
     return False not in results.values() and True in results.values() and decided
 
 

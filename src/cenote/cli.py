@@ -136,20 +136,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             if hasattr(command, "check"):
                 command.check(args)
             for line in command.run(args):
-                show(line)  # each line at once, since models are slow
+                _show(line)  # each line at once, since models are slow
     except CenoteError as error:
         say(f"error: {error}")
         return Exit.USAGE if isinstance(error, (UnknownName, Usage)) else Exit.FAILURE
     except KeyboardInterrupt:
         say("interrupted")
         return Exit.INTERRUPTED
-    except OSError as error:  # for example, a full disk behind a redirection
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keep Python from flushing to it again
-        if isinstance(error, BrokenPipeError):  # the reader left, as in `cenote pool ... | head`
-            return Exit.FAILURE if getattr(args, "failed", False) else Exit.SUCCESS
-        say(f"error: cannot write: {error}")
+    except BrokenPipeError:  # the reader left, as in `cenote pool ... | head`
+        return Exit.FAILURE if getattr(args, "failed", False) else Exit.SUCCESS
+    except OSError as error:  # for example, a file of a model that may not be read; it is named
+        say(f"error: {error}")
         return Exit.FAILURE
     return Exit.SUCCESS
+
+
+def _show(line: str) -> None:
+    """Print a line of a result; raise `CenoteError` for, say, a full disk behind a redirection."""
+    try:
+        show(line)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keep Python from flushing to it again
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise CenoteError(f"cannot write: {error}") from error
 
 
 def _extend(args: argparse.Namespace, rest: Sequence[str]) -> None:

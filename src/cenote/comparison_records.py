@@ -21,6 +21,8 @@ PAGES = {
 Verdict = Literal[
     "baseline", "better", "worse", "not told apart", "equal", "cannot be resolved", "too few items", "items not known"
 ]
+# Verdicts on settings that were not tested.
+_NO_CLAIM: tuple[Verdict, ...] = ("too few items", "items not known")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Comparison:
         cells = [cell for cell in self.of(task) if cell.verdict != "baseline"]
         own = [cell.setting for cell in self.of(task) if cell.verdict == "baseline"]
         than = own[0] if len(own) == 1 else "its baseline"
+        if cells and all(cell.verdict in _NO_CLAIM for cell in cells):
+            return f"Nothing can be claimed: {' or '.join(dict.fromkeys(cell.verdict for cell in cells))}."
         said = {
             verdict: "; ".join(cell.setting for cell in cells if cell.verdict == verdict)
             for verdict in ("better", "worse")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
-import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,13 +27,13 @@ from cenote.encoding.backends import (
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.graphs import feed, import_openvino, inputs_of, to_onnx, to_openvino
 from cenote.encoding.int8 import round_weights
-from cenote.errors import BadInput, UnsupportedModel, choose
+from cenote.errors import UnsupportedModel, choose
 from cenote.functional.pooling import canonical
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.properties import limit_of
 from cenote.models.provenance import temperatures_of
 from cenote.nn import LandmarkTransformer
-from cenote.storage import refuse_occupied
+from cenote.storage import new_folder, refuse_occupied
 
 DESCRIPTION = "cenote_export.json"
 # Texts of the built-in corpus on which the graph is compared with the model, and their batch size.
@@ -126,7 +123,7 @@ def export(
     choose(precision, dict.fromkeys(row.precisions), f"precision of {format}")
     path = refuse_occupied(output)
     refuse_unavailable(model, format, "float32", task)
-    with _new_folder(path) as folder:
+    with new_folder(path) as folder:
         row.write(model, folder, precision, task)
         _write_tokenizer(model, folder, task)
         description = _describe(model, format, precision, task)
@@ -139,24 +136,6 @@ def export(
                 f"length, cosine {cosine:.6f}. Nothing was kept."
             )
     return Export(str(output), description, difference, cosine, texts)
-
-
-@contextlib.contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder. Rename it to `path` at the end, or delete it after an error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise BadInput(f"cannot make the folder {str(path)!r}: {error.strerror}.") from error
-    try:
-        yield folder
-        mask = os.umask(0o022)  # which can only be read by setting it
-        os.umask(mask)
-        folder.chmod(0o777 & ~mask)  # mkdtemp gives access to its owner alone
-        folder.replace(path)  # also over an empty folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_tokenizer(model: Any, folder: Path, task: str | None) -> None:

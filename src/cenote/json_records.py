@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from cenote.errors import BadInput
+from cenote.storage import write_result
 
 Record = TypeVar("Record")
 
@@ -39,7 +40,7 @@ def save(record: Any, path: str | Path, pages: Mapping[str, tuple[str, str]], co
         content = getattr(importlib.import_module(module), function)(record, command=command)
     else:
         raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(pages)} or .json.")
-    Path(path).write_bytes(content.encode())  # encoded first: else a text that UTF-8 lacks would leave an empty file
+    write_result(Path(path), content.encode())
 
 
 def from_json(cls: type[Record], text: str) -> Record:

@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all, the lock of a folder, and checks of a place to write to."""
+"""Files and folders that appear whole or not at all, the lock of a folder, and checks of a place to write to."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +25,17 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all."""
     with write_whole(path) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def write_result(path: Path, content: bytes) -> None:
+    """Write the file of a result, whole or not at all; directly to a link, a device, or where no file can be added."""
+    replaceable = not path.is_symlink() and (path.is_file() or not path.exists())
+    if replaceable and os.access(path.parent, os.W_OK):
+        with write_whole(path) as temporary:
+            temporary.write_bytes(content)
+    else:
+        with explain_disk_errors(path):
+            path.write_bytes(content)
 
 
 @contextmanager
@@ -44,12 +57,43 @@ def write_whole(path: Path, writer: str = "") -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder. Its content appears as the folder `path` at the end, or is deleted after an error."""
+    from safetensors import SafetensorError  # no `OSError`, though a full disk raises it
+
+    # An empty folder may be where a drive is mounted, and cannot be replaced then.
+    empty = path.is_dir()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path if empty else path.parent))
+    except OSError as error:
+        raise BadInput(f"cannot make the folder {str(path)!r}: {error.strerror}.") from error
+    try:
+        yield folder
+        if empty:
+            for entry in list(folder.iterdir()):
+                entry.replace(path / entry.name)
+        else:
+            mask = os.umask(0o022)  # which can only be read by setting it
+            os.umask(mask)
+            folder.chmod(0o777 & ~mask)  # mkdtemp gives access to its owner alone
+            folder.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise CenoteError(f"cannot write the folder {str(path)!r}: {error}. Nothing was kept.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, on systems where a folder can be opened."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # of a drive that cannot flush a folder, as some network drives
+                raise
         finally:
             os.close(handle)
 

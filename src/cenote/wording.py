@@ -35,12 +35,18 @@ def share_estimate(estimate: Estimate) -> str:
     >>> share_estimate(Estimate(0.85, 0.812, 0.88)), share_estimate(Estimate(0.5, None, None))
     ('85 % (81 to 88 %)', '50 %')
     """
-    ends = (
-        ""
-        if estimate.low is None or estimate.high is None
-        else f" ({100 * estimate.low:.0f} to {percent(estimate.high)})"
-    )
+    low, high = estimate.low, estimate.high
+    ends = "" if low is None or high is None else f" ({share_interval(low, high)})"
     return f"{percent(estimate.value)}{ends}"
+
+
+def share_interval(low: float, high: float) -> str:
+    """Return the ends of an interval of a share as percentages.
+
+    >>> share_interval(0.812, 0.88), share_interval(0.0051, 0.012), share_interval(0.9955, 1)
+    ('81 to 88 %', '0.51 to 1.2 %', 'more than 99 to 100 %')
+    """
+    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
 
 
 def score_estimate(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:

@@ -573,6 +573,8 @@ def test_the_summary_names_what_failed():
         ({"skip": ["hub"]}, UnknownName, "did you mean 'hubs'"),
         ({"only": "padding"}, BadInput, "pass a list of names"),
         ({"only": ["hubs"], "skip": ["hubs"]}, BadInput, "no check is left"),
+        ({"pooling": "cls", "skip": ["pooling"]}, BadInput, "compared by the check 'pooling', which is left out"),
+        ({"pooling": "cls", "only": ["padding"]}, BadInput, "compared by the check 'pooling', which is left out"),
         ({"texts": ["a", "b", "c"]}, BadInput, "3 texts are too few for an audit: give at least 4"),
         ({"texts": []}, BadInput, "there are no texts"),
         ({"texts": "a pool"}, BadInput, r"A single text is passed in a list: \[text\]"),

@@ -22,6 +22,7 @@ FILES = {
     "column.csv": "txt\na\n",
     "half.jsonl": '{"text1": "one"}\n',
     "full/file": "mine",
+    "many/one.md": "a text",
     "vectors/manifest.json": to_json(
         Manifest(Manifest.SCHEMA, True, False, {"model": "minilm", "pooling": "mean"}, {}, None, Counts(0, (), 0, 0, 0))
     ),
@@ -110,6 +111,13 @@ EARLY = [
     ("diagnose minilm -o no/place/page.md", 1, "cannot write 'no/place/page.md'"),
     ("diagnose minilm --json no/place.json", 1, "cannot write 'no/place.json'"),
     ("diagnose minilm texts.txt --json texts.txt", 2, "is an input and would be overwritten"),
+    ("diagnose minilm many -o many/one.md", 2, "one.md' is an input and would be overwritten"),
+    ("diagnose minilm 'many/*.md' -o many/one.md", 2, "one.md' is an input and would be overwritten"),
+    ("diagnose minilm 'm*/**/*.md' -o many/one.md", 2, "one.md' is an input and would be overwritten"),
+    ("diagnose minilm many -o many/deep/new.md", 2, "new.md' would be an input of the next run: name another file"),
+    ("diagnose minilm 'many/*.md' -o many/new.md", 2, "new.md' would be an input of the next run: name another file"),
+    ("diagnose minilm 'many/*.md' -o many/deep/new.md", 1, "cannot write 'many/deep/new.md'"),
+    ("diagnose minilm many -o many/page.pdf", 2, "name a file that ends in .html or .md"),
     ("diagnose minilm -o a.md --json ./a.md", 2, "-o and --json both name './a.md'"),
     ("temper minilm --temperatur 1", 2, "--temperatur: did you mean --temperature?"),
     ("temper none -o out", 2, "give one of --temperature, --schedule, or --query with --document."),

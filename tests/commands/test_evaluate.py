@@ -110,12 +110,17 @@ def test_columns_of_other_names_are_read_and_recorded(model, pairs, tmp_path, ca
         (["--data", "{pairs}", "--data-columns", "score"], "'score': name each column after its role"),
         (["--data", "{pairs}", "--data-columns", "score=a,score=b"], "names two columns for one role"),
         (["--data", "{pairs}", "--data-columns", "score=grade"], "named for 'score' (data_columns, --data-columns)"),
+        (["--data", "{pairs}", "--items", "{pairs}"], "pairs.csv' is a file: name a folder to write into"),
+        (["--data", "{folder}", "--json", "{folder}/new.jsonl"], "would be an input of the next run: name another"),
+        (["--tasks", "STS12", "--split", "dev"], "--kind and --split are of --data, which is not given"),
+        (["--tasks", "STS12", "--kind", "sts"], "--kind and --split are of --data, which is not given"),
         (["--tasks", "STS12", "--data-columns", "score=a"], "--data-columns names the columns of --data, which is not"),
     ],
 )
 def test_wrong_arguments_are_told_before_the_work(model, pairs, arguments, message, capsys, monkeypatch):
     monkeypatch.setattr("cenote.evaluation.evaluate.evaluate", lambda *_, **__: pytest.fail("the work began"))
-    arguments = [one.replace("{pairs}", pairs) for one in arguments]
+    folder = str(Path(pairs).parent)
+    arguments = [one.replace("{pairs}", pairs).replace("{folder}", folder) for one in arguments]
     with suppress(SystemExit):  # of argparse
         assert main(["evaluate", model, *arguments]) != Exit.SUCCESS
     assert message in capsys.readouterr().err

@@ -61,3 +61,9 @@ def test_a_name_that_is_neither_is_refused_with_a_near_miss(name, meant, here):
         f"{name!r} is neither a file of texts nor the folder of a model{meant} A hub id has a slash or a hyphen."
     )
     assert split_names([name]) == ([name], None)  # a single name may be a hub id
+
+
+def test_a_text_in_place_of_a_name_is_refused_as_neither(here):
+    with pytest.raises(BadInput, match="is neither a file of texts nor the folder of a model"):
+        split_names(["minilm", "a passage " * 40])
+    assert split_names(["minilm", "a-passage " * 40])[1] is None  # perhaps a hub id

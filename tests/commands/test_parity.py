@@ -151,3 +151,31 @@ def test_wrong_arguments_and_servers_are_explained_in_a_line(folder, arguments, 
     with suppress(SystemExit):  # of argparse
         assert main(["parity", *arguments]) == code
     assert message in capsys.readouterr().err
+
+
+def test_the_code_of_both_models_is_trusted_but_only_the_first_gets_flags_of_reading(
+    folder, texts, monkeypatch, capsys
+):
+    from cenote.models import loading
+
+    real, given = loading.load, []
+
+    def load(model, **options):
+        given.append(options)
+        return real(model, **options)
+
+    monkeypatch.setattr(loading, "load", load)
+    flags = ["--trust-remote-code", "--max-seq-length", "20"]
+    main(["parity", folder, folder, texts, "--quick", *flags])
+    capsys.readouterr()
+    assert [one["trust_remote_code"] for one in given] == [True, True]
+    assert ["max_seq_length" in one for one in given] == [True, False]
+
+
+def test_a_prompt_that_the_other_model_lacks_is_an_error_before_any_is_loaded(folder, texts, capsys, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    prompted = SentenceTransformer(folder, device="cpu", prompts={"search": "search: "})
+    prompted.save(str(tmp_path / "prompted"))
+    assert main(["parity", str(tmp_path / "prompted"), folder, texts, "--prompt", "search"]) == Exit.USAGE
+    assert f"unknown prompt of {folder}: 'search'" in capsys.readouterr().err

@@ -1,8 +1,11 @@
 """`cenote temper`."""
 
 import json
+from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
+from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.cli import Exit, main
@@ -78,3 +81,15 @@ def test_a_failed_run_leaves_no_empty_folder(tmp_path, copy_of, capsys):
     assert not out.exists()
     assert main(["temper", "minilm", "--temperature", "1", "-o", "/proc/x"]) == 1
     assert "cannot make the folder '/proc/x'" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_no_half_of_a_model(copy_of, tmp_path, monkeypatch, capsys):
+    def fill(self, path, **_):
+        Path(path, "config.json").write_text("{}")
+        raise SafetensorError("I/O error: No space left on device")
+
+    folder, out = str(copy_of("bert")), tmp_path / "new" / "out"
+    monkeypatch.setattr(SentenceTransformer, "save", fill)
+    assert main(["temper", folder, "--temperature", "0.8", "-o", str(out)]) == Exit.FAILURE
+    assert capsys.readouterr().err.startswith(f"cenote: error: cannot write the folder '{out}': I/O error: No space")
+    assert list(out.parent.iterdir()) == []

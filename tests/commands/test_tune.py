@@ -39,9 +39,9 @@ def given(monkeypatch):
 
     def fake(**arguments):
         found.update(arguments)
-        if arguments["output"] and arguments["force"]:
+        if arguments["output"]:
             folder = Path(arguments["output"])
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             (folder / "modules.json").write_text("[]")
         return rich_tuning()
 
@@ -122,7 +122,8 @@ def test_files_are_written(given, model, pairs, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-3:] == [f"figures: {figures}", f"report: {page}", f"model: {new}"]
 
 
-def test_a_folder_that_is_not_written_is_named(given, model, pairs, tmp_path, capsys):
+def test_a_folder_that_is_not_written_is_named(model, pairs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cenote.evaluation.tune.tune", lambda **_: rich_tuning(recommendation=None))
     new = str(tmp_path / "new")
     assert main(["tune", model, "--data", pairs, "-o", new]) == Exit.SUCCESS
     last = capsys.readouterr().out.splitlines()[-1]
@@ -176,3 +177,17 @@ def test_a_model_that_is_forced_is_said_to_be(model, pairs, tmp_path, monkeypatc
     new = str(tmp_path / "new")
     assert main(["tune", model, "--data", pairs, "-o", new, "--force"]) == Exit.SUCCESS
     assert capsys.readouterr().out.splitlines()[-1] == f"model: {new}, though its gain is not confirmed"
+
+
+def test_a_model_that_could_not_be_written_fails_after_its_result(model, pairs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cenote.evaluation.tune.tune", lambda **_: rich_tuning())
+    new, figures = tmp_path / "new", tmp_path / "t.json"
+    assert rich_tuning().recommendation is not None
+    arguments = ["tune", model, "--data", pairs, "-o", str(new)]
+    assert main([*arguments, "--json", str(figures)]) == Exit.FAILURE
+    shown, told = capsys.readouterr()
+    assert shown.startswith(rich_tuning().answer)
+    assert told == f"cenote: error: the folder '{new}' is not written: the warning above says why.\n"
+    assert Tuning.from_json(figures.read_text("utf-8")) == rich_tuning()
+    assert main([*arguments, "--json", "-"]) == Exit.FAILURE
+    assert json.loads(capsys.readouterr().out)["chosen"] == "0.8"

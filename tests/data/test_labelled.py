@@ -223,6 +223,16 @@ def test_labels_of_pairs_are_scores_only_where_they_are_numbers(tmp_path):
         read_labelled(write(tmp_path / "pairs.csv", rows))
 
 
+def test_a_label_that_is_read_as_the_score_is_noted(tmp_path):
+    rows = [{"text1": "a", "text2": "b", "label": 0}, {"text1": "a", "text2": "c", "label": 1}]
+    path = write(tmp_path / "test.jsonl", rows)
+    for given in (path, tmp_path):
+        (note,) = read_labelled(given).notes
+        assert note.startswith("The column 'label' was read as the score of similarity")
+        assert read_labelled(given, data_columns={"score": "label"}).notes == ()
+        assert read_labelled(given, kind="sts").notes == ()
+
+
 def test_summaries(tmp_path):
     data = read_labelled(folder(tmp_path, {"test.jsonl": SUMMARIES}))
     assert isinstance(data, Summarisation)
@@ -515,6 +525,13 @@ def test_damaged_files(tmp_path, name, content, message):
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(BadInput, match=message):
             read_labelled(path)
+
+
+def test_a_date_that_python_cannot_hold_is_an_error_of_its_row(tmp_path):
+    dates = pa.array([0, 2**31 - 1], pa.date32())
+    pq.write_table(pa.table({"text": ["a", "b"], "label": ["x", "y"], "expires": dates}), tmp_path / "test.parquet")
+    with pytest.raises(BadInput, match=r"test\.parquet, row 1 \(from 0\): damaged, or out of Python's range"):
+        read_labelled(tmp_path / "test.parquet")
 
 
 def test_kinds_and_paths_that_do_not_fit(tmp_path):

@@ -239,6 +239,11 @@ def test_csv_fields_keep_their_line_ends_and_may_be_long(tmp_path):
     assert list(stream) == [("8", long)]
 
 
+def test_blanks_around_the_names_of_a_csv_are_none_of_them(tmp_path):
+    path = save(tmp_path / "a.csv", "id, text ,url\n7, A pool.,b\n")
+    assert [(row.id, row.text, row.values) for row in read(path, keep="url")] == [("7", " A pool.", ("b",))]
+
+
 def test_csv_limit_is_put_back_by_threads_too(tmp_path):
     limit = csv.field_size_limit()
     path = save(tmp_path / "a.csv", "text\n" + "word\n" * 2000)

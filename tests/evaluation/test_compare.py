@@ -1,6 +1,7 @@
 """The verb `compare`: planted truths are found, one pass serves all poolings, nothing is claimed beyond the data."""
 
 import json
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -133,6 +134,18 @@ def test_limits_and_ways_to_read_are_settings(model):
     }
     costs = {cost.setting: cost for cost in found.costs}
     assert costs["16 tokens, windows"].vectors > 2 > costs["16 tokens, truncate"].vectors == 1
+
+
+def test_texts_that_are_cut_are_noted_once_for_all_poolings(model):
+    data = retrieval(words=(30, 60))
+    found = run(model, {"search": data}, poolings=["cls", "max"], limits=[16], names=["bert"])
+    (note,) = [note for note in found.notes if "cuts" in note]
+    assert re.fullmatch(r"search: bert cuts \d+ % of \d+ texts at 16 tokens\.", note)
+    assert not any("cuts" in note for note in run(model, {"search": data}, poolings=["cls"]).notes)
+    left = run(model, unlabelled=make_texts(60), limits=[16], names=["bert"])
+    assert [note for note in left.notes if "cuts" in note] == [
+        f"sentence left out: bert cuts 100 % of 60 texts at {limit} tokens." for limit in (256, 16)
+    ]
 
 
 def test_a_baseline_may_be_named(model):

@@ -122,13 +122,13 @@ def test_rounded_weights_need_a_processor_for_them(model, pairs, tmp_path, monke
 @pytest.mark.parametrize(
     "change", [{"positions": True}, {"long": "window-mean"}, {"seed": 3}, {"others": ["window-mean"]}]
 )
-def test_options_are_part_of_what_a_score_depends_on(model, pairs, tmp_path, change, monkeypatch):
-    asked = []
+def test_options_are_part_of_what_a_score_depends_on(model, tmp_path, change, monkeypatch):
+    asked, data = [], {"queries": retrieval()}
     monkeypatch.setattr(module.Results, "find", lambda self, key: asked.append(key))
     monkeypatch.setattr(module, "_score", _reach)
     for options in ({}, change):
         with pytest.raises(Reached):
-            run(model, pairs, tmp_path, **options)
+            run(model, data, tmp_path, **options)
     assert len(set(asked)) == 2
 
 
@@ -231,6 +231,10 @@ def test_an_official_task_takes_local_data(model, tmp_path):
         ({"data": {"a": sts()}, "long": "segments"}, "say how many vectors a text has at most, as in 'segments 8'"),
         ({"data": {"a": sts()}, "others": "windows"}, "others='windows': pass a list of names"),
         ({"tasks": "SciFact", "quick": True}, "official tasks are scored whole"),
+        ({"tasks": "SciFact", "split": "dev"}, "kind and split .* are of data .*; a task of MTEB has its own"),
+        ({"tasks": "SciFact", "kind": "retrieval"}, "kind and split .* are of data .*; a task of MTEB has its own"),
+        ({"data": {"a": sts()}, "positions": True}, "moves evidence within local searches, and none of the data is"),
+        ({"data": {"a": sts()}, "items": "/dev/null/items"}, "'/dev/null' is a file: name a folder to write into"),
         ({"data": {"a": sts()}, "data_columns": {"score": "grade"}}, "names the columns of files"),
         ({"tasks": "SciFact", "data_columns": {"score": "grade"}}, "names the columns of files"),
     ],

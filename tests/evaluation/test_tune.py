@@ -2,19 +2,22 @@
 
 import gc
 import json
+import re
 import weakref
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.data.labelled import Classification, Labels, Sts
 from cenote.data.labelled_halves import count_sources, halve
-from cenote.errors import BadInput, UnsupportedModel
+from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
 from cenote.evaluation import tune as module
 from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
 from cenote.evaluation.choosing import Half, choose_best, search
@@ -224,6 +227,25 @@ def test_a_confirmed_gain_is_written_and_nothing_else(model, tmp_path, monkeypat
     assert not (tmp_path / "none").exists()
     run(model, {"pairs": planted(model, 400, 0.001, temperature=0.2)}, output=tmp_path / "forced", force=True)
     assert (tmp_path / "forced" / "modules.json").exists()
+
+
+def test_a_full_disk_takes_no_result_along(model, tmp_path, monkeypatch):
+    def fill(self, path, **_):
+        Path(path, "config.json").write_text("{}")
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(SentenceTransformer, "save_pretrained", fill)
+    with pytest.warns(CenoteWarning, match="the model is not written: cannot write the folder .*No space left"):
+        found = run(model, {"pairs": planted(model, 400, 0.001, temperature=0.2)}, output=tmp_path / "new")
+    assert found.recommendation is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_that_are_cut_are_noted(model):
+    short = SentenceTransformer(modules=list(model), device="cpu")
+    short.max_seq_length = 6
+    (note,) = run(short, {"pairs": sts(80)}, name="bert").notes
+    assert re.fullmatch(r"pairs, development half: bert cuts \d+ % of \d+ texts at 6 tokens\.", note)
 
 
 # Simulated halves: the choice, without a model.

@@ -117,7 +117,7 @@ def test_without_two_scores_there_is_no_figure_but_a_note():
     assert by_length_of(few) is None
     (section,) = [one for one in scores.build_sections(evaluation(task(by_length=few))) if one.key == "length"]
     assert section.figures == ()
-    assert section.notes == ("No figure, since fewer than two parts have 30 items or more: scifact, by text.",)
+    assert section.notes == ("No figure, since fewer than two parts have a score: scifact, by text.",)
 
 
 def test_scores_without_intervals_are_drawn_as_points():
@@ -136,7 +136,18 @@ def test_parts_without_a_score_say_why(sections):
     assert found.rows[1] == ("100 to 199 tokens", "text", "7", "fewer than 30 items", "1.76")
     assert table(sections, "parts-t2").head[-1] == "v_measure"  # no entropy
     same = scores.build_sections(evaluation(task(by_length=(part("longest 20 %", None, items=90),))))
-    assert table({one.key: one for one in same}, "parts-t0").rows == (("longest 20 %", "document", "90", "–"),)
+    assert table({one.key: one for one in same}, "parts-t0").rows == (
+        ("longest 20 %", "document", "90", "items from fewer than 30 sources, or equal scores"),
+    )
+
+
+def test_a_part_of_many_items_from_few_sources_is_not_said_to_have_few_items():
+    few = part("100 to 199 tokens", None, "text", items=7), part("200 to 299 tokens", None, "text", items=40)
+    drawn = [one for one in parts(0.8, 0.05, "text") if one.score is not None]
+    assert by_length_of((*few, *drawn)).notes == (
+        "Not drawn, with fewer than 30 items: 100 to 199 tokens.",
+        "Not drawn, with items from fewer than 30 sources, or equal scores: 200 to 299 tokens.",
+    )
 
 
 def test_the_ends_and_the_positions_are_rows(sections):

@@ -33,6 +33,7 @@ from cenote.models.provenance import folder_of, name_of, pooling_of, temperature
 # Fewer texts show nothing.
 FEWEST_TEXTS = 4
 _LOAD = partial(load, strict=False)  # weights that the files lack are a finding
+_POOLING = "pooling"  # the check that compares the pooling that is asked for
 _MEND = "Encode the same texts with the model alone to see the whole error, and mend it first."
 
 
@@ -78,8 +79,8 @@ def audit(
         An `Audit`: plain data, with `passed`, `checks`, `to_json`, `from_json` and `save`.
     """
     listener = Listener(progress or silent, notify or silent)
-    names = choose_checks(only, skip)
     asked = None if pooling is None else canonical(pooling)
+    names = choose_checks(only, skip, asked)
     effort = QUICK if quick else FULL
     given = islice(read_builtin(), effort.builtin) if texts is None else texts
     drawn, read = sample_texts(given, effort.drawn, seed, source)
@@ -105,7 +106,7 @@ def audit(
     checks = tuple(_run_all(names, subject))
     return Audit(
         schema=Audit.SCHEMA,
-        passed=passes(checks, None if asked is None else "pooling"),
+        passed=passes(checks, None if asked is None else _POOLING),
         model=name or name_of(model, loaded),
         fingerprint=fingerprint_of_weights(loaded),
         pooling=pooling_of(loaded),
@@ -151,8 +152,10 @@ def _load_again(given: Any, loaded: SentenceTransformer, folder: Path, loader: A
         return load(folder, device=loaded.device, dtype=dtype, trust_remote_code=own_code, strict=False)
 
 
-def choose_checks(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:
+def choose_checks(only: Sequence[str] | None, skip: Sequence[str], asked: tuple[str, ...] | None = None) -> list[str]:
     """Return the names of the checks to run, in the order of the table; raise for a name that there is none of.
+
+    Raise too if a pooling is asked for, and the check that compares it is left out.
 
     >>> choose_checks(["hubs", "weights"], ())
     ['weights', 'hubs']
@@ -165,6 +168,11 @@ def choose_checks(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:
     found = [one for one in CHECKS if (only is None or one in only) and one not in skip]
     if not found:
         raise BadInput(f"no check is left: there are {', '.join(CHECKS)}.")
+    if asked is not None and _POOLING not in found:
+        raise BadInput(
+            f"the pooling {'+'.join(asked)!r} is compared by the check {_POOLING!r}, which is left out: run it too, or "
+            "name no pooling."
+        )
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS
@@ -13,9 +14,11 @@ from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
+from cenote.data.labelled_files import FORMATS
 from cenote.errors import Usage
 from cenote.evaluation_records import PAGES
 from cenote.models.hub import refuse_missing
+from cenote.storage import refuse_unwritable
 from cenote.wording import percent, pluralise, score_estimate
 
 if TYPE_CHECKING:
@@ -87,7 +90,9 @@ def check(args: argparse.Namespace) -> None:
     check_packages("evaluate", "eval")
     if not args.tasks and not args.data:
         raise Usage("there is nothing to evaluate on: name tasks (--tasks) or labelled data (--data).")
-    check_outputs(args, PAGES, args.data or ())
+    check_outputs(args, PAGES, args.data or (), FORMATS)
+    if args.items is not None:
+        refuse_unwritable(Path(args.items))
     check_cache(args)
     check_data(args)
     refuse_missing(args.model)

@@ -7,7 +7,7 @@ import argparse
 from cenote.choices import LONG, PRECISIONS
 from cenote.commands.arguments import add_precision, completed_by, natural, one_of
 from cenote.data.labelled import KINDS
-from cenote.data.labelled_schemas import Asked, plan_files
+from cenote.data.labelled_schemas import TEST, Asked, plan_files
 from cenote.errors import Usage
 
 
@@ -25,7 +25,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", type=one_of(KINDS, "kind of task"), help="kind of the data (default: by their columns)"
     )
-    parser.add_argument("--split", default="test", metavar="NAME", help="split of the data (default: test)")
+    parser.add_argument("--split", default=TEST, metavar="NAME", help="split of the data (default: test)")
     add_data_columns(parser)
 
 
@@ -93,6 +93,8 @@ def check_data(args: argparse.Namespace) -> None:
     """Raise where labelled data make no known task."""
     if args.data_columns and not args.data:
         raise Usage("--data-columns names the columns of --data, which is not given.")
+    if not args.data and (args.kind or args.split != TEST):
+        raise Usage("--kind and --split are of --data, which is not given; a task of MTEB has its own.")
     for path in args.data or ():
         plan_files(path, Asked(args.kind, args.split, args.data_columns))
 

@@ -28,12 +28,12 @@ def split_names(names: Sequence[str]) -> tuple[list[str], str | list[Path] | Non
     """
     *others, last = names
     path = Path(last).expanduser()
-    holds_model = any((path / name).is_file() for name in ("modules.json", "config.json"))
-    holds_texts = path.is_file() or (path.is_dir() and not holds_model)
+    holds_model = any(_is_file(path / name) for name in ("modules.json", "config.json"))
+    holds_texts = _is_file(path) or (_is_dir(path) and not holds_model)
     if last == "-" or holds_texts or _has_data_suffix(path) or is_pattern(path):
         if not others:
             raise Usage(f"{last!r} names texts, and no model is given: cenote diagnose MODEL {last}")
-        files = list(takewhile(Path.is_file, (Path(name).expanduser() for name in reversed(others[1:]))))
+        files = list(takewhile(_is_file, (Path(name).expanduser() for name in reversed(others[1:]))))
         models = others[: len(others) - len(files)]
         return models, [*reversed(files), path] if files else last if last == "-" else str(path)
     looks_like_hub_id = last == DEMO or "/" in last or "-" in last or _in_cache(last)
@@ -45,6 +45,17 @@ def split_names(names: Sequence[str]) -> tuple[list[str], str | list[Path] | Non
     return list(names), None
 
 
+# The methods of `Path` raise for a name that is too long, such as a text, and for a folder that may not be read.
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _has_data_suffix(path: Path) -> bool:
     return path.suffix != "" and any(path.name.endswith(suffix) for suffix in READERS)
 
@@ -53,7 +64,7 @@ def _in_cache(name: str) -> bool:
     """Return whether the hub's cache holds a model of this name, with or without its organisation."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
-    return any((cache / f"models--{owner}{name}").is_dir() for owner in ("", "sentence-transformers--"))
+    return any(_is_dir(cache / f"models--{owner}{name}") for owner in ("", "sentence-transformers--"))
 
 
 def _near_miss(path: Path) -> str:

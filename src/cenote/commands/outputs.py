@@ -6,25 +6,32 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from cenote.auditing.endpoint_addresses import is_address, shown
-from cenote.errors import BadInput, Usage
+from cenote.data.shards import is_pattern
+from cenote.data.texts import READERS
+from cenote.errors import BadInput, CenoteError, Usage
+from cenote.storage import write_result
 
 
-def check_outputs(args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[Any]) -> None:
+def check_outputs(
+    args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[Any], formats: Iterable[str] = READERS
+) -> None:
     """Raise if an output is of no known kind, has the name of another or of an input, or cannot be written.
 
     Args:
         args: with `output` and `json`.
         suffixes: that a page may have.
-        inputs: files that must not be overwritten, or lists of them.
+        inputs: files, folders and patterns that must not be overwritten, or lists of them.
+        formats: suffixes of the files that are read in a folder.
     """
     suffix = Path(args.output or "").suffix
     if args.output is not None and suffix not in suffixes:
         raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(suffixes)}.")
-    _refuse_overwriting(args, inputs)
+    _refuse_overwriting(args, inputs, tuple(formats))
     for path in (args.output, args.json):
         if path not in (None, "-"):
             _refuse_unwritable(Path(path))
@@ -32,16 +39,18 @@ def check_outputs(args: argparse.Namespace, suffixes: Iterable[str], inputs: Seq
 
 def deliver(args: argparse.Namespace, found: Any, lines: Callable[[Any], Iterator[str]]) -> Iterator[str]:
     """Write the files of a result, and yield its JSON or its lines, then the names of the files."""
-    # Files first: the reader of the lines may leave before the last one.
-    if args.json and args.json != "-":
-        Path(args.json).write_bytes(found.to_json().encode())
-    if args.output:
-        found.save(args.output, command=command_line(sys.argv[1:]))
-    if args.json == "-":
-        yield found.to_json().rstrip()
-        return
-    yield from lines(found)
-    yield from (f"{what}: {path}" for what, path in (("figures", args.json), ("report", args.output)) if path)
+    printed = iter([found.to_json().rstrip()]) if args.json == "-" else lines(found)
+    try:  # files first: the reader of the lines may leave before the last one
+        if args.json and args.json != "-":
+            write_result(Path(args.json), found.to_json().encode())
+        if args.output:
+            found.save(args.output, command=command_line(sys.argv[1:]))
+    except CenoteError:
+        yield from printed  # what took hours is not lost with a full disk
+        raise
+    yield from printed
+    if args.json != "-":
+        yield from (f"{what}: {path}" for what, path in (("figures", args.json), ("report", args.output)) if path)
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -53,16 +62,26 @@ def command_line(words: Sequence[str]) -> str:
     return shlex.join(["cenote", *(shown(one) if is_address(one) else one for one in words)])
 
 
-def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[Any]) -> None:
-    """Raise if two outputs have the same name, or an output has the name of an input."""
-    outputs = [(name, Path(path).resolve()) for name, path in (("-o", args.output), ("--json", args.json)) if path]
+def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[Any], formats: tuple[str, ...]) -> None:
+    """Raise if two outputs have the same name, or an output is an input, of this run or of its repetition."""
+    named = (("-o", args.output), ("--json", args.json))
+    outputs = [(name, Path(path).resolve()) for name, path in named if path not in (None, "-")]
     if len({path for _, path in outputs}) < len(outputs):
         raise Usage(f"-o and --json both name {args.json!r}: name two files.")
     every = [path for one in inputs for path in (one if isinstance(one, list) else [one])]
     read = [Path(path).resolve() for path in every if path not in (None, "-")]
     for name, path in outputs:
-        if path in read:
-            raise Usage(f"{name} {str(path)!r} is an input and would be overwritten: name another file.")
+        if any(_reads(source, path, formats) for source in read):
+            fate = "is an input and would be overwritten" if path.exists() else "would be an input of the next run"
+            raise Usage(f"{name} {str(path)!r} {fate}: name another file.")
+
+
+def _reads(source: Path, path: Path, formats: tuple[str, ...]) -> bool:
+    """Return whether a file is read with a source: the file, a folder, or a pattern."""
+    if is_pattern(source):
+        pattern = str(source)  # `**` stands for any folders, which no method of paths knows before Python 3.13
+        return fnmatch(str(path), pattern.replace("**/", "*")) if "**" in pattern else path.match(pattern)
+    return path == source or (source in path.parents and path.name.lower().endswith(formats))
 
 
 def _refuse_unwritable(file: Path) -> None:

@@ -90,6 +90,7 @@ def check(args: argparse.Namespace) -> None:
     check_prompts(args.model, args.prompt)
     refuse_missing(args.model)
     if not served:
+        check_prompts(args.other, args.prompt)
         refuse_missing(args.other)
         return
     from cenote.auditing.endpoint import connect
@@ -111,8 +112,9 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     from cenote.auditing.parity import parity
     from cenote.models.loading import load
 
-    # Flags of the model are for the left side, which is loaded first; the other one is read with its own settings.
-    loaders = iter((partial(load_model, args), partial(load, device=args.device)))
+    # How a model is read is said of the left side, which is loaded first; the other one has its own settings.
+    other = partial(load, device=args.device, trust_remote_code=args.trust_remote_code)
+    loaders = iter((partial(load_model, args), other))
 
     def loader(model: str) -> SentenceTransformer:
         return next(loaders)(model)

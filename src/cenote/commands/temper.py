@@ -12,8 +12,9 @@ from typing import Any
 from cenote._nn.config_keys import BAKED_IN_CONFIG
 from cenote.choices import SCHEDULES, TASKS
 from cenote.commands.arguments import add_common, check_new_folder, load_model
-from cenote.errors import BadInput, CenoteError, Usage, choose
+from cenote.errors import CenoteError, Usage, choose
 from cenote.models.hub import refuse_missing
+from cenote.storage import new_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,17 +48,9 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     from cenote.functional.temperature import describe, to_json
 
     temperature = _temperature(args.parsed)
-    folder = Path(args.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"cannot make the folder {args.output!r}: {error.strerror}.") from error
-    try:
-        stored, notes = _save(args, temperature)
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    model, stored, notes = _tempered(args, temperature)
+    with new_folder(Path(args.output)) as folder:
+        model.save(str(folder))
     if args.json:
         yield json.dumps({"output": args.output, "temperature": to_json(temperature), "stored": stored, "was": notes})
         return
@@ -65,8 +58,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     yield from (f"  {note}" for note in notes)
 
 
-def _save(args: argparse.Namespace, temperature: Any) -> tuple[str, list[str]]:
-    """Return where the temperature is kept, and notes on the temperatures that the model had."""
+def _tempered(args: argparse.Namespace, temperature: Any) -> tuple[Any, str, list[str]]:
+    """Return the model, where its temperature is kept, and notes on the temperatures that it had."""
     from cenote.functional.temperature import describe
     from cenote.surgery.attention import networks_of
     from cenote.surgery.hooks import settings_on
@@ -81,8 +74,7 @@ def _save(args: argparse.Namespace, temperature: Any) -> tuple[str, list[str]]:
         model = bake(model, temperature)
     else:
         temper(model, temperature)
-    model.save(args.output)
-    return "in the weights" if baked else "as configuration, for cenote.load", notes
+    return model, "in the weights" if baked else "as configuration, for cenote.load", notes
 
 
 def _temperature(parsed: dict[str, Any]) -> Any:

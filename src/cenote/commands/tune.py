@@ -20,7 +20,8 @@ from cenote.commands.labelled import add_data, add_scoring, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.errors import Usage
+from cenote.data.labelled_files import FORMATS
+from cenote.errors import CenoteError, Usage
 from cenote.models.hub import refuse_missing
 from cenote.records import ALL
 from cenote.tuning_records import PAGES
@@ -67,7 +68,7 @@ def check(args: argparse.Namespace) -> None:
     if args.folder is not None:
         check_new_folder(args.folder)
     _check_page(args)
-    check_outputs(args, PAGES, args.data or ())
+    check_outputs(args, PAGES, args.data or (), FORMATS)
     check_data(args)
     refuse_missing(args.model)
 
@@ -110,8 +111,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             loader=partial(load_model, args),
         )
     yield from deliver(args, found, lines_of)
-    if args.folder is not None and args.json != "-":
-        written = Path(args.folder).is_dir() and any(Path(args.folder).iterdir())
+    if args.folder is None:
+        return
+    written = Path(args.folder).is_dir() and any(Path(args.folder).iterdir())
+    if not written and (found.recommendation is not None or (args.force and found.chosen is not None)):
+        raise CenoteError(f"the folder {args.folder!r} is not written: the warning above says why.")
+    if args.json != "-":
         doubt = "" if found.recommendation is not None else ", though its gain is not confirmed"
         yield (
             f"model: {args.folder}{doubt}"

@@ -220,13 +220,13 @@ class _Window:
 def read_csv(path: Path, *, delimiter: str) -> Sheet:
     """Return a sheet with a record for each row of a table; the first line names the columns."""
     for _, header in _csv_rows_of(path, delimiter):
-        return Sheet(str(path), str(path), tuple(header), partial(_records_of_csv, path, delimiter))
+        return Sheet(str(path), str(path), _names_in(header), partial(_records_of_csv, path, delimiter))
     return Sheet(str(path), str(path), None, lambda _: ())
 
 
 def _records_of_csv(path: Path, delimiter: str, names: Sequence[str]) -> Iterator[Placed]:
     rows = _csv_rows_of(path, delimiter)
-    _, header = next(rows)
+    header = _names_in(next(rows)[1])
     places = [(name, header.index(name)) for name in names if name in header]
     for where, row in rows:
         if len(row) == len(header):
@@ -237,6 +237,11 @@ def _records_of_csv(path: Path, delimiter: str, names: Sequence[str]) -> Iterato
                 f"{delimiter!r} or a line end in double quotes."
             )
             yield where, fault
+
+
+def _names_in(header: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the columns, without the blanks that some write after each comma."""
+    return tuple(name.strip() for name in header)
 
 
 def _csv_rows_of(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from cenote.data.formats import csv_rows
 from cenote.data.lines import ZIPPED, lines, opened, readable, unzipped
 from cenote.data.rows import describe_value, raise_faults, refuse_surrogates
-from cenote.data.tables import open_parquet, parquet_batches
+from cenote.data.tables import open_parquet, parquet_batches, records_of_batches, undamaged, undamaged_batches
 from cenote.errors import BadInput, some
 
 FOLDERS = ("qrels", "candidates", "top_ranked")  # folders within a folder, with a file per split
@@ -118,19 +118,14 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[Record]:
 
 
 def _parquet_records(path: Path) -> Iterator[Record]:
-    from pyarrow import ArrowException
-
-    row = 0
     with opened(path) as raw:
-        try:
-            file = open_parquet(raw)
-            _refuse_repeated_columns(file.schema_arrow.names, path)
-            for batch in parquet_batches(file, raw):
-                for cells in batch.to_pylist():
-                    yield Record(f"{path}, row {row} (from 0)", cells)
-                    row += 1
-        except (ArrowException, UnicodeDecodeError, OSError) as error:
-            raise BadInput(f"{path}, row {row} (from 0): damaged Parquet ({error}). Write the file again.") from None
+        file = undamaged(path, "Parquet", lambda: open_parquet(raw))
+        names = file.schema_arrow.names
+        _refuse_repeated_columns(names, path)
+        batches = undamaged(path, "Parquet", lambda: parquet_batches(file, raw))
+        for where, found in records_of_batches(undamaged_batches(batches, path, "Parquet"), names, str(path)):
+            (cells,) = raise_faults([found])
+            yield Record(where, cells)
 
 
 def _refuse_repeated_columns(names: Sequence[str], path: Path) -> None:

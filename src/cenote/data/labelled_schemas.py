@@ -55,6 +55,10 @@ _ACCURACY = (
     "One file of texts and labels is scored as clustering. For accuracy name a folder with the tables train and test, "
     "or choose the kind classification (--kind), which halves the file."
 )
+_SIMILARITY = (
+    "The column {!r} was read as the score of similarity, where higher is more alike. If it holds classes, name the "
+    "column of the score (--data-columns score=NAME)."
+)
 # Folders that are named where the folder above them was given.
 _SHOWN = 3
 # Words of the longest name of a column.
@@ -138,8 +142,8 @@ def _plan_file(path: Path, asked: Asked) -> Plan:
     found = kind or _kind_of(path, asked.named)
     if found is None:
         raise _unrecognised(path, {path.name: [path]}, named=asked.named)
-    guessed = kind is None and found == "clustering"
-    return Plan(found, {TEST: path}, path.parent, (_ACCURACY,) if guessed else ())
+    notes = (_ACCURACY,) if kind is None and found == "clustering" else _note_label(path, found, asked)
+    return Plan(found, {TEST: path}, path.parent, notes)
 
 
 def _plan_search(folder: Path, files: Mapping[str, list[Path]], kind: str | None, split: str) -> Plan:
@@ -186,7 +190,7 @@ def _plan_tables(folder: Path, files: Mapping[str, list[Path]], asked: Asked) ->
             "file alone to have it halved, or choose the kind clustering."
         )
     learnt = {TRAIN: single(train)} if found == "classification" and train else {}
-    return Plan(found, {**learnt, TEST: test}, folder, notes, split=split)
+    return Plan(found, {**learnt, TEST: test}, folder, (*notes, *_note_label(test, found, asked)), split=split)
 
 
 def _splits(files: Mapping[str, list[Path]], part: str) -> dict[str, list[Path]]:
@@ -226,15 +230,30 @@ def _kind_of(path: Path, named: Named) -> str | None:
 
 
 def _is_scored(cells: Mapping[str, object], named: Mapping[str, str]) -> bool:
-    """Return whether a pair of texts has a score: a column `label` that nobody named may hold classes."""
-    column = columns_of("score", tuple(cells))[0] if "score" not in named else ""
-    if column.strip().lower() != "label":
+    """Return whether a pair of texts has a score: a column `label` that nobody named may hold names of classes."""
+    column = _label_for_score(cells, named)
+    if column is None:
         return True
     try:
         number_of(cells[column], "the label")
     except BadInput:
         return False
     return True
+
+
+def _label_for_score(cells: Mapping[str, object], named: Mapping[str, str]) -> str | None:
+    """Return the column `label` if it is read as the score, and nobody named it."""
+    column = columns_of("score", tuple(cells))[0] if "score" not in named else ""
+    return column if column.strip().lower() == "label" else None
+
+
+def _note_label(test: Path, found: str, asked: Asked) -> tuple[str, ...]:
+    """Return a note if the kind was guessed by a column `label` of numbers, which may be classes too."""
+    if asked.kind is not None or found != "sts":
+        return ()
+    named = {role: column for role, (_, column) in names_of(asked.named, TEST, _SHAPES["sts"]).items()}
+    column = _label_for_score(first_record(test).cells, named)
+    return () if column is None else (_SIMILARITY.format(column),)
 
 
 def _unrecognised(

@@ -29,7 +29,7 @@ _BYTES = 2**27
 def read_parquet(path: Path) -> Sheet:
     """Return a sheet with a record for each row of a Parquet file."""
     with opened(path) as raw:
-        schema = _undamaged(path, "Parquet", lambda: open_parquet(raw).schema_arrow)
+        schema = undamaged(path, "Parquet", lambda: open_parquet(raw).schema_arrow)
     return _sheet_of_schema(str(path), schema, partial(_records_of_parquet, path))
 
 
@@ -87,14 +87,14 @@ def _size_of_dictionary(raw: Any, chunk: Any) -> int:
 
 def _records_of_parquet(path: Path, names: Sequence[str]) -> Iterator[Placed]:
     with opened(path) as raw:
-        batches = _undamaged(path, "Parquet", lambda: parquet_batches(open_parquet(raw), raw, list(names)))
-        yield from _records_of_batches(_undamaged_batches(batches, path, "Parquet"), names, str(path))
+        batches = undamaged(path, "Parquet", lambda: parquet_batches(open_parquet(raw), raw, list(names)))
+        yield from records_of_batches(undamaged_batches(batches, path, "Parquet"), names, str(path))
 
 
 def read_arrow(path: Path) -> Sheet:
     """Return a sheet with a record for each row of an Arrow file: the file or the stream format, or Feather."""
     with readable(str(path)), _mapped(path) as source:
-        schema = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, None)[0])
+        schema = undamaged(path, "Arrow", lambda: _open_arrow(source, path, None)[0])
     return _sheet_of_schema(str(path), schema, partial(_records_of_arrow, path))
 
 
@@ -124,9 +124,9 @@ def _open_arrow(source: Any, path: Path, columns: Sequence[str] | None) -> tuple
 
 def _records_of_arrow(path: Path, names: Sequence[str]) -> Iterator[Placed]:
     with readable(str(path)), _mapped(path) as source:
-        _, batches = _undamaged(path, "Arrow", lambda: _open_arrow(source, path, names))
+        _, batches = undamaged(path, "Arrow", lambda: _open_arrow(source, path, names))
         batches = (_valid(batch) for batch in batches)
-        yield from _records_of_batches(_undamaged_batches(batches, path, "Arrow"), names, str(path))
+        yield from records_of_batches(undamaged_batches(batches, path, "Arrow"), names, str(path))
 
 
 def _valid(batch: Any) -> Any:
@@ -135,7 +135,7 @@ def _valid(batch: Any) -> Any:
     return batch
 
 
-def _undamaged(path: Path, kind: str, read: Callable[[], Any], row: int = 0) -> Any:
+def undamaged(path: Path, kind: str, read: Callable[[], Any], row: int = 0) -> Any:
     """Return what a function of pyarrow returns; raise `BadInput` for its errors."""
     from pyarrow import ArrowException
 
@@ -145,9 +145,10 @@ def _undamaged(path: Path, kind: str, read: Callable[[], Any], row: int = 0) -> 
         raise BadInput(f"{path}, row {row} (from 0): damaged {kind} ({error}). Write the file again.") from None
 
 
-def _undamaged_batches(batches: Iterable[Any], path: Path, kind: str) -> Iterator[Any]:
+def undamaged_batches(batches: Iterable[Any], path: Path, kind: str) -> Iterator[Any]:
+    """Yield the batches; raise `BadInput` with the row at which reading ends in an error."""
     started, row = iter(batches), 0
-    while (batch := _undamaged(path, kind, lambda: next(started, None), row)) is not None:
+    while (batch := undamaged(path, kind, lambda: next(started, None), row)) is not None:
         yield batch
         row += batch.num_rows
 
@@ -155,7 +156,7 @@ def _undamaged_batches(batches: Iterable[Any], path: Path, kind: str) -> Iterato
 # Batches.
 
 
-def _records_of_batches(batches: Iterable[Any], names: Sequence[str], name: str) -> Iterator[Placed]:
+def records_of_batches(batches: Iterable[Any], names: Sequence[str], name: str) -> Iterator[Placed]:
     """Yield the rows of batches as mappings; a `Fault` for a row with a value that Python cannot hold."""
     row = 0
     for batch in batches:
@@ -245,7 +246,7 @@ def _sheet_of_dataset(dataset: Any, name: str) -> Sheet:
 
     def records(wanted: Sequence[str]) -> Iterator[Placed]:
         tables = dataset.select_columns(list(wanted)).with_format("arrow").iter(BATCH)
-        return _records_of_batches((batch for table in tables for batch in table.to_batches()), wanted, name)
+        return records_of_batches((batch for table in tables for batch in table.to_batches()), wanted, name)
 
     types = dataset.features.arrow_schema if dataset.features else ()
     return Sheet(name, name, tuple(names), records, types={one.name: one.type for one in types})
@@ -285,11 +286,9 @@ def _sheet_of_stream(given: Any, name: str) -> Sheet:
     """Return the sheet of an object with the Arrow interface, such as a polars frame."""
     stream = _start_stream(given)
     if isinstance(given, Iterator):
-        return _sheet_of_schema(
-            name, stream.schema, lambda wanted: _records_of_batches(stream, wanted, name), once=True
-        )
+        return _sheet_of_schema(name, stream.schema, lambda wanted: records_of_batches(stream, wanted, name), once=True)
     schema = stream.schema  # a relation of DuckDB has one stream at a time
-    return _sheet_of_schema(name, schema, lambda wanted: _records_of_batches(_start_stream(given), wanted, name))
+    return _sheet_of_schema(name, schema, lambda wanted: records_of_batches(_start_stream(given), wanted, name))
 
 
 def _start_stream(given: Any) -> Any:

@@ -131,6 +131,7 @@ class CandidateScores:
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
         self.own = constant_of(model)
         self._readers = readers
+        self.texts = self.cut = 0  # that were read, and cut, which no temperature changes
         self._constant: dict[OneTemperature | None, CandidateScore] = {}
 
     def score_all(self, candidates: Sequence[Candidate]) -> list[CandidateScore]:
@@ -166,6 +167,7 @@ class CandidateScores:
                 found = score_task(self.task.make, self.task.kind, reader, "truncate")
             except BadInput as error:
                 raise BadInput(f"{self.task.name} cannot be scored at {said}: {error}") from error
+        self.texts, self.cut = found.encoder.seen.counts
         self._constant[tau] = self._checked(found, said)
         if self._readers is not None and not isinstance(tau, LengthTemperature):
             self._readers[tau] = reader

@@ -24,6 +24,7 @@ from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
 from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
+from cenote.storage import refuse_unwritable
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,11 @@ def evaluate(
         An `Evaluation`: plain data, with `to_json`, `from_json` and `save`.
     """
     listener = Listener(progress or silent, notify or silent)
-    request = _check(long, others, backend, precision, quick, positions, seed, listener)
+    request = _check(long, others, backend, precision, quick, positions, seed, items, listener)
     refuse_missing_packages("evaluate")
     asked = Asked(kind, split, data_columns or {})
     waiting = list_tasks(tasks, data, official, asked, quick)
-    for task in waiting:
-        _refuse_ways(task, request)
+    _refuse_unusable(waiting, request)
     results = Results(folder_of(cache), TaskScore)
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     limit = limit_of(loaded)  # a model that needs a task is refused before the work
@@ -139,6 +139,7 @@ def _check(
     quick: bool,
     positions: bool,
     seed: int,
+    items: str | Path | None,
     listener: Listener,
 ) -> _Request:
     """Check what needs neither mteb nor data."""
@@ -148,16 +149,22 @@ def _check(
         raise BadInput(f"others={others!r}: pass a list of names.")
     for way in (long, *(others or ())):
         way_of(way)
+    if items is not None:
+        refuse_unwritable(Path(items))
     choose(backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
     choose(precision, dict.fromkeys((*COMPUTE_PRECISIONS, AUTO)), "precision")
     beside = None if others is None and not quick else tuple(others or ())
     return _Request(long, beside, quick, positions, backend, precision, seed, listener)
 
 
-def _refuse_ways(task: ListedTask, request: _Request) -> None:
+def _refuse_unusable(waiting: Sequence[ListedTask], request: _Request) -> None:
+    """Raise for a way to read that a task cannot use, and for places of evidence where nothing is searched."""
     from cenote.evaluation.scoring import refuse_unusable
 
-    refuse_unusable(request.long, task.kind, task.name)
+    for task in waiting:
+        refuse_unusable(request.long, task.kind, task.name)
+    if request.positions and not any(isinstance(task.local, Retrieval) for task in waiting):
+        raise BadInput("positions (--positions) moves evidence within local searches, and none of the data is one.")
 
 
 def _score_all(

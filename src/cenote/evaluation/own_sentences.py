@@ -29,6 +29,7 @@ from cenote.evaluation.arm_scores import ArmScore, ScoredArm, neighbours_of
 from cenote.evaluation.arms import Arm, Grid, Pass, set_to
 from cenote.evaluation.items import TOKENS, Items
 from cenote.evaluation.reading import refuse_unread
+from cenote.evaluation.scoring import note_cut
 from cenote.listener import Listener
 
 # The name of the kind, whose items are sentences.
@@ -127,7 +128,7 @@ def _scored(
     ranks = reading.ranks[pooling or OWN]
     found = ((ranks.kept if kept else ranks.left_out) == 1).astype(float)
     owners = texts.probes.owners[rows]
-    sentences = texts.probes.sentences
+    sentences, documents = texts.probes.sentences, texts.documents
     vectors = reading.documents.vectors[pooling or OWN]
     items = Items(
         {
@@ -136,7 +137,7 @@ def _scored(
             "text": [sentences[row] for row in rows],
             "value": found.tolist(),
             "source": owners.tolist(),  # no two of these texts are the same
-            f"document{TOKENS}": texts.documents.full_lengths[owners].tolist(),
+            f"document{TOKENS}": documents.full_lengths[owners].tolist(),
         }
     )
     record = ArmScore(
@@ -146,9 +147,9 @@ def _scored(
         dimensions=int(vectors.shape[1]),
         vectors=1.0,
         seconds=0.0 if kept else seconds,  # one reading is for both forms
-        texts=0 if kept else len(texts.documents) + len(texts.sentences) + len(texts.remainders),
+        texts=0 if kept else len(documents) + len(texts.sentences) + len(texts.remainders),
         neighbours=neighbours_of(vectors),
-        notes=[],
+        notes=[] if kept else note_cut(arm.model, len(documents), int(documents.truncated.sum()), arm.limit),
     )
     return ScoredArm(task, arm, record, items)
 

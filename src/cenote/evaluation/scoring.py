@@ -19,6 +19,7 @@ from cenote.evaluation.reading import TextReader
 from cenote.evaluation.ways import gives_several, way_of
 from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
 from cenote.records import Estimate
+from cenote.wording import percent, pluralise
 
 if TYPE_CHECKING:
     from cenote.evaluation.encoder import EngineEncoder
@@ -192,6 +193,16 @@ def refuse_unusable(way: str, kind: str, name: str) -> None:
     """Raise where a way gives several vectors for a text, and the task needs one."""
     if not is_usable(way, kind):
         raise BadInput(f"long={way!r} gives several vectors for a text, and {name}, of {kind}, needs one: window-mean.")
+
+
+def note_cut(model: str, texts: int, cut: int, limit: int | None) -> list[str]:
+    """Return a note that a model cuts texts, if it does.
+
+    >>> note_cut("minilm", 1200, 300, 256), note_cut("minilm", 1200, 0, 256)
+    (['minilm cuts 25 % of 1,200 texts at 256 tokens.'], [])
+    """
+    at = "its limit" if limit is None else f"{limit:,} tokens"
+    return [f"{model} cuts {percent(cut / texts)} of {pluralise(texts, 'text')} at {at}."] if cut else []
 
 
 def check_items(found: Scored, notes: list[str]) -> Scored:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from cenote.choices import missing_packages
 from cenote.data.labelled import KINDS, Labelled, fingerprint_of_files, read_labelled
 from cenote.data.labelled_samples import sample_labelled
-from cenote.data.labelled_schemas import Asked, plan_files
+from cenote.data.labelled_schemas import TEST, Asked, plan_files
 from cenote.errors import BadInput, CenoteError, choose
 from cenote.models.hub import why_unreachable
 from cenote.records import ALL
@@ -62,6 +62,8 @@ def list_tasks(
         raise BadInput(f"official={official!r} (--as) says which task one folder is of: give one folder, and no tasks.")
     if quick and names:
         raise BadInput("quick (--quick) samples local data; official tasks are scored whole.")
+    if not folders and (asked.kind is not None or asked.split != TEST):
+        raise BadInput("kind and split (--kind, --split) are of data (--data); a task of MTEB has its own.")
     if asked.named and not (folders and all(isinstance(one, (str, Path)) for one in folders.values())):
         raise BadInput(
             "data_columns (--data-columns) names the columns of files, and is for data (--data) of files only."

@@ -6,7 +6,9 @@ second half alone.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +21,13 @@ from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_halves import count_sources, halve
 from cenote.data.labelled_schemas import Asked
-from cenote.errors import BadInput, UnsupportedModel, choose
+from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
 from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.reading import precision_of
+from cenote.evaluation.scoring import note_cut
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Paired, compare_paired
@@ -32,9 +35,10 @@ from cenote.functional.sampling import Floats
 from cenote.functional.temperature import check_temperature, to_json
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
+from cenote.models.properties import limit_of
 from cenote.models.provenance import constant_of, name_of, pooling_of, temperature_of, temperatures_of, versions_of
 from cenote.records import ALL, Estimate
-from cenote.storage import refuse_occupied
+from cenote.storage import new_folder, refuse_occupied, refuse_unwritable
 from cenote.surgery.tempering import bake, temper
 from cenote.tuning_records import Confirmed, Tuning
 from cenote.wording import pluralise, relative_estimate
@@ -97,7 +101,7 @@ def tune(
     taus = _check_temperatures(temperatures)
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
     if output is not None:
-        refuse_occupied(output)
+        refuse_unwritable(refuse_occupied(output))
     refuse_missing_packages("tune")
     asked = Asked(kind, split, data_columns or {})
     waiting = list_tasks(None, data, official, asked, quick)
@@ -114,7 +118,7 @@ def tune(
         )
         for tasks in ([both[part] for both in halves] for part in (0, 1))
     )
-    own = constant_of(loaded)
+    own, called = constant_of(loaded), name or name_of(model, loaded)
     listener.notify("choosing on the development half")
     others = [tau for tau in taus if tau != own]
     if not others:
@@ -133,7 +137,7 @@ def tune(
         confirmed, gain = _confirm(held_out, chosen, shown, of_shown, seed)
     found = Tuning(
         schema=Tuning.SCHEMA,
-        model=name or name_of(model, loaded),
+        model=called,
         pooling=pooling_of(loaded),
         own=temperature_of(loaded),
         recommendation=None if chosen is None or not _is_gain(confirmed) else to_json(chosen.temperature),
@@ -147,7 +151,14 @@ def tune(
         tasks=tuple(task.name for task in waiting),
         held_out=confirmed,
         needed=_needed(shown, of_shown, seed),
-        notes=tuple(f"{task.name}: {note}" for task in waiting for note in task.notes),
+        notes=(
+            *(f"{task.name}: {note}" for task in waiting for note in task.notes),
+            *(
+                f"{one.task.name}, development half: {note}"
+                for one in development.scores
+                for note in note_cut(called, one.texts, one.cut, limit_of(loaded))
+            ),
+        ),
         settings={
             "by_length": by_length,
             "by_role": by_role,
@@ -160,7 +171,10 @@ def tune(
         versions=versions_of(*PACKAGES),
     )
     if output is not None and chosen is not None and (found.recommendation is not None or force):
-        write(loaded, chosen.temperature, output)
+        try:
+            write(loaded, chosen.temperature, output)
+        except CenoteError as error:  # what was found took hours
+            warnings.warn(f"the model is not written: {error}", CenoteWarning, stacklevel=2)
     return found
 
 
@@ -294,12 +308,13 @@ def _needed(pairs: Sequence[Paired], before: Floats, seed: int) -> int | None:
 
 def write(model: SentenceTransformer, temperature: Any, output: str | Path) -> None:
     """Write the model with a temperature: in its weights where that is possible, else as configuration."""
+    baked = None
     if isinstance(temperature, float):
-        try:
-            bake(model, temperature).save_pretrained(str(output))
-        except UnsupportedModel:  # it is unknown which weights to divide
-            pass
-        else:
+        with suppress(UnsupportedModel):  # it is unknown which weights to divide
+            baked = bake(model, temperature)
+    with new_folder(Path(output)) as folder:
+        if baked is not None:
+            baked.save_pretrained(str(folder))
             return
-    with temper(model, temperature):
-        model.save_pretrained(str(output))
+        with temper(model, temperature):
+            model.save_pretrained(str(folder))

@@ -193,13 +193,13 @@ def _by_length(tasks: Sequence[Named]) -> Section:
         if (rank := one.task.longest_rank) is not None
     ]
     if missing:
-        notes.append(f"No figure, since fewer than two parts have {FEWEST_ITEMS} items or more: {'; '.join(missing)}.")
+        notes.append(f"No figure, since fewer than two parts have a score: {'; '.join(missing)}.")
     return Section(
         key="length",
         label="By length",
         title="Does the score depend on length?",
         intro="The score of parts of the items, by the length of their texts in tokens. Parts differ in content too. "
-        f"Parts of fewer than {FEWEST_ITEMS} items have no score.",
+        f"Parts of fewer than {FEWEST_ITEMS} items, or of items from fewer sources, have no score.",
         figures=tuple(figure for _, _, figure in drawn if figure is not None),
         tables=(_ends(measured), _positions(tasks), *map(_parts, measured)),
         notes=tuple(notes),
@@ -225,7 +225,10 @@ def draw_by_length(one: Named, by: str) -> Figure | None:
     labels = [f"{part.name}, {pluralise(part.items, 'item')}\n{format_score(score)}" for part, score in found]
     scores = [score for _, score in found]
     ends = tuple(None if one.low is None or one.high is None else (one.low, one.high) for one in scores)
-    few = [part.name for part in parts if part.score is None and found is intervals and part.division == "interval"]
+    left_out: dict[str, list[str]] = {}
+    for part in parts if found is intervals else ():
+        if part.score is None and part.division == "interval":
+            left_out.setdefault(_why_unscored(part), []).append(part.name)
     top = math.ceil((middles[-1] + 1) / _WIDTH) * _WIDTH
     return Figure(
         key=f"length-{one.key}-{_measured_texts(one.task).index(by)}",
@@ -239,15 +242,19 @@ def draw_by_length(one: Named, by: str) -> Figure | None:
             replace(plots.line(look, middles, [score.value for score in scores], labels), ends=ends),
         ),
         legend=(),
-        notes=(f"Not drawn, with fewer than {FEWEST_ITEMS} items: {', '.join(few)}.",) if few else (),
+        notes=tuple(f"Not drawn, with {why}: {', '.join(names)}." for why, names in left_out.items()),
     )
 
 
 def _format_part(part: Part) -> str:
     """Return the score of a part, or the reason why it has none."""
-    if part.score is None:
-        return f"fewer than {FEWEST_ITEMS} items" if part.items < FEWEST_ITEMS else MISSING
-    return format_score(part.score)
+    return _why_unscored(part) if part.score is None else format_score(part.score)
+
+
+def _why_unscored(part: Part) -> str:
+    if part.items < FEWEST_ITEMS:
+        return f"fewer than {FEWEST_ITEMS} items"
+    return f"items from fewer than {FEWEST_ITEMS} sources, or equal scores"
 
 
 def _ends(tasks: Sequence[Named]) -> Table:

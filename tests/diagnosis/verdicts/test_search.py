@@ -53,7 +53,7 @@ def test_the_grade_is_that_of_all_that_is_lost(found, grade):
     ("found", "named"),
     [
         (0.95, ""),
-        (0.905, "Lost are 8 to 10 %, and the threshold of 10 % lies between"),
+        (0.905, "Lost are 8.5 to 10 %, and the threshold of 10 % lies between"),
         (0.745, "Lost are 24 to 26 %, and the threshold of 25 % lies between"),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS, THRESHOLDS
 from cenote.records import Account, Estimate, ModelDiagnosis, Setting, Shares
-from cenote.wording import percent, round_to_hundred
+from cenote.wording import percent, round_to_hundred, share_interval
 
 # Settings that read the end of a text, by the first words of their names.
 READ_THE_END = ("windows", "reading")
@@ -114,7 +114,7 @@ def name_threshold(subject: str, lost: Estimate) -> str:
     if not inside:
         return ""
     return (
-        f" Lost are {100 * lost.low:.0f} to {percent(lost.high)}, and the threshold of {' and of '.join(inside)} lies "
+        f" Lost are {share_interval(lost.low, lost.high)}, and the threshold of {' and of '.join(inside)} lies "
         "between: another sample may have another grade."
     )
 
@@ -157,8 +157,13 @@ def as_counted(share: Estimate, count: int) -> Estimate:
 
     >>> as_counted(Estimate(0.175, 0.15, 0.2), 17)
     Estimate(value=0.17, low=0.15, high=0.2)
+
+    None and all are said of shares that are exactly 0 and 1.
+
+    >>> as_counted(Estimate(0.9967, 0.994, 0.998), 100)
+    Estimate(value=0.9967, low=0.994, high=0.998)
     """
-    return Estimate(count / 100, share.low, share.high)
+    return share if count in (0, 100) else Estimate(count / 100, share.low, share.high)
 
 
 def complement(share: Estimate) -> Estimate:
