@@ -125,14 +125,15 @@ def test_findings_of_a_classification_that_gets_worse_with_length(generator):
     assert [one.holds for one in by_reading(texts, better, 200)] == [False]
 
 
-def test_findings_of_layers(generator):
-    rate = generator.normal(size=(12, 4))
+@pytest.mark.parametrize(("layers", "trend"), [(4, None), (12, True)])
+def test_findings_of_layers(generator, layers, trend):
+    rate = generator.normal(size=(12, layers)) / 10 + np.arange(layers)
     long = {
         "filter_rate": rate,
-        "filter_bound": rate + 1 + generator.random((12, 4)) / 10,
+        "filter_bound": rate + 1 + generator.random((12, layers)) / 10,
         "attention_rate": rate - 1,
         "attention_bound": rate - 1 - generator.random((12, 1)),
     }
     found = findings(long, {"filter_rate": rate, "attention_rate": rate - generator.random((12, 1))})
-    assert {one.claim: one.holds for one in found} == {"bound": True, "trend": True, "theorem": False, "length": True}
+    assert {one.claim: one.holds for one in found} == {"bound": True, "trend": trend, "theorem": False, "length": True}
     assert not findings({"filter_rate": rate}, {"filter_rate": rate})

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import lab
 from experiments.lab import Cell, Measured
 from experiments.poolings.similarity import EXPERIMENT as SIMILARITY
-from experiments.second_order import layers, pairs
+from experiments.second_order import layers, pairs, scores
 from experiments.second_order.clouds import BACKBONES, against_backbones, mean_change, read_clouds
 from experiments.second_order.encoders import encoders_of, perturb, shorten
 from experiments.second_order.terms import partial_correlation
@@ -116,6 +116,19 @@ def test_a_lower_collapse_than_the_backbone_holds():
     before = generator.normal(1, 0.1, 40)
     cells = backbone_and_tuned("socm of texts", before, before - generator.normal(0.2, 0.05, 40))
     assert [one.holds for one in pairs.across(cells)[0].measured.findings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("order", "holds"),
+    [
+        (range(13, 0, -1), True),
+        ([9, 4, 12, 7, 10, 1, 11, 13, 2, 8, 3, 6, 5], None),  # Spearman -0.28, of which p is .35
+    ],
+)
+def test_a_correlation_over_encoders_is_decided_by_their_number(order, holds):
+    rows = [{scores.SOCM: at, scores.SCORE: score} for at, score in enumerate(order)]
+    rows.append({"encoder": "pooling cls", scores.SCORE: 9.0})
+    assert [one.holds for one in scores.over_encoders(rows)] == [holds]
 
 
 def test_layers_without_a_measure_are_not_compared():
