@@ -125,6 +125,15 @@ def test_findings_of_a_classification_that_gets_worse_with_length(generator):
     assert [one.holds for one in by_reading(texts, better, 200)] == [False]
 
 
+def test_few_texts_that_differ_do_not_decide_a_change_of_accuracy():
+    """Four of twelve all gain: the interval lies above 0, but p is .125."""
+    plain = Texts(np.full(12, 200.0), np.zeros(12), np.zeros(12))
+    gained = Texts(plain.tokens, np.where(np.arange(12) < 4, 0.5 + np.arange(12) / 100, 0.0), plain.entropy)
+    (found,) = by_reading(plain, gained, 200)
+    assert found.low > 0
+    assert found.holds is None
+
+
 @pytest.mark.parametrize(("layers", "trend"), [(4, None), (12, True)])
 def test_findings_of_layers(generator, layers, trend):
     rate = generator.normal(size=(12, layers)) / 10 + np.arange(layers)

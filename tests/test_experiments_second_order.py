@@ -3,6 +3,7 @@
 import copy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments import lab
 from experiments.lab import Cell, Measured
-from experiments.poolings.similarity import EXPERIMENT as SIMILARITY
+from experiments.poolings import similarity
 from experiments.second_order import layers, pairs, scores
 from experiments.second_order.clouds import BACKBONES, against_backbones, mean_change, read_clouds
 from experiments.second_order.encoders import encoders_of, perturb, shorten
@@ -137,9 +138,35 @@ def test_layers_without_a_measure_are_not_compared():
     assert {one.claim for one in layers.across(cells)[0].measured.findings} == {"concentrated"}
 
 
+def test_measures_that_tie_decide_nothing():
+    few = np.where(np.arange(40) < 4, -0.5 - np.arange(40) / 100, 0.0)  # the interval lies below 0, and p is .125
+    many = np.linspace(0.1, 0.3, 40)
+    found = similarity._findings({"dot": np.zeros(40), "euclidean": few, "manhattan": many})
+    assert [one.holds for one in found] == [None, None, True]
+    assert found[1].high < 0
+
+
+def test_tokens_are_matched_with_documents_that_the_mean_ranks_low(monkeypatch):
+    angles = np.linspace(0, 1, 30)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    tokens = [vectors[[row]] for row in range(29)] + [np.array([[1, 0], [0, 1]], np.float32)]
+    tokens[0] = vectors[[1]]
+    query = np.array([[1, 0]], np.float32)
+    sides = {"query": ({"mean": query}, [query]), "document": ({"mean": vectors}, tokens)}
+    monkeypatch.setattr(similarity, "_read", lambda model, texts, poolings, task: sides[task])
+    names = [str(row) for row in range(30)]
+    judged = {"q": {"29": 1}}
+    data = SimpleNamespace(
+        titles=[""] * 30, texts=names, queries=["a"], query_ids=["q"], corpus_ids=names, judgments=judged
+    )
+    found = similarity._search(None, data, {"mean": None})
+    assert found["mean", "cosine"].tolist() == [0.0]
+    assert found["tokens", "cosine"].tolist() == [1.0]
+
+
 def test_similarities_of_a_search(tiny_st, tmp_path):
     folder = labelled.write_folder(labelled.EVERY["retrieval"], tmp_path / "search")
-    record = lab.run(SIMILARITY, [str(tiny_st("bert"))], [str(folder)], quick=True, output=tmp_path)
+    record = lab.run(similarity.EXPERIMENT, [str(tiny_st("bert"))], [str(folder)], quick=True, output=tmp_path)
     rows = {row["pooling"]: row for row in record["cells"][0]["rows"]}
     assert rows["mean"]["cosine"] == pytest.approx(rows["mean_sqrt_len"]["cosine"])  # only the norm differs
     assert rows["mean"]["dot"] != rows["mean_sqrt_len"]["dot"]
