@@ -18,7 +18,7 @@ from experiments import lab
 from experiments.lab import Cell, Measured
 from experiments.poolings import similarity
 from experiments.second_order import layers, pairs, scores
-from experiments.second_order.clouds import BACKBONES, against_backbones, mean_change, read_clouds
+from experiments.second_order.clouds import BACKBONES, TUNED_HERE, against_backbones, mean_change, read_clouds
 from experiments.second_order.encoders import encoders_of, perturb, shorten
 from experiments.second_order.terms import partial_correlation
 from experiments.validity import gain_of_order, grades_of
@@ -112,6 +112,23 @@ def test_only_texts_of_both_models_count():
     assert mean_change({"a": 1.0}, {"a": 2.0}) is None
 
 
+@pytest.mark.parametrize(("change", "holds"), [(-0.2, False), (0.0, None), (0.2, None)])
+def test_a_fall_of_lambda_contradicts_that_it_stays(change, holds):
+    before = np.random.default_rng(0).normal(1, 0.1, 40)
+    after = before + np.random.default_rng(1).normal(change, 0.05, 40)
+    cells = backbone_and_tuned("lambda", before, after)[:2]
+    for cell in cells:
+        cell.measured.series.update(dict.fromkeys(("concentration", "token cosine", "r")))
+    (found,) = layers.across(cells)[0].measured.findings
+    assert (found.claim, found.holds) == ("contraction", holds)
+
+
+def test_statements_on_fine_tuning_are_tested_by_a_stand_in_only():
+    claims = {**layers.EXPERIMENT.claims, **pairs.EXPERIMENT.claims}
+    named = ("residual", "contraction", "concentrated", "aligned", "tuned")
+    assert {claims[name].untested for name in named} == {TUNED_HERE}
+
+
 def test_a_lower_collapse_than_the_backbone_holds():
     generator = np.random.default_rng(0)
     before = generator.normal(1, 0.1, 40)
@@ -133,8 +150,8 @@ def test_a_correlation_over_encoders_is_decided_by_their_number(order, holds):
 
 
 def test_layers_without_a_measure_are_not_compared():
-    cells = [Cell(name, "d", Measured([], [], {"concentration": {"a": 1.0, "b": 2.0}, "token cosine": None, "r": None}))
-             for name in ("minilm", "sre-minilm")]  # fmt: skip
+    series = {"concentration": {"a": 1.0, "b": 2.0}, **dict.fromkeys(("token cosine", "lambda", "r"))}
+    cells = [Cell(name, "d", Measured([], [], series)) for name in ("minilm", "sre-minilm")]
     assert {one.claim for one in layers.across(cells)[0].measured.findings} == {"concentrated"}
 
 
