@@ -98,7 +98,7 @@ def across(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def not_below(claim: str, estimate: Any) -> Finding:
-    """Return a finding that a fall contradicts; nothing shows that a value stays as it is."""
+    """Return a finding that a fall contradicts; nothing shows that a value is unchanged."""
     finding = below(claim, estimate)
     return replace(finding, holds=False if finding.holds else None)
 
@@ -154,7 +154,7 @@ EXPERIMENT = Experiment(
             "lambda of the last layer, of the head where it is largest, fine-tuned minus backbone, on the same texts",
             untested=TUNED_HERE,
             stand_ins=STAND_INS,
-            note="A fall contradicts it; no interval shows that lambda stays as it is",
+            note="A fall contradicts it; no interval shows that lambda is unchanged",
         ),
         "concentrated": Claim(
             f"{SOURCE}, abstract and concentration by layer",
