@@ -58,6 +58,7 @@ def findings(long: dict[str, Floats], short: dict[str, Floats]) -> list[Finding]
     if "filter_bound" in long:
         bound = long["filter_bound"]
         found.append(above("bound", mean_of_items((bound - rate).min(1))))
+        found.append(below("condition", mean_of_items(bound.min(1))))
         if rate.shape[1] > 2:  # over layers, as the statement is: more texts do not make more of them
             found.append(above("trend", rank_correlation_of_items(rate.mean(0), bound.mean(0))))
     if "attention_bound" in long:
@@ -105,6 +106,11 @@ EXPERIMENT = Experiment(
             "Attention multiplies the varying part at most by sigma_a and the norm of its projections",
             "Bound, with the output projection, minus rate of attention, at the layer where it is least",
             "A theorem: random matrices keep it too",
+        ),
+        "condition": Claim(
+            "arXiv 2410.24200, Theorem 2",
+            "sigma_a times the norm of the projection is below 1, so that the varying part converges to zero",
+            "Logarithm of the paper's bound, with its largest head for all, at the layer where it is least",
         ),
         "length": Claim(
             "arXiv 2410.24200, Section 2.2",
