@@ -17,8 +17,6 @@ import mteb
 import cenote
 from cenote.data.labelled import read_labelled
 from cenote.data.labelled_samples import Sizes, sample_labelled
-from cenote.evaluation.reading import TextReader
-from cenote.evaluation.scoring import score_task
 from cenote.evaluation.tasks import local_task
 from timing import interleaved, machine
 
@@ -51,8 +49,9 @@ def main() -> None:
             scores["mteb"] = found.task_results[0].scores["test"][0]["main_score"]
 
         def by_us(backend: str, data: object = data, scores: dict[str, float] = scores) -> None:
-            reader = TextReader(model, backend)  # which keeps no vectors of the round before
-            scores[backend] = score_task(lambda: local_task("Local", data), data.kind, reader, "truncate").score
+            # All of the verb, as of mteb: intervals, scores by length and fingerprints too.
+            found = cenote.evaluate(model, data={"Local": data}, others=(), backend=backend, cache=False)
+            scores[backend] = found.tasks[0].score
 
         functions = {"mteb": by_mteb, **{one: (lambda one=one: by_us(one)) for one in args.backends}}
         seconds = interleaved(functions, args.repeats)

@@ -5,8 +5,8 @@ change what a search costs. Each way answers the same queries, which are vectors
 with the same number of threads, from files that the system holds in memory. The limit of an exact search is the time of
 reading the file: "reading" decodes all parts with as many threads, checksums included, and computes nothing.
 
-FAISS and numpy hold all vectors in memory: their time is shown without and with loading, part by part. `--growth`
-measures the peak memory of a search in its own process for 10^5 and 10^6 rows.
+FAISS and numpy hold all vectors in memory: their time is shown without, and of FAISS with loading, from the pool that
+"reading" uses. `--growth` measures the peak memory of a search in its own process for 10^5 and 10^6 rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ import torch
 import cenote
 from cenote.embedding.folder import opened
 from cenote.embedding.parts import Part
-from cenote.embedding.reading import Embeddings
 from timing import interleaved, machine
 
 WIDTH, PART = 384, 2**14
@@ -52,19 +51,21 @@ def write(folder: Path, rows: int, dtype: str = "float32") -> Path:
 
 
 def read(folder: Path) -> None:
-    """Decode every vector, as many parts at a time as torch has threads, and do nothing with them."""
+    """Decode every vector and compute nothing."""
+    deque(in_pool(folder, len), maxlen=0)
+
+
+def in_pool(folder: Path, use: Callable[[np.ndarray], Any]) -> Iterator[Any]:
+    """Yield what is made of the vectors of each part, in order, as many parts at a time as torch has threads."""
     found = cenote.read_embeddings(folder)
     waiting: deque[Any] = deque()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for number in range(parts_of(found)):
-            waiting.append(pool.submit(found.part, number))
+        for number in range(len(found.bounds) - 1):
+            waiting.append(pool.submit(lambda number: use(found.part(number)[0]), number))
             if len(waiting) > torch.get_num_threads():
-                waiting.popleft().result()
-
-
-def parts_of(found: Embeddings) -> int:
-    """Return how many parts a folder has."""
-    return len(found.bounds) - 1
+                yield waiting.popleft().result()
+        for one in waiting:
+            yield one.result()
 
 
 def by_numpy(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -81,15 +82,12 @@ def ways(folder: Path, queries: np.ndarray) -> dict[str, Callable[[], Any]]:
 
     unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
 
-    def normalised() -> Iterator[np.ndarray]:
-        found = cenote.read_embeddings(folder)
-        for number in range(parts_of(found)):
-            vectors, _ = found.part(number)
-            yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    def normalised(vectors: np.ndarray) -> np.ndarray:
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def indexed() -> Any:
         index = faiss.IndexFlatIP(WIDTH)
-        for vectors in normalised():
+        for vectors in in_pool(folder, normalised):
             index.add(vectors)
         return index
 

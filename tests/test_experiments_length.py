@@ -16,14 +16,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cenote.encoding.tokens import Tokens
 from cenote.functional.concentration import Known
+from cenote.functional.spectrum import sigma_a_bound
 from cenote.surgery.profiles import Undefined
+from experiments.lab import Finding, judge
+from experiments.length import maps, sigma
 from experiments.length.accuracy import Texts, by_length, by_reading, by_temperature, difference_of_means
 from experiments.length.corollary import cosine_bound
 from experiments.length.layers import findings
 from experiments.length.maps import evenness
 from experiments.length.powers import ratios_by_power
 from experiments.length.reading import known, pair_cosines, pair_sides
-from experiments.length.sigma import printed_bound
+from experiments.length.sigma import Heads, printed_bound
+from experiments.length.sigma import findings as findings_of_sigma
 from experiments.length.words import shuffle_words
 
 DOCUMENTED = ("lab", *map("length.{}".format, ("accuracy", "corollary", "maps", "powers", "sigma")))
@@ -62,6 +66,23 @@ def test_theorem_3_as_printed_rises_with_length():
     assert printed_bound(np.array([1.0]), np.array([3.0])) == pytest.approx(math.sqrt(1 / (2 * math.sqrt(2))))
     bounds = printed_bound(np.arange(16.0, 4096.0), np.full(4080, 1.0))
     assert (np.diff(bounds) > 0).all()
+
+
+def test_theorem_3_as_derived_falls_with_length(generator):
+    lengths = np.repeat([16.0, 64.0, 256.0], 8)
+    variance = generator.uniform(0.9, 1.1, (24, 2))
+    wide = np.broadcast_to(lengths[:, None], variance.shape).copy()
+    heads = Heads(variance, printed_bound(wide, variance), sigma_a_bound(wide, variance).numpy())
+    found = {one.claim: one.holds for one in findings_of_sigma(lengths, {1.0: heads, 0.8: heads}, [])}
+    assert found["derived falls"] is True
+    assert found["printed falls"] is False
+
+
+def test_what_arithmetic_gives_is_no_finding_about_a_model():
+    named = {"sharp": maps.EXPERIMENT, "even": maps.EXPERIMENT, "derived falls": sigma.EXPERIMENT}
+    for name, experiment in named.items():
+        claim = experiment.claims[name]
+        assert judge(claim, {"m": [Finding(name, 0.1, 0.05, 0.15, True)]}) == "by construction"
 
 
 def test_the_bound_of_the_corollary_as_the_paper_writes_it():
@@ -125,14 +146,25 @@ def test_findings_of_a_classification_that_gets_worse_with_length(generator):
     assert [one.holds for one in by_reading(texts, better, 200)] == [False]
 
 
-def test_findings_of_layers(generator):
-    rate = generator.normal(size=(12, 4))
+def test_few_texts_that_differ_do_not_decide_a_change_of_accuracy():
+    """Four of twelve all gain: the interval lies above 0, but p is .125."""
+    plain = Texts(np.full(12, 200.0), np.zeros(12), np.zeros(12))
+    gained = Texts(plain.tokens, np.where(np.arange(12) < 4, 0.5 + np.arange(12) / 100, 0.0), plain.entropy)
+    (found,) = by_reading(plain, gained, 200)
+    assert found.low > 0
+    assert found.holds is None
+
+
+@pytest.mark.parametrize(("layers", "trend"), [(4, None), (12, True)])
+def test_findings_of_layers(generator, layers, trend):
+    rate = generator.normal(size=(12, layers)) / 10 + np.arange(layers)
     long = {
         "filter_rate": rate,
-        "filter_bound": rate + 1 + generator.random((12, 4)) / 10,
+        "filter_bound": rate + 1 + generator.random((12, layers)) / 10,
         "attention_rate": rate - 1,
         "attention_bound": rate - 1 - generator.random((12, 1)),
     }
     found = findings(long, {"filter_rate": rate, "attention_rate": rate - generator.random((12, 1))})
-    assert {one.claim: one.holds for one in found} == {"bound": True, "trend": True, "theorem": False, "length": True}
+    expected = {"bound": True, "condition": False, "trend": trend, "theorem": False, "length": True}
+    assert {one.claim: one.holds for one in found} == expected
     assert not findings({"filter_rate": rate}, {"filter_rate": rate})

@@ -3,6 +3,7 @@
 import copy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments import lab
 from experiments.lab import Cell, Measured
-from experiments.poolings.similarity import EXPERIMENT as SIMILARITY
-from experiments.second_order import layers, pairs
-from experiments.second_order.clouds import BACKBONES, against_backbones, mean_change, read_clouds
+from experiments.poolings import similarity
+from experiments.second_order import layers, pairs, scores
+from experiments.second_order.clouds import BACKBONES, TUNED_HERE, against_backbones, mean_change, read_clouds
 from experiments.second_order.encoders import encoders_of, perturb, shorten
 from experiments.second_order.terms import partial_correlation
 from experiments.validity import gain_of_order, grades_of
@@ -111,6 +112,23 @@ def test_only_texts_of_both_models_count():
     assert mean_change({"a": 1.0}, {"a": 2.0}) is None
 
 
+@pytest.mark.parametrize(("change", "holds"), [(-0.2, False), (0.0, None), (0.2, None)])
+def test_a_fall_of_lambda_contradicts_that_it_stays(change, holds):
+    before = np.random.default_rng(0).normal(1, 0.1, 40)
+    after = before + np.random.default_rng(1).normal(change, 0.05, 40)
+    cells = backbone_and_tuned("lambda", before, after)[:2]
+    for cell in cells:
+        cell.measured.series.update(dict.fromkeys(("concentration", "token cosine", "r")))
+    (found,) = layers.across(cells)[0].measured.findings
+    assert (found.claim, found.holds) == ("contraction", holds)
+
+
+def test_statements_on_fine_tuning_are_tested_by_a_stand_in_only():
+    claims = {**layers.EXPERIMENT.claims, **pairs.EXPERIMENT.claims}
+    named = ("residual", "contraction", "concentrated", "aligned", "tuned")
+    assert {claims[name].untested for name in named} == {TUNED_HERE}
+
+
 def test_a_lower_collapse_than_the_backbone_holds():
     generator = np.random.default_rng(0)
     before = generator.normal(1, 0.1, 40)
@@ -118,15 +136,54 @@ def test_a_lower_collapse_than_the_backbone_holds():
     assert [one.holds for one in pairs.across(cells)[0].measured.findings] == [True]
 
 
+@pytest.mark.parametrize(
+    ("order", "holds"),
+    [
+        (range(13, 0, -1), True),
+        ([9, 4, 12, 7, 10, 1, 11, 13, 2, 8, 3, 6, 5], None),  # Spearman -0.28, of which p is .35
+    ],
+)
+def test_a_correlation_over_encoders_is_decided_by_their_number(order, holds):
+    rows = [{scores.SOCM: at, scores.SCORE: score} for at, score in enumerate(order)]
+    rows.append({"encoder": "pooling cls", scores.SCORE: 9.0})
+    assert [one.holds for one in scores.over_encoders(rows)] == [holds]
+
+
 def test_layers_without_a_measure_are_not_compared():
-    cells = [Cell(name, "d", Measured([], [], {"concentration": {"a": 1.0, "b": 2.0}, "token cosine": None, "r": None}))
-             for name in ("minilm", "sre-minilm")]  # fmt: skip
+    series = {"concentration": {"a": 1.0, "b": 2.0}, **dict.fromkeys(("token cosine", "lambda", "r"))}
+    cells = [Cell(name, "d", Measured([], [], series)) for name in ("minilm", "sre-minilm")]
     assert {one.claim for one in layers.across(cells)[0].measured.findings} == {"concentrated"}
+
+
+def test_measures_that_tie_decide_nothing():
+    few = np.where(np.arange(40) < 4, -0.5 - np.arange(40) / 100, 0.0)  # the interval lies below 0, and p is .125
+    many = np.linspace(0.1, 0.3, 40)
+    found = similarity._findings({"dot": np.zeros(40), "euclidean": few, "manhattan": many})
+    assert [one.holds for one in found] == [None, None, True]
+    assert found[1].high < 0
+
+
+def test_tokens_are_matched_with_documents_that_the_mean_ranks_low(monkeypatch):
+    angles = np.linspace(0, 1, 30)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    tokens = [vectors[[row]] for row in range(29)] + [np.array([[1, 0], [0, 1]], np.float32)]
+    tokens[0] = vectors[[1]]
+    query = np.array([[1, 0]], np.float32)
+    sides = {"query": ({"mean": query}, [query]), "document": ({"mean": vectors}, tokens)}
+    monkeypatch.setattr(similarity, "_read", lambda model, texts, poolings, task: sides[task])
+    names = [str(row) for row in range(30)]
+    judged = {"q": {"29": 1}}
+    data = SimpleNamespace(
+        titles=[""] * 30, texts=names, queries=["a"], query_ids=["q"], corpus_ids=names, judgments=judged
+    )
+    found = similarity._search(None, data, {"mean": None})
+    assert found["mean", "cosine"].tolist() == [0.0]
+    assert found["tokens", "cosine"].tolist() == [1.0]
 
 
 def test_similarities_of_a_search(tiny_st, tmp_path):
     folder = labelled.write_folder(labelled.EVERY["retrieval"], tmp_path / "search")
-    record = lab.run(SIMILARITY, [str(tiny_st("bert"))], [str(folder)], quick=True, output=tmp_path)
+    record = lab.run(similarity.EXPERIMENT, [str(tiny_st("bert"))], [str(folder)], quick=True, output=tmp_path)
     rows = {row["pooling"]: row for row in record["cells"][0]["rows"]}
     assert rows["mean"]["cosine"] == pytest.approx(rows["mean_sqrt_len"]["cosine"])  # only the norm differs
     assert rows["mean"]["dot"] != rows["mean_sqrt_len"]["dot"]

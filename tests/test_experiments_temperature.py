@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cenote.evaluation.items import Items
 from cenote.functional.paired import Paired
-from experiments.lab import above
-from experiments.length import grid
+from experiments.lab import Cell, Measured, above
+from experiments.length import grid, roles
 from experiments.length.by_length import choose_by_length
 from experiments.length.ranks import LONGEST, SHORTEST, ends_of_ranks
 
@@ -103,6 +103,23 @@ def test_ranks_are_of_the_longest_and_shortest_relevant_documents():
     assert parts[LONGEST].changes.values.tolist() == [[-1, -1]]
     assert parts[LONGEST].doublings.values == pytest.approx(np.log2(8 / 9) * np.ones((1, 2)))
     assert len(set(parts[LONGEST].queries.tolist())) == 2
+
+
+# A temperature for each role.
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(0.1, True), (0.0, None)])
+def test_slopes_of_long_documents_are_compared_with_those_of_short_ones(gain, holds):
+    def cell(data, tokens, slopes):
+        series = {"document tokens": tokens, "document slopes": slopes.tolist(), "sources": None}
+        return Cell("m", f"folder/{data}", Measured([], [], series))
+
+    cells = [cell("long", 900, noise(40) / 20 + gain), cell("short", 90, noise(60, seed=1) / 20)]
+    cells.append(cell("middle", 400, noise(60) - 5))
+    (found,) = roles.across(cells)
+    assert (found.model, found.data) == ("m", "long minus short")
+    assert [one.holds for one in found.measured.findings] == [holds]
+    assert not roles.across(cells[:1])
 
 
 # A temperature for each length.

@@ -182,8 +182,9 @@ EXPERIMENT = Experiment(
         "robust": Claim(
             f"{SOURCE}, abstract and mean SOCM by model",
             "Text encoders are robust to second-order collapse",
-            "Mean SOCM of all pairs, which the paper finds to be .02 to .49 for its models, and it names no bound; two "
-            "halves of one text have about as much (see the figure)",
+            "Mean SOCM of all pairs, which the paper finds to be .02 to .49 for its models, and it names no bound",
+            note="The figure has what compares at equal numbers of tokens: halves of two texts, beside halves of one "
+            "text, in which nothing can collapse; neither is always higher",
         ),
         "hard": Claim(
             f"{SOURCE}, mean SOCM over hard negatives",

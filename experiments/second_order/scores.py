@@ -56,7 +56,7 @@ SOCM, NULL, SPREAD, CLOSENESS, ACCOUNT = (
 # Those that need no labels and are drawn, and those that do not depend on the pooling.
 DRAWN, OF_TOKENS = (SOCM, CLOSENESS, ACCOUNT), (SOCM, NULL, SPREAD)
 SCORE = "nDCG@10"
-TOWARDS_ZERO = "Resampling texts and queries draws a correlation towards 0: an interval may lie below its value"
+OF_ENCODERS = "Intervals are for other encoders, as if each were drawn alone"
 MARKS = {OWN: "*", LAYERS: "o", TEMPERATURE: "^", NOISE: "x", "pooling": "s"}
 Values = npt.NDArray[np.float64]
 Columns = dict[str, Values]  # of each figure its values by item, whose mean it is
@@ -91,11 +91,12 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
         {"encoder": name, "made by": made, **{column: float(values.mean()) for column, values in columns.items()}}
         for (made, name), columns in found.items()
     ]
+    findings = over_encoders(rows)
     correlations = _correlate([one for (made, _), one in found.items() if made != "pooling"], quick)
     more = _correlate(list(found.values()), quick, leave_out=OF_TOKENS)
     shown = {**correlations, **{f"{name}, other poolings too": one for name, one in more.items()}}
     rows += [{"encoder": f"Spearman with {SCORE}: {name}", **vars(one)} for name, one in shown.items()]
-    return Measured(rows, _findings(correlations))
+    return Measured(rows, findings)
 
 
 def _draw_material(data: str, quick: bool) -> _Material:
@@ -169,23 +170,28 @@ def _correlate(encoders: Sequence[Columns], quick: bool, leave_out: Sequence[str
     return found
 
 
-def _findings(correlations: Mapping[str, Estimate]) -> list[Finding]:
-    found = [below("collapse", correlations[SOCM])]
-    return found + ([above("account", correlations[ACCOUNT])] if ACCOUNT in correlations else [])
+def over_encoders(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Return whether scores go with collapse and account over the encoders that have a SOCM: those of the mean.
+
+    The statements are about encoders, so that the intervals are for other encoders.
+    """
+    encoders = [row for row in rows if row.get(SOCM) is not None]
+    scores, found = [row[SCORE] for row in encoders], []
+    for claim, column, side in (("collapse", SOCM, below), ("account", ACCOUNT, above)):
+        if all(column in row for row in encoders):
+            found.append(side(claim, rank_correlation_of_items([row[column] for row in encoders], scores)))
+    return found
 
 
 def across(cells: Sequence[Cell]) -> list[Cell]:
-    """Correlate over the encoders of all models, with intervals that resample encoders."""
+    """Correlate over the encoders of all models."""
     found = []
     for data in dict.fromkeys(cell.data for cell in cells):
         chosen = [cell for cell in cells if cell.data == data]
         rows = [row for cell in chosen for row in cell.measured.rows if row.get(SOCM) is not None]
         if len(chosen) > 1:
-            scores = [row[SCORE] for row in rows]
-            tested = [below("collapse", rank_correlation_of_items([row[SOCM] for row in rows], scores))]
-            if all(ACCOUNT in row for row in rows):
-                tested.append(above("account", rank_correlation_of_items([row[ACCOUNT] for row in rows], scores)))
-            found.append(Cell(f"{len(rows)} encoders of {len(chosen)} models", data, Measured([], tested)))
+            name = f"{len(rows)} encoders of {len(chosen)} models"
+            found.append(Cell(name, data, Measured([], over_encoders(rows))))
     return found
 
 
@@ -220,13 +226,13 @@ EXPERIMENT = Experiment(
             SOURCE,
             "Encoders that collapse less score higher (published: Spearman -0.678, p 0.015, over 12 models)",
             "Spearman's correlation of mean SOCM and nDCG@10 over encoders that pool by the mean",
-            note=TOWARDS_ZERO,
+            note=OF_ENCODERS,
         ),
         "account": Claim(
             "for comparison: the account of `cenote diagnose`",
             "Encoders whose texts are found by more of their own sentences score higher",
             "Spearman's correlation of the share of sentences that find their text and nDCG@10 over the same encoders",
-            note=TOWARDS_ZERO,
+            note=OF_ENCODERS,
         ),
     },
     measure=measure,
@@ -237,9 +243,9 @@ EXPERIMENT = Experiment(
         "Halves of one text cannot collapse onto another text: only what mean SOCM shows beyond theirs, and beyond the "
         "spread of tokens, is collapse between texts.",
         "This is not the paper's set of 12 models: encoders made from one model share its tokenizer and training, and "
-        "noise or a temperature moves SOCM and score in ways of its own. Intervals of one model resample texts and "
-        "queries, which adds noise and so draws a correlation towards 0: an interval may lie below its value. Those of "
-        "all models resample encoders as if each were drawn alone.",
+        "noise or a temperature moves SOCM and score in ways of its own. The statements are about encoders, and the "
+        "intervals that decide resample these. Those of the table resample the texts and queries of the same encoders, "
+        "which draws a correlation towards 0: an interval may lie below its value.",
         "The paper's 12 models: python -m experiments.second_order.scores "
         "--model google-bert/bert-base-uncased --model princeton-nlp/unsup-simcse-bert-base-uncased "
         "--model intfloat/e5-base --model thenlper/gte-base --model microsoft/MiniLM-L12-H384-uncased "
