@@ -1,11 +1,14 @@
 """Files and folders on the disk. That every step may be the last one is tested in tests/embedding/test_soak.py."""
 
 import errno
+import os
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from cenote.errors import BadInput, CenoteError
 from cenote.storage import (
@@ -92,6 +95,19 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, there):
         (folder / "config.json").write_text("{}")
     assert sorted(entry.name for entry in path.iterdir()) == ["config.json", "inner"]
     assert [entry.name for entry in path.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="access is by the mask of a process")
+def test_others_may_read_what_the_process_lets_them(tmp_path):
+    mask = os.umask(0o027)
+    try:
+        with new_folder(tmp_path / "out") as folder:
+            save_file({"weight": torch.zeros(2)}, folder / "model.safetensors")
+            (folder / "inner").mkdir()
+    finally:
+        os.umask(mask)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out", *(tmp_path / "out").iterdir())}
+    assert modes == {"out": 0o750, "inner": 0o750, "model.safetensors": 0o640}
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])

@@ -71,18 +71,24 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise BadInput(f"cannot make the folder {str(path)!r}: {error.strerror}.") from error
     try:
         yield folder
+        give_usual_access(folder, *folder.rglob("*"))
         if empty:
             for entry in list(folder.iterdir()):
                 entry.replace(path / entry.name)
         else:
-            mask = os.umask(0o022)  # which can only be read by setting it
-            os.umask(mask)
-            folder.chmod(0o777 & ~mask)  # mkdtemp gives access to its owner alone
             folder.replace(path)
     except (OSError, SafetensorError) as error:
         raise CenoteError(f"cannot write the folder {str(path)!r}: {error}. Nothing was kept.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def give_usual_access(*paths: Path) -> None:
+    """Let others read files and folders as far as the process lets them; safetensors and mkdtemp let the owner alone."""
+    mask = os.umask(0o022)  # which can only be read by setting it
+    os.umask(mask)
+    for path in paths:
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def sync_folder(folder: Path) -> None:

@@ -169,6 +169,8 @@ def test_a_training_that_was_killed_goes_on_bit_for_bit(near_folder, killed, who
     assert (output / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
     assert not (output / "checkpoints").exists()
     assert not (output / "pairs.arrow").exists()
+    modes = {(output / name).stat().st_mode & 0o777 for name in ("model.safetensors", "config.json")}
+    assert len(modes) == 1  # whoever may read one may read the other
 
 
 def test_the_weights_moved_and_the_log_has_every_step(near_folder, whole):

@@ -28,7 +28,7 @@ from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
 from cenote.models.provenance import behaviour_of, name_of, pooling_of
-from cenote.storage import sync_files
+from cenote.storage import give_usual_access, sync_files
 from cenote.training.backbone import Loader, chunks_of, for_evaluation, prepare
 from cenote.training.batches import Hashes, Order, Rows, count_batches
 from cenote.training.collator import Collator
@@ -454,6 +454,7 @@ def _write(
     )
     with writing(job.folder.path):
         model.save_pretrained(str(job.folder.path))
+        give_usual_access(*job.folder.path.rglob("*.safetensors"))
         sync_files(job.folder.path)
         job.folder.write_state({**state, "resolved": dict(resolved), "result": dict(result), "complete": True})
     job.folder.finish()
