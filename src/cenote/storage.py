@@ -84,7 +84,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def give_usual_access(*paths: Path) -> None:
-    """Let others read files and folders as far as the process lets them; safetensors and mkdtemp let the owner alone."""
+    """Let others read what the process lets them read: safetensors and mkdtemp give access to the owner alone."""
     mask = os.umask(0o022)  # which can only be read by setting it
     os.umask(mask)
     for path in paths:
