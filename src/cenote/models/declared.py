@@ -167,8 +167,9 @@ def _limit(folder: Path) -> Iterator[Found]:
     """Yield the limits as sentence-transformers takes them: its own, else the smaller of tokenizer and positions."""
     yield from _entries(*((name, "max_seq_length") for name in _OWN_FILES))(folder)
     others = _entries(("tokenizer_config.json", "model_max_length"), ("config.json", "max_position_embeddings"))(folder)
+    numbers = (one for one in others if isinstance(one[0], int | float))
     # XLNet has -1 positions.
-    yield from sorted((one for one in others if 0 < one[0] < _UNLIMITED), key=lambda one: int(one[0]))
+    yield from sorted((one for one in numbers if 0 < one[0] < _UNLIMITED), key=lambda one: one[0])
 
 
 def _temperature(folder: Path) -> Iterator[Found]:
