@@ -53,7 +53,7 @@ def test_what_helps_with_the_sentence_in_its_text_alone_is_said_to_be_coverage()
 def test_only_settings_of_the_kinds_asked_for_are_advised():
     settings = {"pooling max": setting(0.0), "pooling cls": setting(-0.1), "windows of 254 tokens, best": setting(0.1)}
     assert advise(account(settings=settings), ("pooling",)) == (
-        f"{LEFT_OUT} these finds more sentences by more than chance: pooling max, pooling cls."
+        f"{LEFT_OUT} these helps beyond chance: pooling max, pooling cls."
     )
     assert "windows of 254 tokens, of which the best" in advise(account(settings=settings), ("windows", "reading"))
     assert advise(account(settings=settings), ("reading",)) == advise(account()) == ""
@@ -62,7 +62,7 @@ def test_only_settings_of_the_kinds_asked_for_are_advised():
 def test_a_change_without_an_interval_is_not_advised():
     unsure = Estimate(0.5, None, None)
     found = advise(account(settings={"pooling cls": replace(setting(), change=unsure, change_left_out=unsure)}))
-    assert found == f"{LEFT_OUT} these finds more sentences by more than chance: pooling cls."
+    assert found == f"{LEFT_OUT} these helps beyond chance: pooling cls."
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -123,19 +123,17 @@ def test_parts_of_few_sentences_are_not_listed():
 
 def test_many_settings_that_do_not_help_are_counted():
     settings = {f"pooling {name}": setting(0.0) for name in ("cls", "max", "weightedmean", "lasttoken")}
-    assert advise(account(settings=settings)) == (
-        f"{LEFT_OUT} the 4 settings that were tried finds more sentences by more than chance."
-    )
+    assert advise(account(settings=settings)) == (f"{LEFT_OUT} the 4 settings that were tried helps beyond chance.")
     windows = {f"windows of {size} tokens, best": setting(0.0) for size in (64, 128, 256, 512)}
     assert advise(account(settings={**settings, **windows}), READ_THE_END) == (
-        f"{LEFT_OUT} the 4 settings that read the end of a text finds more sentences by more than chance."
+        f"{LEFT_OUT} the 4 settings that read the end of a text helps beyond chance."
     )
 
 
 def test_a_pooling_that_finds_more_with_the_sentence_in_its_text_is_not_denied():
     """The table of what was tried marks it as more."""
     told = advise(account(settings={"pooling max": setting(0.3)}))
-    assert told == f"{LEFT_OUT} these finds more sentences by more than chance: pooling max."
+    assert told == f"{LEFT_OUT} these helps beyond chance: pooling max."
 
 
 @pytest.mark.parametrize(("left_out", "chance"), [(0.005, True), (-0.005, True), (-0.06, False)])

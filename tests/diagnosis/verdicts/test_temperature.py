@@ -7,9 +7,7 @@ from cenote.records import Change, Estimate
 
 from .accounts import account, estimate, model, run, setting
 
-NONE = (
-    "With the sentence left out of its text, none of the temperatures tried finds more sentences by more than chance."
-)
+NONE = "With the sentence left out of its text, none of the temperatures tried helps beyond chance."
 TRIED = ("0.9", "0.8", "0.7")
 NOTHING = Change(difference=None, short=None, long=None, socm=None)
 MOVED = Change(difference=estimate(-0.05), short=estimate(0.01), long=estimate(-0.04), socm=None)

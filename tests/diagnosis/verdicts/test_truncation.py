@@ -36,9 +36,9 @@ def test_what_is_lost_and_what_is_found_all_the_same_are_said():
     )
     assert found.evidence.startswith(
         "10 % (9 to 11 %) of the sentences. 50 of 300 are unread; 40 % of these find their text all the same. Of "
-        "those lost, settings find, in sentences of 100: windows of 254 tokens, of which the best counts for a text: "
-        "5.0. 9 of 100 texts are longer than the limit, with 30 % of all tokens behind it; the longest 10 % of the "
-        "texts have"
+        "100 sentences, settings find so many lost ones again: windows of 254 tokens, of which the best counts for a "
+        "text: 5.0. 9 of 100 texts are longer than the limit, with 30 % of all tokens behind it; the longest 10 % of "
+        "the texts have"
     )
     assert found.evidence.endswith(
         "Lost are 9 to 11 %, and the threshold of 10 % lies between: another sample may have another grade."

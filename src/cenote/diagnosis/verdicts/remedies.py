@@ -43,8 +43,8 @@ def advise(account: Account, kinds: tuple[str, ...] = _ALL) -> str:
     judged = "With the sentence left out of its text, none of"
     if len(tried) > _NAMED:
         which = "that read the end of a text" if kinds == READ_THE_END else "that were tried"
-        return f"{judged} the {len(tried)} settings {which} finds more sentences by more than chance."
-    return f"{judged} these finds more sentences by more than chance: {', '.join(tried)}."
+        return f"{judged} the {len(tried)} settings {which} helps beyond chance."
+    return f"{judged} these helps beyond chance: {', '.join(tried)}."
 
 
 def kinds_ranked(model: ModelDiagnosis) -> tuple[str, ...]:

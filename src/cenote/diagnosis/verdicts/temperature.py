@@ -27,10 +27,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
             f"With the sentence left out of its text, temperature {name} finds {per_hundred(best)} of 100 sentences."
         )
     elif measured:
-        finding = (
-            "With the sentence left out of its text, none of the temperatures tried finds more sentences by more than "
-            "chance."
-        )
+        finding = "With the sentence left out of its text, none of the temperatures tried helps beyond chance."
         if hurting:
             finding += f" {', '.join(hurting)} {'finds' if len(hurting) == 1 else 'find'} fewer."
     else:

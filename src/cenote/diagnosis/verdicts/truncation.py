@@ -85,7 +85,7 @@ def _describe_windows(account: Account) -> str:
     if not found:
         return ""
     told = "; ".join(f"{describe_setting(name)}: {value:.1f}" for name, value in found.items())
-    return f"Of those lost, settings find, in sentences of 100: {told}. "
+    return f"Of 100 sentences, settings find so many lost ones again: {told}. "
 
 
 def _count_texts(model: ModelDiagnosis) -> str:
