@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Normalize
 
 import cenote
@@ -26,6 +27,14 @@ def test_a_tokenizer_that_keeps_the_end_reads_the_last_sentences(bag_folder):
     model.tokenizer.truncation_side = "right"
     # Of six sentences of thirteen tokens the fourth is the middle one, and 38 tokens do not hold three.
     assert plan(model, make_texts(30)).read.reshape(-1, 3).tolist() == [[True, False, False]] * 30
+
+
+def test_the_documents_of_a_router_are_read_by_their_own_tokenizer(bag_folder):
+    queries, documents = load_bags(bag_folder), load_bags(bag_folder)
+    documents.max_seq_length, documents.tokenizer.truncation_side = 40, "left"
+    sides = [list(model.children()) for model in (queries, documents)]
+    routed = SentenceTransformer(modules=[Router.for_query_document(*sides)], device="cpu")
+    assert plan(routed, make_texts(30)).read.tolist() == plan(documents, make_texts(30)).read.tolist()
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

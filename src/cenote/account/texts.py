@@ -16,7 +16,7 @@ from cenote.account.probes import POSITIONS, Probes
 from cenote.choices import SHORTEST_WINDOW
 from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
 from cenote.encoding.windows import token_spans, tokenise_windows
-from cenote.models.properties import limit_of, limits_kept, positions_of, prompt_name_for, prompt_of
+from cenote.models.properties import limit_of, limits_kept, positions_of, prompt_name_for, prompt_of, tokenizer_of
 
 Flags = npt.NDArray[np.bool_]
 
@@ -135,7 +135,7 @@ Sides = tuple[tuple[Sequence[str], Tokens], tuple[Sequence[str], Tokens]]  # doc
 
 def _windows(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: str | None) -> Iterator[Alternative]:
     """Yield small windows, and windows as long as the model reads, where any document is longer than one."""
-    if not getattr(model.tokenizer, "is_fast", False):
+    if not getattr(tokenizer_of(model, "document"), "is_fast", False):
         return
     limit = limit_of(model, "document") or SMALL_WINDOW
     for size in sorted({min(SMALL_WINDOW, limit), limit}):
@@ -196,14 +196,15 @@ def _longer(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: st
 def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, prompt: str | None) -> Flags:
     """Return whether the model reads each sentence: whether the middle of it is before the cut."""
     middles = np.array([(start + end) / 2 for start, end in probes.spans])
-    keeps_end = getattr(model.tokenizer, "truncation_side", "right") == "left"
-    if not getattr(model.tokenizer, "is_fast", False):  # tokens have no places in the text: as if all were as long
+    tokenizer = tokenizer_of(model, "document")
+    keeps_end = getattr(tokenizer, "truncation_side", "right") == "left"
+    if not getattr(tokenizer, "is_fast", False):  # tokens have no places in the text: as if all were as long
         whole = np.array([len(text.text) for text in probes.texts])
         around = tokens_around(model, prompt)
         kept = whole * np.maximum(documents.lengths - around, 0) / np.maximum(documents.full_lengths - around, 1)
         return middles >= (whole - kept)[probes.owners] if keeps_end else middles <= kept[probes.owners]
     read = np.ones(len(probes), bool)
-    special = {*model.tokenizer.all_special_ids} - {model.tokenizer.unk_token_id}
+    special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
 
     def content(tokens: Tokens, row: int) -> int:
         ids = tokens.columns["input_ids"][tokens.offsets[row] : tokens.offsets[row + 1]].tolist()
@@ -215,7 +216,7 @@ def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, p
         own, near = probes.owners == row, _CHARACTERS * max(count, 1)
         while True:  # only the characters that are read: a text may have millions
             behind = max(0, len(text) - near) if keeps_end else 0
-            spans = token_spans(model.tokenizer, text[behind : behind + near])
+            spans = token_spans(tokenizer, text[behind : behind + near])
             if len(spans) >= count or near >= len(text):
                 break
             near *= 2

@@ -20,7 +20,7 @@ from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput, some
 from cenote.functional.retrieval import ROUNDING, best_of, nearest, resampled_means, token_matches
 from cenote.listener import Listener
-from cenote.models.properties import limit_of, prompt_name_for, width_of
+from cenote.models.properties import limit_of, prompt_name_for, tokenizer_of, width_of
 from cenote.records import Estimate, GivenQueries
 
 Floats = npt.NDArray[np.float64]
@@ -161,7 +161,8 @@ def _read_windows(
 ) -> tuple[Any, Whole]:
     """Return the vectors of the windows of cut texts and of all others, and the text of each."""
     limit, whole = limit_of(model, "document"), read.vectors[OWN]
-    if limit is None or not getattr(model.tokenizer, "is_fast", False) or not documents.truncated.any():
+    fast = getattr(tokenizer_of(model, "document"), "is_fast", False)
+    if limit is None or not fast or not documents.truncated.any():
         return whole, np.arange(len(whole))
     pieces = split_texts(model, contents, documents, limit, prompt)
     found = read_pooled(model, pieces.tokens, {}, task="document", listener=listener, step="reading windows to search")
