@@ -29,6 +29,16 @@ def test_every_source_gives_the_same_rows(tmp_path, kind):
     assert list(read(SOURCES[kind](ROWS, tmp_path), columns="text")) == PLAIN
 
 
+@pytest.mark.parametrize("kind", ["arrow stream", "arrow file", "feather"])
+def test_a_name_of_a_column_that_is_not_utf_8_is_damage(tmp_path, kind):
+    path = PATHS[kind]([{"id": "1", "text": "a pool", "écoute": 1}], tmp_path)
+    content = path.read_bytes()
+    assert "écoute".encode() in content
+    path.write_bytes(content.replace("é".encode(), b"\xc3("))
+    with pytest.raises(BadInput, match=r"damaged Arrow .*utf-8"):
+        list(read(path))
+
+
 @pytest.mark.parametrize("kind", SOURCES)
 def test_columns_are_joined_and_kept_from_every_source(tmp_path, kind):
     found = list(read(SOURCES[kind](ROWS, tmp_path), columns=("title", "text"), keep=("year", "title")))

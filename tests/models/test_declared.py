@@ -72,6 +72,14 @@ def test_the_limit_is_the_one_that_sentence_transformers_takes(tokenizer, positi
     assert tuple(declared(folder)["max length"].values()) == expected
 
 
+def test_a_module_whose_name_is_too_long_for_a_file_has_no_configuration(copy_of):
+    folder = copy_of("bert")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[1]["path"] = "9" * 300
+    (folder / "modules.json").write_text(json.dumps(modules))
+    assert declared(folder)["pooling"] == {"value": None, "from": None}
+
+
 def test_unreadable_folders_are_refused(copy_of):
     with pytest.raises(BadInput, match="'a/b' is not a folder on this machine"):
         declared("a/b")

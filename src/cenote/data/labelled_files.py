@@ -120,7 +120,7 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[Record]:
 def _parquet_records(path: Path) -> Iterator[Record]:
     with opened(path) as raw:
         file = undamaged(path, "Parquet", lambda: open_parquet(raw))
-        names = file.schema_arrow.names
+        names = undamaged(path, "Parquet", lambda: file.schema_arrow.names)
         _refuse_repeated_columns(names, path)
         batches = undamaged(path, "Parquet", lambda: parquet_batches(file, raw))
         for where, found in records_of_batches(undamaged_batches(batches, path, "Parquet"), names, str(path)):

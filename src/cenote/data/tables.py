@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cenote.data.columns import TEXT
 from cenote.data.lines import opened, readable, refuse_endless
 from cenote.data.rows import Fault
 from cenote.data.sheets import Placed, Sheet
 from cenote.errors import BadInput
+
+Found = TypeVar("Found")
 
 # Rows that are read at once, and rows that are Python objects at once: texts may be long.
 BATCH, PIECE = 1024, 64
@@ -28,9 +30,9 @@ _BYTES = 2**27
 
 def read_parquet(path: Path) -> Sheet:
     """Return a sheet with a record for each row of a Parquet file."""
+    name, records = str(path), partial(_records_of_parquet, path)
     with opened(path) as raw:
-        schema = undamaged(path, "Parquet", lambda: open_parquet(raw).schema_arrow)
-    return _sheet_of_schema(str(path), schema, partial(_records_of_parquet, path))
+        return undamaged(path, "Parquet", lambda: _sheet_of_schema(name, open_parquet(raw).schema_arrow, records))
 
 
 def _sheet_of_schema(
@@ -93,9 +95,9 @@ def _records_of_parquet(path: Path, names: Sequence[str]) -> Iterator[Placed]:
 
 def read_arrow(path: Path) -> Sheet:
     """Return a sheet with a record for each row of an Arrow file: the file or the stream format, or Feather."""
-    with readable(str(path)), _mapped(path) as source:
-        schema = undamaged(path, "Arrow", lambda: _open_arrow(source, path, None)[0])
-    return _sheet_of_schema(str(path), schema, partial(_records_of_arrow, path))
+    name, records = str(path), partial(_records_of_arrow, path)
+    with readable(name), _mapped(path) as source:
+        return undamaged(path, "Arrow", lambda: _sheet_of_schema(name, _open_arrow(source, path, None)[0], records))
 
 
 def _mapped(path: Path) -> Any:
@@ -135,13 +137,13 @@ def _valid(batch: Any) -> Any:
     return batch
 
 
-def undamaged(path: Path, kind: str, read: Callable[[], Any], row: int = 0) -> Any:
+def undamaged(path: Path, kind: str, read: Callable[[], Found], row: int = 0) -> Found:
     """Return what a function of pyarrow returns; raise `BadInput` for its errors."""
     from pyarrow import ArrowException
 
     try:
         return read()
-    except (ArrowException, OSError) as error:
+    except (ArrowException, UnicodeDecodeError, OSError) as error:  # names of columns are decoded here
         raise BadInput(f"{path}, row {row} (from 0): damaged {kind} ({error}). Write the file again.") from None
 
 

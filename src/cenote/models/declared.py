@@ -105,7 +105,7 @@ def prompts_of(model: str | Path) -> dict[str, str] | None:
 
 def _parse(path: Path, empty: Content) -> Content:
     """Return the content of a JSON file, or `empty` if there is no such file."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  # the method of `Path` raises for a name that is too long
         return empty
     try:
         content = json.loads(path.read_text("utf-8"))
