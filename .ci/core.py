@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 LOWEST_PYTHON = "3.10"
 # The tests of `make check`, which `make lint` precedes there.
 TESTS = ["-q", "-p", "no:cacheprovider", "-m", "not slow and not broad and not soak"]
-# Without [onnx], whose torch is newer than the package's, [ray], whose tests are slow, and tools that no user installs.
-LOWEST = ["--resolution", "lowest-direct", "--editable", f"{ROOT}[demo,eval,train,openvino,index,test]"]
+# Without [ray], whose tests are slow, and tools that no user installs.
+LOWEST = ["--resolution", "lowest-direct", "--editable", f"{ROOT}[demo,eval,train,openvino,onnx,index,test]"]
 NEWEST = ["--constraint", str(ROOT / "constraints.txt"), "--editable", f"{ROOT}[dev]"]
 
 

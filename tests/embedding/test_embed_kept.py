@@ -179,13 +179,15 @@ def test_a_part_ends_after_so_many_bytes_of_kept_values(run, tmp_path, monkeypat
     assert manifest.settings["part_kept"] == 1000
 
 
+# Before pyarrow 26 a Parquet file cannot have a list of a fixed length that is missing.
+NO_PAIR = None if int(pa.__version__.partition(".")[0]) >= 26 else [0.5, 0.6]
 ODD = pa.table(
     {
         "half": pa.array([0.5, 1.5, None], pa.float16()),
         "single": pa.array([0.1, None, 0.3], pa.float32()),
         "small": pa.array([1, 2, None], pa.uint8()),
         "large": pa.array([2**63, None, 1], pa.uint64()),
-        "pair": pa.array([[0.1, 0.2], None, [0.3, 0.4]], pa.list_(pa.float32(), 2)),
+        "pair": pa.array([[0.1, 0.2], NO_PAIR, [0.3, 0.4]], pa.list_(pa.float32(), 2)),
         "map": pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int16())),
         "kind": pa.array(["x", None, "x"], pa.dictionary(pa.int8(), pa.string())),
         "time": pa.array([1, None, -1], pa.timestamp("ns", "Asia/Tokyo")),

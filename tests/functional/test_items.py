@@ -18,7 +18,7 @@ from cenote.functional.items import (
 def test_the_interval_of_a_mean_is_the_bca_bootstrap_of_scipy(count):
     values = np.random.default_rng(count).beta(0.3, 0.5, count)
     found = mean_of_items(values)
-    expected = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=1).confidence_interval
+    expected = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, random_state=1).confidence_interval
     width = expected.high - expected.low
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.06 * width)
     assert mean_of_items(values) == found != mean_of_items(values, seed=1)

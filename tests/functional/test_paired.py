@@ -81,7 +81,13 @@ def test_few_items_that_differ_are_not_more_in_two_tasks_of_the_same_items():
 def test_the_probability_is_that_of_the_permutation_test_of_scipy():
     values = np.random.default_rng(1).exponential(size=50) - 0.85
     expected = stats.permutation_test(
-        (values,), student, permutation_type="samples", alternative="greater", n_resamples=9999, rng=1, vectorized=False
+        (values,),
+        student,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=9999,
+        random_state=1,
+        vectorized=False,
     ).pvalue
     assert 0.02 < expected < 0.5
     assert alone(values).p == pytest.approx(expected, abs=4 * np.sqrt(2 * expected * (1 - expected) / 9999))
@@ -115,7 +121,7 @@ def test_items_of_a_source_are_flipped_together():
 @pytest.mark.parametrize("power", [1, 3])
 def test_the_interval_is_the_bca_bootstrap_of_scipy(power):
     values = normal(80, seed=5) ** power
-    expected = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=1).confidence_interval
+    expected = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, random_state=1).confidence_interval
     found = alone(values)
     width = expected.high - expected.low
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.06 * width)
@@ -132,7 +138,7 @@ def test_the_interval_of_sources_is_the_bca_bootstrap_of_scipy_over_sources():
         paired=True,
         method="BCa",
         n_resamples=10_000,
-        rng=1,
+        random_state=1,
     ).confidence_interval
     found = alone(values, sources=sources)
     width = expected.high - expected.low

@@ -1,6 +1,8 @@
 """The attention table: every row is found, models without a row get a guess, others are refused by name."""
 
 import copy
+from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -21,11 +23,12 @@ def test_every_family_is_in_the_table(family, network):
 
 
 def test_every_row_has_a_class_of_that_name_in_transformers():
-    import importlib
-
+    later = {"gte", "embedding_gemma2"}  # than the lowest version that is allowed
     for key in [*FAMILIES, *SHARED_BIASES]:
         package, name = key.split(".")
-        module = importlib.import_module(f"transformers.models.{package}.modeling_{package}")
+        if package in later and find_spec(f"transformers.models.{package}") is None:
+            continue
+        module = import_module(f"transformers.models.{package}.modeling_{package}")
         assert issubclass(getattr(module, name), nn.Module), key
 
 
