@@ -26,7 +26,7 @@ from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, compare_paired
 from cenote.listener import Listener
 from cenote.records import Estimate
-from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, main, panels
+from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, legend, main, panels
 from experiments.length.grid import (
     DEFAULT,
     QUICK_TAUS,
@@ -153,7 +153,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         ax.axhline(0, color="#888888", lw=0.8)
         ax.set_xlabel("temperature")
         ax.set_ylabel("change of the score, %")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside right center", fontsize=9)
+    legend(figure, 3)
 
 
 def _draw_cell(ax: Any, cell: Cell) -> None:
