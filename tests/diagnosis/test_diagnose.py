@@ -220,7 +220,7 @@ def test_a_planted_collapse_is_described_and_nothing_else(
     monkeypatch.setattr(PrescribedStates, "plan", staticmethod(plan))
     words = [re.findall(r"\w+", text) for text in builtin[::60]]  # without marks, there are no sentences to search for
     words = [some for some in words if len(some) > 2]
-    texts = [" ".join((words[row] * 20)[: 3 + row]) for row in range(0, 100, 2)]
+    texts = [" ".join((words[row % len(words)] * 20)[: 3 + row]) for row in range(0, 100, 2)]
     found = {verdict.subject: verdict for verdict in cenote.diagnose(model, texts, layers=False, quick=True).verdicts}
     for subject, said in (
         ("length collapse", length),

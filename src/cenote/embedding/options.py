@@ -313,10 +313,11 @@ def takes_request(request: type[Request]) -> Callable[[Function], Function]:
         documented.__signature__ = inspect.Signature([*own, *of_request])
         lines = (f"{name}: {HELP[name]}." for name in inspect.signature(request).parameters)
         wrapped = (
-            textwrap.fill(line, 120, initial_indent=" " * 8, subsequent_indent=" " * 12, break_on_hyphens=False)
+            textwrap.fill(line, 120, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
             for line in lines
         )
-        documented.__doc__ = (function.__doc__ or "").replace("        OPTIONS", "\n".join(wrapped))
+        plain = inspect.cleandoc(function.__doc__ or "")  # which Python 3.13 has done already
+        documented.__doc__ = plain.replace("    OPTIONS", "\n".join(wrapped))
         return function
 
     return decorate
