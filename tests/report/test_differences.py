@@ -136,7 +136,7 @@ def test_the_settings_are_listed_with_their_parts():
 
 @pytest.mark.parametrize("verdict", ["too few items", "items not known"])
 def test_nothing_is_said_to_be_better_or_not_where_nothing_is_claimed(verdict):
-    own, few = cell("mean", 0.0, "baseline"), cell("cls", 0.1, verdict, resolvable=None)
-    assert comparison(own, few).answer("scifact") == f"Nothing can be claimed: {verdict}."
-    known = cell("max", 0.0, "not told apart", resolvable=None)
-    assert comparison(own, few, known).answer("scifact") == "Nothing is better than mean."
+    own, untested = cell("mean", 0.0, "baseline"), cell("cls", 0.1, verdict, resolvable=None)
+    assert comparison(own, untested).answer("scifact") == f"Nothing can be claimed: {verdict}."
+    tested = cell("max", 0.0, "not told apart", resolvable=None)
+    assert comparison(own, untested, tested).answer("scifact") == "Nothing is better than mean."

@@ -219,10 +219,10 @@ def jackknife(
     """Return a figure with a t interval from its values without each of the documents.
 
     A new sample has other rivals as well as other sentences: a hub takes many sentences at once, and resampling
-    sentences among fixed rivals gives intervals that are too narrow. A share stays in [0, 1]. Its
-    upper end is at least that of a share of 0 in n documents, by the rule of three: 1 - 0.025^(1/n). Its lower end is
-    at most that of a share of 1. Else a loss of one sentence would seem better known than no loss. With fewer than ten
-    documents there is no interval. `documents` is how many have a sentence in the figure, where not all do.
+    sentences among fixed rivals gives intervals that are too narrow. A share stays in [0, 1]. Its upper end is at
+    least that of a share of 0 in n documents, by the rule of three: 1 - 0.025^(1/n). Its lower end is at most that of
+    a share of 1. Else a loss of one sentence would seem better known than no loss. With fewer than ten documents there
+    is no interval. `documents` is how many have a sentence in the figure, where not all do.
 
     >>> found = jackknife(0.5, np.array([0.49, 0.51] * 10))
     >>> round(found.low, 2), round(found.high, 2)
