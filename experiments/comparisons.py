@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["minilm"])
     parser.add_argument("--data", nargs="+", help="folders of the suite, by default all")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="not of tuned")
     parser.add_argument("--together", action="store_true", help="one test for all data, and their mean")
     parser.add_argument("--by-length", action="store_true")
     parser.add_argument("--by-role", action="store_true")
@@ -157,7 +158,7 @@ def main() -> None:
             else:
                 plain = {one: pooling_for(model, one) for one in POOLINGS if one != pooling_of(model)}
                 grid = {"poolings": {**plain, **cures(model, some.values())}}
-            found = cenote.compare(model, some, names=[called], **grid)
+            found = cenote.compare(model, some, names=[called], precision=args.precision, **grid)
             print("\n".join(rows(found)), flush=True)
 
 
