@@ -778,6 +778,17 @@ def test_queries_of_a_router_are_counted_by_their_own_tokenizer(near_folder, tin
     assert "50 % of the queries are longer than the 6 tokens that the model reads, and cut" in said
 
 
+def test_a_length_of_queries_is_compared_with_what_their_route_reads(near_folder):
+    routes = [[*near_model(near_folder)] for _ in range(2)]
+    model = SentenceTransformer(modules=[Router.for_query_document(*routes)], device="cpu")
+    routes[0][0].max_seq_length, routes[0][0].query_length = 30, 10
+    with pytest.raises(BadInput, match="query_length=40 is above the 30 tokens that the model reads"):
+        train(model, PAIRS, steps=1, batch_size=8, query_length=40)
+    routes[0][0].max_seq_length, routes[1][0].max_seq_length = 64, 30
+    train(model, PAIRS, steps=1, batch_size=8, query_length=40)
+    assert routes[0][0].query_length == 40
+
+
 def test_another_order_of_the_pairs_is_refused(near, tmp_path):
     train(near, PAIRS, output=tmp_path / "out", **GOING)
     path = tmp_path / "out" / folders.STATE
