@@ -19,6 +19,7 @@ from cenote.models.properties import (
     prompt_of,
     readers_of,
     set_limit,
+    tasks_of,
     width_of,
 )
 from cenote.nn import LandmarkTransformer
@@ -76,6 +77,14 @@ def test_the_limit_of_a_router_is_that_of_the_route_which_it_takes(tiny):
         limit_of(routes(tiny), "query")
     with pytest.raises(BadInput, match="Could not determine route for task=None"):
         limit_of(routes(tiny, allow_empty_key=False).eval())
+
+
+def test_tasks_take_each_route_once(tiny):
+    assert tasks_of(routes(tiny)) == [None, "doc"]
+    mappings = {("query", "text"): "ask", (None, None): "doc", ("page", "image"): "ask"}
+    assert tasks_of(routes(tiny, route_mappings=mappings)) == [None, "query"]
+    assert tasks_of(routes(tiny, allow_empty_key=False).eval()) == ["ask", "doc"]
+    assert tasks_of(SentenceTransformer(modules=[Transformer(str(tiny("bert")))], device="cpu")) == [None]
 
 
 def test_all_limits_come_back(tiny):

@@ -62,7 +62,7 @@ from cenote.listener import Listener, silent
 from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_name_for, prompt_of, width_of
-from cenote.models.provenance import behaviour_of, place_of, pooling_of, versions_of
+from cenote.models.provenance import behaviour_as, place_of, pooling_of, versions_of
 from cenote.records import Manifest
 from cenote.surgery.hooks import Setting
 
@@ -434,11 +434,12 @@ def _settings(
 
     `on_error` is not among them: the rows that are kept are the same.
     """
+    recorded = {} if earlier is None else earlier.settings
     return {
         "model": name,
-        "fingerprint": fingerprint_as(None if earlier is None else earlier.settings.get("fingerprint"), model),
+        "fingerprint": fingerprint_as(recorded.get("fingerprint"), model),
         "pooling": pooling_of(model),
-        **behaviour_of(model),
+        **behaviour_as(recorded, model),
         "similarity": model.similarity_fn_name,
         "device": model.device.type,
         "prompt": prompt_of(model, options.prompt_name),

@@ -36,7 +36,14 @@ from cenote.functional.temperature import check_temperature, to_json
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
-from cenote.models.provenance import constant_of, name_of, pooling_of, temperature_of, temperatures_of, versions_of
+from cenote.models.provenance import (
+    baked_temperature_of,
+    constant_of,
+    name_of,
+    pooling_of,
+    temperature_of,
+    versions_of,
+)
 from cenote.records import ALL, Estimate
 from cenote.storage import new_folder, refuse_occupied, refuse_unwritable
 from cenote.surgery.tempering import bake, temper
@@ -267,8 +274,8 @@ def _is_gain(confirmed: Sequence[Confirmed]) -> bool:
 
 def _multiplied(model: SentenceTransformer, chosen: Candidate | None) -> str:
     """Return a remark on a temperature in the weights, which the chosen one multiplies."""
-    baked = temperatures_of(model)["temperature_in_weights"]
-    return "" if baked is None or chosen is None else f" It multiplies the {baked:g} in the weights."
+    baked = baked_temperature_of(model)
+    return "" if baked is None or chosen is None else f" It multiplies the {baked} in the weights."
 
 
 def _edge(chosen: Candidate | None, taus: Sequence[float]) -> str:

@@ -27,6 +27,7 @@ from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
 from cenote.models.hub import first_line, must_use_cache, no_such_model
 from cenote.models.properties import positions_of, readers_of, set_limit
+from cenote.models.provenance import note_revision
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
 from cenote.models.weights import noted_reports, refuse_other_weights
 from cenote.nn import LandmarkTransformer, Pooling
@@ -102,6 +103,8 @@ def load(
     if max_seq_length is not None:
         set_max_seq_length(loaded, max_seq_length)
     _apply_temperature(loaded, temperature)
+    if not local:
+        note_revision(loaded, where)
     if strict:
         refuse_other_weights(loaded, reports, label)
     return loaded

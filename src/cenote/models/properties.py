@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
@@ -18,6 +18,8 @@ from cenote.nn import NO_LIMIT, LandmarkTransformer
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 # The limits of a module that tokenises texts: of queries, of documents, and of both.
 _LIMITS_OF_TASKS = ("query_length", "document_length")
+# What a route may read, by sentence-transformers' names.
+_TEXT = "text"
 _LIMITS = ("max_seq_length", *_LIMITS_OF_TASKS)
 
 
@@ -28,15 +30,34 @@ def reader_of(model: SentenceTransformer, task: str | None = None) -> Any:
         return first
     routes: Any = first.sub_modules
     try:
-        return routes[first._resolve_route(task, "text")][0]
+        return routes[first._resolve_route(task, _TEXT)][0]
     except ValueError as error:
         raise BadInput(str(error)) from error
 
 
 def readers_of(model: SentenceTransformer) -> list[Any]:
     """Return all modules that tokenise texts: a Router has one on each route."""
-    routes: Any = model[0].sub_modules.values() if isinstance(model[0], Router) else [[model[0]]]
-    return [route[0] for route in routes]
+    return [route[0] for route in routes_of(model).values()] or [model[0]]
+
+
+def routes_of(model: SentenceTransformer) -> dict[str, Any]:
+    """Return the modules of each route of a Router, by its name; nothing for another model."""
+    return dict(model[0].sub_modules.items()) if isinstance(model[0], Router) else {}
+
+
+def tasks_of(model: SentenceTransformer) -> list[str | None]:
+    """Return tasks by which all routes that texts can take are taken, each once; None stands for no task."""
+    if not isinstance(model[0], Router):
+        return [None]
+    router: Any = model[0]
+    tasks = [None, "query", "document", *router.sub_modules, *(task for task, _ in router.route_mappings)]
+    found: dict[str, str | None] = {}
+    for task in dict.fromkeys(tasks):
+        with suppress(ValueError):  # no route of this task
+            found.setdefault(router._resolve_route(task, "text"), task)
+    return [
+        task for route, task in found.items() if _TEXT in getattr(router.sub_modules[route][0], "modalities", [_TEXT])
+    ]
 
 
 def set_limit(model: SentenceTransformer, limit: int, *, documents: bool = False) -> bool:

@@ -27,7 +27,7 @@ from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
-from cenote.models.provenance import behaviour_of, name_of, pooling_of
+from cenote.models.provenance import behaviour_as, name_of, pooling_of
 from cenote.storage import give_usual_access, sync_files
 from cenote.training.backbone import Loader, chunks_of, for_evaluation, prepare
 from cenote.training.batches import Hashes, Order, Rows, count_batches
@@ -170,11 +170,12 @@ class Job:
 
     def state(self, model: SentenceTransformer) -> dict[str, Any]:
         """Return what a training that goes on must share with the one before."""
+        recorded = self.folder.state() or {}
         return {
             **_state_of(self.recipe, self.pairs, self.watch),
             "precision": self.precision,
-            "backbone": fingerprint_as((self.folder.state() or {}).get("backbone"), model),
-            "model": {**behaviour_of(model), "prompts": dict(model.prompts)},
+            "backbone": fingerprint_as(recorded.get("backbone"), model),
+            "model": {**behaviour_as(recorded.get("model"), model), "prompts": dict(model.prompts)},
         }
 
 
