@@ -47,6 +47,12 @@ def suffix_of(name: str) -> str:
     return max((suffix for suffix in FORMATS if name.lower().endswith(suffix)), key=len, default="")
 
 
+def is_read(folder: Path, file: Path) -> bool:
+    """Return whether a file of this place and name is read with a labelled folder."""
+    usable = suffix_of(file.name) and not file.name.startswith(".")
+    return bool(usable) and file.parent in (folder, *(folder / name for name in FOLDERS))
+
+
 def list_files(folder: Path) -> dict[str, list[Path]]:
     """Return the files of a folder by their names in lower case without suffix: `test`, `qrels/test`."""
     with readable(str(folder)):
@@ -54,9 +60,8 @@ def list_files(folder: Path) -> dict[str, list[Path]]:
         paths = [path for place in places if place.is_dir() for path in sorted(place.iterdir()) if path.is_file()]
     found: dict[str, list[Path]] = {}
     for path in paths:
-        suffix = suffix_of(path.name)
-        if suffix and not path.name.startswith("."):
-            name = path.relative_to(folder).as_posix().lower().removesuffix(suffix)
+        if is_read(folder, path):
+            name = path.relative_to(folder).as_posix().lower().removesuffix(suffix_of(path.name))
             found.setdefault(name, []).append(path)
     return found
 
