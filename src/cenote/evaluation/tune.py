@@ -27,7 +27,7 @@ from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.reading import precision_of
-from cenote.evaluation.scoring import note_cut
+from cenote.evaluation.scoring import note_cuts
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Paired, compare_paired
@@ -35,7 +35,6 @@ from cenote.functional.sampling import Floats
 from cenote.functional.temperature import check_temperature, to_json
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
-from cenote.models.properties import limit_of
 from cenote.models.provenance import (
     baked_temperature_of,
     constant_of,
@@ -163,7 +162,7 @@ def tune(
             *(
                 f"{one.task.name}, development half: {note}"
                 for one in development.scores
-                for note in note_cut(called, one.texts, one.cut, limit_of(loaded))
+                for note in note_cuts(called, one.cuts)
             ),
         ),
         settings={
