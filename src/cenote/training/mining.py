@@ -377,7 +377,7 @@ def _write_parquet(path: Path, pairs: Iterable[Pair]) -> None:
 
 
 def _write(path: Path, pairs: Iterable[Pair]) -> None:
-    with write_whole(path) as temporary:
+    with write_whole(path, goes_on=False) as temporary:
         WRITERS[suffix_of(path)](temporary, pairs)
 
 
