@@ -789,14 +789,20 @@ def test_a_length_of_queries_is_compared_with_what_their_route_reads(near_folder
     assert routes[0][0].query_length == 40
 
 
-def test_another_order_of_the_pairs_is_refused(near, tmp_path):
-    train(near, PAIRS, output=tmp_path / "out", **GOING)
-    path = tmp_path / "out" / folders.STATE
+def test_another_order_of_the_pairs_is_refused_where_the_training_would_go_on(near_folder, tmp_path):
+    def again(**options):
+        return train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING, **options)
+
+    again()
+    path, said = tmp_path / "out" / folders.STATE, []
     state = json.loads(path.read_text())
     del state["order"]  # as before queries with several positives had an order of their own
     path.write_text(json.dumps(state))
-    with pytest.raises(BadInput, match="order is None there and 2 now"):
-        train(near, PAIRS, output=tmp_path / "out", **GOING)
+    again(notify=said.append)
+    assert said[-1].endswith("is complete")
+    path.write_text(json.dumps({**state, "complete": False}))
+    with pytest.raises(BadInput, match=r"begun by another version of Cenote, .* name another folder\.$"):
+        again()
 
 
 def test_what_cannot_watch_is_refused(near, tmp_path):

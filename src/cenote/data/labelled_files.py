@@ -127,8 +127,11 @@ def _parquet_records(path: Path) -> Iterator[Record]:
         file = undamaged(path, "Parquet", lambda: open_parquet(raw))
         names = undamaged(path, "Parquet", lambda: file.schema_arrow.names)
         _refuse_repeated_columns(names, path)
+        # By their places: of several columns without a name none can be had by it, and the first is taken.
+        places = {name: place for place, name in reversed([*enumerate(names)])}
         batches = undamaged(path, "Parquet", lambda: parquet_batches(file, raw))
-        for where, found in records_of_batches(undamaged_batches(batches, path, "Parquet"), names, str(path)):
+        chosen = (batch.select([*places.values()]) for batch in undamaged_batches(batches, path, "Parquet"))
+        for where, found in records_of_batches(chosen, [*places], str(path)):
             (cells,) = raise_faults([found])
             yield Record(where, cells)
 

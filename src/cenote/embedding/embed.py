@@ -380,7 +380,7 @@ def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
     if not found.rows:
         raise BadInput(f"there are no texts in {source.name!r}.")
     if found.faults or found.repeats:
-        first = found.first_fault or _first_repeat(source, found, request.listener)
+        first = _first_left_out(source, found, request.listener) if found.repeats else found.first_fault
         if not request.skips:
             raise BadInput(f"{first} {LEAVE_OUT}")
         if found.faults == found.rows:
@@ -392,8 +392,11 @@ def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
     return found
 
 
-def _first_repeat(source: Source, surveyed: Survey, listener: Listener) -> str:
-    """Return which row has the id of an earlier one: a survey has only hashes, so that the rows are read again."""
+def _first_left_out(source: Source, surveyed: Survey, listener: Listener) -> str:
+    """Return why the first row is left out that has no usable text, or the id of an earlier one.
+
+    A survey has only hashes of ids, so that the rows are read again.
+    """
     advance = listener.step("finding the repeated id", surveyed.rows)
     for row in mark_repeated_ids(source.read(), surveyed.repeated, source.file_of):
         if isinstance(row, Fault):

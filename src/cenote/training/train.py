@@ -33,7 +33,7 @@ from cenote.training.backbone import Loader, chunks_of, for_evaluation, prepare
 from cenote.training.batches import Hashes, Order, Rows, count_batches
 from cenote.training.collator import Collator
 from cenote.training.environment import describe_changes, environment_of
-from cenote.training.folder import Standing, TrainingFolder, step_of, writing
+from cenote.training.folder import ORDER, Standing, TrainingFolder, step_of, writing
 from cenote.training.losses import ContrastiveLoss
 from cenote.training.recipe import Recipe
 from cenote.training.rules import refuse_unwatched
@@ -183,7 +183,7 @@ def _state_of(recipe: Recipe, pairs: PairTable, watch: Watch | None) -> dict[str
     """Return what is known, before the model is loaded, of what a training that goes on must share."""
     return {
         "schema": SCHEMA,
-        "order": _ORDER,
+        ORDER: _ORDER,
         "recipe": recipe.settings(),
         "pairs": pairs.fingerprint,
         "evaluation": None if watch is None else watch.fingerprint,
