@@ -177,7 +177,8 @@ def behaviour_of(model: SentenceTransformer) -> dict[str, Any]:
         "truncate_dim": model.truncate_dim,
         **_routes_of(model),
     }
-    return _plain(found)
+    plain: dict[str, Any] = _plain(found)
+    return plain
 
 
 def behaviour_as(recorded: Mapping[str, Any] | None, model: SentenceTransformer) -> dict[str, Any]:

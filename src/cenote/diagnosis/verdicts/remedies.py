@@ -163,9 +163,9 @@ def as_counted(share: Estimate, count: int) -> Estimate:
     >>> as_counted(Estimate(0.9967, 0.994, 0.998), 100), as_counted(Estimate(0.0049, 0.0025, 0.0074), 1)
     (Estimate(value=0.9967, low=0.994, high=0.998), Estimate(value=0.0049, low=0.0025, high=0.0074))
     """
-    known = share.low is not None and share.high is not None
-    outside = known and not share.low <= count / 100 <= share.high
-    return share if count in (0, 100) or outside else Estimate(count / 100, share.low, share.high)
+    low, high = share.low, share.high
+    outside = low is not None and high is not None and not low <= count / 100 <= high
+    return share if count in (0, 100) or outside else Estimate(count / 100, low, high)
 
 
 def complement(share: Estimate) -> Estimate:
