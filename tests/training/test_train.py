@@ -801,7 +801,7 @@ def test_another_order_of_the_pairs_is_refused_where_the_training_would_go_on(ne
     again(notify=said.append)
     assert said[-1].endswith("is complete")
     path.write_text(json.dumps({**state, "complete": False}))
-    with pytest.raises(BadInput, match=r"begun by another version of Cenote, .* name another folder\.$"):
+    with pytest.raises(BadInput, match=r"another version of Cenote began, .* name another folder\.$"):
         again()
 
 

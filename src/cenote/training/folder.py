@@ -135,8 +135,8 @@ class TrainingFolder:
         complete, order = found.get("complete"), wanted.get(ORDER)
         if not complete and found.get(ORDER) != order:
             raise BadInput(
-                f"{str(self.path)!r} holds a training that was begun by another version of Cenote, which puts the "
-                "pairs in another order, so that it cannot go on: name another folder."
+                f"{str(self.path)!r} holds a training that another version of Cenote began, which puts the pairs in "
+                "another order, so that it cannot go on: name another folder."
             )
         if differing := list(_differences({**found, ORDER: order}, wanted)):
             remedy = (
