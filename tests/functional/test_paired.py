@@ -302,6 +302,20 @@ def test_a_family_without_differences_reports_one_in_5_of_100_tries(make, monkey
     assert false <= stats.binom.ppf(0.999, REPEATS, 0.05) == 21
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_few_draws_that_outweigh_the_items_show_nothing_more_often_than_chance(count, monkeypatch):
+    """The part of each draw is three standard errors of the items: more than 60 of 800 are found in 1 of 1,000 runs."""
+    monkeypatch.setattr(paired, "RESAMPLES", 20)
+    false = 0
+    for repeat in range(800):
+        generator = np.random.default_rng((11, count, repeat))
+        draws = 3 * np.sqrt(count / 60) * generator.normal(size=(1, count))
+        values = generator.normal(size=(1, 60)) + draws.mean()
+        (found,) = compare_paired([Paired(values, draws=draws - draws.mean())], flips=399, fewest=10**6).tasks[0]
+        false += found.p <= 0.05
+    assert false <= stats.binom.ppf(0.999, 800, 0.05)
+
+
 def powers(make, sizes, monkeypatch, repeats=400):
     """Return how often the first setting is found to differ, for several sizes of its difference."""
     monkeypatch.setattr(paired, "RESAMPLES", 20)

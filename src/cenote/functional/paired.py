@@ -332,7 +332,9 @@ def _flip(task: Paired, seed: tuple[int, ...], flips: int, exact: bool) -> _Flip
         # As uncertain as few draws leave it: the plain estimate would be believed where it is small by chance.
         true = noise * freedom / generator.chisquare(freedom, flipped.shape)
         flipped += generator.standard_normal(flipped.shape) * np.sqrt(true)
-        variance += generator.chisquare(freedom, flipped.shape) * true / freedom
+        # The error of the data, and not one of each flip: that would be uncertain a second time, so that with two or
+        # three draws chance would look larger for its error than it is, and the test find too much.
+        variance = np.where(noise > 0, error, variance)
     return _Flips(value, error, flipped, variance)
 
 
