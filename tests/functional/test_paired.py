@@ -357,6 +357,23 @@ def test_a_difference_of_the_resolvable_size_is_found_four_times_of_five(make, m
     assert below < 0.8 < above
 
 
+def test_what_alone_is_resolvable_does_not_depend_on_other_settings_and_tasks():
+    values = normal(4, 60, seed=12)
+    (only,) = compare_paired([Paired(values[:1])]).tasks[0]
+    first, *_ = compare_paired([Paired(values)]).tasks[0]
+    assert first.resolvable_alone == only.resolvable_alone == only.resolvable < 0.9 * first.resolvable
+    together = [compare_paired([Paired(values[:rows]), Paired(values[:rows])]).together[0] for rows in (1, 4)]
+    assert together[0].resolvable_alone == together[1].resolvable_alone < 0.9 * together[0].resolvable
+
+
+def test_what_sources_of_unequal_size_resolve_does_not_depend_on_the_difference():
+    """A source of ten items adds ten times the difference to the sum, and ten items to the count."""
+    sources = np.repeat(np.arange(80), [1] * 60 + [10] * 20)
+    values = 0.2 * normal(260, seed=13)
+    same, other = (alone(values + size, sources=sources).resolvable for size in (0, 2))
+    assert other == pytest.approx(same, rel=0.2)
+
+
 def of_k_means(generator, draws=4, count=200, size=800, labels=5):
     """Two models whose vectors are equally good, clustered as MTEB does: draws with replacement of the same texts."""
     centres = np.random.default_rng(99).normal(size=(labels, 8))
@@ -397,9 +414,7 @@ def test_a_setting_without_differences_leaves_the_others_as_they_are():
     values = normal(1, 60) + 0.3
     expected = compare_paired([Paired(values)]).tasks[0][0]
     found = compare_paired([Paired(np.vstack([values, np.zeros((1, 60))]))]).tasks[0][0]
-    assert replace(found, resolvable=round(found.resolvable, 12)) == replace(
-        expected, resolvable=round(expected.resolvable, 12)
-    )
+    assert vars(found) == pytest.approx(vars(expected), abs=1e-12)
 
 
 def test_one_item_shows_nothing():

@@ -252,7 +252,7 @@ def _confirm(
                 difference=gain,
                 relative=mean.value,
                 p=mean.p_alone,
-                resolvable=mean.resolvable,
+                resolvable=mean.resolvable_alone,
             )
         )
     return tuple(rows), gain
@@ -296,9 +296,8 @@ def _needed(pairs: Sequence[Paired], before: Floats, seed: int) -> int | None:
 
     What draws of training texts or of starts add does not shrink with the items: where it alone hides the gain, None.
     """
-    whole, of_items = (
-        together(some, before, seed)[0].resolvable for some in (pairs, [replace(one, draws=None) for one in pairs])
-    )
+    of_items_alone = [replace(one, draws=None) for one in pairs]
+    whole, of_items = (together(some, before, seed)[0].resolvable_alone for some in (pairs, of_items_alone))
     if whole is None or of_items is None:
         return None
     left = PAPER_GAIN**2 - max(0.0, whole**2 - of_items**2)

@@ -117,7 +117,8 @@ class Difference:
     wins: int
     losses: int
     ties: int
-    resolvable: float | None  # the smallest difference that would be found four times of five
+    resolvable: float | None  # the smallest difference that `p` would find four times of five
+    resolvable_alone: float | None  # that `p_alone` would
     possible: bool  # whether so few pairs that are not tied could be significant at all
 
 
@@ -159,8 +160,7 @@ def compare_paired(
     tested = _flipped(groups, seed, flips)
     resampled = _resampled(groups, seed)
     largest = tested.flipped.max(1)
-    # A difference that is found four times of five exceeds what is found by that much of its own error.
-    reach = float(np.quantile(largest, confidence, method="higher") + ndtri(POWER))
+    reach, reaches = (_reach(statistics, confidence) for statistics in (largest, tested.flipped))
     width = len(tasks[0].values)
     found = []
     for column, statistic in enumerate(tested.statistics):
@@ -184,7 +184,8 @@ def compare_paired(
                 p_alone=_probability(tested.flipped[:, column], least, tested.exact),
                 **_counts(chosen, of_chosen, setting, value),
                 possible=2.0 ** (1 - min(_count_moved(independent, setting), 64)) < 1 - confidence,
-                resolvable=reach * float(tested.errors[column]) if enough else None,
+                resolvable=float(reach * resampled.errors[column]) if enough else None,
+                resolvable_alone=float(reaches[column] * resampled.errors[column]) if enough else None,
             )
         )
     rows = [found[start : start + width] for start in range(0, len(found), width)]
@@ -207,6 +208,12 @@ def _probability(statistics: Floats, least: float, exact: bool) -> float:
     """Return the share of flips that are as extreme, of which the data are one."""
     count = int((statistics >= least).sum())
     return count / len(statistics) if exact else (count + 1) / (len(statistics) + 1)
+
+
+def _reach(statistics: Floats, confidence: float) -> Any:
+    """Return how many standard errors a difference must measure to be found four times of five."""
+    # That often it exceeds what is found by so much of its own error.
+    return np.quantile(statistics, confidence, axis=0, method="higher") + ndtri(POWER)
 
 
 def _count_moved(tasks: Sequence[Paired], setting: int) -> int:
@@ -294,7 +301,6 @@ class _Tested:
     """Statistics of S differences: the settings of each task, then the settings on all tasks together."""
 
     statistics: Floats  # [S], of the data
-    errors: Floats  # [S], the standard errors
     flipped: Floats  # [F, S], statistics of flips
     exact: bool  # whether these are all ways to flip, of which the first is the data
 
@@ -304,7 +310,7 @@ def _flipped(groups: Sequence[_Group], seed: int, flips: int) -> _Tested:
     exact = len(groups) == len(groups[0].tasks) == 1 and not first.noise[1] and 2**first.count <= flips
     parts = [group.apply(lambda one, stream: _flip(one, (seed, *stream), flips, exact)) for group in groups]
     values, errors, means, variances = (_together(groups, parts, name) for name in _Flips._fields)
-    return _Tested(_statistics(values, errors), np.sqrt(errors), _statistics(means, variances), exact)
+    return _Tested(_statistics(values, errors), _statistics(means, variances), exact)
 
 
 class _Flips(NamedTuple):
@@ -378,14 +384,15 @@ class _Resampled:
     values: Floats  # [S]
     replicates: Floats  # [R, S]
     accelerations: Floats  # [S]
+    errors: Floats  # [S], the standard errors
 
 
 def _resampled(groups: Sequence[_Group], seed: int) -> _Resampled:
-    """Return the differences, their resamples, and the acceleration of each interval."""
+    """Return the differences, their resamples, the acceleration of each interval, and the standard errors."""
     parts = [group.apply(lambda one, stream: _resample(one, (seed, *stream, 2))) for group in groups]
-    values, replicates, below, above = (_together(groups, parts, name) for name in _Resamples._fields)
+    values, replicates, below, above, errors = (_together(groups, parts, name) for name in _Resamples._fields)
     accelerations = np.divide(below, 6 * above**1.5, out=np.zeros_like(below), where=above > 0)
-    return _Resampled(values, replicates, accelerations)
+    return _Resampled(values, replicates, accelerations, np.sqrt(errors))
 
 
 class _Resamples(NamedTuple):
@@ -393,10 +400,12 @@ class _Resamples(NamedTuple):
     replicates: Floats  # [R, C]
     cubes: Floats  # [C], sums over the units of the errors' third powers
     squares: Floats  # [C], and of their squares
+    error: Floats  # [C], the squared standard error
 
     def times(self, share: float) -> _Resamples:
         """Return those of the values times a number."""
-        return _Resamples(self.value * share, self.replicates * share, self.cubes * share**3, self.squares * share**2)
+        squares, error = self.squares * share**2, self.error * share**2
+        return _Resamples(self.value * share, self.replicates * share, self.cubes * share**3, squares, error)
 
 
 def _resample(task: Paired, seed: tuple[int, ...]) -> _Resamples:
@@ -409,8 +418,11 @@ def _resample(task: Paired, seed: tuple[int, ...]) -> _Resamples:
     if freedom:
         made += generator.standard_t(freedom, made.shape) * np.sqrt(noise)
     value = sums.sum(1) / sizes.sum()
+    # Of a ratio: what a source of many items adds to the sum, it adds to their count too.
     errors = (sums - value[:, None] * sizes) / sizes.sum()
-    return _Resamples(value, made, (errors**3).sum(1), (errors**2).sum(1) + noise)
+    squares = (errors**2).sum(1)
+    error = squares * len(sizes) / max(1, len(sizes) - 1) + noise
+    return _Resamples(value, made, (errors**3).sum(1), squares + noise, error)
 
 
 def _drawn(count: int, generator: np.random.Generator) -> Iterator[Floats]:
