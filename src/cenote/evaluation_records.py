@@ -33,7 +33,7 @@ class Part:
     low: float  # tokens of the shortest text that the part may hold, or holds
     high: float | None  # of the longest; None for an interval that is open above
     items: int
-    score: Estimate | None  # None for fewer than 30 items or sources of items, and for equal scores
+    score: Estimate | None  # None for fewer than 30 items, or sources if all were of equal size; for equal scores
     entropy: float | None = None  # mean entropy of the predicted probabilities, of a classification
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.differences import effective_sources, sources_of
 from cenote.evaluation.items import Items
 
 
@@ -139,3 +140,19 @@ def test_the_interval_of_items_that_share_sources_is_for_other_sources():
     few = [part for part in parts if part.by == "document" and 30 <= part.items < 300]  # of fewer than 30 documents
     assert few
     assert {part.score for part in few} == {None}
+
+
+def test_parts_of_which_one_source_has_most_items_have_no_score():
+    items = queries(200)
+    items.columns["relevant"] = [["d"] if row < 100 else [f"d{row}"] for row in range(200)]
+    parts = [part for part in parts_by_length("retrieval", items, 0) if part.items >= 30]
+    sources = sources_of("retrieval", items)
+    assert effective_sources(items, sources) < 4
+    assert parts
+    assert {part.score for part in parts} == {None}
+
+
+def test_a_text_that_is_drawn_several_times_is_one_item_of_its_source():
+    items = Items({"item": ["a", "a", "a", "b", "c"], "text": ["x", "x", "x", "y", "y"]})
+    assert effective_sources(items, np.array([0, 0, 0, 1, 1])) == 9 / 5
+    assert effective_sources(items, None) == 3

@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.data.labelled import Classification, Labels, Sts
-from cenote.data.labelled_halves import count_sources, halve
+from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
 from cenote.evaluation import tune as module
 from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
@@ -53,7 +53,7 @@ def test_the_halves_hold_every_item_once(kind):
     assert sorted(shares(parts[0]) + shares(parts[1])) == sorted(shares(whole))
     counts = [len(shares(part)) for part in parts]
     assert abs(counts[0] - counts[1]) <= 3
-    assert sum(count_sources(part)[0] for part in parts) == count_sources(whole)[0]
+    assert sum(len(sizes_of_sources(part)[0]) for part in parts) == len(sizes_of_sources(whole)[0])
     assert [part.kind for part in parts] == [kind, kind]
 
 

@@ -37,6 +37,8 @@ def test_the_interval_of_a_mean_covers_the_truth():
 
 def test_few_items_and_equal_items():
     assert mean_of_items(np.arange(FEWEST_VALUES - 1)).low is None
+    unequal = np.repeat(np.arange(40), [1] * 39 + [20])
+    assert mean_of_items(np.arange(59), sources=unequal).low is None
     found = mean_of_items(np.ones(50))
     assert (found.value, found.low, found.high) == (1, None, None)
 

@@ -464,6 +464,19 @@ def test_fewer_than_the_fewest_items_have_no_interval():
     assert enough.low < enough.value < enough.high
 
 
+def test_sources_of_which_one_has_a_third_of_the_items_have_no_interval():
+    """It would hold the truth less than 90 times of 100."""
+    generator, large = np.random.default_rng(14), np.repeat(np.arange(40), [1] * 39 + [20])
+    values = generator.normal(size=(1000, 40))[:, large] + generator.normal(size=(1000, 59))
+    (found,) = compare_paired([Paired(values, large)], fewest=1, flips=9).tasks
+    assert np.mean([one.low <= 0 <= one.high for one in found]) < 0.9
+    for sizes, known in (([1] * 39 + [20], False), ([1] * 40, True), ([5] * 40, True)):
+        sources = np.repeat(np.arange(40), sizes)
+        (found,) = compare_paired([Paired(normal(1, len(sources)), sources)], fewest=30).tasks[0]
+        assert (found.low is not None) == (found.resolvable is not None) == known
+        assert 0 < found.p < 1
+
+
 def test_outcomes_count_wins_where_values_are_no_scores():
     found = alone(normal(20), outcomes=np.array([[1, 1, 0, -1]]))
     assert (found.wins, found.losses, found.ties) == (2, 1, 1)

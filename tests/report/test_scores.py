@@ -137,7 +137,12 @@ def test_parts_without_a_score_say_why(sections):
     assert table(sections, "parts-t2").head[-1] == "v_measure"  # no entropy
     same = scores.build_sections(evaluation(task(by_length=(part("longest 20 %", None, items=90),))))
     assert table({one.key: one for one in same}, "parts-t0").rows == (
-        ("longest 20 %", "document", "90", "items from fewer than 30 sources, or equal scores"),
+        (
+            "longest 20 %",
+            "document",
+            "90",
+            "items from fewer than 30 sources, unequal ones counted as fewer, or equal scores",
+        ),
     )
 
 
@@ -146,7 +151,8 @@ def test_a_part_of_many_items_from_few_sources_is_not_said_to_have_few_items():
     drawn = [one for one in parts(0.8, 0.05, "text") if one.score is not None]
     assert by_length_of((*few, *drawn)).notes == (
         "Not drawn, with fewer than 30 items: 100 to 199 tokens.",
-        "Not drawn, with items from fewer than 30 sources, or equal scores: 200 to 299 tokens.",
+        "Not drawn, with items from fewer than 30 sources, unequal ones counted as fewer, or equal scores: "
+        "200 to 299 tokens.",
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import v_measure_score
 
 from cenote.errors import BadInput
-from cenote.evaluation.differences import count_sources, sources_of
+from cenote.evaluation.differences import effective_sources, sources_of
 from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS, Division, Part
 from cenote.functional.items import mean_of_draws, mean_of_items, rank_correlation_of_items
@@ -29,7 +29,7 @@ def parts_by_length(kind: str, items: Items, seed: int) -> tuple[Part, ...]:
         known = np.flatnonzero(np.isfinite(lengths))
         for division, name, (low, high), rows in _parts(lengths[known]):
             inside = known[rows]
-            enough = count_sources(items, sources, inside) >= FEWEST_ITEMS
+            enough = effective_sources(items, sources, inside) >= FEWEST_ITEMS
             found.append(
                 Part(
                     by=by,

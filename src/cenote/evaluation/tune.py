@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
-from cenote.data.labelled_halves import count_sources, halve
+from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
 from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
@@ -30,6 +30,7 @@ from cenote.evaluation.reading import precision_of
 from cenote.evaluation.scoring import note_cut
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
+from cenote.functional.intervals import effective_count
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats
 from cenote.functional.temperature import check_temperature, to_json
@@ -192,17 +193,17 @@ def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
     """Return both halves of a task; raise where one is too small."""
     if task.local is None:
         raise BadInput(f"{task.name} is not local: a temperature is tuned on labelled folders.")
-    count, noun = count_sources(task.local)
-    if count < 2 * FEWEST_ITEMS:
+    sizes, noun = sizes_of_sources(task.local)
+    if (count := len(sizes)) < 2 * FEWEST_ITEMS:
         raise BadInput(
             f"{task.name} has {count} {noun}, too few to choose on one half and confirm on the other: "
             f"{2 * FEWEST_ITEMS} are the fewest, and a gain like the paper's 0.53 % takes some hundreds to thousands."
         )
     parts = halve(task.local, seed)
-    if (fewest := min(count_sources(part)[0] for part in parts)) < FEWEST_ITEMS:
+    if (fewest := min(effective_count(sizes_of_sources(part)[0]) for part in parts)) < FEWEST_ITEMS:
         raise BadInput(
-            f"{task.name} has {count} {noun}, but one half would have {fewest} of them, since some have many items: "
-            f"{FEWEST_ITEMS} are the fewest. Drop some of those items."
+            f"{task.name} has {count} {noun}, but since some have many items, one half would say as much as "
+            f"{int(fewest)} of equal size: {FEWEST_ITEMS} are the fewest. Drop some of those items."
         )
     first, second = (
         replace(task, local=part, make=partial(make_local, task.name, task.official, part)) for part in parts

@@ -28,6 +28,18 @@ def check_confidence(confidence: Any) -> float:
     return confidence
 
 
+def effective_count(sizes: Any) -> float:
+    """Return how many sources of equal size say as much as sources of these sizes, (sum n)² / sum n² (Kish, 1965).
+
+    Where a few sources have most of the items, a mean is theirs, and intervals are too narrow for all others.
+
+    >>> effective_count([5] * 40), round(effective_count([1] * 39 + [20]), 1)
+    (40.0, 7.9)
+    """
+    counts = np.asarray(sizes, np.float64)
+    return float(counts.sum() ** 2 / (counts**2).sum())
+
+
 def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float = 0.95) -> Estimate:
     """Estimate the mean over pairs of texts, with an interval for other texts from the same source.
 

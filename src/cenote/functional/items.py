@@ -32,6 +32,8 @@ FEWEST_VALUES, FEWEST_DRAWS = 10, 3
 def mean_of_items(values: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95) -> Estimate:
     """Return the mean of items with its BCa bootstrap interval; none for fewer than ten sources, or for equal items.
 
+    Unequal sources count as fewer (`intervals.effective_count`).
+
     >>> mean_of_items(np.arange(100) % 2)
     Estimate(value=0.5, low=0.41, high=0.6)
     """

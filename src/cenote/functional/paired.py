@@ -24,7 +24,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cenote.errors import BadInput
-from cenote.functional.intervals import bca_interval, check_confidence
+from cenote.functional.intervals import bca_interval, check_confidence, effective_count
 from cenote.functional.sampling import Floats, Whole
 
 FLIPS, RESAMPLES = 9999, 2000
@@ -96,6 +96,11 @@ class Paired:
         return self.values.shape[1] if self.sources is None else len(np.unique(self.sources))
 
     @property
+    def effective(self) -> float:
+        """How many sources of equal size say as much: `count`, or fewer where sizes differ."""
+        return self.count if self.sources is None else effective_count(np.unique(self.sources, return_counts=True)[1])
+
+    @property
     def noise(self) -> tuple[Floats, int]:
         """The squared standard errors `[C]` that the draws add, and their degrees of freedom; 0 without draws."""
         count = 0 if self.draws is None else self.draws.shape[1]
@@ -151,7 +156,7 @@ def compare_paired(
         weights: of the tasks in what they show together; None takes their mean.
         seed: of flips and resamples.
         confidence: of the intervals; the rest is the chance of one false finding among all.
-        fewest: sources of items; fewer have no interval.
+        fewest: sources of items, of which unequal ones count as fewer (`Paired.effective`); fewer have no interval.
         flips: of the test. Where there are no more ways to flip the items of a single task, all are taken.
     """
     check_confidence(confidence)
@@ -161,18 +166,18 @@ def compare_paired(
     resampled = _resampled(groups, seed)
     largest = tested.flipped.max(1)
     reach, reaches = (_reach(statistics, confidence) for statistics in (largest, tested.flipped))
-    width = len(tasks[0].values)
+    width, many = len(tasks[0].values), [one.effective >= fewest for one in tasks]
     found = []
     for column, statistic in enumerate(tested.statistics):
         number, setting = divmod(column, width)
-        chosen, of_chosen, independent = (
-            (tasks, shares, [group.mean for group in groups])
+        chosen, of_chosen, independent, of_many = (
+            (tasks, shares, [group.mean for group in groups], all(many))
             if number == len(tasks)
-            else ([tasks[number]], np.ones(1), [tasks[number]])
+            else ([tasks[number]], np.ones(1), [tasks[number]], many[number])
         )
         value, replicates = float(resampled.values[column]), resampled.replicates[:, column]
         varies = np.ptp(replicates) > 1e-9 * abs(value)
-        enough = varies and min(one.count for one in chosen) >= fewest
+        enough = varies and of_many
         ends = bca_interval(replicates, value, resampled.accelerations[column], confidence) if enough else (None, None)
         least = statistic * (1 - _ROUNDING)
         found.append(

@@ -199,7 +199,8 @@ def _by_length(tasks: Sequence[Named]) -> Section:
         label="By length",
         title="Does the score depend on length?",
         intro="The score of parts of the items, by the length of their texts in tokens. Parts differ in content too. "
-        f"Parts of fewer than {FEWEST_ITEMS} items, or of items from fewer sources, have no score.",
+        f"Parts of fewer than {FEWEST_ITEMS} items, or of items from fewer sources, have no score. "
+        "Sources with unequal numbers of items count as fewer.",
         figures=tuple(figure for _, _, figure in drawn if figure is not None),
         tables=(_ends(measured), _positions(tasks), *map(_parts, measured)),
         notes=tuple(notes),
@@ -254,7 +255,7 @@ def _format_part(part: Part) -> str:
 def _why_unscored(part: Part) -> str:
     if part.items < FEWEST_ITEMS:
         return f"fewer than {FEWEST_ITEMS} items"
-    return f"items from fewer than {FEWEST_ITEMS} sources, or equal scores"
+    return f"items from fewer than {FEWEST_ITEMS} sources, unequal ones counted as fewer, or equal scores"
 
 
 def _ends(tasks: Sequence[Named]) -> Table:
