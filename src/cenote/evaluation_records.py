@@ -91,6 +91,8 @@ class TaskScore:
     notes: tuple[str, ...]
     data: str  # fingerprint of the data, or the revision of an official task
     split: str
+    part_metric: str | None = None  # the measure of the parts by length, where it is another than `metric`
+    part_score: Estimate | None = None  # of all items, by that measure
 
 
 @dataclass(frozen=True, repr=False)

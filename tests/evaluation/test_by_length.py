@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.by_length import compare_parts_with, parts_by_length, rank_of_longest, score_of_items
 from cenote.evaluation.differences import effective_sources, sources_of
 from cenote.evaluation.items import Items
 
@@ -115,6 +115,31 @@ def test_clusters_of_a_part_are_scored_in_every_draw():
     score, what = score_of_items("clustering", texts(), 0)
     assert what == "other draws of the same texts"
     assert 0 < score.value < 1
+
+
+@pytest.mark.parametrize("wrong", [1.0, 0.4])
+def test_parts_of_clusters_that_do_not_depend_on_length_score_as_the_whole(wrong):
+    """The v-measure of the smallest part would be ten times that of the whole, where all clusters are random."""
+    generator = np.random.default_rng(3)
+    labels, lengths = generator.integers(0, 20, 2000), generator.lognormal(4.3, 0.8, 2000).round()
+    clusters = np.where(generator.random((5, 2000)) < wrong, generator.integers(0, 20, (5, 2000)), labels)
+    items = Items(
+        {
+            "item": [str(row) for row in range(2000)] * 5,
+            "draw": np.repeat(np.arange(5), 2000).tolist(),
+            "value": [0.5] * 10_000,
+            "text_tokens": lengths.tolist() * 5,
+            "label": [str(label) for label in labels] * 5,
+            "cluster": clusters.ravel().tolist(),
+        }
+    )
+    measure, whole = compare_parts_with("clustering", items, 0)
+    parts = [part for part in parts_by_length("clustering", items, 0) if part.score is not None]
+    assert measure == "adjusted Rand index"
+    assert min(part.items for part in parts) < 60
+    for part in parts:
+        assert part.score.value == pytest.approx(whole.value, abs=1.5 / np.sqrt(part.items * 5))
+    assert compare_parts_with("sts", pairs(), 0) == (None, None)
 
 
 def test_the_rank_of_the_longest_is_the_mean_over_a_fifth_of_the_relevant_documents():

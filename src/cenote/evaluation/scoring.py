@@ -11,7 +11,7 @@ import numpy as np
 from cenote.data.labelled import Retrieval
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
-from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.by_length import compare_parts_with, parts_by_length, rank_of_longest, score_of_items
 from cenote.evaluation.differences import count_sources, differences_among, effective_sources, sources_of
 from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
@@ -145,6 +145,7 @@ def summarise_task(
     settings = tuple(
         _compare(one, kind, own, score_task(make, kind, reader, one), seed) for one in others if is_usable(one, kind)
     )
+    of_parts = (None, None) if own.items is None else compare_parts_with(kind, own.items, seed)
     record = TaskScore(
         name=name,
         kind=kind,
@@ -165,6 +166,8 @@ def summarise_task(
         notes=tuple(notes),
         data=data,
         split=split,
+        part_metric=of_parts[0],
+        part_score=of_parts[1],
     )
     return record, own.items
 
