@@ -85,7 +85,16 @@ def _entropy(items: Items, rows: Whole) -> float | None:
 
 
 def _mean(items: Items, rows: Whole, sources: Whole | None, seed: int) -> Estimate | None:
-    return mean_of_items(items.numbers("value")[rows], sources=None if sources is None else sources[rows], seed=seed)
+    return _mean_of(items, rows, sources, seed, score=True)
+
+
+def _mean_of_correlations(items: Items, rows: Whole, sources: Whole | None, seed: int) -> Estimate | None:
+    return _mean_of(items, rows, sources, seed, score=False)
+
+
+def _mean_of(items: Items, rows: Whole, sources: Whole | None, seed: int, *, score: bool) -> Estimate:
+    values, units = items.numbers("value")[rows], None if sources is None else sources[rows]
+    return mean_of_items(values, sources=units, seed=seed, score=score)
 
 
 def _correlation(items: Items, rows: Whole, sources: Whole | None, seed: int) -> Estimate | None:
@@ -111,7 +120,11 @@ def _of_draws(measure: Callable[..., float]) -> _Score:
     return score
 
 
-_SCORES: dict[str, _Score] = {"sts": _correlation, "clustering": _of_draws(v_measure_score)}
+_SCORES: dict[str, _Score] = {
+    "sts": _correlation,
+    "clustering": _of_draws(v_measure_score),
+    "summarisation": _mean_of_correlations,
+}
 # Of fewer texts the v-measure is higher: 0.03 for 2,000 texts in 20 random clusters, and 0.46 for 100. So parts have
 # the adjusted Rand index, which does not depend on how many they are (Hubert and Arabie, 1985).
 _OF_PARTS: dict[str, tuple[str, _Score]] = {"clustering": ("adjusted Rand index", _of_draws(adjusted_rand_score))}
