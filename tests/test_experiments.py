@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,11 +16,12 @@ sys.path.insert(0, str(HERE))
 
 from cenote.errors import BadInput  # noqa: E402
 from cenote.records import Estimate  # noqa: E402
-from experiments import lab  # noqa: E402
+from experiments import diagnoses, lab  # noqa: E402
 from experiments.all import MODULES, experiments, index  # noqa: E402
 from experiments.claims import INDEX  # noqa: E402
 from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, judge  # noqa: E402
 
+from .diagnosis.verdicts import accounts  # noqa: E402
 from .evaluation import labelled  # noqa: E402
 
 
@@ -52,6 +54,13 @@ def test_only_an_interval_on_one_side_decides(low, high, up, down):
     estimate = Estimate(0.5, low, high)
     assert above("c", estimate).holds is up
     assert below("c", estimate).holds is down
+
+
+def test_the_table_of_accounts_leaves_out_parts_of_few_sentences_as_verdicts_do():
+    few, enough = accounts.part("length", "9 tokens", 0.7, 29), accounts.part("length", "8 tokens", 0.9, 30)
+    model = accounts.model(account=accounts.account(parts=(few, enough)))
+    *_, row = diagnoses.shares({"d": SimpleNamespace(models=[model])})
+    assert row.endswith("| 90 (8 tokens) |")
 
 
 def test_a_bound_other_than_zero():
