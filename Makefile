@@ -40,7 +40,7 @@ lint: $(READY)
 # The pages that are generated from the code, then the site in build/site: a link that leads nowhere is an error.
 docs: $(READY)
 	$(BIN)/python docs/generate.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "the site: build/site/index.html; with its search: $(BIN)/python -m http.server --directory build/site"
 
 BENCHMARKS := comparing diagnosing embedding landmarks length pooling second_order similarity spectrum startup tempering

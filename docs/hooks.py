@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 README = Path(__file__).parent.parent / "README.md"
+# Links to files beside the README, which the site does not have.
+BESIDE = re.compile(r"\[([^\]]+)\]\([A-Z]+\.(?:md|cff)\)")
 OPTION = re.compile(r"<code>(-[^<\s]{1,30})</code>")
 FORMULA = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -31,8 +33,8 @@ def on_config(config: MkDocsConfig) -> None:
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the README as the first page. Its links start at the root of the repository."""
-    text = README.read_text("utf-8")
-    files.append(File.generated(config, "index.md", content=re.sub(r"\]\(docs/", "](", text)))
+    text = re.sub(r"\]\(docs/", "](", README.read_text("utf-8"))
+    files.append(File.generated(config, "index.md", content=BESIDE.sub(r"\1", text)))
 
 
 def draw(formula: str) -> str:

@@ -375,6 +375,22 @@ def routed(tiny):
 
 
 @pytest.fixture(scope="session")
+def with_static_queries():
+    """Return a router like that of sentence-transformers' own example: queries by static embeddings."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models
+
+    def build(document):
+        words = Tokenizer(models.WordLevel({"a": 0, "pool": 1}, **{"unk_token": "a"}))
+        router = Router.for_query_document([StaticEmbedding(words, embedding_dim=32)], list(document.children()))
+        return SentenceTransformer(modules=[router], device="cpu")
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def bag_folder(tmp_path_factory):
     """The folder of a model of bags of words, which reads 512 tokens. Shared: do not change it."""
     from .bags import save_bags

@@ -47,7 +47,9 @@ def test_a_result_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(CenoteError, match=r"no space left to write .*scores\.json"):
+    with pytest.raises(
+        CenoteError, match=r"no space left to write .*scores\.json: make room, or name a file on another"
+    ):
         write_result(path, b"today")
     assert path.read_text() == "yesterday"
     assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]
@@ -64,6 +66,90 @@ def test_links_and_devices_are_written_through(tmp_path):
     write_result(Path("/dev/null"), b"nothing")
     with pytest.raises(CenoteError, match="no space left to write /dev/full"):
         write_result(Path("/dev/full"), b"nothing")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such modes")
+def test_a_result_keeps_the_mode_of_the_file_before_and_a_new_one_is_readable(tmp_path):
+    path, mask = tmp_path / "scores.json", os.umask(0o027)
+    try:
+        for content, mode in ((b"one", 0o640), (b"two", 0o600), (b"three", 0o664)):
+            if content != b"one":
+                path.chmod(mode)
+            write_result(path, content)
+            assert (path.read_bytes(), path.stat().st_mode & 0o777) == (content, mode)
+    finally:
+        os.umask(mask)
+
+
+def test_a_result_may_have_the_longest_name(tmp_path):
+    path = tmp_path / ("a" * 250 + ".json")
+    write_result(path, b"one")
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("call", ["tempfile.mkstemp", "Path.replace", "Path.chmod"])
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EPERM, errno.ENOSPC])
+def test_a_result_that_cannot_be_renamed_is_written_directly(tmp_path, monkeypatch, call, number):
+    path = tmp_path / "scores.json"
+    path.write_text("yesterday")
+
+    def refuse(*_, **__):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(f"cenote.storage.{call}", refuse)
+    full = number == errno.ENOSPC and call != "Path.chmod"
+    with pytest.raises(CenoteError, match="no space left") if full else nullcontext():
+        write_result(path, b"today")
+    assert path.read_text() == ("yesterday" if full else "today")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_two_runs_with_the_same_result_do_not_share_a_temporary_file(tmp_path, monkeypatch):
+    path, real, names = tmp_path / "scores.json", Path.write_bytes, []
+
+    def note(self, content):
+        names.append(self.name)
+        if len(names) == 1:
+            write_result(path, b"other")
+        return real(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", note)
+    write_result(path, b"one")
+    assert len({*names}) == 2
+    assert path.read_bytes() == b"one"
+
+
+def test_a_folder_that_was_filled_meanwhile_is_left_alone(tmp_path):
+    (tmp_path / ".cenote-of-another-run").mkdir()
+
+    def fill():
+        with new_folder(tmp_path) as folder:
+            (folder / "config.json").write_text("{}")
+            (tmp_path / "notes.txt").write_text("mine")
+
+    with pytest.raises(CenoteError, match=r"holds 'notes\.txt', which was not there .*Name a new"):
+        fill()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".cenote-of-another-run", "notes.txt"]
+    (tmp_path / "notes.txt").unlink()
+    with new_folder(tmp_path) as one:
+        (one / "config.json").write_text("{}")
+    assert (tmp_path / "config.json").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="access is by the mask of a process")
+def test_modes_that_cannot_be_changed_cost_no_folder_and_special_ones_stay(tmp_path, monkeypatch):
+    tmp_path.chmod(0o2775)  # new folders have its group
+    with new_folder(tmp_path / "one") as folder:
+        (folder / "inner").mkdir()
+    assert all(path.stat().st_mode & 0o2000 for path in (tmp_path / "one", tmp_path / "one" / "inner"))
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with new_folder(tmp_path / "two") as folder:
+        (folder / "config.json").write_text("{}")
+    assert (tmp_path / "two" / "config.json").exists()
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from sentence_transformers import SentenceTransformer
 
 from cenote.functional.paired import compare_paired
-from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, main, panels
+from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, legend, main, panels
 from experiments.length.grid import (
     SEED,
     Grid,
@@ -66,8 +66,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
                 draw_changes(ax, rows, look, colours[cell.model], f"{cell.model}, {end}", shift * (1 + place) * 0.004)
         ax.set_xlabel("temperature")
         ax.set_ylabel("change of nDCG@10")
-    columns = 1 if len(figure.axes) == 1 else 2
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
+    legend(figure)
 
 
 def draw_changes(ax: Any, rows: Sequence[dict[str, Any]], look: str, colour: str, label: str, shift: float) -> None:

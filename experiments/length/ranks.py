@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
-from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, below, main, panels
+from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, below, legend, main, panels
 from experiments.length.grid import DEFAULT, END, SEED, Grid, columns_of, decide, difference_of_groups, read_grid
 from experiments.length.queries import draw_changes
 
@@ -96,8 +96,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
                 draw_changes(ax, rows, look, colours[cell.model], f"{cell.model}, {end}", shift * (1 + place) * 0.004)
         ax.set_xlabel("temperature")
         ax.set_ylabel("change of the rank, in doublings")
-    columns = 1 if len(figure.axes) == 1 else 2
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
+    legend(figure)
 
 
 EXPERIMENT = Experiment(

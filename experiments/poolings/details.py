@@ -19,7 +19,7 @@ from cenote.account.probes import draw_probes
 from cenote.account.texts import AccountTexts, tokenise_account
 from cenote.functional.retrieval import jackknife, nearest, own_ranks, token_matches
 from experiments.data_sets import texts_of
-from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, below, main, panels
+from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, below, legend, main, panels
 
 TEXTS, QUICK_TEXTS, SEED = 500, 80, 0
 THIRDS = ("shortest third", "middle third", "longest third")
@@ -102,7 +102,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         ax.set_xlabel("tokens read of a text, mean of a third")
         ax.set_ylabel("sentences that find their text")
         ax.set_ylim(0, 1.02)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    legend(figure)
 
 
 EXPERIMENT = Experiment(

@@ -16,7 +16,7 @@ from cenote.functional.concentration import Known
 from cenote.functional.items import mean_of_items, rank_correlation_of_items
 from cenote.surgery.profiles import LayerProfile, Undefined
 from experiments.data_sets import texts_of
-from experiments.lab import COLOURS, Cell, Claim, Experiment, Finding, Measured, above, below, main
+from experiments.lab import COLOURS, Cell, Claim, Experiment, Finding, Measured, above, below, legend, main
 from experiments.second_order.clouds import STAND_INS, TUNED_HERE, against_backbones, mean_change
 
 TEXTS, QUICK_TEXTS, SEED = 100, 20, 0
@@ -132,7 +132,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         ax.set_xlabel("depth")
         ax.set_xlim(0, 1.05)
         ax.tick_params(labelsize=8)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    legend(figure, columns=3)
 
 
 EXPERIMENT = Experiment(

@@ -23,7 +23,7 @@ from cenote.functional.retrieval import jackknife
 from cenote.functional.second_order import SecondOrder, socm, split_halves
 from cenote.records import Estimate
 from experiments.data_sets import texts_of
-from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, below, main
+from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, below, legend, main
 from experiments.second_order.clouds import by_length, read_clouds
 
 TEXTS, QUICK_TEXTS, SEED = 120, 40, 0
@@ -123,7 +123,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         ax.set_xlabel("d_mu")
     for ax in grid[:, 0]:
         ax.set_ylabel("d_sigma")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    legend(figure)
 
 
 EXPERIMENT = Experiment(

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from cenote.errors import BadInput, CenoteError, CenoteWarning
 # Prefix of the names of unfinished files and of the lock file.
 TEMPORARY = ".cenote-"
 _LOCK = f"{TEMPORARY}lock"
+# Errors of a disk that is full, or of a user's share of it.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # The beginning of an address, also as a `Path`, which leaves one slash of two. A drive of Windows has one letter.
 _ADDRESS = re.compile(r"[\w+.-]{2,}:/")
 
@@ -28,33 +31,72 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_result(path: Path, content: bytes) -> None:
-    """Write the file of a result, whole or not at all; directly to a link, a device, or where no file can be added."""
+    """Write the file of a result, whole or not at all; directly to a link, a device, or where no file can be replaced.
+
+    A file that is there keeps its mode.
+    """
     replaceable = not path.is_symlink() and (path.is_file() or not path.exists())
-    if replaceable and os.access(path.parent, os.W_OK):
-        with write_whole(path) as temporary:
-            temporary.write_bytes(content)
-    else:
-        with explain_disk_errors(path):
+    with explain_disk_errors(path, goes_on=False):
+        if not (replaceable and _replace(path, content)):
             path.write_bytes(content)
 
 
+def _replace(path: Path, content: bytes) -> bool:
+    """Write a file beside a path and rename it; return False where the system refuses that.
+
+    It does so for a file that is mounted alone, and in a folder where files can only be changed by their owners.
+    """
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)  # unique, and of no great length
+        os.close(handle)
+        temporary = Path(name)
+        temporary.write_bytes(content)
+        if path.exists():
+            with suppress(OSError):  # some drives have no modes
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        else:
+            give_usual_access(temporary)
+        _rename(temporary, path)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        return False
+    finally:
+        if temporary is not None:
+            _delete(temporary)
+    return True
+
+
 @contextmanager
-def write_whole(path: Path, writer: str = "") -> Iterator[Path]:
+def write_whole(path: Path, writer: str = "", *, goes_on: bool = True) -> Iterator[Path]:
     """Yield a temporary path to write to; rename it to `path` once it is on the disk, or delete it after an error.
 
-    `writer` tells several writers of the same file apart.
+    Args:
+        path: of the file.
+        writer: tells several writers of the same file apart.
+        goes_on: whether the same command goes on where it was stopped.
     """
     temporary = path.with_name(f"{TEMPORARY}{writer}{path.name}")
     try:
-        with explain_disk_errors(path):
+        with explain_disk_errors(path, goes_on=goes_on):
             yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
+            _rename(temporary, path)
     finally:
-        with suppress(OSError):  # the first error is the one to report
-            temporary.unlink(missing_ok=True)
+        _delete(temporary)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Give a file its name once it is on the disk."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def _delete(temporary: Path) -> None:
+    with suppress(OSError):  # the first error is the one to report
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -73,6 +115,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield folder
         give_usual_access(folder, *folder.rglob("*"))
         if empty:
+            _refuse_filled(path)
             for entry in list(folder.iterdir()):
                 entry.replace(path / entry.name)
         else:
@@ -83,12 +126,26 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _refuse_filled(path: Path) -> None:
+    """Raise if anything but unfinished output is in a folder that was empty."""
+    if found := sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY)):
+        raise CenoteError(
+            f"{str(path)!r} holds {found[0]!r}, which was not there at the start: nothing was written. Name a new "
+            "folder."
+        )
+
+
 def give_usual_access(*paths: Path) -> None:
-    """Let others read what the process lets them read: safetensors and mkdtemp give access to the owner alone."""
+    """Let others read what the process lets them read: safetensors and mkstemp give access to the owner alone.
+
+    Where modes cannot be changed, as on some network drives, they stay.
+    """
     mask = os.umask(0o022)  # which can only be read by setting it
     os.umask(mask)
     for path in paths:
-        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+        with suppress(OSError):
+            special = stat.S_IMODE(path.stat().st_mode) & ~0o777  # such as the group of a shared folder
+            path.chmod(special | ((0o777 if path.is_dir() else 0o666) & ~mask))
 
 
 def sync_folder(folder: Path) -> None:
@@ -114,16 +171,23 @@ def sync_files(folder: Path) -> None:
 
 
 @contextmanager
-def explain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` into an error with the path and the remedy."""
+def explain_disk_errors(path: Path, *, goes_on: bool = True) -> Iterator[None]:
+    """Turn an `OSError` into an error with the path and the remedy.
+
+    Args:
+        path: that is written to.
+        goes_on: whether the same command goes on where it was stopped.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise CenoteError(
-                f"no space left to write {path}. Files that are already written are complete: make room, and run the "
-                "same command again to continue."
-            ) from error
+        if error.errno in _FULL:
+            remedy = (
+                ". Files that are already written are complete: make room, and run the same command again to continue."
+                if goes_on
+                else ": make room, or name a file on another disk."
+            )
+            raise CenoteError(f"no space left to write {path}{remedy}") from error
         raise BadInput(f"cannot write {path}: {error.strerror or error}.") from error
 
 

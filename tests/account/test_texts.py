@@ -77,6 +77,19 @@ def test_an_error_while_more_is_read_leaves_the_limit(bag_model, monkeypatch):
     assert bag_model.max_seq_length == 40
 
 
+def test_more_is_read_where_documents_have_a_limit_of_their_own(bag_folder):
+    model, plain = load_bags(bag_folder), load_bags(bag_folder)
+    model[0].document_length = plain.max_seq_length = 40
+    texts = make_texts(30)
+    found, expected = (
+        next(other for other in plan(one, texts).alternatives if other.name == "reading 512 tokens")
+        for one in (model, plain)
+    )
+    assert found.documents.tokens.lengths.tolist() == expected.documents.tokens.lengths.tolist()
+    assert found.read.all()
+    assert model[0].document_length == 40
+
+
 # Windows are those of `embed`: what is advised has been measured.
 
 

@@ -366,6 +366,9 @@ def test_a_fault_stays_one_where_its_cost_cannot_be_measured(copies, bag_folder,
     other = audit(copies_of(copies)("bert"), TINY, pooling="cls", only=["pooling"]).checks[0]
     assert other.passed is False
     assert other.evidence.startswith("Your server pools with 'cls', the files declare 'mean'. On 60 texts: cosine")
+    monkeypatch.setattr(subject.Subject, "reading", property(fail))
+    unread = audit(copies_of(copies)("bert"), TINY, pooling="cls", only=["pooling"]).checks[0]
+    assert (unread.passed, unread.evidence) == (False, "Your server pools with 'cls', the files declare 'mean'.")
 
 
 def test_a_model_of_its_own_code_is_compared_with_its_files(copies):

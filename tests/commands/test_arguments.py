@@ -117,6 +117,8 @@ EARLY = [
     ("diagnose minilm many -o many/deep/new.md", 2, "new.md' would be an input of the next run: name another file"),
     ("diagnose minilm 'many/*.md' -o many/new.md", 2, "new.md' would be an input of the next run: name another file"),
     ("diagnose minilm 'many/*.md' -o many/deep/new.md", 1, "cannot write 'many/deep/new.md'"),
+    ("diagnose minilm many --json many/deep/none/new.json", 1, "cannot write 'many/deep/none/new.json'"),
+    ("diagnose minilm many --json many/new.jsonl", 2, "new.jsonl' would be an input of the next run"),
     ("diagnose minilm many -o many/page.pdf", 2, "name a file that ends in .html or .md"),
     ("diagnose minilm -o a.md --json ./a.md", 2, "-o and --json both name './a.md'"),
     ("temper minilm --temperatur 1", 2, "--temperatur: did you mean --temperature?"),

@@ -123,6 +123,7 @@ def test_columns_of_other_names_are_read_and_recorded(model, pairs, tmp_path, ca
         (["--data", "{pairs}", "--data-columns", "score=grade"], "named for 'score' (data_columns, --data-columns)"),
         (["--data", "{pairs}", "--items", "{pairs}"], "pairs.csv' is a file: name a folder to write into"),
         (["--data", "{folder}", "--json", "{folder}/new.jsonl"], "would be an input of the next run: name another"),
+        (["--data", "{folder}", "--items", "{folder}"], "would be an input of the next run: name another folder"),
         (["--tasks", "STS12", "--split", "dev"], "--kind and --split are of --data, which is not given"),
         (["--tasks", "STS12", "--kind", "sts"], "--kind and --split are of --data, which is not given"),
         (["--tasks", "STS12", "--data-columns", "score=a"], "--data-columns names the columns of --data, which is not"),

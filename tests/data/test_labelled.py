@@ -542,6 +542,14 @@ def test_damaged_files(tmp_path, name, content, message):
             read_labelled(path)
 
 
+def test_columns_without_a_name_are_no_obstacle(tmp_path):
+    columns = [["a", "b"], [0, 1], ["x", "y"], [0, 1]]
+    table = pa.Table.from_arrays([pa.array(column) for column in columns], names=["text", "", "label", ""])
+    pq.write_table(table, tmp_path / "test.parquet")
+    found = read_labelled(tmp_path / "test.parquet")
+    assert (found.texts, found.labels) == (("a", "b"), ("x", "y"))
+
+
 def test_a_date_that_python_cannot_hold_is_an_error_of_its_row(tmp_path):
     dates = pa.array([0, 2**31 - 1], pa.date32())
     pq.write_table(pa.table({"text": ["a", "b"], "label": ["x", "y"], "expires": dates}), tmp_path / "test.parquet")

@@ -28,6 +28,14 @@ def test_word_vectors_are_averages_of_the_words_alone(demo):
     assert word_vectors(demo, tokenise(demo, [""]))[1].tolist() == []
 
 
+def test_words_of_a_router_are_those_of_the_route_that_read_them(routed):
+    texts = ["a pool", "the deep cave"]
+    document = SentenceTransformer(modules=[*routed[0].sub_modules["document"]], device="cpu")
+    expected, _ = word_vectors(document, tokenise(document, texts))
+    found, _ = word_vectors(routed, tokenise(routed, texts))
+    assert torch.equal(found, expected)
+
+
 def test_repeated_words(demo):
     found = repeat_words(demo)
     assert (found.words, found.tokens) == (("dog", "cat"), (3, 4, 6, 10, 18, 34, 66, 130, 256))

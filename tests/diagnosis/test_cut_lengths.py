@@ -83,6 +83,15 @@ def test_at_most_200_texts_are_drawn_by_the_seed(bag_model, monkeypatch):
     assert not np.array_equal(one.columns["input_ids"], other.columns["input_ids"])
 
 
+def test_queries_without_a_limit_are_no_obstacle(with_static_queries, bag_model):
+    model, texts = with_static_queries(bag_model), make_texts(30, 20)
+    found, expected = (cut(one, texts) for one in (model, bag_model))
+    assert {length: tokens.lengths.tolist() for length, tokens in found.items()} == {
+        length: tokens.lengths.tolist() for length, tokens in expected.items()
+    }
+    assert bag_model.max_seq_length == 512
+
+
 def test_an_error_leaves_the_limit(bag_model, monkeypatch):
     def fail(model, *_):
         assert model.max_seq_length == 32

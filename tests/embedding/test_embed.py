@@ -812,6 +812,14 @@ def test_rows_that_will_be_left_out_are_told_before_the_work(run, tmp_path):
     )
 
 
+def test_the_first_row_that_is_left_out_may_be_a_repeat(run):
+    told, rows = [], [{"id": "a", "text": "a pool"}, {"id": "a", "text": "a cave"}, {"id": "b", "text": None}]
+    run(rows, "repeat first", on_error="skip", notify=told.append)
+    run([rows[0], rows[2], rows[1]], "fault first", on_error="skip", notify=told.append)
+    firsts = [line.partition("The first: ")[2].partition(":")[0] for line in told if "The first" in line]
+    assert firsts == ["rows 0 and 1 have the same id 'a'", "row 1"]
+
+
 def test_faults_of_a_file_are_skipped_too(run, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": "x", "text": "a pool"}\nno JSON\n{"id": "y", "text": 5}\n{"id": "z", "text": "a cave"}\n')

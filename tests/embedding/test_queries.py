@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sentence_transformers.sentence_transformer.modules import Normalize
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 import cenote
 from cenote.embedding.queries import checked_queries, differences, model_of, vectors_of
 from cenote.embedding.reading import read_embeddings
 from cenote.errors import BadInput, CenoteWarning
+from cenote.models import provenance
 
 TEXTS = ["the pool", "one two three", "deep light"]
 
@@ -162,6 +163,27 @@ def test_a_model_may_read_more_and_compute_otherwise(found, folder):
     model[0].model.set_attn_implementation("eager")
     model.max_seq_length = 100
     assert differences(found.manifest.settings, model) == []
+
+
+def test_routes_of_a_router_are_compared(routed, tmp_path):
+    cenote.embed(routed, TEXTS, tmp_path / "out")
+    settings = read_embeddings(tmp_path / "out").manifest.settings
+    documents = routed[0].sub_modules["document"]
+    documents[0].max_seq_length = 30  # free, as the limit of any model
+    assert differences(settings, routed) == []
+    documents[1] = Pooling(32, "cls")
+    told = ["0 Router.document.1 Pooling.pooling_mode: 'mean' in the folder, 'cls' in the model"]
+    assert differences(settings, routed) == told
+
+
+def test_a_folder_of_a_router_goes_on_from_an_earlier_manifest(routed, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "_routes_of", lambda model: {})  # as before routes were recorded
+        cenote.embed(routed, TEXTS, tmp_path / "out")
+    said = []
+    cenote.embed(routed, TEXTS, tmp_path / "out", notify=said.append)
+    assert any("embedded already" in line for line in said)
+    assert differences(read_embeddings(tmp_path / "out").manifest.settings, routed) == []
 
 
 def test_vectors_are_those_of_encode_in_the_dimensions_of_the_folder(tmp_path, folder):

@@ -275,6 +275,12 @@ def test_a_missing_package_and_an_old_python_are_told(model, monkeypatch):
         cenote.evaluate(model, data={"a": sts()})
 
 
+def test_items_that_would_overwrite_data_are_refused_before_a_model_is_loaded(tmp_path):
+    (tmp_path / "test.csv").write_text("text,label\na,b\n")
+    with pytest.raises(BadInput, match="would be an input of the next run"):
+        cenote.evaluate("no/model", data=tmp_path, items=tmp_path, loader=lambda _: pytest.fail("loaded"))
+
+
 def test_data_are_checked_before_a_model_is_loaded(tmp_path):
     (tmp_path / "test.csv").write_text("text,label\na,b\n")
     with pytest.raises(BadInput, match="Give texts of at least two labels"):

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cenote.errors import CenoteWarning
-from cenote.evaluation.results import Results, default_folder
+from cenote.errors import BadInput, CenoteWarning
+from cenote.evaluation.results import Results, default_folder, refuse_overwriting
 from cenote.evaluation_records import TaskScore
 
 RECORD = TaskScore("a", "sts", "m", 0.5, 0.4, 0.6, 2, "pairs", (), (), (), (), {"m": 0.5}, None, 2, 0, (), "x", "test")
@@ -80,3 +81,19 @@ def test_a_score_that_cannot_be_kept_is_a_warning(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(CenoteWarning, match="the score is not kept, and the next run computes it again: cannot write"):
         Results(tmp_path / "file" / "folder", TaskScore).keep("k", {}, RECORD, TABLE)
+
+
+def test_items_overwrite_no_labelled_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(TABLE, "reviews.parquet")
+    Path("beir", "qrels").mkdir(parents=True)
+    for folder, data, fate in (
+        (".", {"reviews": "reviews.parquet"}, "is an input and would be overwritten"),
+        (".", {"other": "beir", "reviews": Path("reviews.parquet")}, "is an input and would be overwritten"),
+        ("beir", {"beir": tmp_path / "beir"}, "would be an input of the next run"),
+        ("beir/qrels", {"beir": "beir"}, "would be an input of the next run"),
+    ):
+        with pytest.raises(BadInput, match=rf"{fate}: name another folder for the items \(items, --items\)"):
+            refuse_overwriting(Path(folder), data)
+    for folder, data in ((".", {"beir": "beir"}), ("beir/items", {"beir": "beir"}), (".", {"reviews": object()})):
+        refuse_overwriting(Path(folder), data)

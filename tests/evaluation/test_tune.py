@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 import cenote
 from cenote.data.labelled import Classification, Labels, Sts
@@ -26,6 +28,7 @@ from cenote.evaluation.reading import TextReader
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.paired import Paired
 from cenote.listener import Listener
+from cenote.models.properties import limits_kept
 from cenote.models.provenance import constant_of
 from cenote.tuning_records import Tuning
 
@@ -255,10 +258,22 @@ def test_a_full_disk_takes_no_result_along(model, tmp_path, monkeypatch):
 
 
 def test_texts_that_are_cut_are_noted(model):
-    short = SentenceTransformer(modules=list(model), device="cpu")
-    short.max_seq_length = 6
-    (note,) = run(short, {"pairs": sts(80)}, name="bert").notes
+    with limits_kept(model):
+        model.max_seq_length = 6
+        (note,) = run(model, {"pairs": sts(80)}, name="bert").notes
     assert re.fullmatch(r"pairs, development half: bert cuts \d+ % of \d+ texts at 6 tokens\.", note)
+
+
+def test_a_router_that_needs_a_task_is_tuned_and_each_side_noted_with_its_limit(tiny):
+    sides = [[Transformer(str(tiny("bert"))), Pooling(32)] for _ in range(2)]
+    sides[0][0].max_seq_length, sides[1][0].max_seq_length = 4, 16
+    router = Router.for_query_document(*sides, default_route=None, allow_empty_key=False)
+    short = SentenceTransformer(modules=[router], device="cpu").eval()
+    notes = run(short, {"search": retrieval(queries=80, words=(30, 60))}, name="bert", temperatures=[0.5]).notes
+    cut = [note for note in notes if "cuts" in note]
+    assert [re.sub(r"[\d.]+ % of \d+", "some", note) for note in cut] == [
+        f"search, development half: bert cuts some {side} tokens." for side in ("documents at 16", "queries at 4")
+    ]
 
 
 # Simulated halves: the choice, without a model.

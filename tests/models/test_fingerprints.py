@@ -43,12 +43,15 @@ def test_a_pooler_of_a_route_does_not_count_where_a_pooling_follows(demo):
     name = None
     for _ in range(2):
         readers = [copy.deepcopy(demo[0]) for _ in range(2)]
-        readers[0].model.pooler.dense.weight.data.normal_()
+        for reader in readers:
+            reader.model.pooler.dense.weight.data.normal_()
         model = torch.nn.Sequential(Router.for_query_document([readers[0], demo[1]], [readers[1], demo[1]]), demo[2])
         assert name in (None, fingerprint_of_weights(model))
         name = fingerprint_of_weights(model)
-    readers[0].model.embeddings.LayerNorm.weight.data.add_(1)
-    assert fingerprint_of_weights(model) != name
+    for reader in readers:
+        reader.model.embeddings.LayerNorm.weight.data.add_(1)
+        assert fingerprint_of_weights(model) != name
+        name = fingerprint_of_weights(model)
 
 
 def test_a_record_of_earlier_is_compared_in_its_own_form(demo):

@@ -18,6 +18,8 @@ from cenote.models.properties import (
     prompt_name_for,
     prompt_of,
     readers_of,
+    set_limit,
+    tasks_of,
     width_of,
 )
 from cenote.nn import LandmarkTransformer
@@ -77,6 +79,14 @@ def test_the_limit_of_a_router_is_that_of_the_route_which_it_takes(tiny):
         limit_of(routes(tiny, allow_empty_key=False).eval())
 
 
+def test_tasks_take_each_route_once(tiny):
+    assert tasks_of(routes(tiny)) == [None, "doc"]
+    mappings = {("query", "text"): "ask", (None, None): "doc", ("page", "image"): "ask"}
+    assert tasks_of(routes(tiny, route_mappings=mappings)) == [None, "query"]
+    assert tasks_of(routes(tiny, allow_empty_key=False).eval()) == ["ask", "doc"]
+    assert tasks_of(SentenceTransformer(modules=[Transformer(str(tiny("bert")))], device="cpu")) == [None]
+
+
 def test_all_limits_come_back(tiny):
     model = routes(tiny)
     model[0].sub_modules["doc"][0].query_length = 30
@@ -84,6 +94,33 @@ def test_all_limits_come_back(tiny):
         set_max_seq_length(model, 20)
         assert [(one.max_seq_length, one.query_length) for one in readers_of(model)] == [(20, None), (20, 20)]
     assert [(one.max_seq_length, one.query_length) for one in readers_of(model)] == [(50, None), (40, 30)]
+
+
+def test_a_reader_without_a_limit_is_passed_over(with_static_queries, tiny_bert):
+    model = with_static_queries(tiny_bert)
+    static, documents = readers_of(model)
+    backwards = SentenceTransformer(modules=[Router.for_query_document([documents], [static])], device="cpu")
+    for one in (model, backwards):
+        with limits_kept(one):
+            set_max_seq_length(one, 20)
+            assert (static.max_seq_length, documents.max_seq_length) == (float("inf"), 20)
+    with pytest.raises(BadInput, match="max_seq_length=2: the tokenizer adds 2 special tokens"):
+        set_max_seq_length(model, 2)
+    assert documents.max_seq_length == 256
+    with pytest.raises(BadInput, match="max_seq_length=20: StaticEmbedding has no such limit to set"):
+        set_max_seq_length(SentenceTransformer(modules=[static], device="cpu"), 20)
+
+
+def test_a_lower_limit_of_documents_is_raised_where_that_is_asked_for(tiny):
+    model = SentenceTransformer(modules=[Transformer(str(tiny("bert")))], device="cpu")
+    model[0].query_length, model[0].document_length = 10, 20
+    set_limit(model, 30)
+    assert (model[0].query_length, model[0].document_length, model.max_seq_length) == (10, 20, 30)
+    set_limit(model, 40, documents=True)
+    assert (model[0].query_length, model[0].document_length, model.max_seq_length) == (10, 40, 40)
+    model[0].document_length = None
+    set_limit(model, 50, documents=True)
+    assert limit_of(model, "document") == 50
 
 
 @pytest.mark.parametrize(

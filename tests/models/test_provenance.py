@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 import cenote
 from cenote.models.provenance import (
     architecture_of,
+    behaviour_as,
     behaviour_of,
     name_of,
     place_of,
@@ -19,6 +23,7 @@ from cenote.models.provenance import (
     temperature_of,
     versions_of,
 )
+from cenote.surgery.tempering import bake
 
 
 @pytest.mark.parametrize(("kind", "name"), [("bert", "BertModel"), ("t5", "T5EncoderModel"), ("qwen", "Qwen3Model")])
@@ -42,7 +47,18 @@ def test_the_revision_of_a_model_of_the_hub(home, copy_of, tmp_path, monkeypatch
     else:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
         monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache))
-    assert revision_of(cenote.load("owner/name", device="cpu")) == commit
+    model = cenote.load("owner/name", device="cpu")
+    assert revision_of(model) == commit
+    shutil.copytree(where / "snapshots" / commit, where / "snapshots" / commit[::-1])
+    (where / "refs" / "main").write_text(commit[::-1])  # later, by another process
+    assert revision_of(model) == commit
+    assert revision_of(cenote.load(where / "snapshots" / commit, device="cpu")) == commit
+    plain = SentenceTransformer("owner/name", device="cpu", cache_folder=str(cache), revision=commit)
+    assert revision_of(plain) in (None, commit)  # some versions of the hub's library tell it
+    plain.model_card_data.base_model, plain.model_card_data.base_model_revision = "owner/name", "v1"
+    assert revision_of(plain) is None
+    plain.model_card_data.base_model_revision = commit
+    assert revision_of(plain) == commit
 
 
 def test_names_of_models(demo, demo_path, tiny_st):
@@ -79,7 +95,6 @@ def test_poolings_and_temperatures(tiny_st):
 
 
 def test_a_model_without_a_transformer():
-    from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer, models
 
@@ -89,6 +104,56 @@ def test_a_model_without_a_transformer():
     assert architecture_of(model) == "StaticEmbedding"
     assert pooling_of(model) == "its own"
     assert revision_of(model) is None
+
+
+def route(folder, pooling="mean", **limits):
+    reader = Transformer(str(folder))
+    for name, value in limits.items():
+        setattr(reader, name, value)
+    return [reader, Pooling(32, pooling)]
+
+
+def router(*routes, **options):
+    modules = [Router(dict(zip(("query", "document"), routes, strict=True)), **options)]
+    return SentenceTransformer(modules=modules, device="cpu")
+
+
+def test_the_behaviour_of_a_router_is_that_of_its_routes(tiny):
+    folder = tiny("bert")
+
+    def behaviour(**options):
+        return behaviour_of(router(route(folder), route(folder, **options)))
+
+    first = behaviour()
+    assert behaviour() == first
+    for options in ({"pooling": "cls"}, {"document_length": 9}, {"query_length": 9}, {"max_seq_length": 9}):
+        assert behaviour(**options) != first, options
+    for name, value in (("padding_side", "left"), ("truncation_side", "left")):
+        model = router(route(folder), route(folder))
+        setattr(model[0].sub_modules["document"][0].tokenizer, name, value)
+        assert behaviour_of(model) != first, name
+    assert behaviour_of(router(route(folder), route(tiny("qwen")))) != first
+    mapped = behaviour_of(router(route(folder), route(folder), route_mappings={("query", "text"): "query"}))
+    assert mapped["0 Router.route_mappings"] == {"('query', 'text')": "query"}
+
+
+def test_an_earlier_record_of_a_router_is_compared_without_routes(tiny):
+    model = bake(router(route(tiny("bert")), route(tiny("bert"), "cls")), 0.5)
+    new = behaviour_of(model)
+    old = {name: value for name, value in new.items() if not name.startswith(("0 Router.query.", "0 Router.document."))}
+    assert len(old) < len(new) - 10
+    old["temperature_in_weights"] = None
+    assert [behaviour_as(recorded, model) for recorded in (new, old, {}, None)] == [new, old, new, new]
+    alone = SentenceTransformer(modules=route(tiny("bert")), device="cpu")
+    assert behaviour_as(old, alone) == behaviour_of(alone)
+
+
+def test_a_temperature_in_the_weights_of_routes_is_named(tiny, with_static_queries, tiny_bert):
+    sides = [route(tiny("bert")), route(tiny("bert"))]
+    assert temperature_of(bake(router(*sides), 0.5)) == "0.5 in the weights"
+    baked = bake(SentenceTransformer(modules=sides[1], device="cpu"), 0.5)
+    assert temperature_of(router(sides[0], [*baked])) == "1 (query) and 0.5 (document) in the weights"
+    assert temperature_of(bake(with_static_queries(tiny_bert), 0.5)) == "0.5 in the weights"
 
 
 def test_versions_also_of_a_package_with_another_name(monkeypatch):

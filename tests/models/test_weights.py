@@ -84,6 +84,19 @@ def test_weights_that_any_route_lacks_are_refused(tiny_bert, tmp_path):
             cenote.load(folder, device="cpu")
 
 
+@pytest.mark.parametrize("task", [None, "query"])
+def test_weights_of_a_route_that_mappings_hide_are_refused(task, tiny_bert, tmp_path):
+    """A mapping of any task goes before the names of routes."""
+    sides = {name: [copy.deepcopy(tiny_bert[0]), copy.deepcopy(tiny_bert[1])] for name in "qd"}
+    mappings = {("query", "text"): "q", (None, "text"): "d"}
+    model = SentenceTransformer(modules=[Router(sides, route_mappings=mappings)], device="cpu")
+    model.save(str(tmp_path), create_model_card=False)
+    lost = "encoder.layer.1.output.dense.weight"
+    change(tmp_path / f"{'q' if task else 'd'}_0_Transformer", lambda tensors: tensors.pop(lost))
+    with pytest.raises(BadInput, match=rf"the files lack 0\.sub_modules\.{'q' if task else 'd'}\.0\.model"):
+        cenote.load(tmp_path, device="cpu")
+
+
 # Each tensor of each kind of model.
 
 

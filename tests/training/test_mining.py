@@ -287,6 +287,20 @@ def test_negatives_are_added_and_pairs_with_fewer_are_left_out(bag_model, tmp_pa
         assert tuple(read_pairs(output)) == found.pairs
 
 
+def test_static_embeddings_find_negatives(bag_model):
+    pytest.importorskip("datasets", reason="negatives need datasets: pip install 'cenote[train]'")
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    from ..bags import WORDS
+
+    rows = [{"title": WORDS[place + 5], "text": " ".join(WORDS[place : place + 12])} for place in range(0, 30, 6)]
+    words = StaticEmbedding(bag_model.tokenizer.backend_tokenizer, embedding_dim=8)
+    model = SentenceTransformer(modules=[words], device="cpu")
+    found = mine_pairs(rows, "title", negatives=1, model=model, margin=0.0)
+    assert found.counts["pairs"] + found.counts["few_negatives"] == 5
+
+
 def test_no_pair_with_enough_negatives_says_why(bag_model):
     pytest.importorskip("datasets", reason="negatives need datasets: pip install 'cenote[train]'")
     with pytest.raises(BadInput, match="no pair can be drawn from 8 texts; left out: 8 pairs with too few negatives"):

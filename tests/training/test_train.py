@@ -778,14 +778,31 @@ def test_queries_of_a_router_are_counted_by_their_own_tokenizer(near_folder, tin
     assert "50 % of the queries are longer than the 6 tokens that the model reads, and cut" in said
 
 
-def test_another_order_of_the_pairs_is_refused(near, tmp_path):
-    train(near, PAIRS, output=tmp_path / "out", **GOING)
-    path = tmp_path / "out" / folders.STATE
+def test_a_length_of_queries_is_compared_with_what_their_route_reads(near_folder):
+    routes = [[*near_model(near_folder)] for _ in range(2)]
+    model = SentenceTransformer(modules=[Router.for_query_document(*routes)], device="cpu")
+    routes[0][0].max_seq_length, routes[0][0].query_length = 30, 10
+    with pytest.raises(BadInput, match="query_length=40 is above the 30 tokens that the model reads"):
+        train(model, PAIRS, steps=1, batch_size=8, query_length=40)
+    routes[0][0].max_seq_length, routes[1][0].max_seq_length = 64, 30
+    train(model, PAIRS, steps=1, batch_size=8, query_length=40)
+    assert routes[0][0].query_length == 40
+
+
+def test_another_order_of_the_pairs_is_refused_where_the_training_would_go_on(near_folder, tmp_path):
+    def again(**options):
+        return train(near_model(near_folder), PAIRS, output=tmp_path / "out", **GOING, **options)
+
+    again()
+    path, said = tmp_path / "out" / folders.STATE, []
     state = json.loads(path.read_text())
     del state["order"]  # as before queries with several positives had an order of their own
     path.write_text(json.dumps(state))
-    with pytest.raises(BadInput, match="order is None there and 2 now"):
-        train(near, PAIRS, output=tmp_path / "out", **GOING)
+    again(notify=said.append)
+    assert said[-1].endswith("is complete")
+    path.write_text(json.dumps({**state, "complete": False}))
+    with pytest.raises(BadInput, match=r"another version of Cenote began, .* name another folder\.$"):
+        again()
 
 
 def test_what_cannot_watch_is_refused(near, tmp_path):

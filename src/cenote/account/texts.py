@@ -16,7 +16,15 @@ from cenote.account.probes import POSITIONS, Probes
 from cenote.choices import SHORTEST_WINDOW
 from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
 from cenote.encoding.windows import token_spans, tokenise_windows
-from cenote.models.properties import limit_of, limits_kept, positions_of, prompt_name_for, prompt_of, tokenizer_of
+from cenote.models.properties import (
+    limit_of,
+    limits_kept,
+    positions_of,
+    prompt_name_for,
+    prompt_of,
+    set_limit,
+    tokenizer_of,
+)
 
 Flags = npt.NDArray[np.bool_]
 
@@ -180,12 +188,12 @@ def name_of_prompt(model: SentenceTransformer, name: str | None) -> str | None:
 
 def _longer(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: str | None) -> Iterator[Alternative]:
     """Yield the documents read as far as the model has positions, where it cuts any before."""
-    limit, most = limit_of(model), positions_of(model)
+    limit, most = limit_of(model, "document"), positions_of(model)
     if not limit or not most or most <= limit or not sides[0][1].truncated.any():
         return
     pieces = []
     with limits_kept(model):
-        model.max_seq_length = most
+        set_limit(model, most, documents=True)
         for texts, tokens in sides:
             cut = np.flatnonzero(tokens.truncated)
             pieces.append(Pieces(tokenise(model, [texts[row] for row in cut.tolist()], prompt, "document"), cut))

@@ -23,7 +23,7 @@ from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import CenoteError
 from cenote.functional.agreement import cosines
 from cenote.functional.pooling import POOLINGS
-from cenote.models.properties import limit_of, limits_kept, positions_of, prompt_of
+from cenote.models.properties import limit_of, limits_kept, positions_of, prompt_of, set_limit, tokenizer_of
 from cenote.models.provenance import live_temperature_of, pooling_of
 from cenote.models.repooling import pooling_for, pooling_index
 from cenote.nn import Temperature
@@ -138,7 +138,7 @@ def _settings(model: SentenceTransformer, reading: Reading) -> Iterator[None]:
     with ExitStack() as stack:
         if reading.limit is not None:
             stack.enter_context(limits_kept(model))
-            model.max_seq_length = reading.limit
+            set_limit(model, reading.limit)
         if reading.prefix is not None:
             stack.callback(setattr, model, "default_prompt_name", model.default_prompt_name)
             model.default_prompt_name = None
@@ -153,7 +153,7 @@ def without_special_tokens(model: SentenceTransformer, tokens: Tokens) -> Tokens
     Special tokens inside a text, such as that of an unknown word, stay: a tokenizer that adds none writes them, too.
     """
     ids = tokens.columns["input_ids"]
-    before, after = _special_around(model.tokenizer)
+    before, after = _special_around(tokenizer_of(model, tokens.constants.get("task")))
     keep = np.ones(len(ids), bool)
     for start, end in pairwise(tokens.offsets.tolist()):
         if end - start <= len(before) + len(after):
@@ -194,7 +194,7 @@ def readings(
     if live_temperature_of(model) != "1":
         yield Reading("temperature", f"at temperature 1, not {live_temperature_of(model)}", plain=True)
     own = limit_of(model)
-    tokenizer = model.tokenizer
+    tokenizer = tokenizer_of(model)
     around = tokenizer.num_special_tokens_to_add() if isinstance(tokenizer, PreTrainedTokenizerBase) else 0
     # Their room is for the text.
     yield Reading("tokens", "without special tokens", limit=None if own is None else own + around, special=False)

@@ -25,9 +25,9 @@ from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
 from cenote.comparison_records import PAGES
-from cenote.data.labelled_files import FORMATS
+from cenote.data import labelled_files, shards
 from cenote.data.labelled_schemas import TEST
-from cenote.data.texts import READERS, read
+from cenote.data.texts import read
 from cenote.errors import Usage
 from cenote.models.hub import refuse_missing
 from cenote.records import ALL
@@ -132,7 +132,9 @@ def check(args: argparse.Namespace) -> None:
             f"{args.models[0]!r} alone is one setting: name --poolings, --temperatures, --limits or two ways for "
             "--long, or another model."
         )
-    check_outputs(args, PAGES, [*(args.data or ()), args.unlabelled], FORMATS if args.data else READERS)
+    check_outputs(
+        args, PAGES, [*(args.data or ()), args.unlabelled], labelled_files.is_read if args.data else shards.is_read
+    )
     check_data(args)
     check_cache(args)
     if args.unlabelled is not None:

@@ -14,7 +14,7 @@ from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.data.labelled_files import FORMATS
+from cenote.data.labelled_files import is_read
 from cenote.errors import Usage
 from cenote.evaluation_records import PAGES
 from cenote.models.hub import refuse_missing
@@ -90,9 +90,13 @@ def check(args: argparse.Namespace) -> None:
     check_packages("evaluate", "eval")
     if not args.tasks and not args.data:
         raise Usage("there is nothing to evaluate on: name tasks (--tasks) or labelled data (--data).")
-    check_outputs(args, PAGES, args.data or (), FORMATS)
+    check_outputs(args, PAGES, args.data or (), is_read)
     if args.items is not None:
+        from cenote.evaluation.results import refuse_overwriting
+        from cenote.evaluation.task_list import named_data
+
         refuse_unwritable(Path(args.items))
+        refuse_overwriting(Path(args.items), named_data(args.data))
     check_cache(args)
     check_data(args)
     refuse_missing(args.model)

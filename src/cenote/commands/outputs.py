@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from cenote.auditing.endpoint_addresses import is_address, shown
-from cenote.data.shards import is_pattern
-from cenote.data.texts import READERS
+from cenote.data.shards import is_pattern, is_read
 from cenote.errors import BadInput, CenoteError, Usage
 from cenote.storage import write_result
 
+# Tells whether a file, the second, is read with a folder.
+IsRead = Callable[[Path, Path], bool]
+
 
 def check_outputs(
-    args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[Any], formats: Iterable[str] = READERS
+    args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[Any], is_read: IsRead = is_read
 ) -> None:
     """Raise if an output is of no known kind, has the name of another or of an input, or cannot be written.
 
@@ -26,12 +28,12 @@ def check_outputs(
         args: with `output` and `json`.
         suffixes: that a page may have.
         inputs: files, folders and patterns that must not be overwritten, or lists of them.
-        formats: suffixes of the files that are read in a folder.
+        is_read: tells whether a file is read with a folder.
     """
     suffix = Path(args.output or "").suffix
     if args.output is not None and suffix not in suffixes:
         raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(suffixes)}.")
-    _refuse_overwriting(args, inputs, tuple(formats))
+    _refuse_overwriting(args, inputs, is_read)
     for path in (args.output, args.json):
         if path not in (None, "-"):
             _refuse_unwritable(Path(path))
@@ -62,7 +64,7 @@ def command_line(words: Sequence[str]) -> str:
     return shlex.join(["cenote", *(shown(one) if is_address(one) else one for one in words)])
 
 
-def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[Any], formats: tuple[str, ...]) -> None:
+def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[Any], is_read: IsRead) -> None:
     """Raise if two outputs have the same name, or an output is an input, of this run or of its repetition."""
     named = (("-o", args.output), ("--json", args.json))
     outputs = [(name, Path(path).resolve()) for name, path in named if path not in (None, "-")]
@@ -71,17 +73,17 @@ def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[Any], formats
     every = [path for one in inputs for path in (one if isinstance(one, list) else [one])]
     read = [Path(path).resolve() for path in every if path not in (None, "-")]
     for name, path in outputs:
-        if any(_reads(source, path, formats) for source in read):
+        if any(_reads(source, path, is_read) for source in read):
             fate = "is an input and would be overwritten" if path.exists() else "would be an input of the next run"
             raise Usage(f"{name} {str(path)!r} {fate}: name another file.")
 
 
-def _reads(source: Path, path: Path, formats: tuple[str, ...]) -> bool:
+def _reads(source: Path, path: Path, is_read: IsRead) -> bool:
     """Return whether a file is read with a source: the file, a folder, or a pattern."""
     if is_pattern(source):
         pattern = str(source)  # `**` stands for any folders, which no method of paths knows before Python 3.13
         return fnmatch(str(path), pattern.replace("**/", "*")) if "**" in pattern else path.match(pattern)
-    return path == source or (source in path.parents and path.name.lower().endswith(formats))
+    return path == source or is_read(source, path)
 
 
 def _refuse_unwritable(file: Path) -> None:

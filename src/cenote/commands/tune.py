@@ -20,7 +20,7 @@ from cenote.commands.labelled import add_data, add_scoring, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.data.labelled_files import FORMATS
+from cenote.data.labelled_files import is_read
 from cenote.errors import CenoteError, Usage
 from cenote.models.hub import refuse_missing
 from cenote.records import ALL
@@ -68,7 +68,7 @@ def check(args: argparse.Namespace) -> None:
     if args.folder is not None:
         check_new_folder(args.folder)
     _check_page(args)
-    check_outputs(args, PAGES, args.data or (), FORMATS)
+    check_outputs(args, PAGES, args.data or (), is_read)
     check_data(args)
     refuse_missing(args.model)
 

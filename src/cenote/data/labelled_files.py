@@ -47,6 +47,12 @@ def suffix_of(name: str) -> str:
     return max((suffix for suffix in FORMATS if name.lower().endswith(suffix)), key=len, default="")
 
 
+def is_read(folder: Path, file: Path) -> bool:
+    """Return whether a file of this place and name is read with a labelled folder."""
+    usable = suffix_of(file.name) and not file.name.startswith(".")
+    return bool(usable) and file.parent in (folder, *(folder / name for name in FOLDERS))
+
+
 def list_files(folder: Path) -> dict[str, list[Path]]:
     """Return the files of a folder by their names in lower case without suffix: `test`, `qrels/test`."""
     with readable(str(folder)):
@@ -54,9 +60,8 @@ def list_files(folder: Path) -> dict[str, list[Path]]:
         paths = [path for place in places if place.is_dir() for path in sorted(place.iterdir()) if path.is_file()]
     found: dict[str, list[Path]] = {}
     for path in paths:
-        suffix = suffix_of(path.name)
-        if suffix and not path.name.startswith("."):
-            name = path.relative_to(folder).as_posix().lower().removesuffix(suffix)
+        if is_read(folder, path):
+            name = path.relative_to(folder).as_posix().lower().removesuffix(suffix_of(path.name))
             found.setdefault(name, []).append(path)
     return found
 
@@ -122,8 +127,11 @@ def _parquet_records(path: Path) -> Iterator[Record]:
         file = undamaged(path, "Parquet", lambda: open_parquet(raw))
         names = undamaged(path, "Parquet", lambda: file.schema_arrow.names)
         _refuse_repeated_columns(names, path)
+        # By their places: of several columns without a name none can be had by it, and the first is taken.
+        places = {name: place for place, name in reversed([*enumerate(names)])}
         batches = undamaged(path, "Parquet", lambda: parquet_batches(file, raw))
-        for where, found in records_of_batches(undamaged_batches(batches, path, "Parquet"), names, str(path)):
+        chosen = (batch.select([*places.values()]) for batch in undamaged_batches(batches, path, "Parquet"))
+        for where, found in records_of_batches(chosen, [*places], str(path)):
             (cells,) = raise_faults([found])
             yield Record(where, cells)
 

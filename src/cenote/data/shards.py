@@ -124,6 +124,12 @@ def _open_folder(path: Path) -> list[Sheet]:
     )
 
 
+def is_read(folder: Path, file: Path) -> bool:
+    """Return whether a file of this place and name is read with a folder: deeper ones have a text each."""
+    whole = folder in file.parents and file.name.lower().endswith(WHOLE_FILES)
+    return whole or (file.parent == folder and _is_shard(file))
+
+
 def _holds_texts(folder: Path) -> bool:
     """Return whether a file at any depth has the name of one that is read."""
     return any(name.lower().endswith(tuple(READERS)) for _, _, names in os.walk(folder) for name in names)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from cenote.errors import BadInput
 from cenote.functional.similarity import similarity
 from cenote.functional.words import word_averages
 from cenote.listener import silent
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of, reader_of
 from cenote.records import Repeated
 from cenote.surgery.attention import networks_of
 
@@ -73,8 +72,10 @@ def word_vectors(model: SentenceTransformer, tokens: Tokens) -> tuple[Tensor, Te
         The vectors [M, D] and their texts [M]. A text without a word has none, nor has one with a word whose row is not
         finite.
     """
-    table = networks_of(model)[0][0].get_input_embeddings().weight.detach()
-    tokenizer: Any = model.tokenizer
+    reader, networks = reader_of(model, tokens.constants.get("task")), networks_of(model)
+    # Each route of a Router may have words of its own.
+    network = next((one for one, entries in networks if reader in entries), networks[0][0])
+    table, tokenizer = network.get_input_embeddings().weight.detach(), reader.tokenizer
     words: list[list[int]] = []
     for start in range(0, len(tokens), _TOGETHER):
         features = collate(model, tokens, range(start, min(start + _TOGETHER, len(tokens))))

@@ -17,7 +17,7 @@ from cenote.encoding.vectors import Encoder
 from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.intervals import mean_over_pairs
 from cenote.listener import Listener
-from cenote.models.properties import limit_of, limits_kept
+from cenote.models.properties import limit_of, limits_kept, set_limit
 from cenote.records import CutLength, CutLengths
 
 # Tokens at which texts are cut, special tokens included.
@@ -52,7 +52,7 @@ def tokenise_cuts(
     found = {}
     with limits_kept(model):
         for cut in cuts:
-            model.max_seq_length = cut
+            set_limit(model, cut)
             found[cut] = tokenise(model, chosen, prompt_name)
     return found
 

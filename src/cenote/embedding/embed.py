@@ -62,7 +62,7 @@ from cenote.listener import Listener, silent
 from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import limit_of, prompt_name_for, prompt_of, width_of
-from cenote.models.provenance import behaviour_of, place_of, pooling_of, versions_of
+from cenote.models.provenance import behaviour_as, place_of, pooling_of, versions_of
 from cenote.records import Manifest
 from cenote.surgery.hooks import Setting
 
@@ -380,7 +380,7 @@ def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
     if not found.rows:
         raise BadInput(f"there are no texts in {source.name!r}.")
     if found.faults or found.repeats:
-        first = found.first_fault or _first_repeat(source, found, request.listener)
+        first = _first_left_out(source, found, request.listener) if found.repeats else found.first_fault
         if not request.skips:
             raise BadInput(f"{first} {LEAVE_OUT}")
         if found.faults == found.rows:
@@ -392,8 +392,11 @@ def _survey(source: Source, rows: Iterable[Row], request: Request) -> Survey:
     return found
 
 
-def _first_repeat(source: Source, surveyed: Survey, listener: Listener) -> str:
-    """Return which row has the id of an earlier one: a survey has only hashes, so that the rows are read again."""
+def _first_left_out(source: Source, surveyed: Survey, listener: Listener) -> str:
+    """Return why the first row is left out that has no usable text, or the id of an earlier one.
+
+    A survey has only hashes of ids, so that the rows are read again.
+    """
     advance = listener.step("finding the repeated id", surveyed.rows)
     for row in mark_repeated_ids(source.read(), surveyed.repeated, source.file_of):
         if isinstance(row, Fault):
@@ -434,11 +437,12 @@ def _settings(
 
     `on_error` is not among them: the rows that are kept are the same.
     """
+    recorded = {} if earlier is None else earlier.settings
     return {
         "model": name,
-        "fingerprint": fingerprint_as(None if earlier is None else earlier.settings.get("fingerprint"), model),
+        "fingerprint": fingerprint_as(recorded.get("fingerprint"), model),
         "pooling": pooling_of(model),
-        **behaviour_of(model),
+        **behaviour_as(recorded, model),
         "similarity": model.similarity_fn_name,
         "device": model.device.type,
         "prompt": prompt_of(model, options.prompt_name),

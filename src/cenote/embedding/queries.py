@@ -23,16 +23,17 @@ from cenote.functional.temperature import check_temperature
 from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import prompt_name_for
-from cenote.models.provenance import behaviour_of, name_of, pooling_of, temperatures_of
+from cenote.models.provenance import ITS_OWN, behaviour_as, name_of, pooling_of, temperatures_of
 from cenote.surgery.hooks import Setting
 from cenote.surgery.tempering import temper
 
 Floats = npt.NDArray[np.float32]
 Loader = Callable[..., SentenceTransformer]
 
-# Settings in which a model may differ from that of the folder: what it reads at most, how it computes, and what is
-# named otherwise too.
-_FREE = ("max_seq_length", "attention", "pooling_mode")
+# Settings in which a model may differ from that of the folder: what it reads at most, and how it computes.
+_FREE = ("max_seq_length", "attention")
+# A setting that the pooling names too, but for the routes of a Router.
+_NAMED_TOO = "pooling_mode"
 # Settings without which the model of a folder is unknown.
 _NEEDED = ("model", "fingerprint", "pooling", "temperature", "truncate_dim")
 
@@ -109,14 +110,15 @@ def differences(settings: dict[str, Any], model: SentenceTransformer) -> list[st
     now = {
         "weights": fingerprint_as(settings["fingerprint"], model),
         "pooling": pooling_of(model),
-        **behaviour_of(model),
+        **behaviour_as(settings, model),
     }
     then = {"weights": settings["fingerprint"], **settings}
+    free = _FREE if now["pooling"] == ITS_OWN else (*_FREE, _NAMED_TOO)
     modules = [name for name in settings if name[:1].isdigit() and name not in now]
     return [
         f"{name}: {then.get(name)!r} in the folder, {now.get(name)!r} in the model"
         for name in (*now, *modules)
-        if not name.endswith(_FREE) and then.get(name) != now.get(name)
+        if not name.endswith(free) and then.get(name) != now.get(name)
     ]
 
 

@@ -15,7 +15,7 @@ from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.results import Results
-from cenote.evaluation.scoring import check_items, note_cut, score_task
+from cenote.evaluation.scoring import check_items, cuts_of, note_cuts, score_task
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.agreement import FEWEST_TEXTS, nearest_others, to_unit
 from cenote.listener import Listener
@@ -136,7 +136,7 @@ def _score(task: ListedTask, arm: Arm, reader: TextReader) -> tuple[ArmScore, It
     except BadInput as error:
         at = f"{arm.pooling}, temperature {arm.temperature}, {arm.long}"
         raise BadInput(f"{task.name} cannot be scored at {at}: {error}") from error
-    notes = note_cut(arm.model, *found.encoder.seen.counts, arm.limit) if arm.long == "truncate" else []
+    notes = note_cuts(arm.model, cuts_of(found.encoder)) if arm.long == "truncate" else []
     found = check_items(found, notes)
     items = found.items
     if items is not None:

@@ -138,7 +138,10 @@ def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
         name: what the model is called.
         grid: what is varied; the model's own setting is always there.
     """
-    own = limit_of(model)
+    try:
+        own = limit_of(model, "document")  # by which a search is named; other texts mostly have the same
+    except BadInput:  # a Router that has no route for documents
+        own = limit_of(model)
     limits: dict[int | None, int | None] = {own: None}  # None for the model's own
     limits |= {limit: limit for limit in grid.limits if limit != own}
     groups = groups_of(model, grid)
@@ -211,6 +214,6 @@ def set_to(model: SentenceTransformer, temperature: Any, limit: int | None) -> I
     """Give a model a temperature and a limit for a while; None for its own."""
     with limits_kept(model):
         if limit is not None:
-            set_max_seq_length(model, limit)
+            set_max_seq_length(model, limit, documents=True)
         with nullcontext() if temperature is None else temper(model, temperature):
             yield

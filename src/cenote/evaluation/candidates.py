@@ -21,7 +21,7 @@ from cenote.errors import BadInput
 from cenote.evaluation.arms import set_to
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import Side, TextReader
-from cenote.evaluation.scoring import Scored, check_items, score_task
+from cenote.evaluation.scoring import Cut, Scored, check_items, cuts_of, score_task
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.temperature import LengthTemperature, OneTemperature, describe
 from cenote.listener import Listener
@@ -131,7 +131,7 @@ class CandidateScores:
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
         self.own = constant_of(model)
         self._readers = readers
-        self.texts = self.cut = 0  # that were read, and cut, which no temperature changes
+        self.cuts: list[Cut] = []  # of the texts that were read, which no temperature changes
         self._constant: dict[OneTemperature | None, CandidateScore] = {}
 
     def score_all(self, candidates: Sequence[Candidate]) -> list[CandidateScore]:
@@ -167,7 +167,7 @@ class CandidateScores:
                 found = score_task(self.task.make, self.task.kind, reader, "truncate")
             except BadInput as error:
                 raise BadInput(f"{self.task.name} cannot be scored at {said}: {error}") from error
-        self.texts, self.cut = found.encoder.seen.counts
+        self.cuts = cuts_of(found.encoder)
         self._constant[tau] = self._checked(found, said)
         if self._readers is not None and not isinstance(tau, LengthTemperature):
             self._readers[tau] = reader

@@ -9,14 +9,15 @@ from cenote.data.labelled_schemas import Asked
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.task_list import PACKAGES, ListedTask
 from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.models.properties import readers_of
 from cenote.models.provenance import behaviour_of, versions_of
 
 # Entries of a network's config that say where it is from.
 _PLACES = ("_name_or_path", "transformers_version")
 # The package of a backend that is not torch.
 _RUNTIMES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
-# The version of what is computed of items, such as intervals: results that were kept with another are not taken.
-_ITEMS = 2
+# The version of what is computed of items, such as intervals, and noted: results of another are not taken.
+_ITEMS = 3
 
 
 def configuration_of(reader: TextReader, *, weights: str | None = None, **settings: Any) -> dict[str, Any]:
@@ -28,10 +29,10 @@ def configuration_of(reader: TextReader, *, weights: str | None = None, **settin
         **settings: of the call.
     """
     model = reader.model
-    network: Any = getattr(getattr(model[0], "model", None), "config", None)
+    networks = [_network_of(reader) for reader in readers_of(model)]
     return {
         "weights": weights or fingerprint_of_weights(model, every=True),
-        "network": {} if network is None else {k: v for k, v in network.to_dict().items() if k not in _PLACES},
+        "network": networks if len(networks) > 1 else networks[0],
         **behaviour_of(model),
         "prompts": dict(model.prompts),
         "default_prompt": model.default_prompt_name,
@@ -43,6 +44,12 @@ def configuration_of(reader: TextReader, *, weights: str | None = None, **settin
         **settings,
         "versions": versions_of(*PACKAGES, *_RUNTIMES.get(reader.backend, ())),
     }
+
+
+def _network_of(reader: Any) -> dict[str, Any]:
+    """Return the settings of the network of a module that reads texts, none where it has no network."""
+    config: Any = getattr(getattr(reader, "model", None), "config", None)
+    return {} if config is None else {name: value for name, value in config.to_dict().items() if name not in _PLACES}
 
 
 def settings_of_data(asked: Asked, official: str | None, tasks: Sequence[ListedTask]) -> dict[str, Any]:

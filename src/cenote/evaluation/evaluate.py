@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, choose
 from cenote.evaluation.configuration import configuration_of, settings_of_data
 from cenote.evaluation.reading import TextReader
-from cenote.evaluation.results import Results, folder_of, write_items
-from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, refuse_missing_packages
+from cenote.evaluation.results import Results, file_of_items, folder_of, refuse_overwriting, write_items
+from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, named_data, refuse_missing_packages
 from cenote.evaluation_records import Evaluation, TaskScore
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
@@ -106,6 +105,8 @@ def evaluate(
     request = _check(long, others, backend, precision, quick, positions, seed, items, listener)
     refuse_missing_packages("evaluate")
     asked = Asked(kind, split, data_columns or {})
+    if items is not None:
+        refuse_overwriting(Path(items), named_data(data))
     waiting = list_tasks(tasks, data, official, asked, quick)
     _refuse_unusable(waiting, request)
     results = Results(folder_of(cache), TaskScore)
@@ -189,13 +190,9 @@ def _score_all(
         record, table = found
         if items is not None and table is not None:
             items.mkdir(parents=True, exist_ok=True)
-            write_items(items / f"{_as_file_name(task.name)}.parquet", table)
+            write_items(file_of_items(items, task.name), table)
         scored.append(record)
     return scored
-
-
-def _as_file_name(name: str) -> str:
-    return re.sub(r"[^\w.,() -]+", "-", name)
 
 
 def _score(task: ListedTask, reader: TextReader, request: _Request) -> tuple[TaskScore, Any]:

@@ -29,7 +29,7 @@ from cenote.evaluation.arm_scores import ArmScore, ScoredArm, neighbours_of
 from cenote.evaluation.arms import Arm, Grid, Pass, set_to
 from cenote.evaluation.items import TOKENS, Items
 from cenote.evaluation.reading import refuse_unread
-from cenote.evaluation.scoring import note_cut
+from cenote.evaluation.scoring import Cut, note_cuts
 from cenote.listener import Listener
 
 # The name of the kind, whose items are sentences.
@@ -140,6 +140,7 @@ def _scored(
             f"document{TOKENS}": documents.full_lengths[owners].tolist(),
         }
     )
+    cut = Cut("text", len(documents), int(documents.truncated.sum()), arm.limit)
     record = ArmScore(
         metric="share found",
         score=float(found.mean()),
@@ -149,7 +150,7 @@ def _scored(
         seconds=0.0 if kept else seconds,  # one reading is for both forms
         texts=0 if kept else len(documents) + len(texts.sentences) + len(texts.remainders),
         neighbours=neighbours_of(vectors),
-        notes=[] if kept else note_cut(arm.model, len(documents), int(documents.truncated.sum()), arm.limit),
+        notes=[] if kept else note_cuts(arm.model, [cut]),
     )
     return ScoredArm(task, arm, record, items)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import uuid
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from cenote.data.labelled_files import is_read
 from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.json_records import from_json, to_json
 from cenote.storage import explain_disk_errors, refuse_unwritable, write_whole
@@ -18,6 +21,8 @@ from cenote.storage import explain_disk_errors, refuse_unwritable, write_whole
 # The folder of results: this variable, or a folder in the user's cache.
 _VARIABLE = "CENOTE_CACHE"
 _DIGITS = 32
+# What no name of a file of items has.
+_NO_NAME = r"[^\w.,() -]+"
 
 Record = TypeVar("Record")  # of a score: it says how many `items` it has
 
@@ -101,6 +106,29 @@ def write_items(path: Path, items: Any) -> None:
 
     with _write(path) as temporary:
         pq.write_table(items, temporary, compression="zstd")
+
+
+def file_of_items(folder: Path, task: str) -> Path:
+    """Return the file of the items of a task.
+
+    >>> file_of_items(Path("items"), "MTEB/SciFact").as_posix()
+    'items/MTEB-SciFact.parquet'
+    """
+    return folder / f"{re.sub(_NO_NAME, '-', task)}.parquet"
+
+
+def refuse_overwriting(folder: Path, data: Mapping[str, Any]) -> None:
+    """Raise if the items of a task would overwrite labelled data, or be read with them by the next run.
+
+    Args:
+        folder: of the items.
+        data: a path, or something in memory, by the name of each task.
+    """
+    sources = [Path(one).resolve() for one in data.values() if isinstance(one, (str, Path))]
+    for path in (file_of_items(folder, task).resolve() for task in data):
+        if any(path == source or is_read(source, path) for source in sources):
+            fate = "is an input and would be overwritten" if path.exists() else "would be an input of the next run"
+            raise BadInput(f"{str(path)!r} {fate}: name another folder for the items (items, --items).")
 
 
 def _write(path: Path) -> AbstractContextManager[Path]:

@@ -19,6 +19,7 @@ from cenote.evaluation.reading import TextReader
 from cenote.evaluation.ways import gives_several, way_of
 from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
 from cenote.functional.sampling import Whole
+from cenote.models.properties import limit_of
 from cenote.records import Estimate
 from cenote.wording import percent, pluralise
 
@@ -212,14 +213,34 @@ def refuse_unusable(way: str, kind: str, name: str) -> None:
         raise BadInput(f"long={way!r} gives several vectors for a text, and {name}, of {kind}, needs one: window-mean.")
 
 
-def note_cut(model: str, texts: int, cut: int, limit: int | None) -> list[str]:
-    """Return a note that a model cuts texts, if it does.
+@dataclass(frozen=True)
+class Cut:
+    """How many texts of a side a model cuts."""
 
-    >>> note_cut("minilm", 1200, 300, 256), note_cut("minilm", 1200, 0, 256)
-    (['minilm cuts 25 % of 1,200 texts at 256 tokens.'], [])
+    side: str  # query, document, or text
+    texts: int
+    cut: int
+    limit: int | None  # tokens
+
+
+def cuts_of(encoder: EngineEncoder) -> list[Cut]:
+    """Return how many queries, documents or texts a model cuts now, each at their own limit."""
+    seen = ((side, encoder.sides[side].task, [*cut.values()]) for side, cut in encoder.seen.cut.items())
+    return [Cut(side, len(cut), sum(cut), limit_of(encoder.model, task)) for side, task, cut in seen]
+
+
+def note_cuts(model: str, cuts: Sequence[Cut]) -> list[str]:
+    """Return a note for each side of which a model cuts texts.
+
+    >>> note_cuts("minilm", [Cut("query", 20, 0, 32), Cut("document", 1200, 300, 256)])
+    ['minilm cuts 25 % of 1,200 documents at 256 tokens.']
     """
-    at = "its limit" if limit is None else f"{limit:,} tokens"
-    return [f"{model} cuts {percent(cut / texts)} of {pluralise(texts, 'text')} at {at}."] if cut else []
+    return [
+        f"{model} cuts {percent(one.cut / one.texts)} of {pluralise(one.texts, one.side)} at "
+        f"{'its limit' if one.limit is None else f'{one.limit:,} tokens'}."
+        for one in cuts
+        if one.cut
+    ]
 
 
 def check_items(found: Scored, notes: list[str]) -> Scored:

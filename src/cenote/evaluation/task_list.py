@@ -53,7 +53,7 @@ def list_tasks(
 ) -> list[ListedTask]:
     """Return all tasks, their local data read and checked."""
     names = [tasks] if isinstance(tasks, str) else list(tasks or ())
-    folders = _folders(data)
+    folders = named_data(data)
     if not names and not folders:
         raise BadInput("there are no tasks: name tasks of MTEB (tasks, --tasks) or data (data, --data).")
     if asked.kind is not None:
@@ -83,7 +83,7 @@ def list_tasks(
     return [replace(task, name=name) for task, name in zip(found, called, strict=True)]
 
 
-def _folders(data: Any) -> dict[str, Any]:
+def named_data(data: Any) -> dict[str, Any]:
     """Return what data are given, by unique names."""
     if data is None:
         return {}

@@ -27,7 +27,7 @@ from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.reading import precision_of
-from cenote.evaluation.scoring import note_cut
+from cenote.evaluation.scoring import note_cuts
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.intervals import effective_count
@@ -36,8 +36,14 @@ from cenote.functional.sampling import Floats
 from cenote.functional.temperature import check_temperature, to_json
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
-from cenote.models.properties import limit_of
-from cenote.models.provenance import constant_of, name_of, pooling_of, temperature_of, temperatures_of, versions_of
+from cenote.models.provenance import (
+    baked_temperature_of,
+    constant_of,
+    name_of,
+    pooling_of,
+    temperature_of,
+    versions_of,
+)
 from cenote.records import ALL, Estimate
 from cenote.storage import new_folder, refuse_occupied, refuse_unwritable
 from cenote.surgery.tempering import bake, temper
@@ -157,7 +163,7 @@ def tune(
             *(
                 f"{one.task.name}, development half: {note}"
                 for one in development.scores
-                for note in note_cut(called, one.texts, one.cut, limit_of(loaded))
+                for note in note_cuts(called, one.cuts)
             ),
         ),
         settings={
@@ -268,8 +274,8 @@ def _is_gain(confirmed: Sequence[Confirmed]) -> bool:
 
 def _multiplied(model: SentenceTransformer, chosen: Candidate | None) -> str:
     """Return a remark on a temperature in the weights, which the chosen one multiplies."""
-    baked = temperatures_of(model)["temperature_in_weights"]
-    return "" if baked is None or chosen is None else f" It multiplies the {baked:g} in the weights."
+    baked = baked_temperature_of(model)
+    return "" if baked is None or chosen is None else f" It multiplies the {baked} in the weights."
 
 
 def _edge(chosen: Candidate | None, taus: Sequence[float]) -> str:

@@ -29,10 +29,9 @@ def fingerprint_of_weights(model: nn.Module, *, every: bool = False, poolers: bo
     `poolers` nothing is left out.
     """
     digest = hashlib.sha256()
-    # Of the model, or of a route of a Router.
-    pooled = tuple(
-        name[: name.rfind(".") + 1] for name, module in model.named_modules() if isinstance(module, StPooling)
-    )
+    # Of the model, or of a route of a Router; two routes may share one.
+    modules = model.named_modules(remove_duplicate=False)
+    pooled = tuple(name[: name.rfind(".") + 1] for name, module in modules if isinstance(module, StPooling))
     for name, tensor in sorted(model.state_dict().items()):
         if not poolers and name.startswith(pooled) and _POOLER.search(name):
             continue

@@ -26,7 +26,8 @@ from cenote.functional.pooling import NAMES, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
 from cenote.models.hub import first_line, must_use_cache, no_such_model
-from cenote.models.properties import LIMITS_OF_TASKS, positions_of, readers_of
+from cenote.models.properties import positions_of, readers_of, set_limit
+from cenote.models.provenance import note_revision
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
 from cenote.models.weights import noted_reports, refuse_other_weights
 from cenote.nn import LandmarkTransformer, Pooling
@@ -102,6 +103,8 @@ def load(
     if max_seq_length is not None:
         set_max_seq_length(loaded, max_seq_length)
     _apply_temperature(loaded, temperature)
+    if not local:
+        note_revision(loaded, where)
     if strict:
         refuse_other_weights(loaded, reports, label)
     return loaded
@@ -222,25 +225,21 @@ def _check_device(device: str | torch.device | None) -> None:
         raise BadInput(f"device={str(device)!r} cannot be used here: {first_line(error)}") from error
 
 
-def set_max_seq_length(model: SentenceTransformer, length: int) -> None:
-    """Set the token limit; higher ones of queries and documents are lowered to it.
+def set_max_seq_length(model: SentenceTransformer, length: int, *, documents: bool = False) -> None:
+    """Set the token limit; higher ones of queries and documents are lowered to it, and with `documents` theirs is it.
 
     Raise `BadInput` if the model has fewer positions, no limit, or no room for a word.
     """
     most = positions_of(model)
     if most is not None and length > most:
         raise BadInput(f"max_seq_length={length}: the model has positions for {most} tokens only.")
-    tokenizer = model.tokenizer
-    special = tokenizer.num_special_tokens_to_add() if isinstance(tokenizer, PreTrainedTokenizerBase) else 0
+    tokenizers = [getattr(reader, "tokenizer", None) for reader in readers_of(model)]
+    special = max(
+        (t.num_special_tokens_to_add() for t in tokenizers if isinstance(t, PreTrainedTokenizerBase)), default=0
+    )
     if length <= special:
         raise BadInput(
             f"max_seq_length={length}: the tokenizer adds {special} special tokens to every text, which leave no room."
         )
-    try:
-        model.max_seq_length = length
-        for reader in readers_of(model):
-            for name in LIMITS_OF_TASKS:
-                if (getattr(reader, name, None) or 0) > length:  # else it would go before
-                    setattr(reader, name, length)
-    except AttributeError:
-        raise BadInput(f"max_seq_length={length}: {type(model[0]).__name__} has no such limit to set.") from None
+    if not set_limit(model, length, documents=documents):
+        raise BadInput(f"max_seq_length={length}: {type(model[0]).__name__} has no such limit to set.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
@@ -17,8 +17,10 @@ from cenote.nn import NO_LIMIT, LandmarkTransformer
 # The prompts of a task, in the order in which `encode_query` and `encode_document` look for them.
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 # The limits of a module that tokenises texts: of queries, of documents, and of both.
-LIMITS_OF_TASKS = ("query_length", "document_length")
-_LIMITS = ("max_seq_length", *LIMITS_OF_TASKS)
+_LIMITS_OF_TASKS = ("query_length", "document_length")
+# What a route may read, by sentence-transformers' names.
+_TEXT = "text"
+_LIMITS = ("max_seq_length", *_LIMITS_OF_TASKS)
 
 
 def reader_of(model: SentenceTransformer, task: str | None = None) -> Any:
@@ -28,15 +30,60 @@ def reader_of(model: SentenceTransformer, task: str | None = None) -> Any:
         return first
     routes: Any = first.sub_modules
     try:
-        return routes[first._resolve_route(task, "text")][0]
+        return routes[first._resolve_route(task, _TEXT)][0]
     except ValueError as error:
         raise BadInput(str(error)) from error
 
 
 def readers_of(model: SentenceTransformer) -> list[Any]:
     """Return all modules that tokenise texts: a Router has one on each route."""
-    routes: Any = model[0].sub_modules.values() if isinstance(model[0], Router) else [[model[0]]]
-    return [route[0] for route in routes]
+    return [route[0] for route in routes_of(model).values()] or [model[0]]
+
+
+def routes_of(model: SentenceTransformer) -> dict[str, Any]:
+    """Return the modules of each route of a Router, by its name; nothing for another model."""
+    return dict(model[0].sub_modules.items()) if isinstance(model[0], Router) else {}
+
+
+def tasks_of(model: SentenceTransformer) -> list[str | None]:
+    """Return tasks by which all routes that texts can take are taken, each once; None stands for no task."""
+    if not isinstance(model[0], Router):
+        return [None]
+    router: Any = model[0]
+    tasks = [None, "query", "document", *router.sub_modules, *(task for task, _ in router.route_mappings)]
+    found: dict[str, str | None] = {}
+    for task in dict.fromkeys(tasks):
+        with suppress(ValueError):  # no route of this task
+            found.setdefault(router._resolve_route(task, "text"), task)
+    return [
+        task for route, task in found.items() if _TEXT in getattr(router.sub_modules[route][0], "modalities", [_TEXT])
+    ]
+
+
+def set_limit(model: SentenceTransformer, limit: int, *, documents: bool = False) -> bool:
+    """Let the readers of a model cut texts at a limit; return whether any of them has a limit that can be set.
+
+    Higher limits of a task are lowered to it: they would go before.
+
+    Args:
+        model: any `SentenceTransformer`.
+        limit: in tokens.
+        documents: whether a lower limit of documents is raised to it too.
+    """
+    readers = [reader for reader in readers_of(model) if _takes_limit(reader)]
+    for reader in readers:
+        reader.max_seq_length = limit
+        for name in _LIMITS_OF_TASKS:
+            own = getattr(reader, name, None) or 0
+            if own > limit or (own and documents and name == "document_length"):
+                setattr(reader, name, limit)
+    return bool(readers)
+
+
+def _takes_limit(reader: Any) -> bool:
+    """Return whether a module has a limit that can be set: that of static embeddings is infinite and only read."""
+    own = getattr(type(reader), "max_seq_length", None)
+    return hasattr(reader, "max_seq_length") and not (isinstance(own, property) and own.fset is None)
 
 
 @contextmanager
@@ -63,7 +110,11 @@ def tokenizer_of(model: SentenceTransformer, task: str | None = None) -> Any:
 
 def limit_of(model: SentenceTransformer, task: str | None = None) -> int | None:
     """Return the tokens after which the model cuts a text of the task, None for no limit."""
-    reader = reader_of(model, task)
+    return limit_of_reader(reader_of(model, task), task)
+
+
+def limit_of_reader(reader: Any, task: str | None = None) -> int | None:
+    """Return the tokens after which a module that tokenises texts cuts one of the task, None for no limit."""
     limit, own = getattr(reader, f"{task}_length", None), getattr(reader, "max_seq_length", None)
     # For sentence-transformers the limit of a task goes before, even if it is higher.
     limits = (limit, own) if limit is None or isinstance(reader, LandmarkTransformer) else (limit,)

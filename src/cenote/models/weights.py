@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from cenote._nn.modules import eval_mode
 from cenote.errors import BadInput, some
+from cenote.models.properties import tasks_of
 
 # Loading is noted by a method of a class that all threads share.
 _noting = threading.RLock()
@@ -109,13 +110,12 @@ def used_tensors(model: SentenceTransformer, names: Collection[str], text: str =
     if not found:
         return set()
     before = {name: value.requires_grad for name, value in found.items()}
-    routes: Any = getattr(model[0], "sub_modules", {})
-    tasks = [{"task": name} for name, one in routes.items() if "text" in getattr(one[0], "modalities", ["text"])]
+    tasks: list[dict[str, str]] = [{} if task is None else {"task": task} for task in tasks_of(model)]
     try:
         for value in found.values():
             value.requires_grad_(True)
         with eval_mode(model), torch.enable_grad():
-            return {name for task in tasks or [{}] for name in _with_slopes(model, text, task, found)}
+            return {name for task in tasks for name in _with_slopes(model, text, task, found)}
     finally:
         for name, value in found.items():
             value.requires_grad_(before[name])

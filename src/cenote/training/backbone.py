@@ -19,7 +19,7 @@ from cenote.functional.pooling import POOLINGS, canonical
 from cenote.functional.temperature import describe
 from cenote.listener import silent
 from cenote.models.loading import load, set_max_seq_length
-from cenote.models.properties import limit_of, positions_of, reader_of
+from cenote.models.properties import limit_of, limit_of_reader, positions_of, reader_of
 from cenote.models.repooling import operators_of, repool
 from cenote.nn import LandmarkTransformer
 from cenote.surgery.hooks import current_setting
@@ -66,13 +66,14 @@ def prepare(
             set_max_seq_length(loaded, recipe.max_length)
     _refuse_wide_intervals(recipe, loaded)
     if recipe.query_length is not None:
-        limit = limit_of(loaded)
+        reader = reader_of(loaded, "query")
+        limit = limit_of_reader(reader)  # whatever its length of queries was
         if limit is not None and recipe.query_length > limit:
             raise BadInput(
                 f"query_length={recipe.query_length} is above the {limit} tokens that the model reads: give at most "
                 f"{limit}, or a max_length that is as large."
             )
-        reader_of(loaded, "query").query_length = recipe.query_length
+        reader.query_length = recipe.query_length
     for name in _PROMPTS:
         if (prompt := getattr(recipe, f"{name}_prompt")) is not None:
             loaded.prompts[name] = prompt

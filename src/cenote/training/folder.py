@@ -31,6 +31,10 @@ _PREFIX = "checkpoint-"
 _TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "file write failed")
 
 
+# The entry of `training.json` with the version of the order of the pairs.
+ORDER = "order"
+
+
 @dataclass(frozen=True)
 class Standing:
     """The scores of a training so far: that of the start, the best, its step, and the evaluations since.
@@ -121,11 +125,20 @@ class TrainingFolder:
             raise BadInput(f"{str(self.path)!r} already exists and holds no training: name a new folder.")
 
     def refuse_other(self, wanted: Mapping[str, Any]) -> None:
-        """Raise if the folder holds a training of something else, naming all that differs."""
+        """Raise if the folder holds a training of something else, naming all that differs.
+
+        The order of the pairs is that of a version of Cenote, and nothing to a training that is complete.
+        """
         found = self.state()
-        differing = [] if found is None else list(_differences(found, wanted))
-        if differing:
-            complete = found is not None and found.get("complete")
+        if found is None:
+            return
+        complete, order = found.get("complete"), wanted.get(ORDER)
+        if not complete and found.get(ORDER) != order:
+            raise BadInput(
+                f"{str(self.path)!r} holds a training that another version of Cenote began, which puts the pairs in "
+                "another order, so that it cannot go on: name another folder."
+            )
+        if differing := list(_differences({**found, ORDER: order}, wanted)):
             remedy = (
                 "It is complete: name another folder, and to train it further name it as the backbone."
                 if complete

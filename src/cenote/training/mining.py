@@ -314,8 +314,10 @@ def _report_cut(model: SentenceTransformer, positives: Collection[str], listener
     from cenote.models.properties import limit_of, prompt_name_for
 
     limit, prompt = limit_of(model, "document"), prompt_name_for(model, None, "document")
+    if limit is None:  # where tokens may not be counted either, as of static embeddings
+        return
     counts = count_tokens(model, sorted(positives), prompt_name=prompt, task="document")
-    if limit is not None and (cut := int((counts > limit).sum())):
+    if cut := int((counts > limit).sum()):
         listener.notify(
             f"{cut:,} of {pluralise(len(positives), 'positive')} {'is' if cut == 1 else 'are'} longer than the {limit} "
             "tokens that the model reads: their ends were not compared. --max-seq-length reads more."
@@ -375,7 +377,7 @@ def _write_parquet(path: Path, pairs: Iterable[Pair]) -> None:
 
 
 def _write(path: Path, pairs: Iterable[Pair]) -> None:
-    with write_whole(path) as temporary:
+    with write_whole(path, goes_on=False) as temporary:
         WRITERS[suffix_of(path)](temporary, pairs)
 
 

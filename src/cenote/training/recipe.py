@@ -22,7 +22,8 @@ class Recipe:
     """Every setting that the result of a training depends on.
 
     Args:
-        pooling: to train with; None is the model's own. A name, or several with "+" between them.
+        pooling: to train with; None is the model's own. Several are joined by "+" in Python ("cls+mean"), and by a
+            comma on the command line (`--pooling cls,mean`).
         intervals: tokens per chunk with landmarks; of several, one is drawn for each text in each epoch. One number is
             k of `every_k`.
         eval_interval: tokens per chunk after the training; by default the shortest of `intervals`.

@@ -27,13 +27,13 @@ from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_as
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
-from cenote.models.provenance import behaviour_of, name_of, pooling_of
+from cenote.models.provenance import behaviour_as, name_of, pooling_of
 from cenote.storage import give_usual_access, sync_files
 from cenote.training.backbone import Loader, chunks_of, for_evaluation, prepare
 from cenote.training.batches import Hashes, Order, Rows, count_batches
 from cenote.training.collator import Collator
 from cenote.training.environment import describe_changes, environment_of
-from cenote.training.folder import Standing, TrainingFolder, step_of, writing
+from cenote.training.folder import ORDER, Standing, TrainingFolder, step_of, writing
 from cenote.training.losses import ContrastiveLoss
 from cenote.training.recipe import Recipe
 from cenote.training.rules import refuse_unwatched
@@ -170,11 +170,12 @@ class Job:
 
     def state(self, model: SentenceTransformer) -> dict[str, Any]:
         """Return what a training that goes on must share with the one before."""
+        recorded = self.folder.state() or {}
         return {
             **_state_of(self.recipe, self.pairs, self.watch),
             "precision": self.precision,
-            "backbone": fingerprint_as((self.folder.state() or {}).get("backbone"), model),
-            "model": {**behaviour_of(model), "prompts": dict(model.prompts)},
+            "backbone": fingerprint_as(recorded.get("backbone"), model),
+            "model": {**behaviour_as(recorded.get("model"), model), "prompts": dict(model.prompts)},
         }
 
 
@@ -182,7 +183,7 @@ def _state_of(recipe: Recipe, pairs: PairTable, watch: Watch | None) -> dict[str
     """Return what is known, before the model is loaded, of what a training that goes on must share."""
     return {
         "schema": SCHEMA,
-        "order": _ORDER,
+        ORDER: _ORDER,
         "recipe": recipe.settings(),
         "pairs": pairs.fingerprint,
         "evaluation": None if watch is None else watch.fingerprint,

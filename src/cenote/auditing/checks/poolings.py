@@ -157,6 +157,10 @@ def _contradiction(folder: Path | None) -> str:
 
 def _between(subject: Subject, reference: str, used: str) -> Agreement | None:
     """Compare the vectors of two poolings, where both could be read."""
+    return _unless_it_fails(lambda: _compared(subject, reference, used), None)
+
+
+def _compared(subject: Subject, reference: str, used: str) -> Agreement | None:
     vectors, live = subject.reading.vectors, "+".join(subject.pooling)
     one, other = (vectors.get(OWN if name == live else name) for name in (reference, used))
     return None if one is None or other is None or not len(one) else compare(one, other)

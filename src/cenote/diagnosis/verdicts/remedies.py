@@ -158,12 +158,14 @@ def as_counted(share: Estimate, count: int) -> Estimate:
     >>> as_counted(Estimate(0.175, 0.15, 0.2), 17)
     Estimate(value=0.17, low=0.15, high=0.2)
 
-    None and all are said of shares that are exactly 0 and 1.
+    None and all are said of shares that are exactly 0 and 1, and no figure is said beside an interval without it.
 
-    >>> as_counted(Estimate(0.9967, 0.994, 0.998), 100)
-    Estimate(value=0.9967, low=0.994, high=0.998)
+    >>> as_counted(Estimate(0.9967, 0.994, 0.998), 100), as_counted(Estimate(0.0049, 0.0025, 0.0074), 1)
+    (Estimate(value=0.9967, low=0.994, high=0.998), Estimate(value=0.0049, low=0.0025, high=0.0074))
     """
-    return share if count in (0, 100) else Estimate(count / 100, share.low, share.high)
+    low, high = share.low, share.high
+    outside = low is not None and high is not None and not low <= count / 100 <= high
+    return share if count in (0, 100) or outside else Estimate(count / 100, low, high)
 
 
 def complement(share: Estimate) -> Estimate:
