@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cenote
 from cenote.data.rows import Text
+from cenote.diagnosis.verdicts.remedies import FEWEST_SENTENCES
 from cenote.records import Account, CutLengths, Diagnosis, Estimate
 
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
@@ -64,12 +65,19 @@ def read_texts(data: str) -> Iterator[Text]:
 
 
 def shares(found: dict[str, Diagnosis]) -> Iterator[str]:
-    """Yield the table of the accounts, with the sentences found by the length of their text."""
+    """Yield the table of the accounts, with the sentences found by the length of their text.
+
+    Parts of few sentences are left out, as in verdicts.
+    """
     yield f"| of 100 | sentences | {' | '.join(SHARES.values())} | found, left out | found by length of text |"
     yield f"|---|--:|{'--:|' * len(SHARES)}--:|---|"
     for data, account in accounts(found):
         cells = (per_hundred(getattr(account, share)) for share in SHARES)
-        parts = (f"{100 * part.found.value:.0f} ({part.name})" for part in account.parts if part.by == "length")
+        parts = (
+            f"{100 * part.found.value:.0f} ({part.name})"
+            for part in account.parts
+            if part.by == "length" and part.sentences >= FEWEST_SENTENCES
+        )
         left_out = per_hundred(account.left_out)
         yield f"| {data} | {account.sentences:,} | {' | '.join(cells)} | {left_out} | {', '.join(parts)} |"
 

@@ -13,11 +13,11 @@ from cenote.wording import pluralise
 from experiments.claims import INDEX, RESULTS, SOURCES, Row, rows_of_experiment, rows_of_trainings, shown_cells
 
 ADDRESSES = {source: f"https://arxiv.org/abs/{source.split()[1]}" for source in SOURCES if source.startswith("arXiv")}
+# Of verdicts that decide; others are grey.
 _COLOURS = {
     "holds": "#00664b",
     "in part": "#8a5a00",
     "not here": "#a33f00",
-    **dict.fromkeys(("by construction", "undecided", "not run yet"), "#555"),
 }
 _STYLE = """
 :root{color-scheme:light}
@@ -57,7 +57,8 @@ _HEAD = """\
 <h1>Claims of the sources, measured</h1>
 <p>Each figure tests statements of three papers and a blog post, on the models and data named below it. A statement
 <b>holds</b> if the 95 % interval says so on every model and data set; it holds <b>in part</b> if it says so on some, or
-if a part of the statement is not tested. <b>By construction</b> is what random vectors or a theorem would give too.
+if a part of the statement is not tested. One that decides among several that do not is no verdict.
+<b>By construction</b> is what random vectors or a theorem would give too.
 ✓ holds, ✗ the opposite holds, ○ the interval does not decide.</p>
 """
 

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,11 +16,12 @@ sys.path.insert(0, str(HERE))
 
 from cenote.errors import BadInput  # noqa: E402
 from cenote.records import Estimate  # noqa: E402
-from experiments import lab  # noqa: E402
+from experiments import diagnoses, lab  # noqa: E402
 from experiments.all import MODULES, experiments, index  # noqa: E402
 from experiments.claims import INDEX  # noqa: E402
 from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, judge  # noqa: E402
 
+from .diagnosis.verdicts import accounts  # noqa: E402
 from .evaluation import labelled  # noqa: E402
 
 
@@ -54,6 +56,13 @@ def test_only_an_interval_on_one_side_decides(low, high, up, down):
     assert below("c", estimate).holds is down
 
 
+def test_the_table_of_accounts_leaves_out_parts_of_few_sentences_as_verdicts_do():
+    few, enough = accounts.part("length", "9 tokens", 0.7, 29), accounts.part("length", "8 tokens", 0.9, 30)
+    model = accounts.model(account=accounts.account(parts=(few, enough)))
+    *_, row = diagnoses.shares({"d": SimpleNamespace(models=[model])})
+    assert row.endswith("| 90 (8 tokens) |")
+
+
 def test_a_bound_other_than_zero():
     assert above("c", Estimate(0.5, 0.4, 0.6), than=0.7).holds is False
     assert below("c", Estimate(0.5, 0.4, 0.6), than=0.7).holds is True
@@ -64,8 +73,12 @@ def test_a_bound_other_than_zero():
     [
         ([True, True], "holds"),
         ([True, False], "in part"),
-        ([True, None], "in part"),
-        ([False, None], "not here"),
+        ([True, True, None], "in part"),
+        ([True, False, None], "in part"),
+        ([False, False, None], "not here"),
+        ([False], "not here"),
+        ([True, None], "undecided, one for"),
+        ([False, *[None] * 8], "undecided, one against"),
         ([None, None], "undecided"),
         ([], "undecided"),
     ],

@@ -64,7 +64,8 @@ def test_claims_are_decided_by_the_searches_that_were_chosen_before(size, tmp_pa
         return 0.5 + better - late
 
     rows, record = verdicts(tmp_path, size, means)
-    assert [row.verdict for row in rows.values()] == ["holds", "holds", "undecided", "holds", "holds", "in part"]
+    positions = "in part" if len(size.lengths) > 2 else "undecided, one for"  # with fixed intervals nothing differs
+    assert [row.verdict for row in rows.values()] == ["holds", "holds", "undecided", "holds", "holds", positions]
     alike = next(row for text, row in rows.items() if "matches" in text)
     assert {one.data for one in alike.values} == {f"posts {size.train_length} short"}
     longer = next(row for text, row in rows.items() if "better than CLS" in text)

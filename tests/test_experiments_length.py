@@ -160,7 +160,7 @@ def test_findings_of_layers(generator, layers, trend):
     rate = generator.normal(size=(12, layers)) / 10 + np.arange(layers)
     long = {
         "filter_rate": rate,
-        "filter_bound": rate + 1 + generator.random((12, layers)) / 10,
+        "filter_bound": rate + 1 + 1.5 * (np.arange(layers) % 2),  # of neighbours the order is another
         "attention_rate": rate - 1,
         "attention_bound": rate - 1 - generator.random((12, 1)),
     }

@@ -33,7 +33,7 @@ class Part:
     low: float  # tokens of the shortest text that the part may hold, or holds
     high: float | None  # of the longest; None for an interval that is open above
     items: int
-    score: Estimate | None  # None for fewer than 30 items or sources of items, and for equal scores
+    score: Estimate | None  # None for fewer than 30 items, or sources if all were of equal size; for equal scores
     entropy: float | None = None  # mean entropy of the predicted probabilities, of a classification
 
 
@@ -91,6 +91,8 @@ class TaskScore:
     notes: tuple[str, ...]
     data: str  # fingerprint of the data, or the revision of an official task
     split: str
+    part_metric: str | None = None  # the measure of the parts by length, where it is another than `metric`
+    part_score: Estimate | None = None  # of all items, by that measure
 
 
 @dataclass(frozen=True, repr=False)

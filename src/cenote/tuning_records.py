@@ -45,7 +45,7 @@ class Confirmed:
     difference: Estimate
     relative: float
     p: float | None  # of one test for all tasks; of all tasks together that of one test
-    resolvable: float | None  # the smallest difference that would be found four times of five
+    resolvable: float | None  # the smallest difference that the test of `p` would find four times of five
 
 
 @dataclass(frozen=True, repr=False)

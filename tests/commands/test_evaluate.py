@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from cenote.cli import Exit, main
+from cenote.commands.evaluate import lines_of
 
 from ..evaluation.labelled import retrieval, sts
+from ..report.evaluations import clusters, evaluation
 
 pytest.importorskip("mteb", reason="evaluate needs mteb: pip install 'cenote[eval]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -70,6 +72,15 @@ def test_a_table_and_what_length_does(model, pairs, beir, tmp_path, capsys):
     shown, told = capsys.readouterr()
     assert json.loads(shown) == found
     assert "task 1" not in told  # from the cache
+
+
+def test_parts_of_a_clustering_are_shown_with_their_measure():
+    lines = [line.strip() for line in lines_of(evaluation(clusters()))]
+    assert lines[-3:] == [
+        "shortest 20 % by text: adjusted Rand index 0.4100 (0.3600 to 0.4600), 80 items",
+        "longest 20 % by text: adjusted Rand index 0.3100 (0.2600 to 0.3600), 80 items",
+        "all items: adjusted Rand index 0.3377 (0.3277 to 0.3477)",
+    ]
 
 
 def test_the_temperature_and_the_pooling_are_those_asked_for(model, pairs, tmp_path, capsys):

@@ -294,8 +294,23 @@ def test_judgments_of_unknown_ids_are_dropped_and_counted(tmp_path):
     assert data.judgments == {"q1": {"d1": 2, "d2": 1}, "q2": {"d3": 1}}
     assert data.notes == (
         "Judgments of unknown queries were dropped: 5 (x0, x1, x2 and 2 more).",
-        "Judgments of unknown documents were dropped: 1 (d9).",
+        "Judgments of unknown documents were dropped, so that scores are higher than by all judgments: 1 (d9).",
     )
+
+
+def test_a_document_that_is_judged_irrelevant_and_unknown_raises_no_score(tmp_path):
+    more = {"query_id": "q1", "doc_id": "d9", "score": 0}
+    data = read_labelled(folder(tmp_path, {**SEARCH, "qrels.tsv": [*QRELS, more]}))
+    assert data.notes == ("Judgments of unknown documents were dropped: 1 (d9).",)
+
+
+def test_trec_eval_counts_a_relevant_document_that_is_not_in_the_corpus_as_not_found():
+    trec_eval = pytest.importorskip("pytrec_eval")
+    scores = [
+        trec_eval.RelevanceEvaluator({"q1": grades}, {"ndcg_cut.10"}).evaluate({"q1": {"d1": 1.0}})["q1"]
+        for grades in ({"d1": 1}, {"d1": 1, "d9": 1}, {"d1": 1, "d9": 0})
+    ]
+    assert scores[1]["ndcg_cut_10"] < scores[0]["ndcg_cut_10"] == scores[2]["ndcg_cut_10"]
 
 
 def test_queries_that_no_document_answers_are_dropped(tmp_path):

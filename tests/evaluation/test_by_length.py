@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.by_length import compare_parts_with, parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.differences import effective_sources, sources_of
 from cenote.evaluation.items import Items
 
 
@@ -116,6 +117,31 @@ def test_clusters_of_a_part_are_scored_in_every_draw():
     assert 0 < score.value < 1
 
 
+@pytest.mark.parametrize("wrong", [1.0, 0.4])
+def test_parts_of_clusters_that_do_not_depend_on_length_score_as_the_whole(wrong):
+    """The v-measure of the smallest part would be ten times that of the whole, where all clusters are random."""
+    generator = np.random.default_rng(3)
+    labels, lengths = generator.integers(0, 20, 2000), generator.lognormal(4.3, 0.8, 2000).round()
+    clusters = np.where(generator.random((5, 2000)) < wrong, generator.integers(0, 20, (5, 2000)), labels)
+    items = Items(
+        {
+            "item": [str(row) for row in range(2000)] * 5,
+            "draw": np.repeat(np.arange(5), 2000).tolist(),
+            "value": [0.5] * 10_000,
+            "text_tokens": lengths.tolist() * 5,
+            "label": [str(label) for label in labels] * 5,
+            "cluster": clusters.ravel().tolist(),
+        }
+    )
+    measure, whole = compare_parts_with("clustering", items, 0)
+    parts = [part for part in parts_by_length("clustering", items, 0) if part.score is not None]
+    assert measure == "adjusted Rand index"
+    assert min(part.items for part in parts) < 60
+    for part in parts:
+        assert part.score.value == pytest.approx(whole.value, abs=1.5 / np.sqrt(part.items * 5))
+    assert compare_parts_with("sts", pairs(), 0) == (None, None)
+
+
 def test_the_rank_of_the_longest_is_the_mean_over_a_fifth_of_the_relevant_documents():
     items = queries()
     order = np.argsort(-items.numbers("document_tokens"), kind="stable")[:40]
@@ -139,3 +165,19 @@ def test_the_interval_of_items_that_share_sources_is_for_other_sources():
     few = [part for part in parts if part.by == "document" and 30 <= part.items < 300]  # of fewer than 30 documents
     assert few
     assert {part.score for part in few} == {None}
+
+
+def test_parts_of_which_one_source_has_most_items_have_no_score():
+    items = queries(200)
+    items.columns["relevant"] = [["d"] if row < 100 else [f"d{row}"] for row in range(200)]
+    parts = [part for part in parts_by_length("retrieval", items, 0) if part.items >= 30]
+    sources = sources_of("retrieval", items)
+    assert effective_sources(items, sources) < 4
+    assert parts
+    assert {part.score for part in parts} == {None}
+
+
+def test_a_text_that_is_drawn_several_times_is_one_item_of_its_source():
+    items = Items({"item": ["a", "a", "a", "b", "c"], "text": ["x", "x", "x", "y", "y"]})
+    assert effective_sources(items, np.array([0, 0, 0, 1, 1])) == 9 / 5
+    assert effective_sources(items, None) == 3

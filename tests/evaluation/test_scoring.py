@@ -13,8 +13,9 @@ import cenote
 from cenote.encoding.windows import tokenise_windows, window_sizes
 from cenote.errors import BadInput
 from cenote.evaluation.encoder import EngineEncoder
+from cenote.evaluation.items import Items
 from cenote.evaluation.reading import Side, TextReader
-from cenote.evaluation.scoring import refuse_unusable, score_task, summarise_task
+from cenote.evaluation.scoring import _too_few, refuse_unusable, score_task, summarise_task
 from cenote.evaluation.tasks import cells_of, local_task, official_task, official_with
 from cenote.listener import Listener
 
@@ -206,6 +207,17 @@ def test_few_items_claim_nothing(model):
     assert (record.low, record.high) == (None, None)
     assert "12 items are too few to claim anything; 30 are needed." in record.notes
     assert all(part.score is None for part in record.by_length)
+
+
+def test_items_of_which_one_source_has_most_claim_nothing():
+    values = {"item": [str(row) for row in range(80)], "value": [0.5] * 80}
+    sources = np.array([0] * 41 + [*range(1, 40)])
+    said = _too_few(Items(values), 80, sources)
+    assert said == (
+        "80 items of 40 sources are too few to claim anything: some sources have so many items that all say as much as "
+        "3 of equal size, and 30 are needed."
+    )
+    assert _too_few(Items(values), 80, np.arange(80) // 2) == ""
 
 
 def test_several_vectors_of_a_text_are_for_searches():

@@ -18,11 +18,11 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 import cenote
 from cenote.data.labelled import Classification, Labels, Sts
-from cenote.data.labelled_halves import count_sources, halve
+from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
 from cenote.evaluation import tune as module
 from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
-from cenote.evaluation.choosing import Half, choose_best, search
+from cenote.evaluation.choosing import Half, choose_best, search, together
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.task_list import ListedTask
@@ -56,7 +56,7 @@ def test_the_halves_hold_every_item_once(kind):
     assert sorted(shares(parts[0]) + shares(parts[1])) == sorted(shares(whole))
     counts = [len(shares(part)) for part in parts]
     assert abs(counts[0] - counts[1]) <= 3
-    assert sum(count_sources(part)[0] for part in parts) == count_sources(whole)[0]
+    assert sum(len(sizes_of_sources(part)[0]) for part in parts) == len(sizes_of_sources(whole)[0])
     assert [part.kind for part in parts] == [kind, kind]
 
 
@@ -144,6 +144,19 @@ def test_the_p_of_a_task_allows_for_all_tasks():
     """Of two tasks without a gain some p is below .1 twice as often, where each is tested alone."""
     rows = [rows[:2] for _, _, rows in (simulate(seed) for seed in range(150)) if rows]
     assert np.mean([min(row.p for row in some) < 0.1 for some in rows]) < 0.15
+
+
+def test_of_several_tasks_the_mean_is_one_test_and_shows_what_that_resolves():
+    """Two tasks and their mean, tested together, resolve less."""
+    pairs, before = Simulated(60, 10_003).paired([Candidate("constant", 0.8, 0.8)])
+    mean = together(pairs, before, 3)[0]
+    assert mean.resolvable_alone < 0.9 * mean.resolvable
+    assert module._needed(pairs, before, 3) == np.ceil(120 * (mean.resolvable_alone / module.PAPER_GAIN) ** 2)
+    held_out = Simulated(60, 10_003)
+    tasks = [ListedTask(name, "retrieval", list, "", None, "test") for name in ("one", "two")]
+    held_out.__dict__.update(tasks=tasks, scores=held_out.stubs)
+    *_, last = module._confirm(held_out, Candidate("constant", 0.8, 0.8), pairs, before, 3)[0]
+    assert last.resolvable == mean.resolvable_alone
 
 
 def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from cenote.functional.agreement import cosine_of, cosines, nearest_others, shared_nearest, to_unit
+from cenote.errors import BadInput
+from cenote.functional.agreement import FEWEST_TEXTS, cosine_of, cosines, nearest_others, shared_nearest, to_unit
 
 DRAWN = np.random.default_rng(0)
 LEFT = DRAWN.standard_normal((30, 6))
@@ -39,5 +40,8 @@ def test_nearest_others_and_what_they_share(count):
     assert shared_nearest(LEFT, 3 * LEFT, count).tolist() == [1.0] * 30
 
 
-def test_fewer_others_than_are_asked_for_are_all_there():
-    assert shared_nearest(LEFT[:4], RIGHT[:4], 10).tolist() == [1.0] * 4
+@pytest.mark.parametrize("count", [0, 1, 11])
+def test_texts_all_of_whose_others_are_nearest_share_nothing_that_is_known(count):
+    with pytest.raises(BadInput, match=f"{count} texts share all of their 10 nearest others: pass 12 or more"):
+        shared_nearest(LEFT[:count], RIGHT[:count])
+    assert min(shared_nearest(LEFT[:FEWEST_TEXTS], RIGHT[:FEWEST_TEXTS])) < 1

@@ -21,7 +21,6 @@ from .helpers import unit
 
 # Student's t quantiles from printed tables, by degrees of freedom: two-sided 95 % and 99 %.
 STUDENT = {
-    8: (2.306, 3.355),
     9: (2.262, 3.250),
     10: (2.228, 3.169),
     11: (2.201, 3.106),
@@ -186,6 +185,13 @@ def test_few_texts_have_no_interval():
     for count in (FEWEST_TEXTS - 1, FEWEST_TEXTS):
         assert (change_of_mean(rows[:count], rows[:count]).low is None) is (count < FEWEST_TEXTS)
     assert mean_over_pairs([1.0, 2.0], [0, 0], [1, 2]) == Estimate(1.5, None, None)
+
+
+@pytest.mark.parametrize(("count", "known"), [(9, False), (10, True)])
+def test_sides_that_share_no_text_need_ten_texts_each(count, known):
+    first, second = (side.ravel() for side in np.meshgrid(np.arange(count), np.arange(count) + 100))
+    values = np.random.default_rng(0).normal(size=len(first))
+    assert (mean_over_pairs(values, first, second).low is not None) is known
 
 
 def test_percentile_intervals_computed_by_hand():

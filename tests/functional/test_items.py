@@ -37,8 +37,23 @@ def test_the_interval_of_a_mean_covers_the_truth():
 
 def test_few_items_and_equal_items():
     assert mean_of_items(np.arange(FEWEST_VALUES - 1)).low is None
+    unequal = np.repeat(np.arange(40), [1] * 39 + [20])
+    assert mean_of_items(np.arange(59), sources=unequal).low is None
     found = mean_of_items(np.ones(50))
     assert (found.value, found.low, found.high) == (1, None, None)
+
+
+def test_a_score_of_zeros_and_ones_has_at_least_the_rule_of_three():
+    most = 1 - 0.025 ** (1 / 50)
+    none, every = (mean_of_items(np.full(50, value), score=True) for value in (0, 1))
+    assert (none.value, none.low, none.high) == (0, 0, pytest.approx(most))
+    assert (every.value, every.low, every.high) == (1, pytest.approx(1 - most), 1)
+    two = mean_of_items([1] * 2 + [0] * 98, score=True)
+    assert two.high >= 1 - 0.025 ** (1 / 100)
+    assert mean_of_items(np.full(50, 0.3), score=True).low is None
+    pairs = mean_of_items(np.zeros(50), sources=np.arange(50) // 2, score=True)
+    assert pairs.high == pytest.approx(1 - 0.025 ** (1 / 25))
+    assert mean_of_items(np.zeros(9), score=True).low is None
 
 
 @pytest.mark.parametrize("values", [[], [1.0, np.nan], [[1.0, 2.0]]])
@@ -65,6 +80,19 @@ def test_a_rank_correlation_of_one_value_is_refused():
         rank_correlation_of_items([1] * 5, range(5))
     with pytest.raises(BadInput, match="4 and 5 values"):
         rank_correlation_of_items(range(4), range(5))
+
+
+def test_a_rank_correlation_of_nan_is_refused():
+    for pair in (([*range(19), np.nan], range(20)), (range(20), [*range(19), np.nan])):
+        with pytest.raises(BadInput, match="a value is NaN, which has no rank"):
+            rank_correlation_of_items(*pair)
+
+
+def test_equal_orders_have_no_interval():
+    found = rank_correlation_of_items(range(50), np.arange(50) ** 3)
+    assert (found.value, found.low, found.high) == (pytest.approx(1), None, None)
+    twins = rank_correlation_of_items(range(50), range(50), sources=np.arange(50) // 2)
+    assert (twins.low, twins.high) == (None, None)
 
 
 def test_the_interval_of_draws_is_that_of_student():

@@ -302,6 +302,20 @@ def test_a_family_without_differences_reports_one_in_5_of_100_tries(make, monkey
     assert false <= stats.binom.ppf(0.999, REPEATS, 0.05) == 21
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_few_draws_that_outweigh_the_items_show_nothing_more_often_than_chance(count, monkeypatch):
+    """The part of each draw is three standard errors of the items: more than 60 of 800 are found in 1 of 1,000 runs."""
+    monkeypatch.setattr(paired, "RESAMPLES", 20)
+    false = 0
+    for repeat in range(800):
+        generator = np.random.default_rng((11, count, repeat))
+        draws = 3 * np.sqrt(count / 60) * generator.normal(size=(1, count))
+        values = generator.normal(size=(1, 60)) + draws.mean()
+        (found,) = compare_paired([Paired(values, draws=draws - draws.mean())], flips=399, fewest=10**6).tasks[0]
+        false += found.p <= 0.05
+    assert false <= stats.binom.ppf(0.999, 800, 0.05)
+
+
 def powers(make, sizes, monkeypatch, repeats=400):
     """Return how often the first setting is found to differ, for several sizes of its difference."""
     monkeypatch.setattr(paired, "RESAMPLES", 20)
@@ -341,6 +355,23 @@ def test_a_difference_of_the_resolvable_size_is_found_four_times_of_five(make, m
     said = [compare_paired([make(np.random.default_rng((9, n)), 0.2)]).tasks[0][0].resolvable for n in range(30)]
     below, above = powers(make, (0.9 * np.mean(said), 1.1 * np.mean(said)), monkeypatch)
     assert below < 0.8 < above
+
+
+def test_what_alone_is_resolvable_does_not_depend_on_other_settings_and_tasks():
+    values = normal(4, 60, seed=12)
+    (only,) = compare_paired([Paired(values[:1])]).tasks[0]
+    first, *_ = compare_paired([Paired(values)]).tasks[0]
+    assert first.resolvable_alone == only.resolvable_alone == only.resolvable < 0.9 * first.resolvable
+    together = [compare_paired([Paired(values[:rows]), Paired(values[:rows])]).together[0] for rows in (1, 4)]
+    assert together[0].resolvable_alone == together[1].resolvable_alone < 0.9 * together[0].resolvable
+
+
+def test_what_sources_of_unequal_size_resolve_does_not_depend_on_the_difference():
+    """A source of ten items adds ten times the difference to the sum, and ten items to the count."""
+    sources = np.repeat(np.arange(80), [1] * 60 + [10] * 20)
+    values = 0.2 * normal(260, seed=13)
+    same, other = (alone(values + size, sources=sources).resolvable for size in (0, 2))
+    assert other == pytest.approx(same, rel=0.2)
 
 
 def of_k_means(generator, draws=4, count=200, size=800, labels=5):
@@ -383,9 +414,7 @@ def test_a_setting_without_differences_leaves_the_others_as_they_are():
     values = normal(1, 60) + 0.3
     expected = compare_paired([Paired(values)]).tasks[0][0]
     found = compare_paired([Paired(np.vstack([values, np.zeros((1, 60))]))]).tasks[0][0]
-    assert replace(found, resolvable=round(found.resolvable, 12)) == replace(
-        expected, resolvable=round(expected.resolvable, 12)
-    )
+    assert vars(found) == pytest.approx(vars(expected), abs=1e-12)
 
 
 def test_one_item_shows_nothing():
@@ -433,6 +462,19 @@ def test_fewer_than_the_fewest_items_have_no_interval():
     (few,), (enough,) = found.tasks
     assert few.low is few.resolvable is found.together[0].low is None
     assert enough.low < enough.value < enough.high
+
+
+def test_sources_of_which_one_has_a_third_of_the_items_have_no_interval():
+    """It would hold the truth less than 90 times of 100."""
+    generator, large = np.random.default_rng(14), np.repeat(np.arange(40), [1] * 39 + [20])
+    values = generator.normal(size=(1000, 40))[:, large] + generator.normal(size=(1000, 59))
+    (found,) = compare_paired([Paired(values, large)], fewest=1, flips=9).tasks
+    assert np.mean([one.low <= 0 <= one.high for one in found]) < 0.9
+    for sizes, known in (([1] * 39 + [20], False), ([1] * 40, True), ([5] * 40, True)):
+        sources = np.repeat(np.arange(40), sizes)
+        (found,) = compare_paired([Paired(normal(1, len(sources)), sources)], fewest=30).tasks[0]
+        assert (found.low is not None) == (found.resolvable is not None) == known
+        assert 0 < found.p < 1
 
 
 def test_outcomes_count_wins_where_values_are_no_scores():

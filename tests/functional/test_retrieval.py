@@ -135,6 +135,19 @@ def test_a_text_without_a_vector_comes_last():
     assert own_ranks(np.ones((1, 3), np.float32), documents, np.array([1])).tolist() == [3]
 
 
+@pytest.mark.parametrize("owners", [None, np.array([0, 0, 1, 2])])
+def test_nan_finds_nothing_and_is_no_rival(owners):
+    documents = np.eye(3, dtype=np.float32) + 0.5
+    candidates = documents if owners is None else documents[owners]
+    queries, rivals = np.array([[np.nan] * 3, [1.0, 0.0, 0.0]], np.float32), np.zeros(2, np.int64)
+    assert own_ranks(queries, candidates, np.array([0, 0]), owners=owners).tolist() == [4, 1]
+    candidates[-1] = np.nan
+    assert own_ranks(queries, candidates, np.array([0, 2]), owners=owners, rivals=rivals).tolist() == [4, 4]
+    assert rivals[1] == 0
+    variants = np.array([[1.0, 0.0, 0.0], [np.nan] * 3], np.float32)
+    assert ranks_of_variants(queries, variants, candidates, np.array([0, 0]), owners=owners).tolist() == [4, 4]
+
+
 # Neighbours and tokens.
 
 
@@ -282,7 +295,7 @@ def test_a_share_of_none_or_all_has_the_rule_of_three():
     none, every = (jackknife(value, np.full(30, value)) for value in (0.0, 1.0))
     assert (none.low, every.high) == (0.0, 1.0)
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 30)) == pytest.approx(1 - every.low)
-    assert jackknife(0.0, np.zeros(30), share=False) == Estimate(0.0, 0.0, 0.0)
+    assert jackknife(0.0, np.zeros(30), share=False) == Estimate(0.0, None, None)
     assert jackknife(0.5, np.full(9, 0.5)) == Estimate(0.5, None, None)
 
 

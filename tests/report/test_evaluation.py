@@ -50,6 +50,8 @@ SHOWN = {
         **dict.fromkeys(("by_length", "settings", "positions", "worst", "scores", "notes")),
         "interval": str,
         "longest_rank": "{:.1f}".format,
+        "part_metric": str,
+        "part_score": None,
     },
     "Part": {**dict.fromkeys(("by", "name"), str), "items": whole, "score": None, "entropy": format_number},
     "Setting": {"name": str, "score": None, "change": None, "vectors": "{:.1f}".format},

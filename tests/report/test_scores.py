@@ -5,10 +5,12 @@ import pytest
 from cenote.evaluation_records import Part, Setting
 from cenote.records import Estimate
 from cenote.report import scores
+from cenote.report.formatting import MISSING
 from cenote.report.plots import Line, Rule
 
 from .evaluations import (
     bare_task,
+    clusters,
     estimate,
     evaluation,
     part,
@@ -134,11 +136,26 @@ def test_parts_without_a_score_say_why(sections):
     found = table(sections, "parts-t1")
     assert found.head == ("part", "length of", "items", "accuracy", "mean entropy of predictions")
     assert found.rows[1] == ("100 to 199 tokens", "text", "7", "fewer than 30 items", "1.76")
-    assert table(sections, "parts-t2").head[-1] == "v_measure"  # no entropy
+    assert table(sections, "parts-t2").head[-1] == "adjusted Rand index"  # no entropy
     same = scores.build_sections(evaluation(task(by_length=(part("longest 20 %", None, items=90),))))
     assert table({one.key: one for one in same}, "parts-t0").rows == (
-        ("longest 20 %", "document", "90", "items from fewer than 30 sources, or equal scores"),
+        (
+            "longest 20 %",
+            "document",
+            "90",
+            "items from fewer than 30 sources, unequal ones counted as fewer, or equal scores",
+        ),
     )
+
+
+def test_parts_of_a_clustering_stand_beside_the_whole_by_the_same_measure(sections):
+    assert table(sections, "parts-t2").rows[-1] == ("all items", MISSING, "2,048", "0.3377 (0.3277 to 0.3477)")
+    assert [row[4] for row in table(sections, "ends").rows if row[0] == "news"] == ["adjusted Rand index"] * 2
+    (figure,) = (one for one in sections["length"].figures if one.title.startswith("news"))
+    assert (figure.y.title, figure.marks[0]) == ("adjusted Rand index", Rule(0.3377, upright=False))
+    assert "Parts have the adjusted Rand index in place of the v_measure" in sections["length"].intro
+    (named,) = scores.name_tasks([clusters(part_score=None)])
+    assert not any(isinstance(one, Rule) for one in scores.draw_by_length(named, "text").marks)
 
 
 def test_a_part_of_many_items_from_few_sources_is_not_said_to_have_few_items():
@@ -146,7 +163,8 @@ def test_a_part_of_many_items_from_few_sources_is_not_said_to_have_few_items():
     drawn = [one for one in parts(0.8, 0.05, "text") if one.score is not None]
     assert by_length_of((*few, *drawn)).notes == (
         "Not drawn, with fewer than 30 items: 100 to 199 tokens.",
-        "Not drawn, with items from fewer than 30 sources, or equal scores: 200 to 299 tokens.",
+        "Not drawn, with items from fewer than 30 sources, unequal ones counted as fewer, or equal scores: "
+        "200 to 299 tokens.",
     )
 
 

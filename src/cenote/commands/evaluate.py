@@ -128,10 +128,14 @@ def _details(task: TaskScore) -> Iterator[str]:
             f"long texts by {setting.name}: {setting.score.value:.4f}, change "
             f"{score_estimate(change.value, change.low, change.high, sign='+')}{vectors}"
         )
-    for part in task.by_length:
-        if part.division == "end" and part.score is not None:
-            shown = score_estimate(part.score.value, part.score.low, part.score.high)
-            yield f"{part.name} by {part.by}: {shown}, {part.items:,} items"
+    ends = [(part, part.score) for part in task.by_length if part.division == "end" and part.score is not None]
+    measure = f"{task.part_metric} " if task.part_metric else ""
+    for part, score in ends:
+        shown = score_estimate(score.value, score.low, score.high)
+        yield f"{part.name} by {part.by}: {measure}{shown}, {part.items:,} items"
+    if ends and task.part_score is not None:
+        shown = score_estimate(task.part_score.value, task.part_score.low, task.part_score.high)
+        yield f"all items: {measure}{shown}"
     for way in dict.fromkeys(one.way for one in task.positions):
         places = (f"{one.place} {percent(one.found.value)}" for one in task.positions if one.way == way)
         yield f"evidence in a longer text, found first by {way}: {', '.join(places)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import singledispatch
@@ -27,14 +28,14 @@ def halve(data: Labelled, seed: int = 0) -> tuple[Labelled, Labelled]:
     return halves
 
 
-def count_sources(data: Labelled) -> tuple[int, str]:
-    """Return how many sources the items have, and what these are.
+def sizes_of_sources(data: Labelled) -> tuple[list[int], str]:
+    """Return how many items each source has, and what sources are.
 
-    >>> count_sources(Clustering(tuple("abcdefgh"), tuple("xyxyxyxy")))
-    (8, 'texts')
+    >>> sizes_of_sources(Clustering(tuple("abca"), tuple("xyxx")))
+    ([2, 1, 1], 'texts')
     """
     sources, noun = _sources(data)
-    return len(set(sources)), noun
+    return list(Counter(sources).values()), noun
 
 
 def _sources(data: Labelled) -> tuple[Sequence[Hashable], str]:

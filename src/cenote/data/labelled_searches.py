@@ -16,18 +16,23 @@ def judge(
     """Return the grades of queries that have a relevant document, in the order of the queries, and notes."""
     found: dict[str, dict[str, int]] = {query: {} for query in queries}
     strange: dict[str, list[str]] = {"queries": [], "documents": []}
-    repeated = []
+    raised, repeated = "", []
     for query, document, grade in zip(table["query_id"], table["document_id"], table["grade"], strict=True):
         if query not in found:
             strange["queries"].append(query)
         elif document not in documents:
             strange["documents"].append(document)
+            if grade > 0:  # trec_eval takes it for a relevant document that was not found
+                raised = ", so that scores are higher than by all judgments"
         else:
             if found[query].get(document, grade) != grade:
                 repeated.append(f"{query} {document}")
             found[query][document] = max(grade, found[query].get(document, grade))
     kept = {query: grades for query, grades in found.items() if max(grades.values(), default=0) > 0}
-    notes = [count_ids(ids, f"Judgments of unknown {part} were dropped") for part, ids in strange.items()]
+    notes = [
+        count_ids(strange["queries"], "Judgments of unknown queries were dropped"),
+        count_ids(strange["documents"], f"Judgments of unknown documents were dropped{raised}"),
+    ]
     if not kept:
         why = " ".join(filter(None, notes)) or "No grade is above 0."
         raise BadInput(f"{path}: no judgment gives a known query a relevant document. {why} Check the ids.")

@@ -93,7 +93,7 @@ def build_cells(
     elif together and few and len(subjects) > 1:
         notes.append(
             f"There is no mean over tasks: {', '.join(few)} have fewer than {FEWEST_ITEMS} items, or items of fewer "
-            "sources, or items that are not known."
+            "sources (unequal ones count as fewer), or items that are not known."
         )
     return cells, notes
 
@@ -104,7 +104,7 @@ def _pair_all(grid: _Grid) -> dict[str, Paired]:
     for subject in grid.subjects:
         testable = grid.testable(subject)
         made = pair(subject.kind, *grid.items(subject)) if testable else None
-        if made is not None and made.count >= FEWEST_ITEMS:
+        if made is not None and made.effective >= FEWEST_ITEMS:
             pairs[subject.name] = _with_all(made, [grid.others.index(arm) for arm in testable], len(grid.others))
     return pairs
 

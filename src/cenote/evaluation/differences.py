@@ -5,6 +5,7 @@ A new kind of task whose score is no mean is a function and a row of `_VALUES`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from cenote.errors import BadInput
 from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.influence import spearman_values, values_over_draws
+from cenote.functional.intervals import effective_count
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
@@ -108,6 +110,15 @@ def count_sources(items: Items, sources: Whole | None, rows: Whole | None = None
     return len(set(units if rows is None else [units[row] for row in rows.tolist()]))
 
 
+def effective_sources(items: Items, sources: Whole | None, rows: Whole | None = None) -> float:
+    """Return how many sources of equal size say as much as those of some rows of the items."""
+    names = items.columns["item"]
+    units = names if sources is None else sources.tolist()
+    places = range(len(names)) if rows is None else rows.tolist()
+    sizes = Counter(unit for unit, _ in {(units[row], names[row]) for row in places})  # a clustered text has many rows
+    return effective_count(list(sizes.values())) if sizes else 0.0
+
+
 def common_names(items: Sequence[Items]) -> list[str]:
     """Return the names of the items that all settings have, in an order that does not depend on that of the data."""
     return sorted(set.intersection(*(set(one.columns["item"]) for one in items)))
@@ -160,7 +171,7 @@ def differences_among(
         paired = pair(kind, [one.only(names) for one in baseline], [one.only(names) for one in settings])
     except BadInput:  # all scores of the part are the same
         return None
-    if paired is None or len(paired.units[1]) < FEWEST_ITEMS:
+    if paired is None or paired.effective < FEWEST_ITEMS:
         return None
     found = compare_paired([paired], seed=seed, fewest=FEWEST_ITEMS, flips=1).tasks[0]
     return [Estimate(one.value, one.low, one.high) for one in found]

@@ -68,7 +68,7 @@ def find_by_position(
             best = best_of(scores, owners)
             own = best.diagonal().copy()
             best[relevant] = -np.inf
-            first = mean_of_items((own > best.max(1)).astype(float), seed=seed)
+            first = mean_of_items((own > best.max(1)).astype(float), seed=seed, score=True)
             found.append(Position(way=way, place=place, items=len(queries), found=first))
     return tuple(found)
 

@@ -11,13 +11,14 @@ import numpy as np
 from cenote.data.labelled import Retrieval
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
-from cenote.evaluation.by_length import parts_by_length, rank_of_longest, score_of_items
-from cenote.evaluation.differences import count_sources, differences_among, sources_of
+from cenote.evaluation.by_length import compare_parts_with, parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.differences import count_sources, differences_among, effective_sources, sources_of
 from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.ways import gives_several, way_of
 from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
+from cenote.functional.sampling import Whole
 from cenote.models.properties import limit_of
 from cenote.records import Estimate
 from cenote.wording import percent, pluralise
@@ -130,12 +131,9 @@ def summarise_task(
     estimate, interval, count = Estimate(own.score, None, None), "", 0
     if own.items is not None:
         estimate, interval = score_of_items(kind, own.items, seed)
-        count, sources = len(set(own.items.columns["item"])), count_sources(own.items, sources_of(kind, own.items))
-        if sources < FEWEST_ITEMS:
-            few, what = (
-                (f"{count} items", "") if sources == count else (f"{count} items of {sources} sources", " sources")
-            )
-            notes.append(f"{few} are too few to claim anything; {FEWEST_ITEMS}{what} are needed.")
+        count = len(set(own.items.columns["item"]))
+        if few := _too_few(own.items, count, sources_of(kind, own.items)):
+            notes.append(few)
             estimate = Estimate(estimate.value, None, None)
     positions: tuple[Position, ...] = ()
     if moved is not None:
@@ -148,6 +146,7 @@ def summarise_task(
     settings = tuple(
         _compare(one, kind, own, score_task(make, kind, reader, one), seed) for one in others if is_usable(one, kind)
     )
+    of_parts = (None, None) if own.items is None else compare_parts_with(kind, own.items, seed)
     record = TaskScore(
         name=name,
         kind=kind,
@@ -168,8 +167,26 @@ def summarise_task(
         notes=tuple(notes),
         data=data,
         split=split,
+        part_metric=of_parts[0],
+        part_score=of_parts[1],
     )
     return record, own.items
+
+
+def _too_few(items: Items, count: int, sources: Whole | None) -> str:
+    """Return a note that items, or their sources, are too few to claim anything; nothing where they are enough."""
+    of_sources, effective = count_sources(items, sources), effective_sources(items, sources)
+    if effective >= FEWEST_ITEMS:
+        return ""
+    if of_sources == count:
+        return f"{count} items are too few to claim anything; {FEWEST_ITEMS} are needed."
+    few = f"{count} items of {of_sources} sources are too few to claim anything"
+    if of_sources < FEWEST_ITEMS:
+        return f"{few}; {FEWEST_ITEMS} sources are needed."
+    return (
+        f"{few}: some sources have so many items that all say as much as {int(effective)} of equal size, and "
+        f"{FEWEST_ITEMS} are needed."
+    )
 
 
 def _ways_to_try(kind: str, share: float, encoder: EngineEncoder, notes: list[str]) -> tuple[str, ...]:

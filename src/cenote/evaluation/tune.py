@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
-from cenote.data.labelled_halves import count_sources, halve
+from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
 from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
@@ -30,6 +30,7 @@ from cenote.evaluation.reading import precision_of
 from cenote.evaluation.scoring import note_cuts
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
+from cenote.functional.intervals import effective_count
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats
 from cenote.functional.temperature import check_temperature, to_json
@@ -198,17 +199,17 @@ def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
     """Return both halves of a task; raise where one is too small."""
     if task.local is None:
         raise BadInput(f"{task.name} is not local: a temperature is tuned on labelled folders.")
-    count, noun = count_sources(task.local)
-    if count < 2 * FEWEST_ITEMS:
+    sizes, noun = sizes_of_sources(task.local)
+    if (count := len(sizes)) < 2 * FEWEST_ITEMS:
         raise BadInput(
             f"{task.name} has {count} {noun}, too few to choose on one half and confirm on the other: "
             f"{2 * FEWEST_ITEMS} are the fewest, and a gain like the paper's 0.53 % takes some hundreds to thousands."
         )
     parts = halve(task.local, seed)
-    if (fewest := min(count_sources(part)[0] for part in parts)) < FEWEST_ITEMS:
+    if (fewest := min(effective_count(sizes_of_sources(part)[0]) for part in parts)) < FEWEST_ITEMS:
         raise BadInput(
-            f"{task.name} has {count} {noun}, but one half would have {fewest} of them, since some have many items: "
-            f"{FEWEST_ITEMS} are the fewest. Drop some of those items."
+            f"{task.name} has {count} {noun}, but since some have many items, one half would say as much as "
+            f"{int(fewest)} of equal size: {FEWEST_ITEMS} are the fewest. Drop some of those items."
         )
     first, second = (
         replace(task, local=part, make=partial(make_local, task.name, task.official, part)) for part in parts
@@ -258,7 +259,7 @@ def _confirm(
                 difference=gain,
                 relative=mean.value,
                 p=mean.p_alone,
-                resolvable=mean.resolvable,
+                resolvable=mean.resolvable_alone,
             )
         )
     return tuple(rows), gain
@@ -302,9 +303,8 @@ def _needed(pairs: Sequence[Paired], before: Floats, seed: int) -> int | None:
 
     What draws of training texts or of starts add does not shrink with the items: where it alone hides the gain, None.
     """
-    whole, of_items = (
-        together(some, before, seed)[0].resolvable for some in (pairs, [replace(one, draws=None) for one in pairs])
-    )
+    of_items_alone = [replace(one, draws=None) for one in pairs]
+    whole, of_items = (together(some, before, seed)[0].resolvable_alone for some in (pairs, of_items_alone))
     if whole is None or of_items is None:
         return None
     left = PAPER_GAIN**2 - max(0.0, whole**2 - of_items**2)

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cenote.errors import BadInput
 from cenote.functional.retrieval import nearest
 
 Vectors = npt.NDArray[np.float64]
 
 # Nearest texts by which two sets of vectors are compared.
 NEIGHBOURS = 10
+# The fewest texts of which a text has others that are not among its nearest.
+FEWEST_TEXTS = NEIGHBOURS + 2
 
 
 def to_unit(vectors: npt.NDArray[Any]) -> Vectors:
@@ -59,9 +62,13 @@ def nearest_others(unit: Vectors, count: int = NEIGHBOURS) -> list[list[int]]:
 def shared_nearest(left: npt.NDArray[Any], right: npt.NDArray[Any], count: int = NEIGHBOURS) -> Vectors:
     """Return, for each text, the share of its nearest others that two sets of vectors have in common.
 
+    Of `count` + 1 texts all others are nearest, whatever their vectors: it takes one more (`FEWEST_TEXTS` of ten).
+
     >>> points = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     >>> shared_nearest(points, points[[0, 2, 1, 3]], 1).tolist()
     [0.0, 0.0, 0.0, 0.0]
     """
+    if len(left) < count + 2:
+        raise BadInput(f"{len(left)} texts share all of their {count} nearest others: pass {count + 2} or more.")
     found = (nearest_others(to_unit(side), count) for side in (left, right))
     return np.array([len(set(one) & set(other)) / len(one) for one, other in zip(*found, strict=True)])

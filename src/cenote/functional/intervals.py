@@ -28,6 +28,18 @@ def check_confidence(confidence: Any) -> float:
     return confidence
 
 
+def effective_count(sizes: Any) -> float:
+    """Return how many sources of equal size say as much as sources of these sizes, (sum n)² / sum n² (Kish, 1965).
+
+    Where a few sources have most of the items, a mean is theirs, and intervals are too narrow for all others.
+
+    >>> effective_count([5] * 40), round(effective_count([1] * 39 + [20]), 1)
+    (40.0, 7.9)
+    """
+    counts = np.asarray(sizes, np.float64)
+    return float(counts.sum() ** 2 / (counts**2).sum())
+
+
 def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float = 0.95) -> Estimate:
     """Estimate the mean over pairs of texts, with an interval for other texts from the same source.
 
@@ -37,7 +49,7 @@ def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float =
     G / (G - 1), where G is the number of different texts on the side that has fewer. The interval is the mean plus
     and minus its root times Student's t quantile for G - 1. It holds for all pairs of N texts, and for queries that
     share negatives. With 20 texts it covers the truth in 94 of 100 draws if v_ij = a_i + a_j, less often if few texts
-    decide everything. Fewer than ten texts on either side have no interval.
+    decide everything. Fewer than ten texts on either side have no interval, nor have all pairs of fewer than ten.
 
     >>> first, second = np.triu_indices(12, 1)
     >>> mean = mean_over_pairs(first + second, first, second)
@@ -59,7 +71,8 @@ def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float =
         raise BadInput(f"texts have dtype {bad[0]}: number them, and pass the numbers.")
     mean = float(flat.mean())
     fewest = min(len(np.unique(left)), len(np.unique(right)))
-    if fewest < FEWEST_TEXTS - 1:  # all pairs of N texts have N - 1 different first ones
+    # All pairs of N texts have N - 1 different first ones; of sides that share no text, each counts alone.
+    if fewest < FEWEST_TEXTS - bool(np.isin(left, right).any()):
         return Estimate(mean, None, None)
     return _estimate(mean, _dyadic_variance(flat - mean, left, right), fewest, confidence)
 
@@ -119,6 +132,21 @@ def percentile_interval(replicates: Floats, confidence: float) -> tuple[float, f
         return None, None
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def widen_share(share: Estimate, count: float, confidence: float) -> Estimate:
+    """Return a share with an interval in [0, 1] whose ends are no nearer than those of shares of 0 and of 1.
+
+    None of `count` leaves any share up to 1 - 0.025^(1/count) possible, by the rule of three, and all of them any share
+    from 1 minus that on.
+
+    >>> round(widen_share(Estimate(0.0, 0.0, 0.0), 30, 0.95).high, 3)
+    0.116
+    """
+    if share.low is None or share.high is None:
+        return share
+    most = 1 - ((1 - confidence) / 2) ** (1 / count)
+    return Estimate(share.value, min(max(share.low, 0.0), 1 - most), max(min(share.high, 1.0), most))
 
 
 def _estimate(value: float, variance: float, groups: int, confidence: float) -> Estimate:

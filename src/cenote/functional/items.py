@@ -14,7 +14,13 @@ from scipy import stats
 
 from cenote.errors import BadInput
 from cenote.functional.influence import spearman_values
-from cenote.functional.intervals import bca_interval, check_confidence, percentile_interval
+from cenote.functional.intervals import (
+    bca_interval,
+    check_confidence,
+    effective_count,
+    percentile_interval,
+    widen_share,
+)
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
@@ -25,12 +31,19 @@ RESAMPLES = 2000
 _RESAMPLES_RANKED = 1000
 # Numbers that are resampled at once.
 _AT_ONCE = 4_000_000
+# Correlations that are equal but for rounding.
+_ROUNDING = 1e-9
 # Fewer items have no interval, and no draws of fewer.
 FEWEST_VALUES, FEWEST_DRAWS = 10, 3
 
 
-def mean_of_items(values: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95) -> Estimate:
+def mean_of_items(
+    values: Any, *, sources: Whole | None = None, seed: int = 0, confidence: float = 0.95, score: bool = False
+) -> Estimate:
     """Return the mean of items with its BCa bootstrap interval; none for fewer than ten sources, or for equal items.
+
+    Unequal sources count as fewer (`intervals.effective_count`). Values of a `score` lie in [0, 1]: where all are 0 or
+    1, their mean is a share, which has at least the interval of the rule of three (`intervals.widen_share`).
 
     >>> mean_of_items(np.arange(100) % 2)
     Estimate(value=0.5, low=0.41, high=0.6)
@@ -40,8 +53,16 @@ def mean_of_items(values: Any, *, sources: Whole | None = None, seed: int = 0, c
     if flat.ndim != 1 or not len(flat) or not np.isfinite(flat).all():
         raise BadInput(f"values of shape {flat.shape}: pass a list of finite numbers, at least one.")
     mean = float(flat.mean())
-    if len(flat) < FEWEST_VALUES or not np.ptp(flat):
+    count = len(flat) if sources is None else effective_count(np.unique(sources, return_counts=True)[1])
+    share = score and bool(np.isin(flat, (0, 1)).all())
+    if count < FEWEST_VALUES or not (share or np.ptp(flat)):
         return Estimate(mean, None, None)
+    found = _of_varying(mean, flat, sources, seed, confidence) if np.ptp(flat) else Estimate(mean, mean, mean)
+    return widen_share(found, count, confidence) if share else found
+
+
+def _of_varying(mean: float, flat: Floats, sources: Whole | None, seed: int, confidence: float) -> Estimate:
+    """Return the mean of values that are not all equal with its BCa interval."""
     if sources is not None:
         return _of_sources(mean, flat, sources, seed, confidence)
     means = np.concatenate([flat[rows].mean(1) for rows in _resamples(len(flat), seed)])
@@ -56,7 +77,8 @@ def rank_correlation_of_items(
 ) -> Estimate:
     """Return Spearman's correlation of two values of each item, with a percentile bootstrap interval.
 
-    Of sources the interval is that of the mean of the items' influences.
+    Of sources the interval is that of the mean of the items' influences. Where all resamples have the same correlation,
+    as where both orders are the same, there is no interval.
 
     >>> round(rank_correlation_of_items(range(50), range(50)).value, 6)
     1.0
@@ -65,6 +87,8 @@ def rank_correlation_of_items(
     x, y = (np.asarray(side, np.float64) for side in (first, second))
     if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not np.ptp(x) or not np.ptp(y):
         raise BadInput(f"{x.size} and {y.size} values: pass as many of both, at least two, which are not all equal.")
+    if np.isnan(x).any() or np.isnan(y).any():
+        raise BadInput("a value is NaN, which has no rank: leave its item out.")
     value = float((rank_products(x, y)).mean())
     if len(x) < FEWEST_VALUES:
         return Estimate(value, None, None)
@@ -73,7 +97,10 @@ def rank_correlation_of_items(
     replicates = np.concatenate(
         [_correlations(x[rows], y[rows]) for rows in _resamples(len(x), seed, _RESAMPLES_RANKED)]
     )
-    return Estimate(value, *percentile_interval(replicates, confidence))
+    known = replicates[np.isfinite(replicates)]
+    if not len(known) or np.ptp(known) < _ROUNDING:
+        return Estimate(value, None, None)
+    return Estimate(value, *percentile_interval(known, confidence))
 
 
 def rank_products(first: Any, second: Any) -> Floats:

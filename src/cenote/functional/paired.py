@@ -24,7 +24,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cenote.errors import BadInput
-from cenote.functional.intervals import bca_interval, check_confidence
+from cenote.functional.intervals import bca_interval, check_confidence, effective_count
 from cenote.functional.sampling import Floats, Whole
 
 FLIPS, RESAMPLES = 9999, 2000
@@ -96,6 +96,11 @@ class Paired:
         return self.values.shape[1] if self.sources is None else len(np.unique(self.sources))
 
     @property
+    def effective(self) -> float:
+        """How many sources of equal size say as much: `count`, or fewer where sizes differ."""
+        return self.count if self.sources is None else effective_count(np.unique(self.sources, return_counts=True)[1])
+
+    @property
     def noise(self) -> tuple[Floats, int]:
         """The squared standard errors `[C]` that the draws add, and their degrees of freedom; 0 without draws."""
         count = 0 if self.draws is None else self.draws.shape[1]
@@ -117,7 +122,8 @@ class Difference:
     wins: int
     losses: int
     ties: int
-    resolvable: float | None  # the smallest difference that would be found four times of five
+    resolvable: float | None  # the smallest difference that `p` would find four times of five
+    resolvable_alone: float | None  # that `p_alone` would
     possible: bool  # whether so few pairs that are not tied could be significant at all
 
 
@@ -150,7 +156,7 @@ def compare_paired(
         weights: of the tasks in what they show together; None takes their mean.
         seed: of flips and resamples.
         confidence: of the intervals; the rest is the chance of one false finding among all.
-        fewest: sources of items; fewer have no interval.
+        fewest: sources of items, of which unequal ones count as fewer (`Paired.effective`); fewer have no interval.
         flips: of the test. Where there are no more ways to flip the items of a single task, all are taken.
     """
     check_confidence(confidence)
@@ -159,20 +165,19 @@ def compare_paired(
     tested = _flipped(groups, seed, flips)
     resampled = _resampled(groups, seed)
     largest = tested.flipped.max(1)
-    # A difference that is found four times of five exceeds what is found by that much of its own error.
-    reach = float(np.quantile(largest, confidence, method="higher") + ndtri(POWER))
-    width = len(tasks[0].values)
+    reach, reaches = (_reach(statistics, confidence) for statistics in (largest, tested.flipped))
+    width, many = len(tasks[0].values), [one.effective >= fewest for one in tasks]
     found = []
     for column, statistic in enumerate(tested.statistics):
         number, setting = divmod(column, width)
-        chosen, of_chosen, independent = (
-            (tasks, shares, [group.mean for group in groups])
+        chosen, of_chosen, independent, of_many = (
+            (tasks, shares, [group.mean for group in groups], all(many))
             if number == len(tasks)
-            else ([tasks[number]], np.ones(1), [tasks[number]])
+            else ([tasks[number]], np.ones(1), [tasks[number]], many[number])
         )
         value, replicates = float(resampled.values[column]), resampled.replicates[:, column]
         varies = np.ptp(replicates) > 1e-9 * abs(value)
-        enough = varies and min(one.count for one in chosen) >= fewest
+        enough = varies and of_many
         ends = bca_interval(replicates, value, resampled.accelerations[column], confidence) if enough else (None, None)
         least = statistic * (1 - _ROUNDING)
         found.append(
@@ -184,7 +189,8 @@ def compare_paired(
                 p_alone=_probability(tested.flipped[:, column], least, tested.exact),
                 **_counts(chosen, of_chosen, setting, value),
                 possible=2.0 ** (1 - min(_count_moved(independent, setting), 64)) < 1 - confidence,
-                resolvable=reach * float(tested.errors[column]) if enough else None,
+                resolvable=float(reach * resampled.errors[column]) if enough else None,
+                resolvable_alone=float(reaches[column] * resampled.errors[column]) if enough else None,
             )
         )
     rows = [found[start : start + width] for start in range(0, len(found), width)]
@@ -207,6 +213,12 @@ def _probability(statistics: Floats, least: float, exact: bool) -> float:
     """Return the share of flips that are as extreme, of which the data are one."""
     count = int((statistics >= least).sum())
     return count / len(statistics) if exact else (count + 1) / (len(statistics) + 1)
+
+
+def _reach(statistics: Floats, confidence: float) -> Any:
+    """Return how many standard errors a difference must measure to be found four times of five."""
+    # That often it exceeds what is found by so much of its own error.
+    return np.quantile(statistics, confidence, axis=0, method="higher") + ndtri(POWER)
 
 
 def _count_moved(tasks: Sequence[Paired], setting: int) -> int:
@@ -294,7 +306,6 @@ class _Tested:
     """Statistics of S differences: the settings of each task, then the settings on all tasks together."""
 
     statistics: Floats  # [S], of the data
-    errors: Floats  # [S], the standard errors
     flipped: Floats  # [F, S], statistics of flips
     exact: bool  # whether these are all ways to flip, of which the first is the data
 
@@ -304,7 +315,7 @@ def _flipped(groups: Sequence[_Group], seed: int, flips: int) -> _Tested:
     exact = len(groups) == len(groups[0].tasks) == 1 and not first.noise[1] and 2**first.count <= flips
     parts = [group.apply(lambda one, stream: _flip(one, (seed, *stream), flips, exact)) for group in groups]
     values, errors, means, variances = (_together(groups, parts, name) for name in _Flips._fields)
-    return _Tested(_statistics(values, errors), np.sqrt(errors), _statistics(means, variances), exact)
+    return _Tested(_statistics(values, errors), _statistics(means, variances), exact)
 
 
 class _Flips(NamedTuple):
@@ -332,7 +343,9 @@ def _flip(task: Paired, seed: tuple[int, ...], flips: int, exact: bool) -> _Flip
         # As uncertain as few draws leave it: the plain estimate would be believed where it is small by chance.
         true = noise * freedom / generator.chisquare(freedom, flipped.shape)
         flipped += generator.standard_normal(flipped.shape) * np.sqrt(true)
-        variance += generator.chisquare(freedom, flipped.shape) * true / freedom
+        # The error of the data, and not one of each flip: that would be uncertain a second time, so that with two or
+        # three draws chance would look larger for its error than it is, and the test find too much.
+        variance = np.where(noise > 0, error, variance)
     return _Flips(value, error, flipped, variance)
 
 
@@ -376,14 +389,15 @@ class _Resampled:
     values: Floats  # [S]
     replicates: Floats  # [R, S]
     accelerations: Floats  # [S]
+    errors: Floats  # [S], the standard errors
 
 
 def _resampled(groups: Sequence[_Group], seed: int) -> _Resampled:
-    """Return the differences, their resamples, and the acceleration of each interval."""
+    """Return the differences, their resamples, the acceleration of each interval, and the standard errors."""
     parts = [group.apply(lambda one, stream: _resample(one, (seed, *stream, 2))) for group in groups]
-    values, replicates, below, above = (_together(groups, parts, name) for name in _Resamples._fields)
+    values, replicates, below, above, errors = (_together(groups, parts, name) for name in _Resamples._fields)
     accelerations = np.divide(below, 6 * above**1.5, out=np.zeros_like(below), where=above > 0)
-    return _Resampled(values, replicates, accelerations)
+    return _Resampled(values, replicates, accelerations, np.sqrt(errors))
 
 
 class _Resamples(NamedTuple):
@@ -391,10 +405,12 @@ class _Resamples(NamedTuple):
     replicates: Floats  # [R, C]
     cubes: Floats  # [C], sums over the units of the errors' third powers
     squares: Floats  # [C], and of their squares
+    error: Floats  # [C], the squared standard error
 
     def times(self, share: float) -> _Resamples:
         """Return those of the values times a number."""
-        return _Resamples(self.value * share, self.replicates * share, self.cubes * share**3, self.squares * share**2)
+        squares, error = self.squares * share**2, self.error * share**2
+        return _Resamples(self.value * share, self.replicates * share, self.cubes * share**3, squares, error)
 
 
 def _resample(task: Paired, seed: tuple[int, ...]) -> _Resamples:
@@ -407,8 +423,11 @@ def _resample(task: Paired, seed: tuple[int, ...]) -> _Resamples:
     if freedom:
         made += generator.standard_t(freedom, made.shape) * np.sqrt(noise)
     value = sums.sum(1) / sizes.sum()
+    # Of a ratio: what a source of many items adds to the sum, it adds to their count too.
     errors = (sums - value[:, None] * sizes) / sizes.sum()
-    return _Resamples(value, made, (errors**3).sum(1), (errors**2).sum(1) + noise)
+    squares = (errors**2).sum(1)
+    error = squares * len(sizes) / max(1, len(sizes) - 1) + noise
+    return _Resamples(value, made, (errors**3).sum(1), squares + noise, error)
 
 
 def _drawn(count: int, generator: np.random.Generator) -> Iterator[Floats]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cenote.errors import BadInput
-from cenote.functional.intervals import FEWEST_TEXTS, check_confidence, percentile_interval
+from cenote.functional.intervals import FEWEST_TEXTS, check_confidence, percentile_interval, widen_share
 from cenote.records import Estimate
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -30,6 +30,8 @@ def own_ranks(
     queries: Floats, candidates: Floats, own: Whole, *, owners: Whole | None = None, rivals: Whole | None = None
 ) -> Whole:
     """Return the rank of each query's own document by dot product, from 1; candidates that tie with it rank before it.
+
+    NaN finds nothing: a document whose score is NaN ranks after all others.
 
     >>> documents = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     >>> own_ranks(np.array([[1.0, 0.1], [0.1, 1.0]]), documents, np.array([0, 2])).tolist()
@@ -94,7 +96,9 @@ def _ranks(
     for start in range(0, len(queries), step):
         rows = np.arange(start, min(start + step, len(queries)))
         scores = best_of(queries[rows] @ candidates.T, owners)
+        scores[np.isnan(scores)] = -np.inf  # NaN is not below any number, nor above
         mine = reached(scores, rows)[:, None]
+        mine = np.where(np.isnan(mine), -np.inf, mine)
         scores[np.arange(len(rows)), own[rows]] = -np.inf
         ranks[rows] = 1 + (scores >= mine - ROUNDING).sum(1)
         if rivals is not None:
@@ -179,7 +183,7 @@ def resampled_means(
     for one, mean, column in zip(values, means.tolist(), replicates.T, strict=True):
         low, high = percentile_interval(column, confidence)
         if one.dtype == np.bool_:
-            found.append(_widen(Estimate(mean, low, high), count, confidence))
+            found.append(widen_share(Estimate(mean, low, high), count, confidence))
         else:
             found.append(Estimate(mean, low, high) if one.min() < one.max() else Estimate(mean, None, None))
     return found
@@ -221,8 +225,9 @@ def jackknife(
     A new sample has other rivals as well as other sentences: a hub takes many sentences at once, and resampling
     sentences among fixed rivals gives intervals that are too narrow. A share stays in [0, 1]. Its upper end is at
     least that of a share of 0 in n documents, by the rule of three: 1 - 0.025^(1/n). Its lower end is at most that of
-    a share of 1. Else a loss of one sentence would seem better known than no loss. With fewer than ten documents there
-    is no interval. `documents` is how many have a sentence in the figure, where not all do.
+    a share of 1. Else a loss of one sentence would seem better known than no loss. Another figure, such as a change,
+    has no interval where it is the same without any of the documents. With fewer than ten documents there is none
+    either. `documents` is how many have a sentence in the figure, where not all do.
 
     >>> found = jackknife(0.5, np.array([0.49, 0.51] * 10))
     >>> round(found.low, 2), round(found.high, 2)
@@ -230,17 +235,9 @@ def jackknife(
     """
     check_confidence(confidence)
     count = len(replicates) if documents is None else documents
-    if count < FEWEST_TEXTS:
+    if count < FEWEST_TEXTS or not (share or np.ptp(replicates)):
         return Estimate(value, None, None)
     error = math.sqrt((count - 1) / count * float(np.square(replicates - replicates.mean()).sum()))
     reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
     found = Estimate(value, value - reach, value + reach)
-    return _widen(found, count, confidence) if share else found
-
-
-def _widen(share: Estimate, count: int, confidence: float) -> Estimate:
-    """Return a share with an interval in [0, 1] whose ends are no nearer than those of shares of 0 and of 1."""
-    if share.low is None or share.high is None:
-        return share
-    most = 1 - ((1 - confidence) / 2) ** (1 / count)
-    return Estimate(share.value, min(max(share.low, 0.0), 1 - most), max(min(share.high, 1.0), most))
+    return widen_share(found, count, confidence) if share else found

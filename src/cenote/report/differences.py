@@ -29,7 +29,8 @@ MEANINGS = {
     "same neighbours": "the share of the ten nearest texts that are the same as those of the baseline",
     "equal": "no item differs",
     "cannot be resolved": "so few items differ that no result could be significant",
-    "too few items": "there are fewer than 30 items, or items of fewer than 30 sources, and nothing is claimed",
+    "too few items": "there are fewer than 30 items, or items of fewer than 30 sources (unequal ones count as fewer), "
+    "and nothing is claimed",
     "items not known": "the values of single items are not known, and nothing is claimed",
 }
 

@@ -39,6 +39,16 @@ class Named:
         """The score of the task with its interval."""
         return Estimate(self.task.score, self.task.low, self.task.high)
 
+    @property
+    def part_metric(self) -> str:
+        """The measure of the parts by length."""
+        return self.task.part_metric or self.task.metric
+
+    @property
+    def part_score(self) -> Estimate | None:
+        """The score of all items by the measure of the parts."""
+        return self.task.part_score if self.task.part_metric else self.score
+
 
 def name_tasks(tasks: Sequence[TaskScore]) -> tuple[Named, ...]:
     """Return the tasks with keys, and with numbers after equal names."""
@@ -199,10 +209,20 @@ def _by_length(tasks: Sequence[Named]) -> Section:
         label="By length",
         title="Does the score depend on length?",
         intro="The score of parts of the items, by the length of their texts in tokens. Parts differ in content too. "
-        f"Parts of fewer than {FEWEST_ITEMS} items, or of items from fewer sources, have no score.",
+        f"Parts of fewer than {FEWEST_ITEMS} items, or of items from fewer sources, have no score. "
+        "Sources with unequal numbers of items count as fewer." + _measures_of_parts(measured),
         figures=tuple(figure for _, _, figure in drawn if figure is not None),
         tables=(_ends(measured), _positions(tasks), *map(_parts, measured)),
         notes=tuple(notes),
+    )
+
+
+def _measures_of_parts(tasks: Sequence[Named]) -> str:
+    """Return a sentence on parts that have another measure than the score; nothing where there are none."""
+    metrics = {one.task.metric: one.task.part_metric for one in tasks if one.task.part_metric}
+    return "".join(
+        f" Parts have the {of_parts} in place of the {metric}, which is higher the fewer texts a part has."
+        for metric, of_parts in metrics.items()
     )
 
 
@@ -230,15 +250,16 @@ def draw_by_length(one: Named, by: str) -> Figure | None:
         if part.score is None and part.division == "interval":
             left_out.setdefault(_why_unscored(part), []).append(part.name)
     top = math.ceil((middles[-1] + 1) / _WIDTH) * _WIDTH
+    whole = [] if one.part_score is None else [one.part_score.value]
     return Figure(
         key=f"length-{one.key}-{_measured_texts(one.task).index(by)}",
         title=f"{one.name}, by length of the {by}{title}",
-        reading="Bars are 95 % intervals; dashed: all items.",
+        reading="Bars are 95 % intervals" + ("; dashed: all items." if whole else "."),
         # The label at the end would belie an open interval.
         x=plots.tight_axis(axis, 0, top - 1e-6) if found is intervals else plots.spread_axis(axis, middles),
-        y=plots.round_axis(one.task.metric, [one.task.score, *_reached(scores)]),
+        y=plots.round_axis(one.part_metric, [*whole, *_reached(scores)]),
         marks=(
-            Rule(one.task.score, upright=False),
+            *(Rule(value, upright=False) for value in whole),
             replace(plots.line(look, middles, [score.value for score in scores], labels), ends=ends),
         ),
         legend=(),
@@ -254,19 +275,22 @@ def _format_part(part: Part) -> str:
 def _why_unscored(part: Part) -> str:
     if part.items < FEWEST_ITEMS:
         return f"fewer than {FEWEST_ITEMS} items"
-    return f"items from fewer than {FEWEST_ITEMS} sources, or equal scores"
+    return f"items from fewer than {FEWEST_ITEMS} sources, unequal ones counted as fewer, or equal scores"
 
 
 def _ends(tasks: Sequence[Named]) -> Table:
     """Return the table of the shortest and the longest items, where they have scores."""
-    parts = [(one.name, part) for one in tasks for part in one.task.by_length if part.score is not None]
-    found = [(name, part) for name, part in parts if part.division == "end"]
+    parts = [(one, part) for one in tasks for part in one.task.by_length if part.score is not None]
+    found = [(one, part) for one, part in parts if part.division == "end"]
     return Table(
         key="ends",
         caption="The shortest and the longest items",
-        head=("task", "length of", "part", "items", "score"),
-        rows=tuple((name, part.by, part.name, f"{part.items:,}", format_score(part.score)) for name, part in found),
-        words=(1, 2),
+        head=("task", "length of", "part", "items", "measure", "score"),
+        rows=tuple(
+            (one.name, part.by, part.name, f"{part.items:,}", one.part_metric, format_score(part.score))
+            for one, part in found
+        ),
+        words=(1, 2, 4),
         open=True,
         stacked=True,
         strips=_score_strips([part.score for _, part in found]),
@@ -295,13 +319,21 @@ def _parts(one: Named) -> Table:
     return Table(
         key=f"parts-{one.key}",
         caption=f"{one.name}: all parts",
-        head=("part", "length of", "items", f"{one.task.metric}", *(["mean entropy of predictions"] * entropy)),
-        rows=tuple(
-            (part.name, part.by, f"{part.items:,}", _format_part(part), *([format_number(part.entropy)] * entropy))
-            for part in parts
+        head=("part", "length of", "items", one.part_metric, *(["mean entropy of predictions"] * entropy)),
+        rows=(
+            *(
+                (part.name, part.by, f"{part.items:,}", _format_part(part), *([format_number(part.entropy)] * entropy))
+                for part in parts
+            ),
+            *(("all items", MISSING, f"{one.task.items:,}", format_score(score)) for score in _other_whole(one)),
         ),
         words=(1,),
     )
+
+
+def _other_whole(one: Named) -> list[Estimate]:
+    """Return the score of all items by the measure of the parts, where that is another."""
+    return [score for score in (one.task.part_score,) if score is not None]
 
 
 def _worst(tasks: Sequence[Named]) -> Section:

@@ -19,7 +19,7 @@ from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.tokens import Tokens
 from cenote.errors import UnsupportedModel
-from cenote.functional.agreement import NEIGHBOURS, shared_nearest, to_unit
+from cenote.functional.agreement import FEWEST_TEXTS, shared_nearest, to_unit
 from cenote.listener import Listener
 from cenote.models.properties import tokenizer_of
 
@@ -140,7 +140,7 @@ def compare(first: Vectors, second: Vectors) -> Agreement:
     if one.shape[1] == other.shape[1]:
         cosines = (one * other).sum(1)
         mean, least = float(cosines.mean()), float(cosines.min())
-    if len(one) > NEIGHBOURS:
+    if len(one) >= FEWEST_TEXTS:
         neighbours = float(shared_nearest(one, other).mean())
     norms = np.linalg.norm(second, axis=1).mean() / max(float(np.linalg.norm(first, axis=1).mean()), 1e-30)
     return Agreement(mean, least, neighbours, float(norms))

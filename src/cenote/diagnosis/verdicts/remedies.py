@@ -12,7 +12,7 @@ from cenote.wording import percent, round_to_hundred, share_interval
 READ_THE_END = ("windows", "reading")
 _ALL = ("",)
 # Parts of fewer sentences are not listed: the standard error of a share of 30 is up to 0.09.
-_FEWEST = 30
+FEWEST_SENTENCES = 30
 # Settings that are named where none helps.
 _NAMED = 3
 
@@ -127,7 +127,7 @@ def list_parts(account: Account, by: str, phrase: str, fate: str = "found") -> s
     cells: Iterable[str] = (
         f"{phrase.format(part.name) if part.name != 'cut' else 'cut texts'} {percent(getattr(part, fate).value)}"
         for part in account.parts
-        if part.by == by and part.sentences >= _FEWEST
+        if part.by == by and part.sentences >= FEWEST_SENTENCES
     )
     listed = ", ".join(cells)
     return f" {fate.replace('_', ' ').capitalize()}: {listed}." if listed else ""
