@@ -136,6 +136,28 @@ def test_auto_tries_int8_only_where_more_is_allowed_than_half_precision_needs(ti
     assert usable_backends(model, precision="int8") == [("openvino", "int8")]
 
 
+@pytest.mark.parametrize(
+    ("vnni", "matrix", "known", "found"),
+    [
+        (True, False, {}, True),
+        (False, True, {}, True),
+        (False, False, {"avx_vnni": True}, True),
+        (False, False, {"avx_vnni": False}, False),
+        (False, False, None, False),
+        (True, False, None, True),
+    ],
+    ids=["AVX512", "matrix units", "without AVX512", "none", "none, an old torch", "an old torch"],
+)
+def test_units_for_integers_are_found_by_every_torch(vnni, matrix, known, found, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrix)
+    if known is None:
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert int8.multiplies_integers() is found
+
+
 def test_a_processor_without_integer_products_is_named(tiny_st, monkeypatch):
     model = cenote.load(tiny_st("bert"), device="cpu")
     monkeypatch.setattr(backends, "multiplies_integers", lambda: False)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
@@ -165,6 +166,17 @@ def test_without_a_cache_nothing_is_kept(model, pairs, tmp_path, monkeypatch):
     assert not (tmp_path / "user").exists()
     cenote.evaluate(model, data=pairs, backend="torch")
     assert len(list((tmp_path / "user" / "evaluations").glob("*.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("units", "matrix", "chosen"),
+    [("AVX512", False, "openvino"), ("AVX512", True, "torch"), ("AVX2", False, "torch")],
+)
+def test_openvino_is_taken_where_it_was_found_faster(units, matrix, chosen, model, monkeypatch):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: units)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrix)
+    assert choose_steadily(model, "auto", "float32") == chosen
 
 
 def test_the_result_names_all_that_its_scores_depend_on(model, pairs, tmp_path):

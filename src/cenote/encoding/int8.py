@@ -71,5 +71,5 @@ def round_weights(graph: Any, group: int = GROUP) -> None:
 
 def multiplies_integers() -> bool:
     """Return whether this processor multiplies 8-bit integers faster than floats: VNNI, or matrix units."""
-    known = torch.cpu.get_capabilities()
-    return any(known.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 tells the other two only
+    return bool(known.get("avx_vnni")) or torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()

@@ -27,8 +27,9 @@ OWN = ""
 
 Flags = npt.NDArray[np.bool_]
 
-# The vector units with which OpenVINO is faster than torch at float32, by 1.2 times; without them it gains nothing that
-# its graph does not cost. Nothing is timed, so that a run that goes on computes what it computed before.
+# The vector units with which OpenVINO is faster than torch at float32, by 1.2 times. Without them, and on processors
+# that have matrix units (AMX) too, it gains nothing that its graph does not cost: see docs/benchmarks.md. Nothing is
+# timed, so that a run that goes on computes what it computed before.
 _UNITS = "AVX512"
 
 
@@ -221,7 +222,7 @@ def refuse_unread(refused: Mapping[int, str], texts: Sequence[str]) -> None:
 
 def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:
     """Return the name of the backend; for `auto` OpenVINO for int8 or where it is faster, else torch."""
-    wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS)
+    wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS) and not torch.cpu._is_amx_tile_supported()
     preferred = ("openvino",) if precision == INT8 else ("openvino", "torch") if wide else ("torch",)
     tried = preferred if name == AUTO else (name,)
     reasons = {one: obstacle(model, one, precision, "document") for one in tried}
