@@ -29,16 +29,15 @@ def judge(
                 repeated.append(f"{query} {document}")
             found[query][document] = max(grade, found[query].get(document, grade))
     kept = {query: grades for query, grades in found.items() if max(grades.values(), default=0) > 0}
-    notes = [
-        count_ids(strange["queries"], "Judgments of unknown queries were dropped"),
-        count_ids(strange["documents"], f"Judgments of unknown documents were dropped{raised}"),
-    ]
+    dropped = {part: f"Judgments of unknown {part} were dropped" for part in strange}
+    notes = [count_ids(ids, dropped[part]) for part, ids in strange.items()]
     if not kept:
         why = " ".join(filter(None, notes)) or "No grade is above 0."
         raise BadInput(f"{path}: no judgment gives a known query a relevant document. {why} Check the ids.")
     irrelevant = [query for query, grades in found.items() if grades and query not in kept]
     return kept, [
-        *notes,
+        notes[0],
+        count_ids(strange["documents"], dropped["documents"] + raised),
         count_ids(repeated, "Judgments with several grades have the highest"),
         count_ids([query for query, grades in found.items() if not grades], "Queries without judgments were dropped"),
         count_ids(irrelevant, "Queries without a grade above 0 were dropped"),
