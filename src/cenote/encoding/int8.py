@@ -71,5 +71,5 @@ def round_weights(graph: Any, group: int = GROUP) -> None:
 
 def multiplies_integers() -> bool:
     """Return whether this processor multiplies 8-bit integers faster than floats: VNNI, or matrix units."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 tells the other two only
+    known: Any = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 tells the other two only
     return bool(known.get("avx_vnni")) or torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
