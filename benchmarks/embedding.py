@@ -198,8 +198,8 @@ def peak(model: SentenceTransformer, dtype: torch.dtype) -> float:
     return 2 * wide.numel() * config.intermediate_size / seconds / per_token
 
 
-def race(count: int, repeats: int, device: str) -> None:
-    model = cenote.load("minilm", device=device)
+def race(name: str, count: int, repeats: int, device: str) -> None:
+    model = cenote.load(name, device=device)
     texts, called = sample(count)
     tokens = tokenise(model, texts)
     total = int(tokens.lengths.sum())
@@ -214,45 +214,45 @@ def race(count: int, repeats: int, device: str) -> None:
     functions = rivals(model, texts)
     truth = functions["sentence-transformers, default"]().astype(np.float64)
     cosines = {}
-    for name, function in functions.items():
+    for rival, function in functions.items():
         vectors = function().astype(np.float64)
         norms = np.linalg.norm(truth, axis=1) * np.linalg.norm(vectors, axis=1)
-        cosines[name] = float(((truth * vectors).sum(1) / norms).min())
+        cosines[rival] = float(((truth * vectors).sum(1) / norms).min())
     taken = interleaved(functions, repeats)
     default = taken["sentence-transformers, default"]
     dtypes = {"float32": torch.float32} | ({} if emulated(model) else {"bfloat16": torch.bfloat16})
-    peaks = {name: peak(model, dtype) for name, dtype in dtypes.items()}
+    peaks = {kind: peak(model, dtype) for kind, dtype in dtypes.items()}
     print(
-        f"matrix products alone: {', '.join(f'{name} {rate:,.0f} tokens a second' for name, rate in peaks.items())}\n"
+        f"matrix products alone: {', '.join(f'{kind} {rate:,.0f} tokens a second' for kind, rate in peaks.items())}\n"
     )
-    shown = " | ".join(f"of the peak, {name}" for name in peaks)
+    shown = " | ".join(f"of the peak, {kind}" for kind in peaks)
     print(f"| | tokens a second | against the default | least cosine | {shown} |")
     print(f"|---|--:|--:|--:|{'--:|' * len(peaks)}")
-    for name, seconds in taken.items():
+    for rival, seconds in taken.items():
         rate = total / seconds
         shares = " | ".join(f"{100 * rate / of:.0f} %" for of in peaks.values())
-        print(f"| {name} | {rate:,.0f} | {default / seconds:.2f} | {cosines[name]:.7f} | {shares} |", flush=True)
+        print(f"| {rival} | {rate:,.0f} | {default / seconds:.2f} | {cosines[rival]:.7f} | {shares} |", flush=True)
 
 
-def budgets(count: int, repeats: int, device: str) -> None:
+def budgets(name: str, count: int, repeats: int, device: str) -> None:
     """Print tokens a second by the size of batches."""
-    model = cenote.load("minilm", device=device)
+    model = cenote.load(name, device=device)
     tokens = tokenise(model, sample(count)[0])
     total, sizes = int(tokens.lengths.sum()), [2**power for power in range(8, 14)]
     made = {pair: backend(model, *pair) for pair in usable_backends(model)}
     taken = interleaved(
         {
-            f"{name} {precision} {size}": lambda run=run, size=size: Encoder(model, run, budget=size)(tokens)
-            for (name, precision), run in made.items()
+            f"{runtime} {precision} {size}": lambda run=run, size=size: Encoder(model, run, budget=size)(tokens)
+            for (runtime, precision), run in made.items()
             for size in sizes
         },
         repeats,
     )
     print(f"{machine()}; {total:,} tokens\n")
     print(f"| | {' | '.join(f'{size:,}' for size in sizes)} |\n|---{'|--:' * len(sizes)}|")
-    for name, precision in made:
-        rates = (f"{total / taken[f'{name} {precision} {size}']:,.0f}" for size in sizes)
-        print(f"| {name} {precision} | {' | '.join(rates)} |")
+    for runtime, precision in made:
+        rates = (f"{total / taken[f'{runtime} {precision} {size}']:,.0f}" for size in sizes)
+        print(f"| {runtime} {precision} | {' | '.join(rates)} |")
 
 
 def growth(counts: Sequence[int]) -> None:
@@ -284,6 +284,7 @@ def growth(counts: Sequence[int]) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="minilm", help="a folder, or minilm")
     parser.add_argument("--texts", type=int, default=800)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
@@ -293,9 +294,9 @@ def main() -> None:
     if args.growth:
         growth([10**4, 10**5, 10**6])
     elif args.budgets:
-        budgets(args.texts, args.repeats, args.device)
+        budgets(args.model, args.texts, args.repeats, args.device)
     else:
-        race(args.texts, args.repeats, args.device)
+        race(args.model, args.texts, args.repeats, args.device)
 
 
 if __name__ == "__main__":
