@@ -7,8 +7,9 @@ length, batches of 32, the runtime's own session, mean pooling and norms in nump
 product of the model's own shapes; a model's work is 2 x its weights (without the word embeddings) for each token,
 without attention.
 
-`--budgets` compares sizes of batches. `--growth` measures the peak memory of `cenote embed` in its own process for
-10^4, 10^5 and 10^6 short rows, with a tiny random model, since only memory matters there.
+`--budgets` compares sizes of batches. `--profile` shows where the time of a batch goes. `--growth` measures the peak
+memory of `cenote embed` in its own process for 10^4, 10^5 and 10^6 short rows, with a tiny random model, since only
+memory matters there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -41,6 +43,7 @@ from cenote.embedding.rows import SliceEncoder
 from cenote.encoding.backend_choice import usable_backends
 from cenote.encoding.backends import backend, obstacle, own_precision
 from cenote.encoding.batches import OPENING, default_budget
+from cenote.encoding.graphs import inputs_of, openvino_core, to_openvino
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.functional.packing import pack
@@ -258,6 +261,33 @@ def budgets(name: str, count: int, repeats: int, device: str) -> None:
         print(f"| {runtime} {precision} | {' | '.join(rates)} |")
 
 
+def profile(name: str, device: str) -> None:
+    """Print where a batch of 16 texts of 128 tokens spends its time in bfloat16, by OpenVINO and by torch."""
+    model = cenote.load(name, device=device)
+    generator = np.random.default_rng(0)
+    features = {one: np.ones((16, 128), np.int64) for one in inputs_of(model)}
+    features["input_ids"] = generator.integers(1000, 20000, (16, 128))  # words without meaning
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERF_COUNT": True}
+    settings["INFERENCE_PRECISION_HINT"] = "bf16"
+    request = openvino_core().compile_model(to_openvino(model), "CPU", settings).create_infer_request()
+    for _ in range(5):
+        request.infer(features)
+    spent: Counter[str] = Counter()
+    for node in request.get_profiling_info():
+        spent[node.node_type] += node.real_time.total_seconds()
+    tensors = {one: torch.from_numpy(value) for one, value in features.items()}
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        model(dict(tensors))
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+            for _ in range(5):
+                model(dict(tensors))
+    torchs = Counter({one.key: one.self_cpu_time_total for one in seen.key_averages()})
+    print(machine(), end="\n\n")
+    for runtime, times in {"OpenVINO": spent, "torch": torchs}.items():
+        total = sum(times.values())
+        print(f"{runtime}: {', '.join(f'{part} {100 * took / total:.0f} %' for part, took in times.most_common(6))}")
+
+
 def growth(counts: Sequence[int]) -> None:
     """Print peak memory by rows, each run in its own process."""
     print(machine())
@@ -294,11 +324,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--budgets", action="store_true")
+    parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
     if args.growth:
         growth([10**4, 10**5, 10**6])
     elif args.budgets:
         budgets(args.model, args.texts, args.repeats, args.device)
+    elif args.profile:
+        profile(args.model, args.device)
     else:
         race(args.model, args.texts, args.repeats, args.device, args.only)
 

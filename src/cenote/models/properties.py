@@ -54,7 +54,7 @@ def tasks_of(model: SentenceTransformer) -> list[str | None]:
     found: dict[str, str | None] = {}
     for task in dict.fromkeys(tasks):
         with suppress(ValueError):  # no route of this task
-            found.setdefault(router._resolve_route(task, "text"), task)
+            found.setdefault(router._resolve_route(task, _TEXT), task)
     return [
         task for route, task in found.items() if _TEXT in getattr(router.sub_modules[route][0], "modalities", [_TEXT])
     ]
