@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,6 +105,7 @@ def test_encoders_are_compared_with_their_backbones_on_the_same_data():
     cells = backbone_and_tuned("x", [1.0], [2.0])
     assert [name for name, *_ in against_backbones(cells)] == ["sre-minilm minus minilm"]
     assert BACKBONES["sre-minilm"] == "minilm"
+    assert not list(against_backbones([replace(cell, backbone="other") for cell in cells]))  # the command says so
 
 
 def test_only_texts_of_both_models_count():

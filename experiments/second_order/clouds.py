@@ -18,8 +18,9 @@ from cenote.records import Estimate
 from experiments.lab import Cell
 
 Clouds = list[npt.NDArray[np.float32]]
-# Each encoder and its backbone. The hub ids are the pairs of arXiv 2604.27398; `sre-minilm` is the demo model trained
-# again on 1,808 short pairs, so that its "backbone" is a contrastive encoder already.
+# Encoders and their backbones, where the command does not name them. The hub ids are the pairs of arXiv 2604.27398;
+# `sre-minilm` is the demo model trained again on 1,808 short pairs, so that its "backbone" is a contrastive encoder
+# already.
 BACKBONES = {
     "sre-minilm": "minilm",
     "unsup-simcse-bert-base-uncased": "bert-base-uncased",
@@ -61,7 +62,7 @@ def against_backbones(cells: Sequence[Cell]) -> Iterator[tuple[str, Cell, Cell]]
     """Yield encoders and their backbones that were measured on the same data, with a name for each comparison."""
     known = {(cell.model, cell.data): cell for cell in cells}
     for cell in cells:
-        backbone = known.get((BACKBONES.get(cell.model, ""), cell.data))
+        backbone = known.get((cell.backbone or BACKBONES.get(cell.model, ""), cell.data))
         if backbone is not None:
             yield f"{cell.model} minus {backbone.model}", cell, backbone
 
