@@ -12,6 +12,7 @@ from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 import cenote
+from cenote.functional.pooling import POOLINGS
 from cenote.models.provenance import (
     architecture_of,
     behaviour_as,
@@ -92,6 +93,15 @@ def test_poolings_and_temperatures(tiny_st):
     assert "0.5" in temperature_of(model)
     several = cenote.load(tiny_st("bert"), pooling=["mean", "max"], device="cpu")
     assert pooling_of(several) == "mean+max"
+
+
+@pytest.mark.filterwarnings("ignore:.*declares pooling")
+def test_a_pooling_has_our_name(tiny_st):
+    for name in POOLINGS:
+        assert pooling_of(cenote.load(tiny_st("bert"), pooling=name, device="cpu")) == name
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    model[1] = Pooling(32, ("cls", "mean_sqrt_len_tokens"))
+    assert pooling_of(model) == "cls+mean_sqrt_len"
 
 
 def test_a_model_without_a_transformer():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cenote.choices import name_poolings
 from cenote.errors import BadInput
 from cenote.json_records import from_json
 from cenote.records import Manifest
@@ -100,9 +101,17 @@ def refuse_foreign(folder: Path) -> Manifest | None:
     return None
 
 
+def with_our_pooling(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with our name of the pooling: the first folders hold that of sentence-transformers."""
+    found = dict(settings)
+    if isinstance(pooling := found.get("pooling"), str):
+        found["pooling"] = name_poolings(pooling.split("+"))
+    return found
+
+
 def refuse_other_settings(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None:
     """Raise if a folder has other settings or versions than the given ones."""
-    old = {**there.settings, **there.versions}
+    old = {**with_our_pooling(there.settings), **there.versions}
     # Last the settings of single modules, which repeat what the user chose, such as the pooling.
     names = sorted((name for name in new if name not in UNCOMPARED), key=lambda name: (name[0].isdigit(), name))
     called = {fingerprint: name for name, fingerprint in NAMES.items()}

@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote import __version__
 from cenote._nn.config_keys import BAKED_IN_CONFIG
+from cenote.choices import name_poolings
 from cenote.errors import BadInput
 from cenote.functional.temperature import describe
 from cenote.models.declared import DEMO, find
@@ -100,9 +101,9 @@ def folder_of(given: Any, model: SentenceTransformer) -> Path | None:
 
 
 def pooling_of(model: SentenceTransformer) -> str:
-    """Return the name of the pooling, or `its own` for a model without a Pooling module."""
+    """Return our name of the pooling, or `its own` for a model without a Pooling module."""
     modes: Any = next((module.pooling_mode for module in model if hasattr(module, "pooling_mode")), None)
-    return ITS_OWN if modes is None else modes if isinstance(modes, str) else "+".join(modes)
+    return ITS_OWN if modes is None else name_poolings([modes] if isinstance(modes, str) else modes)
 
 
 def live_temperature_of(model: SentenceTransformer) -> str:

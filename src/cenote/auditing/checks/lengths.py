@@ -31,7 +31,7 @@ _SHORT = 512
 # The part of a text whose words are exchanged, and how many of its last tokens.
 _PART, _LAST = 4, 4
 # Poolings to which every token counts.
-_OF_ALL_TOKENS = {"mean", "weightedmean", "mean_sqrt_len_tokens"}
+_OF_ALL_TOKENS = {"mean", "weightedmean", "mean_sqrt_len"}
 # More characters than a token has.
 _CHARACTERS = 12
 # Shorter texts have no end that differs from the rest.
