@@ -17,9 +17,8 @@ import torch
 from cenote import __version__
 from cenote.data.builtin import read_builtin
 from cenote.encoding.backends import (
-    WORST_DIFFERENCE,
+    disagreement,
     distance,
-    least_cosine,
     onnx_session,
     openvino_runner,
     refuse_unavailable,
@@ -130,10 +129,9 @@ def export(
         text = json.dumps(description, indent=2, ensure_ascii=False, sort_keys=True)
         (folder / DESCRIPTION).write_text(text + "\n", "utf-8")
         difference, cosine, texts = _compare(model, row.runner(folder), description, task)
-        if cosine < least_cosine(precision) or (precision == "float32" and difference > WORST_DIFFERENCE):
+        if finding := disagreement(precision, difference, cosine):
             raise UnsupportedModel(
-                f"the written graph gives other vectors than the model: they differ by {difference:.2g} of their "
-                f"length, cosine {cosine:.6f}. Nothing was kept."
+                f"the written graph gives other vectors than the model: they {finding}. Nothing was kept."
             )
     return Export(str(output), description, difference, cosine, texts)
 
@@ -191,9 +189,9 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
 def _compare(model: Any, run: Run, description: dict[str, Any], task: str | None) -> tuple[float, float, int]:
     """Return the largest difference and the smallest cosine on real sentences, and their number."""
     words = [text.text for text in islice(read_builtin(), _N_TEXTS)]
-    found = []
+    ours, theirs = [], []
     for start in range(0, len(words), _BATCH):
         features = model.preprocess(words[start : start + _BATCH], **({} if task is None else {"task": task}))
-        ours = torch.from_numpy(run(feed(features, description["inputs"])))
-        found.append(distance(ours, pooled_vectors(model, forward(model, features, task))))
-    return max(each[0] for each in found), min(each[1] for each in found), len(words)
+        ours.append(torch.from_numpy(run(feed(features, description["inputs"]))))
+        theirs.append(pooled_vectors(model, forward(model, features, task)))
+    return *distance(torch.cat(ours), torch.cat(theirs)), len(words)
