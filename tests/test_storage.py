@@ -38,18 +38,24 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_result_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, r"no space left to write .*scores\.json: make room, or name a file on another"),
+        (errno.EIO, r"cannot write .*scores\.json: Input/output error"),
+        (errno.EFBIG, r"cannot write .*scores\.json: File too large"),
+    ],
+)
+def test_a_result_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch, number, message):
     path, real = tmp_path / "scores.json", Path.write_bytes
     write_result(path, b"yesterday")
 
     def fill(self, content):
         real(self, content[:3])
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(
-        CenoteError, match=r"no space left to write .*scores\.json: make room, or name a file on another"
-    ):
+    with pytest.raises(CenoteError, match=message):
         write_result(path, b"today")
     assert path.read_text() == "yesterday"
     assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]

@@ -20,6 +20,8 @@ TEMPORARY = ".cenote-"
 _LOCK = f"{TEMPORARY}lock"
 # Errors of a disk that is full, or of a user's share of it.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# Errors of a system that lets nobody put another file in the place of one.
+_REFUSED = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS)
 # The beginning of an address, also as a `Path`, which leaves one slash of two. A drive of Windows has one letter.
 _ADDRESS = re.compile(r"[\w+.-]{2,}:/")
 
@@ -59,7 +61,7 @@ def _replace(path: Path, content: bytes) -> bool:
             give_usual_access(temporary)
         _rename(temporary, path)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno not in _REFUSED:  # to write directly would empty the file that is there
             raise
         return False
     finally:
