@@ -10,7 +10,7 @@ from cenote.choices import name_poolings
 from cenote.errors import BadInput
 from cenote.json_records import from_json
 from cenote.records import Manifest
-from cenote.storage import TEMPORARY, explain_disk_errors, lock_folder, refuse_unwritable
+from cenote.storage import entries_of, explain_disk_errors, lock_folder, refuse_unwritable
 
 MANIFEST = "manifest.json"
 # Indexes of the vectors, which `search` keeps beside the parts.
@@ -93,8 +93,7 @@ def refuse_foreign(folder: Path) -> Manifest | None:
     """Return the manifest, None for an empty folder; raise if the folder holds anything else."""
     if (folder / MANIFEST).exists():
         return manifest_of(folder)
-    foreign = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(TEMPORARY))
-    if foreign:
+    if foreign := entries_of(folder):
         raise BadInput(
             f"{str(folder)!r} holds {foreign[0]!r} and no {MANIFEST}: it is not an output of embed. Name a new folder."
         )
