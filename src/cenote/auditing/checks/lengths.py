@@ -21,7 +21,7 @@ from cenote.functional.agreement import to_unit
 from cenote.models.properties import limit_of, positions_of
 from cenote.nn import NO_LIMIT
 from cenote.surgery.attention import address
-from cenote.surgery.positions import LEARNED
+from cenote.surgery.positions import LEARNED, first_row_of, position_tables
 from cenote.wording import percent
 
 # A cut text may have fewer tokens than the limit: one fewer with landmarks, since none ends a cut text.
@@ -284,11 +284,10 @@ def _positions_seen(subject: Subject) -> dict[str, tuple[int, int, bool]]:
 
         return note
 
-    for name, module in subject.model.named_modules():
-        start, table = LEARNED.get(address(module)), getattr(module, "position_embeddings", None)
-        if start is not None and isinstance(table, nn.Embedding):
-            shown = f"{name}.position_embeddings".removeprefix("0.model.")
-            handles.append(table.register_forward_pre_hook(watch(shown, start(table))))
+    for name, owner, table in position_tables(subject.model):
+        if address(owner) in LEARNED:
+            shown = name.removeprefix("0.model.")
+            handles.append(table.register_forward_pre_hook(watch(shown, first_row_of(owner, table))))
     with hooked(handles):
         if handles:
             forward(subject.model, pad(subject.model, subject.tokens, subject.spread(1)))
