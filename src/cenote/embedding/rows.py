@@ -88,10 +88,12 @@ class Embedded:
 
 
 class SliceEncoder:
-    """Encodes slices of texts with one model and one set of options."""
+    """Encodes slices of texts with one model and one set of options. `remedy` ends the error for a text."""
 
-    def __init__(self, model: SentenceTransformer, options: Options, encoder: Encoder) -> None:
-        self.model, self.options, self.encoder = model, options, encoder
+    def __init__(
+        self, model: SentenceTransformer, options: Options, encoder: Encoder, remedy: str = LEAVE_OUT
+    ) -> None:
+        self.model, self.options, self.encoder, self.remedy = model, options, encoder, remedy
         self._unit = options.dimensions is None and makes_unit_vectors(model)  # whether means get norm 1
 
     def prepare(self, part: Slice) -> Prepared:
@@ -190,7 +192,7 @@ class SliceEncoder:
         """Raise for a text that cannot be read, or list it."""
         row, name = part.places[place], part.texts[place].id
         if not self.options.skips:
-            raise BadInput(f"row {row}, id {name!r}: {reason} {LEAVE_OUT}")
+            raise BadInput(f"row {row}, id {name!r}: {reason} {self.remedy}".rstrip())
         rejected.append({"row": row, "id": name, "why": reason})
 
     def _reject_all(self, prepared: Prepared, reasons: dict[int, str], rejected: list[dict[str, Any]]) -> None:
