@@ -51,7 +51,7 @@ from cenote.encoding.backend_choice import (
 )
 from cenote.encoding.backends import backend, own_precision
 from cenote.encoding.batches import default_budget
-from cenote.encoding.tokens import Tokens, count_tokens, tokenise
+from cenote.encoding.tokens import Tokens, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteWarning, choose
@@ -369,7 +369,7 @@ def _plan(
 
 def _rate(model: SentenceTransformer, sample: list[str], tokens: Tokens, options: Options, speed: float) -> Rate:
     """Return the tokens of texts by their length, as a sample has them, and the speed of reading."""
-    around = int(count_tokens(model, [""], prompt_name=options.prompt_name, task=options.task)[0])
+    around = tokens_around(model, options.prompt_name, options.task)
     content = int(tokens.full_lengths.sum()) - around * len(sample)
     return Rate(around, sum(map(len, sample)) / max(1, content), speed)
 

@@ -18,7 +18,7 @@ from cenote.data.texts import Text
 from cenote.embedding.corpus import LEAVE_OUT, Slice
 from cenote.embedding.options import Options
 from cenote.encoding.batches import NO_TOKENS
-from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
+from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import tokenise_windows
 from cenote.errors import BadInput
@@ -90,9 +90,7 @@ class Embedded:
 class SliceEncoder:
     """Encodes slices of texts with one model and one set of options. `remedy` ends the error for a text."""
 
-    def __init__(
-        self, model: SentenceTransformer, options: Options, encoder: Encoder, remedy: str = LEAVE_OUT
-    ) -> None:
+    def __init__(self, model: SentenceTransformer, options: Options, encoder: Encoder, remedy: str = LEAVE_OUT) -> None:
         self.model, self.options, self.encoder, self.remedy = model, options, encoder, remedy
         self._unit = options.dimensions is None and makes_unit_vectors(model)  # whether means get norm 1
 
@@ -229,7 +227,7 @@ def refuse_truncated(model: SentenceTransformer, options: Options, rows: Iterabl
         waiting.clear()
 
     limit = limit_of(model, options.task)
-    around = int(count_tokens(model, [""], prompt_name=options.prompt_name, task=options.task)[0])
+    around = tokens_around(model, options.prompt_name, options.task)
     room = math.inf if limit is None else limit - around
     landmarks = 2 if isinstance(model[0], LandmarkTransformer) else 1  # at most one landmark after each token
     for row, one in enumerate(rows):

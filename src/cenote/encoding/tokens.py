@@ -150,6 +150,16 @@ def count_tokens(
     return counts
 
 
+def tokens_around(model: SentenceTransformer, prompt_name: str | None = None, task: str | None = None) -> int:
+    """Return the tokens of an empty text: the special ones and those of the prompt, which every text has.
+
+    >>> import cenote
+    >>> tokens_around(cenote.load("minilm"))
+    2
+    """
+    return int(count_tokens(model, [""], prompt_name=prompt_name, task=task)[0])
+
+
 def pieces(text: str) -> list[str]:
     """Split a very long text into parts to tokenise one by one; they end between words where there are any."""
     return re.findall(rf"(?s).{{1,{_PIECE}}}(?!\S)|.{{1,{_PIECE}}}", text)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sentence_transformers import SentenceTransformer
 
 from cenote.choices import SHORTEST_WINDOW
-from cenote.encoding.tokens import Tokens, count_tokens, pieces, tokenise
+from cenote.encoding.tokens import Tokens, pieces, tokenise, tokens_around
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.window_cuts import cut_windows
 from cenote.models.properties import limit_of, tokenizer_of
@@ -47,7 +47,7 @@ def window_sizes(
             "not a fast tokenizer. Split the texts beforehand, or truncate them."
         )
     limit = limit_of(model, task)
-    room = None if limit is None else limit - int(count_tokens(model, [""], prompt_name=prompt_name, task=task)[0])
+    room = None if limit is None else limit - tokens_around(model, prompt_name, task)
     if size is None:
         if room is None:
             raise BadInput("the model states no token limit: pass the tokens of a window (window, --window).")
