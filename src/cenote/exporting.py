@@ -27,10 +27,10 @@ from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.graphs import feed, import_openvino, inputs_of, to_onnx, to_openvino
 from cenote.encoding.int8 import round_weights
 from cenote.errors import UnsupportedModel, choose
-from cenote.functional.pooling import canonical
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.properties import limit_of
 from cenote.models.provenance import temperatures_of
+from cenote.models.repooling import operators_of, pooling_in
 from cenote.nn import LandmarkTransformer
 from cenote.storage import new_folder, refuse_occupied
 
@@ -163,7 +163,6 @@ def _write_tokenizer(model: Any, folder: Path, task: str | None) -> None:
 def _describe(model: Any, format: str, precision: str, task: str | None) -> dict[str, Any]:
     """Return what a reader of the folder needs to use it."""
     reader = model[0]
-    pooling = next((module.pooling_mode for module in model if hasattr(module, "pooling_mode")), None)
     landmarks = isinstance(reader, LandmarkTransformer)
     packages = ("torch", "transformers", "sentence-transformers", *FORMATS[format].packages)
     return {
@@ -173,7 +172,7 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         "output": VECTORS,
         "dimensions": model.get_embedding_dimension(),
         "modules": [type(module).__name__ for module in model],
-        "pooling": list(canonical(pooling)) if pooling is not None else None,
+        "pooling": list(operators_of(pooling_in(model))) or None,
         "landmarks": {key: getattr(reader, key) for key in ("interval", "splitter", "marker")} if landmarks else None,
         **temperatures_of(model),
         "max_seq_length": limit_of(model, task),

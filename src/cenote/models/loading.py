@@ -15,7 +15,6 @@ import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS
 from transformers import PreTrainedTokenizerBase
 
@@ -28,7 +27,7 @@ from cenote.models.declared import DEMO, find
 from cenote.models.hub import first_line, must_use_cache, no_such_model
 from cenote.models.properties import positions_of, readers_of, set_limit
 from cenote.models.provenance import note_revision
-from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
+from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_in, pooling_index, repool
 from cenote.models.weights import noted_reports, refuse_other_weights
 from cenote.nn import LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
@@ -174,7 +173,7 @@ def _assume_pooling(label: str, model: SentenceTransformer) -> tuple[str, ...] |
     """Warn that a model declares no pooling and return the assumed one; None for a model that needs none."""
     if not isinstance(model[0], Transformer) or model[0].module_output_name != "token_embeddings":
         return None
-    names = next((operators_of(module) for module in model if isinstance(module, StPooling)), ("mean",))
+    names = operators_of(pooling_in(model)) or ("mean",)
     warnings.warn(
         f"{label} declares no pooling; assumed {'+'.join(names)!r}, as sentence-transformers does. The wrong pooling "
         "costs quality without an error: look up what the model was trained with and pass pooling=.",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
 from cenote.auditing.checks.batches import Run, read, runner
@@ -19,6 +18,7 @@ from cenote.encoding.forward import forward, repooled_vectors
 from cenote.encoding.tokens import Tokens, count_tokens, tokenise
 from cenote.functional.agreement import to_unit
 from cenote.models.properties import limit_of, positions_of
+from cenote.models.repooling import pooling_in
 from cenote.nn import NO_LIMIT
 from cenote.surgery.attention import address
 from cenote.surgery.positions import LEARNED, first_row_of, position_tables
@@ -190,7 +190,7 @@ def _ratio_by_words(subject: Subject, run: Run, tokens: Tokens, rows: range, siz
 def _ratio_by_states(subject: Subject, tokens: Tokens) -> float | None:
     """Exchange states between the transformer and the pooling: attention hides a pooling that leaves tokens out."""
     model = subject.model
-    pooling = next(one for one in model if isinstance(one, StPooling))
+    pooling: Any = pooling_in(model)
     output = forward(model, pad(model, tokens, [0]))
     states = output["token_embeddings"]
     count = states.shape[1]
