@@ -17,6 +17,7 @@ from cenote.models.provenance import (
     architecture_of,
     behaviour_as,
     behaviour_of,
+    folder_of,
     name_of,
     place_of,
     pooling_of,
@@ -60,6 +61,17 @@ def test_the_revision_of_a_model_of_the_hub(home, copy_of, tmp_path, monkeypatch
     assert revision_of(plain) is None
     plain.model_card_data.base_model_revision = commit
     assert revision_of(plain) == commit
+
+
+def test_the_folder_of_a_bare_id_is_that_which_is_loaded(tmp_path, monkeypatch):
+    for name in ("one", "sentence-transformers--one"):
+        where = tmp_path / f"models--{name}"
+        (where / "snapshots" / "0").mkdir(parents=True)
+        (where / "snapshots" / "0" / "modules.json").write_text("[]")
+        (where / "refs").mkdir()
+        (where / "refs" / "main").write_text("0")
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
+    assert folder_of("one", None) == tmp_path / "models--sentence-transformers--one" / "snapshots" / "0"
 
 
 def test_names_of_models(demo, demo_path, tiny_st):

@@ -44,10 +44,10 @@ def configuration_of(model_id: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if (problem := why_unreachable()) is not None:
-        if (folder := _cached(model_id)) is None:
+        if (folder := cached_folder(model_id)) is None:
             raise _unreachable(model_id, problem)
         return folder
-    for name in _ids(model_id):
+    for name in ids_of(model_id):
         try:
             folder = _fetch_declaring(name)
         except GatedRepoError as error:
@@ -135,16 +135,16 @@ def _unreachable(model_id: str, problem: str) -> BadInput:
     )
 
 
-def _ids(model_id: str) -> tuple[str, ...]:
+def ids_of(model_id: str) -> tuple[str, ...]:
     """Return the ids that an id may mean: a bare one may be one of sentence-transformers' own."""
     return (model_id,) if "/" in model_id else (f"sentence-transformers/{model_id}", model_id)
 
 
-def _cached(model_id: str) -> Path | None:
-    """Return the folder in the cache that holds a model's main file."""
+def cached_folder(model_id: str) -> Path | None:
+    """Return the folder in the cache that holds a model's main file; None if the cache has none."""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in _ids(model_id):
+    for name in ids_of(model_id):
         for file in _DECLARING[:2]:
             found = try_to_load_from_cache(name, file, cache_dir=os.getenv("SENTENCE_TRANSFORMERS_HOME"))
             if isinstance(found, str):
@@ -154,7 +154,7 @@ def _cached(model_id: str) -> Path | None:
 
 def _is_cached(model_id: str) -> bool:
     """Return whether the cache holds a model, and not its configuration alone."""
-    folder = _cached(model_id)
+    folder = cached_folder(model_id)
     return folder is not None and any(file.suffix not in ("", ".json") for file in folder.rglob("*"))
 
 

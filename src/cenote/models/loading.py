@@ -24,7 +24,7 @@ from cenote.errors import BadInput, CenoteWarning, check_at_least, choose
 from cenote.functional.pooling import NAMES, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
-from cenote.models.hub import first_line, must_use_cache, no_such_model
+from cenote.models.hub import first_line, ids_of, must_use_cache, no_such_model
 from cenote.models.properties import positions_of, readers_of, set_limit
 from cenote.models.provenance import note_revision
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_in, pooling_index, repool
@@ -113,8 +113,8 @@ def _load(
     where: str, local: bool, device: str | None, trust_remote_code: bool, weights: dict[str, Any]
 ) -> tuple[SentenceTransformer, tuple[str, ...] | None]:
     """Return the model and its declared pooling: operators, the address of a foreign class, or None."""
-    if not local and "/" not in where and where.lower() not in ORIGINAL_TRANSFORMER_MODELS:
-        where = f"{SentenceTransformer.default_huggingface_organization}/{where}"
+    if not local and where.lower() not in ORIGINAL_TRANSFORMER_MODELS:
+        where = ids_of(where)[0]
     only_cache = local or must_use_cache(where)
     files: Any = {"local_files_only": only_cache, "cache_folder": os.getenv("SENTENCE_TRANSFORMERS_HOME")}
     classes: dict[str, type] = dict(_OUR_CLASSES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import platform
 import re
 from collections.abc import Mapping
@@ -13,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
 from sentence_transformers import SentenceTransformer
 
 from cenote import __version__
@@ -22,6 +20,7 @@ from cenote.choices import name_poolings
 from cenote.errors import BadInput
 from cenote.functional.temperature import describe
 from cenote.models.declared import DEMO, find
+from cenote.models.hub import cached_folder
 from cenote.models.properties import routes_of
 from cenote.surgery.hooks import current_setting
 
@@ -90,14 +89,7 @@ def folder_of(given: Any, model: SentenceTransformer) -> Path | None:
         place, local = find(where)
     except BadInput:
         return None
-    if local:
-        return Path(place)
-    for name in (place, f"sentence-transformers/{place}") if "/" not in place else (place,):
-        for file in ("modules.json", "config.json"):
-            cached = try_to_load_from_cache(name, file, cache_dir=os.getenv("SENTENCE_TRANSFORMERS_HOME"))
-            if isinstance(cached, str):
-                return Path(cached).parent
-    return None
+    return Path(place) if local else cached_folder(place)
 
 
 def pooling_of(model: SentenceTransformer) -> str:
