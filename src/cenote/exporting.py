@@ -28,7 +28,7 @@ from cenote.encoding.graphs import feed, import_openvino, inputs_of, to_onnx, to
 from cenote.encoding.int8 import round_weights
 from cenote.errors import UnsupportedModel, choose
 from cenote.models.fingerprints import fingerprint_of_weights
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of, of_task
 from cenote.models.provenance import temperatures_of
 from cenote.models.repooling import operators_of, pooling_in
 from cenote.nn import LandmarkTransformer
@@ -190,7 +190,7 @@ def _compare(model: Any, run: Run, description: dict[str, Any], task: str | None
     words = [text.text for text in islice(read_builtin(), _N_TEXTS)]
     ours, theirs = [], []
     for start in range(0, len(words), _BATCH):
-        features = model.preprocess(words[start : start + _BATCH], **({} if task is None else {"task": task}))
+        features = model.preprocess(words[start : start + _BATCH], **of_task(task))
         ours.append(torch.from_numpy(run(feed(features, description["inputs"]))))
         theirs.append(pooled_vectors(model, forward(model, features, task)))
     return *distance(torch.cat(ours), torch.cat(theirs)), len(words)

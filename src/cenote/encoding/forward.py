@@ -13,6 +13,7 @@ from cenote._nn.layouts import skipped
 from cenote._nn.modules import eval_mode
 from cenote.errors import UnsupportedModel
 from cenote.functional.token_batches import skip_tokens
+from cenote.models.properties import of_task
 from cenote.models.repooling import pooling_in
 from cenote.nn import Pooling, Temperature
 
@@ -30,7 +31,7 @@ def forward(model: SentenceTransformer, features: Mapping[str, Any], task: str |
 
 def run_modules(model: Any, features: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:
     """Run all modules of the model on features that are on its device. `task` is `query`, `document` or None."""
-    output: dict[str, Any] = model(dict(features), **({} if task is None else {"task": task}))
+    output: dict[str, Any] = model(dict(features), **of_task(task))
     return output
 
 

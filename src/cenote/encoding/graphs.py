@@ -27,6 +27,7 @@ from cenote._nn.modules import eval_mode
 from cenote.encoding.forward import VECTORS, pooled_vectors, run_modules
 from cenote.errors import BadInput, CenoteError, UnsupportedModel, first_line, some
 from cenote.functional.token_batches import refuse_rows
+from cenote.models.properties import of_task
 from cenote.surgery.attention import SDPA
 from cenote.surgery.hooks import settings_on, with_mask
 from cenote.surgery.tempering import bake
@@ -140,8 +141,7 @@ def feed(features: Mapping[str, Any], names: Sequence[str]) -> dict[str, np.ndar
 def probes(model: Any, task: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield batches to compare a graph on, with prompts where the model excludes them from pooling."""
     for texts, prompt in zip(PROBES, _PROMPTS, strict=True):
-        told = {} if task is None else {"task": task}
-        yield model.preprocess(list(texts), prompt=prompt if _excludes_prompts(model) else None, **told)
+        yield model.preprocess(list(texts), prompt=prompt if _excludes_prompts(model) else None, **of_task(task))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from cenote._nn.modules import eval_mode
 from cenote.encoding.forward import refuse_without_tokens
 from cenote.errors import UnsupportedModel
 from cenote.listener import Advance, silent
-from cenote.models.properties import limit_of, prompt_of, tokenizer_of
+from cenote.models.properties import limit_of, of_task, prompt_of, tokenizer_of
 
 Whole = npt.NDArray[np.int64]
 
@@ -115,7 +115,7 @@ def tokenise(
     with eval_mode(model):  # in training, landmarks are inserted elsewhere each time
         for rows in _by_characters(texts, _TOGETHER):
             beginnings = [_beginning(model, texts[row], limit, task) for row in rows]
-            columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **_of_task(task)))
+            columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **of_task(task)))
             order += rows
             advance(len(rows))
             parts.append(Tokens(columns, _offsets(lengths), lengths, constants))
@@ -186,14 +186,9 @@ def _beginning(model: SentenceTransformer, text: str, limit: int | None, task: s
     return text[:end]
 
 
-def _of_task(task: str | None) -> dict[str, str]:
-    """Return the argument by which `preprocess` knows the task; many modules take none."""
-    return {} if task is None else {"task": task}
-
-
 def _count(model: SentenceTransformer, texts: list[str], prompt: str | None, task: str | None) -> list[int]:
     # A limit that no text reaches: a tokenizer that is given none falls back to its own.
-    features = model.preprocess(texts, prompt=prompt, max_length=2**30, **_of_task(task))
+    features = model.preprocess(texts, prompt=prompt, max_length=2**30, **of_task(task))
     if "cu_seq_lens_q" in features:  # flattened: one row for all texts
         ends: list[int] = features["cu_seq_lens_q"].diff().tolist()
         return ends

@@ -60,6 +60,11 @@ def tasks_of(model: SentenceTransformer) -> list[str | None]:
     ]
 
 
+def of_task(task: str | None) -> dict[str, str]:
+    """Return the argument by which a model and its `preprocess` know the task; many modules take none."""
+    return {} if task is None else {"task": task}
+
+
 def set_limit(model: SentenceTransformer, limit: int, *, documents: bool = False) -> bool:
     """Let the readers of a model cut texts at a limit; return whether any of them has a limit that can be set.
 
