@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
+from cenote._nn.modules import has_offsets
 from cenote.account.pooled_texts import OWN, Pooled, Vectors
 from cenote.account.probes import POSITIONS, Probes
 from cenote.choices import SHORTEST_WINDOW
@@ -143,7 +144,7 @@ Sides = tuple[tuple[Sequence[str], Tokens], tuple[Sequence[str], Tokens]]  # doc
 
 def _windows(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: str | None) -> Iterator[Alternative]:
     """Yield small windows, and windows as long as the model reads, where any document is longer than one."""
-    if not getattr(tokenizer_of(model, "document"), "is_fast", False):
+    if not has_offsets(tokenizer_of(model, "document")):
         return
     limit = limit_of(model, "document") or SMALL_WINDOW
     for size in sorted({min(SMALL_WINDOW, limit), limit}):
@@ -201,7 +202,7 @@ def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, p
     middles = np.array([(start + end) / 2 for start, end in probes.spans])
     tokenizer = tokenizer_of(model, "document")
     keeps_end = getattr(tokenizer, "truncation_side", "right") == "left"
-    if not getattr(tokenizer, "is_fast", False):  # tokens have no places in the text: as if all were as long
+    if not has_offsets(tokenizer):  # tokens have no places in the text: as if all were as long
         whole = np.array([len(text.text) for text in probes.texts])
         around = tokens_around(model, prompt, "document")
         kept = whole * np.maximum(documents.lengths - around, 0) / np.maximum(documents.full_lengths - around, 1)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sentence_transformers import SentenceTransformer
 
+from cenote._nn.modules import has_offsets
 from cenote.choices import SHORTEST_WINDOW
 from cenote.encoding.tokens import Tokens, pieces, tokenise, tokens_around
 from cenote.errors import BadInput, UnsupportedModel
@@ -41,7 +42,7 @@ def window_sizes(
         task: `query` or `document`, for models that treat them differently.
     """
     tokenizer = tokenizer_of(model, task)
-    if not getattr(tokenizer, "is_fast", False):
+    if not has_offsets(tokenizer):
         raise UnsupportedModel(
             f"windows need the characters of each token, which {type(tokenizer).__name__} does not give: it is "
             "not a fast tokenizer. Split the texts beforehand, or truncate them."

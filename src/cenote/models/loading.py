@@ -19,6 +19,7 @@ from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS
 from transformers import PreTrainedTokenizerBase
 
 from cenote._nn.config_keys import KEPT_IN_CONFIG
+from cenote._nn.modules import config_of
 from cenote.choices import AUTO, WEIGHT_DTYPES, PoolingName, WeightDtype
 from cenote.errors import BadInput, CenoteWarning, check_at_least, choose, first_line
 from cenote.functional.pooling import NAMES, canonical
@@ -205,7 +206,7 @@ def _apply_temperature(model: SentenceTransformer, temperature: Temperature | No
         return
     module = next((module for module in model if isinstance(module, SavedTemperature)), None)
     saved = {key: getattr(module, key) for key in module.config_keys} if module is not None else None
-    saved = saved or getattr(getattr(getattr(model[0], "model", None), "config", None), KEPT_IN_CONFIG, None)
+    saved = saved or getattr(config_of(model[0]), KEPT_IN_CONFIG, None)
     if saved is not None:
         if not isinstance(saved, dict) or not {"temperature", "layers", "scale_bias"} <= saved.keys():
             raise BadInput(

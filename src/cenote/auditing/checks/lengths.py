@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from cenote._nn.modules import config_of
 from cenote.auditing.checks.batches import Run, read, runner
 from cenote.auditing.checks.files import read_json
 from cenote.auditing.checks.readings import pad, replace_columns
-from cenote.auditing.checks.subject import Finding, Subject, config_of, hooked, rounded
+from cenote.auditing.checks.subject import Finding, Subject, hooked, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.backends import own_precision
 from cenote.encoding.forward import forward, repooled_vectors
@@ -241,7 +242,7 @@ def check_positions(subject: Subject) -> Finding:
     """Compare the limit with the positions that were trained, and watch which positions the tokens of a text get."""
     model = subject.model
     limit, table = limit_of(model), positions_of(model)
-    stated = getattr(config_of(model), "max_position_embeddings", None)
+    stated = getattr(config_of(model[0]), "max_position_embeddings", None)
     stated = stated if isinstance(stated, int) and stated > 0 else None
     trained = table if table is not None else stated
     seen = _positions_seen(subject)

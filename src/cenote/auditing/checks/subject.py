@@ -251,11 +251,6 @@ def operators_declared(value: Any) -> tuple[str, ...] | None:
     return tuple(NAMES[name] for name in names) if set(names) <= set(NAMES) else None
 
 
-def config_of(model: SentenceTransformer) -> Any:
-    """Return the configuration of a model's network, None if it has none."""
-    return getattr(getattr(model[0], "model", None), "config", None)
-
-
 @contextmanager
 def hooked(handles: list[Any]) -> Iterator[None]:
     """Remove hooks at the end."""
