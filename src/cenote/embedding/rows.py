@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
-from cenote._nn.modules import eval_mode
 from cenote.data.rows import Row
 from cenote.data.texts import Text
 from cenote.embedding.corpus import LEAVE_OUT, Slice
@@ -148,9 +147,8 @@ class SliceEncoder:
         owner, start, end = windows.owner[starts], windows.start[starts], windows.end[ends - 1]
         n_tokens, joined = windows.n_tokens[starts], np.flatnonzero(ends - starts > 1)
         texts = [part.texts[owner[row]].text[start[row] : end[row]] for row in joined]
-        with eval_mode(self.model):  # in training, landmarks are inserted elsewhere each time
-            asked = {"prompt_name": self.options.prompt_name, "task": self.options.task}
-            n_tokens[joined] = count_tokens(self.model, texts, **asked)
+        asked = {"prompt_name": self.options.prompt_name, "task": self.options.task}
+        n_tokens[joined] = count_tokens(self.model, texts, **asked)
         segments = replace(
             windows.take(starts),
             window=np.arange(len(owner)) - np.searchsorted(owner, owner),

@@ -13,7 +13,6 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
-from cenote._nn.modules import eval_mode
 from cenote.encoding.forward import refuse_without_tokens
 from cenote.errors import UnsupportedModel
 from cenote.listener import Advance, silent
@@ -112,19 +111,18 @@ def tokenise(
     limit = limit_of(model, task)
     order: list[int] = []
     parts: list[Tokens] = []
-    with eval_mode(model):  # in training, landmarks are inserted elsewhere each time
-        for rows in _by_characters(texts, _TOGETHER):
-            beginnings = [_beginning(model, texts[row], limit, task) for row in rows]
-            columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **of_task(task)))
-            order += rows
-            advance(len(rows))
-            parts.append(Tokens(columns, _offsets(lengths), lengths, constants))
-        tokens = concatenate(*parts).take(np.argsort(order).tolist())
-        # Only texts that may have been cut are counted to their ends.
-        full = [] if limit is None else np.flatnonzero(tokens.lengths >= limit - _NEAR_LIMIT).tolist()
-        if full:
-            counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name, task=task)
-            tokens.full_lengths[full] = np.maximum(counted, tokens.lengths[full])
+    for rows in _by_characters(texts, _TOGETHER):
+        beginnings = [_beginning(model, texts[row], limit, task) for row in rows]
+        columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **of_task(task)))
+        order += rows
+        advance(len(rows))
+        parts.append(Tokens(columns, _offsets(lengths), lengths, constants))
+    tokens = concatenate(*parts).take(np.argsort(order).tolist())
+    # Only texts that may have been cut are counted to their ends.
+    full = [] if limit is None else np.flatnonzero(tokens.lengths >= limit - _NEAR_LIMIT).tolist()
+    if full:
+        counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name, task=task)
+        tokens.full_lengths[full] = np.maximum(counted, tokens.lengths[full])
     return tokens
 
 
