@@ -9,6 +9,7 @@ imports torch. A table elsewhere that holds what each name does is built from th
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -73,11 +74,21 @@ _Operator: TypeAlias = Literal[
     "multi_cls",
 ]
 _Alias: TypeAlias = Literal["mean_sqrt_len_tokens", "lmk"]
-_ALIASES: dict[_Alias, _Operator] = {"mean_sqrt_len_tokens": "mean_sqrt_len", "lmk": "landmark"}
+_ALIASES: dict[str, _Operator] = {"mean_sqrt_len_tokens": "mean_sqrt_len", "lmk": "landmark"}
 PoolingName: TypeAlias = Literal[_Operator, _Alias]
 POOLINGS: dict[str, tuple[str, ...]] = {
     name: tuple(alias for alias, operator in _ALIASES.items() if operator == name) for name in get_args(_Operator)
 }
+
+
+def name_poolings(names: Iterable[str]) -> str:
+    """Return the name of poolings whose vectors stand side by side; an alias is replaced, an unknown name stays.
+
+    >>> name_poolings(["mean_sqrt_len_tokens"]), name_poolings(["cls", "mean"])
+    ('mean_sqrt_len', 'cls+mean')
+    """
+    return "+".join(_ALIASES.get(name, name) for name in names)
+
 
 # Similarities of two vectors, with other names of some.
 SimilarityName: TypeAlias = Literal[

@@ -45,6 +45,15 @@ class CenoteWarning(UserWarning):
     """An assumption or a choice that the user may not want."""
 
 
+def first_line(error: Exception) -> str:
+    r"""Return the first line of an error's message, or the name of its class.
+
+    >>> first_line(ValueError(" no such file\n  at line 3")), first_line(ValueError(""))
+    ('no such file', 'ValueError')
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def choose(
     name: str, table: Mapping[str, Value], what: str, *, shown: Iterable[str] | None = None, remedy: str = ""
 ) -> Value:

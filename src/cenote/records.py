@@ -249,6 +249,7 @@ class Run:
     layers: tuple[LayerSummary, ...]
     passed: tuple[Passed, ...]
     repeated: tuple[Repeated, ...]  # a curve for each pair of words
+    tried: float | None = None  # in place of the model's own live temperature; None for that
 
 
 @dataclass(frozen=True)

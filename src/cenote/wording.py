@@ -29,6 +29,15 @@ def signed_estimate(estimate: Estimate, interval: str = "95 % interval ") -> str
     return f"{estimate.value:+.3f}{ends}"
 
 
+def name_temperature(tau: float) -> str:
+    """Return the name of a temperature among the settings of an account.
+
+    >>> name_temperature(1.0), name_temperature(0.85)
+    ('temperature 1', 'temperature 0.85')
+    """
+    return f"temperature {tau:g}"
+
+
 def share_estimate(estimate: Estimate) -> str:
     """Return a share and its interval as percentages.
 

@@ -436,6 +436,13 @@ def test_the_ends_of_long_texts_are_read(tmp_path):
         assert check.evidence.startswith(f"In texts of {tokens} tokens, other")
 
 
+@pytest.mark.parametrize("pooling", ["mean", "weightedmean", "mean_sqrt_len"])
+def test_states_are_exchanged_where_every_token_counts(pooling, tmp_path):
+    folder = faults.save_bag_model(tmp_path / "saved", save_bags(tmp_path / "bags"), pooling)
+    check = audit(folder, BAGS, only=["truncation"]).checks[0]
+    assert all("states of the 4 last tokens" in ratios for ratios in check.measured["ends"].values())
+
+
 def test_ends_that_were_not_measured_do_not_pass(tmp_path, monkeypatch):
     folder = faults.save_bag_model(tmp_path / "saved", save_bags(tmp_path / "bags", limit=2048))
     monkeypatch.setattr(module, "FULL", replace(SMALL, longest=1024))

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
 from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, SideReader, Vectors, mean_of_windows
@@ -20,6 +19,7 @@ from cenote.functional.retrieval import own_ranks, ranks_of_variants
 from cenote.listener import Listener
 from cenote.models.properties import width_of
 from cenote.models.provenance import pooling_of
+from cenote.models.repooling import pooling_in
 from cenote.nn import Pooling
 
 # Fewer documents give no account.
@@ -48,7 +48,8 @@ def plan_account(
             f"more, and {FEWEST_DOCUMENTS} are needed"
         )
     found = tokenise_account(model, probes, prompt_name)
-    width = next((int(one.embedding_dimension) for one in model if isinstance(one, StPooling)), width_of(model))
+    pooling = pooling_in(model)
+    width = width_of(model) if pooling is None else int(pooling.embedding_dimension)
     numbers = int(found.documents.lengths.sum() + found.sentences.lengths.sum()) * width
     if numbers > KEPT_NUMBERS and len(probes.texts) > FEWEST_DOCUMENTS:
         fewer = max(FEWEST_DOCUMENTS, len(probes.texts) * KEPT_NUMBERS // numbers)
@@ -58,7 +59,7 @@ def plan_account(
 
 def other_poolings(model: SentenceTransformer) -> dict[str, nn.Module]:
     """Return the poolings to try beside the model's own, by the names of their settings."""
-    pooling = next((module for module in model if isinstance(module, StPooling)), None)
+    pooling = pooling_in(model)
     if pooling is None or pooling.pooling_output_dimension != pooling.embedding_dimension:
         return {}  # the modules after several operators take their width and no other
     own, width = pooling_of(model), int(pooling.embedding_dimension)

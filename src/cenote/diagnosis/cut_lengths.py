@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS
 from cenote.encoding.backends import plain_backend
-from cenote.encoding.tokens import Tokens, count_tokens, tokenise
+from cenote.encoding.tokens import Tokens, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
 from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.intervals import mean_over_pairs
@@ -40,7 +40,7 @@ def tokenise_cuts(
         prompt_name: of the prompt before every text.
         seed: of the choice.
     """
-    limit, around = limit_of(model), int(count_tokens(model, [""], prompt_name=prompt_name)[0])
+    limit, around = limit_of(model), tokens_around(model, prompt_name)
     cuts = [cut for cut in _CUTS if limit is None or cut < limit] + ([] if limit is None else [limit])
     cuts = [cut for cut in cuts if cut - around >= _LEAST]  # a prompt is no text
     full = np.asarray(lengths)

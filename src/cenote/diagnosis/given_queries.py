@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
+from cenote._nn.modules import has_offsets
 from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, read_pooled
 from cenote.account.texts import Flags, split_texts
 from cenote.data.rows import Text, refuse_surrogates
@@ -161,8 +162,7 @@ def _read_windows(
 ) -> tuple[Any, Whole]:
     """Return the vectors of the windows of cut texts and of all others, and the text of each."""
     limit, whole = limit_of(model, "document"), read.vectors[OWN]
-    fast = getattr(tokenizer_of(model, "document"), "is_fast", False)
-    if limit is None or not fast or not documents.truncated.any():
+    if limit is None or not has_offsets(tokenizer_of(model, "document")) or not documents.truncated.any():
         return whole, np.arange(len(whole))
     pieces = split_texts(model, contents, documents, limit, prompt)
     found = read_pooled(model, pieces.tokens, {}, task="document", listener=listener, step="reading windows to search")

@@ -29,7 +29,7 @@ PART_TEXTS, PART_CHARACTERS = 2**14, 2**21
 PART_KEPT = 2**24
 # Rows after which a survey marks the fingerprint: a change shows at the next mark, and not after the last row.
 _MARKED = 256
-# The remedy for a row that cannot be read.
+# The remedy for a row that cannot be read, where vectors are written to a folder.
 LEAVE_OUT = "Or leave such rows out: on_error='skip' (--on-error skip)."
 
 
@@ -177,11 +177,11 @@ def _mark(whole: Fingerprint) -> int:
     return int(whole.name(), 16)
 
 
-def raise_unless_skipped(rows: Iterable[Row], *, skip: bool) -> Iterator[Row]:
-    """Yield the rows and raise the first fault among them, unless faults are skipped later."""
+def raise_unless_skipped(rows: Iterable[Row], *, skip: bool, remedy: str = LEAVE_OUT) -> Iterator[Row]:
+    """Yield the rows and raise the first fault among them, unless faults are skipped later; `remedy` ends the error."""
     for row in rows:
         if isinstance(row, Fault) and not skip:
-            raise BadInput(f"{row.why} {LEAVE_OUT}")
+            raise BadInput(f"{row.why} {remedy}".rstrip())
         yield row
 
 

@@ -19,6 +19,7 @@ from cenote.encoding.tokens import Tokens
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, choose
 from cenote.functional.agreement import FEWEST_TEXTS, NEIGHBOURS, shared_nearest
+from cenote.listener import silent
 from cenote.wording import pluralise
 
 # Texts that candidates are timed on, and those on which `int8` is compared with float32.
@@ -58,7 +59,7 @@ def choose_backend(
     *,
     task: str | None = None,
     agreement: float = AGREEMENT,
-    notify: Notify = lambda _: None,
+    notify: Notify = silent,
 ) -> Choice:
     """Return the backend of this name and precision; where either is `auto`, the fastest that agrees with float32.
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
 from cenote.errors import BadInput
@@ -23,7 +22,7 @@ from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.loading import set_max_seq_length
 from cenote.models.properties import limit_of, limits_kept
 from cenote.models.provenance import constant_of, pooling_of, temperature_at, temperature_of
-from cenote.models.repooling import pooling_for, repool
+from cenote.models.repooling import pooling_for, pooling_in, repool
 from cenote.surgery.tempering import temper
 
 
@@ -204,7 +203,7 @@ def _marker(pooling: str) -> str | None:
 
 
 def _repooled(model: SentenceTransformer, name: str) -> SentenceTransformer:
-    if not any(isinstance(module, StPooling) for module in model):
+    if pooling_in(model) is None:
         raise BadInput(f"pooling {name!r} cannot be tried: the model has no Pooling module.")
     return repool(copy.deepcopy(model), name.split("+"))
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cenote._nn.modules import config_of
 from cenote.auditing.checks.readings import Vectors, largest_difference, least_cosine, pad
-from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
+from cenote.auditing.checks.subject import Finding, Subject, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.choices import PRECISIONS
 from cenote.encoding.backends import backend, obstacle, own_precision, plain_backend
@@ -143,7 +144,7 @@ def _change(first: Sequence[Any], second: Sequence[Any]) -> Change:
 
 def slots_of(subject: Subject) -> int:
     """Return the most slots of a batch that the model has positions for."""
-    stated = getattr(config_of(subject.model), "max_position_embeddings", None)
+    stated = getattr(config_of(subject.model[0]), "max_position_embeddings", None)
     known = [one for one in (positions_of(subject.model), stated) if isinstance(one, int) and one > 0]
     return min(known, default=10**6)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
 from cenote.account.pooled_texts import OWN, Pooled, read_pooled
@@ -26,7 +25,7 @@ from cenote.functional.retrieval import own_ranks
 from cenote.listener import Listener
 from cenote.models.declared import declared
 from cenote.models.properties import prompt_name_for
-from cenote.models.repooling import operators_of, pooling_index
+from cenote.models.repooling import operators_of, pooling_in, pooling_index
 from cenote.models.weights import missing_of, noted_reports, unread_of
 from cenote.nn import Pooling, Temperature
 
@@ -141,7 +140,7 @@ class Subject:
     @property
     def pooling(self) -> tuple[str, ...]:
         """The operators of the model; empty for a model without a Pooling module."""
-        return operators_of(next((one for one in self.model if isinstance(one, StPooling)), None))
+        return operators_of(pooling_in(self.model))
 
     @cached_property
     def texts(self) -> list[str]:
@@ -179,7 +178,7 @@ class Subject:
         return read_ways(self.model, self.tokens, self._ways(), self.listener)
 
     def _ways(self) -> dict[str, Way]:
-        pooling = next((one for one in self.model if isinstance(one, StPooling)), None)
+        pooling = pooling_in(self.model)
         if pooling is None:
             return {}
         later = list(self.later_modules.values())
@@ -222,7 +221,7 @@ class Subject:
         for names in (self.asked, self.declared_pooling):
             label = "+".join(names or ())
             if len(names or ()) == 1 and found and label not in found and names != self.pooling:
-                own = next(one for one in self.model if isinstance(one, StPooling))
+                own: Any = pooling_in(self.model)
                 if not set(names or ()) & _OF_OTHER_TOKENS:
                     found[label] = Pooling(int(own.embedding_dimension), label, bool(own.include_prompt))
         return found
@@ -250,11 +249,6 @@ def operators_declared(value: Any) -> tuple[str, ...] | None:
     names = value if isinstance(value, (list, tuple)) else str(value).split("+")
     names = [name if name in NAMES else str(name).removesuffix(_OLD_ENDING) for name in names]
     return tuple(NAMES[name] for name in names) if set(names) <= set(NAMES) else None
-
-
-def config_of(model: SentenceTransformer) -> Any:
-    """Return the configuration of a model's network, None if it has none."""
-    return getattr(getattr(model[0], "model", None), "config", None)
 
 
 @contextmanager
