@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cenote.errors import BadInput
-from cenote.functional.agreement import FEWEST_TEXTS, cosine_of, cosines, nearest_others, shared_nearest, to_unit
+from cenote.functional.agreement import FEWEST_TEXTS, cosine_of, cosines, nearest_others, shared_nearest
+from cenote.functional.units import to_unit
 
 DRAWN = np.random.default_rng(0)
 LEFT = DRAWN.standard_normal((30, 6))

@@ -16,10 +16,11 @@ from cenote.diagnosis.selection import BIN_OF_SIGMA, BINS_OF_SIGMA, bin_of_sigma
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS
 from cenote.encoding.tokens import Whole
 from cenote.functional.concentration import Known
-from cenote.functional.dispersion import check_embeddings, to_unit_vectors
+from cenote.functional.dispersion import check_embeddings
 from cenote.functional.intervals import FEWEST_TEXTS, change_of_difference, change_of_mean, mean_over_pairs
 from cenote.functional.length import LengthCollapse
 from cenote.functional.second_order import SecondOrder, socm, split_halves
+from cenote.functional.units import to_unit
 from cenote.records import (
     Change,
     Closeness,
@@ -121,7 +122,7 @@ def _closeness(vectors: npt.NDArray[Any], seed: int) -> Closeness | None:
     chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:_PAIRED])
     if len(chosen) < 2:
         return None
-    rows = to_unit_vectors(check_embeddings(vectors[chosen]))
+    rows = to_unit(check_embeddings(vectors[chosen]))
     cosines = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
     return Closeness(summarise(cosines), _rounded_float(cosines.std()))
 

@@ -17,7 +17,8 @@ from cenote.evaluation.reading import TextReader
 from cenote.evaluation.results import Results
 from cenote.evaluation.scoring import check_items, cuts_of, note_cuts, score_task
 from cenote.evaluation.task_list import ListedTask
-from cenote.functional.agreement import FEWEST_TEXTS, nearest_others, to_unit
+from cenote.functional.agreement import FEWEST_TEXTS, nearest_others
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.fingerprints import fingerprint_of_weights
 

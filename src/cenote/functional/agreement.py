@@ -1,4 +1,4 @@
-"""Whether two sets of vectors of the same texts agree: unit vectors, cosines, and the nearest others they share."""
+"""Whether two sets of vectors of the same texts agree: cosines, and the nearest others they share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cenote.errors import BadInput
 from cenote.functional.retrieval import nearest
+from cenote.functional.units import to_unit
 
 Vectors = npt.NDArray[np.float64]
 
@@ -16,18 +17,6 @@ Vectors = npt.NDArray[np.float64]
 NEIGHBOURS = 10
 # The fewest texts of which a text has others that are not among its nearest.
 FEWEST_TEXTS = NEIGHBOURS + 2
-
-
-def to_unit(vectors: npt.NDArray[Any]) -> Vectors:
-    """Return vectors of length 1, in float64; zeros stay.
-
-    >>> to_unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-    [[0.6, 0.8], [0.0, 0.0]]
-    """
-    wide = np.asarray(vectors, np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    found: Vectors = wide / np.where(lengths > 0, lengths, 1)
-    return found
 
 
 def cosines(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Vectors:

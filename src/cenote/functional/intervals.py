@@ -13,8 +13,9 @@ from scipy import stats
 from scipy.special import ndtr, ndtri
 
 from cenote.errors import BadInput
-from cenote.functional.dispersion import check_embeddings, to_unit_vectors, to_vector
+from cenote.functional.dispersion import check_embeddings, to_vector
 from cenote.functional.sampling import Floats, Whole
+from cenote.functional.units import to_unit
 from cenote.records import Estimate
 
 # With fewer texts there is no interval.
@@ -90,7 +91,7 @@ def change_of_difference(before: Any, after: Any, short: Any, long: Any, *, conf
     -0.995
     """
     check_confidence(confidence)
-    old, new = (to_unit_vectors(check_embeddings(rows)) for rows in (before, after))
+    old, new = (to_unit(check_embeddings(rows)) for rows in (before, after))
     if len(old) != len(new):
         raise BadInput(f"{len(old)} embeddings before and {len(new)} after: pass those of the same texts.")
     sides: list[Whole] = [np.asarray(side, np.int64) for side in (long, short)]
@@ -110,7 +111,7 @@ def change_of_mean(before: Any, after: Any, *, confidence: float = 0.95) -> Esti
     >>> change_of_mean(near, far)
     Estimate(value=-1.0, low=None, high=None)
     """
-    old, new = (to_unit_vectors(check_embeddings(rows)) for rows in (before, after))
+    old, new = (to_unit(check_embeddings(rows)) for rows in (before, after))
     if len(old) != len(new) or len(old) < 2:
         raise BadInput(
             f"{len(old)} embeddings before and {len(new)} after: pass those of the same texts, two at least."

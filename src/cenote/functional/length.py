@@ -19,12 +19,12 @@ from cenote.functional.dispersion import (
     effective_rank,
     mean_over_weighted_pairs,
     row_blocks,
-    to_unit_vectors,
     weighted_mean_cosine,
     weighted_uniformity,
 )
 from cenote.functional.intervals import FEWEST_TEXTS, check_confidence, percentile_interval
 from cenote.functional.sampling import Floats, Sample, Whole, bootstrap, keys_of, smallest
+from cenote.functional.units import to_unit
 from cenote.records import Estimate, LengthBin, LengthCurve
 
 # Digits of a cosine that count when cosines are ranked: with more, copies of a text would differ by rounding.
@@ -133,7 +133,7 @@ class LengthCollapse:
             )
         self._check_width(rows.shape[1])
         for part in row_blocks(*rows.shape):
-            texts = Sample(keys_of(rows[part], tokens[part], self.seed), to_unit_vectors(rows[part]), tokens[part])
+            texts = Sample(keys_of(rows[part], tokens[part], self.seed), to_unit(rows[part]), tokens[part])
             for place in np.unique(places[part]).tolist():
                 own = texts.select(places[part] == place)
                 self._bin(place).add(len(own), own.rows.sum(0), own, self.sample)

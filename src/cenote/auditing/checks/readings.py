@@ -19,7 +19,8 @@ from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.tokens import Tokens
 from cenote.errors import UnsupportedModel
-from cenote.functional.agreement import FEWEST_TEXTS, shared_nearest, to_unit
+from cenote.functional.agreement import FEWEST_TEXTS, shared_nearest
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.properties import tokenizer_of
 
