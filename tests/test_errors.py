@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, choose, some
+from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, choose, first_line, some
 
 TABLE = {"mean": 1, "max": 2, "mean_sqrt_len": 3}
 
@@ -39,6 +39,11 @@ def test_some_items_are_listed_and_the_rest_counted():
     assert some([]) == ""
     assert some([1, 2], most=2) == "1, 2"
     assert some("abc", most=2) == "a, b and 1 more"
+
+
+def test_the_first_line_of_an_error_is_its_message_or_its_name():
+    assert first_line(RuntimeError("\n  no such size \nin layer 3")) == "no such size"
+    assert [first_line(RuntimeError(said)) for said in ("", " \n")] == ["RuntimeError", "RuntimeError"]
 
 
 def test_rows_and_problem_survive_a_copy():

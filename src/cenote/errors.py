@@ -1,4 +1,4 @@
-"""Exceptions and warnings of Cenote, and the look-up of names in tables.
+"""Exceptions and warnings of Cenote, the look-up of names in tables, and lists and errors in words.
 
 Every message has the value, what is allowed, the place, and the remedy. The command line prints the message alone.
 """
@@ -83,3 +83,12 @@ def some(items: Iterable[object], most: int = 8) -> str:
     every = [str(item) for item in items]
     rest = len(every) - most
     return ", ".join(every[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def first_line(error: Exception) -> str:
+    r"""Return the first line of an error's message, or the name of its class.
+
+    >>> first_line(ValueError("no such size\nin layer 3")), first_line(KeyError())
+    ('no such size', 'KeyError')
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

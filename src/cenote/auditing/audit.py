@@ -21,11 +21,10 @@ from cenote.data.builtin import read_builtin
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.encoding.batches import is_out_of_memory
-from cenote.errors import BadInput, CenoteError, choose
+from cenote.errors import BadInput, CenoteError, choose, first_line
 from cenote.functional.pooling import canonical
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
-from cenote.models.hub import first_line
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
 from cenote.models.provenance import folder_of, name_of, pooling_of, temperature_of, versions_of

@@ -23,7 +23,7 @@ from cenote.embedding.integrity import footer_checksum
 from cenote.embedding.manifest import INDEXES
 from cenote.embedding.reading import Embeddings
 from cenote.embedding.scan import Block, Floats, Question
-from cenote.errors import BadInput, CenoteError, CenoteWarning, choose
+from cenote.errors import BadInput, CenoteError, CenoteWarning, choose, first_line
 from cenote.functional.arrays import slices
 from cenote.functional.best import Best, Whole
 from cenote.functional.units import to_unit
@@ -156,7 +156,7 @@ def _keep(index: Any, path: Path, identity: str) -> str | None:
 
 def _reason(error: Exception) -> str:
     """Return what an error says, without the place in the source of FAISS."""
-    return re.sub(r"^Error in .*\.\w+:\d+: (Error: )?", "", str(error).strip().splitlines()[0])
+    return re.sub(r"^Error in .*\.\w+:\d+: (Error: )?", "", first_line(error))
 
 
 def _warn_not_kept(reason: str) -> None:

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from cenote._nn.modules import eval_mode
 from cenote.encoding.forward import VECTORS, pooled_vectors, run_modules
-from cenote.errors import BadInput, CenoteError, UnsupportedModel, some
+from cenote.errors import BadInput, CenoteError, UnsupportedModel, first_line, some
 from cenote.functional.token_batches import refuse_rows
 from cenote.surgery.attention import SDPA
 from cenote.surgery.hooks import settings_on, with_mask
@@ -163,9 +163,8 @@ def _recording(model: Any, task: str | None, names: Sequence[str], **how: Any) -
     except CenoteError:
         raise
     except Exception as error:  # models fail to be recorded in ways that nobody has listed
-        line = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
         raise UnsupportedModel(
-            f"{type(getattr(model[0], 'model', model[0])).__name__} cannot be recorded as a graph: {line} "
+            f"{type(getattr(model[0], 'model', model[0])).__name__} cannot be recorded as a graph: {first_line(error)} "
             "The backend 'torch' runs every model."
         ) from error
     finally:

@@ -7,7 +7,7 @@ import threading
 from functools import cache
 from pathlib import Path
 
-from cenote.errors import BadInput
+from cenote.errors import BadInput, first_line
 from cenote.models.declared import DEMO, files_of_modules, find
 
 TIMEOUT_S = 5.0
@@ -95,11 +95,6 @@ def why_unreachable() -> str | None:
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     return _ask_hub()
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or the name of its class."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @cache

@@ -21,11 +21,11 @@ from transformers import PreTrainedTokenizerBase
 
 from cenote._nn.config_keys import KEPT_IN_CONFIG
 from cenote.choices import AUTO, WEIGHT_DTYPES, PoolingName, WeightDtype
-from cenote.errors import BadInput, CenoteWarning, check_at_least, choose
+from cenote.errors import BadInput, CenoteWarning, check_at_least, choose, first_line
 from cenote.functional.pooling import NAMES, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
-from cenote.models.hub import first_line, must_use_cache, no_such_model
+from cenote.models.hub import must_use_cache, no_such_model
 from cenote.models.properties import positions_of, readers_of, set_limit
 from cenote.models.provenance import note_revision
 from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool

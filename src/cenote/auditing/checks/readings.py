@@ -18,7 +18,7 @@ from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.tokens import Tokens
-from cenote.errors import UnsupportedModel
+from cenote.errors import UnsupportedModel, first_line
 from cenote.functional.agreement import FEWEST_TEXTS, shared_nearest
 from cenote.functional.units import to_unit
 from cenote.listener import Listener
@@ -95,7 +95,7 @@ def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way
                 try:
                     found[name] = _run_way(model, output, way)
                 except (RuntimeError, KeyError, ValueError) as error:  # a module that takes another width
-                    impossible[name] = str(error).splitlines()[0]
+                    impossible[name] = first_line(error)
         return {name: one.double().cpu().numpy() for name, one in found.items()}
 
     step = listener.step("reading texts", len(tokens))
