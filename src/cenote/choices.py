@@ -26,6 +26,9 @@ COMPUTE_PRECISIONS: tuple[ComputePrecision, ...] = get_args(ComputePrecision)
 # The least cosine with float32 that a way to compute may have, where the user allows no lower one. In half precision
 # rounding alone stays above it, on models of 6 to 12 layers.
 AGREEMENT: Final = 0.9999
+# The least that a user may allow, for 8 bits, where rounding alone may cost more. A lower cosine is that of another
+# model.
+LEAST_AGREEMENT: Final = 0.99
 TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
 TRAINING_PRECISIONS: tuple[TrainingPrecision, ...] = get_args(TrainingPrecision)
 GraphFormat: TypeAlias = Literal["onnx", "openvino"]

@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, read_pooled
 from cenote.account.texts import Flags, split_texts
 from cenote.data.rows import Text, refuse_surrogates
-from cenote.diagnosis.account import FATES
+from cenote.diagnosis.account import FATES, TEN
 from cenote.diagnosis.summaries import excluded, rounded
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput, some
@@ -27,7 +27,6 @@ Floats = npt.NDArray[np.float64]
 
 # Texts that the tokens of a query rank anew.
 _RERANKED = 20
-_TEN = 10
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def search_queries(
     pooled = lost & ~cut & (by_token | by_window)
     fates = dict(zip(FATES, (by_vector, cut, pooled, lost & ~cut & ~pooled), strict=True))
     before, after = (_gain_at_ten(order, relevant) for order in (near, reranked))
-    in_ten = np.array([bool(np.isin(order[:_TEN], named).any()) for order, named in zip(near, relevant, strict=True)])
+    in_ten = np.array([bool(np.isin(order[:TEN], named).any()) for order, named in zip(near, relevant, strict=True)])
     columns = [*fates.values(), in_ten, before, after, after - before]
     estimates: list[Estimate] = [rounded(one) for one in resampled_means(columns, own, seed=seed)]
     return GivenQueries(
@@ -181,9 +180,9 @@ def _first_is(scores: Any, relevant: Sequence[Whole]) -> Flags:
 
 def _gain_at_ten(order: Whole, relevant: Sequence[Whole]) -> Floats:
     """Return nDCG@10 of each query, by the order of the texts found."""
-    discounts = 1 / np.log2(np.arange(2, _TEN + 2))
+    discounts = 1 / np.log2(np.arange(2, TEN + 2))
     gains = np.array(
-        [np.isin(row[:_TEN], named) @ discounts[: len(row[:_TEN])] for row, named in zip(order, relevant, strict=True)]
+        [np.isin(row[:TEN], named) @ discounts[: len(row[:TEN])] for row, named in zip(order, relevant, strict=True)]
     )
     best = np.array([discounts[: len(named)].sum() for named in relevant])
     found: Floats = gains / best

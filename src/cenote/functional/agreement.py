@@ -15,8 +15,8 @@ Vectors = npt.NDArray[np.float64]
 
 # Nearest texts by which two sets of vectors are compared.
 NEIGHBOURS = 10
-# The fewest texts of which a text has others that are not among its nearest.
-FEWEST_TEXTS = NEIGHBOURS + 2
+# The fewest texts of which each has others that are not among its nearest.
+FEWEST_WITH_OTHERS = NEIGHBOURS + 2
 
 
 def cosines(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Vectors:
@@ -51,7 +51,8 @@ def nearest_others(unit: Vectors, count: int = NEIGHBOURS) -> list[list[int]]:
 def shared_nearest(left: npt.NDArray[Any], right: npt.NDArray[Any], count: int = NEIGHBOURS) -> Vectors:
     """Return, for each text, the share of its nearest others that two sets of vectors have in common.
 
-    Of `count` + 1 texts all others are nearest, whatever their vectors: it takes one more (`FEWEST_TEXTS` of ten).
+    Of `count` + 1 texts all others are nearest, whatever their vectors: it takes one more
+    (`FEWEST_WITH_OTHERS` of ten).
 
     >>> points = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     >>> shared_nearest(points, points[[0, 2, 1, 3]], 1).tolist()

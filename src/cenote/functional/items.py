@@ -14,6 +14,7 @@ from scipy import stats
 from cenote.errors import BadInput
 from cenote.functional.influence import check_ranked, spearman_values
 from cenote.functional.intervals import (
+    FEWEST_WITH_INTERVAL,
     bca_interval,
     check_confidence,
     effective_count,
@@ -28,8 +29,8 @@ from cenote.records import Estimate
 _RESAMPLES_RANKED = 1000
 # Correlations that are equal but for rounding.
 _ROUNDING = 1e-9
-# Fewer items have no interval, and no draws of fewer.
-FEWEST_VALUES, FEWEST_DRAWS = 10, 3
+# Fewer draws have no interval.
+FEWEST_DRAWS = 3
 
 
 def mean_of_items(
@@ -50,7 +51,7 @@ def mean_of_items(
     mean = float(flat.mean())
     count = len(flat) if sources is None else effective_count(np.unique(sources, return_counts=True)[1])
     share = score and bool(np.isin(flat, (0, 1)).all())
-    if count < FEWEST_VALUES or not (share or np.ptp(flat)):
+    if count < FEWEST_WITH_INTERVAL or not (share or np.ptp(flat)):
         return Estimate(mean, None, None)
     found = _of_varying(mean, flat, sources, seed, confidence) if np.ptp(flat) else Estimate(mean, mean, mean)
     return widen_share(found, count, confidence) if share else found
@@ -82,7 +83,7 @@ def rank_correlation_of_items(
     check_confidence(confidence)
     x, y = check_ranked(first, second)
     value = float((rank_products(x, y)).mean())
-    if len(x) < FEWEST_VALUES:
+    if len(x) < FEWEST_WITH_INTERVAL:
         return Estimate(value, None, None)
     if sources is not None:
         return _of_sources(value, spearman_values(x, y), sources, seed, confidence)
@@ -122,7 +123,7 @@ def mean_of_draws(values: Any, *, confidence: float = 0.95) -> Estimate:
 def _of_sources(value: float, values: Floats, sources: Whole, seed: int, confidence: float) -> Estimate:
     """Return the mean of values with its BCa interval; items of one source are resampled together."""
     paired = Paired(values[None], np.asarray(sources))
-    found = compare_paired([paired], seed=seed, confidence=confidence, fewest=FEWEST_VALUES, flips=1).tasks[0][0]
+    found = compare_paired([paired], seed=seed, confidence=confidence, fewest=FEWEST_WITH_INTERVAL, flips=1).tasks[0][0]
     return Estimate(value, found.low, found.high)
 
 

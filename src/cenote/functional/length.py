@@ -22,7 +22,7 @@ from cenote.functional.dispersion import (
     weighted_mean_cosine,
     weighted_uniformity,
 )
-from cenote.functional.intervals import FEWEST_TEXTS, check_confidence, percentile_interval
+from cenote.functional.intervals import FEWEST_WITH_INTERVAL, check_confidence, percentile_interval
 from cenote.functional.sampling import Floats, Sample, Whole, bootstrap, keys_of, smallest
 from cenote.functional.units import to_unit
 from cenote.records import Estimate, LengthBin, LengthCurve
@@ -197,7 +197,7 @@ class LengthCollapse:
     def _replicates(self, place: int) -> tuple[Floats, Floats]:
         """Return bootstrap replicates of a bin's mean cosine and uniformity; none if there are too few texts."""
         bin = self._bins[place]
-        if len(bin.sample) < FEWEST_TEXTS:
+        if len(bin.sample) < FEWEST_WITH_INTERVAL:
             return np.zeros(0), np.zeros(0)
         _, weights = bootstrap(len(bin.sample), self.resamples, (self.seed, place))
         return bin.resampled_cosines(weights), weighted_uniformity(bin.sample.rows, weights)
@@ -253,7 +253,7 @@ class LengthCollapse:
             )
             return None, None
         replicates = np.zeros(0), np.zeros(0)
-        if len(sample) >= FEWEST_TEXTS:
+        if len(sample) >= FEWEST_WITH_INTERVAL:
             chosen, weights = bootstrap(len(sample), self.resamples, (self.seed, len(self.edges)))
             nearness = np.take_along_axis(self._nearness(sample, weights), chosen, axis=1)
             replicates = _trends(sample.lengths[chosen], nearness)

@@ -19,7 +19,7 @@ from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
 from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.tokens import Tokens
 from cenote.errors import UnsupportedModel, first_line
-from cenote.functional.agreement import FEWEST_TEXTS, shared_nearest
+from cenote.functional.agreement import FEWEST_WITH_OTHERS, shared_nearest
 from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.properties import tokenizer_of
@@ -141,7 +141,7 @@ def compare(first: Vectors, second: Vectors) -> Agreement:
     if one.shape[1] == other.shape[1]:
         cosines = (one * other).sum(1)
         mean, least = float(cosines.mean()), float(cosines.min())
-    if len(one) >= FEWEST_TEXTS:
+    if len(one) >= FEWEST_WITH_OTHERS:
         neighbours = float(shared_nearest(one, other).mean())
     norms = np.linalg.norm(second, axis=1).mean() / max(float(np.linalg.norm(first, axis=1).mean()), 1e-30)
     return Agreement(mean, least, neighbours, float(norms))
