@@ -146,7 +146,7 @@ def _behaviour_asked_for(model: Any, request: Request) -> dict[str, Any]:
     Raises:
         BadInput: one of them is unknown, or the model is not given by name.
     """
-    given = {name: getattr(request, name) for name in ("pooling", "temperature") if getattr(request, name) is not None}
+    given = request.loading
     if given and isinstance(model, SentenceTransformer):
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise BadInput(
@@ -297,8 +297,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
 def _load(model: Any, request: Request) -> SentenceTransformer:
     if isinstance(model, SentenceTransformer):
         return model
-    given = {name: getattr(request, name) for name in ("pooling", "temperature") if getattr(request, name) is not None}
-    loaded: SentenceTransformer = (request.loader or load)(model, **given)
+    loaded: SentenceTransformer = (request.loader or load)(model, **request.loading)
     return loaded
 
 

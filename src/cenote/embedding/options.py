@@ -289,6 +289,12 @@ class Request(Options):
         return Listener(self.progress or silent, self.notify or silent, self.stop or never)
 
     @property
+    def loading(self) -> dict[str, Any]:
+        """The pooling and the temperature that are asked for, as `cenote.load` takes them."""
+        asked = {"pooling": self.pooling, "temperature": self.temperature}
+        return {name: value for name, value in asked.items() if value is not None}
+
+    @property
     def options(self) -> Options:
         """The part of the request that a worker needs."""
         return Options(**{one.name: getattr(self, one.name) for one in dataclasses.fields(Options)})
