@@ -129,7 +129,7 @@ def length_curve(vectors: Any, read: Any, edges: Any, seed: int) -> LengthCurve:
     """Measure length collapse of embeddings by their token counts, and the closeness of all texts."""
     collapse = LengthCollapse(edges, seed=seed)
     collapse.update(vectors, read)
-    curve = replace(collapse.compute(), between=collapse.between()[0][-1] if len(edges) > 1 else None)
+    curve = replace(collapse.compute(), between=collapse.cosine_between(0, len(edges) - 1) if len(edges) > 1 else None)
     return replace(rounded(curve), closeness=_closeness(vectors, seed))
 
 

@@ -184,15 +184,15 @@ class LengthCollapse:
 
     def between(self) -> tuple[tuple[float | None, ...], ...]:
         """Return the mean cosine of texts of two bins, for all bins; within one bin on the diagonal. None: no pairs."""
-
-        def cosine(a: int, b: int) -> float | None:
-            left, right = self._bins.get(a), self._bins.get(b)
-            if left is None or right is None or (a == b and left.count < 2):
-                return None
-            return left.cosine() if a == b else float(left.total @ right.total / (left.count * right.count))
-
         places = range(len(self.edges))
-        return tuple(tuple(cosine(a, b) for b in places) for a in places)
+        return tuple(tuple(self.cosine_between(a, b) for b in places) for a in places)
+
+    def cosine_between(self, a: int, b: int) -> float | None:
+        """Return the mean cosine of texts of two bins, which may be the same, by their places. None: no pairs."""
+        left, right = self._bins.get(a), self._bins.get(b)
+        if left is None or right is None or (a == b and left.count < 2):
+            return None
+        return left.cosine() if a == b else float(left.total @ right.total / (left.count * right.count))
 
     def _replicates(self, place: int) -> tuple[Floats, Floats]:
         """Return bootstrap replicates of a bin's mean cosine and uniformity; none if there are too few texts."""
