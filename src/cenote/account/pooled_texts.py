@@ -48,7 +48,7 @@ def read_pooled(
     keep_tokens: bool = False,
     listener: Listener | None = None,
     step: str = "reading texts",
-    some: bool = True,
+    refuse_none: bool = True,
 ) -> Pooled:
     """Read texts once and pool their tokens in the model's own way and in others.
 
@@ -60,7 +60,7 @@ def read_pooled(
         keep_tokens: whether to keep the token vectors too, at half precision.
         listener: hears of the progress.
         step: the name of the step in the progress.
-        some: raise if no text at all can be read.
+        refuse_none: whether to raise if no text at all can be read.
     """
 
     def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, Flags, list[npt.NDArray[np.float16]]]:
@@ -96,7 +96,7 @@ def read_pooled(
     if keep_tokens:
         width = next((one.shape[1] for one in found_tokens.values()), 1)
         made.tokens = [found_tokens.get(row, np.zeros((1, width), np.float16)) for row in range(len(tokens))]
-    if some:
+    if refuse_none:
         _refuse_none(made)
     return made
 
@@ -135,7 +135,7 @@ class SideReader:
             keep_tokens=keep_tokens,
             listener=self.listener,
             step=step,
-            some=False,
+            refuse_none=False,
         )
         self._known |= {key: (made, place) for place, key in enumerate(rows)}
         if len(rows) == len(keys):

@@ -27,11 +27,11 @@ from cenote.embedding.corpus import (
     Source,
     Survey,
     checked_rows,
+    cut_slices,
     first_rows,
     mark_repeated_ids,
     raise_unless_skipped,
     read_slices,
-    slices,
     survey,
 )
 from cenote.embedding.engines import ENGINES, read_ahead, refuse_engine, text_progress
@@ -213,7 +213,7 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
     def read(prepared: Prepared) -> Embedded:
         return encoder.read(prepared, text_progress(prepared, done, step.reach))
 
-    for embedded in read_ahead(slices(plan.rows), encoder, read):
+    for embedded in read_ahead(cut_slices(plan.rows), encoder, read):
         truncated += embedded.truncated
         done += embedded.slice.rows
         step.reach(done)
@@ -411,7 +411,7 @@ def _parts(
     schema = None if surveyed is None else surveyed.kept
     if request.engine != "local":  # read elsewhere, perhaps more than once
         return partial(read_slices, source, surveyed, request.skips), _types_of(schema)
-    parts = slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows), source.keep, schema)
+    parts = cut_slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows), source.keep, schema)
     if surveyed is None:  # the first slice is read before a restart deletes anything for it
         for first in refuse_empty(parts, repr(source.name)):
             parts, schema = chain((first,), parts), None if first.kept is None else first.kept.schema

@@ -43,7 +43,7 @@ _IN_VIEW, _LEAST_IN_VIEW = 2, 128
 _IN_MEMORY = 2**26
 
 
-def refuse_missing(kind: Any) -> None:
+def refuse_index(kind: Any) -> None:
     """Raise if a kind of index is no name, or FAISS is not installed."""
     if not isinstance(kind, str) or not kind.strip():
         raise BadInput(f"index={kind!r} (--index): pass a name that faiss.index_factory knows, such as 'HNSW32'.")
