@@ -2,8 +2,8 @@
 
 A `Literal` is the one list of its names. Public functions are annotated with it, so an editor completes the names and a
 type checker finds a misspelt one; the tuple beside it derives from it. The command line checks names here before it
-imports torch. A table elsewhere that holds what each name does is built from these, or has exactly these keys;
-`tests/test_choices.py` compares them.
+imports torch. A table elsewhere that holds what each name does is built from these, or has these keys and those that
+`tests/test_choices.py` names, which compares them.
 """
 
 from __future__ import annotations
