@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sentence_transformers import SentenceTransformer
-from torch import Tensor, nn
+from torch import nn
 
-from cenote._nn.modules import eval_mode
 from cenote.account.pooled_texts import OWN
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
-from cenote.encoding.forward import VECTORS, forward, pooled_vectors
+from cenote.encoding.forward import forward, pooled_vectors, vectors_after
 from cenote.encoding.tokens import Tokens
 from cenote.errors import UnsupportedModel, first_line
 from cenote.functional.agreement import FEWEST_WITH_OTHERS, shared_nearest
@@ -93,7 +91,8 @@ def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way
         for name, way in ways.items():
             if name not in impossible:
                 try:
-                    found[name] = _run_way(model, output, way)
+                    modules = (module.to(model.device) for module in way.modules)
+                    found[name] = vectors_after(model, output, modules)
                 except (RuntimeError, KeyError, ValueError) as error:  # a module that takes another width
                     impossible[name] = first_line(error)
         return {name: one.double().cpu().numpy() for name, one in found.items()}
@@ -118,15 +117,6 @@ def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way
         if name not in impossible
     }
     return Reading(kept, {OWN: np.zeros((0, 1)), **vectors}, impossible, refused)
-
-
-def _run_way(model: SentenceTransformer, output: Mapping[str, Any], way: Way) -> Tensor:
-    features: Any = {name: value for name, value in output.items() if name != VECTORS}
-    with torch.inference_mode():
-        for module in way.modules:
-            with eval_mode(module):
-                features = module.to(model.device)(features)
-    return pooled_vectors(model, features)
 
 
 def compare(first: Vectors, second: Vectors) -> Agreement:
