@@ -105,7 +105,7 @@ def test_the_description_has_all_settings(tiny_st, tmp_path):
 def test_a_failed_export_leaves_no_folder(tiny_st, tmp_path, monkeypatch):
     model, out = cenote.load(tiny_st("bert"), device="cpu"), tmp_path / "deep" / "out"
     run = lambda inputs: np.ones((len(inputs["input_ids"]), 32), dtype=np.float32)  # noqa: E731
-    row = exporting.Format("nothing", lambda *_: None, lambda _: run, ("float32",), ())
+    row = exporting.Format(lambda *_: None, lambda _: run, ("float32",), ())
     monkeypatch.setitem(FORMATS, "onnx", row)
     with pytest.raises(UnsupportedModel, match="gives other vectors than the model"):
         export(model, "onnx", out)

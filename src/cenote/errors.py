@@ -1,4 +1,4 @@
-"""Exceptions and warnings of Cenote, and the look-up of names in tables.
+"""Exceptions and warnings of Cenote, the look-up of names in tables, and lists and errors in words.
 
 Every message has the value, what is allowed, the place, and the remedy. The command line prints the message alone.
 """

@@ -47,7 +47,6 @@ Run = Callable[[dict[str, Any]], Any]
 class Format:
     """One line of `FORMATS`."""
 
-    meaning: str
     write: Callable[[Any, Path, str, str | None], None]
     runner: Callable[[Path], Run]  # of the written folder, at float32
     precisions: tuple[str, ...]
@@ -87,9 +86,8 @@ def _run_onnx(folder: Path) -> Run:
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format("model.onnx", _write_onnx, _run_onnx, ("float32",), ("onnx", "onnxscript")),
+    "onnx": Format(_write_onnx, _run_onnx, ("float32",), ("onnx", "onnxscript")),
     "openvino": Format(
-        "openvino_model.xml and .bin",
         _write_openvino,
         lambda folder: openvino_runner(folder / "openvino_model.xml", "float32"),
         ("float32", "float16", "int8"),

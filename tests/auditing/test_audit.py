@@ -23,10 +23,11 @@ from cenote.auditing import audit as module
 from cenote.auditing.audit import audit
 from cenote.auditing.checks import batches, subject, table, thresholds
 from cenote.auditing.checks.neighbours import count_neighbours
-from cenote.auditing.checks.readings import compare, pad
+from cenote.auditing.checks.readings import Way, compare, pad, read_ways
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, CenoteWarning, UnknownName
 from cenote.functional.temperature import LengthTemperature
+from cenote.listener import Listener
 from cenote.nn import Pooling
 
 from ..bags import save_bags
@@ -104,6 +105,16 @@ def test_an_exchanged_pooling_says_how_many_sentences_find_their_text(copies, ba
     nowhere = by_name(audit(folder, TINY, pooling="max", only=["pooling", "pooling-fits"]))
     assert "found_used" not in nowhere["pooling"].measured
     assert "have three sentences" in nowhere["pooling-fits"].evidence
+
+
+def test_a_way_that_fails_without_a_message_is_named_by_its_error(tiny_bert):
+    class Broken(torch.nn.Module):
+        def forward(self, features):
+            raise ValueError
+
+    found = read_ways(tiny_bert, tokenise(tiny_bert, TINY[:2]), {"broken": Way([Broken()])}, Listener())
+    assert found.impossible == {"broken": "ValueError"}
+    assert len(found.own) == 2
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "none"])

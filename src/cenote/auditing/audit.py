@@ -30,7 +30,7 @@ from cenote.models.properties import limit_of
 from cenote.models.provenance import folder_of, name_of, pooling_of, temperature_of, versions_of
 
 # Fewer texts show nothing.
-FEWEST_TEXTS = 4
+FEWEST_TO_AUDIT = 4
 _LOAD = partial(load, strict=False)  # weights that the files lack are a finding
 _POOLING = "pooling"  # the check that compares the pooling that is asked for
 _MEND = "Encode the same texts with the model alone to see the whole error, and mend it first."
@@ -83,10 +83,9 @@ def audit(
     effort = QUICK if quick else FULL
     given = islice(read_builtin(), effort.builtin) if texts is None else texts
     drawn, read = sample_texts(given, effort.drawn, seed, source)
-    if len(drawn) < FEWEST_TEXTS:
-        raise BadInput(
-            f"{len(drawn)} texts are too few for an audit: give at least {FEWEST_TEXTS}, or none for the built-in ones."
-        )
+    if len(drawn) < FEWEST_TO_AUDIT:
+        few = f"{len(drawn)} texts are too few for an audit: give at least {FEWEST_TO_AUDIT}"
+        raise BadInput(f"{few}, or none for the built-in ones.")
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     folder = folder_of(model, loaded)
     subject = Subject(

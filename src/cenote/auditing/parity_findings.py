@@ -13,7 +13,8 @@ from cenote.auditing.parity_measures import norm_ratios, norms_of
 from cenote.auditing.parity_remedies import remedy_of
 from cenote.auditing.parity_sides import AGAIN, ALONE, ALONE_AGAIN, ONE_LENGTH, Answers, Vectors
 from cenote.errors import some
-from cenote.functional.agreement import cosine_of, cosines, to_unit
+from cenote.functional.agreement import cosine_of, cosines
+from cenote.functional.units import to_unit
 from cenote.parity_records import LEAST, NORM_TOLERANCE, Finding, Way
 from cenote.wording import pluralise
 

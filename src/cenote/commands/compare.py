@@ -24,7 +24,7 @@ from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.comparison_records import PAGES
+from cenote.comparison_records import Comparison
 from cenote.data import labelled_files, shards
 from cenote.data.labelled_schemas import TEST
 from cenote.data.texts import read
@@ -34,7 +34,7 @@ from cenote.records import ALL
 from cenote.wording import probability, score_estimate
 
 if TYPE_CHECKING:
-    from cenote.comparison_records import Cell, Comparison, Cost
+    from cenote.comparison_records import Cell, Cost
 
 # Fewer texts are read too fast to time.
 _FEW_TEXTS = 500
@@ -133,7 +133,10 @@ def check(args: argparse.Namespace) -> None:
             "--long, or another model."
         )
     check_outputs(
-        args, PAGES, [*(args.data or ()), args.unlabelled], labelled_files.is_read if args.data else shards.is_read
+        args,
+        Comparison.PAGES,
+        [*(args.data or ()), args.unlabelled],
+        labelled_files.is_read if args.data else shards.is_read,
     )
     check_data(args)
     check_cache(args)

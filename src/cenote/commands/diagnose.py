@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from cenote.commands.arguments import (
     add_common,
@@ -26,10 +25,7 @@ from cenote.commands.terminal import in_columns, say, table
 from cenote.data.texts import name_of, read
 from cenote.errors import BadInput, UnknownName, Usage
 from cenote.models.hub import refuse_missing
-from cenote.records import PAGES
-
-if TYPE_CHECKING:
-    from cenote.records import Diagnosis
+from cenote.records import Diagnosis
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +83,7 @@ def check(args: argparse.Namespace) -> None:
             raise
         # After a single temperature, the name may be a second one.
         raise type(error)(f"{error} Several --temperatures need commas between them, such as 0.9,0.8.") from error
-    check_outputs(args, PAGES, (args.texts, args.pairs, args.queries))
+    check_outputs(args, Diagnosis.PAGES, (args.texts, args.pairs, args.queries))
     for flag, path in (("--pairs", args.pairs), ("--queries", args.queries)):
         if path == "-":
             raise Usage(f"{flag} -: the file is read twice, column by column: name a file.")

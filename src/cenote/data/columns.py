@@ -114,11 +114,11 @@ def resolve_columns(names: Sequence[str], wanted: Wanted, where: str) -> Columns
     for name in (*text, *(() if isinstance(wanted.keep, str) else wanted.keep)):
         _refuse_joined(name, counts, where)
     for name in (*text, *(() if key is None else (key,))):
-        _refuse_missing(name, counts, where)
+        _refuse_missing_column(name, counts, where)
     every = isinstance(wanted.keep, str)
     kept = tuple(name for name in names if name != key or name in text) if every else tuple(wanted.keep)
     for name in kept:
-        _refuse_missing(name, counts, where, wanted.optional or _KEEP)
+        _refuse_missing_column(name, counts, where, wanted.optional or _KEEP)
     return Columns(text, key, kept, bool(wanted.optional), every)
 
 
@@ -129,7 +129,7 @@ def _refuse_joined(name: str, counts: Mapping[str, int], where: str) -> None:
         raise UnknownName(f"unknown column of {where}: {name!r}. Several columns are a tuple: {parts!r}.")
 
 
-def _refuse_missing(name: str, counts: Mapping[str, int], where: str, remedy: str | None = None) -> None:
+def _refuse_missing_column(name: str, counts: Mapping[str, int], where: str, remedy: str | None = None) -> None:
     if _cell(counts, name, where, remedy) > 1:
         raise BadInput(f"{where} has {counts[name]} columns {name!r}. Rename all but one.")
 

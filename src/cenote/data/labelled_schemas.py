@@ -28,7 +28,7 @@ from cenote.data.labelled_files import (
     suffix_of,
 )
 from cenote.data.lines import readable
-from cenote.data.shards import refuse_missing
+from cenote.data.shards import refuse_missing_path
 from cenote.errors import BadInput, choose, some
 
 # The schemas by kind, as messages list them.
@@ -97,7 +97,7 @@ def plan_files(path: str | Path, asked: Asked = Asked()) -> Plan:
     if asked.kind is not None:
         choose(asked.kind, SCHEMAS, "kind of labelled data")
     check_names(asked.named)
-    refuse_missing(path)
+    refuse_missing_path(path)
     plan = _plan_file(path, asked) if path.is_file() else _plan_folder_or_name(path, asked)
     return replace(plan, named=resolve(asked.named, plan.kind, plan.files))
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled_files import FORMATS, Record, number_of, read_records, suffix_of, text_of
 from cenote.data.rows import describe_value
-from cenote.data.shards import refuse_missing
+from cenote.data.shards import refuse_missing_path
 from cenote.errors import BadInput, some
 
 # The names that a column may have, in lower case with "_" for "-" and " "; the first that a row has counts.
@@ -135,7 +135,7 @@ def hash_of(text: str) -> int:
 
 
 def _from_file(path: Path) -> Iterator[Record]:
-    refuse_missing(path)
+    refuse_missing_path(path)
     if path.is_dir() or not suffix_of(path.name):
         raise BadInput(f"{path} is no file of pairs: name a file that ends in {', '.join(FORMATS)}.")
     return read_records(path)

@@ -14,8 +14,8 @@ from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.tokens import Tokens, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
-from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.intervals import mean_over_pairs
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.properties import limit_of, limits_kept, set_limit
 from cenote.records import CutLength, CutLengths
@@ -68,7 +68,7 @@ def read_cuts(model: SentenceTransformer, cuts: dict[int, Tokens], listener: Lis
     if usable.sum() < MIN_TEXTS:
         return None
     sides = np.triu_indices(int(usable.sum()), 1)
-    units = [to_unit_vectors(vectors[usable]) for vectors in read]
+    units = [to_unit(vectors[usable]) for vectors in read]
     cosines = [(unit @ unit.T)[sides] for unit in units]
     return CutLengths(
         texts=int(usable.sum()),

@@ -268,7 +268,7 @@ def checked_rows(
     return raise_unless_skipped(marked, skip=skip)
 
 
-def slices(rows: Iterable[Row], keep: Stated | None = None, schema: pa.Schema | None = None) -> Iterator[Slice]:
+def cut_slices(rows: Iterable[Row], keep: Stated | None = None, schema: pa.Schema | None = None) -> Iterator[Slice]:
     """Cut rows into slices by their numbers and sizes alone: the same rows make the same slices anywhere.
 
     Args:
@@ -291,7 +291,7 @@ def slices(rows: Iterable[Row], keep: Stated | None = None, schema: pa.Schema | 
 def read_slices(source: Source, surveyed: Survey | None, skip: bool) -> Iterator[Slice]:
     """Yield the slices of a source from its beginning, on whichever machine this is called."""
     rows = checked_rows(source, surveyed, skip=skip)
-    return slices(rows, source.keep, None if surveyed is None else surveyed.kept)
+    return cut_slices(rows, source.keep, None if surveyed is None else surveyed.kept)
 
 
 class _Growing:

@@ -27,11 +27,11 @@ from cenote.embedding.corpus import (
     Source,
     Survey,
     checked_rows,
+    cut_slices,
     first_rows,
     mark_repeated_ids,
     raise_unless_skipped,
     read_slices,
-    slices,
     survey,
 )
 from cenote.embedding.engines import ENGINES, read_ahead, refuse_engine, text_progress
@@ -146,7 +146,7 @@ def _behaviour_asked_for(model: Any, request: Request) -> dict[str, Any]:
     Raises:
         BadInput: one of them is unknown, or the model is not given by name.
     """
-    given = {name: getattr(request, name) for name in ("pooling", "temperature") if getattr(request, name) is not None}
+    given = request.loading
     if given and isinstance(model, SentenceTransformer):
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise BadInput(
@@ -214,7 +214,7 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
     def read(prepared: Prepared) -> Embedded:
         return encoder.read(prepared, text_progress(prepared, done, step.reach))
 
-    for embedded in read_ahead(slices(plan.rows), encoder, read):
+    for embedded in read_ahead(cut_slices(plan.rows), encoder, read):
         truncated += embedded.truncated
         done += embedded.slice.rows
         step.reach(done)
@@ -298,8 +298,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
 def _load(model: Any, request: Request) -> SentenceTransformer:
     if isinstance(model, SentenceTransformer):
         return model
-    given = {name: getattr(request, name) for name in ("pooling", "temperature") if getattr(request, name) is not None}
-    loaded: SentenceTransformer = (request.loader or load)(model, **given)
+    loaded: SentenceTransformer = (request.loader or load)(model, **request.loading)
     return loaded
 
 
@@ -418,7 +417,7 @@ def _parts(
     schema = None if surveyed is None else surveyed.kept
     if request.engine != "local":  # read elsewhere, perhaps more than once
         return partial(read_slices, source, surveyed, request.skips), _types_of(schema)
-    parts = slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows), source.keep, schema)
+    parts = cut_slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows), source.keep, schema)
     if surveyed is None:  # the first slice is read before a restart deletes anything for it
         for first in refuse_empty(parts, repr(source.name)):
             parts, schema = chain((first,), parts), None if first.kept is None else first.kept.schema

@@ -121,7 +121,7 @@ def refuse_engine(engine: str, *, rereadable: bool) -> None:
     """Raise if an engine is not installed, or cannot read these texts."""
     if engine == "local":
         return
-    cluster.refuse_missing()
+    cluster.refuse_missing_ray()
     if not rereadable:
         raise BadInput(
             f"engine={engine!r} writes into a folder, and reads texts again when a machine is lost: name an output, "

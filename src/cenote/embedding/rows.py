@@ -21,7 +21,8 @@ from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tok
 from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import tokenise_windows
 from cenote.errors import BadInput
-from cenote.functional.quantisation import Floats, normalise
+from cenote.functional.quantisation import Floats
+from cenote.functional.units import normalise
 from cenote.functional.window_cuts import average_runs, even_runs
 from cenote.listener import Advance, silent
 from cenote.models.properties import limit_of, makes_unit_vectors

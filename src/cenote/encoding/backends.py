@@ -38,9 +38,6 @@ PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in cho
 # How far a backend's vectors may be from the model's: in float32 the largest difference of a number, relative to the
 # vector's length; in half precision the least cosine. Rounding alone is 100 times closer, on models of 6 to 12 layers.
 WORST_DIFFERENCE, WORST_COSINE = 1e-4, choices.AGREEMENT
-# In 8 bits rounding itself may cost more than that: below this cosine the graph is another model. Users say what they
-# allow when they choose, see `choose_backend`.
-WORST_INT8_COSINE = 0.99
 
 
 class Backend(Protocol):
@@ -336,8 +333,11 @@ def disagreement(precision: str, difference: float, cosine: float) -> str | None
 
 
 def least_cosine(precision: str) -> float:
-    """Return the cosine with the model's vectors below which a backend computes something else."""
-    return WORST_INT8_COSINE if precision == choices.INT8 else WORST_COSINE
+    """Return the cosine with the model's vectors below which a backend computes something else.
+
+    In 8 bits users say what they allow when they choose, see `choose_backend`.
+    """
+    return choices.LEAST_AGREEMENT if precision == choices.INT8 else WORST_COSINE
 
 
 def distance(ours: Tensor, theirs: Tensor) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -58,11 +58,17 @@ def repooled_vectors(
     modules, own = list(model), pooling_in(model)
     if own is None:
         raise UnsupportedModel(f"the model has no Pooling module among {[type(one).__name__ for one in modules]}.")
+    # A Temperature computes nothing, and checks what was checked in the pass.
+    later = (one for one in modules[modules.index(own) + 1 :] if not isinstance(one, Temperature))
+    return vectors_after(model, output, [pooling, *(one for one in later if type(one).__name__ not in without)])
+
+
+def vectors_after(model: SentenceTransformer, output: Mapping[str, Any], modules: Iterable[nn.Module]) -> Tensor:
+    """Return the vectors that the same pass gives with these modules in place of those after the transformer."""
     features: Any = {name: value for name, value in output.items() if name != VECTORS}
-    with eval_mode(model), eval_mode(pooling), torch.inference_mode():
-        for module in (pooling, *modules[modules.index(own) + 1 :]):
-            # A Temperature computes nothing, and checks what was checked in the pass.
-            if not isinstance(module, Temperature) and type(module).__name__ not in without:
+    with torch.inference_mode():
+        for module in modules:
+            with eval_mode(module):
                 features = module(features)
     return pooled_vectors(model, features)
 

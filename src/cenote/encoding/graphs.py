@@ -165,8 +165,8 @@ def _recording(model: Any, task: str | None, names: Sequence[str], **how: Any) -
         raise
     except Exception as error:  # models fail to be recorded in ways that nobody has listed
         raise UnsupportedModel(
-            f"{type(getattr(model[0], 'model', model[0])).__name__} cannot be recorded as a graph: "
-            f"{first_line(error)} The backend 'torch' runs every model."
+            f"{type(getattr(model[0], 'model', model[0])).__name__} cannot be recorded as a graph: {first_line(error)} "
+            "The backend 'torch' runs every model."
         ) from error
     finally:
         for log, level in zip(logs, levels, strict=True):
@@ -176,13 +176,11 @@ def _recording(model: Any, task: str | None, names: Sequence[str], **how: Any) -
 def _with_baked_temperature(model: Any, task: str | None) -> Any:
     """Return the model, or a copy with its temperature in the weights, which saves a graph the division."""
     setting = current_setting(model)
-    if setting is None:
+    if setting is None or setting.layers is not None:
         return model
     chosen = setting.temperature
     tau = chosen["query" if task == "query" else "document"] if isinstance(chosen, dict) else chosen
-    if setting.layers is None and isinstance(tau, float):
-        return bake(model, tau, scale_bias=setting.scale_bias)
-    return model
+    return bake(model, tau, scale_bias=setting.scale_bias) if isinstance(tau, float) else model
 
 
 def import_openvino() -> Any:

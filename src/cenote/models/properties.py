@@ -18,9 +18,9 @@ from cenote.surgery.positions import first_row_of, position_tables
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 # The limits of a module that tokenises texts: of queries, of documents, and of both.
 _LIMITS_OF_TASKS = ("query_length", "document_length")
+_LIMITS = ("max_seq_length", *_LIMITS_OF_TASKS)
 # What a route may read, by sentence-transformers' names.
 _TEXT = "text"
-_LIMITS = ("max_seq_length", *_LIMITS_OF_TASKS)
 
 
 def reader_of(model: SentenceTransformer, task: str | None = None) -> Any:

@@ -128,9 +128,8 @@ def _with_slopes(
     moved = {name: one.to(model.device) if isinstance(one, Tensor) else one for name, one in features.items()}
     vectors = model(moved, **task)["sentence_embedding"]
     if vectors.requires_grad:
-        # Squares: the sum of a normalised vector's components may not depend on a scale.
-        weights = torch.arange(1.0, vectors.shape[1] + 1, device=vectors.device)
-        slopes = torch.autograd.grad((vectors.float() * weights).sum(), list(tensors.values()), allow_unused=True)
+        # None where no operation leads to a tensor; a slope of 0 is one, such as that of a scale before a Normalize.
+        slopes = torch.autograd.grad(vectors.float().sum(), list(tensors.values()), allow_unused=True)
         yield from (name for name, slope in zip(tensors, slopes, strict=True) if slope is not None)
 
 

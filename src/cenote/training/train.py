@@ -19,7 +19,7 @@ from transformers import PrinterCallback, ProgressCallback
 from cenote import choices
 from cenote._nn.cards import note
 from cenote.data.pairs import Pair, PairTable, read_pairs, read_table, write_pairs
-from cenote.data.shards import refuse_missing
+from cenote.data.shards import refuse_missing_path
 from cenote.encoding.backends import obstacle, refuse_unavailable
 from cenote.encoding.tokens import count_tokens
 from cenote.errors import BadInput, CenoteError, check_at_least, choose
@@ -222,7 +222,7 @@ def _refuse_early(
         raise BadInput(f"evaluate is a {type(evaluate).__name__}: name a labelled folder, or a file of texts.")
     for path in (pairs, evaluate):
         if isinstance(path, (str, Path)):
-            refuse_missing(Path(path))
+            refuse_missing_path(Path(path))
 
 
 def _counted(pairs: Iterable[Pair], listener: Listener) -> Iterator[Pair]:

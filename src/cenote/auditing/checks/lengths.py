@@ -17,7 +17,7 @@ from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.backends import own_precision
 from cenote.encoding.forward import forward, repooled_vectors
 from cenote.encoding.tokens import Tokens, count_tokens, tokenise
-from cenote.functional.agreement import to_unit
+from cenote.functional.units import to_unit
 from cenote.models.properties import limit_of, positions_of
 from cenote.models.repooling import pooling_in
 from cenote.nn import NO_LIMIT

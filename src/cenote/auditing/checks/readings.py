@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sentence_transformers import SentenceTransformer
-from torch import Tensor, nn
+from torch import nn
 
-from cenote._nn.modules import eval_mode
 from cenote.account.pooled_texts import OWN
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
-from cenote.encoding.forward import VECTORS, forward, pooled_vectors
+from cenote.encoding.forward import forward, pooled_vectors, vectors_after
 from cenote.encoding.tokens import Tokens
 from cenote.errors import UnsupportedModel, first_line
-from cenote.functional.agreement import FEWEST_TEXTS, shared_nearest, to_unit
+from cenote.functional.agreement import FEWEST_WITH_OTHERS, shared_nearest
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.properties import tokenizer_of
 
@@ -92,7 +91,8 @@ def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way
         for name, way in ways.items():
             if name not in impossible:
                 try:
-                    found[name] = _run_way(model, output, way)
+                    modules = (module.to(model.device) for module in way.modules)
+                    found[name] = vectors_after(model, output, modules)
                 except (RuntimeError, KeyError, ValueError) as error:  # a module that takes another width
                     impossible[name] = first_line(error)
         return {name: one.double().cpu().numpy() for name, one in found.items()}
@@ -119,15 +119,6 @@ def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way
     return Reading(kept, {OWN: np.zeros((0, 1)), **vectors}, impossible, refused)
 
 
-def _run_way(model: SentenceTransformer, output: Mapping[str, Any], way: Way) -> Tensor:
-    features: Any = {name: value for name, value in output.items() if name != VECTORS}
-    with torch.inference_mode():
-        for module in way.modules:
-            with eval_mode(module):
-                features = module.to(model.device)(features)
-    return pooled_vectors(model, features)
-
-
 def compare(first: Vectors, second: Vectors) -> Agreement:
     """Compare two sets of vectors of the same texts.
 
@@ -140,7 +131,7 @@ def compare(first: Vectors, second: Vectors) -> Agreement:
     if one.shape[1] == other.shape[1]:
         cosines = (one * other).sum(1)
         mean, least = float(cosines.mean()), float(cosines.min())
-    if len(one) >= FEWEST_TEXTS:
+    if len(one) >= FEWEST_WITH_OTHERS:
         neighbours = float(shared_nearest(one, other).mean())
     norms = np.linalg.norm(second, axis=1).mean() / max(float(np.linalg.norm(first, axis=1).mean()), 1e-30)
     return Agreement(mean, least, neighbours, float(norms))
