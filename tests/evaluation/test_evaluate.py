@@ -302,3 +302,9 @@ def test_data_are_checked_before_a_model_is_loaded(tmp_path):
 def test_two_classes_of_a_classification_and_its_notes_are_shown(model, tmp_path):
     data = replace(classification(labels=2), notes=("A note.",))
     assert "A note." in run(model, {"a": data}, tmp_path).tasks[0].notes
+def test_items_of_two_tasks_never_share_a_file(tmp_path):
+    data = {"a+b": sts(40), "a/b": sts(40, seed=1)}
+    with pytest.raises(BadInput, match=r"the items of 'a\+b' and of 'a/b' would both be in 'a-b.parquet'"):
+        cenote.evaluate("no/model", data=data, items=tmp_path, loader=lambda _: pytest.fail("loaded"))
+
+
