@@ -131,6 +131,28 @@ def test_the_result_comes_back_from_json(found):
     }
 
 
+@pytest.mark.parametrize(
+    ("chosen", "own", "end"),
+    [
+        (1.2, 1.0, None),  # between those that were tried, although the lowest of those that were named
+        (1.5, 1.0, "highest"),
+        (1.1, 1.1, "lowest"),
+        (1.1, None, "lowest"),  # of a model without a constant
+    ],
+)
+def test_a_constant_at_an_end_of_those_that_were_tried_says_so(chosen, own, end):
+    tried = [Candidate("constant", tau, tau) for tau in (1.5, 1.2, 1.1)]
+    more = {None: "", "lowest": "try lower ones too.", "highest": "try higher ones too."}[end]
+    said = f" It is the {end} that was tried: {more}" if end else ""
+    assert module._edge(Candidate("constant", chosen, chosen), [*tried, Candidate("role", 1.0, 9.0)], own) == said
+
+
+def test_the_answer_does_not_call_a_temperature_the_lowest_that_is_above_the_own(model):
+    found = run(model, {"pairs": planted(model, 200, 0.001, temperature=1.4)}, temperatures=(2.0, 1.4))
+    assert found.chosen == "1.4"
+    assert "that was tried" not in found.answer
+
+
 def test_several_tasks_get_one_temperature(model):
     data = {"one": planted(model, 200, 0.001, temperature=0.2), "two": planted(model, 200, 0.001, 7, temperature=0.2)}
     found = run(model, data)
