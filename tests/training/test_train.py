@@ -815,5 +815,14 @@ def test_what_cannot_watch_is_refused(near, tmp_path):
         (tmp_path / "few.txt", r"only 0 of 5 texts have three sentences of 6 words or more, and 20 are needed"),
         (tmp_path / "none", "no such file or folder"),
     ):
+    (tmp_path / "ranked").mkdir()
+    for name, rows in (
+        ("corpus", "id,text\nd0,a pool\nd1,a cave\n"),
+        ("queries", "id,text\nq0,water\n"),
+        ("qrels", "query_id,doc_id,score\nq0,d0,1\n"),
+    ):
+        (tmp_path / "ranked" / f"{name}.csv").write_text(rows)
+    (tmp_path / "ranked" / "candidates.jsonl").write_text('{"query_id": "q0", "doc_ids": ["d0", "d1"]}\n')
         with pytest.raises(BadInput, match=message):
             train(near, PAIRS, steps=1, batch_size=8, evaluate=source)
+        (tmp_path / "ranked", "watched by retrieval or sts, not by reranking"),

@@ -94,7 +94,7 @@ def watch_of(source: str | Path, seed: int, data_columns: Named | None = None) -
             fingerprint,
             InformationRetrievalEvaluator(
                 dict(zip(labelled.query_ids, labelled.queries, strict=True)),
-                dict(zip(labelled.corpus_ids, texts, strict=True)),
+                dict(zip(labelled.corpus_ids, labelled.documents, strict=True)),
                 {
                     name: {one for one, grade in grades.items() if grade > 0}
                     for name, grades in labelled.judgments.items()
