@@ -25,6 +25,7 @@ from cenote.evaluation.results import (
 )
 from cenote.evaluation.scoring import refuse_unusable, summarise_task
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, named_data, refuse_missing_packages
+from cenote.evaluation.ways import way_of
 from cenote.evaluation_records import Evaluation, TaskScore
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
@@ -152,8 +153,6 @@ def _check(
     listener: Listener,
 ) -> _Request:
     """Check what needs neither mteb nor data."""
-    from cenote.evaluation.ways import way_of
-
     if isinstance(others, str):
         raise BadInput(f"others={others!r}: pass a list of names.")
     for way in (long, *(others or ())):
@@ -168,8 +167,6 @@ def _check(
 
 def _refuse_unusable(waiting: Sequence[ListedTask], request: _Request, items: str | Path | None) -> None:
     """Raise for a way that a task cannot use, places of evidence where nothing is searched, and a file of two tasks."""
-    from cenote.evaluation.scoring import refuse_unusable
-
     if items is not None:
         refuse_same_files(Path(items), [task.name for task in waiting])
     for task in waiting:
@@ -207,8 +204,6 @@ def _score_all(
 
 def _score(task: ListedTask, reader: TextReader, request: _Request) -> tuple[TaskScore, Any]:
     import pyarrow as pa
-
-    from cenote.evaluation.scoring import summarise_task
 
     reader.listener = request.listener.labelled(f"{task.name}: ")
     record, items = summarise_task(
