@@ -21,7 +21,7 @@ from cenote.data.labelled import Classification, Labels, Sts
 from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
 from cenote.evaluation import tune as module
-from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
+from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores
 from cenote.evaluation.choosing import Half, choose_best, search, together
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
@@ -193,7 +193,7 @@ def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
     data = sts(40)
     task = ListedTask("t", "sts", lambda: module.make_local("t", None, data), "", None, "test", (), data)
     scores = CandidateScores(model, task, "auto", Listener())
-    scores.score_all([OWN, Candidate("constant", 0.6, 0.6)])
+    scores.score_all([UNCHANGED, Candidate("constant", 0.6, 0.6)])
     gc.collect()
     assert [one() for one in seen] == [None, None]
 
@@ -238,7 +238,7 @@ def test_progress_says_which_of_how_many_temperatures_is_at_work(model):
     assert [done for done, _ in combined] == list(range(2, 2 + len(combined)))
 
 
-@pytest.mark.parametrize("candidate", [OWN, Candidate("constant", 0.6, 0.6)], ids=str)
+@pytest.mark.parametrize("candidate", [UNCHANGED, Candidate("constant", 0.6, 0.6)], ids=str)
 def test_a_corpus_is_read_once_for_both_halves_where_vectors_are_kept(model, candidate):
     readers, whole = {}, retrieval()
     for part in halve(whole):

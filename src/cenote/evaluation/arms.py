@@ -16,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
+from cenote.account.pooled_texts import OWN
 from cenote.errors import BadInput
 from cenote.evaluation.ways import way_of
 from cenote.functional.pooling import POOLINGS, canonical
