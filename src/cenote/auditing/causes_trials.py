@@ -83,7 +83,7 @@ class _PooledWays:
         self.poolings[None] = modules[self.place]
         own = pooling_of(model)
         for name, row in POOLINGS.items():
-            if row.marks or name in (own, *(row.aliases)) or own in row.aliases or "k" in row.options:
+            if row.marks or own in (name, *row.aliases) or "k" in row.options:
                 continue
             try:
                 self.poolings[name] = pooling_for(model, name)
