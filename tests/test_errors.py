@@ -41,11 +41,6 @@ def test_some_items_are_listed_and_the_rest_counted():
     assert some("abc", most=2) == "a, b and 1 more"
 
 
-def test_the_first_line_of_an_error_is_its_message_or_its_name():
-    assert first_line(RuntimeError("\n  no such size \nin layer 3")) == "no such size"
-    assert [first_line(RuntimeError(said)) for said in ("", " \n")] == ["RuntimeError", "RuntimeError"]
-
-
 def test_rows_and_problem_survive_a_copy():
     error = BadRows("rows 3, 5 have no token: leave them out.", [3, 5], "no token: leave them out.")
     for one in (error, copy.copy(error)):

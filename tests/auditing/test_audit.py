@@ -496,6 +496,16 @@ def test_the_numbers_of_prompts_are_those_of_encode(demo_path, corpus, tmp_path)
     )
 
 
+def test_a_lost_prompt_is_measured_before_the_others(copies):
+    prompts = {name: f"{name} : " for name in ("one", "two", "three", "four", "query")}
+    model = faults.read(copies("bert", prompts=prompts))
+    del model.prompts["query"]
+    check = audit(model, TINY, only=["prompts"]).checks[0]
+    assert check.passed is False
+    assert {"query", "one"} < check.measured["changes"].keys()
+    assert "not measured: 'four'." in check.evidence
+
+
 # Half precision.
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -540,6 +541,18 @@ def test_damaged_files(tmp_path, name, content, message):
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(BadInput, match=message):
             read_labelled(path)
+
+
+def test_decimals_of_a_table_are_numbers(tmp_path):
+    scores = pa.array([Decimal("4.5"), Decimal("0.0")], pa.decimal128(3, 1))
+    pq.write_table(pa.table({"text1": ["a", "b"], "text2": ["c", "d"], "score": scores}), tmp_path / "pairs.parquet")
+    assert read_labelled(tmp_path / "pairs.parquet").scores == (4.5, 0.0)
+    for name, digits in (("train", 1), ("test", 2)):
+        labels = pa.array([Decimal("4.5"), Decimal("30")], pa.decimal128(5, digits))
+        (tmp_path / "stars").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"text": [f"{name} a", "b"], "label": labels}), tmp_path / "stars" / f"{name}.parquet")
+    found = read_labelled(tmp_path / "stars")
+    assert found.train.labels == found.test.labels == ("4.5", "30")
 
 
 def test_columns_without_a_name_are_no_obstacle(tmp_path):

@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, SideReader, Vectors, mean_of_windows
-from cenote.account.probes import SHORTEST, draw_probes
+from cenote.account.probes import FEWEST_DOCUMENTS, draw_probes
 from cenote.account.texts import AccountTexts, Alternative, Flags, tokenise_account
 from cenote.data.rows import Text
 from cenote.encoding.tokens import Whole
@@ -22,8 +22,6 @@ from cenote.models.provenance import pooling_of
 from cenote.models.repooling import pooling_in
 from cenote.nn import Pooling
 
-# Fewer documents give no account.
-FEWEST_DOCUMENTS = 20
 # Poolings that are tried beside the model's own.
 _POOLINGS = ("mean", "cls", "max", "weightedmean", "lasttoken")
 
@@ -41,12 +39,8 @@ def plan_account(
         seed: of what is drawn.
     """
     probes = draw_probes(texts, count, seed)
-    if len(probes.texts) < FEWEST_DOCUMENTS:
-        copies = f", of which {probes.copies:,} are copies," if probes.copies else ""
-        return (
-            f"only {len(probes.texts)} of {len(texts):,} texts{copies} have three sentences of {SHORTEST} words or "
-            f"more, and {FEWEST_DOCUMENTS} are needed"
-        )
+    if few := probes.why_too_few():
+        return few
     found = tokenise_account(model, probes, prompt_name)
     pooling = pooling_in(model)
     width = width_of(model) if pooling is None else int(pooling.embedding_dimension)

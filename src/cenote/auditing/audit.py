@@ -17,7 +17,7 @@ from cenote.auditing.checks.files import quiet_transformers
 from cenote.auditing.checks.subject import FULL, QUICK, Finding, Subject
 from cenote.auditing.checks.table import CHECKS
 from cenote.choices import CheckName, PoolingName
-from cenote.data.builtin import read_builtin
+from cenote.data.builtin import BUILTIN, read_builtin
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.encoding.batches import is_out_of_memory
@@ -100,7 +100,7 @@ def audit(
         by_path=loaded is not model,
     )
     _refuse_untokenised(subject)
-    where = "the docstrings of Python's standard library" if texts is None else read.source
+    where = BUILTIN if texts is None else read.source
     checks = tuple(_run_all(names, subject))
     return Audit(
         schema=Audit.SCHEMA,

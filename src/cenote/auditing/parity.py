@@ -45,7 +45,7 @@ from cenote.auditing.parity_sides import (
     plan_ways,
     split,
 )
-from cenote.data.builtin import read_builtin
+from cenote.data.builtin import BUILTIN, read_builtin
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
@@ -180,8 +180,7 @@ def _choose_texts(texts: Texts | None, request: _Request, source: str) -> tuple[
         return sample_texts(texts, request.sample, request.seed, source)
     every = list(read_builtin())
     longest = sorted(every, key=lambda one: -len(one.text))[: max(1, request.sample // _LONGEST)]
-    name = "the docstrings of Python's standard library"
-    return sample_texts(every, request.sample, request.seed, name, keep=[one.id for one in longest])
+    return sample_texts(every, request.sample, request.seed, BUILTIN, keep=[one.id for one in longest])
 
 
 def _compare(

@@ -15,6 +15,7 @@ from cenote.commands.arguments import (
     check_packages,
     check_texts,
     completed_by,
+    count,
     list_of,
     load_model,
     positive,
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperatures", type=list_of(positive), metavar="A,B", help="of attention, such as 1,0.9,0.8"
     )
     settings.add_argument(
-        "--limits", type=list_of(tokens), metavar="A,B", help="tokens after which texts are cut, such as 128,256"
+        "--limits", type=list_of(count), metavar="A,B", help="tokens after which texts are cut, such as 128,256"
     )
     settings.add_argument(
         "--long",
@@ -76,19 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_scoring(parser, json="tables")
     parser.add_argument("-o", "--output", metavar="PAGE", help="write a page (.html) or Markdown (.md)")
     add_common(parser, "--device", "--trust-remote-code")
-
-
-def tokens(text: str) -> int:
-    """Parse a number of tokens."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a whole number of tokens of at least 1: give one, such as 256"
-        )
-    return value
 
 
 @completed_by(POOLINGS)

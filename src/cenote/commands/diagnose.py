@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -15,8 +14,10 @@ from cenote.commands.arguments import (
     check_prompts,
     check_texts,
     count,
+    list_of,
     load_model,
     natural,
+    positive,
 )
 from cenote.commands.names import split_names
 from cenote.commands.outputs import check_outputs, deliver
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample", type=count, default=1000, metavar="N", help="texts to sample (default: 1000)")
     parser.add_argument(
         "--temperatures",
-        type=_temperatures,
+        type=list_of(positive),
         metavar="T,T",
         help="attention temperatures to try besides 1, such as 0.9,0.8",
     )
@@ -125,16 +126,6 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             loader=partial(load_model, args),
         )
     yield from deliver(args, found, _verdicts)
-
-
-def _temperatures(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0 < number < math.inf for number in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r}: pass positive numbers with commas between them, such as 1,0.8.")
-    return numbers
 
 
 def _two_names(text: str) -> tuple[str | None, str | None]:

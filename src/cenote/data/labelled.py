@@ -71,6 +71,11 @@ class Retrieval:
         """The kind: `reranking` if there are candidates, else `retrieval`."""
         return "retrieval" if self.candidates is None else "reranking"
 
+    @property
+    def documents(self) -> list[str]:
+        """The texts of the corpus as mteb reads them, each after its title."""
+        return [f"{title} {text}".strip() for title, text in zip(self.titles, self.texts, strict=True)]
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache, partial
 from numbers import Integral
 from pathlib import Path
@@ -194,6 +195,8 @@ def label_of(value: object, said: str) -> str:
     """
     if isinstance(value, str) and not value.strip():
         raise BadInput(f"{said} is empty. Give every row one label, or drop the row.")
+    if isinstance(value, Decimal) and value.is_finite():  # 4.5 may be 4.50 in another file
+        value = f"{value.normalize():f}"
     if not isinstance(value, (str, int, float)) or value != value:
         raise BadInput(f"{said} is {describe_value(value)}, not a string or a number. Give every row one label.")
     return text_of(str(value), said)
@@ -206,7 +209,8 @@ def number_of(value: object, said: str) -> float:
     (3.5, 4.0)
     """
     try:
-        number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else math.nan
+        usable = isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool)
+        number = float(value) if usable else math.nan  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):

@@ -15,8 +15,9 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from cenote.account.pooled_texts import OWN
 from cenote.errors import BadInput
-from cenote.evaluation.reading import OWN
+from cenote.evaluation.ways import way_of
 from cenote.functional.pooling import POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.loading import set_max_seq_length
@@ -106,8 +107,6 @@ def check_grid(
     long: Sequence[str] | None,
 ) -> Grid:
     """Return what is varied, its names checked."""
-    from cenote.evaluation.ways import way_of
-
     every: dict[str, Any] = {"poolings": poolings, "temperatures": temperatures, "limits": limits, "long": long}
     for name, given in every.items():
         if isinstance(given, (str, bytes)) or not (given is None or hasattr(given, "__iter__")):

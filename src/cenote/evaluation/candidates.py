@@ -69,7 +69,7 @@ class Candidate:
         return [self.query] * len(lengths)
 
 
-OWN = Candidate("constant", None, None)
+UNCHANGED = Candidate("constant", None, None)
 # The exponent of the slow schedule: .87 times as high at four times the length.
 _SLOW = 0.1
 

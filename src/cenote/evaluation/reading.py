@@ -13,6 +13,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from cenote.account.pooled_texts import OWN
 from cenote.choices import AUTO, INT8
 from cenote.encoding.backends import Backend, ManyPoolings, backend, obstacle, own_precision
 from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
@@ -21,9 +22,6 @@ from cenote.encoding.windows import tokenise_windows, window_sizes
 from cenote.errors import BadInput
 from cenote.listener import Advance, Listener
 from cenote.models.properties import prompt_name_for
-
-# The name of the model's own pooling.
-OWN = ""
 
 Flags = npt.NDArray[np.bool_]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cenote.data.labelled import Retrieval
+from cenote.data.labelled_schemas import SEARCHES
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
 from cenote.evaluation.by_length import compare_parts_with, parts_by_length, rank_of_longest, score_of_items
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 # The worst items that are shown.
 _WORST = 5
-# Kinds whose documents a search ranks, so that several vectors of a text can be used.
-_SEARCHES = ("retrieval", "reranking")
 # Share of the texts that are cut, from which other ways to read long texts are tried unasked.
 WORTH_TRYING = 0.02
 # How far the mean over items may be from mteb's score, which it rounds: further, and they are of another measure.
@@ -70,7 +69,7 @@ def score_task(make: Callable[[], Any], kind: str, reader: TextReader, way: str)
     task = make()
     encoder = EngineEncoder(reader, way_of(way), skip_own=getattr(task, "ignore_identical_ids", False))
     load_official(task)
-    if kind in _SEARCHES:
+    if kind in SEARCHES:
         encoder.watched = _relevant(task)
     recorded = watch(task, kind)
     found = score(task, encoder)
@@ -199,12 +198,12 @@ def _ways_to_try(kind: str, share: float, encoder: EngineEncoder, notes: list[st
     except CenoteError as error:
         notes.append(f"Texts are cut, and windows were not tried: {error}")
         return ()
-    return ("window-mean", "windows") if kind in _SEARCHES else ("window-mean",)
+    return ("window-mean", "windows") if kind in SEARCHES else ("window-mean",)
 
 
 def is_usable(way: str, kind: str) -> bool:
     """Return whether texts of a kind of task can be read in a way."""
-    return kind in _SEARCHES or not gives_several(way)
+    return kind in SEARCHES or not gives_several(way)
 
 
 def refuse_unusable(way: str, kind: str, name: str) -> None:
@@ -292,7 +291,7 @@ def _first(items: Items, name: str, row: int) -> str:
 # What was expected of an item, and what was found.
 _SHOWN: dict[str, Callable[[Items, int], tuple[str, str]]] = {
     **dict.fromkeys(
-        _SEARCHES,
+        SEARCHES,
         lambda items, row: (_first(items, "relevant", row), _first(items, "found", row)),
     ),
     "classification": lambda items, row: (

@@ -98,7 +98,8 @@ def _name_of(given: Any) -> str:
     """Return the name of a folder, of a file without its endings, or of the kind of data."""
     if not isinstance(given, (str, Path)):
         return str(getattr(given, "kind", "data"))
-    return re.sub(r"(\.[A-Za-z]+)+$", "", Path(given).resolve().name)
+    path = Path(given).resolve()
+    return path.name if path.is_dir() else re.sub(r"(?<=.)(\.[A-Za-z]+)+$", "", path.name)
 
 
 def _local(name: str, given: Any, official: str | None, asked: Asked, quick: bool) -> ListedTask:

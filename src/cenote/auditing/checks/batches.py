@@ -20,7 +20,7 @@ from cenote.encoding.backends import backend, obstacle, own_precision, plain_bac
 from cenote.encoding.batches import is_out_of_memory
 from cenote.encoding.tokens import tokenise
 from cenote.errors import CenoteError
-from cenote.models.properties import positions_of, tokenizer_of
+from cenote.models.properties import positions_of, prompt_of, tokenizer_of
 
 # Copies of a text, with its words in another order, that share its batch.
 _COMPANIONS = 3
@@ -234,7 +234,7 @@ def check_padding(subject: Subject) -> Finding:
 def _count_moved_tokens(subject: Subject) -> int:
     """Count texts whose tokens by the mask of a batch are not those that they have alone."""
     rows = subject.spread(subject.effort.padded)
-    together = subject.model.preprocess([subject.texts[row] for row in rows], prompt=_default_prompt(subject))
+    together = subject.model.preprocess([subject.texts[row] for row in rows], prompt=prompt_of(subject.model))
     if "attention_mask" not in together:
         return 0
     moved = 0
@@ -242,11 +242,6 @@ def _count_moved_tokens(subject: Subject) -> int:
         alone = tokenise(subject.model, [subject.texts[row]]).columns["input_ids"].tolist()
         moved += together["input_ids"][place][together["attention_mask"][place].bool()].tolist() != alone
     return moved
-
-
-def _default_prompt(subject: Subject) -> str | None:
-    name = subject.model.default_prompt_name
-    return subject.model.prompts.get(name) if name else None
 
 
 def check_batches(subject: Subject) -> Finding:

@@ -14,8 +14,8 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from cenote.account.pooled_texts import OWN, Pooled, read_pooled
-from cenote.account.probes import SHORTEST, draw_probes
-from cenote.account.ranks import FEWEST_DOCUMENTS, other_poolings
+from cenote.account.probes import draw_probes
+from cenote.account.ranks import other_poolings
 from cenote.account.texts import Flags
 from cenote.auditing.checks.readings import PLAIN, Reading, Way, read_ways
 from cenote.data.rows import Text
@@ -197,11 +197,8 @@ class Subject:
     def account(self) -> Account | str:
         """The texts that are searched for their own sentences by several poolings; where there are too few, why."""
         probes = draw_probes(self.drawn, self.effort.documents, self.seed)
-        if len(probes.texts) < FEWEST_DOCUMENTS:
-            return (
-                f"{len(probes.texts)} texts have three sentences of {SHORTEST} words or more, and {FEWEST_DOCUMENTS} "
-                "are needed"
-            )
+        if few := probes.why_too_few():
+            return few
 
         def read(texts: list[str], task: str, step: str) -> Pooled:
             tokens = tokenise(self.model, texts, prompt_name_for(self.model, None, task), task)
