@@ -21,7 +21,7 @@ from cenote.data.labelled import Classification, Labels, Sts
 from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
 from cenote.evaluation import tune as module
-from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
+from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores
 from cenote.evaluation.choosing import Half, choose_best, search, together
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
@@ -171,7 +171,7 @@ def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
     data = sts(40)
     task = ListedTask("t", "sts", lambda: module.make_local("t", None, data), "", None, "test", (), data)
     scores = CandidateScores(model, task, "auto", Listener())
-    scores.score_all([OWN, Candidate("constant", 0.6, 0.6)])
+    scores.score_all([UNCHANGED, Candidate("constant", 0.6, 0.6)])
     gc.collect()
     assert [one() for one in seen] == [None, None]
 
@@ -188,6 +188,17 @@ def test_mixed_vectors_are_those_of_the_tempered_model(model, form):
     assert mixed.score == pytest.approx(real.tasks[0].score, abs=1e-9)
     plain = cenote.evaluate(model, data={"t": data}, cache=False, backend="torch", others=())
     assert mixed.score != plain.tasks[0].score
+
+
+def test_a_text_that_was_not_read_at_its_temperature_is_an_error(model):
+    """By then the model has its own temperature again."""
+    data, readers = retrieval(), {}
+    task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
+    scores = CandidateScores(model, task, "auto", Listener(), readers)
+    scores.score_all([Candidate("constant", tau, tau) for tau in (0.2, 0.6)])
+    readers[0.6].forget()
+    with pytest.raises(ValueError, match="a text was not read at the temperature that it has"):
+        scores.score(Candidate("role", 0.2, 0.6))
 
 
 def test_forms_by_length_and_role_are_tried_on_request(model):
@@ -216,7 +227,7 @@ def test_progress_says_which_of_how_many_temperatures_is_at_work(model):
     assert [done for done, _ in combined] == list(range(2, 2 + len(combined)))
 
 
-@pytest.mark.parametrize("candidate", [OWN, Candidate("constant", 0.6, 0.6)], ids=str)
+@pytest.mark.parametrize("candidate", [UNCHANGED, Candidate("constant", 0.6, 0.6)], ids=str)
 def test_a_corpus_is_read_once_for_both_halves_where_vectors_are_kept(model, candidate):
     readers, whole = {}, retrieval()
     for part in halve(whole):

@@ -16,8 +16,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
+from cenote.account.pooled_texts import OWN
 from cenote.errors import BadInput
-from cenote.evaluation.reading import OWN
 from cenote.functional.pooling import POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.loading import set_max_seq_length

@@ -15,7 +15,7 @@ from cenote.evaluation.by_length import compare_parts_with, parts_by_length, ran
 from cenote.evaluation.differences import count_sources, differences_among, effective_sources, sources_of
 from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import AnyReader, TextReader
 from cenote.evaluation.ways import gives_several, way_of
 from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
 from cenote.functional.sampling import Whole
@@ -53,7 +53,7 @@ class Scored:
         return self.figures["main_score"]
 
 
-def score_task(make: Callable[[], Any], kind: str, reader: TextReader, way: str) -> Scored:
+def score_task(make: Callable[[], Any], kind: str, reader: AnyReader, way: str) -> Scored:
     """Score a fresh task: its random state lives in the task.
 
     Args:
