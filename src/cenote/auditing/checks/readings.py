@@ -29,11 +29,8 @@ Vectors = npt.NDArray[np.float64]
 PLAIN = "plain mean"
 
 
-@dataclass(frozen=True, eq=False)
-class Way:
-    """The modules that run after the transformer."""
-
-    modules: Sequence[nn.Module]
+# The modules that run after the transformer.
+Modules = Sequence[nn.Module]
 
 
 @dataclass(eq=False)
@@ -57,7 +54,7 @@ class Agreement:
 
     mean: float | None  # cosine; None for vectors of another width
     least: float | None
-    neighbours: float | None  # share of the ten nearest that agree; None for fewer than eleven texts
+    neighbours: float | None  # share of the ten nearest that agree; None for fewer than `FEWEST_TEXTS`
     norms: float  # mean length of the second set, relative to the first
 
     @property
@@ -82,17 +79,17 @@ class Agreement:
         return {name: None if one is None else round(one, 6) for name, one in found.items()}
 
 
-def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way], listener: Listener) -> Reading:
+def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Modules], listener: Listener) -> Reading:
     """Read all texts once, and run other modules after the transformer on the same token vectors."""
     impossible: dict[str, str] = {}
 
     def run(features: dict[str, Any]) -> dict[str, Vectors]:
         output = forward(model, features)
         found = {OWN: pooled_vectors(model, output)}
-        for name, way in ways.items():
+        for name, modules in ways.items():
             if name not in impossible:
                 try:
-                    found[name] = _run_way(model, output, way)
+                    found[name] = _run(model, output, modules)
                 except (RuntimeError, KeyError, ValueError) as error:  # a module that takes another width
                     impossible[name] = str(error).splitlines()[0]
         return {name: one.double().cpu().numpy() for name, one in found.items()}
@@ -119,10 +116,10 @@ def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way
     return Reading(kept, {OWN: np.zeros((0, 1)), **vectors}, impossible, refused)
 
 
-def _run_way(model: SentenceTransformer, output: Mapping[str, Any], way: Way) -> Tensor:
+def _run(model: SentenceTransformer, output: Mapping[str, Any], modules: Modules) -> Tensor:
     features: Any = {name: value for name, value in output.items() if name != VECTORS}
     with torch.inference_mode():
-        for module in way.modules:
+        for module in modules:
             with eval_mode(module):
                 features = module.to(model.device)(features)
     return pooled_vectors(model, features)
