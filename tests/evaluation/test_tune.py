@@ -212,6 +212,17 @@ def test_mixed_vectors_are_those_of_the_tempered_model(model, form):
     assert mixed.score != plain.tasks[0].score
 
 
+def test_a_text_that_was_not_read_at_its_temperature_is_an_error(model):
+    """By then the model has its own temperature again."""
+    data, readers = retrieval(), {}
+    task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
+    scores = CandidateScores(model, task, "auto", Listener(), readers)
+    scores.score_all([Candidate("constant", tau, tau) for tau in (0.2, 0.6)])
+    readers[0.6].forget()
+    with pytest.raises(ValueError, match="a text was not read at the temperature that it has"):
+        scores.score(Candidate("role", 0.2, 0.6))
+
+
 def test_forms_by_length_and_role_are_tried_on_request(model):
     found = run(model, {"search": retrieval(queries=80)}, by_length=True, by_role=True)
     assert {one.form for one in found.tried} == {"constant", "length", "role"}

@@ -142,13 +142,13 @@ def _score(task: ListedTask, arm: Arm, reader: TextReader) -> tuple[ArmScore, It
     items = found.items
     if items is not None:
         items = Items({name: column for name, column in items.columns.items() if name not in _TEXTUAL})
-    vectors, neighbours = _neighbours(found.encoder)
+    width, neighbours = _neighbours(found.encoder)
     work = reader.work
     record = ArmScore(
         metric=found.metric,
         score=found.score,
         items=0 if items is None else len(items),
-        dimensions=vectors,
+        dimensions=width,
         vectors=round(found.encoder.vectors_per_text, 3),
         seconds=work.seconds + (work.seconds_of_windows if arm.long != "truncate" else 0),
         texts=work.texts,

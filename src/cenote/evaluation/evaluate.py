@@ -207,16 +207,11 @@ def _score(task: ListedTask, reader: TextReader, request: _Request) -> tuple[Tas
 
     reader.listener = request.listener.labelled(f"{task.name}: ")
     record, items = summarise_task(
-        task.name,
-        task.kind,
-        task.make,
+        task,
         reader,
         long=request.long,
         others=request.others,
         seed=request.seed,
-        notes=task.notes,
-        data=task.data,
-        split=task.split,
         moved=task.local if request.positions and isinstance(task.local, Retrieval) else None,
     )
     return record, None if items is None else pa.table(items.columns)

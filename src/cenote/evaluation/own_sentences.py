@@ -16,7 +16,6 @@ from sentence_transformers import SentenceTransformer
 from cenote.account.probes import POSITIONS, Probes, draw_probes
 from cenote.account.ranks import AccountReading, read_account
 from cenote.account.texts import AccountTexts, tokenise_account
-from cenote.choices import AUTO
 from cenote.comparison_records import Cell
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
@@ -71,7 +70,7 @@ def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Prob
 
 
 def score_own_sentences(
-    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str = AUTO
+    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str
 ) -> Iterator[ScoredArm]:
     """Score all settings by the share of sentences that find their text, left out and kept."""
     tasks = [OwnSentences(LEFT_OUT), OwnSentences("sentence kept")]

@@ -55,8 +55,8 @@ def check_truncation(subject: Subject) -> Finding:
         "tokenizer_limit": _tokenizer_limit(subject),
     }
     said = f"{percent(float(cut.mean()))} of {len(cut)} texts are cut, {percent(unread)} of all tokens are not read."
-    longest = (positions_of(model) or NO_LIMIT) if declared is not None else NO_LIMIT
-    if limit is not None and declared is not None and (limit < min(declared, longest) or limit > declared):
+    positions = positions_of(model) or NO_LIMIT
+    if limit is not None and declared is not None and (limit < min(declared, positions) or limit > declared):
         return Finding(
             False,
             f"The model reads {limit} tokens of a text, and the files declare {declared}. {said}",

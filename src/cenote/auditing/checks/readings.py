@@ -28,11 +28,8 @@ Vectors = npt.NDArray[np.float64]
 PLAIN = "plain mean"
 
 
-@dataclass(frozen=True, eq=False)
-class Way:
-    """The modules that run after the transformer."""
-
-    modules: Sequence[nn.Module]
+# The modules that run after the transformer.
+Modules = Sequence[nn.Module]
 
 
 @dataclass(eq=False)
@@ -56,7 +53,7 @@ class Agreement:
 
     mean: float | None  # cosine; None for vectors of another width
     least: float | None
-    neighbours: float | None  # share of the ten nearest that agree; None for fewer than eleven texts
+    neighbours: float | None  # share of the ten nearest that agree; None for fewer than `FEWEST_TEXTS`
     norms: float  # mean length of the second set, relative to the first
 
     @property
@@ -81,18 +78,17 @@ class Agreement:
         return {name: None if one is None else round(one, 6) for name, one in found.items()}
 
 
-def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way], listener: Listener) -> Reading:
+def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Modules], listener: Listener) -> Reading:
     """Read all texts once, and run other modules after the transformer on the same token vectors."""
     impossible: dict[str, str] = {}
 
     def run(features: dict[str, Any]) -> dict[str, Vectors]:
         output = forward(model, features)
         found = {OWN: pooled_vectors(model, output)}
-        for name, way in ways.items():
+        for name, modules in ways.items():
             if name not in impossible:
                 try:
-                    modules = (module.to(model.device) for module in way.modules)
-                    found[name] = vectors_after(model, output, modules)
+                    found[name] = vectors_after(model, output, (one.to(model.device) for one in modules))
                 except (RuntimeError, KeyError, ValueError) as error:  # a module that takes another width
                     impossible[name] = first_line(error)
         return {name: one.double().cpu().numpy() for name, one in found.items()}

@@ -17,7 +17,7 @@ from cenote.account.pooled_texts import OWN, Pooled, read_pooled
 from cenote.account.probes import draw_probes
 from cenote.account.ranks import other_poolings
 from cenote.account.texts import Flags
-from cenote.auditing.checks.readings import PLAIN, Reading, Way, read_ways
+from cenote.auditing.checks.readings import PLAIN, Modules, Reading, read_ways
 from cenote.data.rows import Text
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.functional.pooling import NAMES
@@ -177,20 +177,18 @@ class Subject:
         """The vectors of all texts, and those of other poolings and of fewer modules in the same pass."""
         return read_ways(self.model, self.tokens, self._ways(), self.listener)
 
-    def _ways(self) -> dict[str, Way]:
+    def _ways(self) -> dict[str, Modules]:
         pooling = pooling_in(self.model)
         if pooling is None:
             return {}
         later = list(self.later_modules.values())
         width, prompt = int(pooling.embedding_dimension), bool(pooling.include_prompt)
-        ways: dict[str, Way] = {PLAIN: Way([Pooling(width, "mean")])}
+        ways: dict[str, Modules] = {PLAIN: [Pooling(width, "mean")]}
         for names in dict.fromkeys(one for one in (self.asked, self.declared_pooling) if one):
             if not set(names) & _OF_OTHER_TOKENS:
-                ways["+".join(names)] = Way([Pooling(width, names, prompt), *later])
+                ways["+".join(names)] = [Pooling(width, names, prompt), *later]
         for name in self.later_modules:
-            ways[f"without {name}"] = Way(
-                [pooling, *(one for other, one in self.later_modules.items() if other != name)]
-            )
+            ways[f"without {name}"] = [pooling, *(one for other, one in self.later_modules.items() if other != name)]
         return ways
 
     @cached_property
