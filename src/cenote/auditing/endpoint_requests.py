@@ -252,8 +252,8 @@ class Transport:
             return hide(found.headers.get(name) or "", self.secrets)
 
         kind = header("Content-Type").partition(";")[0].strip()
-        named = (header(name) for name in ("Retry-After", "Date", "Location"))
-        return Answer(found.status, kind, found.body, *named, self.secrets)
+        wait, date, place = (header(name) for name in ("Retry-After", "Date", "Location"))
+        return Answer(found.status, kind, found.body, wait, date, place, self.secrets)
 
     def _lose(self, began: float, pause: float, url: str, status: int, last: Why) -> bool:
         """Count a failed try and the wait after it; return whether no other request waits as long.
