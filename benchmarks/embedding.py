@@ -7,6 +7,10 @@ length, batches of 32, the runtime's own session, mean pooling and norms in nump
 product of the model's own shapes; a model's work is 2 x its weights (without the word embeddings) for each token,
 without attention.
 
+Where there is a GPU it has a table of its own: sentence-transformers with float16 weights, with the attention that
+transformers chooses, and where flash-attn is installed with flash attention, padded and in flattened batches, against
+`cenote.embed` in the same ways, with landmarks, and tempered by length. Vectors of the last two are others.
+
 `--budgets` compares sizes of batches. `--profile` shows where the time of a batch goes. `--growth` measures the peak
 memory of `cenote embed` in its own process for 10^4, 10^5 and 10^6 short rows, with a tiny random model, since only
 memory matters there.
@@ -24,10 +28,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,23 +38,18 @@ from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.data.builtin import read_builtin
-from cenote.data.texts import open_texts
-from cenote.embedding.corpus import cut_slices
-from cenote.embedding.engines import read_ahead
-from cenote.embedding.options import Options
-from cenote.embedding.rows import SliceEncoder
 from cenote.encoding.backend_choice import usable_backends
-from cenote.encoding.backends import backend, obstacle, own_precision
+from cenote.encoding.backends import backend, own_precision
 from cenote.encoding.batches import OPENING, default_budget
 from cenote.encoding.graphs import inputs_of, openvino_core, to_openvino
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.functional.packing import pack
 from models import random_bert
+from rivals import emulated, rivals
 from timing import interleaved, machine
 
 ROWS = 8192  # of the matrix product that the peak is measured by
-Run = Callable[[dict[str, np.ndarray]], np.ndarray]
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
 SOURCES = ("imdb/test.jsonl.gz", "banking77/test.jsonl.gz", "scifact/corpus.jsonl.gz", "20news_full/test.jsonl.gz")
 
@@ -69,116 +67,6 @@ def sample(count: int) -> tuple[list[str], str]:
         texts += generator.sample(rows, count // len(paths))
     generator.shuffle(texts)
     return texts, "imdb, banking77, scifact, 20news_full, a quarter each"
-
-
-def by_hand(
-    model: SentenceTransformer, run: Callable[[dict[str, np.ndarray]], np.ndarray], texts: Sequence[str]
-) -> Any:
-    """Encode texts sorted by length in characters, in batches of 32, with mean pooling and norms in numpy."""
-    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-    vectors = None
-    for start in range(0, len(order), 32):
-        rows = order[start : start + 32]
-        features = model.tokenizer(
-            [texts[row] for row in rows], padding=True, truncation=True, max_length=model.max_seq_length,
-            return_tensors="np",
-        )  # fmt: skip
-        hidden = run({name: value.astype(np.int64) for name, value in features.items()})
-        mask = features["attention_mask"][:, :, None]
-        pooled = (hidden * mask).sum(1) / mask.sum(1)
-        if vectors is None:
-            vectors = np.zeros((len(texts), pooled.shape[1]), np.float32)
-        vectors[rows] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-    return vectors
-
-
-class _Hidden(torch.nn.Module):
-    """Returns the last hidden states, for the exporters."""
-
-    def __init__(self, model: SentenceTransformer) -> None:
-        super().__init__()
-        self.inner = model[0].model
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
-        return self.inner(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-        ).last_hidden_state
-
-
-def openvino_by_hand(model: SentenceTransformer, precision: str) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    import openvino
-
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    example = {name: torch.ones(2, 8, dtype=torch.int64) for name in names}
-    graph = openvino.convert_model(_Hidden(model).eval(), example_input=example)
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": precision,
-    }
-    compiled = openvino.Core().compile_model(graph, "CPU", settings)
-    return lambda inputs: compiled(inputs)[0]
-
-
-def onnx_by_hand(model: SentenceTransformer) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    import onnxruntime
-
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    axes = {name: {0: "batch", 1: "tokens"} for name in (*names, "hidden")}
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/model.onnx"
-        example = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in names)
-        torch.onnx.export(
-            _Hidden(model).eval(), example, path, input_names=names, output_names=["hidden"], dynamic_axes=axes,
-            dynamo=False,
-        )  # fmt: skip
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run(["hidden"], inputs)[0]
-
-
-def emulated(model: SentenceTransformer) -> str | None:
-    """Say why bfloat16 is left out: a CPU without it computes it by other means, many times slower; else None."""
-    return obstacle(model, "torch", "bfloat16", None) if model.device.type == "cpu" else None
-
-
-def rivals(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[], Any]]:
-    """Return every way to make the same vectors that runs here."""
-    quiet: dict[str, Any] = {"show_progress_bar": False}
-    found: dict[str, Callable[[], Any]] = {
-        "sentence-transformers, default": lambda: model.encode(texts, **quiet),
-    }
-    for size in (8, 128):
-        found[f"sentence-transformers, batches of {size}"] = lambda size=size: model.encode(
-            texts, batch_size=size, **quiet
-        )
-    halves = not emulated(model)
-    if halves:
-        half = torch.float16 if model.device.type == "cuda" else torch.bfloat16
-        other = SentenceTransformer(
-            model[0].model.config.name_or_path, device=str(model.device), model_kwargs={"dtype": half}
-        )
-        found[f"sentence-transformers, {str(half).removeprefix('torch.')} weights"] = lambda: other.encode(
-            texts, convert_to_tensor=True, **quiet
-        ).float().cpu().numpy()  # fmt: skip
-    if model.device.type == "cpu":
-        for precision in ("f32", "bf16") if halves else ("f32",):
-            run = openvino_by_hand(model, precision)
-            found[f"OpenVINO by hand, {precision}"] = lambda run=run: by_hand(model, run, texts)
-        session = onnx_by_hand(model)
-        found["ONNX Runtime by hand"] = lambda: by_hand(model, session, texts)
-    for name, precision in usable_backends(model, agreement=0.999):  # below 0.9999 int8 is among them
-        made = backend(model, name, precision)
-        found[f"cenote, {name} {precision}"] = lambda made=made: _embed(model, texts, made)
-    return found
-
-
-def _embed(model: SentenceTransformer, texts: list[str], made: Any) -> Any:
-    """Do what `cenote.embed` does, with a backend made beforehand: for a corpus it is made once."""
-    encoder = SliceEncoder(model, Options(), Encoder(model, made))
-    parts = read_ahead(cut_slices(open_texts(texts).read()), encoder, encoder.read)
-    return np.concatenate([embedded.rows.vector for embedded in parts])
 
 
 def peak(model: SentenceTransformer, dtype: torch.dtype) -> float:
@@ -202,30 +90,28 @@ def peak(model: SentenceTransformer, dtype: torch.dtype) -> float:
 
 
 def race(name: str, count: int, repeats: int, device: str, only: Sequence[str]) -> None:
+    """Print the table of all rivals on a device."""
     model = cenote.load(name, device=device)
     texts, called = sample(count)
     tokens = tokenise(model, texts)
     total = int(tokens.lengths.sum())
     batches = pack(tokens.lengths, default_budget(model), OPENING)
     area = sum(len(rows) * int(tokens.lengths[rows].max()) for rows in batches)
+    if device == "cuda":
+        print(torch.cuda.get_device_name(model.device))
     print(f"{machine()}; {called}: {len(texts):,} texts, {total:,} tokens read, {total / len(texts):.0f} on average")
     print(
         f"padding: {100 * (1 - total / area):.1f} % of what is computed; the model's weights are {own_precision(model)}"
     )
     if reason := emulated(model):
         print(f"bfloat16 is left out: {reason}")
-    functions = rivals(model, texts)
-    default = next(iter(functions))
-    functions = {one: run for one, run in functions.items() if one == default or any(part in one for part in only)}
-    truth = functions[default]().astype(np.float64)
-    cosines = {}
-    for rival, function in functions.items():
-        vectors = function().astype(np.float64)
-        norms = np.linalg.norm(truth, axis=1) * np.linalg.norm(vectors, axis=1)
-        cosines[rival] = float(((truth * vectors).sum(1) / norms).min())
-    taken = interleaved(functions, repeats)
-    dtypes = {"float32": torch.float32} | ({} if emulated(model) else {"bfloat16": torch.bfloat16})
-    peaks = {kind: peak(model, dtype) for kind, dtype in dtypes.items()}
+    found = rivals(model, texts)
+    default = next(iter(found))
+    found = {one: rival for one, rival in found.items() if one == default or any(part in one for part in only)}
+    truth = found[default].run().astype(np.float64)
+    cosines = {one: least_cosine(rival.run(), truth) if rival.same else "–" for one, rival in found.items()}
+    taken = interleaved({one: rival.run for one, rival in found.items()}, repeats)
+    peaks = {kind: peak(model, getattr(torch, kind)) for kind in peak_precisions(model)}
     print(
         f"matrix products alone: {', '.join(f'{kind} {rate:,.0f} tokens a second' for kind, rate in peaks.items())}\n"
     )
@@ -235,9 +121,20 @@ def race(name: str, count: int, repeats: int, device: str, only: Sequence[str]) 
     for rival, seconds in taken.items():
         rate = total / seconds
         shares = " | ".join(f"{100 * rate / of:.0f} %" for of in peaks.values())
-        print(
-            f"| {rival} | {rate:,.0f} | {taken[default] / seconds:.2f} | {cosines[rival]:.7f} | {shares} |", flush=True
-        )
+        print(f"| {rival} | {rate:,.0f} | {taken[default] / seconds:.2f} | {cosines[rival]} | {shares} |", flush=True)
+
+
+def least_cosine(vectors: np.ndarray, truth: np.ndarray) -> str:
+    """Return the least cosine of a row with that of the truth, in digits of the table."""
+    norms = np.linalg.norm(truth, axis=1) * np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return f"{((truth * vectors).sum(1) / norms).min():.7f}"
+
+
+def peak_precisions(model: SentenceTransformer) -> list[str]:
+    """Return the precisions that the device multiplies without emulating them."""
+    if model.device.type == "cuda":
+        return ["float32", "float16"]
+    return ["float32"] if emulated(model) else ["float32", "bfloat16"]
 
 
 def budgets(name: str, count: int, repeats: int, device: str) -> None:
@@ -261,14 +158,16 @@ def budgets(name: str, count: int, repeats: int, device: str) -> None:
         print(f"| {runtime} {precision} | {' | '.join(rates)} |")
 
 
-def profile(name: str, device: str) -> None:
-    """Print where a batch of 16 texts of 128 tokens spends its time in bfloat16, by OpenVINO and by torch."""
-    model = cenote.load(name, device=device)
+def profile(name: str, precision: str) -> None:
+    """Print where a batch of 16 texts of 128 tokens spends its time on a CPU, by OpenVINO and by torch."""
+    model = cenote.load(name, device="cpu")
+    if precision == "bfloat16" and (reason := emulated(model)):
+        raise SystemExit(f"bfloat16 cannot be profiled: {reason}. Take --precision float32.")
     generator = np.random.default_rng(0)
     features = {one: np.ones((16, 128), np.int64) for one in inputs_of(model)}
     features["input_ids"] = generator.integers(1000, 20000, (16, 128))  # words without meaning
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERF_COUNT": True}
-    settings["INFERENCE_PRECISION_HINT"] = "bf16"
+    settings["INFERENCE_PRECISION_HINT"] = {"float32": "f32", "bfloat16": "bf16"}[precision]
     request = openvino_core().compile_model(to_openvino(model), "CPU", settings).create_infer_request()
     for _ in range(5):
         request.infer(features)
@@ -276,13 +175,14 @@ def profile(name: str, device: str) -> None:
     for node in request.get_profiling_info():
         spent[node.node_type] += node.real_time.total_seconds()
     tensors = {one: torch.from_numpy(value) for one, value in features.items()}
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    with torch.inference_mode(), half:
         model(dict(tensors))
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
             for _ in range(5):
                 model(dict(tensors))
     torchs = Counter({one.key: one.self_cpu_time_total for one in seen.key_averages()})
-    print(machine(), end="\n\n")
+    print(f"{machine()}; {precision}", end="\n\n")
     for runtime, times in {"OpenVINO": spent, "torch": torchs}.items():
         total = sum(times.values())
         print(f"{runtime}: {', '.join(f'{part} {100 * took / total:.0f} %' for part, took in times.most_common(6))}")
@@ -319,21 +219,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="minilm", help="a folder, or minilm")
     parser.add_argument("--only", nargs="+", default=[""], help="rivals beside the default, by a part of their name")
-    parser.add_argument("--texts", type=int, default=800)
+    parser.add_argument("--texts", type=int, default=800, help="on a GPU ten times as many")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="by default first cpu, then cuda where there is one")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--budgets", action="store_true")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of --profile")
     args = parser.parse_args()
     if args.growth:
         growth([10**4, 10**5, 10**6])
     elif args.budgets:
-        budgets(args.model, args.texts, args.repeats, args.device)
+        budgets(args.model, args.texts, args.repeats, args.device or "cpu")
     elif args.profile:
-        profile(args.model, args.device)
+        profile(args.model, args.precision)
     else:
-        race(args.model, args.texts, args.repeats, args.device, args.only)
+        for device in [args.device] if args.device else ["cpu", "cuda"]:
+            if device == "cuda" and not torch.cuda.is_available():
+                print("\nno GPU is at hand: nothing of it is in these tables")
+            else:
+                race(args.model, args.texts * (10 if device == "cuda" else 1), args.repeats, device, args.only)
 
 
 if __name__ == "__main__":

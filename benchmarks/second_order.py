@@ -20,14 +20,17 @@ import time
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 
 import cenote
 from cenote.data.builtin import read_builtin
+from cenote.diagnosis.selection import select_for_pairs
 from cenote.functional.second_order import socm
 from timing import interleaved, machine
 
 CUT = 256  # tokens that the demo model reads
+PAIR_SECONDS = 5.0  # that `diagnose` spends on pairs, on two cores
 # The parts of our time, and other ways to the same sum.
 STEPS = (
     *("whole", "product", "Gram", "eigenvalues"),
@@ -121,6 +124,15 @@ def steps(texts: list[torch.Tensor], pairs: int, repeats: int) -> None:
     print(f"| {len(texts[0])} | {texts[0].shape[1]} | {cells} |", flush=True)
 
 
+def budget(tokens: int, width: int) -> None:
+    """Print the time of the pairs that `diagnose` takes of many texts, as a share of the 5 seconds of two cores."""
+    chosen = select_for_pairs(np.full(3000, tokens), width, PAIR_SECONDS, seed=0)
+    texts = random_like([torch.empty(tokens, 1)] * len(chosen), width)
+    taken = interleaved({"pairs": lambda: socm(texts, limit=math.inf)}, 1, time.process_time)["pairs"]
+    share = taken / 2 / PAIR_SECONDS
+    print(f"| {tokens} | {width} | {len(texts):,} | {len(texts) * (len(texts) - 1) // 2:,} | {share:.2f} |", flush=True)
+
+
 def busy() -> str:
     load = os.getloadavg()[0]
     return f"load {load:.1f} at the start" + (" (NOISY: others were at work)" if load >= 1 else "")
@@ -131,7 +143,11 @@ if __name__ == "__main__":
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--peer-pairs", type=int, default=16)
-    parser.add_argument("--rows", default="corpus,counts,growth", help="parts of the table; steps: where time goes")
+    parser.add_argument(
+        "--rows",
+        default="corpus,counts,growth",
+        help="parts of the table; steps: where time goes; budget: the pairs that `diagnose` takes",
+    )
     parser.add_argument("--widths", default="384,768")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -141,7 +157,7 @@ if __name__ == "__main__":
     random.seed(0)
     start, rows = time.perf_counter(), options.rows.split(",")
     widths = [int(width) for width in options.widths.split(",")]
-    real = collected(2000 if "growth" in rows else options.texts)
+    real = collected(2000 if "growth" in rows else options.texts) if {"corpus", "growth"} & {*rows} else []
     print("| texts | N | mean n | mean smaller n | ours, s | ours, us/pair | peer, us/pair | ratio | error | peer's |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for width in widths if "corpus" in rows else []:
@@ -162,4 +178,9 @@ if __name__ == "__main__":
     for n in (64, 128, 256, 512) if "steps" in rows else []:
         for width in widths:
             steps(random_like([torch.empty(n, 1)] * 16, width), 8, max(3, options.repeats))
+    if "budget" in rows:
+        print("\n| tokens | D | texts | pairs | of 5 seconds of two cores |\n|--:|--:|--:|--:|--:|")
+    for n in (32, 64, 128, 256) if "budget" in rows else []:
+        for width in widths:
+            budget(n, width)
     print(f"\n{math.ceil(time.perf_counter() - start)} seconds; {busy().replace('start', 'end')}")

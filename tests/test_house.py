@@ -197,6 +197,13 @@ def test_modules_import_in_no_cycle():
     assert cycle(IMPORTS) is None
 
 
+def test_no_module_reads_a_clock_that_can_be_set_back():
+    """Caches, folders and waits depend on contents and on clocks that only go forward."""
+    clocks = re.compile(r"time\.time\(|time_ns\(|\.now\(|utcnow|\.today\(|st_[acm]time|get[acm]time|localtime|gmtime")
+    assert clocks.search("time.time() - path.stat().st_mtime")
+    assert [module for module, path in MODULES.items() if clocks.search(path.read_text("utf-8"))] == []
+
+
 def test_package_files_are_empty():
     packages = [path for path in SOURCE.rglob("__init__.py") if path.parent != SOURCE]
     assert len(packages) > 5

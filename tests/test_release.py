@@ -38,6 +38,14 @@ def test_the_workflow_only_calls_scripts_of_the_project():
         assert all(option in text(script) for option in options if option.startswith("--")), command
 
 
+def test_the_workflow_runs_every_check_of_a_release():
+    workflow = text(".github/workflows/ci.yml")
+    for command in ("bash .ci/run", "make broad", "make docs", "make guides", "python .ci/wheel.py"):
+        assert f"- run: {command}\n" in workflow
+    for script in Path(ROOT, ".ci").iterdir():
+        assert f".ci/{script.name}" in workflow
+
+
 def test_the_workflow_runs_on_every_python_that_is_stated():
     stated = re.findall(r"Python :: (3\.\d+)", text("pyproject.toml"))
     tried = re.search(r"python: (\[.*\])", text(".github/workflows/ci.yml")).group(1)

@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 import urllib.error
+from email.utils import formatdate
 
 import numpy as np
 import pytest
@@ -156,6 +157,33 @@ def test_waits_are_limited_in_all(waits):
     assert "Try again later, with fewer texts (--sample)" in found.stopped
     assert 0 < len(found.vectors) < 200
     assert said == ["the server asks to wait 60 s (status 429)"] * len(waits)  # none passes in silence
+
+
+@pytest.mark.parametrize(
+    ("asked", "date", "seconds"),
+    [
+        ("7", "", 7),
+        ("Wed, 21 Oct 2015 07:28:07 GMT", "Wed, 21 Oct 2015 07:28:00 GMT", 7),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:29:00 GMT", 0),
+        ("Wed, 21 Oct 2015 07:28:07 GMT", "", None),
+        ("soon", "Wed, 21 Oct 2015 07:28:00 GMT", None),
+        ("nan", "", None),
+    ],
+)
+def test_a_date_is_compared_with_the_clock_of_the_server(asked, date, seconds):
+    answer = endpoint_requests.Answer(429, "", b"", retry_after=asked, date=date)
+    assert endpoint_requests._seconds(answer) == seconds
+
+
+def test_a_busy_server_may_name_a_date(waits):
+    app, seen = App(Lengths(), ["openai"]), []
+    busy = lambda texts: not seen.append(texts) and len(seen) == 2  # noqa: E731
+    when = formatdate(time.time() + 100, usegmt=True)
+    app.answers.append(answering(429, {"error": "slow down"}, when=busy, Retry_After=when))
+    with serving(app) as url:
+        assert not ask(ServedSource(connect(url)), ["a pool", "a cave"], [[0, 1]], step).stopped
+    assert len(waits) == 1
+    assert 80 < waits[0] <= 100
 
 
 def test_waits_at_the_same_time_count_once(waits, monkeypatch):

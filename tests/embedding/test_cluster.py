@@ -10,6 +10,8 @@ import datetime
 import itertools
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -390,32 +392,37 @@ DRIVER = """
 import os, sys
 import cenote
 
-def make(rows):
+def make(rows, stalled):
     caller = os.getpid()
     def read():
         import time
         from cenote.embedding import corpus as sources
         sources.PART_TEXTS = 6
         for place, row in enumerate(rows):
-            if place == 24 and os.getpid() != caller:
+            if place == stalled and os.getpid() != caller:
                 time.sleep(1000)  # it does not come to its end by itself
             yield row
     return read
 
 rows = [tuple(row) for row in __import__("json").loads(sys.argv[3])]
-options = {"backend": "torch", "precision": "float32", "name": "tiny"}
-cenote.embed(cenote.load(sys.argv[1], device="cpu"), make(rows), sys.argv[2], engine="ray", **options)
+texts, options = make(rows, int(sys.argv[4])), {"backend": "torch", "precision": "float32", "name": "tiny"}
+cenote.embed(cenote.load(sys.argv[1], device="cpu"), texts, sys.argv[2], engine="ray", **options)
 """
+
+
+def run_on_ray(cluster, saved, folder, stalled=-1):
+    """Start a process that embeds `TEXTS` on the cluster, and stalls before the row `stalled`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(saved), str(folder), json.dumps(TEXTS), str(stalled)],
+        env={**os.environ, "RAY_ADDRESS": cluster.address},
+        stdout=subprocess.PIPE,
+    )
 
 
 def test_after_a_killed_caller_a_run_goes_on_and_stops_when_asked(cluster, saved, model, in_parts, tmp_path):
     here = embed(model, in_parts(TEXTS), tmp_path / "here", **PLAIN)
     there = tmp_path / "there"
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(saved), str(there), json.dumps(TEXTS)],
-        env={**os.environ, "RAY_ADDRESS": cluster.address},
-        stdout=subprocess.PIPE,
-    )
+    driver = run_on_ray(cluster, saved, there, stalled=24)
     try:
         until = time.monotonic() + PATIENCE
         while len(list(there.glob("part-*"))) < 2:
@@ -440,6 +447,33 @@ def test_after_a_killed_caller_a_run_goes_on_and_stops_when_asked(cluster, saved
     assert embed(model, in_parts(TEXTS), there, **PLAIN) == here  # one engine goes on where the other was
     assert content(there) == content(tmp_path / "here")
     assert first.items() <= {path.name: path.stat().st_mtime_ns for path in there.glob("part-*")}.items()
+
+
+@pytest.mark.soak
+def test_runs_on_ray_killed_at_random_lose_nothing(cluster, saved, model, in_parts, tmp_path):
+    """One kill for forty of CENOTE_KILLS; CENOTE_SEED sets other moments."""
+    kills, seed = int(os.environ.get("CENOTE_KILLS", 1000)) // 40, int(os.environ.get("CENOTE_SEED", 0))
+    chance, there = random.Random(seed), tmp_path / "there"
+    embed(model, in_parts(TEXTS), tmp_path / "here", **PLAIN)
+    killed = finished = 0
+    while killed < kills:
+        before = len(list(there.glob("part-*")))
+        driver = run_on_ray(cluster, saved, there)
+        while driver.poll() is None and len(list(there.glob("part-*"))) == before:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.3))
+        driver.kill()
+        driver.communicate()
+        if driver.returncode == -signal.SIGKILL:
+            killed += 1
+        else:
+            assert driver.returncode == 0, f"seed {seed}, after {killed} kills"
+            assert content(there) == content(tmp_path / "here"), f"seed {seed}, after {killed} kills"
+            shutil.rmtree(there)
+            finished += 1
+    assert embed(model, in_parts(TEXTS), there, **PLAIN).complete
+    assert content(there) == content(tmp_path / "here"), f"seed {seed}"
+    print(f"{killed} kills, {finished} runs to the end from seed {seed}")  # noqa: T201  # shown by `make soak`
 
 
 def at_work():

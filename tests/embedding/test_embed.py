@@ -7,11 +7,14 @@ that change them. The folder itself is tested in `test_folder.py`, killed runs i
 import copy
 import itertools
 import json
+import os
 import threading
+import time
 import tracemalloc
 import warnings
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -831,6 +834,27 @@ def test_the_first_row_that_is_left_out_may_be_a_repeat(run):
     run([rows[0], rows[2], rows[1]], "fault first", on_error="skip", notify=told.append)
     firsts = [line.partition("The first: ")[2].partition(":")[0] for line in told if "The first" in line]
     assert firsts == ["rows 0 and 1 have the same id 'a'", "row 1"]
+
+
+@pytest.mark.parametrize("column", ["id", "text"])
+def test_dates_out_of_range_are_rows_to_skip(run, tmp_path, column):
+    """No date is an id or a text, and one that Python cannot hold is no reason to end."""
+    dates, path = pa.array([2**31 - 1, 0, 1], pa.date32()), tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": ["x", "y", "z"], "text": SHORT} | {column: dates}), path)
+    with pytest.raises(BadInput, match=r"a\.parquet, row 0 \(from 0\): damaged, or out of Python's range"):
+        run(lambda: read_rows(path))
+    with pytest.raises(BadInput, match=r"none of the 3 rows of '.*' has a usable text"):
+        run(lambda: read_rows(path), on_error="skip")
+
+
+def test_a_clock_that_was_set_back_changes_no_byte(run, tmp_path, monkeypatch):
+    run(folder="clean")
+    run(stop=after(1))
+    for path in (tmp_path / "out").iterdir():
+        os.utime(path, (4e9, 4e9))  # in the year 2096
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    run()
+    assert content(tmp_path / "out") == content(tmp_path / "clean")
 
 
 def test_faults_of_a_file_are_skipped_too(run, tmp_path):

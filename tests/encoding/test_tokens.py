@@ -206,6 +206,14 @@ def test_features_of_a_flattened_batch_of_a_router(routed):
     agree(flattened(routed), TEXTS, task="query")
 
 
+def test_a_tokenizer_without_an_attention_mask_is_refused(tiny_st):
+    """As its damaged configuration may say."""
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    model.tokenizer.model_input_names = ["input_ids"]
+    with pytest.raises(UnsupportedModel, match="gives no attention_mask"):
+        tokenise(model, TEXTS)
+
+
 # Very long texts.
 
 PIECE = 20_000  # characters that are tokenised at once, in place of 100,000

@@ -229,6 +229,17 @@ def test_a_large_p_tends_to_chebyshev(p, dtype, size):
     torch.testing.assert_close(got, limit, rtol=8 ** (1 / p) - 1 + 1e-6, atol=0)
 
 
+@pytest.mark.parametrize("p", [1e38, 1e39, 1e300])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", SIZES)
+def test_equal_rows_have_no_distance_at_any_p(p, dtype, size):
+    """Beyond 1e38, 1 / p is 0 in float32, and 0 ** 0 is 1."""
+    a, _ = matrices(*size, dimension=8, dtype=dtype)
+    assert (similarity(a, a, "minkowski", p=p).diagonal() == 0).all()
+    assert (similarity(a, a, "minkowski", p=p, pairwise=True) == 0).all()
+    assert similarity(a[0], a[0], "minkowski", p=p) == 0
+
+
 # --- laws ---------------------------------------------------------------------------------------------------------
 
 NUMBERS = st.floats(-100, 100).map(lambda x: round(x, 3))

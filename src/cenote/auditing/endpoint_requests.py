@@ -70,6 +70,7 @@ class Answer:
     kind: str  # such as application/json
     body: bytes
     retry_after: str = ""
+    date: str = ""  # of the server's clock
     location: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)  # what no message may repeat
 
@@ -198,7 +199,7 @@ class Transport:
                 if answer.status not in (*_BUSY, *_BROKEN):
                     return answer
                 status = answer.status
-                last, asked = Why(f"status {status}: {answer.quote()}"), _seconds(answer.retry_after)
+                last, asked = Why(f"status {status}: {answer.quote()}"), _seconds(answer)
                 if asked is not None and asked > LONGEST_WAIT:
                     raise Stopped(
                         f"{shown(url)} asks to wait {asked:,.0f} s (status {status}), longer than the "
@@ -251,7 +252,8 @@ class Transport:
             return hide(found.headers.get(name) or "", self.secrets)
 
         kind = header("Content-Type").partition(";")[0].strip()
-        return Answer(found.status, kind, found.body, header("Retry-After"), header("Location"), self.secrets)
+        wait, date, place = (header(name) for name in ("Retry-After", "Date", "Location"))
+        return Answer(found.status, kind, found.body, wait, date, place, self.secrets)
 
     def _lose(self, began: float, pause: float, url: str, status: int, last: Why) -> bool:
         """Count a failed try and the wait after it; return whether no other request waits as long.
@@ -284,18 +286,22 @@ class Transport:
                 self.notify(f"the server {words} ({why})")
 
 
-def _seconds(text: str) -> float | None:
-    """Return the seconds that a `Retry-After` names, as a number or a date; None for neither."""
+def _seconds(answer: Answer) -> float | None:
+    """Return the seconds that an answer asks to wait, by a number or a date; None for neither.
+
+    A date is compared with that of the answer: the clocks of two machines differ.
+    """
     try:
-        found = float(text)
+        found = float(answer.retry_after)
     except ValueError:
         pass
     else:
         return max(0.0, found) if math.isfinite(found) else None
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        wait = parsedate_to_datetime(answer.retry_after) - parsedate_to_datetime(answer.date)
     except (ValueError, TypeError, OverflowError):
         return None
+    return max(0.0, wait.total_seconds())
 
 
 def _is_refused(error: Exception) -> bool:

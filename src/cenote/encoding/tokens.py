@@ -214,7 +214,8 @@ def _unpad(
     per_token = [name for name, value in features.items() if isinstance(value, Tensor) and value.shape == ids.shape]
     per_token = [name for name in per_token if name not in _PER_BATCH]
     constants = {name: value for name, value in features.items() if name not in (*per_token, *_PER_BATCH)}
-    if "attention_mask" in features:
+    if "cu_seq_lens_q" not in features:
+        refuse_without_tokens(model, {"token_embeddings": None, **features})
         mask = features["attention_mask"].bool()
         lengths = mask.sum(1).numpy().astype(np.int64)
     else:  # flattened: one row for all texts

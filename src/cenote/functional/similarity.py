@@ -75,8 +75,9 @@ def _norms(rows: Tensor, p: float) -> Tensor:
         return norms
     rows = rows[lost]
     peaks = rows.detach().abs().amax(dim=-1)
-    peaks = peaks.masked_fill(peaks == 0, 1)  # a zero row: avoid 0 / 0
-    return norms.index_put((lost,), peaks * vector_norm(rows / peaks[:, None], p, dim=-1))
+    scaled = rows / peaks.masked_fill(peaks == 0, 1)[:, None]  # a zero row: avoid 0 / 0
+    # Times 0 for a zero row, whose norm is 1 where 1 / p rounds to 0.
+    return norms.index_put((lost,), peaks * vector_norm(scaled, p, dim=-1))
 
 
 def _unit(rows: Tensor) -> Tensor:
