@@ -241,7 +241,7 @@ def test_a_value_beyond_all_replicates_has_a_finite_interval_at_that_end(value):
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
 @pytest.mark.parametrize("count", [10, 30, 500])
 def test_shares_of_none_and_of_all_have_the_exact_interval(count, confidence):
-    """That of Clopper and Pearson."""
+    """The one of Clopper and Pearson."""
     for hits in (0, count):
         exact = stats.binomtest(hits, count).proportion_ci(confidence, "exact")
         found = widen_share(Estimate(hits / count, hits / count, hits / count), count, confidence)
