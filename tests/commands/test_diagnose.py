@@ -93,6 +93,16 @@ def test_the_json_has_the_account_of_each_model_and_its_settings_by_name(model, 
     assert found["models"][0]["account"] == found["models"][1]["account"]
 
 
+@pytest.mark.parametrize(("effort", "quick"), [([], True), (["--quick"], True), (["--full"], False)])
+def test_a_full_diagnosis_is_asked_for(effort, quick, model, monkeypatch):
+    asked = []
+    stub = "cenote.diagnosis.diagnose.diagnose"
+    monkeypatch.setattr(stub, lambda *_, **options: asked.append(options["quick"]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["diagnose", model, *effort])
+    assert asked == [quick]
+
+
 def test_another_pooling_than_the_models_own_is_diagnosed(model, searched, capsys):
     assert main(["diagnose", model, searched, "--pooling", "max", "--json", "-", *QUICK]) == Exit.SUCCESS
     found = Diagnosis.from_json(capsys.readouterr().out).models[0]

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from cenote.account import ranks as account_ranks
+from cenote.account.pooled_texts import OWN, Pooled
 from cenote.account.probes import FEWEST_DOCUMENTS
 from cenote.account.ranks import Ranks
-from cenote.diagnosis.account import FATES, _Figures
+from cenote.diagnosis import account
+from cenote.diagnosis.account import FATES, _Figures, _match_tokens, _parts
 from cenote.diagnosis.verdicts import pooling, search, truncation
 from cenote.encoding import batches
 from cenote.json_records import from_json, to_json
@@ -30,6 +32,7 @@ from ..bags import (
     take_account,
 )
 from ..builders import lengths
+from ..functional.helpers import unit
 from .verdicts.accounts import model as model_record
 
 PLAIN = make_texts(30, 4, 8, seed=5, vocabulary=TINY)
@@ -138,6 +141,64 @@ def test_a_part_has_the_interval_of_its_own_documents():
     few, more = (figures.shares(ranks, np.flatnonzero(owners < documents))["found"] for documents in (9, 20))
     assert (few.low, few.high) == (None, None)
     assert more.low == pytest.approx(0.025 ** (1 / 20), abs=1e-3)
+
+
+def test_tokens_look_for_their_document_among_the_nearest_alone(monkeypatch):
+    """A document further away may match a sentence better: it is no rival."""
+    monkeypatch.setattr(account, "_MATCHED", 3)
+    generator = np.random.default_rng(0)
+    documents, sentences = (
+        Pooled(
+            {OWN: unit(generator.normal(size=(count, 6)))},
+            tokens=[unit(generator.normal(size=(4, 6))) for _ in range(count)],
+        )
+        for count in (12, 120)
+    )
+    owners, lost = generator.integers(0, 12, 120), np.arange(120) % 5 > 0
+    reading = SimpleNamespace(documents=documents, sentences=sentences)
+    matched, near = _match_tokens(SimpleNamespace(probes=SimpleNamespace(owners=owners)), reading, lost)
+    beaten_from_afar = 0
+    for row, owner in enumerate(owners.tolist()):
+        cosines = documents.vectors[OWN] @ sentences.vectors[OWN][row]
+        nearest = sorted(range(12), key=lambda place, cosines=cosines: -cosines[place])[:4]
+        assert near[row].tolist() == nearest
+        sums = [sum((sentences.tokens[row] @ tokens.T).max(1)) for tokens in documents.tokens]
+        wins = sums[owner] > max(sums[place] for place in nearest if place != owner)
+        assert matched[row] == (lost[row] and wins)
+        beaten_from_afar += bool(matched[row]) and max(sums) > sums[owner]
+    assert beaten_from_afar > 3
+
+
+# Parts.
+
+
+def parts_of(lengths, cut=(), unread=()):
+    """Parts of documents of so many tokens, some of them cut, with a first and a last sentence each."""
+    count = len(lengths)
+    probes = SimpleNamespace(owners=np.repeat(np.arange(count), 2), positions=np.array([0, 2] * count))
+    documents = SimpleNamespace(lengths=np.array(lengths), truncated=np.isin(np.arange(count), cut))
+    read = ~np.isin(np.arange(2 * count), unread)
+    parts = _parts(SimpleNamespace(probes=probes, documents=documents, read=read))
+    return [(by, name, rows.tolist()) for by, name, rows in parts if by != "position"]
+
+
+def test_parts_by_length_computed_by_hand():
+    """Thirds of the documents that are not cut; one of a length that stands on an edge is in the shorter part."""
+    assert parts_of([12, 5, 20, 9, 6, 13, 5, 8, 20], cut=[2, 8]) == [
+        ("length", "5 to 6 tokens", [2, 3, 8, 9, 12, 13]),
+        ("length", "8 to 9 tokens", [6, 7, 14, 15]),
+        ("length", "12 to 13 tokens", [0, 1, 10, 11]),
+        ("length", "cut", [4, 5, 16, 17]),
+    ]
+    assert parts_of([5, 5, 5, 9, 9, 12, 12, 20], cut=[7], unread=[15]) == [
+        ("length", "5 to 5 tokens", [0, 1, 2, 3, 4, 5]),
+        ("length", "9 to 9 tokens", [6, 7, 8, 9]),
+        ("length", "12 to 12 tokens", [10, 11, 12, 13]),
+        ("length", "cut", [14, 15]),
+        ("reading", "read", list(range(15))),
+        ("reading", "not read", [15]),
+    ]
+    assert parts_of([20, 20], cut=[0, 1]) == [("length", "cut", [0, 1, 2, 3])]
 
 
 # Nulls.

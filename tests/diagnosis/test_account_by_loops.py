@@ -98,28 +98,29 @@ def weighted_means(windows):
     return unit([sum(vector * count for vector, count in one) for one in windows])
 
 
-def rank(query, own, places, others):
-    """The rank of a document that scores `own`, among the vectors or windows of the others; ties count against it."""
-    scores = [max(float(query @ row) for row in np.atleast_2d(others[place])) for place in places]
-    return 1 + sum(score >= own for score in scores)
+def scores_by_loop(queries, documents):
+    """The score of every document, given as its vector or the vectors of its windows, for every query."""
+    return [[max(float(query @ row) for row in np.atleast_2d(rows)) for rows in documents] for query in queries]
 
 
-def ranks_by_loop(queries, documents, owners):
-    """Ranks of documents, each given as its vector or the vectors of its windows."""
-    found = []
-    for query, owner in zip(queries, owners, strict=True):
-        own = max(float(query @ row) for row in np.atleast_2d(documents[owner]))
-        found.append(rank(query, own, [place for place in range(len(documents)) if place != owner], documents))
-    return np.array(found)
+def ranks_by_loop(scores, owners):
+    """The rank of each query's own document; ties count against it."""
+    return np.array(
+        [
+            1 + sum(score >= row[owner] for place, score in enumerate(row) if place != owner)
+            for row, owner in zip(scores, owners, strict=True)
+        ]
+    )
 
 
-def left_out_by_loop(queries, remainders, documents, left_out):
-    """Ranks of each document without one sentence, which is the query, among the others whole."""
-    found = []
-    for place, row in enumerate(left_out):
-        own = max(float(queries[row] @ one) for one in np.atleast_2d(remainders[place]))
-        found.append(rank(queries[row], own, [other for other in range(len(documents)) if other != place], documents))
-    return np.array(found)
+def found_without(scores, owners, gone):
+    """The share of queries that find their document where one document is gone, with its queries."""
+    kept = [
+        ([score for place, score in enumerate(row) if place not in (gone, owner)], row[owner])
+        for row, owner in zip(scores, owners, strict=True)
+        if owner != gone
+    ]
+    return np.mean([own > max(others) for others, own in kept])
 
 
 @pytest.fixture(scope="module")
@@ -140,29 +141,40 @@ def by_loops(demo, account):
         read.append((start + end) / 2 <= seen["offset_mapping"][-2][1])
     read = np.array(read)
 
+    every = range(len(texts))
+
     def compare(sides, read=read, rows=1.0):
-        kept = ranks_by_loop(sides[0], sides[1], owners)
+        scores = scores_by_loop(sides[0], sides[1])
+        # Each document without one sentence, which is the query, among the others whole.
+        left_out = scores_by_loop(sides[0][chosen], sides[1])
+        for place, (row, pieces) in enumerate(zip(chosen, sides[2], strict=True)):
+            ((left_out[place][place],),) = scores_by_loop(sides[0][[row]], [pieces])
         return SimpleNamespace(
-            kept=kept, left_out=left_out_by_loop(sides[0], sides[2], sides[1], chosen), read=read, rows=rows
+            kept=ranks_by_loop(scores, owners),
+            left_out=ranks_by_loop(left_out, every),
+            kept_without=np.array([found_without(scores, owners, gone) for gone in every]),
+            left_out_without=np.array([found_without(left_out, every, gone) for gone in every]),
+            read=read,
+            rows=rows,
         )
 
     sides = queries, documents, without
     settings = {"": compare([side.vectors for side in sides])}
     for name in ("cls", "max", "weightedmean", "lasttoken"):
         settings[f"pooling {name}"] = compare([unit([pool(name, one) for one in side.states]) for side in sides])
-    every = np.ones(len(owners), bool)
+    all_read = np.ones(len(owners), bool)
     for size in (128, LIMIT):
         sides_of_windows = (texts, documents), (remainders, without)
         windows = [read_windows(demo, some, whole, size - AROUND) for some, whole in sides_of_windows]
         best = [[np.stack([vector for vector, _ in one]) for one in side] for side in windows]
         rows = sum(map(len, windows[0])) / len(texts)
-        settings[f"windows of {size} tokens, best"] = compare([queries.vectors, *best], every, rows)
+        settings[f"windows of {size} tokens, best"] = compare([queries.vectors, *best], all_read, rows)
         means = [weighted_means(side) for side in windows]
-        settings[f"windows of {size} tokens, mean"] = compare([queries.vectors, *means], every)
+        settings[f"windows of {size} tokens, mean"] = compare([queries.vectors, *means], all_read)
     longer = copy.deepcopy(demo)
     longer.max_seq_length = 512
     pair = [read_longer(longer, some, whole) for some, whole in ((texts, documents), (remainders, without))]
-    settings["reading 512 tokens"] = compare([queries.vectors, *pair], every)
+    settings["reading 512 tokens"] = compare([queries.vectors, *pair], all_read)
     matched = match_by_loop(queries, documents, owners)
     return SimpleNamespace(settings=settings, matched=matched, documents=documents, queries=queries, owners=owners)
 
@@ -203,6 +215,7 @@ def test_shares_of_the_account_and_of_every_setting(account, by_loops):
     helped = by_loops.matched | np.any([one.kept == 1 for name, one in settings.items() if name.endswith("best")], 0)
     record = account.record
     assert list(record.settings) == [name for name in settings if name]
+    lost = np.array(fates_by_loop(settings[""], helped))
     for name, ranks in settings.items():
         found = record.settings[name] if name else record
         shares = [getattr(found, fate).value for fate in FATES]
@@ -210,23 +223,34 @@ def test_shares_of_the_account_and_of_every_setting(account, by_loops):
         assert found.left_out.value == pytest.approx((ranks.left_out == 1).mean(), abs=1e-9), name
         if name:
             assert found.rows == pytest.approx(ranks.rows, abs=1e-9)
+            assert found.of_cut == pytest.approx(np.mean((lost == "lost_to_cut") & (ranks.kept == 1)), abs=1e-9)
+            assert found.of_pooling == pytest.approx(np.mean((lost == "lost_to_pooling") & (ranks.kept == 1)), abs=1e-9)
     own = settings[""]
     assert record.reciprocal_rank.value == pytest.approx(np.mean(1 / own.kept), abs=1e-9)
     assert record.in_ten.value == pytest.approx(np.mean(own.kept <= 10), abs=1e-9)
     assert record.left_out_reciprocal_rank.value == pytest.approx(np.mean(1 / own.left_out), abs=1e-9)
 
 
-def test_changes_are_paired(account, by_loops):
-    own = by_loops.settings[""]
-    for name, found in account.record.settings.items():
+def test_changes_are_paired_and_their_intervals_hold_for_both_changes_of_all_settings(account, by_loops):
+    """Two changes a setting, two ends a change: each end may fail in 0.05 of as many cases."""
+    own, others = by_loops.settings[""], account.record.settings
+    quantile = stats.t.ppf(1 - 0.05 / (4 * len(others)), DOCUMENTS - 1)
+    known = 0
+    for name, found in others.items():
         ranks = by_loops.settings[name]
-        for change, gained in (
-            (found.change, (ranks.kept == 1) * 1.0 - (own.kept == 1)),
-            (found.change_left_out, (ranks.left_out == 1) * 1.0 - (own.left_out == 1)),
-        ):
+        for change, kind in ((found.change, "kept"), (found.change_left_out, "left_out")):
+            gained = (getattr(ranks, kind) == 1) * 1.0 - (getattr(own, kind) == 1)
             assert change.value == pytest.approx(gained.mean(), abs=1e-8)
-            unchanged = change.low is None and not gained.any()  # also without any of the documents
-            assert unchanged or change.low <= change.value <= change.high
+            without = getattr(ranks, f"{kind}_without") - getattr(own, f"{kind}_without")
+            if change.low is None:
+                assert not np.ptp(without), name
+                continue
+            deviations = sum((one - without.mean()) ** 2 for one in without)
+            reach = quantile * math.sqrt((DOCUMENTS - 1) / DOCUMENTS * deviations)
+            ends = gained.mean() - reach, gained.mean() + reach
+            assert (change.low, change.high) == pytest.approx(ends, abs=1e-8), name
+            known += 1
+    assert known > len(others)
 
 
 def test_parts_by_position_and_reading(account, by_loops):

@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding
 
 import cenote
+from cenote.diagnosis.diagnose import _FULL, _QUICK
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel
 from cenote.records import Diagnosis
 
@@ -340,6 +341,20 @@ def test_in_bfloat16_only_the_model_is_rounded(tiny_bert, monkeypatch):
 @pytest.fixture
 def nothing_read(monkeypatch):
     monkeypatch.setattr("cenote.diagnosis.diagnose._plan", lambda *_: pytest.fail("texts were read"))
+
+
+@pytest.mark.parametrize(("quick", "documents"), [(True, 200), (False, 1000)])
+def test_a_first_look_searches_fewer_texts(quick, documents, tiny_bert, monkeypatch):
+    asked = []
+    monkeypatch.setattr("cenote.diagnosis.diagnose.plan_account", lambda *given: asked.append(given[2]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cenote.diagnose(tiny_bert, ["a pool", "a cave"], layers=False, quick=quick)
+    assert asked == [documents]
+
+
+def test_a_full_diagnosis_looks_at_more_of_everything():
+    quick, full = vars(_QUICK), vars(_FULL)
+    assert all(quick[name] < full[name] for name in quick)
 
 
 def test_an_impossible_temperature_is_refused_before_any_text_is_read(demo, nothing_read):

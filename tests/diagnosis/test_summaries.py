@@ -25,7 +25,7 @@ from cenote.diagnosis.summaries import (
     summarise_sigma_a,
 )
 from cenote.functional.concentration import Known
-from cenote.functional.intervals import mean_over_pairs
+from cenote.functional.intervals import change_of_difference, change_of_mean, mean_over_pairs
 from cenote.functional.second_order import SecondOrder, socm, split_halves
 from cenote.records import Change, Estimate, Spread
 from cenote.surgery.profiles import Undefined
@@ -44,6 +44,15 @@ def test_lengths():
     assert found.unseen == pytest.approx(44 / 330)
     assert sum(found.histogram.counts) == 3
     assert sum(summarise_lengths(np.array([7, 7]), np.array([7, 7]), None).histogram.counts) == 2
+
+
+def test_what_is_cut_computed_by_hand():
+    whole, read = np.array([10, 20, 30]), np.array([10, 15, 10])
+    found = summarise_lengths(whole, read, 16, 8)
+    assert (found.cut, found.unseen, found.longest) == (2, pytest.approx(25 / 60), pytest.approx(20 / 25))
+    assert found.declared == 8
+    for limit, declared in ((16, 16), (16, 32), (16, None), (None, 8)):
+        assert summarise_lengths(whole, read, limit, declared).declared is None
 
 
 def test_excerpts_keep_each_text_once_and_short():
@@ -190,11 +199,55 @@ def test_a_change_is_of_the_same_texts():
         assert one.low < one.value < one.high
     assert changed.long.value - changed.short.value == pytest.approx(changed.difference.value, abs=1e-8)
     assert changed.socm is None
-    several = measure_change((first, None), (second, None), (0, 20), 5)
-    for name in ("difference", "short", "long"):
-        wide, narrow = getattr(several, name), getattr(changed, name)
-        assert wide.high - wide.low > narrow.high - narrow.low
     assert measure_change((first, None), (second, None), (0,), 1) == Change(None, None, None, None)
+
+
+def test_intervals_of_five_changes_hold_together():
+    """Each fails in one of a hundred cases."""
+    generator = np.random.default_rng(1)
+    rows = [generator.normal(size=(40, 4)).astype(np.float32) for _ in range(2)]
+    tokens = [{row: generator.normal(size=(6, 4)) + 2 for row in range(12)} for _ in range(2)]
+    readings = [Reading(np.array([5] * 20 + [50] * 20), *both) for both in zip(rows, tokens, strict=True)]
+    compared = [compare_all_pairs(reading, range(12), lambda *_: None) for reading in readings]
+    found = measure_change(*zip(readings, compared, strict=True), (0, 20), 5)
+    of_socm = compared[1].found.socm - compared[0].found.socm
+    wanted = {
+        "difference": change_of_difference(*rows, range(20), range(20, 40), confidence=0.99),
+        "short": change_of_mean(rows[0][:20], rows[1][:20], confidence=0.99),
+        "long": change_of_mean(rows[0][20:], rows[1][20:], confidence=0.99),
+        "socm": mean_over_pairs(of_socm, *np.triu_indices(12, 1), confidence=0.99),
+    }
+    for name, one in wanted.items():
+        assert tuple(vars(getattr(found, name)).values()) == pytest.approx(tuple(vars(one).values()), rel=1e-6), name
+
+
+def test_the_change_of_second_order_collapse_is_that_of_every_pair():
+    generator = np.random.default_rng(2)
+    rows, lengths = [0, 2, 3, 5], np.full(6, 5)
+    tokens = [{row: generator.normal(size=(6, 4)) + shift for row in rows} for shift in (1, 3)]
+    readings = [Reading(lengths, np.zeros((6, 4), np.float32), some) for some in tokens]
+    compared = [compare_all_pairs(reading, rows, lambda *_: None) for reading in readings]
+    before, after = (
+        [socm([some[a]], [some[b]]).socm[0] for place, a in enumerate(rows) for b in rows[place + 1 :]]
+        for some in tokens
+    )
+    changed = measure_change(*zip(readings, compared, strict=True), (0,), 1).socm
+    assert abs(changed.value) > 0.01
+    assert changed.value == pytest.approx(np.mean(np.subtract(after, before)), rel=1e-4)
+    fewer = compare_all_pairs(readings[1], rows[:3], lambda *_: None)
+    for other in (fewer, None):
+        assert measure_change((readings[0], compared[0]), (readings[1], other), (0,), 1).socm is None
+
+
+def test_between_is_of_the_longest_and_the_shortest_texts():
+    generator = np.random.default_rng(3)
+    lengths = generator.permutation([5] * 6 + [30] * 5 + [80] * 4)
+    vectors = generator.normal(size=(15, 4)) + lengths[:, None] / 40
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = [unit[a] @ unit[b] for a in range(15) for b in range(15) if (lengths[a], lengths[b]) == (80, 5)]
+    assert len(cosines) == 24
+    assert length_curve(vectors, lengths, (0, 20, 60), 0).between == pytest.approx(np.mean(cosines), abs=1e-6)
+    assert length_curve(vectors, lengths, (0,), 0).between is None
 
 
 # Halves of texts.

@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 
 import cenote
-from cenote.comparison_records import Comparison
+from cenote.comparison_records import Comparison, Cost
 from cenote.data import labelled_halves
 from cenote.data.labelled import Classification, Labels, Retrieval, Sts
 from cenote.encoding import backends
@@ -25,7 +25,7 @@ from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm
 from cenote.evaluation.arms import Arm, check_grid, passes_of, set_to
-from cenote.evaluation.cells import build_cells
+from cenote.evaluation.cells import build_cells, list_costs
 from cenote.evaluation.differences import count_sources, pair, sources_of, values_of
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
@@ -456,6 +456,45 @@ def test_a_task_without_items_of_a_setting_leaves_the_others_tested():
     legacy = cells_of_values({"one": every, "two": [None, None, None]})
     assert [legacy["one", pooling].verdict for pooling in ("cls", "max")] == ["worse", "better"]
     assert ("all", "max") not in legacy
+
+
+def test_differences_by_length_are_those_of_the_items_in_each_quarter():
+    """A setting is better on the longest quarter of the documents alone."""
+    generator, count = np.random.default_rng(0), 160
+    lengths = generator.permutation(np.arange(count)) + 10
+    base, setting = generator.uniform(0.3, 0.5, (2, count))
+    setting[lengths >= 130] += 0.3
+    task = SimpleNamespace(name="search", kind="retrieval", notes=())
+    names = [f"q{row}" for row in range(count)]
+    scored = []
+    for arm, values in zip(ARMS, (base, setting, base), strict=True):
+        columns = {"item": names, "value": values.tolist(), "document_tokens": lengths.tolist()}
+        record = ArmScore("m", float(values.mean()), count, 8, 1.0, 1.0, 9, [], [])
+        scored.append(ScoredArm(task, arm, record, Items(columns)))
+    found, _ = build_cells([task], ARMS, dict.fromkeys(ARMS, ARMS[0]), scored, 0)
+    own, better, same = (cell.by_length for cell in found)
+    assert own == ()
+    assert [part.name.split(", ")[1] for part in better] == [f"{low} to {low + 39} tokens" for low in (10, 50, 90, 130)]
+    for place, part in enumerate(better):
+        rows = [row for row in range(count) if 10 + 40 * place <= lengths[row] < 50 + 40 * place]
+        assert (part.by, part.items) == ("document", len(rows)) == ("document", 40)
+        assert part.difference.value == pytest.approx(sum(setting[row] - base[row] for row in rows) / 40)
+        assert (part.difference.low > 0.2) is (place == 3)
+    assert {part.difference.value for part in same} == {0}
+
+
+def test_costs_computed_by_hand():
+    """Of 400 texts in 10 seconds each takes 25 milliseconds: not the mean over tasks, 20."""
+    records = [
+        ArmScore("m", 0.5, 40, 8, 1.0, 1.0, 100, [], []),
+        ArmScore("m", 0.5, 40, 16, 2.56789, 9.0, 300, [], []),
+    ]
+    tasks = [SimpleNamespace(name=name) for name in ("one", "two")]
+    other = ScoredArm(tasks[0], ARMS[1], replace(records[0], texts=0, seconds=0.0), None)
+    scored = [*(ScoredArm(task, ARMS[0], one, None) for task, one in zip(tasks, records, strict=True)), other]
+    cost, nothing = list_costs(ARMS[:2], scored)
+    assert cost == Cost(setting="mean", dimensions=16, vectors=2.568, seconds=25.0, texts=400)
+    assert (nothing.setting, nothing.seconds, nothing.texts) == ("cls", 0.0, 0)
 
 
 # Without labels.

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
 from cenote.data.labelled import Retrieval
 from cenote.errors import BadInput
-from cenote.evaluation.positions import PLACES, find_by_position
+from cenote.evaluation.positions import PLACES, _surround, find_by_position
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.scoring import summarise_task
 from cenote.evaluation.task_list import ListedTask
@@ -77,6 +78,36 @@ def test_texts_that_answer_a_query_that_is_not_asked_surround_no_evidence(short,
     with pytest.raises(ZeroDivisionError):
         moved(short, data, ("truncate",))
     assert [data.texts[row] for row in seen[0]] == list(data.texts[32:])
+
+
+def test_the_surroundings_are_the_same_at_every_place_and_as_long_as_asked():
+    texts = [f"text {row}" for row in range(12)]
+    lengths, evidence, others, tokens = np.array([3, 2, 4, 9, 5, 1, 7, 2, 6, 3, 8, 0]), [2, 0, 5], range(6, 12), 40
+    built = _surround(texts, lengths, evidence, others, tokens, seed=0)
+    assert tuple(built) == PLACES
+    for number, row in enumerate(evidence):
+        lines = {place: built[place][number].split("\n") for place in PLACES}
+        count = len(lines["start"]) - 1
+        assert {place: some.index(texts[row]) for place, some in lines.items()} == {
+            "start": 0,
+            "middle": (count + 1) // 2,
+            "end": count,
+        }
+        around = [[line for line in some if line != texts[row]] for some in lines.values()]
+        assert around[0] == around[1] == around[2]
+        assert len(around[0]) == count
+        sizes = [max(1, lengths[texts.index(line)]) for line in around[0]]
+        assert {texts.index(line) for line in around[0]} <= set(others)
+        assert sum(sizes[:-1]) < tokens <= sum(sizes)
+    assert _surround(texts, lengths, evidence, others, tokens, seed=1) != built
+
+
+def test_evidence_stands_among_four_times_the_tokens_that_the_model_reads(short, monkeypatch):
+    seen = []
+    monkeypatch.setattr("cenote.evaluation.positions._surround", lambda *given: seen.append(given[4]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        moved(short, planted(), ("truncate",))
+    assert seen == [4 * 32]
 
 
 def test_too_few_short_documents_are_told(short):

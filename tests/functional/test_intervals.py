@@ -2,18 +2,23 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from cenote.errors import BadInput
 from cenote.functional.intervals import (
     FEWEST_WITH_INTERVAL,
+    bca_interval,
     change_of_difference,
     change_of_mean,
+    effective_count,
     mean_over_pairs,
     percentile_interval,
+    widen_share,
 )
 from cenote.records import Estimate
 
@@ -140,7 +145,7 @@ def test_the_interval_of_a_change_covers_zero_if_nothing_changed():
         before, after = (shared + generator.normal(size=(50, 8)) for _ in range(2))
         return change_of_difference(before, after, range(25), range(25, 50))
 
-    assert 0.91 <= share_covered(draw, 0, 200) <= 1
+    assert 0.91 <= share_covered(draw, 0, 200) <= 0.985
 
 
 def test_the_change_of_a_mean_is_that_of_all_pairs():
@@ -202,6 +207,65 @@ def test_percentile_intervals_computed_by_hand():
     assert percentile_interval(np.array([2.0]), 0.95) == (2, 2)
     assert percentile_interval(np.array([np.nan]), 0.95) == (None, None)
     assert percentile_interval(np.zeros(0), 0.95) == (None, None)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.99])
+def test_the_accelerated_interval_is_that_of_scipy(confidence):
+    """Of the skewness of skewed values, whose interval is both corrected and accelerated."""
+    generator = np.random.default_rng(7)
+    values = generator.exponential(size=30)
+    replicates = stats.skew(generator.choice(values, (2000, 30)), axis=1)
+    wanted = stats.bootstrap(
+        (values,),
+        stats.skew,
+        n_resamples=0,
+        bootstrap_result=SimpleNamespace(bootstrap_distribution=replicates),
+        confidence_level=confidence,
+        method="BCa",
+    ).confidence_interval
+    pulls = np.array([-stats.skew(np.delete(values, place)) for place in range(30)])
+    pulls -= pulls.mean()
+    acceleration = (pulls**3).sum() / 6 / (pulls**2).sum() ** 1.5
+    found = bca_interval(replicates, float(stats.skew(values)), acceleration, confidence)
+    assert found == pytest.approx(tuple(wanted), rel=1e-9)
+    plain = percentile_interval(replicates, confidence)
+    assert abs(found[0] - plain[0]) > 0.02 < abs(found[1] - plain[1])
+
+
+@pytest.mark.parametrize("value", [-5.0, 5.0])
+def test_a_value_beyond_all_replicates_has_a_finite_interval_at_that_end(value):
+    replicates = np.random.default_rng(0).normal(size=500)
+    low, high = bca_interval(replicates, value, 0.02)
+    assert replicates.min() <= low <= high <= replicates.max()
+    assert high < 0 if value < 0 else low > 0
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("count", [10, 30, 500])
+def test_shares_of_none_and_of_all_have_the_exact_interval(count, confidence):
+    """The one of Clopper and Pearson."""
+    for hits in (0, count):
+        exact = stats.binomtest(hits, count).proportion_ci(confidence, "exact")
+        found = widen_share(Estimate(hits / count, hits / count, hits / count), count, confidence)
+        assert (found.low, found.high) == pytest.approx(tuple(exact), abs=1e-12)
+
+
+def test_a_share_stays_between_0_and_1_and_keeps_an_interval_that_is_wide_enough():
+    assert widen_share(Estimate(0.5, 0.3, 0.7), 30, 0.95) == Estimate(0.5, 0.3, 0.7)
+    assert widen_share(Estimate(0.5, -0.1, 1.2), 30, 0.95) == Estimate(0.5, 0.0, 1.0)
+    assert widen_share(Estimate(0.5, None, None), 30, 0.95) == Estimate(0.5, None, None)
+
+
+def test_the_effective_count_is_that_of_a_loop():
+    """Sources of equal size count fully; one that has nearly all items counts alone."""
+    for sizes in ([7], [5] * 12, [1, 2, 3, 4], [1] * 9 + [1000]):
+        total, squares = 0, 0
+        for size in sizes:
+            total += size
+            squares += size * size
+        assert effective_count(sizes) == pytest.approx(total * total / squares)
+    assert effective_count([5] * 12) == pytest.approx(12)
+    assert 1 < effective_count([1] * 9 + [1000]) < 1.02
 
 
 @pytest.mark.parametrize(

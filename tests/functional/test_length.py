@@ -285,7 +285,8 @@ def test_intervals_cover_the_truth_as_often_as_they_say(n, sample):
         hits["cosine"] += curve.bins[0].cosine.low <= truth <= curve.bins[0].cosine.high
         hits["slope"] += curve.slope_per_doubling.low <= 0 <= curve.slope_per_doubling.high
         hits["rank"] += curve.rank_correlation.low <= 0 <= curve.rank_correlation.high
-    assert all(87 <= count <= 100 for count in hits.values()), hits  # of 95, three and a half deviations down
+    # 95 on average: three and a half deviations down, and not all, as with intervals of twice the width.
+    assert all(87 <= count <= 99 for count in hits.values()), hits
 
 
 # --- known corpora ------------------------------------------------------------------------------------------------

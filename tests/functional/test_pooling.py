@@ -1,6 +1,8 @@
 """`pool` and its operators: an independent loop, values by hand, precision, laws, graphs, then bad input."""
 
 import math
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -201,12 +203,49 @@ def test_result_does_not_keep_the_tokens_alive():
 # --- precision: one rounding of the output dtype, whatever the settings ---------------------------------------------
 
 
+@contextmanager
+def older_setting(precision):
+    """Let products of float32 matrices round, by torch's older setting."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def newer_setting():
+    """Let products of float32 matrices round, by torch's newer setting."""
+    if not hasattr(torch.backends.mkldnn, "matmul"):
+        pytest.skip("this torch has the older setting alone")
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
+
+
+# What lets a model round: by name, a function that makes the context.
+ROUNDING = {
+    "none": nullcontext,
+    "autocast": partial(torch.autocast, "cpu", dtype=torch.bfloat16),
+    "high": partial(older_setting, "high"),
+    "medium": partial(older_setting, "medium"),
+    "newer": newer_setting,
+}
+
+
+@pytest.mark.parametrize("setting", ROUNDING)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("how", POOLINGS)
-def test_sums_are_rounded_once(how, dtype):
+def test_sums_are_rounded_once(how, dtype, setting):
+    """With more than 256 tokens, weights of `weightedmean` are no numbers of bfloat16."""
     tokens, mask, marks = batch_of([512, 1, 300, 37], dimension=96, dtype=dtype, seed=3)
     options = options_of(how, marks)
-    pooled = cenote.pool(tokens, mask, how, **options)
+    with ROUNDING[setting]():
+        pooled = cenote.pool(tokens, mask, how, **options)
     assert pooled.dtype == dtype
     exact = cenote.pool(tokens.double(), mask, how, **options)
     half_step = torch.finfo(dtype).eps / 2 * exact.abs()
@@ -216,34 +255,15 @@ def test_sums_are_rounded_once(how, dtype):
     assert ((pooled.double() - exact).abs() <= half_step + slack).all()
 
 
-def test_precision_settings_for_models_do_not_round_pooling():
-    tokens, mask, _ = batch_of([512, 300], dimension=64, seed=4)
-    expected = cenote.pool(tokens.double(), mask, "mean")
-    before = torch.get_float32_matmul_precision()
-    try:
-        for precision in ("high", "medium"):
-            torch.set_float32_matmul_precision(precision)
-            torch.testing.assert_close(cenote.pool(tokens, mask).double(), expected, rtol=1e-6, atol=1e-8)
-    finally:
-        torch.set_float32_matmul_precision(before)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        pooled = cenote.pool(tokens, mask, "mean")
-    assert pooled.dtype == torch.float32
-    torch.testing.assert_close(pooled.double(), expected, rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="this torch has the older setting alone")
-def test_newer_precision_settings_do_not_round_pooling():
-    tokens, mask, _ = batch_of([512, 300], dimension=64, seed=4)
-    expected = cenote.pool(tokens.double(), mask, "mean")
-    newer = torch.backends.mkldnn.matmul.fp32_precision
-    try:
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
-        for dtype in (torch.float32, torch.bfloat16):
-            pooled = cenote.pool(tokens.to(dtype), mask).double()
-            torch.testing.assert_close(pooled, expected, rtol=1e-2 if dtype == torch.bfloat16 else 1e-6, atol=1e-3)
-    finally:
-        torch.backends.mkldnn.matmul.fp32_precision = newer
+@pytest.mark.parametrize("setting", ROUNDING)
+def test_products_are_used_only_where_they_do_not_round(setting, monkeypatch):
+    """Where the processor has no products of bfloat16, the settings for float32 do not show in the numbers."""
+    used, product = [], torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda *given: used.append(1) or product(*given))
+    tokens, mask, _ = batch_of([9, 4], dtype=torch.float16)
+    with ROUNDING[setting]():
+        cenote.pool(tokens, mask)
+    assert bool(used) is (setting in ("none", "autocast"))
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------

@@ -84,11 +84,10 @@ def _inverse_density(batch: Batch) -> Tensor:
 
     Tokens that few others resemble count more. The floor keeps the weights of tokens that resemble none finite.
     """
-    with torch.autocast(batch.tokens.device.type, enabled=False):
-        kept = batch.kept.to(batch.wide)
-        unit = torch.nn.functional.normalize(batch.tokens.to(batch.wide), dim=-1)
-        direction = _weighted_sum(unit, kept / kept.sum(1, keepdim=True))
-        density = (unit * direction.unsqueeze(1)).sum(-1)
+    kept = batch.kept.to(batch.wide)
+    unit = torch.nn.functional.normalize(batch.tokens.to(batch.wide), dim=-1)
+    direction = _weighted_sum(unit, kept / kept.sum(1, keepdim=True))
+    density = (unit * direction.unsqueeze(1)).sum(-1)  # no matrix product, which autocast would round
     return _average(batch, kept / density.clamp(min=_LEAST_DENSITY))
 
 
