@@ -10,6 +10,7 @@ import json
 import threading
 import tracemalloc
 import warnings
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,7 +21,6 @@ from sentence_transformers.sentence_transformer.modules import Normalize
 import cenote
 from cenote import choices
 from cenote.data.texts import read_rows
-from cenote.embedding import corpus as slicing
 from cenote.embedding import embed as embedding
 from cenote.embedding import rows as reading
 from cenote.embedding.manifest import manifest_of
@@ -28,6 +28,8 @@ from cenote.embedding.rows import SliceEncoder
 from cenote.encoding import backend_choice, backends
 from cenote.errors import BadInput, CenoteWarning, UnknownName, UnsupportedModel
 from cenote.models.repooling import repool
+
+from ..folders import content, make_small_parts
 
 PLAIN = {"backend": "torch", "precision": "float32"}
 SHORT = ["a pool", "that a collapse made", "the deep cave holds light"]
@@ -49,12 +51,7 @@ def model(saved):
 @pytest.fixture
 def parts_of(monkeypatch):
     """`parts_of(n)`: parts hold so many texts."""
-
-    def call(texts):
-        for module in (slicing, embedding):
-            monkeypatch.setattr(module, "PART_TEXTS", texts)
-
-    return call
+    return partial(make_small_parts, monkeypatch)
 
 
 @pytest.fixture
@@ -80,10 +77,6 @@ def table_of(folder):
 
 def vectors_of(table):
     return np.array(table["embedding"].to_pylist(), np.float32)
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def after(parts):
