@@ -16,7 +16,8 @@ from ..bags import TINY
 from ..fakes import spoiled, without_special_tokens
 
 UNREAD = "all measures but lengths and the search"
-PLAIN = [Text(f"t{row}", " ".join((TINY * 4)[row % 7 : 2 + row % 7 + row // 2])) for row in range(44)]
+WORDS = [word for word in TINY if word != "light"]  # which stands for vectors of zeros below
+PLAIN = [Text(f"t{row}", " ".join((WORDS * 4)[row % 7 : 2 + row % 7 + row // 2])) for row in range(44)]
 PROMPTS = {"query": "query: ", "page": "document: a deep "}
 
 
