@@ -24,6 +24,8 @@ import pytest  # noqa: E402  after the environment is set
 from filelock import FileLock  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from .words import WORDS  # noqa: E402
+
 # A busy machine is no failure.
 settings.register_profile("unhurried", settings.default, deadline=None)
 settings.load_profile("unhurried")
@@ -67,7 +69,7 @@ KINDS = {
     "none": {"names": {"pad_token": "<pad>"}},
 }
 
-WORDS = [*"the pool collapse water cave stone deep light a one two three query document".split(), *":.,!?[]"]  # noqa: SIM905
+PIECES = [*WORDS, *":.,!?[]"]
 
 
 def _backend(kind, spec):
@@ -77,15 +79,15 @@ def _backend(kind, spec):
     letters = [chr(code) for code in range(97, 123)] + list("0123456789-'")
     special = list(dict.fromkeys(spec["names"].values()))
     if kind == "bert":
-        pieces = [*special, *WORDS, *letters, *(f"##{letter}" for letter in letters), *"。！你好吗我"]
+        pieces = [*special, *PIECES, *letters, *(f"##{letter}" for letter in letters), *"。！你好吗我"]
         vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
         tokenizer = Tokenizer(models.WordPiece(vocabulary, **{"unk_token": spec["names"]["unk_token"]}))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
     elif kind == "t5":
-        marked = [f"▁{word}" for word in WORDS]
-        pieces = [*special, "▁", *marked, *WORDS, *letters, *"。！你好吗我"]
+        marked = [f"▁{word}" for word in PIECES]
+        pieces = [*special, "▁", *marked, *PIECES, *letters, *"。！你好吗我"]
         scored = [(p, 0.0 if p in special else -1.0 / len(p)) for p in dict.fromkeys(pieces)]
         tokenizer = Tokenizer(models.Unigram(scored, unk_id=2))
         tokenizer.normalizer = normalizers.Replace("\n", " ")  # as mT5, XLM-R and DeBERTa-v3 read line breaks
@@ -94,7 +96,7 @@ def _backend(kind, spec):
     else:
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         vocabulary = {piece: i for i, piece in enumerate([*special, *alphabet])}
-        tokenizer = Tokenizer(models.BPE(*_merged(vocabulary, [f"Ġ{word}" for word in WORDS if word.isalpha()])))
+        tokenizer = Tokenizer(models.BPE(*_merged(vocabulary, [f"Ġ{word}" for word in WORDS])))
         by_word = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Split(by_word, "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
@@ -221,18 +223,24 @@ SLOW = {
 BROAD = {line for line in (Path(__file__).parent / "broad.txt").read_text("utf-8").splitlines() if line[:1] != "#"}
 
 
-def pytest_collection_modifyitems(items):
-    """Mark slow and broad tests."""
+def pytest_collection_modifyitems(config, items):
+    """Mark slow and broad tests, and fail if a line of SLOW or BROAD names no test of a file that was collected."""
     folder = Path(__file__).parent
     missing = sorted(name for name in SLOW | BROAD if not (folder / name.split("::")[0]).is_file())
     assert not missing, f"SLOW and BROAD name files that do not exist: {missing}"
+    collected = set()
     for item in items:
         if item.path.is_relative_to(folder):
             file = item.path.relative_to(folder).as_posix()
             names = {file, f"{file}::{getattr(item, 'originalname', item.name)}", f"{file}::{item.name}"}
+            collected |= names
             for marker, wanted in (("slow", SLOW), ("broad", BROAD)):
                 if not wanted.isdisjoint(names):
                     item.add_marker(marker)
+    if any("::" in argument for argument in config.args) or config.getoption("lf", False):
+        return  # some tests of a file
+    unknown = sorted(name for name in (SLOW | BROAD) - collected if name.split("::")[0] in collected)
+    assert not unknown, f"SLOW and BROAD name tests that do not exist: {unknown}"
 
 
 def pytest_generate_tests(metafunc):
@@ -252,7 +260,7 @@ def no_network(monkeypatch):
         raise OSError("the tests run without a network")
 
     def connect(self, address):
-        return refuse(address) if self.family != socket.AF_UNIX else original(self, address)
+        return original(self, address) if self.family == getattr(socket, "AF_UNIX", None) else refuse(address)
 
     original = socket.socket.connect
     monkeypatch.setattr(socket.socket, "connect", connect)

@@ -1,10 +1,12 @@
-"""Folders as `embed` writes them, of vectors that are known, without a model."""
+"""Folders of `embed`: written without a model, of vectors that are known; their files; parts of few texts."""
 
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
+from cenote.data.texts import open_texts
+from cenote.embedding import corpus, embed
 from cenote.embedding.folder import opened
 from cenote.embedding.parts import Part
 from cenote.functional.quantisation import dequantise, quantise
@@ -28,3 +30,15 @@ def write(folder, vectors, columns, dtype="float32", cuts=None, settings=None):
             out.write(Part(index, start, end - start, end - start, str(index), 0, 0, 0), pa.table(table))
         out.finish()
     return kept.astype(np.float32) if scales is None else dequantise(kept, scales)
+
+
+def content(folder):
+    """Return the bytes of each file of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def make_small_parts(monkeypatch, texts):
+    """Let parts hold so many texts; fail if one more does not begin another part."""
+    for room in (corpus, embed):
+        monkeypatch.setattr(room, "PART_TEXTS", texts)
+    assert len(list(corpus.slices(open_texts(["a pool"] * (texts + 1)).read()))) == 2

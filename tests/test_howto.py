@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import socket
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +13,9 @@ from cenote.cli import main
 from cenote.diagnosis import controls
 
 from .auditing.servers import App, serving
+from .loopback import allow_loopback
 from .test_docs import ROOT, blocks, name
+from .words import WORDS
 
 PAGES = [
     ROOT / "docs" / "start.md",
@@ -29,7 +30,6 @@ FEWER = {
     "evaluate": ["--no-cache"],
     "train": ["--steps", "1", "--batch-size", "2"],
 }
-WORDS = "the pool collapse water cave stone deep light a one two three query document".split()  # noqa: SIM905
 
 
 def text_of(number):
@@ -78,17 +78,7 @@ def server(no_network, monkeypatch, tiny_st):
     """The address of a server of the tiny model; connections to this machine alone are allowed."""
     from sentence_transformers import SentenceTransformer
 
-    refuse = socket.socket.connect
-
-    def connect(self, address):
-        local = self.family == socket.AF_INET and address[0] == "127.0.0.1"
-        return super(socket.socket, self).connect(address) if local else refuse(self, address)
-
-    def look_up(host, port, *_, **__):
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    allow_loopback(monkeypatch)
     monkeypatch.setattr(endpoint_requests, "pause_for", lambda *_: None)
     with serving(App(SentenceTransformer(str(tiny_st("bert")), device="cpu"))) as address:
         yield address

@@ -9,9 +9,9 @@ import faulthandler
 import json
 import os
 import random
-import resource
 import shutil
 import signal
+import sys
 import time
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
@@ -50,12 +50,12 @@ from .report.diagnoses import rich_diagnosis
 from .report.evaluations import rich_evaluation
 from .report.tunings import rich_tuning
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="cases run in forks"),
-    pytest.mark.filterwarnings("ignore"),
-]
+resource = pytest.importorskip("resource", reason="cases run in forks, and their memory is measured")
+pytestmark = pytest.mark.filterwarnings("ignore")
 # Seconds of one case, and bytes of memory that cases may add.
 SLOWEST, LARGEST = 10, 4 * 2**30
+# Bytes of the unit of `ru_maxrss`.
+UNIT = 1 if sys.platform == "darwin" else 1024
 # Cases of one fork.
 BATCH = 200
 # What a model reads whose files are changed.
@@ -318,7 +318,7 @@ def run_batch(subject, seeds, log):
                     print(json.dumps({"at": seed}), file=file, flush=True)
                     if reason := run_case(subject, seed):
                         print(json.dumps({"seed": seed, "reason": reason}), file=file, flush=True)
-                added = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+                added = UNIT * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
                 if added > LARGEST:
                     print(json.dumps({"seed": seed, "reason": f"up to here {added:,} bytes more"}), file=file)
             code = 0

@@ -6,11 +6,12 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.models.repooling import repool
 
+from .words import WORDS
+
 # `llama` opens a text with BOS and closes it with nothing, `qwen` closes it with a token that is not EOS, and `neox`
 # adds no special token at all. None has a SEP.
 KINDS = ["llama", "qwen", "neox"]
 INTERVAL = 4
-WORDS = "the pool collapse water cave stone deep light a one two three query document".split()  # noqa: SIM905
 
 
 @pytest.fixture(params=KINDS)

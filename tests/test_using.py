@@ -21,6 +21,8 @@ from pyarrow import parquet
 import cenote
 from cenote.cli import main
 
+from .folders import make_small_parts
+
 PAGE = Path(__file__).parent.parent / "docs" / "using.md"
 # Heading: its snippets, each with its language.
 SECTIONS = {
@@ -62,8 +64,7 @@ def folder_of(tmp_path_factory, demo_path):
             (snippet,) = snippets(FOLDER, "python")
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(home)
-                patch.setattr("cenote.embedding.embed.PART_TEXTS", 60)
-                patch.setattr("cenote.embedding.corpus.PART_TEXTS", 60)
+                make_small_parts(patch, 60)
                 exec(snippet.replace("keep=", f"dtype={dtype!r}, keep="), names)
             assert len(list(home.glob("vectors/*.parquet"))) > 1
             made[dtype] = home, names

@@ -14,10 +14,10 @@ from cenote._nn.config_keys import KEPT_IN_CONFIG
 from cenote.nn import Pooling
 
 from ..bags import WIDTH, FirstTokens, make_texts
-from ..conftest import WORDS as TINY_WORDS
+from ..words import WORDS
 
 # Texts of the words that tiny models know, without sentences: these models find no text by its sentences.
-TINY = [text.lower().replace(".", "") for text in make_texts(60, 1, 20, vocabulary=TINY_WORDS[:15])]
+TINY = [text.lower().replace(".", "") for text in make_texts(60, 1, 20, vocabulary=WORDS)]
 TINY = [" ".join(text.split()[: 4 + place % 17]) for place, text in enumerate(TINY)]
 BAGS = make_texts(60, 4, 8, seed=3)
 

@@ -19,6 +19,7 @@ from cenote.auditing.endpoint_requests import LONGEST_IN_ALL, Stopped, Transport
 from cenote.auditing.parity_sides import ServedSource, ask
 from cenote.errors import BadInput
 
+from ..loopback import allow_loopback
 from .servers import App, serving
 
 KEY = "sk-very-secret/and-long"
@@ -33,19 +34,7 @@ class Lengths:
 
 @pytest.fixture(autouse=True)
 def loopback(no_network, monkeypatch):
-    """Allow connections to this machine."""
-    refuse_connect = socket.socket.connect
-
-    def reach(self, address):
-        if self.family == socket.AF_INET and address[0] == "127.0.0.1":
-            return super(socket.socket, self).connect(address)
-        return refuse_connect(self, address)
-
-    def look_up(host, port, *_, **__):
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
-
-    monkeypatch.setattr(socket.socket, "connect", reach)
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    allow_loopback(monkeypatch)
 
 
 @pytest.fixture
@@ -307,37 +296,40 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["while it waits", "while it is answered"])
-def test_an_interrupt_ends_the_requests_at_once(busy):
+def test_an_interrupt_ends_the_requests_at_once(busy, monkeypatch):
     app = App(Lengths(), ["openai"])
-    release = threading.Event()
+    release, answered, cut_short = threading.Event(), [], []
 
     def stall(handler, _, texts):
         if texts is None or "slow" not in texts:
             return False
         if busy:
-            handler.send(429, {"error": "slow down"}, Retry_After="20")
+            handler.send(429, {"error": "slow down"}, Retry_After="60")
         else:
-            release.wait(20)
+            release.wait(60)
+            answered.append(1)
             handler.close_connection = True
         return True
 
     app.answers.append(stall)
+    monkeypatch.setattr(endpoint_requests, "pause_for", lambda seconds, ended: cut_short.append(ended.wait(seconds)))
 
     def interrupt(_):
-        time.sleep(0.3)  # the others are under way
+        while len(app.requests) < 5:  # the probe, the fast one, and three slow ones, which are under way
+            time.sleep(0.01)
         raise Interrupted
 
     before = threading.active_count()
     with serving(app) as url:
-        source = ServedSource(connect(url, timeout=30))
-        began = time.monotonic()
+        source = ServedSource(connect(url, timeout=90))
         with pytest.raises(Interrupted):
             ask(source, ["fast", *["slow"] * 8], [[place] for place in range(9)], interrupt, at_once=4)
-        assert time.monotonic() - began < 5
+        assert not answered
         mine = [one for one in threading.enumerate() if one.name.startswith("cenote-parity")]
         for one in mine:  # Python waits for them when it ends
-            one.join(5)
+            one.join(30)
         assert not any(one.is_alive() for one in mine)
+        assert all(cut_short)  # no wait went on to its end
         with pytest.raises(Stopped, match="interrupted"):
             source.embed(["fast"])
         release.set()

@@ -1,7 +1,6 @@
 """`parity`: faults planted in a server are found and named, and none on a sound server; bad servers are explained."""
 
 import json
-import socket
 
 import numpy as np
 import pytest
@@ -25,29 +24,15 @@ from cenote.parity_records import Parity
 from cenote.report.parity import to_html, to_markdown
 
 from .. import fakes
+from ..loopback import allow_loopback
+from ..words import WORDS
 from . import servers
 from .servers import App, serving
-
-WORDS = ["the", "pool", "collapse", "water", "cave", "stone", "deep", "light", "a", "one", "two", "three", "document"]
 
 
 @pytest.fixture(autouse=True)
 def loopback(no_network, monkeypatch):
-    """Allow connections to this machine, and no others."""
-    refuse_connect, refuse_lookup = socket.socket.connect, socket.getaddrinfo
-
-    def connect(self, address):
-        if self.family == socket.AF_INET and address[0] == "127.0.0.1":
-            return super(socket.socket, self).connect(address)
-        return refuse_connect(self, address)
-
-    def look_up(host, port, *args, **kwargs):
-        if host in ("127.0.0.1", "localhost"):
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
-        return refuse_lookup(host, port, *args, **kwargs)
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    allow_loopback(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

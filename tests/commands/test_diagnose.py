@@ -13,6 +13,8 @@ import pytest
 from cenote.cli import Exit, main
 from cenote.records import Diagnosis
 
+from ..words import WORDS
+
 QUICK = ["--quick", "--no-layers", "--device", "cpu"]
 
 
@@ -35,10 +37,9 @@ def corpus(tmp_path):
 @pytest.fixture
 def searched(tmp_path):
     """Texts of four sentences."""
-    words = "pool collapse water cave stone deep light one two three query document".split()  # noqa: SIM905
     chance = random.Random(0)
     path = tmp_path / "searched.txt"
-    texts = [[f"A {' '.join(chance.sample(words, 7))}." for _ in range(4)] for _ in range(25)]
+    texts = [[f"A {' '.join(chance.sample(WORDS, 7))}." for _ in range(4)] for _ in range(25)]
     path.write_text("".join(" ".join(sentences) + "\n" for sentences in texts))
     return str(path)
 

@@ -15,17 +15,17 @@ import pytest
 import cenote
 from cenote.cli import Exit, main
 from cenote.commands import embed as command
-from cenote.embedding import corpus as sources
 from cenote.embedding import embed as embedding
 from cenote.embedding import parts
+
+from ..folders import make_small_parts
 
 PLAIN = ["--device", "cpu", "--backend", "torch", "--precision", "float32"]
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    for room in (sources, embedding):
-        monkeypatch.setattr(room, "PART_TEXTS", 8)
+    make_small_parts(monkeypatch, 8)
 
 
 @pytest.fixture

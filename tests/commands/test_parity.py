@@ -1,7 +1,6 @@
 """`cenote parity`: its lines, its files, its exit codes, its refusals."""
 
 import json
-import socket
 from contextlib import suppress
 
 import pytest
@@ -11,25 +10,14 @@ from cenote.commands import parity
 from cenote.parity_records import Parity
 
 from ..auditing.servers import App, serving
+from ..loopback import allow_loopback
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(autouse=True)
 def loopback(no_network, monkeypatch):
-    """Allow connections to this machine."""
-    refuse_connect = socket.socket.connect
-
-    def connect(self, address):
-        if self.family == socket.AF_INET and address[0] == "127.0.0.1":
-            return super(socket.socket, self).connect(address)
-        return refuse_connect(self, address)
-
-    def look_up(host, port, *_, **__):
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    allow_loopback(monkeypatch)
 
 
 @pytest.fixture(scope="module")

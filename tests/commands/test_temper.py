@@ -1,5 +1,6 @@
 """`cenote temper`."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -72,15 +73,21 @@ def test_a_schedule_that_fails_at_some_length_is_refused_before_the_model_is_loa
     assert message in capsys.readouterr().err
 
 
-def test_a_failed_run_leaves_no_empty_folder(tmp_path, copy_of, capsys):
-    out = tmp_path / "out"
-    assert main(["temper", str(copy_of("bert")), "--temperature", "1e-39", "-o", str(out), "--device", "cpu"]) == 1
+def test_a_failed_run_leaves_no_empty_folder(tmp_path, copy_of, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    folder, out = str(copy_of("bert")), tmp_path / "out"
+    assert main(["temper", folder, "--temperature", "1e-39", "-o", str(out), "--device", "cpu"]) == 1
     assert "temperature 1e-39: the output of BertModel is not finite" in capsys.readouterr().err
     assert not out.exists()
     assert main(["temper", "no/such/model", "--temperature", "1", "-o", str(out)]) == 1
     assert not out.exists()
-    assert main(["temper", "minilm", "--temperature", "1", "-o", "/proc/x"]) == 1
-    assert "cannot make the folder '/proc/x'" in capsys.readouterr().err
+    capsys.readouterr()
+    monkeypatch.setattr("cenote.storage.tempfile.mkdtemp", refuse)
+    assert main(["temper", folder, "--temperature", "1", "-o", str(out)]) == 1
+    assert capsys.readouterr().err == f"cenote: error: cannot make the folder {str(out)!r}: Permission denied.\n"
+    assert not out.exists()
 
 
 def test_a_full_disk_leaves_no_half_of_a_model(copy_of, tmp_path, monkeypatch, capsys):

@@ -747,7 +747,6 @@ REAL = {
     "npl_vaswani": ("retrieval", (11429, 93, 2083)),
     "scifact": ("retrieval", (5183, 300, 339)),
     "20news_full": ("classification", (11314, 7532)),
-    "bbc_news": ("classification", (1272, 953)),
     "imdb": ("classification", (5000, 25000)),
     "banking77": ("classification", (10003, 3080)),
     "clinc150": ("classification", (15000, 4500)),
@@ -755,7 +754,6 @@ REAL = {
     "subj": ("classification", (8000, 2000)),
     "trec_qc": ("classification", (5452, 500)),
     "20news_titles": ("classification", (11314, 7532)),
-    "bbc_titles": ("classification", (1272, 953)),
     "stackoverflow_titles": ("clustering", (20000,)),
     "sickr": ("sts", (4927,)),
     "sts12": ("sts", (2358,)),
@@ -766,7 +764,7 @@ REAL = {
     "summeval": ("summarisation", (100,)),
 }
 COUNTS = {
-    "retrieval": lambda data: (len(data.texts), len(data.queries), len(judged(data))),
+    **dict.fromkeys(("retrieval", "reranking"), lambda data: (len(data.texts), len(data.queries), len(judged(data)))),
     "classification": lambda data: (len(data.train.texts), len(data.test.texts)),
     "clustering": lambda data: (len(data.texts),),
     "sts": lambda data: (len(data.scores),),
@@ -774,21 +772,75 @@ COUNTS = {
 }
 ODD = {
     "cisi": ("Queries without judgments were dropped: 36 (36, 38, 40 and 33 more).",),
+    "qmsum": (
+        "Queries have the text of a query with other relevant documents: 264 (test_Bed003_g0, test_Bed008_g0, "
+        "test_Bed016_g0 and 261 more).",
+    ),
     "imdb": ("Test texts that are also training texts: 27 of 25,000.",),
+    "clinc150": ("Test texts that are also training texts: 2 of 4,500.",),
+    "trec_qc": ("Test texts that are also training texts: 10 of 500.",),
     "20news_titles": ("Test texts that are also training texts: 2,365 of 7,532.",),
 }
+
+
+# Folders with something odd in each table.
+ODD_FOLDERS = {
+    "retrieval": (
+        {
+            "corpus.jsonl": [*CORPUS, {"id": "d4", "text": " "}],
+            "queries.csv": [*QUERIES, {"id": "q3", "text": "air?"}],
+            "qrels.tsv": [*QRELS, {"query_id": "q9", "doc_id": "d1", "score": 1}],
+        },
+        (4, 2, 3),
+        (
+            "Judgments of unknown queries were dropped: 1 (q9).",
+            "Queries without judgments were dropped: 1 (q3).",
+            "Empty documents were kept: 1 (d4).",
+        ),
+    ),
+    "reranking": (
+        {**SEARCH, "candidates.jsonl": [*CANDIDATES, {"query_id": "q9", "doc_ids": ["d1"]}]},
+        (3, 2, 3),
+        ("Candidates of unknown queries were dropped: 1 (q9).",),
+    ),
+    "classification": (
+        {"train.csv": [*TRAIN, TEST[0]], "test.jsonl": TEST},
+        (3, 2),
+        ("Test texts that are also training texts: 1 of 2.",),
+    ),
+    "clustering": (
+        {"test.csv": [*TEST, {"text": "", "label": "air"}]},
+        (3,),
+        ("Empty texts of test.csv were kept: 1.",),
+    ),
+    "sts": ({"test.tsv": [*PAIRS, {**PAIRS[0], "text2": ""}]}, (3,), ("Empty texts of test.tsv were kept: 1.",)),
+    "summarisation": (
+        {"test.jsonl": [*SUMMARIES, {**SUMMARIES[0], "id": "s2", "scores": [3, 3]}]},
+        (2,),
+        ("Texts have one score for all summaries: 1 (s2).",),
+    ),
+}
+
+
+def check(path, kind, counts, notes):
+    """Check what is read of a folder: its kind, its rows, all of its notes; a fingerprint and a sample are made."""
+    data = read_labelled(path)
+    assert (data.kind, COUNTS[kind](data), data.notes) == (kind, counts, notes)
+    assert len(fingerprint_of_files(path)) == 16
+    assert sample_labelled(data).kind == kind
+
+
+@pytest.mark.parametrize("kind", ODD_FOLDERS)
+def test_folders_with_something_odd(tmp_path, kind):
+    tables, counts, notes = ODD_FOLDERS[kind]
+    check(folder(tmp_path, tables), kind, counts, notes)
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_folders(name):
     if not (DATA / name).is_dir():
         pytest.skip(f"no folder {name} in {DATA}: set CENOTE_DATA to a folder that has it")
-    kind, counts = REAL[name]
-    data = read_labelled(DATA / name)
-    assert (data.kind, COUNTS[kind](data)) == (kind, counts)
-    assert ODD.get(name, data.notes) == data.notes
-    assert len(fingerprint_of_files(DATA / name)) == 16
-    assert sample_labelled(data).kind == kind
+    check(DATA / name, *REAL[name], ODD.get(name, ()))
 
 
 def test_real_summaries_have_sixteen_scores():

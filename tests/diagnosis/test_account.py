@@ -83,6 +83,12 @@ def test_an_account_is_plain_data(rich):
     assert from_json(Account, to_json(rich.record)) == rich.record
 
 
+def test_the_same_call_gives_the_same_bytes_of_few_texts(bag_model):
+    found, again = (take_account(bag_model, make_texts(20, 4)) for _ in range(2))
+    assert to_json(found) == to_json(again)
+    assert found.documents == 20
+
+
 def test_the_same_seed_gives_the_same_bytes(rich):
     assert to_json(take_account(rich.model, rich.texts)) == to_json(rich.record)
     few = [take_account(rich.model, rich.texts, count=30, seed=seed) for seed in (0, 1)]

@@ -17,12 +17,12 @@ from cenote.diagnosis.diagnose import _FULL, _QUICK
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel
 from cenote.records import Diagnosis
 
-from ..bags import make_texts
+from ..bags import TINY, make_texts
 from ..fakes import PrescribedStates, short_of_memory
 
 # Too short to search in, and long enough.
 TEXTS = [f"{'a deep ' * (row // 4)}cave {'stone ' * (row % 5)}one" for row in range(60)]
-SEARCHED = make_texts(25, 4, 8, vocabulary="pool collapse water cave deep stone light a one two three".split())  # noqa: SIM905
+SEARCHED = make_texts(25, 4, 8, vocabulary=TINY)
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from cenote.encoding.batches import NO_TOKENS, NOT_FINITE
 from cenote.errors import BadInput, UnknownName
 from cenote.records import Diagnosis, Excluded
 
+from ..bags import TINY
 from ..fakes import spoiled, without_special_tokens
 
 UNREAD = "all measures but lengths and the search"
-WORDS = "pool collapse water cave deep a one two three".split()  # noqa: SIM905
+WORDS = [word for word in TINY if word != "light"]  # which stands for vectors of zeros below
 PLAIN = [Text(f"t{row}", " ".join((WORDS * 4)[row % 7 : 2 + row % 7 + row // 2])) for row in range(44)]
 PROMPTS = {"query": "query: ", "page": "document: a deep "}
 

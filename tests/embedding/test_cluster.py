@@ -33,6 +33,8 @@ from cenote.embedding.messages import slice_messages, unpack
 from cenote.embedding.options import Options
 from cenote.errors import BadInput, CenoteError
 
+from ..folders import content, make_small_parts
+
 PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
 PATIENCE = 300  # seconds, on a busy machine
 WORDS = ("pool", "cave", "water", "deep light", "a stone")
@@ -50,10 +52,6 @@ def with_columns(rows):
         }
         for number, (name, text) in enumerate(rows)
     ]
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +134,7 @@ def test_too_many_workers_are_refused(nodes, workers, accelerated, match):
 @pytest.fixture
 def faked(monkeypatch):
     """`faked(rounds)`: no cluster but this process, whose n-th round does so many parts; a list of what was done."""
-    monkeypatch.setattr(sources, "PART_TEXTS", 6)
+    make_small_parts(monkeypatch, 6)
     monkeypatch.setattr(clusters, "refuse_missing_ray", lambda: None)
     monkeypatch.setattr(clusters, "_connected", lambda: contextlib.nullcontext())
     monkeypatch.setattr(clusters, "_nodes", lambda ray: [(1, 0)])
@@ -338,11 +336,10 @@ def cluster():
 @pytest.fixture
 def in_parts(monkeypatch):
     """`in_parts(texts)`: a function that reads them in parts of six, in whatever process."""
-    monkeypatch.setattr(sources, "PART_TEXTS", 6)
+    make_small_parts(monkeypatch, 6)
 
     def make(rows):
         def read():
-            from cenote.embedding import corpus as sources
 
             sources.PART_TEXTS = 6
             yield from rows

@@ -23,6 +23,8 @@ from cenote.embedding.corpus import (
 )
 from cenote.errors import BadInput
 
+from ..folders import make_small_parts
+
 
 def rows_of(texts):
     return open_texts(texts).read()
@@ -30,7 +32,7 @@ def rows_of(texts):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(corpus, "PART_TEXTS", 3)
+    make_small_parts(monkeypatch, 3)
     monkeypatch.setattr(corpus, "PART_CHARACTERS", 20)
 
 
@@ -174,12 +176,11 @@ rows = st.lists(st.one_of(st.text("abc", max_size=12), st.none()), max_size=20)
 
 @given(found=rows)
 def test_slices_hold_every_row_once_in_order(found):
-    before, corpus.PART_TEXTS, corpus.PART_CHARACTERS = (corpus.PART_TEXTS, corpus.PART_CHARACTERS), 3, 20
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        make_small_parts(patch, 3)
+        patch.setattr(corpus, "PART_CHARACTERS", 20)
         parts = list(cut_slices(rows_of(found)))
         longer = list(cut_slices(rows_of([*found, "more"])))
-    finally:
-        corpus.PART_TEXTS, corpus.PART_CHARACTERS = before
     assert [part.index for part in parts] == list(range(len(parts)))
     assert [part.first for part in parts] == [sum(part.rows for part in parts[:index]) for index in range(len(parts))]
     kept = [(place, text.text) for part in parts for place, text in zip(part.places, part.texts, strict=True)]

@@ -12,6 +12,7 @@ import threading
 import time
 import tracemalloc
 import warnings
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,6 @@ from sentence_transformers.sentence_transformer.modules import Normalize
 import cenote
 from cenote import choices
 from cenote.data.texts import read_rows
-from cenote.embedding import corpus as slicing
 from cenote.embedding import embed as embedding
 from cenote.embedding import rows as reading
 from cenote.embedding.manifest import manifest_of
@@ -31,6 +31,8 @@ from cenote.embedding.rows import SliceEncoder
 from cenote.encoding import backend_choice, backends
 from cenote.errors import BadInput, CenoteWarning, UnknownName, UnsupportedModel
 from cenote.models.repooling import repool
+
+from ..folders import content, make_small_parts
 
 PLAIN = {"backend": "torch", "precision": "float32"}
 SHORT = ["a pool", "that a collapse made", "the deep cave holds light"]
@@ -52,12 +54,7 @@ def model(saved):
 @pytest.fixture
 def parts_of(monkeypatch):
     """`parts_of(n)`: parts hold so many texts."""
-
-    def call(texts):
-        for module in (slicing, embedding):
-            monkeypatch.setattr(module, "PART_TEXTS", texts)
-
-    return call
+    return partial(make_small_parts, monkeypatch)
 
 
 @pytest.fixture
@@ -83,10 +80,6 @@ def table_of(folder):
 
 def vectors_of(table):
     return np.array(table["embedding"].to_pylist(), np.float32)
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def after(parts):

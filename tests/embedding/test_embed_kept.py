@@ -20,6 +20,8 @@ from cenote.encoding.backends import backend
 from cenote.errors import BadInput
 from cenote.functional.pooling import POOLINGS
 
+from ..folders import content, make_small_parts
+
 PLAIN = {"backend": "torch", "precision": "float32"}
 WORDS = ("pool", "cave", "water", "deep light", "a stone")
 RECORDS = [
@@ -51,17 +53,12 @@ def model(saved):
 @pytest.fixture
 def run(model, tmp_path, monkeypatch):
     """`run(texts, folder, **options)`: into a folder of `tmp_path`, in parts of 12 texts."""
-    for module in (slicing, embedding):
-        monkeypatch.setattr(module, "PART_TEXTS", 12)
+    make_small_parts(monkeypatch, 12)
 
     def call(texts=RECORDS, folder="out", *, of=model, **options):
         return cenote.embed(of, texts, tmp_path / folder, **{**PLAIN, "name": "tiny", "keep": KEPT, **options})
 
     return call
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def table_of(folder):

@@ -13,10 +13,11 @@ import torch
 
 import cenote
 from cenote.embedding import cluster as clusters
-from cenote.embedding import corpus as sources
 from cenote.embedding.embed import embed
 from cenote.embedding.engines import read_ahead, refuse_engine
 from cenote.errors import BadInput
+
+from ..folders import make_small_parts
 
 TEXTS = ["a pool", "a cave", "the stone"]
 
@@ -83,7 +84,7 @@ def test_a_slice_that_was_read_comes_before_an_error_in_the_next():
 
 
 def test_it_notes_where_it_goes_on_and_where_it_stopped(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "PART_TEXTS", 1)
+    make_small_parts(monkeypatch, 1)
     told, asked = [], itertools.count()
     plain = {"backend": "torch", "precision": "float32", "notify": told.append}
     assert not embed(model, TEXTS, tmp_path / "out", stop=lambda: next(asked) == 2, **plain).complete
@@ -96,7 +97,7 @@ def test_it_notes_where_it_goes_on_and_where_it_stopped(model, tmp_path, monkeyp
 
 
 def test_finished_parts_are_a_step_of_their_own(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "PART_TEXTS", 1)
+    make_small_parts(monkeypatch, 1)
     plain = {"backend": "torch", "precision": "float32"}
     embed(model, TEXTS, tmp_path / "out", **plain)
     for index in (1, 2):
@@ -114,7 +115,7 @@ def test_finished_parts_are_a_step_of_their_own(model, tmp_path, monkeypatch):
 
 def test_a_run_that_is_to_stop_asks_for_no_more_texts(model, tmp_path, monkeypatch):
     """The input may be a pipe, which blocks until it has the texts of a part."""
-    monkeypatch.setattr(sources, "PART_TEXTS", 2)
+    make_small_parts(monkeypatch, 2)
     asked = threading.Event()
 
     def texts():

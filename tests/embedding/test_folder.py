@@ -22,6 +22,8 @@ from cenote.embedding.parts import Part, write_part
 from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.records import Manifest
 
+from ..folders import content
+
 SETTINGS = {"model": "m", "fingerprint": "f0", "source": "a.txt", "texts_fingerprint": "t0", "dtype": "float32"}
 VERSIONS = {"torch": "2.0"}
 
@@ -42,10 +44,6 @@ def run(folder, parts=2, *, settings=SETTINGS, versions=VERSIONS, restart=False)
             if index not in out.done:
                 out.write(part(index), table(index * 3, 3))
         return out.finish()
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ from cenote.embedding.corpus import cut_slices
 from cenote.embedding.messages import error_answer, pack, raise_error, slice_messages, slice_of, unpack
 from cenote.errors import BadInput, BadRows, CenoteError, UnsupportedModel
 
+from ..folders import make_small_parts
+
 
 def parts_of(monkeypatch, rows):
-    monkeypatch.setattr("cenote.embedding.corpus.PART_TEXTS", 3)
+    make_small_parts(monkeypatch, 3)
     return lambda: cut_slices(open_texts(rows).read())
 
 
@@ -30,7 +32,7 @@ def test_stretches_arrive_as_they_were(monkeypatch):
 def test_kept_values_of_any_type_arrive_as_they_were(monkeypatch):
     values = [(datetime.date(2020, 1, row), {"k": [b"\0", None]}, row / 7) for row in range(1, 8)]
     rows = [Kept(str(row), "a pool", kept) for row, kept in enumerate(values)]
-    monkeypatch.setattr("cenote.embedding.corpus.PART_TEXTS", 3)
+    make_small_parts(monkeypatch, 3)
     parts = lambda: cut_slices(rows, dict.fromkeys(("day", "meta", "share")))  # noqa: E731
     arrived = [slice_of(unpack(table)) for table in slice_messages(parts, Path.cwd())]
     assert [vars(one) for one in arrived] == [vars(one) for one in parts()]
@@ -51,7 +53,7 @@ def test_an_error_while_reading_comes_after_the_slices_before_it(monkeypatch):
         yield from ROWS[:4]
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("cenote.embedding.corpus.PART_TEXTS", 3)
+    make_small_parts(monkeypatch, 3)
     first, last = map(unpack, slice_messages(lambda: cut_slices(open_texts(rows()).read()), Path.cwd()))
     assert first["rows"] == 3
     with pytest.raises(CenoteError, match=r"a worker on .* failed: OSError: the disk is gone"):

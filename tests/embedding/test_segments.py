@@ -13,8 +13,6 @@ import cenote
 from cenote.cli import main
 from cenote.commands import embed as command
 from cenote.data.texts import open_texts
-from cenote.embedding import corpus as slicing
-from cenote.embedding import embed as embedding
 from cenote.embedding.corpus import cut_slices
 from cenote.embedding.manifest import manifest_of
 from cenote.embedding.options import Options
@@ -22,7 +20,8 @@ from cenote.embedding.rows import SliceEncoder
 from cenote.encoding.backends import backend
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput
-from cenote.functional.window_cuts import average_runs
+
+from ..folders import content, make_small_parts
 
 LONG = "The deep cave holds light. " * 60
 TEXTS = ["the pool", LONG, "", "one two three: light! " * 90, "water", LONG[:1350]]
@@ -156,30 +155,18 @@ def test_a_segment_is_truncated_where_one_of_its_windows_is(tiny_st):
     assert (segments.tokens, segments.truncated) == (windows.tokens, windows.truncated)
 
 
-@pytest.mark.parametrize("unit", [False, True])
-def test_the_mean_of_opposite_vectors_stays_zero(unit):
-    vectors = np.array([[1, 0], [-1, 0], [0.6, 0.8]], np.float32)
-    means = average_runs(vectors, np.array([5, 5, 7]), np.array([2, 2, 4]), unit=unit)
-    np.testing.assert_array_equal(means, np.array([[0, 0], [0.6, 0.8]], np.float32))
-
-
 # Folders.
 
 
 @pytest.fixture
 def run(model, tmp_path, monkeypatch):
     """`run(folder, **options)`: embed `TEXTS` into a folder of `tmp_path`, in parts of two texts."""
-    for room in (slicing, embedding):
-        monkeypatch.setattr(room, "PART_TEXTS", 2)
+    make_small_parts(monkeypatch, 2)
 
     def call(folder="out", **options):
         return cenote.embed(model, TEXTS, tmp_path / folder, **{"long": "segments", **IN_WINDOWS, **PLAIN, **options})
 
     return call
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")

@@ -52,9 +52,10 @@ def cells(found):
     return {(cell.task, cell.setting): cell for cell in found.cells}
 
 
-def planted(model, count=300, noise=0.02, seed=0, **options):
-    """Return pairs whose scores are the cosines of the model in one setting, and noise."""
+def planted(model, count=300, noise=0.02, seed=0, each=1, **options):
+    """Return pairs whose scores are the cosines of the model in one setting, and noise; `each` have one first text."""
     first, second = texts(count, (3, 12), seed), texts(count, (3, 12), seed + 1)
+    first = tuple(first[row // each] for row in range(count))
     with cenote.temper(model, options.get("temperature", 1.0)):
         vectors = [model.encode(list(side), normalize_embeddings=True) for side in (first, second)]
     cosines = (vectors[0] * vectors[1]).sum(1)

@@ -1,7 +1,6 @@
 """The verb: what is scored, what is kept, and what is refused."""
 
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +45,6 @@ def test_every_kind_is_scored_in_one_call_and_comes_back_from_json(model, tmp_pa
     found = run(model, EVERY, tmp_path, items=tmp_path / "items")
     assert [(task.name, task.kind) for task in found.tasks] == [(kind, kind) for kind in EVERY]
     for task in found.tasks:
-        assert 0 <= abs(task.score) <= 1
         assert task.low < task.score < task.high
         assert task.items >= 30
         assert task.by_length
@@ -280,11 +278,10 @@ def test_unknown_names_have_near_misses(model, tmp_path, options, message):
         cenote.evaluate(model, cache=tmp_path, **options)
 
 
-def test_an_official_task_without_a_network_says_at_once_how_to_run_it(model, tmp_path):
-    start = time.monotonic()
+def test_an_official_task_without_a_network_says_at_once_how_to_run_it(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waits to try again"))
     with pytest.raises(BadInput, match=r"SciFact cannot be loaded: the hub cannot be reached .*--data FOLDER --as"):
         cenote.evaluate(model, "SciFact", cache=tmp_path)
-    assert time.monotonic() - start < 10
 
 
 def test_a_missing_package_and_an_old_python_are_told(model, monkeypatch):

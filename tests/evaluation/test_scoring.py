@@ -67,6 +67,36 @@ def test_the_values_of_items_average_to_the_score(model, kind):
     assert len({len(column) for column in found.items.columns.values()}) == 1
 
 
+def test_reciprocal_ranks_average_to_the_score(model):
+    data = EVERY["retrieval"]
+
+    def make():
+        task = local_task("Local", data)
+        task.metadata = task.metadata.model_copy(update={"main_score": "mrr_at_10"})
+        return task
+
+    found = score_task(make, "retrieval", TextReader(model, "torch"), "truncate")
+    assert found.metric == "mrr_at_10"
+    assert found.score == pytest.approx(by_mteb(model, data)["mrr_at_10"], abs=1e-6)
+    assert found.items.numbers("value").mean() == pytest.approx(found.score, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ({"b": 0.9, "a": 0.5, "c": 0.1}, 1),
+        ({"a": 0.9, "x": 0.8, "c": 0.1, "b": 0.05}, 1 / 3),  # "a" was judged irrelevant
+        ({"b": 0.5, "z": 0.5, "y": 0.4}, 1 / 2),  # of equal scores the last name is first, as in mteb
+        ({f"x{rank}": 1 - rank / 20 for rank in range(9)} | {"b": 0.1}, 1 / 10),
+        ({f"x{rank}": 1 - rank / 20 for rank in range(10)} | {"b": 0.1}, 0),  # its rank is 11
+        ({"x": 0.9}, 0),
+    ],
+)
+def test_reciprocal_ranks_by_hand(results, expected):
+    recorded = {"judgments": {"q": {"a": 0, "b": 1, "c": 2}}, "results": {"q": results}}
+    assert _measure_of("mrr_at_10")(recorded, "q") == pytest.approx(expected)
+
+
 def test_a_text_whose_summaries_have_one_score_is_no_item(model):
     assert "3" not in scored(model, "summarisation").items.columns["item"]
     assert len(scored(model, "summarisation").items) == 34
@@ -115,7 +145,11 @@ def test_probabilities_and_entropy_of_a_classification(model):
 
 
 def test_two_classes_with_names_are_scored(model):
-    assert 0 <= scored(model, "classification", data=classification(labels=2)).score <= 1
+    data = classification(labels=2)
+    found = scored(model, "classification", data=data)
+    assert found.score == pytest.approx(by_mteb(model, data)["main_score"], abs=1e-6)
+    assert found.items.columns["label"] == list(data.test.labels)
+    assert set(found.items.columns["predicted"]) == {"label 0", "label 1"}
 
 
 def test_every_draw_of_a_clustering_is_kept(model):

@@ -20,8 +20,9 @@ import cenote
 from cenote.data.labelled import Classification, Labels, Sts
 from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
+from cenote.evaluation import choosing
 from cenote.evaluation import tune as module
-from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores
+from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, by_length, constants
 from cenote.evaluation.choosing import Half, choose_best, search, together
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
@@ -181,6 +182,29 @@ def test_of_several_tasks_the_mean_is_one_test_and_shows_what_that_resolves():
     assert last.resolvable == mean.resolvable_alone
 
 
+def draw_task(count, seed, draws=0.0, spread=0.05):
+    """Return one setting's differences on items, and what ten draws add besides them."""
+    generator = np.random.default_rng(seed)
+    values = spread * generator.normal(size=(1, count))
+    noise = generator.normal(size=(1, 10))
+    return Paired(values, draws=draws * (noise - noise.mean()) / noise.std(ddof=1) if draws else None)
+
+
+@pytest.mark.parametrize("draws", [0.0, 0.003], ids=["items alone", "items and draws"])
+def test_as_many_items_as_are_needed_resolve_the_gain_of_the_paper(draws):
+    """Two tasks whose scores were .5 and .8; what draws add does not shrink with the items."""
+    before = np.array([0.5, 0.8])
+    few = [draw_task(300, seed, draws) for seed in (1, 2)]
+    needed = module._needed(few, before, 0)
+    many = [draw_task(needed // 2, seed, draws) for seed in (3, 4)]
+    assert together(many, before, 0)[0].resolvable_alone == pytest.approx(module.PAPER_GAIN, rel=0.1)
+    assert needed > 600
+
+
+def test_no_number_of_items_shows_a_gain_that_draws_alone_hide():
+    assert module._needed([draw_task(300, 1, 0.005)], np.array([0.5]), 0) is None
+
+
 def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
     seen = []
 
@@ -196,6 +220,31 @@ def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
     scores.score_all([UNCHANGED, Candidate("constant", 0.6, 0.6)])
     gc.collect()
     assert [one() for one in seen] == [None, None]
+
+
+def test_forms_by_length_are_pairs_of_unlike_constants_and_schedules_that_are_one_at_the_step():
+    *steps, logarithm, slow = by_length([1.0, 0.8, 0.6], 64)
+    pairs = {(one.query, one.document) for one in steps}
+    assert pairs == {(1.0, 0.8), (1.0, 0.6), (0.8, 1.0), (0.8, 0.6), (0.6, 1.0), (0.6, 0.8)}
+    assert [one.temperature(64).item() for one in steps] == pytest.approx([one.query for one in steps])
+    assert [one.temperature(65).item() for one in steps] == pytest.approx([one.document for one in steps])
+    assert [logarithm.temperature(length).item() for length in (64, 64**2)] == pytest.approx([1, 1 / 2])
+    assert [slow.temperature(length).item() for length in (64, 256)] == pytest.approx([1, 0.87], abs=1e-3)
+    assert [one.schedule.schedule for one in by_length([1.0], 2)] == ["power"]  # the logarithm of 1 token is 0
+
+
+def test_the_step_is_the_median_length_of_what_is_read_of_documents(monkeypatch):
+    def scores_of(lengths, limit):
+        items = Items({"item": [], "query_tokens": [1.0] * len(lengths), "document_tokens": lengths})
+        return SimpleNamespace(model=limit, score=lambda _: SimpleNamespace(items=items))
+
+    monkeypatch.setattr(choosing, "limit_of", lambda model, task: model if task == "document" else 1)
+    nan = float("nan")
+    assert Half([], [scores_of([5.0, nan, 40.0, 900.0], None)]).median_length() == 40
+    # Read are 5, 19 and 19 tokens, and 7, 8, 12 and 30 of the second task.
+    both = [scores_of([5.0, nan, 40.0, 900.0], 20), scores_of([7.0, 8.0, 12.0, 30.0], None)]
+    assert Half([], both).median_length() == 12
+    assert Half([], both[:1]).median_length() == 19
 
 
 @pytest.mark.parametrize("form", ["role", "length"])
@@ -377,6 +426,48 @@ def test_a_true_gain_is_found():
     assert sum(bool(rows) and module._is_gain(rows) for _, _, rows in outcomes) >= 15
 
 
+def chosen_on_other_folds(pairs, before, folds):
+    """Return the place of the best candidate for each fold, by the items of the other folds; None where none gains."""
+    found = []
+    for fold in range(5):
+        gains = []
+        for row in range(len(pairs[0].values)):
+            changes = [
+                np.mean([value for value, place in zip(one.values[row], given, strict=True) if place != fold]) / score
+                for one, given, score in zip(pairs, folds, before, strict=True)
+            ]
+            gains.append(np.mean(changes))
+        best = int(np.argmax(gains))
+        found.append(best if gains[best] > 0 else None)
+    return found
+
+
+def test_each_fold_is_valued_by_the_candidate_that_is_best_on_the_others():
+    seen = set()
+    for seed in range(8):
+        pairs, before = Simulated(60, seed).paired(constants([0.9, 0.8, 0.7]))
+        folds = [choosing._folds(one, seed) for one in pairs]
+        chosen = chosen_on_other_folds(pairs, before, folds)
+        gains = [
+            np.mean([0 if (row := chosen[fold]) is None else one.values[row, item] for item, fold in enumerate(given)])
+            for one, given in zip(pairs, folds, strict=True)
+        ]
+        found = choosing._cross_validated(pairs, before, range(3), seed)
+        assert found.value == pytest.approx(np.mean(gains / before))
+        seen.update(chosen)
+    assert seen == {None, 0, 1, 2}
+
+
+def test_folds_are_even_and_keep_the_items_of_one_source_together():
+    even = choosing._folds(Paired(np.zeros((1, 60))), 3)
+    assert np.bincount(even).tolist() == [12] * 5
+    assert even.tolist() != choosing._folds(Paired(np.zeros((1, 60))), 4).tolist()
+    sources = np.repeat(np.arange(20), 3)
+    found = choosing._folds(Paired(np.zeros((1, 60)), sources), 3)
+    assert all(len(set(found[sources == source])) == 1 for source in range(20))
+    assert np.bincount(found).tolist() == [12] * 5
+
+
 @pytest.mark.parametrize("role", [False, True])
 def test_cross_validation_expects_nothing_of_noise(role):
     expected = [simulate(seed, role=role)[0].value for seed in range(60)]
@@ -427,10 +518,9 @@ def test_a_model_tempered_by_a_schedule_has_no_constant(model):
 
 
 def test_items_of_one_source_are_chosen_on_together(model):
-    data = planted(model, 200, 0.001)
-    several = Sts(tuple(data.first[row // 2] for row in range(200)), data.second, data.scores)
-    found = run(model, {"pairs": several})
-    assert found.held_out[0].items == pytest.approx(100, abs=2) if found.held_out else found.recommendation is None
+    data = planted(model, 200, 0.001, each=2, temperature=0.2)
+    assert len(set(data.first)) == 100
+    assert run(model, {"pairs": data}).held_out[0].items == pytest.approx(100, abs=2)
     with pytest.raises(BadInput, match="pairs has 1 first texts of pairs"):
         run(model, {"pairs": Sts(data.first[:1] * 200, data.second, data.scores)})
 

@@ -15,6 +15,7 @@ from cenote.functional.similarity import similarity
 from cenote.functional.spectrum import sigma_a
 from cenote.functional.words import word_averages
 
+WIDER = pytest.mark.skipif(np.longdouble(0).nbytes == 8, reason="numpy has nothing wider than float64 here")
 MEASURES = {
     "tokens": concentration,
     "attention": sigma_a,
@@ -55,10 +56,10 @@ def test_results_have_the_kind_of_the_input():
         (torch.eye(2).int(), "has dtype torch.int32: pass floating numbers, for example x.float"),
         (torch.eye(2).bool(), "has dtype torch.bool"),
         (torch.eye(2).to(torch.complex64), "has dtype torch.complex64"),
-        (np.eye(2, dtype=int), "has dtype int64: pass floating numbers, for example x.astype"),
+        (np.eye(2, dtype=np.int64), "has dtype int64: pass floating numbers, for example x.astype"),
         (np.eye(2, dtype=object), "has dtype object"),
         (np.eye(2, dtype=np.complex64), "has dtype complex64"),
-        (np.eye(2, dtype=np.longdouble), "has dtype float128"),
+        pytest.param(np.eye(2, dtype=np.longdouble), "has dtype float(96|128)", marks=WIDER),
     ],
 )
 def test_input_without_floating_numbers_is_refused(name, given, message):

@@ -302,6 +302,16 @@ def test_a_family_without_differences_reports_one_in_5_of_100_tries(make, monkey
     assert false <= stats.binom.ppf(0.999, REPEATS, 0.05) == 21
 
 
+def test_twelve_settings_without_differences_report_one_in_5_of_100_tries(monkeypatch):
+    """More than 9 of 60 would be found in 1 of 1,000 runs if the chance of each were 5 %."""
+    monkeypatch.setattr(paired, "RESAMPLES", 20)
+    false = 0
+    for repeat in range(60):
+        (found,) = compare_paired([of_means(np.random.default_rng((8, repeat)))], flips=199, fewest=10**6).tasks
+        false += any(one.p < 0.05 for one in found)
+    assert false <= stats.binom.ppf(0.999, 60, 0.05) == 9
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_few_draws_that_outweigh_the_items_show_nothing_more_often_than_chance(count, monkeypatch):
     """The part of each draw is three standard errors of the items: more than 60 of 800 are found in 1 of 1,000 runs."""

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cenote.errors import BadInput
+from cenote.functional import window_cuts
 from cenote.functional.landmarks import sentence
-from cenote.functional.window_cuts import cut_windows, even_runs
+from cenote.functional.window_cuts import average_runs, cut_windows, even_runs
 
 PIECES = st.lists(
     st.sampled_from(["a", "pool", "collapse", ".", "! ", " ", "\n", "  ", "深", "。", "😀", "שלום"]), max_size=80
@@ -86,11 +87,34 @@ def test_white_space_may_belong_to_the_next_token():
     assert in_words(text, spans, cut_windows(text, spans, 6, 0))[0] == "one two"
 
 
-def test_time_is_linear_in_the_tokens():
-    """A million tokens take seconds: each window looks its ends up."""
-    text = "a pool. " * 200_000
-    spans = [span for start in range(0, len(text), 8) for span in ((start, start + 1), (start + 2, start + 6))]
-    assert len(cut_windows(text, spans, 100, 10)) > 4000
+class Counted(list):
+    """Counts how often an item is read, in all lists together."""
+
+    reads = 0
+
+    def __getitem__(self, place):
+        Counted.reads += 1
+        return super().__getitem__(place)
+
+    def __iter__(self):
+        return map(self.__getitem__, range(len(self)))
+
+
+def test_the_work_is_linear_in_the_tokens(monkeypatch):
+    """Each window looks its ends up; eight times the tokens are eight times the work, and a little for the search."""
+    for name in ("sentence", "_words"):
+        find = getattr(window_cuts, name)
+        monkeypatch.setattr(window_cuts, name, lambda text, spans, find=find: Counted(find(text, spans)))
+
+    def work(count):
+        text = "a pool. " * count
+        starts = range(0, len(text), 8)
+        spans = Counted(span for start in starts for span in ((start, start + 1), (start + 2, start + 6)))
+        Counted.reads = 0
+        assert len(cut_windows(text, spans, 100, 10)) > count / 50
+        return Counted.reads
+
+    assert work(8000) < 9 * work(1000)
 
 
 @given(st.lists(st.integers(1, 40), max_size=8), st.integers(1, 50))
@@ -106,6 +130,28 @@ def test_runs_are_those_of_array_split(counts, most):
 def test_there_is_at_least_one_run():
     with pytest.raises(BadInput, match="most=0"):
         even_runs([3], 0)
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_the_mean_of_a_run_is_weighted_by_tokens(unit):
+    generator = np.random.default_rng(0)
+    vectors, tokens = generator.normal(size=(9, 4)).astype(np.float32), generator.integers(1, 50, 9)
+    rows = np.array([0, 0, 0, 1, 3, 3, 4, 7, 7])
+    expected = []
+    for row in dict.fromkeys(rows.tolist()):
+        own = [place for place in range(9) if rows[place] == row]
+        mean = sum(float(tokens[place]) * vectors[place].astype(float) for place in own) / sum(tokens[own])
+        expected.append(mean / np.linalg.norm(mean) if unit and len(own) > 1 else mean)
+    means = average_runs(vectors, tokens, rows, unit=unit)
+    np.testing.assert_allclose(means, expected, rtol=1e-6)
+    np.testing.assert_array_equal(means[[1, 3]], vectors[[3, 6]])  # of one window: to the bit
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_the_mean_of_opposite_vectors_stays_zero(unit):
+    vectors = np.array([[1, 0], [-1, 0], [0.6, 0.8]], np.float32)
+    means = average_runs(vectors, np.array([5, 5, 7]), np.array([2, 2, 4]), unit=unit)
+    np.testing.assert_array_equal(means, np.array([[0, 0], [0.6, 0.8]], np.float32))
 
 
 @pytest.mark.parametrize(

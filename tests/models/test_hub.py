@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
+from contextlib import suppress
 from functools import cache
 
 import pytest
@@ -33,18 +33,28 @@ def ask(endpoint):
     """Return what a fresh process says of a model that is not cached, with the hub at `endpoint`."""
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
     environment["HF_ENDPOINT"] = endpoint
-    start = time.monotonic()
     run = subprocess.run(
         [sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
     assert run.returncode == 0, run.stderr
-    assert time.monotonic() - start < 10
     return run.stdout
 
 
-def answering(status):
+def connections(server):
+    """Return how many connections wait to be accepted."""
+    server.settimeout(0)
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
+
+
+def answering(status, asked):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
+            asked.append(self.path)
             self.send_response(status)
             self.end_headers()
 
@@ -57,6 +67,7 @@ def answering(status):
 def test_a_hub_that_accepts_connections_and_never_answers():
     with socket.create_server(("127.0.0.1", 0)) as server:
         said = ask(f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert connections(server) == 1
     assert "cannot load 'some-org/some-model': it is not in the cache, and http://127.0.0.1" in said
     assert "(no answer within 1 seconds)" in said or "timed out" in said
     assert all(remedy in said for remedy in ("Check the id", "name a folder or 'minilm'", "HF_HUB_OFFLINE=1"))
@@ -70,10 +81,12 @@ def test_a_hub_that_refuses_connections():
 
 @pytest.mark.parametrize(("status", "said"), [(200, ""), (404, ""), (503, "(status 503)")])
 def test_any_answer_but_that_of_a_gateway_counts(status, said):
-    with answering(status) as server:
+    asked = []
+    with answering(status, asked) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         found = ask(f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
+    assert len(asked) == 1
     assert said in found
     assert bool(found) == bool(said)
 

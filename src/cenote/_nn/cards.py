@@ -82,7 +82,7 @@ def note(model: Any, subject: str, sentence: str | None, *, keep: bool = False, 
         notes = [line for line in getattr(card, "notes", ()) if keep or not line.startswith(head)] + new
         card.__dict__["notes"] = notes
     set_card(model)
-    if not isinstance(model._model_card_text, str):
+    if not model._model_card_text:  # sentence-transformers generates a card for an empty one too
         return
     found = _OURS.search(model._model_card_text)
     old = [

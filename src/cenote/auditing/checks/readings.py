@@ -53,7 +53,7 @@ class Agreement:
 
     mean: float | None  # cosine; None for vectors of another width
     least: float | None
-    neighbours: float | None  # share of the ten nearest that agree; None for fewer than `FEWEST_TEXTS`
+    neighbours: float | None  # share of the ten nearest that agree; None for fewer than `FEWEST_WITH_OTHERS`
     norms: float  # mean length of the second set, relative to the first
 
     @property
