@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 
-from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.length import LengthCollapse
 from cenote.functional.sampling import keys_of
+from cenote.functional.units import to_unit
 from timing import machine
 
 
@@ -37,7 +37,7 @@ if __name__ == "__main__":
         marks = [time.perf_counter()]
         collapse.update(texts, lengths)
         marks.append(time.perf_counter())
-        to_unit_vectors(texts)
+        to_unit(texts)
         marks.append(time.perf_counter())
         keys_of(texts, lengths, 0)
         marks.append(time.perf_counter())

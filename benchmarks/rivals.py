@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.data.texts import open_texts
-from cenote.embedding.corpus import slices
+from cenote.embedding.corpus import cut_slices
 from cenote.embedding.engines import read_ahead
 from cenote.embedding.options import Options
 from cenote.embedding.rows import SliceEncoder
@@ -227,5 +227,5 @@ def _encode(model: SentenceTransformer, texts: list[str], size: int) -> np.ndarr
 def embed(model: SentenceTransformer, texts: list[str], made: Any) -> np.ndarray:
     """Do what `cenote.embed` does, with a backend made beforehand: for a corpus it is made once."""
     encoder = SliceEncoder(model, Options(), Encoder(model, made))
-    parts = read_ahead(slices(open_texts(texts).read()), encoder, encoder.read)
+    parts = read_ahead(cut_slices(open_texts(texts).read()), encoder, encoder.read)
     return np.concatenate([embedded.rows.vector for embedded in parts])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.claims import INDEX
-from experiments.lab import RESULTS, Experiment, run
+from experiments.lab import RESULTS, Experiment, add_backbones, run
 from experiments.page import build_page
 
 # In the order of the page.
@@ -63,10 +63,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer texts: wider intervals")
     parser.add_argument("--pages", action="store_true", help="measure nothing: write the index and the page")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    add_backbones(parser)
     args = parser.parse_args()
     for name in () if args.pages else args.only or known:
         start = time.perf_counter()
-        run(known[name], args.model or ["minilm"], args.data or known[name].data, quick=args.quick, output=args.output)
+        run(
+            known[name],
+            args.model or ["minilm"],
+            args.data or known[name].data,
+            quick=args.quick,
+            output=args.output,
+            backbones=dict(args.backbone),
+        )
         print(f"({name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / INDEX).write_text(json.dumps(index(), indent=1) + "\n", "utf-8")

@@ -1,6 +1,6 @@
 """Measure what a search loses on real texts, and to what: the tables of docs/diagnosis.md.
 
-    python experiments/diagnoses.py --models minilm ~/.cache/cenote-models/sre-minilm
+    python experiments/diagnoses.py --models minilm ~/.cache/cenote-models/sre-minilm -o docs/results/diagnoses
 
 Texts are read from the folder that CENOTE_DATA names (default: ../shared/data); without it, from the built-in corpus.
 """
@@ -36,7 +36,10 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=[*SOURCES, "built-in"])
     parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0])
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("-o", "--output", type=Path, help="folder for all figures, MODEL-DATA.json")
     args = parser.parse_args()
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
     for name in args.models:
         model = cenote.load(name, device="cpu")
         found: dict[str, Diagnosis] = {}
@@ -51,6 +54,8 @@ def main() -> None:
                 names=[Path(name).name],
                 temperatures=args.temperatures,
             )
+            if args.output:
+                found[data].save(args.output / f"{Path(name).name}-{data}.json")
         print(f"#### {Path(name).name}, which reads {model.max_seq_length} tokens\n")
         for table in (shares, cuts, settings):
             print("\n".join(table(found)), end="\n\n", flush=True)

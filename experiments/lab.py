@@ -97,6 +97,7 @@ class Cell:
     model: str
     data: str
     measured: Measured
+    backbone: str = ""  # the name of the model that it was trained from, if the command gives one
 
 
 @dataclass(frozen=True)
@@ -165,14 +166,50 @@ def main(experiment: Experiment) -> None:
     parser.add_argument("--data", action="append", help=f"repeatable (default: {', '.join(experiment.data)})")
     parser.add_argument("--quick", action="store_true", help="fewer texts: wider intervals")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS, help=f"folder (default: {RESULTS})")
+    add_backbones(parser)
     args = parser.parse_args()
-    run(experiment, args.model or ["minilm"], args.data or experiment.data, quick=args.quick, output=args.output)
+    run(
+        experiment,
+        args.model or ["minilm"],
+        args.data or experiment.data,
+        quick=args.quick,
+        output=args.output,
+        backbones=dict(args.backbone),
+    )
+
+
+def add_backbones(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says from which model another was trained."""
+    parser.add_argument(
+        "--backbone",
+        action="append",
+        type=_pair,
+        default=[],
+        metavar="TUNED=BACKBONE",
+        help="names (last parts of --model) of a model and of that which it was trained from: both are compared; "
+        "repeatable",
+    )
+
+
+def _pair(given: str) -> tuple[str, str]:
+    tuned, _, backbone = given.partition("=")
+    if not tuned or not backbone:
+        raise argparse.ArgumentTypeError(f"{given!r} is not TUNED=BACKBONE, such as sre-minilm=minilm")
+    return Path(tuned).name, Path(backbone).name
 
 
 def run(
-    experiment: Experiment, models: Sequence[str], data: Sequence[str], *, quick: bool, output: Path
+    experiment: Experiment,
+    models: Sequence[str],
+    data: Sequence[str],
+    *,
+    quick: bool,
+    output: Path,
+    backbones: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Measure every model on every data set; print the table and the claims, and write JSON and figures.
+
+    `backbones` has, by the name of a model, that of the model which it was trained from.
 
     Returns:
         what NAME.json holds.
@@ -205,6 +242,8 @@ def run(
                 label = (stored["model"], one, quick)  # of which there is one: the model or the texts have changed
                 known = [cell for cell in known if (cell["model"], cell["data"], cell["key"]["quick"]) != label]
                 known.append(stored)
+            if backbone := (backbones or {}).get(stored["model"]):
+                stored["backbone"] = backbone
             cells.append(_cell(stored))
             record = _record(experiment, [cell for cell in known if cell["key"]["code"] == code])
             write_text(path, json.dumps(record, indent=1) + "\n")
@@ -250,7 +289,8 @@ def _fingerprint(model: SentenceTransformer) -> str:
 
 def _cell(stored: dict[str, Any]) -> Cell:
     findings = [Finding(**one) for one in stored["findings"]]
-    return Cell(stored["model"], stored["data"], Measured(stored["rows"], findings, stored["series"]))
+    measured = Measured(stored["rows"], findings, stored["series"])
+    return Cell(stored["model"], stored["data"], measured, stored.get("backbone", ""))
 
 
 def _record(experiment: Experiment, stored: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def test_literals_have_the_names_of_the_tables():
         choices.ScheduleName: choices.SCHEDULES,
         choices.SimilarityName: [name for key, row in SIMILARITIES.items() for name in (key, *row.aliases)],
         choices.SocmPrecision: second_order._PRECISIONS,
-        choices.SplitterName: SPLITTERS.keys() - {"variable"},
+        choices.SplitterName: {*SPLITTERS} - {"variable"},
     }
     for literal, table in tables.items():
         assert set(get_args(literal)) == set(table), literal

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, choose, some
+from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, choose, first_line, some
 
 TABLE = {"mean": 1, "max": 2, "mean_sqrt_len": 3}
 
@@ -52,3 +52,16 @@ def test_every_error_is_a_cenote_error():
     assert issubclass(UnknownName, BadInput)
     assert issubclass(BadInput, CenoteError)
     assert issubclass(BadInput, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\n  one\ntwo"), "one"),
+        (RuntimeError(""), "RuntimeError"),
+        (RuntimeError(" \n"), "RuntimeError"),
+        (KeyError("name"), "'name'"),
+    ],
+)
+def test_an_error_without_words_has_the_name_of_its_class(error, line):
+    assert first_line(error) == line

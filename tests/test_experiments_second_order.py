@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,10 +15,11 @@ from sklearn.metrics import ndcg_score
 pytest.importorskip("matplotlib")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import cenote
 from experiments import lab
 from experiments.lab import Cell, Measured
 from experiments.poolings import similarity
-from experiments.second_order import layers, pairs, scores
+from experiments.second_order import fine_tuning, layers, pairs, scores
 from experiments.second_order.clouds import BACKBONES, TUNED_HERE, against_backbones, mean_change, read_clouds
 from experiments.second_order.encoders import encoders_of, perturb, shorten
 from experiments.second_order.terms import partial_correlation
@@ -104,6 +106,7 @@ def test_encoders_are_compared_with_their_backbones_on_the_same_data():
     cells = backbone_and_tuned("x", [1.0], [2.0])
     assert [name for name, *_ in against_backbones(cells)] == ["sre-minilm minus minilm"]
     assert BACKBONES["sre-minilm"] == "minilm"
+    assert not list(against_backbones([replace(cell, backbone="other") for cell in cells]))  # the command says so
 
 
 def test_only_texts_of_both_models_count():
@@ -192,3 +195,18 @@ def test_similarities_of_a_search(tiny_st, tmp_path):
     rows = {row["pooling"]: row for row in record["cells"][0]["rows"]}
     assert rows["mean"]["cosine"] == pytest.approx(rows["mean_sqrt_len"]["cosine"])  # only the norm differs
     assert rows["mean"]["dot"] != rows["mean_sqrt_len"]["dot"]
+
+
+def test_a_pair_for_the_statements_on_fine_tuning_is_a_backbone_and_an_encoder_made_from_it(
+    tiny_st, tmp_path, monkeypatch
+):
+    pairs_of_words = [(f"a pool {word}", f"the cave {word}") for word in ("one", "two", "three", "four")]
+    monkeypatch.setattr(fine_tuning, "make_backbone", lambda *_: tiny_st("bert"))
+    monkeypatch.setattr(fine_tuning, "training_pairs", lambda _: pairs_of_words)
+    size = replace(fine_tuning.CPU, steps=2, batch=2, train_length=32, recipe={"query_length": 16})
+    backbone, tuned = fine_tuning.make(tmp_path, size)
+    again = fine_tuning.make(tmp_path, size)  # what is complete is taken
+    assert again == (backbone, tuned)
+    vectors = [cenote.load(folder, device="cpu").encode("a pool", convert_to_numpy=True) for folder in again]
+    assert vectors[0].shape == vectors[1].shape
+    assert not np.allclose(*vectors)

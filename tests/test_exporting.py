@@ -1,14 +1,17 @@
 """An export works without torch and Cenote, appears whole or not at all, and has the same bytes each time."""
 
+import itertools
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import torch
 
 import cenote
 from cenote import exporting
+from cenote.encoding.forward import forward, pooled_vectors
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
 from cenote.exporting import FORMATS, export
 from cenote.models.repooling import repool
@@ -102,7 +105,7 @@ def test_the_description_has_all_settings(tiny_st, tmp_path):
 def test_a_failed_export_leaves_no_folder(tiny_st, tmp_path, monkeypatch):
     model, out = cenote.load(tiny_st("bert"), device="cpu"), tmp_path / "deep" / "out"
     run = lambda inputs: np.ones((len(inputs["input_ids"]), 32), dtype=np.float32)  # noqa: E731
-    row = exporting.Format("nothing", lambda *_: None, lambda _: run, ("float32",), ())
+    row = exporting.Format(lambda *_: None, lambda _: run, ("float32",), ())
     monkeypatch.setitem(FORMATS, "onnx", row)
     with pytest.raises(UnsupportedModel, match="gives other vectors than the model"):
         export(model, "onnx", out)
@@ -110,6 +113,23 @@ def test_a_failed_export_leaves_no_folder(tiny_st, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(BadInput, match="cannot make the folder"):
         export(model, "onnx", tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("batch", [0, 1])
+def test_a_graph_that_gives_no_numbers_is_refused(batch, precision, tiny_st, tmp_path, monkeypatch):
+    model, calls = cenote.load(tiny_st("bert"), device="cpu"), itertools.count()
+
+    def run(inputs):
+        features = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        vectors = pooled_vectors(model, forward(model, features)).numpy()
+        return np.full_like(vectors, np.nan) if next(calls) == batch else vectors
+
+    row = exporting.Format("nothing", lambda *_: None, lambda _: run, ("float32", "int8"), ())
+    monkeypatch.setitem(FORMATS, "onnx", row)
+    with pytest.raises(UnsupportedModel, match=r"gives other vectors than the model: they .* nan"):
+        export(model, "onnx", tmp_path / "out", precision=precision)
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_arguments_are_refused_before_any_work(tiny_st, tmp_path, monkeypatch):

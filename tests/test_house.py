@@ -47,6 +47,7 @@ NEIGHBOURLY = {"data", "wording"}
 TESTED_IN = {
     "commands.outputs": "commands/test_diagnose.py",  # and commands/test_evaluate.py
     "commands.labelled": "commands/test_compare.py",
+    "data.inputs": "commands/test_outputs.py",
     "data.formats": "data/test_texts.py",  # formats are read through `texts.read`
     "data.sheets": "data/test_shards.py",
     "data.lines": "data/test_texts.py",

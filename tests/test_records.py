@@ -73,6 +73,7 @@ def test_diagnosis_methods_use_the_same_format():
         ({"schema": 3}, "the JSON has schema 3, but this version of Cenote reads schema 2"),
         ({"schema": None}, "the JSON has schema None"),
         ({"more": 1}, "does not hold a Diagnosis: Diagnosis has no field more"),
+        ({"PAGES": {}}, "does not hold a Diagnosis: Diagnosis has no field PAGES"),
         ({"excerpts": 3}, "does not hold a Diagnosis: expected a list, found 3"),
         ({"texts": {}}, "does not hold a Diagnosis: TextsRead lacks source, given, used, empty, fingerprint"),
         ({"texts": "a list"}, "expected TextsRead, found 'a list'"),

@@ -38,18 +38,24 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_result_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, r"no space left to write .*scores\.json: make room, or name a file on another"),
+        (errno.EIO, r"cannot write .*scores\.json: Input/output error"),
+        (errno.EFBIG, r"cannot write .*scores\.json: File too large"),
+    ],
+)
+def test_a_result_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch, number, message):
     path, real = tmp_path / "scores.json", Path.write_bytes
     write_result(path, b"yesterday")
 
     def fill(self, content):
         real(self, content[:3])
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(
-        CenoteError, match=r"no space left to write .*scores\.json: make room, or name a file on another"
-    ):
+    with pytest.raises(CenoteError, match=message):
         write_result(path, b"today")
     assert path.read_text() == "yesterday"
     assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]
@@ -209,6 +215,8 @@ def test_a_drive_that_cannot_flush_folders_is_no_error(tmp_path, monkeypatch, nu
 def test_temporary_files_are_deleted_and_others_are_not(tmp_path):
     for name in ("a", f"{TEMPORARY}a", f"{TEMPORARY}lock"):
         (tmp_path / name).write_text("")
+    (tmp_path / f"{TEMPORARY}out" / "inner").mkdir(parents=True)  # of `new_folder`
+    (tmp_path / f"{TEMPORARY}out" / "model.safetensors").write_text("half")
     delete_temporary_files(tmp_path)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [f"{TEMPORARY}lock", "a"]
 
@@ -260,6 +268,15 @@ def test_new_and_empty_folders_are_accepted_and_not_made(tmp_path):
     for path in (tmp_path, tmp_path / "deep" / "new", str(tmp_path)):
         assert refuse_occupied(path) == tmp_path.joinpath(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_what_a_killed_run_left_is_new(tmp_path):
+    (tmp_path / f"{TEMPORARY}out-1").mkdir()
+    with new_folder(refuse_occupied(tmp_path)) as folder:
+        (folder / "config.json").write_text("{}")
+    assert (tmp_path / "config.json").exists()
+    with pytest.raises(BadInput, match="already exists"):
+        refuse_occupied(tmp_path)
 
 
 def test_occupied_folders_and_files_are_refused(tmp_path):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from cenote.records import Estimate
-from cenote.wording import in_minutes, percent, round_to_hundred, share_estimate, signed_estimate
+from cenote.wording import (
+    in_minutes,
+    number_duplicates,
+    percent,
+    round_to_hundred,
+    share_estimate,
+    signed_estimate,
+)
 
 
 def test_whole_numbers_add_up_to_a_hundred_and_keep_their_order():
@@ -58,3 +65,8 @@ def test_the_interval_of_a_share_holds_it(estimate, words):
 )
 def test_durations(seconds, words):
     assert in_minutes(seconds) == words
+
+
+def test_a_number_makes_no_name_that_another_has():
+    names = ["data", "data", "data (1)", "data (1)", "e5"]
+    assert number_duplicates(names) == ("data (2)", "data (3)", "data (1) (1)", "data (1) (2)", "e5")

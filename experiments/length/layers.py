@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from sentence_transformers import SentenceTransformer
 
 from cenote.diagnosis.layers import profile_tokens
-from cenote.functional.items import FEWEST_VALUES, mean_of_items, rank_correlation_of_items
+from cenote.functional.intervals import FEWEST_WITH_INTERVAL
+from cenote.functional.items import mean_of_items, rank_correlation_of_items
 from cenote.functional.sampling import Floats
 from cenote.surgery.profiles import LayerProfile
 from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, cell_panels, legend, looks, main
@@ -99,7 +100,7 @@ EXPERIMENT = Experiment(
             SOURCE,
             "The bound follows the trend of the rate from layer to layer",
             "Rank correlation of rate and bound, means of texts, over layers",
-            note=f"The interval is for other layers: fewer than {FEWEST_VALUES} have none, and decide nothing",
+            note=f"The interval is for other layers: fewer than {FEWEST_WITH_INTERVAL} have none, and decide nothing",
         ),
         "theorem": Claim(
             "arXiv 2410.24200, Theorem 2",
@@ -123,7 +124,7 @@ EXPERIMENT = Experiment(
     data=("imdb", "20news_full", "scifact"),
     notes=(
         "Rates and bounds are natural logarithms, means over texts: 3 more is 20 times as much.",
-        f"A few layers correlate easily: a model of fewer than {FEWEST_VALUES} decides nothing on the trend.",
+        f"A few layers correlate easily: a model of fewer than {FEWEST_WITH_INTERVAL} decides nothing on the trend.",
     ),
 )
 

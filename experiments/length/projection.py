@@ -14,9 +14,9 @@ from sentence_transformers import SentenceTransformer
 from sklearn.decomposition import PCA
 
 from cenote.diagnosis.controls import word_vectors
-from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.items import mean_of_items
 from cenote.functional.sampling import Floats
+from cenote.functional.units import to_unit
 from experiments.lab import Cell, Claim, Experiment, Measured, below, cell_panels, looks, main
 from experiments.length.reading import cut_texts, interval, unit_vectors
 
@@ -33,7 +33,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     if not cuts:
         return Measured([], [])
     vectors = {cut: unit_vectors(model, tokens) for cut, tokens in cuts.items()}
-    words = {cut: to_unit_vectors(word_vectors(model, tokens)[0].numpy()) for cut, tokens in cuts.items()}
+    words = {cut: to_unit(word_vectors(model, tokens)[0].numpy()) for cut, tokens in cuts.items()}
     projection = PCA(2, svd_solver="full")
     flat = projection.fit_transform(np.concatenate(list(vectors.values())))
     points = dict(zip(vectors, np.split(flat, len(vectors)), strict=True))

@@ -14,9 +14,9 @@ from cenote.encoding.batches import collate
 from cenote.encoding.forward import forward
 from cenote.encoding.tokens import Tokens, Whole, count_tokens
 from cenote.encoding.vectors import Encoder
-from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.intervals import mean_over_pairs
 from cenote.functional.sampling import Floats
+from cenote.functional.units import to_unit
 from cenote.records import Estimate, LengthCurve
 from cenote.surgery.attention import networks_of
 from cenote.surgery.profiles import Undefined
@@ -39,7 +39,7 @@ def unit_vectors(model: SentenceTransformer, tokens: Tokens) -> Floats:
     vectors, refused = Encoder(model, plain_backend(model))(tokens)
     if refused:
         raise ValueError(f"text {min(refused)} has no vector: {refused[min(refused)]}")
-    return to_unit_vectors(vectors)
+    return to_unit(vectors)
 
 
 def count_layers(model: SentenceTransformer) -> int:

@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.choices import AUTO
 from cenote.data.labelled import Labelled
 from cenote.data.labelled_halves import halve
-from cenote.evaluation.candidates import OWN, Candidate, CandidateScores, Readers, constants
+from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, Readers, constants
 from cenote.evaluation.choosing import Half, relative, relative_changes, together
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, compare_paired
@@ -108,7 +108,7 @@ def _rows_of_tasks(whole: Half, taus: Sequence[float], changes: Sequence[Sequenc
     rows = []
     for task, scores, of_task in zip(whole.tasks, whole.scores, changes, strict=True):
         named = {"task": task.name, "kind": task.kind}
-        rows.append({**named, "τ": 1.0, "score": scores.score(OWN).score})
+        rows.append({**named, "τ": 1.0, "score": scores.score(UNCHANGED).score})
         for tau, candidate, change in zip(taus, constants(taus), of_task, strict=True):
             rows.append({**named, "τ": tau, "score": scores.score(candidate).score, **_in_percent(change)})
     return rows

@@ -18,9 +18,9 @@ from cenote.diagnosis.cut_lengths import tokenise_cuts
 from cenote.diagnosis.summaries import length_curve
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.functional.bins import length_bins
-from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.intervals import mean_over_pairs
 from cenote.functional.sampling import Floats
+from cenote.functional.units import to_unit
 from experiments.data_sets import texts_of
 from experiments.lab import Cell, Claim, Experiment, Measured, above, legend, looks, main, panels
 from experiments.length.reading import cut_rows, natural_rows, pair_cosines, pair_sides, unit_vectors
@@ -33,7 +33,7 @@ SOURCE = "arXiv 2410.24200, Figure 3"
 def averages(model: SentenceTransformer, tokens: Tokens) -> tuple[Floats, Whole]:
     """Return averages of word embeddings, divided by their norms, and the texts that have a word."""
     vectors, kept = word_vectors(model, tokens)
-    return to_unit_vectors(vectors.numpy()), kept.numpy()
+    return to_unit(vectors.numpy()), kept.numpy()
 
 
 def shuffle_words(tokens: Tokens, seed: int) -> Tokens:

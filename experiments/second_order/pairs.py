@@ -211,9 +211,10 @@ EXPERIMENT = Experiment(
         "how much.",
         "SOCM grows with the number of tokens, so only pairs with as many tokens are compared: halves with halves, and "
         "the same queries and documents paired in two ways.",
-        "`sre-minilm` is the only model here whose start is known, and that start, the demo model, is a contrastive "
-        "encoder. Models that `cenote train` made are compared with theirs once both are in `BACKBONES`. The paper's "
-        "pairs: python -m experiments.second_order.pairs --model google-bert/bert-base-uncased --model "
+        "`sre-minilm` was trained from the demo model, a contrastive encoder itself; `masked-tuned` from `masked`, "
+        "which learnt masked words here (`experiments.second_order.fine_tuning`). A model of yours is compared with "
+        "its start by --model START --model TRAINED --backbone TRAINED=START. The paper's pairs: python -m "
+        "experiments.second_order.pairs --model google-bert/bert-base-uncased --model "
         "princeton-nlp/unsup-simcse-bert-base-uncased --model intfloat/e5-base --model thenlper/gte-base",
     ),
     across=across,

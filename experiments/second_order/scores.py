@@ -27,8 +27,8 @@ from cenote.data.labelled_samples import Sizes
 from cenote.data.rows import Text
 from cenote.functional.concentration import concentration
 from cenote.functional.influence import pair_values
-from cenote.functional.intervals import percentile_interval
-from cenote.functional.items import FEWEST_VALUES, rank_correlation_of_items
+from cenote.functional.intervals import FEWEST_WITH_INTERVAL, percentile_interval
+from cenote.functional.items import rank_correlation_of_items
 from cenote.functional.retrieval import own_ranks
 from cenote.functional.second_order import socm, socm_null
 from cenote.models.properties import limit_of
@@ -126,7 +126,7 @@ def _figures(
             SCORE: gain_at_ten(queries[pooling], vectors, material.queries, material.documents, judged),
             CLOSENESS: _closeness(vectors),
         }
-        if sentences is not None and len(material.probes.texts) >= FEWEST_VALUES:
+        if sentences is not None and len(material.probes.texts) >= FEWEST_WITH_INTERVAL:
             columns[ACCOUNT] = _found(sentences[pooling], vectors, material)
         found[pooling] = columns
     found[OWN_POOLING] |= _collapse(encoder, material)

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from cenote.json_records import from_json, save, to_json
+from cenote.json_records import Result
 
-# What renders an audit, by the suffix of a file: a module and a function of `cenote.report`.
-PAGES = {
-    ".html": ("cenote.report.audit", "to_html"),
-    ".md": ("cenote.report.audit", "to_markdown"),
-}
 # What `passed` of a check says.
 RESULTS: dict[bool | None, str] = {True: "pass", False: "FAIL", None: "not decided"}
 
@@ -53,10 +47,11 @@ class AuditedTexts:
 
 
 @dataclass(frozen=True, repr=False)
-class Audit:
+class Audit(Result):
     """The result of `cenote.audit`: whether a model is served as it was made."""
 
     SCHEMA = 2  # version of the JSON format; others are refused
+    PAGES = {".html": ("cenote.report.audit", "to_html"), ".md": ("cenote.report.audit", "to_markdown")}
 
     schema: int
     passed: bool  # whether no check fails, at least one passes, and a pooling that was asked for is decided
@@ -94,19 +89,6 @@ class Audit:
         open_ = len(self.checks) - decided
         rest = f"; {open_} not decided" if open_ else ""
         return f"{self.model} passes {decided} check{'' if decided == 1 else 's'}{rest}."
-
-    def to_json(self) -> str:
-        """Return the audit as JSON, the same bytes for the same audit."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Audit:
-        """Read an audit that `to_json` wrote."""
-        return from_json(cls, text)
-
-    def save(self, path: str | Path, *, command: str | None = None) -> None:
-        """Write the audit to a file: a page (.html), Markdown (.md), or all figures (.json)."""
-        save(self, path, PAGES, command)
 
     def __repr__(self) -> str:
         """Return the model with its texts, and the result."""

@@ -2,13 +2,14 @@
 
 A `Literal` is the one list of its names. Public functions are annotated with it, so an editor completes the names and a
 type checker finds a misspelt one; the tuple beside it derives from it. The command line checks names here before it
-imports torch. A table elsewhere that holds what each name does is built from these, or has exactly these keys;
-`tests/test_choices.py` compares them.
+imports torch. A table elsewhere that holds what each name does is built from these, or has these keys and those that
+`tests/test_choices.py` names, which compares them.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -26,6 +27,9 @@ COMPUTE_PRECISIONS: tuple[ComputePrecision, ...] = get_args(ComputePrecision)
 # The least cosine with float32 that a way to compute may have, where the user allows no lower one. In half precision
 # rounding alone stays above it, on models of 6 to 12 layers.
 AGREEMENT: Final = 0.9999
+# The least that a user may allow, for 8 bits, where rounding alone may cost more. A lower cosine is that of another
+# model.
+LEAST_AGREEMENT: Final = 0.99
 TrainingPrecision: TypeAlias = Literal["float32", "bfloat16"]
 TRAINING_PRECISIONS: tuple[TrainingPrecision, ...] = get_args(TrainingPrecision)
 GraphFormat: TypeAlias = Literal["onnx", "openvino"]
@@ -73,11 +77,21 @@ _Operator: TypeAlias = Literal[
     "multi_cls",
 ]
 _Alias: TypeAlias = Literal["mean_sqrt_len_tokens", "lmk"]
-_ALIASES: dict[_Alias, _Operator] = {"mean_sqrt_len_tokens": "mean_sqrt_len", "lmk": "landmark"}
+_ALIASES: dict[str, _Operator] = {"mean_sqrt_len_tokens": "mean_sqrt_len", "lmk": "landmark"}
 PoolingName: TypeAlias = Literal[_Operator, _Alias]
 POOLINGS: dict[str, tuple[str, ...]] = {
     name: tuple(alias for alias, operator in _ALIASES.items() if operator == name) for name in get_args(_Operator)
 }
+
+
+def name_poolings(names: Iterable[str]) -> str:
+    """Return the name of poolings whose vectors stand side by side; an alias is replaced, an unknown name stays.
+
+    >>> name_poolings(["mean_sqrt_len_tokens"]), name_poolings(["cls", "mean"])
+    ('mean_sqrt_len', 'cls+mean')
+    """
+    return "+".join(_ALIASES.get(name, name) for name in names)
+
 
 # Similarities of two vectors, with other names of some.
 SimilarityName: TypeAlias = Literal[

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any, Literal
 
-from cenote.json_records import from_json, save, to_json
+from cenote.json_records import Result
 from cenote.records import Estimate
-
-# What renders a comparison, by the suffix of a file: a module and a function of `cenote.report`.
-PAGES = {
-    ".html": ("cenote.report.comparison", "to_html"),
-    ".md": ("cenote.report.comparison", "to_markdown"),
-}
 
 # How a setting stands to its baseline. `equal`: no item differs; `cannot be resolved`: so few differ
 # that no result could be significant; `too few items`, `items not known`: nothing is claimed.
@@ -77,10 +70,11 @@ class Cost:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Result):
     """The result of `cenote.compare`: the score of each setting, and how it differs from the model's own."""
 
     SCHEMA = 1  # version of the JSON format; others are refused
+    PAGES = {".html": ("cenote.report.comparison", "to_html"), ".md": ("cenote.report.comparison", "to_markdown")}
 
     schema: int
     models: tuple[str, ...]
@@ -119,19 +113,6 @@ class Comparison:
     def tasks(self) -> tuple[str, ...]:
         """The names of the tasks, the mean over all last where there are several."""
         return tuple(dict.fromkeys(cell.task for cell in self.cells))
-
-    def to_json(self) -> str:
-        """Return the comparison as JSON, the same bytes for the same comparison."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Comparison:
-        """Read a comparison that `to_json` wrote."""
-        return from_json(cls, text)
-
-    def save(self, path: str | Path, *, command: str | None = None) -> None:
-        """Write the comparison to a file: a page (.html), Markdown (.md), or all figures (.json)."""
-        save(self, path, PAGES, command)
 
     def __repr__(self) -> str:
         """Return a line for each cell."""

@@ -1,4 +1,4 @@
-"""Exceptions and warnings of Cenote, and the look-up of names in tables.
+"""Exceptions and warnings of Cenote, the look-up of names in tables, and lists and errors in words.
 
 Every message has the value, what is allowed, the place, and the remedy. The command line prints the message alone.
 """
@@ -43,6 +43,15 @@ class UnsupportedModel(CenoteError):
 
 class CenoteWarning(UserWarning):
     """An assumption or a choice that the user may not want."""
+
+
+def first_line(error: Exception) -> str:
+    r"""Return the first line of an error's message, or the name of its class.
+
+    >>> first_line(ValueError(" no such file\n  at line 3")), first_line(ValueError(""))
+    ('no such file', 'ValueError')
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def choose(

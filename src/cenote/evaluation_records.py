@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any, Literal
 
-from cenote.json_records import from_json, save, to_json
+from cenote.json_records import Result
 from cenote.records import Estimate
-
-# What renders an evaluation, by the suffix of a file: a module and a function of `cenote.report`.
-PAGES = {
-    ".html": ("cenote.report.evaluation", "to_html"),
-    ".md": ("cenote.report.evaluation", "to_markdown"),
-}
-
 
 # Fewer items claim nothing: a score, and no interval.
 FEWEST_ITEMS = 30
@@ -96,10 +88,11 @@ class TaskScore:
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation:
+class Evaluation(Result):
     """The result of `cenote.evaluate`: the scores of a model on tasks."""
 
     SCHEMA = 1  # version of the JSON format; others are refused
+    PAGES = {".html": ("cenote.report.evaluation", "to_html"), ".md": ("cenote.report.evaluation", "to_markdown")}
 
     schema: int
     model: str
@@ -110,19 +103,6 @@ class Evaluation:
     tasks: tuple[TaskScore, ...]
     settings: dict[str, Any]
     versions: dict[str, str]
-
-    def to_json(self) -> str:
-        """Return the evaluation as JSON, the same bytes for the same evaluation."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Evaluation:
-        """Read an evaluation that `to_json` wrote."""
-        return from_json(cls, text)
-
-    def save(self, path: str | Path, *, command: str | None = None) -> None:
-        """Write the evaluation to a file: a page (.html), Markdown (.md), or all figures (.json)."""
-        save(self, path, PAGES, command)
 
     def __repr__(self) -> str:
         """Return a line for each task."""

@@ -17,9 +17,8 @@ import torch
 from cenote import __version__
 from cenote.data.builtin import read_builtin
 from cenote.encoding.backends import (
-    WORST_DIFFERENCE,
+    disagreement,
     distance,
-    least_cosine,
     onnx_session,
     openvino_runner,
     refuse_unavailable,
@@ -28,10 +27,10 @@ from cenote.encoding.forward import VECTORS, forward, pooled_vectors
 from cenote.encoding.graphs import feed, import_openvino, inputs_of, to_onnx, to_openvino
 from cenote.encoding.int8 import round_weights
 from cenote.errors import UnsupportedModel, choose
-from cenote.functional.pooling import canonical
 from cenote.models.fingerprints import fingerprint_of_weights
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of, of_task
 from cenote.models.provenance import temperatures_of
+from cenote.models.repooling import operators_of, pooling_in
 from cenote.nn import LandmarkTransformer
 from cenote.storage import new_folder, refuse_occupied
 
@@ -48,7 +47,6 @@ Run = Callable[[dict[str, Any]], Any]
 class Format:
     """One line of `FORMATS`."""
 
-    meaning: str
     write: Callable[[Any, Path, str, str | None], None]
     runner: Callable[[Path], Run]  # of the written folder, at float32
     precisions: tuple[str, ...]
@@ -88,9 +86,8 @@ def _run_onnx(folder: Path) -> Run:
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format("model.onnx", _write_onnx, _run_onnx, ("float32",), ("onnx", "onnxscript")),
+    "onnx": Format(_write_onnx, _run_onnx, ("float32",), ("onnx", "onnxscript")),
     "openvino": Format(
-        "openvino_model.xml and .bin",
         _write_openvino,
         lambda folder: openvino_runner(folder / "openvino_model.xml", "float32"),
         ("float32", "float16", "int8"),
@@ -130,10 +127,9 @@ def export(
         text = json.dumps(description, indent=2, ensure_ascii=False, sort_keys=True)
         (folder / DESCRIPTION).write_text(text + "\n", "utf-8")
         difference, cosine, texts = _compare(model, row.runner(folder), description, task)
-        if cosine < least_cosine(precision) or (precision == "float32" and difference > WORST_DIFFERENCE):
+        if finding := disagreement(precision, difference, cosine):
             raise UnsupportedModel(
-                f"the written graph gives other vectors than the model: they differ by {difference:.2g} of their "
-                f"length, cosine {cosine:.6f}. Nothing was kept."
+                f"the written graph gives other vectors than the model: they {finding}. Nothing was kept."
             )
     return Export(str(output), description, difference, cosine, texts)
 
@@ -165,7 +161,6 @@ def _write_tokenizer(model: Any, folder: Path, task: str | None) -> None:
 def _describe(model: Any, format: str, precision: str, task: str | None) -> dict[str, Any]:
     """Return what a reader of the folder needs to use it."""
     reader = model[0]
-    pooling = next((module.pooling_mode for module in model if hasattr(module, "pooling_mode")), None)
     landmarks = isinstance(reader, LandmarkTransformer)
     packages = ("torch", "transformers", "sentence-transformers", *FORMATS[format].packages)
     return {
@@ -175,7 +170,7 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
         "output": VECTORS,
         "dimensions": model.get_embedding_dimension(),
         "modules": [type(module).__name__ for module in model],
-        "pooling": list(canonical(pooling)) if pooling is not None else None,
+        "pooling": list(operators_of(pooling_in(model))) or None,
         "landmarks": {key: getattr(reader, key) for key in ("interval", "splitter", "marker")} if landmarks else None,
         **temperatures_of(model),
         "max_seq_length": limit_of(model, task),
@@ -191,9 +186,9 @@ def _describe(model: Any, format: str, precision: str, task: str | None) -> dict
 def _compare(model: Any, run: Run, description: dict[str, Any], task: str | None) -> tuple[float, float, int]:
     """Return the largest difference and the smallest cosine on real sentences, and their number."""
     words = [text.text for text in islice(read_builtin(), _N_TEXTS)]
-    found = []
+    ours, theirs = [], []
     for start in range(0, len(words), _BATCH):
-        features = model.preprocess(words[start : start + _BATCH], **({} if task is None else {"task": task}))
-        ours = torch.from_numpy(run(feed(features, description["inputs"])))
-        found.append(distance(ours, pooled_vectors(model, forward(model, features, task))))
-    return max(each[0] for each in found), min(each[1] for each in found), len(words)
+        features = model.preprocess(words[start : start + _BATCH], **of_task(task))
+        ours.append(torch.from_numpy(run(feed(features, description["inputs"]))))
+        theirs.append(pooled_vectors(model, forward(model, features, task)))
+    return *distance(torch.cat(ours), torch.cat(theirs)), len(words)

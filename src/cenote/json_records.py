@@ -10,10 +10,13 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from cenote.errors import BadInput
 from cenote.storage import write_result
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 Record = TypeVar("Record")
 
@@ -21,26 +24,6 @@ Record = TypeVar("Record")
 def to_json(record: Any) -> str:
     """Return a record as JSON."""
     return json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def save(record: Any, path: str | Path, pages: Mapping[str, tuple[str, str]], command: str | None) -> None:
-    """Write a record to a file: rendered by what `pages` names for its suffix, or as JSON (.json).
-
-    Args:
-        record: with a method `to_json`.
-        path: of the file.
-        pages: what renders the record, by suffix: a module and a function.
-        command: the command line that made the record, which pages name.
-    """
-    suffix = Path(path).suffix
-    if suffix == ".json":
-        content = record.to_json()
-    elif suffix in pages:
-        module, function = pages[suffix]
-        content = getattr(importlib.import_module(module), function)(record, command=command)
-    else:
-        raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(pages)} or .json.")
-    write_result(Path(path), content.encode())
 
 
 def from_json(cls: type[Record], text: str) -> Record:
@@ -63,6 +46,37 @@ def from_json(cls: type[Record], text: str) -> Record:
         return typing.cast("Record", from_data(cls, data))
     except ValueError as error:
         raise BadInput(f"the JSON does not hold a {cls.__name__}: {error}.") from error
+
+
+class Result:
+    """The result of a verb: a record that is written as JSON, and read again, and that pages render."""
+
+    # What renders it, by the suffix of a file: a module and a function.
+    PAGES: ClassVar[Mapping[str, tuple[str, str]]]
+
+    def to_json(self) -> str:
+        """Return the result as JSON, the same bytes for the same result."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a result that `to_json` wrote."""
+        return from_json(cls, text)
+
+    def save(self, path: str | Path, *, command: str | None = None) -> None:
+        """Write the result to a file: a page (.html), Markdown (.md), or all figures (.json).
+
+        The page and the Markdown name `command` as the command line that made the result.
+        """
+        suffix = Path(path).suffix
+        if suffix == ".json":
+            content = self.to_json()
+        elif suffix in self.PAGES:
+            module, function = self.PAGES[suffix]
+            content = getattr(importlib.import_module(module), function)(self, command=command)
+        else:
+            raise BadInput(f"{str(path)!r}: name a file that ends in {', '.join(self.PAGES)} or .json.")
+        write_result(Path(path), content.encode())
 
 
 def _refuse_constant(name: str) -> Any:
@@ -108,7 +122,7 @@ def _read_record(kind: Any, data: Any) -> Any:
     if not isinstance(data, dict):
         raise ValueError(f"expected {kind.__name__}, found {data!r}")
     hints = typing.get_type_hints(kind)
-    if unknown := data.keys() - hints:
+    if unknown := data.keys() - {one.name for one in fields(kind)}:
         raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
     if missing := [one.name for one in fields(kind) if one.default is MISSING and one.name not in data]:
         raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")

@@ -17,6 +17,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling as StPool
 from cenote._nn.cards import set_card
 from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
 from cenote._nn.layouts import OWN_FEATURES, layouts, skipped
+from cenote._nn.modules import has_offsets
 from cenote._nn.templates import marker_of, stack, template_of, texts_of
 from cenote.errors import BadInput, CenoteWarning
 from cenote.functional.landmarks import (
@@ -216,7 +217,7 @@ class LandmarkTransformer(Transformer):
         self._warned = False
         self._marker = marker_of(self.tokenizer, marker)
         self._templates = {count: template_of(self.tokenizer, count) for count in (1, 2)}
-        if splitter == "sentence" and not getattr(self.tokenizer, "is_fast", False):
+        if splitter == "sentence" and not has_offsets(self.tokenizer):
             raise BadInput(f"splitter='sentence' needs a fast tokenizer; {type(self.tokenizer).__name__} is not one.")
 
     def preprocess(

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from cenote.json_records import from_json, save, to_json
+from cenote.json_records import Result
 from cenote.records import Estimate, TextsRead
-
-# What renders a parity, by the suffix of a file: a module and a function of `cenote.report`.
-PAGES = {
-    ".html": ("cenote.report.parity", "to_html"),
-    ".md": ("cenote.report.parity", "to_markdown"),
-}
 
 # The least cosine that counts as agreement: half precision stays above it, and most wrong settings fall below it.
 LEAST = 0.999
@@ -113,10 +106,11 @@ class Refused:
 
 
 @dataclass(frozen=True, repr=False)
-class Parity:
+class Parity(Result):
     """The result of `cenote.parity`: whether two sides give the same vectors, and the likely cause if not."""
 
     SCHEMA = 1  # version of the JSON format; others are refused
+    PAGES = {".html": ("cenote.report.parity", "to_html"), ".md": ("cenote.report.parity", "to_markdown")}
 
     schema: int
     agrees: bool
@@ -142,19 +136,6 @@ class Parity:
     texts: TextsRead
     settings: dict[str, Any]
     versions: dict[str, str]
-
-    def to_json(self) -> str:
-        """Return the comparison as JSON, the same bytes for the same comparison."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Parity:
-        """Read a comparison that `to_json` wrote."""
-        return from_json(cls, text)
-
-    def save(self, path: str | Path, *, command: str | None = None) -> None:
-        """Write the comparison to a file: a page (.html), Markdown (.md), or all figures (.json)."""
-        save(self, path, PAGES, command)
 
     def __repr__(self) -> str:
         """Return two lines: the sides, and whether they agree."""

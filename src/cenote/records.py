@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any, Literal
 
-from cenote.json_records import from_json, save, to_json
+from cenote.json_records import Result
 
 # `Run.untraced` where the user asked for no layers.
 NO_LAYERS = "layers=False"
@@ -249,6 +248,7 @@ class Run:
     layers: tuple[LayerSummary, ...]
     passed: tuple[Passed, ...]
     repeated: tuple[Repeated, ...]  # a curve for each pair of words
+    tried: float | None = None  # in place of the model's own live temperature; None for that
 
 
 @dataclass(frozen=True)
@@ -378,15 +378,12 @@ class Verdict:
     advice: str
 
 
-# What renders a diagnosis, by the suffix of a file: a module and a function of `cenote.report`, which imports this one.
-PAGES = {".html": ("cenote.report.page", "to_html"), ".md": ("cenote.report.markdown", "to_markdown")}
-
-
 @dataclass(frozen=True, repr=False)
-class Diagnosis:
+class Diagnosis(Result):
     """The result of `cenote.diagnose`; what a search loses comes first, then the most costly verdicts."""
 
     SCHEMA = 2  # version of the JSON format; others are refused
+    PAGES = {".html": ("cenote.report.page", "to_html"), ".md": ("cenote.report.markdown", "to_markdown")}
 
     schema: int
     texts: TextsRead
@@ -395,22 +392,6 @@ class Diagnosis:
     excerpts: tuple[Excerpt, ...]
     settings: dict[str, Any]
     versions: dict[str, str]
-
-    def to_json(self) -> str:
-        """Return the diagnosis as JSON, the same bytes for the same diagnosis."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Diagnosis:
-        """Read a diagnosis that `to_json` wrote."""
-        return from_json(cls, text)
-
-    def save(self, path: str | Path, *, command: str | None = None) -> None:
-        """Write the diagnosis to a file: a page (.html), Markdown (.md), or all figures (.json).
-
-        The page and the Markdown name `command` as the command line that made them.
-        """
-        save(self, path, PAGES, command)
 
     def __repr__(self) -> str:
         """Return two lines: what was diagnosed, and the first verdict."""

@@ -20,6 +20,8 @@ TEMPORARY = ".cenote-"
 _LOCK = f"{TEMPORARY}lock"
 # Errors of a disk that is full, or of a user's share of it.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# Errors of a system that lets nobody put another file in the place of one.
+_REFUSED = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS)
 # The beginning of an address, also as a `Path`, which leaves one slash of two. A drive of Windows has one letter.
 _ADDRESS = re.compile(r"[\w+.-]{2,}:/")
 
@@ -59,7 +61,7 @@ def _replace(path: Path, content: bytes) -> bool:
             give_usual_access(temporary)
         _rename(temporary, path)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno not in _REFUSED:  # to write directly would empty the file that is there
             raise
         return False
     finally:
@@ -128,11 +130,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def _refuse_filled(path: Path) -> None:
     """Raise if anything but unfinished output is in a folder that was empty."""
-    if found := sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY)):
+    if found := entries_of(path):
         raise CenoteError(
             f"{str(path)!r} holds {found[0]!r}, which was not there at the start: nothing was written. Name a new "
             "folder."
         )
+
+
+def entries_of(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted; without those of unfinished output, which a killed run leaves behind."""
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(TEMPORARY))
 
 
 def give_usual_access(*paths: Path) -> None:
@@ -201,10 +208,13 @@ def is_access_error(error: Exception) -> bool:
 
 
 def delete_temporary_files(folder: Path) -> None:
-    """Delete temporary files of interrupted runs."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        if path.name != _LOCK:
-            path.unlink()
+    """Delete temporary files and folders of interrupted runs."""
+    with explain_disk_errors(folder):
+        for path in folder.glob(f"{TEMPORARY}*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink(missing_ok=True)  # another process may delete it too
 
 
 @contextmanager
@@ -259,14 +269,14 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 def refuse_occupied(folder: str | Path) -> Path:
-    """Return the path of a new folder; raise `BadInput` if it is a file or holds anything.
+    """Return the path of a new folder; raise `BadInput` if it is a file or holds anything but unfinished output.
 
     >>> refuse_occupied("a/new/one").name
     'one'
     """
     path = Path(folder)
     _refuse_address(folder)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or entries_of(path)):
         raise BadInput(f"{str(folder)!r} already exists: name a new folder.")
     return path
 

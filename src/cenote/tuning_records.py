@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any, Literal
 
-from cenote.json_records import from_json, save, to_json
+from cenote.json_records import Result
 from cenote.records import Estimate
-
-# What renders a tuning, by the suffix of a file: a module and a function of `cenote.report`.
-PAGES = {
-    ".html": ("cenote.report.tuning", "to_html"),
-    ".md": ("cenote.report.tuning", "to_markdown"),
-}
 
 # What a temperature depends on.
 Form = Literal["constant", "length", "role"]
@@ -49,10 +42,11 @@ class Confirmed:
 
 
 @dataclass(frozen=True, repr=False)
-class Tuning:
+class Tuning(Result):
     """The result of `cenote.tune`: a temperature with its gain on held-out data, or none."""
 
     SCHEMA = 1  # version of the JSON format; others are refused
+    PAGES = {".html": ("cenote.report.tuning", "to_html"), ".md": ("cenote.report.tuning", "to_markdown")}
 
     schema: int
     model: str
@@ -70,19 +64,6 @@ class Tuning:
     notes: tuple[str, ...]
     settings: dict[str, Any]
     versions: dict[str, str]
-
-    def to_json(self) -> str:
-        """Return the tuning as JSON, the same bytes for the same tuning."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Tuning:
-        """Read a tuning that `to_json` wrote."""
-        return from_json(cls, text)
-
-    def save(self, path: str | Path, *, command: str | None = None) -> None:
-        """Write the tuning to a file: a page (.html), Markdown (.md), or all figures (.json)."""
-        save(self, path, PAGES, command)
 
     def __repr__(self) -> str:
         """Return the answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from cenote.records import Estimate
@@ -27,6 +28,15 @@ def signed_estimate(estimate: Estimate, interval: str = "95 % interval ") -> str
     """
     ends = "" if estimate.low is None else f" ({interval}{estimate.low:+.3f} to {estimate.high:+.3f})"
     return f"{estimate.value:+.3f}{ends}"
+
+
+def name_temperature(tau: float) -> str:
+    """Return the name of a temperature among the settings of an account.
+
+    >>> name_temperature(1.0), name_temperature(0.85)
+    ('temperature 1', 'temperature 0.85')
+    """
+    return f"temperature {tau:g}"
 
 
 def share_estimate(estimate: Estimate) -> str:
@@ -129,12 +139,17 @@ def were_excluded(count: int, noun: str) -> str:
 
 
 def number_duplicates(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names, with a number after each that occurs several times.
+    """Return unique names: each that occurs several times has a number after it, which makes the name of no other.
 
-    >>> number_duplicates(["minilm", "e5", "minilm"])
-    ('minilm (1)', 'e5', 'minilm (2)')
+    >>> number_duplicates(["minilm", "e5", "minilm"]), number_duplicates(["e5", "e5", "e5 (1)"])
+    (('minilm (1)', 'e5', 'minilm (2)'), ('e5 (2)', 'e5 (3)', 'e5 (1)'))
     """
-    return tuple(
-        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
-        for place, name in enumerate(names)
-    )
+    taken = set(names)
+    found = []
+    for name in names:
+        called = name
+        if names.count(name) > 1:
+            called = next(one for one in (f"{name} ({number})" for number in itertools.count(1)) if one not in taken)
+            taken.add(called)
+        found.append(called)
+    return tuple(found)

@@ -16,9 +16,10 @@ from cenote.account.ranks import other_poolings
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput
 from cenote.functional.token_batches import refuse_rows
+from cenote.json_records import from_json, to_json
 from cenote.listener import Listener
 from cenote.nn import Pooling as OurPooling
-from cenote.records import Account, from_json, to_json
+from cenote.records import Account
 
 from ..bags import TINY, WORDS, FirstTokens, load_bags, make_texts, plan, read, take_account
 from ..fakes import last_layer, refusing, short_of_memory, spoiled, without_special_tokens

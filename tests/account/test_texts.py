@@ -6,10 +6,12 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Normalize
+from tokenizers import processors
 
 import cenote
 from cenote.account import texts as account_texts
 from cenote.account.pooled_texts import mean_of_windows, read_pooled
+from cenote.encoding.tokens import tokens_around
 
 from ..bags import TINY, load_bags, make_texts, plan
 
@@ -125,6 +127,23 @@ def test_windows_are_those_that_embed_writes(long, size, after, short_folder, tm
     expected = vectors_written(model, texts, tmp_path / "out", long=long)
     assert found.shape == expected.shape
     assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_windows_of_documents_have_the_room_that_their_own_tokenizer_leaves(short_folder):
+    """The texts without a task are queries, of which the tokenizer makes ten special tokens more."""
+    queries, documents = load_bags(short_folder), load_bags(short_folder)
+    special = [(name, queries.tokenizer.convert_tokens_to_ids(name)) for name in ("[CLS]", "[SEP]")]
+    template = processors.TemplateProcessing(single=f"[CLS] $A{' [SEP]' * 11}", special_tokens=special)
+    queries.tokenizer.backend_tokenizer.post_processor = template
+    sides = {"query": [*queries.children()], "document": [*documents.children()]}
+    routed = SentenceTransformer(modules=[Router(sides, "query", allow_empty_key=False)], device="cpu")
+    assert tokens_around(routed) == tokens_around(routed, task="document") + 10
+    found, expected = (
+        {one.name: one.documents.tokens.lengths.tolist() for one in plan(model, make_texts(20)).alternatives}
+        for model in (routed, documents)
+    )
+    assert found == expected
+    assert found
 
 
 # Prompts.

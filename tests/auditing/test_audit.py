@@ -23,10 +23,11 @@ from cenote.auditing import audit as module
 from cenote.auditing.audit import audit
 from cenote.auditing.checks import batches, subject, table, thresholds
 from cenote.auditing.checks.neighbours import count_neighbours
-from cenote.auditing.checks.readings import compare, pad
+from cenote.auditing.checks.readings import Way, compare, pad, read_ways
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, CenoteWarning, UnknownName
 from cenote.functional.temperature import LengthTemperature
+from cenote.listener import Listener
 from cenote.nn import Pooling
 
 from ..bags import save_bags
@@ -104,6 +105,16 @@ def test_an_exchanged_pooling_says_how_many_sentences_find_their_text(copies, ba
     nowhere = by_name(audit(folder, TINY, pooling="max", only=["pooling", "pooling-fits"]))
     assert "found_used" not in nowhere["pooling"].measured
     assert "have three sentences" in nowhere["pooling-fits"].evidence
+
+
+def test_a_way_that_fails_without_a_message_is_named_by_its_error(tiny_bert):
+    class Broken(torch.nn.Module):
+        def forward(self, features):
+            raise ValueError
+
+    found = read_ways(tiny_bert, tokenise(tiny_bert, TINY[:2]), {"broken": Way([Broken()])}, Listener())
+    assert found.impossible == {"broken": "ValueError"}
+    assert len(found.own) == 2
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "none"])
@@ -436,6 +447,13 @@ def test_the_ends_of_long_texts_are_read(tmp_path):
         assert check.evidence.startswith(f"In texts of {tokens} tokens, other")
 
 
+@pytest.mark.parametrize("pooling", ["mean", "weightedmean", "mean_sqrt_len"])
+def test_states_are_exchanged_where_every_token_counts(pooling, tmp_path):
+    folder = faults.save_bag_model(tmp_path / "saved", save_bags(tmp_path / "bags"), pooling)
+    check = audit(folder, BAGS, only=["truncation"]).checks[0]
+    assert all("states of the 4 last tokens" in ratios for ratios in check.measured["ends"].values())
+
+
 def test_ends_that_were_not_measured_do_not_pass(tmp_path, monkeypatch):
     folder = faults.save_bag_model(tmp_path / "saved", save_bags(tmp_path / "bags", limit=2048))
     monkeypatch.setattr(module, "FULL", replace(SMALL, longest=1024))
@@ -476,6 +494,16 @@ def test_the_numbers_of_prompts_are_those_of_encode(demo_path, corpus, tmp_path)
     assert check.measured["changes"]["query"]["mean_cosine"] == pytest.approx(
         (plain * prompted).sum(1).mean(), abs=1e-5
     )
+
+
+def test_a_lost_prompt_is_measured_before_the_others(copies):
+    prompts = {name: f"{name} : " for name in ("one", "two", "three", "four", "query")}
+    model = faults.read(copies("bert", prompts=prompts))
+    del model.prompts["query"]
+    check = audit(model, TINY, only=["prompts"]).checks[0]
+    assert check.passed is False
+    assert {"query", "one"} < check.measured["changes"].keys()
+    assert "not measured: 'two'." in check.evidence
 
 
 # Half precision.

@@ -11,7 +11,7 @@ from cenote.auditing import endpoint_requests
 from cenote.auditing.causes_trials import without_special_tokens
 from cenote.auditing.parity import parity
 from cenote.auditing.parity_findings import (
-    Comparison,
+    Sides,
     explain_norms,
     explain_order,
     explain_rounding,
@@ -685,7 +685,7 @@ def test_the_page_escapes_texts_and_shows_the_cause(load, texts):
 
 def comparison(left, right, least=0.999):
     sides = [Answers(dict(enumerate(one))) for one in (left, right)]
-    return Comparison(["a"] * len(left), list(range(2, 2 + len(left))), *sides, least=least)
+    return Sides(["a"] * len(left), list(range(2, 2 + len(left))), *sides, least=least)
 
 
 def test_norms_of_other_directions_are_no_finding_of_their_own():
@@ -748,5 +748,5 @@ def test_other_norms_are_described(norms, words):
     lengths = np.arange(2, 32)
     right = norms(left, lengths)
     sides = [Answers(dict(enumerate(one))) for one in (left, right)]
-    case = Comparison(["a"] * 30, lengths.tolist(), *sides, least=0.999)
+    case = Sides(["a"] * 30, lengths.tolist(), *sides, least=0.999)
     assert words in explain_norms(case)[0].finding

@@ -34,3 +34,11 @@ def test_labelled_data_are_read_from_their_own_folders_alone(docs):
     for name in ("new.jsonl", "qrels/new.tsv"):
         with pytest.raises(Usage, match="would be an input of the next run"):
             check(docs, name, is_read=labelled_files.is_read)
+
+
+def test_a_link_that_leads_nowhere_yet_stays(tmp_path):
+    link, there = tmp_path / "figures.json", tmp_path / "there.json"
+    link.symlink_to(there)
+    check_outputs(Namespace(output=None, json=str(link)), (), [])
+    assert link.is_symlink()
+    assert not there.exists()

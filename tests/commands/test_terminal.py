@@ -15,7 +15,7 @@ import pytest
 import cenote
 from cenote.cli import main
 from cenote.commands.terminal import in_columns, printable, say
-from cenote.json_records import save as save_record
+from cenote.json_records import Result
 
 SOURCE = Path(cenote.__file__).parent
 
@@ -126,5 +126,5 @@ def test_names_that_are_not_utf8_are_refused_before_any_work(tmp_path, capfd, co
 
 def test_a_file_of_json_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(UnicodeEncodeError):
-        save_record(SimpleNamespace(to_json=lambda: '{"name": "\udce9"}'), tmp_path / "a.json", {}, None)
+        Result.save(SimpleNamespace(to_json=lambda: '{"name": "\udce9"}'), tmp_path / "a.json")
     assert not (tmp_path / "a.json").exists()

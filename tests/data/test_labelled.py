@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -521,7 +522,8 @@ def test_bad_folders(tmp_path, case):
             b'{"text": \n',
             r"test\.jsonl, line 1: not JSON \(Expecting value: column 10\)\. Write one object",
         ),
-        ("test.jsonl", b'["a", "b"]\n', r"test\.jsonl, line 1: the row is list .*\. Write one object per line"),
+        ("test.jsonl", b'["a", "b"]\n', r"test\.jsonl, line 1: the row is list .*\. Make it an object with"),
+        ("test.jsonl", b'"a pool"\n', r"test\.jsonl, line 1: the row is str 'a pool'\. Make it an object with"),
         ("test.jsonl", b'{"text": "\xe9"}\n', r"test\.jsonl, line 1: not UTF-8 \(byte 10, 0xe9\)"),
         ("test.jsonl", b'{"text": "\\ud800", "label": "a"}\n', r"line 1: the text holds a lone surrogate"),
         ("test.csv", b"text,label\na,b,c\n", r"test\.csv, line 2: 3 fields, but the first line, .* has 2\. Put fields"),
@@ -542,12 +544,40 @@ def test_damaged_files(tmp_path, name, content, message):
             read_labelled(path)
 
 
+def test_decimals_of_a_table_are_numbers(tmp_path):
+    scores = pa.array([Decimal("4.5"), Decimal("0.0")], pa.decimal128(3, 1))
+    pq.write_table(pa.table({"text1": ["a", "b"], "text2": ["c", "d"], "score": scores}), tmp_path / "pairs.parquet")
+    assert read_labelled(tmp_path / "pairs.parquet").scores == (4.5, 0.0)
+    for name, digits in (("train", 1), ("test", 2)):
+        labels = pa.array([Decimal("4.5"), Decimal("30")], pa.decimal128(5, digits))
+        (tmp_path / "stars").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"text": [f"{name} a", "b"], "label": labels}), tmp_path / "stars" / f"{name}.parquet")
+    found = read_labelled(tmp_path / "stars")
+    assert found.train.labels == found.test.labels == ("4.5", "30")
+
+
 def test_columns_without_a_name_are_no_obstacle(tmp_path):
     columns = [["a", "b"], [0, 1], ["x", "y"], [0, 1]]
     table = pa.Table.from_arrays([pa.array(column) for column in columns], names=["text", "", "label", ""])
     pq.write_table(table, tmp_path / "test.parquet")
     found = read_labelled(tmp_path / "test.parquet")
     assert (found.texts, found.labels) == (("a", "b"), ("x", "y"))
+
+
+def test_a_table_whose_columns_have_no_names_shows_that_it_has_none(tmp_path):
+    pq.write_table(pa.Table.from_arrays([pa.array(["a", "b"])] * 2, names=["", ""]), tmp_path / "test.parquet")
+    (tmp_path / "train.csv").write_text(",\na,b\n")
+    with pytest.raises(BadInput, match=r"test\.parquet \(columns: none\), train\.csv \(columns: none\)"):
+        read_labelled(tmp_path)
+
+
+def test_blanks_around_the_names_of_a_csv_are_no_part_of_them(tmp_path):
+    (tmp_path / "test.csv").write_text("text, label, class\na pool,water,1\na cave,stone,2\n")
+    found = read_labelled(tmp_path, kind="clustering")
+    assert found.notes == ("In test.csv the label is 'label'; not used: class.",)
+    (tmp_path / "test.csv").write_text("text, label,label\na pool,water,stone\n")
+    with pytest.raises(BadInput, match=r"test\.csv has 2 columns 'label'\. Rename all but one"):
+        read_labelled(tmp_path)
 
 
 def test_a_date_that_python_cannot_hold_is_an_error_of_its_row(tmp_path):

@@ -50,6 +50,12 @@ def test_a_negative_may_begin_with_a_bracket(tmp_path, text):
     assert list(read_pairs(tmp_path / "b.tsv")) == [Pair("q", "p", ("n1", "n2"))]
 
 
+def test_of_columns_with_the_same_plain_name_the_first_counts(tmp_path):
+    (tmp_path / "a.csv").write_text("Query,query,positive\nfirst,second,p\n")
+    assert list(read_pairs(tmp_path / "a.csv")) == [Pair("first", "p")]
+    assert list(read_pairs([{"positive": "p", "Query": "first", "query": "second"}])) == [Pair("first", "p")]
+
+
 def test_pairs_are_read_one_by_one():
     def endless():
         while True:

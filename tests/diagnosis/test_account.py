@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from cenote.account import ranks as account_ranks
-from cenote.account.ranks import FEWEST_DOCUMENTS, Ranks
+from cenote.account.probes import FEWEST_DOCUMENTS
+from cenote.account.ranks import Ranks
 from cenote.diagnosis.account import FATES, _Figures
 from cenote.diagnosis.verdicts import pooling, search, truncation
 from cenote.encoding import batches

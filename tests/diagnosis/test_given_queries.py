@@ -12,8 +12,9 @@ from cenote.diagnosis import given_queries
 from cenote.diagnosis.given_queries import check_queries, search_queries
 from cenote.errors import BadInput
 from cenote.functional.retrieval import resampled_means
+from cenote.json_records import from_json, to_json
 from cenote.listener import Listener
-from cenote.records import GivenQueries, from_json, to_json
+from cenote.records import GivenQueries
 
 from ..bags import TINY, WORDS, FirstTokens, load_bags, make_texts, numbered
 

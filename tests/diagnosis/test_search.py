@@ -42,12 +42,17 @@ def test_a_tempered_model_has_an_account(tiny_bert):
     assert found.settings["temperature 1"].found == plain.found
 
 
-def test_the_verdict_on_temperatures_finds_the_setting_of_a_model_with_one_in_its_weights(copy_of):
+@pytest.mark.parametrize("tempered", [False, True])
+def test_the_verdict_on_temperatures_finds_the_setting_of_a_model_with_one_in_its_weights(copy_of, tempered):
+    """Also at 1, which is not the temperature of a model that has a live one too."""
     baked = cenote.bake(cenote.load(copy_of("bert"), device="cpu"), 0.8)
+    if tempered:
+        cenote.temper(baked, cenote.LengthTemperature("log", s=0.3))
     found = cenote.diagnose(baked, PLAIN, quick=True, layers=False, temperatures=[0.5])
     (verdict,) = [verdict for verdict in found.verdicts if verdict.subject == "temperature"]
     assert verdict.grade == "fine"
-    assert "of 100 sentences" in verdict.evidence
+    assert "Temperature 0.5, and 0.8 in the weights finds" in verdict.evidence
+    assert ("Temperature 0.8 in the weights finds" in verdict.evidence) is tempered
 
 
 def test_texts_are_tokenised_once_whatever_the_temperatures(tiny_bert, monkeypatch):

@@ -137,7 +137,7 @@ def test_too_many_workers_are_refused(nodes, workers, accelerated, match):
 def faked(monkeypatch):
     """`faked(rounds)`: no cluster but this process, whose n-th round does so many parts; a list of what was done."""
     monkeypatch.setattr(sources, "PART_TEXTS", 6)
-    monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
+    monkeypatch.setattr(clusters, "refuse_missing_ray", lambda: None)
     monkeypatch.setattr(clusters, "_connected", lambda: contextlib.nullcontext())
     monkeypatch.setattr(clusters, "_nodes", lambda ray: [(1, 0)])
     monkeypatch.setattr(clusters, "_put", lambda ray, thing, name: thing)

@@ -13,12 +13,12 @@ from cenote.embedding import corpus
 from cenote.embedding.corpus import (
     Source,
     checked_rows,
+    cut_slices,
     hash_of,
     mark_repeated_ids,
     raise_unless_skipped,
     read_slices,
     refuse_other_texts,
-    slices,
     survey,
 )
 from cenote.errors import BadInput
@@ -155,13 +155,13 @@ def test_rows_that_were_added_are_refused_before_they_are_used():
 
 
 def test_a_slice_ends_by_texts_or_by_characters(small):
-    parts = list(slices(rows_of(["a", "b", "c", "d", "e" * 20, "f", "g" * 15, "h" * 30, "i"])))
+    parts = list(cut_slices(rows_of(["a", "b", "c", "d", "e" * 20, "f", "g" * 15, "h" * 30, "i"])))
     assert [(part.index, part.first, part.rows) for part in parts] == [(0, 0, 3), (1, 3, 2), (2, 5, 3), (3, 8, 1)]
     assert [part.places for part in parts] == [[0, 1, 2], [3, 4], [5, 6, 7], [8]]
 
 
 def test_faults_count_as_rows_of_a_slice(small):
-    parts = list(slices([Text("x", "a"), Fault("why"), Fault("too"), Fault("also"), Text("y", "b")]))
+    parts = list(cut_slices([Text("x", "a"), Fault("why"), Fault("too"), Fault("also"), Text("y", "b")]))
     assert [part.rejected for part in parts] == [
         [{"row": 1, "why": "why"}, {"row": 2, "why": "too"}],
         [{"row": 3, "why": "also"}],
@@ -176,8 +176,8 @@ rows = st.lists(st.one_of(st.text("abc", max_size=12), st.none()), max_size=20)
 def test_slices_hold_every_row_once_in_order(found):
     before, corpus.PART_TEXTS, corpus.PART_CHARACTERS = (corpus.PART_TEXTS, corpus.PART_CHARACTERS), 3, 20
     try:
-        parts = list(slices(rows_of(found)))
-        longer = list(slices(rows_of([*found, "more"])))
+        parts = list(cut_slices(rows_of(found)))
+        longer = list(cut_slices(rows_of([*found, "more"])))
     finally:
         corpus.PART_TEXTS, corpus.PART_CHARACTERS = before
     assert [part.index for part in parts] == list(range(len(parts)))
@@ -200,7 +200,7 @@ def test_a_slice_is_yielded_before_the_next_row_is_read(small):
             asked.append(number)
             yield str(number)
 
-    parts = slices(rows_of(slow()))
+    parts = cut_slices(rows_of(slow()))
     next(parts)
     assert asked == [0, 1, 2]
 
@@ -240,7 +240,7 @@ def test_rows_are_checked_with_a_survey_and_without():
 
 def test_slices_are_the_same_wherever_they_are_read_again(small):
     surveyed = survey(SOURCE.read(), skip=True)
-    expected = [vars(part) for part in slices(checked_rows(SOURCE, surveyed, skip=True))]
+    expected = [vars(part) for part in cut_slices(checked_rows(SOURCE, surveyed, skip=True))]
     assert len(expected) > 1
     again = partial(read_slices, Source("texts", partial(rows_of, ROWS), True, None), surveyed, skip=True)
     elsewhere = pickle.loads(pickle.dumps(again))  # noqa: S301  our own

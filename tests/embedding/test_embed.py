@@ -757,6 +757,19 @@ def test_a_bad_last_text_is_found_before_the_first_is_embedded(run, tmp_path, te
     assert not (tmp_path / "out").exists()
 
 
+def test_without_a_folder_no_error_says_to_leave_rows_out(model):
+    for given in (["a", None], iter(["a", None])):
+        with pytest.raises(BadInput, match=r"the text is null, not a string\. Correct or drop the row\.$"):
+            list(cenote.embed(model, given))
+    broken = copy.deepcopy(model)
+    for parameter in broken[0].parameters():
+        parameter.data.fill_(torch.nan)
+    for given in (["a"], iter(["a"])):
+        with pytest.raises(BadInput, match=r"row 0, id '0': .*\.$") as error:
+            list(cenote.embed(broken, given))
+        assert "leave such rows out" not in str(error.value)
+
+
 @pytest.mark.parametrize("bad", [("x", None), ("i7", "again")])
 def test_a_bad_text_of_an_iterator_is_found_when_it_comes_and_earlier_parts_are_whole(run, tmp_path, bad):
     with pytest.raises(BadInput, match=r"row 30: the text is null|rows 7 and 30 have the same id"):

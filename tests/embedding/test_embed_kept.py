@@ -18,6 +18,7 @@ from cenote.embedding.rows import SliceEncoder
 from cenote.encoding.backend_choice import Choice
 from cenote.encoding.backends import backend
 from cenote.errors import BadInput
+from cenote.functional.pooling import POOLINGS
 
 PLAIN = {"backend": "torch", "precision": "float32"}
 WORDS = ("pool", "cave", "water", "deep light", "a stone")
@@ -333,6 +334,15 @@ def test_a_model_that_is_loaded_by_name_takes_a_pooling_and_a_temperature(saved,
     assert settings["pooling"] == "max"
     assert settings["temperature"]["temperature"] == 0.5
     assert np.abs(expected - cenote.embed(saved, texts)).max() > 1e-2
+
+
+@pytest.mark.filterwarnings("ignore:.*declares pooling")
+@pytest.mark.parametrize("pooling", [*POOLINGS, "cls,mean_sqrt_len"])
+def test_a_run_with_any_pooling_goes_on(run, saved, pooling):
+    given = {"texts": RECORDS[:15], "of": saved, "pooling": pooling, "keep": ()}
+    assert not run(stop=after(0), **given).complete
+    assert run(**given).complete
+    assert run(**given).complete
 
 
 @pytest.mark.filterwarnings("ignore::cenote.errors.CenoteWarning")

@@ -151,7 +151,7 @@ def test_without_ray_the_message_has_the_line_that_installs_it(monkeypatch):
 
 @pytest.mark.parametrize("given", ["memory", "iterator"])
 def test_texts_that_cannot_be_read_again_are_refused(monkeypatch, tmp_path, given):
-    monkeypatch.setattr(clusters, "refuse_missing", lambda: None)
+    monkeypatch.setattr(clusters, "refuse_missing_ray", lambda: None)
     texts, output = (TEXTS, None) if given == "memory" else (iter(TEXTS), tmp_path / "out")
     with pytest.raises(BadInput, match="name an output, and a file"):
         embed("nowhere", texts, output, engine="ray")

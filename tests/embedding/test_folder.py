@@ -364,6 +364,7 @@ def test_a_first_run_killed_at_once_leaves_a_folder_that_is_fit(folder):
     folder.mkdir(parents=True)
     refuse_unfit(folder)
     (folder / ".cenote-manifest.json").write_text("{")
+    (folder / ".cenote-out-1").mkdir()  # of a model that was being saved
     refuse_unfit(folder)
     assert run(folder).complete
     assert not list(folder.glob(".*"))

@@ -32,6 +32,14 @@ def test_other_options_are_refused_before_texts_are_read_or_a_model_is_loaded(fo
         cenote.embed("a model that is not there", read, folder, loader=pytest.fail, **options)
 
 
+def test_a_folder_may_have_sentence_transformers_name_of_a_pooling(folder):
+    manifest = manifest_of(folder)
+    theirs = replace(manifest, settings=manifest.settings | {"pooling": "cls+mean_sqrt_len_tokens"})
+    refuse_other_settings(folder, theirs, {"pooling": "cls+mean_sqrt_len"})
+    with pytest.raises(BadInput, match=r"pooling is 'cls\+mean_sqrt_len' in the folder and 'cls' now"):
+        refuse_other_settings(folder, theirs, {"pooling": "cls"})
+
+
 def test_names_of_the_model_and_the_texts_may_differ_and_their_fingerprints_may_not(folder):
     manifest = manifest_of(folder)
     refuse_other_settings(folder, replace(manifest, settings=manifest.settings | {"model": "m"}), manifest.settings)

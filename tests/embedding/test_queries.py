@@ -40,6 +40,15 @@ def test_the_model_of_the_manifest_is_loaded_once_if_nothing_was_changed(found, 
 
 
 @pytest.mark.filterwarnings("ignore:.*declares pooling")
+@pytest.mark.parametrize("written", ["mean_sqrt_len", "mean_sqrt_len_tokens"])
+def test_the_pooling_of_a_folder_may_have_the_name_of_sentence_transformers(tmp_path, folder, written):
+    model = cenote.load(folder, pooling="mean_sqrt_len")
+    found = cenote.embed(model, TEXTS, tmp_path / "out").settings
+    assert found["pooling"] == "mean_sqrt_len"
+    assert differences({**found, "pooling": written}, model) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*declares pooling")
 def test_the_model_of_the_manifest_is_loaded_with_what_was_changed(tmp_path, folder):
     model = cenote.load(folder, pooling=("mean", "max"), temperature=0.5)
     cenote.embed(model, TEXTS, tmp_path / "out", name=str(folder))

@@ -9,7 +9,7 @@ import cenote
 from cenote.data.rows import Fault, Text
 from cenote.data.texts import open_texts
 from cenote.embedding import rows as room
-from cenote.embedding.corpus import slices
+from cenote.embedding.corpus import cut_slices
 from cenote.embedding.options import Options
 from cenote.embedding.rows import SliceEncoder, refuse_truncated
 from cenote.encoding.backends import backend
@@ -47,7 +47,7 @@ class Changed:
 def prepare(model, texts=TEXTS, change=None, **options):
     run = backend(model) if change is None else Changed(model, change)
     encoder = SliceEncoder(model, Options(**options), Encoder(model, run))
-    (part,) = slices(open_texts([(f"id{row}", text) for row, text in enumerate(texts)]).read())
+    (part,) = cut_slices(open_texts([(f"id{row}", text) for row, text in enumerate(texts)]).read())
     return encoder, encoder.prepare(part)
 
 

@@ -15,7 +15,7 @@ from cenote.commands import embed as command
 from cenote.data.texts import open_texts
 from cenote.embedding import corpus as slicing
 from cenote.embedding import embed as embedding
-from cenote.embedding.corpus import slices
+from cenote.embedding.corpus import cut_slices
 from cenote.embedding.manifest import manifest_of
 from cenote.embedding.options import Options
 from cenote.embedding.rows import SliceEncoder
@@ -43,7 +43,7 @@ def unit(tiny_st):
 def read(model, texts=TEXTS, *, change=None, **options):
     run = backend(model) if change is None else change
     encoder = SliceEncoder(model, Options(**options), Encoder(model, run))
-    (part,) = slices(open_texts([(f"id{row}", text) for row, text in enumerate(texts)]).read())
+    (part,) = cut_slices(open_texts([(f"id{row}", text) for row, text in enumerate(texts)]).read())
     return encoder.read(encoder.prepare(part))
 
 

@@ -5,6 +5,7 @@ from sentence_transformers.base.modules import Router
 
 from cenote.evaluation.arms import check_grid, passes_of, set_to
 from cenote.models.properties import limit_of
+from cenote.models.repooling import repool
 
 from ..bags import load_bags
 
@@ -19,6 +20,13 @@ def test_the_limit_that_is_tried_is_that_of_documents(bag_model):
     with set_to(bag_model, None, 512):
         assert limit_of(bag_model, "document") == 512
     assert limit_of(bag_model, "document") == 40
+
+
+def test_a_models_own_pooling_is_no_other_setting(bag_model):
+    repool(bag_model, "mean_sqrt_len")
+    for name in ("mean_sqrt_len", "mean_sqrt_len_tokens"):
+        (one,) = passes_of(bag_model, "bags", check_grid([name], None, None, None))
+        assert [arm.pooling for arm in one.arms] == ["mean_sqrt_len"]
 
 
 def test_a_router_may_have_no_route_without_a_task_or_none_for_documents(bag_folder):

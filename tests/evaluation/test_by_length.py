@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cenote.evaluation.by_length import compare_parts_with, parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.by_length import measure_of_parts, parts_by_length, rank_of_longest, score_of_items
 from cenote.evaluation.differences import effective_sources, sources_of
 from cenote.evaluation.items import Items
 
@@ -133,13 +133,13 @@ def test_parts_of_clusters_that_do_not_depend_on_length_score_as_the_whole(wrong
             "cluster": clusters.ravel().tolist(),
         }
     )
-    measure, whole = compare_parts_with("clustering", items, 0)
+    measure, whole = measure_of_parts("clustering", items, 0)
     parts = [part for part in parts_by_length("clustering", items, 0) if part.score is not None]
     assert measure == "adjusted Rand index"
     assert min(part.items for part in parts) < 60
     for part in parts:
         assert part.score.value == pytest.approx(whole.value, abs=1.5 / np.sqrt(part.items * 5))
-    assert compare_parts_with("sts", pairs(), 0) == (None, None)
+    assert measure_of_parts("sts", pairs(), 0) == (None, None)
 
 
 def test_the_rank_of_the_longest_is_the_mean_over_a_fifth_of_the_relevant_documents():

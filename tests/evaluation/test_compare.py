@@ -608,7 +608,7 @@ def test_items_without_variance_are_not_told_apart(model):
 
 
 def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
-    with pytest.raises(BadInput, match="0 of 3 texts have three sentences"):
+    with pytest.raises(BadInput, match="0 of 3 texts, of which 2 are copies, have three sentences"):
         run(model, unlabelled=["a pool"] * 3, poolings=["max"])
     with pytest.raises(BadInput, match="are compared alone"):
         run(model, {"pairs": sts(40)}, unlabelled=make_texts(60), poolings=["max"])

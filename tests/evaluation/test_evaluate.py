@@ -67,6 +67,15 @@ def test_a_folder_is_named_by_its_name_and_a_file_without_its_endings(model, pai
     assert len({task.score for task in found.tasks}) == 1
 
 
+def test_every_folder_has_a_name_of_its_own(tmp_path):
+    names = ("one/data", "two/data", "data (1)", "sts.en", "sts.de", ".hidden")
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+    found = task_list.named_data([tmp_path / name for name in names])
+    assert list(found) == ["data (2)", "data (3)", "data (1)", "sts.en", "sts.de", ".hidden"]
+    assert list(found.values()) == [tmp_path / name for name in names]
+
+
 def scores(found):
     return [task.score for task in found.tasks]
 
@@ -291,6 +300,12 @@ def test_items_that_would_overwrite_data_are_refused_before_a_model_is_loaded(tm
     (tmp_path / "test.csv").write_text("text,label\na,b\n")
     with pytest.raises(BadInput, match="would be an input of the next run"):
         cenote.evaluate("no/model", data=tmp_path, items=tmp_path, loader=lambda _: pytest.fail("loaded"))
+
+
+def test_items_of_two_tasks_never_share_a_file(tmp_path):
+    data = {"a+b": sts(40), "a/b": sts(40, seed=1)}
+    with pytest.raises(BadInput, match=r"the items of 'a\+b' and of 'a/b' would both be in 'a-b.parquet'"):
+        cenote.evaluate("no/model", data=data, items=tmp_path, loader=lambda _: pytest.fail("loaded"))
 
 
 def test_data_are_checked_before_a_model_is_loaded(tmp_path):

@@ -10,6 +10,7 @@ from cenote.errors import BadInput
 from cenote.evaluation.positions import PLACES, find_by_position
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.scoring import summarise_task
+from cenote.evaluation.task_list import ListedTask
 from cenote.evaluation.tasks import official_with
 
 from .labelled import retrieval
@@ -88,17 +89,7 @@ def test_queries_and_documents_have_the_prompts_of_the_score(short):
     data = planted()
     short.prompts = {"SciFact-query": "who: ", "SciFact-document": "text: "}
     reader = TextReader(short, "torch")
-    record, _ = summarise_task(
-        "Local",
-        "retrieval",
-        lambda: official_with("SciFact", data),
-        reader,
-        long="truncate",
-        others=(),
-        seed=0,
-        notes=(),
-        data="x",
-        moved=data,
-    )
+    task = ListedTask("Local", "retrieval", lambda: official_with("SciFact", data), "x", "SciFact", "test")
+    record, _ = summarise_task(task, reader, long="truncate", others=(), seed=0, moved=data)
     assert len(record.positions) == len(PLACES)
     assert {side.prompt_name for side in reader._stores} == {"SciFact-query", "SciFact-document"}

@@ -16,7 +16,8 @@ from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import Side, TextReader
 from cenote.evaluation.scoring import _too_few, refuse_unusable, score_task, summarise_task
-from cenote.evaluation.tasks import cells_of, local_task, official_task, official_with
+from cenote.evaluation.task_list import ListedTask
+from cenote.evaluation.tasks import local_task, official_task, official_with, parts_of
 from cenote.listener import Listener
 
 from .labelled import EVERY, classification, clustering, retrieval, sts
@@ -189,17 +190,7 @@ def test_texts_that_are_read_whole_have_none(model):
 
 
 def summarised(model, data, kind, others=None):
-    return summarise_task(
-        "Local",
-        kind,
-        lambda: local_task("Local", data),
-        TextReader(model, "torch"),
-        long="truncate",
-        others=others,
-        seed=0,
-        notes=(),
-        data="x",
-    )
+    return summarise(lambda: local_task("Local", data), kind, model, others)
 
 
 def test_few_items_claim_nothing(model):
@@ -269,9 +260,25 @@ def test_the_change_of_another_way_to_read_is_that_of_compare(short, data):
     assert change.value == pytest.approx(difference.value, abs=2e-4)
 
 
-def summarise(make, kind, model):
-    reader = TextReader(model, "torch")
-    return summarise_task("Local", kind, make, reader, long="truncate", others=(), seed=0, notes=(), data="x")
+def summarise(make, kind, model, others=()):
+    task = ListedTask("Local", kind, make, "x", None, "test")
+    return summarise_task(task, TextReader(model, "torch"), long="truncate", others=others, seed=0)
+
+
+def test_another_way_whose_items_are_of_another_measure_has_no_interval(short, monkeypatch):
+    def shifted(make, kind, reader, way):
+        found = score_task(make, kind, reader, way)
+        figures = found.figures | {"main_score": found.score + 0.1 * (way == "window-mean")}
+        return replace(found, figures=figures)
+
+    monkeypatch.setattr("cenote.evaluation.scoring.score_task", shifted)
+    record, _ = summarised(short, retrieval(words=(20, 60)), "retrieval")
+    mean, windows = record.settings
+    assert (mean.score.low, mean.change.low) == (None, None)
+    assert mean.change.value == pytest.approx(mean.score.value - record.score)
+    assert windows.change.low < windows.change.high
+    (note,) = [note for note in record.notes if "another measure" in note]
+    assert note.startswith("window-mean: The values of single items are of another measure than ndcg_at_10")
 
 
 def test_a_score_of_another_measure_than_the_items_has_no_interval(model):
@@ -330,17 +337,17 @@ def test_summaries_that_mteb_passes_over_do_not_move_the_others(model):
     assert items.columns["item"] == [str(row) for row in range(35) if row not in (2, 3)]
 
 
-def test_the_cells_of_benchmarks_are_those_that_they_take():
-    assert len(cells_of(["MTEB(eng, v2)"])) == 41
-    names = [cell.name for cell in cells_of(["LongEmbed"])]
+def test_the_parts_of_benchmarks_are_those_that_they_take():
+    assert len(parts_of(["MTEB(eng, v2)"])) == 41
+    names = [part.name for part in parts_of(["LongEmbed"])]
     assert "LEMBPasskeyRetrieval (test_256)" in names
     assert "LEMBQMSumRetrieval" in names
-    (one,) = cells_of(["SciFact", "SciFact"])
+    (one,) = parts_of(["SciFact", "SciFact"])
     assert (one.name, one.kind, one.make().eval_splits) == ("SciFact", "retrieval", ["test"])
-    languages = cells_of(["STS17"])
-    assert {cell.split for cell in languages} == {"test"}
-    assert "STS17 (en-en)" in [cell.name for cell in languages]
-    assert next(cell for cell in languages if cell.subset == "en-en").make().hf_subsets == ["en-en"]
+    languages = parts_of(["STS17"])
+    assert {part.split for part in languages} == {"test"}
+    assert "STS17 (en-en)" in [part.name for part in languages]
+    assert next(part for part in languages if part.subset == "en-en").make().hf_subsets == ["en-en"]
 
 
 @pytest.mark.parametrize(("name", "kind"), [("STS17", "sts"), ("MassiveIntentClassification", "classification")])
@@ -369,4 +376,4 @@ def test_an_official_search_that_mteb_keeps_in_its_first_form_is_scored(model):
 
 def test_a_task_of_images_is_refused_before_it_is_loaded():
     with pytest.raises(BadInput, match=r"CIFAR10Clustering is a task of image: name tasks of text alone"):
-        cells_of(["SciFact", "CIFAR10Clustering"])
+        parts_of(["SciFact", "CIFAR10Clustering"])

@@ -21,7 +21,7 @@ from cenote.data.labelled import Classification, Labels, Sts
 from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.errors import BadInput, CenoteWarning, UnsupportedModel
 from cenote.evaluation import tune as module
-from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
+from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores
 from cenote.evaluation.choosing import Half, choose_best, search, together
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader
@@ -131,6 +131,28 @@ def test_the_result_comes_back_from_json(found):
     }
 
 
+@pytest.mark.parametrize(
+    ("chosen", "own", "end"),
+    [
+        (1.2, 1.0, None),  # between those that were tried, although the lowest of those that were named
+        (1.5, 1.0, "highest"),
+        (1.1, 1.1, "lowest"),
+        (1.1, None, "lowest"),  # of a model without a constant
+    ],
+)
+def test_a_constant_at_an_end_of_those_that_were_tried_says_so(chosen, own, end):
+    tried = [Candidate("constant", tau, tau) for tau in (1.5, 1.2, 1.1)]
+    more = {None: "", "lowest": "try lower ones too.", "highest": "try higher ones too."}[end]
+    said = f" It is the {end} that was tried: {more}" if end else ""
+    assert module._edge(Candidate("constant", chosen, chosen), [*tried, Candidate("role", 1.0, 9.0)], own) == said
+
+
+def test_the_answer_does_not_call_a_temperature_the_lowest_that_is_above_the_own(model):
+    found = run(model, {"pairs": planted(model, 200, 0.001, temperature=1.4)}, temperatures=(2.0, 1.4))
+    assert found.chosen == "1.4"
+    assert "that was tried" not in found.answer
+
+
 def test_several_tasks_get_one_temperature(model):
     data = {"one": planted(model, 200, 0.001, temperature=0.2), "two": planted(model, 200, 0.001, 7, temperature=0.2)}
     found = run(model, data)
@@ -171,7 +193,7 @@ def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
     data = sts(40)
     task = ListedTask("t", "sts", lambda: module.make_local("t", None, data), "", None, "test", (), data)
     scores = CandidateScores(model, task, "auto", Listener())
-    scores.score_all([OWN, Candidate("constant", 0.6, 0.6)])
+    scores.score_all([UNCHANGED, Candidate("constant", 0.6, 0.6)])
     gc.collect()
     assert [one() for one in seen] == [None, None]
 
@@ -188,6 +210,17 @@ def test_mixed_vectors_are_those_of_the_tempered_model(model, form):
     assert mixed.score == pytest.approx(real.tasks[0].score, abs=1e-9)
     plain = cenote.evaluate(model, data={"t": data}, cache=False, backend="torch", others=())
     assert mixed.score != plain.tasks[0].score
+
+
+def test_a_text_that_was_not_read_at_its_temperature_is_an_error(model):
+    """By then the model has its own temperature again."""
+    data, readers = retrieval(), {}
+    task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
+    scores = CandidateScores(model, task, "auto", Listener(), readers)
+    scores.score_all([Candidate("constant", tau, tau) for tau in (0.2, 0.6)])
+    readers[0.6].forget()
+    with pytest.raises(ValueError, match="a text was not read at the temperature that it has"):
+        scores.score(Candidate("role", 0.2, 0.6))
 
 
 def test_forms_by_length_and_role_are_tried_on_request(model):
@@ -216,7 +249,7 @@ def test_progress_says_which_of_how_many_temperatures_is_at_work(model):
     assert [done for done, _ in combined] == list(range(2, 2 + len(combined)))
 
 
-@pytest.mark.parametrize("candidate", [OWN, Candidate("constant", 0.6, 0.6)], ids=str)
+@pytest.mark.parametrize("candidate", [UNCHANGED, Candidate("constant", 0.6, 0.6)], ids=str)
 def test_a_corpus_is_read_once_for_both_halves_where_vectors_are_kept(model, candidate):
     readers, whole = {}, retrieval()
     for part in halve(whole):

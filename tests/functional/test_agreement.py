@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cenote.errors import BadInput
-from cenote.functional.agreement import FEWEST_TEXTS, cosine_of, cosines, nearest_others, shared_nearest, to_unit
+from cenote.functional.agreement import FEWEST_WITH_OTHERS, cosine_of, cosines, nearest_others, shared_nearest
+from cenote.functional.units import to_unit
 
 DRAWN = np.random.default_rng(0)
 LEFT = DRAWN.standard_normal((30, 6))
@@ -44,4 +45,4 @@ def test_nearest_others_and_what_they_share(count):
 def test_texts_all_of_whose_others_are_nearest_share_nothing_that_is_known(count):
     with pytest.raises(BadInput, match=f"{count} texts share all of their 10 nearest others: pass 12 or more"):
         shared_nearest(LEFT[:count], RIGHT[:count])
-    assert min(shared_nearest(LEFT[:FEWEST_TEXTS], RIGHT[:FEWEST_TEXTS])) < 1
+    assert min(shared_nearest(LEFT[:FEWEST_WITH_OTHERS], RIGHT[:FEWEST_WITH_OTHERS])) < 1

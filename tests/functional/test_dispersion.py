@@ -15,12 +15,12 @@ from cenote.functional.dispersion import (
     effective_rank,
     mean_cosine,
     mean_over_weighted_pairs,
-    to_unit_vectors,
     to_vector,
     uniformity,
     weighted_mean_cosine,
     weighted_uniformity,
 )
+from cenote.functional.units import to_unit
 
 CLOUDS = {"mean cosine": mean_cosine, "uniformity": uniformity}
 
@@ -74,7 +74,7 @@ def test_figures_equal_plain_loops(n):
 
 
 def test_copies_of_a_text_are_not_paired():
-    rows = to_unit_vectors(cloud(6))
+    rows = to_unit(cloud(6))
     weights = np.random.default_rng(0).multinomial(6, [1 / 6] * 6, size=8).astype(float)
     means = weighted_mean_cosine(rows, weights)
     even = weighted_uniformity(rows, weights)
@@ -156,19 +156,11 @@ def test_norms_neither_underflow_nor_overflow(scale, recwarn):
 
 
 def test_blocks_do_not_matter(monkeypatch):
-    rows, weights = to_unit_vectors(cloud(23)), np.ones((3, 23))
+    rows, weights = to_unit(cloud(23)), np.ones((3, 23))
     expected = mean_cosine(rows), weighted_uniformity(rows, weights)
     monkeypatch.setattr(dispersion, "BLOCK", 60)
     assert mean_cosine(rows) == pytest.approx(expected[0], rel=1e-13)
     np.testing.assert_allclose(weighted_uniformity(rows, weights), expected[1], rtol=1e-13)
-
-
-def test_a_unit_vector_does_not_depend_on_other_rows():
-    rows = cloud(97, 33)
-    whole = to_unit_vectors(rows)
-    for i in range(97):
-        np.testing.assert_array_equal(to_unit_vectors(rows[i : i + 1])[0], whole[i])
-    np.testing.assert_array_equal(to_unit_vectors(np.asfortranarray(rows)), whole)
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import torch
 
 from cenote.errors import BadInput
 from cenote.functional.intervals import (
-    FEWEST_TEXTS,
+    FEWEST_WITH_INTERVAL,
     change_of_difference,
     change_of_mean,
     mean_over_pairs,
@@ -175,15 +175,17 @@ def test_the_interval_of_the_change_of_a_mean_covers_zero_if_nothing_changed():
 
 
 def test_few_texts_have_no_interval():
-    for count in (FEWEST_TEXTS - 1, FEWEST_TEXTS):
+    for count in (FEWEST_WITH_INTERVAL - 1, FEWEST_WITH_INTERVAL):
         first, second = np.triu_indices(count, 1)
-        ends = (None, None) if count < FEWEST_TEXTS else (1.0, 1.0)
+        ends = (None, None) if count < FEWEST_WITH_INTERVAL else (1.0, 1.0)
         assert mean_over_pairs(np.ones(len(first)), first, second) == Estimate(1.0, *ends)
-    rows = np.random.default_rng(0).normal(size=(2 * FEWEST_TEXTS, 3))
-    change = change_of_difference(rows, rows, range(FEWEST_TEXTS - 1), range(FEWEST_TEXTS, 2 * FEWEST_TEXTS))
+    rows = np.random.default_rng(0).normal(size=(2 * FEWEST_WITH_INTERVAL, 3))
+    change = change_of_difference(
+        rows, rows, range(FEWEST_WITH_INTERVAL - 1), range(FEWEST_WITH_INTERVAL, 2 * FEWEST_WITH_INTERVAL)
+    )
     assert (change.low, change.high) == (None, None)
-    for count in (FEWEST_TEXTS - 1, FEWEST_TEXTS):
-        assert (change_of_mean(rows[:count], rows[:count]).low is None) is (count < FEWEST_TEXTS)
+    for count in (FEWEST_WITH_INTERVAL - 1, FEWEST_WITH_INTERVAL):
+        assert (change_of_mean(rows[:count], rows[:count]).low is None) is (count < FEWEST_WITH_INTERVAL)
     assert mean_over_pairs([1.0, 2.0], [0, 0], [1, 2]) == Estimate(1.5, None, None)
 
 

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from cenote.errors import BadInput
+from cenote.functional.intervals import FEWEST_WITH_INTERVAL
 from cenote.functional.items import (
-    FEWEST_VALUES,
     mean_of_draws,
     mean_of_items,
     rank_correlation_of_items,
@@ -36,7 +36,7 @@ def test_the_interval_of_a_mean_covers_the_truth():
 
 
 def test_few_items_and_equal_items():
-    assert mean_of_items(np.arange(FEWEST_VALUES - 1)).low is None
+    assert mean_of_items(np.arange(FEWEST_WITH_INTERVAL - 1)).low is None
     unequal = np.repeat(np.arange(40), [1] * 39 + [20])
     assert mean_of_items(np.arange(59), sources=unequal).low is None
     found = mean_of_items(np.ones(50))

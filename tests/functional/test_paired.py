@@ -491,7 +491,7 @@ def test_a_seed_decides_all():
 def test_blocks_do_not_change_the_result(at_once, monkeypatch):
     tasks = [Paired(normal(3, count), np.arange(count) // 2, normal(3, 4)) for count in (30, 43)]
     expected = compare_paired(tasks, flips=999)
-    monkeypatch.setattr(paired, "_AT_ONCE", at_once)
+    monkeypatch.setattr(paired, "AT_ONCE", at_once)
     found = compare_paired(tasks, flips=999)
     for ours, theirs in zip([*found.tasks, found.together], [*expected.tasks, expected.together], strict=True):
         for one, other in zip(ours, theirs, strict=True):

@@ -1,6 +1,5 @@
-"""Normalised and quantised vectors: plain Python numbers, laws of rounding, and bad input."""
+"""Quantised vectors: plain Python numbers, laws of rounding, and bad input."""
 
-import math
 from fractions import Fraction
 
 import numpy as np
@@ -9,31 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from cenote.errors import BadInput
-from cenote.functional.quantisation import STEPS, dequantise, normalise, quantise
+from cenote.functional.quantisation import STEPS, dequantise, quantise
 
 ELEMENTS = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
 VECTORS = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=ELEMENTS)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_normalise_equals_plain_python(dtype):
-    vectors = np.random.default_rng(0).standard_normal((5, 7)).astype(dtype)
-    got = normalise(vectors)
-    assert got.dtype == dtype
-    for row, made in zip(vectors.tolist(), got.tolist(), strict=True):
-        length = math.sqrt(math.fsum(value * value for value in row))
-        np.testing.assert_allclose(made, [value / length for value in row], rtol=2 * np.finfo(dtype).eps)
-
-
-@pytest.mark.parametrize("size", [1e-30, 1e30])
-def test_normalise_if_squares_leave_float32(size):
-    np.testing.assert_allclose(normalise(np.array([[3, 4]], np.float32) * np.float32(size)), [[0.6, 0.8]], rtol=1e-6)
-
-
-def test_zero_vectors_are_refused_by_normalise():
-    with pytest.raises(BadInput, match="vectors 1, 2 are zero"):
-        normalise(np.array([[1.0, 0], [0, 0], [0, 0]], np.float32))
 
 
 def test_scales_and_numbers_computed_by_hand():
@@ -84,6 +62,5 @@ def test_opposite_vectors_differ_by_their_signs(vectors):
 
 
 def test_no_vectors():
-    assert normalise(np.zeros((0, 3), np.float32)).shape == (0, 3)
     numbers, scales = quantise(np.zeros((0, 3), np.float32))
     assert (numbers.shape, scales.shape, dequantise(numbers, scales).shape) == ((0, 3), (0,), (0, 3))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cenote.errors import BadInput
 from cenote.functional import retrieval
-from cenote.functional.intervals import FEWEST_TEXTS
+from cenote.functional.intervals import FEWEST_WITH_INTERVAL
 from cenote.functional.retrieval import (
     jackknife,
     nearest,
@@ -229,10 +229,10 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
 
 
 def test_few_documents_have_no_interval():
-    for count in (FEWEST_TEXTS - 1, FEWEST_TEXTS):
+    for count in (FEWEST_WITH_INTERVAL - 1, FEWEST_WITH_INTERVAL):
         (found,) = resampled_means([np.tile([0.0, 1.0, 1.0], count)], np.repeat(np.arange(count), 3))
         assert found.value == pytest.approx(2 / 3)
-        assert (found.low is None) == (found.high is None) == (count < FEWEST_TEXTS)
+        assert (found.low is None) == (found.high is None) == (count < FEWEST_WITH_INTERVAL)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from cenote.functional.sampling import Sample, bootstrap, keys_of, smallest
+from cenote.functional.sampling import Sample, bootstrap, count_places, keys_of, resamples, smallest
 
 
 def texts(n=50, width=6, seed=0):
@@ -153,3 +153,12 @@ def test_bootstrap_weights_have_multinomial_moments():
     _, weights = bootstrap(5, 20000, (0,))
     np.testing.assert_allclose(weights.mean(0), 1, atol=0.03)
     np.testing.assert_allclose(np.cov(weights.T), np.eye(5) - 0.2, atol=0.04)
+
+
+@pytest.mark.parametrize("at_once", [1, 30, 10**6])
+def test_blocks_of_resamples_are_those_of_one_draw(at_once):
+    chosen, weights = bootstrap(7, 50, (3, 1))
+    blocks = list(resamples(7, 50, np.random.default_rng((3, 1)), at_once))
+    assert max(map(len, blocks)) == min(50, max(1, at_once // 7))
+    np.testing.assert_array_equal(np.concatenate(blocks), chosen)
+    np.testing.assert_array_equal(np.concatenate([count_places(block) for block in blocks]), weights)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
+from transformers import AutoTokenizer
 
 import cenote
 from cenote.encoding.tokens import tokenise
@@ -147,3 +149,41 @@ def test_the_smallest_table_of_positions_counts(tiny_st):
     assert positions_of(model) == 100
     model[0].model.encoder.position_embeddings = None  # as of a model with relative positions
     assert positions_of(model) == 256
+    model[0].model.encoder.embed_positions = nn.Embedding(100, 4)
+    model[0].model.encoder.main_input_name = "input_features"  # as of a model that hears too
+    assert positions_of(model) == 256
+
+
+_SIZE = {"num_hidden_layers": 1, "num_attention_heads": 4}
+NAMED_OTHERWISE = {
+    "GPT2": {"n_embd": 32, "n_layer": 1, "n_head": 4, "n_positions": 40},
+    "OpenAIGPT": {"n_embd": 32, "n_layer": 1, "n_head": 4, "n_positions": 40},
+    "OPT": {"hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 64, "max_position_embeddings": 40, **_SIZE},
+    "Bart": {
+        **{
+            f"{side}_{name}": size
+            for side in ("encoder", "decoder")
+            for name, size in (("layers", 1), ("attention_heads", 4), ("ffn_dim", 64))
+        },
+        "d_model": 32,
+        "max_position_embeddings": 40,
+    },
+}
+
+
+@pytest.mark.parametrize("name", NAMED_OTHERWISE)
+def test_a_table_of_positions_may_have_another_name(name, tiny, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny("bert"))
+    tokens = {"vocab_size": len(tokenizer), "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = getattr(transformers, f"{name}Config")(**tokens, **NAMED_OTHERWISE[name])
+    getattr(transformers, f"{name}Model")(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = SentenceTransformer(modules=[Transformer(str(tmp_path)), StPooling(32, "mean")], device="cpu")
+    assert positions_of(model) == 40
+    model.max_seq_length = 40
+    assert np.isfinite(model.encode("a " * 80)).all()
+    model.max_seq_length = 41
+    with pytest.raises((IndexError, RuntimeError)):
+        model.encode("a " * 80)
+    with pytest.raises(BadInput, match="the model has positions for 40 tokens only"):
+        set_max_seq_length(model, 41)

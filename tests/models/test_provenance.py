@@ -12,10 +12,12 @@ from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 import cenote
+from cenote.functional.pooling import POOLINGS
 from cenote.models.provenance import (
     architecture_of,
     behaviour_as,
     behaviour_of,
+    folder_of,
     name_of,
     place_of,
     pooling_of,
@@ -61,6 +63,17 @@ def test_the_revision_of_a_model_of_the_hub(home, copy_of, tmp_path, monkeypatch
     assert revision_of(plain) == commit
 
 
+def test_the_folder_of_a_bare_id_is_that_which_is_loaded(tmp_path, monkeypatch):
+    for name in ("one", "sentence-transformers--one"):
+        where = tmp_path / f"models--{name}"
+        (where / "snapshots" / "0").mkdir(parents=True)
+        (where / "snapshots" / "0" / "modules.json").write_text("[]")
+        (where / "refs").mkdir()
+        (where / "refs" / "main").write_text("0")
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
+    assert folder_of("one", None) == tmp_path / "models--sentence-transformers--one" / "snapshots" / "0"
+
+
 def test_names_of_models(demo, demo_path, tiny_st):
     assert name_of("minilm", demo) == "minilm"
     assert name_of(demo_path, demo) == str(demo_path)
@@ -92,6 +105,15 @@ def test_poolings_and_temperatures(tiny_st):
     assert "0.5" in temperature_of(model)
     several = cenote.load(tiny_st("bert"), pooling=["mean", "max"], device="cpu")
     assert pooling_of(several) == "mean+max"
+
+
+@pytest.mark.filterwarnings("ignore:.*declares pooling")
+def test_a_pooling_has_our_name(tiny_st):
+    for name in POOLINGS:
+        assert pooling_of(cenote.load(tiny_st("bert"), pooling=name, device="cpu")) == name
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    model[1] = Pooling(32, ("cls", "mean_sqrt_len_tokens"))
+    assert pooling_of(model) == "cls+mean_sqrt_len"
 
 
 def test_a_model_without_a_transformer():

@@ -241,6 +241,22 @@ def test_bad_output(corpus, tmp_path, name, message):
     assert len(corpus.read_text().splitlines()) == 8
 
 
+def test_pairs_that_the_next_run_would_read_are_refused(corpus, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "link.jsonl").symlink_to(tmp_path / "there.jsonl")
+    (tmp_path / "there.jsonl").write_bytes(corpus.read_bytes())
+    for source, name, fate in (
+        (tmp_path, "pairs.jsonl", "would be an input of the next run"),
+        (str(tmp_path / "*.jsonl"), "pairs.jsonl", "would be an input of the next run"),
+        ([corpus, tmp_path], "pairs.jsonl", "would be an input of the next run"),
+        (tmp_path / "texts", "there.jsonl", "is an input and would be overwritten"),
+    ):
+        with pytest.raises(BadInput, match=fate):
+            mine_pairs(source, output=tmp_path / name)
+    assert not (tmp_path / "pairs.jsonl").exists()
+    assert (tmp_path / "there.jsonl").read_bytes() == corpus.read_bytes()
+
+
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     def texts(count):
         return (f"{number} " + " ".join(f"word{number % 97}{place}" for place in range(150)) for number in range(count))

@@ -8,7 +8,6 @@ pytest.importorskip("datasets", reason="negatives need datasets: pip install 'ce
 
 from cenote.data.pairs import Pair
 from cenote.training import negatives
-from cenote.training.negatives import find_negatives
 
 from ..bags import WORDS
 
@@ -27,36 +26,40 @@ def pairs_of(positives, query=QUERY, positive=QUERY):
     return [Pair(query, positive), *others]
 
 
+def find(pairs, texts, model, count, **options):
+    return negatives.find_negatives(pairs, texts, model, count, **{"range_min": 0, "margin": 0.05, **options})
+
+
 def test_the_nearest_are_found_in_order(bag_model):
     pairs = pairs_of(NEAR)
-    found = find_negatives(pairs, range(5), bag_model, 3)
+    found = find(pairs, range(5), bag_model, 3)
     assert found[0] == tuple(NEAR[:3])
     assert all(pair.positive not in negatives for pair, negatives in zip(pairs, found, strict=True))
 
 
 def test_the_nearest_are_passed_over(bag_model):
-    assert find_negatives(pairs_of(NEAR), range(5), bag_model, 2, range_min=1)[0] == tuple(NEAR[1:3])
+    assert find(pairs_of(NEAR), range(5), bag_model, 2, range_min=1)[0] == tuple(NEAR[1:3])
 
 
 def test_those_within_the_margin_are_no_negatives(bag_model):
     positive = NEAR[1]
-    found = find_negatives(pairs_of([NEAR[0], *NEAR[2:]], positive=positive), range(4), bag_model, 2, margin=0.0)
+    found = find(pairs_of([NEAR[0], *NEAR[2:]], positive=positive), range(4), bag_model, 2, margin=0.0)
     assert found[0] == tuple(NEAR[2:])  # NEAR[0] is nearer than the positive
-    assert len(find_negatives(pairs_of(NEAR), range(5), bag_model, 4, margin=0.4)[0]) < 4
+    assert len(find(pairs_of(NEAR), range(5), bag_model, 4, margin=0.4)[0]) < 4
 
 
 def test_positives_of_the_same_text_are_no_negatives(bag_model):
-    assert find_negatives(pairs_of(NEAR), [0, 0, 1, 2, 3], bag_model, 3)[0] == tuple(NEAR[1:])
-    assert find_negatives(pairs_of(NEAR), [0, 0, 1, 0, 3], bag_model, 2)[0] == (NEAR[1], NEAR[3])
+    assert find(pairs_of(NEAR), [0, 0, 1, 2, 3], bag_model, 3)[0] == tuple(NEAR[1:])
+    assert find(pairs_of(NEAR), [0, 0, 1, 0, 3], bag_model, 2)[0] == (NEAR[1], NEAR[3])
 
 
 def test_of_another_text_the_nearest_positive_counts(bag_model):
-    assert find_negatives(pairs_of(NEAR), [0, 1, 1, 2, 3], bag_model, 3)[0] == (NEAR[0], NEAR[2], NEAR[3])
+    assert find(pairs_of(NEAR), [0, 1, 1, 2, 3], bag_model, 3)[0] == (NEAR[0], NEAR[2], NEAR[3])
 
 
 def test_a_query_of_two_texts_has_negatives_of_neither(bag_model):
     pairs = [*pairs_of(NEAR), Pair(QUERY, words(90, 91))]
-    found = find_negatives(pairs, [0, 1, 2, 3, 4, 1], bag_model, 2, margin=0.0)
+    found = find(pairs, [0, 1, 2, 3, 4, 1], bag_model, 2, margin=0.0)
     assert set(found[0]).isdisjoint([NEAR[0], words(90, 91)])
 
 
@@ -72,22 +75,22 @@ def test_a_title_of_many_texts_asks_for_no_more_candidates(bag_model, monkeypatc
     near = [Pair(QUERY, f"{QUERY} {words(400 + place)}") for place in range(10)]
     far = [Pair(QUERY, words(place, *range(500 + place, 505 + place))) for place in range(50)]
     for count in (20, 60):
-        found = find_negatives([*near, *far[: count - 10], *pairs_of(NEAR)[1:]], range(count + 4), bag_model, 2)
+        found = find([*near, *far[: count - 10], *pairs_of(NEAR)[1:]], range(count + 4), bag_model, 2)
         assert found[:count] == [tuple(NEAR[:2])] * 10 + [()] * (count - 10)
     assert asked == [(10, 12, 30)] * 2
 
 
 def test_a_pair_may_have_fewer_or_none(bag_model):
-    assert [len(negatives) for negatives in find_negatives(pairs_of(NEAR[:1]), range(2), bag_model, 3)] in (
+    assert [len(negatives) for negatives in find(pairs_of(NEAR[:1]), range(2), bag_model, 3)] in (
         [1, 1],
         [1, 0],
     )
-    assert find_negatives(pairs_of([]), [0], bag_model, 3) == [()]
+    assert find(pairs_of([]), [0], bag_model, 3) == [()]
 
 
 def test_progress_is_reported_and_nothing_is_printed(bag_model, capsys):
     done = []
-    find_negatives(pairs_of(NEAR), range(5), bag_model, 1, advance=done.append)
+    find(pairs_of(NEAR), range(5), bag_model, 1, advance=done.append)
     assert sum(done) == 10
     assert capsys.readouterr().out == ""
 
@@ -101,5 +104,5 @@ def test_prompts_of_queries_and_documents_are_used(bag_model, monkeypatch):
         return encode(**options)
 
     monkeypatch.setattr(bag_model, "encode", watched)
-    find_negatives(pairs_of(NEAR), range(5), bag_model, 1)
+    find(pairs_of(NEAR), range(5), bag_model, 1)
     assert sorted(seen) == ["document", "query"]

@@ -418,6 +418,7 @@ def test_a_disk_that_fills_keeps_the_checkpoint_before(near_folder, whole, tmp_p
             "with a temperature of 0.8 for a query and 1 for a document: only a constant one is known",
         ),
         ({"checkpoint_every": 0}, BadInput, "checkpoint_every=0"),
+        ({"output": ""}, BadInput, "output is empty: name a folder, or leave it out"),
     ],
 )
 def test_wrong_settings_are_refused(near, settings, error, message):
@@ -724,6 +725,10 @@ def test_a_model_is_watched_by_a_search_and_by_texts(demo_path, tmp_path, builti
     assert found[watch] == pytest.approx(expected, abs=1e-6)
 
 
+def test_nobody_need_listen(near):
+    assert train(near, PAIRS, steps=1, batch_size=8, progress=None, notify=None).encode("key1").shape == (32,)
+
+
 def test_watching_changes_nothing_of_the_training(tiny_st, tmp_path):
     """The model has dropout, which an evaluation must not draw from; and a training that did not help says so."""
     (tmp_path / "sts.csv").write_text("text1,text2,score\na pool,a cave,1\nwater,stone,2\nlight,deep,4\n")
@@ -810,9 +815,18 @@ def test_what_cannot_watch_is_refused(near, tmp_path):
     for name in ("train", "test"):
         (tmp_path / "a" / f"{name}.csv").write_text("text,label\na pool,x\na cave,y\n")
     (tmp_path / "few.txt").write_text("a pool\n" * 5)
+    (tmp_path / "ranked").mkdir()
+    for name, rows in (
+        ("corpus", "id,text\nd0,a pool\nd1,a cave\n"),
+        ("queries", "id,text\nq0,water\n"),
+        ("qrels", "query_id,doc_id,score\nq0,d0,1\n"),
+    ):
+        (tmp_path / "ranked" / f"{name}.csv").write_text(rows)
+    (tmp_path / "ranked" / "candidates.jsonl").write_text('{"query_id": "q0", "doc_ids": ["d0", "d1"]}\n')
     for source, message in (
         (tmp_path / "a", "watched by retrieval or sts, not by classification"),
-        (tmp_path / "few.txt", r"only 0 of 5 texts have three sentences of 6 words or more, and 20 are needed"),
+        (tmp_path / "ranked", "watched by retrieval or sts, not by reranking"),
+        (tmp_path / "few.txt", "only 0 of 5 texts, of which 4 are copies, have three sentences of 6 words or more"),
         (tmp_path / "none", "no such file or folder"),
     ):
         with pytest.raises(BadInput, match=message):

@@ -48,7 +48,7 @@ def read_pooled(
     keep_tokens: bool = False,
     listener: Listener | None = None,
     step: str = "reading texts",
-    some: bool = True,
+    refuse_none: bool = True,
 ) -> Pooled:
     """Read texts once and pool their tokens in the model's own way and in others.
 
@@ -60,7 +60,7 @@ def read_pooled(
         keep_tokens: whether to keep the token vectors too, at half precision.
         listener: hears of the progress.
         step: the name of the step in the progress.
-        some: raise if no text at all can be read.
+        refuse_none: whether to raise if no text at all can be read.
     """
 
     def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, Flags, list[npt.NDArray[np.float16]]]:
@@ -74,7 +74,7 @@ def read_pooled(
             kept = [rows[mask] for rows, mask in zip(unit, masks, strict=True)]
         norms = found[OWN].norm(dim=-1).nan_to_num(0, 0, 0).cpu().numpy()
         finite = torch.stack([vectors.isfinite().all(-1) for vectors in found.values()]).all(0).cpu().numpy()
-        return {name: to_unit(vectors) for name, vectors in found.items()}, norms, finite, kept
+        return {name: unit_or_zeros(vectors) for name, vectors in found.items()}, norms, finite, kept
 
     made = Pooled({}, np.zeros(len(tokens), np.float32), np.ones(len(tokens), bool))
     found_tokens: dict[int, npt.NDArray[np.float16]] = {}
@@ -96,7 +96,7 @@ def read_pooled(
     if keep_tokens:
         width = next((one.shape[1] for one in found_tokens.values()), 1)
         made.tokens = [found_tokens.get(row, np.zeros((1, width), np.float16)) for row in range(len(tokens))]
-    if some:
+    if refuse_none:
         _refuse_none(made)
     return made
 
@@ -135,7 +135,7 @@ class SideReader:
             keep_tokens=keep_tokens,
             listener=self.listener,
             step=step,
-            some=False,
+            refuse_none=False,
         )
         self._known |= {key: (made, place) for place, key in enumerate(rows)}
         if len(rows) == len(keys):
@@ -167,7 +167,7 @@ def _refuse_none(made: Pooled) -> None:
         raise BadInput(f"none of {count:,} texts could be read; the first: {made.refused[min(made.refused)]}.")
 
 
-def to_unit(vectors: torch.Tensor) -> Vectors:
+def unit_or_zeros(vectors: torch.Tensor) -> Vectors:
     """Return vectors of norm 1, zeros where a vector is zero or not finite."""
     finite = vectors.isfinite().all(-1, keepdim=True)
     unit: Vectors = nn.functional.normalize(torch.where(finite, vectors, 0), dim=-1).cpu().numpy()
@@ -178,4 +178,4 @@ def mean_of_windows(vectors: Vectors, owners: Whole, weights: npt.NDArray[Any], 
     """Return the weighted mean of each text's windows, with norm 1."""
     sums = np.zeros((count, vectors.shape[1]), np.float64)
     np.add.at(sums, owners, vectors * weights.astype(np.float64)[:, None])
-    return to_unit(torch.from_numpy(sums).float())
+    return unit_or_zeros(torch.from_numpy(sums).float())

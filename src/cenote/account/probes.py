@@ -15,6 +15,8 @@ from cenote.encoding.tokens import Whole
 SHORTEST = 6
 # Words of a text that three sentences could be expected of.
 _LONG = 60
+# Fewer documents give no account.
+FEWEST_DOCUMENTS = 20
 # Sentences drawn of each document, spread over it, and what their places are called.
 POSITIONS = ("first", "middle", "last")
 
@@ -27,6 +29,7 @@ class Probes:
     owners: Whole  # [Q] the document of each sentence
     spans: list[Span]  # where each sentence stands in its document
     positions: Whole  # [Q] places in POSITIONS
+    given: int  # texts that they were drawn from
     few: int  # texts with fewer than three sentences of six words or more
     unsplit: int  # those among them that are long, but have no marks to split them at
     copies: int  # texts that are copies of others
@@ -39,6 +42,16 @@ class Probes:
     def sentences(self) -> list[str]:
         """The text of each sentence."""
         return [self.texts[owner].text[start:end] for owner, (start, end) in zip(self.owners, self.spans, strict=True)]
+
+    def why_too_few(self) -> str | None:
+        """Return why these documents give no account; None if they are enough."""
+        if len(self.texts) >= FEWEST_DOCUMENTS:
+            return None
+        copies = f", of which {self.copies:,} are copies," if self.copies else ""
+        return (
+            f"only {len(self.texts)} of {self.given:,} texts{copies} have three sentences of {SHORTEST} words or more, "
+            f"and {FEWEST_DOCUMENTS} are needed"
+        )
 
     def remainders(self, rows: Sequence[int]) -> list[str]:
         """Return the documents of some sentences, each without its sentence."""
@@ -81,6 +94,7 @@ def draw_probes(texts: Sequence[Text], count: int, seed: int) -> Probes:
         owners=np.array([place for place, _ in chosen], np.int64),
         spans=[span for _, span in chosen],
         positions=np.tile(np.arange(len(POSITIONS)), len(drawn)),
+        given=len(texts),
         few=len(distinct) - len(usable),
         unsplit=int(unsplit),
         copies=len(texts) - len(distinct),

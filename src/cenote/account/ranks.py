@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
 from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, SideReader, Vectors, mean_of_windows
-from cenote.account.probes import SHORTEST, draw_probes
+from cenote.account.probes import FEWEST_DOCUMENTS, draw_probes
 from cenote.account.texts import AccountTexts, Alternative, Flags, tokenise_account
 from cenote.data.rows import Text
 from cenote.encoding.tokens import Whole
@@ -20,10 +19,9 @@ from cenote.functional.retrieval import own_ranks, ranks_of_variants
 from cenote.listener import Listener
 from cenote.models.properties import width_of
 from cenote.models.provenance import pooling_of
+from cenote.models.repooling import pooling_in
 from cenote.nn import Pooling
 
-# Fewer documents give no account.
-FEWEST_DOCUMENTS = 20
 # Poolings that are tried beside the model's own.
 _POOLINGS = ("mean", "cls", "max", "weightedmean", "lasttoken")
 
@@ -41,14 +39,11 @@ def plan_account(
         seed: of what is drawn.
     """
     probes = draw_probes(texts, count, seed)
-    if len(probes.texts) < FEWEST_DOCUMENTS:
-        copies = f", of which {probes.copies:,} are copies," if probes.copies else ""
-        return (
-            f"only {len(probes.texts)} of {len(texts):,} texts{copies} have three sentences of {SHORTEST} words or "
-            f"more, and {FEWEST_DOCUMENTS} are needed"
-        )
+    if few := probes.why_too_few():
+        return few
     found = tokenise_account(model, probes, prompt_name)
-    width = next((int(one.embedding_dimension) for one in model if isinstance(one, StPooling)), width_of(model))
+    pooling = pooling_in(model)
+    width = width_of(model) if pooling is None else int(pooling.embedding_dimension)
     numbers = int(found.documents.lengths.sum() + found.sentences.lengths.sum()) * width
     if numbers > KEPT_NUMBERS and len(probes.texts) > FEWEST_DOCUMENTS:
         fewer = max(FEWEST_DOCUMENTS, len(probes.texts) * KEPT_NUMBERS // numbers)
@@ -58,7 +53,7 @@ def plan_account(
 
 def other_poolings(model: SentenceTransformer) -> dict[str, nn.Module]:
     """Return the poolings to try beside the model's own, by the names of their settings."""
-    pooling = next((module for module in model if isinstance(module, StPooling)), None)
+    pooling = pooling_in(model)
     if pooling is None or pooling.pooling_output_dimension != pooling.embedding_dimension:
         return {}  # the modules after several operators take their width and no other
     own, width = pooling_of(model), int(pooling.embedding_dimension)

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
+from cenote._nn.modules import has_offsets
 from cenote.account.pooled_texts import OWN, Pooled, Vectors
 from cenote.account.probes import POSITIONS, Probes
 from cenote.choices import SHORTEST_WINDOW
-from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
+from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise, tokens_around
 from cenote.encoding.windows import token_spans, tokenise_windows
 from cenote.models.properties import (
     limit_of,
@@ -143,22 +144,17 @@ Sides = tuple[tuple[Sequence[str], Tokens], tuple[Sequence[str], Tokens]]  # doc
 
 def _windows(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: str | None) -> Iterator[Alternative]:
     """Yield small windows, and windows as long as the model reads, where any document is longer than one."""
-    if not getattr(tokenizer_of(model, "document"), "is_fast", False):
+    if not has_offsets(tokenizer_of(model, "document")):
         return
     limit = limit_of(model, "document") or SMALL_WINDOW
     for size in sorted({min(SMALL_WINDOW, limit), limit}):
-        if size - tokens_around(model, prompt) < SHORTEST_WINDOW:
+        if size - tokens_around(model, prompt, "document") < SHORTEST_WINDOW:
             continue
         documents, remainders = (split_texts(model, *side, size, prompt) for side in sides)
         if len(documents.owners):
             yield Alternative(
                 f"windows of {size} tokens", documents, remainders, np.ones(len(probes), bool), windows=True
             )
-
-
-def tokens_around(model: SentenceTransformer, prompt: str | None) -> int:
-    """Return the special tokens and those of the prompt, which every text has."""
-    return int(count_tokens(model, [""], prompt_name=prompt)[0])
 
 
 def split_texts(
@@ -168,7 +164,7 @@ def split_texts(
 
     `size` is in tokens as the model reads them, special ones included: the limit of a model that reads so many.
     """
-    room = size - tokens_around(model, prompt)
+    room = size - tokens_around(model, prompt, "document")
     parts: list[Tokens] = [tokens.take([])]
     owners: list[int] = []
     for row in np.flatnonzero(tokens.full_lengths > size).tolist():
@@ -206,9 +202,9 @@ def _read_flags(model: SentenceTransformer, probes: Probes, documents: Tokens, p
     middles = np.array([(start + end) / 2 for start, end in probes.spans])
     tokenizer = tokenizer_of(model, "document")
     keeps_end = getattr(tokenizer, "truncation_side", "right") == "left"
-    if not getattr(tokenizer, "is_fast", False):  # tokens have no places in the text: as if all were as long
+    if not has_offsets(tokenizer):  # tokens have no places in the text: as if all were as long
         whole = np.array([len(text.text) for text in probes.texts])
-        around = tokens_around(model, prompt)
+        around = tokens_around(model, prompt, "document")
         kept = whole * np.maximum(documents.lengths - around, 0) / np.maximum(documents.full_lengths - around, 1)
         return middles >= (whole - kept)[probes.owners] if keeps_end else middles <= kept[probes.owners]
     read = np.ones(len(probes), bool)

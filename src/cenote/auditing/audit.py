@@ -17,21 +17,20 @@ from cenote.auditing.checks.files import quiet_transformers
 from cenote.auditing.checks.subject import FULL, QUICK, Finding, Subject
 from cenote.auditing.checks.table import CHECKS
 from cenote.choices import CheckName, PoolingName
-from cenote.data.builtin import read_builtin
+from cenote.data.builtin import BUILTIN, read_builtin
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.encoding.batches import is_out_of_memory
-from cenote.errors import BadInput, CenoteError, choose
+from cenote.errors import BadInput, CenoteError, choose, first_line
 from cenote.functional.pooling import canonical
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
-from cenote.models.hub import first_line
 from cenote.models.loading import load
 from cenote.models.properties import limit_of
 from cenote.models.provenance import folder_of, name_of, pooling_of, temperature_of, versions_of
 
 # Fewer texts show nothing.
-FEWEST_TEXTS = 4
+FEWEST_TO_AUDIT = 4
 _LOAD = partial(load, strict=False)  # weights that the files lack are a finding
 _POOLING = "pooling"  # the check that compares the pooling that is asked for
 _MEND = "Encode the same texts with the model alone to see the whole error, and mend it first."
@@ -84,10 +83,9 @@ def audit(
     effort = QUICK if quick else FULL
     given = islice(read_builtin(), effort.builtin) if texts is None else texts
     drawn, read = sample_texts(given, effort.drawn, seed, source)
-    if len(drawn) < FEWEST_TEXTS:
-        raise BadInput(
-            f"{len(drawn)} texts are too few for an audit: give at least {FEWEST_TEXTS}, or none for the built-in ones."
-        )
+    if len(drawn) < FEWEST_TO_AUDIT:
+        few = f"{len(drawn)} texts are too few for an audit: give at least {FEWEST_TO_AUDIT}"
+        raise BadInput(f"{few}, or none for the built-in ones.")
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     folder = folder_of(model, loaded)
     subject = Subject(
@@ -102,7 +100,7 @@ def audit(
         by_path=loaded is not model,
     )
     _refuse_untokenised(subject)
-    where = "the docstrings of Python's standard library" if texts is None else read.source
+    where = BUILTIN if texts is None else read.source
     checks = tuple(_run_all(names, subject))
     return Audit(
         schema=Audit.SCHEMA,

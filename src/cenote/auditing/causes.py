@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
-from cenote.auditing.causes_trials import HALF, Reading, Way, read, readings, search_window
+from cenote.auditing.causes_trials import HALF, Attempt, PooledBy, attempts, read, search_window
 from cenote.auditing.parity_remedies import remedy_of
 from cenote.errors import CenoteError
 from cenote.functional.agreement import cosines
@@ -93,8 +93,8 @@ def find_cause(model: SentenceTransformer, case: Case, prompt_name: str | None, 
     lengths = np.asarray(case.lengths)
     some_agree = not case.differs.all()
     long = some_agree and bool(np.median(lengths[case.differs]) > np.median(lengths[~case.differs]))
-    for reading in readings(model, prompt_name, case.lengths, half=case.near, long=long):
-        tried += _try(model, case, reading, prompt_name)
+    for attempt in attempts(model, prompt_name, case.lengths, half=case.near, long=long):
+        tried += _try(model, case, attempt, prompt_name)
         step(1)
         # One change that leaves something may hide a second one.
         if any(one.changes == 1 and one.trial.least >= _EXACT for one in _explaining(tried)):
@@ -115,20 +115,20 @@ def find_cause(model: SentenceTransformer, case: Case, prompt_name: str | None, 
     return Cause(finding, trials, len(others), None if nearest is None else nearest.trial)
 
 
-def _try(model: SentenceTransformer, case: Case, reading: Reading, prompt_name: str | None) -> list[_Tried]:
-    """Return the trials of one reading: one for each way whose vectors have the wanted width."""
+def _try(model: SentenceTransformer, case: Case, attempt: Attempt, prompt_name: str | None) -> list[_Tried]:
+    """Return the trials of one attempt: one for each way whose vectors have the wanted width."""
     try:
-        found = read(model, case.texts, reading, prompt_name)
+        found = read(model, case.texts, attempt, prompt_name)
     except CenoteError:  # the model does not take this setting
         return []
     tried = []
     wide = case.wanted.shape[1]
     for way, vectors in found.items():
-        first = vectors.shape[1] > wide and way == Way()  # a server may keep the first dimensions only
+        first = vectors.shape[1] > wide and way == PooledBy()  # a server may keep the first dimensions only
         if vectors.shape[1] != wide and not first:
             continue
         values = np.nan_to_num(cosines(vectors[:, :wide], case.wanted), nan=-1.0)
-        kinds, words = _describe(model, reading, way)
+        kinds, words = _describe(model, attempt, way)
         if first:
             kinds, words = [*kinds, "width"], [*words, f"when cut to the first {wide} of {vectors.shape[1]} dimensions"]
         agree = values >= case.threshold
@@ -147,7 +147,7 @@ def _try(model: SentenceTransformer, case: Case, reading: Reading, prompt_name: 
     return tried
 
 
-def _describe(model: SentenceTransformer, reading: Reading, way: Way) -> tuple[list[str], list[str]]:
+def _describe(model: SentenceTransformer, attempt: Attempt, way: PooledBy) -> tuple[list[str], list[str]]:
     """Return the kinds of changes of a trial, and each in words."""
     kinds, words = [], []
     if way.pooling is not None:
@@ -156,9 +156,9 @@ def _describe(model: SentenceTransformer, reading: Reading, way: Way) -> tuple[l
     if way.without is not None:
         kinds.append("modules")
         words.append(f"without {way.without} after the pooling")
-    if reading.kind:
-        kinds.append(reading.kind)
-        words.append(reading.words)
+    if attempt.kind:
+        kinds.append(attempt.kind)
+        words.append(attempt.words)
     return kinds, words
 
 
@@ -206,7 +206,7 @@ def _search_windows(model: SentenceTransformer, case: Case, prompt_name: str | N
         return []
     limit, own = found[0], limit_of(model)
     words = f"when cut at {limit} tokens, not {'at all' if own is None else own}"
-    return _try(model, case, Reading("window", words, limit=limit), prompt_name)
+    return _try(model, case, Attempt("window", words, limit=limit), prompt_name)
 
 
 def _within_rounding(model: SentenceTransformer, case: Case, prompt_name: str | None) -> Finding | None:
@@ -216,7 +216,7 @@ def _within_rounding(model: SentenceTransformer, case: Case, prompt_name: str | 
     """
     if not case.near:
         return None
-    own, rounded = (read(model, case.texts, one, prompt_name)[Way()] for one in (Reading(), HALF))
+    own, rounded = (read(model, case.texts, one, prompt_name)[PooledBy()] for one in (Attempt(), HALF))
     if own.shape[1] != case.wanted.shape[1]:
         return None
     far, moved = (1 - cosines(own, other)[case.differs] for other in (case.wanted, rounded))

@@ -42,8 +42,8 @@ _SEARCHED = 24
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a model reads texts in one pass; every pass also gives the other poolings of the same tokens."""
+class Attempt:
+    """How a model reads texts in one pass that is tried; the pass also gives the other poolings of the same tokens."""
 
     kind: str = ""  # nothing for the model's own way
     words: str = ""
@@ -56,11 +56,11 @@ class Reading:
 
 
 # The model's own way at half precision.
-HALF = Reading("precision", "at bfloat16", dtype=torch.bfloat16)
+HALF = Attempt("precision", "at bfloat16", dtype=torch.bfloat16)
 
 
 @dataclass(frozen=True)
-class Way:
+class PooledBy:
     """A pooling and the modules after it, applied to the tokens of a pass."""
 
     pooling: str | None = None  # None: the model's own
@@ -75,7 +75,7 @@ class _PooledWays:
         modules = list[Any](model)
         place = pooling_index(modules)
         self.place = place if place is not None and isinstance(modules[place], StPooling) else None
-        self.ways: list[Way] = [Way()]
+        self.ways: list[PooledBy] = [PooledBy()]
         self.poolings: dict[str | None, nn.Module] = {}
         self.widths: list[int] = []
         if self.place is None:
@@ -83,7 +83,7 @@ class _PooledWays:
         self.poolings[None] = modules[self.place]
         own = pooling_of(model)
         for name, row in POOLINGS.items():
-            if row.marks or name in (own, *(row.aliases)) or own in row.aliases or "k" in row.options:
+            if row.marks or name == own or "k" in row.options:
                 continue
             try:
                 self.poolings[name] = pooling_for(model, name)
@@ -92,7 +92,7 @@ class _PooledWays:
         later = [one for one in modules[self.place + 1 :] if not isinstance(one, (Normalize, Temperature))]
         dropped = list(dict.fromkeys(type(one).__name__ for one in later))
         several = [" and ".join(dropped)] if len(dropped) > 1 else []
-        self.ways = [Way(name, without) for without in (None, *dropped, *several) for name in self.poolings]
+        self.ways = [PooledBy(name, without) for without in (None, *dropped, *several) for name in self.poolings]
 
     def __call__(self, features: Mapping[str, Any]) -> Tensor:
         """Return the vectors of all ways, `[B, sum of D]`."""
@@ -103,25 +103,25 @@ class _PooledWays:
         self.widths = [one.shape[1] for one in found]
         return torch.cat(found, 1).cpu()
 
-    def _vectors(self, output: Mapping[str, Any], way: Way) -> Tensor:
-        if self.place is None or way == Way():
+    def _vectors(self, output: Mapping[str, Any], way: PooledBy) -> Tensor:
+        if self.place is None or way == PooledBy():
             return pooled_vectors(self.model, output)
         left_out = way.without.split(" and ") if way.without else ()
         return repooled_vectors(self.model, output, self.poolings[way.pooling], without=left_out)
 
 
 def read(
-    model: SentenceTransformer, texts: Sequence[str], reading: Reading, prompt_name: str | None
-) -> dict[Way, Vectors]:
-    """Return the vectors of texts by every way of one reading; a text that cannot be read has NaN."""
-    with _settings(model, reading):
-        given = [reading.change(text) for text in texts] if reading.change else list(texts)
-        if reading.prefix is not None:
-            given, prompt_name = [f"{reading.prefix}{text}" for text in given], None
+    model: SentenceTransformer, texts: Sequence[str], attempt: Attempt, prompt_name: str | None
+) -> dict[PooledBy, Vectors]:
+    """Return the vectors of texts by every way of one attempt; a text that cannot be read has NaN."""
+    with _settings(model, attempt):
+        given = [attempt.change(text) for text in texts] if attempt.change else list(texts)
+        if attempt.prefix is not None:
+            given, prompt_name = [f"{attempt.prefix}{text}" for text in given], None
         tokens = tokenise(model, given, prompt_name)
-        if not reading.special:
+        if not attempt.special:
             tokens = without_special_tokens(model, tokens)
-        run = _PooledWays(model, reading.dtype)
+        run = _PooledWays(model, attempt.dtype)
         rows: dict[int, Any] = {}
         for part in BatchReader(model, run).read(tokens):
             if not isinstance(part, Refused):
@@ -133,16 +133,16 @@ def read(
 
 
 @contextmanager
-def _settings(model: SentenceTransformer, reading: Reading) -> Iterator[None]:
-    """Give a model the limit, the prompt and the temperature of a reading; the old ones come back."""
+def _settings(model: SentenceTransformer, attempt: Attempt) -> Iterator[None]:
+    """Give a model the limit, the prompt and the temperature of an attempt; the old ones come back."""
     with ExitStack() as stack:
-        if reading.limit is not None:
+        if attempt.limit is not None:
             stack.enter_context(limits_kept(model))
-            set_limit(model, reading.limit)
-        if reading.prefix is not None:
+            set_limit(model, attempt.limit)
+        if attempt.prefix is not None:
             stack.callback(setattr, model, "default_prompt_name", model.default_prompt_name)
             model.default_prompt_name = None
-        if reading.plain:
+        if attempt.plain:
             stack.enter_context(temper(model, 1.0))
         yield
 
@@ -175,9 +175,9 @@ def _special_around(tokenizer: Any) -> tuple[list[int], list[int]]:
     return [], []
 
 
-def readings(
+def attempts(
     model: SentenceTransformer, prompt_name: str | None, lengths: Sequence[int], *, half: bool, long: bool
-) -> Iterator[Reading]:
+) -> Iterator[Attempt]:
     """Yield the ways to read texts that are tried: the model's own first, then the most likely.
 
     Args:
@@ -187,39 +187,39 @@ def readings(
         half: whether to try half precision.
         long: whether the long texts differ, so that a cut is more likely than a prompt.
     """
-    yield Reading()
+    yield Attempt()
     kinds = [_windows(model, lengths), _prompts(model, prompt_name)]
     for kind in kinds if long else reversed(kinds):
         yield from kind
     if live_temperature_of(model) != "1":
-        yield Reading("temperature", f"at temperature 1, not {live_temperature_of(model)}", plain=True)
+        yield Attempt("temperature", f"at temperature 1, not {live_temperature_of(model)}", plain=True)
     own = limit_of(model)
     tokenizer = tokenizer_of(model)
     around = tokenizer.num_special_tokens_to_add() if isinstance(tokenizer, PreTrainedTokenizerBase) else 0
     # Their room is for the text.
-    yield Reading("tokens", "without special tokens", limit=None if own is None else own + around, special=False)
-    yield Reading("text", "with texts in lower case", change=str.lower)
-    yield Reading("text", "with line breaks replaced by spaces", change=lambda text: " ".join(text.splitlines()))
-    yield Reading("text", "without white space at the ends of texts", change=str.strip)
+    yield Attempt("tokens", "without special tokens", limit=None if own is None else own + around, special=False)
+    yield Attempt("text", "with texts in lower case", change=str.lower)
+    yield Attempt("text", "with line breaks replaced by spaces", change=lambda text: " ".join(text.splitlines()))
+    yield Attempt("text", "without white space at the ends of texts", change=str.strip)
     if half:
         yield HALF
 
 
-def _windows(model: SentenceTransformer, lengths: Sequence[int]) -> Iterator[Reading]:
+def _windows(model: SentenceTransformer, lengths: Sequence[int]) -> Iterator[Attempt]:
     own = limit_of(model)
     for limit in windows(model, lengths):
-        yield Reading("window", f"when cut at {limit} tokens, not {'at all' if own is None else own}", limit=limit)
+        yield Attempt("window", f"when cut at {limit} tokens, not {'at all' if own is None else own}", limit=limit)
 
 
-def _prompts(model: SentenceTransformer, prompt_name: str | None) -> Iterator[Reading]:
+def _prompts(model: SentenceTransformer, prompt_name: str | None) -> Iterator[Attempt]:
     own = prompt_of(model, prompt_name) or ""
     if own:
-        yield Reading("prompt", f"without the prompt {own!r}", prefix="")
-        yield Reading("prompt", f"with the prompt {own!r} twice", prefix=own + own)
-        yield Reading("prompt", f"with the prompt {own!r} as part of the text", prefix=own)
+        yield Attempt("prompt", f"without the prompt {own!r}", prefix="")
+        yield Attempt("prompt", f"with the prompt {own!r} twice", prefix=own + own)
+        yield Attempt("prompt", f"with the prompt {own!r} as part of the text", prefix=own)
     others = dict.fromkeys(prompt for prompt in (*model.prompts.values(), *COMMON_PROMPTS) if prompt and prompt != own)
     for prompt in others:
-        yield Reading("prompt", f"with the prompt {prompt!r}" + (f", not {own!r}" if own else ""), prefix=prompt)
+        yield Attempt("prompt", f"with the prompt {prompt!r}" + (f", not {own!r}" if own else ""), prefix=prompt)
 
 
 def windows(model: SentenceTransformer, lengths: Sequence[int]) -> list[int]:
@@ -240,7 +240,7 @@ def windows(model: SentenceTransformer, lengths: Sequence[int]) -> list[int]:
 
 def search_window(
     model: SentenceTransformer, texts: Sequence[str], lengths: Sequence[int], wanted: Vectors, prompt_name: str | None
-) -> tuple[int, Way] | None:
+) -> tuple[int, PooledBy] | None:
     """Return the token limit at which the model comes nearest to the wanted vectors of some long texts, and the way.
 
     Limits are tried from coarse to fine, each at all ways; None if none of the ways has the width of the vectors.
@@ -250,13 +250,13 @@ def search_window(
 
     def score(limit: int) -> float:
         if limit not in found:
-            ways = read(model, texts, Reading(limit=limit), prompt_name)
+            ways = read(model, texts, Attempt(limit=limit), prompt_name)
             scored = {
                 way: float(np.nan_to_num(cosines(one, wanted), nan=-1.0).min())
                 for way, one in ways.items()
                 if one.shape[1] == wanted.shape[1]
             }
-            found[limit] = max(scored.items(), key=lambda pair: pair[1], default=(Way(), -1.0))
+            found[limit] = max(scored.items(), key=lambda pair: pair[1], default=(PooledBy(), -1.0))
         return found[limit][1]
 
     step = max(1, (most - least) // _SEARCHED)

@@ -15,7 +15,7 @@ from cenote.auditing.endpoint import Endpoint, connect
 from cenote.auditing.endpoint_addresses import is_address, is_local, shown
 from cenote.auditing.endpoint_requests import check_timeout
 from cenote.auditing.parity_findings import (
-    Comparison,
+    Sides,
     explain_answers,
     explain_few,
     explain_norms,
@@ -45,7 +45,7 @@ from cenote.auditing.parity_sides import (
     plan_ways,
     split,
 )
-from cenote.data.builtin import read_builtin
+from cenote.data.builtin import BUILTIN, read_builtin
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
@@ -180,8 +180,7 @@ def _choose_texts(texts: Texts | None, request: _Request, source: str) -> tuple[
         return sample_texts(texts, request.sample, request.seed, source)
     every = list(read_builtin())
     longest = sorted(every, key=lambda one: -len(one.text))[: max(1, request.sample // _LONGEST)]
-    name = "the docstrings of Python's standard library"
-    return sample_texts(every, request.sample, request.seed, name, keep=[one.id for one in longest])
+    return sample_texts(every, request.sample, request.seed, BUILTIN, keep=[one.id for one in longest])
 
 
 def _compare(
@@ -206,17 +205,17 @@ def _compare(
         right, _ = source.read(texts, listener.step("reading with the other model", len(texts)))
     _refuse_nothing(left, right)
     lengths = tuple(int(one) for one in tokens.full_lengths)
-    case = Comparison(texts, lengths, left, right, request.least, served=isinstance(other, Endpoint))
-    ways = _ask_again(source, case, request)
-    findings, cause = _explain(case, mine, ways, request)
-    agrees = not findings and (case.values is not None and float(case.values.min()) >= request.least)
+    sides = Sides(texts, lengths, left, right, request.least, served=isinstance(other, Endpoint))
+    ways = _ask_again(source, sides, request)
+    findings, cause = _explain(sides, mine, ways, request)
+    agrees = not findings and (sides.values is not None and float(sides.values.min()) >= request.least)
     refused = [
         Refused(chosen[place].id, side, reason)
         for side, answers in (("left", left), ("right", right))
         for place, reason in sorted(answers.refused.items())
     ]
     complete = not right.stopped and not any(way.stopped for way in ways)
-    values = case.values
+    values = sides.values
     return Parity(
         schema=Parity.SCHEMA,
         agrees=agrees,
@@ -225,22 +224,22 @@ def _compare(
         cause="; ".join(one.finding for one in findings) or None,
         threshold=request.least,
         threshold_reason=_reason(request.least),
-        compared=len(case.both),
+        compared=len(sides.both),
         close=None if values is None else float((values >= LEAST).mean()),
-        neighbours=overlap_of_neighbours(case.lefts, case.rights),
-        norm_ratio=_ratio(case),
+        neighbours=overlap_of_neighbours(sides.lefts, sides.rights),
+        norm_ratio=_ratio(sides),
         complete=complete,
         left=_local_side(names[0], mine, left, request),
         right=_served_side(other, right)
         if isinstance(other, Endpoint)
         else _local_side(names[1], other, right, request),
         findings=findings,
-        by_length=() if values is None else parts_by_length(values, case.lengths_of(case.both), request.least),
-        worst=_worst(case, chosen),
+        by_length=() if values is None else parts_by_length(values, sides.lengths_of(sides.both), request.least),
+        worst=_worst(sides, chosen),
         ways=ways,
         trials=cause.trials,
         refused=tuple(refused[:_REFUSED]),
-        notes=_notes(case, refused, mine, findings, cause, agrees=agrees),
+        notes=_notes(sides, refused, mine, findings, cause, agrees=agrees),
         texts=read,
         settings={
             "prompt_name": request.prompt_name,
@@ -263,48 +262,48 @@ def _refuse_nothing(left: Answers, right: Answers) -> None:
     raise CenoteError(f"no text was compared: {who} gives no vectors ({why.removesuffix('.')}).")
 
 
-def _ask_again(source: Source, case: Comparison, request: _Request) -> tuple[Way, ...]:
+def _ask_again(source: Source, sides: Sides, request: _Request) -> tuple[Way, ...]:
     """Return how the right side answers the same texts in other ways; those that differ are among them."""
-    if case.right.stopped:
+    if sides.right.stopped:
         return ()
-    order = case.by_agreement()
+    order = sides.by_agreement()
     half = request.asked_again // 2
     rest = order[half:]
     step = max(1, len(rest) // max(1, request.asked_again - half))
     places = sorted({*order[:half], *rest[::step][: request.asked_again - half]})
-    first = split(range(len(case.texts)), request.batch_size)
-    plans = plan_ways(places, first, case.lengths, request.batch_size, request.concurrency, source.concurrent)
-    found = ask_in_ways(source, case.texts, plans, request.listener)
-    case.alone |= found[ALONE].vectors if ALONE in found else {}
-    ways = [summarise_way(name, answers, case) for name, answers in found.items()]
-    return (*ways, *_ask_alone_again(source, case, found, request)) if source.concurrent else tuple(ways)
+    first = split(range(len(sides.texts)), request.batch_size)
+    plans = plan_ways(places, first, sides.lengths, request.batch_size, request.concurrency, source.concurrent)
+    found = ask_in_ways(source, sides.texts, plans, request.listener)
+    sides.alone |= found[ALONE].vectors if ALONE in found else {}
+    ways = [summarise_way(name, answers, sides) for name, answers in found.items()]
+    return (*ways, *_ask_alone_again(source, sides, found, request)) if source.concurrent else tuple(ways)
 
 
-def _ask_alone_again(source: Source, case: Comparison, found: dict[str, Answers], request: _Request) -> tuple[Way, ...]:
+def _ask_alone_again(source: Source, sides: Sides, found: dict[str, Answers], request: _Request) -> tuple[Way, ...]:
     """Return whether answers that changed with texts alone also change by themselves: then no batch is to blame."""
     alone = found.get(ALONE)
     if alone is None or any(answers.stopped for answers in found.values()):
         return ()
-    both = sorted(alone.vectors.keys() & case.right.vectors.keys())
-    doubtful = [place for place in both if cosine_of(alone.vectors[place], case.right.vectors[place]) < case.steady]
+    both = sorted(alone.vectors.keys() & sides.right.vectors.keys())
+    doubtful = [place for place in both if cosine_of(alone.vectors[place], sides.right.vectors[place]) < sides.steady]
     if not doubtful:
         return ()
     plan = plan_alone_again(doubtful[:_DOUBTFUL])
-    again = ask_in_ways(source, case.texts, {ALONE_AGAIN: plan}, request.listener)[ALONE_AGAIN]
-    return (summarise_way(ALONE_AGAIN, again, case, alone),)
+    again = ask_in_ways(source, sides.texts, {ALONE_AGAIN: plan}, request.listener)[ALONE_AGAIN]
+    return (summarise_way(ALONE_AGAIN, again, sides, alone),)
 
 
 def _explain(
-    case: Comparison, model: SentenceTransformer, ways: Sequence[Way], request: _Request
+    sides: Sides, model: SentenceTransformer, ways: Sequence[Way], request: _Request
 ) -> tuple[tuple[Finding, ...], Cause]:
     """Return the findings, the gravest first, and the settings that were tried."""
     cause = Cause(None, (), 0)
-    ordered, unsteady = explain_order(case), explain_ways(ways, served=case.served)
+    ordered, unsteady = explain_order(sides), explain_ways(ways, served=sides.served)
     random = any(one.kind == "repeat" for one in unsteady)
-    rounding = explain_rounding(case)
+    rounding = explain_rounding(sides)
     differences: list[Finding] = [*rounding]
-    if case.differ and not (ordered or random or rounding or case.is_explained_alone()):
-        tried = case.for_trials(_TRIED_DIFFERENT, _TRIED_EQUAL)
+    if sides.differ and not (ordered or random or rounding or sides.is_explained_alone()):
+        tried = sides.for_trials(_TRIED_DIFFERENT, _TRIED_EQUAL)
         step = request.listener.step("trying other settings of the local model")
         cause = find_cause(model, tried, request.prompt_name, step)
         if cause.finding:
@@ -312,11 +311,11 @@ def _explain(
             if "precision" in cause.finding.kind and not any(way.misplaced for way in ways):
                 unsteady = []  # what rounds coarsely also rounds other batches in other ways
         else:
-            differences = [*explain_few(case), *explain_width(case)]
+            differences = [*explain_few(sides), *explain_width(sides)]
     # Where the first answers are mixed up, so are the others.
-    findings = [*explain_answers(case, ways), *(ordered or unsteady), *differences]
+    findings = [*explain_answers(sides, ways), *(ordered or unsteady), *differences]
     if not request.ignore_norms and not random:
-        findings += explain_norms(case)
+        findings += explain_norms(sides)
     return tuple(findings), cause
 
 
@@ -329,10 +328,10 @@ def _reason(least: float) -> str:
     return "given by --least (least=)"
 
 
-def _ratio(case: Comparison) -> tuple[float, float, float] | None:
-    if case.values is None:
+def _ratio(sides: Sides) -> tuple[float, float, float] | None:
+    if sides.values is None:
         return None
-    ratios = norm_ratios(case.lefts, case.rights)
+    ratios = norm_ratios(sides.lefts, sides.rights)
     return float(ratios.min()), float(np.median(ratios)), float(ratios.max())
 
 
@@ -361,25 +360,25 @@ def _served_side(endpoint: Endpoint, answers: Answers) -> Side:
     )
 
 
-def _worst(case: Comparison, chosen: Sequence[Text]) -> tuple[Worst, ...]:
+def _worst(sides: Sides, chosen: Sequence[Text]) -> tuple[Worst, ...]:
     """Return the texts with the lowest cosines, also where all agree."""
-    if case.values is None:
+    if sides.values is None:
         return ()
-    ratios = norm_ratios(case.lefts, case.rights)
+    ratios = norm_ratios(sides.lefts, sides.rights)
     return tuple(
         Worst(
-            id=chosen[case.both[row]].id,
-            text=chosen[case.both[row]].text[:_CHARACTERS],
-            tokens=case.lengths[case.both[row]],
-            cosine=float(case.values[row]),
+            id=chosen[sides.both[row]].id,
+            text=chosen[sides.both[row]].text[:_CHARACTERS],
+            tokens=sides.lengths[sides.both[row]],
+            cosine=float(sides.values[row]),
             norm_ratio=float(ratios[row]),
         )
-        for row in np.argsort(case.values, kind="stable")[:_WORST]
+        for row in np.argsort(sides.values, kind="stable")[:_WORST]
     )
 
 
 def _notes(
-    case: Comparison,
+    sides: Sides,
     refused: Sequence[Refused],
     model: SentenceTransformer,
     findings: Sequence[Finding],
@@ -396,20 +395,20 @@ def _notes(
             f"None of {pluralise(cause.tried, 'setting')} explains the difference: the other side may have other "
             f"weights, another model or a quantised copy.{nearest}"
         )
-    if agrees and case.values is not None and case.values.min() < LEAST:
-        low, _, high = _ratio(case) or (1.0, 1.0, 1.0)
+    if agrees and sides.values is not None and sides.values.min() < LEAST:
+        low, _, high = _ratio(sides) or (1.0, 1.0, 1.0)
         notes.append(
             f"The vectors agree at the threshold that was given, and not at the usual {LEAST:g}: rounding alone does "
             f"not explain it. Norms, right over left, are {low:.4f} to {high:.4f}."
         )
-    if len(case.both) < FEWEST_FOR_NEIGHBOURS:
+    if len(sides.both) < FEWEST_FOR_NEIGHBOURS:
         notes.append(
-            f"{pluralise(len(case.both), 'text')} were compared: the nearest texts are compared from "
+            f"{pluralise(len(sides.both), 'text')} were compared: the nearest texts are compared from "
             f"{FEWEST_FOR_NEIGHBOURS} on."
         )
     limit = limit_of(model)
-    if limit is not None and max(case.lengths_of(case.both)) <= limit:
-        longest = max(case.lengths_of(case.both))
+    if limit is not None and max(sides.lengths_of(sides.both)) <= limit:
+        longest = max(sides.lengths_of(sides.both))
         notes.append(
             f"No text is longer than the {limit:,} tokens that the local model reads (the longest has {longest:,}): "
             "whether both sides cut texts at the same place was not seen."

@@ -13,7 +13,8 @@ from cenote.auditing.parity_measures import norm_ratios, norms_of
 from cenote.auditing.parity_remedies import remedy_of
 from cenote.auditing.parity_sides import AGAIN, ALONE, ALONE_AGAIN, ONE_LENGTH, Answers, Vectors
 from cenote.errors import some
-from cenote.functional.agreement import cosine_of, cosines, to_unit
+from cenote.functional.agreement import cosine_of, cosines
+from cenote.functional.units import to_unit
 from cenote.parity_records import LEAST, NORM_TOLERANCE, Finding, Way
 from cenote.wording import pluralise
 
@@ -32,7 +33,7 @@ _BLOCK = 2**22
 
 
 @dataclass
-class Comparison:
+class Sides:
     """The answers of both sides, and how far apart they are."""
 
     texts: Sequence[str]
@@ -118,28 +119,28 @@ class Comparison:
         )
 
 
-def summarise_way(name: str, answers: Answers, case: Comparison, first: Answers | None = None) -> Way:
+def summarise_way(name: str, answers: Answers, sides: Sides, first: Answers | None = None) -> Way:
     """Return how far the answers of one way are from the first answers, and from the local model.
 
     Args:
         name: of the way.
         answers: of the right side. Of a text with several, the one that is farthest from the first answer counts.
-        case: the comparison.
+        sides: what both sides answered.
         first: what the answers are compared with; None: the first answers of all texts.
     """
-    reference, width = first or case.right, case.rights.shape[1]
+    reference, width = first or sides.right, sides.rights.shape[1]
     places = sorted(answers.vectors.keys() & reference.vectors.keys())
     places = [place for place in places if len(answers.vectors[place]) == len(reference.vectors[place]) == width]
     farthest = [_farthest(answers.every(place), reference.vectors[place]) for place in places]
     vectors = np.stack(farthest) if places else np.zeros((0, width))
     values = cosines(vectors, reference.matrix(places)) if places else np.zeros(0)
-    changed = np.flatnonzero(values < case.steady)
-    with_left = [row for row, place in enumerate(places) if place in case.left.vectors]
+    changed = np.flatnonzero(values < sides.steady)
+    with_left = [row for row, place in enumerate(places) if place in sides.left.vectors]
     near = None
-    if with_left and case.values is not None:
-        near = float(cosines(case.left.matrix([places[row] for row in with_left]), vectors[with_left]).min())
-    misplaced = case.find_elsewhere(
-        vectors[changed], [places[row] for row in changed.tolist()], case.rights, max(case.steady, _SAME)
+    if with_left and sides.values is not None:
+        near = float(cosines(sides.left.matrix([places[row] for row in with_left]), vectors[with_left]).min())
+    misplaced = sides.find_elsewhere(
+        vectors[changed], [places[row] for row in changed.tolist()], sides.rights, max(sides.steady, _SAME)
     )
     return Way(
         name=name,
@@ -157,50 +158,50 @@ def _farthest(every: Sequence[Vectors], first: Vectors) -> Vectors:
     return min((one for one in every if len(one) == len(first)), key=lambda one: cosine_of(one, first))
 
 
-def explain_answers(case: Comparison, ways: Sequence[Way]) -> list[Finding]:
+def explain_answers(sides: Sides, ways: Sequence[Way]) -> list[Finding]:
     """Return findings on texts that the right side did not answer."""
     found = []
-    stopped = case.right.stopped or next((way.stopped for way in ways if way.stopped), "")
+    stopped = sides.right.stopped or next((way.stopped for way in ways if way.stopped), "")
     if stopped:
-        when = f"after {len(case.right.vectors):,} of {pluralise(len(case.texts), 'text')}"
-        if not case.right.stopped:
+        when = f"after {len(sides.right.vectors):,} of {pluralise(len(sides.texts), 'text')}"
+        if not sides.right.stopped:
             when = "when it was asked for the same texts again"
         found.append(
             Finding(
                 kind="incomplete",
                 finding=f"the server stopped answering {when}: {stopped.removesuffix('.')}",
-                remedy=remedy_of("incomplete", served=case.served),
+                remedy=remedy_of("incomplete", served=sides.served),
             )
         )
-    refused = case.right.refused
+    refused = sides.right.refused
     if refused:
         reason = max(set(refused.values()), key=list(refused.values()).count)
-        lengths = case.lengths_of(sorted(refused))
+        lengths = sides.lengths_of(sorted(refused))
         tokens = f"{min(lengths):,}" if min(lengths) == max(lengths) else f"{min(lengths):,} to {max(lengths):,}"
         found.append(
             Finding(
                 kind="refused",
                 finding=f"{pluralise(len(refused), 'text')} of {tokens} tokens got no vector: "
                 f"{reason.removesuffix('.')}",
-                remedy=remedy_of("refused", served=case.served),
+                remedy=remedy_of("refused", served=sides.served),
             )
         )
     return found
 
 
-def explain_order(case: Comparison) -> list[Finding]:
+def explain_order(sides: Sides) -> list[Finding]:
     """Return the finding that texts got the vectors of other texts."""
-    if case.values is None or len(case.differ) < 2:
+    if sides.values is None or len(sides.differ) < 2:
         return []
-    elsewhere = case.find_elsewhere(case.right.matrix(case.differ), case.differ, case.lefts, case.steady)
-    if elsewhere < _MOST * len(case.differ):
+    elsewhere = sides.find_elsewhere(sides.right.matrix(sides.differ), sides.differ, sides.lefts, sides.steady)
+    if elsewhere < _MOST * len(sides.differ):
         return []
     return [
         Finding(
             kind="order",
-            finding=f"{elsewhere} of {pluralise(len(case.differ), 'text')} that differ got the vector of another "
+            finding=f"{elsewhere} of {pluralise(len(sides.differ), 'text')} that differ got the vector of another "
             "text: the answers come in another order",
-            remedy=remedy_of("order", served=case.served),
+            remedy=remedy_of("order", served=sides.served),
         )
     ]
 
@@ -234,63 +235,63 @@ def explain_ways(ways: Sequence[Way], *, served: bool) -> list[Finding]:
     return list(found.values())
 
 
-def explain_rounding(case: Comparison) -> list[Finding]:
+def explain_rounding(sides: Sides) -> list[Finding]:
     """Return the finding that the vectors are as close as half precision rounds, which the threshold does not allow."""
-    if case.values is None or not case.differ or case.values.min() < LEAST:
+    if sides.values is None or not sides.differ or sides.values.min() < LEAST:
         return []
     return [
         Finding(
             kind="precision",
-            finding=f"the vectors are as close as half precision rounds (least cosine {case.values.min():.6f}), and "
-            f"the threshold of {case.least:g} asks for more",
-            remedy=remedy_of("precision", served=case.served),
+            finding=f"the vectors are as close as half precision rounds (least cosine {sides.values.min():.6f}), and "
+            f"the threshold of {sides.least:g} asks for more",
+            remedy=remedy_of("precision", served=sides.served),
         )
     ]
 
 
-def explain_few(case: Comparison) -> list[Finding]:
+def explain_few(sides: Sides) -> list[Finding]:
     """Return the finding that single texts have other vectors while all others agree."""
-    few = max(_FEW, int(_FEW_SHARE * len(case.both)))
-    if case.values is None or len(case.differ) > few or len(case.differ) * 2 > len(case.both):
+    few = max(_FEW, int(_FEW_SHARE * len(sides.both)))
+    if sides.values is None or len(sides.differ) > few or len(sides.differ) * 2 > len(sides.both):
         return []
-    differs = case.values < case.least
-    if differs.all() or (1 - case.values[differs]).min() < _APART * (1 - case.values[~differs]).max():
+    differs = sides.values < sides.least
+    if differs.all() or (1 - sides.values[differs]).min() < _APART * (1 - sides.values[~differs]).max():
         return []  # all vectors are apart, and these are just below the threshold
-    lowest = float(case.values.min())
-    numbers = some(place + 1 for place in case.differ)
+    lowest = float(sides.values.min())
+    numbers = some(place + 1 for place in sides.differ)
     return [
         Finding(
             kind="single",
-            finding=f"{pluralise(len(case.differ), 'text')} of {len(case.both):,} got another vector (least cosine "
+            finding=f"{pluralise(len(sides.differ), 'text')} of {len(sides.both):,} got another vector (least cosine "
             f"{lowest:.4f}), and the others agree: number {numbers} of the sample",
-            remedy=remedy_of("single", served=case.served),
+            remedy=remedy_of("single", served=sides.served),
         )
     ]
 
 
-def explain_width(case: Comparison) -> list[Finding]:
+def explain_width(sides: Sides) -> list[Finding]:
     """Return the finding that vectors have another width, which no setting gives."""
-    if case.values is not None:
+    if sides.values is not None:
         return []
-    left, right = case.lefts.shape[1], case.rights.shape[1]
+    left, right = sides.lefts.shape[1], sides.rights.shape[1]
     return [
         Finding(
             kind="width",
             finding=f"vectors have {right:,} dimensions, the local model's {left:,}: no cosine can be computed",
-            remedy=remedy_of("width", served=case.served),
+            remedy=remedy_of("width", served=sides.served),
         )
     ]
 
 
-def explain_norms(case: Comparison) -> list[Finding]:
+def explain_norms(sides: Sides) -> list[Finding]:
     """Return the finding that vectors have other norms."""
-    if case.values is None:
+    if sides.values is None:
         return []
-    ratios = norm_ratios(case.lefts, case.rights)
+    ratios = norm_ratios(sides.lefts, sides.rights)
     if (np.abs(ratios - 1) <= NORM_TOLERANCE).all():
         return []
-    left, right = norms_of(case.lefts), norms_of(case.rights)
-    if left.unit == right.unit and (case.differ or case.values.min() < LEAST):  # other directions have other norms
+    left, right = norms_of(sides.lefts), norms_of(sides.rights)
+    if left.unit == right.unit and (sides.differ or sides.values.min() < LEAST):  # other directions have other norms
         return []
     if left.unit:
         words = f"the right side does not normalise: norms from {right.least:.3g} to {right.greatest:.3g}, not 1"
@@ -300,8 +301,8 @@ def explain_norms(case: Comparison) -> list[Finding]:
             f"{left.greatest:.3g}"
         )
     else:
-        words = f"norms differ: {_factor(ratios, np.array(case.lengths_of(case.both)))}"
-    return [Finding("norm", words, remedy_of("norm", served=case.served))]
+        words = f"norms differ: {_factor(ratios, np.array(sides.lengths_of(sides.both)))}"
+    return [Finding("norm", words, remedy_of("norm", served=sides.served))]
 
 
 def _factor(ratios: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64]) -> str:

@@ -212,6 +212,7 @@ def list_of(parse: Callable[[str], Value]) -> Callable[[str], list[Value]]:
             raise argparse.ArgumentTypeError(f"{text!r} has an empty part: write A,B")
         return [parse(part) for part in parts]
 
+    parse_all.__name__ = getattr(parse, "__name__", "list")  # which argparse puts into its message
     return parse_all
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
-from cenote.audit_records import PAGES, RESULTS
+from cenote.audit_records import RESULTS, Audit
 from cenote.auditing.checks.table import CHECKS
 from cenote.commands.arguments import add_common, check_texts, list_of, load_model, natural, one_of
 from cenote.commands.arguments import pooling as parse_pooling
@@ -17,9 +16,6 @@ from cenote.commands.terminal import in_columns, say
 from cenote.data.texts import name_of, read
 from cenote.errors import CenoteError
 from cenote.models.hub import refuse_missing
-
-if TYPE_CHECKING:
-    from cenote.audit_records import Audit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise for errors that need no model."""
-    check_outputs(args, PAGES, (args.texts,))
+    check_outputs(args, Audit.PAGES, (args.texts,))
     if args.texts is not None:
         check_texts(args, args.texts)
     refuse_missing(args.model)

@@ -15,6 +15,7 @@ from cenote.commands.arguments import (
     check_packages,
     check_texts,
     completed_by,
+    count,
     list_of,
     load_model,
     positive,
@@ -24,7 +25,7 @@ from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.comparison_records import PAGES
+from cenote.comparison_records import Comparison
 from cenote.data import labelled_files, shards
 from cenote.data.labelled_schemas import TEST
 from cenote.data.texts import read
@@ -34,7 +35,7 @@ from cenote.records import ALL
 from cenote.wording import probability, score_estimate
 
 if TYPE_CHECKING:
-    from cenote.comparison_records import Cell, Comparison, Cost
+    from cenote.comparison_records import Cell, Cost
 
 # Fewer texts are read too fast to time.
 _FEW_TEXTS = 500
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperatures", type=list_of(positive), metavar="A,B", help="of attention, such as 1,0.9,0.8"
     )
     settings.add_argument(
-        "--limits", type=list_of(tokens), metavar="A,B", help="tokens after which texts are cut, such as 128,256"
+        "--limits", type=list_of(count), metavar="A,B", help="tokens after which texts are cut, such as 128,256"
     )
     settings.add_argument(
         "--long",
@@ -76,19 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_scoring(parser, json="tables")
     parser.add_argument("-o", "--output", metavar="PAGE", help="write a page (.html) or Markdown (.md)")
     add_common(parser, "--device", "--trust-remote-code")
-
-
-def tokens(text: str) -> int:
-    """Parse a number of tokens."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a whole number of tokens of at least 1: give one, such as 256"
-        )
-    return value
 
 
 @completed_by(POOLINGS)
@@ -133,7 +121,10 @@ def check(args: argparse.Namespace) -> None:
             "--long, or another model."
         )
     check_outputs(
-        args, PAGES, [*(args.data or ()), args.unlabelled], labelled_files.is_read if args.data else shards.is_read
+        args,
+        Comparison.PAGES,
+        [*(args.data or ()), args.unlabelled],
+        labelled_files.is_read if args.data else shards.is_read,
     )
     check_data(args)
     check_cache(args)

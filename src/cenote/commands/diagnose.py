@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from cenote.commands.arguments import (
     add_common,
@@ -16,8 +14,10 @@ from cenote.commands.arguments import (
     check_prompts,
     check_texts,
     count,
+    list_of,
     load_model,
     natural,
+    positive,
 )
 from cenote.commands.names import split_names
 from cenote.commands.outputs import check_outputs, deliver
@@ -26,10 +26,7 @@ from cenote.commands.terminal import in_columns, say, table
 from cenote.data.texts import name_of, read
 from cenote.errors import BadInput, UnknownName, Usage
 from cenote.models.hub import refuse_missing
-from cenote.records import PAGES
-
-if TYPE_CHECKING:
-    from cenote.records import Diagnosis
+from cenote.records import Diagnosis
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample", type=count, default=1000, metavar="N", help="texts to sample (default: 1000)")
     parser.add_argument(
         "--temperatures",
-        type=_temperatures,
+        type=list_of(positive),
         metavar="T,T",
         help="attention temperatures to try besides 1, such as 0.9,0.8",
     )
@@ -87,7 +84,7 @@ def check(args: argparse.Namespace) -> None:
             raise
         # After a single temperature, the name may be a second one.
         raise type(error)(f"{error} Several --temperatures need commas between them, such as 0.9,0.8.") from error
-    check_outputs(args, PAGES, (args.texts, args.pairs, args.queries))
+    check_outputs(args, Diagnosis.PAGES, (args.texts, args.pairs, args.queries))
     for flag, path in (("--pairs", args.pairs), ("--queries", args.queries)):
         if path == "-":
             raise Usage(f"{flag} -: the file is read twice, column by column: name a file.")
@@ -129,16 +126,6 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             loader=partial(load_model, args),
         )
     yield from deliver(args, found, _verdicts)
-
-
-def _temperatures(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0 < number < math.inf for number in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r}: pass positive numbers with commas between them, such as 1,0.8.")
-    return numbers
 
 
 def _two_names(text: str) -> tuple[str | None, str | None]:

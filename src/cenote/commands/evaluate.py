@@ -16,13 +16,13 @@ from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
 from cenote.data.labelled_files import is_read
 from cenote.errors import Usage
-from cenote.evaluation_records import PAGES
+from cenote.evaluation_records import Evaluation
 from cenote.models.hub import refuse_missing
 from cenote.storage import refuse_unwritable
 from cenote.wording import percent, pluralise, score_estimate
 
 if TYPE_CHECKING:
-    from cenote.evaluation_records import Evaluation, TaskScore
+    from cenote.evaluation_records import TaskScore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +90,7 @@ def check(args: argparse.Namespace) -> None:
     check_packages("evaluate", "eval")
     if not args.tasks and not args.data:
         raise Usage("there is nothing to evaluate on: name tasks (--tasks) or labelled data (--data).")
-    check_outputs(args, PAGES, args.data or (), is_read)
+    check_outputs(args, Evaluation.PAGES, args.data or (), is_read)
     if args.items is not None:
         from cenote.evaluation.results import refuse_overwriting
         from cenote.evaluation.task_list import named_data

@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from fnmatch import fnmatch
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from cenote.auditing.endpoint_addresses import is_address, shown
-from cenote.data.shards import is_pattern, is_read
+from cenote.data.inputs import IsRead, refuse_input
+from cenote.data.shards import is_read
 from cenote.errors import BadInput, CenoteError, Usage
 from cenote.storage import write_result
 
-# Tells whether a file, the second, is read with a folder.
-IsRead = Callable[[Path, Path], bool]
-
 
 def check_outputs(
-    args: argparse.Namespace, suffixes: Iterable[str], inputs: Sequence[Any], is_read: IsRead = is_read
+    args: argparse.Namespace,
+    suffixes: Iterable[str],
+    inputs: Sequence[Any],
+    is_read: IsRead = is_read,
+    *,
+    page: str = "-o",
+    others: Mapping[str, str | None] | None = None,
 ) -> None:
     """Raise if an output is of no known kind, has the name of another or of an input, or cannot be written.
 
@@ -29,11 +33,20 @@ def check_outputs(
         suffixes: that a page may have.
         inputs: files, folders and patterns that must not be overwritten, or lists of them.
         is_read: tells whether a file is read with a folder.
+        page: the option that `output` comes from.
+        others: what else is written, by its option.
     """
     suffix = Path(args.output or "").suffix
     if args.output is not None and suffix not in suffixes:
-        raise Usage(f"-o {args.output!r}: name a file that ends in {' or '.join(suffixes)}.")
-    _refuse_overwriting(args, inputs, is_read)
+        raise Usage(f"{page} {args.output!r}: name a file that ends in {' or '.join(suffixes)}.")
+    named = {page: args.output, "--json": args.json, **(others or {})}
+    outputs = {option: path for option, path in named.items() if path not in (None, "-")}
+    for (one, path), (other, same) in combinations(outputs.items(), 2):
+        if Path(path).resolve() == Path(same).resolve():
+            raise Usage(f"{one} and {other} both name {same!r}: give each a name of its own.")
+    every = [path for one in inputs for path in (one if isinstance(one, list) else [one])]
+    for option, path in outputs.items():
+        refuse_input(option, Path(path), every, is_read, error=Usage)
     for path in (args.output, args.json):
         if path not in (None, "-"):
             _refuse_unwritable(Path(path))
@@ -64,29 +77,8 @@ def command_line(words: Sequence[str]) -> str:
     return shlex.join(["cenote", *(shown(one) if is_address(one) else one for one in words)])
 
 
-def _refuse_overwriting(args: argparse.Namespace, inputs: Sequence[Any], is_read: IsRead) -> None:
-    """Raise if two outputs have the same name, or an output is an input, of this run or of its repetition."""
-    named = (("-o", args.output), ("--json", args.json))
-    outputs = [(name, Path(path).resolve()) for name, path in named if path not in (None, "-")]
-    if len({path for _, path in outputs}) < len(outputs):
-        raise Usage(f"-o and --json both name {args.json!r}: name two files.")
-    every = [path for one in inputs for path in (one if isinstance(one, list) else [one])]
-    read = [Path(path).resolve() for path in every if path not in (None, "-")]
-    for name, path in outputs:
-        if any(_reads(source, path, is_read) for source in read):
-            fate = "is an input and would be overwritten" if path.exists() else "would be an input of the next run"
-            raise Usage(f"{name} {str(path)!r} {fate}: name another file.")
-
-
-def _reads(source: Path, path: Path, is_read: IsRead) -> bool:
-    """Return whether a file is read with a source: the file, a folder, or a pattern."""
-    if is_pattern(source):
-        pattern = str(source)  # `**` stands for any folders, which no method of paths knows before Python 3.13
-        return fnmatch(str(path), pattern.replace("**/", "*")) if "**" in pattern else path.match(pattern)
-    return path == source or is_read(source, path)
-
-
 def _refuse_unwritable(file: Path) -> None:
+    """Raise if a file cannot be written. It is left as it was; of a link that leads nowhere yet, the link stays."""
     new = not file.exists()
     try:
         file.open("a").close()
@@ -94,4 +86,4 @@ def _refuse_unwritable(file: Path) -> None:
         missing = "" if file.parent.is_dir() else f" There is no folder {str(file.parent)!r}."
         raise BadInput(f"cannot write {str(file)!r}: {error.strerror}.{missing}") from error
     if new:
-        file.unlink()
+        file.resolve().unlink()

@@ -23,13 +23,11 @@ from cenote.commands.terminal import in_columns, say, table
 from cenote.data.texts import name_of, read
 from cenote.errors import CenoteError, Usage
 from cenote.models.hub import refuse_missing
-from cenote.parity_records import LEAST, PAGES
+from cenote.parity_records import LEAST, Parity
 from cenote.wording import percent, pluralise
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-    from cenote.parity_records import Parity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +82,7 @@ def check(args: argparse.Namespace) -> None:
     served = is_address(args.other)
     if not served and (args.served_model or args.key_variable):
         raise Usage(f"--served-model and --key-variable are for a server, and {args.other!r} is a local model.")
-    check_outputs(args, PAGES, (args.texts,))
+    check_outputs(args, Parity.PAGES, (args.texts,))
     if args.texts is not None:
         check_texts(args, args.texts)
     check_prompts(args.model, args.prompt)

@@ -62,12 +62,13 @@ def _tempered(args: argparse.Namespace, temperature: Any) -> tuple[Any, str, lis
     """Return the model, where its temperature is kept, and notes on the temperatures that it had."""
     from cenote.functional.temperature import describe
     from cenote.surgery.attention import networks_of
-    from cenote.surgery.hooks import settings_on
+    from cenote.surgery.hooks import current_setting
     from cenote.surgery.tempering import bake, temper
 
     model = load_model(args, args.model)
     config = networks_of(model)[0][0].config
-    notes = [f"replaces {describe(setting.temperature)}, from the configuration" for setting in settings_on(model)]
+    setting = current_setting(model)
+    notes = [] if setting is None else [f"replaces {describe(setting.temperature)}, from the configuration"]
     if (in_weights := getattr(config, BAKED_IN_CONFIG, None)) is not None:
         notes.append(f"multiplies {in_weights:g}, which is in the weights already")
     if baked := isinstance(temperature, float):

@@ -27,8 +27,8 @@ from cenote.commands.progress import progress
 from cenote.commands.terminal import say
 from cenote.data.labelled_schemas import Asked, plan_files
 from cenote.data.pairs import read_pairs
-from cenote.data.shards import refuse_missing as refuse_missing_file
-from cenote.errors import BadInput, Usage
+from cenote.data.shards import refuse_missing_path
+from cenote.errors import Usage
 from cenote.models.hub import refuse_missing
 from cenote.storage import refuse_unwritable
 from cenote.training.rules import refuse_unwatched
@@ -175,12 +175,10 @@ def check(args: argparse.Namespace) -> None:
     check_packages("train", "train")
     if not args.output.strip():
         raise Usage("-o is empty: name a folder.")
-    if Path(args.output).is_file():
-        raise BadInput(f"{args.output!r} is a file: name a folder.")
     refuse_unwritable(Path(args.output))
     read_pairs(args.pairs)
     if args.evaluate is not None:
-        refuse_missing_file(Path(args.evaluate))
+        refuse_missing_path(Path(args.evaluate))
     refuse_unwatched(vars(args), args.evaluate, args.data_columns)
     if args.data_columns:
         plan_files(args.evaluate, Asked(named=args.data_columns))

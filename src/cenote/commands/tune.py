@@ -24,11 +24,11 @@ from cenote.data.labelled_files import is_read
 from cenote.errors import CenoteError, Usage
 from cenote.models.hub import refuse_missing
 from cenote.records import ALL
-from cenote.tuning_records import PAGES
+from cenote.tuning_records import Tuning
 from cenote.wording import pluralise, probability, relative_estimate, score_estimate
 
 if TYPE_CHECKING:
-    from cenote.tuning_records import Confirmed, Tried, Tuning
+    from cenote.tuning_records import Confirmed, Tried
 
 
 # Temperatures by role that are printed; a page has all of them.
@@ -67,22 +67,9 @@ def check(args: argparse.Namespace) -> None:
         raise Usage("--force has no folder to write: name one with -o.")
     if args.folder is not None:
         check_new_folder(args.folder)
-    _check_page(args)
-    check_outputs(args, PAGES, args.data or (), is_read)
+    check_outputs(args, Tuning.PAGES, args.data, is_read, page="--page", others={"-o": args.folder})
     check_data(args)
     refuse_missing(args.model)
-
-
-def _check_page(args: argparse.Namespace) -> None:
-    """Raise if the page has an unknown suffix, or the name of another file; `check_outputs` would name it -o."""
-    if args.output is None:
-        return
-    if Path(args.output).suffix not in PAGES:
-        raise Usage(f"--page {args.output!r}: name a file that ends in {' or '.join(PAGES)}.")
-    taken = {"--json": [args.json] if args.json else [], "-o": [args.folder or ""], "--data": args.data or []}
-    for option, paths in taken.items():
-        if any(Path(path).resolve() == Path(args.output).resolve() for path in paths):
-            raise Usage(f"--page and {option} both name {args.output!r}: name another file for the page.")
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:

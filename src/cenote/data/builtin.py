@@ -10,6 +10,8 @@ from pathlib import Path
 from cenote.data.lines import readable
 from cenote.data.rows import Text, refuse_empty
 
+# What results call the corpus.
+BUILTIN = "the docstrings of Python's standard library"
 # Tests, programs and bundled packages are left out.
 EXCLUDED = {"test", "tests", "idlelib", "idle_test", "lib2to3", "ensurepip", "turtledemo"}
 

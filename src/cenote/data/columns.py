@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cenote.data.rows import Fault, Kept, Row, Text, describe_value, lone_surrogate, row_of
+from cenote.data.rows import REMEDY, Fault, Kept, Row, Text, describe_value, lone_surrogate, row_of
 from cenote.errors import BadInput, UnknownName, choose, some
 
 # Columns that are read where none is named.
@@ -18,7 +18,6 @@ TITLE = "title"
 # Keeps every column but the id.
 ALL = "all"
 
-_DROP = "Correct or drop the row."
 _DROP_OR_NAME = "Correct or drop the row, or name another column."
 _NAME = "Name the text column with `columns` (--columns), the id column with `id_column` (--id-column)."
 _KEEP = "Columns to keep are named by `keep` (--keep)."
@@ -114,11 +113,11 @@ def resolve_columns(names: Sequence[str], wanted: Wanted, where: str) -> Columns
     for name in (*text, *(() if isinstance(wanted.keep, str) else wanted.keep)):
         _refuse_joined(name, counts, where)
     for name in (*text, *(() if key is None else (key,))):
-        _refuse_missing(name, counts, where)
+        _refuse_missing_column(name, counts, where)
     every = isinstance(wanted.keep, str)
     kept = tuple(name for name in names if name != key or name in text) if every else tuple(wanted.keep)
     for name in kept:
-        _refuse_missing(name, counts, where, wanted.optional or _KEEP)
+        _refuse_missing_column(name, counts, where, wanted.optional or _KEEP)
     return Columns(text, key, kept, bool(wanted.optional), every)
 
 
@@ -129,7 +128,7 @@ def _refuse_joined(name: str, counts: Mapping[str, int], where: str) -> None:
         raise UnknownName(f"unknown column of {where}: {name!r}. Several columns are a tuple: {parts!r}.")
 
 
-def _refuse_missing(name: str, counts: Mapping[str, int], where: str, remedy: str | None = None) -> None:
+def _refuse_missing_column(name: str, counts: Mapping[str, int], where: str, remedy: str | None = None) -> None:
     if _cell(counts, name, where, remedy) > 1:
         raise BadInput(f"{where} has {counts[name]} columns {name!r}. Rename all but one.")
 
@@ -159,16 +158,16 @@ def row_of_record(record: Any, number: int, columns: Columns, where: str) -> Row
         where: place of the record, for messages.
     """
     if columns.plain and isinstance(record, str):  # most rows of Python
-        return row_of(number, record, where, _DROP)
+        return row_of(number, record, where, REMEDY)
     if isinstance(record, Fault):
         return record
     try:
         if isinstance(record, Kept):
-            row = row_of(*record, where, _DROP)
+            row = row_of(*record, where, REMEDY)
             return Kept(*row, _checked(record.values, columns, where)) if isinstance(row, Text) else row
         name, cells = _cells_of(record, number, columns, where)
         text = _text_of(cells, columns.text, where)
-        row = row_of(name, text, where, _DROP_OR_NAME if cells is record else _DROP)
+        row = row_of(name, text, where, _DROP_OR_NAME if cells is record else REMEDY)
         return Kept(*row, _values_of(cells, columns, where)) if columns.kept and isinstance(row, Text) else row
     except BadInput as error:
         return Fault(str(error))

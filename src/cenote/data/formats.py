@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cenote.data.columns import TEXT
 from cenote.data.lines import LONGEST, ZIPPED, lines, unzipped
 from cenote.data.rows import Fault, describe_value, raise_faults
 from cenote.data.sheets import Placed, Sheet, plain_sheet, sheet_of_records
@@ -83,8 +82,8 @@ def records_of_json_lines(numbered: Numbered, name: str) -> Iterator[Placed]:
         where = f"{name}, line {number}"
         if isinstance(line, Fault):
             yield where, line
-        elif content := line.strip(" \t\r\n"):
-            yield where, _record_of_line(content, where)
+        elif line.strip(" \t\r\n"):
+            yield where, _record_of_line(line.rstrip("\r\n"), where)
 
 
 def is_json_object(line: str) -> bool:
@@ -93,7 +92,7 @@ def is_json_object(line: str) -> bool:
     >>> is_json_object('{"text": "a pool"}'), is_json_object("{a pool}"), is_json_object("5")
     (True, False, False)
     """
-    return isinstance(_record_of_line(line.strip(" \t\r\n"), ""), dict)
+    return isinstance(_record_of_line(line.rstrip("\r\n"), ""), dict)
 
 
 def _record_of_line(line: str, where: str) -> Any:
@@ -106,10 +105,12 @@ def _record_of_line(line: str, where: str) -> Any:
 
 def _checked_record(record: Any, where: str) -> Any:
     """Return an object or a string; a fault in place of anything else."""
-    if isinstance(record, (str, dict)):
-        return record
-    kind = describe_value(record)
-    return Fault(f"{where}: the row is {kind}. Make it an object with the key {TEXT!r}, or a string.")
+    return record if isinstance(record, (str, dict)) else Fault(no_object(record, where))
+
+
+def no_object(record: Any, where: str) -> str:
+    """Return the message that a row of JSON has no columns."""
+    return f"{where}: the row is {describe_value(record)}. Make it an object with the names of columns as keys."
 
 
 def read_json(path: Path) -> Sheet:
@@ -233,8 +234,8 @@ def _records_of_csv(path: Path, delimiter: str, names: Sequence[str]) -> Iterato
             yield where, {name: row[place] for name, place in places}
         else:
             fault = Fault(
-                f"{where}: {len(row)} fields, but the first line has {len(header)}. Put fields that hold "
-                f"{delimiter!r} or a line end in double quotes."
+                f"{where}: {len(row)} fields, but the first line, which names the columns, has {len(header)}. Put "
+                f"fields that hold {delimiter!r} or a line end in double quotes."
             )
             yield where, fault
 
@@ -246,13 +247,13 @@ def _names_in(header: Sequence[str]) -> tuple[str, ...]:
 
 def _csv_rows_of(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     # Quoted fields hold line ends: a line that is not UTF-8 leaves the later ones without a meaning.
-    return csv_rows(raise_faults(line for _, line in _lines_of(path)), delimiter, str(path))
+    return _csv_rows(raise_faults(line for _, line in _lines_of(path)), delimiter, str(path))
 
 
 _csv_limit = threading.Lock()
 
 
-def csv_rows(lines: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[str, list[str]]]:
+def _csv_rows(lines: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the rows of a CSV, each with the place where it starts. Blank lines are skipped, as everywhere in CSV."""
     # Python 3.10's csv refuses NUL. UTF-8 never decodes to a lone surrogate, so one can stand in for it.
     masked = (line.replace("\0", "\udc00") for line in lines)

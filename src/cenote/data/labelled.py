@@ -16,9 +16,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled_columns import Named
@@ -34,7 +34,7 @@ from cenote.data.labelled_schemas import KINDS, TEST, TRAIN, Asked, Plan, plan_f
 from cenote.data.labelled_searches import judge, read_candidates, same_text
 from cenote.data.lines import opened
 from cenote.data.rows import Text
-from cenote.errors import BadInput, some
+from cenote.errors import BadInput, Value, some
 
 __all__ = [
     "KINDS",
@@ -46,7 +46,10 @@ __all__ = [
     "Sts",
     "Summarisation",
     "fingerprint_of_files",
+    "pick",
     "read_labelled",
+    "take",
+    "take_queries",
 ]
 
 
@@ -70,6 +73,11 @@ class Retrieval:
     def kind(self) -> str:
         """The kind: `reranking` if there are candidates, else `retrieval`."""
         return "retrieval" if self.candidates is None else "reranking"
+
+    @property
+    def documents(self) -> list[str]:
+        """The texts of the corpus as mteb reads them, each after its title."""
+        return [f"{title} {text}".strip() for title, text in zip(self.titles, self.texts, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +134,40 @@ class Summarisation:
 
 
 Labelled = Retrieval | Classification | Clustering | Sts | Summarisation
+# Data that have a value in each column for each row.
+Rows = TypeVar("Rows", bound=Labels | Clustering | Sts | Summarisation)
+
+
+def take(data: Rows, rows: Sequence[int]) -> Rows:
+    """Return the data of some rows alone.
+
+    >>> take(Labels(("a pool", "a pond", "light"), ("water", "water", "air")), [0, 2])
+    Labels(texts=('a pool', 'light'), labels=('water', 'air'))
+    """
+    columns = {one.name: getattr(data, one.name) for one in fields(data) if one.name != "notes"}
+    taken: Any = {name: column and pick(column, rows) for name, column in columns.items()}
+    return replace(data, **taken)
+
+
+def take_queries(data: Retrieval, rows: Sequence[int]) -> Retrieval:
+    """Return a search with some of its queries alone; the corpus stays."""
+    ids = pick(data.query_ids, rows)
+    return replace(
+        data,
+        query_ids=ids,
+        queries=pick(data.queries, rows),
+        judgments={query: data.judgments[query] for query in ids},
+        candidates=data.candidates and {query: data.candidates[query] for query in ids},
+    )
+
+
+def pick(values: Sequence[Value], rows: Sequence[int]) -> tuple[Value, ...]:
+    """Return some of the values.
+
+    >>> pick("abc", [0, 2])
+    ('a', 'c')
+    """
+    return tuple(values[row] for row in rows)
 
 
 def read_labelled(
@@ -276,10 +318,7 @@ def _halves(given: Labels) -> tuple[Labels, Labels]:
     for row, label in enumerate(given.labels):
         parts[seen[label] % 2].append(row)
         seen[label] += 1
-    train, test = (
-        Labels(tuple(given.texts[row] for row in rows), tuple(given.labels[row] for row in rows)) for rows in parts
-    )
-    return train, test
+    return take(given, parts[0]), take(given, parts[1])
 
 
 def _read_sts(plan: Plan) -> Sts:

@@ -1,29 +1,30 @@
 """Files of labelled data: those that a folder has, and their columns by role, whatever the columns are called.
 
-A new format is one function here and one row of `FORMATS`; another name of a column is a word in `ROLES`.
+Rows are read as all tables are, by `cenote.data.formats`; another name of a column is a word in `ROLES`.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache, partial
 from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cenote.data.formats import csv_rows
-from cenote.data.lines import ZIPPED, lines, opened, readable, unzipped
-from cenote.data.rows import describe_value, raise_faults, refuse_surrogates
-from cenote.data.tables import open_parquet, parquet_batches, records_of_batches, undamaged, undamaged_batches
+from cenote.data.formats import READERS, no_object
+from cenote.data.lines import ZIPPED, readable
+from cenote.data.rows import REMEDY, describe_value, raise_faults, refuse_surrogates
 from cenote.errors import BadInput, some
 
+# The formats of tables. Others that `cenote.data.texts` reads may lie beside data: results in JSON, a page of Markdown.
+_TABLES = (".jsonl", ".ndjson", ".csv", ".tsv")
+FORMATS = (*_TABLES, *(f"{suffix}{zipped}" for suffix in _TABLES for zipped in ZIPPED), ".parquet")
 FOLDERS = ("qrels", "candidates", "top_ranked")  # folders within a folder, with a file per split
-REMEDY = "Correct or drop the row."
 NAMING = "Columns of other names: evaluate, compare and tune take --data-columns text=review,label=stars."
 UNNAMED: Mapping[str, str] = MappingProxyType({})
 
@@ -78,7 +79,16 @@ def single(paths: Sequence[Path]) -> Path:
 
 def read_records(path: Path) -> Iterator[Record]:
     """Yield the rows of a file of any format."""
-    return FORMATS[suffix_of(path.name)](path)
+    sheet = READERS[suffix_of(path.name)](path)
+    named = [name for name in sheet.names or () if name]  # several columns without a name cannot be told apart by it
+    for name, count in Counter(named).items():
+        if count > 1:
+            raise BadInput(f"{path} has {count} columns {name!r}. Rename all but one.")
+    for where, record in sheet.records(named):
+        (cells,) = raise_faults([record])
+        if not isinstance(cells, Mapping):
+            raise BadInput(no_object(cells, where))
+        yield Record(where, cells)
 
 
 def first_record(path: Path) -> Record:
@@ -86,71 +96,6 @@ def first_record(path: Path) -> Record:
     for record in read_records(path):
         return record
     raise BadInput(f"{path} has no rows. Give a file with at least one.")
-
-
-def _json_records(path: Path) -> Iterator[Record]:
-    with unzipped(path) as stream:
-        for number, line in lines(stream, str(path)):
-            (text,) = raise_faults([line])
-            if text.strip(" \t\r\n"):
-                where = f"{path}, line {number}"
-                yield Record(where, _json_object(text.rstrip("\r\n"), where))
-
-
-def _json_object(line: str, where: str) -> dict[str, object]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits raises no JSONDecodeError
-        why = f"{error.msg}: column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise BadInput(f"{where}: not JSON ({why}). Write one object per line.") from None
-    if not isinstance(record, dict):
-        raise BadInput(f"{where}: the row is {describe_value(record)}. Write one object per line.")
-    return record
-
-
-def _csv_records(path: Path, delimiter: str) -> Iterator[Record]:
-    with unzipped(path) as stream:
-        rows = csv_rows(raise_faults(line for _, line in lines(stream, str(path))), delimiter, str(path))
-        _, header = next(rows, ("", []))
-        _refuse_repeated_columns(header, path)
-        for where, row in rows:
-            if len(row) != len(header):
-                raise BadInput(
-                    f"{where}: {len(row)} fields, but the first line, which names the columns, has {len(header)}. Put "
-                    f"fields that hold {delimiter!r} or a line end in double quotes."
-                )
-            yield Record(where, dict(zip(header, row, strict=True)))
-
-
-def _parquet_records(path: Path) -> Iterator[Record]:
-    with opened(path) as raw:
-        file = undamaged(path, "Parquet", lambda: open_parquet(raw))
-        names = undamaged(path, "Parquet", lambda: file.schema_arrow.names)
-        _refuse_repeated_columns(names, path)
-        # By their places: of several columns without a name none can be had by it, and the first is taken.
-        places = {name: place for place, name in reversed([*enumerate(names)])}
-        batches = undamaged(path, "Parquet", lambda: parquet_batches(file, raw))
-        chosen = (batch.select([*places.values()]) for batch in undamaged_batches(batches, path, "Parquet"))
-        for where, found in records_of_batches(chosen, [*places], str(path)):
-            (cells,) = raise_faults([found])
-            yield Record(where, cells)
-
-
-def _refuse_repeated_columns(names: Sequence[str], path: Path) -> None:
-    repeated = {name: names.count(name) for name in names if name and names.count(name) > 1}
-    for name, count in repeated.items():
-        raise BadInput(f"{path} has {count} columns {name!r}. Rename all but one.")
-
-
-# The one list of formats: the look-up and the error messages derive from it.
-FORMATS: dict[str, Callable[[Path], Iterator[Record]]] = {
-    ".jsonl": _json_records,
-    ".ndjson": _json_records,
-    ".csv": partial(_csv_records, delimiter=","),
-    ".tsv": partial(_csv_records, delimiter="\t"),
-}
-FORMATS |= {f"{suffix}{zipped}": read for suffix, read in FORMATS.items() for zipped in ZIPPED}
-FORMATS[".parquet"] = _parquet_records
 
 
 # Cells. Each function takes a value, and the words that name it in a message: "a.csv, line 2: the text".
@@ -194,6 +139,8 @@ def label_of(value: object, said: str) -> str:
     """
     if isinstance(value, str) and not value.strip():
         raise BadInput(f"{said} is empty. Give every row one label, or drop the row.")
+    if isinstance(value, Decimal) and value.is_finite():  # 4.5 may be 4.50 in another file
+        value = f"{value.normalize():f}"
     if not isinstance(value, (str, int, float)) or value != value:
         raise BadInput(f"{said} is {describe_value(value)}, not a string or a number. Give every row one label.")
     return text_of(str(value), said)
@@ -206,7 +153,8 @@ def number_of(value: object, said: str) -> float:
     (3.5, 4.0)
     """
     try:
-        number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else math.nan
+        usable = isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool)
+        number = float(value) if usable else math.nan  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
@@ -280,20 +228,31 @@ def plain_name(column: str) -> str:
 
 
 @lru_cache(maxsize=1024)
+def by_plain_name(columns: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the columns by their plain names; of several with the same one the first.
+
+    >>> dict(by_plain_name(("Query-ID", "text", " Text")))
+    {'query_id': 'Query-ID', 'text': 'text'}
+    """
+    plain: dict[str, str] = {}
+    for column in columns:
+        plain.setdefault(plain_name(column), column)
+    return MappingProxyType(plain)
+
+
+@lru_cache(maxsize=1024)
 def columns_of(role: str, columns: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns that can have a role, the first choice first.
 
     >>> columns_of("query_id", ("Query-ID", "corpus-id", "score")), columns_of("text", ("body", "n", "text"))
     (('Query-ID',), ('text', 'body'))
     """
-    plain: dict[str, str] = {}
-    for column in columns:
-        plain.setdefault(plain_name(column), column)
+    plain = by_plain_name(columns)
     return tuple(plain[name] for name in ROLES[role].columns if name in plain)
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class RoleColumns:
     """Columns of a file by role; `places` says where each row is."""
 
     values: Mapping[str, tuple[Any, ...]]
@@ -306,7 +265,7 @@ class Columns:
 
 def read_columns(
     path: Path, roles: Sequence[str], optional: Sequence[str] = (), *, named: Mapping[str, str] = UNNAMED
-) -> Columns:
+) -> RoleColumns:
     """Read the columns of some roles; optional ones are None in rows that lack them.
 
     The first row decides which columns have the roles, except those that are named.
@@ -328,7 +287,7 @@ def read_columns(
         if not any(value is not None for value in found[role]):
             raise BadInput(f"{path}: no row has the column {named[role]!r}, which is named for the {ROLES[role].noun}.")
     notes = (_ignored(role, chosen[role], tuple(first.cells), path) for role in roles)
-    return Columns({role: tuple(cells) for role, cells in found.items()}, tuple(places), tuple(filter(None, notes)))
+    return RoleColumns({role: tuple(cells) for role, cells in found.items()}, tuple(places), tuple(filter(None, notes)))
 
 
 def _present(role: str, cells: Mapping[str, object], named: Mapping[str, str]) -> str | None:

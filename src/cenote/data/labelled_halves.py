@@ -6,10 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from functools import singledispatch
 
-from cenote.data.labelled import Classification, Clustering, Labelled, Labels, Retrieval, Sts, Summarisation
-from cenote.errors import Value
+from cenote.data.labelled import Classification, Labelled, Retrieval, Sts, take, take_queries
 
 
 def halve(data: Labelled, seed: int = 0) -> tuple[Labelled, Labelled]:
@@ -19,18 +17,27 @@ def halve(data: Labelled, seed: int = 0) -> tuple[Labelled, Labelled]:
     corpus is in both. The texts that a classifier learns from are halved too, label by label, so that the luck of one
     training is in one half.
 
+    >>> from cenote.data.labelled import Clustering
     >>> data = Clustering(tuple("abcdefgh"), tuple("xyxyxyxy"))
     >>> development, held_out = halve(data)
     >>> sorted(development.texts + held_out.texts) == sorted(data.texts), len(development.texts)
     (True, 4)
     """
-    halves: tuple[Labelled, Labelled] = _halve(data, seed)
-    return halves
+    rows = _split(_sources(data)[0], seed)
+    if isinstance(data, Retrieval):
+        return take_queries(data, rows[0]), take_queries(data, rows[1])
+    if isinstance(data, Classification):
+        learnt = _split_by(data.train.labels, data.train.texts, seed)
+        halves = zip(learnt, rows, strict=True)
+        first, second = (replace(data, train=take(data.train, a), test=take(data.test, b)) for a, b in halves)
+        return first, second
+    return take(data, rows[0]), take(data, rows[1])
 
 
 def sizes_of_sources(data: Labelled) -> tuple[list[int], str]:
     """Return how many items each source has, and what sources are.
 
+    >>> from cenote.data.labelled import Clustering
     >>> sizes_of_sources(Clustering(tuple("abca"), tuple("xyxx")))
     ([2, 1, 1], 'texts')
     """
@@ -49,72 +56,8 @@ def _sources(data: Labelled) -> tuple[Sequence[Hashable], str]:
     return data.texts, "texts"
 
 
-@singledispatch
-def _halve(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
-    raise TypeError(f"no halves of {type(data).__name__}, {seed}")
-
-
-@_halve.register
-def _(data: Retrieval, seed: int) -> tuple[Retrieval, Retrieval]:
-    def take(rows: Sequence[int]) -> Retrieval:
-        ids = _take(data.query_ids, rows)
-        candidates = data.candidates and {query: data.candidates[query] for query in ids}
-        return replace(
-            data,
-            query_ids=ids,
-            queries=_take(data.queries, rows),
-            judgments={query: data.judgments[query] for query in ids},
-            candidates=candidates,
-        )
-
-    return _both(take, _split(_sources(data)[0], seed))
-
-
 def _relevant(grades: dict[str, int]) -> tuple[str, ...]:
     return tuple(sorted(name for name, grade in grades.items() if grade > 0))
-
-
-@_halve.register
-def _(data: Classification, seed: int) -> tuple[Classification, Classification]:
-    learnt = _split_by(data.train.labels, data.train.texts, seed)
-    halves = zip(learnt, _split(_sources(data)[0], seed), strict=True)
-    first, second = (replace(data, train=_labels(data.train, a), test=_labels(data.test, b)) for a, b in halves)
-    return first, second
-
-
-@_halve.register
-def _(data: Clustering, seed: int) -> tuple[Clustering, Clustering]:
-    def take(rows: Sequence[int]) -> Clustering:
-        return replace(data, texts=_take(data.texts, rows), labels=_take(data.labels, rows))
-
-    return _both(take, _split(_sources(data)[0], seed))
-
-
-@_halve.register
-def _(data: Sts, seed: int) -> tuple[Sts, Sts]:
-    def take(rows: Sequence[int]) -> Sts:
-        return replace(
-            data,
-            first=_take(data.first, rows),
-            second=_take(data.second, rows),
-            scores=_take(data.scores, rows),
-            subsets=data.subsets and _take(data.subsets, rows),
-        )
-
-    return _both(take, _split(_sources(data)[0], seed))
-
-
-@_halve.register
-def _(data: Summarisation, seed: int) -> tuple[Summarisation, Summarisation]:
-    def take(rows: Sequence[int]) -> Summarisation:
-        columns = {name: _take(getattr(data, name), rows) for name in ("ids", "texts", "human", "machine", "scores")}
-        return replace(data, **columns)
-
-    return _both(take, _split(_sources(data)[0], seed))
-
-
-def _labels(given: Labels, rows: Sequence[int]) -> Labels:
-    return Labels(_take(given.texts, rows), _take(given.labels, rows))
 
 
 def _split_by(labels: Sequence[str], sources: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
@@ -125,11 +68,6 @@ def _split_by(labels: Sequence[str], sources: Sequence[str], seed: int) -> tuple
         for half, part in zip(halves, _split([sources[row] for row in rows], seed), strict=True):
             half.extend(rows[place] for place in part)
     return sorted(halves[0]), sorted(halves[1])
-
-
-def _both(take: object, halves: tuple[list[int], list[int]]) -> tuple[Value, Value]:
-    first, second = (take(rows) for rows in halves)  # type: ignore[operator]
-    return first, second
 
 
 def _split(sources: Sequence[Hashable], seed: int) -> tuple[list[int], list[int]]:
@@ -146,7 +84,3 @@ def _split(sources: Sequence[Hashable], seed: int) -> tuple[list[int], list[int]
 def _key(source: str, seed: int) -> bytes:
     salt = f"cenote {seed}".encode()
     return hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8, key=salt).digest()
-
-
-def _take(values: Sequence[Value], rows: Sequence[int]) -> tuple[Value, ...]:
-    return tuple(values[row] for row in rows)

@@ -6,10 +6,19 @@ import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
+from typing import TypeVar
 
-from cenote.data.labelled import Classification, Clustering, Labelled, Labels, Retrieval, Sts, Summarisation
-from cenote.errors import Value
+from cenote.data.labelled import (
+    Classification,
+    Clustering,
+    Labelled,
+    Retrieval,
+    Sts,
+    Summarisation,
+    pick,
+    take,
+    take_queries,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,8 @@ class Sizes:
 
 
 QUICK = Sizes()
+# Data of one table.
+Sampled = TypeVar("Sampled", bound=Clustering | Sts | Summarisation)
 
 
 def sample_labelled(data: Labelled, *, sizes: Sizes = QUICK) -> Labelled:
@@ -39,45 +50,43 @@ def sample_labelled(data: Labelled, *, sizes: Sizes = QUICK) -> Labelled:
     >>> sorted(sample.labels), sample.notes
     (['air', 'water'], ('This is a fixed sample of 2 of 3 texts.',))
     """
-    sample: Labelled = _sample(data, sizes)
-    return sample
+    if isinstance(data, Retrieval):
+        return _sample_search(data, sizes)
+    if isinstance(data, Classification):
+        return _sample_classification(data, sizes)
+    if isinstance(data, Clustering):
+        return _sample_rows(data, _draw_evenly(data.labels, sizes.texts), data.texts, "texts")
+    if isinstance(data, Sts):
+        alike = data.subsets or ("",) * len(data.scores)
+        return _sample_rows(data, _draw_evenly(alike, sizes.pairs), data.scores, "pairs")
+    return _sample_rows(data, _draw(data.ids, sizes.summaries), data.ids, "texts")
 
 
-@singledispatch
-def _sample(data: Labelled, sizes: Sizes) -> Labelled:
-    raise TypeError(f"no sample of {type(data).__name__}, {sizes}")
-
-
-@_sample.register
-def _(data: Retrieval, sizes: Sizes) -> Retrieval:
+def _sample_search(data: Retrieval, sizes: Sizes) -> Retrieval:
     rows = _draw(data.query_ids, sizes.queries)
-    query_ids = _take(data.query_ids, rows)
-    candidates = data.candidates and {query: data.candidates[query] for query in query_ids}
-    needed = {name for query in query_ids for name, grade in data.judgments[query].items() if grade > 0}
-    needed.update(name for names in (candidates or {}).values() for name in names)
+    asked = take_queries(data, rows)
+    needed = {name for grades in asked.judgments.values() for name, grade in grades.items() if grade > 0}
+    needed.update(name for names in (asked.candidates or {}).values() for name in names)
     others = [row for row, name in enumerate(data.corpus_ids) if name not in needed]
     drawn = _draw([data.corpus_ids[row] for row in others], max(0, sizes.documents - len(needed)))
     kept = needed | {data.corpus_ids[others[row]] for row in drawn}
     places = [row for row, name in enumerate(data.corpus_ids) if name in kept]
     if len(rows) == len(data.query_ids) and len(places) == len(data.corpus_ids):
         return data
-    judgments = {
-        query: {name: grade for name, grade in data.judgments[query].items() if name in kept} for query in query_ids
-    }
-    return Retrieval(
-        corpus_ids=_take(data.corpus_ids, places),
-        titles=_take(data.titles, places),
-        texts=_take(data.texts, places),
-        query_ids=query_ids,
-        queries=_take(data.queries, rows),
-        judgments=judgments,
-        candidates=candidates,
+    return replace(
+        asked,
+        corpus_ids=pick(data.corpus_ids, places),
+        titles=pick(data.titles, places),
+        texts=pick(data.texts, places),
+        judgments={
+            query: {name: grade for name, grade in grades.items() if name in kept}
+            for query, grades in asked.judgments.items()
+        },
         notes=_noted(data.notes, _share(rows, data.query_ids, "queries"), _share(places, data.corpus_ids, "documents")),
     )
 
 
-@_sample.register
-def _(data: Classification, sizes: Sizes) -> Classification:
+def _sample_classification(data: Classification, sizes: Sizes) -> Classification:
     tested = _draw_evenly(data.test.labels, sizes.test)
     ranks = _ranks(data.train.labels)
     trained = [row for row, (rank, _) in enumerate(ranks) if rank < sizes.training]
@@ -88,46 +97,14 @@ def _(data: Classification, sizes: Sizes) -> Classification:
         _share(tested, data.test.texts, "test texts"),
         _share(trained, data.train.texts, "training texts"),
     )
-    return Classification(_take_labels(data.train, trained), _take_labels(data.test, tested), notes)
+    return Classification(take(data.train, trained), take(data.test, tested), notes)
 
 
-@_sample.register
-def _(data: Clustering, sizes: Sizes) -> Clustering:
-    rows = _draw_evenly(data.labels, sizes.texts)
-    if len(rows) == len(data.texts):
+def _sample_rows(data: Sampled, rows: Sequence[int], every: Sequence[object], noun: str) -> Sampled:
+    """Return some rows, with a note of how many of all they are; all of them without one."""
+    if len(rows) == len(every):
         return data
-    notes = _noted(data.notes, _share(rows, data.texts, "texts"))
-    return Clustering(_take(data.texts, rows), _take(data.labels, rows), notes)
-
-
-@_sample.register
-def _(data: Sts, sizes: Sizes) -> Sts:
-    rows = _draw_evenly(data.subsets or ("",) * len(data.scores), sizes.pairs)
-    if len(rows) == len(data.scores):
-        return data
-    return Sts(
-        _take(data.first, rows),
-        _take(data.second, rows),
-        _take(data.scores, rows),
-        data.subsets and _take(data.subsets, rows),
-        _noted(data.notes, _share(rows, data.scores, "pairs")),
-    )
-
-
-@_sample.register
-def _(data: Summarisation, sizes: Sizes) -> Summarisation:
-    rows = _draw(data.ids, sizes.summaries)
-    if len(rows) == len(data.ids):
-        return data
-    return replace(
-        data,
-        ids=_take(data.ids, rows),
-        texts=_take(data.texts, rows),
-        human=_take(data.human, rows),
-        machine=_take(data.machine, rows),
-        scores=_take(data.scores, rows),
-        notes=_noted(data.notes, _share(rows, data.ids, "texts")),
-    )
+    return replace(take(data, rows), notes=_noted(data.notes, _share(rows, every, noun)))
 
 
 # Rows are drawn by a hash of an id or a row number: the smallest hashes are the sample.
@@ -167,14 +144,6 @@ def _draw_evenly(labels: Sequence[Hashable], count: int) -> list[int]:
     totals, ranks = Counter(labels), _ranks(labels)
     order = sorted(range(len(labels)), key=lambda row: (ranks[row][0] / totals[labels[row]], ranks[row][1]))
     return sorted(order[:count])
-
-
-def _take(values: Sequence[Value], rows: Sequence[int]) -> tuple[Value, ...]:
-    return tuple(values[row] for row in rows)
-
-
-def _take_labels(given: Labels, rows: Sequence[int]) -> Labels:
-    return Labels(_take(given.texts, rows), _take(given.labels, rows))
 
 
 def _share(rows: Sequence[int], every: Sequence[object], noun: str) -> str:

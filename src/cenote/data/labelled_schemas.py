@@ -28,7 +28,7 @@ from cenote.data.labelled_files import (
     suffix_of,
 )
 from cenote.data.lines import readable
-from cenote.data.shards import refuse_missing
+from cenote.data.shards import refuse_missing_path
 from cenote.errors import BadInput, choose, some
 
 # The schemas by kind, as messages list them.
@@ -41,8 +41,8 @@ SCHEMAS: dict[str, str] = {
     "summarisation": "test (text, human_summaries, machine_summaries, scores)",
 }
 KINDS = tuple(SCHEMAS)
-# Kinds that a folder with a corpus has.
-_SEARCHES = ("retrieval", "reranking")
+# Kinds that a folder with a corpus has: searches, whose documents are ranked, and may have several vectors.
+SEARCHES = ("retrieval", "reranking")
 # Roles of columns by which a table shows its kind, most special first.
 _SHAPES = {
     "summarisation": ("text", "human", "machine", "ratings"),
@@ -97,7 +97,7 @@ def plan_files(path: str | Path, asked: Asked = Asked()) -> Plan:
     if asked.kind is not None:
         choose(asked.kind, SCHEMAS, "kind of labelled data")
     check_names(asked.named)
-    refuse_missing(path)
+    refuse_missing_path(path)
     plan = _plan_file(path, asked) if path.is_file() else _plan_folder_or_name(path, asked)
     return replace(plan, named=resolve(asked.named, plan.kind, plan.files))
 
@@ -127,7 +127,7 @@ def _labelled_below(folder: Path, asked: Asked) -> list[str]:
 
 def _plan_folder(path: Path, files: Mapping[str, list[Path]], asked: Asked) -> Plan:
     kind = asked.kind
-    search = kind in _SEARCHES or (kind is None and ("corpus" in files or bool(_splits(files, "qrels"))))
+    search = kind in SEARCHES or (kind is None and ("corpus" in files or bool(_splits(files, "qrels"))))
     return _plan_search(path, files, kind, asked.split) if search else _plan_tables(path, files, asked)
 
 
@@ -135,7 +135,7 @@ def _plan_file(path: Path, asked: Asked) -> Plan:
     kind, split = asked.kind, asked.split
     if not suffix_of(path.name):
         raise BadInput(f"{path} is no table: it must end in {', '.join(FORMATS)}. Convert it, or rename it.")
-    if kind in _SEARCHES:
+    if kind in SEARCHES:
         raise BadInput(f"{path} is one file, and {kind} needs a folder with {SCHEMAS[str(kind)]}. Name the folder.")
     if split != TEST:
         raise BadInput(f"{path} is one file and has no split {split!r}. Name no split, or a folder with a file each.")

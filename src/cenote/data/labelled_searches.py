@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cenote.data.labelled_columns import has_roles
-from cenote.data.labelled_files import Columns, count_ids, first_record, read_columns
+from cenote.data.labelled_files import RoleColumns, count_ids, first_record, read_columns
 from cenote.errors import BadInput
 
 
 def judge(
-    table: Columns, queries: Collection[str], documents: Collection[str], path: Path
+    table: RoleColumns, queries: Collection[str], documents: Collection[str], path: Path
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """Return the grades of queries that have a relevant document, in the order of the queries, and notes."""
     found: dict[str, dict[str, int]] = {query: {} for query in queries}

@@ -18,9 +18,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cenote.data.fingerprints import Fingerprint
-from cenote.data.labelled_files import FORMATS, Record, number_of, read_records, suffix_of, text_of
-from cenote.data.rows import describe_value
-from cenote.data.shards import refuse_missing
+from cenote.data.labelled_files import (
+    FORMATS,
+    Record,
+    by_plain_name,
+    number_of,
+    read_records,
+    suffix_of,
+    text_of,
+)
+from cenote.data.rows import REMEDY, describe_value
+from cenote.data.shards import refuse_missing_path
 from cenote.errors import BadInput, some
 
 # The names that a column may have, in lower case with "_" for "-" and " "; the first that a row has counts.
@@ -31,7 +39,6 @@ SCORES = ("scores", "teacher_scores")
 # Pairs that are written at once.
 _BATCH = 4096
 _LARGEST = 3.4e38  # of float32
-_REMEDY = "Correct or drop the row."
 
 
 class Pair(NamedTuple):
@@ -135,7 +142,7 @@ def hash_of(text: str) -> int:
 
 
 def _from_file(path: Path) -> Iterator[Record]:
-    refuse_missing(path)
+    refuse_missing_path(path)
     if path.is_dir() or not suffix_of(path.name):
         raise BadInput(f"{path} is no file of pairs: name a file that ends in {', '.join(FORMATS)}.")
     return read_records(path)
@@ -157,7 +164,8 @@ def _from_python(given: Iterable[Any]) -> Iterator[Record]:
 
 
 def _pair(record: Record) -> Pair:
-    cells = {str(name).strip().lower().replace("-", "_").replace(" ", "_"): cell for name, cell in record.cells.items()}
+    given = {str(name): cell for name, cell in record.cells.items()}
+    cells = {plain: given[name] for plain, name in by_plain_name(tuple(given)).items()}
     where = record.where
     pair = Pair(
         _text(_required(cells, QUERY, "query", record), f"{where}: the query"),
@@ -171,9 +179,9 @@ def _pair(record: Record) -> Pair:
             f"{1 + len(pair.negatives)}, the positive's first."
         )
     if any(abs(score) > _LARGEST for score in pair.scores):
-        raise BadInput(f"{where}: a score is above {_LARGEST:g} in size, the largest number of float32. {_REMEDY}")
+        raise BadInput(f"{where}: a score is above {_LARGEST:g} in size, the largest number of float32. {REMEDY}")
     if hash_of(pair.positive) in map(hash_of, pair.negatives):
-        raise BadInput(f"{where}: the positive is also a negative: {pair.positive[:60]!r}. {_REMEDY}")
+        raise BadInput(f"{where}: the positive is also a negative: {pair.positive[:60]!r}. {REMEDY}")
     return pair
 
 
@@ -190,7 +198,7 @@ def _required(cells: Mapping[str, Any], names: Sequence[str], noun: str, record:
 def _text(cell: object, said: str) -> str:
     text = text_of(cell, said)
     if not text.strip():
-        raise BadInput(f"{said} is empty. {_REMEDY}")
+        raise BadInput(f"{said} is empty. {REMEDY}")
     return text
 
 
@@ -221,13 +229,13 @@ def _list(cells: Mapping[str, Any], names: Sequence[str], where: str) -> list[An
         try:
             cell = json.loads(cell)
         except (ValueError, RecursionError):
-            raise BadInput(f"{where}: {name} is no JSON list: {cell[:60]!r}. {_REMEDY}") from None
+            raise BadInput(f"{where}: {name} is no JSON list: {cell[:60]!r}. {REMEDY}") from None
     if cell is None or cell == "":
         return []
     if isinstance(cell, str) and name in NEGATIVES:
         return [cell]
     if not isinstance(cell, (list, tuple)):
-        raise BadInput(f"{where}: {name} is {describe_value(cell)}, not a list. {_REMEDY}")
+        raise BadInput(f"{where}: {name} is {describe_value(cell)}, not a list. {REMEDY}")
     return list(cell)
 
 

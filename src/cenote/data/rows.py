@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from cenote.errors import BadInput, Value
 
+# What to do about a row that cannot be used.
+REMEDY = "Correct or drop the row."
+
 
 class Text(NamedTuple):
     """One text with its id: `Text("7", "a pool")`."""

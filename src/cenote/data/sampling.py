@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cenote.data.builtin import read_builtin
+from cenote.data.builtin import BUILTIN, read_builtin
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.rows import Text, raise_faults
 from cenote.data.texts import name_of, open_texts
@@ -59,6 +59,6 @@ def sample_texts(
         problem = f"all {empty} texts are empty" if empty else "there are no texts"
         raise BadInput(f"{problem} in {source!r}: give at least one text, better {_BETTER} or more.")
     sample = [text for _, _, text in by_row]
-    name = "the docstrings of Python's standard library" if texts is None else source
+    name = BUILTIN if texts is None else source
     fingerprint = Fingerprint(sample).name()
     return sample, TextsRead(source=name, given=given, used=len(sample), empty=empty, fingerprint=fingerprint)

@@ -48,7 +48,7 @@ def _open_path(path: str | Path) -> Iterator[Sheet]:
         yield from map(_open_file, _match(str(path)))
         return
     path = Path(path)
-    refuse_missing(path)
+    refuse_missing_path(path)
     yield from _open_folder(path) if path.is_dir() else [_open_file(path)]
 
 
@@ -217,7 +217,7 @@ def _open_dataset(path: Path) -> list[Sheet]:
 # Missing files.
 
 
-def refuse_missing(path: Path) -> None:
+def refuse_missing_path(path: Path) -> None:
     """Raise if a path is neither a file nor a folder; the message names a near miss."""
     with readable(str(path)):
         refuse_endless(path)

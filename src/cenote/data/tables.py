@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from cenote.data.columns import TEXT
 from cenote.data.lines import opened, readable, refuse_endless
-from cenote.data.rows import Fault
+from cenote.data.rows import REMEDY, Fault
 from cenote.data.sheets import Placed, Sheet
 from cenote.errors import BadInput
 
@@ -162,7 +162,10 @@ def records_of_batches(batches: Iterable[Any], names: Sequence[str], name: str) 
     """Yield the rows of batches as mappings; a `Fault` for a row with a value that Python cannot hold."""
     row = 0
     for batch in batches:
-        yield from _records_of_columns([batch.column(column) for column in names], names, name, row)
+        if names:
+            yield from _records_of_columns([batch.column(column) for column in names], names, name, row)
+        else:
+            yield from ((f"{name}, row {number} (from 0)", {}) for number in range(row, row + batch.num_rows))
         row += batch.num_rows
 
 
@@ -187,7 +190,7 @@ def _readable_records(columns: Sequence[Any], names: Sequence[str], name: str, f
             cells = [to_list(column[place : place + 1])[0] for column in columns]
             yield where, dict(zip(names, cells, strict=True))
         except (ValueError, OverflowError) as error:
-            yield where, Fault(f"{where}: damaged, or out of Python's range ({error}). Correct or drop the row.")
+            yield where, Fault(f"{where}: damaged, or out of Python's range ({error}). {REMEDY}")
 
 
 def to_list(column: Any) -> list[Any]:

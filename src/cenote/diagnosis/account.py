@@ -31,8 +31,8 @@ from cenote.records import Account, Beside, Estimate, Example, Part, Setting
 
 # Documents among which the tokens of a sentence look for theirs, besides it.
 _MATCHED = 50
-# Neighbours of a document, and of a sentence, that are looked at beside the account.
-_NEIGHBOURS = 10
+# Texts that a search shows first, and nearest ones of a document. Figures are named for this number.
+TEN = 10
 # Examples of each fate.
 _EXAMPLES = 3
 # Parts of equal size by the length of documents that are not cut.
@@ -79,7 +79,7 @@ def summarise_account(
             of_pooling=rounded(float((fates["lost_to_pooling"] & (ranks.kept == 1)).mean())),
             rows=rounded(ranks.rows),
         )
-    in_order = estimate([1 / own.kept, own.kept <= _NEIGHBOURS], probes.owners)
+    in_order = estimate([1 / own.kept, own.kept <= TEN], probes.owners)
     removed = estimate([1 / own.left_out], drawn)
     return Account(
         **figures.shares(own),
@@ -232,10 +232,10 @@ def _beside(texts: AccountTexts, reading: AccountReading) -> Beside:
         fit = stats.linregress(doublings, means)
         reach = float(stats.t.ppf(0.975, len(means) - 2) * fit.stderr)
         slope = rounded(Estimate(float(fit.slope), float(fit.slope) - reach, float(fit.slope) + reach))
-    ten = np.argsort(-np.nan_to_num(scores, nan=-np.inf), axis=1, kind="stable")[:, :_NEIGHBOURS]
+    ten = np.argsort(-np.nan_to_num(scores, nan=-np.inf), axis=1, kind="stable")[:, :TEN]
     cosines = documents @ documents.T
     np.fill_diagonal(cosines, -np.inf)
-    counts = np.bincount(np.argsort(-cosines, axis=1, kind="stable")[:, :_NEIGHBOURS].ravel(), minlength=len(documents))
+    counts = np.bincount(np.argsort(-cosines, axis=1, kind="stable")[:, :TEN].ravel(), minlength=len(documents))
     return Beside(
         slope=slope,
         tokens=rounded(float(lengths.mean())),

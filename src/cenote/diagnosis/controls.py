@@ -17,7 +17,7 @@ from torch import Tensor
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.batches import collate
 from cenote.encoding.forward import pooled_tokens
-from cenote.encoding.tokens import Tokens, concatenate, tokenise
+from cenote.encoding.tokens import Tokens, concatenate, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput
 from cenote.functional.similarity import similarity
@@ -182,6 +182,6 @@ def _most_repetitions(
         raise BadInput(
             f"the tokenizer makes no token of {without[0]!r}, however often it is repeated: pass other words."
         )
-    around = int(tokenise(model, [""], prompt_name).lengths[0])
+    around = tokens_around(model, prompt_name)
     most = min(limit_of(model) or _UNLIMITED, limit or _UNLIMITED)
     return max(1, (most - around) // int(max(each)))

@@ -12,10 +12,10 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS
 from cenote.encoding.backends import plain_backend
-from cenote.encoding.tokens import Tokens, count_tokens, tokenise
+from cenote.encoding.tokens import Tokens, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
-from cenote.functional.dispersion import to_unit_vectors
 from cenote.functional.intervals import mean_over_pairs
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.properties import limit_of, limits_kept, set_limit
 from cenote.records import CutLength, CutLengths
@@ -40,7 +40,7 @@ def tokenise_cuts(
         prompt_name: of the prompt before every text.
         seed: of the choice.
     """
-    limit, around = limit_of(model), int(count_tokens(model, [""], prompt_name=prompt_name)[0])
+    limit, around = limit_of(model), tokens_around(model, prompt_name)
     cuts = [cut for cut in _CUTS if limit is None or cut < limit] + ([] if limit is None else [limit])
     cuts = [cut for cut in cuts if cut - around >= _LEAST]  # a prompt is no text
     full = np.asarray(lengths)
@@ -68,7 +68,7 @@ def read_cuts(model: SentenceTransformer, cuts: dict[int, Tokens], listener: Lis
     if usable.sum() < MIN_TEXTS:
         return None
     sides = np.triu_indices(int(usable.sum()), 1)
-    units = [to_unit_vectors(vectors[usable]) for vectors in read]
+    units = [to_unit(vectors[usable]) for vectors in read]
     cosines = [(unit @ unit.T)[sides] for unit in units]
     return CutLengths(
         texts=int(usable.sum()),

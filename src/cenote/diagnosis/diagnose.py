@@ -457,6 +457,7 @@ def _measure(
         layers=summaries.summarise_layers(reading.layers),
         passed=summaries.summarise_sigma_a(reading),
         repeated=_read_repeated(plan),
+        tried=tau,
     )
     return reading, compared, run
 

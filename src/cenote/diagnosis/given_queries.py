@@ -11,23 +11,23 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
+from cenote._nn.modules import has_offsets
 from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, read_pooled
 from cenote.account.texts import Flags, split_texts
 from cenote.data.rows import Text, refuse_surrogates
-from cenote.diagnosis.account import FATES
+from cenote.diagnosis.account import FATES, TEN
 from cenote.diagnosis.summaries import excluded, rounded
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput, some
 from cenote.functional.retrieval import ROUNDING, best_of, nearest, resampled_means, token_matches
 from cenote.listener import Listener
 from cenote.models.properties import limit_of, prompt_name_for, tokenizer_of, width_of
-from cenote.records import Estimate, GivenQueries
+from cenote.records import Estimate, Excluded, GivenQueries
 
 Floats = npt.NDArray[np.float64]
 
 # Texts that the tokens of a query rank anew.
 _RERANKED = 20
-_TEN = 10
 
 
 @dataclass(frozen=True)
@@ -93,30 +93,17 @@ def search_queries(
         seed: of the intervals.
         listener: hears of the progress.
     """
-    places: dict[str, list[int]] = {}
-    for place, text in enumerate(texts):
-        places.setdefault(text.id, []).append(place)
-    relevant = [
-        np.array(sorted(place for one in ids for place in places.get(one, ())), np.int64) for ids in queries.relevant
-    ]
-    kept = [row for row, found in enumerate(relevant) if len(found)]
-    lost_ids = (", ".join(sorted(ids)) for ids, found in zip(queries.relevant, relevant, strict=True) if not len(found))
-    missing = excluded("the given queries", ((name, "the id names none of the texts") for name in lost_ids))
-    if not kept:
-        raise BadInput(f"none of {len(relevant):,} queries names one of the texts. {missing[0].in_words()}.")
-    relevant = [relevant[row] for row in kept]
+    asked, relevant, missing = _places_of(queries, texts)
     prompt = prompt_name_for(model, prompt_name, "document")
     contents = [text.text for text in texts]
     documents = tokenise(model, contents, prompt, "document")
-    asked = tokenise(model, [queries.texts[row] for row in kept], prompt_name_for(model, None, "query"), "query")
+    asking = tokenise(model, asked, prompt_name_for(model, None, "query"), "query")
     whole = int(documents.lengths.sum()) * width_of(model) <= KEPT_NUMBERS  # else those of the nearest texts are kept
     read_documents = partial(read_pooled, model, poolings={}, task="document", listener=listener)
     read = read_documents(documents, keep_tokens=whole, step="reading texts to search")
-    found = read_pooled(model, asked, {}, task="query", keep_tokens=True, listener=listener, step="reading queries")
+    found = read_pooled(model, asking, {}, task="query", keep_tokens=True, listener=listener, step="reading queries")
     scores = found.vectors[OWN] @ read.vectors[OWN].T
-    by_vector = _first_is(scores, relevant)
     near = nearest(found.vectors[OWN], read.vectors[OWN], _RERANKED)
-    rows = np.arange(len(kept))
     own = np.array([named[np.argmax(scores[row, named])] for row, named in enumerate(relevant)])
     candidates = np.concatenate([own[:, None], near], 1)
     tokens, places_of = read.tokens, candidates
@@ -125,23 +112,18 @@ def search_queries(
         near_ones = documents.take(needed.tolist())
         tokens = read_documents(near_ones, keep_tokens=True, step="reading the nearest texts").tokens
         places_of = np.searchsorted(needed, candidates)
-    matched = token_matches(found.tokens, tokens, rows, places_of)
-    reranked = np.take_along_axis(near, np.argsort(-matched[:, 1:], axis=1, kind="stable"), 1)
-    by_token = np.array([order[0] in named for order, named in zip(reranked, relevant, strict=True)])
-    by_token |= matched[:, 0] > np.where(candidates[:, 1:] == own[:, None], -np.inf, matched[:, 1:]).max(1)
+    matched = token_matches(found.tokens, tokens, np.arange(len(asked)), places_of)
+    reranked, by_token = _rerank(near, own, matched, relevant)
     vectors, owners = _read_windows(model, contents, documents, read, prompt, listener)
     by_window = _first_is(best_of(found.vectors[OWN] @ vectors.T, owners), relevant)
-    lost = ~by_vector
-    cut = lost & by_window & ~by_token & documents.truncated[own]
-    pooled = lost & ~cut & (by_token | by_window)
-    fates = dict(zip(FATES, (by_vector, cut, pooled, lost & ~cut & ~pooled), strict=True))
+    fates = _fates(_first_is(scores, relevant), by_window, by_token, documents.truncated[own])
     before, after = (_gain_at_ten(order, relevant) for order in (near, reranked))
-    in_ten = np.array([bool(np.isin(order[:_TEN], named).any()) for order, named in zip(near, relevant, strict=True)])
-    columns = [*fates.values(), in_ten, before, after, after - before]
+    in_ten = np.array([bool(np.isin(order[:TEN], named).any()) for order, named in zip(near, relevant, strict=True)])
+    columns = [*fates, in_ten, before, after, after - before]
     estimates: list[Estimate] = [rounded(one) for one in resampled_means(columns, own, seed=seed)]
     return GivenQueries(
         **dict(zip(FATES, estimates[:4], strict=True)),
-        queries=len(kept),
+        queries=len(asked),
         texts=len(texts),
         in_ten=estimates[4],
         gain=estimates[5],
@@ -149,6 +131,41 @@ def search_queries(
         price=estimates[7],
         excluded=missing,
     )
+
+
+def _places_of(queries: Queries, texts: Sequence[Text]) -> tuple[list[str], list[Whole], tuple[Excluded, ...]]:
+    """Return the queries that name some of the texts, the places of these texts, and the queries that name none."""
+    places: dict[str, list[int]] = {}
+    for place, text in enumerate(texts):
+        places.setdefault(text.id, []).append(place)
+    relevant = [
+        np.array(sorted(place for one in ids for place in places.get(one, ())), np.int64) for ids in queries.relevant
+    ]
+    lost_ids = (", ".join(sorted(ids)) for ids, found in zip(queries.relevant, relevant, strict=True) if not len(found))
+    missing = excluded("the given queries", ((name, "the id names none of the texts") for name in lost_ids))
+    kept = [row for row, found in enumerate(relevant) if len(found)]
+    if not kept:
+        raise BadInput(f"none of {len(relevant):,} queries names one of the texts. {missing[0].in_words()}.")
+    return [queries.texts[row] for row in kept], [relevant[row] for row in kept], missing
+
+
+def _rerank(near: Whole, own: Whole, matched: Floats, relevant: Sequence[Whole]) -> tuple[Whole, Flags]:
+    """Return the nearest texts in the order of their tokens, and which queries find their text by tokens.
+
+    `matched [Q, 1 + N]` holds the scores of each query's own text, then of its nearest texts.
+    """
+    reranked = np.take_along_axis(near, np.argsort(-matched[:, 1:], axis=1, kind="stable"), 1)
+    by_token = np.array([order[0] in named for order, named in zip(reranked, relevant, strict=True)])
+    by_token |= matched[:, 0] > np.where(near == own[:, None], -np.inf, matched[:, 1:]).max(1)
+    return reranked, by_token
+
+
+def _fates(by_vector: Flags, by_window: Flags, by_token: Flags, truncated: Flags) -> list[Flags]:
+    """Return for each of `FATES` which queries have it, by what finds their text."""
+    lost = ~by_vector
+    cut = lost & by_window & ~by_token & truncated
+    pooled = lost & ~cut & (by_token | by_window)
+    return [by_vector, cut, pooled, lost & ~cut & ~pooled]
 
 
 def _read_windows(
@@ -161,8 +178,7 @@ def _read_windows(
 ) -> tuple[Any, Whole]:
     """Return the vectors of the windows of cut texts and of all others, and the text of each."""
     limit, whole = limit_of(model, "document"), read.vectors[OWN]
-    fast = getattr(tokenizer_of(model, "document"), "is_fast", False)
-    if limit is None or not fast or not documents.truncated.any():
+    if limit is None or not has_offsets(tokenizer_of(model, "document")) or not documents.truncated.any():
         return whole, np.arange(len(whole))
     pieces = split_texts(model, contents, documents, limit, prompt)
     found = read_pooled(model, pieces.tokens, {}, task="document", listener=listener, step="reading windows to search")
@@ -181,9 +197,9 @@ def _first_is(scores: Any, relevant: Sequence[Whole]) -> Flags:
 
 def _gain_at_ten(order: Whole, relevant: Sequence[Whole]) -> Floats:
     """Return nDCG@10 of each query, by the order of the texts found."""
-    discounts = 1 / np.log2(np.arange(2, _TEN + 2))
+    discounts = 1 / np.log2(np.arange(2, TEN + 2))
     gains = np.array(
-        [np.isin(row[:_TEN], named) @ discounts[: len(row[:_TEN])] for row, named in zip(order, relevant, strict=True)]
+        [np.isin(row[:TEN], named) @ discounts[: len(row[:TEN])] for row, named in zip(order, relevant, strict=True)]
     )
     best = np.array([discounts[: len(named)].sum() for named in relevant])
     found: Floats = gains / best

@@ -14,6 +14,7 @@ from cenote.diagnosis.summaries import Excerpts
 from cenote.errors import BadInput
 from cenote.listener import Listener
 from cenote.records import Account
+from cenote.wording import name_temperature
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Search:
         """Read the same texts at the temperature that the model has now."""
         if not isinstance(self.texts, str):
             found = read_account(self.model, self.texts, {}, self.listener, alternatives=False)
-            self.tempered[f"temperature {tau:g}"] = found.ranks[OWN]
+            self.tempered[name_temperature(tau)] = found.ranks[OWN]
 
     def summarise(self, excerpts: Excerpts) -> Account | str:
         """Return the account, or the reason why there is none."""

@@ -16,10 +16,11 @@ from cenote.diagnosis.selection import BIN_OF_SIGMA, BINS_OF_SIGMA, bin_of_sigma
 from cenote.diagnosis.verdicts.thresholds import CUTOFFS
 from cenote.encoding.tokens import Whole
 from cenote.functional.concentration import Known
-from cenote.functional.dispersion import check_embeddings, to_unit_vectors
-from cenote.functional.intervals import FEWEST_TEXTS, change_of_difference, change_of_mean, mean_over_pairs
+from cenote.functional.dispersion import check_embeddings
+from cenote.functional.intervals import FEWEST_WITH_INTERVAL, change_of_difference, change_of_mean, mean_over_pairs
 from cenote.functional.length import LengthCollapse
-from cenote.functional.second_order import SecondOrder, socm, split_halves
+from cenote.functional.second_order import FEWEST_TO_SPLIT, SecondOrder, socm, split_halves
+from cenote.functional.units import to_unit
 from cenote.records import (
     Change,
     Closeness,
@@ -47,8 +48,6 @@ _EXCERPT = 240
 _SHOWN, _WORST = 1200, 10
 # Of all pairs, the share that lie closest and can be confused; pairs that one text may stand in.
 _CLOSE, _USES = 0.1, 2
-# Tokens of a text that can be split into halves.
-_SPLIT = 4
 # Ids that are named where texts are excluded.
 _NAMED = 8
 # Texts among which all cosines are taken.
@@ -121,7 +120,7 @@ def _closeness(vectors: npt.NDArray[Any], seed: int) -> Closeness | None:
     chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:_PAIRED])
     if len(chosen) < 2:
         return None
-    rows = to_unit_vectors(check_embeddings(vectors[chosen]))
+    rows = to_unit(check_embeddings(vectors[chosen]))
     cosines = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
     return Closeness(summarise(cosines), _rounded_float(cosines.std()))
 
@@ -130,7 +129,7 @@ def length_curve(vectors: Any, read: Any, edges: Any, seed: int) -> LengthCurve:
     """Measure length collapse of embeddings by their token counts, and the closeness of all texts."""
     collapse = LengthCollapse(edges, seed=seed)
     collapse.update(vectors, read)
-    curve = replace(collapse.compute(), between=collapse.between()[0][-1] if len(edges) > 1 else None)
+    curve = replace(collapse.compute(), between=collapse.cosine_between(0, len(edges) - 1) if len(edges) > 1 else None)
     return replace(rounded(curve), closeness=_closeness(vectors, seed))
 
 
@@ -291,8 +290,8 @@ def _worst(values: npt.NDArray[Any], d_mu: npt.NDArray[Any], first: Whole, secon
 
 def summarise_null(reading: Reading, rows: Sequence[int], seed: int) -> SocmNull | None:
     """Measure second-order collapse between halves of the texts whose tokens were kept; None where they are too few."""
-    usable = [row for row in rows if row in reading.tokens and len(reading.tokens[row]) >= _SPLIT]
-    if len(usable) < FEWEST_TEXTS:
+    usable = [row for row in rows if row in reading.tokens and len(reading.tokens[row]) >= FEWEST_TO_SPLIT]
+    if len(usable) < FEWEST_WITH_INTERVAL:
         return None
     usable.sort(key=lambda row: (len(reading.tokens[row]), row))  # neighbours have like lengths
     first, second = split_halves([reading.tokens[row] for row in usable], seed)

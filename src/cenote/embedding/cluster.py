@@ -326,7 +326,7 @@ def _quietly(data: Any) -> Iterator[None]:
                 handler.setLevel(level)
 
 
-def refuse_missing() -> None:
+def refuse_missing_ray() -> None:
     """Raise if Ray is not installed, before anything is done."""
     try:
         import ray.data  # noqa: F401  `import ray` alone would also find a folder of that name
@@ -337,7 +337,7 @@ def refuse_missing() -> None:
 @contextmanager
 def _connected() -> Iterator[Any]:
     """Ray on the cluster of the caller, of RAY_ADDRESS or of this machine; else on this machine alone."""
-    refuse_missing()
+    refuse_missing_ray()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # no usage reports
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray

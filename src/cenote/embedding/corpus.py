@@ -29,7 +29,7 @@ PART_TEXTS, PART_CHARACTERS = 2**14, 2**21
 PART_KEPT = 2**24
 # Rows after which a survey marks the fingerprint: a change shows at the next mark, and not after the last row.
 _MARKED = 256
-# The remedy for a row that cannot be read.
+# The remedy for a row that cannot be read, where vectors are written to a folder.
 LEAVE_OUT = "Or leave such rows out: on_error='skip' (--on-error skip)."
 
 
@@ -177,11 +177,11 @@ def _mark(whole: Fingerprint) -> int:
     return int(whole.name(), 16)
 
 
-def raise_unless_skipped(rows: Iterable[Row], *, skip: bool) -> Iterator[Row]:
-    """Yield the rows and raise the first fault among them, unless faults are skipped later."""
+def raise_unless_skipped(rows: Iterable[Row], *, skip: bool, remedy: str = LEAVE_OUT) -> Iterator[Row]:
+    """Yield the rows and raise the first fault among them, unless faults are skipped later; `remedy` ends the error."""
     for row in rows:
         if isinstance(row, Fault) and not skip:
-            raise BadInput(f"{row.why} {LEAVE_OUT}")
+            raise BadInput(f"{row.why} {remedy}".rstrip())
         yield row
 
 
@@ -268,7 +268,7 @@ def checked_rows(
     return raise_unless_skipped(marked, skip=skip)
 
 
-def slices(rows: Iterable[Row], keep: Stated | None = None, schema: pa.Schema | None = None) -> Iterator[Slice]:
+def cut_slices(rows: Iterable[Row], keep: Stated | None = None, schema: pa.Schema | None = None) -> Iterator[Slice]:
     """Cut rows into slices by their numbers and sizes alone: the same rows make the same slices anywhere.
 
     Args:
@@ -291,7 +291,7 @@ def slices(rows: Iterable[Row], keep: Stated | None = None, schema: pa.Schema | 
 def read_slices(source: Source, surveyed: Survey | None, skip: bool) -> Iterator[Slice]:
     """Yield the slices of a source from its beginning, on whichever machine this is called."""
     rows = checked_rows(source, surveyed, skip=skip)
-    return slices(rows, source.keep, None if surveyed is None else surveyed.kept)
+    return cut_slices(rows, source.keep, None if surveyed is None else surveyed.kept)
 
 
 class _Growing:

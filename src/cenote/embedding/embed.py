@@ -27,11 +27,11 @@ from cenote.embedding.corpus import (
     Source,
     Survey,
     checked_rows,
+    cut_slices,
     first_rows,
     mark_repeated_ids,
     raise_unless_skipped,
     read_slices,
-    slices,
     survey,
 )
 from cenote.embedding.engines import ENGINES, read_ahead, refuse_engine, text_progress
@@ -51,7 +51,7 @@ from cenote.encoding.backend_choice import (
 )
 from cenote.encoding.backends import backend, own_precision
 from cenote.encoding.batches import default_budget
-from cenote.encoding.tokens import Tokens, count_tokens, tokenise
+from cenote.encoding.tokens import Tokens, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteWarning, choose
@@ -146,7 +146,7 @@ def _behaviour_asked_for(model: Any, request: Request) -> dict[str, Any]:
     Raises:
         BadInput: one of them is unknown, or the model is not given by name.
     """
-    given = {name: getattr(request, name) for name in ("pooling", "temperature") if getattr(request, name) is not None}
+    given = request.loading
     if given and isinstance(model, SentenceTransformer):
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise BadInput(
@@ -190,19 +190,20 @@ def _to_memory(model: Any, source: Source, request: Request) -> Any:
         raise BadInput(fault.why)
     loaded = _load(model, request)
     options, asked = _resolve(loaded, request), _Asked.of(request)
-    plan = _plan(loaded, raise_unless_skipped(source.read(), skip=False), options, asked, request.listener)
+    rows = raise_unless_skipped(source.read(), skip=False, remedy="")
+    plan = _plan(loaded, rows, options, asked, request.listener, remedy="")
     arrays = _arrays(plan, request, source.count or 0)
     if source.count is None:
         return arrays
-    found, rows = None, 0
+    found, done = None, 0
     for array in arrays:
         if found is None:  # filled part by part: joined at the end, they would take twice the memory
             found = np.empty((source.count, array.shape[1]), array.dtype)
-        found[rows : rows + len(array)] = array
-        rows += len(array)
+        found[done : done + len(array)] = array
+        done += len(array)
     if found is None:
         found = np.zeros((0, options.dimensions or loaded.truncate_dim or width_of(loaded)), options.dtype)
-    return found[:rows]
+    return found[:done]
 
 
 def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
@@ -213,7 +214,7 @@ def _arrays(plan: _Plan, request: Request, total: int) -> Iterator[Floats]:
     def read(prepared: Prepared) -> Embedded:
         return encoder.read(prepared, text_progress(prepared, done, step.reach))
 
-    for embedded in read_ahead(slices(plan.rows), encoder, read):
+    for embedded in read_ahead(cut_slices(plan.rows), encoder, read):
         truncated += embedded.truncated
         done += embedded.slice.rows
         step.reach(done)
@@ -297,8 +298,7 @@ def _to_folder(model: Any, source: Source, folder: Path, request: Request, behav
 def _load(model: Any, request: Request) -> SentenceTransformer:
     if isinstance(model, SentenceTransformer):
         return model
-    given = {name: getattr(request, name) for name in ("pooling", "temperature") if getattr(request, name) is not None}
-    loaded: SentenceTransformer = (request.loader or load)(model, **given)
+    loaded: SentenceTransformer = (request.loader or load)(model, **request.loading)
     return loaded
 
 
@@ -334,9 +334,14 @@ def _resolve(model: SentenceTransformer, request: Request) -> Options:
 
 
 def _plan(
-    model: SentenceTransformer, rows: Iterator[Row], options: Options, asked: _Asked, listener: Listener
+    model: SentenceTransformer,
+    rows: Iterator[Row],
+    options: Options,
+    asked: _Asked,
+    listener: Listener,
+    remedy: str = LEAVE_OUT,
 ) -> _Plan:
-    """Return the plan, its backend chosen on the first of the rows."""
+    """Return the plan, its backend chosen on the first of the rows; `remedy` ends the error for a text."""
     rate = None
     first = deque(islice(rows, WORTH_CHOOSING)) if AUTO in asked or asked.precision == INT8 else deque()
     if len(first) < WORTH_CHOOSING and asked.precision != INT8:
@@ -357,13 +362,13 @@ def _plan(
             notify=listener.notify,
         )
         rate = None if chosen.speed is None else _rate(model, sample, tokens, options, chosen.speed)
-    encoder = SliceEncoder(model, options, Encoder(model, chosen.backend, notify=listener.notify))
+    encoder = SliceEncoder(model, options, Encoder(model, chosen.backend, notify=listener.notify), remedy)
     return _Plan(encoder, chain(_emptied(first), rows), chosen, rate)
 
 
 def _rate(model: SentenceTransformer, sample: list[str], tokens: Tokens, options: Options, speed: float) -> Rate:
     """Return the tokens of texts by their length, as a sample has them, and the speed of reading."""
-    around = int(count_tokens(model, [""], prompt_name=options.prompt_name, task=options.task)[0])
+    around = tokens_around(model, options.prompt_name, options.task)
     content = int(tokens.full_lengths.sum()) - around * len(sample)
     return Rate(around, sum(map(len, sample)) / max(1, content), speed)
 
@@ -412,7 +417,7 @@ def _parts(
     schema = None if surveyed is None else surveyed.kept
     if request.engine != "local":  # read elsewhere, perhaps more than once
         return partial(read_slices, source, surveyed, request.skips), _types_of(schema)
-    parts = slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows), source.keep, schema)
+    parts = cut_slices(checked_rows(source, surveyed, skip=request.skips, rows=plan.rows), source.keep, schema)
     if surveyed is None:  # the first slice is read before a restart deletes anything for it
         for first in refuse_empty(parts, repr(source.name)):
             parts, schema = chain((first,), parts), None if first.kept is None else first.kept.schema

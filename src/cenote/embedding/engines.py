@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import chain
 
-from cenote._nn.modules import eval_mode
 from cenote.embedding import cluster
 from cenote.embedding.corpus import Slice
 from cenote.embedding.folder import COMPARING, Output, missing_parts
@@ -103,12 +102,11 @@ def read_ahead(
                 part = next(source, None)
             except Exception as error:  # the slice that is ready is sound
                 part, fault = None, error
-            with eval_mode(encoder.model):  # for both threads
-                waiting = None if part is None else pool.submit(encoder.prepare, part)
-                try:
-                    embedded = read(ready)
-                finally:
-                    wait([waiting] if waiting else [])
+            waiting = None if part is None else pool.submit(encoder.prepare, part)
+            try:
+                embedded = read(ready)
+            finally:
+                wait([waiting] if waiting else [])
             yield embedded
             ready = waiting.result() if waiting else None
     if fault is not None:
@@ -123,7 +121,7 @@ def refuse_engine(engine: str, *, rereadable: bool) -> None:
     """Raise if an engine is not installed, or cannot read these texts."""
     if engine == "local":
         return
-    cluster.refuse_missing()
+    cluster.refuse_missing_ray()
     if not rereadable:
         raise BadInput(
             f"engine={engine!r} writes into a folder, and reads texts again when a machine is lost: name an output, "

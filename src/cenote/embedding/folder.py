@@ -168,8 +168,7 @@ def opened(
         folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder):
         there = refuse_foreign(folder)
-        with explain_disk_errors(folder):
-            delete_temporary_files(folder)
+        delete_temporary_files(folder)
         # Through JSON, as the manifest that it is compared with was.
         new = Manifest(Manifest.SCHEMA, False, False, dict(settings), dict(versions), agreement, None, neighbours)
         wanted = from_json(Manifest, to_json(new))

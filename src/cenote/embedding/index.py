@@ -22,10 +22,11 @@ from cenote.choices import missing_packages
 from cenote.embedding.integrity import footer_checksum
 from cenote.embedding.manifest import INDEXES
 from cenote.embedding.reading import Embeddings
-from cenote.embedding.scan import Block, Floats, Question, directions
-from cenote.errors import BadInput, CenoteError, CenoteWarning, choose
+from cenote.embedding.scan import Block, Floats, Question
+from cenote.errors import BadInput, CenoteError, CenoteWarning, choose, first_line
 from cenote.functional.arrays import slices
 from cenote.functional.best import Best, Whole
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.storage import explain_disk_errors, write_whole
 
@@ -42,7 +43,7 @@ _IN_VIEW, _LEAST_IN_VIEW = 2, 128
 _IN_MEMORY = 2**26
 
 
-def refuse_missing(kind: Any) -> None:
+def refuse_index(kind: Any) -> None:
     """Raise if a kind of index is no name, or FAISS is not installed."""
     if not isinstance(kind, str) or not kind.strip():
         raise BadInput(f"index={kind!r} (--index): pass a name that faiss.index_factory knows, such as 'HNSW32'.")
@@ -155,7 +156,7 @@ def _keep(index: Any, path: Path, identity: str) -> str | None:
 
 def _reason(error: Exception) -> str:
     """Return what an error says, without the place in the source of FAISS."""
-    return re.sub(r"^Error in .*\.\w+:\d+: (Error: )?", "", str(error).strip().splitlines()[0])
+    return re.sub(r"^Error in .*\.\w+:\d+: (Error: )?", "", first_line(error))
 
 
 def _warn_not_kept(reason: str) -> None:
@@ -186,7 +187,7 @@ def _built(found: Embeddings, kind: str, how: str, listener: Listener) -> Any:
 def _ready(vectors: Any, how: str) -> Floats:
     """Return vectors as an index takes them: of norm 1 for the cosine."""
     floats = np.ascontiguousarray(vectors, np.float32)
-    return directions(floats) if how == "cosine" else floats
+    return to_unit(floats).astype(np.float32) if how == "cosine" else floats
 
 
 def _identity(found: Embeddings) -> str:

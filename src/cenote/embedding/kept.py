@@ -312,7 +312,7 @@ def _is_large(array: pa.Array | None) -> bool:
 
 # The types that are written for others: of one meaning, and such that Parquet has them. By name, since earlier versions
 # of pyarrow have no views.
-_WRITTEN = {
+_WRITTEN_AS = {
     "null": pa.string(),  # nothing is known of it
     "large_string": pa.string(),
     "string_view": pa.string(),
@@ -332,7 +332,7 @@ def _written(kind: pa.DataType) -> pa.DataType:
         raise pa.ArrowTypeError(f"{kind} is an extension")
     if pa.types.is_timestamp(kind) and kind.unit == "s":
         return pa.timestamp("ms", kind.tz)
-    return _WRITTEN.get(str(kind), kind)
+    return _WRITTEN_AS.get(str(kind), kind)
 
 
 def _in_utc(kind: pa.DataType) -> pa.DataType:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cenote.choices import name_poolings
 from cenote.errors import BadInput
 from cenote.json_records import from_json
 from cenote.records import Manifest
-from cenote.storage import TEMPORARY, explain_disk_errors, lock_folder, refuse_unwritable
+from cenote.storage import entries_of, explain_disk_errors, lock_folder, refuse_unwritable
 
 MANIFEST = "manifest.json"
 # Indexes of the vectors, which `search` keeps beside the parts.
@@ -92,17 +93,24 @@ def refuse_foreign(folder: Path) -> Manifest | None:
     """Return the manifest, None for an empty folder; raise if the folder holds anything else."""
     if (folder / MANIFEST).exists():
         return manifest_of(folder)
-    foreign = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(TEMPORARY))
-    if foreign:
+    if foreign := entries_of(folder):
         raise BadInput(
             f"{str(folder)!r} holds {foreign[0]!r} and no {MANIFEST}: it is not an output of embed. Name a new folder."
         )
     return None
 
 
+def with_our_pooling(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with our name of the pooling: the first folders hold that of sentence-transformers."""
+    found = dict(settings)
+    if isinstance(pooling := found.get("pooling"), str):
+        found["pooling"] = name_poolings(pooling.split("+"))
+    return found
+
+
 def refuse_other_settings(folder: Path, there: Manifest, new: Mapping[str, Any]) -> None:
     """Raise if a folder has other settings or versions than the given ones."""
-    old = {**there.settings, **there.versions}
+    old = {**with_our_pooling(there.settings), **there.versions}
     # Last the settings of single modules, which repeat what the user chose, such as the pooling.
     names = sorted((name for name in new if name not in UNCOMPARED), key=lambda name: (name[0].isdigit(), name))
     called = {fingerprint: name for name, fingerprint in NAMES.items()}

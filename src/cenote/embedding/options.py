@@ -20,6 +20,7 @@ from cenote.choices import (
     BACKENDS,
     COMPUTE_PRECISIONS,
     ENGINES,
+    LEAST_AGREEMENT,
     LONG,
     ON_ERROR,
     ON_TRUNCATE,
@@ -49,9 +50,6 @@ _SEGMENTS = 8
 WRITTEN = ("id", "parent_id", "window", "start", "end", "embedding", "scale", "n_tokens", "truncated")
 # The least value of each option that is a number.
 _LEAST = {"dimensions": 1, "vectors": 1, "window": SHORTEST_WINDOW, "overlap": 0, "limit": 1}
-
-# A lower cosine is that of another model.
-_LEAST_AGREEMENT = 0.99
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -180,9 +178,9 @@ class Options:
 
 def _check_agreement(agreement: float) -> None:
     real = isinstance(agreement, (int, float)) and not isinstance(agreement, bool)
-    if not (real and _LEAST_AGREEMENT <= agreement <= 1):
+    if not (real and LEAST_AGREEMENT <= agreement <= 1):
         raise BadInput(
-            f"agreement={agreement!r}: pass the least cosine with float32 that you allow, {_LEAST_AGREEMENT} to 1."
+            f"agreement={agreement!r}: pass the least cosine with float32 that you allow, {LEAST_AGREEMENT} to 1."
         )
 
 
@@ -289,6 +287,12 @@ class Request(Options):
     def listener(self) -> Listener:
         """The callbacks of the run, as one object."""
         return Listener(self.progress or silent, self.notify or silent, self.stop or never)
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """The pooling and the temperature that are asked for, as `cenote.load` takes them."""
+        asked = {"pooling": self.pooling, "temperature": self.temperature}
+        return {name: value for name, value in asked.items() if value is not None}
 
     @property
     def options(self) -> Options:

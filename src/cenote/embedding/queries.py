@@ -14,6 +14,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from cenote.data.rows import refuse_surrogates
+from cenote.embedding.manifest import with_our_pooling
 from cenote.embedding.reading import Embeddings
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.tokens import tokenise
@@ -86,7 +87,7 @@ def _in_short(different: Sequence[str]) -> str:
 
 def _loaded(found: Embeddings, name: Any, recorded: bool, loader: Loader) -> SentenceTransformer:
     """Return a model by name, which pools, is tempered and has as many dimensions as that of the folder."""
-    settings = found.manifest.settings
+    settings = with_our_pooling(found.manifest.settings)
     try:
         model = loader(name)
     except CenoteError as error:
@@ -112,7 +113,7 @@ def differences(settings: dict[str, Any], model: SentenceTransformer) -> list[st
         "pooling": pooling_of(model),
         **behaviour_as(settings, model),
     }
-    then = {"weights": settings["fingerprint"], **settings}
+    then = {"weights": settings["fingerprint"], **with_our_pooling(settings)}
     free = _FREE if now["pooling"] == ITS_OWN else (*_FREE, _NAMED_TOO)
     modules = [name for name in settings if name[:1].isdigit() and name not in now]
     return [

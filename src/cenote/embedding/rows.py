@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
-from cenote._nn.modules import eval_mode
 from cenote.data.rows import Row
 from cenote.data.texts import Text
 from cenote.embedding.corpus import LEAVE_OUT, Slice
 from cenote.embedding.options import Options
 from cenote.encoding.batches import NO_TOKENS
-from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise
+from cenote.encoding.tokens import Tokens, Whole, concatenate, count_tokens, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
 from cenote.encoding.windows import tokenise_windows
 from cenote.errors import BadInput
-from cenote.functional.quantisation import Floats, normalise
+from cenote.functional.quantisation import Floats
+from cenote.functional.units import normalise
 from cenote.functional.window_cuts import average_runs, even_runs
 from cenote.listener import Advance, silent
 from cenote.models.properties import limit_of, makes_unit_vectors
@@ -88,10 +88,10 @@ class Embedded:
 
 
 class SliceEncoder:
-    """Encodes slices of texts with one model and one set of options."""
+    """Encodes slices of texts with one model and one set of options. `remedy` ends the error for a text."""
 
-    def __init__(self, model: SentenceTransformer, options: Options, encoder: Encoder) -> None:
-        self.model, self.options, self.encoder = model, options, encoder
+    def __init__(self, model: SentenceTransformer, options: Options, encoder: Encoder, remedy: str = LEAVE_OUT) -> None:
+        self.model, self.options, self.encoder, self.remedy = model, options, encoder, remedy
         self._unit = options.dimensions is None and makes_unit_vectors(model)  # whether means get norm 1
 
     def prepare(self, part: Slice) -> Prepared:
@@ -148,9 +148,8 @@ class SliceEncoder:
         owner, start, end = windows.owner[starts], windows.start[starts], windows.end[ends - 1]
         n_tokens, joined = windows.n_tokens[starts], np.flatnonzero(ends - starts > 1)
         texts = [part.texts[owner[row]].text[start[row] : end[row]] for row in joined]
-        with eval_mode(self.model):  # in training, landmarks are inserted elsewhere each time
-            asked = {"prompt_name": self.options.prompt_name, "task": self.options.task}
-            n_tokens[joined] = count_tokens(self.model, texts, **asked)
+        asked = {"prompt_name": self.options.prompt_name, "task": self.options.task}
+        n_tokens[joined] = count_tokens(self.model, texts, **asked)
         segments = replace(
             windows.take(starts),
             window=np.arange(len(owner)) - np.searchsorted(owner, owner),
@@ -190,7 +189,7 @@ class SliceEncoder:
         """Raise for a text that cannot be read, or list it."""
         row, name = part.places[place], part.texts[place].id
         if not self.options.skips:
-            raise BadInput(f"row {row}, id {name!r}: {reason} {LEAVE_OUT}")
+            raise BadInput(f"row {row}, id {name!r}: {reason} {self.remedy}".rstrip())
         rejected.append({"row": row, "id": name, "why": reason})
 
     def _reject_all(self, prepared: Prepared, reasons: dict[int, str], rejected: list[dict[str, Any]]) -> None:
@@ -227,7 +226,7 @@ def refuse_truncated(model: SentenceTransformer, options: Options, rows: Iterabl
         waiting.clear()
 
     limit = limit_of(model, options.task)
-    around = int(count_tokens(model, [""], prompt_name=options.prompt_name, task=options.task)[0])
+    around = tokens_around(model, options.prompt_name, options.task)
     room = math.inf if limit is None else limit - around
     landmarks = 2 if isinstance(model[0], LandmarkTransformer) else 1  # at most one landmark after each token
     for row, one in enumerate(rows):

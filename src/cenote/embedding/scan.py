@@ -21,8 +21,8 @@ from cenote.embedding.reading import Embeddings
 from cenote.errors import BadInput, some
 from cenote.functional.arrays import slices
 from cenote.functional.best import Best, Scores, Whole, best_of_each, reach
-from cenote.functional.quantisation import normalise
 from cenote.functional.similarity import canonical, similarity
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 
 Floats = npt.NDArray[np.float32]
@@ -159,7 +159,7 @@ def estimate(queries: Floats, vectors: Floats, how: SimilarityName) -> tuple[Flo
 
 def _estimate_cosines(queries: Floats, vectors: Floats, _: SimilarityName, rounding: float) -> tuple[Floats, Scores]:
     norms = _norms(vectors)
-    products: Floats = directions(queries) @ vectors.T
+    products: Floats = to_unit(queries).astype(np.float32) @ vectors.T
     products *= np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
     odd = vectors[~((norms > _SMALL) & (norms < _LARGE))]
     return products, np.full(len(queries), np.inf if odd.any() else rounding)  # zeros are not odd
@@ -197,10 +197,3 @@ def _underflow(vectors: Floats) -> float:
     """Return what a sum may lose where numbers below float32's range are taken for 0."""
     width: int = vectors.shape[1]
     return width * float(np.finfo(np.float32).tiny)
-
-
-def directions(vectors: Floats) -> Floats:
-    """Return vectors of norm 1; a vector of zeros stays one."""
-    found, some = np.zeros_like(vectors), vectors.any(axis=1)
-    found[some] = normalise(vectors[some])
-    return found

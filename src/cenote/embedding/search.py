@@ -117,7 +117,7 @@ def search(
     if task is not None:
         choose(task, dict.fromkeys(TASKS), "task")
     if index is not None:
-        indexes.refuse_missing(index)
+        indexes.refuse_index(index)
     asked = queries if isinstance(queries, np.ndarray) else checked_queries(queries)
     found = _opened(vectors)
     how = how or found.manifest.settings.get("similarity")

@@ -18,7 +18,8 @@ from cenote.encoding.backends import BACKENDS, PRECISIONS, Backend, backend, dis
 from cenote.encoding.tokens import Tokens
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, choose
-from cenote.functional.agreement import FEWEST_TEXTS, NEIGHBOURS, shared_nearest
+from cenote.functional.agreement import FEWEST_WITH_OTHERS, NEIGHBOURS, shared_nearest
+from cenote.listener import silent
 from cenote.wording import pluralise
 
 # Texts that candidates are timed on, and those on which `int8` is compared with float32.
@@ -58,7 +59,7 @@ def choose_backend(
     *,
     task: str | None = None,
     agreement: float = AGREEMENT,
-    notify: Notify = lambda _: None,
+    notify: Notify = silent,
 ) -> Choice:
     """Return the backend of this name and precision; where either is `auto`, the fastest that agrees with float32.
 
@@ -235,7 +236,7 @@ def _contend(
         return refused[min(refused)] if refused else f"its least cosine with float32 is {cosine:.6f}"
     weights = sum(one.numel() * one.element_size() for one in model.parameters())
     # Other precisions agree so well that their neighbours are those of float32.
-    enough = precision == INT8 and len(tokens) >= FEWEST_TEXTS
+    enough = precision == INT8 and len(tokens) >= FEWEST_WITH_OTHERS
     neighbours = float(shared_nearest(vectors, truth).mean()) if enough else None
     return Contender(encoder, cosine, weights if BACKENDS[name].graph else 0, neighbours)
 

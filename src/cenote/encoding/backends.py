@@ -38,9 +38,6 @@ PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in cho
 # How far a backend's vectors may be from the model's: in float32 the largest difference of a number, relative to the
 # vector's length; in half precision the least cosine. Rounding alone is 100 times closer, on models of 6 to 12 layers.
 WORST_DIFFERENCE, WORST_COSINE = 1e-4, choices.AGREEMENT
-# In 8 bits rounding itself may cost more than that: below this cosine the graph is another model. Users say what they
-# allow when they choose, see `choose_backend`.
-WORST_INT8_COSINE = 0.99
 
 
 class Backend(Protocol):
@@ -312,21 +309,35 @@ def verify(made: Backend, model: Any, task: str | None = None) -> None:
     """Compare a backend with the model at float32 on a few texts; raise if its vectors differ by more than rounding."""
     plain = _Torch(model, "float32", task)
     for features in probes(model, task):
-        difference, cosine = distance(made(features), plain(features))
-        if made.precision == "float32":
-            agrees, finding = difference <= WORST_DIFFERENCE, f"differ by {difference:.2g} of their length"
-        else:
-            agrees, finding = cosine >= least_cosine(made.precision), f"have a cosine of {cosine:.6f} with the model's"
-        if not agrees:
+        if finding := disagreement(made.precision, *distance(made(features), plain(features))):
             raise UnsupportedModel(
                 f"backend {made.name!r} at {made.precision} does not compute what the model does: its vectors "
                 f"{finding}. Use the backend 'torch' at float32."
             )
 
 
+def disagreement(precision: str, difference: float, cosine: float) -> str | None:
+    """Say how vectors differ from the model's by more than rounding; None if they agree. NaN does not agree.
+
+    >>> disagreement("float32", 1e-6, 1.0), disagreement("int8", 0.3, 0.9)
+    (None, "have a cosine of 0.900000 with the model's")
+
+    Args:
+        precision: in which they were computed, or in which the weights are stored.
+        difference: as `distance` returns it.
+        cosine: as `distance` returns it.
+    """
+    if precision == "float32":
+        return None if difference <= WORST_DIFFERENCE else f"differ by {difference:.2g} of their length"
+    return None if cosine >= least_cosine(precision) else f"have a cosine of {cosine:.6f} with the model's"
+
+
 def least_cosine(precision: str) -> float:
-    """Return the cosine with the model's vectors below which a backend computes something else."""
-    return WORST_INT8_COSINE if precision == choices.INT8 else WORST_COSINE
+    """Return the cosine with the model's vectors below which a backend computes something else.
+
+    In 8 bits users say what they allow when they choose, see `choose_backend`.
+    """
+    return choices.LEAST_AGREEMENT if precision == choices.INT8 else WORST_COSINE
 
 
 def distance(ours: Tensor, theirs: Tensor) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from cenote.encoding.tokens import Tokens, Whole
 from cenote.errors import BadInput, BadRows, CenoteError
 from cenote.functional.packing import interleave, pack
+from cenote.listener import silent
 from cenote.models.properties import reader_of, tokenizer_of
 
 # Tokens that could be read in the time that a batch takes to start.
@@ -84,7 +85,7 @@ class BatchReader:
         *,
         budget: int | None = None,
         power: int = 1,
-        notify: Callable[[str], object] = lambda _: None,
+        notify: Callable[[str], object] = silent,
     ) -> None:
         self.model, self.run, self.power, self.notify = model, run, power, notify
         self.budget = self.first_budget = default_budget(model) if budget is None else budget

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import Tensor, nn
 
 from cenote._nn.layouts import skipped
 from cenote._nn.modules import eval_mode
 from cenote.errors import UnsupportedModel
 from cenote.functional.token_batches import skip_tokens
+from cenote.models.properties import of_task
+from cenote.models.repooling import pooling_in
 from cenote.nn import Pooling, Temperature
 
 # The feature that holds the pooled vectors.
@@ -30,7 +31,7 @@ def forward(model: SentenceTransformer, features: Mapping[str, Any], task: str |
 
 def run_modules(model: Any, features: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:
     """Run all modules of the model on features that are on its device. `task` is `query`, `document` or None."""
-    output: dict[str, Any] = model(dict(features), **({} if task is None else {"task": task}))
+    output: dict[str, Any] = model(dict(features), **of_task(task))
     return output
 
 
@@ -54,15 +55,20 @@ def repooled_vectors(
     >>> repooled_vectors(model, output, Pooling(384, "max")).shape
     torch.Size([2, 384])
     """
-    modules = list(model)
-    place = next((place for place, module in enumerate(modules) if isinstance(module, StPooling)), None)
-    if place is None:
+    modules, own = list(model), pooling_in(model)
+    if own is None:
         raise UnsupportedModel(f"the model has no Pooling module among {[type(one).__name__ for one in modules]}.")
+    # A Temperature computes nothing, and checks what was checked in the pass.
+    later = (one for one in modules[modules.index(own) + 1 :] if not isinstance(one, Temperature))
+    return vectors_after(model, output, [pooling, *(one for one in later if type(one).__name__ not in without)])
+
+
+def vectors_after(model: SentenceTransformer, output: Mapping[str, Any], modules: Iterable[nn.Module]) -> Tensor:
+    """Return the vectors that the same pass gives with these modules in place of those after the transformer."""
     features: Any = {name: value for name, value in output.items() if name != VECTORS}
-    with eval_mode(model), eval_mode(pooling), torch.inference_mode():
-        for module in (pooling, *modules[place + 1 :]):
-            # A Temperature computes nothing, and checks what was checked in the pass.
-            if not isinstance(module, Temperature) and type(module).__name__ not in without:
+    with torch.inference_mode():
+        for module in modules:
+            with eval_mode(module):
                 features = module(features)
     return pooled_vectors(model, features)
 
@@ -74,7 +80,7 @@ def pooled_tokens(model: SentenceTransformer, features: Mapping[str, Any]) -> Te
     """
     refuse_without_tokens(model, {"token_embeddings": None, **features})
     real: Tensor = features["attention_mask"].bool()
-    pooling = next((module for module in model.modules() if isinstance(module, StPooling)), None)
+    pooling = pooling_in(model.modules())
     if pooling is None:
         return real
     # sentence-transformers' own Pooling does not read `prompt_mask`.

@@ -25,10 +25,11 @@ from torch.overrides import TorchFunctionMode
 
 from cenote._nn.modules import eval_mode
 from cenote.encoding.forward import VECTORS, pooled_vectors, run_modules
-from cenote.errors import BadInput, CenoteError, UnsupportedModel, some
+from cenote.errors import BadInput, CenoteError, UnsupportedModel, first_line, some
 from cenote.functional.token_batches import refuse_rows
+from cenote.models.properties import of_task
 from cenote.surgery.attention import SDPA
-from cenote.surgery.hooks import settings_on, with_mask
+from cenote.surgery.hooks import current_setting, with_mask
 from cenote.surgery.tempering import bake
 
 # A number for each text: the tokens of its prompt that are not pooled. An input of models that exclude prompts.
@@ -98,7 +99,8 @@ def why_no_graph(model: Any, task: str | None = None) -> str | None:
         )
     if model.device.type != "cpu":
         return f"graphs run on the CPU, and the model is on {model.device}: load it with device='cpu'"
-    if task is None and any(isinstance(setting.temperature, dict) for setting in settings_on(model)):
+    setting = current_setting(model)
+    if task is None and setting is not None and isinstance(setting.temperature, dict):
         return "the model has a temperature for each role, and a graph holds one: pass task='query' or 'document'"
     return None
 
@@ -140,8 +142,7 @@ def feed(features: Mapping[str, Any], names: Sequence[str]) -> dict[str, np.ndar
 def probes(model: Any, task: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield batches to compare a graph on, with prompts where the model excludes them from pooling."""
     for texts, prompt in zip(PROBES, _PROMPTS, strict=True):
-        told = {} if task is None else {"task": task}
-        yield model.preprocess(list(texts), prompt=prompt if _excludes_prompts(model) else None, **told)
+        yield model.preprocess(list(texts), prompt=prompt if _excludes_prompts(model) else None, **of_task(task))
 
 
 @contextmanager
@@ -163,9 +164,8 @@ def _recording(model: Any, task: str | None, names: Sequence[str], **how: Any) -
     except CenoteError:
         raise
     except Exception as error:  # models fail to be recorded in ways that nobody has listed
-        line = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
         raise UnsupportedModel(
-            f"{type(getattr(model[0], 'model', model[0])).__name__} cannot be recorded as a graph: {line} "
+            f"{type(getattr(model[0], 'model', model[0])).__name__} cannot be recorded as a graph: {first_line(error)} "
             "The backend 'torch' runs every model."
         ) from error
     finally:
@@ -175,12 +175,12 @@ def _recording(model: Any, task: str | None, names: Sequence[str], **how: Any) -
 
 def _with_baked_temperature(model: Any, task: str | None) -> Any:
     """Return the model, or a copy with its temperature in the weights, which saves a graph the division."""
-    for setting in settings_on(model):
-        chosen = setting.temperature
-        tau = chosen["query" if task == "query" else "document"] if isinstance(chosen, dict) else chosen
-        if setting.layers is None and isinstance(tau, float):
-            return bake(model, tau, scale_bias=setting.scale_bias)
-    return model
+    setting = current_setting(model)
+    if setting is None or setting.layers is not None:
+        return model
+    chosen = setting.temperature
+    tau = chosen["query" if task == "query" else "document"] if isinstance(chosen, dict) else chosen
+    return bake(model, tau, scale_bias=setting.scale_bias) if isinstance(tau, float) else model
 
 
 def import_openvino() -> Any:

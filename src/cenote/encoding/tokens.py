@@ -13,11 +13,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
-from cenote._nn.modules import eval_mode
 from cenote.encoding.forward import refuse_without_tokens
 from cenote.errors import UnsupportedModel
 from cenote.listener import Advance, silent
-from cenote.models.properties import limit_of, prompt_of, tokenizer_of
+from cenote.models.properties import limit_of, of_task, prompt_of, tokenizer_of
 
 Whole = npt.NDArray[np.int64]
 
@@ -112,19 +111,18 @@ def tokenise(
     limit = limit_of(model, task)
     order: list[int] = []
     parts: list[Tokens] = []
-    with eval_mode(model):  # in training, landmarks are inserted elsewhere each time
-        for rows in _by_characters(texts, _TOGETHER):
-            beginnings = [_beginning(model, texts[row], limit, task) for row in rows]
-            columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **_of_task(task)))
-            order += rows
-            advance(len(rows))
-            parts.append(Tokens(columns, _offsets(lengths), lengths, constants))
-        tokens = concatenate(*parts).take(np.argsort(order).tolist())
-        # Only texts that may have been cut are counted to their ends.
-        full = [] if limit is None else np.flatnonzero(tokens.lengths >= limit - _NEAR_LIMIT).tolist()
-        if full:
-            counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name, task=task)
-            tokens.full_lengths[full] = np.maximum(counted, tokens.lengths[full])
+    for rows in _by_characters(texts, _TOGETHER):
+        beginnings = [_beginning(model, texts[row], limit, task) for row in rows]
+        columns, lengths, constants = _unpad(model, model.preprocess(beginnings, prompt=prompt, **of_task(task)))
+        order += rows
+        advance(len(rows))
+        parts.append(Tokens(columns, _offsets(lengths), lengths, constants))
+    tokens = concatenate(*parts).take(np.argsort(order).tolist())
+    # Only texts that may have been cut are counted to their ends.
+    full = [] if limit is None else np.flatnonzero(tokens.lengths >= limit - _NEAR_LIMIT).tolist()
+    if full:
+        counted = count_tokens(model, [texts[row] for row in full], prompt_name=prompt_name, task=task)
+        tokens.full_lengths[full] = np.maximum(counted, tokens.lengths[full])
     return tokens
 
 
@@ -148,6 +146,16 @@ def count_tokens(
                 parts = (_count(model, [piece], prompt, task)[0] - around for piece in pieces(texts[row]))
                 counts[row] = sum(parts) + around
     return counts
+
+
+def tokens_around(model: SentenceTransformer, prompt_name: str | None = None, task: str | None = None) -> int:
+    """Return the tokens of an empty text: the special ones and those of the prompt, which every text has.
+
+    >>> import cenote
+    >>> tokens_around(cenote.load("minilm"))
+    2
+    """
+    return int(count_tokens(model, [""], prompt_name=prompt_name, task=task)[0])
 
 
 def pieces(text: str) -> list[str]:
@@ -176,14 +184,9 @@ def _beginning(model: SentenceTransformer, text: str, limit: int | None, task: s
     return text[:end]
 
 
-def _of_task(task: str | None) -> dict[str, str]:
-    """Return the argument by which `preprocess` knows the task; many modules take none."""
-    return {} if task is None else {"task": task}
-
-
 def _count(model: SentenceTransformer, texts: list[str], prompt: str | None, task: str | None) -> list[int]:
     # A limit that no text reaches: a tokenizer that is given none falls back to its own.
-    features = model.preprocess(texts, prompt=prompt, max_length=2**30, **_of_task(task))
+    features = model.preprocess(texts, prompt=prompt, max_length=2**30, **of_task(task))
     if "cu_seq_lens_q" in features:  # flattened: one row for all texts
         ends: list[int] = features["cu_seq_lens_q"].diff().tolist()
         return ends

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.encoding.backends import Backend
 from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused
 from cenote.encoding.tokens import Tokens
+from cenote.listener import Advance, silent
 from cenote.models.properties import width_of
 
 Vectors = npt.NDArray[np.float32]
@@ -25,7 +25,7 @@ class Encoder:
         self.reader = BatchReader(model, backend, **reading)
 
     def __call__(
-        self, tokens: Tokens, advance: Callable[[int], object] = lambda _: None, *, stop_at_refusal: bool = False
+        self, tokens: Tokens, advance: Advance = silent, *, stop_at_refusal: bool = False
     ) -> tuple[Vectors, dict[int, str]]:
         """Return the vectors `[N, D]` in the order of the texts, and the texts without one, with reasons.
 

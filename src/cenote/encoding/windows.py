@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from sentence_transformers import SentenceTransformer
 
+from cenote._nn.modules import has_offsets
 from cenote.choices import SHORTEST_WINDOW
-from cenote.encoding.tokens import Tokens, count_tokens, pieces, tokenise
+from cenote.encoding.tokens import Tokens, pieces, tokenise, tokens_around
 from cenote.errors import BadInput, UnsupportedModel
 from cenote.functional.window_cuts import cut_windows
 from cenote.models.properties import limit_of, tokenizer_of
@@ -41,13 +42,13 @@ def window_sizes(
         task: `query` or `document`, for models that treat them differently.
     """
     tokenizer = tokenizer_of(model, task)
-    if not getattr(tokenizer, "is_fast", False):
+    if not has_offsets(tokenizer):
         raise UnsupportedModel(
             f"windows need the characters of each token, which {type(tokenizer).__name__} does not give: it is "
             "not a fast tokenizer. Split the texts beforehand, or truncate them."
         )
     limit = limit_of(model, task)
-    room = None if limit is None else limit - int(count_tokens(model, [""], prompt_name=prompt_name, task=task)[0])
+    room = None if limit is None else limit - tokens_around(model, prompt_name, task)
     if size is None:
         if room is None:
             raise BadInput("the model states no token limit: pass the tokens of a window (window, --window).")

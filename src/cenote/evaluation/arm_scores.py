@@ -17,7 +17,8 @@ from cenote.evaluation.reading import TextReader
 from cenote.evaluation.results import Results
 from cenote.evaluation.scoring import check_items, cuts_of, note_cuts, score_task
 from cenote.evaluation.task_list import ListedTask
-from cenote.functional.agreement import FEWEST_TEXTS, nearest_others, to_unit
+from cenote.functional.agreement import FEWEST_WITH_OTHERS, nearest_others
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.fingerprints import fingerprint_of_weights
 
@@ -141,13 +142,13 @@ def _score(task: ListedTask, arm: Arm, reader: TextReader) -> tuple[ArmScore, It
     items = found.items
     if items is not None:
         items = Items({name: column for name, column in items.columns.items() if name not in _TEXTUAL})
-    vectors, neighbours = _neighbours(found.encoder)
+    width, neighbours = _neighbours(found.encoder)
     work = reader.work
     record = ArmScore(
         metric=found.metric,
         score=found.score,
         items=0 if items is None else len(items),
-        dimensions=vectors,
+        dimensions=width,
         vectors=round(found.encoder.vectors_per_text, 3),
         seconds=work.seconds + (work.seconds_of_windows if arm.long != "truncate" else 0),
         texts=work.texts,
@@ -173,4 +174,4 @@ def _neighbours(encoder: EngineEncoder) -> tuple[int, list[list[int]]]:
 
 def neighbours_of(vectors: Vectors) -> list[list[int]]:
     """Return the nearest of each vector among the others by cosine; none for few vectors."""
-    return nearest_others(to_unit(vectors)) if len(vectors) >= FEWEST_TEXTS else []
+    return nearest_others(to_unit(vectors)) if len(vectors) >= FEWEST_WITH_OTHERS else []

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
+from cenote.account.pooled_texts import OWN
 from cenote.errors import BadInput
-from cenote.evaluation.reading import OWN
+from cenote.evaluation.ways import way_of
 from cenote.functional.pooling import POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.loading import set_max_seq_length
 from cenote.models.properties import limit_of, limits_kept
 from cenote.models.provenance import constant_of, pooling_of, temperature_at, temperature_of
-from cenote.models.repooling import pooling_for, repool
+from cenote.models.repooling import pooling_for, pooling_in, repool
 from cenote.surgery.tempering import temper
 
 
@@ -107,8 +107,6 @@ def check_grid(
     long: Sequence[str] | None,
 ) -> Grid:
     """Return what is varied, its names checked."""
-    from cenote.evaluation.ways import way_of
-
     every: dict[str, Any] = {"poolings": poolings, "temperatures": temperatures, "limits": limits, "long": long}
     for name, given in every.items():
         if isinstance(given, (str, bytes)) or not (given is None or hasattr(given, "__iter__")):
@@ -204,7 +202,7 @@ def _marker(pooling: str) -> str | None:
 
 
 def _repooled(model: SentenceTransformer, name: str) -> SentenceTransformer:
-    if not any(isinstance(module, StPooling) for module in model):
+    if pooling_in(model) is None:
         raise BadInput(f"pooling {name!r} cannot be tried: the model has no Pooling module.")
     return repool(copy.deepcopy(model), name.split("+"))
 

@@ -134,7 +134,7 @@ def _scores_of_parts(kind: str) -> _Score:
     return _OF_PARTS[kind][1] if kind in _OF_PARTS else _SCORES.get(kind, _mean)
 
 
-def compare_parts_with(kind: str, items: Items, seed: int) -> tuple[str, Estimate | None] | tuple[None, None]:
+def measure_of_parts(kind: str, items: Items, seed: int) -> tuple[str, Estimate | None] | tuple[None, None]:
     """Return the measure of parts and its value for all items, where it is another than that of the score."""
     if kind not in _OF_PARTS or not items.lengths:
         return None, None

@@ -6,9 +6,8 @@ the passes of the constants serve them all.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import set_to
 from cenote.evaluation.items import Items
-from cenote.evaluation.reading import Side, TextReader
+from cenote.evaluation.reading import Flags, Side, TextReader, Windows
 from cenote.evaluation.scoring import Cut, Scored, check_items, cuts_of, score_task
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.temperature import LengthTemperature, OneTemperature, describe
@@ -69,7 +68,8 @@ class Candidate:
         return [self.query] * len(lengths)
 
 
-OWN = Candidate("constant", None, None)
+# The model's own temperature.
+UNCHANGED = Candidate("constant", None, None)
 # The exponent of the slow schedule: .87 times as high at four times the length.
 _SLOW = 0.1
 
@@ -150,7 +150,7 @@ class CandidateScores:
         keys = {tau: self._read(tau, place) for tau in (candidate.query, candidate.document)}
         self.listener.step(f"{self.task.name}: combining temperatures", place[1], place[0] - 1)
         readers = {tau: self._readers[key] for tau, key in keys.items()}
-        mixed = _MixedReader(readers[candidate.query], readers, candidate)
+        mixed = _MixedReader(readers, candidate)
         return self._checked(score_task(self.task.make, self.task.kind, mixed, "truncate"), str(candidate))
 
     def _read(self, tau: OneTemperature | None, place: tuple[int, int]) -> OneTemperature | None:
@@ -181,24 +181,52 @@ class CandidateScores:
         return CandidateScore(found.metric, found.score, found.items)
 
 
-class _MixedReader(TextReader):
-    """Gives each text the vector that it has at one of several constants."""
+class _MixedReader:
+    """Gives each text the vector that it has at one of several constants, by readers that have read it.
 
-    def __init__(self, base: TextReader, readers: dict[float | None, TextReader], candidate: Candidate) -> None:
-        self.__dict__.update(copy.copy(base).__dict__)
-        self.readers, self.candidate = readers, candidate
+    By now the model has its own temperature again, at which a reader would read a text that is new to it.
+    """
+
+    def __init__(self, readers: Mapping[float | None, TextReader], candidate: Candidate) -> None:
+        self._readers, self._candidate = readers, candidate
+        self._first = next(iter(readers.values()))  # what is no vector is the same at every temperature
+        self.model = self._first.model
+
+    def side(self, prompt_name: str | None, task: str | None) -> Side:
+        """Return a side, with the model's own prompt for the task where none is named."""
+        return self._first.side(prompt_name, task)
 
     def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
         """Return the vectors `[N, D]` of texts, each at its own temperature."""
         limit = limit_of(self.model, side.task)
         lengths = self.lengths(texts, side)
         read = lengths if limit is None else np.minimum(lengths, limit)
-        taus = self.candidate.of_texts(side, read)
+        taus = self._candidate.of_texts(side, read)
         found: Vectors = np.empty(0, np.float32)
         for tau in dict.fromkeys(taus):
             rows = [row for row, one in enumerate(taus) if one == tau]
-            vectors = self.readers[tau].vectors([texts[row] for row in rows], side)
+            some = [texts[row] for row in rows]
+            vectors = _knowing(self._readers[tau], some, side).vectors(some, side)
             if not len(found):
                 found = np.zeros((len(texts), vectors.shape[1]), np.float32)
             found[rows] = vectors
         return found
+
+    def lengths(self, texts: Sequence[str], side: Side) -> Whole:
+        """Return the tokens `[N]` of whole texts, special tokens and prompt included."""
+        return _knowing(self._first, texts, side).lengths(texts, side)
+
+    def cut(self, texts: Sequence[str], side: Side) -> Flags:
+        """Return whether the model cuts each text: `[N]`."""
+        return _knowing(self._first, texts, side).cut(texts, side)
+
+    def windows(self, texts: Sequence[str], side: Side) -> Windows:
+        """Raise: whole texts alone are put together."""
+        raise NotImplementedError(f"windows of {len(texts)} texts, {side}")
+
+
+def _knowing(reader: TextReader, texts: Sequence[str], side: Side) -> TextReader:
+    """Return the reader; raise if it has not read all of the texts."""
+    if not reader.knows(texts, side):
+        raise ValueError("a text was not read at the temperature that it has")
+    return reader

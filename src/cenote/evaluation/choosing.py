@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cenote.errors import BadInput
-from cenote.evaluation.candidates import OWN, Candidate, CandidateScores, by_length, by_role, constants
+from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, by_length, by_role, constants
 from cenote.evaluation.differences import pair
 from cenote.evaluation.task_list import ListedTask
 from cenote.evaluation_records import FEWEST_ITEMS
@@ -34,7 +34,7 @@ class Half:
         """Return the median length of what is read of documents, texts or pairs, below the limit of the model."""
         lengths: list[Floats] = []
         for scores in self.scores:
-            items, limit = scores.score(OWN).items, limit_of(scores.model, "document")
+            items, limit = scores.score(UNCHANGED).items, limit_of(scores.model, "document")
             for of_texts in list(items.lengths.values())[-1:]:
                 known = of_texts[np.isfinite(of_texts)]
                 lengths.append(known if limit is None else np.minimum(known, limit - 1))
@@ -44,7 +44,7 @@ class Half:
         """Return the differences of candidates from the model's own temperature by task, and the own scores."""
         pairs, before = [], []
         for task, scores in zip(self.tasks, self.scores, strict=True):
-            own = scores.score(OWN)
+            own = scores.score(UNCHANGED)
             others = scores.score_all(candidates)
             made = pair(task.kind, [own.items] * len(others), [one.items for one in others])
             if made is None:

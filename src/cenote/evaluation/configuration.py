@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cenote._nn.modules import config_of
 from cenote.data.labelled_schemas import Asked
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.task_list import PACKAGES, ListedTask
@@ -48,7 +49,7 @@ def configuration_of(reader: TextReader, *, weights: str | None = None, **settin
 
 def _network_of(reader: Any) -> dict[str, Any]:
     """Return the settings of the network of a module that reads texts, none where it has no network."""
-    config: Any = getattr(getattr(reader, "model", None), "config", None)
+    config = config_of(reader)
     return {} if config is None else {name: value for name, value in config.to_dict().items() if name not in _PLACES}
 
 

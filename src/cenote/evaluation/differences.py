@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from cenote.data.labelled_schemas import SEARCHES
 from cenote.errors import BadInput
 from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS
@@ -91,7 +92,7 @@ def sources_of(kind: str, items: Items) -> Whole | None:
     first text, sentences of one text, and other items with the same text. `cenote.data.labelled_halves` splits by the
     same sources.
     """
-    column = "relevant" if kind in ("retrieval", "reranking") else "source" if "source" in items.columns else "text"
+    column = "relevant" if kind in SEARCHES else "source" if "source" in items.columns else "text"
     if column not in items.columns:
         return None
     found = _number([tuple(sorted(one)) if isinstance(one, list) else one for one in items.columns[column]])

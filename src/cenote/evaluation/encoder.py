@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
-from cenote.evaluation.reading import Side, TextReader
+from cenote.evaluation.reading import AnyReader, Side
 from cenote.evaluation.ways import Way, read_cut
 from cenote.functional.retrieval import best_of
 
@@ -57,7 +57,7 @@ class EngineEncoder(AbsEncoder):  # type: ignore[misc]  # mteb is not followed b
 
     def __init__(
         self,
-        reader: TextReader,
+        reader: AnyReader,
         way: Way = read_cut,
         watched: Mapping[str, list[str]] | None = None,
         *,

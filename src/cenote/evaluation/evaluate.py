@@ -15,8 +15,17 @@ from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, choose
 from cenote.evaluation.configuration import configuration_of, settings_of_data
 from cenote.evaluation.reading import TextReader
-from cenote.evaluation.results import Results, file_of_items, folder_of, refuse_overwriting, write_items
+from cenote.evaluation.results import (
+    Results,
+    file_of_items,
+    folder_of,
+    refuse_overwriting,
+    refuse_same_files,
+    write_items,
+)
+from cenote.evaluation.scoring import refuse_unusable, summarise_task
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, named_data, refuse_missing_packages
+from cenote.evaluation.ways import way_of
 from cenote.evaluation_records import Evaluation, TaskScore
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
@@ -108,7 +117,7 @@ def evaluate(
     if items is not None:
         refuse_overwriting(Path(items), named_data(data))
     waiting = list_tasks(tasks, data, official, asked, quick)
-    _refuse_unusable(waiting, request)
+    _refuse_unusable(waiting, request, items)
     results = Results(folder_of(cache), TaskScore)
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     limit = limit_of(loaded)  # a model that needs a task is refused before the work
@@ -144,8 +153,6 @@ def _check(
     listener: Listener,
 ) -> _Request:
     """Check what needs neither mteb nor data."""
-    from cenote.evaluation.ways import way_of
-
     if isinstance(others, str):
         raise BadInput(f"others={others!r}: pass a list of names.")
     for way in (long, *(others or ())):
@@ -158,10 +165,10 @@ def _check(
     return _Request(long, beside, quick, positions, backend, precision, seed, listener)
 
 
-def _refuse_unusable(waiting: Sequence[ListedTask], request: _Request) -> None:
-    """Raise for a way to read that a task cannot use, and for places of evidence where nothing is searched."""
-    from cenote.evaluation.scoring import refuse_unusable
-
+def _refuse_unusable(waiting: Sequence[ListedTask], request: _Request, items: str | Path | None) -> None:
+    """Raise for a way that a task cannot use, places of evidence where nothing is searched, and a file of two tasks."""
+    if items is not None:
+        refuse_same_files(Path(items), [task.name for task in waiting])
     for task in waiting:
         refuse_unusable(request.long, task.kind, task.name)
     if request.positions and not any(isinstance(task.local, Retrieval) for task in waiting):
@@ -198,20 +205,13 @@ def _score_all(
 def _score(task: ListedTask, reader: TextReader, request: _Request) -> tuple[TaskScore, Any]:
     import pyarrow as pa
 
-    from cenote.evaluation.scoring import summarise_task
-
     reader.listener = request.listener.labelled(f"{task.name}: ")
     record, items = summarise_task(
-        task.name,
-        task.kind,
-        task.make,
+        task,
         reader,
         long=request.long,
         others=request.others,
         seed=request.seed,
-        notes=task.notes,
-        data=task.data,
-        split=task.split,
         moved=task.local if request.positions and isinstance(task.local, Retrieval) else None,
     )
     return record, None if items is None else pa.table(items.columns)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # these import mteb
     from cenote.evaluation.encoder import EngineEncoder, Seen
     from cenote.evaluation.recording import Recorded
 
-Columns = dict[str, list[Any]]
+_Columns = dict[str, list[Any]]
 
 # The attribute of a task that names its labels, where these are numbers.
 LABEL_NAMES = "cenote_label_names"
@@ -71,7 +71,7 @@ def data_of(task: Any) -> Any:
     return task.dataset[subset][split] if subset in task.dataset else task.dataset[split]
 
 
-def _of_retrieval(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
+def _of_retrieval(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> _Columns | None:  # noqa: ARG001
     """A query is an item."""
     measure = _measure_of(metric)
     if measure is None:
@@ -83,7 +83,7 @@ def _of_retrieval(task: Any, data: Any, encoder: EngineEncoder, found: Recorded,
     ranked = [sorted(found["results"][name].items(), key=_order, reverse=True)[:_NAMED] for name in names]
     pairs = zip(names, relevant, strict=True)
     known = [[tokens[one] for one in some if one in tokens] for some in relevant]
-    columns: Columns = {
+    columns: _Columns = {
         "item": names,
         "text": [str(texts[name]) for name in names],
         "value": [measure(found, name) for name in names],
@@ -120,7 +120,7 @@ def _order(one: tuple[str, float]) -> tuple[float, str]:
     return one[1], one[0]
 
 
-def _of_classification(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
+def _of_classification(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> _Columns | None:  # noqa: ARG001
     """A text is an item; its value is the share of experiments that label it correctly."""
     texts, labels = list(data[task.input_column_name]), np.asarray(data[task.label_column_name])
     correct = np.array([np.asarray(one) == labels for one in found["predicted"]])
@@ -149,7 +149,7 @@ def _of_classification(task: Any, data: Any, encoder: EngineEncoder, found: Reco
     }
 
 
-def _of_clustering(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
+def _of_clustering(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> _Columns | None:  # noqa: ARG001
     """A text in a draw is an item; its value is the v-measure of the draw, since a cluster has no value for a text."""
     generator = found["generator"]
     rows = list(range(len(data))) if generator.sampled is None else generator.sampled
@@ -171,7 +171,7 @@ def _of_clustering(task: Any, data: Any, encoder: EngineEncoder, found: Recorded
     }
 
 
-def _of_sts(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
+def _of_sts(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> _Columns | None:  # noqa: ARG001
     """A pair is an item; its value is the product of both standardised ranks, whose mean is Spearman's correlation."""
     first, second = (list(data[name]) for name in task.column_names)
     tokens = [np.asarray(_tokens(encoder.seen, side)) for side in (first, second)]
@@ -189,7 +189,7 @@ def _of_sts(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metri
     }
 
 
-def _of_summarisation(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> Columns | None:  # noqa: ARG001
+def _of_summarisation(task: Any, data: Any, encoder: EngineEncoder, found: Recorded, metric: str) -> _Columns | None:  # noqa: ARG001
     """A text is an item; its value is the correlation over its summaries. mteb passes over texts with equal scores."""
     recorded = found["predictions"]
     human, machine = data[task.human_summaries_column_name], data[task.machine_summaries_column_name]
@@ -227,7 +227,7 @@ def _tokens(seen: Seen, texts: Sequence[str]) -> list[int]:
 
 
 # For each kind what makes its columns, and the figures that this needs.
-_BUILDERS: dict[str, tuple[Callable[..., Columns | None], tuple[str, ...]]] = {
+_BUILDERS: dict[str, tuple[Callable[..., _Columns | None], tuple[str, ...]]] = {
     "retrieval": (_of_retrieval, ("scores", "judgments", "results")),
     "reranking": (_of_retrieval, ("scores", "judgments", "results")),
     "classification": (_of_classification, ("predicted", "probabilities", "classes")),

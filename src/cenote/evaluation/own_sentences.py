@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.account.pooled_texts import OWN
-from cenote.account.probes import POSITIONS, SHORTEST, Probes, draw_probes
-from cenote.account.ranks import FEWEST_DOCUMENTS, AccountReading, read_account
+from cenote.account.probes import POSITIONS, Probes, draw_probes
+from cenote.account.ranks import AccountReading, read_account
 from cenote.account.texts import AccountTexts, tokenise_account
-from cenote.choices import AUTO
 from cenote.comparison_records import Cell
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
@@ -66,16 +64,13 @@ def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Prob
         raise BadInput(f"long={list(grid.long)}: without labels texts are cut at the limit; vary limits instead.")
     drawn, _ = sample_texts(texts, _SAMPLE, seed)
     probes = draw_probes(drawn, _QUICK if quick else _TEXTS, seed)
-    if len(probes.texts) < FEWEST_DOCUMENTS:
-        raise BadInput(
-            f"only {len(probes.texts)} of {len(drawn):,} texts have three sentences of {SHORTEST} words or more, and "
-            f"{FEWEST_DOCUMENTS} are needed."
-        )
+    if few := probes.why_too_few():
+        raise BadInput(f"{few}.")
     return probes
 
 
 def score_own_sentences(
-    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str = AUTO
+    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str
 ) -> Iterator[ScoredArm]:
     """Score all settings by the share of sentences that find their text, left out and kept."""
     tasks = [OwnSentences(LEFT_OUT), OwnSentences("sentence kept")]
@@ -125,11 +120,11 @@ def _scored(
     seconds: float,
 ) -> ScoredArm:
     """Return the share of sentences that find their text in one setting."""
-    ranks = reading.ranks[pooling or OWN]
+    ranks = reading.ranks[pooling]
     found = ((ranks.kept if kept else ranks.left_out) == 1).astype(float)
     owners = texts.probes.owners[rows]
     sentences, documents = texts.probes.sentences, texts.documents
-    vectors = reading.documents.vectors[pooling or OWN]
+    vectors = reading.documents.vectors[pooling]
     items = Items(
         {
             # By the row of the text: its id may be that of another too.

@@ -44,7 +44,7 @@ def find_by_position(
     limit = limit_of(reader.model, "document")
     if limit is None:
         raise BadInput("the model cuts no text, so that no place in it is special.")
-    texts = [f"{title} {text}".strip() for title, text in zip(data.titles, data.texts, strict=True)]
+    texts = data.documents
     side = sides["document"]
     lengths = reader.lengths(texts, side)
     queries, evidence = _choose(data, lengths, limit, seed)

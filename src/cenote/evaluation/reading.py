@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from cenote.account.pooled_texts import OWN
 from cenote.choices import AUTO, INT8
 from cenote.encoding.backends import Backend, ManyPoolings, backend, obstacle, own_precision
 from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
@@ -21,9 +23,6 @@ from cenote.encoding.windows import tokenise_windows, window_sizes
 from cenote.errors import BadInput
 from cenote.listener import Advance, Listener
 from cenote.models.properties import prompt_name_for
-
-# The name of the model's own pooling.
-OWN = ""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -71,6 +70,35 @@ class Windows:
     tokens: Whole  # [W]
 
 
+class AnyReader(Protocol):
+    """Gives the vectors of a task's texts: one `TextReader`, or several that are put together."""
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The model."""
+        ...
+
+    def side(self, prompt_name: str | None, task: str | None) -> Side:
+        """Return a side, with the model's own prompt for the task where none is named."""
+        ...
+
+    def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
+        """Return the vectors `[N, D]` of texts, cut where the model cuts them."""
+        ...
+
+    def lengths(self, texts: Sequence[str], side: Side) -> Whole:
+        """Return the tokens `[N]` of whole texts, special tokens and prompt included."""
+        ...
+
+    def cut(self, texts: Sequence[str], side: Side) -> Flags:
+        """Return whether the model cuts each text: `[N]`."""
+        ...
+
+    def windows(self, texts: Sequence[str], side: Side) -> Windows:
+        """Return the windows of texts that are cut, and all others whole."""
+        ...
+
+
 class TextReader:
     """Reads texts with one model, and keeps their vectors for the other ways to read the same task.
 
@@ -104,6 +132,10 @@ class TextReader:
         other = copy.copy(self)
         other.pooling = name
         return other
+
+    def knows(self, texts: Sequence[str], side: Side) -> bool:
+        """Return whether all texts of this side were read."""
+        return side in self._stores and self._stores[side].places.keys() >= set(texts)
 
     def side(self, prompt_name: str | None, task: str | None) -> Side:
         """Return a side, with the model's own prompt for the task where none is named."""

@@ -8,11 +8,12 @@ import os
 import re
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from cenote.data.inputs import refuse_input
 from cenote.data.labelled_files import is_read
 from cenote.errors import BadInput, CenoteError, CenoteWarning
 from cenote.json_records import from_json, to_json
@@ -124,11 +125,26 @@ def refuse_overwriting(folder: Path, data: Mapping[str, Any]) -> None:
         folder: of the items.
         data: a path, or something in memory, by the name of each task.
     """
-    sources = [Path(one).resolve() for one in data.values() if isinstance(one, (str, Path))]
-    for path in (file_of_items(folder, task).resolve() for task in data):
-        if any(path == source or is_read(source, path) for source in sources):
-            fate = "is an input and would be overwritten" if path.exists() else "would be an input of the next run"
-            raise BadInput(f"{str(path)!r} {fate}: name another folder for the items (items, --items).")
+    remedy = "name another folder for the items (items, --items)"
+    for task in data:
+        refuse_input("items", file_of_items(folder, task), data.values(), is_read, remedy=remedy)
+
+
+def refuse_same_files(folder: Path, tasks: Sequence[str]) -> None:
+    """Raise if the items of two tasks would be written to one file.
+
+    >>> refuse_same_files(Path("items"), ["a+b", "c", "a/b"])
+    Traceback (most recent call last):
+    ...
+    cenote.errors.BadInput: the items of 'a+b' and of 'a/b' would both be in 'a-b.parquet': rename one of the two.
+    """
+    found: dict[Path, str] = {}
+    for task in tasks:
+        file = file_of_items(folder, task)
+        if (other := found.setdefault(file, task)) != task:
+            raise BadInput(
+                f"the items of {other!r} and of {task!r} would both be in {file.name!r}: rename one of the two."
+            )
 
 
 def _write(path: Path) -> AbstractContextManager[Path]:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cenote.data.labelled import Retrieval
+from cenote.data.labelled_schemas import SEARCHES
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
-from cenote.evaluation.by_length import compare_parts_with, parts_by_length, rank_of_longest, score_of_items
+from cenote.evaluation.by_length import measure_of_parts, parts_by_length, rank_of_longest, score_of_items
 from cenote.evaluation.differences import count_sources, differences_among, effective_sources, sources_of
 from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import AnyReader, TextReader
+from cenote.evaluation.task_list import ListedTask
 from cenote.evaluation.ways import gives_several, way_of
 from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
 from cenote.functional.sampling import Whole
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
 # The worst items that are shown.
 _WORST = 5
-# Kinds whose documents a search ranks, so that several vectors of a text can be used.
-_SEARCHES = ("retrieval", "reranking")
 # Share of the texts that are cut, from which other ways to read long texts are tried unasked.
 WORTH_TRYING = 0.02
 # How far the mean over items may be from mteb's score, which it rounds: further, and they are of another measure.
@@ -53,7 +53,7 @@ class Scored:
         return self.figures["main_score"]
 
 
-def score_task(make: Callable[[], Any], kind: str, reader: TextReader, way: str) -> Scored:
+def score_task(make: Callable[[], Any], kind: str, reader: AnyReader, way: str) -> Scored:
     """Score a fresh task: its random state lives in the task.
 
     Args:
@@ -70,7 +70,7 @@ def score_task(make: Callable[[], Any], kind: str, reader: TextReader, way: str)
     task = make()
     encoder = EngineEncoder(reader, way_of(way), skip_own=getattr(task, "ignore_identical_ids", False))
     load_official(task)
-    if kind in _SEARCHES:
+    if kind in SEARCHES:
         encoder.watched = _relevant(task)
     recorded = watch(task, kind)
     found = score(task, encoder)
@@ -94,37 +94,27 @@ def _is_number(value: Any) -> bool:
 
 
 def summarise_task(
-    name: str,
-    kind: str,
-    make: Callable[[], Any],
+    task: ListedTask,
     reader: TextReader,
     *,
     long: str,
     others: Sequence[str] | None,
     seed: int,
-    notes: Sequence[str],
-    data: str,
-    split: str = "test",
     moved: Retrieval | None = None,
 ) -> tuple[TaskScore, Items | None]:
     """Score a task, and return its record and its items.
 
     Args:
-        name: what the task is called.
-        kind: of the task.
-        make: returns the task, fresh each time.
+        task: to score.
         reader: reads texts, and keeps their vectors.
         long: how long texts are read.
         others: other ways to read them; None tries those that users choose, where the model cuts texts.
         seed: of the intervals.
-        notes: on the data.
-        data: fingerprint of the data, or revision of an official task.
-        split: of the data.
         moved: data whose evidence is moved within longer texts.
     """
     reader.forget()  # what other tasks read: batches depend on this task alone, also where a run goes on
-    notes = list(notes)
-    own = check_items(score_task(make, kind, reader, long), notes)
+    kind, notes = task.kind, list(task.notes)
+    own = check_items(score_task(task.make, kind, reader, long), notes)
     texts, cut = own.encoder.seen.counts
     if others is None:
         others = _ways_to_try(kind, cut / max(1, texts), own.encoder, notes) if long == "truncate" else ()
@@ -144,11 +134,13 @@ def summarise_task(
     if unusable := [one for one in others if not is_usable(one, kind)]:
         notes.append(f"Not tried, since a task of {kind} needs one vector a text: {', '.join(unusable)}.")
     settings = tuple(
-        _compare(one, kind, own, score_task(make, kind, reader, one), seed) for one in others if is_usable(one, kind)
+        _compare(one, kind, own, score_task(task.make, kind, reader, one), seed, notes)
+        for one in others
+        if is_usable(one, kind)
     )
-    of_parts = (None, None) if own.items is None else compare_parts_with(kind, own.items, seed)
+    of_parts = (None, None) if own.items is None else measure_of_parts(kind, own.items, seed)
     record = TaskScore(
-        name=name,
+        name=task.name,
         kind=kind,
         metric=own.metric,
         score=own.score,
@@ -165,8 +157,8 @@ def summarise_task(
         texts=texts,
         cut=cut,
         notes=tuple(notes),
-        data=data,
-        split=split,
+        data=task.data,
+        split=task.split,
         part_metric=of_parts[0],
         part_score=of_parts[1],
     )
@@ -199,12 +191,12 @@ def _ways_to_try(kind: str, share: float, encoder: EngineEncoder, notes: list[st
     except CenoteError as error:
         notes.append(f"Texts are cut, and windows were not tried: {error}")
         return ()
-    return ("window-mean", "windows") if kind in _SEARCHES else ("window-mean",)
+    return ("window-mean", "windows") if kind in SEARCHES else ("window-mean",)
 
 
 def is_usable(way: str, kind: str) -> bool:
     """Return whether texts of a kind of task can be read in a way."""
-    return kind in _SEARCHES or not gives_several(way)
+    return kind in SEARCHES or not gives_several(way)
 
 
 def refuse_unusable(way: str, kind: str, name: str) -> None:
@@ -258,13 +250,16 @@ def check_items(found: Scored, notes: list[str]) -> Scored:
     return replace(found, items=None)
 
 
-def _compare(name: str, kind: str, own: Scored, other: Scored, seed: int) -> Setting:
+def _compare(name: str, kind: str, own: Scored, other: Scored, seed: int, notes: list[str]) -> Setting:
     """Return another way to read long texts, with the change of the score, paired by items as `compare` does."""
     score, change = Estimate(other.score, None, None), Estimate(other.score - own.score, None, None)
-    if own.items is not None and other.items is not None:
-        found = differences_among(kind, [own.items], [other.items], set(own.items.columns["item"]), seed)
+    said: list[str] = []
+    items = None if own.items is None else check_items(other, said).items
+    notes += [f"{name}: {note}" for note in said]
+    if own.items is not None and items is not None:
+        found = differences_among(kind, [own.items], [items], set(own.items.columns["item"]), seed)
         if found is not None:
-            (change,), (score, _) = found, score_of_items(kind, other.items, seed)
+            (change,), (score, _) = found, score_of_items(kind, items, seed)
     return Setting(name=name, score=score, change=change, vectors=round(other.encoder.vectors_per_text, 3))
 
 
@@ -292,7 +287,7 @@ def _first(items: Items, name: str, row: int) -> str:
 # What was expected of an item, and what was found.
 _SHOWN: dict[str, Callable[[Items, int], tuple[str, str]]] = {
     **dict.fromkeys(
-        _SEARCHES,
+        SEARCHES,
         lambda items, row: (_first(items, "relevant", row), _first(items, "found", row)),
     ),
     "classification": lambda items, row: (

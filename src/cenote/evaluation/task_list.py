@@ -70,13 +70,13 @@ def list_tasks(
         )
     found = [_local(called, where, official, asked, quick) for called, where in folders.items()]
     if names:
-        from cenote.evaluation.tasks import cells_of, load_official
+        from cenote.evaluation.tasks import load_official, parts_of
 
-        cells = cells_of(names)
+        parts = parts_of(names)
         if why_unreachable():  # what is not in the cache is reported before any work
-            for cell in cells:
-                load_official(cell.make())
-        found += [ListedTask(one.name, one.kind, one.make, one.revision, one.task, one.split) for one in cells]
+            for part in parts:
+                load_official(part.make())
+        found += [ListedTask(one.name, one.kind, one.make, one.revision, one.task, one.split) for one in parts]
     called = number_duplicates([task.name for task in found])
     if ALL in called:
         raise BadInput(f"a task is called {ALL!r}, which names the mean over tasks: rename its folder.")
@@ -98,7 +98,8 @@ def _name_of(given: Any) -> str:
     """Return the name of a folder, of a file without its endings, or of the kind of data."""
     if not isinstance(given, (str, Path)):
         return str(getattr(given, "kind", "data"))
-    return re.sub(r"(\.[A-Za-z]+)+$", "", Path(given).resolve().name)
+    path = Path(given).resolve()
+    return path.name if path.is_dir() else re.sub(r"(?<=.)(\.[A-Za-z]+)+$", "", path.name)
 
 
 def _local(name: str, given: Any, official: str | None, asked: Asked, quick: bool) -> ListedTask:

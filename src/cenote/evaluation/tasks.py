@@ -100,7 +100,7 @@ def official_task(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TaskPart:
     """One split and one subset, such as a language, of an official task: what a score is of."""
 
     task: str
@@ -121,7 +121,7 @@ def narrow(task: Any, split: str, subset: str) -> Any:
     return task
 
 
-def cells_of(names: Sequence[str]) -> list[Cell]:
+def parts_of(names: Sequence[str]) -> list[TaskPart]:
     """Return what is to be scored of tasks and benchmarks; a benchmark may take some splits or languages of a task."""
     benchmarks, tasks = _benchmarks(), list[Any]()
     for name in names:
@@ -129,7 +129,7 @@ def cells_of(names: Sequence[str]) -> list[Cell]:
         for one in found:
             tasks += one.tasks if isinstance(one, AbsTaskAggregate) else [one]
     _refuse_other_than_text(tasks)
-    cells = []
+    made = []
     for task in tasks:
         splits, subsets, metadata = list(task.eval_splits), list(task.hf_subsets), task.metadata
         for split in splits:
@@ -138,8 +138,8 @@ def cells_of(names: Sequence[str]) -> list[Cell]:
                 name = f"{metadata.name} ({', '.join(parts)})" if parts else metadata.name
                 revision = f"{metadata.dataset.get('path')} {metadata.dataset.get('revision')} {split} {subset}"
                 kind = KINDS.get(metadata.type, metadata.type)
-                cells.append(Cell(metadata.name, split, subset, name, kind, revision))
-    return list(dict.fromkeys(cells))
+                made.append(TaskPart(metadata.name, split, subset, name, kind, revision))
+    return list(dict.fromkeys(made))
 
 
 def _refuse_other_than_text(tasks: Sequence[Any]) -> None:

@@ -150,7 +150,7 @@ def tune(
         recommendation=None if chosen is None or not _is_gain(confirmed) else to_json(chosen.temperature),
         answer=_answer(chosen, confirmed, gain, temperature_of(loaded))
         + _multiplied(loaded, chosen)
-        + _edge(chosen, taus),
+        + _edge(chosen, searched.candidates, own),
         chosen=None if chosen is None else str(chosen),
         gain=gain,
         expected=expected,
@@ -278,10 +278,20 @@ def _multiplied(model: SentenceTransformer, chosen: Candidate | None) -> str:
     return "" if baked is None or chosen is None else f" It multiplies the {baked} in the weights."
 
 
-def _edge(chosen: Candidate | None, taus: Sequence[float]) -> str:
-    """Return a remark on a constant that is the lowest of those that were tried."""
-    lowest = chosen is not None and chosen.form == "constant" and chosen.query == min(taus)
-    return " It is the lowest that was tried: try lower ones too." if lowest else ""
+def _edge(chosen: Candidate | None, candidates: Sequence[Candidate], own: float | None) -> str:
+    """Return a remark on a constant that is the lowest or the highest of those that were tried.
+
+    >>> one, two = (Candidate("constant", tau, tau) for tau in (0.8, 0.9))
+    >>> _edge(one, [one, two], 1.0), _edge(two, [one, two], 1.0)
+    (' It is the lowest that was tried: try lower ones too.', '')
+    """
+    if chosen is None or chosen.form != "constant":
+        return ""
+    tried = [tau for tau in (own, *(one.query for one in candidates if one.form == "constant")) if tau is not None]
+    ends = (("lowest", min(tried), "lower"), ("highest", max(tried), "higher"))
+    return "".join(
+        f" It is the {end} that was tried: try {more} ones too." for end, tau, more in ends if chosen.query == tau
+    )
 
 
 def _answer(chosen: Candidate | None, confirmed: Sequence[Confirmed], gain: Estimate | None, own: str) -> str:

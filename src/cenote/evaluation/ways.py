@@ -10,26 +10,26 @@ import numpy as np
 from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput, choose
-from cenote.evaluation.reading import Side, TextReader
+from cenote.evaluation.reading import AnyReader, Side
 from cenote.functional.window_cuts import average_runs, even_runs
 from cenote.models.properties import makes_unit_vectors
 
 # Turns texts into vectors, and tells the text of each.
-Way = Callable[[TextReader, Sequence[str], Side], tuple[Vectors, Whole]]
+Way = Callable[[AnyReader, Sequence[str], Side], tuple[Vectors, Whole]]
 
 
-def read_cut(reader: TextReader, texts: Sequence[str], side: Side) -> tuple[Vectors, Whole]:
+def read_cut(reader: AnyReader, texts: Sequence[str], side: Side) -> tuple[Vectors, Whole]:
     """Return one vector a text, of as much as the model reads."""
     return reader.vectors(texts, side), np.arange(len(texts))
 
 
-def read_windows(reader: TextReader, texts: Sequence[str], side: Side) -> tuple[Vectors, Whole]:
+def read_windows(reader: AnyReader, texts: Sequence[str], side: Side) -> tuple[Vectors, Whole]:
     """Return a vector for each window of a long text, so that its best window counts."""
     found = reader.windows(texts, side)
     return found.vectors, found.owners
 
 
-def read_segments(reader: TextReader, texts: Sequence[str], side: Side, count: int = 1) -> tuple[Vectors, Whole]:
+def read_segments(reader: AnyReader, texts: Sequence[str], side: Side, count: int = 1) -> tuple[Vectors, Whole]:
     """Return at most `count` vectors a text, each the mean of consecutive windows."""
     found = reader.windows(texts, side)
     starts, ends = np.array(even_runs(np.bincount(found.owners).tolist(), count), np.int64).T

@@ -1,4 +1,4 @@
-"""Whether two sets of vectors of the same texts agree: unit vectors, cosines, and the nearest others they share."""
+"""Whether two sets of vectors of the same texts agree: cosines, and the nearest others they share."""
 
 from __future__ import annotations
 
@@ -9,25 +9,14 @@ import numpy.typing as npt
 
 from cenote.errors import BadInput
 from cenote.functional.retrieval import nearest
+from cenote.functional.units import to_unit
 
 Vectors = npt.NDArray[np.float64]
 
 # Nearest texts by which two sets of vectors are compared.
 NEIGHBOURS = 10
-# The fewest texts of which a text has others that are not among its nearest.
-FEWEST_TEXTS = NEIGHBOURS + 2
-
-
-def to_unit(vectors: npt.NDArray[Any]) -> Vectors:
-    """Return vectors of length 1, in float64; zeros stay.
-
-    >>> to_unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-    [[0.6, 0.8], [0.0, 0.0]]
-    """
-    wide = np.asarray(vectors, np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    found: Vectors = wide / np.where(lengths > 0, lengths, 1)
-    return found
+# The fewest texts of which each has others that are not among its nearest.
+FEWEST_WITH_OTHERS = NEIGHBOURS + 2
 
 
 def cosines(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Vectors:
@@ -62,7 +51,8 @@ def nearest_others(unit: Vectors, count: int = NEIGHBOURS) -> list[list[int]]:
 def shared_nearest(left: npt.NDArray[Any], right: npt.NDArray[Any], count: int = NEIGHBOURS) -> Vectors:
     """Return, for each text, the share of its nearest others that two sets of vectors have in common.
 
-    Of `count` + 1 texts all others are nearest, whatever their vectors: it takes one more (`FEWEST_TEXTS` of ten).
+    Of `count` + 1 texts all others are nearest, whatever their vectors: it takes one more
+    (`FEWEST_WITH_OTHERS` of ten).
 
     >>> points = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     >>> shared_nearest(points, points[[0, 2, 1, 3]], 1).tolist()

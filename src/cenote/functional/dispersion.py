@@ -15,13 +15,12 @@ import torch
 from cenote.errors import BadInput, some
 from cenote.functional.arrays import check_floats, slices
 from cenote.functional.sampling import Floats
+from cenote.functional.units import to_unit
 
 # How many numbers of a block are in memory at a time: 32 MB of float64.
 BLOCK = 2**22
 # The floating dtypes that numpy has too; torch's others are narrower than float32.
 _SHARED = (torch.float16, torch.float32, torch.float64)
-# Outside this range of norms the sum of squares may have under- or overflowed float64.
-_SAFE = 1e-150, 1e150
 # Above it exp(-4t), the kernel of opposite directions, is below float64's normal range.
 _LARGEST_T = 175
 
@@ -52,20 +51,6 @@ def row_blocks(count: int, width: int) -> Iterator[slice]:
     return slices(count, max(1, BLOCK // width))
 
 
-def to_unit_vectors(rows: npt.NDArray[Any]) -> Floats:
-    """Divide checked rows [N, D] by their norms, in float64. A row's result does not depend on its neighbours."""
-    wide: Floats = np.ascontiguousarray(rows, np.float64)
-    with np.errstate(over="ignore", under="ignore"):
-        norms = np.sqrt(np.square(wide).sum(1))
-    unsafe = ~((norms > _SAFE[0]) & (norms < _SAFE[1]))
-    if unsafe.any():
-        wide = wide.copy()
-        wide[unsafe] /= np.abs(wide[unsafe]).max(1, keepdims=True)
-        norms[unsafe] = np.sqrt(np.square(wide[unsafe]).sum(1))
-    units: Floats = wide / norms[:, None]
-    return units
-
-
 def mean_over_weighted_pairs(totals: Any, counts: Any, squares: Any) -> Floats:
     """Return the mean of a kernel over pairs of different texts, text i counted w_i times.
 
@@ -90,7 +75,7 @@ def mean_cosine(embeddings: Any) -> float:
     0.3333333333333333
     """
     rows = _at_least_two(check_embeddings(embeddings))
-    total = sum((to_unit_vectors(rows[part]).sum(0) for part in row_blocks(*rows.shape)), np.zeros(rows.shape[1]))
+    total = sum((to_unit(rows[part]).sum(0) for part in row_blocks(*rows.shape)), np.zeros(rows.shape[1]))
     return float(mean_over_weighted_pairs(total @ total - len(rows), len(rows), len(rows)))
 
 
@@ -113,7 +98,7 @@ def uniformity(embeddings: Any, t: float = 2.0) -> float:
     """
     if isinstance(t, bool) or not isinstance(t, (int, float)) or not 0 < t <= _LARGEST_T:
         raise BadInput(f"t={t!r}: uniformity needs a number above 0 and at most {_LARGEST_T}.")
-    rows = to_unit_vectors(_at_least_two(check_embeddings(embeddings)))
+    rows = to_unit(_at_least_two(check_embeddings(embeddings)))
     return float(weighted_uniformity(rows, np.ones((1, len(rows))), t)[0])
 
 

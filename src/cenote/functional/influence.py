@@ -26,11 +26,7 @@ def spearman_values(first: Any, second: Any) -> Floats:
     >>> float(values.mean().round(6))
     0.8
     """
-    x, y = (np.asarray(side, np.float64) for side in (first, second))
-    if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not np.ptp(x) or not np.ptp(y):
-        raise BadInput(f"{x.size} and {y.size} values: pass as many of both, at least two, which are not all equal.")
-    if np.isnan(x).any() or np.isnan(y).any():
-        raise BadInput("a value is NaN, which has no rank: leave its item out.")
+    x, y = check_ranked(first, second)
     ranks = [(stats.rankdata(side) - 0.5) / len(side) for side in (x, y)]  # their means are 1/2
     spreads = [rank.var() for rank in ranks]
     scale = np.sqrt(spreads[0] * spreads[1])
@@ -42,6 +38,16 @@ def spearman_values(first: Any, second: Any) -> Floats:
         widened = rank**2 + 2 * _above(side, rank)
         values -= correlation / 2 * (widened - widened.mean()) / spread
     return values
+
+
+def check_ranked(first: Any, second: Any) -> tuple[Floats, Floats]:
+    """Return two values of each item as arrays; raise where they have no rank correlation."""
+    x, y = (np.asarray(side, np.float64) for side in (first, second))
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not np.ptp(x) or not np.ptp(y):
+        raise BadInput(f"{x.size} and {y.size} values: pass as many of both, at least two, which are not all equal.")
+    if np.isnan(x).any() or np.isnan(y).any():
+        raise BadInput("a value is NaN, which has no rank: leave its item out.")
+    return x, y
 
 
 def _above(side: Floats, values: Floats) -> Floats:

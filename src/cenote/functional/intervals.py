@@ -13,12 +13,13 @@ from scipy import stats
 from scipy.special import ndtr, ndtri
 
 from cenote.errors import BadInput
-from cenote.functional.dispersion import check_embeddings, to_unit_vectors, to_vector
+from cenote.functional.dispersion import check_embeddings, to_vector
 from cenote.functional.sampling import Floats, Whole
+from cenote.functional.units import to_unit
 from cenote.records import Estimate
 
-# With fewer texts there is no interval.
-FEWEST_TEXTS = 10
+# With fewer texts, or other items, there is no interval.
+FEWEST_WITH_INTERVAL = 10
 
 
 def check_confidence(confidence: Any) -> float:
@@ -72,7 +73,7 @@ def mean_over_pairs(values: Any, first: Any, second: Any, *, confidence: float =
     mean = float(flat.mean())
     fewest = min(len(np.unique(left)), len(np.unique(right)))
     # All pairs of N texts have N - 1 different first ones; of sides that share no text, each counts alone.
-    if fewest < FEWEST_TEXTS - bool(np.isin(left, right).any()):
+    if fewest < FEWEST_WITH_INTERVAL - bool(np.isin(left, right).any()):
         return Estimate(mean, None, None)
     return _estimate(mean, _dyadic_variance(flat - mean, left, right), fewest, confidence)
 
@@ -90,7 +91,7 @@ def change_of_difference(before: Any, after: Any, short: Any, long: Any, *, conf
     -0.995
     """
     check_confidence(confidence)
-    old, new = (to_unit_vectors(check_embeddings(rows)) for rows in (before, after))
+    old, new = (to_unit(check_embeddings(rows)) for rows in (before, after))
     if len(old) != len(new):
         raise BadInput(f"{len(old)} embeddings before and {len(new)} after: pass those of the same texts.")
     sides: list[Whole] = [np.asarray(side, np.int64) for side in (long, short)]
@@ -98,7 +99,7 @@ def change_of_difference(before: Any, after: Any, short: Any, long: Any, *, conf
         raise BadInput(f"{len(sides[1])} short and {len(sides[0])} long texts: a pair takes two on each side.")
     means, variances = zip(*(_mean_change(old[side], new[side]) for side in sides), strict=True)
     value, fewest = means[0] - means[1], min(map(len, sides))
-    if fewest < FEWEST_TEXTS:
+    if fewest < FEWEST_WITH_INTERVAL:
         return Estimate(value, None, None)
     return _estimate(value, sum(variances), fewest, confidence)
 
@@ -110,7 +111,7 @@ def change_of_mean(before: Any, after: Any, *, confidence: float = 0.95) -> Esti
     >>> change_of_mean(near, far)
     Estimate(value=-1.0, low=None, high=None)
     """
-    old, new = (to_unit_vectors(check_embeddings(rows)) for rows in (before, after))
+    old, new = (to_unit(check_embeddings(rows)) for rows in (before, after))
     if len(old) != len(new) or len(old) < 2:
         raise BadInput(
             f"{len(old)} embeddings before and {len(new)} after: pass those of the same texts, two at least."

@@ -6,35 +6,31 @@ item's source, and an interval is then for other sources with their items.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from cenote.errors import BadInput
-from cenote.functional.influence import spearman_values
+from cenote.functional.influence import check_ranked, spearman_values
 from cenote.functional.intervals import (
+    FEWEST_WITH_INTERVAL,
     bca_interval,
     check_confidence,
     effective_count,
     percentile_interval,
     widen_share,
 )
-from cenote.functional.paired import Paired, compare_paired
-from cenote.functional.sampling import Floats, Whole
+from cenote.functional.paired import AT_ONCE, RESAMPLES, Paired, compare_paired
+from cenote.functional.sampling import Floats, Whole, resamples
 from cenote.records import Estimate
 
-# Resamples of an interval.
-RESAMPLES = 2000
-# Of a rank correlation, which sorts each of them.
+# Resamples of a rank correlation, which sorts each of them.
 _RESAMPLES_RANKED = 1000
-# Numbers that are resampled at once.
-_AT_ONCE = 4_000_000
 # Correlations that are equal but for rounding.
 _ROUNDING = 1e-9
-# Fewer items have no interval, and no draws of fewer.
-FEWEST_VALUES, FEWEST_DRAWS = 10, 3
+# Fewer draws have no interval.
+FEWEST_DRAWS = 3
 
 
 def mean_of_items(
@@ -55,7 +51,7 @@ def mean_of_items(
     mean = float(flat.mean())
     count = len(flat) if sources is None else effective_count(np.unique(sources, return_counts=True)[1])
     share = score and bool(np.isin(flat, (0, 1)).all())
-    if count < FEWEST_VALUES or not (share or np.ptp(flat)):
+    if count < FEWEST_WITH_INTERVAL or not (share or np.ptp(flat)):
         return Estimate(mean, None, None)
     found = _of_varying(mean, flat, sources, seed, confidence) if np.ptp(flat) else Estimate(mean, mean, mean)
     return widen_share(found, count, confidence) if share else found
@@ -65,7 +61,8 @@ def _of_varying(mean: float, flat: Floats, sources: Whole | None, seed: int, con
     """Return the mean of values that are not all equal with its BCa interval."""
     if sources is not None:
         return _of_sources(mean, flat, sources, seed, confidence)
-    means = np.concatenate([flat[rows].mean(1) for rows in _resamples(len(flat), seed)])
+    blocks = resamples(len(flat), RESAMPLES, np.random.default_rng(seed), AT_ONCE)
+    means = np.concatenate([flat[rows].mean(1) for rows in blocks])
     # The jackknife values of a mean are mean - errors / (n - 1), so their skewness is that of the errors.
     errors = flat - mean
     acceleration = float((errors**3).sum() / (6 * (errors**2).sum() ** 1.5))
@@ -84,19 +81,14 @@ def rank_correlation_of_items(
     1.0
     """
     check_confidence(confidence)
-    x, y = (np.asarray(side, np.float64) for side in (first, second))
-    if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not np.ptp(x) or not np.ptp(y):
-        raise BadInput(f"{x.size} and {y.size} values: pass as many of both, at least two, which are not all equal.")
-    if np.isnan(x).any() or np.isnan(y).any():
-        raise BadInput("a value is NaN, which has no rank: leave its item out.")
+    x, y = check_ranked(first, second)
     value = float((rank_products(x, y)).mean())
-    if len(x) < FEWEST_VALUES:
+    if len(x) < FEWEST_WITH_INTERVAL:
         return Estimate(value, None, None)
     if sources is not None:
         return _of_sources(value, spearman_values(x, y), sources, seed, confidence)
-    replicates = np.concatenate(
-        [_correlations(x[rows], y[rows]) for rows in _resamples(len(x), seed, _RESAMPLES_RANKED)]
-    )
+    blocks = resamples(len(x), _RESAMPLES_RANKED, np.random.default_rng(seed), AT_ONCE)
+    replicates = np.concatenate([_correlations(x[rows], y[rows]) for rows in blocks])
     known = replicates[np.isfinite(replicates)]
     if not len(known) or np.ptp(known) < _ROUNDING:
         return Estimate(value, None, None)
@@ -131,7 +123,7 @@ def mean_of_draws(values: Any, *, confidence: float = 0.95) -> Estimate:
 def _of_sources(value: float, values: Floats, sources: Whole, seed: int, confidence: float) -> Estimate:
     """Return the mean of values with its BCa interval; items of one source are resampled together."""
     paired = Paired(values[None], np.asarray(sources))
-    found = compare_paired([paired], seed=seed, confidence=confidence, fewest=FEWEST_VALUES, flips=1).tasks[0][0]
+    found = compare_paired([paired], seed=seed, confidence=confidence, fewest=FEWEST_WITH_INTERVAL, flips=1).tasks[0][0]
     return Estimate(value, found.low, found.high)
 
 
@@ -143,11 +135,3 @@ def _correlations(x: Floats, y: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         found: Floats = (centred[0] * centred[1]).sum(1) / np.where(norms > 0, norms, np.nan)
     return found
-
-
-def _resamples(count: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Whole]:
-    """Yield blocks of resamples `[R, N]` of the places of N items."""
-    generator = np.random.default_rng(seed)
-    step = max(1, _AT_ONCE // count)
-    for start in range(0, resamples, step):
-        yield generator.integers(0, count, (min(step, resamples - start), count))

@@ -24,11 +24,9 @@ from cenote.functional.draws import number_of
 TRAINING_INTERVALS = (32, 64, 128, 256)
 INTERVAL = 32
 
-SPLITTERS: dict[str, str] = {
-    "fixed": "every `interval` tokens",
-    "variable": "as fixed; in training the interval of each text is drawn in each epoch from `training_intervals`",
-    "sentence": "at the ends of sentences",
-}
+# Where chunks end: every `interval` tokens, or at the ends of sentences. `variable` is `fixed` with an interval that in
+# training is drawn from `training_intervals`, for each text in each epoch.
+SPLITTERS = ("fixed", "variable", "sentence")
 
 # For each marker, the tokenizer attributes that name its token (the first that is set), and whether it closes a chunk
 # (True) or opens it.
@@ -278,7 +276,7 @@ def _add_chunks(row: ModelInput, content: Content, marker: Marker, kind: int, ow
 
 def check_settings(interval: int, splitter: str, training_intervals: Sequence[int], marker: str) -> None:
     """Raise `BadInput` for settings that no landmark model can have, before a model is loaded."""
-    choose(splitter, SPLITTERS, "splitter")
+    choose(splitter, dict.fromkeys(SPLITTERS), "splitter")
     choose(marker, MARKERS, "marker")
     for value in (interval, *training_intervals):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

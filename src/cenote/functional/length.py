@@ -19,12 +19,12 @@ from cenote.functional.dispersion import (
     effective_rank,
     mean_over_weighted_pairs,
     row_blocks,
-    to_unit_vectors,
     weighted_mean_cosine,
     weighted_uniformity,
 )
-from cenote.functional.intervals import FEWEST_TEXTS, check_confidence, percentile_interval
+from cenote.functional.intervals import FEWEST_WITH_INTERVAL, check_confidence, percentile_interval
 from cenote.functional.sampling import Floats, Sample, Whole, bootstrap, keys_of, smallest
+from cenote.functional.units import to_unit
 from cenote.records import Estimate, LengthBin, LengthCurve
 
 # Digits of a cosine that count when cosines are ranked: with more, copies of a text would differ by rounding.
@@ -133,7 +133,7 @@ class LengthCollapse:
             )
         self._check_width(rows.shape[1])
         for part in row_blocks(*rows.shape):
-            texts = Sample(keys_of(rows[part], tokens[part], self.seed), to_unit_vectors(rows[part]), tokens[part])
+            texts = Sample(keys_of(rows[part], tokens[part], self.seed), to_unit(rows[part]), tokens[part])
             for place in np.unique(places[part]).tolist():
                 own = texts.select(places[part] == place)
                 self._bin(place).add(len(own), own.rows.sum(0), own, self.sample)
@@ -184,20 +184,20 @@ class LengthCollapse:
 
     def between(self) -> tuple[tuple[float | None, ...], ...]:
         """Return the mean cosine of texts of two bins, for all bins; within one bin on the diagonal. None: no pairs."""
-
-        def cosine(a: int, b: int) -> float | None:
-            left, right = self._bins.get(a), self._bins.get(b)
-            if left is None or right is None or (a == b and left.count < 2):
-                return None
-            return left.cosine() if a == b else float(left.total @ right.total / (left.count * right.count))
-
         places = range(len(self.edges))
-        return tuple(tuple(cosine(a, b) for b in places) for a in places)
+        return tuple(tuple(self.cosine_between(a, b) for b in places) for a in places)
+
+    def cosine_between(self, a: int, b: int) -> float | None:
+        """Return the mean cosine of texts of two bins, which may be the same, by their places. None: no pairs."""
+        left, right = self._bins.get(a), self._bins.get(b)
+        if left is None or right is None or (a == b and left.count < 2):
+            return None
+        return left.cosine() if a == b else float(left.total @ right.total / (left.count * right.count))
 
     def _replicates(self, place: int) -> tuple[Floats, Floats]:
         """Return bootstrap replicates of a bin's mean cosine and uniformity; none if there are too few texts."""
         bin = self._bins[place]
-        if len(bin.sample) < FEWEST_TEXTS:
+        if len(bin.sample) < FEWEST_WITH_INTERVAL:
             return np.zeros(0), np.zeros(0)
         _, weights = bootstrap(len(bin.sample), self.resamples, (self.seed, place))
         return bin.resampled_cosines(weights), weighted_uniformity(bin.sample.rows, weights)
@@ -253,7 +253,7 @@ class LengthCollapse:
             )
             return None, None
         replicates = np.zeros(0), np.zeros(0)
-        if len(sample) >= FEWEST_TEXTS:
+        if len(sample) >= FEWEST_WITH_INTERVAL:
             chosen, weights = bootstrap(len(sample), self.resamples, (self.seed, len(self.edges)))
             nearness = np.take_along_axis(self._nearness(sample, weights), chosen, axis=1)
             replicates = _trends(sample.lengths[chosen], nearness)

@@ -14,7 +14,6 @@ alone are tested as by Student. Each setting has a part of its own, on the safe 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +23,15 @@ import numpy as np
 from scipy.special import ndtri
 
 from cenote.errors import BadInput
+from cenote.functional.draws import number_of
 from cenote.functional.intervals import bca_interval, check_confidence, effective_count
-from cenote.functional.sampling import Floats, Whole
+from cenote.functional.sampling import Floats, Whole, count_places, resamples
 
 FLIPS, RESAMPLES = 9999, 2000
 # The probability with which a difference of the resolvable size is found.
 POWER = 0.8
 # Numbers that are in memory at once.
-_AT_ONCE = 4_000_000
+AT_ONCE = 4_000_000
 # Statistics of flips that are equal but for rounding.
 _ROUNDING = 1e-5
 # The least variance, as a share of the squares: that of items that are equal but for rounding.
@@ -85,10 +85,7 @@ class Paired:
         if self.names is None:
             return None
         places = None if self.sources is None else np.unique(self.sources, return_inverse=True)[1].tolist()
-        described = repr((list(self.names), places, None if self.draws is None else self.draws.shape[1]))
-        return int.from_bytes(
-            hashlib.blake2b(described.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-        )
+        return number_of((list(self.names), places, None if self.draws is None else self.draws.shape[1]))
 
     @property
     def count(self) -> int:
@@ -365,7 +362,7 @@ def _signs(count: int, flips: int, seed: tuple[int, ...]) -> Iterator[Floats]:
     """Yield blocks `[B, N]` of random signs."""
     generator = np.random.default_rng(seed)
     width = -(-count // 32) * 4  # whole words, so that blocks of any size are parts of one stream
-    step = max(1, _AT_ONCE // count)
+    step = max(1, AT_ONCE // count)
     for start in range(0, flips, step):
         rows = min(step, flips - start)
         bits = np.unpackbits(np.frombuffer(generator.bytes(rows * width), np.uint8).reshape(rows, width), axis=1)
@@ -417,7 +414,8 @@ def _resample(task: Paired, seed: tuple[int, ...]) -> _Resamples:
     sums, sizes = task.units
     generator = np.random.default_rng(seed)
     weighed = np.ascontiguousarray(np.vstack([sums, sizes]).T)
-    drawn = np.concatenate([block @ weighed for block in _drawn(len(sizes), generator)])
+    blocks = resamples(len(sizes), RESAMPLES, generator, AT_ONCE)
+    drawn = np.concatenate([count_places(block) @ weighed for block in blocks])
     made = drawn[:, :-1] / drawn[:, -1:]
     noise, freedom = task.noise
     if freedom:
@@ -428,13 +426,3 @@ def _resample(task: Paired, seed: tuple[int, ...]) -> _Resamples:
     squares = (errors**2).sum(1)
     error = squares * len(sizes) / max(1, len(sizes) - 1) + noise
     return _Resamples(value, made, (errors**3).sum(1), squares + noise, error)
-
-
-def _drawn(count: int, generator: np.random.Generator) -> Iterator[Floats]:
-    """Yield blocks `[B, U]`: how often each unit is in a resample."""
-    step = max(1, _AT_ONCE // count)
-    for start in range(0, RESAMPLES, step):
-        rows = min(step, RESAMPLES - start)
-        places = generator.integers(0, count, (rows, count))
-        places += np.arange(rows)[:, None] * count
-        yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)

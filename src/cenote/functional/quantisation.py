@@ -1,29 +1,14 @@
-"""Normalise vectors, and quantise them to int8 with one scale per vector."""
+"""Vectors quantised to int8, with one scale per vector."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from cenote.errors import BadInput, some
-
 Floats = npt.NDArray[np.float32]
 
 # The largest int8 number in use: -128 is left out, so that a vector and its opposite differ by their signs alone.
 STEPS = 127
-
-
-def normalise(vectors: Floats) -> Floats:
-    """Divide rows by their norms, which are computed in float64; the dtype stays.
-
-    >>> normalise(np.array([[3.0, 4.0]], np.float32))
-    array([[0.6, 0.8]], dtype=float32)
-    """
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    if (zero := np.flatnonzero(norms == 0)).size:
-        raise BadInput(f"vectors {some(zero.tolist())} are zero and have no direction: turn normalization off.")
-    unit: Floats = (vectors / norms[:, None]).astype(vectors.dtype)
-    return unit
 
 
 def quantise(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cenote.errors import BadInput
-from cenote.functional.intervals import FEWEST_TEXTS, check_confidence, percentile_interval, widen_share
+from cenote.functional.intervals import FEWEST_WITH_INTERVAL, check_confidence, percentile_interval, widen_share
 from cenote.records import Estimate
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -175,7 +175,7 @@ def resampled_means(
     sizes = np.bincount(places).astype(np.float64)
     totals = np.stack([np.bincount(places, one) for one in values], 1)  # [documents, columns]
     means = totals.sum(0) / sizes.sum()
-    if count < FEWEST_TEXTS:
+    if count < FEWEST_WITH_INTERVAL:
         return [Estimate(float(mean), None, None) for mean in means]
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
     replicates = (drawn @ totals) / (drawn @ sizes)[:, None]
@@ -235,7 +235,7 @@ def jackknife(
     """
     check_confidence(confidence)
     count = len(replicates) if documents is None else documents
-    if count < FEWEST_TEXTS or not (share or np.ptp(replicates)):
+    if count < FEWEST_WITH_INTERVAL or not (share or np.ptp(replicates)):
         return Estimate(value, None, None)
     error = math.sqrt((count - 1) / count * float(np.square(replicates - replicates.mean()).sum()))
     reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,5 +86,26 @@ def bootstrap(size: int, times: int, seed: Sequence[int]) -> tuple[Whole, Floats
     ((1000, 4), (1000, 4), True)
     """
     chosen = np.random.default_rng(seed).integers(0, size, size=(times, size))
+    return chosen, count_places(chosen)
+
+
+def resamples(size: int, times: int, generator: np.random.Generator, at_once: int) -> Iterator[Whole]:
+    """Yield blocks `[B, size]` of the resamples that `bootstrap` draws, each of at most `at_once` numbers.
+
+    >>> [block.shape for block in resamples(4, 5, np.random.default_rng(0), at_once=12)]
+    [(3, 4), (2, 4)]
+    """
+    step = max(1, at_once // size)
+    for start in range(0, times, step):
+        yield generator.integers(0, size, (min(step, times - start), size))
+
+
+def count_places(chosen: Whole) -> Floats:
+    """Return how often each place is in each of the resamples `[R, N]`.
+
+    >>> count_places(np.array([[0, 0, 2], [1, 1, 1]])).tolist()
+    [[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]]
+    """
+    times, size = chosen.shape
     flat = chosen + size * np.arange(times)[:, None]
-    return chosen, np.bincount(flat.ravel(), minlength=times * size).reshape(times, size).astype(np.float64)
+    return np.bincount(flat.ravel(), minlength=times * size).reshape(times, size).astype(np.float64)

@@ -48,7 +48,7 @@ _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 # sum of two traces counts as no spread.
 _NO_SPREAD = 1e-26
 # A half of one token has no spread.
-_FEWEST_TO_SPLIT = 4
+FEWEST_TO_SPLIT = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,9 +370,9 @@ def split_halves(tokens: Sequence[Array], seed: int = 0) -> tuple[list[Array], l
     halves: tuple[list[Array], list[Array]] = ([], [])
     for place, cloud in enumerate(read_clouds(tokens, "tokens")):
         n = len(cloud.tokens)
-        if n < _FEWEST_TO_SPLIT:
+        if n < FEWEST_TO_SPLIT:
             raise BadInput(
-                f"{cloud.name} has {n} token{'s' * (n > 1)}: leave out texts of fewer than {_FEWEST_TO_SPLIT}, "
+                f"{cloud.name} has {n} token{'s' * (n > 1)}: leave out texts of fewer than {FEWEST_TO_SPLIT}, "
                 "since each half needs two tokens to have a spread."
             )
         order = np.random.default_rng((seed, place)).permutation(n)

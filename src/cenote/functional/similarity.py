@@ -42,13 +42,12 @@ _NARROW_P = 4.0
 
 @dataclass(frozen=True)
 class Measure:
-    """One line of `SIMILARITIES`: the meaning of a measure and its functions.
+    """One line of `SIMILARITIES`: the functions of a measure.
 
     `all_pairs` maps sides of [N, D] and [M, D] after `prepare` to [N, M]; `row_by_row` maps two plain [N, D] to [N].
     The caller negates a `distance`. If it `takes_p`, both functions have a keyword `p`.
     """
 
-    meaning: str
     all_pairs: Callable[..., Tensor]
     row_by_row: Callable[..., Tensor]
     prepare: Callable[[Tensor], Tensor] = lambda side: side
@@ -164,12 +163,12 @@ def _of_order(p: float) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
 
 
 SIMILARITIES: dict[str, Measure] = {
-    "cosine": Measure("the cosine of the angle", _cosines, _row_cosines, _unit, distance=False, zero_rows=False),
-    "dot": Measure("the sum of products", _products, _row_products, distance=False, aliases=("dot_product",)),
-    "euclidean": Measure("minus the length of the difference", _euclidean, partial(_row_distances, p=2.0), widen),
-    "manhattan": Measure("minus the sum of absolute differences", *_of_order(1.0), aliases=("cityblock",)),
-    "minkowski": Measure("minus the p-norm of the difference", _distances, _row_distances, takes_p=True),
-    "chebyshev": Measure("minus the largest absolute difference", *_of_order(math.inf)),
+    "cosine": Measure(_cosines, _row_cosines, _unit, distance=False, zero_rows=False),
+    "dot": Measure(_products, _row_products, distance=False, aliases=("dot_product",)),
+    "euclidean": Measure(_euclidean, partial(_row_distances, p=2.0), widen),
+    "manhattan": Measure(*_of_order(1.0), aliases=("cityblock",)),
+    "minkowski": Measure(_distances, _row_distances, takes_p=True),
+    "chebyshev": Measure(*_of_order(math.inf)),
 }
 
 # The own name of each measure, by all of its names.

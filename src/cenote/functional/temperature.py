@@ -28,7 +28,6 @@ ROLES = ("query", "document")
 class Schedule:
     """One line of `SCHEDULES`."""
 
-    meaning: str
     compute: Callable[..., Tensor]  # (token counts as floats, **parameters) -> tau for each
     parameters: tuple[str, ...]
 
@@ -52,14 +51,11 @@ def _log(lengths: Tensor, s: float) -> Tensor:
 
 
 SCHEDULES: dict[str, Schedule] = {
-    "constant": Schedule("value, at every length", _constant, ("value",)),
-    "linear": Schedule(
-        "start up to `shortest` tokens, end from `longest` tokens on, a straight line between",
-        _linear,
-        ("start", "end", "shortest", "longest"),
-    ),
-    "power": Schedule("scale * n^exponent", _power, ("scale", "exponent")),
-    "log": Schedule("1 / (s log n), as in scalable softmax", _log, ("s",)),
+    "constant": Schedule(_constant, ("value",)),
+    # `start` up to `shortest` tokens, `end` from `longest` tokens on, a straight line between.
+    "linear": Schedule(_linear, ("start", "end", "shortest", "longest")),
+    "power": Schedule(_power, ("scale", "exponent")),
+    "log": Schedule(_log, ("s",)),  # as in scalable softmax
 }
 
 # A new schedule is evaluated at every length below `_EVERY`, and at powers of two below 2**`_BEYOND`.

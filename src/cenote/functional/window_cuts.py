@@ -10,8 +10,9 @@ import numpy as np
 
 from cenote.errors import BadInput, check_at_least
 from cenote.functional.landmarks import sentence
-from cenote.functional.quantisation import Floats, normalise
+from cenote.functional.quantisation import Floats
 from cenote.functional.sampling import Whole
+from cenote.functional.units import normalise
 
 Span = tuple[int, int]
 

@@ -7,7 +7,7 @@ import threading
 from functools import cache
 from pathlib import Path
 
-from cenote.errors import BadInput
+from cenote.errors import BadInput, first_line
 from cenote.models.declared import DEMO, files_of_modules, find
 
 TIMEOUT_S = 5.0
@@ -44,10 +44,10 @@ def configuration_of(model_id: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if (problem := why_unreachable()) is not None:
-        if (folder := _cached(model_id)) is None:
+        if (folder := cached_folder(model_id)) is None:
             raise _unreachable(model_id, problem)
         return folder
-    for name in _ids(model_id):
+    for name in ids_of(model_id):
         try:
             folder = _fetch_declaring(name)
         except GatedRepoError as error:
@@ -97,11 +97,6 @@ def why_unreachable() -> str | None:
     return _ask_hub()
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or the name of its class."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
 @cache
 def _ask_hub() -> str | None:
     """Return why the hub cannot be reached, or None if it answers. The answer is kept for the process."""
@@ -135,16 +130,16 @@ def _unreachable(model_id: str, problem: str) -> BadInput:
     )
 
 
-def _ids(model_id: str) -> tuple[str, ...]:
+def ids_of(model_id: str) -> tuple[str, ...]:
     """Return the ids that an id may mean: a bare one may be one of sentence-transformers' own."""
     return (model_id,) if "/" in model_id else (f"sentence-transformers/{model_id}", model_id)
 
 
-def _cached(model_id: str) -> Path | None:
-    """Return the folder in the cache that holds a model's main file."""
+def cached_folder(model_id: str) -> Path | None:
+    """Return the folder in the cache that holds a model's main file; None if the cache has none."""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in _ids(model_id):
+    for name in ids_of(model_id):
         for file in _DECLARING[:2]:
             found = try_to_load_from_cache(name, file, cache_dir=os.getenv("SENTENCE_TRANSFORMERS_HOME"))
             if isinstance(found, str):
@@ -154,7 +149,7 @@ def _cached(model_id: str) -> Path | None:
 
 def _is_cached(model_id: str) -> bool:
     """Return whether the cache holds a model, and not its configuration alone."""
-    folder = _cached(model_id)
+    folder = cached_folder(model_id)
     return folder is not None and any(file.suffix not in ("", ".json") for file in folder.rglob("*"))
 
 

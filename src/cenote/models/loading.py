@@ -15,20 +15,20 @@ import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS
 from transformers import PreTrainedTokenizerBase
 
 from cenote._nn.config_keys import KEPT_IN_CONFIG
+from cenote._nn.modules import config_of
 from cenote.choices import AUTO, WEIGHT_DTYPES, PoolingName, WeightDtype
-from cenote.errors import BadInput, CenoteWarning, check_at_least, choose
+from cenote.errors import BadInput, CenoteWarning, check_at_least, choose, first_line
 from cenote.functional.pooling import NAMES, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.declared import DEMO, find
-from cenote.models.hub import first_line, must_use_cache, no_such_model
+from cenote.models.hub import ids_of, must_use_cache, no_such_model
 from cenote.models.properties import positions_of, readers_of, set_limit
 from cenote.models.provenance import note_revision
-from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_index, repool
+from cenote.models.repooling import MissingPooling, interval_settings, operators_of, pooling_in, pooling_index, repool
 from cenote.models.weights import noted_reports, refuse_other_weights
 from cenote.nn import LandmarkTransformer, Pooling
 from cenote.nn import Temperature as SavedTemperature
@@ -114,8 +114,8 @@ def _load(
     where: str, local: bool, device: str | None, trust_remote_code: bool, weights: dict[str, Any]
 ) -> tuple[SentenceTransformer, tuple[str, ...] | None]:
     """Return the model and its declared pooling: operators, the address of a foreign class, or None."""
-    if not local and "/" not in where and where.lower() not in ORIGINAL_TRANSFORMER_MODELS:
-        where = f"{SentenceTransformer.default_huggingface_organization}/{where}"
+    if not local and where.lower() not in ORIGINAL_TRANSFORMER_MODELS:
+        where = ids_of(where)[0]
     only_cache = local or must_use_cache(where)
     files: Any = {"local_files_only": only_cache, "cache_folder": os.getenv("SENTENCE_TRANSFORMERS_HOME")}
     classes: dict[str, type] = dict(_OUR_CLASSES)
@@ -174,7 +174,7 @@ def _assume_pooling(label: str, model: SentenceTransformer) -> tuple[str, ...] |
     """Warn that a model declares no pooling and return the assumed one; None for a model that needs none."""
     if not isinstance(model[0], Transformer) or model[0].module_output_name != "token_embeddings":
         return None
-    names = next((operators_of(module) for module in model if isinstance(module, StPooling)), ("mean",))
+    names = operators_of(pooling_in(model)) or ("mean",)
     warnings.warn(
         f"{label} declares no pooling; assumed {'+'.join(names)!r}, as sentence-transformers does. The wrong pooling "
         "costs quality without an error: look up what the model was trained with and pass pooling=.",
@@ -206,7 +206,7 @@ def _apply_temperature(model: SentenceTransformer, temperature: Temperature | No
         return
     module = next((module for module in model if isinstance(module, SavedTemperature)), None)
     saved = {key: getattr(module, key) for key in module.config_keys} if module is not None else None
-    saved = saved or getattr(getattr(getattr(model[0], "model", None), "config", None), KEPT_IN_CONFIG, None)
+    saved = saved or getattr(config_of(model[0]), KEPT_IN_CONFIG, None)
     if saved is not None:
         if not isinstance(saved, dict) or not {"temperature", "layers", "scale_bias"} <= saved.keys():
             raise BadInput(

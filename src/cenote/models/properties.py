@@ -9,18 +9,18 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Normalize
-from torch import nn
 
 from cenote.errors import BadInput, choose
 from cenote.nn import NO_LIMIT, LandmarkTransformer
+from cenote.surgery.positions import first_row_of, position_tables
 
 # The prompts of a task, in the order in which `encode_query` and `encode_document` look for them.
 _PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 # The limits of a module that tokenises texts: of queries, of documents, and of both.
 _LIMITS_OF_TASKS = ("query_length", "document_length")
+_LIMITS = ("max_seq_length", *_LIMITS_OF_TASKS)
 # What a route may read, by sentence-transformers' names.
 _TEXT = "text"
-_LIMITS = ("max_seq_length", *_LIMITS_OF_TASKS)
 
 
 def reader_of(model: SentenceTransformer, task: str | None = None) -> Any:
@@ -58,6 +58,11 @@ def tasks_of(model: SentenceTransformer) -> list[str | None]:
     return [
         task for route, task in found.items() if _TEXT in getattr(router.sub_modules[route][0], "modalities", [_TEXT])
     ]
+
+
+def of_task(task: str | None) -> dict[str, str]:
+    """Return the argument by which a model and its `preprocess` know the task; many modules take none."""
+    return {} if task is None else {"task": task}
 
 
 def set_limit(model: SentenceTransformer, limit: int, *, documents: bool = False) -> bool:
@@ -124,16 +129,8 @@ def limit_of_reader(reader: Any, task: str | None = None) -> int | None:
 
 def positions_of(model: SentenceTransformer) -> int | None:
     """Return the tokens that the model has learned positions for, None if it has no table of positions."""
-    tables = (getattr(module, "position_embeddings", None) for module in model.modules())
-    # RoBERTa and related models count positions from padding_idx + 1.
-    return min(
-        (
-            table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-            for table in tables
-            if isinstance(table, nn.Embedding)
-        ),
-        default=None,
-    )
+    tables = position_tables(model)
+    return min((table.num_embeddings - first_row_of(owner, table) for _, owner, table in tables), default=None)
 
 
 def prompt_of(model: SentenceTransformer, name: str | None = None) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import platform
 import re
 from collections.abc import Mapping
@@ -13,14 +12,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
 from sentence_transformers import SentenceTransformer
 
 from cenote import __version__
 from cenote._nn.config_keys import BAKED_IN_CONFIG
+from cenote._nn.modules import config_of
+from cenote.choices import name_poolings
 from cenote.errors import BadInput
 from cenote.functional.temperature import describe
 from cenote.models.declared import DEMO, find
+from cenote.models.hub import cached_folder
 from cenote.models.properties import routes_of
 from cenote.surgery.hooks import current_setting
 
@@ -53,7 +54,7 @@ def place_of(given: Any, model: SentenceTransformer) -> str:
 
 
 def _source_of(model: SentenceTransformer) -> str:
-    return getattr(_config(model[0]), "name_or_path", "") or type(model).__name__
+    return getattr(config_of(model[0]), "name_or_path", "") or type(model).__name__
 
 
 def note_revision(model: SentenceTransformer, where: str) -> None:
@@ -73,7 +74,7 @@ def architecture_of(model: SentenceTransformer) -> str:
 
 def revision_of(model: SentenceTransformer) -> str | None:
     """Return the hub commit that the model was loaded at, or None where it is not known."""
-    where, card = getattr(_config(model[0]), "name_or_path", ""), model.model_card_data
+    where, card = getattr(config_of(model[0]), "name_or_path", ""), model.model_card_data
     # sentence-transformers notes in the card what it loaded from the hub: a commit, or the name of a branch or a tag.
     stated = str(card.base_model_revision) if where and card.base_model == where else ""
     noted: str | None = getattr(model, _REVISION, None)
@@ -82,27 +83,20 @@ def revision_of(model: SentenceTransformer) -> str | None:
 
 def folder_of(given: Any, model: SentenceTransformer) -> Path | None:
     """Return the folder of a model's files on this machine; None for one that was made in memory."""
-    where = given if isinstance(given, (str, Path)) else getattr(_config(model[0]), "name_or_path", "")
+    where = given if isinstance(given, (str, Path)) else getattr(config_of(model[0]), "name_or_path", "")
     if not where:
         return None
     try:
         place, local = find(where)
     except BadInput:
         return None
-    if local:
-        return Path(place)
-    for name in (place, f"sentence-transformers/{place}") if "/" not in place else (place,):
-        for file in ("modules.json", "config.json"):
-            cached = try_to_load_from_cache(name, file, cache_dir=os.getenv("SENTENCE_TRANSFORMERS_HOME"))
-            if isinstance(cached, str):
-                return Path(cached).parent
-    return None
+    return Path(place) if local else cached_folder(place)
 
 
 def pooling_of(model: SentenceTransformer) -> str:
-    """Return the name of the pooling, or `its own` for a model without a Pooling module."""
+    """Return our name of the pooling, or `its own` for a model without a Pooling module."""
     modes: Any = next((module.pooling_mode for module in model if hasattr(module, "pooling_mode")), None)
-    return ITS_OWN if modes is None else modes if isinstance(modes, str) else "+".join(modes)
+    return ITS_OWN if modes is None else name_poolings([modes] if isinstance(modes, str) else modes)
 
 
 def live_temperature_of(model: SentenceTransformer) -> str:
@@ -117,7 +111,7 @@ def temperatures_of(model: SentenceTransformer) -> dict[str, Any]:
     That in the weights is a number, or one for each route with a network where a Router has several.
     """
     setting = current_setting(model)
-    routes = {name: _config(modules[0]) for name, modules in routes_of(model).items()} or {"": _config(model[0])}
+    routes = {name: config_of(modules[0]) for name, modules in routes_of(model).items()} or {"": config_of(model[0])}
     baked = {name: getattr(config, BAKED_IN_CONFIG, None) for name, config in routes.items() if config is not None}
     several = len({*baked.values()}) > 1
     return {
@@ -214,7 +208,7 @@ def _reading_of(reader: Any, start: str = "") -> dict[str, Any]:
     """Return how a module reads texts besides its settings, the names after `start`."""
     tokenizer: Any = getattr(reader, "tokenizer", None)
     found = {
-        "attention": getattr(_config(reader), "_attn_implementation", None),
+        "attention": getattr(config_of(reader), "_attn_implementation", None),
         "max_seq_length": getattr(reader, "max_seq_length", None),
         "tokenizer": _fingerprint_of_tokenizer(tokenizer),
         "truncation_side": getattr(tokenizer, "truncation_side", None),
@@ -255,8 +249,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:  # some packages have several names, such as onnxruntime-gpu
         return str(importlib.import_module(name).__version__)
-
-
-def _config(reader: Any) -> Any:
-    """Return the configuration of the network of a module, None where it has none."""
-    return getattr(getattr(reader, "model", None), "config", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -108,6 +108,11 @@ def pooling_index(modules: Sequence[torch.nn.Module]) -> int | None:
     """Return the index of the pooling module: any class named Pooling, also one of the model's own code."""
     names = ("Pooling", MissingPooling.__name__)
     return next((i for i, module in enumerate(modules) if i and type(module).__name__ in names), None)
+
+
+def pooling_in(model: Iterable[torch.nn.Module]) -> StPooling | None:
+    """Return the first Pooling of ours or of sentence-transformers, which can be replaced; None if there is none."""
+    return next((module for module in model if isinstance(module, StPooling)), None)
 
 
 def operators_of(module: torch.nn.Module | None) -> tuple[str, ...]:

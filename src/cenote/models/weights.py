@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from cenote._nn.modules import eval_mode
 from cenote.errors import BadInput, some
-from cenote.models.properties import tasks_of
+from cenote.models.properties import of_task, tasks_of
 
 # Loading is noted by a method of a class that all threads share.
 _noting = threading.RLock()
@@ -110,12 +110,11 @@ def used_tensors(model: SentenceTransformer, names: Collection[str], text: str =
     if not found:
         return set()
     before = {name: value.requires_grad for name, value in found.items()}
-    tasks: list[dict[str, str]] = [{} if task is None else {"task": task} for task in tasks_of(model)]
     try:
         for value in found.values():
             value.requires_grad_(True)
         with eval_mode(model), torch.enable_grad():
-            return {name for task in tasks for name in _with_slopes(model, text, task, found)}
+            return {name for task in tasks_of(model) for name in _with_slopes(model, text, of_task(task), found)}
     finally:
         for name, value in found.items():
             value.requires_grad_(before[name])
@@ -129,9 +128,8 @@ def _with_slopes(
     moved = {name: one.to(model.device) if isinstance(one, Tensor) else one for name, one in features.items()}
     vectors = model(moved, **task)["sentence_embedding"]
     if vectors.requires_grad:
-        # Squares: the sum of a normalised vector's components may not depend on a scale.
-        weights = torch.arange(1.0, vectors.shape[1] + 1, device=vectors.device)
-        slopes = torch.autograd.grad((vectors.float() * weights).sum(), list(tensors.values()), allow_unused=True)
+        # None where no operation leads to a tensor; a slope of 0 is one, such as that of a scale before a Normalize.
+        slopes = torch.autograd.grad(vectors.float().sum(), list(tensors.values()), allow_unused=True)
         yield from (name for name, slope in zip(tensors, slopes, strict=True) if slope is not None)
 
 

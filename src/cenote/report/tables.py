@@ -16,7 +16,7 @@ from cenote.report.plots import Axis
 from cenote.report.series import MEASURES, Series, length_curves, measured_layers, model_names, repeated_means
 
 # A label, and a cell for each row.
-Columns = Sequence[tuple[str, Mapping[Any, str]]]
+_Columns = Sequence[tuple[str, Mapping[Any, str]]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def build_table(
     key: str,
     caption: str,
     corner: str,
-    columns: Columns,
+    columns: _Columns,
     *,
     rows: Mapping[Any, str] | None = None,
     stacked: bool = True,
@@ -78,7 +78,7 @@ def build_table(
     )
 
 
-def _bin_rows(columns: Columns) -> dict[Any, str]:
+def _bin_rows(columns: _Columns) -> dict[Any, str]:
     """Return the bins that occur in one of the columns, sorted, with their names."""
     bins = {bin for _, cells in columns for bin in cells}
     return {bin: format_bin(*bin) for bin in sorted(bins, key=lambda bin: (bin[0], bin[1] or math.inf))}

@@ -348,19 +348,18 @@ _BEFORE = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
 _AFTER = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
 
 
-def settings_on(model: nn.Module) -> set[Setting]:
-    """Return the settings whose hooks are attached to a model or its parts."""
-    found = set()
+def current_setting(model: nn.Module) -> Setting | None:
+    """Return the setting whose hooks are attached to a model or its parts, if it is tempered.
+
+    There is at most one, since a new one replaces the old.
+    """
     for module in model.modules():
         attached = [vars(module).get("forward"), vars(module).get("save_pretrained")]
         attached += [hook for kind in (_BEFORE[0], _AFTER[0]) for hook in getattr(module, kind).values()]
-        found |= {one.setting for one in attached if isinstance(one, _OURS)}
-    return found
-
-
-def current_setting(model: nn.Module) -> Setting | None:
-    """Return the model's setting, if it is tempered. There is at most one, since a new one replaces the old."""
-    return next(iter(settings_on(model)), None)
+        for one in attached:
+            if isinstance(one, _OURS):
+                return one.setting
+    return None
 
 
 def detach(model: nn.Module, setting: Setting | None = None) -> None:

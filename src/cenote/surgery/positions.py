@@ -8,7 +8,7 @@ To add an architecture, add a row to `LEARNED`. A table of positions that is in 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,13 +78,33 @@ LEARNED: dict[str, Callable[[nn.Embedding], int]] = {
     "mpnet.MPNetEmbeddings": _after_padding,  # its relative position bias has no limit, and stays
 }
 
-# Usual names of a table of absolute positions. `rel` marks those of distances, which have no limit.
+# Names of tables of absolute positions in the networks of transformers that read texts.
+_TABLES = ("position_embeddings", "embed_positions", "positions_embed", "wpe")
+# Looser names, of which any may be a table of absolute positions. `rel` marks those of distances, which have no limit.
 _USUAL = re.compile(r"(?!.*rel)(.*pos\w*emb.*|.*emb\w*pos.*|wpe)")
 # Buffers that have one entry per position.
 _BUFFERS: dict[str, Callable[[int], Tensor]] = {
     "position_ids": torch.arange,
     "token_type_ids": lambda count: torch.zeros(count, dtype=torch.long),
 }
+
+
+def position_tables(network: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Embedding]]:
+    """Yield the learned tables of absolute positions by which texts are read: the name, the owner, and the table."""
+    for path, owner in network.named_modules():
+        if getattr(owner, "main_input_name", "input_ids") != "input_ids":  # an encoder of sounds or images
+            continue
+        for name in _TABLES:
+            if isinstance(table := getattr(owner, name, None), nn.Embedding):
+                yield f"{path}.{name}".lstrip("."), owner, table
+
+
+def first_row_of(owner: nn.Module, table: nn.Embedding) -> int:
+    """Return the row of a text's first token in a table that `position_tables` found."""
+    if (first := LEARNED.get(address(owner))) is not None:
+        return first(table)
+    # BART and its relatives state how many rows they leave out; RoBERTa's relatives count from padding_idx + 1.
+    return int(getattr(table, "offset", 0)) or _after_padding(table)
 
 
 @dataclass(frozen=True)
@@ -161,15 +181,14 @@ def _tables_of(network: nn.Module) -> list[tuple[nn.Embedding, int]]:
     """Return the learned tables of positions, each with the row of a text's first token."""
     tables: list[tuple[nn.Embedding, int]] = []
     known: list[str] = []
-    for name, module in network.named_modules():
-        first, table = LEARNED.get(address(module)), getattr(module, "position_embeddings", None)
-        if first is not None and isinstance(table, nn.Embedding):
-            tables.append((table, first(table)))
-            known.append(f"{name}.position_embeddings".lstrip("."))
+    for name, owner, table in position_tables(network):
+        if address(owner) in LEARNED:
+            tables.append((table, first_row_of(owner, table)))
+            known.append(name)
     for name, _ in network.named_parameters():
         parts = name.split(".")
         place = next((i for i, part in enumerate(parts) if _USUAL.fullmatch(part)), None)
-        if place is not None and not any(name.startswith(f"{table}.") for table in known):
+        if place is not None and not any(name.startswith(f"{one}.") for one in known):
             owner = network.get_submodule(".".join(parts[:place]))
             raise UnsupportedModel(
                 f"{'.'.join(parts[: place + 1])} of {address(owner)} looks like learned positions, and this module is "

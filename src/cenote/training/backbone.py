@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from cenote._nn.cards import note
@@ -20,7 +19,7 @@ from cenote.functional.temperature import describe
 from cenote.listener import silent
 from cenote.models.loading import load, set_max_seq_length
 from cenote.models.properties import limit_of, limit_of_reader, positions_of, reader_of
-from cenote.models.repooling import operators_of, repool
+from cenote.models.repooling import operators_of, pooling_in, repool
 from cenote.nn import LandmarkTransformer
 from cenote.surgery.hooks import current_setting
 from cenote.surgery.positions import extend_positions
@@ -52,8 +51,7 @@ def prepare(
                 warnings.simplefilter("ignore", CenoteWarning)
             loaded = loader(model, dtype="float32")
     _refuse_untrainable(loaded)
-    own = next((operators_of(module) for module in loaded if isinstance(module, StPooling)), ())
-    names = recipe.pooling.split("+") if recipe.pooling else list(own)
+    names = recipe.pooling.split("+") if recipe.pooling else list(operators_of(pooling_in(loaded)))
     recipe.check_chunks("+".join(names))
     settings = intervals_for(recipe, names)
     if recipe.pooling is not None or settings:

@@ -117,8 +117,6 @@ class TrainingFolder:
 
     def refuse_foreign(self) -> None:
         """Raise if the folder holds files that are not of a training."""
-        if self.path.is_file():
-            raise BadInput(f"{str(self.path)!r} is a file: name a folder.")
         ours = (TEMPORARY, PAIRS, STATE)
         held = self.path.iterdir() if self.path.is_dir() and self.state() is None else ()
         if any(not one.name.startswith(ours) for one in held):

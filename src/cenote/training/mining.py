@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cenote.choices import PairWay, missing_packages
 from cenote.data.columns import TEXT
+from cenote.data.inputs import refuse_input
 from cenote.data.pairs import Pair
 from cenote.data.rows import Kept, Text, raise_faults, refuse_empty
 from cenote.data.sentences import count_words
@@ -182,21 +183,17 @@ def suffix_of(path: Path) -> str:
 
 
 def check_output(output: str | Path, corpus: Any) -> None:
-    """Raise if pairs cannot be written to a file, or would overwrite the corpus."""
+    """Raise if pairs cannot be written to a file, would overwrite the corpus, or be read with it by the next run."""
     path = Path(output)
     suffix_of(path)
     if not path.parent.is_dir():
         raise BadInput(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}. Make it first.")
     if path.is_dir():
         raise BadInput(f"{str(path)!r} is a folder: name a file.")
-    if isinstance(corpus, (str, Path)) and path.exists():
-        _refuse_input(path, corpus)
+    # In a list strings are texts.
+    among = [one for one in corpus if isinstance(one, Path)] if isinstance(corpus, (list, tuple)) else [corpus]
+    refuse_input("output", path, among)
     refuse_unwritable(path.parent)
-
-
-def _refuse_input(output: Path, corpus: str | Path) -> None:
-    if output.resolve() == Path(corpus).resolve():
-        raise BadInput(f"output {str(output)!r} is an input and would be overwritten: name another file.")
 
 
 # Reading.
@@ -215,9 +212,8 @@ def _read(
     remedy = "The way `title` needs a column of titles: name it with `title_column` (--title-column)."
     text = TEXT if columns is None else columns  # named, so that nothing warns of a title: it is for another way
     opened = open_texts(corpus, Wanted.of(text, id_column, titles, optional=remedy))
-    if output is not None and Path(output).exists():  # else a pattern would match the pairs of an earlier run
-        for sheet in opened.reader.sheets:
-            _refuse_input(Path(output), sheet.name)
+    if output is not None:  # a link among the files of a folder may lead to it
+        refuse_input("output", Path(output), [sheet.name for sheet in opened.reader.sheets])
     rows = refuse_empty(raise_faults(opened.read()), opened.name)
     return (Document(*row, _title_of(row)) for row in rows)
 

@@ -55,8 +55,8 @@ def find_negatives(
     model: SentenceTransformer,
     count: int,
     *,
-    range_min: int = 0,
-    margin: float = 0.05,
+    range_min: int,
+    margin: float,
     advance: Advance = silent,
 ) -> list[tuple[str, ...]]:
     """Return the negatives of each pair, the nearest first: at most `count`, each from another text.

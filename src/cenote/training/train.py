@@ -19,7 +19,7 @@ from transformers import PrinterCallback, ProgressCallback
 from cenote import choices
 from cenote._nn.cards import note
 from cenote.data.pairs import Pair, PairTable, read_pairs, read_table, write_pairs
-from cenote.data.shards import refuse_missing
+from cenote.data.shards import refuse_missing_path
 from cenote.encoding.backends import obstacle, refuse_unavailable
 from cenote.encoding.tokens import count_tokens
 from cenote.errors import BadInput, CenoteError, check_at_least, choose
@@ -63,8 +63,8 @@ def train(
     data_columns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
     workers: int = 0,
-    progress: Progress = silent,
-    notify: Callable[[str], object] = silent,
+    progress: Progress | None = None,
+    notify: Callable[[str], object] | None = None,
     loader: Loader = load,
     **settings: Unpack[TrainKeywords],
 ) -> SentenceTransformer:
@@ -98,9 +98,10 @@ def train(
     """
     recipe = recipe_of(settings)
     _refuse_early(recipe, pairs, output, evaluate, data_columns, checkpoint_every)
-    listener = Listener(progress, notify)
+    listener = Listener(progress or silent, notify or silent)
     with ExitStack() as stack:
-        folder = TrainingFolder(output or stack.enter_context(tempfile.TemporaryDirectory()))
+        place = stack.enter_context(tempfile.TemporaryDirectory()) if output is None else output
+        folder = TrainingFolder(place)
         stack.enter_context(folder.opened())
         with writing(folder.pairs):
             table = write_pairs(_counted(read_pairs(pairs), listener), folder.pairs)
@@ -108,14 +109,14 @@ def train(
         watch = None if evaluate is None else watch_of(evaluate, recipe.seed, data_columns)
         folder.refuse_other(_state_of(recipe, table, watch))  # loading a model takes its time
         order = _order(recipe, table, negatives, listener)
-        ready = prepare(model, recipe, loader, notify)
+        ready = prepare(model, recipe, loader, listener.notify)
         if recipe.eval_pooling is not None:
             for_evaluation(copy.deepcopy(ready), recipe)  # raises now rather than after the training
         job = Job(recipe, table, negatives, _precision(recipe, ready), name_of(model, ready), watch, folder, listener)
         state = job.state(ready)
         folder.refuse_other(state)
         if (folder.state() or {}).get("complete"):
-            notify(f"the training in {str(folder.path)!r} is complete")
+            listener.notify(f"the training in {str(folder.path)!r} is complete")
             return loader(folder.path)
         state["environment"] = environment_of(ready.device)
         _say_changes(job, state["environment"])
@@ -211,6 +212,8 @@ def _refuse_early(
     if missing := choices.missing_packages("train"):
         raise CenoteError(f"train: {missing}.")
     refuse_unwatched(recipe.settings(), evaluate, data_columns)
+    if output is not None and not str(output).strip():
+        raise BadInput("output is empty: name a folder, or leave it out.")
     if checkpoint_every is not None:
         check_at_least(1, checkpoint_every, "checkpoint_every")
         given = f"checkpoint_every={checkpoint_every}"
@@ -222,7 +225,7 @@ def _refuse_early(
         raise BadInput(f"evaluate is a {type(evaluate).__name__}: name a labelled folder, or a file of texts.")
     for path in (pairs, evaluate):
         if isinstance(path, (str, Path)):
-            refuse_missing(Path(path))
+            refuse_missing_path(Path(path))
 
 
 def _counted(pairs: Iterable[Pair], listener: Listener) -> Iterator[Pair]:

@@ -15,8 +15,8 @@ from sentence_transformers.sentence_transformer.evaluation import (
 from sentence_transformers.util import cos_sim
 
 from cenote.account.pooled_texts import OWN
-from cenote.account.probes import SHORTEST, Probes, draw_probes
-from cenote.account.ranks import FEWEST_DOCUMENTS, read_account
+from cenote.account.probes import Probes, draw_probes
+from cenote.account.ranks import read_account
 from cenote.account.texts import tokenise_account
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled import Retrieval, Sts, fingerprint_of_files, read_labelled
@@ -87,14 +87,13 @@ def watch_of(source: str | Path, seed: int, data_columns: Named | None = None) -
     if not why:
         labelled = read_labelled(source, data_columns=data_columns)
         fingerprint = fingerprint_of_files(source, data_columns=data_columns)
-    if isinstance(labelled, Retrieval):
-        texts = [f"{title} {text}".strip() for title, text in zip(labelled.titles, labelled.texts, strict=True)]
+    if isinstance(labelled, Retrieval) and labelled.candidates is None:
         return _Labelled(
             "ndcg_at_10",
             fingerprint,
             InformationRetrievalEvaluator(
                 dict(zip(labelled.query_ids, labelled.queries, strict=True)),
-                dict(zip(labelled.corpus_ids, texts, strict=True)),
+                dict(zip(labelled.corpus_ids, labelled.documents, strict=True)),
                 {
                     name: {one for one, grade in grades.items() if grade > 0}
                     for name, grades in labelled.judgments.items()
@@ -117,11 +116,8 @@ def watch_of(source: str | Path, seed: int, data_columns: Named | None = None) -
     except BadInput as error:
         raise BadInput(f"{source} is neither labelled data ({why}) nor texts ({error})") from error
     probes = draw_probes(drawn, _DOCUMENTS, seed)
-    if len(probes.texts) < FEWEST_DOCUMENTS:
-        raise BadInput(
-            f"only {len(probes.texts)} of {len(drawn):,} texts have three sentences of {SHORTEST} words or more, and "
-            f"{FEWEST_DOCUMENTS} are needed. Give more or longer texts, or a labelled folder."
-        )
+    if few := probes.why_too_few():
+        raise BadInput(f"{few}. Give more or longer texts, or a labelled folder.")
     return _OwnSentences(probes)
 
 

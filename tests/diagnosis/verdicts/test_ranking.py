@@ -81,6 +81,6 @@ def test_few_different_texts_leave_general_findings_unknown():
 
 def test_few_different_texts_withdraw_a_temperature_that_would_be_advised():
     helping = account(settings={"temperature 0.8": setting(0.3)})
-    one = model(run(), run("0.8", change=Change(None, None, None, None)), account=helping)
+    one = model(run(), run("0.8", change=Change(None, None, None, None), tried=0.8), account=helping)
     assert collect(one)["temperature"].grade == "fine"
     assert collect(one, distinct=19)["temperature"].grade == "unknown"

@@ -45,7 +45,7 @@ def test_no_pairs_at_all_are_unknown():
     assert (found.grade, found.finding) == ("unknown", "There is no pair of texts to compare.")
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean", "mean_sqrt_len_tokens"])
+@pytest.mark.parametrize("pooling", ["max", "mean", "mean_sqrt_len"])
 def test_another_pooling_than_the_mean_is_said(pooling):
     (found,) = judge(pairs=pairs(0.5), pooling=pooling)
     assert ("This model pools by max: SOCM is about the mean." in found.evidence) is (pooling == "max")

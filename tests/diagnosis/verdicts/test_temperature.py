@@ -16,7 +16,8 @@ MOVED = Change(difference=estimate(-0.05), short=estimate(0.01), long=estimate(-
 def judge(*settings, changes=(NOTHING,) * 3, found=None):
     """The verdicts on a model of which these are the settings of temperatures 0.9, 0.8 and so on."""
     named = {f"temperature {name}": one for name, one in zip(TRIED, settings, strict=False)}
-    others = (run(name, change=change) for name, change in zip(TRIED[: len(settings)], changes, strict=False))
+    pairs = zip(TRIED[: len(settings)], changes, strict=False)
+    others = (run(name, change=change, tried=float(name)) for name, change in pairs)
     one = account(settings={"pooling max": setting(0.5), **named}) if found is None else found
     return list(temperature.judge(model(run(), *others, account=one)))
 
@@ -74,6 +75,14 @@ def test_an_interval_that_is_not_known_helps_nobody():
     none = type(none)(**{**vars(none), "change": Estimate(0.3, None, None)})
     (found,) = judge(none)
     assert found.finding == NONE
+
+
+def test_the_name_of_a_run_says_what_is_in_the_weights_too():
+    named = {"temperature 1": setting(0.3, left_out=0.02), "temperature 0.8": setting(0.1, left_out=0.04)}
+    runs = (run("0.9 in the weights", tried=1.0), run("0.8, and 0.9 in the weights", tried=0.8))
+    (found,) = temperature.judge(model(run("log(s=0.3)"), *runs, account=account(settings=named)))
+    assert "temperature 0.8, and 0.9 in the weights finds 4.0 more" in found.finding
+    assert "Temperature 0.9 in the weights finds 30.0 more" in found.evidence
 
 
 def test_no_other_temperature_has_no_verdict():

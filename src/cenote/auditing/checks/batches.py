@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cenote._nn.modules import config_of
 from cenote.auditing.checks.readings import Vectors, largest_difference, least_cosine, pad
-from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
+from cenote.auditing.checks.subject import Finding, Subject, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.choices import PRECISIONS
 from cenote.encoding.backends import backend, obstacle, own_precision, plain_backend
 from cenote.encoding.batches import is_out_of_memory
 from cenote.encoding.tokens import tokenise
 from cenote.errors import CenoteError
-from cenote.models.properties import positions_of, tokenizer_of
+from cenote.models.properties import positions_of, prompt_of, tokenizer_of
 
 # Copies of a text, with its words in another order, that share its batch.
 _COMPANIONS = 3
@@ -143,7 +144,7 @@ def _change(first: Sequence[Any], second: Sequence[Any]) -> Change:
 
 def slots_of(subject: Subject) -> int:
     """Return the most slots of a batch that the model has positions for."""
-    stated = getattr(config_of(subject.model), "max_position_embeddings", None)
+    stated = getattr(config_of(subject.model[0]), "max_position_embeddings", None)
     known = [one for one in (positions_of(subject.model), stated) if isinstance(one, int) and one > 0]
     return min(known, default=10**6)
 
@@ -233,7 +234,7 @@ def check_padding(subject: Subject) -> Finding:
 def _count_moved_tokens(subject: Subject) -> int:
     """Count texts whose tokens by the mask of a batch are not those that they have alone."""
     rows = subject.spread(subject.effort.padded)
-    together = subject.model.preprocess([subject.texts[row] for row in rows], prompt=_default_prompt(subject))
+    together = subject.model.preprocess([subject.texts[row] for row in rows], prompt=prompt_of(subject.model))
     if "attention_mask" not in together:
         return 0
     moved = 0
@@ -241,11 +242,6 @@ def _count_moved_tokens(subject: Subject) -> int:
         alone = tokenise(subject.model, [subject.texts[row]]).columns["input_ids"].tolist()
         moved += together["input_ids"][place][together["attention_mask"][place].bool()].tolist() != alone
     return moved
-
-
-def _default_prompt(subject: Subject) -> str | None:
-    name = subject.model.default_prompt_name
-    return subject.model.prompts.get(name) if name else None
 
 
 def check_batches(subject: Subject) -> Finding:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from cenote._nn.config_keys import BAKED_IN_CONFIG, KEPT_IN_CONFIG
+from cenote._nn.modules import config_of
 from cenote.account.pooled_texts import OWN
 from cenote.auditing.checks.readings import largest_difference, read_ways
-from cenote.auditing.checks.subject import Finding, Subject, config_of, rounded
+from cenote.auditing.checks.subject import Finding, Subject, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.tokens import tokenise
 from cenote.errors import some
@@ -42,7 +43,7 @@ def check_weights(subject: Subject) -> Finding:
     """Compare all weights with those of the files; those that no vector depends on, such as a pooler, may differ."""
     if subject.folder is None or subject.fresh is None:
         return Finding(None, IN_MEMORY)
-    if getattr(config_of(subject.model), BAKED_IN_CONFIG, None) != subject.facts.get("temperature in the weights"):
+    if getattr(config_of(subject.model[0]), BAKED_IN_CONFIG, None) != subject.facts.get("temperature in the weights"):
         return Finding(None, "A temperature was folded into the weights after loading: they differ from the files.")
     missing = subject.missing
     own, files = (dict(one.state_dict()) for one in (subject.model, subject.fresh))

@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
+from cenote._nn.modules import config_of
 from cenote.auditing.checks.batches import Run, read, runner
 from cenote.auditing.checks.files import read_json
 from cenote.auditing.checks.readings import pad, replace_columns
-from cenote.auditing.checks.subject import Finding, Subject, config_of, hooked, rounded
+from cenote.auditing.checks.subject import Finding, Subject, hooked, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.backends import own_precision
 from cenote.encoding.forward import forward, repooled_vectors
 from cenote.encoding.tokens import Tokens, count_tokens, tokenise
-from cenote.functional.agreement import to_unit
+from cenote.functional.units import to_unit
 from cenote.models.properties import limit_of, positions_of
+from cenote.models.repooling import pooling_in
 from cenote.nn import NO_LIMIT
 from cenote.surgery.attention import address
-from cenote.surgery.positions import LEARNED
+from cenote.surgery.positions import LEARNED, first_row_of, position_tables
 from cenote.wording import percent
 
 # A cut text may have fewer tokens than the limit: one fewer with landmarks, since none ends a cut text.
@@ -31,7 +32,7 @@ _SHORT = 512
 # The part of a text whose words are exchanged, and how many of its last tokens.
 _PART, _LAST = 4, 4
 # Poolings to which every token counts.
-_OF_ALL_TOKENS = {"mean", "weightedmean", "mean_sqrt_len_tokens"}
+_OF_ALL_TOKENS = {"mean", "weightedmean", "mean_sqrt_len"}
 # More characters than a token has.
 _CHARACTERS = 12
 # Shorter texts have no end that differs from the rest.
@@ -54,8 +55,8 @@ def check_truncation(subject: Subject) -> Finding:
         "tokenizer_limit": _tokenizer_limit(subject),
     }
     said = f"{percent(float(cut.mean()))} of {len(cut)} texts are cut, {percent(unread)} of all tokens are not read."
-    longest = (positions_of(model) or NO_LIMIT) if declared is not None else NO_LIMIT
-    if limit is not None and declared is not None and (limit < min(declared, longest) or limit > declared):
+    positions = positions_of(model) or NO_LIMIT
+    if limit is not None and declared is not None and (limit < min(declared, positions) or limit > declared):
         return Finding(
             False,
             f"The model reads {limit} tokens of a text, and the files declare {declared}. {said}",
@@ -190,7 +191,7 @@ def _ratio_by_words(subject: Subject, run: Run, tokens: Tokens, rows: range, siz
 def _ratio_by_states(subject: Subject, tokens: Tokens) -> float | None:
     """Exchange states between the transformer and the pooling: attention hides a pooling that leaves tokens out."""
     model = subject.model
-    pooling = next(one for one in model if isinstance(one, StPooling))
+    pooling: Any = pooling_in(model)
     output = forward(model, pad(model, tokens, [0]))
     states = output["token_embeddings"]
     count = states.shape[1]
@@ -241,7 +242,7 @@ def check_positions(subject: Subject) -> Finding:
     """Compare the limit with the positions that were trained, and watch which positions the tokens of a text get."""
     model = subject.model
     limit, table = limit_of(model), positions_of(model)
-    stated = getattr(config_of(model), "max_position_embeddings", None)
+    stated = getattr(config_of(model[0]), "max_position_embeddings", None)
     stated = stated if isinstance(stated, int) and stated > 0 else None
     trained = table if table is not None else stated
     seen = _positions_seen(subject)
@@ -284,11 +285,10 @@ def _positions_seen(subject: Subject) -> dict[str, tuple[int, int, bool]]:
 
         return note
 
-    for name, module in subject.model.named_modules():
-        start, table = LEARNED.get(address(module)), getattr(module, "position_embeddings", None)
-        if start is not None and isinstance(table, nn.Embedding):
-            shown = f"{name}.position_embeddings".removeprefix("0.model.")
-            handles.append(table.register_forward_pre_hook(watch(shown, start(table))))
+    for name, owner, table in position_tables(subject.model):
+        if address(owner) in LEARNED:
+            shown = name.removeprefix("0.model.")
+            handles.append(table.register_forward_pre_hook(watch(shown, first_row_of(owner, table))))
     with hooked(handles):
         if handles:
             forward(subject.model, pad(subject.model, subject.tokens, subject.spread(1)))

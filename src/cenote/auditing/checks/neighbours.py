@@ -6,7 +6,8 @@ import numpy as np
 
 from cenote.auditing.checks.subject import Finding, Subject, rounded
 from cenote.auditing.checks.thresholds import value_of
-from cenote.functional.agreement import NEIGHBOURS, Vectors, nearest_others, to_unit
+from cenote.functional.agreement import NEIGHBOURS, Vectors, nearest_others
+from cenote.functional.units import to_unit
 
 # Fewer texts have everything near to everything.
 _FEWEST = 50

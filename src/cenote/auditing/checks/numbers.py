@@ -15,7 +15,7 @@ from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.backends import own_precision, plain_backend
 from cenote.encoding.batches import collate
 from cenote.encoding.forward import forward
-from cenote.errors import CenoteError, some
+from cenote.errors import CenoteError, first_line, some
 
 # Texts without a usable vector that are read again, alone.
 _AGAIN = 20
@@ -145,6 +145,6 @@ def _broken_at_float16(subject: Subject) -> tuple[int, int, str]:
     try:
         alone, padded = sum(count([row]) for row in rows), count(rows)
     except RuntimeError as error:
-        return 0, 0, f"float16 was not run: {str(error).splitlines()[0]}"
+        return 0, 0, f"float16 was not run: {first_line(error)}"
     how = "emulated on the CPU" if device == "cpu" else "on CUDA"
     return alone, padded, f"{len(rows)} texts were read at float16, alone and together, {how}"

@@ -18,6 +18,8 @@ from cenote.listener import Listener
 from cenote.models.properties import prompt_name_for
 
 _FILE = "config_sentence_transformers.json"
+# Prompts that are measured, at most; each takes two passes.
+_MEASURED = 4
 
 
 def check_prompts(subject: Subject) -> Finding:
@@ -31,11 +33,12 @@ def check_prompts(subject: Subject) -> Finding:
     measured: dict[str, Any] = {"declared": sorted(declared), "default": model.default_prompt_name, "lost": lost}
     if not declared and not live:
         return Finding(True, "The files declare no prompts, and the model has none.", measured=measured)
-    measured["changes"] = changes = {
-        name: _change(subject, text) for name, text in list({**live, **declared}.items())[:4] if text
-    }
-    cost = "; ".join(f"{name!r}: {said}" for name, (said, _) in changes.items())
+    every = {**live, **declared}
+    names = [*lost, *(name for name in every if name not in lost)]
+    changes = {name: _change(subject, every[name]) for name in names[:_MEASURED]}
     measured["changes"] = {name: numbers for name, (_, numbers) in changes.items()}
+    left_out = [f"not measured: {some(map(repr, names[_MEASURED:]))}"] if names[_MEASURED:] else []
+    cost = "; ".join([*(f"{name!r}: {said}" for name, (said, _) in changes.items()), *left_out])
     if lost:
         return Finding(
             False,

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sentence_transformers import SentenceTransformer
-from torch import Tensor, nn
+from torch import nn
 
-from cenote._nn.modules import eval_mode
 from cenote.account.pooled_texts import OWN
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.batches import NOT_FINITE, BatchReader, Refused, collate
-from cenote.encoding.forward import VECTORS, forward, pooled_vectors
+from cenote.encoding.forward import forward, pooled_vectors, vectors_after
 from cenote.encoding.tokens import Tokens
-from cenote.errors import UnsupportedModel
-from cenote.functional.agreement import FEWEST_TEXTS, shared_nearest, to_unit
+from cenote.errors import UnsupportedModel, first_line
+from cenote.functional.agreement import FEWEST_WITH_OTHERS, shared_nearest
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.properties import tokenizer_of
 
@@ -29,11 +28,8 @@ Vectors = npt.NDArray[np.float64]
 PLAIN = "plain mean"
 
 
-@dataclass(frozen=True, eq=False)
-class Way:
-    """The modules that run after the transformer."""
-
-    modules: Sequence[nn.Module]
+# The modules that run after the transformer.
+Modules = Sequence[nn.Module]
 
 
 @dataclass(eq=False)
@@ -57,7 +53,7 @@ class Agreement:
 
     mean: float | None  # cosine; None for vectors of another width
     least: float | None
-    neighbours: float | None  # share of the ten nearest that agree; None for fewer than eleven texts
+    neighbours: float | None  # share of the ten nearest that agree; None for fewer than `FEWEST_TEXTS`
     norms: float  # mean length of the second set, relative to the first
 
     @property
@@ -82,19 +78,19 @@ class Agreement:
         return {name: None if one is None else round(one, 6) for name, one in found.items()}
 
 
-def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way], listener: Listener) -> Reading:
+def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Modules], listener: Listener) -> Reading:
     """Read all texts once, and run other modules after the transformer on the same token vectors."""
     impossible: dict[str, str] = {}
 
     def run(features: dict[str, Any]) -> dict[str, Vectors]:
         output = forward(model, features)
         found = {OWN: pooled_vectors(model, output)}
-        for name, way in ways.items():
+        for name, modules in ways.items():
             if name not in impossible:
                 try:
-                    found[name] = _run_way(model, output, way)
+                    found[name] = vectors_after(model, output, (one.to(model.device) for one in modules))
                 except (RuntimeError, KeyError, ValueError) as error:  # a module that takes another width
-                    impossible[name] = str(error).splitlines()[0]
+                    impossible[name] = first_line(error)
         return {name: one.double().cpu().numpy() for name, one in found.items()}
 
     step = listener.step("reading texts", len(tokens))
@@ -119,15 +115,6 @@ def read_ways(model: SentenceTransformer, tokens: Tokens, ways: Mapping[str, Way
     return Reading(kept, {OWN: np.zeros((0, 1)), **vectors}, impossible, refused)
 
 
-def _run_way(model: SentenceTransformer, output: Mapping[str, Any], way: Way) -> Tensor:
-    features: Any = {name: value for name, value in output.items() if name != VECTORS}
-    with torch.inference_mode():
-        for module in way.modules:
-            with eval_mode(module):
-                features = module.to(model.device)(features)
-    return pooled_vectors(model, features)
-
-
 def compare(first: Vectors, second: Vectors) -> Agreement:
     """Compare two sets of vectors of the same texts.
 
@@ -140,7 +127,7 @@ def compare(first: Vectors, second: Vectors) -> Agreement:
     if one.shape[1] == other.shape[1]:
         cosines = (one * other).sum(1)
         mean, least = float(cosines.mean()), float(cosines.min())
-    if len(one) >= FEWEST_TEXTS:
+    if len(one) >= FEWEST_WITH_OTHERS:
         neighbours = float(shared_nearest(one, other).mean())
     norms = np.linalg.norm(second, axis=1).mean() / max(float(np.linalg.norm(first, axis=1).mean()), 1e-30)
     return Agreement(mean, least, neighbours, float(norms))

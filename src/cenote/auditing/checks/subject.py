@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling as StPooling
 from torch import nn
 
 from cenote.account.pooled_texts import OWN, Pooled, read_pooled
-from cenote.account.probes import SHORTEST, draw_probes
-from cenote.account.ranks import FEWEST_DOCUMENTS, other_poolings
+from cenote.account.probes import draw_probes
+from cenote.account.ranks import other_poolings
 from cenote.account.texts import Flags
-from cenote.auditing.checks.readings import PLAIN, Reading, Way, read_ways
+from cenote.auditing.checks.readings import PLAIN, Modules, Reading, read_ways
 from cenote.data.rows import Text
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.functional.pooling import NAMES
@@ -26,7 +25,7 @@ from cenote.functional.retrieval import own_ranks
 from cenote.listener import Listener
 from cenote.models.declared import declared
 from cenote.models.properties import prompt_name_for
-from cenote.models.repooling import operators_of, pooling_index
+from cenote.models.repooling import operators_of, pooling_in, pooling_index
 from cenote.models.weights import missing_of, noted_reports, unread_of
 from cenote.nn import Pooling, Temperature
 
@@ -141,7 +140,7 @@ class Subject:
     @property
     def pooling(self) -> tuple[str, ...]:
         """The operators of the model; empty for a model without a Pooling module."""
-        return operators_of(next((one for one in self.model if isinstance(one, StPooling)), None))
+        return operators_of(pooling_in(self.model))
 
     @cached_property
     def texts(self) -> list[str]:
@@ -178,31 +177,26 @@ class Subject:
         """The vectors of all texts, and those of other poolings and of fewer modules in the same pass."""
         return read_ways(self.model, self.tokens, self._ways(), self.listener)
 
-    def _ways(self) -> dict[str, Way]:
-        pooling = next((one for one in self.model if isinstance(one, StPooling)), None)
+    def _ways(self) -> dict[str, Modules]:
+        pooling = pooling_in(self.model)
         if pooling is None:
             return {}
         later = list(self.later_modules.values())
         width, prompt = int(pooling.embedding_dimension), bool(pooling.include_prompt)
-        ways: dict[str, Way] = {PLAIN: Way([Pooling(width, "mean")])}
+        ways: dict[str, Modules] = {PLAIN: [Pooling(width, "mean")]}
         for names in dict.fromkeys(one for one in (self.asked, self.declared_pooling) if one):
             if not set(names) & _OF_OTHER_TOKENS:
-                ways["+".join(names)] = Way([Pooling(width, names, prompt), *later])
+                ways["+".join(names)] = [Pooling(width, names, prompt), *later]
         for name in self.later_modules:
-            ways[f"without {name}"] = Way(
-                [pooling, *(one for other, one in self.later_modules.items() if other != name)]
-            )
+            ways[f"without {name}"] = [pooling, *(one for other, one in self.later_modules.items() if other != name)]
         return ways
 
     @cached_property
     def account(self) -> Account | str:
         """The texts that are searched for their own sentences by several poolings; where there are too few, why."""
         probes = draw_probes(self.drawn, self.effort.documents, self.seed)
-        if len(probes.texts) < FEWEST_DOCUMENTS:
-            return (
-                f"{len(probes.texts)} texts have three sentences of {SHORTEST} words or more, and {FEWEST_DOCUMENTS} "
-                "are needed"
-            )
+        if few := probes.why_too_few():
+            return few
 
         def read(texts: list[str], task: str, step: str) -> Pooled:
             tokens = tokenise(self.model, texts, prompt_name_for(self.model, None, task), task)
@@ -222,7 +216,7 @@ class Subject:
         for names in (self.asked, self.declared_pooling):
             label = "+".join(names or ())
             if len(names or ()) == 1 and found and label not in found and names != self.pooling:
-                own = next(one for one in self.model if isinstance(one, StPooling))
+                own: Any = pooling_in(self.model)
                 if not set(names or ()) & _OF_OTHER_TOKENS:
                     found[label] = Pooling(int(own.embedding_dimension), label, bool(own.include_prompt))
         return found
@@ -250,11 +244,6 @@ def operators_declared(value: Any) -> tuple[str, ...] | None:
     names = value if isinstance(value, (list, tuple)) else str(value).split("+")
     names = [name if name in NAMES else str(name).removesuffix(_OLD_ENDING) for name in names]
     return tuple(NAMES[name] for name in names) if set(names) <= set(NAMES) else None
-
-
-def config_of(model: SentenceTransformer) -> Any:
-    """Return the configuration of a model's network, None if it has none."""
-    return getattr(getattr(model[0], "model", None), "config", None)
 
 
 @contextmanager

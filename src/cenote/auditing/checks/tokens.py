@@ -22,7 +22,7 @@ from cenote.auditing.checks.subject import Finding, Subject, rounded
 from cenote.auditing.checks.thresholds import value_of
 from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import some
-from cenote.functional.agreement import to_unit
+from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.properties import reader_of, tokenizer_of
 

@@ -9,7 +9,7 @@ from cenote.wording import pluralise, signed_estimate
 
 _SUBJECT = "second-order collapse"
 # Poolings whose vector has the direction of the mean; second-order collapse describes no others.
-_MEAN_POOLINGS = ("mean", "mean_sqrt_len", "mean_sqrt_len_tokens")
+_MEAN_POOLINGS = ("mean", "mean_sqrt_len")
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:

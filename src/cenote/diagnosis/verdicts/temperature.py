@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cenote.diagnosis.verdicts.remedies import falls, per_hundred, rises
 from cenote.records import ModelDiagnosis, Run, Setting, Verdict
-from cenote.wording import signed_estimate
+from cenote.wording import name_temperature, signed_estimate
 
 
 def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
@@ -15,7 +15,7 @@ def judge(model: ModelDiagnosis) -> Iterator[Verdict]:
     if not others:
         return
     settings = {} if isinstance(model.account, str) else model.account.settings
-    tried = {run.temperature: settings.get(f"temperature {run.temperature.split(',')[0]}") for run in others}
+    tried = {run.temperature: settings.get(name_temperature(run.tried)) for run in others if run.tried is not None}
     measured = {name: one for name, one in tried.items() if one is not None}
     # Only the form that leaves a sentence out of its text ranks settings as labelled queries do.
     changes = {name: one.change_left_out for name, one in measured.items()}
