@@ -43,7 +43,7 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "the site: build/site/index.html; with its search: $(BIN)/python -m http.server --directory build/site"
 
-BENCHMARKS := comparing diagnosing embedding evaluation int8 landmarks length pooling search second_order similarity spectrum startup tempering training
+BENCHMARKS := comparing diagnosing embedding evaluation int8 landmarks length pooling products search second_order similarity spectrum startup tempering training
 
 # The tables of docs/benchmarks.md, hours; those by length and by labels need the folder that CENOTE_DATA names.
 bench: $(READY)
