@@ -327,35 +327,6 @@ def test_a_score_of_another_measure_than_the_items_has_no_interval(model):
     assert "are of another measure than f1" in record.notes[0]
 
 
-def test_reciprocal_ranks_average_to_the_score(model):
-    def make():
-        task = local_task("Local", EVERY["retrieval"])
-        task.metadata.main_score = "mrr_at_10"
-        return task
-
-    found = score_task(make, "retrieval", TextReader(model, "torch"), "truncate")
-    values = found.items.numbers("value")
-    assert found.metric == "mrr_at_10"
-    assert values.mean() == pytest.approx(found.score, abs=1e-5)
-    assert set(values.tolist()) <= {0.0, *(1 / rank for rank in range(1, 11))}
-    assert 0 < values.mean() < 1
-
-
-def test_a_reciprocal_rank_computed_by_hand():
-    """Of documents of one score the last name is first, and one of grade 0 is not relevant."""
-    results = {
-        "ties": {"a": 0.5, "b": 0.9, "c": 0.5, "d": 0.5},
-        "late": {f"d{rank:02}": 1 - rank / 20 for rank in range(1, 12)},
-        "none": {"a": 0.5},
-    }
-    judgments = {"ties": {"a": 1, "b": 0, "c": 2}, "late": {"d11": 1}, "none": {"b": 1}}
-    found = {"results": results, "judgments": judgments}
-    at_10, at_2, at_20 = (_measure_of(f"mrr_at_{depth}") for depth in (10, 2, 20))
-    assert [at_10(found, name) for name in results] == [1 / 3, 0, 0]
-    assert at_2(found, "ties") == 0
-    assert at_20(found, "late") == 1 / 11
-
-
 def test_a_measure_that_is_not_known_has_no_items(model):
     def make():
         task = local_task("Local", EVERY["retrieval"])
