@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cenote.json_records import from_json, save, to_json
-from cenote.records import Estimate
+from cenote.records import Estimate, Shares
 
 # What renders a comparison, by the suffix of a file: a module and a function of `cenote.report`.
 PAGES = {
@@ -63,6 +63,8 @@ class Cell:
     neighbours: float | None  # share of the ten nearest texts that both settings have
     by_length: tuple[ByLength, ...] = ()
     items: int = 0  # queries, texts, pairs or sentences
+    reciprocal_rank: Estimate | None = None  # the mean over own sentences; None for labelled data
+    fates: Shares | None = None  # what becomes of own sentences that are kept in their texts
 
 
 @dataclass(frozen=True)

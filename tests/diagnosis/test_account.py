@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cenote.account import ranks as account_ranks
+from cenote.account.fates import FATES, Figures
 from cenote.account.ranks import FEWEST_DOCUMENTS, Ranks
-from cenote.diagnosis.account import FATES, _Figures
 from cenote.diagnosis.verdicts import pooling, search, truncation
 from cenote.encoding import batches
 from cenote.json_records import from_json, to_json
@@ -111,7 +111,7 @@ def test_noise_helps_in_at_most_one_of_twenty_diagnoses():
     """Nine settings that differ from the model's own by chance alone, in one sentence of ten."""
     generator, count, draws, settings = np.random.default_rng(0), 100, 200, 9
     owners, drawn = np.repeat(np.arange(count), 3), np.arange(count)
-    figures, joint = _Figures(owners, drawn, count, np.ones(3 * count, bool)), 1 - 0.05 / (2 * settings)
+    figures, joint = Figures(owners, drawn, count, np.ones(3 * count, bool)), 1 - 0.05 / (2 * settings)
 
     def noisy(found):
         """Ranks of 1 where a text is found, with a coin for one of twenty; of 2 or 3 elsewhere, with any rival."""
@@ -132,7 +132,7 @@ def test_noise_helps_in_at_most_one_of_twenty_diagnoses():
 
 def test_a_part_has_the_interval_of_its_own_documents():
     owners, count = np.repeat(np.arange(200), 3), 200
-    figures = _Figures(owners, np.arange(count), count, np.ones(600, bool))
+    figures = Figures(owners, np.arange(count), count, np.ones(600, bool))
     ranks = Ranks(*(np.ones(size, int) for size in (600, 200, 600, 200)), np.ones(600, bool), 1)
     few, more = (figures.shares(ranks, np.flatnonzero(owners < documents))["found"] for documents in (9, 20))
     assert (few.low, few.high) == (None, None)

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
+from cenote.account.fates import FATES
 from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, read_pooled
 from cenote.account.texts import Flags, split_texts
 from cenote.data.rows import Text, refuse_surrogates
-from cenote.diagnosis.account import FATES
 from cenote.diagnosis.summaries import excluded, rounded
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput, some
