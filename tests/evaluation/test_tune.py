@@ -24,7 +24,7 @@ from cenote.evaluation import tune as module
 from cenote.evaluation.candidates import OWN, Candidate, CandidateScores
 from cenote.evaluation.choosing import Half, choose_best, search, together
 from cenote.evaluation.items import Items
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import TextReader, refuse_unread
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.paired import Paired
 from cenote.listener import Listener
@@ -32,8 +32,8 @@ from cenote.models.properties import limits_kept
 from cenote.models.provenance import constant_of
 from cenote.tuning_records import Tuning
 
-from .labelled import EVERY, classification, retrieval, sts, texts
-from .test_compare import planted
+from .labelled import EVERY, classification, retrieval, solved, sts, texts
+from .test_compare import break_at, planted
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -365,6 +365,37 @@ def test_cross_validation_expects_nothing_of_noise(role):
 def test_temperatures_that_cannot_be_tried_are_refused(model, options, problem):
     with pytest.raises(BadInput, match=problem):
         run(model, {"pairs": sts(80)}, **options)
+
+
+def test_a_temperature_that_breaks_the_model_is_left_out(model, monkeypatch):
+    data = {"pairs": planted(model, 400, 0.001, temperature=0.2)}
+    break_at(monkeypatch, 0.6)  # which is also halfway from the best to its neighbour
+    found = run(model, data, temperatures=(1.0, 0.6, 1e-41, 0.2))
+    assert [one.temperature for one in found.tried] == ["0.2"]
+    assert found.recommendation is not None
+    left = [note for note in found.notes if note.startswith("Left out: ")]
+    assert len(left) == 3
+    assert re.match(r"Left out: temperature 0\.6 breaks the model: pairs cannot be scored at .*use one nearer", left[0])
+    assert "temperature 1e-41" in left[1]
+    assert "Use one nearer to 1" in left[1]
+    with pytest.raises(BadInput, match=r"no temperature can be tried\. temperature 0\.6 breaks the model"):
+        run(model, data, temperatures=(0.6,))
+
+
+def test_items_without_variance_end_in_no_temperature_and_a_note_says_what_to_do(model):
+    found = run(model, {"texts": solved()})
+    assert found.recommendation is None
+    assert any(note.startswith("texts, development half: every item has the value 1, so") for note in found.notes)
+
+
+def test_data_that_cannot_be_read_are_not_laid_to_a_temperature(model, monkeypatch):
+    monkeypatch.setattr(
+        TextReader, "_encode", lambda _, tokens, side, tell, texts: refuse_unread({0: "it is bad"}, texts)
+    )
+    with pytest.raises(
+        BadInput, match=r"at the model's own temperature: a text cannot be read: .*: drop it from the data"
+    ):
+        run(model, {"pairs": sts(80)})
 
 
 def test_too_few_items_are_refused_with_how_many_are_needed(model):

@@ -22,10 +22,11 @@ from cenote.data.labelled import Retrieval
 from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.data.labelled_schemas import Asked
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
-from cenote.evaluation.candidates import Candidate, CandidateScores, Readers
+from cenote.evaluation.candidates import OWN, Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.configuration import settings_of_data
+from cenote.evaluation.differences import state_variance
 from cenote.evaluation.reading import precision_of
 from cenote.evaluation.scoring import note_cuts
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
@@ -159,7 +160,13 @@ def tune(
         held_out=confirmed,
         needed=_needed(shown, of_shown, seed),
         notes=(
+            *(f"Left out: {why}" for why in searched.broken),
             *(f"{task.name}: {note}" for task in waiting for note in task.notes),
+            *(
+                f"{task.name}, development half: {note}"
+                for task, scores, one in zip(development.tasks, development.scores, pairs, strict=True)
+                if (note := state_variance([scores.score(OWN).items], one))
+            ),
             *(
                 f"{one.task.name}, development half: {note}"
                 for one in development.scores
