@@ -399,8 +399,11 @@ def test_data_that_cannot_be_read_are_not_laid_to_a_temperature(model, monkeypat
 
 
 def test_too_few_items_are_refused_with_how_many_are_needed(model):
-    with pytest.raises(BadInput, match=r"pairs has 40 first texts of pairs, too few .* 60 are the fewest, .* 0.53 %"):
+    said = r"pairs has 40 first texts of pairs, too few .* 60 are the fewest\. .* 0\.53 % takes 200 to 5,000 pairs\."
+    with pytest.raises(BadInput, match=said):
         run(model, {"pairs": sts(40)})
+    with pytest.raises(BadInput, match=r"texts has 50 test texts, .* 0\.53 % takes some ten thousands of test texts"):
+        run(model, {"texts": classification(test=50)})
 
 
 def test_a_folder_that_is_not_empty_is_refused_before_the_work(model, tmp_path):

@@ -385,8 +385,8 @@ def _read_summarisation(plan: Plan) -> Summarisation:
     path = plan.files[TEST]
     table = read_columns(path, ("text", "human", "machine", "ratings"), ("id",), named=plan.named[TEST])
     ids = tuple(str(row) if name is None else name for row, name in enumerate(table["id"]))
-    columns = (table[role] for role in ("text", "human", "machine", "ratings"))
-    data = Summarisation(ids, *columns, join_notes(plan.notes, table.notes))
+    texts, human, machine, ratings = (table[role] for role in ("text", "human", "machine", "ratings"))
+    data = Summarisation(ids, texts, human, machine, ratings, join_notes(plan.notes, table.notes))
     return _summarisation(data, table.places, str(path), path.name)
 
 
