@@ -61,6 +61,7 @@ TESTED_IN = {
     ),
     "embedding.scan": "embedding/test_search.py",  # a search is this scan, against brute force
     "data.labelled_halves": "evaluation/test_tune.py",
+    "account.fates": "diagnosis/test_account.py",
     "account.ranks": "diagnosis/test_account.py",  # ranks are summed up there
     "json_records": "test_records.py",  # records are what is converted
     "evaluation_records": "evaluation/test_evaluate.py",

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, Literal
 
 from cenote.json_records import Result
-from cenote.records import Estimate
+from cenote.records import Estimate, Shares
 
 # How a setting stands to its baseline. `equal`: no item differs; `cannot be resolved`: so few differ
 # that no result could be significant; `too few items`, `items not known`: nothing is claimed.
@@ -56,6 +56,8 @@ class Cell:
     neighbours: float | None  # share of the ten nearest texts that both settings have
     by_length: tuple[ByLength, ...] = ()
     items: int = 0  # queries, texts, pairs or sentences
+    reciprocal_rank: Estimate | None = None  # the mean over own sentences; None for labelled data
+    fates: Shares | None = None  # what becomes of own sentences that are kept in their texts
 
 
 @dataclass(frozen=True)

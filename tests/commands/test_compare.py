@@ -1,6 +1,7 @@
 """`cenote compare`: what it passes on, its lines, its files, its refusals."""
 
 import json
+import re
 import sys
 from contextlib import suppress
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from cenote.cli import Exit, main
 from cenote.commands import compare
 from cenote.comparison_records import Comparison
 
-from ..report.comparisons import bare_comparison, rich_comparison
+from ..report.comparisons import bare_comparison, own_sentences, rich_comparison
 
 pytest.importorskip("mteb", reason="compare needs mteb: pip install 'cenote[eval]'")
 
@@ -119,6 +120,15 @@ def test_a_table_for_each_task_then_the_costs(given, model, pairs, capsys):
     assert costs[2].split()[-3:] == ["768", "1.25", "8.3"]
     assert "cenote: warning: On scifact, pooling landmark is better" in said
     assert "scifact: this is a fixed sample of 300 queries." in lines
+
+
+def test_own_sentences_are_told_apart_by_what_they_are_lost_to():
+    lines = [re.sub(" {2,}", "  ", line.strip()) for line in compare.lines_of(own_sentences())]
+    start = lines.index("setting  found  lost to the cut  lost to pooling  not found  mean reciprocal rank")
+    assert lines[start + 2].startswith(
+        "cls  50 % (48 to 52 %)  20 % (18 to 22 %)  25 % (23 to 27 %)  5 % (3 to 7 %)  0.61"
+    )
+    assert "setting  mean reciprocal rank" in lines
 
 
 def test_lines_are_narrow_for_names_of_usual_length():

@@ -1,6 +1,7 @@
 """`cenote evaluate`: its lines, its files, its refusals."""
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cenote.cli import Exit, main
 from cenote.commands.evaluate import lines_of
 
 from ..evaluation.labelled import retrieval, sts
-from ..report.evaluations import clusters, evaluation
+from ..report.evaluations import clusters, evaluation, search
 
 pytest.importorskip("mteb", reason="evaluate needs mteb: pip install 'cenote[eval]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -61,9 +62,23 @@ def test_a_table_and_what_length_does(model, pairs, beir, tmp_path, capsys):
         name, metric, score, *_ = line.split()
         assert (name, metric, float(score)) == (task["name"], task["metric"], round(task["score"], 4))
     assert "are cut at the limit" in shown
-    assert "long texts by window-mean: " in shown
-    assert "vectors a text" in shown
+    words = [" ".join(line.split()) for line in lines[lines.index("beir") :]]
+    (search,) = (task for task in found["tasks"] if task["name"] == "beir")
+    start = words.index("long texts by score change vectors a text")
+    assert words[start + 1] == f"truncate {search['score']:.4f}"
+    ways = {one["name"]: one for one in search["settings"]}
+    assert [line.split()[:2] for line in words[start + 2 : start + 4]] == [
+        [name, f"{ways[name]['score']['value']:.4f}"] for name in ("window-mean", "windows")
+    ]
+    assert words[start + 3].endswith(f" {ways['windows']['vectors']:.1f}")
+    start = words.index("length of part ndcg_at_10 items")
+    assert [line.split()[1:3] for line in words[start + 1 : start + 5]] == [
+        ["quarter", f"{one},"] for one in (1, 2, 3, 4)
+    ]
     assert "longest 20 %, " in shown
+    start = words.index("lowest item value text expected found")
+    worst = search["worst"][0]
+    assert words[start + 1].startswith(f"{worst['item']} {worst['value']:.2f} ")
     assert sorted(path.name for path in files["items"].iterdir()) == ["beir.parquet", "pairs.parquet"]
     assert "<html" in files["page.html"].read_text()
     assert "cenote: task 1 of 2: pairs" in told
@@ -75,12 +90,17 @@ def test_a_table_and_what_length_does(model, pairs, beir, tmp_path, capsys):
 
 
 def test_parts_of_a_clustering_are_shown_with_their_measure():
-    lines = [line.strip() for line in lines_of(evaluation(clusters()))]
+    lines = [re.sub(" {2,}", "  ", line.strip()) for line in lines_of(evaluation(clusters()))]
+    assert lines[-8] == "length of  part  adjusted Rand index  items"
     assert lines[-3:] == [
-        "shortest 20 % by text: adjusted Rand index 0.4100 (0.3600 to 0.4600), 80 items",
-        "longest 20 % by text: adjusted Rand index 0.3100 (0.2600 to 0.3600), 80 items",
-        "all items: adjusted Rand index 0.3377 (0.3277 to 0.3477)",
+        "text  shortest 20 %  0.4100 (0.3600 to 0.4600)  80",
+        "text  longest 20 %  0.3100 (0.2600 to 0.3600)  80",
+        "all items  0.3377 (0.3277 to 0.3477)  2,048",
     ]
+
+
+def test_lines_of_a_rich_evaluation_are_narrow():
+    assert max(map(len, lines_of(evaluation(search(notes=()))))) <= 110
 
 
 def test_the_temperature_and_the_pooling_are_those_asked_for(model, pairs, tmp_path, capsys):
@@ -115,7 +135,7 @@ def test_columns_of_other_names_are_read_and_recorded(model, pairs, tmp_path, ca
         (["--data", "{pairs}", "--cache", "a", "--no-cache"], "--cache and --no-cache exclude each other"),
         (["--data", "{pairs}", "--kind", "retrival"], "did you mean 'retrieval'"),
         (["--data", "{pairs}", "--long", "trunkate"], "did you mean 'truncate'"),
-        (["--data", "{pairs}", "--beside", "segments"], "give truncate, window-mean, windows or 'segments 8'"),
+        (["--data", "{pairs}", "--long", "segments"], "give truncate, window-mean, windows or 'segments 8'"),
         (["--data", "{pairs}", "--temperature", "nan"], "'nan' is not a positive, finite number"),
         (["--data", "{pairs}", "--backend", "openvin"], "did you mean 'openvino'"),
         (["--data", "{pairs}", "--data-columns", "score"], "'score': name each column after its role"),

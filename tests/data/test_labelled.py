@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from cenote.data.labelled import (
     Retrieval,
     Sts,
     Summarisation,
+    check_labelled,
     fingerprint_of_files,
     read_labelled,
 )
@@ -297,6 +299,55 @@ def test_judgments_of_unknown_ids_are_dropped_and_counted(tmp_path):
         "Judgments of unknown queries were dropped: 5 (x0, x1, x2 and 2 more).",
         "Judgments of unknown documents were dropped, so that scores are higher than by all judgments: 1 (d9).",
     )
+
+
+def test_data_in_memory_are_checked_and_noted_as_files_are(tmp_path):
+    rows = [*QRELS, {"query_id": "x0", "doc_id": "d1", "score": 1}, {"query_id": "q1", "doc_id": "d9", "score": 1}]
+    read = read_labelled(folder(tmp_path, {**SEARCH, "qrels.tsv": rows}))
+    judgments = {}
+    for row in rows:
+        judgments.setdefault(row["query_id"], {})[row["doc_id"]] = row["score"]
+    names, queries = ([one[part] for one in QUERIES] for part in ("id", "text"))
+    given = replace(read, query_ids=tuple(names), queries=tuple(queries), judgments=judgments, notes=("Mine.",))
+    found = check_labelled(given, "mine")
+    assert found.notes == ("Mine.", *read.notes)
+    assert (found.query_ids, found.queries, found.judgments) == (read.query_ids, read.queries, read.judgments)
+    assert check_labelled(read, "mine").notes == read.notes
+    ranked = check_labelled(replace(given, candidates={"q1": ["d1", "d9"], "q2": ["d3"], "q7": ["d1"]}), "mine")
+    assert ranked.candidates == {"q1": ["d1"], "q2": ["d3"]}
+    assert "Candidates of unknown queries were dropped: 1 (q7)." in ranked.notes
+
+
+WATER = Labels(("a pool", "a pond"), ("water", "air"))
+SAID = (("a pool", "a pond"),) * 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Retrieval(("d", "d"), ("", ""), ("a", "b"), ("q",), ("c",), {"q": {"d": 1}}), "mine, corpus: ids that occur"),
+        (Retrieval(("d",), ("",), ("a",), ("q", "q"), ("c", "e"), {"q": {"d": 1}}), "mine, queries: ids that occur"),
+        (Retrieval(("d",), ("",), ("a",), ("q",), ("c",), {"q": {"e": 1}}), "mine, qrels: no judgment gives a known"),
+        (Retrieval(("d",), ("",), ("a", "b"), ("q",), ("c",), {"q": {"d": 1}}), "mine, corpus: columns of several"),
+        (Classification(WATER, Labels(("a", "b"), ("water",) * 2)), "mine, test: every text has the label 'water'"),
+        (Classification(WATER, Labels(("a", "b"), ("x", "y"))), "mine, test: no label is one of the training texts"),
+        (Clustering(("a", "b"), ("x", "x")), "mine: every text has the label 'x'. Give texts of at least two"),
+        (Clustering(("a", 5), ("x", "y")), "mine: text of row 1 is a int: give a string"),
+        (Sts(*SAID, (1.0, 1.0)), "mine: all 2 scores are 1.0, so that nothing correlates"),
+        (Sts(*SAID, (1.0, float("nan"))), "mine: score of row 1 is nan: give a finite number"),
+        (Summarisation(("s",), ("a",), (("b",),), ((),), ((),)), "mine, row 0: 1 human summaries, 0 machine"),
+        (Summarisation(("s", "s"), *SAID[:1], *[(("b",),) * 2] * 2, ((1.0,), (2.0,))), "mine: ids that occur more"),
+    ],
+)
+def test_odd_data_in_memory_are_refused_as_files_are(data, message):
+    with pytest.raises(BadInput, match=message):
+        check_labelled(data, "mine")
+
+
+def test_subsets_of_pairs_are_noted(tmp_path):
+    rows = [{"text1": "a", "text2": "b", "score": row, "subset": "xyx"[row]} for row in range(3)]
+    (note,) = read_labelled(write(tmp_path / "x.csv", rows)).notes
+    assert note == "The pairs are of 2 subsets: intervals and tests are for other pairs of these, not for others."
 
 
 def test_a_document_that_is_judged_irrelevant_and_unknown_raises_no_score(tmp_path):

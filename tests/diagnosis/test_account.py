@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cenote.account import fates
 from cenote.account import ranks as account_ranks
+from cenote.account.fates import FATES, Figures, find_helped
 from cenote.account.pooled_texts import OWN, Pooled
 from cenote.account.probes import FEWEST_DOCUMENTS
 from cenote.account.ranks import Ranks
-from cenote.diagnosis import account
-from cenote.diagnosis.account import FATES, _Figures, _match_tokens, _parts
+from cenote.diagnosis.account import _parts
 from cenote.diagnosis.verdicts import pooling, search, truncation
 from cenote.encoding import batches
 from cenote.json_records import from_json, to_json
@@ -121,7 +122,7 @@ def test_noise_helps_in_at_most_one_of_twenty_diagnoses():
     """Nine settings that differ from the model's own by chance alone, in one sentence of ten."""
     generator, count, draws, settings = np.random.default_rng(0), 100, 200, 9
     owners, drawn = np.repeat(np.arange(count), 3), np.arange(count)
-    figures, joint = _Figures(owners, drawn, count, np.ones(3 * count, bool)), 1 - 0.05 / (2 * settings)
+    figures, joint = Figures(owners, drawn, count, np.ones(3 * count, bool)), 1 - 0.05 / (2 * settings)
 
     def noisy(found):
         """Ranks of 1 where a text is found, with a coin for one of twenty; of 2 or 3 elsewhere, with any rival."""
@@ -142,7 +143,7 @@ def test_noise_helps_in_at_most_one_of_twenty_diagnoses():
 
 def test_a_part_has_the_interval_of_its_own_documents():
     owners, count = np.repeat(np.arange(200), 3), 200
-    figures = _Figures(owners, np.arange(count), count, np.ones(600, bool))
+    figures = Figures(owners, np.arange(count), count, np.ones(600, bool))
     ranks = Ranks(*(np.ones(size, int) for size in (600, 200, 600, 200)), np.ones(600, bool), 1)
     few, more = (figures.shares(ranks, np.flatnonzero(owners < documents))["found"] for documents in (9, 20))
     assert (few.low, few.high) == (None, None)
@@ -151,7 +152,7 @@ def test_a_part_has_the_interval_of_its_own_documents():
 
 def test_tokens_look_for_their_document_among_the_nearest_alone(monkeypatch):
     """A document further away may match a sentence better: it is no rival."""
-    monkeypatch.setattr(account, "_MATCHED", 3)
+    monkeypatch.setattr(fates, "_MATCHED", 3)
     generator = np.random.default_rng(0)
     documents, sentences = (
         Pooled(
@@ -162,7 +163,9 @@ def test_tokens_look_for_their_document_among_the_nearest_alone(monkeypatch):
     )
     owners, lost = generator.integers(0, 12, 120), np.arange(120) % 5 > 0
     reading = SimpleNamespace(documents=documents, sentences=sentences)
-    matched, near = _match_tokens(SimpleNamespace(probes=SimpleNamespace(owners=owners)), reading, lost)
+    ranks, no_window = SimpleNamespace(kept=np.where(lost, 2, 1)), SimpleNamespace(kept=np.full(120, 2))
+    texts = SimpleNamespace(probes=SimpleNamespace(owners=owners))
+    matched, near = find_helped(texts, reading, [ranks], no_window)
     beaten_from_afar = 0
     for row, owner in enumerate(owners.tolist()):
         cosines = documents.vectors[OWN] @ sentences.vectors[OWN][row]

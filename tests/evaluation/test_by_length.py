@@ -48,6 +48,17 @@ def test_parts_are_the_intervals_of_the_paper_quarters_and_both_ends():
     assert longest.score.high < shortest.score.low
 
 
+def test_the_entropy_of_a_part_is_the_mean_of_its_texts():
+    lengths, entropy = np.repeat([50, 150, 250], [40, 60, 20]), np.linspace(0, 2, 120)
+    columns = {"item": [str(row) for row in range(120)], "value": [1.0, 0.0] * 60, "text_tokens": lengths.tolist()}
+    parts = parts_by_length("classification", Items({**columns, "entropy": entropy.tolist()}), 0)
+    found = {part.name: part.entropy for part in parts if part.division == "interval"}
+    assert found["0 to 99 tokens"] == pytest.approx(entropy[:40].mean())
+    assert found["100 to 199 tokens"] == pytest.approx(entropy[40:100].mean())
+    assert found["200 to 299 tokens"] is None  # 20 texts
+    assert {part.entropy for part in parts_by_length("classification", Items(columns), 0)} == {None}
+
+
 def test_texts_of_one_length_have_one_part():
     assert [part.name for part in parts_by_length("retrieval", queries(), 0) if part.by == "query"] == [
         "0 to 99 tokens"

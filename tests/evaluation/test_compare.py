@@ -17,26 +17,30 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 
 import cenote
+from cenote.account.fates import FATES
 from cenote.comparison_records import Comparison, Cost
 from cenote.data import labelled_halves
-from cenote.data.labelled import Classification, Labels, Retrieval, Sts
+from cenote.data.labelled import Classification, Retrieval, Sts
 from cenote.encoding import backends
+from cenote.encoding.batches import NOT_FINITE
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
+from cenote.evaluation import own_sentences
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm
 from cenote.evaluation.arms import Arm, check_grid, passes_of, set_to
 from cenote.evaluation.cells import build_cells, list_costs
 from cenote.evaluation.differences import count_sources, pair, sources_of, values_of
 from cenote.evaluation.items import Items
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import TextReader, refuse_unread
 from cenote.evaluation.scoring import score_task
 from cenote.evaluation.tasks import local_task
 from cenote.evaluation_records import Evaluation
 from cenote.models.properties import limit_of, readers_of
+from cenote.models.provenance import constant_of
 from cenote.models.repooling import repool
 
 from ..bags import load_bags, make_texts
-from .labelled import EVERY, classification, retrieval, sts, texts, write_folder
+from .labelled import EVERY, classification, retrieval, solved, sts, texts, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -519,6 +523,46 @@ def test_own_sentences_are_those_of_the_account(bag_model):
     assert found["sentence left out", "max"].score == pytest.approx(
         account.settings["pooling max"].left_out.value, abs=1e-6
     )
+    for setting, shares in (("mean", account), ("max", account.settings["pooling max"])):
+        for fate in FATES:
+            own, known = getattr(found["sentence kept", setting].fates, fate), getattr(shares, fate)
+            assert (own.value, own.low, own.high) == pytest.approx((known.value, known.low, known.high), abs=1e-6)
+    for task, known in (("kept", account.reciprocal_rank), ("left out", account.left_out_reciprocal_rank)):
+        own = found[f"sentence {task}", "mean"].reciprocal_rank
+        assert (own.value, own.low, own.high) == pytest.approx((known.value, known.low, known.high), abs=1e-6)
+    assert found["sentence left out", "mean"].fates is None
+
+
+def test_what_each_setting_loses_to_the_cut_and_to_pooling_is_told_apart(bag_model):
+    """A bag of words that reads 40 tokens cuts the later sentences, and its last token holds no other sentence."""
+    given = make_texts(60)
+    found = cells(run(bag_model, unlabelled=given, poolings=["lasttoken"], limits=[40]))
+    fates = {
+        setting: {fate: getattr(cell.fates, fate).value for fate in FATES}
+        for (task, setting), cell in found.items()
+        if task == "sentence kept"
+    }
+    whole, cut = f"{bag_model.max_seq_length} tokens", "40 tokens"
+    for shares in fates.values():
+        assert sum(shares.values()) == pytest.approx(1)
+    assert [fates[f"{pooling}, {whole}"]["lost_to_cut"] for pooling in ("mean", "lasttoken")] == [0, 0]
+    assert fates[f"mean, {cut}"]["lost_to_cut"] > 0.3
+    assert fates[f"lasttoken, {whole}"]["lost_to_pooling"] > 0.3 > fates[f"mean, {whole}"]["lost_to_pooling"]
+
+
+def test_texts_whose_token_vectors_take_too_much_memory_have_no_fates(bag_model, monkeypatch):
+    monkeypatch.setattr("cenote.evaluation.own_sentences.KEPT_NUMBERS", 1)
+    found = run(bag_model, unlabelled=make_texts(60), poolings=["max"])
+    assert all(cell.fates is None and cell.reciprocal_rank is not None for cell in found.cells)
+    assert [note for note in found.notes if "take too much memory" in note] == [
+        "sentence kept: What is lost to the cut and to pooling is not told apart: the token vectors of these texts "
+        "take too much memory. Take fewer texts (quick, --quick)."
+    ]
+
+
+def test_labelled_data_have_no_account(model):
+    found = run(model, {"pairs": sts(60)}, poolings=["max"])
+    assert all(cell.fates is None and cell.reciprocal_rank is None for cell in found.cells)
 
 
 def test_texts_that_share_an_id_are_compared_one_by_one(bag_model):
@@ -629,22 +673,29 @@ def test_results_are_not_compared(model):
 
 
 def test_few_items_claim_nothing(model):
-    found = cells(run(model, {"pairs": sts(12)}, poolings=["max"]))["pairs", "max"]
+    made = run(model, {"pairs": sts(12)}, poolings=["max"])
+    assert made.notes == ("pairs: 12 items are too few to claim anything; 30 are needed.",)
+    found = cells(made)["pairs", "max"]
     assert found.verdict == "too few items"
     assert (found.p, found.resolvable, found.difference.low) == (None, None, None)
 
 
 def test_poolings_of_one_direction_are_equal(model):
-    found = cells(run(model, {"pairs": sts(60)}, poolings=["mean_sqrt_len"]))["pairs", "mean_sqrt_len"]
+    made = run(model, {"pairs": sts(60)}, poolings=["mean_sqrt_len"])
+    assert "pairs: no item differs between the settings: they order these texts alike" in made.notes[0]
+    found = cells(made)["pairs", "mean_sqrt_len"]
     assert found.verdict == "equal"
     assert found.difference.value == 0
 
 
-def test_items_without_variance_are_not_told_apart(model):
-    data = classification(30, 40, labels=2)
-    same = replace(data, test=Labels(tuple(f"a pool{' ' * row}" for row in range(40)), data.test.labels))
-    found = cells(run(model, {"texts": same}, temperatures=[0.9]))["texts", "temperature 0.9"]
-    assert found.verdict in ("not told apart", "equal", "cannot be resolved")
+def test_items_without_variance_are_equal_and_a_note_says_what_to_do(model):
+    found = run(model, {"texts": solved()}, temperatures=[0.9], poolings=["max"])
+    assert {cell.verdict for cell in found.cells} == {"baseline", "equal"}
+    (note,) = [note for note in found.notes if "every item" in note]
+    assert note == (
+        "texts: every item has the value 1, so that no setting can be better or worse: give data that are harder, or "
+        "easier where all fail."
+    )
 
 
 def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
@@ -659,6 +710,47 @@ def test_unlabelled_texts_that_do_not_suffice_are_refused(model):
             run(model, unlabelled=make_texts(60), poolings=["max"], **option)
     with pytest.raises(BadInput, match="vary limits instead"):
         run(model, unlabelled=make_texts(60), long=["truncate", "windows"])
+
+
+BROKEN = (
+    r"^temperature 0\.2 breaks the model: .*a text cannot be read: the model's vector is not finite\. It begins with "
+    r"'[^']*'\. At its own temperature the model reads these data: use one nearer to that\.$"
+)
+
+
+def test_a_temperature_that_breaks_the_model_is_named_with_the_remedy(model, monkeypatch):
+    break_at(monkeypatch, 0.2)
+    with pytest.raises(BadInput, match=BROKEN):
+        run(model, {"pairs": sts(40)}, temperatures=[0.9, 0.2])
+    with pytest.raises(
+        BadInput, match=r"^temperature 1e-41: the output of BertModel is not finite\. Use one nearer to 1"
+    ):
+        run(model, {"pairs": sts(40)}, temperatures=[1e-41])
+
+
+def test_a_temperature_that_breaks_the_model_without_labels_is_named(model, monkeypatch):
+    own = own_sentences.read_account
+
+    def broken(one, *args, **options):
+        reading = own(one, *args, **options)
+        reading.documents.finite[3] = constant_of(one) != 0.2
+        return reading
+
+    monkeypatch.setattr(own_sentences, "read_account", broken)
+    with pytest.raises(BadInput, match=BROKEN):
+        run(model, unlabelled=make_texts(60), temperatures=[0.9, 0.2])
+
+
+def break_at(monkeypatch, temperature):
+    """Plant a fault: at one temperature, a text has no finite vector."""
+    own = TextReader._encode
+
+    def encode(self, tokens, side, advance, given):
+        if constant_of(self.model) == temperature:
+            refuse_unread({0: NOT_FINITE}, given)
+        return own(self, tokens, side, advance, given)
+
+    monkeypatch.setattr(TextReader, "_encode", encode)
 
 
 def test_a_model_that_cannot_be_tempered_says_so(model):

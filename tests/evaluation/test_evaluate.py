@@ -1,8 +1,16 @@
 """The verb: what is scored, what is kept, and what is refused."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -18,11 +26,14 @@ from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.evaluation import evaluate as module
 from cenote.evaluation import task_list
 from cenote.evaluation.reading import choose_steadily
+from cenote.evaluation.tasks import cells_of
 from cenote.evaluation_records import Evaluation
+from cenote.models import hub
 
-from .labelled import EVERY, classification, clustering, retrieval, sts
+from .labelled import EVERY, classification, clustering, retrieval, sts, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+ROOT = Path(__file__).parents[2]
 
 
 def run(model, data, tmp_path, **options):
@@ -79,7 +90,7 @@ def scores(found):
 
 
 def test_a_score_is_kept_and_never_that_of_something_else(model, tiny_st, pairs, tmp_path, monkeypatch):
-    """Another pooling, temperature, precision, text or judgment is another score."""
+    """Another pooling, temperature, limit, prompt, text or score of a pair is another score."""
     first = run(model, pairs, tmp_path)
     calls = []
     monkeypatch.setattr(module, "_score", lambda *args: calls.append(args) or pytest.fail("scored again"))
@@ -104,6 +115,27 @@ def test_a_score_is_kept_and_never_that_of_something_else(model, tiny_st, pairs,
         found = scores(run(model, pairs, tmp_path))
         assert found not in seen, name
         seen.append(found)
+
+
+def test_another_document_or_judgment_of_a_search_is_another_score(model, tmp_path):
+    data = retrieval()
+    folder = write_folder(data, tmp_path / "search")
+    found = [run(model, folder, tmp_path).tasks]
+    changed = replace(data, texts=("bread price", *data.texts[1:]))
+    judged = replace(changed, judgments={**changed.judgments, "q0": {"d5": 1}})
+    for other in (changed, judged):
+        write_folder(other, folder)
+        found.append(run(model, folder, tmp_path).tasks)
+        assert found[-1] == cenote.evaluate(model, data=folder, cache=False, backend="torch").tasks
+    assert len({task.score for (task,) in found}) == 3
+
+
+def test_another_precision_is_another_score(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "_hardware_obstacle", lambda *_: None)
+    plain, rounded = (run(model, pairs, tmp_path, precision=one) for one in ("float32", "bfloat16"))
+    assert rounded.tasks[0].scores != plain.tasks[0].scores
+    alone = cenote.evaluate(model, data=pairs, cache=False, backend="torch", precision="bfloat16")
+    assert rounded.tasks == alone.tasks
 
 
 def test_rounded_weights_have_a_score_of_their_own(model, pairs, tmp_path, monkeypatch):
@@ -167,6 +199,38 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(model, tmp_path, monk
     assert done == ["pairs", "groups", "queries"]
 
 
+KILLED = """
+import os, signal, sys
+import cenote
+from tests.evaluation.labelled import EVERY
+
+def kill(step, done, total):
+    if step.startswith("retrieval: ") and done:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+model, cache, items = sys.argv[1:]
+data = {kind: EVERY[kind] for kind in ("sts", "clustering", "retrieval")}
+cenote.evaluate(model, data=data, cache=cache, items=items, backend="torch", progress=kill)
+"""
+
+
+def test_a_process_that_is_killed_while_it_reads_goes_on_and_ends_with_the_same_bytes(tiny_st, tmp_path):
+    path, cache = str(tiny_st("bert")), tmp_path / "cache"
+    data = {kind: EVERY[kind] for kind in ("sts", "clustering", "retrieval")}
+    done = subprocess.run([sys.executable, "-c", KILLED, path, cache, tmp_path / "items"], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(cache.glob("*.json"))) == 2
+    read = []
+    options = {"data": data, "backend": "torch", "progress": lambda step, *_: read.append(step.partition(":")[0])}
+    resumed = cenote.evaluate(path, cache=cache, items=tmp_path / "items", **options).to_json()
+    assert set(read) == {"retrieval"}
+    whole = cenote.evaluate(path, cache=False, items=tmp_path / "whole", **options).to_json()
+    assert resumed == whole
+    for kind in data:
+        files = [(tmp_path / folder / f"{kind}.parquet").read_bytes() for folder in ("items", "whole")]
+        assert files[0] == files[1], kind
+
+
 def test_without_a_cache_nothing_is_kept(model, pairs, tmp_path, monkeypatch):
     monkeypatch.setenv("CENOTE_CACHE", str(tmp_path / "user"))
     cenote.evaluate(model, data=pairs, cache=False, backend="torch")
@@ -207,6 +271,20 @@ def test_the_split_of_a_score_is_the_one_that_was_read(model, pairs, tmp_path):
     (task,) = run(model, pairs, tmp_path).tasks
     assert task.split == "dev"
     assert task.notes == ("There is no split 'test': 'dev' was read.",)
+
+
+def test_segments_alone_are_a_curve_from_one_vector_to_all_windows(tiny_st, tmp_path):
+    short = cenote.load(str(tiny_st("bert")), max_seq_length=16, device="cpu")
+    found = run(short, {"queries": retrieval(words=(80, 120))}, tmp_path, others=["window-mean", "segments"])
+    names = [f"segments {size}" for size in (1, 2, 4, 8, 16, 32)]
+    settings = {one.name: one for one in found.tasks[0].settings}
+    assert [*settings] == ["window-mean", *names, "windows"]
+    sizes = [settings[name].vectors for name in (*names, "windows")]
+    assert sizes == sorted(sizes)
+    assert sizes[:3] == [1, 2, 4]
+    assert settings["segments 1"].score == settings["window-mean"].score
+    named = run(short, {"queries": retrieval(words=(80, 120))}, tmp_path, others=["segments 4"]).tasks[0].settings
+    assert named == (settings["segments 4"],)
 
 
 def test_data_in_a_list_are_named_by_their_kind(model, tmp_path):
@@ -284,6 +362,20 @@ def test_an_official_task_without_a_network_says_at_once_how_to_run_it(model, tm
         cenote.evaluate(model, "SciFact", cache=tmp_path)
 
 
+def test_an_official_task_of_a_hub_that_never_answers_is_told_within_seconds(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: SimpleNamespace(head=lambda *_, **__: time.sleep(60)))
+    monkeypatch.setattr(hub, "TIMEOUT_S", 1.0)
+    hub._ask_hub.cache_clear()
+    cells_of(["SciFact"])  # what imports mteb is not what is timed
+    start = time.monotonic()
+    said = "SciFact cannot be loaded: the hub cannot be reached .no answer within 1 seconds.*--data FOLDER --as"
+    with pytest.raises(BadInput, match=said):
+        cenote.evaluate(model, "SciFact", cache=tmp_path)
+    hub._ask_hub.cache_clear()
+    assert time.monotonic() - start < 10
+
+
 def test_a_missing_package_and_an_old_python_are_told(model, monkeypatch):
     monkeypatch.setattr(task_list, "missing_packages", lambda extra: f"it needs mteb: pip install 'cenote[{extra}]'")
     with pytest.raises(CenoteError, match=r"evaluate: it needs mteb: pip install 'cenote\[eval\]'"):
@@ -309,6 +401,13 @@ def test_data_are_checked_before_a_model_is_loaded(tmp_path):
     (tmp_path / "test.csv").write_text("text,label\na,b\n")
     with pytest.raises(BadInput, match="Give texts of at least two labels"):
         cenote.evaluate("no/model", data=tmp_path, loader=lambda _: pytest.fail("loaded"))
+
+
+@pytest.mark.parametrize("verb", [cenote.evaluate, partial(cenote.compare, poolings=["max"]), cenote.tune])
+def test_odd_data_in_memory_are_refused_before_a_model_is_loaded(verb):
+    same = replace(sts(40), scores=(1.0,) * 40)
+    with pytest.raises(BadInput, match=r"data 'pairs': all 40 scores are 1\.0, so that nothing correlates with them"):
+        verb("no/model", data={"pairs": same}, loader=lambda _: pytest.fail("loaded"))
 
 
 def test_two_classes_of_a_classification_and_its_notes_are_shown(model, tmp_path):

@@ -12,10 +12,11 @@ from sentence_transformers import SentenceTransformer
 import cenote
 from cenote.encoding.windows import tokenise_windows, window_sizes
 from cenote.errors import BadInput
+from cenote.evaluation.differences import state_too_few
 from cenote.evaluation.encoder import EngineEncoder
 from cenote.evaluation.items import Items, _measure_of
 from cenote.evaluation.reading import Side, TextReader
-from cenote.evaluation.scoring import _too_few, refuse_unusable, score_task, summarise_task
+from cenote.evaluation.scoring import refuse_unusable, score_task, summarise_task
 from cenote.evaluation.task_list import ListedTask
 from cenote.evaluation.tasks import local_task, official_task, official_with, parts_of
 from cenote.listener import Listener
@@ -223,8 +224,33 @@ def test_texts_that_are_read_whole_have_none(model):
     assert record.cut == 0
 
 
-def summarised(model, data, kind, others=None):
-    return summarise(lambda: local_task("Local", data), kind, model, others)
+def summarised(model, data, kind, others=None, long="truncate", **options):
+    return summarise(lambda: local_task("Local", data), kind, model, others, long=long, **options)
+
+
+def about_cuts(record):
+    return [note for note in record.notes if "--beside" in note]
+
+
+def test_where_texts_are_cut_and_no_other_way_is_tried_a_note_says_so(short, model):
+    data = retrieval(words=(20, 60))
+    quick, _ = summarised(short, data, "retrieval", quick=True)
+    assert quick.settings == ()
+    (note,) = about_cuts(quick)
+    assert "of the texts are cut. A quick look tries no other way to read them: name some (others, --beside)." in note
+    mean, _ = summarised(short, data, "retrieval", long="window-mean")
+    assert "longer than the model reads. No way beside window-mean was tried: name some" in about_cuts(mean)[0]
+    long = replace(sts(150), first=("a pool " * 300, *sts(150).first[1:]))  # one of 300 texts
+    few, _ = summarised(model, long, "sts")
+    assert few.settings == ()
+    (note,) = about_cuts(few)
+    assert note.startswith("0.33 % of the texts are cut. Other ways to read them are tried unasked from 2 % on: name")
+    for record in (
+        summarised(short, data, "retrieval")[0],
+        summarised(short, data, "retrieval", others=["windows"], quick=True)[0],
+        summarised(model, sts(60), "sts", quick=True)[0],
+    ):
+        assert about_cuts(record) == []
 
 
 def test_few_items_claim_nothing(model):
@@ -237,12 +263,12 @@ def test_few_items_claim_nothing(model):
 def test_items_of_which_one_source_has_most_claim_nothing():
     values = {"item": [str(row) for row in range(80)], "value": [0.5] * 80}
     sources = np.array([0] * 41 + [*range(1, 40)])
-    said = _too_few(Items(values), 80, sources)
+    said = state_too_few(Items(values), sources)
     assert said == (
         "80 items of 40 sources are too few to claim anything: some sources have so many items that all say as much as "
         "3 of equal size, and 30 are needed."
     )
-    assert _too_few(Items(values), 80, np.arange(80) // 2) == ""
+    assert state_too_few(Items(values), np.arange(80) // 2) == ""
 
 
 def test_several_vectors_of_a_text_are_for_searches():

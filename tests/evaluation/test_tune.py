@@ -25,7 +25,7 @@ from cenote.evaluation import tune as module
 from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, by_length, constants
 from cenote.evaluation.choosing import Half, choose_best, search, together
 from cenote.evaluation.items import Items
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import TextReader, refuse_unread
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.paired import Paired
 from cenote.listener import Listener
@@ -33,8 +33,8 @@ from cenote.models.properties import limits_kept
 from cenote.models.provenance import constant_of
 from cenote.tuning_records import Tuning
 
-from .labelled import EVERY, classification, retrieval, sts, texts
-from .test_compare import planted
+from .labelled import EVERY, classification, retrieval, solved, sts, texts
+from .test_compare import break_at, planted
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -491,9 +491,43 @@ def test_temperatures_that_cannot_be_tried_are_refused(model, options, problem):
         run(model, {"pairs": sts(80)}, **options)
 
 
+def test_a_temperature_that_breaks_the_model_is_left_out(model, monkeypatch):
+    data = {"pairs": planted(model, 400, 0.001, temperature=0.2)}
+    break_at(monkeypatch, 0.6)  # which is also halfway from the best to its neighbour
+    found = run(model, data, temperatures=(1.0, 0.6, 1e-41, 0.2))
+    assert [one.temperature for one in found.tried] == ["0.2"]
+    assert found.recommendation is not None
+    left = [note for note in found.notes if note.startswith("Left out: ")]
+    assert len(left) == 3
+    assert re.match(r"Left out: temperature 0\.6 breaks the model: pairs cannot be scored at .*use one nearer", left[0])
+    assert "temperature 1e-41" in left[1]
+    assert "Use one nearer to 1" in left[1]
+    with pytest.raises(BadInput, match=r"no temperature can be tried\. temperature 0\.6 breaks the model"):
+        run(model, data, temperatures=(0.6,))
+
+
+def test_items_without_variance_end_in_no_temperature_and_a_note_says_what_to_do(model):
+    found = run(model, {"texts": solved()})
+    assert found.recommendation is None
+    assert any(note.startswith("texts, development half: every item has the value 1, so") for note in found.notes)
+
+
+def test_data_that_cannot_be_read_are_not_laid_to_a_temperature(model, monkeypatch):
+    monkeypatch.setattr(
+        TextReader, "_encode", lambda _, tokens, side, tell, texts: refuse_unread({0: "it is bad"}, texts)
+    )
+    with pytest.raises(
+        BadInput, match=r"at the model's own temperature: a text cannot be read: .*: drop it from the data"
+    ):
+        run(model, {"pairs": sts(80)})
+
+
 def test_too_few_items_are_refused_with_how_many_are_needed(model):
-    with pytest.raises(BadInput, match=r"pairs has 40 first texts of pairs, too few .* 60 are the fewest, .* 0.53 %"):
+    said = r"pairs has 40 first texts of pairs, too few .* 60 are the fewest\. .* 0\.53 % takes 200 to 5,000 pairs\."
+    with pytest.raises(BadInput, match=said):
         run(model, {"pairs": sts(40)})
+    with pytest.raises(BadInput, match=r"texts has 50 test texts, .* 0\.53 % takes some ten thousands of test texts"):
+        run(model, {"texts": classification(test=50)})
 
 
 def test_a_folder_that_is_not_empty_is_refused_before_the_work(model, tmp_path):

@@ -1,7 +1,9 @@
 """Settings on the same items: against scipy and enumeration by loops, and by simulation of intervals, errors, power."""
 
 import itertools
+import sys
 from dataclasses import replace
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -13,6 +15,10 @@ from cenote.errors import BadInput
 from cenote.functional import paired
 from cenote.functional.influence import spearman_values, v_measure_values, values_over_draws
 from cenote.functional.paired import Paired, compare_paired
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from experiments.families import FAMILIES, SETTINGS, count_false, of_means
 
 
 def student(values):
@@ -238,68 +244,14 @@ def test_intervals_of_clustered_values_cover_the_truth():
 
 # Errors of the family: 12 settings that are compared with the same baseline, on 3 tasks, and no true difference.
 
-SETTINGS, TASKS, REPEATS = 12, 3, 200
+REPEATS = 1000
 
 
-def of_means(generator):
-    own = generator.normal(size=(SETTINGS + 1, 60)) + generator.normal(size=60)
-    return Paired(own[1:] - own[0])
-
-
-def of_skewed_means_with_sources(generator):
-    sources = np.repeat(np.arange(60), generator.integers(1, 4, 60))
-    own = generator.gamma(2, size=(SETTINGS + 1, 60))[:, sources] + generator.normal(size=(SETTINGS + 1, len(sources)))
-    return Paired(own[1:] - own[0], sources)
-
-
-def of_hits(generator):
-    own = generator.random((SETTINGS + 1, 100)) < generator.beta(1, 1, 100)
-    return Paired(own[1:] - own[0].astype(float))
-
-
-def of_ranks(generator):
-    truth = generator.normal(size=100)
-    own = np.array([spearman_values(truth, truth + generator.normal(size=100)) for _ in range(SETTINGS + 1)])
-    return Paired(own[1:] - own[0])
-
-
-def of_classifiers(generator, draws=5, spread=0.5):
-    """Classifiers that are trained on draws of texts: what a draw does to a setting is as large as what items do."""
-    difficulty = generator.normal(size=(100, 1)) + generator.normal(size=draws) * spread
-    own = difficulty + spread * generator.normal(size=(SETTINGS + 1, 1, draws))
-    right = generator.normal(size=(SETTINGS + 1, 100, draws)) < own
-    means = right.mean(2)
-    of_draws = right.mean(1) - right.mean((1, 2))[:, None]
-    return Paired(means[1:] - means[0], draws=of_draws[1:] - of_draws[0])
-
-
-def of_clusters(generator, draws=4, count=120):
-    """Starts that mix up some labels: each draw of a setting has a share of wrong texts of its own."""
-    labels = generator.integers(0, 4, count)
-    texts = generator.integers(0, count, draws * 2 * count)
-    numbers = np.repeat(np.arange(draws), 2 * count)
-    own = []
-    for _ in range(SETTINGS + 1):
-        wrong = generator.uniform(0.2, 0.5, draws)[numbers]
-        moved = generator.random(count)[texts] < wrong  # a text is wrong in all draws whose share is that large
-        clusters = np.where(moved, generator.integers(0, 4, count)[texts], labels[texts])
-        own.append(values_over_draws(labels[texts], clusters, texts, numbers, count))
-    values, left = (np.array([one[part] for one in own]) for part in (0, 1))
-    return Paired(values[1:] - values[0], draws=left[1:] - left[0])
-
-
-@pytest.mark.parametrize(
-    "make", [of_means, of_skewed_means_with_sources, of_hits, of_ranks, of_classifiers, of_clusters]
-)
+@pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
 def test_a_family_without_differences_reports_one_in_5_of_100_tries(make, monkeypatch):
-    """More than 20 of 200 would be found in 1 of 1,000 runs if the chance of each were 5 %."""
+    """More than 73 of 1,000 would be found in 1 of 1,000 runs if the chance of each were 5 %."""
     monkeypatch.setattr(paired, "RESAMPLES", 20)
-    false = 0
-    for repeat in range(REPEATS):
-        generator = np.random.default_rng((7, repeat))
-        family = compare_paired([make(generator) for _ in range(TASKS)], seed=repeat, flips=499, fewest=10**6)
-        false += any(one.p < 0.05 for row in (*family.tasks, family.together) for one in row)
-    assert false <= stats.binom.ppf(0.999, REPEATS, 0.05) == 21
+    assert count_false(make, REPEATS) <= stats.binom.ppf(0.999, REPEATS, 0.05) == 73
 
 
 def test_twelve_settings_without_differences_report_one_in_5_of_100_tries(monkeypatch):

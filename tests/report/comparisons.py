@@ -1,7 +1,7 @@
 """Comparisons made by hand: a rich one of two models on two tasks with names that are hard to show, and a bare one."""
 
 from cenote import comparison_records as records
-from cenote.records import Estimate
+from cenote.records import Estimate, Shares
 
 from .diagnoses import MARKUP
 
@@ -154,6 +154,19 @@ def rich_comparison(**fields):
         "settings": {"quick": True, "seed": 3, "split": "dev", "baseline": None, "note": MARKUP},
     }
     return comparison(*found, **default | fields)
+
+
+def own_sentences():
+    """Two settings on sentences of the texts themselves, with what becomes of the sentences."""
+    found = []
+    for task, kept in (("sentence left out", False), ("sentence kept", True)):
+        for name, verdict, less in (("mean", "baseline", 0.0), ("cls", "worse", 0.1)):
+            shares = [Estimate(one, one - 0.02, one + 0.02) for one in (0.6 - less, 0.2, 0.15 + less, 0.05)]
+            account = {"reciprocal_rank": Estimate(0.71 - less, 0.68 - less, 0.74 - less)}
+            account |= {"fates": Shares(*shares)} if kept else {}
+            named = {"task": task, "kind": "own sentences", "metric": "share found", "baseline": "mean"}
+            found.append(cell(name, -less, verdict, **named, **account))
+    return comparison(*found, labelled=False)
 
 
 def bare_comparison(**fields):

@@ -7,7 +7,7 @@ import pytest
 from cenote.report import differences
 from cenote.report.formatting import MISSING
 
-from .comparisons import EVIL_TASK, bare_comparison, cell, cells, comparison, rich_comparison
+from .comparisons import EVIL_TASK, bare_comparison, cell, cells, comparison, own_sentences, rich_comparison
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,22 @@ def test_of_many_quarters_only_the_first_table_is_open():
     found = comparison(*(replace(one, task=name) for name in "abc" for one in cells()))
     (section,) = [one.section for one in differences.build_chapters(found) if one.section.key == "length"]
     assert [one.open for one in section.tables] == [True, False, False]
+
+
+def test_own_sentences_have_a_table_of_what_becomes_of_them():
+    left_out, kept = (one.section.tables[1] for one in differences.build_chapters(own_sentences())[:2])
+    assert left_out.head == ("setting", "mean reciprocal rank")
+    assert kept.head == ("setting", "found", "lost to the cut", "lost to pooling", "not found", "mean reciprocal rank")
+    assert kept.rows[1] == (
+        "cls",
+        "50 % (48 to 52 %)",
+        "20 % (18 to 22 %)",
+        "25 % (23 to 27 %)",
+        "5 % (3 to 7 %)",
+        "0.6100 (0.5800 to 0.6400)",
+    )
+    assert "lost to pooling" in differences.explain_columns(own_sentences())
+    assert "lost to pooling" not in differences.explain_columns(comparison())
 
 
 def test_costs_are_those_of_the_record(chapters):

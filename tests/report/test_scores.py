@@ -17,6 +17,7 @@ from .evaluations import (
     parts,
     rich_evaluation,
     search,
+    setting,
     short_parts,
     task,
 )
@@ -56,6 +57,30 @@ def test_changes_beyond_chance_are_marked(sections):
     assert found.strips.values[0] is None
     assert found.strips.axis.low == -found.strips.axis.high
     assert found.strips.axis.high >= 0.041
+
+
+def sized(*settings):
+    (named,) = scores.name_tasks([task(settings=settings)])
+    return scores.draw_sizes(named, "truncate")
+
+
+def test_a_score_is_drawn_against_the_vectors_of_a_text():
+    ways = {"window-mean": 1.0, "segments 1": 1.0, "windows": 61.0, "segments 8": 7.9, "segments 2": 2.0}
+    figure = sized(*(setting(name, size / 1000, vectors=size) for name, size in ways.items()))
+    rule, line = figure.marks
+    assert (rule.value, rule.label, rule.upright) == (0.6451, "truncate", False)
+    assert line.x == (1.0, 2.0, 7.9, 61.0)
+    assert line.y == pytest.approx((0.601, 0.602, 0.6079, 0.661))
+    assert line.labels[2] == "scifact\nsegments 8, 7.9 vectors a text\n0.6079 (0.5579 to 0.6579)"
+    assert line.ends[0] == pytest.approx((0.551, 0.651))
+    assert figure.x.log
+    assert [tick.label for tick in figure.x.ticks] == ["1", "2", "5", "10", "20", "50"]
+    assert figure.y.low <= 0.551 < 0.711 <= figure.y.high
+
+
+def test_one_size_of_an_index_is_no_curve(sections):
+    assert sized(setting("window-mean", 0), setting("windows", 0.1, vectors=3)) is None
+    assert [figure.title for figure in sections["long"].figures] == ["scifact, by the size of the index"]
 
 
 def test_the_vectors_of_an_unknown_way_are_a_dash():

@@ -42,13 +42,18 @@ def plan_account(
     if few := probes.why_too_few():
         return few
     found = tokenise_account(model, probes, prompt_name)
-    pooling = pooling_in(model)
-    width = width_of(model) if pooling is None else int(pooling.embedding_dimension)
-    numbers = int(found.documents.lengths.sum() + found.sentences.lengths.sum()) * width
+    numbers = count_kept(model, found)
     if numbers > KEPT_NUMBERS and len(probes.texts) > FEWEST_DOCUMENTS:
         fewer = max(FEWEST_DOCUMENTS, len(probes.texts) * KEPT_NUMBERS // numbers)
         found = tokenise_account(model, draw_probes(texts, fewer, seed), prompt_name)
     return found
+
+
+def count_kept(model: SentenceTransformer, texts: AccountTexts) -> int:
+    """Return how many numbers the token vectors of documents and sentences have, which an account keeps."""
+    pooling = pooling_in(model)
+    width = width_of(model) if pooling is None else int(pooling.embedding_dimension)
+    return int(texts.documents.lengths.sum() + texts.sentences.lengths.sum()) * width
 
 
 def other_poolings(model: SentenceTransformer) -> dict[str, nn.Module]:
@@ -89,6 +94,7 @@ def read_account(
     listener: Listener,
     *,
     alternatives: bool = True,
+    keep_tokens: bool = False,
 ) -> AccountReading:
     """Read all texts of an account, and rank the documents for every sentence.
 
@@ -98,12 +104,11 @@ def read_account(
         poolings: other poolings of the same tokens, by the names of their settings.
         listener: hears of the progress.
         alternatives: whether to read windows and whatever else the texts come with.
+        keep_tokens: whether to keep the token vectors of documents and sentences, which alternatives come with.
     """
-    read = SideReader(model, "document", listener)
-    documents = read(texts.documents, "reading documents", poolings, keep_tokens=alternatives)
-    sentences = SideReader(model, "query", listener)(
-        texts.sentences, "reading sentences", poolings, keep_tokens=alternatives
-    )
+    read, keep = SideReader(model, "document", listener), alternatives or keep_tokens
+    documents = read(texts.documents, "reading documents", poolings, keep_tokens=keep)
+    sentences = SideReader(model, "query", listener)(texts.sentences, "reading sentences", poolings, keep_tokens=keep)
     remainders = read(texts.remainders, "reading documents without a sentence", poolings)
     ranks = {}
     for name in documents.vectors:
@@ -113,6 +118,19 @@ def read_account(
         pieces = [read(one.tokens, other.step) for one in (other.documents, other.remainders)]
         ranks |= _rank_alternative(other, texts, documents, sentences, remainders, pieces)
     return AccountReading(documents, sentences, remainders, ranks)
+
+
+def rank_windows(
+    model: SentenceTransformer, texts: AccountTexts, reading: AccountReading, listener: Listener
+) -> Ranks | None:
+    """Rank the documents by the best of their smallest windows; None where no document is longer than one."""
+    other = next((one for one in texts.alternatives if one.windows), None)
+    if other is None:
+        return None
+    read = SideReader(model, "document", listener)
+    pieces = [read(one.tokens, other.step) for one in (other.documents, other.remainders)]
+    found = _rank_alternative(other, texts, reading.documents, reading.sentences, reading.remainders, pieces)
+    return found[f"{other.name}, best"]
 
 
 def _rank_alternative(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -185,6 +185,7 @@ def lines_of(found: Comparison) -> Iterator[str]:
         rows = [("setting", "score", "difference", "p", "resolvable", "verdict"), *map(_row, cells)]
         yield from (f"  {line}" for line in table(rows))
         yield f"  {found.answer(task)}"
+        yield from _accounts(cells)
         yield ""
     yield "p and verdict allow for all settings and tasks; an interval is that of one difference alone"
     yield "resolvable: the smallest difference that these data would show four times of five"
@@ -198,6 +199,17 @@ def lines_of(found: Comparison) -> Iterator[str]:
         ]
     )
     yield from found.notes
+
+
+def _accounts(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield a table of what becomes of own sentences in each setting; nothing for labelled data."""
+    from cenote.report.differences import ACCOUNT, list_account
+
+    rows = [(cell.setting, *list_account(cell)) for cell in cells if cell.reciprocal_rank is not None]
+    if rows:
+        head = [("setting", *ACCOUNT)]
+        kept = [column for column in zip(*head, *rows, strict=True) if any(column[1:])]
+        yield from (f"  {line}" for line in table([*zip(*kept, strict=True)]))
 
 
 def _time(cost: Cost) -> str:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS
 from cenote.commands.arguments import add_common, check_packages, load_model, one_of, positive
-from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks, check_cache, check_data, long_way
+from cenote.commands.labelled import (
+    add_cache,
+    add_data,
+    add_scoring,
+    add_tasks,
+    check_cache,
+    check_data,
+    long_way,
+    ways_beside,
+)
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
@@ -18,11 +27,16 @@ from cenote.data.labelled_files import is_read
 from cenote.errors import Usage
 from cenote.evaluation_records import Evaluation
 from cenote.models.hub import refuse_missing
+from cenote.report.formatting import clip_text
 from cenote.storage import refuse_unwritable
 from cenote.wording import percent, pluralise, score_estimate
 
 if TYPE_CHECKING:
     from cenote.evaluation_records import TaskScore
+    from cenote.records import Estimate
+
+# Items with the lowest values that are printed, and characters of each text; a page has more of both.
+_WORST, _ROOM = 3, 26
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "beside it where texts are cut)",
     )
     parser.add_argument(
-        "--beside", nargs="*", type=long_way, metavar="WAY", help="other ways to read long texts, scored beside it"
+        "--beside",
+        nargs="*",
+        type=ways_beside,
+        metavar="WAY",
+        help="other ways to read long texts, scored beside it; 'segments' alone is the curve of 1, 2, 4, 8, 16 and 32 "
+        "vectors a text, and all windows",
     )
     parser.add_argument(
         "--positions", action="store_true", help="move evidence to the start, the middle and the end of longer texts"
@@ -107,8 +126,9 @@ def lines_of(found: Evaluation) -> Iterator[str]:
     rows = [("task", "measure", "score", "items")]
     rows += [(task.name, task.metric, _score(task), f"{task.items:,}") for task in found.tasks]
     yield from table(rows)
+    way = str(found.settings.get("long", "as scored"))
     for task in found.tasks:
-        if lines := list(_details(task)):
+        if lines := list(_details(task, way)):
             yield ""
             yield task.name
             yield from (f"  {line}" for line in lines)
@@ -118,27 +138,64 @@ def _score(task: TaskScore) -> str:
     return score_estimate(task.score, task.low, task.high)
 
 
-def _details(task: TaskScore) -> Iterator[str]:
+def _details(task: TaskScore, way: str) -> Iterator[str]:
     if task.cut:
         yield f"{percent(task.cut / task.texts)} of {pluralise(task.texts, 'text')} are cut at the limit"
-    for setting in task.settings:
-        change = setting.change
-        vectors = "" if setting.vectors == 1 else f", {setting.vectors:.1f} vectors a text"
-        yield (
-            f"long texts by {setting.name}: {setting.score.value:.4f}, change "
-            f"{score_estimate(change.value, change.low, change.high, sign='+')}{vectors}"
-        )
-    ends = [(part, part.score) for part in task.by_length if part.division == "end" and part.score is not None]
-    measure = f"{task.part_metric} " if task.part_metric else ""
-    for part, score in ends:
-        shown = score_estimate(score.value, score.low, score.high)
-        yield f"{part.name} by {part.by}: {measure}{shown}, {part.items:,} items"
-    if ends and task.part_score is not None:
-        shown = score_estimate(task.part_score.value, task.part_score.low, task.part_score.high)
-        yield f"all items: {measure}{shown}"
+    yield from _ways(task, way)
+    yield from _parts(task)
     for way in dict.fromkeys(one.way for one in task.positions):
         places = (f"{one.place} {percent(one.found.value)}" for one in task.positions if one.way == way)
         yield f"evidence in a longer text, found first by {way}: {', '.join(places)}"
     if task.longest_rank is not None:
         yield f"mean rank of the relevant documents among the longest 20 %: {task.longest_rank:.1f}"
+    yield from _worst(task)
     yield from task.notes
+
+
+def _ways(task: TaskScore, way: str) -> Iterator[str]:
+    """Yield a table of the ways to read long texts, that of the score first."""
+    if not task.settings:
+        return
+    yield from table(
+        [
+            ("long texts by", "score", "change", "vectors a text"),
+            (way, f"{task.score:.4f}", "", ""),
+            *(
+                (
+                    one.name,
+                    f"{one.score.value:.4f}",
+                    score_estimate(one.change.value, one.change.low, one.change.high, sign="+"),
+                    f"{one.vectors:.1f}",
+                )
+                for one in task.settings
+            ),
+        ]
+    )
+
+
+def _parts(task: TaskScore) -> Iterator[str]:
+    """Yield a table of the quarters and both ends by length; those of few items have no score and are left out."""
+    rows = [
+        (part.by, part.name, _estimate(part.score), f"{part.items:,}")
+        for part in task.by_length
+        if part.division != "interval" and part.score is not None
+    ]
+    if not rows:
+        return
+    if task.part_score is not None:
+        rows.append(("", "all items", _estimate(task.part_score), f"{task.items:,}"))
+    yield from table([("length of", "part", task.part_metric or task.metric, "items"), *rows])
+
+
+def _worst(task: TaskScore) -> Iterator[str]:
+    """Yield a table of the items with the lowest values."""
+    if task.worst:
+        rows = [
+            (one.item, f"{one.value:.2f}", *(clip_text(text, _ROOM) for text in (one.text, one.expected, one.found)))
+            for one in task.worst[:_WORST]
+        ]
+        yield from table([("lowest item", "value", "text", "expected", "found"), *rows])
+
+
+def _estimate(score: Estimate) -> str:
+    return score_estimate(score.value, score.low, score.high)

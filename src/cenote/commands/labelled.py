@@ -78,6 +78,12 @@ def long_way(text: str) -> str:
     return text
 
 
+@completed_by(LONG)
+def ways_beside(text: str) -> str:
+    """Parse a way to read long texts; segments without a number are a curve."""
+    return text if text == "segments" else long_way(text)
+
+
 def _column_names(text: str) -> dict[str, str]:
     """Parse names of columns: "text=review,label=stars"."""
     pairs = [part.partition("=") for part in text.split(",")]

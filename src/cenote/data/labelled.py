@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -23,6 +24,7 @@ from typing import Any, ClassVar, TypeVar
 from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled_columns import Named
 from cenote.data.labelled_files import (
+    RoleColumns,
     count_empty,
     count_ids,
     empty_ids,
@@ -31,7 +33,7 @@ from cenote.data.labelled_files import (
     refuse_repeated,
 )
 from cenote.data.labelled_schemas import KINDS, TEST, TRAIN, Asked, Plan, plan_files
-from cenote.data.labelled_searches import judge, read_candidates, same_text
+from cenote.data.labelled_searches import judge, match_candidates, read_candidates, same_text
 from cenote.data.lines import opened
 from cenote.data.rows import Text
 from cenote.errors import BadInput, Value, some
@@ -45,6 +47,7 @@ __all__ = [
     "Retrieval",
     "Sts",
     "Summarisation",
+    "check_labelled",
     "fingerprint_of_files",
     "pick",
     "read_labelled",
@@ -208,6 +211,17 @@ def read_labelled(
     return _READERS[plan.kind](plan)
 
 
+def check_labelled(data: Labelled, where: str) -> Labelled:
+    """Return data in memory as if they had been read from files: what is odd is refused, dropped or noted alike.
+
+    Args:
+        data: of any kind.
+        where: what messages call them.
+    """
+    found = _CHECKS[type(data)](data, where)
+    return replace(found, notes=tuple(dict.fromkeys(found.notes)))  # what was read from files has some of them already
+
+
 def fingerprint_of_files(
     path: str | Path, kind: str | None = None, split: str = TEST, data_columns: Named | None = None
 ) -> str:
@@ -229,27 +243,61 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-# Reading, by kind.
+# Reading and checking, by kind. What is read and what is in memory is checked by the same function.
 
 
 def _read_search(plan: Plan) -> Retrieval:
-    corpus = read_columns(plan.files["corpus"], ("id", "text"), ("title",), named=plan.named["corpus"])
-    queries = read_columns(plan.files["queries"], ("id", "query"), named=plan.named["queries"])
+    files, named = plan.files, plan.named
+    return _search(
+        corpus=read_columns(files["corpus"], ("id", "text"), ("title",), named=named["corpus"]),
+        queries=read_columns(files["queries"], ("id", "query"), named=named["queries"]),
+        judged=read_columns(files["qrels"], ("query_id", "document_id", "grade"), named=named["qrels"]),
+        listed=read_candidates(files["candidates"], named["candidates"]) if "candidates" in files else None,
+        where=files,
+        notes=plan.notes,
+    )
+
+
+def _check_search(data: Retrieval, where: str) -> Retrieval:
+    parts = {part: f"{where}, {part}" for part in ("corpus", "queries", "qrels", "candidates")}
+    corpus = {"id": data.corpus_ids, "title": data.titles, "text": data.texts}
+    queries = {"id": data.query_ids, "query": data.queries}
+    rows = [(query, *one) for query, grades in data.judgments.items() for one in grades.items()]
+    judged = zip(*rows, strict=True) if rows else ((), (), ())
+    listed = None
+    if data.candidates is not None:
+        columns = {"query_id": tuple(data.candidates), "document_ids": tuple(data.candidates.values())}
+        listed = _columns(columns, parts["candidates"])
+    return _search(
+        corpus=_columns(corpus, parts["corpus"], texts=("text", "title")),
+        queries=_columns(queries, parts["queries"], texts=("query",)),
+        judged=_columns(dict(zip(("query_id", "document_id", "grade"), judged, strict=True)), parts["qrels"]),
+        listed=listed,
+        where=parts,
+        notes=data.notes,
+    )
+
+
+def _search(
+    corpus: RoleColumns,
+    queries: RoleColumns,
+    judged: RoleColumns,
+    listed: RoleColumns | None,
+    where: Mapping[str, object],
+    notes: Sequence[str],
+) -> Retrieval:
     for part, table in (("corpus", corpus), ("queries", queries)):
-        refuse_repeated(table["id"], plan.files[part])
-    judged = read_columns(plan.files["qrels"], ("query_id", "document_id", "grade"), named=plan.named["qrels"])
+        refuse_repeated(table["id"], where[part])
     documents, texts = set(corpus["id"]), dict(zip(queries["id"], queries["query"], strict=True))
-    judgments, notes = judge(judged, texts, documents, plan.files["qrels"])
+    judgments, found = judge(judged, texts, documents, where["qrels"])
     candidates = None
-    if "candidates" in plan.files:
-        candidates, more = read_candidates(
-            plan.files["candidates"], texts, documents, judgments, plan.named["candidates"]
-        )
+    if listed is not None:
+        candidates, more = match_candidates(listed, texts, documents, judgments, where["candidates"])
         judgments = {query: judgments[query] for query in candidates}
-        notes += more
+        found += more
     titles = tuple(title or "" for title in corpus["title"])
     contents = [f"{title}{text}" for title, text in zip(titles, corpus["text"], strict=True)]
-    notes += [
+    found += [
         count_ids(same_text(judgments, texts), "Queries have the text of a query with other relevant documents"),
         count_ids(empty_ids(corpus["id"], contents), "Empty documents were kept"),
         count_ids(empty_ids(judgments, [texts[query] for query in judgments]), "Empty queries were kept"),
@@ -262,34 +310,49 @@ def _read_search(plan: Plan) -> Retrieval:
         queries=tuple(texts[query] for query in judgments),
         judgments=judgments,
         candidates=candidates,
-        notes=join_notes(plan.notes, corpus.notes, queries.notes, judged.notes, notes),
+        notes=join_notes(notes, corpus.notes, queries.notes, judged.notes, found),
     )
 
 
 def _read_classification(plan: Plan) -> Classification:
+    names = {part: f"{plan.files.get(part, plan.files[TEST])}, split {part!r}" for part in (TRAIN, TEST)}
     if TRAIN in plan.files:
         (train, train_notes), (test, test_notes) = (_labels(plan, part) for part in (TRAIN, TEST))
     else:
         both, train_notes = _labels(plan, TEST)
         train, test = _halves(both)
         test_notes = (f"There is one file: {len(test.texts):,} texts, every second of each label, are the test.",)
+    return _classification(train, test, names, str(plan.files[TEST]), (*plan.notes, *train_notes, *test_notes))
+
+
+def _check_classification(data: Classification, where: str) -> Classification:
+    names, empty = {part: f"{where}, {part}" for part in (TRAIN, TEST)}, list[str]()
+    for part, labels in ((TRAIN, data.train), (TEST, data.test)):
+        _columns({"text": labels.texts, "label": labels.labels}, names[part], texts=("text",))
+        empty.append(count_empty(labels.texts, names[part]))
+    return _classification(data.train, data.test, names, names[TEST], (*data.notes, *empty))
+
+
+def _classification(
+    train: Labels, test: Labels, names: Mapping[str, str], where: str, notes: Sequence[str]
+) -> Classification:
     for part, given in ((TRAIN, train), (TEST, test)):
-        _refuse_one_class(given.labels, f"{plan.files.get(part, plan.files[TEST])}, split {part!r}")
+        _refuse_one_class(given.labels, names[part])
     known, asked = dict.fromkeys(train.labels), dict.fromkeys(test.labels)
     unseen, unasked = ([one for one in a if one not in b] for a, b in ((asked, known), (known, asked)))
     if len(unseen) == len(asked):
         raise BadInput(
-            f"{plan.files[TEST]}: no label is one of the training texts. The test has {some(asked, 3)}; training has "
+            f"{where}: no label is one of the training texts. The test has {some(asked, 3)}; training has "
             f"{some(known, 3)}. Write the labels in one way."
         )
     seen = set(train.texts)
     shared = [text for text in test.texts if text in seen]
-    notes = [
+    found = [
         count_ids(unseen, "Labels of the test that no training text has"),
         count_ids(unasked, "Labels of the training texts that no test text has"),
         f"Test texts that are also training texts: {len(shared):,} of {len(test.texts):,}." if shared else "",
     ]
-    return Classification(train, test, join_notes(plan.notes, train_notes, test_notes, notes))
+    return Classification(train, test, join_notes(notes, found))
 
 
 def _read_clustering(plan: Plan) -> Clustering:
@@ -298,10 +361,16 @@ def _read_clustering(plan: Plan) -> Clustering:
     return Clustering(found.texts, found.labels, join_notes(plan.notes, notes))
 
 
+def _check_clustering(data: Clustering, where: str) -> Clustering:
+    _columns({"text": data.texts, "label": data.labels}, where, texts=("text",))
+    _refuse_one_class(data.labels, where)
+    return replace(data, notes=join_notes(data.notes, [count_empty(data.texts, where)]))
+
+
 def _labels(plan: Plan, part: str) -> tuple[Labels, tuple[str, ...]]:
     path = plan.files[part]
     table = read_columns(path, ("text", "label"), named=plan.named[part])
-    empty = count_empty(table["text"], path)
+    empty = count_empty(table["text"], path.name)
     return Labels(table["text"], table["label"]), join_notes(table.notes, [empty])
 
 
@@ -324,46 +393,84 @@ def _halves(given: Labels) -> tuple[Labels, Labels]:
 def _read_sts(plan: Plan) -> Sts:
     path = plan.files[TEST]
     table = read_columns(path, ("first", "second", "score"), ("subset",), named=plan.named[TEST])
-    if len(set(table["score"])) == 1:
-        raise BadInput(
-            f"{path}: all {len(table.places):,} scores are {table['score'][0]}, so that nothing correlates with them. "
-            "Give pairs of several scores."
-        )
     subsets = None if set(table["subset"]) == {None} else tuple(subset or "" for subset in table["subset"])
-    empty = count_empty((*table["first"], *table["second"]), path)
-    notes = join_notes(plan.notes, table.notes, [empty])
-    return Sts(table["first"], table["second"], table["score"], subsets, notes)
+    notes = join_notes(plan.notes, table.notes)
+    return _sts(Sts(table["first"], table["second"], table["score"], subsets, notes), str(path), path.name)
+
+
+def _check_sts(data: Sts, where: str) -> Sts:
+    columns = {"first": data.first, "second": data.second, "score": data.scores}
+    columns |= {} if data.subsets is None else {"subset": data.subsets}
+    _columns(columns, where, texts=("first", "second"), numbers=("score",))
+    return _sts(data, where, where)
+
+
+def _sts(data: Sts, where: str, name: str) -> Sts:
+    if len(set(data.scores)) < 2:
+        only = f" are {data.scores[0]}" if data.scores else ""
+        raise BadInput(
+            f"{where}: all {len(data.scores):,} scores{only}, so that nothing correlates with them. Give pairs of "
+            "several scores."
+        )
+    found = [count_empty((*data.first, *data.second), name)]
+    if (count := len(set(data.subsets or ()))) > 1:
+        found.append(
+            f"The pairs are of {count:,} subsets: intervals and tests are for other pairs of these, not for others."
+        )
+    return replace(data, notes=join_notes(data.notes, found))
 
 
 def _read_summarisation(plan: Plan) -> Summarisation:
     path = plan.files[TEST]
     table = read_columns(path, ("text", "human", "machine", "ratings"), ("id",), named=plan.named[TEST])
-    for where, human, machine, scores in zip(
-        table.places, table["human"], table["machine"], table["ratings"], strict=True
-    ):
+    ids = tuple(str(row) if name is None else name for row, name in enumerate(table["id"]))
+    texts, human, machine, ratings = (table[role] for role in ("text", "human", "machine", "ratings"))
+    data = Summarisation(ids, texts, human, machine, ratings, join_notes(plan.notes, table.notes))
+    return _summarisation(data, table.places, str(path), path.name)
+
+
+def _check_summarisation(data: Summarisation, where: str) -> Summarisation:
+    columns = {"id": data.ids, "text": data.texts, "human": data.human, "machine": data.machine, "score": data.scores}
+    found = _columns(columns, where, texts=("text",))
+    return _summarisation(data, found.places, where, where)
+
+
+def _summarisation(data: Summarisation, places: Sequence[str], where: str, name: str) -> Summarisation:
+    for place, human, machine, scores in zip(places, data.human, data.machine, data.scores, strict=True):
         if not human or not machine or len(scores) != len(machine):
             raise BadInput(
-                f"{where}: {len(human)} human summaries, {len(machine)} machine summaries and {len(scores)} scores. "
+                f"{place}: {len(human)} human summaries, {len(machine)} machine summaries and {len(scores)} scores. "
                 "Give at least one of each, and a score for each machine summary."
             )
-    ids = tuple(str(row) if name is None else name for row, name in enumerate(table["id"]))
-    refuse_repeated(ids, path)
-    constant = [name for name, scores in zip(ids, table["ratings"], strict=True) if len(set(scores)) == 1]
-    if len(constant) == len(ids):
-        raise BadInput(f"{path}: each text has one score for all its summaries. Give summaries of several scores.")
-    summaries = (text for found in (*table["human"], *table["machine"]) for text in found)
+    refuse_repeated(data.ids, where)
+    constant = [one for one, scores in zip(data.ids, data.scores, strict=True) if len(set(scores)) == 1]
+    if len(constant) == len(data.ids):
+        raise BadInput(f"{where}: each text has one score for all its summaries. Give summaries of several scores.")
+    summaries = (text for found in (*data.human, *data.machine) for text in found)
     notes = [
         count_ids(constant, "Texts have one score for all summaries"),
-        count_empty((*table["text"], *summaries), path),
+        count_empty((*data.texts, *summaries), name),
     ]
-    return Summarisation(
-        ids,
-        table["text"],
-        table["human"],
-        table["machine"],
-        table["ratings"],
-        join_notes(plan.notes, table.notes, notes),
-    )
+    return replace(data, notes=join_notes(data.notes, notes))
+
+
+def _columns(
+    columns: Mapping[str, Sequence[Any]], where: str, *, texts: Sequence[str] = (), numbers: Sequence[str] = ()
+) -> RoleColumns:
+    """Return columns of data in memory; raise unless they are as long, and hold texts and finite numbers."""
+    counts = {name: len(column) for name, column in columns.items()}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
+        raise BadInput(f"{where}: columns of several lengths: {said}. Give one value of each in every row.")
+    for name in texts:
+        if wrong := [row for row, one in enumerate(columns[name]) if not isinstance(one, str)]:
+            kind = type(columns[name][wrong[0]]).__name__
+            raise BadInput(f"{where}: {name} of row {wrong[0]} is a {kind}: give a string.")
+    for name in numbers:
+        if wrong := [row for row, one in enumerate(columns[name]) if not math.isfinite(one)]:
+            raise BadInput(f"{where}: {name} of row {wrong[0]} is {columns[name][wrong[0]]}: give a finite number.")
+    places = tuple(f"{where}, row {row}" for row in range(next(iter(counts.values()))))
+    return RoleColumns({name: tuple(column) for name, column in columns.items()}, places, ())
 
 
 _READERS: dict[str, Callable[[Plan], Labelled]] = {
@@ -373,4 +480,11 @@ _READERS: dict[str, Callable[[Plan], Labelled]] = {
     "clustering": _read_clustering,
     "sts": _read_sts,
     "summarisation": _read_summarisation,
+}
+_CHECKS: dict[type, Callable[[Any, str], Labelled]] = {
+    Retrieval: _check_search,
+    Classification: _check_classification,
+    Clustering: _check_clustering,
+    Sts: _check_sts,
+    Summarisation: _check_summarisation,
 }

@@ -317,8 +317,8 @@ def _ignored(role: str, chosen: str, columns: tuple[str, ...], path: Path) -> st
 # Checks and notes of ids and texts.
 
 
-def refuse_repeated(ids: Sequence[str], path: Path) -> None:
-    """Raise if an id of a file occurs more than once.
+def refuse_repeated(ids: Sequence[str], where: object) -> None:
+    """Raise if an id of a file, or of a part of data in memory, occurs more than once.
 
     >>> refuse_repeated(["a", "b", "a"], Path("corpus.csv"))
     Traceback (most recent call last):
@@ -328,7 +328,7 @@ def refuse_repeated(ids: Sequence[str], path: Path) -> None:
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         counted = count_ids(repeated, "ids that occur more than once")
-        raise BadInput(f"{path}: {counted} Give every row an id of its own.")
+        raise BadInput(f"{where}: {counted} Give every row an id of its own.")
 
 
 def empty_ids(ids: Iterable[str], texts: Iterable[str]) -> list[str]:
@@ -340,14 +340,14 @@ def empty_ids(ids: Iterable[str], texts: Iterable[str]) -> list[str]:
     return [name for name, text in zip(ids, texts, strict=True) if not text.strip()]
 
 
-def count_empty(texts: Sequence[str], path: Path) -> str:
+def count_empty(texts: Sequence[str], name: str) -> str:
     """Return a note that counts the empty texts of a file, empty if there are none.
 
-    >>> count_empty(["a pool", " "], Path("test.csv"))
+    >>> count_empty(["a pool", " "], "test.csv")
     'Empty texts of test.csv were kept: 1.'
     """
     count = sum(not text.strip() for text in texts)
-    return f"Empty texts of {path.name} were kept: {count:,}." if count else ""
+    return f"Empty texts of {name} were kept: {count:,}." if count else ""
 
 
 def count_ids(ids: Sequence[str], statement: str) -> str:

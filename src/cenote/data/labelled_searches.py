@@ -11,7 +11,7 @@ from cenote.errors import BadInput
 
 
 def judge(
-    table: RoleColumns, queries: Collection[str], documents: Collection[str], path: Path
+    table: RoleColumns, queries: Collection[str], documents: Collection[str], where: object
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """Return the grades of queries that have a relevant document, in the order of the queries, and notes."""
     found: dict[str, dict[str, int]] = {query: {} for query in queries}
@@ -33,7 +33,7 @@ def judge(
     notes = [count_ids(ids, dropped[part]) for part, ids in strange.items()]
     if not kept:
         why = " ".join(filter(None, notes)) or "No grade is above 0."
-        raise BadInput(f"{path}: no judgment gives a known query a relevant document. {why} Check the ids.")
+        raise BadInput(f"{where}: no judgment gives a known query a relevant document. {why} Check the ids.")
     irrelevant = [query for query, grades in found.items() if grades and query not in kept]
     return kept, [
         notes[0],
@@ -44,20 +44,25 @@ def judge(
     ]
 
 
-def read_candidates(
-    path: Path,
+def read_candidates(path: Path, columns: Mapping[str, str]) -> RoleColumns:
+    """Return queries with candidates of each, in rows of one or several."""
+    listed = has_roles(tuple(first_record(path).cells), ("document_ids",), columns)
+    table = read_columns(path, ("query_id", "document_ids" if listed else "document_id"), named=columns)
+    named = table["document_ids"] if listed else tuple((document,) for document in table["document_id"])
+    return RoleColumns({"query_id": table["query_id"], "document_ids": named}, table.places, table.notes)
+
+
+def match_candidates(
+    table: RoleColumns,
     queries: Collection[str],
     documents: Collection[str],
     judgments: Mapping[str, Mapping[str, int]],
-    columns: Mapping[str, str],
+    where: object,
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return the candidates of each query that has judgments, and notes."""
-    listed = has_roles(tuple(first_record(path).cells), ("document_ids",), columns)
-    table = read_columns(path, ("query_id", "document_ids" if listed else "document_id"), named=columns)
-    named = table["document_ids"] if listed else [(document,) for document in table["document_id"]]
     found: dict[str, dict[str, None]] = {query: {} for query in judgments}
     strange: list[str] = []
-    for query, ids in zip(table["query_id"], named, strict=True):
+    for query, ids in zip(table["query_id"], table["document_ids"], strict=True):
         strange += [document for document in ids if document not in documents]
         if query in found:
             found[query].update(dict.fromkeys(document for document in ids if document in documents))
@@ -69,7 +74,7 @@ def read_candidates(
     ]
     if not kept:
         raise BadInput(
-            f"{path}: no query with judgments has a known candidate. {' '.join(filter(None, notes))} Check the ids."
+            f"{where}: no query with judgments has a known candidate. {' '.join(filter(None, notes))} Check the ids."
         )
     hopeless = [query for query, ids in kept.items() if not any(judgments[query].get(name, 0) > 0 for name in ids)]
     return kept, [

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
 from cenote._nn.modules import has_offsets
+from cenote.account.fates import FATES
 from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, read_pooled
 from cenote.account.texts import Flags, split_texts
 from cenote.data.rows import Text, refuse_surrogates
-from cenote.diagnosis.account import FATES, TEN
+from cenote.diagnosis.account import TEN
 from cenote.diagnosis.summaries import excluded, rounded
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput, some

@@ -13,7 +13,7 @@ from cenote.errors import BadInput
 from cenote.evaluation.arms import Arm, Pass, set_to
 from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.items import Items
-from cenote.evaluation.reading import TextReader
+from cenote.evaluation.reading import TextReader, blame_temperature
 from cenote.evaluation.results import Results
 from cenote.evaluation.scoring import check_items, cuts_of, note_cuts, score_task
 from cenote.evaluation.task_list import ListedTask
@@ -21,6 +21,7 @@ from cenote.functional.agreement import FEWEST_WITH_OTHERS, nearest_others
 from cenote.functional.units import to_unit
 from cenote.listener import Listener
 from cenote.models.fingerprints import fingerprint_of_weights
+from cenote.records import Estimate, Shares
 
 if TYPE_CHECKING:  # it imports mteb
     from cenote.evaluation.encoder import EngineEncoder
@@ -44,6 +45,8 @@ class ArmScore:
     texts: int
     neighbours: list[list[int]]  # of each of some texts the nearest, by their numbers; none of several vectors a text
     notes: list[str]
+    reciprocal_rank: Estimate | None = None  # the mean, of own sentences
+    fates: Shares | None = None  # what becomes of own sentences that are kept in their texts
 
 
 class Subject(Protocol):
@@ -121,7 +124,8 @@ def _score_pass(
         key = results.key_of({**configuration, **described, **setting})
         known = None if foreign else results.find(key)
         if known is None:
-            record, items = _score(task, arm, reader.pooled(one.group.key(arm.pooling)))
+            with blame_temperature(None if one.temperature is None else arm.temperature):
+                record, items = _score(task, arm, reader.pooled(one.group.key(arm.pooling)))
             if not foreign:
                 results.keep(key, {"arm": vars(arm), **described}, record, items and pa.table(items.columns))
         else:

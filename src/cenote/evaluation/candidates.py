@@ -19,7 +19,7 @@ from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import set_to
 from cenote.evaluation.items import Items
-from cenote.evaluation.reading import Flags, Side, TextReader, Windows
+from cenote.evaluation.reading import Flags, Side, TextReader, Windows, blame_temperature
 from cenote.evaluation.scoring import Cut, Scored, check_items, cuts_of, score_task
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.temperature import LengthTemperature, OneTemperature, describe
@@ -153,6 +153,14 @@ class CandidateScores:
         mixed = _MixedReader(readers, candidate)
         return self._checked(score_task(self.task.make, self.task.kind, mixed, "truncate"), str(candidate))
 
+    def why_broken(self, candidate: Candidate, place: tuple[int, int]) -> str:
+        """Return why the task cannot be scored at a constant; nothing where it can."""
+        try:
+            self.score(candidate, place)
+        except BadInput as error:
+            return str(error)
+        return ""
+
     def _read(self, tau: OneTemperature | None, place: tuple[int, int]) -> OneTemperature | None:
         """Read the task's texts at one temperature, by scoring the task; return the key of what was read."""
         tau = None if tau == self.own else tau
@@ -163,10 +171,11 @@ class CandidateScores:
         with set_to(self.model, tau, None):
             reader = (self._readers or {}).get(tau) or TextReader(self.model, "torch", self.precision)
             reader.listener = self.listener.labelled(f"{self.task.name}, {said}{number}: ")
-            try:
-                found = score_task(self.task.make, self.task.kind, reader, "truncate")
-            except BadInput as error:
-                raise BadInput(f"{self.task.name} cannot be scored at {said}: {error}") from error
+            with blame_temperature(None if tau is None else describe(tau)):
+                try:
+                    found = score_task(self.task.make, self.task.kind, reader, "truncate")
+                except BadInput as error:
+                    raise BadInput(f"{self.task.name} cannot be scored at {said}: {error}") from error
         self.cuts = cuts_of(found.encoder)
         self._constant[tau] = self._checked(found, said)
         if self._readers is not None and not isinstance(tau, LengthTemperature):

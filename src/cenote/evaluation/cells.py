@@ -13,7 +13,15 @@ from cenote.comparison_records import ByLength, Cell, Cost, Verdict
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm, Subject
 from cenote.evaluation.arms import Arm
 from cenote.evaluation.by_length import quarters
-from cenote.evaluation.differences import common_names, differences_among, pair, values_of
+from cenote.evaluation.differences import (
+    common_names,
+    differences_among,
+    pair,
+    sources_of,
+    state_too_few,
+    state_variance,
+    values_of,
+)
 from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, Paired, compare_paired
@@ -85,6 +93,7 @@ def build_cells(
     }
     cells = [cell for subject in subjects for cell in _cells_of(grid, subject, tested, pairs, seed)]
     notes = [f"{subject.name}: {note}" for subject in subjects for note in _notes(grid, subject)]
+    notes += [f"{subject.name}: {note}" for subject in subjects if (note := _claim_nothing(grid, subject, pairs))]
     few = [subject.name for subject in subjects if subject.name not in pairs]
     if together and family and family.together and not few:
         everywhere = {arm for arm in grid.others if all(arm in some for some in testable.values())}
@@ -121,6 +130,16 @@ def _with_all(made: Paired, places: list[int], count: int) -> Paired:
 
     values: Any = widened(made.values)
     return replace(made, values=values, draws=widened(made.draws), outcomes=widened(made.outcomes))
+
+
+def _claim_nothing(grid: _Grid, subject: Subject, pairs: Mapping[str, Paired]) -> str:
+    """Return why nothing can be claimed on a subject, and what to do; nothing where something can."""
+    baselines = grid.items(subject)[0]
+    if not baselines:
+        return ""
+    if subject.name not in pairs:
+        return state_too_few(baselines[0], sources_of(subject.kind, baselines[0]))
+    return state_variance(baselines, pairs[subject.name])
 
 
 def _notes(grid: _Grid, subject: Subject) -> list[str]:
@@ -161,6 +180,8 @@ def _cells_of(
                 relative=difference / compared if compared > 0 else None,
                 neighbours=_agreement(own, base),
                 by_length=by_length.get(arm, ()),
+                reciprocal_rank=own.reciprocal_rank,
+                fates=own.fates,
             )
         )
     return cells

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,17 @@ class Half:
                 lengths.append(known if limit is None else np.minimum(known, limit - 1))
         return int(np.median(np.concatenate(lengths)))
 
+    def readable(self, taus: Sequence[float]) -> tuple[list[float], list[str]]:
+        """Return the constants at which the model can be read, and why it cannot be at each of the others."""
+        kept, broken = list(taus), list[str]()
+        for scores in self.scores:
+            scores.score(UNCHANGED)  # where this fails, no temperature is to blame
+            for place, one in enumerate(constants(list(kept)), 1):
+                if one.query is not None and (why := scores.why_broken(one, (place, len(taus)))):
+                    kept.remove(one.query)
+                    broken.append(why)
+        return kept, broken
+
     def paired(self, candidates: Sequence[Candidate]) -> tuple[list[Paired], Floats]:
         """Return the differences of candidates from the model's own temperature by task, and the own scores."""
         pairs, before = [], []
@@ -65,6 +76,7 @@ class Search:
 
     grid: list[Candidate]
     refined: list[Candidate]
+    broken: list[str] = field(default_factory=list)  # why other constants cannot be tried
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -82,16 +94,19 @@ def search(development: Half, taus: Sequence[float], length: bool, role: bool, o
         role: whether to combine them by role.
         own: the model's own constant; None if it has no constant.
     """
+    taus, broken = development.readable(taus)
+    if not taus:
+        raise BadInput(f"no temperature can be tried. {' '.join(broken)}")
     known = [] if own is None else [own]
     several, grid = list(dict.fromkeys([*known, *taus])), constants(taus)
     pairs, before = development.paired(grid)
     best = int(np.argmax(relative_changes(pairs, before)))
-    refined = constants(_between(sorted({*taus, *known}), taus[best]))
+    between, more = development.readable(_between(sorted({*taus, *known}), taus[best]))
     if role:
         grid += by_role(several)
     if length:
         grid += by_length(several, development.median_length())
-    return Search(grid, refined)
+    return Search(grid, constants(between), [*broken, *more])
 
 
 def _between(taus: Sequence[float], best: float) -> list[float]:

@@ -141,7 +141,7 @@ def compare(
         subjects: list[Subject] = list(waiting)
         scored = list(score_passes(passes, waiting, results, listener, precision))
     else:
-        scored = list(score_own_sentences(passes, probes, listener, precision))
+        scored = list(score_own_sentences(passes, probes, listener, precision, seed))
         subjects = list(dict.fromkeys(one.task for one in scored))
     cells, notes = build_cells(subjects, arms, compared, scored, seed, together=unlabelled is None)
     if unlabelled is not None:

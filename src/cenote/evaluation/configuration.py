@@ -18,7 +18,7 @@ _PLACES = ("_name_or_path", "transformers_version")
 # The package of a backend that is not torch.
 _RUNTIMES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
 # The version of what is computed of items, such as intervals, and noted: results of another are not taken.
-_ITEMS = 3
+_ITEMS = 4
 
 
 def configuration_of(reader: TextReader, *, weights: str | None = None, **settings: Any) -> dict[str, Any]:

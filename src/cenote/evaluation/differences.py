@@ -120,6 +120,44 @@ def effective_sources(items: Items, sources: Whole | None, rows: Whole | None = 
     return effective_count(list(sizes.values())) if sizes else 0.0
 
 
+def state_too_few(items: Items, sources: Whole | None) -> str:
+    """Return a note that items, or their sources, are too few to claim anything; nothing where they are enough."""
+    count, of_sources = len(set(items.columns["item"])), count_sources(items, sources)
+    effective = effective_sources(items, sources)
+    if effective >= FEWEST_ITEMS:
+        return ""
+    if of_sources == count:
+        return f"{count} items are too few to claim anything; {FEWEST_ITEMS} are needed."
+    few = f"{count} items of {of_sources} sources are too few to claim anything"
+    if of_sources < FEWEST_ITEMS:
+        return f"{few}; {FEWEST_ITEMS} sources are needed."
+    return (
+        f"{few}: some sources have so many items that all say as much as {int(effective)} of equal size, and "
+        f"{FEWEST_ITEMS} are needed."
+    )
+
+
+def state_variance(items: Sequence[Items], pairs: Paired) -> str:
+    """Return a note that items do not vary, and what to do; nothing where some item differs between settings.
+
+    Args:
+        items: of the baselines.
+        pairs: the differences of the settings from these.
+    """
+    if pairs.values.any():
+        return ""
+    same = {value for one in items for value in one.columns["value"]}
+    if len(same) == 1:
+        return (
+            f"every item has the value {same.pop():g}, so that no setting can be better or worse: give data that are "
+            "harder, or easier where all fail."
+        )
+    return (
+        "no item differs between the settings: they order these texts alike, as where all texts are the same or a "
+        "pooling is a multiple of another. Give texts that differ, or settings that are less alike."
+    )
+
+
 def common_names(items: Sequence[Items]) -> list[str]:
     """Return the names of the items that all settings have, in an order that does not depend on that of the data."""
     return sorted(set.intersection(*(set(one.columns["item"]) for one in items)))

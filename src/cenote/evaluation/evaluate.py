@@ -25,7 +25,7 @@ from cenote.evaluation.results import (
 )
 from cenote.evaluation.scoring import refuse_unusable, summarise_task
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, named_data, refuse_missing_packages
-from cenote.evaluation.ways import way_of
+from cenote.evaluation.ways import list_ways, way_of
 from cenote.evaluation_records import Evaluation, TaskScore
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
@@ -40,7 +40,7 @@ class _Request:
     """How tasks are scored."""
 
     long: str
-    others: tuple[str, ...] | None
+    others: tuple[str, ...] | None  # None tries windows where texts are cut
     quick: bool
     positions: bool
     backend: str
@@ -93,7 +93,7 @@ def evaluate(
         split: of the data.
         data_columns: your names of the columns of `data`: `{"text": "review", "label": "stars"}`.
         long: how long texts are read: truncate, window-mean, windows or `segments 8`.
-        others: other ways to read long texts, scored beside it; None tries windows where texts are cut.
+        others: other ways, scored beside it; None tries windows where texts are cut, `segments` is a curve of sizes.
         quick: whether to score fixed samples of the data, and no other ways that are not named.
         positions: whether to move the evidence of local searches to the start, the middle and the end of longer texts.
         backend: torch, openvino, onnx, or auto: OpenVINO where it can run and is faster, else torch.
@@ -155,13 +155,12 @@ def _check(
     """Check what needs neither mteb nor data."""
     if isinstance(others, str):
         raise BadInput(f"others={others!r}: pass a list of names.")
-    for way in (long, *(others or ())):
-        way_of(way)
+    way_of(long)
+    beside = None if others is None else tuple(way for way in list_ways(others) if way != long)
     if items is not None:
         refuse_unwritable(Path(items))
     choose(backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
     choose(precision, dict.fromkeys((*COMPUTE_PRECISIONS, AUTO)), "precision")
-    beside = None if others is None and not quick else tuple(others or ())
     return _Request(long, beside, quick, positions, backend, precision, seed, listener)
 
 
@@ -211,6 +210,7 @@ def _score(task: ListedTask, reader: TextReader, request: _Request) -> tuple[Tas
         reader,
         long=request.long,
         others=request.others,
+        quick=request.quick,
         seed=request.seed,
         moved=task.local if request.positions and isinstance(task.local, Retrieval) else None,
     )

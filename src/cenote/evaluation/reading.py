@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,6 +24,9 @@ from cenote.encoding.windows import tokenise_windows, window_sizes
 from cenote.errors import BadInput
 from cenote.listener import Advance, Listener
 from cenote.models.properties import prompt_name_for
+
+# The remedy where a text cannot be read.
+_DROP = "drop it from the data."
 
 Flags = npt.NDArray[np.bool_]
 
@@ -249,7 +253,22 @@ def precision_of(models: Sequence[SentenceTransformer], precision: str) -> str:
 def refuse_unread(refused: Mapping[int, str], texts: Sequence[str]) -> None:
     """Raise for the first text that has no vector."""
     for row, reason in refused.items():
-        raise BadInput(f"a text cannot be read: {reason}. It begins with {texts[row][:60]!r}: drop it from the data.")
+        raise BadInput(f"a text cannot be read: {reason}. It begins with {texts[row][:60]!r}: {_DROP}")
+
+
+@contextmanager
+def blame_temperature(temperature: str | None) -> Iterator[None]:
+    """Name the temperature in what goes wrong; None for the model's own, at which the data are to blame."""
+    try:
+        yield
+    except BadInput as error:
+        if temperature is None:
+            raise
+        problem = str(error).removesuffix(f": {_DROP}").removesuffix(".")
+        raise BadInput(
+            f"temperature {temperature} breaks the model: {problem}. At its own temperature the model reads these "
+            "data: use one nearer to that."
+        ) from error
 
 
 def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:

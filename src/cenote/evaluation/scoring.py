@@ -13,14 +13,13 @@ from cenote.data.labelled_schemas import SEARCHES
 from cenote.encoding.windows import window_sizes
 from cenote.errors import BadInput, CenoteError
 from cenote.evaluation.by_length import measure_of_parts, parts_by_length, rank_of_longest, score_of_items
-from cenote.evaluation.differences import count_sources, differences_among, effective_sources, sources_of
+from cenote.evaluation.differences import differences_among, sources_of, state_too_few
 from cenote.evaluation.items import Items, data_of, items_of
 from cenote.evaluation.positions import find_by_position
 from cenote.evaluation.reading import AnyReader, TextReader
 from cenote.evaluation.task_list import ListedTask
 from cenote.evaluation.ways import gives_several, way_of
-from cenote.evaluation_records import FEWEST_ITEMS, Position, Setting, TaskScore, Worst
-from cenote.functional.sampling import Whole
+from cenote.evaluation_records import Position, Setting, TaskScore, Worst
 from cenote.models.properties import limit_of
 from cenote.records import Estimate
 from cenote.wording import percent, pluralise
@@ -101,6 +100,7 @@ def summarise_task(
     others: Sequence[str] | None,
     seed: int,
     moved: Retrieval | None = None,
+    quick: bool = False,
 ) -> tuple[TaskScore, Items | None]:
     """Score a task, and return its record and its items.
 
@@ -111,18 +111,19 @@ def summarise_task(
         others: other ways to read them; None tries those that users choose, where the model cuts texts.
         seed: of the intervals.
         moved: data whose evidence is moved within longer texts.
+        quick: whether only ways that are named are tried.
     """
     reader.forget()  # what other tasks read: batches depend on this task alone, also where a run goes on
     kind, notes = task.kind, list(task.notes)
     own = check_items(score_task(task.make, kind, reader, long), notes)
     texts, cut = own.encoder.seen.counts
     if others is None:
-        others = _ways_to_try(kind, cut / max(1, texts), own.encoder, notes) if long == "truncate" else ()
+        others = _ways_to_try(kind, own.encoder, notes, long=long, quick=quick)
     estimate, interval, count = Estimate(own.score, None, None), "", 0
     if own.items is not None:
         estimate, interval = score_of_items(kind, own.items, seed)
         count = len(set(own.items.columns["item"]))
-        if few := _too_few(own.items, count, sources_of(kind, own.items)):
+        if few := state_too_few(own.items, sources_of(kind, own.items)):
             notes.append(few)
             estimate = Estimate(estimate.value, None, None)
     positions: tuple[Position, ...] = ()
@@ -165,25 +166,25 @@ def summarise_task(
     return record, own.items
 
 
-def _too_few(items: Items, count: int, sources: Whole | None) -> str:
-    """Return a note that items, or their sources, are too few to claim anything; nothing where they are enough."""
-    of_sources, effective = count_sources(items, sources), effective_sources(items, sources)
-    if effective >= FEWEST_ITEMS:
-        return ""
-    if of_sources == count:
-        return f"{count} items are too few to claim anything; {FEWEST_ITEMS} are needed."
-    few = f"{count} items of {of_sources} sources are too few to claim anything"
-    if of_sources < FEWEST_ITEMS:
-        return f"{few}; {FEWEST_ITEMS} sources are needed."
-    return (
-        f"{few}: some sources have so many items that all say as much as {int(effective)} of equal size, and "
-        f"{FEWEST_ITEMS} are needed."
-    )
-
-
-def _ways_to_try(kind: str, share: float, encoder: EngineEncoder, notes: list[str]) -> tuple[str, ...]:
-    """Return the ways to read long texts that users choose; note why none can be tried."""
+def _ways_to_try(kind: str, encoder: EngineEncoder, notes: list[str], *, long: str, quick: bool) -> tuple[str, ...]:
+    """Return the ways to read long texts that users choose; note why none is tried where texts are cut."""
+    texts, cut = encoder.seen.counts
+    if not cut:
+        return ()
+    share, remedy = cut / texts, "name some (others, --beside)."
+    if long != "truncate":
+        notes.append(
+            f"{percent(share)} of the texts are longer than the model reads. No way beside {long} was tried: {remedy}"
+        )
+        return ()
+    if quick:
+        notes.append(f"{percent(share)} of the texts are cut. A quick look tries no other way to read them: {remedy}")
+        return ()
     if share < WORTH_TRYING:
+        notes.append(
+            f"{percent(share)} of the texts are cut. Other ways to read them are tried unasked from "
+            f"{percent(WORTH_TRYING)} on: {remedy}"
+        )
         return ()
     side = next(side for name, side in encoder.sides.items() if name != "query")  # queries are cut in every way
     try:

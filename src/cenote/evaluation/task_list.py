@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cenote.choices import missing_packages
-from cenote.data.labelled import KINDS, Labelled, fingerprint_of_files, read_labelled
+from cenote.data.labelled import KINDS, Labelled, check_labelled, fingerprint_of_files, read_labelled
 from cenote.data.labelled_samples import sample_labelled
 from cenote.data.labelled_schemas import TEST, Asked, plan_files
 from cenote.errors import BadInput, CenoteError, choose
@@ -108,7 +108,8 @@ def _local(name: str, given: Any, official: str | None, asked: Asked, quick: boo
         fingerprint = fingerprint_of_files(given, asked.kind, asked.split, asked.named)
         split = plan_files(given, asked).split
     elif isinstance(given, get_args(Labelled)):
-        data, fingerprint, split = given, _fingerprint_of(given), asked.split
+        data = check_labelled(given, f"data {name!r}")
+        fingerprint, split = _fingerprint_of(given), asked.split
     else:
         raise BadInput(
             f"data {name!r} is a {type(given).__name__}: pass a labelled folder, a file, or an object of "

@@ -41,6 +41,8 @@ def read_segments(reader: AnyReader, texts: Sequence[str], side: Side, count: in
 # By the names of `embed --long`; `segments` is followed by a number.
 _WAYS: dict[str, Way] = {"truncate": read_cut, "window-mean": read_segments, "windows": read_windows}
 SEGMENTS = "segments"
+# Vectors a text that segments without a number stand for: they double, up to an index of 32 times the size.
+_SIZES = (1, 2, 4, 8, 16, 32)
 # Ways that give several vectors for a text, which only a search can use.
 _SEVERAL = ("windows", SEGMENTS)
 
@@ -57,6 +59,19 @@ def way_of(name: str) -> Way:
             raise BadInput(f"{name!r}: say how many vectors a text has at most, as in 'segments 8'.")
         return partial(read_segments, count=int(count))
     return choose(name, _WAYS, "way to read long texts")
+
+
+def list_ways(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the ways that names stand for, each once: `segments` alone is a curve from one vector to all windows.
+
+    >>> list_ways(["segments"])
+    ('segments 1', 'segments 2', 'segments 4', 'segments 8', 'segments 16', 'segments 32', 'windows')
+    """
+    curve = (*(f"{SEGMENTS} {size}" for size in _SIZES), "windows")
+    found = dict.fromkeys(way for name in names for way in (curve if name == SEGMENTS else (name,)))
+    for way in found:
+        way_of(way)
+    return tuple(found)
 
 
 def gives_several(name: str) -> bool:

@@ -8,9 +8,9 @@ from cenote.comparison_records import Comparison
 from cenote.errors import BadInput
 from cenote.report import markup
 from cenote.report.differences import (
-    MEANINGS,
     Chapter,
     build_chapters,
+    explain_columns,
     list_settings,
     state_evidence,
     state_subject,
@@ -56,7 +56,7 @@ def to_markdown(comparison: Comparison, command: str | None = None) -> str:
         lines += ["## Warnings", "", *(f"- {escape_markdown(one)}" for one in comparison.warnings), ""]
     for chapter in build_chapters(comparison):
         lines += list_section(chapter.section)
-    lines += ["## Provenance", "", *list_meanings(MEANINGS)]
+    lines += ["## Provenance", "", *list_meanings(explain_columns(comparison))]
     for table in (*list_settings(comparison), *repeatable(comparison.settings, comparison.versions, command)):
         lines += list_table(table)
     return "\n".join(lines)
@@ -114,6 +114,6 @@ def list_meanings(meanings: Mapping[str, str]) -> list[str]:
 def _provenance(comparison: Comparison, command: str | None) -> str:
     compared, *models = list_settings(comparison)
     lists = render_tables(*models, *repeatable(comparison.settings, comparison.versions, command))
-    content = f'{render_meanings(MEANINGS)}{render_tables(compared)}<div class="lists">{lists}</div>'
+    content = f'{render_meanings(explain_columns(comparison))}{render_tables(compared)}<div class="lists">{lists}</div>'
     intro = "The meaning of the columns, and what is needed to repeat the comparison."
     return markup.render_chapter("methods", "Methods and provenance", intro, content)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from cenote.comparison_records import Cell, Comparison
 from cenote.records import ALL
+from cenote.report.account import KINDS
 from cenote.report.forest import VERDICTS, Forest, Row, build_axis
 from cenote.report.formatting import MISSING, format_number, format_score, format_share, join_names
 from cenote.report.scores import change_axis
 from cenote.report.sections import Section
 from cenote.report.series import shorten_names
 from cenote.report.tables import Strips, Table, list_values
-from cenote.wording import number_duplicates, pluralise, probability
+from cenote.wording import number_duplicates, pluralise, probability, score_estimate, share_estimate
 
 # Quarters by length up to which their tables are open.
 _FEW_QUARTERS = 24
@@ -35,6 +36,14 @@ MEANINGS = {
 }
 
 
+_OF_SENTENCES = {
+    **{kind.name: kind.meaning for kind in KINDS},
+    "mean reciprocal rank": "the mean over sentences of one over the rank of their own text",
+}
+# What becomes of own sentences.
+ACCOUNT = tuple(_OF_SENTENCES)
+
+
 @dataclass(frozen=True)
 class Chapter:
     """A section with a figure of differences, if it has one, and the rows of its first table that stand out."""
@@ -54,6 +63,11 @@ def build_chapters(comparison: Comparison) -> tuple[Chapter, ...]:
         Chapter(_notes(comparison)),
     )
     return tuple(one for one in built if one.section.notes or any(not table.is_empty for table in one.section.tables))
+
+
+def explain_columns(comparison: Comparison) -> dict[str, str]:
+    """Return the meanings of columns and verdicts."""
+    return MEANINGS if comparison.labelled else {**MEANINGS, **_OF_SENTENCES}
 
 
 def state_subject(comparison: Comparison) -> str:
@@ -150,7 +164,7 @@ def _task(key: str, task: str, comparison: Comparison) -> Chapter:
             title=title,
             intro=f"{measured} {comparison.answer(task)} {_summary(cells)}",
             figures=(),
-            tables=(_cells(key, title, cells),),
+            tables=(_cells(key, title, cells), *_accounts(key, title, cells)),
         ),
         forest=Forest(
             key=f"forest-{key}",
@@ -220,6 +234,29 @@ def _format_cell(cell: Cell) -> tuple[str, ...]:
         MISSING if cell.neighbours is None else format_share(cell.neighbours),
         cell.verdict,
     )
+
+
+def _accounts(key: str, title: str, cells: Sequence[Cell]) -> list[Table]:
+    """Return the table of what becomes of own sentences in each setting; none for labelled data."""
+    rows = [(cell.setting, *list_account(cell)) for cell in cells if cell.reciprocal_rank is not None]
+    table = Table(
+        key=f"account-{key}",
+        caption=f"{title}: what becomes of the sentences",
+        head=("setting", *ACCOUNT),
+        rows=tuple(tuple(one or MISSING for one in row) for row in rows),
+        open=True,
+        stacked=True,
+    )
+    return [drop_empty_columns(table)] if rows else []
+
+
+def list_account(cell: Cell) -> tuple[str, ...]:
+    """Return the share of each fate of own sentences and their mean reciprocal rank, in the order of `ACCOUNT`."""
+    shares = [""] * len(KINDS)
+    if cell.fates is not None:
+        shares = [share_estimate(getattr(cell.fates, kind.field)) for kind in KINDS]
+    rank = cell.reciprocal_rank
+    return (*shares, "" if rank is None else score_estimate(rank.value, rank.low, rank.high))
 
 
 def _by_length(comparison: Comparison) -> Section:

@@ -146,7 +146,7 @@ def _long(tasks: Sequence[Named], way: str) -> Section:
         if tried
         else "No other way to read long texts was tried. The table has the share of texts that are longer than the "
         "model reads.",
-        figures=(),
+        figures=tuple(drawn for one in tasks if (drawn := draw_sizes(one, way)) is not None),
         tables=(_ways(tasks, way), _cut(tasks)),
     )
 
@@ -175,6 +175,30 @@ def _ways(tasks: Sequence[Named], way: str) -> Table:
         open=True,
         stacked=True,
         strips=Strips(change_axis(changes), tuple(changes)),
+    )
+
+
+def draw_sizes(one: Named, way: str) -> Figure | None:
+    """Return the score against the vectors of a text; None for fewer than two ways with several vectors."""
+    by_size = {round(setting.vectors, 2): setting for setting in one.task.settings if setting.name != "truncate"}
+    found = [by_size[size] for size in sorted(by_size)]
+    if sum(setting.vectors > 1 for setting in found) < 2:
+        return None
+    sizes, scores = [setting.vectors for setting in found], [setting.score for setting in found]
+    labels = [f"{each.name}, {each.vectors:.1f} vectors a text\n{format_score(each.score)}" for each in found]
+    look = Look(f"{one.key}-sizes", one.name, "s1", "circle", "solid")
+    ends = tuple(None if each.low is None or each.high is None else (each.low, each.high) for each in scores)
+    return Figure(
+        key=f"sizes-{one.key}",
+        title=f"{one.name}, by the size of the index",
+        reading=f"Bars are 95 % intervals; dashed: {way}. An index grows with its vectors.",
+        x=plots.log_axis("vectors a text", min(sizes), max(sizes)),
+        y=plots.round_axis(one.task.metric, [one.task.score, *_reached(scores)]),
+        marks=(
+            Rule(one.task.score, upright=False, label=way),
+            replace(plots.line(look, sizes, [each.value for each in scores], labels), ends=ends),
+        ),
+        legend=(),
     )
 
 

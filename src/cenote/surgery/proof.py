@@ -136,7 +136,9 @@ def _check_finite(
             with attached(network, sites, Setting(tau, scale_bias=scale_bias, trial=True)):
                 out = reading.probe.read(network)
             if reading.plain.isfinite().all() and not out.isfinite().all():
-                raise BadInput(f"temperature {tau:g}: the output of {type(network).__name__} is not finite.")
+                raise BadInput(
+                    f"temperature {tau:g}: the output of {type(network).__name__} is not finite. Use one nearer to 1."
+                )
 
 
 def _check_lengths(network: nn.Module, sites: list[Site], reading: _Reading, scale_bias: bool) -> None:
