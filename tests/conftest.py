@@ -227,7 +227,8 @@ def pytest_collection_modifyitems(config, items):
     """Mark slow and broad tests, and fail if a line of SLOW or BROAD names no test of a file that was collected."""
     folder = Path(__file__).parent
     missing = sorted(name for name in SLOW | BROAD if not (folder / name.split("::")[0]).is_file())
-    assert not missing, f"SLOW and BROAD name files that do not exist: {missing}"
+    if missing:
+        raise pytest.UsageError(f"SLOW and BROAD name files that do not exist: {missing}")
     collected = set()
     for item in items:
         if item.path.is_relative_to(folder):
@@ -240,7 +241,8 @@ def pytest_collection_modifyitems(config, items):
     if any("::" in argument for argument in config.args) or config.getoption("lf", False):
         return  # some tests of a file
     unknown = sorted(name for name in (SLOW | BROAD) - collected if name.split("::")[0] in collected)
-    assert not unknown, f"SLOW and BROAD name tests that do not exist: {unknown}"
+    if unknown:
+        raise pytest.UsageError(f"SLOW and BROAD name tests that do not exist: {unknown}")
 
 
 def pytest_generate_tests(metafunc):

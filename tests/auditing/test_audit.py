@@ -23,7 +23,7 @@ from cenote.auditing import audit as module
 from cenote.auditing.audit import audit
 from cenote.auditing.checks import batches, subject, table, thresholds
 from cenote.auditing.checks.neighbours import count_neighbours
-from cenote.auditing.checks.readings import Way, compare, pad, read_ways
+from cenote.auditing.checks.readings import compare, pad, read_ways
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, CenoteWarning, UnknownName
 from cenote.functional.temperature import LengthTemperature
@@ -112,7 +112,7 @@ def test_a_way_that_fails_without_a_message_is_named_by_its_error(tiny_bert):
         def forward(self, features):
             raise ValueError
 
-    found = read_ways(tiny_bert, tokenise(tiny_bert, TINY[:2]), {"broken": Way([Broken()])}, Listener())
+    found = read_ways(tiny_bert, tokenise(tiny_bert, TINY[:2]), {"broken": [Broken()]}, Listener())
     assert found.impossible == {"broken": "ValueError"}
     assert len(found.own) == 2
 

@@ -26,7 +26,7 @@ from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.evaluation import evaluate as module
 from cenote.evaluation import task_list
 from cenote.evaluation.reading import choose_steadily
-from cenote.evaluation.tasks import cells_of
+from cenote.evaluation.tasks import parts_of
 from cenote.evaluation_records import Evaluation
 from cenote.models import hub
 
@@ -367,7 +367,7 @@ def test_an_official_task_of_a_hub_that_never_answers_is_told_within_seconds(mod
     monkeypatch.setattr(huggingface_hub, "get_session", lambda: SimpleNamespace(head=lambda *_, **__: time.sleep(60)))
     monkeypatch.setattr(hub, "TIMEOUT_S", 1.0)
     hub._ask_hub.cache_clear()
-    cells_of(["SciFact"])  # what imports mteb is not what is timed
+    parts_of(["SciFact"])  # what imports mteb is not what is timed
     start = time.monotonic()
     said = "SciFact cannot be loaded: the hub cannot be reached .no answer within 1 seconds.*--data FOLDER --as"
     with pytest.raises(BadInput, match=said):
