@@ -78,9 +78,13 @@ def test_a_score_is_drawn_against_the_vectors_of_a_text():
     assert figure.y.low <= 0.551 < 0.711 <= figure.y.high
 
 
-def test_one_size_of_an_index_is_no_curve(sections):
-    assert sized(setting("window-mean", 0), setting("windows", 0.1, vectors=3)) is None
-    assert [figure.title for figure in sections["long"].figures] == ["scifact, by the size of the index"]
+def test_few_sizes_of_an_index_are_no_curve(sections):
+    few = [setting("window-mean", 0), *(setting(f"segments {size}", 0.1, vectors=size) for size in (2, 4))]
+    assert sized(*few) is None
+    assert sized(*few, setting("windows", 0.1, vectors=9)) is not None
+    assert sections["long"].figures == ()
+    found = scores.build_sections(evaluation(task(settings=(*few, setting("windows", 0.1, vectors=9)))))
+    assert [one.title for section in found for one in section.figures] == ["scifact, by the size of the index"]
 
 
 def test_the_vectors_of_an_unknown_way_are_a_dash():

@@ -22,6 +22,8 @@ _ROOM = 300
 _WIDTH = 100
 # Tasks up to which tables of texts are open.
 _FEW_TASKS = 3
+# Sizes of an index above one vector a text, from which a curve says more than the table.
+_CURVE = 3
 # Ways to read long texts that give one vector for each.
 _ONE_VECTOR = ("truncate", "window-mean")
 
@@ -179,10 +181,10 @@ def _ways(tasks: Sequence[Named], way: str) -> Table:
 
 
 def draw_sizes(one: Named, way: str) -> Figure | None:
-    """Return the score against the vectors of a text; None for fewer than two ways with several vectors."""
+    """Return the score against the vectors of a text; None for fewer than three sizes above one vector."""
     by_size = {round(setting.vectors, 2): setting for setting in one.task.settings if setting.name != "truncate"}
     found = [by_size[size] for size in sorted(by_size)]
-    if sum(setting.vectors > 1 for setting in found) < 2:
+    if sum(setting.vectors > 1 for setting in found) < _CURVE:
         return None
     sizes, scores = [setting.vectors for setting in found], [setting.score for setting in found]
     labels = [f"{each.name}, {each.vectors:.1f} vectors a text\n{format_score(each.score)}" for each in found]
