@@ -41,4 +41,4 @@ def make_small_parts(monkeypatch, texts):
     """Let parts hold so many texts; fail if one more does not begin another part."""
     for room in (corpus, embed):
         monkeypatch.setattr(room, "PART_TEXTS", texts)
-    assert len(list(corpus.slices(open_texts(["a pool"] * (texts + 1)).read()))) == 2
+    assert len(list(corpus.cut_slices(open_texts(["a pool"] * (texts + 1)).read()))) == 2

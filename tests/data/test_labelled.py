@@ -831,6 +831,10 @@ ODD = {
     "clinc150": ("Test texts that are also training texts: 2 of 4,500.",),
     "trec_qc": ("Test texts that are also training texts: 10 of 500.",),
     "20news_titles": ("Test texts that are also training texts: 2,365 of 7,532.",),
+    **{
+        name: (f"The pairs are of {count} subsets: intervals and tests are for other pairs of these, not for others.",)
+        for name, count in {"sts12": 4, "sts14": 6, "sts15": 5, "sts16": 5}.items()
+    },
 }
 
 
