@@ -332,8 +332,9 @@ several decides, the statement is *undecided, one for* or *one against*: interva
 and of nine without any effect, one lies by chance on a given side of 0 in 20 of 100 tries. *By construction* is what
 random vectors or a theorem would give too: it was checked, and says nothing about a model. A change of a score has a
 sign only if a test that flips the signs of items agrees with the interval (p below .05): where few items differ, an
-interval alone is too sure. What holds for these models may not hold for others: the commands take `--model` and
-`--data`. Where a command has `--quick`, the values are those of few texts, so that more is left undecided.
+interval alone is too sure. What holds for these models may not hold for others: the commands take `--model`,
+`--data`, and `--backbone TUNED=START` for a model and that which it was trained from. Where a command has `--quick`,
+the values are those of few texts, so that more is left undecided.
 """
 
 

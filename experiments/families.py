@@ -3,7 +3,7 @@
 A family is twelve settings that are compared with the same baseline on three tasks. None differs from it in truth, so
 that at most 5 % of the families may report a difference.
 
-    python experiments/families.py --repeats 2000
+    python experiments/families.py --repeats 1000
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FLIPS = 499
 def main() -> None:
     """Print a row for each kind of items."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=1000)
     repeats = parser.parse_args().repeats
     paired.RESAMPLES = 20  # of intervals, which are not looked at
     print("| items | families that report a difference | 95 % interval |")

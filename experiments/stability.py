@@ -19,7 +19,7 @@ from diagnoses import SOURCES, read_texts
 import cenote
 from cenote.account.pooled_texts import OWN, Pooled
 from cenote.account.probes import POSITIONS, draw_probes
-from cenote.account.ranks import AccountReading, Ranks, read_account
+from cenote.account.ranks import AccountReading, rank_documents, read_account
 from cenote.account.texts import AccountTexts, tokenise_account
 from cenote.data.sampling import sample_texts
 from cenote.diagnosis.account import summarise_account
@@ -27,7 +27,6 @@ from cenote.diagnosis.summaries import Excerpts
 from cenote.diagnosis.verdicts.remedies import name_threshold
 from cenote.diagnosis.verdicts.thresholds import THRESHOLDS
 from cenote.encoding.tokens import Whole
-from cenote.functional.retrieval import own_ranks, ranks_of_variants
 from cenote.listener import Listener
 from cenote.records import Account, Estimate
 
@@ -46,7 +45,7 @@ def main() -> None:
         for data in args.data:
             texts, _ = sample_texts(read_texts(data), WHOLE, 0, data)
             account = tokenise_account(model, draw_probes(texts, WHOLE, 0), alternatives=False)
-            reading = read_account(model, account, {}, Listener(), alternatives=False)
+            reading = read_account(model, account, {}, Listener(), alternatives=False, keep_tokens=True)
             found = [draw(account, reading, seed) for seed in range(DRAWS)]
             for subject, field in (("search", "found"), ("truncation", "lost_to_cut"), ("pooling", "lost_to_pooling")):
                 shares = [getattr(one, field) for one in found]
@@ -87,18 +86,14 @@ def draw(texts: AccountTexts, reading: AccountReading, seed: int) -> Account:
     documents, remainders = (_take(one, rows) for one in (reading.documents, reading.remainders))
     sentences = _take(reading.sentences, queries)
     asked, whole, without = (one.vectors[OWN] for one in (sentences, documents, remainders))
-    ranks = Ranks(
-        own_ranks(asked, whole, probes.owners),
-        ranks_of_variants(asked[left_out], without, whole, probes.owners[left_out]),
-        some.read,
-        1,
-    )
+    ranks = rank_documents(some, asked, whole, without, some.read)
     return summarise_account(some, AccountReading(documents, sentences, remainders, {OWN: ranks}), {}, Excerpts(), seed)
 
 
 def _take(pooled: Pooled, rows: Whole) -> Pooled:
     vectors = {name: found[rows] for name, found in pooled.vectors.items()}
-    return Pooled(vectors, [pooled.tokens[row] for row in rows.tolist()] if pooled.tokens else [])
+    tokens = [pooled.tokens[row] for row in rows.tolist()] if pooled.tokens else []
+    return Pooled(vectors, tokens=tokens)
 
 
 def _complement(share: Estimate) -> Estimate:

@@ -14,7 +14,13 @@ pytest.importorskip("matplotlib")
 HERE = Path(__file__).parents[1]
 sys.path.insert(0, str(HERE))
 
+import cenote  # noqa: E402
+from cenote.account.probes import draw_probes  # noqa: E402
+from cenote.account.ranks import read_account  # noqa: E402
+from cenote.account.texts import tokenise_account  # noqa: E402
+from cenote.data.rows import Text  # noqa: E402
 from cenote.errors import BadInput  # noqa: E402
+from cenote.listener import Listener  # noqa: E402
 from cenote.records import Estimate  # noqa: E402
 from experiments import diagnoses, lab  # noqa: E402
 from experiments.all import MODULES, experiments, index  # noqa: E402
@@ -126,7 +132,7 @@ def test_comparisons_are_those_of_all_cells_of_a_size(experiment, tiny_st, tmp_p
 
 
 def test_the_command_names_the_model_that_another_was_trained_from(experiment, tiny_st, tmp_path, monkeypatch):
-    bert, mpnet = str(tiny_st("bert")), str(tiny_st("mpnet"))
+    bert, mpnet = str(tiny_st("bert")), str(tiny_st("roberta"))
     tuned, start = Path(mpnet).name, Path(bert).name
     compared = replace(experiment, across=lambda cells: [one for one in cells if one.backbone])
     words = ["--model", bert, "--model", mpnet, "--backbone", f"{tuned}={start}", "--data", "d", "-o", str(tmp_path)]
@@ -225,3 +231,21 @@ def test_an_experiment_runs_on_a_toy_model(module, tiny_st, own_data, tmp_path, 
 def test_the_index_of_claims_is_fresh():
     """`python -m experiments.all --pages` writes it; docs/claims.md is made of it."""
     assert json.loads((lab.RESULTS / INDEX).read_text("utf-8")) == index()
+
+
+def test_an_account_of_some_texts_searches_these_texts_alone(tiny_st, monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE / "experiments"))
+    stability = importlib.import_module("stability")
+    monkeypatch.setattr(stability, "TEXTS", 21)
+    model = cenote.load(tiny_st("bert"), device="cpu")
+    sentence = "the deep {0} holds light and water {0} under the stone {0} of a {0} cave"
+    texts = [
+        Text(f"t{row}", ". ".join(sentence.format(f"word{row} {part}") for part in range(3)) + ".") for row in range(30)
+    ]
+    account = tokenise_account(model, draw_probes(texts, 30, 0), alternatives=False)
+    reading = read_account(model, account, {}, Listener(), alternatives=False, keep_tokens=True)
+    some = stability.draw(account, reading, 0)
+    assert (some.documents, some.sentences) == (21, 63)
+    shares = (some.found, some.lost_to_cut, some.lost_to_pooling, some.not_found)
+    assert sum(one.value for one in shares) == pytest.approx(1)
+    assert stability.draw(account, reading, 0) == some

@@ -125,7 +125,7 @@ def test_a_graph_that_gives_no_numbers_is_refused(batch, precision, tiny_st, tmp
         vectors = pooled_vectors(model, forward(model, features)).numpy()
         return np.full_like(vectors, np.nan) if next(calls) == batch else vectors
 
-    row = exporting.Format("nothing", lambda *_: None, lambda _: run, ("float32", "int8"), ())
+    row = exporting.Format(lambda *_: None, lambda _: run, ("float32", "int8"), ())
     monkeypatch.setitem(FORMATS, "onnx", row)
     with pytest.raises(UnsupportedModel, match=r"gives other vectors than the model: they .* nan"):
         export(model, "onnx", tmp_path / "out", precision=precision)

@@ -320,9 +320,9 @@ def test_the_change_of_another_way_to_read_is_that_of_compare(short, data):
     assert change.value == pytest.approx(difference.value, abs=2e-4)
 
 
-def summarise(make, kind, model, others=()):
+def summarise(make, kind, model, others=(), long="truncate", **options):
     task = ListedTask("Local", kind, make, "x", None, "test")
-    return summarise_task(task, TextReader(model, "torch"), long="truncate", others=others, seed=0)
+    return summarise_task(task, TextReader(model, "torch"), long=long, others=others, seed=0, **options)
 
 
 def test_another_way_whose_items_are_of_another_measure_has_no_interval(short, monkeypatch):
