@@ -72,7 +72,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         ax.set_xlabel("first principal component")
         ax.set_ylabel("second principal component")
         if points:
-            ax.legend(fontsize=8, loc="best", handletextpad=0.2)
+            ax.legend(fontsize=8, loc="best", handletextpad=0.2, frameon=True, framealpha=0.85, edgecolor="none")
             ax.set_title(f"{ax.get_title()}\n{100 * cell.measured.series['explained']:.0f} % of variance", fontsize=9)
 
 
