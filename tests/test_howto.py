@@ -22,12 +22,10 @@ PAGES = [
     *sorted(path for part in ("concepts", "howto") for path in (ROOT / "docs" / part).glob("*.md")),
 ]
 SERVER = "http://localhost:8080"
-# Commands that would take minutes are given less to do; scores of toys do not go to the user's cache.
+# Commands that would take minutes are given less to do.
 FEWER = {
     "audit": ["--quick", "--only", "pooling,weights,padding"],
-    "compare": ["--no-cache"],
     "diagnose": ["--sample", "40"],
-    "evaluate": ["--no-cache"],
     "train": ["--steps", "1", "--batch-size", "2"],
 }
 

@@ -33,7 +33,7 @@ from cenote.embedding.messages import slice_messages, unpack
 from cenote.embedding.options import Options
 from cenote.errors import BadInput, CenoteError
 
-from ..folders import content, make_small_parts
+from ..folders import content
 
 PLAIN = {"backend": "torch", "precision": "float32", "name": "tiny"}
 PATIENCE = 300  # seconds, on a busy machine
@@ -134,7 +134,7 @@ def test_too_many_workers_are_refused(nodes, workers, accelerated, match):
 @pytest.fixture
 def faked(monkeypatch):
     """`faked(rounds)`: no cluster but this process, whose n-th round does so many parts; a list of what was done."""
-    make_small_parts(monkeypatch, 6)
+    monkeypatch.setattr(sources, "PART_TEXTS", 6)
     monkeypatch.setattr(clusters, "refuse_missing_ray", lambda: None)
     monkeypatch.setattr(clusters, "_connected", lambda: contextlib.nullcontext())
     monkeypatch.setattr(clusters, "_nodes", lambda ray: [(1, 0)])
@@ -336,10 +336,11 @@ def cluster():
 @pytest.fixture
 def in_parts(monkeypatch):
     """`in_parts(texts)`: a function that reads them in parts of six, in whatever process."""
-    make_small_parts(monkeypatch, 6)
+    monkeypatch.setattr(sources, "PART_TEXTS", 6)
 
     def make(rows):
         def read():
+            from cenote.embedding import corpus as sources
 
             sources.PART_TEXTS = 6
             yield from rows
