@@ -16,9 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cenote.data.formats import READERS, no_object
+from cenote.data.formats import READERS
 from cenote.data.lines import ZIPPED, readable
-from cenote.data.rows import REMEDY, describe_value, raise_faults, refuse_surrogates
+from cenote.data.rows import REMEDY, WrongRecord, describe_value, raise_faults, refuse_surrogates
 from cenote.errors import BadInput, some
 
 # The formats of tables. Others that `cenote.data.texts` reads may lie beside data: results in JSON, a page of Markdown.
@@ -85,9 +85,10 @@ def read_records(path: Path) -> Iterator[Record]:
         if count > 1:
             raise BadInput(f"{path} has {count} columns {name!r}. Rename all but one.")
     for where, record in sheet.records(named):
-        (cells,) = raise_faults([record])
+        (cells,) = raise_faults([record.value if isinstance(record, WrongRecord) else record])
         if not isinstance(cells, Mapping):
-            raise BadInput(no_object(cells, where))
+            remedy = "Make it an object with the names of columns as keys."
+            raise BadInput(f"{where}: the row is {describe_value(cells)}. {remedy}")
         yield Record(where, cells)
 
 
