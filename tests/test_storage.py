@@ -140,10 +140,17 @@ def test_a_folder_that_was_filled_meanwhile_is_left_alone(tmp_path):
     with pytest.raises(CenoteError, match=r"holds 'notes\.txt', which was not there .*Name a new"):
         fill()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".cenote-of-another-run", "notes.txt"]
-    (tmp_path / "notes.txt").unlink()
-    with new_folder(tmp_path) as one:
-        (one / "config.json").write_text("{}")
-    assert (tmp_path / "config.json").exists()
+
+
+def test_a_new_folder_keeps_nothing_of_interrupted_runs_and_shuts_out_another_run(tmp_path):
+    (tmp_path / ".cenote-of-a-killed-run").mkdir()
+    (tmp_path / ".cenote-of-a-killed-run" / "model.safetensors").write_text("half")
+    with new_folder(tmp_path) as folder:
+        (folder / "config.json").write_text("{}")
+        with pytest.raises(BadInput, match="another run is writing into"), new_folder(tmp_path):
+            pass
+        assert folder.exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="access is by the mask of a process")

@@ -10,7 +10,7 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from cenote.errors import BadInput, CenoteError, CenoteWarning
@@ -103,11 +103,24 @@ def _delete(temporary: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder. Its content appears as the folder `path` at the end, or is deleted after an error."""
-    from safetensors import SafetensorError  # no `OSError`, though a full disk raises it
+    """Yield a temporary folder. Its content appears as the folder `path` at the end, or is deleted after an error.
 
+    A folder that is there is locked, so that what is unfinished in it is of no run that goes on, and is deleted.
+    """
     # An empty folder may be where a drive is mounted, and cannot be replaced then.
     empty = path.is_dir()
+    with lock_folder(path) if empty else nullcontext():
+        with _temporary_folder(path, empty) as folder:
+            yield folder
+        if empty:
+            with suppress(CenoteError):  # the content is complete all the same
+                delete_temporary_files(path)
+
+
+@contextmanager
+def _temporary_folder(path: Path, empty: bool) -> Iterator[Path]:
+    from safetensors import SafetensorError  # no `OSError`, though a full disk raises it
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path if empty else path.parent))
