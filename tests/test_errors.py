@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, choose, first_line, some
+from cenote.errors import BadInput, BadRows, CenoteError, UnknownName, choose, first_line, last_line, some
 
 TABLE = {"mean": 1, "max": 2, "mean_sqrt_len": 3}
 
@@ -55,13 +55,13 @@ def test_every_error_is_a_cenote_error():
 
 
 @pytest.mark.parametrize(
-    ("error", "line"),
+    ("error", "first", "last"),
     [
-        (ValueError("\n  one\ntwo"), "one"),
-        (RuntimeError(""), "RuntimeError"),
-        (RuntimeError(" \n"), "RuntimeError"),
-        (KeyError("name"), "'name'"),
+        (ValueError("\n  one\ntwo \n"), "one", "two"),
+        (RuntimeError(""), "RuntimeError", "RuntimeError"),
+        (RuntimeError(" \n"), "RuntimeError", "RuntimeError"),
+        (KeyError("name"), "'name'", "'name'"),
     ],
 )
-def test_an_error_without_words_has_the_name_of_its_class(error, line):
-    assert first_line(error) == line
+def test_an_error_without_words_has_the_name_of_its_class(error, first, last):
+    assert (first_line(error), last_line(error)) == (first, last)

@@ -114,6 +114,23 @@ def test_a_result_that_cannot_be_renamed_is_written_directly(tmp_path, monkeypat
     assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]
 
 
+@pytest.mark.parametrize("call", ["os.fsync", "Path.replace"])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_on_a_drive_that_cannot_rename_a_new_result_is_written_and_an_earlier_one_stays(
+    tmp_path, monkeypatch, call, number
+):
+    def refuse(*_, **__):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(f"cenote.storage.{call}", refuse)
+    path = tmp_path / "scores.json"
+    write_result(path, b"yesterday")
+    with pytest.raises(BadInput, match=r"cannot write .*scores\.json"):
+        write_result(path, b"today")
+    assert path.read_bytes() == b"yesterday"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scores.json"]
+
+
 def test_two_runs_with_the_same_result_do_not_share_a_temporary_file(tmp_path, monkeypatch):
     path, real, names = tmp_path / "scores.json", Path.write_bytes, []
 
@@ -140,10 +157,17 @@ def test_a_folder_that_was_filled_meanwhile_is_left_alone(tmp_path):
     with pytest.raises(CenoteError, match=r"holds 'notes\.txt', which was not there .*Name a new"):
         fill()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".cenote-of-another-run", "notes.txt"]
-    (tmp_path / "notes.txt").unlink()
-    with new_folder(tmp_path) as one:
-        (one / "config.json").write_text("{}")
-    assert (tmp_path / "config.json").exists()
+
+
+def test_a_new_folder_keeps_nothing_of_interrupted_runs_and_shuts_out_another_run(tmp_path):
+    (tmp_path / ".cenote-of-a-killed-run").mkdir()
+    (tmp_path / ".cenote-of-a-killed-run" / "model.safetensors").write_text("half")
+    with new_folder(tmp_path) as folder:
+        (folder / "config.json").write_text("{}")
+        with pytest.raises(BadInput, match="another run is writing into"), new_folder(tmp_path):
+            pass
+        assert folder.exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="access is by the mask of a process")

@@ -51,7 +51,20 @@ def first_line(error: Exception) -> str:
     >>> first_line(ValueError(" no such file\n  at line 3")), first_line(ValueError(""))
     ('no such file', 'ValueError')
     """
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return _lines_of(error)[0]
+
+
+def last_line(error: Exception) -> str:
+    r"""Return the last line of an error's message, where runtimes of C++ and Ray say why, or the name of its class.
+
+    >>> last_line(ValueError("Exception from core.cpp:104:\n no such operator\n")), last_line(ValueError(" "))
+    ('no such operator', 'ValueError')
+    """
+    return _lines_of(error)[-1]
+
+
+def _lines_of(error: Exception) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
 
 
 def choose(

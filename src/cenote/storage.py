@@ -10,7 +10,7 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from cenote.errors import BadInput, CenoteError, CenoteWarning
@@ -22,6 +22,8 @@ _LOCK = f"{TEMPORARY}lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Errors of a system that lets nobody put another file in the place of one.
 _REFUSED = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS)
+# Errors of a drive that cannot rename files or flush them.
+_UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 # The beginning of an address, also as a `Path`, which leaves one slash of two. A drive of Windows has one letter.
 _ADDRESS = re.compile(r"[\w+.-]{2,}:/")
 
@@ -46,9 +48,10 @@ def write_result(path: Path, content: bytes) -> None:
 def _replace(path: Path, content: bytes) -> bool:
     """Write a file beside a path and rename it; return False where the system refuses that.
 
-    It does so for a file that is mounted alone, and in a folder where files can only be changed by their owners.
+    It does so for a file that is mounted alone, and in a folder where files can only be changed by their owners; also
+    on a drive that cannot do it, where a file that is there is not risked.
     """
-    temporary = None
+    temporary, usual = None, _REFUSED if path.exists() else (*_REFUSED, *_UNABLE)
     try:
         handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)  # unique, and of no great length
         os.close(handle)
@@ -61,7 +64,7 @@ def _replace(path: Path, content: bytes) -> bool:
             give_usual_access(temporary)
         _rename(temporary, path)
     except OSError as error:
-        if error.errno not in _REFUSED:  # to write directly would empty the file that is there
+        if error.errno not in usual:  # to write directly would empty the file that is there
             raise
         return False
     finally:
@@ -103,11 +106,24 @@ def _delete(temporary: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder. Its content appears as the folder `path` at the end, or is deleted after an error."""
-    from safetensors import SafetensorError  # no `OSError`, though a full disk raises it
+    """Yield a temporary folder. Its content appears as the folder `path` at the end, or is deleted after an error.
 
+    A folder that is there is locked, so that what is unfinished in it is of no run that goes on, and is deleted.
+    """
     # An empty folder may be where a drive is mounted, and cannot be replaced then.
     empty = path.is_dir()
+    with lock_folder(path) if empty else nullcontext():
+        with _temporary_folder(path, empty) as folder:
+            yield folder
+        if empty:
+            with suppress(CenoteError):  # the content is complete all the same
+                delete_temporary_files(path)
+
+
+@contextmanager
+def _temporary_folder(path: Path, empty: bool) -> Iterator[Path]:
+    from safetensors import SafetensorError  # no `OSError`, though a full disk raises it
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path if empty else path.parent))

@@ -182,6 +182,7 @@ def test_a_model_that_is_forced_is_said_to_be(model, pairs, tmp_path, monkeypatc
 def test_a_model_that_could_not_be_written_fails_after_its_result(model, pairs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("cenote.evaluation.tune.tune", lambda **_: rich_tuning())
     new, figures = tmp_path / "new", tmp_path / "t.json"
+    (new / ".cenote-of-a-killed-run").mkdir(parents=True)
     assert rich_tuning().recommendation is not None
     arguments = ["tune", model, "--data", pairs, "-o", str(new)]
     assert main([*arguments, "--json", str(figures)]) == Exit.FAILURE

@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -320,6 +321,8 @@ def test_data_in_memory_are_checked_and_noted_as_files_are(tmp_path):
 
 WATER = Labels(("a pool", "a pond"), ("water", "air"))
 SAID = (("a pool", "a pond"),) * 2
+ONE = (("d",), ("",), ("a",), ("q",), ("c",))
+SUMMARY = (("s",), ("a",), (("b",),))
 
 
 @pytest.mark.parametrize(
@@ -332,16 +335,52 @@ SAID = (("a pool", "a pond"),) * 2
         (Classification(WATER, Labels(("a", "b"), ("water",) * 2)), "mine, test: every text has the label 'water'"),
         (Classification(WATER, Labels(("a", "b"), ("x", "y"))), "mine, test: no label is one of the training texts"),
         (Clustering(("a", "b"), ("x", "x")), "mine: every text has the label 'x'. Give texts of at least two"),
-        (Clustering(("a", 5), ("x", "y")), "mine: text of row 1 is a int: give a string"),
+        (Clustering(("a", 5), ("x", "y")), "mine, row 1: the text is int 5, not a string"),
+        (Clustering(("a", "\udc00"), ("x", "y")), "mine, row 1: the text holds a lone surrogate"),
+        (Clustering(("a", "b"), ("x", None)), "mine, row 1: the label is null, not a string or a number"),
+        (Clustering(("a", "b"), ("x", " ")), "mine, row 1: the label is empty"),
+        (Clustering(("a", "b"), ("x", float("nan"))), "mine, row 1: the label is float nan, not a string or a number"),
         (Sts(*SAID, (1.0, 1.0)), "mine: all 2 scores are 1.0, so that nothing correlates"),
-        (Sts(*SAID, (1.0, float("nan"))), "mine: score of row 1 is nan: give a finite number"),
+        (Retrieval(*ONE, {"q": {"d": 0.5}}), "mine, qrels, row 0: the grade is 0.5, not a whole number"),
+        (Retrieval(*ONE, {"q": {"d": None}}), "mine, qrels, row 0: the grade is null, not a finite number"),
+        (Sts(*SAID, (1.0, float("nan"))), "mine, row 1: the score is float nan, not a finite number"),
+        (Sts(*SAID, (1.0, None)), "mine, row 1: the score is null, not a finite number"),
         (Summarisation(("s",), ("a",), (("b",),), ((),), ((),)), "mine, row 0: 1 human summaries, 0 machine"),
+        (Summarisation(*SUMMARY, (("b", 5),), ((1.0, 2.0),)), "mine, row 0: the machine .*, number 2, is int 5, not a"),
+        (Summarisation(*SUMMARY, (("b", "c"),), ((1.0, float("nan")),)), "mine, row 0: .*, number 2, is float nan"),
         (Summarisation(("s", "s"), *SAID[:1], *[(("b",),) * 2] * 2, ((1.0,), (2.0,))), "mine: ids that occur more"),
     ],
 )
 def test_odd_data_in_memory_are_refused_as_files_are(data, message):
     with pytest.raises(BadInput, match=message):
         check_labelled(data, "mine")
+
+
+def test_cells_in_memory_become_what_those_of_files_do():
+    assert check_labelled(Sts(*SAID, ("1", np.float32(2.5))), "mine").scores == (1.0, 2.5)
+    assert check_labelled(Clustering(SAID[0], (3, np.int64(4))), "mine").labels == ("3", "4")
+    assert check_labelled(Retrieval(*ONE, {"q": {"d": "2"}}), "mine").judgments == {"q": {"d": 2}}
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"train.csv": TRAIN, "test.csv": [*TEST, {"text": " ", "label": "stone"}]},
+        {"test.csv": [*PAIRS, {"text1": "a", "text2": " ", "score": 2}]},
+        {"test.jsonl": [{**SUMMARIES[0], "text": " "}]},
+    ],
+)
+def test_empty_texts_of_files_are_noted_once(tmp_path, tables):
+    read = read_labelled(folder(tmp_path, tables))
+    (note,) = read.notes
+    assert note.startswith("Empty texts of test.")
+    assert check_labelled(read, "mine").notes == (note,)
+
+
+def test_columns_of_candidates_that_are_not_used_are_noted(tmp_path):
+    candidates = [{**one, "docids": ["d1"]} for one in CANDIDATES]
+    data = read_labelled(folder(tmp_path, {**SEARCH, "candidates.jsonl": candidates}))
+    assert data.notes == ("In candidates.jsonl the document ids is 'doc_ids'; not used: docids.",)
 
 
 def test_subsets_of_pairs_are_noted(tmp_path):
@@ -573,8 +612,12 @@ def test_bad_folders(tmp_path, case):
             b'{"text": \n',
             r"test\.jsonl, line 1: not JSON \(Expecting value: column 10\)\. Write one object",
         ),
-        ("test.jsonl", b'["a", "b"]\n', r"test\.jsonl, line 1: the row is list .*\. Make it an object with"),
-        ("test.jsonl", b'"a pool"\n', r"test\.jsonl, line 1: the row is str 'a pool'\. Make it an object with"),
+        ("test.jsonl", b'["a", "b"]\n', r"test\.jsonl, line 1: the row is list .*\. Make it an object with the names"),
+        (
+            "test.jsonl",
+            b'"a pool"\n',
+            r"test\.jsonl, line 1: the row is str 'a pool'\. Make it an object with the names",
+        ),
         ("test.jsonl", b'{"text": "\xe9"}\n', r"test\.jsonl, line 1: not UTF-8 \(byte 10, 0xe9\)"),
         ("test.jsonl", b'{"text": "\\ud800", "label": "a"}\n', r"line 1: the text holds a lone surrogate"),
         ("test.csv", b"text,label\na,b,c\n", r"test\.csv, line 2: 3 fields, but the first line, .* has 2\. Put fields"),

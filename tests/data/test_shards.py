@@ -403,3 +403,5 @@ def test_a_tilde_is_the_home_also_in_a_pattern(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     for path in ("~/shards/*.txt", Path("~/shards/a.txt"), "~/shards/a.txt"):
         assert [text.text for text in read(path)] == ["a pool"]
+    with pytest.raises(BadInput, match=r"no such file or folder: ~of-nobody/a\.txt"):
+        read("~of-nobody/a.txt")

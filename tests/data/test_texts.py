@@ -300,7 +300,7 @@ FIRST_ROW = {
     "bad zip": ("a.txt.gz", gzip.compress(b"", mtime=0)[:10] + b"\xff" * 30, "gzip data is cut short or damaged"),
     "no JSON": ("a.jsonl", '{"text": }\n', r"a\.jsonl, line 1: not JSON \(Expecting value: column 10\)\. Write one"),
     "deep JSON": ("a.jsonl", "[" * 100_000, "line 1: not JSON .*recursion"),
-    "JSON list": ("a.jsonl", "[1, 2]", r"line 1: the row is list \[1, 2\]\. Make it an object with the names"),
+    "JSON list": ("a.jsonl", "[1, 2]", r"line 1: the row is list \[1, 2\]\. Make it an object with the key"),
     "no column": ("a.jsonl", '{"txet": "a"}', r"line 1: 'text'; did you mean 'txet'\? There are: txet\. Name"),
     "no keys": ("a.jsonl", "{}", r"column of .*line 1: 'text'\. There are: none\."),
     "null": ("a.jsonl", '{"text": null}', r"line 1: the text is null, not a string\. Correct or drop the row"),
@@ -324,7 +324,7 @@ FIRST_ROW = {
     "object in a line": ("a.json", '{"texts": ["a"]}', r"line 1: 'text'; did you mean 'texts'\?"),
     "bad array": ("a.json", "[\n{a}]", r"row 0 \(from 0\): not JSON \(Expecting property name.*: line 2\)\. Write"),
     "deep array": ("a.json", "[" * 100_000, r"row 0 \(from 0\): not JSON .*recursion"),
-    "array of numbers": ("a.json", "[1]", r"row 0 \(from 0\): the row is int 1\. Make it an object"),
+    "array of numbers": ("a.json", "[1]", r"row 0 \(from 0\): the row is int 1\. Make it an object with the key"),
     "latin array": ("a.json", b'["\xff"]', "line 1: not UTF-8"),
 }
 

@@ -140,7 +140,8 @@ def test_a_fast_candidate_that_disagrees_is_left_out(model, tokens, offer, cosin
         ({"spoil": spoiled}, "the model's vector is not finite"),
         ({"spoil": torch.zeros_like}, "its least cosine with float32 is 0.000000"),
         (UnsupportedModel("no graph of it"), "no graph of it"),
-        (RuntimeError(), "RuntimeError"),
+        (RuntimeError(" "), "RuntimeError"),
+        (RuntimeError("Exception from core.cpp:104:\nno such operator\n"), "no such operator"),
     ],
 )
 def test_a_candidate_that_fails_is_left_out(model, tokens, offer, options, why):

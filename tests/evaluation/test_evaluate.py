@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
 import cenote
+from cenote.data.labelled_schemas import Asked
 from cenote.encoding import backends
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
@@ -82,6 +83,11 @@ def test_every_folder_has_a_name_of_its_own(tmp_path):
     found = task_list.named_data([tmp_path / name for name in names])
     assert list(found) == ["data (2)", "data (3)", "data (1)", "sts.en", "sts.de", ".hidden"]
     assert list(found.values()) == [tmp_path / name for name in names]
+
+
+def test_a_path_that_no_system_takes_is_refused_in_words():
+    with pytest.raises(BadInput, match=r"cannot be read .*name too long"):
+        task_list.list_tasks(None, "x" * 300, None, Asked(), quick=False)
 
 
 def scores(found):

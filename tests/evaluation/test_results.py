@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cenote.errors import BadInput, CenoteWarning
-from cenote.evaluation.results import Results, default_folder, refuse_overwriting
+from cenote.evaluation.results import Results, default_folder, refuse_overwriting, refuse_same_files
 from cenote.evaluation_records import TaskScore
 
 RECORD = TaskScore("a", "sts", "m", 0.5, 0.4, 0.6, 2, "pairs", (), (), (), (), {"m": 0.5}, None, 2, 0, (), "x", "test")
@@ -81,6 +81,12 @@ def test_a_score_that_cannot_be_kept_is_a_warning(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(CenoteWarning, match="the score is not kept, and the next run computes it again: cannot write"):
         Results(tmp_path / "file" / "folder", TaskScore).keep("k", {}, RECORD, TABLE)
+
+
+def test_names_that_differ_by_case_alone_are_one_file_of_items(tmp_path):
+    with pytest.raises(BadInput, match=r"the items of 'STS' and of 'sts' would both be in 'sts\.parquet': rename"):
+        refuse_same_files(tmp_path, ["STS", "other", "sts"])
+    refuse_same_files(tmp_path, ["STS", "other", "STS"])
 
 
 def test_items_overwrite_no_labelled_data(tmp_path, monkeypatch):

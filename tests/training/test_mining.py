@@ -241,13 +241,16 @@ def test_bad_output(corpus, tmp_path, name, message):
     assert len(corpus.read_text().splitlines()) == 8
 
 
-def test_pairs_that_the_next_run_would_read_are_refused(corpus, tmp_path):
+def test_pairs_that_the_next_run_would_read_are_refused(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path.parent))
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "link.jsonl").symlink_to(tmp_path / "there.jsonl")
     (tmp_path / "there.jsonl").write_bytes(corpus.read_bytes())
     for source, name, fate in (
         (tmp_path, "pairs.jsonl", "would be an input of the next run"),
         (str(tmp_path / "*.jsonl"), "pairs.jsonl", "would be an input of the next run"),
+        (f"~/{tmp_path.name}", "pairs.jsonl", "would be an input of the next run"),
         ([corpus, tmp_path], "pairs.jsonl", "would be an input of the next run"),
         (tmp_path / "texts", "there.jsonl", "is an input and would be overwritten"),
     ):

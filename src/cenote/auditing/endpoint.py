@@ -16,6 +16,7 @@ import numpy.typing as npt
 from cenote.auditing.endpoint_addresses import is_local, secrets_of, shown, split_address
 from cenote.auditing.endpoint_requests import Answer, Refusal, Stopped, Transport
 from cenote.errors import BadInput, UnknownName, choose, some
+from cenote.listener import silent
 
 Vector = npt.NDArray[np.float64]
 
@@ -193,7 +194,7 @@ def connect(
     served_model: str | None = None,
     key_variable: str | None = None,
     timeout: float = 60.0,
-    notify: Callable[[str], object] = lambda _: None,
+    notify: Callable[[str], object] = silent,
 ) -> Endpoint:
     """Return the server at an address, once it has answered: its dialect is the one of the first path that answers.
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from cenote.auditing.endpoint_addresses import is_local, shown
 from cenote.auditing.endpoint_connections import Connections, Received, TooLong
 from cenote.errors import BadInput, CenoteError
+from cenote.listener import silent
 
 # Tries of one request that the server answers with 429, or not at all; and of one that it answers with 5xx.
 TRIES, _TRIES_BROKEN = 5, 3
@@ -161,7 +162,7 @@ class Transport:
         self,
         variable: str | None = None,
         timeout: float = 60.0,
-        notify: Callable[[str], object] = lambda _: None,
+        notify: Callable[[str], object] = silent,
         secrets: Iterable[str] = (),
     ) -> None:
         self.variable, self.timeout, self.notify = variable, check_timeout(timeout), notify

@@ -24,6 +24,7 @@ from cenote.data.labelled_files import is_read
 from cenote.errors import CenoteError, Usage
 from cenote.models.hub import refuse_missing
 from cenote.records import ALL
+from cenote.storage import entries_of
 from cenote.tuning_records import Tuning
 from cenote.wording import pluralise, probability, relative_estimate, score_estimate
 
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     yield from deliver(args, found, lines_of)
     if args.folder is None:
         return
-    written = Path(args.folder).is_dir() and any(Path(args.folder).iterdir())
+    written = Path(args.folder).is_dir() and bool(entries_of(Path(args.folder)))
     if not written and (found.recommendation is not None or (args.force and found.chosen is not None)):
         raise CenoteError(f"the folder {args.folder!r} is not written: the warning above says why.")
     if args.json != "-":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cenote.data.lines import LONGEST, ZIPPED, lines, unzipped
-from cenote.data.rows import Fault, describe_value, raise_faults
+from cenote.data.rows import Fault, WrongRecord, raise_faults
 from cenote.data.sheets import Placed, Sheet, plain_sheet, sheet_of_records
 from cenote.data.tables import read_arrow, read_parquet
 from cenote.errors import BadInput
@@ -105,12 +105,7 @@ def _record_of_line(line: str, where: str) -> Any:
 
 def _checked_record(record: Any, where: str) -> Any:
     """Return an object or a string; a fault in place of anything else."""
-    return record if isinstance(record, (str, dict)) else Fault(no_object(record, where))
-
-
-def no_object(record: Any, where: str) -> str:
-    """Return the message that a row of JSON has no columns."""
-    return f"{where}: the row is {describe_value(record)}. Make it an object with the names of columns as keys."
+    return record if isinstance(record, (str, dict)) else WrongRecord.of(record, where)
 
 
 def read_json(path: Path) -> Sheet:

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from cenote.data.shards import is_pattern, is_read
+from cenote.data.shards import expand_home, is_pattern, is_read
 from cenote.errors import BadInput
 
 # Tells whether a file, the second, is read with a folder.
@@ -34,7 +34,8 @@ def refuse_input(
         error: that is raised.
     """
     path = output.resolve()
-    sources = [Path(one).resolve() for one in inputs if isinstance(one, (str, Path)) and str(one) not in ("", "-")]
+    named_paths = (one for one in inputs if isinstance(one, (str, Path)) and str(one) not in ("", "-"))
+    sources = [Path(expand_home(one)).resolve() for one in named_paths]
     if any(_reads(source, path, is_read) for source in sources):
         fate = "is an input and would be overwritten" if path.exists() else "would be an input of the next run"
         raise error(f"{named} {str(output)!r} {fate}: {remedy}.")

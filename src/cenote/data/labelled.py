@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -25,6 +24,7 @@ from cenote.data.fingerprints import Fingerprint
 from cenote.data.labelled_columns import Named
 from cenote.data.labelled_files import (
     RoleColumns,
+    check_columns,
     count_empty,
     count_ids,
     empty_ids,
@@ -267,11 +267,11 @@ def _check_search(data: Retrieval, where: str) -> Retrieval:
     listed = None
     if data.candidates is not None:
         columns = {"query_id": tuple(data.candidates), "document_ids": tuple(data.candidates.values())}
-        listed = _columns(columns, parts["candidates"])
+        listed = check_columns(columns, parts["candidates"])
     return _search(
-        corpus=_columns(corpus, parts["corpus"], texts=("text", "title")),
-        queries=_columns(queries, parts["queries"], texts=("query",)),
-        judged=_columns(dict(zip(("query_id", "document_id", "grade"), judged, strict=True)), parts["qrels"]),
+        corpus=check_columns(corpus, parts["corpus"]),
+        queries=check_columns(queries, parts["queries"]),
+        judged=check_columns(dict(zip(("query_id", "document_id", "grade"), judged, strict=True)), parts["qrels"]),
         listed=listed,
         where=parts,
         notes=data.notes,
@@ -302,6 +302,7 @@ def _search(
         count_ids(empty_ids(corpus["id"], contents), "Empty documents were kept"),
         count_ids(empty_ids(judgments, [texts[query] for query in judgments]), "Empty queries were kept"),
     ]
+    tables = [corpus, queries, judged, *([] if listed is None else [listed])]
     return Retrieval(
         corpus_ids=corpus["id"],
         titles=titles,
@@ -310,7 +311,7 @@ def _search(
         queries=tuple(texts[query] for query in judgments),
         judgments=judgments,
         candidates=candidates,
-        notes=join_notes(notes, corpus.notes, queries.notes, judged.notes, found),
+        notes=join_notes(notes, *(table.notes for table in tables), found),
     )
 
 
@@ -326,11 +327,10 @@ def _read_classification(plan: Plan) -> Classification:
 
 
 def _check_classification(data: Classification, where: str) -> Classification:
-    names, empty = {part: f"{where}, {part}" for part in (TRAIN, TEST)}, list[str]()
-    for part, labels in ((TRAIN, data.train), (TEST, data.test)):
-        _columns({"text": labels.texts, "label": labels.labels}, names[part], texts=("text",))
-        empty.append(count_empty(labels.texts, names[part]))
-    return _classification(data.train, data.test, names, names[TEST], (*data.notes, *empty))
+    names = {part: f"{where}, {part}" for part in (TRAIN, TEST)}
+    train, test = _check_labels(data.train, names[TRAIN]), _check_labels(data.test, names[TEST])
+    empty = [count_empty(one.texts, names[part], data.notes) for part, one in ((TRAIN, train), (TEST, test))]
+    return _classification(train, test, names, names[TEST], join_notes(data.notes, empty))
 
 
 def _classification(
@@ -362,9 +362,10 @@ def _read_clustering(plan: Plan) -> Clustering:
 
 
 def _check_clustering(data: Clustering, where: str) -> Clustering:
-    _columns({"text": data.texts, "label": data.labels}, where, texts=("text",))
-    _refuse_one_class(data.labels, where)
-    return replace(data, notes=join_notes(data.notes, [count_empty(data.texts, where)]))
+    found = _check_labels(Labels(data.texts, data.labels), where)
+    _refuse_one_class(found.labels, where)
+    notes = join_notes(data.notes, [count_empty(found.texts, where, data.notes)])
+    return Clustering(found.texts, found.labels, notes)
 
 
 def _labels(plan: Plan, part: str) -> tuple[Labels, tuple[str, ...]]:
@@ -372,6 +373,11 @@ def _labels(plan: Plan, part: str) -> tuple[Labels, tuple[str, ...]]:
     table = read_columns(path, ("text", "label"), named=plan.named[part])
     empty = count_empty(table["text"], path.name)
     return Labels(table["text"], table["label"]), join_notes(table.notes, [empty])
+
+
+def _check_labels(data: Labels, where: str) -> Labels:
+    found = check_columns({"text": data.texts, "label": data.labels}, where)
+    return Labels(found["text"], found["label"])
 
 
 def _refuse_one_class(labels: Sequence[str], said: str) -> None:
@@ -401,8 +407,9 @@ def _read_sts(plan: Plan) -> Sts:
 def _check_sts(data: Sts, where: str) -> Sts:
     columns = {"first": data.first, "second": data.second, "score": data.scores}
     columns |= {} if data.subsets is None else {"subset": data.subsets}
-    _columns(columns, where, texts=("first", "second"), numbers=("score",))
-    return _sts(data, where, where)
+    found = check_columns(columns, where)
+    subsets = None if data.subsets is None else found["subset"]
+    return _sts(Sts(found["first"], found["second"], found["score"], subsets, data.notes), where, where)
 
 
 def _sts(data: Sts, where: str, name: str) -> Sts:
@@ -412,7 +419,7 @@ def _sts(data: Sts, where: str, name: str) -> Sts:
             f"{where}: all {len(data.scores):,} scores{only}, so that nothing correlates with them. Give pairs of "
             "several scores."
         )
-    found = [count_empty((*data.first, *data.second), name)]
+    found = [count_empty((*data.first, *data.second), name, data.notes)]
     if (count := len(set(data.subsets or ()))) > 1:
         found.append(
             f"The pairs are of {count:,} subsets: intervals and tests are for other pairs of these, not for others."
@@ -430,9 +437,11 @@ def _read_summarisation(plan: Plan) -> Summarisation:
 
 
 def _check_summarisation(data: Summarisation, where: str) -> Summarisation:
-    columns = {"id": data.ids, "text": data.texts, "human": data.human, "machine": data.machine, "score": data.scores}
-    found = _columns(columns, where, texts=("text",))
-    return _summarisation(data, found.places, where, where)
+    columns = {"id": data.ids, "text": data.texts, "human": data.human, "machine": data.machine, "ratings": data.scores}
+    found = check_columns(columns, where)
+    places = tuple(f"{where}, row {row}" for row in range(len(data.ids)))
+    ids, texts, human, machine, ratings = (found[role] for role in columns)
+    return _summarisation(Summarisation(ids, texts, human, machine, ratings, data.notes), places, where, where)
 
 
 def _summarisation(data: Summarisation, places: Sequence[str], where: str, name: str) -> Summarisation:
@@ -449,28 +458,9 @@ def _summarisation(data: Summarisation, places: Sequence[str], where: str, name:
     summaries = (text for found in (*data.human, *data.machine) for text in found)
     notes = [
         count_ids(constant, "Texts have one score for all summaries"),
-        count_empty((*data.texts, *summaries), name),
+        count_empty((*data.texts, *summaries), name, data.notes),
     ]
     return replace(data, notes=join_notes(data.notes, notes))
-
-
-def _columns(
-    columns: Mapping[str, Sequence[Any]], where: str, *, texts: Sequence[str] = (), numbers: Sequence[str] = ()
-) -> RoleColumns:
-    """Return columns of data in memory; raise unless they are as long, and hold texts and finite numbers."""
-    counts = {name: len(column) for name, column in columns.items()}
-    if len(set(counts.values())) > 1:
-        said = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
-        raise BadInput(f"{where}: columns of several lengths: {said}. Give one value of each in every row.")
-    for name in texts:
-        if wrong := [row for row, one in enumerate(columns[name]) if not isinstance(one, str)]:
-            kind = type(columns[name][wrong[0]]).__name__
-            raise BadInput(f"{where}: {name} of row {wrong[0]} is a {kind}: give a string.")
-    for name in numbers:
-        if wrong := [row for row, one in enumerate(columns[name]) if not math.isfinite(one)]:
-            raise BadInput(f"{where}: {name} of row {wrong[0]} is {columns[name][wrong[0]]}: give a finite number.")
-    places = tuple(f"{where}, row {row}" for row in range(next(iter(counts.values()))))
-    return RoleColumns({name: tuple(column) for name, column in columns.items()}, places, ())
 
 
 _READERS: dict[str, Callable[[Plan], Labelled]] = {

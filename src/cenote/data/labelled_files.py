@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, partial
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cenote.data.formats import READERS, no_object
+from cenote.data.formats import READERS
 from cenote.data.lines import ZIPPED, readable
-from cenote.data.rows import REMEDY, describe_value, raise_faults, refuse_surrogates
+from cenote.data.rows import REMEDY, WrongRecord, describe_value, raise_faults, refuse_surrogates
 from cenote.errors import BadInput, some
 
 # The formats of tables. Others that `cenote.data.texts` reads may lie beside data: results in JSON, a page of Markdown.
@@ -85,9 +85,10 @@ def read_records(path: Path) -> Iterator[Record]:
         if count > 1:
             raise BadInput(f"{path} has {count} columns {name!r}. Rename all but one.")
     for where, record in sheet.records(named):
-        (cells,) = raise_faults([record])
+        (cells,) = raise_faults([record.value if isinstance(record, WrongRecord) else record])
         if not isinstance(cells, Mapping):
-            raise BadInput(no_object(cells, where))
+            remedy = "Make it an object with the names of columns as keys."
+            raise BadInput(f"{where}: the row is {describe_value(cells)}. {remedy}")
         yield Record(where, cells)
 
 
@@ -141,7 +142,7 @@ def label_of(value: object, said: str) -> str:
         raise BadInput(f"{said} is empty. Give every row one label, or drop the row.")
     if isinstance(value, Decimal) and value.is_finite():  # 4.5 may be 4.50 in another file
         value = f"{value.normalize():f}"
-    if not isinstance(value, (str, int, float)) or value != value:
+    if not isinstance(value, (str, Real)) or value != value:  # numpy's numbers are `Real`
         raise BadInput(f"{said} is {describe_value(value)}, not a string or a number. Give every row one label.")
     return text_of(str(value), said)
 
@@ -153,7 +154,7 @@ def number_of(value: object, said: str) -> float:
     (3.5, 4.0)
     """
     try:
-        usable = isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool)
+        usable = isinstance(value, (str, Real, Decimal)) and not isinstance(value, bool)
         number = float(value) if usable else math.nan  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         number = math.nan
@@ -253,7 +254,7 @@ def columns_of(role: str, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class RoleColumns:
-    """Columns of a file by role; `places` says where each row is."""
+    """Columns by role; `places` says where each row of a file is."""
 
     values: Mapping[str, tuple[Any, ...]]
     places: tuple[str, ...]
@@ -290,6 +291,22 @@ def read_columns(
     return RoleColumns({role: tuple(cells) for role, cells in found.items()}, tuple(places), tuple(filter(None, notes)))
 
 
+def check_columns(columns: Mapping[str, Sequence[Any]], where: str) -> RoleColumns:
+    """Return columns of data in memory by role, their cells read as those of files; raise unless they are as long.
+
+    The columns have no places: their rows are counted from 0.
+    """
+    counts = {role: len(column) for role, column in columns.items()}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{count:,} of the {ROLES[role].noun}" for role, count in counts.items())
+        raise BadInput(f"{where}: columns of several lengths: {said}. Give one value of each in every row.")
+    values = {}
+    for role, column in columns.items():
+        cell, noun = ROLES[role].cell, ROLES[role].noun
+        values[role] = tuple(cell(value, f"{where}, row {row}: the {noun}") for row, value in enumerate(column))
+    return RoleColumns(values, (), ())
+
+
 def _present(role: str, cells: Mapping[str, object], named: Mapping[str, str]) -> str | None:
     """Return the column of an optional role in a row; a key of JSON lines may be missing in the first row alone."""
     if role in named:
@@ -316,6 +333,8 @@ def _ignored(role: str, chosen: str, columns: tuple[str, ...], path: Path) -> st
 
 # Checks and notes of ids and texts.
 
+_EMPTY = "Empty texts of"
+
 
 def refuse_repeated(ids: Sequence[str], where: object) -> None:
     """Raise if an id of a file, or of a part of data in memory, occurs more than once.
@@ -340,14 +359,15 @@ def empty_ids(ids: Iterable[str], texts: Iterable[str]) -> list[str]:
     return [name for name, text in zip(ids, texts, strict=True) if not text.strip()]
 
 
-def count_empty(texts: Sequence[str], name: str) -> str:
-    """Return a note that counts the empty texts of a file, empty if there are none.
+def count_empty(texts: Sequence[str], name: str, notes: Sequence[str] = ()) -> str:
+    """Return a note that counts the empty texts of a file, empty if there are none or `notes` count them already.
 
     >>> count_empty(["a pool", " "], "test.csv")
     'Empty texts of test.csv were kept: 1.'
     """
     count = sum(not text.strip() for text in texts)
-    return f"Empty texts of {name} were kept: {count:,}." if count else ""
+    counted = any(note.startswith(_EMPTY) for note in notes)
+    return f"{_EMPTY} {name} were kept: {count:,}." if count and not counted else ""
 
 
 def count_ids(ids: Sequence[str], statement: str) -> str:

@@ -45,6 +45,19 @@ class Fault(NamedTuple):
     id: str | None = None
 
 
+class WrongRecord(Fault):
+    """A row of JSON, `value`, that is neither an object nor a string; a table without texts has a remedy of its own."""
+
+    value: object
+
+    @classmethod
+    def of(cls, value: object, where: str) -> WrongRecord:
+        """Return the row with the remedy of a source of texts."""
+        row = cls(f"{where}: the row is {describe_value(value)}. Make it an object with the key 'text', or a string.")
+        row.value = value
+        return row
+
+
 Row = Text | Fault
 
 

@@ -42,8 +42,7 @@ def _open_path(path: str | Path) -> Iterator[Sheet]:
         raise NoFile("an empty string is no path. Name a file or a folder.")
     if str(path) == "-":
         raise BadInput("- is standard input and goes with no file: give one of them.")
-    if str(path).startswith("~") and not Path(path).exists():  # a shell expands it, but not in quotes
-        path = str(Path(path).expanduser())
+    path = expand_home(path)
     if is_pattern(path):
         yield from map(_open_file, _match(str(path)))
         return
@@ -67,6 +66,16 @@ def _match(pattern: str) -> list[Path]:
         warnings.warn(f"{pattern}: folders that match are not read: {some(unread)}", CenoteWarning, 2)
     _refuse_twins(files)
     return files
+
+
+def expand_home(path: str | Path) -> str | Path:
+    """Return a path with the home for a tilde at its start, which a shell expands, but not in quotes.
+
+    >>> expand_home("texts~")
+    'texts~'
+    """
+    expands = str(path).startswith("~") and not os.path.exists(path)  # noqa: PTH110  Path.exists raises for long names
+    return os.path.expanduser(path) if expands else path  # noqa: PTH111  Path.expanduser raises for unknown users
 
 
 def is_pattern(path: str | Path) -> bool:

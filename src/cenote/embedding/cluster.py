@@ -36,7 +36,7 @@ from cenote.embedding.parts import Part, part_of, write_part
 from cenote.embedding.rows import SliceEncoder
 from cenote.encoding.backends import backend
 from cenote.encoding.vectors import Encoder
-from cenote.errors import BadInput, CenoteError
+from cenote.errors import BadInput, CenoteError, last_line
 from cenote.listener import Listener
 from cenote.models.fingerprints import fingerprint_as
 from cenote.models.provenance import versions_of
@@ -297,7 +297,7 @@ def _answers(
                 for row in range(len(table)):
                     yield unpack(table.slice(row, 1))
         except ray.exceptions.RayError as error:  # a slice has no answer; the others may be complete
-            yield {"lost": str(error).strip().splitlines()[-1]}
+            yield {"lost": last_line(error)}
 
 
 # Ray, configured.

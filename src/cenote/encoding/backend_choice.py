@@ -17,7 +17,7 @@ from cenote.choices import AGREEMENT, AUTO, INT8
 from cenote.encoding.backends import BACKENDS, PRECISIONS, Backend, backend, distance, obstacle
 from cenote.encoding.tokens import Tokens
 from cenote.encoding.vectors import Encoder
-from cenote.errors import BadInput, choose
+from cenote.errors import BadInput, choose, last_line
 from cenote.functional.agreement import FEWEST_WITH_OTHERS, NEIGHBOURS, shared_nearest
 from cenote.listener import silent
 from cenote.wording import pluralise
@@ -230,7 +230,7 @@ def _contend(
         encoder = Encoder(model, backend(model, name, precision, task=bound.task))
         vectors, refused = encoder(tokens)
     except Exception as error:  # runtimes fail in ways of their own, and the other candidates may work
-        return str(error) or type(error).__name__
+        return last_line(error)
     _, cosine = distance(torch.from_numpy(vectors), torch.from_numpy(truth))
     if refused or cosine < bound.agreement:
         return refused[min(refused)] if refused else f"its least cosine with float32 is {cosine:.6f}"

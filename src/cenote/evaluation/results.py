@@ -138,10 +138,10 @@ def refuse_same_files(folder: Path, tasks: Sequence[str]) -> None:
     ...
     cenote.errors.BadInput: the items of 'a+b' and of 'a/b' would both be in 'a-b.parquet': rename one of the two.
     """
-    found: dict[Path, str] = {}
+    found: dict[str, str] = {}  # by names that are one file also where case does not count
     for task in tasks:
         file = file_of_items(folder, task)
-        if (other := found.setdefault(file, task)) != task:
+        if (other := found.setdefault(file.name.casefold(), task)) != task:
             raise BadInput(
                 f"the items of {other!r} and of {task!r} would both be in {file.name!r}: rename one of the two."
             )

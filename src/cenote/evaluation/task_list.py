@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -99,7 +100,8 @@ def _name_of(given: Any) -> str:
     if not isinstance(given, (str, Path)):
         return str(getattr(given, "kind", "data"))
     path = Path(given).resolve()
-    return path.name if path.is_dir() else re.sub(r"(?<=.)(\.[A-Za-z]+)+$", "", path.name)
+    is_folder = os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises for long names and without access
+    return path.name if is_folder else re.sub(r"(?<=.)(\.[A-Za-z]+)+$", "", path.name)
 
 
 def _local(name: str, given: Any, official: str | None, asked: Asked, quick: bool) -> ListedTask:
