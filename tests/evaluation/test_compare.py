@@ -774,8 +774,9 @@ BROKEN = (
 
 def test_a_temperature_that_breaks_the_model_is_named_with_the_remedy(model, monkeypatch):
     break_at(monkeypatch, 0.2)
-    with pytest.raises(BadInput, match=BROKEN):
+    with pytest.raises(BadInput, match=BROKEN) as caught:
         run(model, {"pairs": sts(40)}, temperatures=[0.9, 0.2])
+    assert str(caught.value).count("0.2") == 1
     with pytest.raises(
         BadInput, match=r"^temperature 1e-41: the output of BertModel is not finite\. Use one nearer to 1"
     ):
