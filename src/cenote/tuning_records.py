@@ -55,7 +55,7 @@ class Tuning(Result):
     recommendation: Any  # a number, a schedule by length, one of these for each role; None where nothing helps
     answer: str  # in a sentence
     chosen: str | None  # the best temperature of the development half, in words; None where none was better
-    gain: Estimate | None  # relative, of the chosen temperature on the held-out half; None if nothing was chosen
+    gain: Estimate | None  # relative, of the chosen temperature on the held-out half; None where none was read
     expected: Estimate  # relative, of choosing so, by cross-validation within the development half
     tried: tuple[Tried, ...]  # on the development half
     tasks: tuple[str, ...]

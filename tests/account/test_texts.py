@@ -11,6 +11,7 @@ from tokenizers import processors
 import cenote
 from cenote.account import texts as account_texts
 from cenote.account.pooled_texts import mean_of_windows, read_pooled
+from cenote.account.texts import count_in_small_windows, tokenise_small_windows
 from cenote.encoding.tokens import tokens_around
 
 from ..bags import TINY, load_bags, make_texts, plan
@@ -193,3 +194,19 @@ def test_a_prompt_that_fills_the_limit_leaves_nothing_read(limit, tiny_st):
 def test_windows_that_embed_refuses_are_not_tried(bag_model):
     bag_model.max_seq_length = 9
     assert [other.name for other in plan(bag_model, make_texts(30)).alternatives] == ["reading 512 tokens"]
+
+
+@pytest.mark.parametrize("sentences", [6, 20])
+def test_small_windows_are_the_first_alternative_and_their_tokens_are_estimated_before(bag_model, sentences):
+    bag_model.max_seq_length = 40
+    planned = plan(bag_model, make_texts(30, sentences))
+    known, windows = planned.alternatives[0], tokenise_small_windows(bag_model, planned)
+    for side in ("documents", "remainders"):
+        tokens = [getattr(one, side).tokens.as_bytes() for one in (known, windows)]
+        assert tokens[0] == tokens[1]
+    tokens = sum(int(side.tokens.lengths.sum()) for side in (windows.documents, windows.remainders))
+    assert tokens == pytest.approx(count_in_small_windows(bag_model, planned), rel=0.2)
+    bag_model.max_seq_length = 512
+    planned = plan(bag_model, make_texts(30))
+    assert tokenise_small_windows(bag_model, planned) is None
+    assert count_in_small_windows(bag_model, planned) == 0

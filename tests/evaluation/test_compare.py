@@ -1,10 +1,13 @@
 """The verb `compare`: planted truths are found, one pass serves all poolings, nothing is claimed beyond the data."""
 
+import gc
 import json
 import re
 import subprocess
 import sys
+import time
 import tracemalloc
+import weakref
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +20,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 
 import cenote
+from cenote.account import pooled_texts
+from cenote.account import texts as account_texts
 from cenote.account.fates import FATES
 from cenote.comparison_records import Comparison, Cost
 from cenote.data import labelled_halves
@@ -31,15 +36,17 @@ from cenote.evaluation.arms import Arm, check_grid, passes_of, set_to
 from cenote.evaluation.cells import build_cells, list_costs
 from cenote.evaluation.differences import count_sources, pair, sources_of, values_of
 from cenote.evaluation.items import Items
+from cenote.evaluation.own_sentences import score_own_sentences
 from cenote.evaluation.reading import TextReader, refuse_unread
 from cenote.evaluation.scoring import score_task
 from cenote.evaluation.tasks import local_task
 from cenote.evaluation_records import Evaluation
+from cenote.listener import Listener
 from cenote.models.properties import limit_of, readers_of
 from cenote.models.provenance import constant_of
 from cenote.models.repooling import repool
 
-from ..bags import load_bags, make_texts
+from ..bags import load_bags, make_texts, plan
 from .labelled import EVERY, classification, retrieval, solved, sts, texts, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -552,12 +559,59 @@ def test_what_each_setting_loses_to_the_cut_and_to_pooling_is_told_apart(bag_mod
 
 def test_texts_whose_token_vectors_take_too_much_memory_have_no_fates(bag_model, monkeypatch):
     monkeypatch.setattr("cenote.evaluation.own_sentences.KEPT_NUMBERS", 1)
-    found = run(bag_model, unlabelled=make_texts(60), poolings=["max"])
+    found = run([bag_model, bag_model], unlabelled=make_texts(60), names=["one", "other"])
     assert all(cell.fates is None and cell.reciprocal_rank is not None for cell in found.cells)
     assert [note for note in found.notes if "take too much memory" in note] == [
-        "sentence kept: What is lost to the cut and to pooling is not told apart: the token vectors of these texts "
-        "take too much memory. Take fewer texts (quick, --quick)."
+        f"sentence kept: {name}: what is lost to the cut and to pooling is not told apart, since the token vectors of "
+        "these texts take too much memory. Take fewer texts (quick, --quick)."
+        for name in ("one", "other")
     ]
+
+
+def test_windows_of_long_texts_are_not_read_and_a_note_says_so(bag_model, monkeypatch):
+    bag_model.max_seq_length = 40
+    told, options = [], {"poolings": ["lasttoken"], "names": ["bags"]}
+    steps = {"progress": lambda *step: told.append(step[0])}
+    found = run(bag_model, unlabelled=make_texts(60, 4), **options, **steps)
+    assert "reading windows of 40 tokens" in told
+    assert not any("tokens alone" in note for note in found.notes)
+    told.clear()
+    monkeypatch.setattr(own_sentences, "tokenise_small_windows", None)
+    found = run(bag_model, unlabelled=make_texts(60, 20), **options, **steps)
+    assert not any("windows" in step for step in told)
+    (note,) = [note for note in found.notes if "tokens alone" in note]
+    assert note.startswith("sentence kept: bags: what is lost to pooling is judged by tokens alone, since windows of ")
+    assert cells(found)["sentence kept", "lasttoken"].fates.lost_to_pooling.value > 0
+
+
+def test_the_time_of_a_setting_is_that_of_its_texts_alone(bag_model, monkeypatch):
+    def slow(work):
+        return lambda *args, **options: (time.sleep(0.3), work(*args, **options))[1]
+
+    bag_model.max_seq_length = 40
+    for module, name in ((account_texts, "split_texts"), (pooled_texts, "pooled_tokens")):
+        monkeypatch.setattr(module, name, slow(getattr(module, name)))
+    probes = plan(bag_model, make_texts(60)).probes
+    (one,) = passes_of(bag_model, "bags", check_grid(None, None, None, None))
+    start = time.perf_counter()
+    scored = list(score_own_sentences([one], probes, Listener(), "auto", 0))
+    whole = time.perf_counter() - start
+    assert whole > 1.2 > 0.6 + sum(one.record.seconds for one in scored)
+
+
+def test_the_token_vectors_of_a_pass_are_let_go_before_the_next(bag_model, monkeypatch):
+    read, made = own_sentences.read_account, []
+
+    def watched(*args, **options):
+        gc.collect()
+        assert not any(one() for one in made)
+        reading = read(*args, **options)
+        made.append(weakref.ref(reading))
+        return reading
+
+    monkeypatch.setattr(own_sentences, "read_account", watched)
+    run(bag_model, unlabelled=make_texts(60), limits=[40, 50])
+    assert len(made) == 3
 
 
 def test_labelled_data_have_no_account(model):
@@ -720,8 +774,9 @@ BROKEN = (
 
 def test_a_temperature_that_breaks_the_model_is_named_with_the_remedy(model, monkeypatch):
     break_at(monkeypatch, 0.2)
-    with pytest.raises(BadInput, match=BROKEN):
+    with pytest.raises(BadInput, match=BROKEN) as caught:
         run(model, {"pairs": sts(40)}, temperatures=[0.9, 0.2])
+    assert str(caught.value).count("0.2") == 1
     with pytest.raises(
         BadInput, match=r"^temperature 1e-41: the output of BertModel is not finite\. Use one nearer to 1"
     ):

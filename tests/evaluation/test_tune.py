@@ -31,6 +31,7 @@ from cenote.functional.paired import Paired
 from cenote.listener import Listener
 from cenote.models.properties import limits_kept
 from cenote.models.provenance import constant_of
+from cenote.report.tuned import state_expectations
 from cenote.tuning_records import Tuning
 
 from .labelled import EVERY, classification, retrieval, solved, sts, texts
@@ -146,6 +147,12 @@ def test_a_constant_at_an_end_of_those_that_were_tried_says_so(chosen, own, end)
     more = {None: "", "lowest": "try lower ones too.", "highest": "try higher ones too."}[end]
     said = f" It is the {end} that was tried: {more}" if end else ""
     assert module._edge(Candidate("constant", chosen, chosen), [*tried, Candidate("role", 1.0, 9.0)], own) == said
+
+
+def test_a_constant_above_one_that_breaks_is_not_called_the_lowest(model, monkeypatch):
+    break_at(monkeypatch, 0.1)
+    found = run(model, {"pairs": planted(model, 200, 0.001, temperature=0.2)}, temperatures=(0.6, 0.2, 0.1))
+    assert (found.chosen, "that was tried" in found.answer) == ("0.2", False)
 
 
 def test_the_answer_does_not_call_a_temperature_the_lowest_that_is_above_the_own(model):
@@ -368,6 +375,9 @@ class Simulated(Half):
         super().__init__([], [])
         self.__dict__.update(count=count, seed=seed, planted=dict(planted))
 
+    def readable(self, candidates):
+        return list(candidates), {}
+
     def paired(self, candidates):
         made = []
         for task in range(2):
@@ -498,12 +508,48 @@ def test_a_temperature_that_breaks_the_model_is_left_out(model, monkeypatch):
     assert [one.temperature for one in found.tried] == ["0.2"]
     assert found.recommendation is not None
     left = [note for note in found.notes if note.startswith("Left out: ")]
-    assert len(left) == 3
-    assert re.match(r"Left out: temperature 0\.6 breaks the model: pairs cannot be scored at .*use one nearer", left[0])
+    assert len(left) == 2  # each once
+    assert re.match(r"Left out: temperature 0\.6 breaks the model: pairs cannot be scored: .*use one nearer", left[0])
+    assert left[0].count("0.6") == 1
     assert "temperature 1e-41" in left[1]
     assert "Use one nearer to 1" in left[1]
     with pytest.raises(BadInput, match=r"no temperature can be tried\. temperature 0\.6 breaks the model"):
         run(model, data, temperatures=(0.6,))
+
+
+def test_a_schedule_that_breaks_the_model_is_left_out(model, monkeypatch):
+    encode = TextReader._encode
+
+    def broken(self, tokens, side, advance, given):
+        if constant_of(self.model) is None:  # it has a schedule
+            refuse_unread({0: "it is bad"}, given)
+        return encode(self, tokens, side, advance, given)
+
+    monkeypatch.setattr(TextReader, "_encode", broken)
+    found = run(model, {"pairs": planted(model, 80, 0.001, temperature=0.2)}, by_length=True)
+    assert {one.form for one in found.tried} == {"constant", "length"}
+    assert len([note for note in found.notes if note.startswith("Left out: temperature")]) == 2
+    assert found.chosen is not None
+
+
+def test_a_chosen_temperature_that_breaks_on_the_held_out_half_is_not_recommended(model, monkeypatch, tmp_path):
+    readable = Half.readable
+
+    def broken(self, candidates):
+        kept, why = readable(self, candidates)
+        return (kept, why) if kept != [Candidate("constant", 0.2, 0.2)] else ([], {kept[0]: "it breaks."})
+
+    monkeypatch.setattr(Half, "readable", broken)
+    data = {"pairs": planted(model, 400, 0.001, temperature=0.2)}
+    with pytest.warns(CenoteWarning, match="the model is not written: it breaks"):
+        found = run(model, data, temperatures=(0.6, 0.2), output=tmp_path / "new", force=True)
+    assert (found.chosen, found.recommendation, found.gain, found.held_out) == ("0.2", None, None, ())
+    assert "Not confirmed: it breaks." in found.notes
+    assert found.answer.startswith(
+        "No temperature helps here: the best of the development half, 0.2, breaks on the held-out half."
+    )
+    assert state_expectations(found)[0] == "At temperature 0.2 the held-out half could not be read."
+    assert not (tmp_path / "new").exists()
 
 
 def test_items_without_variance_end_in_no_temperature_and_a_note_says_what_to_do(model):

@@ -30,7 +30,7 @@ def find_fates(ranks: Ranks, helped: Flags) -> dict[str, Flags]:
 
 
 def find_helped(
-    texts: AccountTexts, reading: AccountReading, settings: Sequence[Ranks], windows: Ranks | None
+    texts: AccountTexts, reading: AccountReading, settings: Sequence[Ranks] | None, windows: Ranks | None
 ) -> tuple[Flags, Whole]:
     """Return which sentences tokens or a window lead to their document, and the documents nearest to each sentence.
 
@@ -40,12 +40,13 @@ def find_helped(
     Args:
         texts: of the account.
         reading: at the model's own temperature, with token vectors.
-        settings: the model's own, and all others.
-        windows: the ranks by the best of small windows, if any document is longer than one.
+        settings: the model's own, and all others; None before they are known: tokens are asked for all sentences.
+        windows: the ranks by the best of small windows, if these were read.
     """
     queries, documents, owners = reading.sentences, reading.documents, texts.probes.owners
     near = nearest(queries.vectors[OWN], documents.vectors[OWN], _MATCHED + 1)
-    rows = np.flatnonzero(np.any([ranks.kept > 1 for ranks in settings], 0))
+    lost = np.ones(len(owners), bool) if settings is None else np.any([ranks.kept > 1 for ranks in settings], 0)
+    rows = np.flatnonzero(lost)
     candidates = np.concatenate([owners[rows, None], near[rows]], 1)
     scores = token_matches(queries.tokens, documents.tokens, rows, candidates)
     scores[:, 1:][candidates[:, 1:] == owners[rows, None]] = -np.inf

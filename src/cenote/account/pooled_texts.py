@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,7 @@ class Pooled:
     finite: Flags = field(default_factory=lambda: np.ones(0, bool))  # whether all vectors of a text are
     tokens: list[npt.NDArray[np.float16]] = field(default_factory=list)  # of norm 1 each, where they were asked for
     refused: dict[int, str] = field(default_factory=dict)
+    seconds_of_tokens: float = 0.0  # that copies of the token vectors took
 
 
 def read_pooled(
@@ -67,14 +69,17 @@ def read_pooled(
         output = forward(model, features, task)
         found = {OWN: pooled_vectors(model, output)}
         found |= {name: repooled_vectors(model, output, pooling) for name, pooling in poolings.items()}
+        norms = found[OWN].norm(dim=-1).nan_to_num(0, 0, 0).cpu().numpy()
+        finite = torch.stack([vectors.isfinite().all(-1) for vectors in found.values()]).all(0).cpu().numpy()
+        units = {name: unit_or_zeros(vectors) for name, vectors in found.items()}
         kept: list[npt.NDArray[np.float16]] = []
-        if keep_tokens:
+        if keep_tokens:  # last: by now the device has done the rest, so that the clock sees the copies alone
+            start = time.perf_counter()
             unit = nn.functional.normalize(output["token_embeddings"].float(), dim=-1).half().cpu().numpy()
             masks = pooled_tokens(model, output).cpu().numpy()
             kept = [rows[mask] for rows, mask in zip(unit, masks, strict=True)]
-        norms = found[OWN].norm(dim=-1).nan_to_num(0, 0, 0).cpu().numpy()
-        finite = torch.stack([vectors.isfinite().all(-1) for vectors in found.values()]).all(0).cpu().numpy()
-        return {name: unit_or_zeros(vectors) for name, vectors in found.items()}, norms, finite, kept
+            made.seconds_of_tokens += time.perf_counter() - start
+        return units, norms, finite, kept
 
     made = Pooled({}, np.zeros(len(tokens), np.float32), np.ones(len(tokens), bool))
     found_tokens: dict[int, npt.NDArray[np.float16]] = {}
@@ -148,6 +153,7 @@ class SideReader:
             finite=np.array([one.finite[row] for one, row in found], bool),
             tokens=[one.tokens[row] for one, row in found] if keep_tokens else [],
             refused={place: one.refused[row] for place, (one, row) in enumerate(found) if row in one.refused},
+            seconds_of_tokens=made.seconds_of_tokens,
         )
         _refuse_none(whole)
         return whole

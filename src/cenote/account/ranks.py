@@ -121,16 +121,14 @@ def read_account(
 
 
 def rank_windows(
-    model: SentenceTransformer, texts: AccountTexts, reading: AccountReading, listener: Listener
-) -> Ranks | None:
-    """Rank the documents by the best of their smallest windows; None where no document is longer than one."""
-    other = next((one for one in texts.alternatives if one.windows), None)
-    if other is None:
-        return None
+    model: SentenceTransformer, windows: Alternative, texts: AccountTexts, reading: AccountReading, listener: Listener
+) -> Ranks:
+    """Read windows of the documents, and rank the documents by the best of them."""
     read = SideReader(model, "document", listener)
-    pieces = [read(one.tokens, other.step) for one in (other.documents, other.remainders)]
-    found = _rank_alternative(other, texts, reading.documents, reading.sentences, reading.remainders, pieces)
-    return found[f"{other.name}, best"]
+    pieces = [read(one.tokens, windows.step) for one in (windows.documents, windows.remainders)]
+    whole, owners, _ = windows.documents.merge(reading.documents, texts.documents.lengths, pieces[0])
+    without, places, _ = windows.remainders.merge(reading.remainders, texts.remainders.lengths, pieces[1])
+    return rank_documents(texts, reading.sentences.vectors[OWN], whole, without, windows.read, owners, places)
 
 
 def _rank_alternative(

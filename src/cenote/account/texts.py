@@ -139,17 +139,47 @@ def tokenise_account(
     )
 
 
+def tokenise_small_windows(model: SentenceTransformer, texts: AccountTexts) -> Alternative | None:
+    """Tokenise the smallest windows of an account without alternatives, with the model's own prompt for documents.
+
+    None where no document is longer than one.
+    """
+    probes = texts.probes
+    whole, without = [text.text for text in probes.texts], probes.remainders(texts.left_out.tolist())
+    sides = (whole, texts.documents), (without, texts.remainders)
+    return next(_windows(model, probes, sides, prompt_name_for(model, None, "document")), None)
+
+
+def count_in_small_windows(model: SentenceTransformer, texts: AccountTexts) -> int:
+    """Return about how many tokens the smallest windows have, without making them."""
+    prompt = prompt_name_for(model, None, "document")
+    for size in _window_sizes(model, prompt)[:1]:
+        lengths = np.concatenate([texts.documents.full_lengths, texts.remainders.full_lengths])
+        room = size - tokens_around(model, prompt, "document")
+        windows = np.ceil(lengths[lengths > size] / (room - _overlap(room)))
+        return int(np.minimum(windows, _MOST_WINDOWS).sum()) * size
+    return 0
+
+
 Sides = tuple[tuple[Sequence[str], Tokens], tuple[Sequence[str], Tokens]]  # documents and remainders
+
+
+def _window_sizes(model: SentenceTransformer, prompt: str | None) -> list[int]:
+    """Return the tokens of small windows and of those as long as the model reads; none where it cannot have any."""
+    if not has_offsets(tokenizer_of(model, "document")):
+        return []
+    limit, around = limit_of(model, "document") or SMALL_WINDOW, tokens_around(model, prompt, "document")
+    return [size for size in sorted({min(SMALL_WINDOW, limit), limit}) if size - around >= SHORTEST_WINDOW]
+
+
+def _overlap(room: int) -> int:
+    """Return how many tokens a window of so many shares with the one before."""
+    return room // 8
 
 
 def _windows(model: SentenceTransformer, probes: Probes, sides: Sides, prompt: str | None) -> Iterator[Alternative]:
     """Yield small windows, and windows as long as the model reads, where any document is longer than one."""
-    if not has_offsets(tokenizer_of(model, "document")):
-        return
-    limit = limit_of(model, "document") or SMALL_WINDOW
-    for size in sorted({min(SMALL_WINDOW, limit), limit}):
-        if size - tokens_around(model, prompt, "document") < SHORTEST_WINDOW:
-            continue
+    for size in _window_sizes(model, prompt):
         documents, remainders = (split_texts(model, *side, size, prompt) for side in sides)
         if len(documents.owners):
             yield Alternative(
@@ -169,7 +199,7 @@ def split_texts(
     owners: list[int] = []
     for row in np.flatnonzero(tokens.full_lengths > size).tolist():
         beginning = texts[row][: _MOST_WINDOWS * room * _CHARACTERS]
-        _, found = tokenise_windows(model, beginning, room, room // 8, prompt, "document")
+        _, found = tokenise_windows(model, beginning, room, _overlap(room), prompt, "document")
         found = found.take(range(min(len(found), _MOST_WINDOWS)))
         parts.append(found)
         owners += [row] * len(found)

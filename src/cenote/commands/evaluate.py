@@ -143,9 +143,9 @@ def _details(task: TaskScore, way: str) -> Iterator[str]:
         yield f"{percent(task.cut / task.texts)} of {pluralise(task.texts, 'text')} are cut at the limit"
     yield from _ways(task, way)
     yield from _parts(task)
-    for way in dict.fromkeys(one.way for one in task.positions):
-        places = (f"{one.place} {percent(one.found.value)}" for one in task.positions if one.way == way)
-        yield f"evidence in a longer text, found first by {way}: {', '.join(places)}"
+    for searched in dict.fromkeys(one.way for one in task.positions):
+        places = (f"{one.place} {percent(one.found.value)}" for one in task.positions if one.way == searched)
+        yield f"evidence in a longer text, found first by {searched}: {', '.join(places)}"
     if task.longest_rank is not None:
         yield f"mean rank of the relevant documents among the longest 20 %: {task.longest_rank:.1f}"
     yield from _worst(task)

@@ -124,8 +124,9 @@ def _score_pass(
         key = results.key_of({**configuration, **described, **setting})
         known = None if foreign else results.find(key)
         if known is None:
-            with blame_temperature(None if one.temperature is None else arm.temperature):
-                record, items = _score(task, arm, reader.pooled(one.group.key(arm.pooling)))
+            changed = None if one.temperature is None else arm.temperature
+            with blame_temperature(changed):
+                record, items = _score(task, arm, reader.pooled(one.group.key(arm.pooling)), changed)
             if not foreign:
                 results.keep(key, {"arm": vars(arm), **described}, record, items and pa.table(items.columns))
         else:
@@ -134,12 +135,13 @@ def _score_pass(
         yield ScoredArm(task, arm, record, items, kept=known is not None)
 
 
-def _score(task: ListedTask, arm: Arm, reader: TextReader) -> tuple[ArmScore, Items | None]:
-    """Score one setting; its reader keeps what the pass has read."""
+def _score(task: ListedTask, arm: Arm, reader: TextReader, changed: str | None) -> tuple[ArmScore, Items | None]:
+    """Score one setting; its reader keeps what the pass has read, and an error leaves a changed temperature to name."""
     try:
         found = score_task(task.make, task.kind, reader, arm.long)
     except BadInput as error:
-        at = f"{arm.pooling}, temperature {arm.temperature}, {arm.long}"
+        own = f"temperature {arm.temperature}, " if changed is None else ""
+        at = f"{arm.pooling}, {own}{arm.long}"
         raise BadInput(f"{task.name} cannot be scored at {at}: {error}") from error
     notes = note_cuts(arm.model, cuts_of(found.encoder)) if arm.long == "truncate" else []
     found = check_items(found, notes)

@@ -175,7 +175,8 @@ class CandidateScores:
                 try:
                     found = score_task(self.task.make, self.task.kind, reader, "truncate")
                 except BadInput as error:
-                    raise BadInput(f"{self.task.name} cannot be scored at {said}: {error}") from error
+                    at = f" at {said}" if tau is None else ""  # a changed temperature is named by the blame
+                    raise BadInput(f"{self.task.name} cannot be scored{at}: {error}") from error
         self.cuts = cuts_of(found.encoder)
         self._constant[tau] = self._checked(found, said)
         if self._readers is not None and not isinstance(tau, LengthTemperature):

@@ -40,15 +40,15 @@ class Half:
                 lengths.append(known if limit is None else np.minimum(known, limit - 1))
         return int(np.median(np.concatenate(lengths)))
 
-    def readable(self, taus: Sequence[float]) -> tuple[list[float], list[str]]:
-        """Return the constants at which the model can be read, and why it cannot be at each of the others."""
-        kept, broken = list(taus), list[str]()
+    def readable(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], dict[Candidate, str]]:
+        """Return the constants and schedules at which the model can be read, and why it cannot be at each other one."""
+        kept, broken = list(candidates), dict[Candidate, str]()
         for scores in self.scores:
             scores.score(UNCHANGED)  # where this fails, no temperature is to blame
-            for place, one in enumerate(constants(list(kept)), 1):
-                if one.query is not None and (why := scores.why_broken(one, (place, len(taus)))):
-                    kept.remove(one.query)
-                    broken.append(why)
+            for place, one in enumerate(list(kept), 1):
+                if why := scores.why_broken(one, (place, len(candidates))):
+                    kept.remove(one)
+                    broken[one] = why
         return kept, broken
 
     def paired(self, candidates: Sequence[Candidate]) -> tuple[list[Paired], Floats]:
@@ -76,7 +76,7 @@ class Search:
 
     grid: list[Candidate]
     refined: list[Candidate]
-    broken: list[str] = field(default_factory=list)  # why other constants cannot be tried
+    broken: dict[Candidate, str] = field(default_factory=dict)  # others, and why these cannot be tried
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -94,19 +94,24 @@ def search(development: Half, taus: Sequence[float], length: bool, role: bool, o
         role: whether to combine them by role.
         own: the model's own constant; None if it has no constant.
     """
-    taus, broken = development.readable(taus)
-    if not taus:
-        raise BadInput(f"no temperature can be tried. {' '.join(broken)}")
+    grid, broken = development.readable(constants(taus))
+    if not grid:
+        raise BadInput(f"no temperature can be tried. {' '.join(broken.values())}")
+    taus = [tau for tau in taus if Candidate("constant", tau, tau) in grid]
     known = [] if own is None else [own]
-    several, grid = list(dict.fromkeys([*known, *taus])), constants(taus)
+    several = list(dict.fromkeys([*known, *taus]))
     pairs, before = development.paired(grid)
     best = int(np.argmax(relative_changes(pairs, before)))
-    between, more = development.readable(_between(sorted({*taus, *known}), taus[best]))
+    between, more = development.readable(constants(_between(sorted({*taus, *known}), taus[best])))
+    broken |= more
     if role:
         grid += by_role(several)
     if length:
-        grid += by_length(several, development.median_length())
-    return Search(grid, constants(between), [*broken, *more])
+        forms = by_length(several, development.median_length())
+        _, more = development.readable([one for one in forms if one.schedule is not None])
+        grid += [one for one in forms if one not in more]
+        broken |= more
+    return Search(grid, between, broken)
 
 
 def _between(taus: Sequence[float], best: float) -> list[float]:

@@ -7,9 +7,8 @@ sentence removed from its own text, which is nearer to relevance.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
@@ -17,8 +16,14 @@ from sentence_transformers import SentenceTransformer
 from cenote.account.fates import Figures, find_helped
 from cenote.account.pooled_texts import KEPT_NUMBERS
 from cenote.account.probes import POSITIONS, Probes, draw_probes
-from cenote.account.ranks import AccountReading, Ranks, count_kept, rank_windows, read_account
-from cenote.account.texts import AccountTexts, tokenise_account
+from cenote.account.ranks import AccountReading, count_kept, rank_windows, read_account
+from cenote.account.texts import (
+    AccountTexts,
+    Flags,
+    count_in_small_windows,
+    tokenise_account,
+    tokenise_small_windows,
+)
 from cenote.comparison_records import Cell
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
@@ -47,9 +52,15 @@ _TEXTS, _QUICK = 1000, 200
 _SAMPLE = 100_000
 # Smaller differences are not called better or worse: word weights raised the share found by .01 to .02, and nDCG not.
 LEAST = 0.03
+# Windows are read if they have at most so many times the tokens of a pass: nobody asked for them to take the night.
+_WINDOWS = 2
 _TOO_LARGE = (
-    "What is lost to the cut and to pooling is not told apart: the token vectors of these texts take too much memory. "
-    "Take fewer texts (quick, --quick)."
+    "{}: what is lost to the cut and to pooling is not told apart, since the token vectors of these texts take too "
+    "much memory. Take fewer texts (quick, --quick)."
+)
+_TOO_LONG = (
+    "{}: what is lost to pooling is judged by tokens alone, since windows of these long texts have more than "
+    f"{_WINDOWS} times the tokens that a pass reads."
 )
 # What each comparison without labels says of itself.
 LIMITS = (
@@ -81,7 +92,7 @@ def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Prob
 
 
 def score_own_sentences(
-    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str, seed: int = 0
+    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str, seed: int
 ) -> Iterator[ScoredArm]:
     """Score all settings by the share of sentences that find their text, left out and kept, with the account of each.
 
@@ -92,57 +103,61 @@ def score_own_sentences(
         precision: in which the models are read, or `auto`.
         seed: of the intervals of reciprocal ranks.
     """
-    numbered = ((f"pass {place} of {len(passes)}", one) for place, one in enumerate(passes, 1))
-    for _, own in groupby(numbered, lambda one: one[1].arms[0].model):
-        yield from _score_model(own, probes, listener, precision, seed)
+    helped: dict[str, _Helped] = {}
+    for place, one in enumerate(passes, 1):
+        listener.notify(f"pass {place} of {len(passes)}")
+        name = one.arms[0].model
+        scored, helped[name] = _score_pass(one, probes, listener, precision, seed, helped.get(name))
+        yield from scored
 
 
-def _score_model(
-    passes: Iterable[tuple[str, Pass]], probes: Probes, listener: Listener, precision: str, seed: int
-) -> Iterator[ScoredArm]:
-    """Score the settings of one model; the tokens and windows of its own tell what all of them lose to pooling."""
-    first: tuple[AccountTexts, AccountReading, Ranks | None] | None = None
-    settings: dict[Arm, Ranks] = {}
-    scored: list[ScoredArm] = []
-    for said, one in passes:
-        listener.notify(said)
-        model, changed = one.group.model, None if one.temperature is None else one.arms[0].temperature
-        with set_to(model, one.temperature, one.limit), computing_in(model, precision), blame_temperature(changed):
-            start = time.perf_counter()
-            texts = tokenise_account(model, probes, alternatives=first is None)
-            keeps = first is None and count_kept(model, texts) <= KEPT_NUMBERS
-            reading = read_account(model, texts, one.group.others, listener, alternatives=False, keep_tokens=keeps)
-            seconds = time.perf_counter() - start
-            _refuse_unread(texts, reading)
-            if first is None:
-                first = texts, reading, rank_windows(model, texts, reading, listener) if keeps else None
-        for arm in one.arms:
-            setting = one.group.key(arm.pooling)
-            settings[arm] = reading.ranks[setting]
-            scored += [_scored(arm, setting, texts, reading, seconds, seed, kept=kept) for kept in (False, True)]
-    yield from scored if first is None else _add_fates(scored, settings, *first)
+@dataclass(frozen=True, eq=False)
+class _Helped:
+    """Sentences whose text is found by more than their vectors, in a model's own setting."""
+
+    flags: Flags | None  # [Q] whether tokens or a window do; None where it is not known
+    notes: list[str]
 
 
-def _add_fates(
-    scored: Sequence[ScoredArm],
-    settings: Mapping[Arm, Ranks],
-    texts: AccountTexts,
-    reading: AccountReading,
-    windows: Ranks | None,
-) -> Iterator[ScoredArm]:
-    """Yield the settings of a model, those with the sentence kept with what becomes of the sentences."""
-    known = bool(reading.documents.tokens)
-    helped = (
-        find_helped(texts, reading, [*settings.values()], windows)[0] if known else np.zeros(len(texts.probes), bool)
-    )
-    figures = Figures(texts.probes.owners, texts.probes.owners[texts.left_out], len(texts.probes.texts), helped)
-    for one in scored:
-        if one.task.name == LEFT_OUT:
-            yield one
-        elif known:
-            yield replace(one, record=replace(one.record, fates=Shares(**figures.shares(settings[one.arm]))))
-        else:
-            yield replace(one, record=replace(one.record, notes=[_TOO_LARGE]))
+def _score_pass(
+    one: Pass, probes: Probes, listener: Listener, precision: str, seed: int, helped: _Helped | None
+) -> tuple[list[ScoredArm], _Helped]:
+    """Score the settings of a pass; the first one of a model finds what helps."""
+    model, changed = one.group.model, None if one.temperature is None else one.arms[0].temperature
+    with set_to(model, one.temperature, one.limit), computing_in(model, precision), blame_temperature(changed):
+        start = time.perf_counter()
+        texts = tokenise_account(model, probes, alternatives=False)
+        keeps = helped is None and count_kept(model, texts) <= KEPT_NUMBERS
+        reading = read_account(model, texts, one.group.others, listener, alternatives=False, keep_tokens=keeps)
+        copying = reading.documents.seconds_of_tokens + reading.sentences.seconds_of_tokens
+        seconds = time.perf_counter() - start - copying  # as of passes that keep no token vectors
+        _refuse_unread(texts, reading)
+        if helped is None:
+            helped = _find_helped(model, one.arms[0].model, texts, reading, listener)
+    scored = []
+    for arm in one.arms:
+        setting = one.group.key(arm.pooling)
+        without, whole = (_scored(arm, setting, texts, reading, seconds, seed, kept=kept) for kept in (False, True))
+        fates = None
+        if helped.flags is not None:
+            owners = probes.owners
+            figures = Figures(owners, owners[texts.left_out], len(probes.texts), helped.flags)
+            fates = Shares(**figures.shares(reading.ranks[setting]))
+        scored += [without, replace(whole, record=replace(whole.record, fates=fates, notes=helped.notes))]
+    return scored, helped
+
+
+def _find_helped(
+    model: SentenceTransformer, name: str, texts: AccountTexts, reading: AccountReading, listener: Listener
+) -> _Helped:
+    """Return which sentences tokens or windows lead to their text, as far as memory and time allow."""
+    if not reading.documents.tokens:
+        return _Helped(None, [_TOO_LARGE.format(name)])
+    if count_in_small_windows(model, texts) > _WINDOWS * texts.tokens:
+        return _Helped(find_helped(texts, reading, None, None)[0], [_TOO_LONG.format(name)])
+    windows = tokenise_small_windows(model, texts)
+    ranks = None if windows is None else rank_windows(model, windows, texts, reading, listener)
+    return _Helped(find_helped(texts, reading, None, ranks)[0], [])
 
 
 def _refuse_unread(texts: AccountTexts, reading: AccountReading) -> None:

@@ -146,11 +146,13 @@ def tune(
     best = int(np.argmax(relative_changes(pairs, before)))
     shown, of_shown = [replace(one, **_only(one, best)) for one in pairs], before
     confirmed: tuple[Confirmed, ...] = ()
-    gain = None
+    gain, unreadable = None, ""
     if chosen is not None:
         listener.notify(f"confirming {chosen} on the held-out half")
-        shown, of_shown = held_out.paired([chosen])
-        confirmed, gain = _confirm(held_out, chosen, shown, of_shown, seed)
+        unreadable = "".join(held_out.readable([chosen])[1].values())
+        if not unreadable:
+            shown, of_shown = held_out.paired([chosen])
+            confirmed, gain = _confirm(held_out, chosen, shown, of_shown, seed)
     found = Tuning(
         schema=Tuning.SCHEMA,
         model=called,
@@ -159,7 +161,7 @@ def tune(
         recommendation=None if chosen is None or not _is_gain(confirmed) else to_json(chosen.temperature),
         answer=_answer(chosen, confirmed, gain, temperature_of(loaded))
         + _multiplied(loaded, chosen)
-        + _edge(chosen, searched.candidates, own),
+        + _edge(chosen, [*searched.candidates, *searched.broken], own),
         chosen=None if chosen is None else str(chosen),
         gain=gain,
         expected=expected,
@@ -168,7 +170,8 @@ def tune(
         held_out=confirmed,
         needed=_needed(shown, of_shown, seed),
         notes=(
-            *(f"Left out: {why}" for why in searched.broken),
+            *(f"Left out: {why}" for why in searched.broken.values()),
+            *([f"Not confirmed: {unreadable}"] if unreadable else []),
             *(f"{task.name}: {note}" for task in waiting for note in task.notes),
             *(
                 f"{task.name}, development half: {note}"
@@ -194,6 +197,8 @@ def tune(
     )
     if output is not None and chosen is not None and (found.recommendation is not None or force):
         try:
+            if unreadable:
+                raise BadInput(unreadable)
             write(loaded, chosen.temperature, output)
         except CenoteError as error:  # what was found took hours
             warnings.warn(f"the model is not written: {error}", CenoteWarning, stacklevel=2)
@@ -312,6 +317,8 @@ def _edge(chosen: Candidate | None, candidates: Sequence[Candidate], own: float 
 
 def _answer(chosen: Candidate | None, confirmed: Sequence[Confirmed], gain: Estimate | None, own: str) -> str:
     """Return the answer in a sentence or two."""
+    if chosen is not None and gain is None:
+        return f"No temperature helps here: the best of the development half, {chosen}, breaks on the held-out half."
     if chosen is None or gain is None:
         return f"No temperature helps here: on the development half none was better than {own}."
     figure = relative_estimate(gain)

@@ -64,7 +64,9 @@ def state_expectations(tuning: Tuning) -> tuple[str, ...]:
         f"{held_out}{format_gain(tuning.gain)}{several}."
         if tuning.gain is not None
         else f"No temperature was better than the model's own ({tuning.own}) on the development half, so none was "
-        "tried on the held-out half.",
+        "tried on the held-out half."
+        if tuning.chosen is None
+        else f"At temperature {tuning.chosen} the held-out half could not be read.",
         "The figures of the development half are what the choice was made on: no gain to expect.",
         f"In cross-validation within the development half, choosing so changes the score by "
         f"{format_gain(tuning.expected)}{_confirmation(tuning)}.",
@@ -247,7 +249,9 @@ def _held_out(tuning: Tuning) -> Section:
         title="What does the choice change on held-out data?",
         intro=f"The score of the held-out half at the model's own temperature and at {chosen}."
         if tuning.held_out
-        else "No score of the held-out half was needed.",
+        else "No score of the held-out half was needed."
+        if tuning.chosen is None
+        else f"At {chosen} the held-out half could not be read.",
         figures=(),
         tables=(
             Table(
