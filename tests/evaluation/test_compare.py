@@ -596,7 +596,8 @@ def test_the_time_of_a_setting_is_that_of_its_texts_alone(bag_model, monkeypatch
     start = time.perf_counter()
     scored = list(score_own_sentences([one], probes, Listener(), "auto", 0))
     whole = time.perf_counter() - start
-    assert whole > 1.2 > 0.6 + sum(one.record.seconds for one in scored)
+    # Windows of both sides, and token vectors of documents and sentences.
+    assert whole - sum(one.record.seconds for one in scored) >= 4 * 0.3
 
 
 def test_the_token_vectors_of_a_pass_are_let_go_before_the_next(bag_model, monkeypatch):
