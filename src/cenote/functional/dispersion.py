@@ -131,7 +131,8 @@ def effective_rank(eigenvalues: Any) -> float:
     if not values.any():
         return 0.0
     shares = values / values.max()  # so that their sum neither overflows nor vanishes
-    shares = shares[shares > 0] / shares.sum()
+    shares /= shares.sum()
+    shares = shares[shares > 0]  # the least may have vanished in the division
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
