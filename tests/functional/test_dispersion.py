@@ -119,7 +119,7 @@ def test_rotation_scale_and_order_do_not_matter_and_bounds_hold(seed, n, width, 
 
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(st.floats(0, 1e300), min_size=1, max_size=30), scale=st.floats(1e-3, 1e3))
-@example(values=[3e15, 3e15, 2.2250738585072014e-308], scale=1.0)  # the least share is 0
+@example(values=[1.0, 1.0, 5e-324], scale=1.0)  # the least share is 0
 def test_effective_rank_is_between_one_and_the_number_of_positive_eigenvalues(values, scale):
     rank = effective_rank(values)
     positive = sum(value > 0 for value in values)
