@@ -562,7 +562,7 @@ def test_texts_whose_token_vectors_take_too_much_memory_have_no_fates(bag_model,
     found = run([bag_model, bag_model], unlabelled=make_texts(60), names=["one", "other"])
     assert all(cell.fates is None and cell.reciprocal_rank is not None for cell in found.cells)
     assert [note for note in found.notes if "take too much memory" in note] == [
-        f"sentence kept: {name}: what is lost to the cut and to pooling is not told apart, since the token vectors of "
+        f"sentence kept: {name}: the shares lost to the cut and to pooling are left out, since the token vectors of "
         "these texts take too much memory. Take fewer texts (quick, --quick)."
         for name in ("one", "other")
     ]

@@ -80,7 +80,7 @@ def single(paths: Sequence[Path]) -> Path:
 def read_records(path: Path) -> Iterator[Record]:
     """Yield the rows of a file of any format."""
     sheet = READERS[suffix_of(path.name)](path)
-    named = [name for name in sheet.names or () if name]  # several columns without a name cannot be told apart by it
+    named = [name for name in sheet.names or () if name]  # columns without a name are no duplicates
     for name, count in Counter(named).items():
         if count > 1:
             raise BadInput(f"{path} has {count} columns {name!r}. Rename all but one.")

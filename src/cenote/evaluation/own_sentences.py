@@ -55,8 +55,8 @@ LEAST = 0.03
 # Windows are read if they have at most so many times the tokens of a pass: nobody asked for them to take the night.
 _WINDOWS = 2
 _TOO_LARGE = (
-    "{}: what is lost to the cut and to pooling is not told apart, since the token vectors of these texts take too "
-    "much memory. Take fewer texts (quick, --quick)."
+    "{}: the shares lost to the cut and to pooling are left out, since the token vectors of these texts take too much "
+    "memory. Take fewer texts (quick, --quick)."
 )
 _TOO_LONG = (
     "{}: what is lost to pooling is judged by tokens alone, since windows of these long texts have more than "
@@ -134,15 +134,13 @@ def _score_pass(
         _refuse_unread(texts, reading)
         if helped is None:
             helped = _find_helped(model, one.arms[0].model, texts, reading, listener)
-    scored = []
+    scored, owners, figures = [], probes.owners, None
+    if helped.flags is not None:
+        figures = Figures(owners, owners[texts.left_out], len(probes.texts), helped.flags)
     for arm in one.arms:
         setting = one.group.key(arm.pooling)
         without, whole = (_scored(arm, setting, texts, reading, seconds, seed, kept=kept) for kept in (False, True))
-        fates = None
-        if helped.flags is not None:
-            owners = probes.owners
-            figures = Figures(owners, owners[texts.left_out], len(probes.texts), helped.flags)
-            fates = Shares(**figures.shares(reading.ranks[setting]))
+        fates = None if figures is None else Shares(**figures.shares(reading.ranks[setting]))
         scored += [without, replace(whole, record=replace(whole.record, fates=fates, notes=helped.notes))]
     return scored, helped
 
