@@ -21,12 +21,12 @@ from sentence_transformers import SentenceTransformer
 import cenote
 from cenote.data.labelled_schemas import Asked
 from cenote.encoding import backends
+from cenote.encoding.backend_choice import choose_steadily
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, CenoteError, UnknownName
 from cenote.evaluation import evaluate as module
 from cenote.evaluation import task_list
-from cenote.evaluation.reading import choose_steadily
 from cenote.evaluation_records import Evaluation
 from cenote.models import hub
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 
 from cenote.encoding.batches import BatchReader, Refused
 from cenote.encoding.forward import forward, pooled_tokens, pooled_vectors, repooled_vectors
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, Whole
 from cenote.errors import BadInput
 from cenote.listener import Listener
@@ -51,6 +53,7 @@ def read_pooled(
     listener: Listener | None = None,
     step: str = "reading texts",
     refuse_none: bool = True,
+    passes: Passes | None = None,
 ) -> Pooled:
     """Read texts once and pool their tokens in the model's own way and in others.
 
@@ -63,10 +66,11 @@ def read_pooled(
         listener: hears of the progress.
         step: the name of the step in the progress.
         refuse_none: whether to raise if no text at all can be read.
+        passes: of the model; None takes torch's.
     """
 
     def run(features: dict[str, Any]) -> tuple[dict[str, Vectors], Norms, Flags, list[npt.NDArray[np.float16]]]:
-        output = forward(model, features, task)
+        output = run_model(features, task)
         found = {OWN: pooled_vectors(model, output)}
         found |= {name: repooled_vectors(model, output, pooling) for name, pooling in poolings.items()}
         norms = found[OWN].norm(dim=-1).nan_to_num(0, 0, 0).cpu().numpy()
@@ -81,6 +85,7 @@ def read_pooled(
             made.seconds_of_tokens += time.perf_counter() - start
         return units, norms, finite, kept
 
+    run_model = passes or partial(forward, model)
     made = Pooled({}, np.zeros(len(tokens), np.float32), np.ones(len(tokens), bool))
     found_tokens: dict[int, npt.NDArray[np.float16]] = {}
     listener = listener or Listener()
@@ -115,10 +120,11 @@ class SideReader:
         model: any `SentenceTransformer`, which must not change meanwhile.
         task: `query` or `document`, for models that treat them differently.
         listener: hears of the progress.
+        passes: of the model; None takes torch's.
     """
 
-    def __init__(self, model: SentenceTransformer, task: str, listener: Listener) -> None:
-        self.model, self.task, self.listener = model, task, listener
+    def __init__(self, model: SentenceTransformer, task: str, listener: Listener, passes: Passes | None = None) -> None:
+        self.model, self.task, self.listener, self.passes = model, task, listener, passes
         self._known: dict[bytes, tuple[Pooled, int]] = {}  # what was read, and the row in it
 
     def __call__(
@@ -141,6 +147,7 @@ class SideReader:
             listener=self.listener,
             step=step,
             refuse_none=False,
+            passes=self.passes,
         )
         self._known |= {key: (made, place) for place, key in enumerate(rows)}
         if len(rows) == len(keys):

@@ -14,6 +14,7 @@ from cenote.account.pooled_texts import KEPT_NUMBERS, OWN, Pooled, SideReader, V
 from cenote.account.probes import FEWEST_DOCUMENTS, draw_probes
 from cenote.account.texts import AccountTexts, Alternative, Flags, tokenise_account
 from cenote.data.rows import Text
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Whole
 from cenote.functional.retrieval import own_ranks, ranks_of_variants
 from cenote.listener import Listener
@@ -95,6 +96,7 @@ def read_account(
     *,
     alternatives: bool = True,
     keep_tokens: bool = False,
+    passes: Passes | None = None,
 ) -> AccountReading:
     """Read all texts of an account, and rank the documents for every sentence.
 
@@ -105,10 +107,13 @@ def read_account(
         listener: hears of the progress.
         alternatives: whether to read windows and whatever else the texts come with.
         keep_tokens: whether to keep the token vectors of documents and sentences, which alternatives come with.
+        passes: of the model; None takes torch's.
     """
-    read, keep = SideReader(model, "document", listener), alternatives or keep_tokens
+    read, keep = SideReader(model, "document", listener, passes), alternatives or keep_tokens
     documents = read(texts.documents, "reading documents", poolings, keep_tokens=keep)
-    sentences = SideReader(model, "query", listener)(texts.sentences, "reading sentences", poolings, keep_tokens=keep)
+    sentences = SideReader(model, "query", listener, passes)(
+        texts.sentences, "reading sentences", poolings, keep_tokens=keep
+    )
     remainders = read(texts.remainders, "reading documents without a sentence", poolings)
     ranks = {}
     for name in documents.vectors:
@@ -121,10 +126,15 @@ def read_account(
 
 
 def rank_windows(
-    model: SentenceTransformer, windows: Alternative, texts: AccountTexts, reading: AccountReading, listener: Listener
+    model: SentenceTransformer,
+    windows: Alternative,
+    texts: AccountTexts,
+    reading: AccountReading,
+    listener: Listener,
+    passes: Passes | None = None,
 ) -> Ranks:
     """Read windows of the documents, and rank the documents by the best of them."""
-    read = SideReader(model, "document", listener)
+    read = SideReader(model, "document", listener, passes)
     pieces = [read(one.tokens, windows.step) for one in (windows.documents, windows.remainders)]
     whole, owners, _ = windows.documents.merge(reading.documents, texts.documents.lengths, pieces[0])
     without, places, _ = windows.remainders.merge(reading.remainders, texts.remainders.lengths, pieces[1])

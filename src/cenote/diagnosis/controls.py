@@ -17,6 +17,7 @@ from torch import Tensor
 from cenote.encoding.backends import plain_backend
 from cenote.encoding.batches import collate
 from cenote.encoding.forward import pooled_tokens
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, concatenate, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput
@@ -106,12 +107,16 @@ def tokenise_word_pairs(model: SentenceTransformer, prompt_name: str | None, lim
 
 
 def read_repeated(
-    model: SentenceTransformer, texts: Sequence[RepeatedTexts], notify: Callable[[str], object] = silent
+    model: SentenceTransformer,
+    texts: Sequence[RepeatedTexts],
+    notify: Callable[[str], object] = silent,
+    passes: Passes | None = None,
 ) -> tuple[Repeated, ...]:
     """Return the cosines that the model gives to each pair of words now."""
     if not texts:
         return ()
-    vectors, refused = Encoder(model, plain_backend(model), notify=notify)(concatenate(*(one.tokens for one in texts)))
+    encoder = Encoder(model, plain_backend(model, passes=passes), notify=notify)
+    vectors, refused = encoder(concatenate(*(one.tokens for one in texts)))
     if refused:
         raise BadInput(f"repeated words cannot be read: {refused[min(refused)]}.")
     found = []

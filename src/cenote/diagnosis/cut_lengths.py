@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from cenote.diagnosis.verdicts.thresholds import MIN_TEXTS
 from cenote.encoding.backends import plain_backend
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, tokenise, tokens_around
 from cenote.encoding.vectors import Encoder
 from cenote.functional.intervals import mean_over_pairs
@@ -57,9 +58,11 @@ def tokenise_cuts(
     return found
 
 
-def read_cuts(model: SentenceTransformer, cuts: dict[int, Tokens], listener: Listener) -> CutLengths | None:
+def read_cuts(
+    model: SentenceTransformer, cuts: dict[int, Tokens], listener: Listener, passes: Passes | None = None
+) -> CutLengths | None:
     """Return the mean cosine at each cut of the texts that have a vector at all; None for fewer than 20 such texts."""
-    encoder = Encoder(model, plain_backend(model), notify=listener.notify)
+    encoder = Encoder(model, plain_backend(model, passes=passes), notify=listener.notify)
     read = [
         encoder(tokens, listener.step(f"reading texts cut at {cut} tokens", len(tokens)))[0]
         for cut, tokens in cuts.items()

@@ -38,8 +38,9 @@ from cenote.diagnosis.verdicts.ranking import collect_verdicts
 from cenote.encoding.backends import computing_in, obstacle
 from cenote.encoding.batches import NO_TOKENS, collate
 from cenote.encoding.forward import forward
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, tokenise
-from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel, choose
+from cenote.errors import BadInput, CenoteError, UnsupportedModel, choose
 from cenote.functional.bins import length_bins
 from cenote.functional.temperature import check_temperature
 from cenote.listener import Listener, Progress, silent
@@ -60,7 +61,6 @@ from cenote.records import (
     NO_LAYERS,
     Diagnosis,
     Excluded,
-    GivenQueries,
     LengthCurve,
     ModelDiagnosis,
     Repeated,
@@ -124,6 +124,13 @@ class _Plan:
     pairs: TokenisedPairs | None  # the user's own
     cuts: dict[int, Tokens]  # some texts cut at several lengths
     repeated: list[RepeatedTexts]  # for each pair of words
+    passes: Passes | None = None  # of the model as it is now
+
+    def with_passes(self, stages: Sequence[Stage], listener: Listener) -> _Plan:
+        """Return the plan with passes of the model as it is now, for the tokens of these stages."""
+        tokens = int(sum(stage.tokens for stage in stages))
+        passes = Passes(self.model, self.request.precision, tokens=tokens, notify=listener.notify)
+        return replace(self, passes=passes)
 
 
 @dataclass
@@ -290,12 +297,8 @@ def _refuse_unknown_prompts(given: list[tuple[Model, str | None]], names: Iterab
     for one, called in given:
         known = one.prompts if isinstance(one, SentenceTransformer) else prompts_of(one)
         for name in dict.fromkeys(names):
-            if name is None or known is None:
-                continue
-            try:
-                choose(name, known, "prompt")
-            except UnknownName as error:
-                raise UnknownName(f"{called or one}: {error}") from None
+            if name is not None and known is not None:
+                choose(name, known, f"prompt of {called or one}:")
 
 
 def _try_all(given: list[tuple[Model, str | None]], request: _Request) -> list[tuple[Model, str | None]]:
@@ -337,21 +340,24 @@ def _diagnose_one(
         listener = request.listener.labelled(f"{name}: ")
         listener.step("tokenising sentences", 1)
         account = plan_account(model, request.texts, request.effort.documents, request.prompt, request.seed)
-        search = Search(model, account, request.seed, listener)
         own = live_temperature_of(model)  # in words, as `f"{tau:g}"` is
         others = [tau for tau in request.temperatures if f"{tau:g}" != own]
-        speed = measure_speed(model, plan.tokens, request.seed, listener)
-        forecast = Forecast(_stages(plan, search, len(others)), speed, listener)
+        search = Search(model, account, request.seed, listener)
+        stages = _stages(plan, search, len(others))
+        plan = plan.with_passes(stages[:2], listener)
+        speed = measure_speed(model, plan.tokens, request.seed, listener, plan.passes)
+        forecast = Forecast(stages, speed, listener)
         forecast.begin()
-        search.read()
+        search.read(plan.passes)
         forecast.finish_stage()
         first, compared, run = _measure(plan, excerpts, exclusions)
         forecast.finish_stage()
         runs, edges = [run], length_bins(first.lengths[first.measured])
         for tau in others:
             with temper(model, tau):
-                second, pairs, run = _measure(plan, excerpts, exclusions, tau)
-                search.read_at(tau)
+                again = plan.with_passes(stages[2:3], listener)
+                second, pairs, run = _measure(again, excerpts, exclusions, tau)
+                search.read_at(tau, again.passes)
             forecast.finish_stage()
             changed = summaries.measure_change((first, compared), (second, pairs), edges, len(others))
             runs.append(replace(run, change=changed))
@@ -366,7 +372,9 @@ def _diagnose_one(
             lengths=summaries.summarise_lengths(plan.tokens.full_lengths, first.lengths, limit_of(model), declared),
             words=_word_curve(plan, first),
             account=search.summarise(excerpts),
-            queries=_search_given(plan),
+            queries=search_queries(
+                model, request.queries, plan.texts, request.prompt, request.seed, listener, plan.passes
+            ),
             runs=tuple(runs),
             excluded=exclusions.records(),
         )
@@ -382,14 +390,6 @@ def _stages(plan: _Plan, search: Search, others: int) -> list[Stage]:
     pairs = plan.request.effort.pair_seconds if few else len(plan.paired) ** 2 / _PAIRS_A_SECOND
     again = Stage(search.tokens_again + read + traced, pairs)
     return [Stage(search.tokens), Stage(read + traced, pairs), *[again] * others, *[Stage(given)] * bool(given)]
-
-
-def _search_given(plan: _Plan) -> GivenQueries | None:
-    request = plan.request
-    if not request.queries.texts:
-        return None
-    listener = request.listener.labelled(f"{plan.name}: ")
-    return search_queries(plan.model, request.queries, plan.texts, request.prompt, request.seed, listener)
 
 
 def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Plan, _Exclusions]:
@@ -430,7 +430,13 @@ def _measure(
     model, request = plan.model, plan.request
     listener = request.listener.labelled(f"{plan.name}: " if tau is None else f"{plan.name} at {tau:g}: ")
     reading = read_texts(
-        model, plan.tokens, keep=plan.paired, traced=plan.traced, attended=plan.attended, listener=listener
+        model,
+        plan.tokens,
+        keep=plan.paired,
+        traced=plan.traced,
+        attended=plan.attended,
+        listener=listener,
+        passes=plan.passes,
     )
     step = listener.step("comparing pairs", len(plan.paired) * (len(plan.paired) - 1) // 2)
     compared = summaries.compare_all_pairs(reading, plan.paired, step.reach)
@@ -448,7 +454,7 @@ def _measure(
         temperature=temperature_of(model),
         change=None,
         length=summaries.length_curve(reading.vectors[reading.measured], lengths, length_bins(lengths), request.seed),
-        cut_lengths=summaries.rounded(read_cuts(model, plan.cuts, listener)),
+        cut_lengths=summaries.rounded(read_cuts(model, plan.cuts, listener, plan.passes)),
         pairs=None if compared is None else summaries.summarise_all_pairs(compared, plan.texts, excerpts, request.seed),
         null=null,
         given_pairs=given,
@@ -472,7 +478,8 @@ def _why_untraced(plan: _Plan, reading: Reading) -> str | None:
 
 def _read_repeated(plan: _Plan) -> tuple[Repeated, ...]:
     try:
-        return summaries.rounded(read_repeated(plan.model, plan.repeated, plan.request.listener.notify))
+        notify = plan.request.listener.notify
+        return summaries.rounded(read_repeated(plan.model, plan.repeated, notify, plan.passes))
     except BadInput:
         return ()  # the vectors of these words have no direction
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from cenote.encoding.batches import BatchReader
 from cenote.encoding.forward import forward
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens
 from cenote.listener import Listener
 from cenote.wording import in_minutes
@@ -58,13 +60,15 @@ class Forecast:
             self.listener.notify(f"about {in_minutes(self.left)} to go for this model")
 
 
-def measure_speed(model: SentenceTransformer, tokens: Tokens, seed: int, listener: Listener) -> float:
+def measure_speed(
+    model: SentenceTransformer, tokens: Tokens, seed: int, listener: Listener, passes: Passes | None = None
+) -> float:
     """Return the seconds that the model takes for a token, read in a batch of a few of these texts.
 
     They are read twice, since a first batch also pays for what is prepared once.
     """
     rows = np.random.default_rng(seed).permutation(len(tokens))[:_PROBED].tolist()
-    reader = BatchReader(model, lambda features: forward(model, features), notify=listener.notify)
+    reader = BatchReader(model, passes or partial(forward, model), notify=listener.notify)
     seconds = 0.0
     for _ in range(2):
         start = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from cenote.account.texts import Flags, split_texts
 from cenote.data.rows import Text, refuse_surrogates
 from cenote.diagnosis.account import TEN
 from cenote.diagnosis.summaries import excluded, rounded
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, Whole, tokenise
 from cenote.errors import BadInput, some
 from cenote.functional.retrieval import ROUNDING, best_of, nearest, resampled_means, token_matches
@@ -83,8 +84,9 @@ def search_queries(
     prompt_name: str | None,
     seed: int,
     listener: Listener,
-) -> GivenQueries:
-    """Search for the queries among the texts, by vectors, by windows and by tokens.
+    passes: Passes | None = None,
+) -> GivenQueries | None:
+    """Search for the queries among the texts, by vectors, by windows and by tokens; None where there is no query.
 
     Args:
         model: any `SentenceTransformer`.
@@ -93,16 +95,20 @@ def search_queries(
         prompt_name: of the prompt before texts; None takes the model's prompt for documents, if it has one.
         seed: of the intervals.
         listener: hears of the progress.
+        passes: of the model; None takes torch's.
     """
+    if not queries.texts:
+        return None
     asked, relevant, missing = _places_of(queries, texts)
     prompt = prompt_name_for(model, prompt_name, "document")
     contents = [text.text for text in texts]
     documents = tokenise(model, contents, prompt, "document")
     asking = tokenise(model, asked, prompt_name_for(model, None, "query"), "query")
     whole = int(documents.lengths.sum()) * width_of(model) <= KEPT_NUMBERS  # else those of the nearest texts are kept
-    read_documents = partial(read_pooled, model, poolings={}, task="document", listener=listener)
+    read_side = partial(read_pooled, model, poolings={}, listener=listener, passes=passes)
+    read_documents = partial(read_side, task="document")
     read = read_documents(documents, keep_tokens=whole, step="reading texts to search")
-    found = read_pooled(model, asking, {}, task="query", keep_tokens=True, listener=listener, step="reading queries")
+    found = read_side(asking, task="query", keep_tokens=True, step="reading queries")
     scores = found.vectors[OWN] @ read.vectors[OWN].T
     near = nearest(found.vectors[OWN], read.vectors[OWN], _RERANKED)
     own = np.array([named[np.argmax(scores[row, named])] for row, named in enumerate(relevant)])
@@ -115,7 +121,7 @@ def search_queries(
         places_of = np.searchsorted(needed, candidates)
     matched = token_matches(found.tokens, tokens, np.arange(len(asked)), places_of)
     reranked, by_token = _rerank(near, own, matched, relevant)
-    vectors, owners = _read_windows(model, contents, documents, read, prompt, listener)
+    vectors, owners = _read_windows(model, contents, documents, read, prompt, read_documents)
     by_window = _first_is(best_of(found.vectors[OWN] @ vectors.T, owners), relevant)
     fates = _fates(_first_is(scores, relevant), by_window, by_token, documents.truncated[own])
     before, after = (_gain_at_ten(order, relevant) for order in (near, reranked))
@@ -175,14 +181,14 @@ def _read_windows(
     documents: Tokens,
     read: Pooled,
     prompt: str | None,
-    listener: Listener,
+    read_documents: Callable[..., Pooled],
 ) -> tuple[Any, Whole]:
     """Return the vectors of the windows of cut texts and of all others, and the text of each."""
     limit, whole = limit_of(model, "document"), read.vectors[OWN]
     if limit is None or not has_offsets(tokenizer_of(model, "document")) or not documents.truncated.any():
         return whole, np.arange(len(whole))
     pieces = split_texts(model, contents, documents, limit, prompt)
-    found = read_pooled(model, pieces.tokens, {}, task="document", listener=listener, step="reading windows to search")
+    found = read_documents(pieces.tokens, step="reading windows to search")
     vectors, owners, _ = pieces.merge(read, documents.lengths, found)
     return vectors, owners
 

@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from cenote.diagnosis.layers import traced_reader
 from cenote.encoding.batches import NOT_FINITE, Batch, BatchReader, Refused
 from cenote.encoding.forward import forward, pooled_tokens, pooled_vectors, refuse_without_tokens
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, Whole
 from cenote.errors import UnsupportedModel
 from cenote.functional.clouds import find_shape_problem
@@ -63,6 +64,7 @@ def read_texts(
     attended: Collection[int] = (),
     listener: Listener | None = None,
     step: str = "reading texts",
+    passes: Passes | None = None,
 ) -> Reading:
     """Read every text once: its vector, and where asked its token vectors and a profile of every layer.
 
@@ -86,6 +88,7 @@ def read_texts(
         attended: other texts of which the attention of the last layer is profiled.
         listener: hears of the progress.
         step: the name of the step in the progress.
+        passes: of the model, for texts that are not traced; None takes torch's.
     """
     listener = listener or Listener()
     reading = Reading(tokens.lengths, np.zeros((len(tokens), width_of(model)), np.float32))
@@ -96,7 +99,8 @@ def read_texts(
         _read_attended(model, tokens, sorted(set(attended)), reading, take, listener)
     rest = sorted(set(range(len(tokens))) - set(reading.traced) - set(reading.attended))
     advance = listener.step(step, len(rest))
-    for read in BatchReader(model, partial(_run, model), notify=listener.notify).read(tokens, rest):
+    run = partial(_run, model, passes or partial(forward, model))
+    for read in BatchReader(model, run, notify=listener.notify).read(tokens, rest):
         if isinstance(read, Refused):
             reading.unread[read.row] = read.reason
             advance(1)
@@ -161,9 +165,11 @@ def _check(model: SentenceTransformer, features: dict[str, Any]) -> None:
     refuse_rows(~pooled_tokens(model, features).any(1), "no token to pool", "leave such texts out")
 
 
-def _run(model: SentenceTransformer, features: dict[str, Any]) -> dict[str, Any]:
+def _run(
+    model: SentenceTransformer, run: Callable[[dict[str, Any]], dict[str, Any]], features: dict[str, Any]
+) -> dict[str, Any]:
     _check(model, features)
-    return forward(model, features)
+    return run(features)
 
 
 def _take(model: SentenceTransformer, reading: Reading, keep: set[int], batch: Batch) -> None:

@@ -11,6 +11,7 @@ from cenote.account.ranks import AccountReading, Ranks, other_poolings, read_acc
 from cenote.account.texts import AccountTexts
 from cenote.diagnosis.account import summarise_account
 from cenote.diagnosis.summaries import Excerpts
+from cenote.encoding.passes import Passes
 from cenote.errors import BadInput
 from cenote.listener import Listener
 from cenote.records import Account
@@ -38,19 +39,20 @@ class Search:
         """Tokens to read at every other temperature."""
         return 0 if isinstance(self.texts, str) else self.texts.tokens_without_alternatives
 
-    def read(self) -> None:
+    def read(self, passes: Passes | None = None) -> None:
         """Read all texts at the model's own temperature."""
         if isinstance(self.texts, str):
             return
         try:
-            self.reading = read_account(self.model, self.texts, other_poolings(self.model), self.listener)
+            poolings = other_poolings(self.model)
+            self.reading = read_account(self.model, self.texts, poolings, self.listener, passes=passes)
         except BadInput as error:
             self.texts = str(error)
 
-    def read_at(self, tau: float) -> None:
+    def read_at(self, tau: float, passes: Passes | None = None) -> None:
         """Read the same texts at the temperature that the model has now."""
         if not isinstance(self.texts, str):
-            found = read_account(self.model, self.texts, {}, self.listener, alternatives=False)
+            found = read_account(self.model, self.texts, {}, self.listener, alternatives=False, passes=passes)
             self.tempered[name_temperature(tau)] = found.ranks[OWN]
 
     def summarise(self, excerpts: Excerpts) -> Account | str:

@@ -38,6 +38,10 @@ _COPIES = 2**30
 _CHARACTERS = 50_000
 # With fewer texts to embed, the choice would take longer than it saves.
 WORTH_CHOOSING = 2000
+# The vector units with which OpenVINO is faster than torch at float32, by 1.2 times. Without them, and on processors
+# that have matrix units (AMX) too, it gains nothing that its graph does not cost: see docs/benchmarks.md. Nothing is
+# timed, so that a run that goes on computes what it computed before.
+_UNITS = "AVX512"
 
 Notify = Callable[[str], object]
 
@@ -89,6 +93,19 @@ def choose_backend(
         choice = _sole(readable, Encoder(model, backend(model, *candidates[0], task=task)))
     notify(f"embedding with {choice.backend.name} at {choice.backend.precision}")
     return choice
+
+
+def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:
+    """Return the name of the backend; for `auto` OpenVINO for int8 or where it is faster, else torch."""
+    wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS) and not torch.cpu._is_amx_tile_supported()
+    preferred = ("openvino",) if precision == INT8 else ("openvino", "torch") if wide else ("torch",)
+    tried = preferred if name == AUTO else (name,)
+    reasons = {one: obstacle(model, one, precision, "document") for one in tried}
+    found = next((one for one, reason in reasons.items() if reason is None), None)
+    if found is None:
+        one, reason = list(reasons.items())[-1]
+        raise BadInput(f"backend {one!r} at {precision}: {reason}.")
+    return found
 
 
 def usable_backends(

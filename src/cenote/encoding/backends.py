@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,11 +62,14 @@ class BackendSpec:
 
 
 class _Torch:
-    """The model itself, run by torch."""
+    """The model itself, run by torch or by passes of its own."""
 
-    def __init__(self, model: Any, precision: str, task: str | None) -> None:
+    def __init__(
+        self, model: Any, precision: str, task: str | None, passes: Callable[..., dict[str, Any]] | None = None
+    ) -> None:
         self.name, self.precision = "torch", precision
         self.model, self.task = model, task
+        self.run = passes or partial(forward, model)
 
     def __call__(self, features: Mapping[str, Any]) -> Tensor:
         """Return the vectors; numbers above 65,504 overflow at float16, and such a batch is read in float32."""
@@ -84,7 +88,7 @@ class _Torch:
 
     def _read(self, features: Mapping[str, Any], precision: str) -> Tensor:
         with _rounding(self.model, precision):
-            output = forward(self.model, features, self.task)
+            output = self.run(features, self.task)
         return self._pool(output).cpu()
 
     def _pool(self, output: Mapping[str, Any]) -> Tensor:
@@ -213,9 +217,12 @@ def own_precision(model: Any) -> str:
     return next((name for name, dtype in PRECISIONS.items() if dtype is weights_dtype(model)), "float32")
 
 
-def plain_backend(model: Any, task: str | None = None) -> Backend:
-    """Return the model itself, in the precision of its weights: what `encode` computes. Nothing is checked."""
-    return _Torch(model, own_precision(model), task)
+def plain_backend(model: Any, task: str | None = None, passes: Callable[..., dict[str, Any]] | None = None) -> Backend:
+    """Return the model itself, in the precision of its weights: what `encode` computes. Nothing is checked.
+
+    Where `passes` of the model are given, they run it.
+    """
+    return _Torch(model, own_precision(model), task, passes)
 
 
 @contextmanager
@@ -307,13 +314,19 @@ def _hardware_obstacle(device: torch.device, name: str, precision: str) -> str |
 
 def verify(made: Backend, model: Any, task: str | None = None) -> None:
     """Compare a backend with the model at float32 on a few texts; raise if its vectors differ by more than rounding."""
-    plain = _Torch(model, "float32", task)
-    for features in probes(model, task):
-        if finding := disagreement(made.precision, *distance(made(features), plain(features))):
-            raise UnsupportedModel(
-                f"backend {made.name!r} at {made.precision} does not compute what the model does: its vectors "
-                f"{finding}. Use the backend 'torch' at float32."
-            )
+    if finding := find_disagreement(made, _Torch(model, "float32", task), model, task):
+        raise UnsupportedModel(
+            f"backend {made.name!r} at {made.precision} does not compute what the model does: its vectors "
+            f"{finding}. Use the backend 'torch' at float32."
+        )
+
+
+def find_disagreement(
+    made: Backend, plain: Callable[[Mapping[str, Any]], Tensor], model: Any, task: str | None
+) -> str | None:
+    """Say how vectors of a few texts differ from those that `plain` returns at float32; None if they agree."""
+    compared = (disagreement(made.precision, *distance(made(one), plain(one))) for one in probes(model, task))
+    return next((finding for finding in compared if finding), None)
 
 
 def disagreement(precision: str, difference: float, cosine: float) -> str | None:

@@ -17,8 +17,8 @@ from cenote.models.properties import of_task
 from cenote.models.repooling import pooling_in
 from cenote.nn import Pooling, Temperature
 
-# The feature that holds the pooled vectors.
-VECTORS = "sentence_embedding"
+# The features that hold the pooled vectors, and those of the tokens.
+VECTORS, TOKENS = "sentence_embedding", "token_embeddings"
 
 
 def forward(model: SentenceTransformer, features: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:
@@ -58,8 +58,7 @@ def repooled_vectors(
     modules, own = list(model), pooling_in(model)
     if own is None:
         raise UnsupportedModel(f"the model has no Pooling module among {[type(one).__name__ for one in modules]}.")
-    # A Temperature computes nothing, and checks what was checked in the pass.
-    later = (one for one in modules[modules.index(own) + 1 :] if not isinstance(one, Temperature))
+    later = modules[modules.index(own) + 1 :]
     return vectors_after(model, output, [pooling, *(one for one in later if type(one).__name__ not in without)])
 
 
@@ -68,6 +67,8 @@ def vectors_after(model: SentenceTransformer, output: Mapping[str, Any], modules
     features: Any = {name: value for name, value in output.items() if name != VECTORS}
     with torch.inference_mode():
         for module in modules:
+            if isinstance(module, Temperature):
+                continue  # it computes nothing, and checks what was checked in the pass
             with eval_mode(module):
                 features = module(features)
     return pooled_vectors(model, features)
@@ -78,7 +79,7 @@ def pooled_tokens(model: SentenceTransformer, features: Mapping[str, Any]) -> Te
 
     An operator may pick some of these, as `cls` does. Where a router has several poolings, the first one decides.
     """
-    refuse_without_tokens(model, {"token_embeddings": None, **features})
+    refuse_without_tokens(model, {TOKENS: None, **features})
     real: Tensor = features["attention_mask"].bool()
     pooling = pooling_in(model.modules())
     if pooling is None:
@@ -90,7 +91,7 @@ def pooled_tokens(model: SentenceTransformer, features: Mapping[str, Any]) -> Te
 
 def refuse_without_tokens(model: SentenceTransformer, features: Mapping[str, Any]) -> None:
     """Raise if a model shows no tokens, as one of static embeddings does."""
-    if missing := [name for name in ("attention_mask", "token_embeddings") if name not in features]:
+    if missing := [name for name in ("attention_mask", TOKENS) if name not in features]:
         raise UnsupportedModel(
             f"the model starts with {type(model[0]).__name__}, which gives no {missing[0]}: it has no token vectors."
         )

@@ -61,16 +61,27 @@ class Pipeline(nn.Module):
     """A model that takes its features as separate arguments, as graphs do."""
 
     def __init__(
-        self, model: Any, names: Sequence[str], task: str | None = None, *, additive_masks: bool = False
+        self,
+        model: Any,
+        names: Sequence[str],
+        task: str | None = None,
+        *,
+        additive_masks: bool = False,
+        feature: str = VECTORS,
     ) -> None:
         super().__init__()
         self.model, self.names, self.task, self.additive_masks = model, tuple(names), task, additive_masks
+        self.feature = feature
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the vectors `[B, D]`, float32."""
+        """Return the vectors `[B, D]`, or the token vectors `[B, T, D]`, float32."""
         features = dict(zip(self.names, inputs, strict=True))
         with _AdditiveMasks() if self.additive_masks else nullcontext():
-            return pooled_vectors(self.model, run_modules(self.model, features, self.task))
+            output = run_modules(self.model, features, self.task)
+        if self.feature == VECTORS:
+            return pooled_vectors(self.model, output)
+        found: Tensor = output[self.feature]
+        return found.float()
 
 
 class _AdditiveMasks(TorchFunctionMode):
@@ -210,17 +221,17 @@ def openvino_core() -> Any:
     return import_openvino().Core()
 
 
-def to_openvino(model: Any, task: str | None = None) -> Any:
-    """Record the model as an `openvino.Model` for any batch size and length."""
+def to_openvino(model: Any, task: str | None = None, *, feature: str = VECTORS) -> Any:
+    """Record the model as an `openvino.Model` for any batch size and length, up to its vectors or its token vectors."""
     openvino = import_openvino()
-    names = inputs_of(model)
-    with _recording(model, task, names, additive_masks=True) as (pipeline, example):
+    names = [name for name in inputs_of(model) if name != PROMPT or feature == VECTORS]  # only a pooling reads it
+    with _recording(model, task, names, additive_masks=True, feature=feature) as (pipeline, example):
         graph = openvino.convert_model(pipeline, example_input=example)
         _check_inputs(names, len(graph.inputs))
         for port, name in zip(graph.inputs, names, strict=True):
             port.get_tensor().set_names({name})
             port.get_node().set_friendly_name(name)
-        graph.outputs[0].get_tensor().set_names({VECTORS})
+        graph.outputs[0].get_tensor().set_names({feature})
         graph.reshape({name: openvino.PartialShape([-1] if name == PROMPT else [-1, -1]) for name in names})
     return graph
 

@@ -29,6 +29,7 @@ from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.encoding.backends import computing_in
 from cenote.encoding.batches import NOT_FINITE
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm, neighbours_of
@@ -128,12 +129,15 @@ def _score_pass(
         start = time.perf_counter()
         texts = tokenise_account(model, probes, alternatives=False)
         keeps = helped is None and count_kept(model, texts) <= KEPT_NUMBERS
-        reading = read_account(model, texts, one.group.others, listener, alternatives=False, keep_tokens=keeps)
+        passes = Passes(model, precision, tokens=texts.tokens, notify=listener.notify)
+        reading = read_account(
+            model, texts, one.group.others, listener, alternatives=False, keep_tokens=keeps, passes=passes
+        )
         copying = reading.documents.seconds_of_tokens + reading.sentences.seconds_of_tokens
         seconds = time.perf_counter() - start - copying  # as of passes that keep no token vectors
         _refuse_unread(texts, reading)
         if helped is None:
-            helped = _find_helped(model, one.arms[0].model, texts, reading, listener)
+            helped = _find_helped(model, one.arms[0].model, texts, reading, listener, passes)
     scored, owners, figures = [], probes.owners, None
     if helped.flags is not None:
         figures = Figures(owners, owners[texts.left_out], len(probes.texts), helped.flags)
@@ -146,7 +150,12 @@ def _score_pass(
 
 
 def _find_helped(
-    model: SentenceTransformer, name: str, texts: AccountTexts, reading: AccountReading, listener: Listener
+    model: SentenceTransformer,
+    name: str,
+    texts: AccountTexts,
+    reading: AccountReading,
+    listener: Listener,
+    passes: Passes,
 ) -> _Helped:
     """Return which sentences tokens or windows lead to their text, as far as memory and time allow."""
     if not reading.documents.tokens:
@@ -154,7 +163,7 @@ def _find_helped(
     if count_in_small_windows(model, texts) > _WINDOWS * texts.tokens:
         return _Helped(find_helped(texts, reading, None, None)[0], [_TOO_LONG.format(name)])
     windows = tokenise_small_windows(model, texts)
-    ranks = None if windows is None else rank_windows(model, windows, texts, reading, listener)
+    ranks = None if windows is None else rank_windows(model, windows, texts, reading, listener, passes)
     return _Helped(find_helped(texts, reading, None, ranks)[0], [])
 
 

@@ -11,12 +11,12 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from cenote.account.pooled_texts import OWN
-from cenote.choices import AUTO, INT8
+from cenote.choices import AUTO
+from cenote.encoding.backend_choice import choose_steadily
 from cenote.encoding.backends import Backend, ManyPoolings, backend, obstacle, own_precision
 from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
 from cenote.encoding.vectors import Encoder, Vectors
@@ -29,11 +29,6 @@ from cenote.models.properties import prompt_name_for
 _DROP = "drop it from the data."
 
 Flags = npt.NDArray[np.bool_]
-
-# The vector units with which OpenVINO is faster than torch at float32, by 1.2 times. Without them, and on processors
-# that have matrix units (AMX) too, it gains nothing that its graph does not cost: see docs/benchmarks.md. Nothing is
-# timed, so that a run that goes on computes what it computed before.
-_UNITS = "AVX512"
 
 
 @dataclass(frozen=True)
@@ -269,16 +264,3 @@ def blame_temperature(temperature: str | None) -> Iterator[None]:
             f"temperature {temperature} breaks the model: {problem}. At its own temperature the model reads these "
             "data: use one nearer to that."
         ) from error
-
-
-def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:
-    """Return the name of the backend; for `auto` OpenVINO for int8 or where it is faster, else torch."""
-    wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS) and not torch.cpu._is_amx_tile_supported()
-    preferred = ("openvino",) if precision == INT8 else ("openvino", "torch") if wide else ("torch",)
-    tried = preferred if name == AUTO else (name,)
-    reasons = {one: obstacle(model, one, precision, "document") for one in tried}
-    found = next((one for one, reason in reasons.items() if reason is None), None)
-    if found is None:
-        one, reason = list(reasons.items())[-1]
-        raise BadInput(f"backend {one!r} at {precision}: {reason}.")
-    return found
