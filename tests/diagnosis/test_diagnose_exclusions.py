@@ -190,9 +190,9 @@ def test_a_prompt_that_is_not_pooled_is_in_no_cloud(kind, ours, tiny_st):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prompt_name": "qurey"}, "two: unknown prompt 'qurey'; did you mean 'query'"),
-        ({"prompt_name": "page"}, "two: unknown prompt 'page'.*There are: query, document"),
-        ({"pairs": [("a", "b")], "pair_prompts": ("query", "page")}, "two: unknown prompt 'page'"),
+        ({"prompt_name": "qurey"}, "unknown prompt of two: 'qurey'; did you mean 'query'"),
+        ({"prompt_name": "page"}, "unknown prompt of two: 'page'.*There are: query, document"),
+        ({"pairs": [("a", "b")], "pair_prompts": ("query", "page")}, "unknown prompt of two: 'page'"),
         ({"pairs": [("a", "b")], "pair_prompts": "query"}, "pair_prompts='query': pass two names"),
         ({"pairs": [("a", "b")], "pair_prompts": ("query", 3)}, "pass two names"),
         ({"pair_prompts": ("query", "page")}, "there are no pairs: pass pairs too"),

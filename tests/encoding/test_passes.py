@@ -6,18 +6,23 @@ import json
 import numpy as np
 import pytest
 import torch
+from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Dense
 
 import cenote
+from cenote.account import pooled_texts
 from cenote.account.pooled_texts import read_pooled
-from cenote.encoding import passes
-from cenote.encoding.backends import computing_in
+from cenote.diagnosis import forecast, reading
+from cenote.encoding import backends, passes
+from cenote.encoding.backends import computing_as_stored, computing_in
 from cenote.encoding.forward import forward
 from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import tokenise
 from cenote.models.repooling import repool
 from cenote.nn import Pooling
 from cenote.surgery.tempering import temper
+
+from ..bags import TINY, make_texts
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
 
@@ -33,12 +38,12 @@ def fast(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
 
 
-@pytest.fixture
-def runs(monkeypatch):
-    """The batches that graphs have read."""
-    original, seen = passes._TokenGraph.read, []
-    monkeypatch.setattr(passes._TokenGraph, "read", lambda self, features: seen.append(1) or original(self, features))
-    return seen
+def graphs(model, precision="auto"):
+    """Passes that must be those of a graph."""
+    run = Passes(model, precision, tokens=MANY, notify=pytest.fail)
+    assert run.graph is not None
+    assert run.seconds_of_graph > 0
+    return run
 
 
 def compare(model, run, task=None, prompt=None):
@@ -55,66 +60,77 @@ def compare(model, run, task=None, prompt=None):
 
 @pytest.mark.parametrize("kind", ["bert", "qwen"])  # padded on the right, and on the left
 @pytest.mark.parametrize("pooling", ["mean", "landmark", "cls"])
-def test_a_graph_gives_the_token_vectors_and_the_vectors_of_torch(kind, pooling, tiny_st, runs):
+def test_a_graph_gives_the_token_vectors_and_the_vectors_of_torch(kind, pooling, tiny_st):
     torch.manual_seed(3)
     model = cenote.load(tiny_st(kind, Dense(32, 24)), device="cpu")
     if pooling != "mean":
         model = repool(model, pooling, **({"interval": 4} if pooling == "landmark" else {}))
-    assert compare(model, Passes(model, tokens=MANY)) < 1e-5
-    assert runs
+    assert 0 < compare(model, graphs(model)) < 1e-5
 
 
-def test_a_graph_leaves_a_prompt_out_of_the_pooling(tiny_st, runs):
+def test_a_graph_leaves_a_prompt_out_of_the_pooling(tiny_st):
     model = cenote.load(tiny_st("roberta", include_prompt=False), device="cpu")
-    run = Passes(model, tokens=MANY)
-    assert compare(model, run, prompt="query: ") < 1e-5
-    assert compare(model, run) < 1e-5
-    assert runs
+    run = graphs(model)
+    assert 0 < compare(model, run, prompt="query: ") < 1e-5
+    assert 0 < compare(model, run) < 1e-5
 
 
 @pytest.mark.parametrize("temperature", [0.5, BY_LENGTH])
-def test_a_graph_has_the_temperature_of_the_moment_when_it_was_made(temperature, tiny_st, runs):
+def test_a_graph_has_the_temperature_of_the_moment_when_it_was_made(temperature, tiny_st):
     model = cenote.load(tiny_st("bert"), device="cpu")
-    plain = Passes(model, tokens=MANY)
-    assert compare(model, plain) < 1e-5
+    plain = graphs(model)
     with temper(model, temperature):
-        assert compare(model, Passes(model, tokens=MANY)) < 1e-5
+        assert 0 < compare(model, graphs(model)) < 1e-5
         assert compare(model, plain) > 1e-3
-    assert len(runs) > 3
+    assert 0 < compare(model, plain) < 1e-5
 
 
-def test_a_temperature_for_each_role_is_left_to_torch(tiny_st, runs):
-    model = cenote.load(tiny_st("bert"), device="cpu")
-    with temper(model, {"query": 0.5, "document": 1.0}):
-        run = Passes(model, tokens=MANY)
-        assert [compare(model, run, task) for task in ("query", "document")] == [0, 0]
-    assert not runs
+def test_what_surrounds_the_modules_is_compared_too(tiny_bert):
+    said, run = [], Passes(tiny_bert, tokens=MANY, notify=lambda one: said.append(one))
+
+    def whiten(_, __, output):
+        return {**output, "sentence_embedding": output["sentence_embedding"] - 1}
+
+    handle = tiny_bert.register_forward_hook(whiten)
+    try:
+        assert compare(tiny_bert, run) == 0
+    finally:
+        handle.remove()
+    assert len(said) == 1
 
 
-def test_few_tokens_are_read_by_torch(tiny_bert, runs):
+def test_few_tokens_are_read_by_torch(tiny_bert):
     run = Passes(tiny_bert, tokens=passes.WORTH_A_GRAPH - 1)
     assert compare(tiny_bert, run) == 0
-    assert not runs
+    assert run.graph is None
 
 
-def test_models_of_which_no_graph_is_made_are_read_by_torch(tiny_bert, tiny_st, routed, runs):
-    deep = cenote.load(tiny_st("bert"), device="cpu")
+def test_models_that_one_graph_cannot_stand_for_are_read_by_torch(tiny_bert, tiny_st, routed, monkeypatch):
+    deep, by_role = (cenote.load(tiny_st("bert"), device="cpu") for _ in range(2))
     deep.insert(1, Dense(32, 32, module_input_name="token_embeddings", module_output_name="token_embeddings"))
+    temper(by_role, {"query": 0.5, "document": 1.0})
     half = copy.deepcopy(tiny_bert).bfloat16()
-    for model in (deep, half, routed):
-        run = Passes(model, tokens=MANY)
-        features = model.preprocess(TEXTS, task="document") if model is routed else model.preprocess(TEXTS)
-        made, expected = run(features, "document"), forward(model, features, "document")
+    later = cenote.load(tiny_st("bert"), device="cpu")
+    later.append(Router.for_query_document([Dense(32, 32)], [Dense(32, 32)]))
+    for model in (deep, by_role, half, routed, later):
+        run = Passes(model, tokens=MANY, notify=pytest.fail)
+        assert run.graph is None
+        features = model.preprocess(TEXTS, task="query") if model is routed else model.preprocess(TEXTS)
+        made, expected = run(features, "query"), forward(model, features, "query")
         assert torch.equal(made["sentence_embedding"], expected["sentence_embedding"])
-    assert not runs
+    monkeypatch.setattr(passes, "_LARGEST", 1000)
+    assert Passes(tiny_bert, tokens=MANY, notify=pytest.fail).graph is None
 
 
 @pytest.mark.parametrize("matrix", [True, False])
-def test_torch_reads_where_openvino_is_not_faster(matrix, tiny_bert, runs, monkeypatch):
+def test_torch_reads_where_openvino_is_not_faster(matrix, tiny_bert, monkeypatch):
+    assert passes.packages() == ("openvino",)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512" if matrix else "AVX2")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrix)
-    assert compare(tiny_bert, Passes(tiny_bert, tokens=MANY)) == 0
-    assert not runs
+    run = Passes(tiny_bert, tokens=MANY)
+    assert compare(tiny_bert, run) == 0
+    assert run.graph is None
+    assert passes.packages() == ()
 
 
 def test_a_graph_that_computes_something_else_is_not_used_and_said(tiny_bert, monkeypatch):
@@ -128,48 +144,74 @@ def test_a_graph_that_computes_something_else_is_not_used_and_said(tiny_bert, mo
     assert said[0].startswith("torch reads the texts: at float32, OpenVINO's vectors differ by ")
 
 
-def test_a_graph_is_compared_with_float32_where_the_model_computes_in_less(demo, runs):
+def test_a_graph_that_cannot_be_made_is_not_used_and_said(tiny_bert, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(passes, "openvino_runner", fail)
+    said = []
+    assert compare(tiny_bert, Passes(tiny_bert, tokens=MANY, notify=said.append)) == 0
+    assert said == ["torch reads the texts: at float32, OpenVINO's vectors cannot be had: no kernel"]
+
+
+def test_a_batch_of_which_the_graph_is_not_finite_is_read_by_torch(tiny_bert, monkeypatch):
+    run = graphs(tiny_bert)
+    original = run.graph.run
+    monkeypatch.setattr(run.graph, "run", lambda inputs: original(inputs) * np.nan)
+    assert compare(tiny_bert, run) == 0
+
+
+def test_a_graph_is_compared_with_float32_where_the_model_computes_in_less(demo):
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this CPU has no bfloat16")
     features = demo.preprocess(TEXTS)
     expected = forward(demo, features)["sentence_embedding"]
     with computing_in(demo, "bfloat16"):
-        run = Passes(demo, "bfloat16", tokens=MANY)
-        assert torch.equal(run._read_plainly(features), expected)
-        made = run(features)["sentence_embedding"]
-    assert runs
+        rounded = forward(demo, features)["sentence_embedding"]
+        with computing_as_stored():
+            assert torch.equal(forward(demo, features)["sentence_embedding"], expected)
+        made = graphs(demo, "bfloat16")(features)["sentence_embedding"]
+    assert not torch.equal(made, rounded)
     assert 0.999 < torch.cosine_similarity(made, expected).min() < 0.9999999
 
 
-def test_other_poolings_of_a_graph_are_those_of_torch(tiny_bert, runs):
+def test_other_poolings_of_a_graph_are_those_of_torch(tiny_bert):
     tokens, others = tokenise(tiny_bert, TEXTS), {"max": Pooling(32, "max")}
     read = [
         read_pooled(tiny_bert, tokens, others, task="document", keep_tokens=True, passes=run)
-        for run in (None, Passes(tiny_bert, tokens=MANY))
+        for run in (None, graphs(tiny_bert))
     ]
     for name in ("", "max"):
         np.testing.assert_allclose(read[1].vectors[name], read[0].vectors[name], atol=1e-5)
     for ours, theirs in zip(read[1].tokens, read[0].tokens, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
-    assert runs
 
 
-def test_a_diagnosis_and_a_comparison_by_a_graph_are_those_of_torch(tiny_st, runs, monkeypatch):
-    from ..bags import TINY, make_texts
-
+def test_a_diagnosis_and_a_comparison_by_a_graph_are_those_of_torch(tiny_st, monkeypatch):
     model, texts = cenote.load(tiny_st("bert"), device="cpu"), make_texts(25, 4, 8, vocabulary=TINY)
     asked = [(text[: text.index(".") + 1], str(row)) for row, text in enumerate(texts)]
-    found = {}
-    for worth in (MANY * MANY, 0):
-        monkeypatch.setattr(passes, "WORTH_A_GRAPH", worth)
+    how = {"temperatures": [0.7], "queries": asked, "pairs": [*zip(texts[:3], texts[3:], strict=False)]}
+
+    def run():
         compared = cenote.compare(model, unlabelled=texts, poolings=["mean", "max"], temperatures=[1.0, 0.7])
-        found[worth] = cenote.diagnose(model, texts, temperatures=[0.7], queries=asked, layers=False), compared
-        if worth:
-            assert not runs
-    assert runs
-    plain, graph = found.values()
-    for one, other in zip(plain, graph, strict=True):
+        return cenote.diagnose(model, texts, layers=False, **how), compared
+
+    plain = run()
+    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 0)
+    ran = []
+    for module in (passes, backends, pooled_texts, reading, forecast):
+        monkeypatch.setattr(module, "forward", lambda *_: ran.append(1) or pytest.fail("torch ran the model"))
+    original = passes.find_disagreement
+
+    def compare_by_torch(*which):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backends, "forward", forward)
+            return original(*which)
+
+    monkeypatch.setattr(passes, "find_disagreement", compare_by_torch)
+    for one, other in zip(plain, run(), strict=True):
         assert_close(json.loads(one.to_json()), json.loads(other.to_json()))
+    assert not ran
 
 
 def assert_close(one, other, where=""):

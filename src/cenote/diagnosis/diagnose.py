@@ -1,7 +1,4 @@
-"""`diagnose`: every measure of collapse on a model and texts, with verdicts in plain words.
-
-The verb itself is long for its documentation of the arguments.
-"""
+"""`diagnose`: every measure of collapse on a model and texts, with verdicts in plain words."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ from cenote.diagnosis.verdicts.ranking import collect_verdicts
 from cenote.encoding.backends import computing_in, obstacle
 from cenote.encoding.batches import NO_TOKENS, collate
 from cenote.encoding.forward import forward
-from cenote.encoding.passes import Passes
+from cenote.encoding.passes import Passes, packages
 from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import BadInput, CenoteError, UnsupportedModel, choose
 from cenote.functional.bins import length_bins
@@ -124,13 +121,13 @@ class _Plan:
     pairs: TokenisedPairs | None  # the user's own
     cuts: dict[int, Tokens]  # some texts cut at several lengths
     repeated: list[RepeatedTexts]  # for each pair of words
-    passes: Passes | None = None  # of the model as it is now
+    passes: Passes | None = None  # of the model at its present temperature
 
-    def with_passes(self, stages: Sequence[Stage], listener: Listener) -> _Plan:
-        """Return the plan with passes of the model as it is now, for the tokens of these stages."""
-        tokens = int(sum(stage.tokens for stage in stages))
-        passes = Passes(self.model, self.request.precision, tokens=tokens, notify=listener.notify)
-        return replace(self, passes=passes)
+    def with_passes(self, searched: int, listener: Listener) -> _Plan:
+        """Return the plan with passes of the model at its present temperature; a search reads so many tokens."""
+        in_vain = self.passes is not None and self.passes.graph is None
+        tokens = 0 if in_vain else searched + int(self.tokens.lengths.sum())
+        return replace(self, passes=Passes(self.model, self.request.precision, tokens=tokens, notify=listener.notify))
 
 
 @dataclass
@@ -267,7 +264,7 @@ def diagnose(
             "prompt": prompt_name,
             "pair_prompts": list(prompts) if own.pairs else None,
         },
-        versions=versions_of(),
+        versions=versions_of(*packages()),
     )
 
 
@@ -343,21 +340,23 @@ def _diagnose_one(
         own = live_temperature_of(model)  # in words, as `f"{tau:g}"` is
         others = [tau for tau in request.temperatures if f"{tau:g}" != own]
         search = Search(model, account, request.seed, listener)
-        stages = _stages(plan, search, len(others))
-        plan = plan.with_passes(stages[:2], listener)
+        plan = plan.with_passes(search.tokens, listener)
         speed = measure_speed(model, plan.tokens, request.seed, listener, plan.passes)
-        forecast = Forecast(stages, speed, listener)
+        forecast = Forecast(_stages(plan, search, len(others)), speed, listener)
         forecast.begin()
         search.read(plan.passes)
         forecast.finish_stage()
         first, compared, run = _measure(plan, excerpts, exclusions)
         forecast.finish_stage()
+        given = request.queries, plan.texts, request.prompt, request.seed
+        if queries := search_queries(model, *given, listener, plan.passes):
+            forecast.finish_stage()
         runs, edges = [run], length_bins(first.lengths[first.measured])
         for tau in others:
             with temper(model, tau):
-                again = plan.with_passes(stages[2:3], listener)
-                second, pairs, run = _measure(again, excerpts, exclusions, tau)
-                search.read_at(tau, again.passes)
+                plan = plan.with_passes(search.tokens_again, listener)
+                second, pairs, run = _measure(plan, excerpts, exclusions, tau)
+                search.read_at(tau, plan.passes)
             forecast.finish_stage()
             changed = summaries.measure_change((first, compared), (second, pairs), edges, len(others))
             runs.append(replace(run, change=changed))
@@ -372,16 +371,14 @@ def _diagnose_one(
             lengths=summaries.summarise_lengths(plan.tokens.full_lengths, first.lengths, limit_of(model), declared),
             words=_word_curve(plan, first),
             account=search.summarise(excerpts),
-            queries=search_queries(
-                model, request.queries, plan.texts, request.prompt, request.seed, listener, plan.passes
-            ),
+            queries=queries,
             runs=tuple(runs),
             excluded=exclusions.records(),
         )
 
 
 def _stages(plan: _Plan, search: Search, others: int) -> list[Stage]:
-    """Return the work: the search, all measures, both again at other temperatures, and the given queries."""
+    """Return the work: the search, all measures, the given queries, and the first two again at other temperatures."""
     lengths = plan.tokens.lengths
     read = int(lengths.sum()) + sum(int(one.lengths.sum()) for one in plan.cuts.values())
     traced = _TRACING * int(lengths[plan.traced].sum()) + _TRACING_ONE * int(lengths[plan.attended].sum())
@@ -389,7 +386,7 @@ def _stages(plan: _Plan, search: Search, others: int) -> list[Stage]:
     few = len(plan.paired) < len(plan.texts)  # the time was too short for all
     pairs = plan.request.effort.pair_seconds if few else len(plan.paired) ** 2 / _PAIRS_A_SECOND
     again = Stage(search.tokens_again + read + traced, pairs)
-    return [Stage(search.tokens), Stage(read + traced, pairs), *[again] * others, *[Stage(given)] * bool(given)]
+    return [Stage(search.tokens), Stage(read + traced, pairs), *[Stage(given)] * bool(given), *[again] * others]
 
 
 def _plan(model: SentenceTransformer, name: str, request: _Request) -> tuple[_Plan, _Exclusions]:
@@ -446,7 +443,7 @@ def _measure(
     exclusions.add(reading)
     given = None
     if plan.pairs is not None:
-        given, excluded = compare_pairs(model, plan.pairs, excerpts, request.seed, listener)
+        given, excluded = compare_pairs(model, plan.pairs, excerpts, request.seed, listener, plan.passes)
         exclusions.pairs = () if given else excluded
     listener.step("repeating words", len(plan.repeated))
     lengths = reading.lengths[reading.measured]

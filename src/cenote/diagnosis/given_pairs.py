@@ -13,6 +13,7 @@ from cenote.data.rows import refuse_surrogates
 from cenote.diagnosis.reading import read_texts
 from cenote.diagnosis.selection import select_pairs
 from cenote.diagnosis.summaries import Excerpts, excluded, summarise_given_pairs
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, tokenise
 from cenote.errors import BadInput
 from cenote.functional.second_order import socm
@@ -113,7 +114,12 @@ def tokenise_pairs(model: SentenceTransformer, given: GivenPairs, prompts: Promp
 
 
 def compare_pairs(
-    model: SentenceTransformer, given: TokenisedPairs, excerpts: Excerpts, seed: int, listener: Listener
+    model: SentenceTransformer,
+    given: TokenisedPairs,
+    excerpts: Excerpts,
+    seed: int,
+    listener: Listener,
+    passes: Passes | None = None,
 ) -> tuple[Pairs | None, tuple[Excluded, ...]]:
     """Measure second-order collapse of the pairs; those of which a side has no shape are excluded.
 
@@ -126,7 +132,8 @@ def compare_pairs(
     for name, (texts, tokens) in (given.tokens or {}).items():
         rows = [place for place, text in enumerate(texts) if (text, name) in wanted]
         said = "reading pairs" if name is None else f"reading pairs with prompt {name!r}"
-        reading = read_texts(model, tokens.take(rows), keep=range(len(rows)), listener=listener, step=said)
+        some = tokens.take(rows)
+        reading = read_texts(model, some, keep=range(len(rows)), listener=listener, step=said, passes=passes)
         clouds |= {(texts[rows[place]], name): found for place, found in reading.tokens.items()}
         reasons |= {(texts[rows[place]], name): why for place, why in {**reading.shapeless, **reading.unread}.items()}
     paired = list(zip(given.pairs, given.sides, strict=True))

@@ -97,8 +97,7 @@ def choose_backend(
 
 def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:
     """Return the name of the backend; for `auto` OpenVINO for int8 or where it is faster, else torch."""
-    wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS) and not torch.cpu._is_amx_tile_supported()
-    preferred = ("openvino",) if precision == INT8 else ("openvino", "torch") if wide else ("torch",)
+    preferred = ("openvino",) if precision == INT8 else ("openvino", "torch") if openvino_is_faster() else ("torch",)
     tried = preferred if name == AUTO else (name,)
     reasons = {one: obstacle(model, one, precision, "document") for one in tried}
     found = next((one for one, reason in reasons.items() if reason is None), None)
@@ -106,6 +105,12 @@ def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> st
         one, reason = list(reasons.items())[-1]
         raise BadInput(f"backend {one!r} at {precision}: {reason}.")
     return found
+
+
+def openvino_is_faster() -> bool:
+    """Return whether OpenVINO is faster than torch on this processor."""
+    wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS)
+    return wide and not torch.cpu._is_amx_tile_supported()
 
 
 def usable_backends(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -39,6 +40,8 @@ PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in cho
 # How far a backend's vectors may be from the model's: in float32 the largest difference of a number, relative to the
 # vector's length; in half precision the least cosine. Rounding alone is 100 times closer, on models of 6 to 12 layers.
 WORST_DIFFERENCE, WORST_COSINE = 1e-4, choices.AGREEMENT
+
+_LIFTED: ContextVar[bool] = ContextVar("computing_as_stored", default=False)
 
 
 class Backend(Protocol):
@@ -220,7 +223,7 @@ def own_precision(model: Any) -> str:
 def plain_backend(model: Any, task: str | None = None, passes: Callable[..., dict[str, Any]] | None = None) -> Backend:
     """Return the model itself, in the precision of its weights: what `encode` computes. Nothing is checked.
 
-    Where `passes` of the model are given, they run it.
+    `passes` of the model run it in its place; they may be a graph, or compute in another precision.
     """
     return _Torch(model, own_precision(model), task, passes)
 
@@ -244,7 +247,7 @@ def computing_in(model: Any, precision: str) -> Iterator[None]:
     running = threading.local()  # a context is of the thread that entered it
 
     def enter(*_: Any) -> None:
-        context = _rounding(model, precision)
+        context = nullcontext() if _LIFTED.get() else _rounding(model, precision)
         context.__enter__()
         running.__dict__.setdefault("passes", []).append(context)
 
@@ -261,6 +264,16 @@ def computing_in(model: Any, precision: str) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def computing_as_stored() -> Iterator[None]:
+    """Lift `computing_in` for a while: models compute in the precision of their weights."""
+    token = _LIFTED.set(True)
+    try:
+        yield
+    finally:
+        _LIFTED.reset(token)
 
 
 def _rounding(model: Any, precision: str) -> AbstractContextManager[Any]:
@@ -314,17 +327,16 @@ def _hardware_obstacle(device: torch.device, name: str, precision: str) -> str |
 
 def verify(made: Backend, model: Any, task: str | None = None) -> None:
     """Compare a backend with the model at float32 on a few texts; raise if its vectors differ by more than rounding."""
-    if finding := find_disagreement(made, _Torch(model, "float32", task), model, task):
+    if finding := find_disagreement(made, model, task):
         raise UnsupportedModel(
             f"backend {made.name!r} at {made.precision} does not compute what the model does: its vectors "
             f"{finding}. Use the backend 'torch' at float32."
         )
 
 
-def find_disagreement(
-    made: Backend, plain: Callable[[Mapping[str, Any]], Tensor], model: Any, task: str | None
-) -> str | None:
-    """Say how vectors of a few texts differ from those that `plain` returns at float32; None if they agree."""
+def find_disagreement(made: Backend, model: Any, task: str | None = None) -> str | None:
+    """Say how a backend's vectors of a few texts differ from the model's at float32; None if they agree."""
+    plain = _Torch(model, "float32", task)
     compared = (disagreement(made.precision, *distance(made(one), plain(one))) for one in probes(model, task))
     return next((finding for finding in compared if finding), None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -10,24 +11,31 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
-from cenote.choices import AUTO
-from cenote.encoding.backend_choice import choose_steadily
-from cenote.encoding.backends import find_disagreement, obstacle, openvino_runner, own_precision
+from cenote.choices import AUTO, missing_packages
+from cenote.encoding.backend_choice import openvino_is_faster
+from cenote.encoding.backends import computing_as_stored, find_disagreement, obstacle, openvino_runner, own_precision
 from cenote.encoding.forward import TOKENS, VECTORS, forward, pooled_vectors, vectors_after
-from cenote.encoding.graphs import PROMPT, feed, inputs_of, to_openvino
-from cenote.errors import UnsupportedModel
+from cenote.encoding.graphs import feed, to_openvino
+from cenote.errors import last_line
 from cenote.listener import silent
 from cenote.models.repooling import pooling_in
 
 # With fewer tokens to read, a graph takes longer to make than it saves.
 WORTH_A_GRAPH = 100_000
+# A graph has a copy of the weights: torch reads with a model of more bytes.
+_LARGEST = 2**30
+
+
+def packages() -> tuple[str, ...]:
+    """Return the package that may read in place of torch here."""
+    return ("openvino",) if openvino_is_faster() and not missing_packages("openvino") else ()
 
 
 class Passes:
     """Runs a model on batches, as `forward` does.
 
-    A graph is made for the first batch that needs it, and is of the model at that moment: a model that is tempered
-    needs other passes.
+    A graph is made for the first batch, and is of the model at that moment: a model that is tempered needs other
+    passes.
 
     >>> import cenote
     >>> model = cenote.load("minilm", device="cpu")
@@ -37,9 +45,9 @@ class Passes:
 
     Args:
         model: any `SentenceTransformer`.
-        precision: a name from `PRECISIONS`, or `auto`: that of the weights. Where it is another, torch computes in what
+        precision: a name from `PRECISIONS`, or `auto`: that of the weights. It is the graph's; torch computes in what
             `computing_in` sets.
-        tokens: to read in all, as far as they are known.
+        tokens: about how many will be read.
         notify: told where a graph was tried in vain.
     """
 
@@ -51,41 +59,47 @@ class Passes:
         tokens: int,
         notify: Callable[[str], object] = silent,
     ) -> None:
-        self.model, self.notify = model, notify
+        self.model, self.tokens, self.notify = model, tokens, notify
         self.precision = own_precision(model) if precision == AUTO else precision
-        self._promising = tokens >= WORTH_A_GRAPH and self._may_be_graph()
+        self.seconds_of_graph = 0.0  # that making it took
 
     def __call__(self, features: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:
         """Return the features of a batch with the token vectors and the vectors. `task` is as for `forward`."""
-        return forward(self.model, features, task) if self._graph is None else self._graph.read(features)
-
-    def _may_be_graph(self) -> bool:
-        """Return whether a graph may be faster, and shows the token vectors that the pooling reads."""
-        # One graph serves queries and documents.
-        if obstacle(self.model, "openvino", self.precision, None):
-            return False
-        if pooling_in(self.model) not in list(self.model)[1:2]:
-            return False
-        return choose_steadily(self.model, AUTO, self.precision) == "openvino"
+        if self.graph is not None:
+            output = self.graph.read(features)
+            if output[VECTORS].isfinite().all():
+                return output
+        return forward(self.model, features, task)
 
     @cached_property
-    def _graph(self) -> _TokenGraph | None:
-        """Made for the first batch; None where torch reads."""
-        if not self._promising:
+    def graph(self) -> _TokenGraph | None:
+        """The graph that reads; None where torch does."""
+        if self.tokens < WORTH_A_GRAPH or not openvino_is_faster() or not self._has_one_graph():
             return None
+        start = time.perf_counter()
         try:
-            made = _TokenGraph(self.model, self.precision)
-        except UnsupportedModel as error:
-            self.notify(f"torch reads the texts: {error}")
-            return None
-        if finding := find_disagreement(made, self._read_plainly, self.model, None):
+            with computing_as_stored():
+                made = _TokenGraph(self.model, self.precision)
+                finding = find_disagreement(made, self.model)
+        except Exception as error:  # runtimes fail in ways of their own, and torch reads with every model
+            finding = f"cannot be had: {last_line(error)}"
+        self.seconds_of_graph = time.perf_counter() - start
+        if finding:
             self.notify(f"torch reads the texts: at {self.precision}, OpenVINO's vectors {finding}")
             return None
         return made
 
-    def _read_plainly(self, features: Mapping[str, Any]) -> Tensor:
-        """Return the vectors in float32: `computing_in` changes what the model computes, and not its modules."""
-        return vectors_after(self.model, features, self.model)
+    def _has_one_graph(self) -> bool:
+        """Return whether one graph serves queries and documents, and shows the token vectors that the pooling reads."""
+        model = self.model
+        declared = (getattr(one, "forward_kwargs", ()) for one in model.modules())  # a Router has `task` among them
+        if any("task" in names for names in (*declared, *(model.module_kwargs or {}).values())):
+            return False
+        if pooling_in(model) not in list(model)[1:2]:
+            return False
+        if sum(one.nbytes for one in model.parameters()) > _LARGEST:
+            return False
+        return obstacle(model, "openvino", self.precision, None) is None
 
 
 class _TokenGraph:
@@ -95,8 +109,9 @@ class _TokenGraph:
 
     def __init__(self, model: SentenceTransformer, precision: str) -> None:
         self.model, self.precision = model, precision
-        self.inputs = [name for name in inputs_of(model) if name != PROMPT]
-        self.run = openvino_runner(to_openvino(model, feature=TOKENS), precision)
+        graph = to_openvino(model, feature=TOKENS)
+        self.inputs = [port.any_name for port in graph.inputs]
+        self.run = openvino_runner(graph, precision)
 
     def __call__(self, features: Mapping[str, Any]) -> Tensor:
         """Return the vectors `[B, D]`."""

@@ -13,6 +13,7 @@ from cenote.choices import AUTO, PRECISIONS, Auto, KindName, LongName, PoolingNa
 from cenote.comparison_records import Cell, Comparison
 from cenote.data.labelled_schemas import TEST, Asked
 from cenote.data.texts import Texts
+from cenote.encoding.passes import packages
 from cenote.errors import BadInput, choose
 from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
 from cenote.evaluation.arms import Arm, check_grid, passes_of
@@ -165,7 +166,7 @@ def compare(
             **settings_of_data(asked, official, waiting),
             "baseline": baseline,
         },
-        versions=versions_of(*(PACKAGES if unlabelled is None else _PLAIN_PACKAGES)),
+        versions=versions_of(*(PACKAGES if unlabelled is None else (*_PLAIN_PACKAGES, *packages()))),
     )
 
 

@@ -134,7 +134,8 @@ def _score_pass(
             model, texts, one.group.others, listener, alternatives=False, keep_tokens=keeps, passes=passes
         )
         copying = reading.documents.seconds_of_tokens + reading.sentences.seconds_of_tokens
-        seconds = time.perf_counter() - start - copying  # as of passes that keep no token vectors
+        # As of passes that keep no token vectors, and have their graph.
+        seconds = time.perf_counter() - start - copying - passes.seconds_of_graph
         _refuse_unread(texts, reading)
         if helped is None:
             helped = _find_helped(model, one.arms[0].model, texts, reading, listener, passes)
