@@ -114,7 +114,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         for level in (0.25, 0.5, 1.0):
             if level < highest:
                 ax.plot(x, level / (1 - x), ":", color="#777777", lw=0.9)
-                end = min(0.74, 1 - level / (1.08 * highest))
+                end = min(0.74, 1 - level / highest)
                 place = (end, level / (1 - end))
                 ax.annotate(f"SOCM {level:g}", place, fontsize=7, color="#555555", ha="right", va="bottom")
         ax.set_xlim(0, 0.75)
