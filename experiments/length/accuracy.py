@@ -233,7 +233,7 @@ EXPERIMENT = Experiment(
     },
     measure=measure,
     draw=draw,
-    data=("imdb", "20news_full"),
+    data=("imdb", "20news_full", "bbc_news"),
     kind="classification",
     notes=(
         "Intervals of accuracy are for other test texts, with the classifiers that were trained here.",

@@ -216,8 +216,8 @@ def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
     seen = []
 
     class Noted(TextReader):
-        def __init__(self, *args):
-            super().__init__(*args)
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
             seen.append(weakref.ref(self))
 
     monkeypatch.setattr("cenote.evaluation.candidates.TextReader", Noted)

@@ -106,11 +106,19 @@ class ManyPoolings(_Torch):
         poolings: others than the model's own, by name, of the same tokens.
         precision: a name from `PRECISIONS`.
         task: `query` or `document`, for models that treat them differently.
+        passes: run the model in its place; they may be a graph.
     """
 
-    def __init__(self, model: Any, poolings: Mapping[str, nn.Module], precision: str, task: str | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        poolings: Mapping[str, nn.Module],
+        precision: str,
+        task: str | None,
+        passes: Callable[..., dict[str, Any]] | None = None,
+    ) -> None:
         refuse_unavailable(model, "torch", precision, task)
-        super().__init__(model, precision, task)
+        super().__init__(model, precision, task, passes)
         self.poolings = poolings
         self.widths: list[int] = []  # known from the first batch on
 

@@ -71,14 +71,19 @@ class Passes:
                 return output
         return forward(self.model, features, task)
 
+    @property
+    def worth_a_graph(self) -> bool:
+        """Whether a graph of the model would win back the time that making it takes."""
+        return self.tokens >= WORTH_A_GRAPH and openvino_is_faster() and self._has_one_graph()
+
     @cached_property
     def graph(self) -> _TokenGraph | None:
         """The graph that reads; None where torch does."""
-        if self.tokens < WORTH_A_GRAPH or not openvino_is_faster() or not self._has_one_graph():
+        if not self.worth_a_graph:
             return None
         start = time.perf_counter()
         try:
-            with computing_as_stored():
+            with computing_as_stored(), torch.autocast("cpu", enabled=False):
                 made = _TokenGraph(self.model, self.precision)
                 finding = find_disagreement(made, self.model)
         except Exception as error:  # runtimes fail in ways of their own, and torch reads with every model

@@ -103,6 +103,7 @@ def score_passes(
                     precision,
                     listener.labelled(f"{task.name}: "),
                     poolings=one.group.others,
+                    graphs=True,
                 )
                 configuration = configuration_of(reader, weights=weights[id(one.group.model)], limit=one.limit)
                 yield from _score_pass(one, task, reader, configuration, results)

@@ -169,7 +169,7 @@ class CandidateScores:
         said = "the model's own temperature" if tau is None else f"temperature {describe(tau)}"
         number = f" ({place[0]} of {place[1]})" if place[1] > 1 else ""
         with set_to(self.model, tau, None):
-            reader = (self._readers or {}).get(tau) or TextReader(self.model, "torch", self.precision)
+            reader = (self._readers or {}).get(tau) or TextReader(self.model, "torch", self.precision, graphs=True)
             reader.listener = self.listener.labelled(f"{self.task.name}, {said}{number}: ")
             with blame_temperature(None if tau is None else describe(tau)):
                 try:
@@ -180,6 +180,7 @@ class CandidateScores:
         self.cuts = cuts_of(found.encoder)
         self._constant[tau] = self._checked(found, said)
         if self._readers is not None and not isinstance(tau, LengthTemperature):
+            reader.forget_graph()
             self._readers[tau] = reader
         return tau
 

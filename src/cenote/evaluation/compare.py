@@ -166,7 +166,7 @@ def compare(
             **settings_of_data(asked, official, waiting),
             "baseline": baseline,
         },
-        versions=versions_of(*(PACKAGES if unlabelled is None else (*_PLAIN_PACKAGES, *packages()))),
+        versions=versions_of(*(PACKAGES if unlabelled is None else _PLAIN_PACKAGES), *packages()),
     )
 
 

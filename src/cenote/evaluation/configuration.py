@@ -7,6 +7,7 @@ from typing import Any
 
 from cenote._nn.modules import config_of
 from cenote.data.labelled_schemas import Asked
+from cenote.encoding.passes import packages
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.task_list import PACKAGES, ListedTask
 from cenote.models.fingerprints import fingerprint_of_weights
@@ -43,8 +44,13 @@ def configuration_of(reader: TextReader, *, weights: str | None = None, **settin
         "precision": reader.precision,
         "items": _ITEMS,
         **settings,
-        "versions": versions_of(*PACKAGES, *_RUNTIMES.get(reader.backend, ())),
+        "versions": versions_of(*PACKAGES, *_runtimes_of(reader)),
     }
+
+
+def _runtimes_of(reader: TextReader) -> tuple[str, ...]:
+    """Return the packages that may run the model in place of torch."""
+    return packages() if reader.graphs else _RUNTIMES.get(reader.backend, ())
 
 
 def _network_of(reader: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cenote.account.pooled_texts import OWN
 from cenote.choices import AUTO
 from cenote.encoding.backend_choice import choose_steadily
 from cenote.encoding.backends import Backend, ManyPoolings, backend, obstacle, own_precision
+from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
 from cenote.encoding.vectors import Encoder, Vectors
 from cenote.encoding.windows import tokenise_windows, window_sizes
@@ -107,6 +108,8 @@ class TextReader:
         precision: a name from `COMPUTE_PRECISIONS`, or `auto`: that of the weights.
         listener: hears of the progress.
         poolings: other poolings of the same tokens, by name: one pass serves them all. They need the backend torch.
+        graphs: whether a graph may take the place of the backend torch where many tokens are read. It is of the model
+            as it is then.
     """
 
     def __init__(
@@ -117,13 +120,15 @@ class TextReader:
         listener: Listener | None = None,
         *,
         poolings: Mapping[str, nn.Module] | None = None,
+        graphs: bool = False,
     ) -> None:
         self.model, self.listener, self.poolings = model, listener or Listener(), dict(poolings or {})
         self.precision = precision_of([model], precision)
         self.backend = choose_steadily(model, backend_name, self.precision)
-        self.pooling = OWN
+        self.pooling, self.graphs = OWN, graphs
         self.work = Work()
-        self._encoders: dict[str | None, Encoder] = {}
+        self._encoders: dict[tuple[str | None, bool], Encoder] = {}  # by task, and whether a graph reads
+        self._passes: list[Passes] = []  # those of a graph, once there are texts that are worth it
         self._stores: dict[Side, _Store] = {}
 
     def pooled(self, name: str) -> TextReader:
@@ -177,13 +182,18 @@ class TextReader:
         """Let go of all texts and vectors."""
         self._stores.clear()
 
+    def forget_graph(self) -> None:
+        """Let go of the graph, which has a copy of the model's weights; the vectors stay."""
+        self._encoders.clear()
+        self._passes.clear()
+
     def _read(self, texts: Sequence[str], side: Side) -> _Store:
         """Read the texts of this side that are not known yet."""
         store = self._stores.setdefault(side, _Store())
         new = [text for text in dict.fromkeys(texts) if text not in store.places]
         if not new:
             return store
-        start = time.perf_counter()
+        start = self._now()
         advance = self.listener.step("reading texts", len(new))
         tokens = tokenise(self.model, new, side.prompt_name, side.task)
         vectors = self._encode(tokens, side, advance, new)
@@ -194,7 +204,7 @@ class TextReader:
         store.lengths += tokens.full_lengths.tolist()
         store.cut += tokens.truncated.tolist()
         self.work.texts += len(new)
-        self.work.seconds += time.perf_counter() - start
+        self.work.seconds += self._now() - start
         return store
 
     def _read_windows(self, texts: Sequence[str], side: Side) -> None:
@@ -202,7 +212,7 @@ class TextReader:
         new = [text for text in texts if text not in known]
         if not new:
             return
-        start = time.perf_counter()
+        start = self._now()
         size, overlap = window_sizes(self.model, side.prompt_name, None, None, side.task)
         step = self.listener.step("cutting windows", len(new))
         parts = []
@@ -216,7 +226,7 @@ class TextReader:
         for text, part, end in zip(new, parts, ends.tolist(), strict=True):
             rows = slice(end - len(part), end)
             known[text] = {name: some[rows] for name, some in vectors.items()}, part.lengths
-        self.work.seconds_of_windows += time.perf_counter() - start
+        self.work.seconds_of_windows += self._now() - start
 
     def _encode(self, tokens: Tokens, side: Side, advance: Advance, texts: Sequence[str]) -> dict[str, Vectors]:
         """Return the vectors of tokenised texts, by pooling; raise for the first text without one."""
@@ -224,20 +234,34 @@ class TextReader:
         task = (
             side.task if self.backend == "torch" or obstacle(self.model, self.backend, self.precision, None) else None
         )
-        if task not in self._encoders:
-            made = self._make_backend(task)
-            self._encoders[task] = Encoder(self.model, made, notify=self.listener.notify)
-        vectors, refused = self._encoders[task](tokens, advance, stop_at_refusal=True)
+        passes = self._passes_for(tokens)
+        key = task, passes is not None
+        if key not in self._encoders:
+            self._encoders[key] = Encoder(self.model, self._make_backend(task, passes), notify=self.listener.notify)
+        vectors, refused = self._encoders[key](tokens, advance, stop_at_refusal=True)
         refuse_unread(refused, texts)
-        made = self._encoders[task].backend
+        made = self._encoders[key].backend
         widths = made.widths if isinstance(made, ManyPoolings) else [vectors.shape[1]]
         parts = np.split(vectors, np.cumsum(widths)[:-1], 1)
         return dict(zip((OWN, *self.poolings), parts, strict=True))
 
-    def _make_backend(self, task: str | None) -> Backend:
-        if self.poolings:
-            return ManyPoolings(self.model, self.poolings, self.precision, task)
+    def _passes_for(self, tokens: Tokens) -> Passes | None:
+        """Return passes of a graph if there is one, or if so many tokens are worth it."""
+        if self.graphs and not self._passes:
+            count = int(tokens.lengths.sum())
+            made = Passes(self.model, self.precision, tokens=count, notify=self.listener.notify)
+            if made.worth_a_graph:
+                self._passes.append(made)
+        return next((one for one in self._passes if one.graph is not None), None)
+
+    def _make_backend(self, task: str | None, passes: Passes | None) -> Backend:
+        if self.poolings or passes:
+            return ManyPoolings(self.model, self.poolings, self.precision, task, passes)
         return backend(self.model, self.backend, self.precision, task=task)
+
+    def _now(self) -> float:
+        """Return a time in seconds that stands still while a graph is made."""
+        return time.perf_counter() - sum(one.seconds_of_graph for one in self._passes)
 
 
 def precision_of(models: Sequence[SentenceTransformer], precision: str) -> str:

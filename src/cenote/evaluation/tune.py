@@ -21,6 +21,7 @@ from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.data.labelled_schemas import Asked
+from cenote.encoding.passes import packages
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
 from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
@@ -193,7 +194,7 @@ def tune(
             "seed": int(seed),
             **settings_of_data(asked, official, waiting),
         },
-        versions=versions_of(*PACKAGES),
+        versions=versions_of(*PACKAGES, *packages()),
     )
     if output is not None and chosen is not None and (found.recommendation is not None or force):
         try:
