@@ -306,10 +306,14 @@ def _edge(chosen: Candidate | None, candidates: Sequence[Candidate], own: float 
     >>> one, two = (Candidate("constant", tau, tau) for tau in (0.8, 0.9))
     >>> _edge(one, [one, two], 1.0), _edge(two, [one, two], 1.0)
     (' It is the lowest that was tried: try lower ones too.', '')
+    >>> _edge(one, [one], None)
+    ' It is the only one that was tried: try others too.'
     """
     if chosen is None or chosen.form != "constant":
         return ""
     tried = [tau for tau in (own, *(one.query for one in candidates if one.form == "constant")) if tau is not None]
+    if len({*tried}) == 1:
+        return " It is the only one that was tried: try others too."
     ends = (("lowest", min(tried), "lower"), ("highest", max(tried), "higher"))
     return "".join(
         f" It is the {end} that was tried: try {more} ones too." for end, tau, more in ends if chosen.query == tau
