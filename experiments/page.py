@@ -17,6 +17,7 @@ ADDRESSES = {source: f"https://arxiv.org/abs/{source.split()[1]}" for source in 
 _COLOURS = {
     "holds": "#00664b",
     "in part": "#8a5a00",
+    "mixed": "#8a5a00",
     "not here": "#a33f00",
 }
 _STYLE = """
@@ -56,8 +57,9 @@ a{color:#00589b}
 _HEAD = """\
 <h1>Claims of the sources, measured</h1>
 <p>Each figure tests statements of three papers and a blog post, on the models and data named below it. A statement
-<b>holds</b> if the 95 % interval says so on every model and data set; it holds <b>in part</b> if it says so on some, or
-if a part of the statement is not tested. One that decides among several that do not is no verdict.
+<b>holds</b> if the 95 % interval says so on every model and data set; it holds <b>in part</b> if it says so on some and
+the opposite on none, or if a part of the statement is not tested; it is <b>mixed</b> if it holds on some and the opposite
+on others. One that decides among several that do not is no verdict.
 <b>By construction</b> is what random vectors or a theorem would give too.
 ✓ holds, ✗ the opposite holds, ○ the interval does not decide.</p>
 """

@@ -78,9 +78,9 @@ def test_a_bound_other_than_zero():
     ("held", "verdict"),
     [
         ([True, True], "holds"),
-        ([True, False], "in part"),
+        ([True, False], "mixed"),
         ([True, True, None], "in part"),
-        ([True, False, None], "in part"),
+        ([True, False, None], "mixed"),
         ([False, False, None], "not here"),
         ([False], "not here"),
         ([True, None], "undecided, one for"),

@@ -47,7 +47,7 @@ def test_an_experiment_without_results_was_not_run(results):
     ("cells", "verdict", "count"),
     [
         ([cell("m", "d", True), cell("m", "e", True)], "holds", 2),
-        ([cell("m", "d", True), cell("m", "e", False)], "in part", 2),
+        ([cell("m", "d", True), cell("m", "e", False)], "mixed", 2),
         ([cell("m", "d", True), cell("m", "e", False, quick=True)], "holds", 1),
         ([cell("m", "d", None, quick=True)], "undecided", 1),
         ([], "not run yet", 0),
@@ -73,7 +73,7 @@ def test_comparisons_of_models_count(results):
         for name, quick in (("b minus a", False), ("c minus a", True))
     ]
     row = rows_of(results([cell("m", "d", True)], across))[0]
-    assert row.verdict == "in part"
+    assert row.verdict == "mixed"
     assert [value.model for value in row.values] == ["m", "b minus a"]  # of few texts only where there are no others
 
 
