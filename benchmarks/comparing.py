@@ -2,7 +2,7 @@
 
 Both compare on the same sample of a data set, in turn, in one process; the first round is not counted. Reading is
 the time that the settings state; the rest is scoring, by mteb's code, and the test. Data are read from the folder that
-CENOTE_DATA names (default: ../shared/data).
+CENOTE_DATA names (default: ../shared/data). With `--runtimes` documents are read for one setting, by torch and by a graph.
 """
 
 from __future__ import annotations
@@ -10,15 +10,22 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from sentence_transformers import SentenceTransformer
+
 import cenote
-from cenote.data.labelled import read_labelled
+from cenote.data.labelled import Retrieval, read_labelled
 from cenote.data.labelled_samples import Sizes, sample_labelled
+from cenote.encoding.passes import WORTH_A_GRAPH, Passes
+from cenote.evaluation.reading import Side, TextReader
 from timing import interleaved, machine
 
 SIZES = Sizes(queries=100, documents=300, test=300, training=16, texts=300, pairs=300)
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
+DOCUMENTS = 450  # of SciFact, more than 100,000 tokens
 POOLINGS = ("max", "cls", "lasttoken", "weightedmean", "mean_sqrt_len", "every_k", "mean+max", "mean+cls", "cls+max")
 
 
@@ -28,10 +35,14 @@ def main() -> None:
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--data", nargs="+", default=["scifact", "stsbenchmark", "trec_qc"])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--runtimes", nargs="*", metavar="PRECISION", help="of searches: float32, bfloat16")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     model = cenote.load(args.model, device="cpu")
     print(machine(), end="\n\n")
+    if args.runtimes is not None:
+        compare_runtimes(model, args.data, args.runtimes or ["float32"], args.repeats)
+        return
     print("| data | 1 and its own, s | 9 and its own, s | ratio | ratio of reading |")
     print("|---|--:|--:|--:|--:|")
     for name in args.data:
@@ -47,6 +58,32 @@ def main() -> None:
         one, many = (seconds[str(count)] for count in counts)
         ratio = reading[str(counts[1])] / reading[str(counts[0])]
         print(f"| {name} | {one:.1f} | {many:.1f} | {many / one:.2f} | {ratio:.2f} |", flush=True)
+
+
+def compare_runtimes(model: SentenceTransformer, data: Sequence[str], precisions: Sequence[str], repeats: int) -> None:
+    """Print how long the documents of searches take by torch and by a graph, without and with its making."""
+    print("| documents | precision | torch, s | a graph, s | ratio | with its making |")
+    print("|---|---|--:|--:|--:|--:|")
+    for name in data:
+        search = read_labelled(DATA / name)
+        assert isinstance(search, Retrieval)
+        texts = search.documents[:DOCUMENTS]
+        for precision in precisions:
+            making: list[float] = []
+
+            def read(*, by_graph: bool, texts: list[str] = texts, precision: str = precision) -> None:
+                reader = TextReader(model, "torch", precision)
+                run = Passes(model, precision, tokens=WORTH_A_GRAPH) if by_graph else None
+                with reader.read_by(run):
+                    reader.vectors(texts, Side(None, "document"))
+                making.append(run.seconds_of_graph if run else 0)
+
+            ways = {"torch": partial(read, by_graph=False), "graph": partial(read, by_graph=True)}
+            seconds = interleaved(ways, repeats)
+            torch, graph = seconds["torch"], seconds["graph"]
+            alone = graph - max(making)
+            cells = f"{torch:.1f} | {alone:.1f} | {torch / alone:.2f} | {torch / graph:.2f}"
+            print(f"| {len(texts)} of {name} | {precision} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

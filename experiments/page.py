@@ -58,8 +58,8 @@ _HEAD = """\
 <h1>Claims of the sources, measured</h1>
 <p>Each figure tests statements of three papers and a blog post, on the models and data named below it. A statement
 <b>holds</b> if the 95 % interval says so on every model and data set; it holds <b>in part</b> if it says so on some and
-the opposite on none, or if a part of the statement is not tested; it is <b>mixed</b> if it holds on some and the opposite
-on others. One that decides among several that do not is no verdict.
+the opposite on none, or if a part of the statement is not tested; it is <b>mixed</b> if it holds on some and the
+opposite on others. One that decides among several that do not is no verdict.
 <b>By construction</b> is what random vectors or a theorem would give too.
 ✓ holds, ✗ the opposite holds, ○ the interval does not decide.</p>
 """

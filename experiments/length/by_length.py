@@ -141,7 +141,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
 
 EXPERIMENT = Experiment(
     name="length-tau",
-    title="Attention temperature by length: change of the score in points of 100",
+    title="Attention temperature by length: change of the score in points of 100 (bold: p below .05)",
     claims={
         "long": Claim(
             SOURCE,

@@ -132,7 +132,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
 
 EXPERIMENT = Experiment(
     name="length-roles",
-    title="Attention temperature of queries and of documents: change of the score in %",
+    title="Attention temperature of queries and of documents: change of the score in % (bold: p below .05)",
     claims={
         "both": Claim(
             f"{SOURCE}, Table 2",

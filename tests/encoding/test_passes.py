@@ -161,6 +161,61 @@ def test_a_batch_of_which_the_graph_is_not_finite_is_read_by_torch(tiny_bert, mo
     assert compare(tiny_bert, run) == 0
 
 
+def off(change):
+    """A runner of which all tokens but the first are changed."""
+
+    def changed(inputs, run):
+        found = run(inputs)
+        found[:, 1:] = change(found[:, 1:])
+        return found
+
+    return lambda original: lambda *how: lambda inputs: changed(inputs, original(*how))
+
+
+def test_tokens_that_the_models_own_pooling_does_not_read_are_compared_too(tiny_bert, monkeypatch):
+    model = repool(tiny_bert, "cls")
+    monkeypatch.setattr(passes, "openvino_runner", off(lambda tokens: tokens + 0.5)(passes.openvino_runner))
+    said = []
+    assert compare(model, Passes(model, tokens=MANY, notify=said.append)) == 0
+    assert len(said) == 1
+    assert said[0].startswith("torch reads the texts: at float32, OpenVINO's vectors of tokens differ by ")
+
+
+def test_a_token_that_is_not_finite_is_read_by_torch(tiny_bert, monkeypatch):
+    model = repool(tiny_bert, "cls")
+    run = graphs(model)
+    original = run.graph.run
+    monkeypatch.setattr(run.graph, "run", off(lambda tokens: tokens * np.nan)(lambda: original)())
+    assert compare(model, run) == 0
+
+
+def test_features_that_a_graph_does_not_give_are_those_of_torch(tiny_bert):
+    tiny_bert[0].auto_model.config.output_hidden_states = True
+    said = []
+    run = Passes(tiny_bert, tokens=MANY, notify=said.append)
+    assert "all_layer_embeddings" in run(tiny_bert.preprocess(TEXTS))
+    assert len(said) == 1
+    assert said[0].endswith("OpenVINO's vectors come without all_layer_embeddings, which the model returns")
+
+
+def test_torch_goes_on_where_the_runtime_fails_and_memory_that_ran_out_is_told(tiny_bert):
+    said = []
+    run = Passes(tiny_bert, tokens=MANY, notify=said.append)
+
+    def fail(message):
+        def failing(_):
+            raise RuntimeError(message)
+
+        return failing
+
+    run.graph.run = fail("can't allocate memory")
+    with pytest.raises(RuntimeError, match="allocate"):
+        run(tiny_bert.preprocess(TEXTS))
+    run.graph.run = fail("no primitive")
+    assert compare(tiny_bert, run) == compare(tiny_bert, run) == 0
+    assert said == ["torch reads the texts: at float32, OpenVINO's vectors cannot be had: no primitive"]
+
+
 def test_a_graph_is_compared_with_float32_where_the_model_computes_in_less(demo):
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this CPU has no bfloat16")
@@ -201,14 +256,16 @@ def test_a_diagnosis_and_a_comparison_by_a_graph_are_those_of_torch(tiny_st, mon
     ran = []
     for module in (passes, backends, pooled_texts, reading, forecast):
         monkeypatch.setattr(module, "forward", lambda *_: ran.append(1) or pytest.fail("torch ran the model"))
-    original = passes.find_disagreement
+    for name in ("find_disagreement", "_find_disagreement_of_tokens"):
+        original = getattr(passes, name)
 
-    def compare_by_torch(*which):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(backends, "forward", forward)
-            return original(*which)
+        def compare_by_torch(*which, original=original):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(backends, "forward", forward)
+                patch.setattr(passes, "forward", forward)
+                return original(*which)
 
-    monkeypatch.setattr(passes, "find_disagreement", compare_by_torch)
+        monkeypatch.setattr(passes, name, compare_by_torch)
     by_graph = run()
     for one, other in zip(plain, by_graph, strict=True):
         assert_close(json.loads(one.to_json()), json.loads(other.to_json()))

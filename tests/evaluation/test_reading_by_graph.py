@@ -1,23 +1,29 @@
 """Comparisons and tunings on labelled data by graphs of token vectors: what torch finds, without torch."""
 
-import gc
 import json
 import time
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import cenote
+from cenote.data.labelled_schemas import Asked
 from cenote.encoding import backends, passes
 from cenote.encoding.forward import forward
+from cenote.encoding.passes import Passes, SharedPasses
+from cenote.evaluation import runtimes
+from cenote.evaluation.arms import check_grid, passes_of
 from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.reading import Side, TextReader
-from cenote.listener import Listener
+from cenote.evaluation.runtimes import tasks_by_graph
+from cenote.evaluation.task_list import list_tasks
 from cenote.nn import Pooling
 
-from ..encoding.test_passes import assert_close
-from .labelled import EVERY, retrieval, texts
+from ..encoding.test_passes import MANY, assert_close
+from .labelled import retrieval, sts, texts
+from .test_compare import planted
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -34,18 +40,36 @@ def fast(monkeypatch):
 
 @pytest.fixture
 def never_torch(monkeypatch):
-    """Let every text be worth a graph, and fail where torch runs the model, but to compare a graph with it."""
-    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 0)
+    """Let all data be worth a graph, and fail where torch runs the model, but to compare a graph with it."""
+    monkeypatch.setattr(runtimes, "WORTH_A_GRAPH", 0)
     for module in (passes, backends):
         monkeypatch.setattr(module, "forward", lambda *_: pytest.fail("torch ran the model"))
-    original = passes.find_disagreement
+    for name in ("find_disagreement", "_find_disagreement_of_tokens"):
+        original = getattr(passes, name)
 
-    def compare_by_torch(*which):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(backends, "forward", forward)
-            return original(*which)
+        def compare_by_torch(*which, original=original):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(backends, "forward", forward)
+                patch.setattr(passes, "forward", forward)
+                return original(*which)
 
-    monkeypatch.setattr(passes, "find_disagreement", compare_by_torch)
+        monkeypatch.setattr(passes, name, compare_by_torch)
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """The graphs that were made, and how many of them were there at most."""
+    made = SimpleNamespace(count=0, most=0, alive=weakref.WeakSet())
+    original = passes._TokenGraph.__init__
+
+    def note(self, *how):
+        made.alive.add(self)
+        made.count += 1
+        made.most = max(made.most, len(made.alive))
+        original(self, *how)
+
+    monkeypatch.setattr(passes._TokenGraph, "__init__", note)
+    return made
 
 
 @pytest.fixture
@@ -57,77 +81,90 @@ def model(tiny_st):
 
 
 def compare(model, data, **options):
-    found = cenote.compare(model, data, cache=False, **options)
-    record = json.loads(found.to_json())
-    # Close neighbours of random vectors swap places with the last digits.
+    """Return a comparison as plain data, without the neighbours: close ones swap places with the last digits."""
+    record = json.loads(cenote.compare(model, data, cache=False, **options).to_json())
     for cell in record["cells"]:
         del cell["neighbours"]
     return record
 
 
+def without_versions(record):
+    return {name: value for name, value in record.items() if name != "versions"}
+
+
 @pytest.mark.parametrize(
-    ("kind", "options"),
+    ("data", "options"),
     [
-        ("retrieval", {"poolings": ["max"], "temperatures": [0.5], "long": ["truncate", "window-mean", "windows"]}),
-        ("sts", {"poolings": ["landmark"]}),
+        (retrieval(), {"poolings": ["max"], "temperatures": [0.5], "long": ["truncate", "window-mean", "windows"]}),
+        (sts(), {"poolings": ["landmark"]}),
     ],
 )
-def test_a_comparison_by_graphs_is_that_of_torch(kind, options, model, request):
-    plain = compare(model, {kind: EVERY[kind]}, **options)
+def test_a_comparison_by_graphs_is_that_of_torch(data, options, model, request):
+    plain = compare(model, {"data": data}, **options)
+    assert "openvino" not in plain["versions"]
     request.getfixturevalue("never_torch")
-    assert_close(compare(model, {kind: EVERY[kind]}, **options), plain)
-    assert "openvino" in plain["versions"]
+    found = compare(model, {"data": data}, **options)
+    assert_close(without_versions(found), without_versions(plain))
+    assert "openvino" in found["versions"]
 
 
-def test_a_tuning_by_graphs_is_that_of_torch_and_holds_one_graph_at_a_time(model, request, monkeypatch):
-    options = {"by_role": True, "temperatures": [1.0, 0.7], "seed": 1}
-    search = {"search": retrieval(70)}
-    plain = json.loads(cenote.tune(model, search, **options).to_json())
+def test_one_graph_serves_all_tasks_and_limits_of_a_temperature(model, never_torch, graphs):
+    compare(model, {"one": sts(), "other": sts(seed=1)}, temperatures=[0.5], limits=[8])
+    assert (graphs.count, graphs.most) == (2, 1)
+
+
+def test_a_tuning_by_graphs_is_that_of_torch_and_holds_one_graph_at_a_time(model, request, graphs):
+    data = {"pairs": planted(model, 200, 0.001, temperature=0.5)}
+    options = {"temperatures": [1.0, 0.5]}
+    plain = json.loads(cenote.tune(model, data, **options).to_json())
+    assert graphs.count == 0
     request.getfixturevalue("never_torch")
-    alive, most = weakref.WeakSet(), []
-    original = passes._TokenGraph.__init__
-
-    def note(self, *how):
-        gc.collect()
-        alive.add(self)
-        most.append(len(alive))
-        original(self, *how)
-
-    monkeypatch.setattr(passes._TokenGraph, "__init__", note)
-    assert_close(json.loads(cenote.tune(model, search, **options).to_json()), plain)
-    assert len(most) > 2
-    assert max(most) == 1
+    found = json.loads(cenote.tune(model, data, **options).to_json())
+    assert_close(without_versions(found), without_versions(plain))
+    assert found["chosen"]
+    assert (len(graphs.alive), graphs.most) == (0, 1)
 
 
-def test_a_graph_serves_all_that_is_read_after_it_was_made(model, monkeypatch):
-    reader = TextReader(model, "torch", poolings={"max": Pooling(32, "max")}, graphs=True)
-    ran = []
-    monkeypatch.setattr(backends, "forward", lambda *args: ran.append(1) or forward(*args))
-    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 100)
-    reader.vectors(texts(2, 5, 0), QUERY)
-    assert len(ran) == 1  # few tokens
-    reader.vectors(texts(40, 9, 1), DOCUMENT)
-    after = len(ran)
-    reader.pooled("max").vectors(["one", "other"], QUERY)
-    reader.windows(["word " * 30], DOCUMENT)
-    assert len(ran) == after
-    reader.forget_graph()
+def test_settings_are_read_by_graphs_if_each_of_them_can_have_one(model):
+    tasks = list_tasks(None, {"few": sts(), "many": retrieval(documents=4500, words=100)}, None, Asked(), False)
+
+    def by_graph(*temperatures):
+        model.max_seq_length = 128
+        grid = check_grid(None, temperatures, None, None)
+        return tasks_by_graph(tasks, passes_of(model, "m", grid), "auto")
+
+    assert by_graph(0.5) == {"many"}
+    assert by_graph(0.5, {"query": 0.5, "document": 1.0}) == set()
+
+
+def test_the_first_setting_decides_for_all_whether_graphs_read(model):
+    shared = SharedPasses("auto", pytest.fail)
+    few, many = shared.of(model, None, 10), shared.of(model, 0.5, MANY)
+    assert few is not many
+    assert shared.of(model, 0.5, 0) is many
+    assert (few.graph, many.graph) == (None, None)
+    assert SharedPasses("auto", pytest.fail).of(model, None, MANY).graph is not None
+
+
+def test_the_graph_reads_and_is_let_go_of(model, monkeypatch, graphs):
+    run = Passes(model, tokens=MANY)
+    made = run.graph.run
+    counted, ran = [], []
+    run.graph.run = lambda inputs: counted.append(1) or made(inputs)
+    for module in (passes, backends):
+        monkeypatch.setattr(module, "forward", lambda *args: ran.append(1) or forward(*args))
+    reader = TextReader(model, "torch", poolings={"max": Pooling(32, "max")})
+    with reader.read_by(run):
+        reader.vectors(texts(2, 5, 0), QUERY)
+        reader.pooled("max").vectors(texts(40, 9, 1), DOCUMENT)
+        reader.windows(["word " * 30], DOCUMENT)
+    assert (len(counted), ran) == (4, [])
+    assert graphs.alive
+    del run
+    assert not graphs.alive
     reader.vectors(["light"], QUERY)
-    assert len(ran) == after + 1
+    assert len(ran) == 1
     assert len(reader.vectors(texts(2, 5, 0), QUERY)) == 2  # vectors are kept
-
-
-def test_a_graph_that_cannot_be_made_is_tried_once(model, monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError("no kernel")
-
-    said = []
-    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(passes, "openvino_runner", fail)
-    reader = TextReader(model, "torch", listener=Listener(notify=said.append), graphs=True)
-    found = [reader.vectors(some, DOCUMENT) for some in (texts(4, 5, 0), ["one more"])]
-    assert said == ["torch reads the texts: at float32, OpenVINO's vectors cannot be had: no kernel"]
-    assert [len(one) for one in found] == [4, 1]
 
 
 def test_the_time_of_reading_is_without_that_of_making_a_graph(model, monkeypatch):
@@ -137,36 +174,39 @@ def test_the_time_of_reading_is_without_that_of_making_a_graph(model, monkeypatc
         time.sleep(2)
         return original(*how, **named)
 
-    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 0)
     monkeypatch.setattr(passes, "to_openvino", slowly)
-    reader = TextReader(model, "torch", graphs=True)
-    reader.vectors(["one"], DOCUMENT)
-    reader.forget_graph()
-    reader.windows(["word " * 30], DOCUMENT)
+    reader = TextReader(model, "torch")
+    with reader.read_by(Passes(model, tokens=MANY)):
+        reader.vectors(["one"], DOCUMENT)
+    reader.vectors(["word " * 30], DOCUMENT)
+    with reader.read_by(Passes(model, tokens=MANY)):
+        reader.windows(["word " * 30], DOCUMENT)
     assert 0 < reader.work.seconds < 2
     assert 0 < reader.work.seconds_of_windows < 2
 
 
-def test_kept_scores_know_whether_a_graph_may_have_read(model, monkeypatch):
-    def versions(graphs):
-        return configuration_of(TextReader(model, "torch", graphs=graphs))["versions"]
-
-    assert "openvino" in versions(True)
-    assert "openvino" not in versions(False)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert versions(True) == versions(False)
+def test_kept_scores_know_whether_a_graph_may_have_read(model):
+    reader = TextReader(model, "torch")
+    assert "openvino" not in configuration_of(reader)["versions"]
+    with reader.read_by(Passes(model, tokens=MANY)):
+        assert "openvino" in configuration_of(reader)["versions"]
 
 
-def test_a_graph_in_half_precision_is_recorded_in_float32(demo, monkeypatch):
+def test_a_graph_in_half_precision_is_recorded_in_float32(demo):
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this CPU has no bfloat16")
-    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 0)
     some = texts(20, 12, 0)
-    reader = TextReader(demo, "torch", "bfloat16", poolings={"max": Pooling(384, "max")}, graphs=True)
+
+    def vectors(precision, **how):
+        reader = TextReader(demo, "torch", precision, **how)
+        run = Passes(demo, precision, tokens=MANY, notify=pytest.fail)
+        with reader.read_by(run):
+            found = torch.from_numpy(reader.vectors(some, DOCUMENT))
+            assert run.graph is not None
+        return found
+
     with torch.autocast("cpu", torch.bfloat16):  # as a caller may have it
-        made = torch.from_numpy(reader.vectors(some, DOCUMENT))
-    assert reader._passes[0].graph is not None
+        made = vectors("bfloat16", poolings={"max": Pooling(384, "max")})
+    assert torch.equal(made, vectors("bfloat16"))
     exact = torch.from_numpy(TextReader(demo, "torch").vectors(some, DOCUMENT))
-    ahead = torch.from_numpy(TextReader(demo, "torch", "bfloat16", graphs=True).vectors(some, DOCUMENT))
-    assert torch.equal(made, ahead)
     assert 0.999 < torch.cosine_similarity(made, exact).min() < 0.9999999

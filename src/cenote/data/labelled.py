@@ -53,6 +53,7 @@ __all__ = [
     "read_labelled",
     "take",
     "take_queries",
+    "texts_of",
 ]
 
 
@@ -139,6 +140,23 @@ class Summarisation:
 Labelled = Retrieval | Classification | Clustering | Sts | Summarisation
 # Data that have a value in each column for each row.
 Rows = TypeVar("Rows", bound=Labels | Clustering | Sts | Summarisation)
+
+
+def texts_of(data: Labelled) -> list[str]:
+    """Return all texts of labelled data.
+
+    >>> texts_of(Sts(("a pool",), ("a pond",), (4.0,)))
+    ['a pool', 'a pond']
+    """
+    if isinstance(data, Retrieval):
+        return [*data.documents, *data.queries]
+    if isinstance(data, Classification):
+        return [*data.train.texts, *data.test.texts]
+    if isinstance(data, Sts):
+        return [*data.first, *data.second]
+    if isinstance(data, Clustering):
+        return list(data.texts)
+    return [*data.texts, *(text for summaries in (*data.human, *data.machine) for text in summaries)]
 
 
 def take(data: Rows, rows: Sequence[int]) -> Rows:

@@ -13,10 +13,19 @@ from torch import Tensor
 
 from cenote.choices import AUTO, missing_packages
 from cenote.encoding.backend_choice import openvino_is_faster
-from cenote.encoding.backends import computing_as_stored, find_disagreement, obstacle, openvino_runner, own_precision
+from cenote.encoding.backends import (
+    WORST_DIFFERENCE,
+    computing_as_stored,
+    distance,
+    find_disagreement,
+    obstacle,
+    openvino_runner,
+    own_precision,
+)
+from cenote.encoding.batches import is_out_of_memory
 from cenote.encoding.forward import TOKENS, VECTORS, forward, pooled_vectors, vectors_after
-from cenote.encoding.graphs import feed, to_openvino
-from cenote.errors import last_line
+from cenote.encoding.graphs import feed, probes, to_openvino
+from cenote.errors import CenoteError, last_line, some
 from cenote.listener import silent
 from cenote.models.repooling import pooling_in
 
@@ -24,11 +33,30 @@ from cenote.models.repooling import pooling_in
 WORTH_A_GRAPH = 100_000
 # A graph has a copy of the weights: torch reads with a model of more bytes.
 _LARGEST = 2**30
+# The least cosine of a token's vector with the model's. In bfloat16 it is above .999 on models of 3 to 12 layers.
+_WORST_OF_TOKENS = 0.99
 
 
 def packages() -> tuple[str, ...]:
     """Return the package that may read in place of torch here."""
     return ("openvino",) if openvino_is_faster() and not missing_packages("openvino") else ()
+
+
+def can_have_a_graph(model: SentenceTransformer, precision: str = AUTO) -> bool:
+    """Return whether OpenVINO is faster here, and one graph can stand for the model, as far as is known beforehand.
+
+    It must serve queries and documents, and show the token vectors that the pooling reads.
+    """
+    if not openvino_is_faster():
+        return False
+    declared = (getattr(one, "forward_kwargs", ()) for one in model.modules())  # a Router has `task` among them
+    if any("task" in names for names in (*declared, *(model.module_kwargs or {}).values())):
+        return False
+    if pooling_in(model) not in list(model)[1:2]:
+        return False
+    if sum(one.nbytes for one in model.parameters()) > _LARGEST:
+        return False
+    return obstacle(model, "openvino", own_precision(model) if precision == AUTO else precision, None) is None
 
 
 class Passes:
@@ -66,45 +94,62 @@ class Passes:
     def __call__(self, features: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:
         """Return the features of a batch with the token vectors and the vectors. `task` is as for `forward`."""
         if self.graph is not None:
-            output = self.graph.read(features)
-            if output[VECTORS].isfinite().all():
-                return output
+            try:
+                output = self.graph.read(features)
+            except Exception as error:  # runtimes fail in ways of their own
+                if isinstance(error, CenoteError) or is_out_of_memory(error):
+                    raise
+                self._give_up(f"cannot be had: {last_line(error)}")
+            else:
+                if output[VECTORS].isfinite().all() and _real_tokens(output).isfinite().all():
+                    return output
         return forward(self.model, features, task)
-
-    @property
-    def worth_a_graph(self) -> bool:
-        """Whether a graph of the model would win back the time that making it takes."""
-        return self.tokens >= WORTH_A_GRAPH and openvino_is_faster() and self._has_one_graph()
 
     @cached_property
     def graph(self) -> _TokenGraph | None:
         """The graph that reads; None where torch does."""
-        if not self.worth_a_graph:
+        if self.tokens < WORTH_A_GRAPH or not can_have_a_graph(self.model, self.precision):
             return None
         start = time.perf_counter()
         try:
             with computing_as_stored(), torch.autocast("cpu", enabled=False):
                 made = _TokenGraph(self.model, self.precision)
-                finding = find_disagreement(made, self.model)
+                finding = find_disagreement(made, self.model) or _find_disagreement_of_tokens(made, self.model)
         except Exception as error:  # runtimes fail in ways of their own, and torch reads with every model
             finding = f"cannot be had: {last_line(error)}"
         self.seconds_of_graph = time.perf_counter() - start
         if finding:
-            self.notify(f"torch reads the texts: at {self.precision}, OpenVINO's vectors {finding}")
+            self._give_up(finding)
             return None
         return made
 
-    def _has_one_graph(self) -> bool:
-        """Return whether one graph serves queries and documents, and shows the token vectors that the pooling reads."""
-        model = self.model
-        declared = (getattr(one, "forward_kwargs", ()) for one in model.modules())  # a Router has `task` among them
-        if any("task" in names for names in (*declared, *(model.module_kwargs or {}).values())):
-            return False
-        if pooling_in(model) not in list(model)[1:2]:
-            return False
-        if sum(one.nbytes for one in model.parameters()) > _LARGEST:
-            return False
-        return obstacle(model, "openvino", self.precision, None) is None
+    def _give_up(self, finding: str) -> None:
+        self.graph = None
+        self.notify(f"torch reads the texts: at {self.precision}, OpenVINO's vectors {finding}")
+
+
+class SharedPasses:
+    """Passes for settings that are compared: one graph serves all that have a model and a temperature in common.
+
+    It is let go of for the next, so that one is held at a time. `precision` and `notify` are as for `Passes`.
+    """
+
+    def __init__(self, precision: str, notify: Callable[[str], object]) -> None:
+        self.precision, self.notify = precision, notify
+        self._tokens: int | None = None
+        self._latest: tuple[SentenceTransformer, Any, Passes] | None = None
+
+    def of(self, model: SentenceTransformer, temperature: Any, tokens: int) -> Passes:
+        """Return the passes of a model that has this temperature now; None names its own.
+
+        The tokens of the first setting decide for all whether a graph reads: a graph and torch round differently.
+        """
+        self._tokens = tokens if self._tokens is None else self._tokens
+        if self._latest is None or self._latest[0] is not model or self._latest[1] != temperature:
+            self._latest = None  # before the next is made
+            made = Passes(model, self.precision, tokens=self._tokens, notify=self.notify)
+            self._latest = model, temperature, made
+        return self._latest[2]
 
 
 class _TokenGraph:
@@ -126,3 +171,26 @@ class _TokenGraph:
         """Return the features with the token vectors and the vectors."""
         output = {**features, TOKENS: torch.from_numpy(self.run(feed(features, self.inputs)))}
         return {**output, VECTORS: vectors_after(self.model, output, list(self.model)[1:])}
+
+
+def _find_disagreement_of_tokens(made: _TokenGraph, model: SentenceTransformer) -> str | None:
+    """Say how what a graph returns for a few texts differs from the model's at float32; None if it agrees.
+
+    Other poolings than the model's own read other tokens, and may read other features.
+    """
+    for features in probes(model):
+        ours, theirs = made.read(features), forward(model, features)
+        if lost := [name for name in theirs if name not in ours]:
+            return f"come without {some(lost)}, which the model returns"
+        difference, cosine = distance(_real_tokens(ours), _real_tokens(theirs))
+        if made.precision == "float32" and not difference <= WORST_DIFFERENCE:
+            return f"of tokens differ by {difference:.2g} of their length"
+        if not cosine >= _WORST_OF_TOKENS:
+            return f"of tokens have a cosine of {cosine:.6f} with the model's"
+    return None
+
+
+def _real_tokens(output: Mapping[str, Any]) -> Tensor:
+    """Return the vectors of all tokens that are no padding: `[N, D]`."""
+    real: Tensor = output[TOKENS][output["attention_mask"].bool()]
+    return real

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from cenote.encoding.passes import WORTH_A_GRAPH, SharedPasses
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import Arm, Pass, set_to
@@ -80,7 +81,12 @@ class ScoredArm:
 
 
 def score_passes(
-    passes: Sequence[Pass], tasks: Sequence[ListedTask], results: Results[ArmScore], listener: Listener, precision: str
+    passes: Sequence[Pass],
+    tasks: Sequence[ListedTask],
+    results: Results[ArmScore],
+    listener: Listener,
+    precision: str,
+    by_graph: Collection[str],
 ) -> Iterator[ScoredArm]:
     """Score all settings on every task: each pass reads the texts of a task once for all its settings.
 
@@ -90,23 +96,23 @@ def score_passes(
         results: keeps scores.
         listener: hears of the progress.
         precision: in which the models are read, or `auto`.
+        by_graph: names of the tasks that graphs read.
     """
     models = {id(one.group.model): one.group.model for one in passes}
     weights = {key: fingerprint_of_weights(model, every=True) for key, model in models.items()}
-    for number, task in enumerate(tasks, 1):
-        for place, one in enumerate(passes, 1):
-            listener.notify(f"task {number} of {len(tasks)}: {task.name}, pass {place} of {len(passes)}")
-            with set_to(one.group.model, one.temperature, one.limit):
+    shared = SharedPasses(precision, listener.notify)
+    for place, one in enumerate(passes, 1):
+        model = one.group.model
+        for number, task in enumerate(tasks, 1):
+            listener.notify(f"pass {place} of {len(passes)}: task {number} of {len(tasks)}, {task.name}")
+            with set_to(model, one.temperature, one.limit):
                 reader = TextReader(
-                    one.group.model,
-                    "torch",
-                    precision,
-                    listener.labelled(f"{task.name}: "),
-                    poolings=one.group.others,
-                    graphs=True,
+                    model, "torch", precision, listener.labelled(f"{task.name}: "), poolings=one.group.others
                 )
-                configuration = configuration_of(reader, weights=weights[id(one.group.model)], limit=one.limit)
-                yield from _score_pass(one, task, reader, configuration, results)
+                runs = shared.of(model, one.temperature, WORTH_A_GRAPH) if task.name in by_graph else None
+                with reader.read_by(runs):
+                    configuration = configuration_of(reader, weights=weights[id(model)], limit=one.limit)
+                    yield from _score_pass(one, task, reader, configuration, results)
 
 
 def _score_pass(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from cenote.encoding.passes import WORTH_A_GRAPH, Passes
 from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
@@ -118,6 +119,7 @@ class CandidateScores:
         listener: hears of the progress.
         readers: keeps what is read at constants, and may have read the other half of the same data. Forms by length
             and by role need it; None lets go of what was read.
+        by_graph: whether a graph reads, one for each temperature.
     """
 
     def __init__(
@@ -127,9 +129,10 @@ class CandidateScores:
         precision: str,
         listener: Listener,
         readers: Readers | None = None,
+        by_graph: bool = False,
     ) -> None:
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
-        self.own = constant_of(model)
+        self.by_graph, self.own = by_graph, constant_of(model)
         self._readers = readers
         self.cuts: list[Cut] = []  # of the texts that were read, which no temperature changes
         self._constant: dict[OneTemperature | None, CandidateScore] = {}
@@ -169,9 +172,12 @@ class CandidateScores:
         said = "the model's own temperature" if tau is None else f"temperature {describe(tau)}"
         number = f" ({place[0]} of {place[1]})" if place[1] > 1 else ""
         with set_to(self.model, tau, None):
-            reader = (self._readers or {}).get(tau) or TextReader(self.model, "torch", self.precision, graphs=True)
+            reader = (self._readers or {}).get(tau) or TextReader(self.model, "torch", self.precision)
             reader.listener = self.listener.labelled(f"{self.task.name}, {said}{number}: ")
-            with blame_temperature(None if tau is None else describe(tau)):
+            runs = None
+            if self.by_graph:
+                runs = Passes(self.model, self.precision, tokens=WORTH_A_GRAPH, notify=self.listener.notify)
+            with blame_temperature(None if tau is None else describe(tau)), reader.read_by(runs):
                 try:
                     found = score_task(self.task.make, self.task.kind, reader, "truncate")
                 except BadInput as error:
@@ -180,7 +186,6 @@ class CandidateScores:
         self.cuts = cuts_of(found.encoder)
         self._constant[tau] = self._checked(found, said)
         if self._readers is not None and not isinstance(tau, LengthTemperature):
-            reader.forget_graph()
             self._readers[tau] = reader
         return tau
 

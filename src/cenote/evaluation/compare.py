@@ -29,6 +29,7 @@ from cenote.evaluation.own_sentences import (
 )
 from cenote.evaluation.reading import precision_of
 from cenote.evaluation.results import Results, folder_of
+from cenote.evaluation.runtimes import tasks_by_graph
 from cenote.evaluation.scoring import refuse_unusable
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, refuse_missing_packages
 from cenote.evaluation_records import Evaluation
@@ -140,10 +141,13 @@ def compare(
     compared = _baselines(arms, baseline)
     if unlabelled is None:
         subjects: list[Subject] = list(waiting)
-        scored = list(score_passes(passes, waiting, results, listener, precision))
+        by_graph = tasks_by_graph(waiting, passes, precision)
+        scored = list(score_passes(passes, waiting, results, listener, precision, by_graph))
+        versions = versions_of(*PACKAGES, *(packages() if by_graph else ()))
     else:
         scored = list(score_own_sentences(passes, probes, listener, precision, seed))
         subjects = list(dict.fromkeys(one.task for one in scored))
+        versions = versions_of(*_PLAIN_PACKAGES, *packages())
     cells, notes = build_cells(subjects, arms, compared, scored, seed, together=unlabelled is None)
     if unlabelled is not None:
         cells, notes = limit_claims(cells), [*notes, *state_limits(dict(zip(called, loaded, strict=True)))]
@@ -166,7 +170,7 @@ def compare(
             **settings_of_data(asked, official, waiting),
             "baseline": baseline,
         },
-        versions=versions_of(*(PACKAGES if unlabelled is None else _PLAIN_PACKAGES), *packages()),
+        versions=versions,
     )
 
 

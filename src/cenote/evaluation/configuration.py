@@ -50,7 +50,7 @@ def configuration_of(reader: TextReader, *, weights: str | None = None, **settin
 
 def _runtimes_of(reader: TextReader) -> tuple[str, ...]:
     """Return the packages that may run the model in place of torch."""
-    return packages() if reader.graphs else _RUNTIMES.get(reader.backend, ())
+    return packages() if reader.passes else _RUNTIMES.get(reader.backend, ())
 
 
 def _network_of(reader: Any) -> dict[str, Any]:

@@ -29,13 +29,14 @@ from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.encoding.backends import computing_in
 from cenote.encoding.batches import NOT_FINITE
-from cenote.encoding.passes import Passes
+from cenote.encoding.passes import Passes, SharedPasses
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm, neighbours_of
 from cenote.evaluation.arms import Arm, Grid, Pass, set_to
 from cenote.evaluation.items import TOKENS, Items
 from cenote.evaluation.reading import blame_temperature, refuse_unread
+from cenote.evaluation.runtimes import can_all_have_graphs
 from cenote.evaluation.scoring import Cut, note_cuts
 from cenote.functional.retrieval import resampled_means
 from cenote.listener import Listener
@@ -105,10 +106,11 @@ def score_own_sentences(
         seed: of the intervals of reciprocal ranks.
     """
     helped: dict[str, _Helped] = {}
+    shared = SharedPasses(precision, listener.notify) if can_all_have_graphs(passes, precision) else None
     for place, one in enumerate(passes, 1):
         listener.notify(f"pass {place} of {len(passes)}")
         name = one.arms[0].model
-        scored, helped[name] = _score_pass(one, probes, listener, precision, seed, helped.get(name))
+        scored, helped[name] = _score_pass(one, probes, listener, precision, seed, helped.get(name), shared)
         yield from scored
 
 
@@ -121,7 +123,13 @@ class _Helped:
 
 
 def _score_pass(
-    one: Pass, probes: Probes, listener: Listener, precision: str, seed: int, helped: _Helped | None
+    one: Pass,
+    probes: Probes,
+    listener: Listener,
+    precision: str,
+    seed: int,
+    helped: _Helped | None,
+    shared: SharedPasses | None,
 ) -> tuple[list[ScoredArm], _Helped]:
     """Score the settings of a pass; the first one of a model finds what helps."""
     model, changed = one.group.model, None if one.temperature is None else one.arms[0].temperature
@@ -129,13 +137,15 @@ def _score_pass(
         start = time.perf_counter()
         texts = tokenise_account(model, probes, alternatives=False)
         keeps = helped is None and count_kept(model, texts) <= KEPT_NUMBERS
-        passes = Passes(model, precision, tokens=texts.tokens, notify=listener.notify)
+        passes = None if shared is None else shared.of(model, one.temperature, texts.tokens)
+        made_before = 0.0 if passes is None else passes.seconds_of_graph
         reading = read_account(
             model, texts, one.group.others, listener, alternatives=False, keep_tokens=keeps, passes=passes
         )
         copying = reading.documents.seconds_of_tokens + reading.sentences.seconds_of_tokens
         # As of passes that keep no token vectors, and have their graph.
-        seconds = time.perf_counter() - start - copying - passes.seconds_of_graph
+        making = 0.0 if passes is None else passes.seconds_of_graph - made_before
+        seconds = time.perf_counter() - start - copying - making
         _refuse_unread(texts, reading)
         if helped is None:
             helped = _find_helped(model, one.arms[0].model, texts, reading, listener, passes)
@@ -156,7 +166,7 @@ def _find_helped(
     texts: AccountTexts,
     reading: AccountReading,
     listener: Listener,
-    passes: Passes,
+    passes: Passes | None,
 ) -> _Helped:
     """Return which sentences tokens or windows lead to their text, as far as memory and time allow."""
     if not reading.documents.tokens:

@@ -108,8 +108,6 @@ class TextReader:
         precision: a name from `COMPUTE_PRECISIONS`, or `auto`: that of the weights.
         listener: hears of the progress.
         poolings: other poolings of the same tokens, by name: one pass serves them all. They need the backend torch.
-        graphs: whether a graph may take the place of the backend torch where many tokens are read. It is of the model
-            as it is then.
     """
 
     def __init__(
@@ -120,15 +118,14 @@ class TextReader:
         listener: Listener | None = None,
         *,
         poolings: Mapping[str, nn.Module] | None = None,
-        graphs: bool = False,
     ) -> None:
         self.model, self.listener, self.poolings = model, listener or Listener(), dict(poolings or {})
         self.precision = precision_of([model], precision)
         self.backend = choose_steadily(model, backend_name, self.precision)
-        self.pooling, self.graphs = OWN, graphs
+        self.pooling = OWN
+        self.passes: Passes | None = None  # that run the model in place of the backend torch
         self.work = Work()
-        self._encoders: dict[tuple[str | None, bool], Encoder] = {}  # by task, and whether a graph reads
-        self._passes: list[Passes] = []  # those of a graph, once there are texts that are worth it
+        self._encoders: dict[tuple[str | None, bool], Encoder] = {}  # by task, and whether such passes read
         self._stores: dict[Side, _Store] = {}
 
     def pooled(self, name: str) -> TextReader:
@@ -182,10 +179,16 @@ class TextReader:
         """Let go of all texts and vectors."""
         self._stores.clear()
 
-    def forget_graph(self) -> None:
-        """Let go of the graph, which has a copy of the model's weights; the vectors stay."""
-        self._encoders.clear()
-        self._passes.clear()
+    @contextmanager
+    def read_by(self, passes: Passes | None) -> Iterator[None]:
+        """Let passes of the model run it for a while, if they are those of a graph; then let go of them."""
+        self.passes = passes
+        try:
+            yield
+        finally:
+            self.passes = None
+            for key in [one for one in self._encoders if one[1]]:
+                del self._encoders[key]
 
     def _read(self, texts: Sequence[str], side: Side) -> _Store:
         """Read the texts of this side that are not known yet."""
@@ -193,7 +196,8 @@ class TextReader:
         new = [text for text in dict.fromkeys(texts) if text not in store.places]
         if not new:
             return store
-        start = self._now()
+        self._passes_of_a_graph()  # a graph is made before the time counts
+        start = time.perf_counter()
         advance = self.listener.step("reading texts", len(new))
         tokens = tokenise(self.model, new, side.prompt_name, side.task)
         vectors = self._encode(tokens, side, advance, new)
@@ -204,7 +208,7 @@ class TextReader:
         store.lengths += tokens.full_lengths.tolist()
         store.cut += tokens.truncated.tolist()
         self.work.texts += len(new)
-        self.work.seconds += self._now() - start
+        self.work.seconds += time.perf_counter() - start
         return store
 
     def _read_windows(self, texts: Sequence[str], side: Side) -> None:
@@ -212,7 +216,8 @@ class TextReader:
         new = [text for text in texts if text not in known]
         if not new:
             return
-        start = self._now()
+        self._passes_of_a_graph()  # a graph is made before the time counts
+        start = time.perf_counter()
         size, overlap = window_sizes(self.model, side.prompt_name, None, None, side.task)
         step = self.listener.step("cutting windows", len(new))
         parts = []
@@ -226,7 +231,11 @@ class TextReader:
         for text, part, end in zip(new, parts, ends.tolist(), strict=True):
             rows = slice(end - len(part), end)
             known[text] = {name: some[rows] for name, some in vectors.items()}, part.lengths
-        self.work.seconds_of_windows += self._now() - start
+        self.work.seconds_of_windows += time.perf_counter() - start
+
+    def _passes_of_a_graph(self) -> Passes | None:
+        """Return the passes if a graph runs the model, which is made now; None where the backend does."""
+        return None if self.passes is None or self.passes.graph is None else self.passes
 
     def _encode(self, tokens: Tokens, side: Side, advance: Advance, texts: Sequence[str]) -> dict[str, Vectors]:
         """Return the vectors of tokenised texts, by pooling; raise for the first text without one."""
@@ -234,7 +243,7 @@ class TextReader:
         task = (
             side.task if self.backend == "torch" or obstacle(self.model, self.backend, self.precision, None) else None
         )
-        passes = self._passes_for(tokens)
+        passes = self._passes_of_a_graph()
         key = task, passes is not None
         if key not in self._encoders:
             self._encoders[key] = Encoder(self.model, self._make_backend(task, passes), notify=self.listener.notify)
@@ -245,23 +254,10 @@ class TextReader:
         parts = np.split(vectors, np.cumsum(widths)[:-1], 1)
         return dict(zip((OWN, *self.poolings), parts, strict=True))
 
-    def _passes_for(self, tokens: Tokens) -> Passes | None:
-        """Return passes of a graph if there is one, or if so many tokens are worth it."""
-        if self.graphs and not self._passes:
-            count = int(tokens.lengths.sum())
-            made = Passes(self.model, self.precision, tokens=count, notify=self.listener.notify)
-            if made.worth_a_graph:
-                self._passes.append(made)
-        return next((one for one in self._passes if one.graph is not None), None)
-
     def _make_backend(self, task: str | None, passes: Passes | None) -> Backend:
         if self.poolings or passes:
             return ManyPoolings(self.model, self.poolings, self.precision, task, passes)
         return backend(self.model, self.backend, self.precision, task=task)
-
-    def _now(self) -> float:
-        """Return a time in seconds that stands still while a graph is made."""
-        return time.perf_counter() - sum(one.seconds_of_graph for one in self._passes)
 
 
 def precision_of(models: Sequence[SentenceTransformer], precision: str) -> str:

@@ -21,7 +21,7 @@ from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.data.labelled_schemas import Asked
-from cenote.encoding.passes import packages
+from cenote.encoding.passes import can_have_a_graph, packages
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
 from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
@@ -29,6 +29,7 @@ from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_c
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.differences import state_variance
 from cenote.evaluation.reading import precision_of
+from cenote.evaluation.runtimes import has_many_tokens
 from cenote.evaluation.scoring import note_cuts
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
@@ -128,10 +129,15 @@ def tune(
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
     # Both halves have the same documents: where vectors are kept, these are read once.
     kept: list[Readers | None] = [{} if by_length or by_role else None for _ in waiting]
+    able = can_have_a_graph(loaded, precision)
+    by_graph = [able and has_many_tokens(task, loaded) for task in waiting]
     development, held_out = (
         Half(
             tasks,
-            [CandidateScores(loaded, task, precision, listener, one) for task, one in zip(tasks, kept, strict=True)],
+            [
+                CandidateScores(loaded, task, precision, listener, one, graph)
+                for task, one, graph in zip(tasks, kept, by_graph, strict=True)
+            ],
         )
         for tasks in ([both[part] for both in halves] for part in (0, 1))
     )
@@ -194,7 +200,7 @@ def tune(
             "seed": int(seed),
             **settings_of_data(asked, official, waiting),
         },
-        versions=versions_of(*PACKAGES, *packages()),
+        versions=versions_of(*PACKAGES, *(packages() if any(by_graph) else ())),
     )
     if output is not None and chosen is not None and (found.recommendation is not None or force):
         try:
