@@ -2,17 +2,19 @@
 
 Both compare on the same sample of a data set, in turn, in one process; the first round is not counted. Reading is
 the time that the settings state; the rest is scoring, by mteb's code, and the test. Data are read from the folder that
-CENOTE_DATA names (default: ../shared/data). With `--runtimes` documents are read for one setting, by torch and by a graph.
+CENOTE_DATA names (default: ../shared/data). With `--runtimes` the documents of searches are read by torch and by a graph.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from sentence_transformers import SentenceTransformer
 
@@ -65,25 +67,27 @@ def compare_runtimes(model: SentenceTransformer, data: Sequence[str], precisions
     print("| documents | precision | torch, s | a graph, s | ratio | with its making |")
     print("|---|---|--:|--:|--:|--:|")
     for name in data:
-        search = read_labelled(DATA / name)
-        assert isinstance(search, Retrieval)
+        search = cast(Retrieval, read_labelled(DATA / name, "retrieval"))
         texts = search.documents[:DOCUMENTS]
         for precision in precisions:
             making: list[float] = []
-
-            def read(*, by_graph: bool, texts: list[str] = texts, precision: str = precision) -> None:
-                reader = TextReader(model, "torch", precision)
-                run = Passes(model, precision, tokens=WORTH_A_GRAPH) if by_graph else None
-                with reader.read_by(run):
-                    reader.vectors(texts, Side(None, "document"))
-                making.append(run.seconds_of_graph if run else 0)
-
-            ways = {"torch": partial(read, by_graph=False), "graph": partial(read, by_graph=True)}
-            seconds = interleaved(ways, repeats)
+            read = partial(_read, model, texts, precision, making)
+            seconds = interleaved({"torch": partial(read, False), "graph": partial(read, True)}, repeats)
             torch, graph = seconds["torch"], seconds["graph"]
-            alone = graph - max(making)
+            alone = graph - statistics.median(making)
             cells = f"{torch:.1f} | {alone:.1f} | {torch / alone:.2f} | {torch / graph:.2f}"
             print(f"| {len(texts)} of {name} | {precision} | {cells} |", flush=True)
+
+
+def _read(
+    model: SentenceTransformer, texts: Sequence[str], precision: str, making: list[float], by_graph: bool
+) -> None:
+    reader = TextReader(model, "torch", precision)
+    run = Passes(model, precision, tokens=WORTH_A_GRAPH) if by_graph else None
+    with reader.read_by(run):
+        reader.vectors(texts, Side(None, "document"))
+    if run is not None:
+        making.append(run.seconds_of_graph)
 
 
 if __name__ == "__main__":
