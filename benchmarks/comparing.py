@@ -2,7 +2,7 @@
 
 Both compare on the same sample of a data set, in turn, in one process; the first round is not counted. Reading is
 the time that the settings state; the rest is scoring, by mteb's code, and the test. Data are read from the folder that
-CENOTE_DATA names (default: ../shared/data). With `--runtimes` the documents of searches are read by torch and by a graph.
+CENOTE_DATA names (default: ../shared/data). With `--runtimes` documents are read by torch and by a graph instead.
 """
 
 from __future__ import annotations
