@@ -424,6 +424,10 @@ def reach_of(cells: Sequence[Cell], least: float = 1.0) -> float:
     return max(least, *changes)
 
 
+# What bold numbers of a map are.
+BOLD = "bold: p below .05"
+
+
 def heat_map(
     ax: Any,
     values: Sequence[Sequence[float]],

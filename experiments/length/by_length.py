@@ -20,7 +20,7 @@ from cenote.evaluation.cells import SIGNIFICANT
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
-from experiments.lab import Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main, reach_of
+from experiments.lab import BOLD, Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main, reach_of
 from experiments.length.grid import SEED, columns_of, decide, difference_of_groups, flip, read_grid, trend
 
 SOURCE = "arXiv 2410.24200, Figures 8 and 14"
@@ -137,11 +137,12 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         heat_map(ax, series["changes"], series["lengths"], names, series["significant"], reach=reach)
         ax.set_xlabel("temperature")
         ax.set_ylabel("tokens, a quarter of the texts each")
+    figure.supxlabel(BOLD, fontsize=9)
 
 
 EXPERIMENT = Experiment(
     name="length-tau",
-    title="Attention temperature by length: change of the score in points of 100 (bold: p below .05)",
+    title="Attention temperature by length: change of the score in points of 100",
     claims={
         "long": Claim(
             SOURCE,

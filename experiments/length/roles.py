@@ -22,7 +22,7 @@ from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.differences import pair
 from cenote.functional.paired import Paired, compare_paired
 from cenote.listener import Listener
-from experiments.lab import Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main, reach_of
+from experiments.lab import BOLD, Cell, Claim, Experiment, Measured, above, cell_panels, heat_map, main, reach_of
 from experiments.length.grid import (
     DEFAULT,
     QUICK_TAUS,
@@ -128,11 +128,12 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         heat_map(ax, series["changes"], names, names, series["significant"], reach=reach)
         ax.set_xlabel("temperature of documents")
         ax.set_ylabel("temperature of queries")
+    figure.supxlabel(BOLD, fontsize=9)
 
 
 EXPERIMENT = Experiment(
     name="length-roles",
-    title="Attention temperature of queries and of documents: change of the score in % (bold: p below .05)",
+    title="Attention temperature of queries and of documents: change of the score in %",
     claims={
         "both": Claim(
             f"{SOURCE}, Table 2",
