@@ -17,7 +17,7 @@ ADDRESSES = {source: f"https://arxiv.org/abs/{source.split()[1]}" for source in 
 _COLOURS = {
     "holds": "#00664b",
     "in part": "#8a5a00",
-    "mixed": "#8a5a00",
+    "mixed": "#6a4c93",
     "not here": "#a33f00",
 }
 _STYLE = """

@@ -123,7 +123,10 @@ def split(model: SentenceTransformer, data: dict[str, Labelled]) -> Halves:
         *(
             Half(
                 tasks,
-                [CandidateScores(model, task, AUTO, Listener(), one) for task, one in zip(tasks, readers, strict=True)],
+                [
+                    CandidateScores(model, task, AUTO, Listener(), one, by_graph=False)
+                    for task, one in zip(tasks, readers, strict=True)
+                ],
             )
             for tasks in listed
         )

@@ -18,6 +18,7 @@ from cenote.encoding.backends import computing_as_stored, computing_in
 from cenote.encoding.forward import forward
 from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import tokenise
+from cenote.evaluation import own_sentences
 from cenote.models.repooling import repool
 from cenote.nn import Pooling
 from cenote.surgery.tempering import temper
@@ -141,7 +142,7 @@ def test_a_graph_that_computes_something_else_is_not_used_and_said(tiny_bert, mo
     assert compare(tiny_bert, run) == 0
     run(tiny_bert.preprocess(TEXTS))
     assert len(said) == 1
-    assert said[0].startswith("torch reads the texts: at float32, OpenVINO's vectors differ by ")
+    assert said[0].startswith("torch reads the texts: at float32 OpenVINO's vectors differ by ")
 
 
 def test_a_graph_that_cannot_be_made_is_not_used_and_said(tiny_bert, monkeypatch):
@@ -151,7 +152,7 @@ def test_a_graph_that_cannot_be_made_is_not_used_and_said(tiny_bert, monkeypatch
     monkeypatch.setattr(passes, "openvino_runner", fail)
     said = []
     assert compare(tiny_bert, Passes(tiny_bert, tokens=MANY, notify=said.append)) == 0
-    assert said == ["torch reads the texts: at float32, OpenVINO's vectors cannot be had: no kernel"]
+    assert said == ["torch reads the texts: at float32 a graph of OpenVINO cannot be used: no kernel"]
 
 
 def test_a_batch_of_which_the_graph_is_not_finite_is_read_by_torch(tiny_bert, monkeypatch):
@@ -178,7 +179,17 @@ def test_tokens_that_the_models_own_pooling_does_not_read_are_compared_too(tiny_
     said = []
     assert compare(model, Passes(model, tokens=MANY, notify=said.append)) == 0
     assert len(said) == 1
-    assert said[0].startswith("torch reads the texts: at float32, OpenVINO's vectors of tokens differ by ")
+    assert said[0].startswith("torch reads the texts: at float32 OpenVINO's vectors of tokens differ by ")
+
+
+def test_tokens_are_compared_in_half_precision_too(demo, monkeypatch):
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU has no bfloat16")
+    model = repool(copy.deepcopy(demo), "cls")
+    monkeypatch.setattr(passes, "openvino_runner", off(lambda tokens: tokens + 0.2)(passes.openvino_runner))
+    said = []
+    assert Passes(model, "bfloat16", tokens=MANY, notify=said.append).graph is None
+    assert said[0].startswith("torch reads the texts: at bfloat16 OpenVINO's vectors of tokens have a cosine of ")
 
 
 def test_a_token_that_is_not_finite_is_read_by_torch(tiny_bert, monkeypatch):
@@ -195,7 +206,7 @@ def test_features_that_a_graph_does_not_give_are_those_of_torch(tiny_bert):
     run = Passes(tiny_bert, tokens=MANY, notify=said.append)
     assert "all_layer_embeddings" in run(tiny_bert.preprocess(TEXTS))
     assert len(said) == 1
-    assert said[0].endswith("OpenVINO's vectors come without all_layer_embeddings, which the model returns")
+    assert said[0].endswith("OpenVINO returns no all_layer_embeddings, as the model does")
 
 
 def test_torch_goes_on_where_the_runtime_fails_and_memory_that_ran_out_is_told(tiny_bert):
@@ -213,7 +224,7 @@ def test_torch_goes_on_where_the_runtime_fails_and_memory_that_ran_out_is_told(t
         run(tiny_bert.preprocess(TEXTS))
     run.graph.run = fail("no primitive")
     assert compare(tiny_bert, run) == compare(tiny_bert, run) == 0
-    assert said == ["torch reads the texts: at float32, OpenVINO's vectors cannot be had: no primitive"]
+    assert said == ["torch reads the texts: at float32 a graph of OpenVINO cannot be used: no primitive"]
 
 
 def test_a_graph_is_compared_with_float32_where_the_model_computes_in_less(demo):
@@ -256,19 +267,23 @@ def test_a_diagnosis_and_a_comparison_by_a_graph_are_those_of_torch(tiny_st, mon
     ran = []
     for module in (passes, backends, pooled_texts, reading, forecast):
         monkeypatch.setattr(module, "forward", lambda *_: ran.append(1) or pytest.fail("torch ran the model"))
-    for name in ("find_disagreement", "_find_disagreement_of_tokens"):
-        original = getattr(passes, name)
+    monkeypatch.setattr(own_sentences, "WORTH_A_GRAPH", 0)
+    original = passes._find_disagreement
 
-        def compare_by_torch(*which, original=original):
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(backends, "forward", forward)
-                patch.setattr(passes, "forward", forward)
-                return original(*which)
+    def compare_by_torch(*which):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backends, "forward", forward)
+            patch.setattr(passes, "forward", forward)
+            return original(*which)
 
-        monkeypatch.setattr(passes, name, compare_by_torch)
+    monkeypatch.setattr(passes, "_find_disagreement", compare_by_torch)
     by_graph = run()
     for one, other in zip(plain, by_graph, strict=True):
-        assert_close(json.loads(one.to_json()), json.loads(other.to_json()))
+        records = [json.loads(some.to_json()) for some in (one, other)]
+        versions = [record.pop("versions") for record in records]
+        assert "openvino" in versions[1]
+        assert_close(*records)
+    assert "openvino" not in plain[1].versions
     assert cenote.diagnose(model, texts, layers=False, **how).to_json() == by_graph[0].to_json()
     assert not ran
 

@@ -594,7 +594,7 @@ def test_the_time_of_a_setting_is_that_of_its_texts_alone(bag_model, monkeypatch
     probes = plan(bag_model, make_texts(60)).probes
     (one,) = passes_of(bag_model, "bags", check_grid(None, None, None, None))
     start = time.perf_counter()
-    scored = list(score_own_sentences([one], probes, Listener(), "auto", 0))
+    scored = list(score_own_sentences([one], probes, Listener(), "auto", 0, by_graph=False))
     whole = time.perf_counter() - start
     # Windows of both sides, and token vectors of documents and sentences.
     assert whole - sum(one.record.seconds for one in scored) >= 4 * 0.3

@@ -223,7 +223,7 @@ def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
     monkeypatch.setattr("cenote.evaluation.candidates.TextReader", Noted)
     data = sts(40)
     task = ListedTask("t", "sts", lambda: module.make_local("t", None, data), "", None, "test", (), data)
-    scores = CandidateScores(model, task, "auto", Listener())
+    scores = CandidateScores(model, task, "auto", Listener(), by_graph=False)
     scores.score_all([UNCHANGED, Candidate("constant", 0.6, 0.6)])
     gc.collect()
     assert [one() for one in seen] == [None, None]
@@ -260,7 +260,7 @@ def test_mixed_vectors_are_those_of_the_tempered_model(model, form):
     data = retrieval(words=(4, 30))
     task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
     candidate = Candidate(form, 0.2, 0.6, 20 if form == "length" else None)
-    mixed = CandidateScores(model, task, "auto", Listener(), {}).score(candidate)
+    mixed = CandidateScores(model, task, "auto", Listener(), {}, by_graph=False).score(candidate)
     with cenote.temper(model, candidate.temperature):
         real = cenote.evaluate(model, data={"t": data}, cache=False, backend="torch", others=())
     assert mixed.score == pytest.approx(real.tasks[0].score, abs=1e-9)
@@ -272,7 +272,7 @@ def test_a_text_that_was_not_read_at_its_temperature_is_an_error(model):
     """By then the model has its own temperature again."""
     data, readers = retrieval(), {}
     task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
-    scores = CandidateScores(model, task, "auto", Listener(), readers)
+    scores = CandidateScores(model, task, "auto", Listener(), readers, by_graph=False)
     scores.score_all([Candidate("constant", tau, tau) for tau in (0.2, 0.6)])
     readers[0.6].forget()
     with pytest.raises(ValueError, match="a text was not read at the temperature that it has"):
@@ -310,8 +310,8 @@ def test_a_corpus_is_read_once_for_both_halves_where_vectors_are_kept(model, can
     readers, whole = {}, retrieval()
     for part in halve(whole):
         task = ListedTask("t", "retrieval", partial(module.make_local, "t", None, part), "", None, "test", (), part)
-        shared = CandidateScores(model, task, "auto", Listener(), readers).score(candidate)
-        alone = CandidateScores(model, task, "auto", Listener()).score(candidate)
+        shared = CandidateScores(model, task, "auto", Listener(), readers, by_graph=False).score(candidate)
+        alone = CandidateScores(model, task, "auto", Listener(), by_graph=False).score(candidate)
         assert shared.score == pytest.approx(alone.score, abs=1e-9)
     documents = {f"{title} {text}".strip() for title, text in zip(whole.titles, whole.texts, strict=True)}
     assert readers[candidate.query].work.texts == len(documents) + len(set(whole.queries))

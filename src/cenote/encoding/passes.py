@@ -99,7 +99,7 @@ class Passes:
             except Exception as error:  # runtimes fail in ways of their own
                 if isinstance(error, CenoteError) or is_out_of_memory(error):
                     raise
-                self._give_up(f"cannot be had: {last_line(error)}")
+                self._give_up(f"a graph of OpenVINO cannot be used: {last_line(error)}")
             else:
                 if output[VECTORS].isfinite().all() and _real_tokens(output).isfinite().all():
                     return output
@@ -114,9 +114,9 @@ class Passes:
         try:
             with computing_as_stored(), torch.autocast("cpu", enabled=False):
                 made = _TokenGraph(self.model, self.precision)
-                finding = find_disagreement(made, self.model) or _find_disagreement_of_tokens(made, self.model)
+                finding = _find_disagreement(made, self.model)
         except Exception as error:  # runtimes fail in ways of their own, and torch reads with every model
-            finding = f"cannot be had: {last_line(error)}"
+            finding = f"a graph of OpenVINO cannot be used: {last_line(error)}"
         self.seconds_of_graph = time.perf_counter() - start
         if finding:
             self._give_up(finding)
@@ -125,30 +125,37 @@ class Passes:
 
     def _give_up(self, finding: str) -> None:
         self.graph = None
-        self.notify(f"torch reads the texts: at {self.precision}, OpenVINO's vectors {finding}")
+        self.notify(f"torch reads the texts: at {self.precision} {finding}")
+
+
+class NoGraph(Exception):
+    """A graph that was counted on cannot be had; the message says why."""
+
+
+def passes_of_a_graph(model: SentenceTransformer, precision: str) -> Passes:
+    """Return passes that raise `NoGraph` where no graph can be had, as torch would round otherwise."""
+
+    def refuse(reason: str) -> None:
+        raise NoGraph(reason)
+
+    return Passes(model, precision, tokens=WORTH_A_GRAPH, notify=refuse)
 
 
 class SharedPasses:
-    """Passes for settings that are compared: one graph serves all that have a model and a temperature in common.
+    """Passes of graphs for settings that are compared: those that follow each other may share one.
 
-    It is let go of for the next, so that one is held at a time. `precision` and `notify` are as for `Passes`.
+    One graph is held at a time.
     """
 
-    def __init__(self, precision: str, notify: Callable[[str], object]) -> None:
-        self.precision, self.notify = precision, notify
-        self._tokens: int | None = None
-        self._latest: tuple[SentenceTransformer, Any, Passes] | None = None
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+        self._latest: tuple[SentenceTransformer, str, Passes] | None = None
 
-    def of(self, model: SentenceTransformer, temperature: Any, tokens: int) -> Passes:
-        """Return the passes of a model that has this temperature now; None names its own.
-
-        The tokens of the first setting decide for all whether a graph reads: a graph and torch round differently.
-        """
-        self._tokens = tokens if self._tokens is None else self._tokens
-        if self._latest is None or self._latest[0] is not model or self._latest[1] != temperature:
+    def of(self, model: SentenceTransformer, temperature: str) -> Passes:
+        """Return the passes of a model that has the temperature of this name now: the last ones, if they are those."""
+        if self._latest is None or self._latest[:2] != (model, temperature):
             self._latest = None  # before the next is made
-            made = Passes(model, self.precision, tokens=self._tokens, notify=self.notify)
-            self._latest = model, temperature, made
+            self._latest = model, temperature, passes_of_a_graph(model, self.precision)
         return self._latest[2]
 
 
@@ -173,20 +180,22 @@ class _TokenGraph:
         return {**output, VECTORS: vectors_after(self.model, output, list(self.model)[1:])}
 
 
-def _find_disagreement_of_tokens(made: _TokenGraph, model: SentenceTransformer) -> str | None:
+def _find_disagreement(made: _TokenGraph, model: SentenceTransformer) -> str | None:
     """Say how what a graph returns for a few texts differs from the model's at float32; None if it agrees.
 
-    Other poolings than the model's own read other tokens, and may read other features.
+    Tokens are compared too: other poolings than the model's own read other tokens, and may read other features.
     """
+    if finding := find_disagreement(made, model):
+        return f"OpenVINO's vectors {finding}"
     for features in probes(model):
         ours, theirs = made.read(features), forward(model, features)
         if lost := [name for name in theirs if name not in ours]:
-            return f"come without {some(lost)}, which the model returns"
+            return f"OpenVINO returns no {some(lost)}, as the model does"
         difference, cosine = distance(_real_tokens(ours), _real_tokens(theirs))
         if made.precision == "float32" and not difference <= WORST_DIFFERENCE:
-            return f"of tokens differ by {difference:.2g} of their length"
+            return f"OpenVINO's vectors of tokens differ by {difference:.2g} of their length"
         if not cosine >= _WORST_OF_TOKENS:
-            return f"of tokens have a cosine of {cosine:.6f} with the model's"
+            return f"OpenVINO's vectors of tokens have a cosine of {cosine:.6f} with the model's"
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from cenote.encoding.passes import WORTH_A_GRAPH, SharedPasses
+from cenote.encoding.passes import SharedPasses
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import Arm, Pass, set_to
@@ -16,6 +16,7 @@ from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import TextReader, blame_temperature
 from cenote.evaluation.results import Results
+from cenote.evaluation.runtimes import in_order_of_graphs
 from cenote.evaluation.scoring import check_items, cuts_of, note_cuts, score_task
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.agreement import FEWEST_WITH_OTHERS, nearest_others
@@ -97,11 +98,14 @@ def score_passes(
         listener: hears of the progress.
         precision: in which the models are read, or `auto`.
         by_graph: names of the tasks that graphs read.
+
+    Raises:
+        NoGraph: one of the graphs cannot be had.
     """
     models = {id(one.group.model): one.group.model for one in passes}
     weights = {key: fingerprint_of_weights(model, every=True) for key, model in models.items()}
-    shared = SharedPasses(precision, listener.notify)
-    for place, one in enumerate(passes, 1):
+    shared = SharedPasses(precision)
+    for place, one in enumerate(in_order_of_graphs(passes), 1):
         model = one.group.model
         for number, task in enumerate(tasks, 1):
             listener.notify(f"pass {place} of {len(passes)}: task {number} of {len(tasks)}, {task.name}")
@@ -109,7 +113,7 @@ def score_passes(
                 reader = TextReader(
                     model, "torch", precision, listener.labelled(f"{task.name}: "), poolings=one.group.others
                 )
-                runs = shared.of(model, one.temperature, WORTH_A_GRAPH) if task.name in by_graph else None
+                runs = shared.of(model, one.arms[0].temperature) if task.name in by_graph else None
                 with reader.read_by(runs):
                     configuration = configuration_of(reader, weights=weights[id(model)], limit=one.limit)
                     yield from _score_pass(one, task, reader, configuration, results)

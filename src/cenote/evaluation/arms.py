@@ -153,8 +153,8 @@ def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
             ),
         )
         for temperature, tau in _temperatures_of(model, grid).items()
-        for group in groups
         for limit, changed in limits.items()
+        for group in groups
     ]
     for one in passes:  # what is refused is refused before the work
         with set_to(one.group.model, one.temperature, one.limit):

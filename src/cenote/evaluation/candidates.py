@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cenote.encoding.passes import WORTH_A_GRAPH, Passes
+from cenote.encoding.passes import passes_of_a_graph
 from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
@@ -119,7 +119,7 @@ class CandidateScores:
         listener: hears of the progress.
         readers: keeps what is read at constants, and may have read the other half of the same data. Forms by length
             and by role need it; None lets go of what was read.
-        by_graph: whether a graph reads, one for each temperature.
+        by_graph: whether graphs read, one for each temperature; where one cannot be had, `NoGraph` is raised.
     """
 
     def __init__(
@@ -129,7 +129,8 @@ class CandidateScores:
         precision: str,
         listener: Listener,
         readers: Readers | None = None,
-        by_graph: bool = False,
+        *,
+        by_graph: bool,
     ) -> None:
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
         self.by_graph, self.own = by_graph, constant_of(model)
@@ -174,9 +175,7 @@ class CandidateScores:
         with set_to(self.model, tau, None):
             reader = (self._readers or {}).get(tau) or TextReader(self.model, "torch", self.precision)
             reader.listener = self.listener.labelled(f"{self.task.name}, {said}{number}: ")
-            runs = None
-            if self.by_graph:
-                runs = Passes(self.model, self.precision, tokens=WORTH_A_GRAPH, notify=self.listener.notify)
+            runs = passes_of_a_graph(self.model, self.precision) if self.by_graph else None
             with blame_temperature(None if tau is None else describe(tau)), reader.read_by(runs):
                 try:
                     found = score_task(self.task.make, self.task.kind, reader, "truncate")

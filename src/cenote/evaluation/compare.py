@@ -22,6 +22,7 @@ from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.own_sentences import (
     KIND,
     LEFT_OUT,
+    are_worth_graphs,
     draw_own_sentences,
     limit_claims,
     score_own_sentences,
@@ -29,7 +30,7 @@ from cenote.evaluation.own_sentences import (
 )
 from cenote.evaluation.reading import precision_of
 from cenote.evaluation.results import Results, folder_of
-from cenote.evaluation.runtimes import tasks_by_graph
+from cenote.evaluation.runtimes import read_alike, tasks_by_graph
 from cenote.evaluation.scoring import refuse_unusable
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, refuse_missing_packages
 from cenote.evaluation_records import Evaluation
@@ -141,13 +142,22 @@ def compare(
     compared = _baselines(arms, baseline)
     if unlabelled is None:
         subjects: list[Subject] = list(waiting)
-        by_graph = tasks_by_graph(waiting, passes, precision)
-        scored = list(score_passes(passes, waiting, results, listener, precision, by_graph))
+        scored, by_graph = read_alike(
+            lambda names: list(score_passes(passes, waiting, results, listener, precision, names)),
+            tasks_by_graph(waiting, passes, precision),
+            frozenset(),
+            listener.notify,
+        )
         versions = versions_of(*PACKAGES, *(packages() if by_graph else ()))
     else:
-        scored = list(score_own_sentences(passes, probes, listener, precision, seed))
+        scored, graphs = read_alike(
+            lambda by_graph: list(score_own_sentences(passes, probes, listener, precision, seed, by_graph=by_graph)),
+            are_worth_graphs(passes, probes, precision),
+            False,
+            listener.notify,
+        )
         subjects = list(dict.fromkeys(one.task for one in scored))
-        versions = versions_of(*_PLAIN_PACKAGES, *packages())
+        versions = versions_of(*_PLAIN_PACKAGES, *(packages() if graphs else ()))
     cells, notes = build_cells(subjects, arms, compared, scored, seed, together=unlabelled is None)
     if unlabelled is not None:
         cells, notes = limit_claims(cells), [*notes, *state_limits(dict(zip(called, loaded, strict=True)))]

@@ -29,14 +29,14 @@ from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.encoding.backends import computing_in
 from cenote.encoding.batches import NOT_FINITE
-from cenote.encoding.passes import Passes, SharedPasses
+from cenote.encoding.passes import WORTH_A_GRAPH, Passes, SharedPasses
 from cenote.encoding.tokens import Whole
 from cenote.errors import BadInput
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm, neighbours_of
 from cenote.evaluation.arms import Arm, Grid, Pass, set_to
 from cenote.evaluation.items import TOKENS, Items
 from cenote.evaluation.reading import blame_temperature, refuse_unread
-from cenote.evaluation.runtimes import can_all_have_graphs
+from cenote.evaluation.runtimes import can_all_have_graphs, count_tokens, in_order_of_graphs, longest_limit
 from cenote.evaluation.scoring import Cut, note_cuts
 from cenote.functional.retrieval import resampled_means
 from cenote.listener import Listener
@@ -93,8 +93,16 @@ def draw_own_sentences(texts: Texts, grid: Grid, quick: bool, seed: int) -> Prob
     return probes
 
 
+def are_worth_graphs(passes: Sequence[Pass], probes: Probes, precision: str) -> bool:
+    """Return whether graphs read: if every setting can have one, and the texts have many tokens."""
+    most = longest_limit([one.group.model for one in passes])
+    # A text is read whole, and without each of its sentences.
+    tokens = (1 + len(POSITIONS)) * count_tokens((text.text for text in probes.texts), most)
+    return tokens >= WORTH_A_GRAPH and can_all_have_graphs(passes, precision)
+
+
 def score_own_sentences(
-    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str, seed: int
+    passes: Sequence[Pass], probes: Probes, listener: Listener, precision: str, seed: int, *, by_graph: bool
 ) -> Iterator[ScoredArm]:
     """Score all settings by the share of sentences that find their text, left out and kept, with the account of each.
 
@@ -104,10 +112,14 @@ def score_own_sentences(
         listener: hears of the progress.
         precision: in which the models are read, or `auto`.
         seed: of the intervals of reciprocal ranks.
+        by_graph: whether graphs read.
+
+    Raises:
+        NoGraph: one of the graphs cannot be had.
     """
     helped: dict[str, _Helped] = {}
-    shared = SharedPasses(precision, listener.notify) if can_all_have_graphs(passes, precision) else None
-    for place, one in enumerate(passes, 1):
+    shared = SharedPasses(precision) if by_graph else None
+    for place, one in enumerate(in_order_of_graphs(passes), 1):
         listener.notify(f"pass {place} of {len(passes)}")
         name = one.arms[0].model
         scored, helped[name] = _score_pass(one, probes, listener, precision, seed, helped.get(name), shared)
@@ -137,7 +149,7 @@ def _score_pass(
         start = time.perf_counter()
         texts = tokenise_account(model, probes, alternatives=False)
         keeps = helped is None and count_kept(model, texts) <= KEPT_NUMBERS
-        passes = None if shared is None else shared.of(model, one.temperature, texts.tokens)
+        passes = None if shared is None else shared.of(model, one.arms[0].temperature)
         made_before = 0.0 if passes is None else passes.seconds_of_graph
         reading = read_account(
             model, texts, one.group.others, listener, alternatives=False, keep_tokens=keeps, passes=passes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ from cenote.encoding.passes import can_have_a_graph, packages
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
 from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
-from cenote.evaluation.choosing import Half, choose_best, list_tried, relative_changes, search, together
+from cenote.evaluation.choosing import Half, Search, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.differences import state_variance
 from cenote.evaluation.reading import precision_of
-from cenote.evaluation.runtimes import has_many_tokens
+from cenote.evaluation.runtimes import has_many_tokens, longest_limit, read_alike
 from cenote.evaluation.scoring import note_cuts
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
 from cenote.evaluation_records import FEWEST_ITEMS
@@ -50,7 +50,7 @@ from cenote.models.provenance import (
 from cenote.records import ALL, Estimate
 from cenote.storage import new_folder, refuse_occupied, refuse_unwritable
 from cenote.surgery.tempering import bake, temper
-from cenote.tuning_records import Confirmed, Tuning
+from cenote.tuning_records import Confirmed, Tried, Tuning
 from cenote.wording import pluralise, relative_estimate
 
 # The constants that are tried first, as in the paper; then halfway to the neighbours of the best.
@@ -127,39 +127,40 @@ def tune(
         raise BadInput("by_role is for searches, and none of the data have queries and documents.")
     halves = [_halves(task, seed) for task in waiting]
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
-    # Both halves have the same documents: where vectors are kept, these are read once.
-    kept: list[Readers | None] = [{} if by_length or by_role else None for _ in waiting]
-    able = can_have_a_graph(loaded, precision)
-    by_graph = [able and has_many_tokens(task, loaded) for task in waiting]
-    development, held_out = (
-        Half(
-            tasks,
-            [
-                CandidateScores(loaded, task, precision, listener, one, graph)
-                for task, one, graph in zip(tasks, kept, by_graph, strict=True)
-            ],
-        )
-        for tasks in ([both[part] for both in halves] for part in (0, 1))
-    )
     own, called = constant_of(loaded), name or name_of(model, loaded)
-    listener.notify("choosing on the development half")
     others = [tau for tau in taus if tau != own]
     if not others:
         raise BadInput(f"temperatures holds only the model's own, {own:g}: name others to try.")
-    searched = search(development, others, by_length, by_role, own)
-    pairs, before = development.paired(searched.candidates)
-    tried = list_tried(searched.candidates, pairs, before, seed)
-    expected, chosen = choose_best(searched, pairs, before, seed)
-    best = int(np.argmax(relative_changes(pairs, before)))
-    shown, of_shown = [replace(one, **_only(one, best)) for one in pairs], before
-    confirmed: tuple[Confirmed, ...] = ()
-    gain, unreadable = None, ""
-    if chosen is not None:
-        listener.notify(f"confirming {chosen} on the held-out half")
-        unreadable = "".join(held_out.readable([chosen])[1].values())
-        if not unreadable:
-            shown, of_shown = held_out.paired([chosen])
-            confirmed, gain = _confirm(held_out, chosen, shown, of_shown, seed)
+
+    def choose_and_confirm(by_graph: Sequence[bool]) -> _Choice:
+        # Both halves have the same documents: where vectors are kept, these are read once, and the held-out half of a
+        # search has few texts to read.
+        keeps = by_length or by_role
+        kept: list[Readers | None] = [{} if keeps else None for _ in waiting]
+        few = [keeps and isinstance(task.local, Retrieval) for task in waiting]
+        development, held_out = (
+            Half(
+                tasks,
+                [
+                    CandidateScores(loaded, task, precision, listener, readers, by_graph=graph)
+                    for task, readers, graph in zip(tasks, kept, graphs, strict=True)
+                ],
+            )
+            for tasks, graphs in (
+                ([one for one, _ in halves], by_graph),
+                ([other for _, other in halves], [one and not new for one, new in zip(by_graph, few, strict=True)]),
+            )
+        )
+        listener.notify("choosing on the development half")
+        searched = search(development, others, by_length, by_role, own)
+        return _choose(development, held_out, searched, listener, seed)
+
+    able, most = can_have_a_graph(loaded, precision), longest_limit([loaded])
+    # Each half is read by itself, but for documents.
+    wanted = [able and all(has_many_tokens(half, most) for half in both) for both in halves]
+    found_on, by_graph = read_alike(choose_and_confirm, wanted, [False for _ in waiting], listener.notify)
+    development, searched, chosen = found_on.development, found_on.searched, found_on.chosen
+    confirmed, gain, unreadable = found_on.confirmed, found_on.gain, found_on.unreadable
     found = Tuning(
         schema=Tuning.SCHEMA,
         model=called,
@@ -171,18 +172,18 @@ def tune(
         + _edge(chosen, [*searched.candidates, *searched.broken], own),
         chosen=None if chosen is None else str(chosen),
         gain=gain,
-        expected=expected,
-        tried=tried,
+        expected=found_on.expected,
+        tried=found_on.tried,
         tasks=tuple(task.name for task in waiting),
         held_out=confirmed,
-        needed=_needed(shown, of_shown, seed),
+        needed=_needed(found_on.shown, found_on.before, seed),
         notes=(
             *(f"Left out: {why}" for why in searched.broken.values()),
             *([f"Not confirmed: {unreadable}"] if unreadable else []),
             *(f"{task.name}: {note}" for task in waiting for note in task.notes),
             *(
                 f"{task.name}, development half: {note}"
-                for task, scores, one in zip(development.tasks, development.scores, pairs, strict=True)
+                for task, scores, one in zip(development.tasks, development.scores, found_on.pairs, strict=True)
                 if (note := state_variance([scores.score(UNCHANGED).items], one))
             ),
             *(
@@ -210,6 +211,41 @@ def tune(
         except CenoteError as error:  # what was found took hours
             warnings.warn(f"the model is not written: {error}", CenoteWarning, stacklevel=2)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """The temperature that was chosen on the development half, and what the held-out half says of it."""
+
+    development: Half
+    searched: Search
+    pairs: list[Paired]  # differences on the development half, by task
+    tried: tuple[Tried, ...]
+    expected: Estimate
+    chosen: Candidate | None
+    confirmed: tuple[Confirmed, ...]
+    gain: Estimate | None
+    unreadable: str  # why the held-out half cannot be read at what was chosen
+    shown: list[Paired]  # differences of one temperature: on the held-out half if there is one that was chosen
+    before: Floats  # scores at the model's own temperature on the same half
+
+
+def _choose(development: Half, held_out: Half, searched: Search, listener: Listener, seed: int) -> _Choice:
+    """Choose a temperature on one half, and confirm it once on the other."""
+    pairs, before = development.paired(searched.candidates)
+    tried = list_tried(searched.candidates, pairs, before, seed)
+    expected, chosen = choose_best(searched, pairs, before, seed)
+    best = int(np.argmax(relative_changes(pairs, before)))
+    shown = [replace(one, **_only(one, best)) for one in pairs]
+    confirmed: tuple[Confirmed, ...] = ()
+    gain, unreadable = None, ""
+    if chosen is not None:
+        listener.notify(f"confirming {chosen} on the held-out half")
+        unreadable = "".join(held_out.readable([chosen])[1].values())
+        if not unreadable:
+            shown, before = held_out.paired([chosen])
+            confirmed, gain = _confirm(held_out, chosen, shown, before, seed)
+    return _Choice(development, searched, pairs, tried, expected, chosen, confirmed, gain, unreadable, shown, before)
 
 
 def _check_temperatures(given: Sequence[float]) -> list[float]:

@@ -3,26 +3,28 @@
 import json
 import time
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import cenote
+from cenote.data.labelled import Classification, Clustering, Labels, texts_of
 from cenote.data.labelled_schemas import Asked
 from cenote.encoding import backends, passes
 from cenote.encoding.forward import forward
-from cenote.encoding.passes import Passes, SharedPasses
+from cenote.encoding.passes import NoGraph, Passes, SharedPasses, passes_of_a_graph
 from cenote.evaluation import runtimes
 from cenote.evaluation.arms import check_grid, passes_of
 from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.reading import Side, TextReader
-from cenote.evaluation.runtimes import tasks_by_graph
-from cenote.evaluation.task_list import list_tasks
+from cenote.evaluation.runtimes import has_many_tokens, in_order_of_graphs, tasks_by_graph
+from cenote.evaluation.task_list import ListedTask, list_tasks
 from cenote.nn import Pooling
 
 from ..encoding.test_passes import MANY, assert_close
-from .labelled import retrieval, sts, texts
+from .labelled import EVERY, retrieval, sts, texts
 from .test_compare import planted
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
@@ -44,16 +46,15 @@ def never_torch(monkeypatch):
     monkeypatch.setattr(runtimes, "WORTH_A_GRAPH", 0)
     for module in (passes, backends):
         monkeypatch.setattr(module, "forward", lambda *_: pytest.fail("torch ran the model"))
-    for name in ("find_disagreement", "_find_disagreement_of_tokens"):
-        original = getattr(passes, name)
+    original = passes._find_disagreement
 
-        def compare_by_torch(*which, original=original):
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(backends, "forward", forward)
-                patch.setattr(passes, "forward", forward)
-                return original(*which)
+    def compare_by_torch(*which):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backends, "forward", forward)
+            patch.setattr(passes, "forward", forward)
+            return original(*which)
 
-        monkeypatch.setattr(passes, name, compare_by_torch)
+    monkeypatch.setattr(passes, "_find_disagreement", compare_by_torch)
 
 
 @pytest.fixture
@@ -113,9 +114,10 @@ def test_one_graph_serves_all_tasks_and_limits_of_a_temperature(model, never_tor
     assert (graphs.count, graphs.most) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_tuning_by_graphs_is_that_of_torch_and_holds_one_graph_at_a_time(model, request, graphs):
     data = {"pairs": planted(model, 200, 0.001, temperature=0.5)}
-    options = {"temperatures": [1.0, 0.5]}
+    options = {"by_length": True, "temperatures": [1.0, 0.5]}
     plain = json.loads(cenote.tune(model, data, **options).to_json())
     assert graphs.count == 0
     request.getfixturevalue("never_torch")
@@ -137,13 +139,78 @@ def test_settings_are_read_by_graphs_if_each_of_them_can_have_one(model):
     assert by_graph(0.5, {"query": 0.5, "document": 1.0}) == set()
 
 
-def test_the_first_setting_decides_for_all_whether_graphs_read(model):
-    shared = SharedPasses("auto", pytest.fail)
-    few, many = shared.of(model, None, 10), shared.of(model, 0.5, MANY)
-    assert few is not many
-    assert shared.of(model, 0.5, 0) is many
-    assert (few.graph, many.graph) == (None, None)
-    assert SharedPasses("auto", pytest.fail).of(model, None, MANY).graph is not None
+def test_where_one_graph_cannot_be_had_torch_reads_all_settings(model, monkeypatch):
+    monkeypatch.setattr(runtimes, "WORTH_A_GRAPH", 0)
+    original, tried, said = passes._find_disagreement, [], []
+
+    def fail_at_the_second(*which):
+        tried.append(1)
+        return "OpenVINO's vectors are wrong" if len(tried) == 2 else original(*which)
+
+    monkeypatch.setattr(passes, "_find_disagreement", fail_at_the_second)
+    options = {"temperatures": [0.5, 0.7], "cache": False}
+    found = cenote.compare(model, {"pairs": sts()}, **options, notify=said.append)
+    assert len(tried) == 2
+    assert "openvino" not in found.versions
+    assert sum("torch reads them all" in one for one in said) == 1
+    monkeypatch.setattr(runtimes, "WORTH_A_GRAPH", 10**9)
+    assert cenote.compare(model, {"pairs": sts()}, **options).cells == found.cells
+
+
+def test_scores_that_a_graph_read_are_not_those_of_torch(model, never_torch, monkeypatch, tmp_path):
+    options = {"poolings": ["max"], "cache": tmp_path}
+    cenote.compare(model, {"pairs": sts()}, **options)
+    again = cenote.compare(model, {"pairs": sts()}, **options)
+    assert any("from the cache" in note for note in again.notes)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with pytest.raises(pytest.fail.Exception, match="torch ran the model"):
+        cenote.compare(model, {"pairs": sts()}, **options)
+
+
+def test_passes_that_share_a_graph_follow_each_other(model):
+    grid = check_grid(["landmark"], [0.5], [8], None)
+    listed = passes_of(model, "m", grid)
+    assert [(one.limit, one.group.own) for one in listed[:3]] == [(None, "mean"), (None, "landmark"), (8, "mean")]
+    ordered = in_order_of_graphs(listed)
+    assert [(one.temperature, one.group.own, one.limit) for one in ordered] == [
+        (temperature, pooling, limit)
+        for temperature in (None, 0.5)
+        for pooling in ("mean", "landmark")
+        for limit in (None, 8)
+    ]
+
+
+def test_one_graph_is_shared_and_one_that_cannot_be_had_is_an_error(model, monkeypatch):
+    shared = SharedPasses("auto")
+    first = shared.of(model, "1")
+    assert shared.of(model, "1") is first
+    assert shared.of(model, "0.5") is not first
+    assert first.graph is not None
+    monkeypatch.setattr(passes, "_find_disagreement", lambda *_: "it is wrong")
+    with pytest.raises(NoGraph, match="torch reads the texts: at float32 "):
+        _ = passes_of_a_graph(model, "auto").graph
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_all_texts_of_labelled_data_count(kind):
+    counts = {
+        "retrieval": 60 + 40,
+        "reranking": 60 + 40,
+        "classification": 60 + 45,
+        "clustering": 60,
+        "sts": 2 * 50,
+        "summarisation": 35 * (1 + 4 + 4),
+    }
+    assert len(texts_of(EVERY[kind])) == counts[kind]
+
+
+def test_a_task_of_mteb_is_taken_to_have_many_tokens_and_texts_that_are_not_learnt_from_do_not_count():
+    assert has_many_tokens(ListedTask("t", "sts", lambda: None, "", "STS12", "test"), 256)
+    long = tuple(f"{row} " + "light " * 200 for row in range(2000))
+    learnt = Classification(Labels(long, ("a", "b") * 1000), Labels(("a pool", "a pond"), ("a", "b")))
+    task = ListedTask("t", "classification", lambda: None, "", None, "test", (), learnt)
+    assert not has_many_tokens(task, 256)
+    assert has_many_tokens(replace(task, local=Clustering(long, ("a", "b") * 1000)), 256)
 
 
 def test_the_graph_reads_and_is_let_go_of(model, monkeypatch, graphs):
