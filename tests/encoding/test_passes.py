@@ -253,6 +253,23 @@ def test_other_poolings_of_a_graph_are_those_of_torch(tiny_bert):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
 
+def forbid_torch(monkeypatch, *modules):
+    """Fail where torch runs the model, but to compare a graph with it; return a list that such runs are added to."""
+    ran = []
+    for module in modules:
+        monkeypatch.setattr(module, "forward", lambda *_: ran.append(1) or pytest.fail("torch ran the model"))
+    original = passes._find_disagreement
+
+    def compare_by_torch(*which):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backends, "forward", forward)
+            patch.setattr(passes, "forward", forward)
+            return original(*which)
+
+    monkeypatch.setattr(passes, "_find_disagreement", compare_by_torch)
+    return ran
+
+
 def test_a_diagnosis_and_a_comparison_by_a_graph_are_those_of_torch(tiny_st, monkeypatch):
     model, texts = cenote.load(tiny_st("bert"), device="cpu"), make_texts(25, 4, 8, vocabulary=TINY)
     asked = [(text[: text.index(".") + 1], str(row)) for row, text in enumerate(texts)]
@@ -264,19 +281,8 @@ def test_a_diagnosis_and_a_comparison_by_a_graph_are_those_of_torch(tiny_st, mon
 
     plain = run()
     monkeypatch.setattr(passes, "WORTH_A_GRAPH", 0)
-    ran = []
-    for module in (passes, backends, pooled_texts, reading, forecast):
-        monkeypatch.setattr(module, "forward", lambda *_: ran.append(1) or pytest.fail("torch ran the model"))
     monkeypatch.setattr(own_sentences, "WORTH_A_GRAPH", 0)
-    original = passes._find_disagreement
-
-    def compare_by_torch(*which):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(backends, "forward", forward)
-            patch.setattr(passes, "forward", forward)
-            return original(*which)
-
-    monkeypatch.setattr(passes, "_find_disagreement", compare_by_torch)
+    ran = forbid_torch(monkeypatch, passes, backends, pooled_texts, reading, forecast)
     by_graph = run()
     for one, other in zip(plain, by_graph, strict=True):
         records = [json.loads(some.to_json()) for some in (one, other)]

@@ -39,7 +39,7 @@ def read_alike(
     try:
         return read(by_graph), by_graph
     except NoGraph as error:
-        notify(f"{error}. Settings are compared as one runtime reads them: torch reads them all")
+        notify(f"{error}. So that all settings are read alike, it reads them all")
     return read(by_torch), by_torch
 
 
