@@ -104,10 +104,16 @@ def test_one_graph_serves_all_tasks_and_limits_of_a_temperature(model, never_tor
     assert (graphs.count, graphs.most) == (2, 1)
 
 
-@pytest.mark.slow
 def test_a_tuning_by_graphs_is_that_of_torch_and_holds_one_graph_at_a_time(model, request, graphs):
+    tune_both_ways(model, request, graphs, temperatures=[0.5])
+
+
+def test_a_tuning_by_graphs_by_length_is_that_of_torch(model, request, graphs):
+    tune_both_ways(model, request, graphs, temperatures=[0.5], by_length=True)
+
+
+def tune_both_ways(model, request, graphs, **options):
     data = {"pairs": planted(model, 200, 0.001, temperature=0.5)}
-    options = {"by_length": True, "temperatures": [1.0, 0.5]}
     plain = json.loads(cenote.tune(model, data, **options).to_json())
     assert graphs.count == 0
     request.getfixturevalue("never_torch")
