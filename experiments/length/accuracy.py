@@ -233,7 +233,7 @@ EXPERIMENT = Experiment(
     },
     measure=measure,
     draw=draw,
-    data=("imdb", "20news_full", "bbc_news"),
+    data=("imdb", "20news_full"),
     kind="classification",
     notes=(
         "Intervals of accuracy are for other test texts, with the classifiers that were trained here.",
