@@ -45,9 +45,12 @@ def read_alike(
 
 def in_order_of_graphs(passes: Sequence[Pass]) -> list[Pass]:
     """Return passes in an order in which those that share a graph follow each other."""
-    keys = [(id(one.group.model), one.arms[0].temperature) for one in passes]
-    first = {key: place for place, key in reversed(list(enumerate(keys)))}
-    return [one for _, one in sorted(enumerate(passes), key=lambda each: (first[keys[each[0]]], each[0]))]
+
+    def graph_of(one: Pass) -> tuple[int, str]:
+        return id(one.group.model), one.arms[0].temperature
+
+    graphs = list(dict.fromkeys(map(graph_of, passes)))
+    return sorted(passes, key=lambda one: graphs.index(graph_of(one)))
 
 
 def tasks_by_graph(tasks: Sequence[ListedTask], passes: Sequence[Pass], precision: str) -> frozenset[str]:
