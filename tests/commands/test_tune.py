@@ -52,7 +52,7 @@ def given(monkeypatch):
 def test_arguments_are_passed_on(given, model, pairs, tmp_path):
     forms = ["--by-length", "--by-role", "--temperatures", "1, 0.9,0.8", "-o", str(tmp_path / "new"), "--force"]
     data = ["--as", "STS12", "--kind", "sts", "--split", "test", "--quick", "--data-columns", "score=score"]
-    more = ["--precision", "float32", "--seed", "3", "--pooling", "mean", "--max-seq-length", "64"]
+    more = ["--precision", "float32", "--seed", "3", "--pooling", "mean", "--max-seq-length", "64", "--cache", "kept"]
     assert main(["tune", model, "--data", pairs, *forms, *data, *more]) == Exit.SUCCESS
     called = {name: given[name] for name in given if name not in ("progress", "notify", "loader")}
     assert called == {
@@ -69,6 +69,7 @@ def test_arguments_are_passed_on(given, model, pairs, tmp_path):
         "data_columns": {"score": "score"},
         "quick": True,
         "precision": "float32",
+        "cache": "kept",
         "seed": 3,
     }
 
@@ -76,7 +77,9 @@ def test_arguments_are_passed_on(given, model, pairs, tmp_path):
 def test_defaults_leave_the_choice_to_the_function(given, model, pairs):
     assert main(["tune", model, "--data", pairs]) == Exit.SUCCESS
     assert "temperatures" not in given
-    assert (given["output"], given["force"], given["by_role"]) == (None, False, False)
+    assert (given["output"], given["force"], given["by_role"], given["cache"]) == (None, False, False, True)
+    assert main(["tune", model, "--data", pairs, "--no-cache"]) == Exit.SUCCESS
+    assert given["cache"] is False
 
 
 def test_the_answer_comes_first_then_the_curve_then_the_held_out_half(given, model, pairs, capsys):
@@ -144,6 +147,7 @@ def test_a_folder_that_is_not_written_is_named(model, pairs, tmp_path, monkeypat
         (["--data", "{pairs}", "--page", "a.md", "--json", "a.md"], "--page and --json both name 'a.md'"),
         (["--data", "{pairs}", "--page", "a.md", "-o", "a.md"], "--page and -o both name 'a.md'"),
         (["--data", "{pairs}", "--json", "{pairs}"], "is an input and would be overwritten"),
+        (["--data", "{pairs}", "--cache", "a", "--no-cache"], "--cache and --no-cache exclude each other"),
         (["--data", "{pairs}", "--kind", "retrival"], "did you mean 'retrieval'"),
         (["--data", "{pairs}", "--pooling", "maen"], "did you mean 'mean'"),
     ],

@@ -85,7 +85,7 @@ def test_another_seed_draws_other_halves():
 
 
 def run(model, data, **options):
-    return cenote.tune(model, data, **{"temperatures": (1.0, 0.6, 0.2), **options})
+    return cenote.tune(model, data, **{"temperatures": (1.0, 0.6, 0.2), "cache": False, **options})
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +210,47 @@ def test_as_many_items_as_are_needed_resolve_the_gain_of_the_paper(draws):
 
 def test_no_number_of_items_shows_a_gain_that_draws_alone_hide():
     assert module._needed([draw_task(300, 1, 0.005)], np.array([0.5]), 0) is None
+
+
+@pytest.mark.parametrize("kind", ["sts", "retrieval"])
+def test_a_run_that_was_killed_goes_on(model, kind, tmp_path, monkeypatch):
+    data = planted(model, 200, 0.5) if kind == "sts" else retrieval(queries=80)
+    read, own = [], TextReader._encode
+
+    def note(self, tokens, *given):
+        read.append((constant_of(self.model), len(tokens)))
+        if deadly and read[-1][0] == 0.2:
+            raise KeyboardInterrupt
+        return own(self, tokens, *given)
+
+    def reads_of(**options):
+        read.clear()
+        found = run(model, {"data": data}, **options).to_json()
+        return found, [*read]
+
+    monkeypatch.setattr(TextReader, "_encode", note)
+    deadly = False
+    found, whole = reads_of()
+    deadly = True
+    with pytest.raises(KeyboardInterrupt):
+        reads_of(cache=tmp_path)
+    before, deadly = read[:-1], False
+    assert before
+    assert reads_of(cache=tmp_path) == (found, whole[len(before) :])
+    assert reads_of(cache=tmp_path) == (found, [])
+
+
+def test_kept_scores_are_those_of_the_same_half_of_the_same_data(model, tmp_path):
+    whole = {"pairs": planted(model, 200, 0.5)}
+    found = run(model, whole, cache=tmp_path)
+    assert run(model, whole, cache=tmp_path, seed=1).to_json() == run(model, whole, seed=1).to_json() != found.to_json()
+    others = {"pairs": planted(model, 200, 0.4)}
+    assert run(model, others, cache=tmp_path).to_json() == run(model, others).to_json() != found.to_json()
+
+
+def test_forms_that_need_vectors_keep_no_scores(model, tmp_path):
+    run(model, {"search": retrieval(queries=80)}, cache=tmp_path, by_role=True, temperatures=(1.0, 0.6))
+    assert not [*tmp_path.iterdir()]
 
 
 def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):

@@ -16,7 +16,7 @@ from cenote.commands.arguments import (
     load_model,
     positive,
 )
-from cenote.commands.labelled import add_data, add_scoring, check_data
+from cenote.commands.labelled import add_cache, add_data, add_scoring, check_cache, check_data
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="write OUT even if the gain is not confirmed")
     parser.add_argument("--page", dest="output", metavar="FILE", help="write a page (.html) or Markdown (.md)")
+    add_cache(parser)
     add_scoring(parser, json="tables")
     add_common(parser, "--pooling", "--max-seq-length", "--device", "--trust-remote-code")
 
@@ -69,6 +70,7 @@ def check(args: argparse.Namespace) -> None:
     if args.folder is not None:
         check_new_folder(args.folder)
     check_outputs(args, Tuning.PAGES, args.data, is_read, page="--page", others={"-o": args.folder})
+    check_cache(args)
     check_data(args)
     refuse_missing(args.model)
 
@@ -93,6 +95,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             data_columns=args.data_columns,
             quick=args.quick,
             precision=args.precision,
+            cache=False if args.no_cache else args.cache or True,
             seed=args.seed,
             progress=tell,
             notify=say,

@@ -30,8 +30,6 @@ if TYPE_CHECKING:  # it imports mteb
 
 # Texts whose neighbours are noted.
 _TEXTS = 1000
-# Columns of items that a comparison does not need: texts, which take the most room.
-_TEXTUAL = ("second", "relevant_text", "found_text")
 
 
 @dataclass(frozen=True)
@@ -156,9 +154,7 @@ def _score(task: ListedTask, arm: Arm, reader: TextReader, changed: str | None) 
         raise BadInput(f"{task.name} cannot be scored at {at}: {error}") from error
     notes = note_cuts(arm.model, cuts_of(found.encoder)) if arm.long == "truncate" else []
     found = check_items(found, notes)
-    items = found.items
-    if items is not None:
-        items = Items({name: column for name, column in items.columns.items() if name not in _TEXTUAL})
+    items = found.items and found.items.for_comparison()
     width, neighbours = _neighbours(found.encoder)
     work = reader.work
     record = ArmScore(

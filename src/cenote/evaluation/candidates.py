@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
 from cenote.encoding.passes import passes_of_a_graph
@@ -19,8 +20,10 @@ from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import set_to
+from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.items import Items
 from cenote.evaluation.reading import Flags, Side, TextReader, Windows, blame_temperature
+from cenote.evaluation.results import Results
 from cenote.evaluation.scoring import Cut, Scored, check_items, cuts_of, score_task
 from cenote.evaluation.task_list import ListedTask
 from cenote.functional.temperature import LengthTemperature, OneTemperature, describe
@@ -109,6 +112,16 @@ class CandidateScore:
     items: Items
 
 
+@dataclass(frozen=True)
+class KeptScore:
+    """A score as it is kept on disk, beside its items."""
+
+    metric: str
+    score: float
+    items: int
+    cuts: tuple[Cut, ...]
+
+
 class CandidateScores:
     """Scores of temperatures on one task; what was read at a constant is kept.
 
@@ -120,6 +133,8 @@ class CandidateScores:
         readers: keeps what is read at constants, and may have read the other half of the same data. Forms by length
             and by role need it; None lets go of what was read.
         by_graph: whether graphs read, one for each temperature; where one cannot be had, `NoGraph` is raised.
+        results: keeps scores between calls; None for none. None are kept either where `readers` are given: what is
+            combined needs vectors.
     """
 
     def __init__(
@@ -131,11 +146,13 @@ class CandidateScores:
         readers: Readers | None = None,
         *,
         by_graph: bool,
+        results: Results[KeptScore] | None = None,
     ) -> None:
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
         self.by_graph, self.own = by_graph, constant_of(model)
         self._readers = readers
-        self.cuts: list[Cut] = []  # of the texts that were read, which no temperature changes
+        self._results = Results(None, KeptScore) if results is None or readers is not None else results
+        self.cuts: Sequence[Cut] = ()  # of the texts that were read, which no temperature changes
         self._constant: dict[OneTemperature | None, CandidateScore] = {}
 
     def score_all(self, candidates: Sequence[Candidate]) -> list[CandidateScore]:
@@ -177,16 +194,31 @@ class CandidateScores:
             reader.listener = self.listener.labelled(f"{self.task.name}, {said}{number}: ")
             runs = passes_of_a_graph(self.model, self.precision) if self.by_graph else None
             with blame_temperature(None if tau is None else describe(tau)), reader.read_by(runs):
-                try:
-                    found = score_task(self.task.make, self.task.kind, reader, "truncate")
-                except BadInput as error:
-                    at = f" at {said}" if tau is None else ""  # a changed temperature is named by the blame
-                    raise BadInput(f"{self.task.name} cannot be scored{at}: {error}") from error
-        self.cuts = cuts_of(found.encoder)
-        self._constant[tau] = self._checked(found, said)
+                self._constant[tau] = self._find_or_score(reader, tau, said)
         if self._readers is not None and not isinstance(tau, LengthTemperature):
             self._readers[tau] = reader
         return tau
+
+    def _find_or_score(self, reader: TextReader, tau: OneTemperature | None, said: str) -> CandidateScore:
+        """Return the score at the temperature that the model has now: a kept one, or a new one, which is kept."""
+        results = self._results
+        settings = {"tuned": {name: getattr(self.task, name) for name in ("name", "kind", "official", "data")}}
+        key = "" if results.folder is None else results.key_of({**configuration_of(reader), **settings})
+        if (known := results.find(key)) is not None:
+            record, table = known
+            self.cuts = record.cuts
+            return CandidateScore(record.metric, record.score, Items(table.to_pydict()))
+        try:
+            scored = score_task(self.task.make, self.task.kind, reader, "truncate")
+        except BadInput as error:
+            at = f" at {said}" if tau is None else ""  # a changed temperature is named by the blame
+            raise BadInput(f"{self.task.name} cannot be scored{at}: {error}") from error
+        self.cuts = cuts_of(scored.encoder)
+        found = self._checked(scored, said)
+        items = found.items.for_comparison()
+        kept = KeptScore(found.metric, found.score, len(items), tuple(self.cuts))
+        results.keep(key, settings, kept, pa.table(items.columns))
+        return found
 
     def _checked(self, found: Scored, said: str) -> CandidateScore:
         notes: list[str] = []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # these import mteb
 
 _Columns = dict[str, list[Any]]
 
+# Columns of texts that comparisons do not need, and that take the most room.
+_TEXTUAL = ("second", "relevant_text", "found_text")
 # The attribute of a task that names its labels, where these are numbers.
 LABEL_NAMES = "cenote_label_names"
 # The length of a text in tokens is in the columns whose names end so.
@@ -44,6 +46,10 @@ class Items:
         """Return the items of these names."""
         rows = [row for row, name in enumerate(self.columns["item"]) if name in names]
         return Items({name: [column[row] for row in rows] for name, column in self.columns.items()})
+
+    def for_comparison(self) -> Items:
+        """Return the items without the texts that a comparison does not need."""
+        return Items({name: column for name, column in self.columns.items() if name not in _TEXTUAL})
 
     def numbers(self, name: str) -> Floats:
         """Return a column as an array."""

@@ -22,7 +22,7 @@ from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
 from cenote.encoding.vectors import Encoder, Vectors
 from cenote.encoding.windows import tokenise_windows, window_sizes
-from cenote.errors import BadInput
+from cenote.errors import BadInput, UnsupportedModel
 from cenote.listener import Advance, Listener
 from cenote.models.properties import prompt_name_for
 
@@ -284,3 +284,7 @@ def blame_temperature(temperature: str | None) -> Iterator[None]:
             f"temperature {temperature} breaks the model: {problem}. At its own temperature the model reads these "
             "data: use one nearer to that."
         ) from error
+    except UnsupportedModel as error:
+        if temperature is None:
+            raise
+        raise UnsupportedModel(f"temperature {temperature}: {error}") from error

@@ -23,12 +23,13 @@ from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.data.labelled_schemas import Asked
 from cenote.encoding.passes import can_have_a_graph, packages
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
-from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, Readers
+from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, KeptScore, Readers
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, Search, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.differences import state_variance
 from cenote.evaluation.reading import precision_of
+from cenote.evaluation.results import Results, folder_of
 from cenote.evaluation.runtimes import has_many_tokens, longest_limit, read_alike
 from cenote.evaluation.scoring import note_cuts
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
@@ -82,6 +83,7 @@ def tune(
     data_columns: Mapping[str, str] | None = None,
     quick: bool = False,
     precision: PrecisionName | Auto = AUTO,
+    cache: str | Path | bool = True,
     seed: int = 0,
     name: str | None = None,
     progress: Progress | None = None,
@@ -106,6 +108,8 @@ def tune(
         data_columns: your names of the columns of `data`: `{"text": "review", "label": "stars"}`.
         quick: whether to take fixed samples of the data.
         precision: float32, bfloat16, float16, or auto: that of the weights.
+        cache: folder that keeps scores; True for the user's cache, False for none. `by_length` and `by_role` combine
+            vectors, so that with them none are kept.
         seed: of the halves, the folds and the test.
         name: what the tuning calls the model.
         progress: called with a step, how much of it is done, and how much there is (0: unknown).
@@ -121,6 +125,7 @@ def tune(
     if output is not None:
         refuse_unwritable(refuse_occupied(output))
     refuse_missing_packages("tune")
+    results = Results(folder_of(cache), KeptScore)
     asked = Asked(kind, split, data_columns or {})
     waiting = list_tasks(None, data, official, asked, quick)
     if by_role and not any(isinstance(task.local, Retrieval) for task in waiting):
@@ -142,7 +147,7 @@ def tune(
             Half(
                 tasks,
                 [
-                    CandidateScores(loaded, task, precision, listener, readers, by_graph=graph)
+                    CandidateScores(loaded, task, precision, listener, readers, by_graph=graph, results=results)
                     for task, readers, graph in zip(tasks, kept, graphs, strict=True)
                 ],
             )
@@ -276,7 +281,13 @@ def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
             f"{int(fewest)} of equal size: {FEWEST_ITEMS} are the fewest. Drop some of those items."
         )
     first, second = (
-        replace(task, local=part, make=partial(make_local, task.name, task.official, part)) for part in parts
+        replace(
+            task,
+            local=part,
+            data=f"{task.data}, half {number} by seed {seed}",
+            make=partial(make_local, task.name, task.official, part),
+        )
+        for number, part in enumerate(parts, 1)
     )
     return first, second
 
