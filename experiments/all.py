@@ -5,7 +5,7 @@
     python -m experiments.all --pages
 
 Without `-o` the JSON and SVG files of docs/results/experiments are written, of which docs/claims.md is made. `--pages`
-measures nothing, and writes index.json (all claims) and index.html from what the folder holds.
+measures nothing: from the cells that are there it writes index.json (all claims), index.html and the verdicts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.claims import INDEX
-from experiments.lab import RESULTS, Experiment, add_backbones, run
+from experiments.lab import RESULTS, Experiment, add_backbones, refresh, run
 from experiments.page import build_page
 
 # In the order of the page.
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--data", action="append", help="repeatable (default: those of each experiment)")
     parser.add_argument("--only", action="append", choices=known, help="repeatable (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer texts: wider intervals")
-    parser.add_argument("--pages", action="store_true", help="measure nothing: write the index and the page")
+    parser.add_argument("--pages", action="store_true", help="measure nothing: write verdicts, index and page")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     add_backbones(parser)
     args = parser.parse_args()
@@ -77,6 +77,8 @@ def main() -> None:
         )
         print(f"({name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
+    for one in known.values() if args.pages else ():
+        refresh(one, args.output)
     (args.output / INDEX).write_text(json.dumps(index(), indent=1) + "\n", "utf-8")
     (args.output / "index.html").write_text(build_page(args.output), "utf-8")
     print(f"all figures: {args.output / 'index.html'}")

@@ -245,11 +245,18 @@ def run(
             if backbone := (backbones or {}).get(stored["model"]):
                 stored["backbone"] = backbone
             cells.append(_cell(stored))
-            record = _record(experiment, [cell for cell in known if cell["key"]["code"] == code])
+            record = record_of(experiment, [cell for cell in known if cell["key"]["code"] == code])
             write_text(path, json.dumps(record, indent=1) + "\n")
     print("\n".join(describe(experiment, experiment.compared(cells))), flush=True)
     save_figure(experiment, _shown_of(record["cells"]), output)
     return record
+
+
+def refresh(experiment: Experiment, output: Path) -> None:
+    """Write NAME.json anew, if there is one, with the statements and verdicts of today, of the same cells."""
+    path = output / f"{experiment.name}.json"
+    if cells := _known(path):
+        write_text(path, json.dumps(record_of(experiment, cells), indent=1) + "\n")
 
 
 def _known(path: Path) -> list[dict[str, Any]]:
@@ -293,7 +300,7 @@ def _cell(stored: dict[str, Any]) -> Cell:
     return Cell(stored["model"], stored["data"], measured, stored.get("backbone", ""))
 
 
-def _record(experiment: Experiment, stored: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def record_of(experiment: Experiment, stored: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return all of an experiment as plain data: its cells, of full size and quick ones, and what compares them."""
     module = inspect.getmodule(experiment.measure)
     shown = experiment.compared(_shown_of(stored))

@@ -231,6 +231,22 @@ def test_an_experiment_runs_on_a_toy_model(module, tiny_st, own_data, tmp_path, 
 def test_the_index_of_claims_is_fresh():
     """`python -m experiments.all --pages` writes it; docs/claims.md is made of it."""
     assert json.loads((lab.RESULTS / INDEX).read_text("utf-8")) == index()
+    for one in experiments():
+        stored = json.loads((lab.RESULTS / f"{one.name}.json").read_text("utf-8"))
+        parts = ("name", "title", "notes", "claims")
+        anew = json.loads(json.dumps(lab.record_of(one, stored["cells"])))
+        assert [stored[part] for part in parts] == [anew[part] for part in parts]
+
+
+def test_statements_are_written_anew_beside_the_same_cells(experiment, tiny_st, tmp_path):
+    record = lab.run(experiment, [str(tiny_st("bert"))], ["one"], quick=True, output=tmp_path)
+    claims = {name: replace(claim, note="new") for name, claim in experiment.claims.items()}
+    lab.refresh(replace(experiment, claims=claims), tmp_path)
+    stored = json.loads((tmp_path / f"{experiment.name}.json").read_text("utf-8"))
+    assert {claim["note"] for claim in stored["claims"].values()} == {"new"}
+    assert stored["cells"] == record["cells"]
+    lab.refresh(replace(experiment, name="none"), tmp_path)
+    assert not (tmp_path / "none.json").exists()
 
 
 def test_an_account_of_some_texts_searches_these_texts_alone(tiny_st, monkeypatch):

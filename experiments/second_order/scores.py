@@ -56,7 +56,11 @@ SOCM, NULL, SPREAD, CLOSENESS, ACCOUNT = (
 # Those that need no labels and are drawn, and those that do not depend on the pooling.
 DRAWN, OF_TOKENS = (SOCM, CLOSENESS, ACCOUNT), (SOCM, NULL, SPREAD)
 SCORE = "nDCG@10"
-OF_ENCODERS = "Intervals are for other encoders, as if each were drawn alone"
+OF_ENCODERS = (
+    "The encoders are variants of each model: fewer layers, another temperature, noise on the weights. Noise lowers "
+    "SOCM and the score together, so that unlike models may behave otherwise. Intervals are for other variants, as if "
+    "each were drawn alone"
+)
 MARKS = {OWN: "*", LAYERS: "o", TEMPERATURE: "^", NOISE: "x", "pooling": "s"}
 Values = npt.NDArray[np.float64]
 Columns = dict[str, Values]  # of each figure its values by item, whose mean it is

@@ -63,7 +63,7 @@ class _Parser(argparse.ArgumentParser):
 
 # Each command by the name of its module, with the line that says what it does, in the order of the help.
 COMMANDS = {
-    "diagnose": "show what a search over your texts loses, and to what: the cut, pooling, length",
+    "diagnose": "show how many sentences of your texts find their text, and what loses the others: the cut or pooling",
     "evaluate": "score a model on tasks of MTEB or on your own labelled data, by length and with intervals",
     "compare": "compare poolings, temperatures and windows of models on the same items, and say what the data can tell",
     "tune": "choose an attention temperature on one half of labelled data, and confirm it on the other",
@@ -90,7 +90,7 @@ def parser(wanted: Collection[str] = tuple(COMMANDS)) -> _Parser:
     """
     top = _Parser(
         prog="cenote",
-        description="Pooling in text-embedding models: how it works, how it collapses, and what to do about it.",
+        description="Measure what a search with an embedding model loses; compare, train, embed and check models.",
         epilog="Exit codes: 0 success, 1 failure, 2 usage, 130 interrupted.",
     )
     top.add_argument("--version", action="version", version=f"cenote {__version__}")

@@ -58,9 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prompts of the two sides of pairs (default: that of --prompt)",
     )
     effort = parser.add_mutually_exclusive_group()
-    effort.add_argument("--quick", action="store_true", help="a first look, in about a minute: the default")
+    effort.add_argument(
+        "--quick", action="store_true", help="a first look, one to three minutes for a small model: the default"
+    )
     effort.add_argument("--full", action="store_true", help="search among more texts, trace and compare more of them")
-    parser.add_argument("--sample", type=count, default=1000, metavar="N", help="texts to sample (default: 1000)")
+    parser.add_argument(
+        "--sample",
+        type=count,
+        default=1000,
+        metavar="N",
+        help="texts to draw (default: 1000); 200 of them are searched, with --full 1,000",
+    )
     parser.add_argument(
         "--temperatures",
         type=list_of(positive),

@@ -187,7 +187,7 @@ def diagnose(
     notify: Callable[[str], object] | None = None,
     loader: Callable[[str | Path], SentenceTransformer] = load,
 ) -> Diagnosis:
-    """Diagnose what a search over texts loses with a model, and to what: the cut, pooling, length.
+    """Find how many sentences of texts find their text, and whether the cut or pooling loses the others.
 
     >>> import cenote
     >>> diagnosis = cenote.diagnose("minilm", ["A pool.", "A cave.", "Light and stone and water."], layers=False)

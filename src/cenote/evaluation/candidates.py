@@ -114,7 +114,7 @@ class CandidateScore:
 
 @dataclass(frozen=True)
 class KeptScore:
-    """A score as it is kept on disk, beside its items."""
+    """A score on disk, beside its items."""
 
     metric: str
     score: float

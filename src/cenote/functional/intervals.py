@@ -138,8 +138,8 @@ def percentile_interval(replicates: Floats, confidence: float) -> tuple[float, f
 def widen_share(share: Estimate, count: float, confidence: float) -> Estimate:
     """Return a share with an interval in [0, 1] whose ends are no nearer than those of shares of 0 and of 1.
 
-    None of `count` leaves any share up to 1 - 0.025^(1/count) possible, by the rule of three, and all of them any share
-    from 1 minus that on.
+    None of `count` leaves any share up to 1 - 0.025^(1/count) possible (the exact limit of Clopper and Pearson), and
+    all of them any share from 1 minus that on.
 
     >>> round(widen_share(Estimate(0.0, 0.0, 0.0), 30, 0.95).high, 3)
     0.116

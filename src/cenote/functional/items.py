@@ -39,7 +39,7 @@ def mean_of_items(
     """Return the mean of items with its BCa bootstrap interval; none for fewer than ten sources, or for equal items.
 
     Unequal sources count as fewer (`intervals.effective_count`). Values of a `score` lie in [0, 1]: where all are 0 or
-    1, their mean is a share, which has at least the interval of the rule of three (`intervals.widen_share`).
+    1, their mean is a share, which has at least the exact interval for none of them (`intervals.widen_share`).
 
     >>> mean_of_items(np.arange(100) % 2)
     Estimate(value=0.5, low=0.41, high=0.6)

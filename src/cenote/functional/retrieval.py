@@ -160,8 +160,8 @@ def resampled_means(
     """Estimate the means of several columns of values of the same queries, with intervals that resample documents.
 
     The queries of a document are drawn together: they are not independent. The mean of flags is a share, and has at
-    least the interval of the rule of three, as for `jackknife`. Other values that are all the same have no interval,
-    and there is none with fewer than ten documents.
+    least the exact interval of a share of 0 or 1, as for `jackknife`. Other values that are all the same have no
+    interval, and there is none with fewer than ten documents.
 
     >>> found = resampled_means([np.array([1.0, 0.0] * 20)], np.arange(40))[0]
     >>> found.value, found.low < 0.5 < found.high
@@ -224,7 +224,7 @@ def jackknife(
 
     A new sample has other rivals as well as other sentences: a hub takes many sentences at once, and resampling
     sentences among fixed rivals gives intervals that are too narrow. A share stays in [0, 1]. Its upper end is at
-    least that of a share of 0 in n documents, by the rule of three: 1 - 0.025^(1/n). Its lower end is at most that of
+    least that of a share of 0 in n documents, 1 - 0.025^(1/n) (Clopper and Pearson). Its lower end is at most that of
     a share of 1. Else a loss of one sentence would seem better known than no loss. Another figure, such as a change,
     has no interval where it is the same without any of the documents. With fewer than ten documents there is none
     either. `documents` is how many have a sentence in the figure, where not all do.
