@@ -86,7 +86,7 @@ def list_task(name: str, data: Labelled) -> ListedTask:
 def read_grid(model: SentenceTransformer, name: str, quick: bool) -> Grid:
     """Score a sample of data at each temperature."""
     task, taus = list_task(name, sampled(name, quick)), QUICK_TAUS if quick else TAUS
-    scores = CandidateScores(model, task, AUTO, Listener(), by_graph=False)
+    scores = CandidateScores(model, task, AUTO, Listener(), shared=None)
     return Grid(task, taus, scores.score_all(constants(taus)))
 
 

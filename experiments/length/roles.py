@@ -55,7 +55,7 @@ LONG = 50
 def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     """Return the score of every pair of temperatures, and what each role does."""
     task, taus = list_task("search", sampled(data, quick)), QUICK_TAUS if quick else TAUS
-    scores = CandidateScores(model, task, AUTO, Listener(), {}, by_graph=False)
+    scores = CandidateScores(model, task, AUTO, Listener(), {}, shared=None)
     found = {
         (query, document): scores.score(Candidate("constant" if query == document else "role", query, document))
         for query in taus

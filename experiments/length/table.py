@@ -122,9 +122,8 @@ def split(model: SentenceTransformer, data: dict[str, Labelled]) -> Halves:
     return Halves(
         *(
             Half(
-                tasks,
                 [
-                    CandidateScores(model, task, AUTO, Listener(), one, by_graph=False)
+                    CandidateScores(model, task, AUTO, Listener(), one, shared=None)
                     for task, one in zip(tasks, readers, strict=True)
                 ],
             )

@@ -183,8 +183,7 @@ def test_of_several_tasks_the_mean_is_one_test_and_shows_what_that_resolves():
     assert mean.resolvable_alone < 0.9 * mean.resolvable
     assert module._needed(pairs, before, 3) == np.ceil(120 * (mean.resolvable_alone / module.PAPER_GAIN) ** 2)
     held_out = Simulated(60, 10_003)
-    tasks = [ListedTask(name, "retrieval", list, "", None, "test") for name in ("one", "two")]
-    held_out.__dict__.update(tasks=tasks, scores=held_out.stubs)
+    held_out.__dict__.update(scores=held_out.stubs)
     *_, last = module._confirm(held_out, Candidate("constant", 0.8, 0.8), pairs, before, 3)[0]
     assert last.resolvable == mean.resolvable_alone
 
@@ -264,7 +263,7 @@ def test_vectors_are_let_go_where_no_form_needs_them(model, monkeypatch):
     monkeypatch.setattr("cenote.evaluation.candidates.TextReader", Noted)
     data = sts(40)
     task = ListedTask("t", "sts", lambda: module.make_local("t", None, data), "", None, "test", (), data)
-    scores = CandidateScores(model, task, "auto", Listener(), by_graph=False)
+    scores = CandidateScores(model, task, "auto", Listener(), shared=None)
     scores.score_all([UNCHANGED, Candidate("constant", 0.6, 0.6)])
     gc.collect()
     assert [one() for one in seen] == [None, None]
@@ -288,11 +287,11 @@ def test_the_step_is_the_median_length_of_what_is_read_of_documents(monkeypatch)
 
     monkeypatch.setattr(choosing, "limit_of", lambda model, task: model if task == "document" else 1)
     nan = float("nan")
-    assert Half([], [scores_of([5.0, nan, 40.0, 900.0], None)]).median_length() == 40
+    assert Half([scores_of([5.0, nan, 40.0, 900.0], None)]).median_length() == 40
     # Read are 5, 19 and 19 tokens, and 7, 8, 12 and 30 of the second task.
     both = [scores_of([5.0, nan, 40.0, 900.0], 20), scores_of([7.0, 8.0, 12.0, 30.0], None)]
-    assert Half([], both).median_length() == 12
-    assert Half([], both[:1]).median_length() == 19
+    assert Half(both).median_length() == 12
+    assert Half(both[:1]).median_length() == 19
 
 
 @pytest.mark.parametrize("form", ["role", "length"])
@@ -301,7 +300,7 @@ def test_mixed_vectors_are_those_of_the_tempered_model(model, form):
     data = retrieval(words=(4, 30))
     task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
     candidate = Candidate(form, 0.2, 0.6, 20 if form == "length" else None)
-    mixed = CandidateScores(model, task, "auto", Listener(), {}, by_graph=False).score(candidate)
+    mixed = CandidateScores(model, task, "auto", Listener(), {}, shared=None).score(candidate)
     with cenote.temper(model, candidate.temperature):
         real = cenote.evaluate(model, data={"t": data}, cache=False, backend="torch", others=())
     assert mixed.score == pytest.approx(real.tasks[0].score, abs=1e-9)
@@ -313,7 +312,7 @@ def test_a_text_that_was_not_read_at_its_temperature_is_an_error(model):
     """By then the model has its own temperature again."""
     data, readers = retrieval(), {}
     task = ListedTask("t", "retrieval", lambda: module.make_local("t", None, data), "", None, "test", (), data)
-    scores = CandidateScores(model, task, "auto", Listener(), readers, by_graph=False)
+    scores = CandidateScores(model, task, "auto", Listener(), readers, shared=None)
     scores.score_all([Candidate("constant", tau, tau) for tau in (0.2, 0.6)])
     readers[0.6].forget()
     with pytest.raises(ValueError, match="a text was not read at the temperature that it has"):
@@ -351,8 +350,8 @@ def test_a_corpus_is_read_once_for_both_halves_where_vectors_are_kept(model, can
     readers, whole = {}, retrieval()
     for part in halve(whole):
         task = ListedTask("t", "retrieval", partial(module.make_local, "t", None, part), "", None, "test", (), part)
-        shared = CandidateScores(model, task, "auto", Listener(), readers, by_graph=False).score(candidate)
-        alone = CandidateScores(model, task, "auto", Listener(), by_graph=False).score(candidate)
+        shared = CandidateScores(model, task, "auto", Listener(), readers, shared=None).score(candidate)
+        alone = CandidateScores(model, task, "auto", Listener(), shared=None).score(candidate)
         assert shared.score == pytest.approx(alone.score, abs=1e-9)
     documents = {f"{title} {text}".strip() for title, text in zip(whole.titles, whole.texts, strict=True)}
     assert readers[candidate.query].work.texts == len(documents) + len(set(whole.queries))
@@ -413,7 +412,7 @@ class Simulated(Half):
     """A half whose differences are drawn: noise of items that temperatures share in part, and what is planted."""
 
     def __init__(self, count, seed, planted=()):
-        super().__init__([], [])
+        super().__init__([])
         self.__dict__.update(count=count, seed=seed, planted=dict(planted))
 
     def readable(self, candidates):
@@ -435,20 +434,20 @@ class Simulated(Half):
     def stubs(self):
         items = Items({"item": [str(row) for row in range(self.count)]})
         scored = SimpleNamespace(items=items, metric="score", score=0.5)
-        return [SimpleNamespace(score=lambda _: scored)] * 2
+        tasks = [ListedTask(name, "retrieval", list, "", None, "test") for name in ("one", "two")]
+        return [SimpleNamespace(task=task, score=lambda _: scored) for task in tasks]
 
 
 def simulate(seed, planted=(), confirmed=(), role=False):
     """Choose on one simulated half and confirm on another; return what was chosen and the confirmed rows."""
     development = Simulated(60, seed, planted)
-    found = search(development, [0.9, 0.8, 0.7], False, role, own=1.0)
+    found = search(development, [0.9, 0.8, 0.7], length=False, role=role, own=1.0)
     pairs, before = development.paired(found.candidates)
     expected, chosen = choose_best(found, pairs, before, seed)
     if chosen is None:
         return expected, None, ()
     held_out = Simulated(60, seed + 10_000, confirmed)
-    tasks = [ListedTask(name, "retrieval", list, "", None, "test") for name in ("one", "two")]
-    held_out.__dict__.update(tasks=tasks, scores=held_out.stubs)
+    held_out.__dict__.update(scores=held_out.stubs)
     return expected, chosen, module._confirm(held_out, chosen, *held_out.paired([chosen]), seed)[0]
 
 

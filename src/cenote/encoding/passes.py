@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -89,7 +88,10 @@ class Passes:
     ) -> None:
         self.model, self.tokens, self.notify = model, tokens, notify
         self.precision = own_precision(model) if precision == AUTO else precision
-        self.seconds_of_graph = 0.0  # that making it took
+
+    def prepare(self) -> None:
+        """Make the graph now, so that neither the time of reading nor an error within it are those of its making."""
+        _ = self.graph
 
     def __call__(self, features: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:
         """Return the features of a batch with the token vectors and the vectors. `task` is as for `forward`."""
@@ -110,14 +112,12 @@ class Passes:
         """The graph that reads; None where torch does."""
         if self.tokens < WORTH_A_GRAPH or not can_have_a_graph(self.model, self.precision):
             return None
-        start = time.perf_counter()
         try:
             with computing_as_stored(), torch.autocast("cpu", enabled=False):
                 made = _TokenGraph(self.model, self.precision)
                 finding = _find_disagreement(made, self.model)
         except Exception as error:  # runtimes fail in ways of their own, and torch reads with every model
             finding = f"a graph of OpenVINO cannot be used: {last_line(error)}"
-        self.seconds_of_graph = time.perf_counter() - start
         if finding:
             self._give_up(finding)
             return None

@@ -111,8 +111,8 @@ def score_passes(
                 reader = TextReader(
                     model, "torch", precision, listener.labelled(f"{task.name}: "), poolings=one.group.others
                 )
-                runs = shared.of(model, one.arms[0].temperature) if task.name in by_graph else None
-                with reader.read_by(runs):
+                graph = shared.of(model, one.arms[0].temperature) if task.name in by_graph else None
+                with reader.read_by(graph):
                     configuration = configuration_of(reader, weights=weights[id(model)], limit=one.limit)
                     yield from _score_pass(one, task, reader, configuration, results)
 

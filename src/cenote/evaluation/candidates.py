@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
-from cenote.encoding.passes import passes_of_a_graph
+from cenote.encoding.passes import SharedPasses
 from cenote.encoding.tokens import Whole
 from cenote.encoding.vectors import Vectors
-from cenote.errors import BadInput
+from cenote.errors import BadInput, UnsupportedModel
 from cenote.evaluation.arms import set_to
 from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.items import Items
@@ -74,6 +74,7 @@ class Candidate:
 
 # The model's own temperature.
 UNCHANGED = Candidate("constant", None, None)
+_OWN = "the model's own temperature"
 # The exponent of the slow schedule: .87 times as high at four times the length.
 _SLOW = 0.1
 
@@ -122,6 +123,14 @@ class KeptScore:
     cuts: tuple[Cut, ...]
 
 
+@dataclass(frozen=True)
+class KeptScores:
+    """Scores of a model that are kept between calls."""
+
+    results: Results[KeptScore]
+    weights: str  # the fingerprint of the model's
+
+
 class CandidateScores:
     """Scores of temperatures on one task; what was read at a constant is kept.
 
@@ -132,9 +141,10 @@ class CandidateScores:
         listener: hears of the progress.
         readers: keeps what is read at constants, and may have read the other half of the same data. Forms by length
             and by role need it; None lets go of what was read.
-        by_graph: whether graphs read, one for each temperature; where one cannot be had, `NoGraph` is raised.
-        results: keeps scores between calls; None for none. None are kept either where `readers` are given: what is
-            combined needs vectors.
+        shared: passes of graphs, which read the texts; None where torch does. Where a graph cannot be had, `NoGraph` is
+            raised.
+        kept: scores of other calls, which are taken, and to which new ones are added. Forms by length and by role
+            need vectors, so that none are kept for them.
     """
 
     def __init__(
@@ -145,13 +155,12 @@ class CandidateScores:
         listener: Listener,
         readers: Readers | None = None,
         *,
-        by_graph: bool,
-        results: Results[KeptScore] | None = None,
+        shared: SharedPasses | None,
+        kept: KeptScores | None = None,
     ) -> None:
         self.model, self.task, self.precision, self.listener = model, task, precision, listener
-        self.by_graph, self.own = by_graph, constant_of(model)
-        self._readers = readers
-        self._results = Results(None, KeptScore) if results is None or readers is not None else results
+        self.own = constant_of(model)
+        self._readers, self._shared, self._kept = readers, shared, kept
         self.cuts: Sequence[Cut] = ()  # of the texts that were read, which no temperature changes
         self._constant: dict[OneTemperature | None, CandidateScore] = {}
 
@@ -178,7 +187,7 @@ class CandidateScores:
         """Return why the task cannot be scored at a constant; nothing where it can."""
         try:
             self.score(candidate, place)
-        except BadInput as error:
+        except (BadInput, UnsupportedModel) as error:
             return str(error)
         return ""
 
@@ -187,45 +196,50 @@ class CandidateScores:
         tau = None if tau == self.own else tau
         if tau in self._constant:
             return tau
-        said = "the model's own temperature" if tau is None else f"temperature {describe(tau)}"
+        said = _OWN if tau is None else f"temperature {describe(tau)}"
         number = f" ({place[0]} of {place[1]})" if place[1] > 1 else ""
         with set_to(self.model, tau, None):
             reader = (self._readers or {}).get(tau) or TextReader(self.model, "torch", self.precision)
             reader.listener = self.listener.labelled(f"{self.task.name}, {said}{number}: ")
-            runs = passes_of_a_graph(self.model, self.precision) if self.by_graph else None
-            with blame_temperature(None if tau is None else describe(tau)), reader.read_by(runs):
-                self._constant[tau] = self._find_or_score(reader, tau, said)
-        if self._readers is not None and not isinstance(tau, LengthTemperature):
+            graph = None if self._shared is None else self._shared.of(self.model, said)
+            with blame_temperature(None if tau is None else describe(tau)), reader.read_by(graph):
+                self._constant[tau] = self._find_or_score(reader, said)
+        if self._readers is not None:
             self._readers[tau] = reader
         return tau
 
-    def _find_or_score(self, reader: TextReader, tau: OneTemperature | None, said: str) -> CandidateScore:
+    def _find_or_score(self, reader: TextReader, said: str) -> CandidateScore:
         """Return the score at the temperature that the model has now: a kept one, or a new one, which is kept."""
-        results = self._results
+        if self._kept is None:
+            return self._score_now(reader, said)
+        results = self._kept.results
         settings = {"tuned": {name: getattr(self.task, name) for name in ("name", "kind", "official", "data")}}
-        key = "" if results.folder is None else results.key_of({**configuration_of(reader), **settings})
+        key = results.key_of({**configuration_of(reader, weights=self._kept.weights), **settings})
         if (known := results.find(key)) is not None:
             record, table = known
             self.cuts = record.cuts
             return CandidateScore(record.metric, record.score, Items(table.to_pydict()))
-        try:
-            scored = score_task(self.task.make, self.task.kind, reader, "truncate")
-        except BadInput as error:
-            at = f" at {said}" if tau is None else ""  # a changed temperature is named by the blame
-            raise BadInput(f"{self.task.name} cannot be scored{at}: {error}") from error
-        self.cuts = cuts_of(scored.encoder)
-        found = self._checked(scored, said)
-        items = found.items.for_comparison()
-        kept = KeptScore(found.metric, found.score, len(items), tuple(self.cuts))
-        results.keep(key, settings, kept, pa.table(items.columns))
+        found = self._score_now(reader, said)
+        record = KeptScore(found.metric, found.score, len(found.items), tuple(self.cuts))
+        results.keep(key, settings, record, pa.table(found.items.columns))
         return found
+
+    def _score_now(self, reader: TextReader, said: str) -> CandidateScore:
+        """Return the score at the temperature that the model has now."""
+        try:
+            found = score_task(self.task.make, self.task.kind, reader, "truncate")
+        except BadInput as error:
+            at = f" at {said}" if said == _OWN else ""  # a changed temperature is named by the blame
+            raise BadInput(f"{self.task.name} cannot be scored{at}: {error}") from error
+        self.cuts = cuts_of(found.encoder)
+        return self._checked(found, said)
 
     def _checked(self, found: Scored, said: str) -> CandidateScore:
         notes: list[str] = []
         found = check_items(found, notes)
         if found.items is None:
             raise BadInput(f"{self.task.name} has no values of single items at {said}, so that nothing can be chosen.")
-        return CandidateScore(found.metric, found.score, found.items)
+        return CandidateScore(found.metric, found.score, found.items.for_comparison())
 
 
 class _MixedReader:

@@ -11,7 +11,6 @@ import numpy as np
 from cenote.errors import BadInput
 from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, by_length, by_role, constants
 from cenote.evaluation.differences import pair
-from cenote.evaluation.task_list import ListedTask
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.functional.sampling import Floats
@@ -25,9 +24,8 @@ _FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class Half:
-    """The tasks of one half of the data, and what the temperatures score on them."""
+    """One half of the data: what temperatures score on each of its tasks."""
 
-    tasks: list[ListedTask]
     scores: list[CandidateScores]
 
     def median_length(self) -> int:
@@ -42,19 +40,20 @@ class Half:
 
     def readable(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], dict[Candidate, str]]:
         """Return the constants and schedules at which the model can be read, and why it cannot be at each other one."""
-        kept, broken = list(candidates), dict[Candidate, str]()
         for scores in self.scores:
             scores.score(UNCHANGED)  # where this fails, no temperature is to blame
-            for place, one in enumerate(list(kept), 1):
-                if why := scores.why_broken(one, (place, len(candidates))):
-                    kept.remove(one)
-                    broken[one] = why
-        return kept, broken
+        broken: dict[Candidate, str] = {}
+        for place, one in enumerate(candidates, 1):  # outside, so that all tasks share the graph of a temperature
+            reasons = (scores.why_broken(one, (place, len(candidates))) for scores in self.scores)
+            if why := next(filter(None, reasons), ""):
+                broken[one] = why
+        return [one for one in candidates if one not in broken], broken
 
     def paired(self, candidates: Sequence[Candidate]) -> tuple[list[Paired], Floats]:
         """Return the differences of candidates from the model's own temperature by task, and the own scores."""
         pairs, before = [], []
-        for task, scores in zip(self.tasks, self.scores, strict=True):
+        for scores in self.scores:
+            task = scores.task
             own = scores.score(UNCHANGED)
             others = scores.score_all(candidates)
             made = pair(task.kind, [own.items] * len(others), [one.items for one in others])
@@ -84,7 +83,7 @@ class Search:
         return [*self.grid, *self.refined]
 
 
-def search(development: Half, taus: Sequence[float], length: bool, role: bool, own: float | None) -> Search:
+def search(development: Half, taus: Sequence[float], *, length: bool, role: bool, own: float | None) -> Search:
     """Return the temperatures to choose among.
 
     Args:
@@ -96,7 +95,7 @@ def search(development: Half, taus: Sequence[float], length: bool, role: bool, o
     """
     grid, broken = development.readable(constants(taus))
     if not grid:
-        raise BadInput(f"no temperature can be tried. {' '.join(broken.values())}")
+        raise BadInput(f"no temperature can be tried. {' '.join(dict.fromkeys(broken.values()))}")
     taus = [tau for tau in taus if Candidate("constant", tau, tau) in grid]
     known = [] if own is None else [own]
     several = list(dict.fromkeys([*known, *taus]))

@@ -146,18 +146,17 @@ def _score_pass(
     """Score the settings of a pass; the first one of a model finds what helps."""
     model, changed = one.group.model, None if one.temperature is None else one.arms[0].temperature
     with set_to(model, one.temperature, one.limit), computing_in(model, precision), blame_temperature(changed):
+        passes = None if shared is None else shared.of(model, one.arms[0].temperature)
+        if passes is not None:
+            passes.prepare()
         start = time.perf_counter()
         texts = tokenise_account(model, probes, alternatives=False)
         keeps = helped is None and count_kept(model, texts) <= KEPT_NUMBERS
-        passes = None if shared is None else shared.of(model, one.arms[0].temperature)
-        made_before = 0.0 if passes is None else passes.seconds_of_graph
         reading = read_account(
             model, texts, one.group.others, listener, alternatives=False, keep_tokens=keeps, passes=passes
         )
         copying = reading.documents.seconds_of_tokens + reading.sentences.seconds_of_tokens
-        # As of passes that keep no token vectors, and have their graph.
-        making = 0.0 if passes is None else passes.seconds_of_graph - made_before
-        seconds = time.perf_counter() - start - copying - making
+        seconds = time.perf_counter() - start - copying  # as of passes that keep no token vectors
         _refuse_unread(texts, reading)
         if helped is None:
             helped = _find_helped(model, one.arms[0].model, texts, reading, listener, passes)

@@ -239,11 +239,8 @@ class TextReader:
 
     def _encode(self, tokens: Tokens, side: Side, advance: Advance, texts: Sequence[str]) -> dict[str, Vectors]:
         """Return the vectors of tokenised texts, by pooling; raise for the first text without one."""
-        # A graph is the same for both sides, unless the model has a temperature for each.
-        task = (
-            side.task if self.backend == "torch" or obstacle(self.model, self.backend, self.precision, None) else None
-        )
         passes = self._passes_of_a_graph()
+        task = self._task_of_backend(side.task)
         key = task, passes is not None
         if key not in self._encoders:
             self._encoders[key] = Encoder(self.model, self._make_backend(task, passes), notify=self.listener.notify)
@@ -253,6 +250,14 @@ class TextReader:
         widths = made.widths if isinstance(made, ManyPoolings) else [vectors.shape[1]]
         parts = np.split(vectors, np.cumsum(widths)[:-1], 1)
         return dict(zip((OWN, *self.poolings), parts, strict=True))
+
+    def _task_of_backend(self, task: str | None) -> str | None:
+        """Return the task that a backend is made for, of texts of a task."""
+        if self.backend == "torch":
+            return task
+        # A graph is the same for both sides, unless the model has a temperature for each; other texts have that of
+        # documents then, as by torch.
+        return (task or "document") if obstacle(self.model, self.backend, self.precision, None) else None
 
     def _make_backend(self, task: str | None, passes: Passes | None) -> Backend:
         if self.poolings or passes:

@@ -7,7 +7,7 @@ second half alone.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,9 +21,9 @@ from cenote.choices import AUTO, PRECISIONS, Auto, KindName, PrecisionName
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.data.labelled_schemas import Asked
-from cenote.encoding.passes import can_have_a_graph, packages
-from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, choose
-from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, KeptScore, Readers
+from cenote.encoding.passes import SharedPasses, can_have_a_graph, packages
+from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, check_at_least, choose
+from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, KeptScore, KeptScores, Readers
 from cenote.evaluation.cells import SIGNIFICANT
 from cenote.evaluation.choosing import Half, Search, choose_best, list_tried, relative_changes, search, together
 from cenote.evaluation.configuration import settings_of_data
@@ -32,13 +32,21 @@ from cenote.evaluation.reading import precision_of
 from cenote.evaluation.results import Results, folder_of
 from cenote.evaluation.runtimes import has_many_tokens, longest_limit, read_alike
 from cenote.evaluation.scoring import note_cuts
-from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, make_local, refuse_missing_packages
+from cenote.evaluation.task_list import (
+    PACKAGES,
+    ListedTask,
+    list_tasks,
+    make_local,
+    named_data,
+    refuse_missing_packages,
+)
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.intervals import effective_count
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats
 from cenote.functional.temperature import check_temperature, to_json
 from cenote.listener import Listener, Progress, silent
+from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
 from cenote.models.provenance import (
     baked_temperature_of,
@@ -119,106 +127,123 @@ def tune(
     Returns:
         A `Tuning`: its `recommendation` is a temperature, or None where no gain is confirmed.
     """
-    listener = Listener(progress or silent, notify or silent)
+    listener, seed = Listener(progress or silent, notify or silent), check_at_least(0, seed, "seed")
     taus = _check_temperatures(temperatures)
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
     if output is not None:
         refuse_unwritable(refuse_occupied(output))
+    elif force:
+        raise BadInput("force=True writes the model, but there is no folder for it: name one (output).")
     refuse_missing_packages("tune")
     results = Results(folder_of(cache), KeptScore)
     asked = Asked(kind, split, data_columns or {})
+    if not named_data(data):
+        raise BadInput("there is nothing to tune on: name labelled data (data, --data).")
     waiting = list_tasks(None, data, official, asked, quick)
     if by_role and not any(isinstance(task.local, Retrieval) for task in waiting):
         raise BadInput("by_role is for searches, and none of the data have queries and documents.")
     halves = [_halves(task, seed) for task in waiting]
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
-    own, called = constant_of(loaded), name or name_of(model, loaded)
-    others = [tau for tau in taus if tau != own]
-    if not others:
-        raise BadInput(f"temperatures holds only the model's own, {own:g}: name others to try.")
-
-    def choose_and_confirm(by_graph: Sequence[bool]) -> _Choice:
-        # Both halves have the same documents: where vectors are kept, these are read once, and the held-out half of a
-        # search has few texts to read.
-        keeps = by_length or by_role
-        kept: list[Readers | None] = [{} if keeps else None for _ in waiting]
-        few = [keeps and isinstance(task.local, Retrieval) for task in waiting]
-        development, held_out = (
-            Half(
-                tasks,
-                [
-                    CandidateScores(loaded, task, precision, listener, readers, by_graph=graph, results=results)
-                    for task, readers, graph in zip(tasks, kept, graphs, strict=True)
-                ],
-            )
-            for tasks, graphs in (
-                ([one for one, _ in halves], by_graph),
-                ([other for _, other in halves], [one and not new for one, new in zip(by_graph, few, strict=True)]),
-            )
-        )
-        listener.notify("choosing on the development half")
-        searched = search(development, others, by_length, by_role, own)
-        return _choose(development, held_out, searched, listener, seed)
-
-    able, most = can_have_a_graph(loaded, precision), longest_limit([loaded])
-    # Each half is read by itself, but for documents.
-    wanted = [able and all(has_many_tokens(half, most) for half in both) for both in halves]
-    found_on, by_graph = read_alike(choose_and_confirm, wanted, [False for _ in waiting], listener.notify)
-    development, searched, chosen = found_on.development, found_on.searched, found_on.chosen
-    confirmed, gain, unreadable = found_on.confirmed, found_on.gain, found_on.unreadable
-    found = Tuning(
-        schema=Tuning.SCHEMA,
-        model=called,
-        pooling=pooling_of(loaded),
-        own=temperature_of(loaded),
-        recommendation=None if chosen is None or not _is_gain(confirmed) else to_json(chosen.temperature),
-        answer=_answer(chosen, confirmed, gain, temperature_of(loaded))
-        + _multiplied(loaded, chosen)
-        + _edge(chosen, [*searched.candidates, *searched.broken], own),
-        chosen=None if chosen is None else str(chosen),
-        gain=gain,
-        expected=found_on.expected,
-        tried=found_on.tried,
-        tasks=tuple(task.name for task in waiting),
-        held_out=confirmed,
-        needed=_needed(found_on.shown, found_on.before, seed),
-        notes=(
-            *(f"Left out: {why}" for why in searched.broken.values()),
-            *([f"Not confirmed: {unreadable}"] if unreadable else []),
-            *(f"{task.name}: {note}" for task in waiting for note in task.notes),
-            *(
-                f"{task.name}, development half: {note}"
-                for task, scores, one in zip(development.tasks, development.scores, found_on.pairs, strict=True)
-                if (note := state_variance([scores.score(UNCHANGED).items], one))
-            ),
-            *(
-                f"{one.task.name}, development half: {note}"
-                for one in development.scores
-                for note in note_cuts(called, one.cuts)
-            ),
-        ),
-        settings={
-            "by_length": by_length,
-            "by_role": by_role,
-            "temperatures": taus,
-            "quick": quick,
-            "precision": precision_of([loaded], precision),
-            "seed": int(seed),
-            **settings_of_data(asked, official, waiting),
-        },
-        versions=versions_of(*PACKAGES, *(packages() if any(by_graph) else ())),
+    plan = _Plan(
+        model=loaded,
+        name=name or name_of(model, loaded),
+        own=constant_of(loaded),
+        taus=taus,
+        tasks=waiting,
+        halves=halves,
+        by_length=by_length,
+        by_role=by_role,
+        precision=precision,
+        results=results,
+        listener=listener,
+        seed=seed,
     )
-    if output is not None and chosen is not None and (found.recommendation is not None or force):
+    found_on, by_graph = read_alike(
+        partial(_choose_and_confirm, plan), plan.worth_graphs(), [False] * len(halves), listener.notify
+    )
+    settings = {
+        "by_length": by_length,
+        "by_role": by_role,
+        "temperatures": taus,
+        "quick": quick,
+        "precision": precision_of([loaded], precision),
+        "seed": seed,
+        **settings_of_data(asked, official, waiting),
+    }
+    found = _record(plan, found_on, settings, versions_of(*PACKAGES, *(packages() if any(by_graph) else ())))
+    if output is not None and found_on.chosen is not None and (found.recommendation is not None or force):
         try:
-            if unreadable:
-                raise BadInput(unreadable)
-            write(loaded, chosen.temperature, output)
+            if found_on.unreadable:
+                raise BadInput(found_on.unreadable)
+            write(loaded, found_on.chosen.temperature, output)
         except CenoteError as error:  # what was found took hours
             warnings.warn(f"the model is not written: {error}", CenoteWarning, stacklevel=2)
     return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Plan:
+    """A tuning before anything is read: the model, both halves of the tasks, and what is tried."""
+
+    model: SentenceTransformer
+    name: str
+    own: float | None  # the model's constant temperature
+    taus: list[float]
+    tasks: list[ListedTask]
+    halves: list[tuple[ListedTask, ListedTask]]
+    by_length: bool
+    by_role: bool
+    precision: str
+    results: Results[KeptScore]
+    listener: Listener
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.others:
+            raise BadInput(f"temperatures holds only the model's own, {self.own:g}: name others to try.")
+
+    @property
+    def others(self) -> list[float]:
+        """Constants that are not the model's own."""
+        return [tau for tau in self.taus if tau != self.own]
+
+    @property
+    def combines(self) -> bool:
+        """Whether vectors of several temperatures are combined, so that they are kept while the tuning runs."""
+        return self.by_length or self.by_role
+
+    def worth_graphs(self) -> list[bool]:
+        """Return of each task whether a graph is worth its making: each half is read by itself, but for documents."""
+        able, most = can_have_a_graph(self.model, self.precision), longest_limit([self.model])
+        return [able and all(has_many_tokens(half, most) for half in both) for both in self.halves]
+
+    def scores_of_halves(self, by_graph: Sequence[bool]) -> tuple[Half, Half]:
+        """Return both halves with what will score them; `by_graph` says of each task whether a graph reads it."""
+        shared, kept = SharedPasses(self.precision), None
+        if self.results.folder is not None and not self.combines:
+            kept = KeptScores(self.results, fingerprint_of_weights(self.model, every=True))
+        development, held_out = Half([]), Half([])
+        for (first, second), graph in zip(self.halves, by_graph, strict=True):
+            # Both halves have the same documents: where vectors are kept these are read once, and the held-out half of
+            # a search has few texts to read.
+            readers: Readers | None = {} if self.combines else None
+            few = self.combines and isinstance(first.local, Retrieval)
+            for half, task, reads in ((development, first, graph), (held_out, second, graph and not few)):
+                half.scores.append(
+                    CandidateScores(
+                        self.model,
+                        task,
+                        self.precision,
+                        self.listener,
+                        readers,
+                        shared=shared if reads else None,
+                        kept=kept,
+                    )
+                )
+        return development, held_out
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Choice:
     """The temperature that was chosen on the development half, and what the held-out half says of it."""
 
@@ -228,29 +253,78 @@ class _Choice:
     tried: tuple[Tried, ...]
     expected: Estimate
     chosen: Candidate | None
-    confirmed: tuple[Confirmed, ...]
-    gain: Estimate | None
-    unreadable: str  # why the held-out half cannot be read at what was chosen
+    confirmed: tuple[Confirmed, ...] = ()
+    gain: Estimate | None = None
+    unreadable: str = ""  # why the held-out half cannot be read at what was chosen
     shown: list[Paired]  # differences of one temperature: on the held-out half if there is one that was chosen
     before: Floats  # scores at the model's own temperature on the same half
 
 
-def _choose(development: Half, held_out: Half, searched: Search, listener: Listener, seed: int) -> _Choice:
+def _choose_and_confirm(plan: _Plan, by_graph: Sequence[bool]) -> _Choice:
     """Choose a temperature on one half, and confirm it once on the other."""
+    development, held_out = plan.scores_of_halves(by_graph)
+    plan.listener.notify("choosing on the development half")
+    searched = search(development, plan.others, length=plan.by_length, role=plan.by_role, own=plan.own)
     pairs, before = development.paired(searched.candidates)
-    tried = list_tried(searched.candidates, pairs, before, seed)
-    expected, chosen = choose_best(searched, pairs, before, seed)
+    expected, chosen = choose_best(searched, pairs, before, plan.seed)
     best = int(np.argmax(relative_changes(pairs, before)))
-    shown = [replace(one, **_only(one, best)) for one in pairs]
-    confirmed: tuple[Confirmed, ...] = ()
-    gain, unreadable = None, ""
-    if chosen is not None:
-        listener.notify(f"confirming {chosen} on the held-out half")
-        unreadable = "".join(held_out.readable([chosen])[1].values())
-        if not unreadable:
-            shown, before = held_out.paired([chosen])
-            confirmed, gain = _confirm(held_out, chosen, shown, before, seed)
-    return _Choice(development, searched, pairs, tried, expected, chosen, confirmed, gain, unreadable, shown, before)
+    found = _Choice(
+        development=development,
+        searched=searched,
+        pairs=pairs,
+        tried=list_tried(searched.candidates, pairs, before, plan.seed),
+        expected=expected,
+        chosen=chosen,
+        shown=[replace(one, **_only(one, best)) for one in pairs],
+        before=before,
+    )
+    if chosen is None:
+        return found
+    plan.listener.notify(f"confirming {chosen} on the held-out half")
+    if unreadable := "".join(held_out.readable([chosen])[1].values()):
+        return replace(found, unreadable=unreadable)
+    shown, before = held_out.paired([chosen])
+    confirmed, gain = _confirm(held_out, chosen, shown, before, plan.seed)
+    return replace(found, confirmed=confirmed, gain=gain, shown=shown, before=before)
+
+
+def _record(plan: _Plan, found: _Choice, settings: dict[str, Any], versions: dict[str, str]) -> Tuning:
+    """Return what was found as plain data."""
+    chosen, confirmed, own = found.chosen, found.confirmed, temperature_of(plan.model)
+    candidates = [*found.searched.candidates, *found.searched.broken]
+    return Tuning(
+        schema=Tuning.SCHEMA,
+        model=plan.name,
+        pooling=pooling_of(plan.model),
+        own=own,
+        recommendation=None if chosen is None or not _is_gain(confirmed) else to_json(chosen.temperature),
+        answer=_answer(chosen, confirmed, found.gain, own)
+        + _multiplied(plan.model, chosen)
+        + _edge(chosen, candidates, plan.own),
+        chosen=None if chosen is None else str(chosen),
+        gain=found.gain,
+        expected=found.expected,
+        tried=found.tried,
+        tasks=tuple(task.name for task in plan.tasks),
+        held_out=confirmed,
+        needed=_needed(found.shown, found.before, plan.seed),
+        notes=tuple(_notes(plan, found)),
+        settings=settings,
+        versions=versions,
+    )
+
+
+def _notes(plan: _Plan, found: _Choice) -> Iterator[str]:
+    """Yield what the answer leaves out."""
+    yield from (f"Left out: {why}" for why in found.searched.broken.values())
+    if found.unreadable:
+        yield f"Not confirmed: {found.unreadable}"
+    yield from (f"{task.name}: {note}" for task in plan.tasks for note in task.notes)
+    for scores, pair in zip(found.development.scores, found.pairs, strict=True):
+        if note := state_variance([scores.score(UNCHANGED).items], pair):
+            yield f"{scores.task.name}, development half: {note}"
+    for scores in found.development.scores:
+        yield from (f"{scores.task.name}, development half: {note}" for note in note_cuts(plan.name, scores.cuts))
 
 
 def _check_temperatures(given: Sequence[float]) -> list[float]:
@@ -304,7 +378,8 @@ def _confirm(
     """Return what the chosen temperature changes on the held-out half, by task and together."""
     family = compare_paired(pairs, seed=seed, fewest=FEWEST_ITEMS)
     rows = []
-    for task, scores, (one,), own in zip(held_out.tasks, held_out.scores, family.tasks, before, strict=True):
+    for scores, (one,), own in zip(held_out.scores, family.tasks, before, strict=True):
+        task = scores.task
         after = scores.score(chosen)
         rows.append(
             Confirmed(
