@@ -94,13 +94,13 @@ def from_data(kind: Any, data: Any) -> Any:
         kinds = [one for one in inner if one is not type(None)]
         fitting = (one for one in kinds if is_dataclass(one) == isinstance(data, dict))
         return from_data(next(fitting, kinds[0]), data)
-    if origin is tuple:
+    if origin in (tuple, list):
         if not isinstance(data, list):
             raise ValueError(f"expected a list, found {data!r}")
-        kinds = [inner[0]] * len(data) if inner[1:] == (Ellipsis,) else list(inner)
+        kinds = [inner[0]] * len(data) if origin is list or inner[1:] == (Ellipsis,) else list(inner)
         if len(kinds) != len(data):
             raise ValueError(f"expected {len(kinds)} values, found {len(data)}")
-        return tuple(from_data(one, part) for one, part in zip(kinds, data, strict=True))
+        return origin(from_data(one, part) for one, part in zip(kinds, data, strict=True))
     if origin is dict and isinstance(data, dict):
         return {key: from_data(inner[1], value) for key, value in data.items()}
     if origin is Literal:

@@ -143,9 +143,12 @@ def test_a_folder_that_is_not_written_is_named(model, pairs, tmp_path, monkeypat
         (["--data", "{pairs}", "--temperatures", "1,,2"], "'1,,2' has an empty part: write A,B"),
         (["--data", "{pairs}", "--force"], "--force has no folder to write: name one with -o"),
         (["--data", "{pairs}", "-o", ""], "-o is empty: name a new folder"),
+        (
+            ["--data", "{pairs}", "-o", "page.html"],
+            "-o 'page.html' is the folder of the model: name a page with --page",
+        ),
         (["--data", "{pairs}", "--page", "page.pdf"], "--page 'page.pdf': name a file that ends in .html or .md"),
         (["--data", "{pairs}", "--page", "a.md", "--json", "a.md"], "--page and --json both name 'a.md'"),
-        (["--data", "{pairs}", "--page", "a.md", "-o", "a.md"], "--page and -o both name 'a.md'"),
         (["--data", "{pairs}", "--json", "{pairs}"], "is an input and would be overwritten"),
         (["--data", "{pairs}", "--cache", "a", "--no-cache"], "--cache and --no-cache exclude each other"),
         (["--data", "{pairs}", "--kind", "retrival"], "did you mean 'retrieval'"),

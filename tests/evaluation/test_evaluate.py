@@ -17,14 +17,16 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 import cenote
 from cenote.data.labelled_schemas import Asked
-from cenote.encoding import backends
+from cenote.encoding import backend_choice, backends
 from cenote.encoding.backend_choice import choose_steadily
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
-from cenote.errors import BadInput, CenoteError, UnknownName
+from cenote.errors import BadInput, CenoteError, UnknownName, UnsupportedModel
 from cenote.evaluation import evaluate as module
 from cenote.evaluation import task_list
 from cenote.evaluation_records import Evaluation
@@ -253,6 +255,55 @@ def test_openvino_is_taken_where_it_was_found_faster(units, matrix, chosen, mode
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: units)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrix)
     assert choose_steadily(model, "auto", "float32") == chosen
+
+
+def test_a_graph_that_computes_something_else_is_left_for_torch(model, pairs, tmp_path, monkeypatch):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
+    monkeypatch.setattr(backend_choice, "openvino_is_faster", lambda: True)
+    own = backends.find_disagreement
+
+    def disagree(made, *given):
+        return "differ by 1 of their length" if made.name == "openvino" else own(made, *given)
+
+    monkeypatch.setattr(backends, "find_disagreement", disagree)
+    told = []
+    found = cenote.evaluate(model, data=pairs, cache=tmp_path / "cache", notify=told.append)
+    assert found == cenote.evaluate(model, data=pairs, cache=False, backend="torch")
+    assert any(line.startswith("torch reads all tasks: backend 'openvino'") for line in told)
+    with pytest.raises(UnsupportedModel, match="does not compute what the model does"):
+        cenote.evaluate(model, data=pairs, cache=False, backend="openvino")
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_a_model_with_a_temperature_for_each_role_reads_pairs_as_documents(model, pairs, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
+    with cenote.temper(model, {"query": 0.5, "document": 0.2}):
+        found = cenote.evaluate(model, data=pairs, cache=False, backend=backend)
+    with cenote.temper(model, 0.2):
+        assert found.tasks[0].score == pytest.approx(cenote.evaluate(model, data=pairs, cache=False).tasks[0].score)
+
+
+def test_a_router_without_a_route_for_other_texts_scores_a_search(tiny, tmp_path):
+    sides = [[Transformer(str(tiny("bert"))), Pooling(32)] for _ in range(2)]
+    router = Router.for_query_document(*sides, default_route=None, allow_empty_key=False)
+    routed = SentenceTransformer(modules=[router], device="cpu").eval()
+    found = cenote.evaluate(routed, data={"search": retrieval()}, cache=False, backend="torch")
+    assert found.limit == routed[0].sub_modules["document"][0].max_seq_length
+    with pytest.raises(BadInput, match="task"):
+        cenote.evaluate(routed, data={"pairs": sts()}, cache=False, backend="torch")
+
+
+@pytest.mark.parametrize("verb", [cenote.evaluate, partial(cenote.compare, poolings=["cls"]), cenote.tune])
+@pytest.mark.parametrize("seed", [-1, 0.5])
+def test_a_seed_is_checked_before_the_work(verb, seed):
+    with pytest.raises(BadInput, match=rf"seed={seed}: pass a whole number of at least 0"):
+        verb("no model", data={"pairs": sts(80)}, seed=seed)
+
+
+def test_a_folder_in_place_of_a_task_is_told_where_it_belongs(model, pairs):
+    with pytest.raises(UnknownName, match=r"It is a path: labelled data are named by data \(--data\)"):
+        cenote.evaluate(model, str(pairs))
 
 
 def test_the_result_names_all_that_its_scores_depend_on(model, pairs, tmp_path):

@@ -405,6 +405,27 @@ def test_a_router_that_needs_a_task_is_tuned_and_each_side_noted_with_its_limit(
     ]
 
 
+def test_a_temperature_that_the_model_cannot_take_is_left_out(model, monkeypatch):
+    own = TextReader._make_backend
+
+    def make(self, task, passes):
+        if constant_of(self.model) == 0.6:
+            raise UnsupportedModel("backend 'torch' at bfloat16 does not compute what the model does.")
+        return own(self, task, passes)
+
+    monkeypatch.setattr(TextReader, "_make_backend", make)
+    found = run(model, {"pairs": planted(model, 80, 0.5)})
+    assert [one.temperature for one in found.tried if one.temperature == "0.6"] == []
+    assert found.notes[0].startswith("Left out: temperature 0.6: backend 'torch' at bfloat16 does not compute")
+
+
+def test_wrong_options_are_told_before_the_work():
+    with pytest.raises(BadInput, match="force=True writes the model, but there is no folder for it"):
+        run("no model", {"pairs": sts(80)}, force=True)
+    with pytest.raises(BadInput, match=r"there is nothing to tune on: name labelled data \(data, --data\)"):
+        run("no model", {})
+
+
 # Simulated halves: the choice, without a model.
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -74,9 +75,9 @@ def one_of(names: Iterable[str], what: str, *, shown: Iterable[str] | None = Non
 
 @completed_by(POOLINGS)
 def pooling(text: str) -> str:
-    """Parse the name of a pooling, or several with commas between them."""
+    """Parse the name of a pooling, or several joined by commas or by +."""
     parse = one_of([*POOLINGS, *chain.from_iterable(POOLINGS.values())], "pooling", shown=POOLINGS)
-    for part in text.split(","):
+    for part in re.split("[,+]", text):
         parse(part.strip())
     return text
 

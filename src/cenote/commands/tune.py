@@ -68,6 +68,8 @@ def check(args: argparse.Namespace) -> None:
     if args.force and args.folder is None:
         raise Usage("--force has no folder to write: name one with -o.")
     if args.folder is not None:
+        if Path(args.folder).suffix.lower() in Tuning.PAGES:
+            raise Usage(f"-o {args.folder!r} is the folder of the model: name a page with --page.")
         check_new_folder(args.folder)
     check_outputs(args, Tuning.PAGES, args.data, is_read, page="--page", others={"-o": args.folder})
     check_cache(args)

@@ -21,7 +21,7 @@ from cenote.evaluation.ways import way_of
 from cenote.functional.pooling import POOLINGS, canonical
 from cenote.functional.temperature import Temperature, check_temperature
 from cenote.models.loading import set_max_seq_length
-from cenote.models.properties import limit_of, limits_kept
+from cenote.models.properties import limit_of_documents, limits_kept
 from cenote.models.provenance import constant_of, pooling_of, temperature_at, temperature_of
 from cenote.models.repooling import pooling_for, pooling_in, repool
 from cenote.surgery.tempering import temper
@@ -136,10 +136,7 @@ def passes_of(model: SentenceTransformer, name: str, grid: Grid) -> list[Pass]:
         name: what the model is called.
         grid: what is varied; the model's own setting is always there.
     """
-    try:
-        own = limit_of(model, "document")  # by which a search is named; other texts mostly have the same
-    except BadInput:  # a Router that has no route for documents
-        own = limit_of(model)
+    own = limit_of_documents(model)  # by which a search is named; other texts mostly have the same
     limits: dict[int | None, int | None] = {own: None}  # None for the model's own
     limits |= {limit: limit for limit in grid.limits if limit != own}
     groups = groups_of(model, grid)

@@ -14,7 +14,7 @@ from cenote.evaluation.differences import pair
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.functional.sampling import Floats
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of_documents
 from cenote.records import Estimate
 from cenote.tuning_records import Tried
 
@@ -32,7 +32,7 @@ class Half:
         """Return the median length of what is read of documents, texts or pairs, below the limit of the model."""
         lengths: list[Floats] = []
         for scores in self.scores:
-            items, limit = scores.score(UNCHANGED).items, limit_of(scores.model, "document")
+            items, limit = scores.score(UNCHANGED).items, limit_of_documents(scores.model)
             for of_texts in list(items.lengths.values())[-1:]:
                 known = of_texts[np.isfinite(of_texts)]
                 lengths.append(known if limit is None else np.minimum(known, limit - 1))

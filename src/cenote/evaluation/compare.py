@@ -14,7 +14,7 @@ from cenote.comparison_records import Cell, Comparison
 from cenote.data.labelled_schemas import TEST, Asked
 from cenote.data.texts import Texts
 from cenote.encoding.passes import packages
-from cenote.errors import BadInput, choose
+from cenote.errors import BadInput, check_at_least, choose
 from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
 from cenote.evaluation.arms import Arm, check_grid, passes_of
 from cenote.evaluation.cells import build_cells, list_costs, list_warnings
@@ -103,7 +103,7 @@ def compare(
     Returns:
         A `Comparison`: plain data, with `to_json`, `from_json` and `save`.
     """
-    listener = Listener(progress or silent, notify or silent)
+    listener, seed = Listener(progress or silent, notify or silent), check_at_least(0, seed, "seed")
     given = [models] if isinstance(models, (SentenceTransformer, str, Path)) else list(models)
     _refuse_results(given)
     if names is not None and len(names) != len(given):
@@ -176,7 +176,7 @@ def compare(
         settings={
             "quick": quick,
             "precision": precision_of(loaded, precision),
-            "seed": int(seed),
+            "seed": seed,
             **settings_of_data(asked, official, waiting),
             "baseline": baseline,
         },

@@ -9,10 +9,20 @@ from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
-from cenote.choices import AUTO, BACKENDS, COMPUTE_PRECISIONS, Auto, BackendName, ComputePrecision, KindName, LongName
+from cenote.choices import (
+    AUTO,
+    BACKENDS,
+    COMPUTE_PRECISIONS,
+    INT8,
+    Auto,
+    BackendName,
+    ComputePrecision,
+    KindName,
+    LongName,
+)
 from cenote.data.labelled import Retrieval
 from cenote.data.labelled_schemas import Asked
-from cenote.errors import BadInput, choose
+from cenote.errors import BadInput, UnsupportedModel, check_at_least, choose
 from cenote.evaluation.configuration import configuration_of, settings_of_data
 from cenote.evaluation.reading import TextReader
 from cenote.evaluation.results import (
@@ -30,7 +40,7 @@ from cenote.evaluation_records import Evaluation, TaskScore
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of_documents
 from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
 from cenote.storage import refuse_unwritable
 
@@ -55,7 +65,7 @@ class _Request:
             "others": None if self.others is None else list(self.others),
             "quick": self.quick,
             "positions": self.positions,
-            "seed": int(self.seed),
+            "seed": self.seed,
         }
 
 
@@ -120,9 +130,17 @@ def evaluate(
     _refuse_unusable(waiting, request, items)
     results = Results(folder_of(cache), TaskScore)
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
-    limit = limit_of(loaded)  # a model that needs a task is refused before the work
+    limit = limit_of_documents(loaded)
     reader = TextReader(loaded, request.backend, request.precision, request.listener)
-    scored = _score_all(reader, waiting, request, results, None if items is None else Path(items))
+    folder = None if items is None else Path(items)
+    try:
+        scored = _score_all(reader, waiting, request, results, folder)
+    except UnsupportedModel as error:  # a graph that cannot be had, or that computes something else
+        if request.backend != AUTO or reader.backend == "torch" or request.precision == INT8:
+            raise
+        listener.notify(f"torch reads all tasks: {error}")
+        reader = TextReader(loaded, "torch", request.precision, request.listener)
+        scored = _score_all(reader, waiting, request, results, folder)
     return Evaluation(
         schema=Evaluation.SCHEMA,
         model=name or name_of(model, loaded),
@@ -161,6 +179,7 @@ def _check(
         refuse_unwritable(Path(items))
     choose(backend, dict.fromkeys((*BACKENDS, AUTO)), "backend")
     choose(precision, dict.fromkeys((*COMPUTE_PRECISIONS, AUTO)), "precision")
+    seed = check_at_least(0, seed, "seed")
     return _Request(long, beside, quick, positions, backend, precision, seed, listener)
 
 

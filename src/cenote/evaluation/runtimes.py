@@ -14,7 +14,7 @@ from cenote.data.labelled import Classification, texts_of
 from cenote.encoding.passes import WORTH_A_GRAPH, NoGraph, can_have_a_graph
 from cenote.evaluation.arms import Pass, set_to
 from cenote.evaluation.task_list import ListedTask
-from cenote.models.properties import limit_of
+from cenote.models.properties import limit_of_documents
 
 # Characters of a token, about, and special tokens of a text.
 _CHARACTERS, _SPECIAL = 4, 2
@@ -72,7 +72,7 @@ def can_all_have_graphs(passes: Sequence[Pass], precision: str) -> bool:
 
 def longest_limit(models: Iterable[SentenceTransformer]) -> int:
     """Return the most tokens that one of several models reads of a text."""
-    return max(limit_of(model, "document") or WORTH_A_GRAPH for model in models)
+    return max(limit_of_documents(model) or WORTH_A_GRAPH for model in models)
 
 
 def has_many_tokens(task: ListedTask, most: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -96,7 +97,8 @@ def official_task(name: str) -> Any:
         names = [task.metadata.name for task in mteb.get_tasks(exclude_superseded=False)]
         near = difflib.get_close_matches(name, [*names, *_benchmarks()], n=3)
         hint = f" Did you mean {some(near)}?" if near else ""
-        raise UnknownName(f"mteb has no task or benchmark {name!r}.{hint}") from None
+        path = " It is a path: labelled data are named by data (--data)." if os.path.exists(name) else ""  # noqa: PTH110
+        raise UnknownName(f"mteb has no task or benchmark {name!r}.{path or hint}") from None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ better and are rounded once, to the dtype of the tokens. A text without real tok
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -146,12 +147,12 @@ NAMES = cast(
 def canonical(how: Any) -> tuple[PoolingName, ...]:
     """Return the canonical names of `how`, in order; an unknown one raises with a suggestion.
 
-    >>> canonical("mean_sqrt_len_tokens"), canonical(("cls", "mean")), canonical("cls,mean")
-    (('mean_sqrt_len',), ('cls', 'mean'), ('cls', 'mean'))
+    >>> canonical("mean_sqrt_len_tokens"), canonical(("cls", "mean")), canonical("cls,mean"), canonical("cls+mean")
+    (('mean_sqrt_len',), ('cls', 'mean'), ('cls', 'mean'), ('cls', 'mean'))
     """
     names = tuple(how) if isinstance(how, (list, tuple)) else (how,)
     if isinstance(how, str):
-        names = tuple(part.strip() for part in how.split(","))
+        names = tuple(part.strip() for part in re.split(r"[,+]", how))  # records join them by +
     if not names:
         raise BadInput(f"how={how!r} names no pooling: pass one or more of {', '.join(POOLINGS)}.")
     return tuple(choose(name, NAMES, "pooling", shown=POOLINGS) for name in names)

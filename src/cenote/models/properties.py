@@ -118,6 +118,14 @@ def limit_of(model: SentenceTransformer, task: str | None = None) -> int | None:
     return limit_of_reader(reader_of(model, task), task)
 
 
+def limit_of_documents(model: SentenceTransformer) -> int | None:
+    """Return the limit of documents; of texts without a task where a Router has no route for documents."""
+    try:
+        return limit_of(model, "document")
+    except BadInput:
+        return limit_of(model)
+
+
 def limit_of_reader(reader: Any, task: str | None = None) -> int | None:
     """Return the tokens after which a module that tokenises texts cuts one of the task, None for no limit."""
     limit, own = getattr(reader, f"{task}_length", None), getattr(reader, "max_seq_length", None)
