@@ -12,7 +12,7 @@ import pytest
 from cenote import comparison_records as records
 from cenote.errors import BadInput
 from cenote.records import Estimate
-from cenote.report.comparison import mark_rows, to_html, to_markdown
+from cenote.report.comparison import to_html, to_markdown
 from cenote.report.differences import format_p, format_relative
 from cenote.report.formatting import escape_markdown, format_number, format_share
 
@@ -133,7 +133,6 @@ def test_only_the_baseline_stands_out(written):
         (row,) = re.findall(r'<tr class="strong"><th scope="row">(.*?)</th>', one)
         assert row == "MiniLM: mean"
     assert len(tables) == 3
-    assert mark_rows("<p>none</p>", [0]) == "<p>none</p>"
 
 
 def test_a_page_of_twenty_tasks_is_small():

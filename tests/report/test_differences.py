@@ -53,7 +53,7 @@ def test_columns_without_values_are_left_out(chapters):
 
 
 def test_the_baseline_is_named_and_its_row_stands_out(chapters):
-    assert chapters["t1"].strong == (0,)
+    assert table(chapters["t1"]).strong == (0,)
     assert chapters["t1"].section.intro == (
         "retrieval, scored by ndcg_at_10. Better than MiniLM: mean: MiniLM: landmark; MiniLM: <b>own | module</b>, "
         "temperature linear(start=1, end=0.8, shortest=32, longest=256), window-mean. Worse: MiniLM: cls. These items "

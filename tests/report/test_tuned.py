@@ -82,7 +82,7 @@ def test_all_temperatures_are_rows_and_the_choice_stands_out(sections, rich):
     assert len(table.rows) == len(rich.tried) == len(table.strips.values) == 36
     assert table.head == ("temperature", "form", "change", "scifact", EVIL_TASK)
     assert table.rows[3] == ("0.8, chosen", "constant", "+0.82 % (+0.22 to +1.42 %)", "+0.95 %", "+0.69 %")
-    assert tuned.list_chosen(rich) == (3,)
+    assert table.strong == (3,)
     assert [tick.label for tick in table.strips.axis.ticks][1] == "0"
 
 

@@ -203,7 +203,7 @@ def _say_how_to_go_on(args: argparse.Namespace) -> Iterator[None]:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Train, and yield the lines to print."""
-    from cenote.training.train import train
+    from cenote.training.recipe import Recipe
 
     settings = {name: value for name in _FIELDS if (value := getattr(args, name)) is not None}
     if args.trained_pooling is not None:
@@ -211,6 +211,10 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     for name in ("pooling", "eval_pooling"):
         if name in settings:
             settings[name] = "+".join(part.strip() for part in settings[name].split(","))
+    Recipe(**settings)  # wrong ones are told before the trainer is imported, which takes seconds
+
+    from cenote.training.train import train
+
     with progress() as tell, _say_how_to_go_on(args):
         train(
             args.model,

@@ -21,8 +21,6 @@ from cenote.report.markdown import list_section, list_table
 from cenote.report.page import render_document, render_header, render_tables
 from cenote.report.tables import repeatable
 
-_ROW = '<tr><th scope="row">'
-
 
 def to_html(comparison: Comparison, command: str | None = None) -> str:
     """Return the page of a comparison, which names `command` as the command line that made it.
@@ -82,20 +80,8 @@ def _warnings(warnings: Sequence[str]) -> str:
 def _render_chapter(chapter: Chapter) -> str:
     section = chapter.section
     drawn = render_forest(chapter.forest) if chapter.forest else ""
-    tables = mark_rows(render_tables(*section.tables), chapter.strong)
-    content = f"{drawn}{tables}{markup.render_notes(section.notes)}"
+    content = f"{drawn}{render_tables(*section.tables)}{markup.render_notes(section.notes)}"
     return markup.render_chapter(section.key, section.title, section.intro, content)
-
-
-def mark_rows(rendered: str, places: Sequence[int]) -> str:
-    """Return rendered tables in which the rows at these places stand out; the first row of all is 0.
-
-    >>> mark_rows('<tr><th scope="row">a</th></tr><tr><th scope="row">b</th></tr>', [1])
-    '<tr><th scope="row">a</th></tr><tr class="strong"><th scope="row">b</th></tr>'
-    """
-    start, *rows = rendered.split(_ROW)  # texts are escaped, so that only rows begin like this
-    strong = _ROW.replace("<tr>", '<tr class="strong">')
-    return start + "".join(f"{strong if place in places else _ROW}{row}" for place, row in enumerate(rows))
 
 
 def render_meanings(meanings: Mapping[str, str]) -> str:

@@ -46,11 +46,10 @@ ACCOUNT = tuple(_OF_SENTENCES)
 
 @dataclass(frozen=True)
 class Chapter:
-    """A section with a figure of differences, if it has one, and the rows of its first table that stand out."""
+    """A section with a figure of differences, if it has one."""
 
     section: Section
     forest: Forest | None = None
-    strong: tuple[int, ...] = ()
 
 
 def build_chapters(comparison: Comparison) -> tuple[Chapter, ...]:
@@ -175,7 +174,6 @@ def _task(key: str, task: str, comparison: Comparison) -> Chapter:
             axis=build_axis(f"difference of {first.metric}", rows),
             rows=rows,
         ),
-        strong=tuple(place for place, cell in enumerate(cells) if cell.verdict == "baseline"),
     )
 
 
@@ -211,6 +209,7 @@ def _cells(key: str, title: str, cells: Sequence[Cell]) -> Table:
             ),
             rows=tuple((*_format_cell(cell), cell.baseline if several else MISSING) for cell in cells),
             words=(9, 10),
+            strong=tuple(place for place, cell in enumerate(cells) if cell.verdict == "baseline"),
             open=True,
             stacked=True,
         )

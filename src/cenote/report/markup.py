@@ -172,7 +172,8 @@ def render_table(found: Table) -> str:
             row += f"<td{kind}{label}>{escape_html(cell)}</td>"
         row += f'<td class="bars">{_row_bar(name, found.bars[place])}</td>' if found.bars else ""
         row += f'<td class="strip">{draw_interval(found.strips.axis, values[place])}</td>' if found.strips else ""
-        rows += f'<tr><th scope="row">{escape_html(name)}</th>{row}</tr>'
+        start = '<tr class="strong">' if place in found.strong else "<tr>"
+        rows += f'{start}<th scope="row">{escape_html(name)}</th>{row}</tr>'
     heads += '<th scope="col" class="bars">as a bar</th>' if found.bars else ""
     heads += f'<th scope="col" class="strip">{draw_scale(found.strips.axis)}</th>' if found.strips else ""
     start = '<table class="stacked">' if found.stacked else "<table>"

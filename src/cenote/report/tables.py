@@ -29,7 +29,7 @@ class Strips:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of formatted cells; `words` are the columns that hold text instead of numbers.
+    """A table of formatted cells; `words` are the columns that hold text instead of numbers, `strong` rows stand out.
 
     The cells of a `stacked` table stand below each other where the page is narrow, each with the head of its column.
     """
@@ -39,6 +39,7 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: tuple[int, ...] = ()
+    strong: tuple[int, ...] = ()
     open: bool = False
     stacked: bool = False
     bars: tuple[tuple[int, ...], ...] = ()  # of 100, one for each row, which the page draws beside it

@@ -196,6 +196,7 @@ def _tried(tuning: Tuning) -> tuple[Table, ...]:
     few = several and len(tuning.tasks) <= _FEW_TASKS
     gains = tuple(_in_percent(one.gain) for one in tuning.tried)
     axis = build_axis("change in %", [Row("", gain, None, "baseline") for gain in gains])
+    chosen = tuple(place for place, one in enumerate(tuning.tried) if one.temperature == tuning.chosen)
     every = Table(
         key="tried",
         caption="All temperatures that were tried, on the development half",
@@ -204,6 +205,7 @@ def _tried(tuning: Tuning) -> tuple[Table, ...]:
             (_name(one, tuning), _FORMS[one.form], format_gain(one.gain), *_tasks(one, few)) for one in tuning.tried
         ),
         words=(1,),
+        strong=chosen,
         open=True,
         stacked=True,
         strips=Strips(_three_ticks(axis), gains),
@@ -213,6 +215,7 @@ def _tried(tuning: Tuning) -> tuple[Table, ...]:
         caption="Change of each task, on the development half",
         head=("temperature", *tuning.tasks),
         rows=tuple((_name(one, tuning), *_tasks(one, True)) for one in tuning.tried),
+        strong=chosen,
     )
     return (every, by_task) if several and not few else (every,)
 
@@ -234,11 +237,6 @@ def _tasks(one: Tried, shown: bool) -> tuple[str, ...]:
 def _in_percent(gain: Estimate) -> Estimate:
     value, low, high = (None if one is None else 100 * one for one in (gain.value, gain.low, gain.high))
     return Estimate(value or 0.0, low, high)
-
-
-def list_chosen(tuning: Tuning) -> tuple[int, ...]:
-    """Return the rows of the table of temperatures that hold the chosen one."""
-    return tuple(place for place, one in enumerate(tuning.tried) if one.temperature == tuning.chosen)
 
 
 def _held_out(tuning: Tuning) -> Section:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cenote.errors import BadInput
 from cenote.report import markup, tuned
-from cenote.report.comparison import list_meanings, mark_rows, render_meanings
+from cenote.report.comparison import list_meanings, render_meanings
 from cenote.report.formatting import escape_html, escape_markdown
 from cenote.report.heatmap import render_heat_map
 from cenote.report.markdown import list_section, list_table
@@ -60,7 +60,7 @@ def _lists(tuning: Tuning, command: str | None) -> tuple[Table, ...]:
 
 
 def _render_section(section: Section, tuning: Tuning) -> str:
-    """Return a section as a chapter; the curve has the heat map below it, and its table marks the choice."""
+    """Return a section as a chapter; the curve has the heat map below it."""
     figures = "".join(map(markup.render_figure, section.figures))
     drawn = f'<div class="figures">{figures}</div>' if figures else ""
     opened, folded = (render_tables(*(one for one in section.tables if one.open is state)) for state in (True, False))
@@ -68,7 +68,6 @@ def _render_section(section: Section, tuning: Tuning) -> str:
     if section.key == "curve":
         found = tuned.draw_heat_map(tuning)
         drawn += "" if found is None else render_heat_map(found)
-        opened, folded = (mark_rows(one, tuned.list_chosen(tuning)) for one in (opened, folded))
     return markup.render_chapter(section.key, section.title, section.intro, f"{drawn}{opened}{folded}{notes}")
 
 
