@@ -21,7 +21,7 @@ from cenote.choices import AUTO
 from cenote.data.labelled import Labelled
 from cenote.data.labelled_halves import halve
 from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, Readers, constants
-from cenote.evaluation.choosing import Half, relative, relative_changes, together
+from cenote.evaluation.choosing import Half, as_shares, relative_changes, together
 from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.paired import Difference, compare_paired
 from cenote.listener import Listener
@@ -79,7 +79,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     taus = (QUICK_TAUS if quick else TAUS)[1:]
     tasks, grid = split(model, {Path(name).name: sampled(name, quick, kind) for name, kind in sets}), constants(taus)
     pairs, before = tasks.whole.paired(grid)
-    family = compare_paired(relative(pairs, before), seed=SEED, fewest=FEWEST_ITEMS)
+    family = compare_paired(as_shares(pairs, before), seed=SEED, fewest=FEWEST_ITEMS)
     means = family.together or family.tasks[0]
     rows = _rows_of_tasks(tasks.whole, taus, family.tasks)
     rows += [{"task": MEAN, "τ": tau, **_in_percent(change)} for tau, change in zip(taus, means, strict=True)]

@@ -33,9 +33,9 @@ class Confirmed:
     kind: str
     metric: str
     items: int
-    before: float  # the score at the model's own temperature
+    before: float  # the score at the model's own temperature; of all tasks the mean of their scores
     after: float
-    difference: Estimate
+    difference: Estimate  # after minus before; of all tasks the mean of their relative changes, as in `resolvable`
     relative: float
     p: float | None  # of one test for all tasks; of all tasks together that of one test
     resolvable: float | None  # the smallest difference that the test of `p` would find four times of five

@@ -174,6 +174,11 @@ def _temperatures_of(model: SentenceTransformer, grid: Grid) -> dict[str, Any]:
     return found
 
 
+def own_arms(arms: Sequence[Arm]) -> dict[str, Arm]:
+    """Return the own setting of each model: the first of its settings."""
+    return {arm.model: arm for arm in reversed(arms)}
+
+
 def groups_of(model: SentenceTransformer, grid: Grid) -> list[Group]:
     """Return the poolings in groups that share passes, the model's own first; raise for one that it cannot have."""
     own = pooling_of(model)

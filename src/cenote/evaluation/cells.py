@@ -11,7 +11,7 @@ import numpy as np
 
 from cenote.comparison_records import ByLength, Cell, Cost, Verdict
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm, Subject
-from cenote.evaluation.arms import Arm
+from cenote.evaluation.arms import Arm, own_arms
 from cenote.evaluation.by_length import quarters
 from cenote.evaluation.differences import (
     common_names,
@@ -302,7 +302,7 @@ def list_costs(arms: Sequence[Arm], scored: Sequence[ScoredArm]) -> list[Cost]:
 
 def list_warnings(cells: Sequence[Cell], arms: Sequence[Arm], compared: Mapping[Arm, Arm]) -> list[str]:
     """Say where a model's declared pooling is beaten by more than noise, by settings that are compared with it."""
-    own = {arm.model: arm for arm in reversed(arms)}  # the first of each model
+    own = own_arms(arms)
     named = {arm.name(arms): arm for arm in arms}
     found = []
     for cell in cells:

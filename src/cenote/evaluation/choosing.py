@@ -131,7 +131,7 @@ def relative_changes(pairs: Sequence[Paired], before: Floats) -> Floats:
     return found
 
 
-def relative(pairs: Sequence[Paired], before: Floats) -> list[Paired]:
+def as_shares(pairs: Sequence[Paired], before: Floats) -> list[Paired]:
     """Return the differences of each task as shares of its score before."""
     return [
         replace(one, values=one.values / score, draws=None if one.draws is None else one.draws / score)
@@ -141,7 +141,7 @@ def relative(pairs: Sequence[Paired], before: Floats) -> list[Paired]:
 
 def together(pairs: Sequence[Paired], before: Floats, seed: int) -> list[Difference]:
     """Return the mean relative change of each setting over all tasks."""
-    family = compare_paired(relative(pairs, before), seed=seed, fewest=FEWEST_ITEMS)
+    family = compare_paired(as_shares(pairs, before), seed=seed, fewest=FEWEST_ITEMS)
     return family.together or family.tasks[0]
 
 

@@ -16,7 +16,7 @@ from cenote.data.texts import Texts
 from cenote.encoding.passes import packages
 from cenote.errors import BadInput, check_at_least, choose
 from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
-from cenote.evaluation.arms import Arm, check_grid, passes_of
+from cenote.evaluation.arms import Arm, check_grid, own_arms, passes_of
 from cenote.evaluation.cells import build_cells, list_costs, list_warnings
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.own_sentences import (
@@ -211,6 +211,6 @@ def _baselines(arms: Sequence[Arm], baseline: str | None) -> dict[Arm, Arm]:
     if baseline is not None:
         named = {arm.name(arms): arm for arm in arms}
         return dict.fromkeys(arms, choose(baseline, named, "setting"))
-    own = {arm.model: arm for arm in reversed(arms)}  # the first of each model
+    own = own_arms(arms)
     first = own[arms[0].model]
     return {arm: first if arm is own[arm.model] else own[arm.model] for arm in arms}

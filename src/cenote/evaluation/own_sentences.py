@@ -36,7 +36,7 @@ from cenote.evaluation.arm_scores import ArmScore, ScoredArm, neighbours_of
 from cenote.evaluation.arms import Arm, Grid, Pass, set_to
 from cenote.evaluation.items import TOKENS, Items
 from cenote.evaluation.reading import blame_temperature, refuse_unread
-from cenote.evaluation.runtimes import can_all_have_graphs, count_tokens, in_order_of_graphs, longest_limit
+from cenote.evaluation.runtimes import can_all_have_graphs, estimate_tokens, in_order_of_graphs, longest_limit
 from cenote.evaluation.scoring import Cut, note_cuts
 from cenote.functional.retrieval import resampled_means
 from cenote.listener import Listener
@@ -97,7 +97,7 @@ def are_worth_graphs(passes: Sequence[Pass], probes: Probes, precision: str) -> 
     """Return whether graphs read: if every setting can have one, and the texts have many tokens."""
     most = longest_limit([one.group.model for one in passes])
     # A text is read whole, and without each of its sentences.
-    tokens = (1 + len(POSITIONS)) * count_tokens((text.text for text in probes.texts), most)
+    tokens = (1 + len(POSITIONS)) * estimate_tokens((text.text for text in probes.texts), most)
     return tokens >= WORTH_A_GRAPH and can_all_have_graphs(passes, precision)
 
 

@@ -86,13 +86,13 @@ def has_many_tokens(task: ListedTask, most: int) -> bool:
     if isinstance(task.local, Classification):
         learnt = _LEARNT * len({*task.local.train.labels})
         texts = [*task.local.train.texts[:learnt], *task.local.test.texts]
-    return count_tokens(texts, most) >= WORTH_A_GRAPH
+    return estimate_tokens(texts, most) >= WORTH_A_GRAPH
 
 
-def count_tokens(texts: Iterable[str], most: int) -> int:
+def estimate_tokens(texts: Iterable[str], most: int) -> int:
     """Return about how many tokens of unlike texts are read, `most` of each.
 
-    >>> count_tokens(["a pool", "a pool", "light " * 100], 20)
+    >>> estimate_tokens(["a pool", "a pool", "light " * 100], 20)
     23
     """
     return sum(min(len(text) // _CHARACTERS + _SPECIAL, most) for text in {*texts})

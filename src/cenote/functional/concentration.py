@@ -183,7 +183,7 @@ def refuse_nonfinite(fine: Tensor) -> None:
     refuse_rows(~texts, "NaN or inf in its attention", "check how it was computed")
 
 
-def count_tokens(maps: Tensor, real: Tensor | None) -> Tensor:
+def real_counts(maps: Tensor, real: Tensor | None) -> Tensor:
     """Return the number of real tokens of each map, `[...]`."""
     counts = maps.new_tensor(maps.shape[-1], dtype=torch.long) if real is None else real.sum(-1)
     return widen(counts).expand(maps.shape[:-2])
@@ -192,7 +192,7 @@ def count_tokens(maps: Tensor, real: Tensor | None) -> Tensor:
 def centre_columns(maps: Tensor, real: Tensor | None) -> Tensor:
     """Return P A in wide numbers: each column minus its mean over the real queries; zeros for padding."""
     values = widen(maps)
-    mean = values.sum(-2, keepdim=True) / count_tokens(maps, real)[..., None, None]
+    mean = values.sum(-2, keepdim=True) / real_counts(maps, real)[..., None, None]
     apart = values - mean
     return apart if real is None else apart.masked_fill(~real.unsqueeze(-1), 0)
 
@@ -221,7 +221,7 @@ def contraction(attention: Array, operator_norms: Array, mask: Any = None) -> Ar
         shapes = f"attention has shape {tuple(maps.shape)}, operator_norms {tuple(norms.shape)}"
         raise BadInput(f"{shapes}: pass [B, H, T, T] or [H, T, T], and [H].")
     passed = vector_norm(centre_columns(mask_maps(maps, real), real), dim=(-2, -1)).square()
-    return convert_like(attention, passed / (count_tokens(maps, real) - 1).clamp(min=1) * widen(norms).square())
+    return convert_like(attention, passed / (real_counts(maps, real) - 1).clamp(min=1) * widen(norms).square())
 
 
 def head_norms(value: Array, output: Array, heads: int, value_heads: int | None = None) -> Array:
