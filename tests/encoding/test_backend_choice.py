@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import cenote
+from cenote.choices import AGREEMENT
 from cenote.encoding import backend_choice
 from cenote.encoding.backend_choice import (
     SAMPLE,
@@ -19,7 +20,7 @@ from cenote.encoding.backend_choice import (
     sample_lengths,
     usable_backends,
 )
-from cenote.encoding.backends import BACKENDS, PRECISIONS, WORST_COSINE, backend, obstacle
+from cenote.encoding.backends import BACKENDS, PRECISIONS, backend, obstacle
 from cenote.encoding.tokens import tokenise
 from cenote.encoding.vectors import Encoder
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
@@ -101,7 +102,7 @@ def chosen(model, tokens, *asked):
     said = []
     made, cosine, speed, neighbours = choose_backend(model, tokens, *asked, notify=said.append)
     assert neighbours is None  # of int8 alone
-    assert cosine is None or cosine >= WORST_COSINE
+    assert cosine is None or cosine >= AGREEMENT
     assert cosine is None or speed is not None
     return (made.name, made.precision), said
 
@@ -130,7 +131,7 @@ def test_a_fast_candidate_that_disagrees_is_left_out(model, tokens, offer, cosin
         assert said[1] == f"openvino at bfloat16 is left out: its least cosine with float32 is {cosine:.6f}"
     else:
         assert f"least cosine with float32 {cosine:.6f}" in said[2]
-    assert WORST_COSINE == 0.9999
+    assert AGREEMENT == 0.9999
 
 
 @pytest.mark.parametrize(
@@ -359,4 +360,4 @@ def test_the_choice_agrees_with_encode_on_other_texts(demo, monkeypatch):
     ours, _ = Encoder(demo, made)(tokenise(demo, texts))
     theirs = demo.encode(texts)
     cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
-    assert cosines.min() >= WORST_COSINE
+    assert cosines.min() >= AGREEMENT
