@@ -18,6 +18,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models gain nothing from threads, and lose much on a busy machine
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # of weights that a tiny model has no use for
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="cenote-tests-")
+os.environ["CENOTE_CACHE"] = os.environ["HF_HOME"]  # scores of earlier runs are not taken
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 import pytest  # noqa: E402  after the environment is set

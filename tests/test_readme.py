@@ -40,9 +40,9 @@ def test_the_example_is_that_of_the_table():
     found, cut, pooled, missed = shares("20news_full")
     windows = whole(cells(DIAGNOSIS, "windows of 128 tokens, best", after="`minilm`, which reads 256 tokens")[1])
     assert (
-        f"Of 100 such sentences {found} find their post. {cut} stand after the limit of 256 tokens, {pooled} are lost "
-        f"in the one vector, and {missed} are not found at all. With windows of 128 tokens {windows} more find their "
-        "post"
+        f"Of 100 sentences {found} find their post. Of the other {100 - found}, {cut} stand after the limit of 256 "
+        f"tokens, {pooled} are lost in the one vector, and {missed} are not found at all. With windows of 128 tokens "
+        f"{windows} more find their post"
     ) in README
     assert f"Windows of 128 tokens find {windows} more in the newsgroups" in README
 
@@ -51,7 +51,7 @@ def test_what_a_search_loses_is_that_of_the_table():
     abstracts, posts, reviews = (shares(data) for data in ("scifact", "20news_full", "imdb"))
     assert (
         f"of 100 sentences {abstracts[0]} find their SciFact abstract, {posts[0]} their newsgroup post "
-        f"({posts[1]} are beyond the limit of 256 tokens, {posts[2]} are lost to pooling), and {reviews[0]} their film "
+        f"({posts[1]} are lost beyond the limit of 256 tokens, {posts[2]} to pooling), and {reviews[0]} their film "
         f"review ({reviews[1]} and {reviews[2]})."
     ) in README
 

@@ -24,7 +24,7 @@ PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
 INT8: Final = "int8"
 ComputePrecision: TypeAlias = Literal[PrecisionName, "int8"]
 COMPUTE_PRECISIONS: tuple[ComputePrecision, ...] = get_args(ComputePrecision)
-# The least cosine with float32 that a way to compute may have which is chosen for the user, who may allow a lower one.
+# `embed` chooses only among ways to compute with at least this cosine with float32; `--agreement` lowers it.
 AGREEMENT: Final = 0.9999
 # The least that a user may allow, for 8 bits, where rounding alone may cost more. A lower cosine is that of another
 # model.

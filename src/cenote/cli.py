@@ -63,7 +63,7 @@ class _Parser(argparse.ArgumentParser):
 
 # Each command by the name of its module, with the line that says what it does, in the order of the help.
 COMMANDS = {
-    "diagnose": "show how many sentences of your texts find their text, and what loses the others: the cut or pooling",
+    "diagnose": "show how many sentences of your texts find their text, and how many the cut and pooling lose",
     "evaluate": "score a model on tasks of MTEB or on your own labelled data, by length and with intervals",
     "compare": "compare poolings, temperatures and windows of models on the same items, and say what the data can tell",
     "tune": "choose an attention temperature on one half of labelled data, and confirm it on the other",

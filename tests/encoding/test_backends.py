@@ -351,10 +351,10 @@ def test_a_backend_with_other_vectors_is_refused(precision, error, match, tiny_s
 
     Wrong.precision = precision
     if match is None:
-        backends.verify(Wrong(), model)
+        backends.verify(Wrong(), model, least=backends.ROUNDED_COSINE)
         return
     with pytest.raises(UnsupportedModel, match=match):
-        backends.verify(Wrong(), model)
+        backends.verify(Wrong(), model, least=backends.ROUNDED_COSINE)
 
 
 def test_a_graph_of_one_length_is_refused(tiny_st, monkeypatch):

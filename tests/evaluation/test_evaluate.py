@@ -270,8 +270,22 @@ def test_a_graph_that_computes_something_else_is_left_for_torch(model, pairs, tm
     found = cenote.evaluate(model, data=pairs, cache=tmp_path / "cache", notify=told.append)
     assert found == cenote.evaluate(model, data=pairs, cache=False, backend="torch")
     assert any(line.startswith("torch reads all tasks: backend 'openvino'") for line in told)
+    assert any("does not compute what the model does" in line for line in told)
     with pytest.raises(UnsupportedModel, match="does not compute what the model does"):
         cenote.evaluate(model, data=pairs, cache=False, backend="openvino")
+
+
+def test_a_runtime_that_fails_is_left_for_torch(model, pairs, monkeypatch):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
+    monkeypatch.setattr(backend_choice, "openvino_is_faster", lambda: True)
+
+    def fail(*_):
+        raise RuntimeError("Exception from core.cpp:104:\nno such operator")
+
+    monkeypatch.setattr(backends, "openvino_runner", fail)
+    told = []
+    cenote.evaluate(model, data=pairs, cache=False, notify=told.append)
+    assert any("backend 'openvino' at float32 cannot run this model: no such operator" in line for line in told)
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
@@ -290,8 +304,10 @@ def test_a_router_without_a_route_for_other_texts_scores_a_search(tiny, tmp_path
     routed = SentenceTransformer(modules=[router], device="cpu").eval()
     found = cenote.evaluate(routed, data={"search": retrieval()}, cache=False, backend="torch")
     assert found.limit == routed[0].sub_modules["document"][0].max_seq_length
+    told = []
     with pytest.raises(BadInput, match="task"):
-        cenote.evaluate(routed, data={"pairs": sts()}, cache=False, backend="torch")
+        cenote.evaluate(routed, data={"search": retrieval(), "pairs": sts()}, cache=False, notify=told.append)
+    assert told == []  # nothing was read
 
 
 @pytest.mark.parametrize("verb", [cenote.evaluate, partial(cenote.compare, poolings=["cls"]), cenote.tune])

@@ -114,6 +114,7 @@ def test_a_tuning_by_graphs_by_length_is_that_of_torch(model, request, graphs):
 
 def tune_both_ways(model, request, graphs, **options):
     data = {"pairs": planted(model, 200, 0.001, temperature=0.5)}
+    options |= {"cache": False}
     plain = json.loads(cenote.tune(model, data, **options).to_json())
     assert graphs.count == 0
     request.getfixturevalue("never_torch")

@@ -285,7 +285,7 @@ def test_the_step_is_the_median_length_of_what_is_read_of_documents(monkeypatch)
         items = Items({"item": [], "query_tokens": [1.0] * len(lengths), "document_tokens": lengths})
         return SimpleNamespace(model=limit, score=lambda _: SimpleNamespace(items=items))
 
-    monkeypatch.setattr(choosing, "limit_of", lambda model, task: model if task == "document" else 1)
+    monkeypatch.setattr(choosing, "limit_of_documents", lambda model: model)
     nan = float("nan")
     assert Half([scores_of([5.0, nan, 40.0, 900.0], None)]).median_length() == 40
     # Read are 5, 19 and 19 tokens, and 7, 8, 12 and 30 of the second task.
@@ -417,6 +417,15 @@ def test_a_temperature_that_the_model_cannot_take_is_left_out(model, monkeypatch
     found = run(model, {"pairs": planted(model, 80, 0.5)})
     assert [one.temperature for one in found.tried if one.temperature == "0.6"] == []
     assert found.notes[0].startswith("Left out: temperature 0.6: backend 'torch' at bfloat16 does not compute")
+
+
+def test_a_model_that_takes_no_temperature_is_refused_before_it_is_read(model, monkeypatch):
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    static = SentenceTransformer(modules=[StaticEmbedding(model.tokenizer, embedding_dim=8)], device="cpu")
+    monkeypatch.setattr(TextReader, "_encode", lambda *_: pytest.fail("texts were read"))
+    with pytest.raises(UnsupportedModel):
+        run(static, {"pairs": sts(80)})
 
 
 def test_wrong_options_are_told_before_the_work():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -210,7 +211,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         settings["pooling"] = args.trained_pooling
     for name in ("pooling", "eval_pooling"):
         if name in settings:
-            settings[name] = "+".join(part.strip() for part in settings[name].split(","))
+            settings[name] = "+".join(part.strip() for part in re.split("[,+]", settings[name]))
     Recipe(**settings)  # wrong ones are told before the trainer is imported, which takes seconds
 
     from cenote.training.train import train

@@ -187,7 +187,7 @@ def diagnose(
     notify: Callable[[str], object] | None = None,
     loader: Callable[[str | Path], SentenceTransformer] = load,
 ) -> Diagnosis:
-    """Find how many sentences of texts find their text, and whether the cut or pooling loses the others.
+    """Find how many sentences of texts find their text, and how many the cut and pooling lose.
 
     >>> import cenote
     >>> diagnosis = cenote.diagnose("minilm", ["A pool.", "A cave.", "Light and stone and water."], layers=False)

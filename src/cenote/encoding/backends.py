@@ -32,15 +32,17 @@ from cenote.encoding.graphs import (
     why_no_graph,
 )
 from cenote.encoding.int8 import multiplies_integers, round_weights
-from cenote.errors import BadInput, BadRows, UnsupportedModel, choose
+from cenote.errors import BadInput, BadRows, CenoteError, UnsupportedModel, choose, last_line
 from cenote.functional.token_batches import refuse_rows
 
 PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in choices.COMPUTE_PRECISIONS}
 
-# How far a backend's vectors may be from the model's: in float32 the largest difference of a number, relative to the
-# vector's length, to which rounding alone is 100 times closer; in half precision, for which the user has asked, the
-# least cosine. Rounding to bfloat16 alone leaves .99987 of all-mpnet-base-v2 at an attention temperature of 0.8.
-WORST_DIFFERENCE, WORST_COSINE = 1e-4, 0.999
+# How far a backend's vectors may be from the model's. In float32: the largest difference of a number, relative to the
+# vector's length; rounding alone is 100 times closer. In half precision: the least cosine.
+WORST_DIFFERENCE, WORST_COSINE = 1e-4, choices.AGREEMENT
+# The least cosine where a user names half precision, and nothing is chosen for them. Rounding to bfloat16 alone
+# leaves .99987 of all-mpnet-base-v2 at an attention temperature of 0.8.
+ROUNDED_COSINE = 0.999
 
 _LIFTED: ContextVar[bool] = ContextVar("computing_as_stored", default=False)
 
@@ -193,7 +195,13 @@ BACKENDS: dict[str, BackendSpec] = {
 
 
 def backend(
-    model: Any, name: str = "torch", precision: str = "float32", *, task: str | None = None, validate: bool = True
+    model: Any,
+    name: str = "torch",
+    precision: str = "float32",
+    *,
+    task: str | None = None,
+    validate: bool = True,
+    least: float = WORST_COSINE,
 ) -> Backend:
     """Return the named backend of `model` at a precision.
 
@@ -209,18 +217,25 @@ def backend(
         precision: a name from `PRECISIONS`. `torch` computes in `bfloat16` and `float16` by autocast.
         task: `query` or `document`, for models that treat them differently, as `encode_query` does.
         validate: whether to compare a graph, or half precision, with the model on a few texts first.
+        least: cosine with the model's vectors that half precision must have then.
 
     Raises:
         UnknownName: there is no such backend or precision.
         BadInput: the backend cannot run here, or a package is missing; the message has the line that installs it.
-        UnsupportedModel: the model cannot be recorded as a graph, or the graph gives other vectors.
+        UnsupportedModel: the model cannot be recorded as a graph or run by the runtime, or gives other vectors.
     """
     spec = choose(name, BACKENDS, "backend")
     choose(precision, PRECISIONS, "precision")
     refuse_unavailable(model, name, precision, task)
-    made = spec.make(model, precision, task)
-    if validate and (spec.graph or precision != "float32"):
-        verify(made, model, task)
+    try:
+        made = spec.make(model, precision, task)
+        if validate and (spec.graph or precision != "float32"):
+            verify(made, model, task, least)
+    except Exception as error:  # runtimes fail in ways of their own
+        if not spec.graph or isinstance(error, CenoteError) or is_out_of_memory(error):
+            raise
+        problem = f"backend {name!r} at {precision} cannot run this model: {last_line(error)}"
+        raise UnsupportedModel(f"{problem.rstrip('.')}. Use the backend 'torch'.") from error
     return made
 
 
@@ -334,23 +349,27 @@ def _hardware_obstacle(device: torch.device, name: str, precision: str) -> str |
     return None if capable else "this CPU has no bfloat16: it would compute it by other means, slower than float32"
 
 
-def verify(made: Backend, model: Any, task: str | None = None) -> None:
+def verify(made: Backend, model: Any, task: str | None = None, least: float = WORST_COSINE) -> None:
     """Compare a backend with the model at float32 on a few texts; raise if its vectors differ by more than rounding."""
-    if finding := find_disagreement(made, model, task):
+    if finding := find_disagreement(made, model, task, least):
         raise UnsupportedModel(
             f"backend {made.name!r} at {made.precision} does not compute what the model does: its vectors "
             f"{finding}. Use the backend 'torch' at float32."
         )
 
 
-def find_disagreement(made: Backend, model: Any, task: str | None = None) -> str | None:
+def find_disagreement(made: Backend, model: Any, task: str | None = None, least: float = WORST_COSINE) -> str | None:
     """Say how a backend's vectors of a few texts differ from the model's at float32; None if they agree."""
     plain = _Torch(model, "float32", task)
-    compared = (disagreement(made.precision, *distance(made(one), plain(one))) for one in probes(model, task))
+    try:
+        differences = [distance(made(one), plain(one)) for one in probes(model, task)]
+    except BadRows as error:  # raised for a graph only
+        return f"cannot be used: {error}".removesuffix(".")
+    compared = (disagreement(made.precision, *one, least) for one in differences)
     return next((finding for finding in compared if finding), None)
 
 
-def disagreement(precision: str, difference: float, cosine: float) -> str | None:
+def disagreement(precision: str, difference: float, cosine: float, least: float = WORST_COSINE) -> str | None:
     """Say how vectors differ from the model's by more than rounding; None if they agree. NaN does not agree.
 
     >>> disagreement("float32", 1e-6, 1.0), disagreement("int8", 0.3, 0.9)
@@ -360,18 +379,12 @@ def disagreement(precision: str, difference: float, cosine: float) -> str | None
         precision: in which they were computed, or in which the weights are stored.
         difference: as `distance` returns it.
         cosine: as `distance` returns it.
+        least: cosine that half precision must have. In 8 bits users say what they allow, see `choose_backend`.
     """
     if precision == "float32":
         return None if difference <= WORST_DIFFERENCE else f"differ by {difference:.2g} of their length"
-    return None if cosine >= least_cosine(precision) else f"have a cosine of {cosine:.6f} with the model's"
-
-
-def least_cosine(precision: str) -> float:
-    """Return the cosine with the model's vectors below which a backend computes something else.
-
-    In 8 bits users say what they allow when they choose, see `choose_backend`.
-    """
-    return choices.LEAST_AGREEMENT if precision == choices.INT8 else WORST_COSINE
+    bound = choices.LEAST_AGREEMENT if precision == choices.INT8 else least
+    return None if cosine >= bound else f"have a cosine of {cosine:.6f} with the model's"
 
 
 def distance(ours: Tensor, theirs: Tensor) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from cenote.choices import AUTO, missing_packages
 from cenote.encoding.backend_choice import openvino_is_faster
 from cenote.encoding.backends import (
+    ROUNDED_COSINE,
     WORST_DIFFERENCE,
     computing_as_stored,
     distance,
@@ -185,7 +186,7 @@ def _find_disagreement(made: _TokenGraph, model: SentenceTransformer) -> str | N
 
     Tokens are compared too: other poolings than the model's own read other tokens, and may read other features.
     """
-    if finding := find_disagreement(made, model):
+    if finding := find_disagreement(made, model, least=ROUNDED_COSINE):
         return f"OpenVINO's vectors {finding}"
     for features in probes(model):
         ours, theirs = made.read(features), forward(model, features)

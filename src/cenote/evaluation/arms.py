@@ -112,11 +112,10 @@ def check_grid(
         if isinstance(given, (str, bytes)) or not (given is None or hasattr(given, "__iter__")):
             raise BadInput(f"{name}={given!r}: pass a list.")
     modules = dict(poolings) if isinstance(poolings, Mapping) else {}
-    lists = [one.split("+") if isinstance(one, str) else one for one in poolings or () if one not in modules]
     for name, module in modules.items():
         if not isinstance(module, nn.Module):
             raise BadInput(f"poolings[{name!r}] is a {type(module).__name__}: pass a torch module for each name.")
-    names = [*("+".join(canonical(one)) for one in lists), *modules]
+    names = [*("+".join(canonical(one)) for one in poolings or () if one not in modules), *modules]
     taus = [check_temperature(one) for one in temperatures or ()]
     for limit in limits or ():
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:

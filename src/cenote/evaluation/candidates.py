@@ -100,7 +100,7 @@ def by_length(taus: Sequence[float], step: int) -> list[Candidate]:
     return [*steps, *(Candidate("length", None, None, step, one) for one in (logarithm, slow) if one is not None)]
 
 
-# What was read at constants; None is the model's own temperature.
+# What was read at constants and schedules; None is the model's own temperature.
 Readers = dict[OneTemperature | None, TextReader]
 
 
@@ -139,8 +139,8 @@ class CandidateScores:
         task: to score.
         precision: in which the model is read, or `auto`.
         listener: hears of the progress.
-        readers: keeps what is read at constants, and may have read the other half of the same data. Forms by length
-            and by role need it; None lets go of what was read.
+        readers: keeps what is read, and may have read the other half of the same data. Forms by length and by role
+            need it; None lets go of what was read.
         shared: passes of graphs, which read the texts; None where torch does. Where a graph cannot be had, `NoGraph` is
             raised.
         kept: scores of other calls, which are taken, and to which new ones are added. Forms by length and by role

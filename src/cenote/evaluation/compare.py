@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from cenote.account.probes import Probes
 from cenote.choices import AUTO, PRECISIONS, Auto, KindName, LongName, PoolingName, PrecisionName
 from cenote.comparison_records import Cell, Comparison
 from cenote.data.labelled_schemas import TEST, Asked
 from cenote.data.texts import Texts
 from cenote.encoding.passes import packages
 from cenote.errors import BadInput, check_at_least, choose
-from cenote.evaluation.arm_scores import ArmScore, Subject, score_passes
-from cenote.evaluation.arms import Arm, check_grid, own_arms, passes_of
+from cenote.evaluation.arm_scores import ArmScore, ScoredArm, score_passes
+from cenote.evaluation.arms import Arm, Pass, check_grid, own_arms, passes_of
 from cenote.evaluation.cells import build_cells, list_costs, list_warnings
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.own_sentences import (
@@ -41,8 +44,6 @@ from cenote.models.provenance import name_of, versions_of
 from cenote.wording import number_duplicates
 
 Model = SentenceTransformer | str | Path
-# Packages whose versions a comparison without labels depends on.
-_PLAIN_PACKAGES = ("scipy", "tokenizers")
 
 
 def compare(
@@ -111,14 +112,15 @@ def compare(
     grid = check_grid(poolings, temperatures, limits, long)
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
     asked = Asked(kind, split, data_columns or {})
-    waiting: list[ListedTask] = []
+    evidence: _Tasks | _OwnSentences
     if unlabelled is None:
         refuse_missing_packages("compare")
         results = Results(folder_of(cache), ArmScore)
-        waiting = list_tasks(tasks, data, official, asked, quick)
-        for task in waiting:
+        tasks_given = list_tasks(tasks, data, official, asked, quick)
+        for task in tasks_given:
             for way in grid.long:
                 refuse_unusable(way, task.kind, task.name)
+        evidence = _Tasks(precision, listener, seed, tasks_given, results)
     else:
         _refuse_beside_unlabelled(
             data=data,
@@ -129,7 +131,7 @@ def compare(
             data_columns=data_columns or None,
             cache=None if isinstance(cache, bool) else cache,
         )
-        probes = draw_own_sentences(unlabelled, grid, quick, seed)
+        evidence = _OwnSentences(precision, listener, seed, draw_own_sentences(unlabelled, grid, quick, seed))
     loaded = [one if isinstance(one, SentenceTransformer) else loader(one) for one in given]
     called = number_duplicates(list(names or (name_of(one, model) for one, model in zip(given, loaded, strict=True))))
     passes = [one for model, name in zip(loaded, called, strict=True) for one in passes_of(model, name, grid)]
@@ -140,27 +142,12 @@ def compare(
             "name other poolings, temperatures or limits to try."
         )
     compared = _baselines(arms, baseline)
-    if unlabelled is None:
-        subjects: list[Subject] = list(waiting)
-        scored, by_graph = read_alike(
-            lambda names: list(score_passes(passes, waiting, results, listener, precision, names)),
-            tasks_by_graph(waiting, passes, precision),
-            frozenset(),
-            listener.notify,
-        )
-        versions = versions_of(*PACKAGES, *(packages() if by_graph else ()))
-    else:
-        scored, graphs = read_alike(
-            lambda by_graph: list(score_own_sentences(passes, probes, listener, precision, seed, by_graph=by_graph)),
-            are_worth_graphs(passes, probes, precision),
-            False,
-            listener.notify,
-        )
-        subjects = list(dict.fromkeys(one.task for one in scored))
-        versions = versions_of(*_PLAIN_PACKAGES, *(packages() if graphs else ()))
-    cells, notes = build_cells(subjects, arms, compared, scored, seed, together=unlabelled is None)
+    scored, by_graph = read_alike(
+        partial(evidence.score, passes), evidence.worth_graphs(passes), evidence.BY_TORCH, listener.notify
+    )
+    cells, notes = evidence.compare(arms, compared, scored)
     if unlabelled is not None:
-        cells, notes = limit_claims(cells), [*notes, *state_limits(dict(zip(called, loaded, strict=True)))]
+        notes += state_limits(dict(zip(called, loaded, strict=True)))
     if any(one.kept for one in scored):
         notes.append(
             "Some scores are from the cache: the times of their settings are those of the run that read the texts."
@@ -177,11 +164,70 @@ def compare(
             "quick": quick,
             "precision": precision_of(loaded, precision),
             "seed": seed,
-            **settings_of_data(asked, official, waiting),
+            **settings_of_data(asked, official, evidence.tasks),
             "baseline": baseline,
         },
-        versions=versions,
+        versions=versions_of(*evidence.DEPENDS_ON, *(packages() if by_graph else ())),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Tasks:
+    """Labelled tasks, by which settings are compared."""
+
+    BY_TORCH: ClassVar[frozenset[str]] = frozenset()  # no task is read by a graph
+    DEPENDS_ON: ClassVar = PACKAGES
+
+    precision: str
+    listener: Listener
+    seed: int
+    tasks: list[ListedTask]
+    results: Results[ArmScore]
+
+    def worth_graphs(self, passes: Sequence[Pass]) -> frozenset[str]:
+        """Return the names of the tasks that graphs read."""
+        return tasks_by_graph(self.tasks, passes, self.precision)
+
+    def score(self, passes: Sequence[Pass], by_graph: frozenset[str]) -> list[ScoredArm]:
+        """Return the scores of all settings."""
+        return list(score_passes(passes, self.tasks, self.results, self.listener, self.precision, by_graph))
+
+    def compare(
+        self, arms: Sequence[Arm], compared: Mapping[Arm, Arm], scored: Sequence[ScoredArm]
+    ) -> tuple[list[Cell], list[str]]:
+        """Return the cells of all settings, and notes on them."""
+        return build_cells(self.tasks, arms, compared, scored, self.seed, together=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _OwnSentences:
+    """Sentences of unlabelled texts, by which settings are compared."""
+
+    BY_TORCH: ClassVar = False
+    DEPENDS_ON: ClassVar = ("scipy", "tokenizers")
+    tasks: ClassVar[tuple[ListedTask, ...]] = ()
+
+    precision: str
+    listener: Listener
+    seed: int
+    probes: Probes
+
+    def worth_graphs(self, passes: Sequence[Pass]) -> bool:
+        """Return whether graphs read the texts."""
+        return are_worth_graphs(passes, self.probes, self.precision)
+
+    def score(self, passes: Sequence[Pass], by_graph: bool) -> list[ScoredArm]:
+        """Return the scores of all settings."""
+        scored = score_own_sentences(passes, self.probes, self.listener, self.precision, self.seed, by_graph=by_graph)
+        return list(scored)
+
+    def compare(
+        self, arms: Sequence[Arm], compared: Mapping[Arm, Arm], scored: Sequence[ScoredArm]
+    ) -> tuple[list[Cell], list[str]]:
+        """Return the cells of all settings, which claim no more than sentences can show, and notes on them."""
+        subjects = list(dict.fromkeys(one.task for one in scored))
+        cells, notes = build_cells(subjects, arms, compared, scored, self.seed, together=False)
+        return limit_claims(cells), notes
 
 
 def _refuse_beside_unlabelled(**given: Any) -> None:

@@ -40,7 +40,7 @@ from cenote.evaluation_records import Evaluation, TaskScore
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
-from cenote.models.properties import limit_of_documents
+from cenote.models.properties import limit_of, limit_of_documents
 from cenote.models.provenance import name_of, pooling_of, temperature_of, versions_of
 from cenote.storage import refuse_unwritable
 
@@ -67,6 +67,10 @@ class _Request:
             "positions": self.positions,
             "seed": self.seed,
         }
+
+
+# Kinds of tasks whose texts are queries and documents.
+_WITH_SIDES = ("retrieval", "reranking")
 
 
 def evaluate(
@@ -130,24 +134,16 @@ def evaluate(
     _refuse_unusable(waiting, request, items)
     results = Results(folder_of(cache), TaskScore)
     loaded = model if isinstance(model, SentenceTransformer) else loader(model)
-    limit = limit_of_documents(loaded)
-    reader = TextReader(loaded, request.backend, request.precision, request.listener)
-    folder = None if items is None else Path(items)
-    try:
-        scored = _score_all(reader, waiting, request, results, folder)
-    except UnsupportedModel as error:  # a graph that cannot be had, or that computes something else
-        if request.backend != AUTO or reader.backend == "torch" or request.precision == INT8:
-            raise
-        listener.notify(f"torch reads all tasks: {error}")
-        reader = TextReader(loaded, "torch", request.precision, request.listener)
-        scored = _score_all(reader, waiting, request, results, folder)
+    if not all(task.kind in _WITH_SIDES for task in waiting):
+        limit_of(loaded)  # a Router without a route for other texts is refused before the work
+    reader, scored = _read_and_score(loaded, waiting, request, results, None if items is None else Path(items))
     return Evaluation(
         schema=Evaluation.SCHEMA,
         model=name or name_of(model, loaded),
         fingerprint=fingerprint_of_weights(loaded),
         pooling=pooling_of(loaded),
         temperature=temperature_of(loaded),
-        limit=limit,
+        limit=limit_of_documents(loaded),
         tasks=tuple(scored),
         settings={
             **request.settings(),
@@ -191,6 +187,25 @@ def _refuse_unusable(waiting: Sequence[ListedTask], request: _Request, items: st
         refuse_unusable(request.long, task.kind, task.name)
     if request.positions and not any(isinstance(task.local, Retrieval) for task in waiting):
         raise BadInput("positions (--positions) moves evidence within local searches, and none of the data is one.")
+
+
+def _read_and_score(
+    model: SentenceTransformer,
+    waiting: Sequence[ListedTask],
+    request: _Request,
+    results: Results[TaskScore],
+    items: Path | None,
+) -> tuple[TextReader, list[TaskScore]]:
+    """Return what has read the texts, and the scores; torch reads where a graph was chosen and cannot be used."""
+    reader = TextReader(model, request.backend, request.precision, request.listener)
+    try:
+        return reader, _score_all(reader, waiting, request, results, items)
+    except UnsupportedModel as error:
+        if request.backend != AUTO or reader.backend == "torch" or request.precision == INT8:
+            raise
+        request.listener.notify(f"torch reads all tasks: {error}")
+    reader = TextReader(model, "torch", request.precision, request.listener)
+    return reader, _score_all(reader, waiting, request, results, items)
 
 
 def _score_all(

@@ -17,7 +17,14 @@ from torch import nn
 from cenote.account.pooled_texts import OWN
 from cenote.choices import AUTO
 from cenote.encoding.backend_choice import choose_steadily
-from cenote.encoding.backends import Backend, ManyPoolings, backend, obstacle, own_precision
+from cenote.encoding.backends import (
+    ROUNDED_COSINE,
+    Backend,
+    ManyPoolings,
+    backend,
+    obstacle,
+    own_precision,
+)
 from cenote.encoding.passes import Passes
 from cenote.encoding.tokens import Tokens, Whole, concatenate, tokenise
 from cenote.encoding.vectors import Encoder, Vectors
@@ -262,7 +269,7 @@ class TextReader:
     def _make_backend(self, task: str | None, passes: Passes | None) -> Backend:
         if self.poolings or passes:
             return ManyPoolings(self.model, self.poolings, self.precision, task, passes)
-        return backend(self.model, self.backend, self.precision, task=task)
+        return backend(self.model, self.backend, self.precision, task=task, least=ROUNDED_COSINE)
 
 
 def precision_of(models: Sequence[SentenceTransformer], precision: str) -> str:

@@ -201,6 +201,8 @@ class _Plan:
     def __post_init__(self) -> None:
         if not self.others:
             raise BadInput(f"temperatures holds only the model's own, {self.own:g}: name others to try.")
+        with suppress(BadInput), temper(self.model, self.others[0]):
+            pass  # a model that takes no temperature is refused before it is read; a number that breaks it is left out
 
     @property
     def others(self) -> list[float]:

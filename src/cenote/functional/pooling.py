@@ -152,7 +152,7 @@ def canonical(how: Any) -> tuple[PoolingName, ...]:
     """
     names = tuple(how) if isinstance(how, (list, tuple)) else (how,)
     if isinstance(how, str):
-        names = tuple(part.strip() for part in re.split(r"[,+]", how))  # records join them by +
+        names = tuple(part.strip() for part in re.split("[,+]", how))  # records join them by +
     if not names:
         raise BadInput(f"how={how!r} names no pooling: pass one or more of {', '.join(POOLINGS)}.")
     return tuple(choose(name, NAMES, "pooling", shown=POOLINGS) for name in names)
