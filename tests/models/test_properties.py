@@ -15,6 +15,7 @@ from cenote.errors import BadInput, UnknownName
 from cenote.models.loading import set_max_seq_length
 from cenote.models.properties import (
     limit_of,
+    limit_of_documents,
     limits_kept,
     positions_of,
     prompt_name_for,
@@ -74,11 +75,14 @@ def test_the_limit_of_a_router_is_that_of_the_route_which_it_takes(tiny):
     mappings = {("query", "text"): "ask", ("document", "text"): "doc"}
     model = routes(tiny, default_route="doc", route_mappings=mappings)
     assert [limit_of(model, task) for task in ("query", "document", None)] == [50, 40, 40]
-    assert limit_of(routes(tiny)) == 50
+    assert limit_of_documents(model) == 40
+    assert limit_of(routes(tiny)) == limit_of_documents(routes(tiny)) == 50
     with pytest.raises(BadInput, match="No route found for task type 'query'"):
         limit_of(routes(tiny), "query")
     with pytest.raises(BadInput, match="Could not determine route for task=None"):
         limit_of(routes(tiny, allow_empty_key=False).eval())
+    with pytest.raises(BadInput, match="Could not determine route for task=None"):
+        limit_of_documents(routes(tiny, allow_empty_key=False).eval())
 
 
 def test_tasks_take_each_route_once(tiny):
