@@ -196,7 +196,7 @@ EXPERIMENT = Experiment(
             "Longer texts are classified worse (BGE on IMDB: 75.6 % below 100 tokens, 59.0 % from 400 to 500)",
             "Accuracy of the longest fifth of the texts minus that of the shortest",
             note="On all 25,000 reviews of IMDB the demo model's accuracy falls from .65 of the shortest fifth to .58 "
-            "of the longest (docs/results.md)",
+            "of the longest (docs/results.md). Two data sets: no third of long labelled texts is at hand",
         ),
         "whole": Claim(
             FIGURE_1A,
