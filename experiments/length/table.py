@@ -100,14 +100,14 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
             {"task": "chosen on one half, there", "τ": candidate.query, **_shown(percent(there))},
             {"task": HELD_OUT, "τ": candidate.query, **_shown(percent(elsewhere))},
         ]
-    return Measured(rows, findings, {"noise": of_noise.high, "tasks": [task.name for task in tasks.whole.tasks]})
+    return Measured(rows, findings, {"noise": of_noise.high, "tasks": [one.task.name for one in tasks.whole.scores]})
 
 
 def _rows_of_tasks(whole: Half, taus: Sequence[float], changes: Sequence[Sequence[Difference]]) -> list[dict[str, Any]]:
     """Return a row for each task and each temperature, the model's own first."""
     rows = []
-    for task, scores, of_task in zip(whole.tasks, whole.scores, changes, strict=True):
-        named = {"task": task.name, "kind": task.kind}
+    for scores, of_task in zip(whole.scores, changes, strict=True):
+        named = {"task": scores.task.name, "kind": scores.task.kind}
         rows.append({**named, "τ": 1.0, "score": scores.score(UNCHANGED).score})
         for tau, candidate, change in zip(taus, constants(taus), of_task, strict=True):
             rows.append({**named, "τ": tau, "score": scores.score(candidate).score, **_in_percent(change)})

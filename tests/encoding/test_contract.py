@@ -13,9 +13,10 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
 import cenote
 import cenote.models.loading
+from cenote.choices import AGREEMENT, INT8, LEAST_AGREEMENT
 from cenote.cli import Exit, main
 from cenote.diagnosis.reading import read_texts
-from cenote.encoding.backends import BACKENDS, PRECISIONS, backend, least_cosine, obstacle
+from cenote.encoding.backends import BACKENDS, PRECISIONS, backend, obstacle
 from cenote.encoding.batches import BatchReader
 from cenote.encoding.forward import forward, pooled_vectors
 from cenote.encoding.tokens import tokenise
@@ -198,7 +199,7 @@ def test_cenote_pool_gives_the_vectors_of_encode(model_of, expected_of, tiny, tm
 def test_every_backend_gives_the_vectors_of_encode(demo, name, precision):
     if reason := obstacle(demo, name, precision, None):
         pytest.skip(reason)
-    expected, least = demo.encode(ALL), least_cosine(precision)
+    expected, least = demo.encode(ALL), LEAST_AGREEMENT if precision == INT8 else AGREEMENT
     vectors = cenote.embed(demo, ALL, backend=name, precision=precision, agreement=least)
     if precision == "float32":
         assert_those_of_encode(vectors, expected, rtol=0, atol=1e-6)

@@ -212,7 +212,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     for name in ("pooling", "eval_pooling"):
         if name in settings:
             settings[name] = "+".join(part.strip() for part in re.split("[,+]", settings[name]))
-    Recipe(**settings)  # wrong ones are told before the trainer is imported, which takes seconds
+    Recipe(**settings)  # raises for wrong ones before the trainer is imported, which takes seconds
 
     from cenote.training.train import train
 
