@@ -14,12 +14,14 @@ import argparse
 import importlib
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from experiments.claims import INDEX
-from experiments.lab import RESULTS, Experiment, add_backbones, refresh, run
+from experiments.data_sets import refuse_missing_data
+from experiments.lab import RESULTS, Experiment, add_backbones, errors_in_a_line, refresh, run
 from experiments.page import build_page
 
 # In the order of the page.
@@ -65,23 +67,31 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     add_backbones(parser)
     args = parser.parse_args()
-    for name in () if args.pages else args.only or known:
-        start = time.perf_counter()
-        run(
-            known[name],
-            args.model or ["minilm"],
-            args.data or known[name].data,
-            quick=args.quick,
-            output=args.output,
-            backbones=dict(args.backbone),
-        )
-        print(f"({name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
+    wanted = [] if args.pages else [known[name] for name in args.only or known]
+    with errors_in_a_line():
+        refuse_missing_data(name for one in wanted if not one.own for name in args.data or one.data)
+        measure(wanted, args)
     args.output.mkdir(parents=True, exist_ok=True)
     for one in known.values() if args.pages else ():
         refresh(one, args.output)
     (args.output / INDEX).write_text(json.dumps(index(), indent=1) + "\n", "utf-8")
     (args.output / "index.html").write_text(build_page(args.output), "utf-8")
     print(f"all figures: {args.output / 'index.html'}")
+
+
+def measure(wanted: Iterable[Experiment], args: argparse.Namespace) -> None:
+    """Run experiments one after another, and say how long each took."""
+    for one in wanted:
+        start = time.perf_counter()
+        run(
+            one,
+            args.model or ["minilm"],
+            args.data or one.data,
+            quick=args.quick,
+            output=args.output,
+            backbones=dict(args.backbone),
+        )
+        print(f"({one.name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
 
 
 def index() -> list[dict[str, Any]]:

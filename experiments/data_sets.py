@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +17,7 @@ from cenote.data.labelled_samples import Sizes, sample_labelled
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import read
+from cenote.errors import BadInput
 
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
 BUILT_IN = "built-in"
@@ -29,6 +31,17 @@ TEXTS = {
     "wikitext": ("text_wikitext2/text.jsonl.gz", ("text",)),
     "qmsum": ("qmsum/corpus.jsonl.gz", ("text",)),
 }
+
+
+def refuse_missing_data(names: Iterable[str]) -> None:
+    """Raise for a name that is neither a data set which is here nor a path."""
+    for name in names:
+        place = DATA / (TEXTS[name][0] if name in TEXTS else name)
+        if name != BUILT_IN and not place.exists() and not Path(name).exists():
+            raise BadInput(
+                f"there is no data set {name!r} in {str(DATA)!r}: name the folder that has it in the variable "
+                "CENOTE_DATA, or data of your own (--data)."
+            )
 
 
 def texts_of(name: str, count: int, seed: int = 0) -> list[Text]:
@@ -64,7 +77,7 @@ def search_of(name: str, sizes: Sizes) -> tuple[Retrieval, list[Text]]:
     """Return a fixed sample of judged queries, and its documents with their titles before them."""
     data = labelled_of(name, quick=False)
     if not isinstance(data, Retrieval):
-        raise SystemExit(f"{name} holds {data.kind}: give data with queries and judgments.")
+        raise BadInput(f"{name} holds {data.kind}: give data with queries and judgments.")
     sample = cast("Retrieval", sample_labelled(data, sizes=sizes))
     documents = zip(sample.corpus_ids, sample.titles, sample.texts, strict=True)
     return sample, [Text(name, f"{title} {text}".strip()) for name, title, text in documents]

@@ -19,7 +19,8 @@ import re
 import textwrap
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -31,13 +32,13 @@ from sentence_transformers import SentenceTransformer
 
 import cenote
 from benchmarks.timing import machine
-from cenote.errors import BadInput
+from cenote.errors import BadInput, CenoteError
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import behaviour_of, versions_of
 from cenote.storage import write_text
 from cenote.wording import score_estimate
 from experiments.claims import conclude, shown_cells, without_noise
-from experiments.data_sets import fingerprint_of
+from experiments.data_sets import fingerprint_of, refuse_missing_data
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
 # Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
@@ -168,14 +169,27 @@ def main(experiment: Experiment) -> None:
     parser.add_argument("-o", "--output", type=Path, default=RESULTS, help=f"folder (default: {RESULTS})")
     add_backbones(parser)
     args = parser.parse_args()
-    run(
-        experiment,
-        args.model or ["minilm"],
-        args.data or experiment.data,
-        quick=args.quick,
-        output=args.output,
-        backbones=dict(args.backbone),
-    )
+    data = args.data or experiment.data
+    with errors_in_a_line():
+        if not experiment.own:
+            refuse_missing_data(data)
+        run(
+            experiment,
+            args.model or ["minilm"],
+            data,
+            quick=args.quick,
+            output=args.output,
+            backbones=dict(args.backbone),
+        )
+
+
+@contextmanager
+def errors_in_a_line() -> Iterator[None]:
+    """End with an error's message, as the command line of Cenote does."""
+    try:
+        yield
+    except CenoteError as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 def add_backbones(parser: argparse.ArgumentParser) -> None:

@@ -22,8 +22,8 @@ from cenote.data.rows import Text  # noqa: E402
 from cenote.errors import BadInput  # noqa: E402
 from cenote.listener import Listener  # noqa: E402
 from cenote.records import Estimate  # noqa: E402
-from experiments import diagnoses, lab  # noqa: E402
-from experiments.all import MODULES, experiments, index  # noqa: E402
+from experiments import data_sets, diagnoses, lab  # noqa: E402
+from experiments.all import MODULES, experiments, index, main  # noqa: E402
 from experiments.claims import INDEX  # noqa: E402
 from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, judge  # noqa: E402
 
@@ -134,8 +134,8 @@ def test_comparisons_are_those_of_all_cells_of_a_size(experiment, tiny_st, tmp_p
 def test_the_command_names_the_model_that_another_was_trained_from(experiment, tiny_st, tmp_path, monkeypatch):
     bert, mpnet = str(tiny_st("bert")), str(tiny_st("roberta"))
     tuned, start = Path(mpnet).name, Path(bert).name
-    compared = replace(experiment, across=lambda cells: [one for one in cells if one.backbone])
-    words = ["--model", bert, "--model", mpnet, "--backbone", f"{tuned}={start}", "--data", "d", "-o", str(tmp_path)]
+    compared = replace(experiment, own=True, across=lambda cells: [one for one in cells if one.backbone])
+    words = ["--model", bert, "--model", mpnet, "--backbone", f"{tuned}={start}", "-o", str(tmp_path)]
     monkeypatch.setattr("sys.argv", ["toy", *words])
     lab.main(compared)
     record = json.loads((tmp_path / "toy.json").read_text())
@@ -236,6 +236,15 @@ def test_the_index_of_claims_is_fresh():
         parts = ("name", "title", "notes", "claims")
         anew = json.loads(json.dumps(lab.record_of(one, stored["cells"])))
         assert [stored[part] for part in parts] == [anew[part] for part in parts]
+
+
+def test_data_that_are_not_here_are_refused_before_the_work(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(data_sets, "DATA", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["all", "--quick", "-o", str(tmp_path / "out")])
+    missing = r"error: there is no data set 'imdb' in '.*': name the folder that has it in the variable CENOTE_DATA"
+    with pytest.raises(SystemExit, match=missing):
+        main()
+    assert not (tmp_path / "out").exists()
 
 
 def test_statements_are_written_anew_beside_the_same_cells(experiment, tiny_st, tmp_path):
