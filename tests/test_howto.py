@@ -59,7 +59,7 @@ def workplace(tmp_path, monkeypatch, tiny_st, demo_path):
     monkeypatch.setattr(controls, "WORD_PAIRS", controls.WORD_PAIRS[:2])  # twenty take longer than all else
     texts = [text_of(number) for number in range(80)]
     rows = [{"id": str(number), "title": f"Cave {number}", "text": text} for number, text in enumerate(texts)]
-    for file in ("texts.jsonl", "docstrings.jsonl"):
+    for file in ("texts.jsonl", "titled.jsonl", "docstrings.jsonl"):
         write_lines(tmp_path / file, rows)
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "corpus.parquet")
     (tmp_path / "queries.csv").write_text("text,id\n" + "".join(f"cave {number},{number}\n" for number in range(40)))

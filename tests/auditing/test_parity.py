@@ -332,9 +332,13 @@ def noisy(model, size):
 def test_vectors_that_are_all_a_little_apart_are_not_called_single_ones_nor_explained_by_a_hair(load, texts):
     plain, text = load(), texts[:40]
     own = plain.encode(text, convert_to_tensor=True)
-    below = {size: int(((own * moved(own, size)).sum(1) < 0.999).sum()) for size in np.linspace(0.008, 0.013, 251)}
-    size = next(size for size, count in below.items() if count)  # the first noise that moves one below the threshold
-    assert below[size] <= 2
+
+    def below(size):
+        return int(((own * moved(own, size)).sum(1) < 0.999).sum())
+
+    # The first noise that moves one below the threshold: a few coarser steps move several, on some processors.
+    size = next(size for size in np.linspace(0.008, 0.013, 2501) if below(size))
+    assert below(size) <= 2
     found = compare(plain, noisy(load(), size), text)
     assert (found.agrees, found.cause) == (False, None)
     assert "explains the difference" in found.notes[0]
