@@ -165,3 +165,24 @@ def test_every_fence_is_of_a_kind_that_is_checked():
         fences = re.findall(r"^```(\w*)$", page.read_text("utf-8"), re.MULTILINE)
         assert set(fences[::2]) <= {"python", "console", "sh", "text", "math"}, page.name
         assert set(fences[1::2]) <= {""}, page.name
+
+
+def test_the_first_search_prints_what_the_page_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    vectors = str(tmp_path / "vectors")
+    embed, search = (
+        shlex.split(line.replace("-o vectors", f"-o {vectors}").replace("search vectors", f"search {vectors}"))
+        for block in blocks(ROOT / "docs" / "start.md", "sh")
+        for line in block.splitlines()
+        if line.startswith(("cenote embed minilm", "cenote search"))
+    )
+    assert main(embed[1:]) == 0
+    capsys.readouterr()
+    assert main(search[1:]) == 0
+    *shown, rest = next(iter(blocks(ROOT / "docs" / "start.md", "text"))).splitlines()
+    assert rest.strip() == "..."
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1 : len(shown)] == shown[1:]
+    first, expected = printed[0].split(), shown[0].split()
+    assert float(first[1]) == pytest.approx(float(expected[1]), abs=0.002)
+    assert [first[0], *first[2:]] == [expected[0], *expected[2:]]
