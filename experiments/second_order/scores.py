@@ -57,9 +57,9 @@ SOCM, NULL, SPREAD, CLOSENESS, ACCOUNT = (
 DRAWN, OF_TOKENS = (SOCM, CLOSENESS, ACCOUNT), (SOCM, NULL, SPREAD)
 SCORE = "nDCG@10"
 OF_ENCODERS = (
-    "The encoders are variants of each model: fewer layers, another temperature, noise on the weights. Noise lowers "
-    "SOCM and the score together, so that unlike models may behave otherwise. Intervals are for other variants, as if "
-    "each were drawn alone"
+    "The encoders are few models and variants of each: fewer layers, another temperature, noise on the weights. Noise "
+    "lowers SOCM and the score together, so that unlike models may behave otherwise. Intervals are for other variants, "
+    "as if each were drawn alone"
 )
 MARKS = {OWN: "*", LAYERS: "o", TEMPERATURE: "^", NOISE: "x", "pooling": "s"}
 Values = npt.NDArray[np.float64]
