@@ -247,19 +247,25 @@ def test_without_a_cache_nothing_is_kept(model, pairs, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("units", "matrix", "chosen"),
-    [("AVX512", False, "openvino"), ("AVX512", True, "torch"), ("AVX2", False, "torch")],
+    ("units", "matrix", "precision", "chosen"),
+    [
+        ("AVX512", False, "float32", "openvino"),
+        ("AVX512", True, "float32", "torch"),
+        ("AVX512", True, "bfloat16", "openvino"),
+        ("AVX2", False, "float32", "torch"),
+    ],
 )
-def test_openvino_is_taken_where_it_was_found_faster(units, matrix, chosen, model, monkeypatch):
+def test_openvino_is_taken_where_it_was_found_faster(units, matrix, precision, chosen, model, monkeypatch):
     pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: units)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrix)
-    assert choose_steadily(model, "auto", "float32") == chosen
+    monkeypatch.setattr(backend_choice, "obstacle", lambda *_: None)  # as on a processor that has this precision
+    assert choose_steadily(model, "auto", precision) == chosen
 
 
 def test_a_graph_that_computes_something_else_is_left_for_torch(model, pairs, tmp_path, monkeypatch):
     pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
-    monkeypatch.setattr(backend_choice, "openvino_is_faster", lambda: True)
+    monkeypatch.setattr(backend_choice, "openvino_is_faster", lambda _: True)
     own = backends.find_disagreement
 
     def disagree(made, *given):
@@ -277,7 +283,7 @@ def test_a_graph_that_computes_something_else_is_left_for_torch(model, pairs, tm
 
 def test_a_runtime_that_fails_is_left_for_torch(model, pairs, monkeypatch):
     pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cenote[openvino]'")
-    monkeypatch.setattr(backend_choice, "openvino_is_faster", lambda: True)
+    monkeypatch.setattr(backend_choice, "openvino_is_faster", lambda _: True)
 
     def fail(*_):
         raise RuntimeError("Exception from core.cpp:104:\nno such operator")

@@ -38,8 +38,8 @@ _COPIES = 2**30
 _CHARACTERS = 50_000
 # With fewer texts to embed, the choice would take longer than it saves.
 WORTH_CHOOSING = 2000
-# The vector units with which OpenVINO is faster than torch at float32, by 1.2 times. Without them, and on processors
-# that have matrix units (AMX) too, it gains nothing that its graph does not cost: see docs/benchmarks.md. Nothing is
+# The vector units with which OpenVINO is faster than torch. Without them it gains nothing that its graph does not cost.
+# On processors that have matrix units (AMX) too, it is faster in bfloat16 alone: see docs/benchmarks.md. Nothing is
 # timed, so that a run that goes on computes what it computed before.
 _UNITS = "AVX512"
 
@@ -97,7 +97,8 @@ def choose_backend(
 
 def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> str:
     """Return the name of the backend; for `auto` OpenVINO for int8 or where it is faster, else torch."""
-    preferred = ("openvino",) if precision == INT8 else ("openvino", "torch") if openvino_is_faster() else ("torch",)
+    faster = openvino_is_faster(precision)
+    preferred = ("openvino",) if precision == INT8 else ("openvino", "torch") if faster else ("torch",)
     tried = preferred if name == AUTO else (name,)
     reasons = {one: obstacle(model, one, precision, "document") for one in tried}
     found = next((one for one, reason in reasons.items() if reason is None), None)
@@ -107,10 +108,10 @@ def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> st
     return found
 
 
-def openvino_is_faster() -> bool:
+def openvino_is_faster(precision: str) -> bool:
     """Return whether OpenVINO is faster than torch on this processor."""
     wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS)
-    return wide and not torch.cpu._is_amx_tile_supported()
+    return wide and (precision == "bfloat16" or not torch.cpu._is_amx_tile_supported())
 
 
 def usable_backends(

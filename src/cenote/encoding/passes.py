@@ -13,6 +13,7 @@ from torch import Tensor
 from cenote.choices import AUTO, missing_packages
 from cenote.encoding.backend_choice import openvino_is_faster
 from cenote.encoding.backends import (
+    PRECISIONS,
     ROUNDED_COSINE,
     WORST_DIFFERENCE,
     computing_as_stored,
@@ -38,8 +39,9 @@ _WORST_OF_TOKENS = 0.99
 
 
 def packages() -> tuple[str, ...]:
-    """Return the package that may read in place of torch here."""
-    return ("openvino",) if openvino_is_faster() and not missing_packages("openvino") else ()
+    """Return the package that may read in place of torch here, at some precision."""
+    faster = any(map(openvino_is_faster, PRECISIONS))
+    return ("openvino",) if faster and not missing_packages("openvino") else ()
 
 
 def can_have_a_graph(model: SentenceTransformer, precision: str = AUTO) -> bool:
@@ -47,7 +49,8 @@ def can_have_a_graph(model: SentenceTransformer, precision: str = AUTO) -> bool:
 
     It must serve queries and documents, and show the token vectors that the pooling reads.
     """
-    if not openvino_is_faster():
+    computed = own_precision(model) if precision == AUTO else precision
+    if not openvino_is_faster(computed):
         return False
     declared = (getattr(one, "forward_kwargs", ()) for one in model.modules())  # a Router has `task` among them
     if any("task" in names for names in (*declared, *(model.module_kwargs or {}).values())):
@@ -56,7 +59,7 @@ def can_have_a_graph(model: SentenceTransformer, precision: str = AUTO) -> bool:
         return False
     if sum(one.nbytes for one in model.parameters()) > _LARGEST:
         return False
-    return obstacle(model, "openvino", own_precision(model) if precision == AUTO else precision, None) is None
+    return obstacle(model, "openvino", computed, None) is None
 
 
 class Passes:
