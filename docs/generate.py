@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE.parent))  # for experiments/, which is not installed
 
 from experiments.claims import page as claims_page  # noqa: E402
 from experiments.claims import rows_of  # noqa: E402
+from experiments.figures import page as figures_page  # noqa: E402
 
 
 def cli() -> str:
@@ -61,7 +62,8 @@ def pages() -> dict[Path, str]:
     """Return every generated page with its present content."""
     tables = {HERE / "pooling.md": ("poolings", poolings()), HERE / "training.md": ("recipe", recipe())}
     filled = {page: between(page.read_text("utf-8"), *table) for page, table in tables.items()}
-    return {HERE / "cli.md": cli(), HERE / "claims.md": claims_page(rows_of()), **filled}
+    results = {HERE / "claims.md": claims_page(rows_of()), HERE / "figures.md": figures_page()}
+    return {HERE / "cli.md": cli(), **results, **filled}
 
 
 def main(check: bool) -> int:

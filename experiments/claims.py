@@ -344,9 +344,26 @@ one lies on a given side of 0 in 20 of 100 tries |
 | not testable offline | models or data are on a hub; the command is there |
 
 A change of a score has a sign only if a test that flips the signs of items agrees with the interval (p below .05):
-where few items differ, an interval alone is too sure. What holds for these models may not hold for others: the
-commands take `--model`, `--data`, and `--backbone TUNED=START` for a model and the one that it was trained from. A
-command with `--quick` has values of few texts.
+where few items differ, an interval alone is too sure. A command with `--quick` has values of few texts. [Every
+figure](figures.md) is on a page of its own.
+
+## On your own model
+
+What holds for these models may not hold for others. In a clone, after `make check`, with the folder of the data in
+the variable CENOTE_DATA:
+
+```sh
+python -m experiments.length.cosine --model FOLDER --model minilm --data imdb
+```
+
+`--model` and `--data` are repeatable; without them a command measures the demo model on the data of its rows. The
+other models of this page are sentence-transformers/paraphrase-MiniLM-L3-v2 and
+sentence-transformers/all-mpnet-base-v2; `sre-minilm`, the demo model after narrow fine-tuning on short texts on running
+servers; and `masked` and `masked-tuned`, which `python -m experiments.second_order.fine_tuning -o FOLDER` makes.
+`--backbone TUNED=START` compares a model with the one that it was trained from. Results go to `build/experiments`,
+unless `-o` names another folder; what is there of the same code, model and data is not measured again. The files in
+`docs/results/experiments` name the code of each cell by a digest. Cells of earlier code stay where a change does not
+touch what they measure; one that was measured again was equal to the last digit.
 """
 
 

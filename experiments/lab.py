@@ -41,6 +41,8 @@ from experiments.claims import conclude, shown_cells, without_noise
 from experiments.data_sets import fingerprint_of, refuse_missing_data
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "experiments"
+# Where results go unless another folder is named: not into those that are committed.
+OUTPUT = Path("build", "experiments")
 # Colours that people with colour-blindness tell apart, dark enough on white (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
 MARKERS = "os^Dv<>"  # one more than colours, so that pairs repeat late
@@ -166,7 +168,7 @@ def main(experiment: Experiment) -> None:
     parser.add_argument("--model", action="append", help="folder or hub id; repeatable (default: minilm)")
     parser.add_argument("--data", action="append", help=f"repeatable (default: {', '.join(experiment.data)})")
     parser.add_argument("--quick", action="store_true", help="fewer texts: wider intervals")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help=f"folder (default: {RESULTS})")
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help=f"folder (default: {OUTPUT})")
     add_backbones(parser)
     args = parser.parse_args()
     data = args.data or experiment.data
@@ -267,10 +269,11 @@ def run(
 
 
 def refresh(experiment: Experiment, output: Path) -> None:
-    """Write NAME.json anew, if there is one, with the statements and verdicts of today, of the same cells."""
+    """Write NAME.json anew, if there is one, with the statements and verdicts of today, and draw the same cells."""
     path = output / f"{experiment.name}.json"
     if cells := _known(path):
         write_text(path, json.dumps(record_of(experiment, cells), indent=1) + "\n")
+        save_figure(experiment, _shown_of(cells), output)
 
 
 def _known(path: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -26,6 +27,7 @@ from experiments import data_sets, diagnoses, lab  # noqa: E402
 from experiments.all import MODULES, experiments, index, main  # noqa: E402
 from experiments.claims import INDEX  # noqa: E402
 from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, judge  # noqa: E402
+from experiments.second_order import scores  # noqa: E402
 
 from .diagnosis.verdicts import accounts  # noqa: E402
 from .evaluation import labelled  # noqa: E402
@@ -238,6 +240,19 @@ def test_the_index_of_claims_is_fresh():
         assert [stored[part] for part in parts] == [anew[part] for part in parts]
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_a_committed_figure_is_that_of_its_cells(module, tmp_path):
+    """`python -m experiments.all --pages` draws it."""
+    experiment = importlib.import_module(f"experiments.{module}").EXPERIMENT
+    committed = (lab.RESULTS / f"{experiment.name}.svg").read_text("utf-8")
+    if f"Matplotlib v{matplotlib.__version__}," not in committed:
+        pytest.skip(f"another version of matplotlib drew it than {matplotlib.__version__}, whose lines differ")
+    stored = json.loads((lab.RESULTS / f"{experiment.name}.json").read_text("utf-8"))
+    (tmp_path / f"{experiment.name}.json").write_text(json.dumps(stored), "utf-8")
+    lab.refresh(experiment, tmp_path)
+    assert (tmp_path / f"{experiment.name}.svg").read_text("utf-8") == committed
+
+
 def test_data_that_are_not_here_are_refused_before_the_work(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(data_sets, "DATA", tmp_path)
     monkeypatch.setattr(sys, "argv", ["all", "--quick", "-o", str(tmp_path / "out")])
@@ -274,3 +289,20 @@ def test_an_account_of_some_texts_searches_these_texts_alone(tiny_st, monkeypatc
     shares = (some.found, some.lost_to_cut, some.lost_to_pooling, some.not_found)
     assert sum(one.value for one in shares) == pytest.approx(1)
     assert stability.draw(account, reading, 0) == some
+
+
+@pytest.mark.parametrize(("count", "alone"), [(9, []), (10, ["10 models"])])
+def test_models_alone_are_correlated_where_they_are_enough(count, alone):
+    def measured(place):
+        """Own encoders collapse less as they score higher, but for one; noisy ones more."""
+        score = place + 1.5 * (place == 4)
+        own = {"made by": "own", scores.SOCM: -place, scores.SCORE: score, scores.ACCOUNT: place}
+        noisy = {"made by": "noise", scores.SOCM: place, scores.SCORE: place - 100, scores.ACCOUNT: place}
+        return Cell(str(place), "one", Measured([own, noisy], []))
+
+    found = scores.across([measured(place) for place in range(count)])
+    assert [one.model for one in found] == [f"{2 * count} encoders of {count} models", *alone]
+    rank = 1 - 6 * 2 / (count * (count**2 - 1))  # two neighbours have changed places
+    held = [(one.claim, one.value, one.holds) for cell in found[1:] for one in cell.measured.findings]
+    expected = [("collapse", pytest.approx(-rank), True), ("account", pytest.approx(rank), True)]
+    assert held == (expected if alone else [])

@@ -188,7 +188,7 @@ def over_encoders(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 
 def across(cells: Sequence[Cell]) -> list[Cell]:
-    """Correlate over the encoders of all models."""
+    """Correlate over the encoders of all models, and over the models alone where they are enough for an interval."""
     found = []
     for data in dict.fromkeys(cell.data for cell in cells):
         chosen = [cell for cell in cells if cell.data == data]
@@ -196,6 +196,9 @@ def across(cells: Sequence[Cell]) -> list[Cell]:
         if len(chosen) > 1:
             name = f"{len(rows)} encoders of {len(chosen)} models"
             found.append(Cell(name, data, Measured([], over_encoders(rows))))
+        if len(chosen) >= FEWEST_WITH_INTERVAL:
+            alone = [row for row in rows if row["made by"] == OWN]
+            found.append(Cell(f"{len(alone)} models", data, Measured([], over_encoders(alone))))
     return found
 
 

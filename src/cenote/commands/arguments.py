@@ -75,11 +75,9 @@ def one_of(names: Iterable[str], what: str, *, shown: Iterable[str] | None = Non
 
 @completed_by(POOLINGS)
 def pooling(text: str) -> str:
-    """Parse the name of a pooling, or several joined by commas or by +."""
+    """Parse the name of a pooling, or several joined by commas or by +: these are joined by +, as in records."""
     parse = one_of([*POOLINGS, *chain.from_iterable(POOLINGS.values())], "pooling", shown=POOLINGS)
-    for part in re.split("[,+]", text):
-        parse(part.strip())
-    return text
+    return "+".join(parse(part.strip()) for part in re.split("[,+]", text))
 
 
 def columns(text: str) -> tuple[str, ...]:

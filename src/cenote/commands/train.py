@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -209,9 +208,6 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     settings = {name: value for name in _FIELDS if (value := getattr(args, name)) is not None}
     if args.trained_pooling is not None:
         settings["pooling"] = args.trained_pooling
-    for name in ("pooling", "eval_pooling"):
-        if name in settings:
-            settings[name] = "+".join(part.strip() for part in re.split("[,+]", settings[name]))
     Recipe(**settings)  # raises for wrong ones before the trainer is imported, which takes seconds
 
     from cenote.training.train import train

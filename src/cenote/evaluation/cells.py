@@ -94,6 +94,7 @@ def build_cells(
     cells = [cell for subject in subjects for cell in _cells_of(grid, subject, tested, pairs, seed)]
     notes = [f"{subject.name}: {note}" for subject in subjects for note in _notes(grid, subject)]
     notes += [f"{subject.name}: {note}" for subject in subjects if (note := _claim_nothing(grid, subject, pairs))]
+    notes += [f"{subject.name}: {note}" for subject in subjects if (note := _note_common_items(grid, subject))]
     few = [subject.name for subject in subjects if subject.name not in pairs]
     if together and family and family.together and not few:
         everywhere = {arm for arm in grid.others if all(arm in some for some in testable.values())}
@@ -140,6 +141,17 @@ def _claim_nothing(grid: _Grid, subject: Subject, pairs: Mapping[str, Paired]) -
     if subject.name not in pairs:
         return state_too_few(baselines[0], sources_of(subject.kind, baselines[0]))
     return state_variance(baselines, pairs[subject.name])
+
+
+def _note_common_items(grid: _Grid, subject: Subject) -> str:
+    """Return over which items differences are, where not every setting has all of them."""
+    every = [one for some in grid.items(subject) for one in some]
+    if not every:
+        return ""
+    common, most = len(common_names(every)), max(len({*one.columns["item"]}) for one in every)
+    if common == most:
+        return ""
+    return f"differences are over the {common:,} items that all settings have, of {most:,}; scores are over all."
 
 
 def _notes(grid: _Grid, subject: Subject) -> list[str]:
@@ -301,18 +313,22 @@ def list_costs(arms: Sequence[Arm], scored: Sequence[ScoredArm]) -> list[Cost]:
 
 
 def list_warnings(cells: Sequence[Cell], arms: Sequence[Arm], compared: Mapping[Arm, Arm]) -> list[str]:
-    """Say where a model's declared pooling is beaten by more than noise, by settings that are compared with it."""
+    """Say where a model's declared pooling is beaten by more than noise, by another in its place."""
     own = own_arms(arms)
     named = {arm.name(arms): arm for arm in arms}
     found = []
     for cell in cells:
-        arm = named[cell.setting]
-        base = compared[arm]
-        if cell.verdict == "better" and base is own[arm.model] and replace(arm, pooling=base.pooling) == base:
-            difference = score_estimate(cell.difference.value, cell.difference.low, cell.difference.high, sign="+")
+        arm, base, change = named[cell.setting], compared[named[cell.setting]], cell.difference
+        if cell.verdict == "better":
+            winner, declared, gain = arm, base, score_estimate(change.value, change.low, change.high, sign="+")
+        elif cell.verdict == "worse" and change.low is not None and change.high is not None:
+            winner, declared, gain = base, arm, score_estimate(-change.value, -change.high, -change.low, sign="+")
+        else:
+            continue
+        if declared is own[declared.model] and replace(winner, pooling=declared.pooling) == declared:
             where = "the mean of all tasks" if cell.task == ALL else cell.task
             found.append(
-                f"On {where}, pooling {arm.pooling} is better than the declared {base.pooling} of {arm.model}: "
-                f"{cell.metric} {difference}."
+                f"On {where}, pooling {winner.pooling} is better than the declared {declared.pooling} of "
+                f"{declared.model}: {cell.metric} {gain}."
             )
     return found

@@ -36,8 +36,8 @@ from cenote.evaluation.results import Results, folder_of
 from cenote.evaluation.runtimes import read_alike, tasks_by_graph
 from cenote.evaluation.scoring import refuse_unusable
 from cenote.evaluation.task_list import PACKAGES, ListedTask, list_tasks, refuse_missing_packages
-from cenote.evaluation_records import Evaluation
 from cenote.functional.temperature import Temperature
+from cenote.json_records import Result
 from cenote.listener import Listener, Progress, silent
 from cenote.models.loading import load
 from cenote.models.provenance import name_of, versions_of
@@ -105,7 +105,7 @@ def compare(
         A `Comparison`: plain data, with `to_json`, `from_json` and `save`.
     """
     listener, seed = Listener(progress or silent, notify or silent), check_at_least(0, seed, "seed")
-    given = [models] if isinstance(models, (SentenceTransformer, str, Path)) else list(models)
+    given = [models] if isinstance(models, (SentenceTransformer, str, Path, Result)) else list(models)
     _refuse_results(given)
     if names is not None and len(names) != len(given):
         raise BadInput(f"names has {len(names)} names for {len(given)} models: give one for each.")
@@ -243,7 +243,7 @@ def _ranking(cells: Sequence[Cell]) -> list[Cell]:
 
 def _refuse_results(given: Sequence[Any]) -> None:
     for one in given:
-        if isinstance(one, (Evaluation, Comparison)) or (isinstance(one, (str, Path)) and str(one).endswith(".json")):
+        if isinstance(one, Result) or (isinstance(one, (str, Path)) and str(one).endswith(".json")):
             raise BadInput(
                 f"{one if isinstance(one, (str, Path)) else type(one).__name__} is a result: settings are compared on "
                 "the same items, in one call. Give models and data."

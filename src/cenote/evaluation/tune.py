@@ -66,7 +66,8 @@ from cenote.wording import pluralise, relative_estimate
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 # The mean relative gain that the paper reports over 40 tasks.
 PAPER_GAIN = 0.0053
-# Items of the held-out half that would show such a gain of the demo model at 0.9, on samples (docs/results.md).
+# Items of the held-out half that would show such a gain of the demo model, as far as it was measured: one search, one
+# classification and three sets of pairs (docs/results.md).
 _NEEDED = {
     "retrieval": "some hundreds to thousands of queries",
     "reranking": "some hundreds to thousands of queries",
