@@ -1,11 +1,15 @@
 """Every experiment on the claims of the sources, and one page of their figures.
 
-    python -m experiments.all --quick -o build/experiments
+    python -m experiments.all --quick
     python -m experiments.all --model minilm --model FOLDER --only length-cosine
     python -m experiments.all --pages
 
-Without `-o` the JSON and SVG files of docs/results/experiments are written, of which docs/claims.md is made. `--pages`
-measures nothing: from the cells that are there it writes index.json (all claims), index.html and the verdicts.
+`--quick` also trains models with landmark pooling at toy size, which takes a minute or two. Without it the page shows
+the trainings that are committed: `python -m experiments.landmark.run` repeats them in hours.
+
+Results go to build/experiments unless `-o` names another folder. docs/claims.md is made of those in
+docs/results/experiments: `--pages` measures nothing, and writes from the cells that are there index.json (all claims),
+index.html, the verdicts and the figures.
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ from typing import Any
 
 from experiments.claims import INDEX
 from experiments.data_sets import refuse_missing_data
-from experiments.lab import RESULTS, Experiment, add_backbones, errors_in_a_line, refresh, run
+from experiments.lab import OUTPUT, RESULTS, Experiment, add_backbones, errors_in_a_line, refresh, run
+from experiments.landmark.material import SOURCES
 from experiments.page import build_page
 
 # In the order of the page.
@@ -49,6 +54,9 @@ MODULES = (
     "poolings.details",
 )
 
+# The trainings of experiments.landmark.run, which have a frame of their own: they make the models that they measure.
+TRAININGS = "landmark"
+
 
 def experiments() -> list[Experiment]:
     """Return every experiment."""
@@ -61,16 +69,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", action="append", help="folder or hub id; repeatable (default: minilm)")
     parser.add_argument("--data", action="append", help="repeatable (default: those of each experiment)")
-    parser.add_argument("--only", action="append", choices=known, help="repeatable (default: all)")
-    parser.add_argument("--quick", action="store_true", help="fewer texts: wider intervals")
-    parser.add_argument("--pages", action="store_true", help="measure nothing: write verdicts, index and page")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    parser.add_argument("--only", action="append", choices=[*known, TRAININGS], help="repeatable (default: all)")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"fewer texts: wider intervals; and {TRAININGS}: trainings of toy size. Without it the page shows those "
+        "that are committed; experiments.landmark.run repeats them in hours",
+    )
+    parser.add_argument("--pages", action="store_true", help="measure nothing: write verdicts, figures, index and page")
+    parser.add_argument(
+        "-o", "--output", type=Path, help=f"folder (default: {OUTPUT}; with --pages that of the committed results)"
+    )
     add_backbones(parser)
     args = parser.parse_args()
-    wanted = [] if args.pages else [known[name] for name in args.only or known]
+    args.output = args.output or (RESULTS if args.pages else OUTPUT)
+    names = [] if args.pages else args.only or [*known, TRAININGS]
+    if TRAININGS in names and args.only and not args.quick:
+        parser.error(f"{TRAININGS} is trained here with --quick only; in full: python -m experiments.landmark.run")
+    wanted, trained = [known[name] for name in names if name in known], TRAININGS in names and args.quick
     with errors_in_a_line():
         refuse_missing_data(name for one in wanted if not one.own for name in args.data or one.data)
+        refuse_missing_data(SOURCES if trained else ())
         measure(wanted, args)
+        if trained:
+            train(args)
     args.output.mkdir(parents=True, exist_ok=True)
     for one in known.values() if args.pages else ():
         refresh(one, args.output)
@@ -92,6 +114,15 @@ def measure(wanted: Iterable[Experiment], args: argparse.Namespace) -> None:
             backbones=dict(args.backbone),
         )
         print(f"({one.name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train models with landmark pooling at toy size, and say how long it took."""
+    from experiments.landmark import run as trainings  # locks files, as Unix alone does
+
+    start = time.perf_counter()
+    trainings.measure(trainings.QUICK, args.model or (), args.data or (), args.output)
+    print(f"({TRAININGS}: {time.perf_counter() - start:.0f} s)\n", flush=True)
 
 
 def index() -> list[dict[str, Any]]:

@@ -13,6 +13,13 @@ from cenote.wording import pluralise
 from experiments.claims import INDEX, RESULTS, SOURCES, Row, rows_of_experiment, rows_of_trainings, shown_cells
 
 ADDRESSES = {source: f"https://arxiv.org/abs/{source.split()[1]}" for source in SOURCES if source.startswith("arXiv")}
+# The sections of trained models: name, title, and the folder of their results; None is that of the page.
+_TRAINED = (
+    ("trained", "Landmark pooling, trained", RESULTS),
+    ("trained-here", "Landmark pooling: trainings in this folder", None),
+)
+# How the names of files of `experiments.landmark.run --quick` begin.
+_TOY = "landmark-toy"
 # Of verdicts that decide; others are grey.
 _COLOURS = {
     "holds": "#00664b",
@@ -66,14 +73,19 @@ opposite on others. One that decides among several that do not is no verdict.
 
 
 def build_page(folder: Path) -> str:
-    """Return the page of the experiments in a folder, in the order of its index, and of trained models."""
+    """Return the page of the experiments in a folder, in the order of its index, and of trained models.
+
+    These are those that are committed, and those in the folder.
+    """
     index = json.loads((folder / INDEX).read_text("utf-8"))
     shown = [one for one in index if (folder / f"{one['name']}.json").exists()]
     sections = [_section(one, folder) for one in shown]
     links = [_link(one, list(rows_of_experiment(one, folder))) for one in shown]
-    trained = list(_trainings(RESULTS))
-    if trained:
-        links.append('<li><a href="#trained">Landmark pooling, trained</a></li>')
+    trained = []
+    for name, title, place in _TRAINED:
+        some = list(_trainings(name, title, place or folder))
+        links += [f'<li><a href="#{name}">{title}</a></li>'] if some else []
+        trained += some
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -164,15 +176,19 @@ def _code(text: str) -> str:
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
 
 
-def _trainings(results: Path) -> Iterator[str]:
-    """Yield the section of the models that were trained, where their results are committed."""
-    paths = sorted(results.glob("landmark-*.json"))
-    if paths:
-        pictures = "".join(
-            f'<div class="figure">{path.read_text("utf-8")}</div>' for path in sorted(results.glob("landmark-*.svg"))
-        )
+def _trainings(name: str, title: str, results: Path) -> Iterator[str]:
+    """Yield the section of the models in a folder that were trained: those of toy size where there are no others."""
+    every = sorted(results.glob("landmark-*.json"))
+    full = [path for path in every if not path.stem.startswith(_TOY)]
+    if paths := full or every:
+        records = {path: json.loads(path.read_text("utf-8")) for path in paths}
+        figures = (path.with_name(f"{path.stem}-{start}.svg") for path in paths for start in records[path]["starts"])
+        pictures = "".join(f'<div class="figure">{figure.read_text("utf-8")}</div>' for figure in figures)
         rows = list(rows_of_trainings(paths))
+        machines = dict.fromkeys(record.get("machine") for record in records.values())
+        on = "".join(f'<p class="how">{escape(one)}</p>' for one in machines if one)
+        command = rows[0].command + ("" if full else " --quick")
         yield (
-            f'<section id="trained"><h2>Landmark pooling, trained</h2>{pictures}{_table(rows)}'
-            f'<p class="how"><code>{escape(rows[0].command)}</code> · {_links(rows)}</p></section>'
+            f'<section id="{name}"><h2>{title}</h2>{pictures}{_table(rows)}{on}'
+            f'<p class="how"><code>{escape(command)}</code> · {_links(rows)}</p></section>'
         )

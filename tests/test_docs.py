@@ -8,25 +8,13 @@ import subprocess
 import sys
 import warnings
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import pytest
 
 from cenote.cli import main, parser
 from cenote.errors import CenoteWarning
 
-ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(page, language):
-    return [content for kind, content in BLOCK.findall(page.read_text("utf-8")) if kind == language]
-
-
-def name(page):
-    return page.relative_to(ROOT).as_posix()
-
+from .documented import PAGES, ROOT, blocks, name
 
 # How many values the comments of a page's snippets show. Others say something in words.
 SHOWN = {
@@ -145,13 +133,16 @@ def test_links_between_pages_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=name)
 def test_shell_lines_name_targets_and_extras_that_there_are(page):
-    """`sh` blocks install and build, which a test of the installed thing cannot repeat; what they name must exist."""
+    """`sh` blocks install and build, which a test of the installed thing cannot repeat; what they name must exist.
+
+    Other tests run the commands of `cenote` and `python`: test_commands_of_docs.py and test_scripts_of_docs.py.
+    """
     makefile, project = ((ROOT / file).read_text("utf-8") for file in ("Makefile", "pyproject.toml"))
     for line in "".join(blocks(page, "sh")).splitlines():
         words = shlex.split(line, comments=True)
         if not words or words[0] == ".":
             continue
-        assert words[0] in ("make", "pip", "cenote", "embedding-atlas"), line
+        assert words[0] in ("make", "pip", "cenote", "python", "embedding-atlas"), line
         if words[0] == "cenote":
             parser().parse_args(words[1:])
         if words[0] == "make":

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,13 @@ from transformers import PreTrainedTokenizerBase
 
 import cenote
 from cenote.data.labelled import Retrieval, read_labelled
+from cenote.errors import BadInput
+from experiments import data_sets
 
-DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"))
+# Folders of the pairs, and of the searches that are built: from texts that no pair has, which their builders see to.
+SOURCES = ("20news_full", "scifact", "text_imdb_unsup", "text_wikitext2", "imdb")
+# Searches with judgments, unless others are given.
+JUDGED = ("cranfield",)
 # Lines of quoted posts, and those that introduce them.
 _QUOTED = re.compile(r"\s*[>|:]|.*\b(?:writes|wrote|article)\b")
 # Places of the evidence in a longer text.
@@ -41,7 +45,7 @@ class Search:
 
 def rows_of(name: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a gzipped file of JSON lines below the folder of data."""
-    with gzip.open(DATA / name, "rt", encoding="utf-8") as lines:
+    with gzip.open(data_sets.DATA / name, "rt", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 
 
@@ -70,9 +74,11 @@ def training_pairs(sizes: dict[str, int]) -> list[tuple[str, str]]:
     pairs = read_posts("train")[: sizes["posts"]]
     abstracts = {row["id"]: f"{row['title']} {row['text']}" for row in rows_of("scifact/corpus.jsonl.gz")}
     claims = {row["id"]: row["text"] for row in rows_of("scifact/queries_train.jsonl.gz")}
-    with gzip.open(DATA / "scifact/qrels_train.tsv.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(data_sets.DATA / "scifact/qrels_train.tsv.gz", "rt", encoding="utf-8") as lines:
         judged = [line.split("\t") for line in list(lines)[1:]]
-    tested = {document for grades in read_labelled(DATA / "scifact").judgments.values() for document in grades}
+    tested = {
+        document for grades in read_labelled(data_sets.DATA / "scifact").judgments.values() for document in grades
+    }
     judged = [line for line in judged if line[1] not in tested]
     pairs += [(claims[query], abstracts[document]) for query, document, _ in judged][: sizes["claims"]]
     for name, folder in (("reviews", "text_imdb_unsup"), ("articles", "text_wikitext2")):
@@ -81,7 +87,7 @@ def training_pairs(sizes: dict[str, int]) -> list[tuple[str, str]]:
         pairs += [(pair.query, pair.positive) for pair in mined.pairs or ()]
     if sizes.get("meetings"):
         meetings = {row["id"]: row["text"] for row in rows_of("qmsum/corpus.jsonl.gz")}
-        with gzip.open(DATA / "qmsum/qrels.tsv.gz", "rt", encoding="utf-8") as lines:
+        with gzip.open(data_sets.DATA / "qmsum/qrels.tsv.gz", "rt", encoding="utf-8") as lines:
             asked = dict(line.split("\t")[:2] for line in list(lines)[1:])
         questions = [row for row in rows_of("qmsum/queries.jsonl.gz") if "_s" in row["id"]]
         chosen = [row for row in questions if asked[row["id"]].startswith("train")][: sizes["meetings"]]
@@ -97,10 +103,43 @@ def plain_texts(count: int) -> list[str]:
     return texts[:count]
 
 
-def searches(tokenizer: PreTrainedTokenizerBase, lengths: list[int], sizes: dict[str, int]) -> dict[str, Search]:
+def judged_searches(names: Iterable[str], pairs: Sequence[tuple[str, str]], *, sampled: bool) -> dict[str, Retrieval]:
+    """Return labelled data with queries and judgments by the names of their folders, or samples of them.
+
+    Raise for other data, for names that those of built searches begin with, and for texts that are trained on.
+    """
+    found: dict[str, Retrieval] = {}
+    trained = {text for pair in pairs for text in pair}
+    for given in names:
+        data, name = data_sets.labelled_of(given, sampled), Path(given).name.replace(" ", "-")
+        if not isinstance(data, Retrieval):
+            raise BadInput(f"{given} holds {data.kind}: give data with queries and judgments.")
+        if name in found or name.startswith(("posts", "evidence")):
+            raise BadInput(f"data {given!r}: {name!r} is the name of another search: give the folder another name.")
+        if shared := trained & _asked_and_relevant(data):
+            raise BadInput(
+                f"data {given!r}: {len(shared):,} of its queries and relevant texts are trained on, such as "
+                f"{min(shared)[:60]!r}: give other data."
+            )
+        found[name] = data
+    return found
+
+
+def _asked_and_relevant(data: Retrieval) -> set[str]:
+    """Return the queries and the relevant texts of a search, these with and without their titles."""
+    relevant = {name for grades in data.judgments.values() for name, grade in grades.items() if grade > 0}
+    rows = [row for row, name in enumerate(data.corpus_ids) if name in relevant]
+    return {*data.queries} | {
+        text for row in rows for text in (data.texts[row], f"{data.titles[row]} {data.texts[row]}".strip())
+    }
+
+
+def searches(
+    tokenizer: PreTrainedTokenizerBase, lengths: list[int], sizes: dict[str, int], judged: Mapping[str, Retrieval]
+) -> dict[str, Search]:
     """Return the searches by name, each with the tokens that a model reads of a text.
 
-    - `cranfield`: abstracts, of which seven of ten are cut at 128 tokens.
+    - those with judgments, such as `cranfield`: abstracts, of which seven of ten are cut at 128 tokens.
     - `posts N`: posts by their subjects; a third fits into the short window, a third into the middle one. The
       beginning of a post mostly has what its subject asks for.
     - `evidence N`: the beginnings of abstracts that claims are about, each at the start, in the middle and at the end
@@ -110,8 +149,9 @@ def searches(tokenizer: PreTrainedTokenizerBase, lengths: list[int], sizes: dict
         tokenizer: counts tokens.
         lengths: tokens that a model reads, the one of the training first.
         sizes: of posts, and of texts with evidence at each length.
+        judged: searches with judgments.
     """
-    found = {"cranfield": Search(lengths[0], read_labelled(DATA / "cranfield"))}
+    found = {name: Search(lengths[0], data) for name, data in judged.items()}
     posts, parts = _posts_by_length(tokenizer, sizes["posts"])
     found |= {f"posts {length}": Search(length, posts, parts) for length in lengths[:2]}
     for length in lengths[1:]:
@@ -165,7 +205,7 @@ def _one_each(rows: list[tuple[str, str]]) -> Retrieval:
 
 def _with_evidence(tokenizer: Any, length: int, share: float, shortest: int, count: int) -> Retrieval:
     """Return claims, each with the beginning of its abstract within reviews that fill a text of `length` tokens."""
-    test = read_labelled(DATA / "scifact")
+    test = read_labelled(data_sets.DATA / "scifact")
     abstracts = dict(zip(test.corpus_ids, test.texts, strict=True))
     claims = dict(zip(test.query_ids, test.queries, strict=True))
     fillers = [row["text"] for row in rows_of("imdb/test.jsonl.gz")][::7]

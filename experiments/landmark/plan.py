@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.landmark.backbones import MODELS, adapted, reset, rotary
+from cenote.models.declared import DEMO, find
+from experiments.landmark.backbones import MODELS, adapted, reset, rotary, whole
 from experiments.landmark.material import plain_texts
 
 # How each model is trained, by the name of the arm. Everything else is the same: backbone, pairs, their order, steps.
@@ -33,6 +34,9 @@ READINGS: dict[str, dict[str, dict[str, Any]]] = {
     "landmark": {"temperature 0.8": {"temperature": 0.8}},
 }
 
+# The start of a model that is given: none of its layers is drawn anew.
+WHOLE = "whole"
+
 
 @dataclass(frozen=True)
 class Size:
@@ -48,14 +52,21 @@ class Size:
     pairs: dict[str, int]
     searches: dict[str, int]
     seeds: int = 3  # of the first start; the others have one
+    known: int = 0  # the seeds that were known when longer posts were chosen for a test: later ones test them
+    sampled: bool = False  # whether searches with judgments are sampled
     recipe: dict[str, Any] = field(default_factory=dict)
+
+
+def at(model: str | Path) -> Path:
+    """Return the folder of a model, or its hub id."""
+    return Path(find(model)[0])
 
 
 L3 = MODELS / "paraphrase-MiniLM-L3-v2"
 CPU = Size(
     starts={
-        "reset": lambda folder, seed: reset(L3, folder, 1, seed),
-        "masked": lambda folder, seed: adapted(L3, folder, plain_texts(20_000), 800, 16, 128, seed),
+        "reset": lambda folder, seed: reset(at(L3), folder, 1, seed),
+        "masked": lambda folder, seed: adapted(at(L3), folder, plain_texts(20_000), 800, 16, 128, seed),
     },
     ablations="reset",
     steps=500,
@@ -65,15 +76,16 @@ CPU = Size(
     lengths=[128, 512, 2048],
     pairs={"posts": 8000, "claims": 900, "reviews": 3000, "articles": 2000},
     searches={"posts": 300, "evidence": 64},
+    known=2,
     recipe={"query_length": 32},
 )
 SIZES = {
     "cpu": CPU,
     "confirm": replace(  # the demo model of six layers
-        CPU, starts={"reset": lambda folder, seed: reset(demo(), folder, 4, seed)}, ablations=""
+        CPU, starts={"reset": lambda folder, seed: reset(at(DEMO), folder, 4, seed)}, ablations="", known=1
     ),
     "gpu": Size(
-        starts={"rotary": lambda folder, seed: rotary(L3, folder, plain_texts(10**6), 6000, 64, 512, 8, 512, seed)},
+        starts={"rotary": lambda folder, seed: rotary(at(L3), folder, plain_texts(10**6), 6000, 64, 512, 8, 512, seed)},
         ablations="rotary",
         steps=1000,
         batch=256,
@@ -84,10 +96,10 @@ SIZES = {
         searches={"posts": 1500, "evidence": 180},
         recipe={"mini_batch": 128},
     ),
-    "toy": Size(  # runs every path in a minute or two
+    "toy": Size(  # runs every path in a minute or two, from the demo model, which every machine has
         starts={
-            "reset": lambda folder, seed: reset(L3, folder, 1, seed),
-            "rotary": lambda folder, seed: rotary(L3, folder, plain_texts(200), 4, 4, 64, 2, 64, seed),
+            "reset": lambda folder, seed: reset(at(DEMO), folder, 1, seed),
+            "rotary": lambda folder, seed: rotary(at(DEMO), folder, plain_texts(200), 4, 4, 64, 2, 64, seed),
         },
         ablations="rotary",
         steps=4,
@@ -98,15 +110,18 @@ SIZES = {
         pairs={"posts": 100, "claims": 20, "reviews": 20, "articles": 20, "meetings": 10},
         searches={"posts": 30, "evidence": 12},
         seeds=1,
+        sampled=True,
     ),
 }
 
 
-def demo() -> Path:
-    """Return the folder of the demo model."""
-    from cenote.models.declared import find
+def of_model(size: Size, model: str) -> Size:
+    """Return a size whose only start is an unchanged model, with the seeds and the ablations of a first start.
 
-    return Path(find("minilm")[0])
+    The seeds then draw the order of the pairs alone. None was known when longer posts were chosen for a test.
+    """
+    starts = {WHOLE: lambda folder, _: whole(model, folder)}
+    return replace(size, starts=starts, ablations=size.ablations and WHOLE, known=0)
 
 
 def trainings(size: Size) -> list[tuple[str, str, int]]:

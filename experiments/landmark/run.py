@@ -1,12 +1,18 @@
 """Landmark pooling against CLS and mean, trained under equal conditions: the claim of arXiv 2601.21525.
 
     python -m experiments.landmark.run --size cpu
-    python -m experiments.landmark.run --size gpu
+    python -m experiments.landmark.run --size gpu --model answerdotai/ModernBERT-base
+    python -m experiments.landmark.run --quick --model minilm --model FOLDER --data scifact -o results
 
 Every arm has the same backbone, pairs, order of pairs and steps; only the pooling differs. Each model is scored on
-searches that it was not trained on, by the tokens that it reads and by the place of the evidence. Trainings are kept in
-the user's cache, and scores of all queries beside the tables, in docs/results: the same command goes on after a stop,
-and several at once, each with its own threads, share the trainings.
+searches that it was not trained on, by the tokens that it reads and by the place of the evidence. Below the tables
+stand the claims of the paper, and whether each holds in what was measured.
+
+`--data` names further searches with judgments. The training pairs, the posts and the evidence cannot be replaced: they
+were chosen together, so that no text that is sought is trained on, and the claims are tested on them.
+
+Trainings are kept in the user's cache, and scores of all queries beside the tables: the same command goes on after a
+stop, and several at once, each with its own threads, share the trainings.
 """
 
 from __future__ import annotations
@@ -15,79 +21,175 @@ import argparse
 import fcntl
 import hashlib
 import json
-import shutil
-import tempfile
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import torch
 
 import cenote
-from cenote.models.properties import positions_of
+from benchmarks.timing import machine
+from cenote.errors import BadInput
+from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import versions_of
 from cenote.storage import write_text
-from cenote.surgery.positions import extend_positions
-from cenote.training.backbone import prepare
-from cenote.training.train import recipe_of
-from experiments.landmark.backbones import precision_of
-from experiments.landmark.material import searches, training_pairs
-from experiments.landmark.plan import ARMS, READINGS, SIZES, UNTRAINED, Size, trainings
-from experiments.landmark.summary import summarise
+from experiments.data_sets import fingerprint_of, refuse_missing_data
+from experiments.lab import OUTPUT, errors_in_a_line
+from experiments.landmark.material import JUDGED, SOURCES, judged_searches, searches, training_pairs
+from experiments.landmark.plan import SIZES, Size, of_model, trainings
+from experiments.landmark.summary import claim_lines, summarise
+from experiments.landmark.training import tell, train_and_score
 
 WORK = Path("~/.cache/cenote/landmark").expanduser()
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+QUICK = "toy"
+# Modules that neither train nor score: a change of them leaves what was made.
+_SHOWING = ("run", "summary")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Trainings of one table: a size, the searches with judgments, and where everything is kept."""
+
+    name: str  # of its files, after `landmark-`
+    size: Size
+    judged: Sequence[str]
+    output: Path
+    work: Path
+    keep: bool
+    made_by: str  # a digest of all that the scores depend on
+
+    @property
+    def scores(self) -> Path:
+        """The folder with the scores of all queries."""
+        return self.output / f"landmark-{self.name}"
 
 
 def main() -> None:
     """Make the backbones, train and score every arm, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", choices=SIZES, default="cpu")
+    parser.add_argument(
+        "--model",
+        action="append",
+        help="backbone, of which no layer is drawn anew: folder, hub id or minilm; repeatable (default: the backbones "
+        "of the size, whose upper layers are random). The pooling that it had is at an advantage",
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        help=f"data with queries and judgments, searched beside the posts and the evidence; repeatable (default: "
+        f"{', '.join(JUDGED)}). Training pairs, posts and evidence are fixed: no text that is sought is trained on",
+    )
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--size", choices=SIZES, default="cpu", help="default: cpu, which takes hours")
+    sizes.add_argument("--quick", action="store_true", help=f"the size {QUICK}: too few steps to test the claims")
     parser.add_argument("--minutes", type=float, help="start no training after so many minutes")
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--keep", action="store_true", help="keep the trained models beside their scores")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    parser.add_argument("--work", type=Path, default=WORK, help=f"folder of the trainings (default: {WORK})")
+    parser.add_argument("--keep", action="store_true", help="keep the trained models in the folder of the trainings")
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help=f"folder (default: {OUTPUT})")
     args = parser.parse_args()
-    size, began = SIZES[args.size], time.perf_counter()
-    made_by, scores = digest(size), args.output / f"landmark-{args.size}"
-    work = args.work / args.size / made_by
-    work.mkdir(parents=True, exist_ok=True)
-    scores.mkdir(parents=True, exist_ok=True)
-    pairs = training_pairs(size.pairs)
-    tell(f"{len(pairs):,} pairs")
+    with errors_in_a_line():
+        measure(
+            QUICK if args.quick else args.size,
+            args.model or (),
+            args.data or (),
+            args.output,
+            work=args.work,
+            keep=args.keep,
+            minutes=args.minutes,
+        )
+
+
+def measure(
+    size: str,
+    models: Sequence[str],
+    data: Sequence[str],
+    output: Path,
+    *,
+    work: Path = WORK,
+    keep: bool = False,
+    minutes: float | None = None,
+) -> None:
+    """Train and score every arm from every backbone, and write a table for each backbone that is given.
+
+    Args:
+        size: its name in `SIZES`.
+        models: backbones; without any those of the size, in one table.
+        data: searches with judgments; without any those of `JUDGED`.
+        output: the folder of tables, figures and scores.
+        work: the folder of backbones and trainings.
+        keep: whether trained models are kept.
+        minutes: after which no training is started.
+    """
+    judged, sources = data or JUDGED, (*SOURCES, *(["qmsum"] if SIZES[size].pairs.get("meetings") else []))
+    refuse_missing_data([*sources, *judged])
+    contents = {one: fingerprint_of(one) for one in judged}
+    backbones: Sequence[str | None] = models or (None,)
+    jobs: list[Job] = []
+    for model in backbones:
+        own, weights = (of_model(SIZES[size], model), weights_of(model)) if model else (SIZES[size], "")
+        made_by = digest(own, [contents, weights])
+        # A table of other backbones or searches never replaces that of the size.
+        parts = (size, *filter(None, [model]), *data)
+        name = "-".join(re.sub(r"[^\w.]+", "-", Path(one).name) for one in parts)
+        jobs.append(Job(name, own, judged, output, work / name / made_by, keep, made_by))
+    if len({job.name for job in jobs}) < len(jobs):
+        raise BadInput(f"models {', '.join(models)}: two folders have one name, under which both would be shown.")
+    end = time.perf_counter() + 60 * (minutes or float("inf"))
+    for job in jobs:
+        carry_out(job, end)
+
+
+def weights_of(model: str) -> str:
+    """Return a digest of the weights of a backbone."""
+    return fingerprint_of_weights(cenote.load(model, pooling="mean", device="cpu"), every=True)
+
+
+def carry_out(job: Job, end: float) -> None:
+    """Do what is left of a job until a time, then write its tables if nothing is missing."""
+    job.scores.mkdir(parents=True, exist_ok=True)
+    pairs = training_pairs(job.size.pairs)
+    judged = judged_searches(job.judged, pairs, sampled=job.size.sampled)
+    tell(f"{job.name}: {len(pairs):,} pairs")
     given: dict[str, Any] = {}
-    for training in trainings(size):
+    for training in trainings(job.size):
         start, arm, seed = training
-        if args.minutes and time.perf_counter() - began > 60 * args.minutes:
+        if time.perf_counter() > end:
             tell("stopped for time: the same command goes on")
             break
         name = name_of(training)
-        scored = scores / f"{name}.json"
-        with claimed(work / "claims" / name) as ours:
-            if not ours or is_by(made_by, scored):
+        scored = job.scores / f"{name}.json"
+        with claimed(job.work / "claims" / name) as ours:
+            if not ours or is_by(job.made_by, scored):
                 continue
-            backbone = make_backbone(size, start, seed, work)
+            backbone = make_backbone(job.size, start, seed, job.work)
             if not given:
-                given = searches(cenote.load(backbone, pooling="mean").tokenizer, size.lengths, size.searches)
-            found = run(size, backbone, arm, seed, pairs, given, work / "models" / name, args.keep)
-            write_text(scored, json.dumps({"made_by": made_by, **found}) + "\n")
-    missing = [name for name in map(name_of, trainings(size)) if not is_by(made_by, scores / f"{name}.json")]
-    if missing:
+                tokenizer = cenote.load(backbone, pooling="mean").tokenizer
+                given = searches(tokenizer, job.size.lengths, job.size.searches, judged)
+            folder = job.work / "models" / name
+            values = train_and_score(job.size, backbone, arm, seed, pairs, given, folder, job.keep)
+            found = {"made_by": job.made_by, "machine": machine_in_words(), "values": values}
+            write_text(scored, json.dumps(found) + "\n")
+    names = map(name_of, trainings(job.size))
+    if missing := [name for name in names if not is_by(job.made_by, job.scores / f"{name}.json")]:
         tell(f"missing, or done by another process: {'; '.join(missing)}")
-    else:
-        summarise(args.output, args.size, size)
+        return
+    summarise(job.output, job.name, job.size)
+    print("\n".join(claim_lines(job.output / f"landmark-{job.name}.json")), flush=True)
 
 
-def digest(size: Size) -> str:
-    """Return a name for a size, the code of the experiment and the versions: what others made is not taken up.
+def digest(size: Size, more: Sequence[Any] = ()) -> str:
+    """Return a name for a size, the code that trains and scores and the versions: what others made is not taken up.
 
-    Cenote's own code counts by its version.
+    Cenote's own code counts by its version. `more` is what else the scores depend on.
     """
-    settings = {**vars(size), "starts": list(size.starts)}  # how they are made is in the code
-    code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem != "summary"]
-    return hashlib.sha256(json.dumps([settings, code, versions_of()]).encode()).hexdigest()[:12]
+    settings = {**vars(replace(size, known=0)), "starts": list(size.starts)}  # how they are made is in the code
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    code = [path.read_text("utf-8") for path in modules if path.stem not in _SHOWING]
+    return hashlib.sha256(json.dumps([settings, code, versions_of(), *more]).encode()).hexdigest()[:12]
 
 
 def is_by(made_by: str, path: Path) -> bool:
@@ -113,9 +215,9 @@ def name_of(training: tuple[str, str, int]) -> str:
     return ", ".join(map(str, training))
 
 
-def tell(text: str) -> None:
-    """Print a line with the time."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+def machine_in_words() -> str:
+    """Return the machine that trains, with its GPU if it has one, and the versions."""
+    return f"{torch.cuda.get_device_name()}; {machine()}" if torch.cuda.is_available() else machine()
 
 
 def make_backbone(size: Size, start: str, seed: int, work: Path) -> Path:
@@ -127,65 +229,6 @@ def make_backbone(size: Size, start: str, seed: int, work: Path) -> Path:
             size.starts[start](folder, seed)
             (folder / "complete").touch()
     return folder
-
-
-def run(
-    size: Size, backbone: Path, arm: str, seed: int, pairs: Any, given: dict[str, Any], folder: Path, keep: bool
-) -> dict[str, Any]:
-    """Train one model and return the values of all queries, by reading and search."""
-    if arm in UNTRAINED:
-        recipe = recipe_of({"max_length": size.train_length, **size.recipe, **UNTRAINED[arm]})
-        prepare(backbone, recipe).save_pretrained(str(folder))
-        values = {"": score(folder, {}, given)}
-        shutil.rmtree(folder)
-        return {"values": values}
-    start = time.perf_counter()
-    cenote.train(
-        backbone,
-        pairs,
-        output=folder,
-        steps=size.steps,
-        batch_size=size.batch,
-        learning_rate=size.rate,
-        warmup=0.1,
-        max_length=size.train_length,
-        seed=seed,
-        **size.recipe,
-        **ARMS[arm],
-    )
-    trained = time.perf_counter()
-    tell(f"{folder.name}: trained in {trained - start:.0f} s")
-    values = {"": score(folder, {}, given)}
-    for name, settings in READINGS.get(arm, {}).items():
-        middle = {name: search for name, search in given.items() if search.length == size.lengths[1]}
-        values[name] = score(folder, settings, middle)
-    if not keep:
-        shutil.rmtree(folder)
-    tell(f"{folder.name}: scored in {time.perf_counter() - trained:.0f} s")
-    return {"values": values}
-
-
-def score(folder: Path, settings: dict[str, Any], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the value of each query and the tokens of its relevant text, by search."""
-    found = {}
-    for length in sorted({search.length for search in given.values()}):
-        model = cenote.load(folder, **settings)
-        most = positions_of(model)
-        if most is not None and length > most:
-            extend_positions(model, length)
-        model.max_seq_length = length
-        some = {name: search.data for name, search in given.items() if search.length == length}
-        with tempfile.TemporaryDirectory() as items:
-            cenote.evaluate(model, data=some, others=[], items=items, cache=False, precision=precision_of(model))
-            for name in some:
-                (path,) = Path(items).glob(f"{name}*.parquet")
-                table = pq.read_table(path).to_pydict()
-                found[name] = {
-                    "items": table["item"],
-                    "values": [round(value, 6) for value in table["value"]],
-                    "parts": [given[name].parts.get(item) for item in table["item"]],
-                }
-    return found
 
 
 if __name__ == "__main__":

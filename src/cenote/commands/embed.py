@@ -87,7 +87,9 @@ def _add_option(group: argparse._ActionsContainer, option: Field[Any]) -> None:
         more |= {"type": natural, "metavar": "N"}  # `Request` knows the least value of each
     else:
         more |= {"default": option.default, "metavar": "NAME"}
-        if names := names_in(kind):
+        if kind is float:
+            more |= {"type": positive, "metavar": "X"}
+        elif names := names_in(kind):
             more["type"] = word(names)  # `Request` checks it
         shown += f" (default: {option.default})" if option.default else ""
     group.add_argument(flag, dest=option.name, help=shown, **more)
