@@ -64,6 +64,6 @@ $(GUIDES)/.ready: pyproject.toml
 	$(GUIDES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,guides,test]'
 	@touch $@
 
-# Every figure, and every claim that can be tested offline, from few texts and toy trainings, on one page.
+# Every figure, with the demo model, from few texts and toy trainings, on one page.
 experiments: $(READY)
 	$(BIN)/python -m experiments.all --quick -o build/experiments

@@ -356,14 +356,14 @@ the variable CENOTE_DATA:
 python -m experiments.length.cosine --model FOLDER --model minilm --data imdb
 ```
 
-`--model` and `--data` are repeatable; without them a command measures the demo model on the data of its rows. The
-other models of this page are sentence-transformers/paraphrase-MiniLM-L3-v2 and
-sentence-transformers/all-mpnet-base-v2; `sre-minilm`, the demo model after narrow fine-tuning on short texts on running
-servers; and `masked` and `masked-tuned`, which `python -m experiments.second_order.fine_tuning -o FOLDER` makes.
-`--backbone TUNED=START` compares a model with the one that it was trained from. Results go to `build/experiments`,
-unless `-o` names another folder; what is there of the same code, model and data is not measured again. The files in
-`docs/results/experiments` name the code of each cell by a digest. Cells of earlier code stay where a change does not
-touch what they measure; one that was measured again was equal to the last digit.
+`--model` and `--data` are repeatable; without them the command of a figure measures the demo model on the data of its
+rows, and `experiments.landmark.run` trains its own models. The other models of this page are
+sentence-transformers/paraphrase-MiniLM-L3-v2 and sentence-transformers/all-mpnet-base-v2; `sre-minilm`, the demo model
+after narrow fine-tuning on short texts on running servers; and `masked` and `masked-tuned`, which
+`python -m experiments.second_order.fine_tuning -o FOLDER` makes. `--backbone TUNED=START` compares a model with the one
+that it was trained from. Results go to `build/experiments`, unless `-o` names another folder; what is there of the same
+code, model and data is not measured again. The files in `docs/results/experiments` name the code of each cell by a
+digest; those of SOCM have cells of several versions, between which nothing changed that they measure.
 """
 
 

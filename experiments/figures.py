@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.claims import INDEX, RESULTS, Row, rows_of_experiment, rows_of_trainings, shown_cells
+from experiments.claims import INDEX, RESULTS, TRAINING, Row, rows_of_experiment, rows_of_trainings, shown_cells
 
 _HEAD = """\
 # Every figure
@@ -31,15 +31,14 @@ def page(folder: Path = RESULTS) -> str:
 
 def _section(listed: Mapping[str, Any], folder: Path) -> str:
     cells = shown_cells(json.loads((folder / f"{listed['name']}.json").read_text("utf-8"))["cells"])
-    models, data = (
-        ", ".join(dict.fromkeys(Path(str(cell[part])).name for cell in cells)) for part in ("model", "data")
-    )
+    models, data = (list(dict.fromkeys(Path(str(cell[part])).name for cell in cells)) for part in ("model", "data"))
+    options = "".join(f" --model {model}" for model in models) if len(models) > 1 else ""
     lines = [
         f"## {listed['title']}",
         "",
         f"![{listed['title']}](results/experiments/{listed['name']}.svg)",
         "",
-        f"`python -m {listed['module']}`: {models} on {data}.",
+        f"`python -m {listed['module']}{options}`: {', '.join(models)} on {', '.join(data)}.",
         "",
         *map(_statement, rows_of_experiment(listed, folder)),
     ]
@@ -52,9 +51,14 @@ def _statement(row: Row) -> str:
 
 def _trainings(folder: Path) -> Iterator[str]:
     """Yield the section of the models that were trained, where their results are committed."""
-    rows = list(rows_of_trainings(sorted(folder.glob("landmark-*.json"))))
-    pictures = [f"![{path.stem}](results/{path.name})" for path in sorted(folder.glob("landmark-*.svg"))]
-    if rows and pictures:
-        title = "## Landmark pooling, trained"
-        told = f"`{rows[0].command}`; [what was trained](results.md#landmark-pooling-trained)."
-        yield "\n".join([title, "", *(f"{one}\n" for one in pictures), told, "", *map(_statement, rows), ""])
+    paths = sorted(folder.glob("landmark-*.json"))
+    if not paths:
+        return
+    yield "## Landmark pooling, trained\n"
+    for path in paths:
+        size = path.stem.removeprefix("landmark-")
+        for start in json.loads(path.read_text("utf-8"))["starts"]:
+            title = f"nDCG@10 by the length of posts and by the place of the evidence, {size}, {start}"
+            yield f"![{title}](results/{path.stem}-{start}.svg)\n"
+        yield f"`{TRAINING} --size {size}`: [what was trained](results.md#landmark-pooling-trained).\n"
+    yield "\n".join([*map(_statement, rows_of_trainings(paths)), ""])

@@ -230,8 +230,7 @@ def run(
     Returns:
         what NAME.json holds.
     """
-    if len({Path(name).name for name in models}) < len(models):
-        raise BadInput(f"models {', '.join(models)}: two folders have one name, under which both would be shown.")
+    refuse_same_names(models)
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"{experiment.name}.json"
     known, code = _known(path), _code(experiment)
@@ -240,7 +239,7 @@ def run(
     record: dict[str, Any] = {}
     for name in models:
         model = cenote.load(name, device="cpu")
-        fingerprint = _fingerprint(model)
+        fingerprint = fingerprint_of_model(model)
         for one, content in texts.items():
             key = {"code": code, "model": fingerprint, "data": one, "content": content, "quick": quick}
             stored = next((cell for cell in known if cell["key"] == key), None)
@@ -266,6 +265,12 @@ def run(
     print("\n".join(describe(experiment, experiment.compared(cells))), flush=True)
     save_figure(experiment, _shown_of(record["cells"]), output)
     return record
+
+
+def refuse_same_names(models: Sequence[str]) -> None:
+    """Raise for two models that tables could not tell apart."""
+    if len({Path(name).name for name in models}) < len(models):
+        raise BadInput(f"models {', '.join(models)}: two folders have one name, under which both would be shown.")
 
 
 def refresh(experiment: Experiment, output: Path) -> None:
@@ -305,7 +310,7 @@ def _place(path: str) -> tuple[str, ...]:
     return Path(path).parts[-3:]
 
 
-def _fingerprint(model: SentenceTransformer) -> str:
+def fingerprint_of_model(model: SentenceTransformer) -> str:
     """Return a digest of all that a model's vectors depend on."""
     behaviour = json.dumps(behaviour_of(model), sort_keys=True, default=str)
     return hashlib.sha256(f"{fingerprint_of_weights(model, every=True)} {behaviour}".encode()).hexdigest()[:16]

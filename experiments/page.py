@@ -183,12 +183,14 @@ def _trainings(name: str, title: str, results: Path) -> Iterator[str]:
     if paths := full or every:
         records = {path: json.loads(path.read_text("utf-8")) for path in paths}
         figures = (path.with_name(f"{path.stem}-{start}.svg") for path in paths for start in records[path]["starts"])
-        pictures = "".join(f'<div class="figure">{figure.read_text("utf-8")}</div>' for figure in figures)
+        drawn = (figure for figure in figures if figure.exists())
+        pictures = "".join(f'<div class="figure">{figure.read_text("utf-8")}</div>' for figure in drawn)
         rows = list(rows_of_trainings(paths))
         machines = dict.fromkeys(record.get("machine") for record in records.values())
         on = "".join(f'<p class="how">{escape(one)}</p>' for one in machines if one)
         command = rows[0].command + ("" if full else " --quick")
+        said = "" if full else "<p>Trainings of a few steps: they show that all runs, and test nothing.</p>"
         yield (
-            f'<section id="{name}"><h2>{title}</h2>{pictures}{_table(rows)}{on}'
+            f'<section id="{name}"><h2>{title}</h2>{said}{pictures}{_table(rows)}{on}'
             f'<p class="how"><code>{escape(command)}</code> · {_links(rows)}</p></section>'
         )

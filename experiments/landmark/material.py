@@ -106,7 +106,7 @@ def plain_texts(count: int) -> list[str]:
 def judged_searches(names: Iterable[str], pairs: Sequence[tuple[str, str]], *, sampled: bool) -> dict[str, Retrieval]:
     """Return labelled data with queries and judgments by the names of their folders, or samples of them.
 
-    Raise for other data, for names that those of built searches begin with, and for texts that are trained on.
+    Raise for other data, for names that those of built searches begin with, and for texts that training has.
     """
     found: dict[str, Retrieval] = {}
     trained = {text for pair in pairs for text in pair}

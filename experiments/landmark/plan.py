@@ -96,7 +96,7 @@ SIZES = {
         searches={"posts": 1500, "evidence": 180},
         recipe={"mini_batch": 128},
     ),
-    "toy": Size(  # runs every path in a minute or two, from the demo model, which every machine has
+    "toy": Size(  # runs every path in a minute or two, from the demo model, which `make` installs
         starts={
             "reset": lambda folder, seed: reset(at(DEMO), folder, 1, seed),
             "rotary": lambda folder, seed: rotary(at(DEMO), folder, plain_texts(200), 4, 4, 64, 2, 64, seed),
@@ -118,7 +118,7 @@ SIZES = {
 def of_model(size: Size, model: str) -> Size:
     """Return a size whose only start is an unchanged model, with the seeds and the ablations of a first start.
 
-    The seeds then draw the order of the pairs alone. None was known when longer posts were chosen for a test.
+    The seeds then draw nothing of the backbone. None was known when longer posts were chosen for a test.
     """
     starts = {WHOLE: lambda folder, _: whole(model, folder)}
     return replace(size, starts=starts, ablations=size.ablations and WHOLE, known=0)

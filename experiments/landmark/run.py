@@ -33,12 +33,10 @@ import torch
 
 import cenote
 from benchmarks.timing import machine
-from cenote.errors import BadInput
-from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.provenance import versions_of
 from cenote.storage import write_text
 from experiments.data_sets import fingerprint_of, refuse_missing_data
-from experiments.lab import OUTPUT, errors_in_a_line
+from experiments.lab import OUTPUT, errors_in_a_line, fingerprint_of_model, refuse_same_names
 from experiments.landmark.material import JUDGED, SOURCES, judged_searches, searches, training_pairs
 from experiments.landmark.plan import SIZES, Size, of_model, trainings
 from experiments.landmark.summary import claim_lines, summarise
@@ -46,7 +44,7 @@ from experiments.landmark.training import tell, train_and_score
 
 WORK = Path("~/.cache/cenote/landmark").expanduser()
 QUICK = "toy"
-# Modules that neither train nor score: a change of them leaves what was made.
+# Modules whose changes leave what was made.
 _SHOWING = ("run", "summary")
 
 
@@ -60,7 +58,7 @@ class Job:
     output: Path
     work: Path
     keep: bool
-    made_by: str  # a digest of all that the scores depend on
+    made_by: str  # a digest of the size, the code, the versions, the judged data and a given model
 
     @property
     def scores(self) -> Path:
@@ -75,7 +73,7 @@ def main() -> None:
         "--model",
         action="append",
         help="backbone, of which no layer is drawn anew: folder, hub id or minilm; repeatable (default: the backbones "
-        "of the size, whose upper layers are random). The pooling that it had is at an advantage",
+        "of the size, whose last layers are new or adapted). The pooling that it had is at an advantage",
     )
     parser.add_argument(
         "--data",
@@ -124,28 +122,32 @@ def measure(
         keep: whether trained models are kept.
         minutes: after which no training is started.
     """
-    judged, sources = data or JUDGED, (*SOURCES, *(["qmsum"] if SIZES[size].pairs.get("meetings") else []))
-    refuse_missing_data([*sources, *judged])
+    refuse_same_names(models)
+    judged = data or JUDGED
+    refuse_missing_data([*sources_of(size), *judged])
     contents = {one: fingerprint_of(one) for one in judged}
     backbones: Sequence[str | None] = models or (None,)
     jobs: list[Job] = []
     for model in backbones:
-        own, weights = (of_model(SIZES[size], model), weights_of(model)) if model else (SIZES[size], "")
-        made_by = digest(own, [contents, weights])
+        own, given = (of_model(SIZES[size], model), digest_of_model(model)) if model else (SIZES[size], "")
+        made_by = digest(own, [contents, given])
         # A table of other backbones or searches never replaces that of the size.
-        parts = (size, *filter(None, [model]), *data)
+        parts = (size, *filter(None, [model]), *(f"on-{Path(one).name}" for one in data))
         name = "-".join(re.sub(r"[^\w.]+", "-", Path(one).name) for one in parts)
         jobs.append(Job(name, own, judged, output, work / name / made_by, keep, made_by))
-    if len({job.name for job in jobs}) < len(jobs):
-        raise BadInput(f"models {', '.join(models)}: two folders have one name, under which both would be shown.")
     end = time.perf_counter() + 60 * (minutes or float("inf"))
     for job in jobs:
         carry_out(job, end)
 
 
-def weights_of(model: str) -> str:
-    """Return a digest of the weights of a backbone."""
-    return fingerprint_of_weights(cenote.load(model, pooling="mean", device="cpu"), every=True)
+def sources_of(size: str) -> tuple[str, ...]:
+    """Return the names of the data that a size is trained on."""
+    return (*SOURCES, *(["qmsum"] if SIZES[size].pairs.get("meetings") else []))
+
+
+def digest_of_model(model: str) -> str:
+    """Return a digest of all that the vectors of a backbone depend on."""
+    return fingerprint_of_model(cenote.load(model, pooling="mean", device="cpu"))
 
 
 def carry_out(job: Job, end: float) -> None:
@@ -221,7 +223,7 @@ def machine_in_words() -> str:
 
 
 def make_backbone(size: Size, start: str, seed: int, work: Path) -> Path:
-    """Return the folder of a backbone with random weights of its own for each seed, which is made once."""
+    """Return the folder of a backbone, which is made once for each seed."""
     folder = work / "backbones" / f"{start} {seed}"
     with claimed(work / "claims" / f"backbone {start} {seed}", wait=True):
         if not (folder / "complete").exists():

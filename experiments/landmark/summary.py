@@ -27,7 +27,10 @@ _HEAD = (
     "trained and what the tables show. Scores are nDCG@10 by search and by the tokens that are read, with the lowest",
     "and the highest seed. *Short* and *long* posts, *start*, *middle* and *end* of evidence are parts of a search.",
 )
-_SIGNS = ("✓: the 95 % interval says that it holds; ✗: that the opposite holds; ○: it does not decide.",)
+_SIGNS = (
+    "✓: the 95 % interval and the test of all differences say that it holds; ✗: that the opposite holds; ○: they do",
+    "not decide. A few steps of training, as those of `--quick`, test nothing.",
+)
 
 
 def summarise(output: Path, name: str, size: Size) -> None:

@@ -62,7 +62,7 @@ def train_and_score(
 
 
 def score(folder: Path, settings: dict[str, Any], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the value of each query and the tokens of its relevant text, by search."""
+    """Return the queries, their values and the parts that they are in, by search."""
     found = {}
     for length in sorted({search.length for search in given.values()}):
         model = cenote.load(folder, **settings)

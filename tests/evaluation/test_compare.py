@@ -464,7 +464,7 @@ def test_the_mean_over_tasks_is_of_the_items_that_all_settings_have():
     fewer = drawn(-0.1, seed=1)
     values = {"one": [base, fewer, base], "two": [drawn(0), drawn(-0.1, seed=1), drawn(0)]}
     found, notes = cells_of_values(values), built_of_values(values)[1]
-    note = "differences are over the 40 items that all settings have, of 60; scores are over all."
+    note = "differences are over the 40 of 60 items that all tested settings have; scores are over all."
     assert [one for one in notes if "differences" in one] == [f"one: {note}"]
     cell, mean = found["one", "cls"], found["all", "cls"]
     assert cell.score > found["one", "mean"].score

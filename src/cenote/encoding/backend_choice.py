@@ -39,8 +39,8 @@ _CHARACTERS = 50_000
 # With fewer texts to embed, the choice would take longer than it saves.
 WORTH_CHOOSING = 2000
 # The vector units with which OpenVINO is faster than torch. Without them it gains nothing that its graph does not cost.
-# On processors that have matrix units (AMX) too, it is faster in bfloat16 alone: see docs/benchmarks.md. Nothing is
-# timed, so that a run that goes on computes what it computed before.
+# On processors that have matrix units (AMX) too, it is faster in bfloat16, and in float32 on one of the two that were
+# measured: see docs/benchmarks.md. Nothing is timed, so that a run that goes on computes what it computed before.
 _UNITS = "AVX512"
 
 Notify = Callable[[str], object]
@@ -109,7 +109,7 @@ def choose_steadily(model: SentenceTransformer, name: str, precision: str) -> st
 
 
 def openvino_is_faster(precision: str) -> bool:
-    """Return whether OpenVINO is faster than torch on this processor."""
+    """Return whether OpenVINO is faster than torch on this processor at a precision."""
     wide = torch.backends.cpu.get_cpu_capability().startswith(_UNITS)
     return wide and (precision == "bfloat16" or not torch.cpu._is_amx_tile_supported())
 

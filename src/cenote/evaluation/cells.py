@@ -94,7 +94,8 @@ def build_cells(
     cells = [cell for subject in subjects for cell in _cells_of(grid, subject, tested, pairs, seed)]
     notes = [f"{subject.name}: {note}" for subject in subjects for note in _notes(grid, subject)]
     notes += [f"{subject.name}: {note}" for subject in subjects if (note := _claim_nothing(grid, subject, pairs))]
-    notes += [f"{subject.name}: {note}" for subject in subjects if (note := _note_common_items(grid, subject))]
+    tested_on = [subject for subject in subjects if subject.name in pairs]
+    notes += [f"{subject.name}: {note}" for subject in tested_on if (note := _note_common_items(grid, subject))]
     few = [subject.name for subject in subjects if subject.name not in pairs]
     if together and family and family.together and not few:
         everywhere = {arm for arm in grid.others if all(arm in some for some in testable.values())}
@@ -144,14 +145,12 @@ def _claim_nothing(grid: _Grid, subject: Subject, pairs: Mapping[str, Paired]) -
 
 
 def _note_common_items(grid: _Grid, subject: Subject) -> str:
-    """Return over which items differences are, where not every setting has all of them."""
+    """Return over which items differences are, where not every tested setting has all of them."""
     every = [one for some in grid.items(subject) for one in some]
-    if not every:
+    common, known = len(common_names(every)), len({name for one in every for name in one.columns["item"]})
+    if common == known:
         return ""
-    common, most = len(common_names(every)), max(len({*one.columns["item"]}) for one in every)
-    if common == most:
-        return ""
-    return f"differences are over the {common:,} items that all settings have, of {most:,}; scores are over all."
+    return f"differences are over the {common:,} of {known:,} items that all tested settings have; scores are over all."
 
 
 def _notes(grid: _Grid, subject: Subject) -> list[str]:
