@@ -32,13 +32,13 @@ def page(folder: Path = RESULTS) -> str:
 def _section(listed: Mapping[str, Any], folder: Path) -> str:
     cells = shown_cells(json.loads((folder / f"{listed['name']}.json").read_text("utf-8"))["cells"])
     models, data = (list(dict.fromkeys(Path(str(cell[part])).name for cell in cells)) for part in ("model", "data"))
-    options = "".join(f" --model {model}" for model in models) if len(models) > 1 else ""
+    options = "".join(f" --model {model}" for model in models)
     lines = [
         f"## {listed['title']}",
         "",
         f"![{listed['title']}](results/experiments/{listed['name']}.svg)",
         "",
-        f"`python -m {listed['module']}{options}`: {', '.join(models)} on {', '.join(data)}.",
+        f"`python -m {listed['module']}{options}`, on {', '.join(data)}.",
         "",
         *map(_statement, rows_of_experiment(listed, folder)),
     ]
