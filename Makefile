@@ -14,9 +14,9 @@ demo: $(READY)
 check: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not broad and not soak"
 
-# What .ci/run calls: two processes, since most tests use one core.
+# What .ci/run calls: two processes of one thread each, since threads of both would wait for each other.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 --ignore tests/embedding/test_cluster.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 --ignore tests/embedding/test_cluster.py
 	$(BIN)/python -m pytest tests/embedding/test_cluster.py # alone: its nodes take both cores
 
 # Cases that repeat those of `make test` for more families of models, backends and formats, and long simulations: before a release.
