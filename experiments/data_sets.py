@@ -73,11 +73,16 @@ def labelled_of(name: str, quick: bool = True, kind: str | None = None) -> Label
     return sample_labelled(data) if quick else data
 
 
-def search_of(name: str, sizes: Sizes) -> tuple[Retrieval, list[Text]]:
-    """Return a fixed sample of judged queries, and its documents with their titles before them."""
-    data = labelled_of(name, quick=False)
+def retrieval_of(name: str, quick: bool) -> Retrieval:
+    """Return labelled data with queries and judgments, as `labelled_of`; raise for other data."""
+    data = labelled_of(name, quick)
     if not isinstance(data, Retrieval):
         raise BadInput(f"{name} holds {data.kind}: give data with queries and judgments.")
-    sample = cast("Retrieval", sample_labelled(data, sizes=sizes))
+    return data
+
+
+def search_of(name: str, sizes: Sizes) -> tuple[Retrieval, list[Text]]:
+    """Return a fixed sample of judged queries, and its documents with their titles before them."""
+    sample = cast("Retrieval", sample_labelled(retrieval_of(name, quick=False), sizes=sizes))
     documents = zip(sample.corpus_ids, sample.titles, sample.texts, strict=True)
     return sample, [Text(name, f"{title} {text}".strip()) for name, title, text in documents]

@@ -111,9 +111,7 @@ def judged_searches(names: Iterable[str], pairs: Sequence[tuple[str, str]], *, s
     found: dict[str, Retrieval] = {}
     trained = {text for pair in pairs for text in pair}
     for given in names:
-        data, name = data_sets.labelled_of(given, sampled), Path(given).name.replace(" ", "-")
-        if not isinstance(data, Retrieval):
-            raise BadInput(f"{given} holds {data.kind}: give data with queries and judgments.")
+        data, name = data_sets.retrieval_of(given, sampled), Path(given).name.replace(" ", "-")
         if name in found or name.startswith(("posts", "evidence")):
             raise BadInput(f"data {given!r}: {name!r} is the name of another search: give the folder another name.")
         if shared := trained & _asked_and_relevant(data):
