@@ -25,7 +25,7 @@ from cenote.account import texts as account_texts
 from cenote.account.fates import FATES
 from cenote.comparison_records import Comparison, Cost
 from cenote.data import labelled_halves
-from cenote.data.labelled import Classification, Retrieval, Sts
+from cenote.data.labelled import Classification, Clustering, Retrieval, Sts
 from cenote.encoding import backends
 from cenote.encoding.batches import NOT_FINITE
 from cenote.encoding.tokens import tokenise
@@ -218,6 +218,25 @@ def test_ten_poolings_take_no_more_passes_than_two(model, monkeypatch):
     many = ["cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len", "every_k", "mean+max", "cls+max", "mean+cls"]
     run(model, {"pairs": sts(60)}, poolings=many)
     assert len(counted) == 2 * two
+
+
+def test_two_tasks_of_one_set_read_its_texts_once(model, monkeypatch):
+    labelled = classification()
+    groups = Clustering(labelled.test.texts, labelled.test.labels)
+    alone = cells(run(model, {"groups": groups}, poolings=POOLINGS))
+    reads = []
+    read = TextReader._encode
+    monkeypatch.setattr(
+        TextReader, "_encode", lambda self, *rest: (reads.extend(rest[-1]), read(self, *rest))[1], raising=True
+    )
+    both = run(model, {"labels": labelled, "groups": groups}, poolings=POOLINGS)
+    assert len(reads) == len(set(reads))
+    assert set(groups.texts) <= set(reads)
+    assert [cells(both)["groups", one].score for one in POOLINGS] == pytest.approx(
+        [alone["groups", one].score for one in POOLINGS]
+    )
+    for cost in both.costs:
+        assert cost.texts == len(reads)
 
 
 def test_known_scores_are_not_computed_again(model, tmp_path, monkeypatch):

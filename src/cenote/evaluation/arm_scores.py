@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from cenote.data.labelled import texts_of
 from cenote.encoding.passes import SharedPasses
 from cenote.encoding.vectors import Vectors
 from cenote.errors import BadInput
 from cenote.evaluation.arms import Arm, Pass, set_to
 from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.items import Items
-from cenote.evaluation.reading import TextReader, blame_temperature
+from cenote.evaluation.reading import TextReader, Work, blame_temperature
 from cenote.evaluation.results import Results
 from cenote.evaluation.runtimes import in_order_of_graphs
 from cenote.evaluation.scoring import check_items, cuts_of, note_cuts, score_task
@@ -89,6 +91,9 @@ def score_passes(
 ) -> Iterator[ScoredArm]:
     """Score all settings on every task: each pass reads the texts of a task once for all its settings.
 
+    A task that follows another one of the same texts, as the clustering of a set follows its classification, takes
+    the vectors of that one; its own time is that of its other texts.
+
     Args:
         passes: of all models.
         tasks: to score.
@@ -103,18 +108,27 @@ def score_passes(
     models = {id(one.group.model): one.group.model for one in passes}
     weights = {key: fingerprint_of_weights(model, every=True) for key, model in models.items()}
     shared = SharedPasses(precision)
+    follows = [False, *starmap(_share_texts, pairwise(tasks))]
     for place, one in enumerate(in_order_of_graphs(passes), 1):
-        model = one.group.model
+        model, reader = one.group.model, None
         for number, task in enumerate(tasks, 1):
             listener.notify(f"pass {place} of {len(passes)}: task {number} of {len(tasks)}, {task.name}")
             with set_to(model, one.temperature, one.limit):
-                reader = TextReader(
-                    model, "torch", precision, listener.labelled(f"{task.name}: "), poolings=one.group.others
-                )
+                said = listener.labelled(f"{task.name}: ")
+                if reader is None or not follows[number - 1]:
+                    reader = TextReader(model, "torch", precision, said, poolings=one.group.others)
+                reader.listener, reader.work = said, Work()
                 graph = shared.of(model, one.arms[0].temperature) if task.name in by_graph else None
                 with reader.read_by(graph):
                     configuration = configuration_of(reader, weights=weights[id(model)], limit=one.limit)
                     yield from _score_pass(one, task, reader, configuration, results)
+
+
+def _share_texts(first: ListedTask, second: ListedTask) -> bool:
+    """Return whether two tasks have a text in common, as far as their data are here."""
+    if first.local is None or second.local is None:
+        return False
+    return not set(texts_of(first.local)).isdisjoint(texts_of(second.local))
 
 
 def _score_pass(
