@@ -94,6 +94,7 @@ def main() -> None:
         print(
             f"{form}: mean {np.mean(values):.2f}, lowest {min(values):.2f}, below 0.5 in {sum(v < 0.5 for v in values)}"
         )
+    describe_agreement(found)
 
 
 def score_settings(
@@ -223,8 +224,6 @@ def correlate_means(
 
 def describe_agreement(rows: list[dict[str, Any]]) -> None:
     """Print what the correlations rest on: the weakest settings left out, and agreement on pairs of settings."""
-    if not rows:
-        return
     print(f"\nOver {len(rows)} rows:")
     for form in FORMS:
         rest, pairs = [], {"poolings at 256 tokens": [0, 0], "adjacent limits": [0, 0]}

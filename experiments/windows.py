@@ -1,13 +1,16 @@
 """Compare ways to embed long documents (truncated, mean of windows, best window): the table of docs/embedding.md.
 
-Retrieval of whole meetings (QMSum) by answers to questions about them, with the demo model: the meetings of training
-and validation, as LongEmbed has them (its published figure for this model, which truncates them, is 0.163). Reads qmsum
-from the folder that CENOTE_DATA names (default: ../shared/data). Vectors are written by `cenote.embed` and read back by
+    python experiments/windows.py --models minilm
+
+Retrieval of whole meetings (QMSum) by answers to questions about them: the meetings of training and validation, as
+LongEmbed has them (its published figure for the demo model, which truncates them, is 0.163). Reads qmsum from the
+folder that CENOTE_DATA names (default: ../shared/data). Vectors are written by `cenote.embed` and read back by
 `cenote.read_embeddings`; CENOTE_BACKEND and CENOTE_PRECISION choose how they are computed (default: torch, float32).
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 import io
@@ -19,38 +22,69 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.data.texts import Text
 
 RUN = {"backend": os.environ.get("CENOTE_BACKEND", "torch"), "precision": os.environ.get("CENOTE_PRECISION", "float32")}
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"), "qmsum")
+Floats = npt.NDArray[np.floating]
 WAYS = ("truncate", "window-mean", "windows")
 
 
 def main() -> None:
-    """Print the table."""
+    """Print a table for each model."""
+    for name in models_asked_for(__doc__):
+        model = cenote.load(name, device="cpu")
+        documents, queries, answers, relevant = read_search(model)
+        limit = f"{model.max_seq_length} tokens per text"
+        print(f"{Path(name).name}: {len(documents)} documents, {len(queries):,} answers, {limit}\n")
+        print("| long texts | vectors | tokens read | nDCG@10 |\n|---|--:|--:|--:|")
+        for way in WAYS:
+            with tempfile.TemporaryDirectory() as folder:
+                cenote.embed(model, documents, folder, long=way, **RUN)
+                found = cenote.read_embeddings(folder)
+                parents = found["parent_id" if way == "windows" else "id"]
+                scores = best_vectors(answers @ found[:].T, parents, [document.id for document in documents])
+                tokens = int(found["n_tokens"].sum()) if way == "windows" else None
+            score = mean_gain(scores, queries, documents, relevant)
+            print(f"| {way} | {len(parents):,} | {'' if tokens is None else f'{tokens:,}'} | {score:.3f} |", flush=True)
+        print()
+
+
+def models_asked_for(description: str) -> list[str]:
+    """Return the models of the command line; end with a line where the data are not here."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--models", nargs="+", default=["minilm"])
+    models: list[str] = parser.parse_args().models
     if not DATA.is_dir():
         sys.exit(f"No data in {DATA}: set CENOTE_DATA to a folder that has qmsum.")
-    model = cenote.load("minilm", device="cpu")
-    documents, queries = _texts("corpus.jsonl.gz"), _texts("queries_answer.jsonl.gz")
-    relevant = _relevant()
-    asked = [query for query in queries if query.id in relevant]
-    answers = cenote.embed(model, [query.text for query in asked])
-    print(f"{len(documents)} documents, {len(asked):,} answers, {model.max_seq_length} tokens per text\n")
-    print("| long texts | vectors | tokens read | nDCG@10 |\n|---|--:|--:|--:|")
-    for way in WAYS:
-        with tempfile.TemporaryDirectory() as folder:
-            cenote.embed(model, documents, folder, long=way, **RUN)
-            found = cenote.read_embeddings(folder)
-            parents = found["parent_id" if way == "windows" else "id"]
-            scores = _best(answers @ found[:].T, parents, [document.id for document in documents])
-            tokens = int(found["n_tokens"].sum()) if way == "windows" else None
-        ranked = [_ndcg(row, documents, relevant[query.id]) for row, query in zip(scores, asked, strict=True)]
-        print(
-            f"| {way} | {len(parents):,} | {'' if tokens is None else f'{tokens:,}'} | {np.mean(ranked):.3f} |",
-            flush=True,
-        )
+    return models
+
+
+def read_search(model: SentenceTransformer) -> tuple[list[Text], list[Text], Floats, dict[str, set[str]]]:
+    """Return the documents, the answers that are searched with, their vectors, and the relevant documents of each."""
+    documents, relevant = _texts("corpus.jsonl.gz"), _relevant()
+    queries = [query for query in _texts("queries_answer.jsonl.gz") if query.id in relevant]
+    return documents, queries, cenote.embed(model, [query.text for query in queries]), relevant
+
+
+def best_vectors(scores: Floats, parents: np.ndarray, names: list[str]) -> Floats:
+    """Return the highest score of each document's vectors."""
+    places = {name: place for place, name in enumerate(names)}
+    best = np.full((len(scores), len(names)), -np.inf)
+    for column, parent in enumerate(parents):
+        place = places[parent]
+        best[:, place] = np.maximum(best[:, place], scores[:, column])
+    return best
+
+
+def mean_gain(scores: Floats, queries: list[Text], documents: list[Text], relevant: dict[str, set[str]]) -> float:
+    """Return nDCG@10, the mean over queries."""
+    ranked = [_gain(row, documents, relevant[query.id]) for row, query in zip(scores, queries, strict=True)]
+    return float(np.mean(ranked))
 
 
 def _texts(name: str) -> list[Text]:
@@ -69,17 +103,7 @@ def _relevant() -> dict[str, set[str]]:
     return found
 
 
-def _best(scores: np.ndarray, parents: np.ndarray, names: list[str]) -> np.ndarray:
-    """Return the highest score of each document's vectors."""
-    places = {name: place for place, name in enumerate(names)}
-    best = np.full((len(scores), len(names)), -np.inf)
-    for column, parent in enumerate(parents):
-        place = places[parent]
-        best[:, place] = np.maximum(best[:, place], scores[:, column])
-    return best
-
-
-def _ndcg(scores: np.ndarray, documents: list[Text], relevant: set[str]) -> float:
+def _gain(scores: Floats, documents: list[Text], relevant: set[str]) -> float:
     top = [documents[place].id for place in np.argsort(-scores, kind="stable")[:10]]
     gain = sum(1 / math.log2(rank + 2) for rank, name in enumerate(top) if name in relevant)
     return gain / sum(1 / math.log2(rank + 2) for rank in range(min(10, len(relevant))))
