@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -33,10 +34,47 @@ TEXTS = {
 }
 
 
+def by_answers(search: Retrieval, folder: Path) -> Retrieval:
+    """Return the search for meetings by what answers their questions: the same ids and judgments, longer queries."""
+    answers = {one.id: one.text for one in read(folder / "queries_answer.jsonl.gz", columns=("text",))}
+    return replace(search, queries=tuple(answers[name] for name in search.query_ids))
+
+
+def reverse(search: Retrieval, _: Path) -> Retrieval:
+    """Return the search for queries by the documents that are relevant to them.
+
+    >>> some = Retrieval(("d", "e"), ("A", ""), ("b", "c"), ("q",), ("what?",), {"q": {"d": 1, "e": 0}})
+    >>> turned = reverse(some, Path())
+    >>> turned.texts, turned.queries, turned.judgments
+    (('what?',), ('A b',), {'d': {'q': 1}})
+    """
+    judgments: dict[str, dict[str, int]] = {}
+    for query, grades in search.judgments.items():
+        for document, grade in grades.items():
+            if grade > 0:
+                judgments.setdefault(document, {})[query] = grade
+    documents = dict(zip(search.corpus_ids, search.documents, strict=True))
+    return Retrieval(
+        search.query_ids,
+        ("",) * len(search.queries),
+        search.queries,
+        tuple(judgments),
+        tuple(documents[name] for name in judgments),
+        judgments,
+    )
+
+
+# Searches with long queries, made of others: by name, the folder of the other one, and how they are made.
+MADE: dict[str, tuple[str, Callable[[Retrieval, Path], Retrieval]]] = {
+    "qmsum_answers": ("qmsum", by_answers),
+    "scifact_abstracts": ("scifact", reverse),
+}
+
+
 def refuse_missing_data(names: Iterable[str]) -> None:
     """Raise for a name that is neither a data set which is here nor a path."""
     for name in names:
-        place = DATA / (TEXTS[name][0] if name in TEXTS else name)
+        place = DATA / (TEXTS[name][0] if name in TEXTS else folder_of(name))
         if name != BUILT_IN and not place.exists() and not Path(name).exists():
             raise BadInput(
                 f"there is no data set {name!r} in {str(DATA)!r}: name the folder that has it in the variable "
@@ -52,11 +90,18 @@ def texts_of(name: str, count: int, seed: int = 0) -> list[Text]:
     return sample_texts(list(read(DATA / path if name in TEXTS else path, columns=columns)), count, seed, name)[0]
 
 
+def folder_of(name: str) -> str:
+    """Return the folder below the data that has a data set, or a path as it is given."""
+    if name in MADE:
+        return MADE[name][0]
+    return str(Path(TEXTS[name][0]).parent) if name in TEXTS else name
+
+
 def fingerprint_of(name: str) -> str:
     """Return a digest of all bytes of a data set; of `built-in` the Python whose docstrings it is."""
     if name == BUILT_IN:
         return sys.version
-    known = DATA / (Path(TEXTS[name][0]).parent if name in TEXTS else name)
+    known = DATA / folder_of(name)
     place = known if known.exists() else Path(name)
     digest = hashlib.sha256()
     for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
@@ -68,8 +113,10 @@ def fingerprint_of(name: str) -> str:
 
 def labelled_of(name: str, quick: bool = True, kind: str | None = None) -> Labelled:
     """Return labelled data by the name of their folder below the data, or by a path; a fixed sample where `quick`."""
-    known = DATA / name
+    known = DATA / folder_of(name)
     data = read_labelled(known if known.exists() else name, kind)
+    if name in MADE:
+        data = MADE[name][1](cast("Retrieval", data), known)
     return sample_labelled(data) if quick else data
 
 

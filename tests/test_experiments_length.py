@@ -30,7 +30,7 @@ from experiments.length.sigma import Heads, printed_bound
 from experiments.length.sigma import findings as findings_of_sigma
 from experiments.length.words import shuffle_words
 
-DOCUMENTED = ("lab", *map("length.{}".format, ("accuracy", "corollary", "maps", "powers", "sigma")))
+DOCUMENTED = ("lab", "data_sets", *map("length.{}".format, ("accuracy", "corollary", "maps", "powers", "sigma")))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The arithmetic of the experiments on temperatures, against loops, enumeration and planted truths."""
 
+import gzip
+import json
 import sys
 from itertools import product
 from pathlib import Path
@@ -12,12 +14,16 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("mteb", reason="labelled data are scored by mteb: pip install 'cenote[eval]'")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from cenote.errors import BadInput
 from cenote.evaluation.items import Items
 from cenote.functional.paired import Paired
+from experiments import data_sets
 from experiments.lab import Cell, Measured, above
 from experiments.length import grid, roles
 from experiments.length.by_length import choose_by_length
 from experiments.length.ranks import LONGEST, SHORTEST, ends_of_ranks
+
+from .evaluation import labelled
 
 
 def noise(*shape, seed=0):
@@ -116,10 +122,34 @@ def test_slopes_of_long_documents_are_compared_with_those_of_short_ones(gain, ho
 
     cells = [cell("long", 900, noise(40) / 20 + gain), cell("short", 90, noise(60, seed=1) / 20)]
     cells.append(cell("middle", 400, noise(60) - 5))
-    (found,) = roles.across(cells)
-    assert (found.model, found.data) == ("m", "long minus short")
+    found, other = roles.across(cells)
+    assert (found.model, found.data, other.data) == ("m", "long minus short", "long minus middle")
     assert [one.holds for one in found.measured.findings] == [holds]
+    assert [one.holds for one in other.measured.findings] == [True]
     assert not roles.across(cells[:1])
+
+
+def test_searches_that_are_made_of_others(tmp_path, monkeypatch):
+    search = labelled.retrieval()
+    folder = labelled.write_folder(search, tmp_path / "qmsum")
+    labelled.write_folder(search, tmp_path / "scifact")
+    answers = [{"id": name, "text": f"answer {name}"} for name in search.query_ids]
+    with gzip.open(folder / "queries_answer.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in reversed(answers))
+    monkeypatch.setattr(data_sets, "DATA", tmp_path)
+    data_sets.refuse_missing_data(data_sets.MADE)
+    found = data_sets.retrieval_of("qmsum_answers", quick=False)
+    assert found.queries == tuple(f"answer {name}" for name in search.query_ids)
+    assert (found.query_ids, found.judgments) == (search.query_ids, search.judgments)
+    turned = data_sets.retrieval_of("scifact_abstracts", quick=False)
+    pairs = {(one, other) for one, some in search.judgments.items() for other, grade in some.items() if grade > 0}
+    assert {(other, one) for one, some in turned.judgments.items() for other in some} == pairs
+    texts = dict(zip(search.corpus_ids, search.documents, strict=True))
+    assert turned.queries == tuple(texts[name] for name in turned.query_ids)
+    assert turned.documents == list(search.queries)
+    (tmp_path / "qmsum").rename(tmp_path / "meetings")
+    with pytest.raises(BadInput, match="no data set 'qmsum_answers'"):
+        data_sets.refuse_missing_data(data_sets.MADE)
 
 
 # A temperature for each length.
