@@ -52,6 +52,7 @@ MODULES = (
     "second_order.scores",
     "poolings.similarity",
     "poolings.details",
+    "poolings.intervals",
 )
 
 # The trainings of experiments.landmark.run, which have a frame of their own: they make the models that they measure.
