@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, starmap
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -144,21 +145,17 @@ def _score_pass(
     for arm in one.arms:
         foreign = arm.pooling in one.group.foreign
         setting = {"arm": vars(arm), "compared": {} if foreign else one.group.settings(arm.pooling)}
-        key = results.key_of({**configuration, **described, **setting})
-        known = None if foreign else results.find(key)
-        if known is None:
-            changed = None if one.temperature is None else arm.temperature
-            with blame_temperature(changed):
-                record, items = _score(task, arm, reader.pooled(one.group.key(arm.pooling)), changed)
-            if not foreign:
-                results.keep(key, {"arm": vars(arm), **described}, record, items and pa.table(items.columns))
-        else:
-            record, table = known
-            items = None if table is None else Items(table.to_pydict())
-        yield ScoredArm(task, arm, record, items, kept=known is not None)
+        changed = None if one.temperature is None else arm.temperature
+        with blame_temperature(changed):
+            record, table, known = (Results(None, ArmScore) if foreign else results).find_or_make(
+                {**configuration, **described, **setting},
+                {"arm": vars(arm), **described},
+                partial(_score, task, arm, reader.pooled(one.group.key(arm.pooling)), changed),
+            )
+        yield ScoredArm(task, arm, record, None if table is None else Items(table.to_pydict()), kept=known)
 
 
-def _score(task: ListedTask, arm: Arm, reader: TextReader, changed: str | None) -> tuple[ArmScore, Items | None]:
+def _score(task: ListedTask, arm: Arm, reader: TextReader, changed: str | None) -> tuple[ArmScore, pa.Table | None]:
     """Score one setting; its reader keeps what the pass has read, and an error leaves a changed temperature to name."""
     try:
         found = score_task(task.make, task.kind, reader, arm.long)
@@ -182,7 +179,7 @@ def _score(task: ListedTask, arm: Arm, reader: TextReader, changed: str | None) 
         neighbours=neighbours,
         notes=notes,
     )
-    return record, items
+    return record, None if items is None else pa.table(items.columns)
 
 
 def _neighbours(encoder: EngineEncoder) -> tuple[int, list[list[int]]]:

@@ -212,17 +212,17 @@ class CandidateScores:
         """Return the score at the temperature that the model has now: a kept one, or a new one, which is kept."""
         if self._kept is None:
             return self._score_now(reader, said)
-        results = self._kept.results
-        settings = {"tuned": {name: getattr(self.task, name) for name in ("name", "kind", "official", "data")}}
-        key = results.key_of({**configuration_of(reader, weights=self._kept.weights), **settings})
-        if (known := results.find(key)) is not None:
-            record, table = known
-            self.cuts = record.cuts
-            return CandidateScore(record.metric, record.score, Items(table.to_pydict()))
-        found = self._score_now(reader, said)
-        record = KeptScore(found.metric, found.score, len(found.items), tuple(self.cuts))
-        results.keep(key, settings, record, pa.table(found.items.columns))
-        return found
+        described = {"tuned": {name: getattr(self.task, name) for name in ("name", "kind", "official", "data")}}
+        settings = {**configuration_of(reader, weights=self._kept.weights), **described}
+
+        def make() -> tuple[KeptScore, Any]:
+            found = self._score_now(reader, said)
+            record = KeptScore(found.metric, found.score, len(found.items), tuple(self.cuts))
+            return record, pa.table(found.items.columns)
+
+        record, table, _ = self._kept.results.find_or_make(settings, described, make)
+        self.cuts = record.cuts
+        return CandidateScore(record.metric, record.score, Items(table.to_pydict()))
 
     def _score_now(self, reader: TextReader, said: str) -> CandidateScore:
         """Return the score at the temperature that the model has now."""

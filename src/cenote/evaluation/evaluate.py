@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,13 +222,8 @@ def _score_all(
     for number, task in enumerate(waiting, 1):
         described = {"name": task.name, "official": task.official, "kind": task.kind, "data": task.data}
         settings = {**configuration, **described, "split": task.split, "notes": task.notes}
-        key = results.key_of(settings)
-        found = results.find(key)
-        if found is None:
-            request.listener.notify(f"task {number} of {len(waiting)}: {task.name}")
-            found = _score(task, reader, request)
-            results.keep(key, settings, *found)
-        record, table = found
+        place = f"{number} of {len(waiting)}"
+        record, table, _ = results.find_or_make(settings, settings, partial(_score, task, place, reader, request))
         if items is not None and table is not None:
             items.mkdir(parents=True, exist_ok=True)
             write_items(file_of_items(items, task.name), table)
@@ -235,9 +231,10 @@ def _score_all(
     return scored
 
 
-def _score(task: ListedTask, reader: TextReader, request: _Request) -> tuple[TaskScore, Any]:
+def _score(task: ListedTask, place: str, reader: TextReader, request: _Request) -> tuple[TaskScore, Any]:
     import pyarrow as pa
 
+    request.listener.notify(f"task {place}: {task.name}")
     reader.listener = request.listener.labelled(f"{task.name}: ")
     record, items = summarise_task(
         task,

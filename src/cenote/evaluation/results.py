@@ -8,7 +8,7 @@ import os
 import re
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -92,6 +92,23 @@ class Results(Generic[Record]):
         except CenoteError as error:
             message = f"the score is not kept, and the next run computes it again: {error}"
             warnings.warn(message, CenoteWarning, stacklevel=2)
+
+    def find_or_make(
+        self, settings: dict[str, Any], described: dict[str, Any], make: Callable[[], tuple[Record, Any]]
+    ) -> tuple[Record, Any, bool]:
+        """Return a score, the table of its items or None, and whether it was known; a new score is kept.
+
+        Args:
+            settings: all that it depends on.
+            described: what is written beside it, for people.
+            make: computes the score and the table.
+        """
+        key = self.key_of(settings)
+        if (known := self.find(key)) is not None:
+            return *known, True
+        record, table = make()
+        self.keep(key, described, record, table)
+        return record, table, False
 
     def _read_items(self, key: str) -> Any:
         import pyarrow.parquet as pq
