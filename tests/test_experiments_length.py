@@ -5,6 +5,7 @@ import importlib
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from cenote.encoding.tokens import Tokens
 from cenote.functional.concentration import Known
 from cenote.functional.spectrum import sigma_a_bound
+from cenote.records import Estimate
 from cenote.surgery.profiles import Undefined
 from experiments.lab import Finding, judge
 from experiments.length import maps, sigma
-from experiments.length.accuracy import Texts, by_length, by_reading, by_temperature, difference_of_means
+from experiments.length.accuracy import (
+    Texts,
+    by_length,
+    by_reading,
+    by_temperature,
+    difference_of_means,
+    rows_by_tokens,
+)
 from experiments.length.corollary import cosine_bound
 from experiments.length.layers import findings
 from experiments.length.maps import evenness
@@ -168,3 +177,22 @@ def test_findings_of_layers(generator, layers, trend):
     expected = {"bound": True, "condition": False, "trend": trend, "theorem": False, "length": True}
     assert {one.claim: one.holds for one in found} == expected
     assert not findings({"filter_rate": rate}, {"filter_rate": rate})
+
+
+def test_texts_of_one_interval_are_shown_by_quarters():
+    def part(division, low, high, known=True):
+        return SimpleNamespace(
+            division=division,
+            low=low,
+            high=high,
+            items=40,
+            score=Estimate(low / 100, 0.0, 1.0) if known else None,
+            entropy=1.0,
+        )
+
+    quarters = [part("quarter", 3.0, 9.0), part("quarter", 9.0, 40.0)]
+    one = SimpleNamespace(by_length=[part("interval", 0.0, 99.0), *quarters])
+    assert [(row["tokens"], row["accuracy"]) for row in rows_by_tokens(one, 0.8)] == [("3-9", 0.03), ("9-40", 0.09)]
+    open_above = part("interval", 500.0, None)
+    several = SimpleNamespace(by_length=[*one.by_length, part("interval", 100.0, 199.0, known=False), open_above])
+    assert [row["tokens"] for row in rows_by_tokens(several, 1.0)] == ["0-99", "500+"]
