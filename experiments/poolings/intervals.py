@@ -1,7 +1,7 @@
 """Every how many tokens a landmark stands: models that are trained with drawn intervals and with one, read at several.
 
 Each model is trained from the one that is given, which had another pooling: with one interval for all texts, and with
-one drawn for each text. Then the same model reads the data at each interval. Full size: 500 steps of 24 pairs, three
+one drawn for each text. Then the same model reads the data at each interval. Full size: 200 steps of 24 pairs, three
 seeds; `--quick`: a few steps on docstrings of Python, which test nothing. Trainings of full size are kept in the user's
 cache, so that a run that was stopped goes on.
 """
@@ -52,7 +52,7 @@ class Effort:
 
 
 USUAL = 32
-FULL = Effort(CPU.steps, CPU.batch, CPU.train_length, CPU.seeds, (16, USUAL, 64, 128))
+FULL = Effort(200, CPU.batch, CPU.train_length, 3, (16, USUAL, 64, 128))
 QUICK = Effort(4, 8, 64, 1, (USUAL, 128))
 
 
@@ -214,7 +214,7 @@ EXPERIMENT = Experiment(
     kind="retrieval",
     notes=(
         f"Pairs are cut at {CPU.train_length} tokens in training, texts at {LENGTH} in reading. At full size the "
-        f"intervals of a change include the variation between {CPU.seeds} trainings.",
+        f"intervals of a change include the variation between {FULL.seeds} trainings.",
     ),
 )
 
