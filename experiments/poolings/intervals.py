@@ -90,7 +90,7 @@ def folder_of_trainings(model: SentenceTransformer, quick: bool) -> Iterator[Pat
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     else:
-        name = digest(CPU, [fingerprint_of_model(model), {key: list(row) for key, row in TRAINED.items()}])
+        name = digest(CPU, [fingerprint_of_model(model), vars(FULL), TRAINED])
         yield WORK / "intervals" / name
 
 
