@@ -5,7 +5,8 @@
     python -m experiments.all --pages
 
 `--quick` also trains models with landmark pooling at toy size, which takes a minute or two. Without it the page shows
-the trainings that are committed: `python -m experiments.landmark.run` repeats them in hours.
+the trainings that are committed: `python -m experiments.landmark.run` repeats them in hours. Of the others
+pooling-intervals alone trains, six models from each that is given.
 
 Results go to build/experiments unless `-o` names another folder. docs/claims.md is made of those in
 docs/results/experiments: `--pages` measures nothing, and writes from the cells that are there index.json (all claims),
@@ -89,7 +90,8 @@ def main() -> None:
         parser.error(f"{TRAININGS} is trained here with --quick only; in full: python -m experiments.landmark.run")
     wanted, trained = [known[name] for name in names if name in known], TRAININGS in names and args.quick
     with errors_in_a_line():
-        refuse_missing_data(name for one in wanted if not one.own for name in args.data or one.data)
+        for one in wanted:
+            refuse_missing_data(one.needed(args.data or one.data, quick=args.quick))
         train = prepare_trainings(args) if trained else None
         measure(wanted, args)
         if train is not None:

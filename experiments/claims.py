@@ -363,7 +363,7 @@ after narrow fine-tuning on short texts on running servers; and `masked` and `ma
 `python -m experiments.second_order.fine_tuning -o FOLDER` makes. `--backbone TUNED=START` compares a model with the one
 that it was trained from. Results go to `build/experiments`, unless `-o` names another folder; what is there of the same
 code, model and data is not measured again. The files in `docs/results/experiments` name the code of each cell by a
-digest; those of SOCM have cells of several versions, between which nothing changed that they measure.
+digest; some have cells of several versions, between which nothing changed that they measure.
 """
 
 

@@ -34,9 +34,12 @@ TEXTS = {
 }
 
 
-def by_answers(search: Retrieval, folder: Path) -> Retrieval:
+def ask_by_answers(search: Retrieval, folder: Path) -> Retrieval:
     """Return the search for meetings by what answers their questions: the same ids and judgments, longer queries."""
-    answers = {one.id: one.text for one in read(folder / "queries_answer.jsonl.gz", columns=("text",))}
+    path = folder / "queries_answer.jsonl.gz"
+    answers = {one.id: one.text for one in read(path, columns=("text",))}
+    if missing := next((name for name in search.query_ids if name not in answers), None):
+        raise BadInput(f"{str(path)!r} has no answer to {missing!r}, which is a query of that folder.")
     return replace(search, queries=tuple(answers[name] for name in search.query_ids))
 
 
@@ -55,18 +58,18 @@ def reverse(search: Retrieval, _: Path) -> Retrieval:
                 judgments.setdefault(document, {})[query] = grade
     documents = dict(zip(search.corpus_ids, search.documents, strict=True))
     return Retrieval(
-        search.query_ids,
-        ("",) * len(search.queries),
-        search.queries,
-        tuple(judgments),
-        tuple(documents[name] for name in judgments),
-        judgments,
+        corpus_ids=search.query_ids,
+        titles=("",) * len(search.queries),
+        texts=search.queries,
+        query_ids=tuple(judgments),
+        queries=tuple(documents[name] for name in judgments),
+        judgments=judgments,
     )
 
 
 # Searches with long queries, made of others: by name, the folder of the other one, and how they are made.
-MADE: dict[str, tuple[str, Callable[[Retrieval, Path], Retrieval]]] = {
-    "qmsum_answers": ("qmsum", by_answers),
+DERIVED: dict[str, tuple[str, Callable[[Retrieval, Path], Retrieval]]] = {
+    "qmsum_answers": ("qmsum", ask_by_answers),
     "scifact_abstracts": ("scifact", reverse),
 }
 
@@ -86,14 +89,16 @@ def texts_of(name: str, count: int, seed: int = 0) -> list[Text]:
     """Return a fixed sample of the texts of a data set, of `built-in` (docstrings of Python), or of a path."""
     if name == BUILT_IN:
         return sample_texts(None, count, seed)[0]
+    if name in DERIVED:
+        raise BadInput(f"{name} is a search with queries of its own: give {DERIVED[name][0]}, which has its texts.")
     path, columns = TEXTS.get(name, (name, None))
     return sample_texts(list(read(DATA / path if name in TEXTS else path, columns=columns)), count, seed, name)[0]
 
 
 def folder_of(name: str) -> str:
     """Return the folder below the data that has a data set, or a path as it is given."""
-    if name in MADE:
-        return MADE[name][0]
+    if name in DERIVED:
+        return DERIVED[name][0]
     return str(Path(TEXTS[name][0]).parent) if name in TEXTS else name
 
 
@@ -115,8 +120,8 @@ def labelled_of(name: str, quick: bool = True, kind: str | None = None) -> Label
     """Return labelled data by the name of their folder below the data, or by a path; a fixed sample where `quick`."""
     known = DATA / folder_of(name)
     data = read_labelled(known if known.exists() else name, kind)
-    if name in MADE:
-        data = MADE[name][1](cast("Retrieval", data), known)
+    if name in DERIVED:
+        data = DERIVED[name][1](cast("Retrieval", data), known)
     return sample_labelled(data) if quick else data
 
 

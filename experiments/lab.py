@@ -117,6 +117,7 @@ class Experiment:
         kind: of these data: plain texts, or the kind of labelled data.
         own: whether it measures data of its own, so that no others can be given.
         notes: sentences below the table: what differs from the source.
+        trained_on: names of data sets that a run of full size trains on.
         across: compares models that were measured, such as a backbone with what was trained from it; returns a cell
             for each comparison.
     """
@@ -130,7 +131,12 @@ class Experiment:
     kind: Literal["texts", "retrieval", "classification", "sts"] = "texts"
     own: bool = False
     notes: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
     across: Callable[[Sequence[Cell]], Sequence[Cell]] | None = None
+
+    def needed(self, data: Sequence[str], *, quick: bool) -> tuple[str, ...]:
+        """Return the names of all data sets that a run on some of them reads."""
+        return (*(() if self.own else data), *(() if quick else self.trained_on))
 
     def compared(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cells that were measured, and those that compare them."""
@@ -173,8 +179,7 @@ def main(experiment: Experiment) -> None:
     args = parser.parse_args()
     data = args.data or experiment.data
     with errors_in_a_line():
-        if not experiment.own:
-            refuse_missing_data(data)
+        refuse_missing_data(experiment.needed(data, quick=args.quick))
         run(
             experiment,
             args.model or ["minilm"],
@@ -409,16 +414,23 @@ def panels(figure: Figure, cells: Sequence[Cell], by: Literal["model", "data"] =
     return dict(zip(names, axes, strict=True))
 
 
+# Data sets whose panels are side by side.
+MOST_COLUMNS = 4
+
+
 def cell_panels(figure: Figure, cells: Sequence[Cell]) -> list[tuple[Cell, Any]]:
-    """Return axes for each cell, a row for each model and a column for each data set, titled with both."""
+    """Return axes for each cell, titled with both names: a row of data sets for each model, two if they are many."""
     models, data = ([*dict.fromkeys(getattr(cell, by) for cell in cells)] for by in ("model", "data"))
-    figure.set_size_inches(max(5.5, 3.8 * len(data)), 0.6 + 3.2 * len(models))
-    axes = figure.subplots(len(models), len(data), squeeze=False)
+    lines = 1 if len(data) <= MOST_COLUMNS else 2
+    columns = -(-len(data) // lines)
+    figure.set_size_inches(max(5.5, 3.8 * columns), 0.6 + 3.2 * lines * len(models))
+    axes = figure.subplots(lines * len(models), columns, squeeze=False)
     for ax in axes.flat:
         ax.set_visible(False)
     found = []
     for cell in cells:
-        ax = axes[models.index(cell.model)][data.index(cell.data)]
+        line, column = divmod(data.index(cell.data), columns)
+        ax = axes[lines * models.index(cell.model) + line][column]
         ax.set_visible(True)
         ax.set_title(f"{cell.model}, {cell.data}", fontsize=10)
         found.append((cell, ax))

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from windows import RUN, best_vectors, mean_gain, models_asked_for, read_search
+from windows import RUN, best_scores, mean_ndcg, models_asked_for, read_search
 
 import cenote
 from cenote.functional.window_cuts import average_runs, even_runs
@@ -38,8 +38,8 @@ def main() -> None:
             runs = np.array(even_runs(counts, most))
             rows = np.repeat(np.arange(len(runs)), np.diff(runs)[:, 0])
             vectors = average_runs(windows, weights, rows, unit=True)  # the model's own have norm 1
-            scores = best_vectors(answers @ vectors.T, parents[runs[:, 0]], names)
-            score = mean_gain(scores, queries, documents, relevant)
+            scores = best_scores(answers @ vectors.T, parents[runs[:, 0]], names)
+            score = mean_ndcg(scores, queries, documents, relevant)
             print(f"| {most} | {len(vectors):,} | {score:.3f} |", flush=True)
         print()
 

@@ -126,7 +126,8 @@ STATEMENTS = (
     Statement(
         f"{LMK}, results",
         "Best is to train with intervals drawn from 32, 64, 128 and 256, and to read with 32",
-        "The size at which this was found needs a GPU; both parts are measured above, on small models and without 256",
+        "The size at which this was found needs a GPU. Both parts are measured above on small models that are trained "
+        "with 16, 32 and 64 and read with 16 to 128",
         "cenote train answerdotai/ModernBERT-base PAIRS -o out --pooling landmark --intervals 32,64,128,256",
     ),
     Statement(

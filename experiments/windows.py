@@ -22,15 +22,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.data.texts import Text
+from cenote.functional.sampling import Floats
 
 RUN = {"backend": os.environ.get("CENOTE_BACKEND", "torch"), "precision": os.environ.get("CENOTE_PRECISION", "float32")}
 DATA = Path(os.environ.get("CENOTE_DATA", "../shared/data"), "qmsum")
-Floats = npt.NDArray[np.floating]
 WAYS = ("truncate", "window-mean", "windows")
 
 
@@ -47,9 +46,9 @@ def main() -> None:
                 cenote.embed(model, documents, folder, long=way, **RUN)
                 found = cenote.read_embeddings(folder)
                 parents = found["parent_id" if way == "windows" else "id"]
-                scores = best_vectors(answers @ found[:].T, parents, [document.id for document in documents])
+                scores = best_scores(answers @ found[:].T, parents, [document.id for document in documents])
                 tokens = int(found["n_tokens"].sum()) if way == "windows" else None
-            score = mean_gain(scores, queries, documents, relevant)
+            score = mean_ndcg(scores, queries, documents, relevant)
             print(f"| {way} | {len(parents):,} | {'' if tokens is None else f'{tokens:,}'} | {score:.3f} |", flush=True)
         print()
 
@@ -71,7 +70,7 @@ def read_search(model: SentenceTransformer) -> tuple[list[Text], list[Text], Flo
     return documents, queries, cenote.embed(model, [query.text for query in queries]), relevant
 
 
-def best_vectors(scores: Floats, parents: np.ndarray, names: list[str]) -> Floats:
+def best_scores(scores: Floats, parents: np.ndarray, names: list[str]) -> Floats:
     """Return the highest score of each document's vectors."""
     places = {name: place for place, name in enumerate(names)}
     best = np.full((len(scores), len(names)), -np.inf)
@@ -81,9 +80,9 @@ def best_vectors(scores: Floats, parents: np.ndarray, names: list[str]) -> Float
     return best
 
 
-def mean_gain(scores: Floats, queries: list[Text], documents: list[Text], relevant: dict[str, set[str]]) -> float:
+def mean_ndcg(scores: Floats, queries: list[Text], documents: list[Text], relevant: dict[str, set[str]]) -> float:
     """Return nDCG@10, the mean over queries."""
-    ranked = [_gain(row, documents, relevant[query.id]) for row, query in zip(scores, queries, strict=True)]
+    ranked = [_ndcg(row, documents, relevant[query.id]) for row, query in zip(scores, queries, strict=True)]
     return float(np.mean(ranked))
 
 
@@ -103,7 +102,7 @@ def _relevant() -> dict[str, set[str]]:
     return found
 
 
-def _gain(scores: Floats, documents: list[Text], relevant: set[str]) -> float:
+def _ndcg(scores: Floats, documents: list[Text], relevant: set[str]) -> float:
     top = [documents[place].id for place in np.argsort(-scores, kind="stable")[:10]]
     gain = sum(1 / math.log2(rank + 2) for rank, name in enumerate(top) if name in relevant)
     return gain / sum(1 / math.log2(rank + 2) for rank in range(min(10, len(relevant))))

@@ -11,73 +11,102 @@ pytest.importorskip("mteb", reason="labelled data are scored by mteb: pip instal
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cenote
+from cenote.data.labelled import Retrieval
 from cenote.training.trainer import PairTrainer
 from experiments.poolings import intervals
-from experiments.poolings.intervals import DRAWN, FIXED, Effort, over_seeds, summarise
+from experiments.poolings.intervals import DRAWN, FIXED, QUICK, Reading, paired_of, sources_of, summarise
 
 SEEDS, QUERIES, READ = 3, 200, (16, 32, 64, 128)
 
 
-def scores(levels, spread=0.01, seed=0):
-    """Return values `[S, R, Q]` around a level for each interval, alike in all seeds but for a little noise."""
+def reading(levels, spread=0.01, seed=0):
+    """Return values around a level for each distance, alike in all seeds but for a little noise."""
     generator = np.random.default_rng(seed)
-    each = np.array(levels)[None, :, None] + generator.normal(size=(1, 1, QUERIES)) * 0.2
-    return each + generator.normal(size=(SEEDS, len(levels), QUERIES)) * spread
+    each = np.array(levels)[None, :, None] + np.random.default_rng(9).normal(size=(1, 1, QUERIES)) * 0.2
+    return Reading(each + generator.normal(size=(SEEDS, len(levels), QUERIES)) * spread, np.arange(QUERIES))
 
 
-@pytest.mark.parametrize(("longer", "holds"), [(0.4, True), (0.5, None), (0.6, False)])
-def test_a_planted_interval_is_found(longer, holds):
-    same = np.random.default_rng(1).normal(size=(SEEDS, 1, QUERIES)) * 0.2
-    drawn = scores([0.5, 0.5, longer, longer]) if holds is not None else np.repeat(same, 4, 1)
-    found = {one.claim: one for one in summarise({DRAWN: drawn, FIXED: drawn.copy()}, READ).findings}
+@pytest.mark.parametrize(("rarer", "holds"), [(0.4, True), (0.5, None), (0.6, False)])
+def test_a_planted_distance_is_found(rarer, holds):
+    drawn = reading([0.5, 0.5, rarer, rarer], spread=0.1)
+    found = {one.claim: one for one in summarise({DRAWN: drawn, FIXED: reading([0.5] * 4, seed=1)}, READ).findings}
     assert found["read"].holds is holds
-    assert found["read"].value == pytest.approx(0.5 - longer, abs=0.01)
-    assert found["drawn"].holds is None
-    assert found["drawn"].value == 0
+    assert found["read"].low < 0.5 - rarer < found["read"].high
 
 
-@pytest.mark.parametrize(("fixed", "holds"), [(0.4, True), (0.6, False)])
+@pytest.mark.parametrize(("fixed", "holds"), [(0.4, True), (0.5, None), (0.6, False)])
 def test_a_planted_training_is_found(fixed, holds):
-    found = summarise({DRAWN: scores([0.5] * 4), FIXED: scores([fixed] * 4, seed=1)}, READ).findings
-    assert [one.holds for one in found if one.claim == "drawn"] == [holds]
+    """Where both are read every 32 tokens nothing differs, and every 128 is none of the drawn distances."""
+    other = reading([fixed, 0.5, fixed, 0.9], spread=0.1, seed=1)
+    found = {one.claim: one for one in summarise({DRAWN: reading([0.5] * 4, 0.1), FIXED: other}, READ).findings}
+    assert found["drawn"].holds is holds
+    assert found["drawn"].low < 2 / 3 * (0.5 - fixed) < found["drawn"].high
 
 
 def test_rows_are_means_over_seeds_and_queries():
-    drawn, fixed = scores([0.5, 0.4, 0.3, 0.2]), scores([0.2, 0.3, 0.4, 0.5], seed=1)
+    drawn, fixed = reading([0.5, 0.4, 0.3, 0.2]), reading([0.2, 0.3, 0.4, 0.5], seed=1)
     rows = summarise({DRAWN: drawn, FIXED: fixed}, READ).rows
     assert [(row["trained with"], row["read every"]) for row in rows] == [
         (name, every) for name in (DRAWN, FIXED) for every in READ
     ]
-    assert [row["score"] for row in rows] == pytest.approx([*drawn.mean((0, 2)), *fixed.mean((0, 2))])
+    means = [one.values.mean((0, 2)) for one in (drawn, fixed)]
+    assert [row["score"] for row in rows] == pytest.approx(np.concatenate(means))
     changes = [row.get("change") for row in rows[:4]]
     assert changes[1] is None
-    assert changes[0] == pytest.approx(drawn[:, 0].mean() - drawn[:, 1].mean())
+    assert changes[0] == pytest.approx(means[0][0] - means[0][1])
+
+
+def width(values, sources):
+    (one,) = intervals.compare_paired([paired_of(values, sources)], seed=0).tasks[0]
+    assert one.value == pytest.approx(values.mean())
+    return one.high - one.low
 
 
 def test_trainings_that_differ_widen_the_interval():
     """Seeds of which one has a score of its own say less than seeds that agree, about the same mean difference."""
     alike = np.random.default_rng(0).normal(0.05, 0.1, (SEEDS, 1, QUERIES))
     apart = alike + np.array([-0.1, 0.0, 0.1])[:, None, None]
-    widths = []
-    for values in (alike, apart):
-        (one,) = intervals.compare_paired([over_seeds(values)], seed=0).tasks[0]
-        assert one.value == pytest.approx(values.mean())
-        widths.append(one.high - one.low)
-    assert widths[1] > 2 * widths[0]
-    assert over_seeds(alike[:1]).draws is None
+    assert width(apart, np.arange(QUERIES)) > 2 * width(alike, np.arange(QUERIES))
+    assert paired_of(alike[:1], np.arange(QUERIES)).draws is None
+
+
+def test_queries_on_one_document_say_less_than_as_many_on_several():
+    """Ten queries each that all have the value of their document: the interval is that of the documents."""
+    of_documents = np.random.default_rng(0).normal(0.05, 0.1, QUERIES // 10)
+    values, sources = np.repeat(of_documents, 10)[None, None], np.arange(QUERIES) // 10
+    assert width(values, sources) == pytest.approx(width(of_documents[None, None], np.arange(QUERIES // 10)), rel=0.1)
+    assert width(values, sources) > 2 * width(values, np.arange(QUERIES))
+
+
+def test_queries_share_a_source_where_the_same_documents_are_relevant():
+    judgments = {"a": {"d": 1, "e": 0}, "b": {"e": 2, "d": 1}, "c": {"d": 2}, "f": {"d": 1, "e": 1}}
+    search = Retrieval(("d", "e"), ("", ""), ("x", "y"), tuple(judgments), tuple(judgments), judgments)
+    assert sources_of(search, ["f", "a", "b", "c"]).tolist() == [0, 1, 0, 1]
 
 
 def test_a_training_is_done_once_for_all_data(tiny_st, tmp_path, monkeypatch):
-    monkeypatch.setattr(intervals, "WORK", tmp_path)
+    monkeypatch.setattr(intervals, "KEPT", tmp_path)
     model = cenote.load(str(tiny_st("bert")), device="cpu")
-    size, steps = Effort(2, 4, 64, 1, (32,)), []
-    step = PairTrainer.training_step
+    step, steps = PairTrainer.training_step, []
     monkeypatch.setattr(PairTrainer, "training_step", lambda *given: (steps.append(1), step(*given))[1])
     for _ in range(2):
         with intervals.folder_of_trainings(model, quick=False) as folder:
             backbone = intervals.saved(model, folder / "backbone")
-            made = intervals.trained(backbone, intervals.quick_pairs(), DRAWN, 0, size)
-        assert len(steps) == size.steps
+            made = intervals.trained(backbone, intervals.quick_pairs(), DRAWN, 0, QUICK)
+        assert len(steps) == QUICK["steps"]
     assert folder.is_relative_to(tmp_path)
-    tuned = cenote.load(made, device="cpu", interval=16)
-    assert tuned.encode("a pool").shape == model.encode("a pool").shape
+    assert cenote.load(made, device="cpu", interval=16).encode("a pool").shape == model.encode("a pool").shape
+
+
+def test_data_to_train_on_are_needed_at_full_size_only():
+    searched = intervals.EXPERIMENT.data
+    assert intervals.EXPERIMENT.needed(searched, quick=True) == searched
+    assert {*intervals.EXPERIMENT.needed(searched, quick=False)} > {"20news_full", "scifact", *searched}
+
+
+def test_other_settings_of_the_training_have_another_folder(tiny_st, monkeypatch):
+    model = cenote.load(str(tiny_st("bert")), device="cpu")
+    with intervals.folder_of_trainings(model, quick=False) as folder:
+        monkeypatch.setitem(intervals.FULL, "warmup", 0.2)
+    with intervals.folder_of_trainings(model, quick=False) as other:
+        assert folder != other

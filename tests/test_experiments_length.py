@@ -193,6 +193,10 @@ def test_texts_of_one_interval_are_shown_by_quarters():
     quarters = [part("quarter", 3.0, 9.0), part("quarter", 9.0, 40.0)]
     one = SimpleNamespace(by_length=[part("interval", 0.0, 99.0), *quarters])
     assert [(row["tokens"], row["accuracy"]) for row in rows_by_tokens(one, 0.8)] == [("3-9", 0.03), ("9-40", 0.09)]
+    few = SimpleNamespace(by_length=[part("interval", 100.0, 199.0, known=False), *one.by_length])
+    assert [row["tokens"] for row in rows_by_tokens(few, 1.0)] == ["3-9", "9-40"]
+    unknown = SimpleNamespace(by_length=[part("interval", 0.0, 99.0), part("quarter", 3.0, 9.0, known=False)])
+    assert [row["tokens"] for row in rows_by_tokens(unknown, 1.0)] == ["0-99"]
     open_above = part("interval", 500.0, None)
     several = SimpleNamespace(by_length=[*one.by_length, part("interval", 100.0, 199.0, known=False), open_above])
     assert [row["tokens"] for row in rows_by_tokens(several, 1.0)] == ["0-99", "500+"]

@@ -114,19 +114,43 @@ def test_ranks_are_of_the_longest_and_shortest_relevant_documents():
 # A temperature for each role.
 
 
-@pytest.mark.parametrize(("gain", "holds"), [(0.1, True), (0.0, None)])
-def test_slopes_of_long_documents_are_compared_with_those_of_short_ones(gain, holds):
-    def cell(data, tokens, slopes):
-        series = {"document tokens": tokens, "document slopes": slopes.tolist(), "sources": None}
-        return Cell("m", f"folder/{data}", Measured([], [], series))
+def roles_cell(data, tokens, slopes, score=0.5):
+    series = {"document tokens": tokens, "document slopes": slopes.tolist(), "sources": None}
+    return Cell("m", data, Measured([{"score": score}], [], series))
 
-    cells = [cell("long", 900, noise(40) / 20 + gain), cell("short", 90, noise(60, seed=1) / 20)]
-    cells.append(cell("middle", 400, noise(60) - 5))
-    found, other = roles.across(cells)
-    assert (found.model, found.data, other.data) == ("m", "long minus short", "long minus middle")
+
+@pytest.mark.parametrize(("gain", "holds"), [(0.1, True), (0.0, None), (-0.2, False)])
+def test_slopes_of_long_documents_are_compared_with_those_of_the_shortest(gain, holds):
+    cells = [roles_cell("folder/long", 900, noise(40) / 20 + gain), roles_cell("short", 90, noise(60, seed=1) / 20)]
+    cells.append(roles_cell("middle", 400, noise(60) - 5))
+    (found,) = roles.across(cells)
+    assert (found.model, found.data) == ("m", "long minus short")
     assert [one.holds for one in found.measured.findings] == [holds]
-    assert [one.holds for one in other.measured.findings] == [True]
     assert not roles.across(cells[:1])
+
+
+def test_a_set_that_loses_less_is_none_that_gains():
+    cells = [roles_cell("long", 900, noise(40) / 20 - 0.1), roles_cell("short", 90, noise(60, seed=1) / 20 - 0.5)]
+    (found,) = roles.across(cells)
+    assert found.measured.findings[0].low > 0
+    assert found.measured.findings[0].holds is None
+
+
+def test_slopes_are_relative_to_the_score():
+    long, short = noise(40) / 20, noise(60, seed=1) / 20
+    one, other = (
+        roles.across([roles_cell("long", 900, long * share, 0.5 * share), roles_cell("short", 90, short)])[0]
+        for share in (1.0, 0.1)
+    )
+    assert one.measured.findings[0].value == pytest.approx(other.measured.findings[0].value)
+
+
+def test_both_searches_for_the_same_documents_are_compared():
+    names = ("qmsum_answers", "qmsum", "scifact_abstracts", "scifact")
+    cells = [roles_cell(name, one, noise(40)) for name, one in zip(names, (900, 900, 20, 300), strict=True)]
+    minus = "minus scifact_abstracts"
+    assert [one.data for one in roles.across(cells)] == [f"qmsum_answers {minus}", f"qmsum {minus}"]
+    assert not roles.across(cells[:2])
 
 
 def test_searches_that_are_made_of_others(tmp_path, monkeypatch):
@@ -137,7 +161,7 @@ def test_searches_that_are_made_of_others(tmp_path, monkeypatch):
     with gzip.open(folder / "queries_answer.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in reversed(answers))
     monkeypatch.setattr(data_sets, "DATA", tmp_path)
-    data_sets.refuse_missing_data(data_sets.MADE)
+    data_sets.refuse_missing_data(data_sets.DERIVED)
     found = data_sets.retrieval_of("qmsum_answers", quick=False)
     assert found.queries == tuple(f"answer {name}" for name in search.query_ids)
     assert (found.query_ids, found.judgments) == (search.query_ids, search.judgments)
@@ -147,9 +171,15 @@ def test_searches_that_are_made_of_others(tmp_path, monkeypatch):
     texts = dict(zip(search.corpus_ids, search.documents, strict=True))
     assert turned.queries == tuple(texts[name] for name in turned.query_ids)
     assert turned.documents == list(search.queries)
+    with pytest.raises(BadInput, match="qmsum_answers is a search with queries of its own: give qmsum"):
+        data_sets.texts_of("qmsum_answers", 10)
+    with gzip.open(folder / "queries_answer.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(json.dumps(answers[0]) + "\n")
+    with pytest.raises(BadInput, match="has no answer to 'q1'"):
+        data_sets.retrieval_of("qmsum_answers", quick=False)
     (tmp_path / "qmsum").rename(tmp_path / "meetings")
     with pytest.raises(BadInput, match="no data set 'qmsum_answers'"):
-        data_sets.refuse_missing_data(data_sets.MADE)
+        data_sets.refuse_missing_data(data_sets.DERIVED)
 
 
 # A temperature for each length.

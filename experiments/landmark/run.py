@@ -18,7 +18,6 @@ stop, and several at once, each with its own threads, share the trainings.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
 import re
@@ -202,6 +201,8 @@ def is_by(made_by: str, path: Path) -> bool:
 @contextmanager
 def claimed(path: Path, wait: bool = False) -> Iterator[bool]:
     """Say whether a piece of work is this process's, or another one is doing it; a process that dies claims nothing."""
+    import fcntl  # which Windows does not have: there the module is imported for what else is in it
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

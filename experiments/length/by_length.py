@@ -136,7 +136,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         names = [f"{tau:g}" for tau in series["taus"]]
         heat_map(ax, series["changes"], series["lengths"], names, series["significant"], reach=reach)
         ax.set_xlabel("temperature")
-        ax.set_ylabel("tokens, a quarter of the texts each")
+        ax.set_ylabel("tokens of texts, by quarters")
     figure.supxlabel(BOLD, fontsize=9)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,13 +111,14 @@ def read_at(model: SentenceTransformer, tokens: Tokens, tau: float, shown: int) 
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     """Draw the maps of the first cell, each with its own range, and the evenness of all cells by temperature."""
-    figure.set_size_inches(12, 3.6)
+    figure.set_size_inches(12, 3.8)
     *pictures, curve = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.2))
     first = cells[0].measured.series
     for ax, (tau, values) in zip(pictures, first.get("maps", {}).items(), strict=False):
         ax.imshow(values, cmap="Greys", vmin=0)
         ax.grid(visible=False)
-        ax.set_title(f"head {first['head']}, τ {tau}: black is {np.max(values):.2f}", fontsize=9)
+        of = f"{cells[0].model}, a text of {Path(cells[0].data).name}"
+        ax.set_title(f"{of}\nhead {first['head']}, τ {tau}: black is {np.max(values):.2f}", fontsize=9)
         ax.set_xlabel("key token")
         ax.set_ylabel("query token")
     styles = looks(cell.model for cell in cells)

@@ -44,12 +44,14 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
         VECTOR: own_ranks(sentences.vectors[OWN], documents.vectors[OWN], probes.owners) == 1,
         MATCH: _found_by_tokens(texts, documents, sentences),
     }
-    order = np.argsort(texts.documents.lengths, kind="stable")
+    # By whole lengths: of the texts that are cut, as many tokens are read.
+    order = np.argsort(texts.documents.full_lengths, kind="stable")
     parts = dict(zip(THIRDS, np.array_split(order, len(THIRDS)), strict=True))
     rows = []
     for name, part in parts.items():
         inside = np.isin(probes.owners, part) & texts.read
-        row = {"texts": name, "documents": len(part), "tokens": round(float(texts.documents.lengths[part].mean()))}
+        tokens = [round(float(one[part].mean())) for one in (texts.documents.full_lengths, texts.documents.lengths)]
+        row = {"texts": name, "documents": len(part), "tokens": tokens[0], "tokens read": tokens[1]}
         rows.append(
             row | {"sentences": int(inside.sum()), **{how: float(one[inside].mean()) for how, one in found.items()}}
         )
@@ -97,9 +99,9 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
             rows = [row for row in cell.measured.rows if VECTOR in row]
             colour = COLOURS[models.index(cell.model) % len(COLOURS)]
             for how, look in ((VECTOR, "o-"), (MATCH, "s:")):
-                x, y = ([row[column] for row in rows] for column in ("tokens", how))
+                x, y = ([row[column] for row in rows] for column in ("texts", how))
                 ax.plot(x, y, look, color=colour, ms=4, label=f"{cell.model}, {how}")
-        ax.set_xlabel("tokens read of a text, mean of a third")
+        ax.set_xlabel("texts, by their tokens")
         ax.set_ylabel("sentences that find their text")
         ax.set_ylim(0, 1.02)
     legend(figure)

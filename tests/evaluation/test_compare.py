@@ -30,7 +30,7 @@ from cenote.encoding import backends
 from cenote.encoding.batches import NOT_FINITE
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
-from cenote.evaluation import own_sentences
+from cenote.evaluation import arm_scores, own_sentences
 from cenote.evaluation.arm_scores import ArmScore, ScoredArm
 from cenote.evaluation.arms import Arm, check_grid, passes_of, set_to
 from cenote.evaluation.cells import build_cells, list_costs
@@ -220,23 +220,46 @@ def test_ten_poolings_take_no_more_passes_than_two(model, monkeypatch):
     assert len(counted) == 2 * two
 
 
-def test_two_tasks_of_one_set_read_its_texts_once(model, monkeypatch):
+def test_two_tasks_of_one_set_read_its_texts_once(model, monkeypatch, tmp_path):
     labelled = classification()
     groups = Clustering(labelled.test.texts, labelled.test.labels)
     alone = cells(run(model, {"groups": groups}, poolings=POOLINGS))
     reads = []
     read = TextReader._encode
-    monkeypatch.setattr(
-        TextReader, "_encode", lambda self, *rest: (reads.extend(rest[-1]), read(self, *rest))[1], raising=True
-    )
-    both = run(model, {"labels": labelled, "groups": groups}, poolings=POOLINGS)
+    monkeypatch.setattr(TextReader, "_encode", lambda self, *rest: (reads.extend(rest[-1]), read(self, *rest))[1])
+    both = run(model, {"labels": labelled, "groups": groups}, poolings=POOLINGS, cache=tmp_path)
     assert len(reads) == len(set(reads))
     assert set(groups.texts) <= set(reads)
     assert [cells(both)["groups", one].score for one in POOLINGS] == pytest.approx(
         [alone["groups", one].score for one in POOLINGS]
     )
-    for cost in both.costs:
-        assert cost.texts == len(reads)
+    assert all(
+        cost.texts == 2 * len(reads) for cost in both.costs
+    )  # a task has the time of its texts, read for it or not
+    kept = run(model, {"groups": groups}, poolings=POOLINGS, cache=tmp_path)
+    assert len(reads) == len(set(reads))
+    assert all(cost.texts and cost.seconds for cost in kept.costs)
+
+
+@pytest.mark.parametrize(
+    ("before", "task", "is_read"),
+    [
+        ("labels", "groups", True),
+        ("groups", "labels", False),
+        ("labels", "others", False),
+        ("official", "groups", False),
+    ],
+)
+def test_texts_are_known_where_the_task_before_reads_them_all(before, task, is_read):
+    labelled = classification()
+    data = {
+        "labels": labelled,
+        "groups": Clustering(labelled.test.texts, labelled.test.labels),
+        "others": Clustering((*labelled.test.texts, "a text of its own"), (*labelled.test.labels, "label 0")),
+        "official": None,
+    }
+    one, other = (SimpleNamespace(local=data[name]) for name in (before, task))
+    assert arm_scores._is_read(one, other) is is_read
 
 
 def test_known_scores_are_not_computed_again(model, tmp_path, monkeypatch):

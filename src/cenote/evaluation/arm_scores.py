@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise, starmap
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from cenote.errors import BadInput
 from cenote.evaluation.arms import Arm, Pass, set_to
 from cenote.evaluation.configuration import configuration_of
 from cenote.evaluation.items import Items
-from cenote.evaluation.reading import TextReader, Work, blame_temperature
+from cenote.evaluation.reading import TextReader, blame_temperature
 from cenote.evaluation.results import Results
 from cenote.evaluation.runtimes import in_order_of_graphs
 from cenote.evaluation.scoring import check_items, cuts_of, note_cuts, score_task
@@ -92,8 +92,8 @@ def score_passes(
 ) -> Iterator[ScoredArm]:
     """Score all settings on every task: each pass reads the texts of a task once for all its settings.
 
-    A task that follows another one of the same texts, as the clustering of a set follows its classification, takes
-    the vectors of that one; its own time is that of its other texts.
+    A task whose texts are all among those of the task before, as the clustering of a set may follow its
+    classification, takes the vectors that were read for that one, and their time.
 
     Args:
         passes: of all models.
@@ -109,27 +109,26 @@ def score_passes(
     models = {id(one.group.model): one.group.model for one in passes}
     weights = {key: fingerprint_of_weights(model, every=True) for key, model in models.items()}
     shared = SharedPasses(precision)
-    follows = [False, *starmap(_share_texts, pairwise(tasks))]
+    follows = [False, *(_is_read(*two) and len({one.name in by_graph for one in two}) == 1 for two in pairwise(tasks))]
     for place, one in enumerate(in_order_of_graphs(passes), 1):
         model, reader = one.group.model, None
         for number, task in enumerate(tasks, 1):
             listener.notify(f"pass {place} of {len(passes)}: task {number} of {len(tasks)}, {task.name}")
             with set_to(model, one.temperature, one.limit):
-                said = listener.labelled(f"{task.name}: ")
                 if reader is None or not follows[number - 1]:
-                    reader = TextReader(model, "torch", precision, said, poolings=one.group.others)
-                reader.listener, reader.work = said, Work()
+                    reader = TextReader(model, "torch", precision, poolings=one.group.others)
+                reader.listener = listener.labelled(f"{task.name}: ")
                 graph = shared.of(model, one.arms[0].temperature) if task.name in by_graph else None
                 with reader.read_by(graph):
                     configuration = configuration_of(reader, weights=weights[id(model)], limit=one.limit)
                     yield from _score_pass(one, task, reader, configuration, results)
 
 
-def _share_texts(first: ListedTask, second: ListedTask) -> bool:
-    """Return whether two tasks have a text in common, as far as their data are here."""
-    if first.local is None or second.local is None:
+def _is_read(before: ListedTask, task: ListedTask) -> bool:
+    """Return whether the task before reads all texts of a task, as far as the data of both are here."""
+    if before.local is None or task.local is None:
         return False
-    return not set(texts_of(first.local)).isdisjoint(texts_of(second.local))
+    return set(texts_of(before.local)) >= set(texts_of(task.local))
 
 
 def _score_pass(
@@ -143,11 +142,14 @@ def _score_pass(
         "split": task.split,
     }
     for arm in one.arms:
-        foreign = arm.pooling in one.group.foreign
-        setting = {"arm": vars(arm), "compared": {} if foreign else one.group.settings(arm.pooling)}
+        if arm.pooling in one.group.foreign:
+            compared, keeping = {}, Results(None, ArmScore)
+        else:
+            compared, keeping = one.group.settings(arm.pooling), results
+        setting = {"arm": vars(arm), "compared": compared}
         changed = None if one.temperature is None else arm.temperature
         with blame_temperature(changed):
-            record, table, known = (Results(None, ArmScore) if foreign else results).find_or_make(
+            record, table, known = keeping.find_or_make(
                 {**configuration, **described, **setting},
                 {"arm": vars(arm), **described},
                 partial(_score, task, arm, reader.pooled(one.group.key(arm.pooling)), changed),
