@@ -10,16 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 pytest.importorskip("matplotlib")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import cenote
 from cenote.data.labelled import read_labelled
 from cenote.errors import BadInput
+from cenote.models.properties import positions_of
 from experiments import all as everything
 from experiments import data_sets
 from experiments.claims import INDEX, RESULTS, TRAINED, rows_of_trainings
-from experiments.landmark import material, run
+from experiments.landmark import backbones, material, run
 from experiments.landmark.plan import ARMS, MAIN, READINGS, SIZES, UNTRAINED, WHOLE, of_model, trainings
 from experiments.landmark.summary import summarise
 from experiments.page import build_page
@@ -227,6 +231,68 @@ def test_a_backbone_is_trained_in_each_way_and_each_claim_is_said_to_hold_or_not
     command(monkeypatch, *words)
     tables = printed[printed.index("# Landmark pooling, trained") :]
     assert capsys.readouterr().out.endswith(tables)
+
+
+# Backbones.
+
+
+@pytest.fixture
+def source(copy_of):
+    """A BERT with an entry for masked words."""
+    folder = copy_of("bert", plain=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.mask_token = tokenizer.unk_token
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+PLAIN = ["the deep cave holds light and water under the stone"] * 60
+
+
+def differences_by_layer(model, other):
+    """Which layers of two BERT models have other weights, and whether the word embeddings do."""
+    one, two = (AutoModel.from_pretrained(folder).state_dict() for folder in (model, other))
+    assert one.keys() == two.keys()
+    changed = {name for name in one if not torch.equal(one[name], two[name])}
+    layers = {int(name.split(".")[2]) for name in changed if name.startswith("encoder.layer.")}
+    return layers, any(name.startswith("embeddings.") for name in changed)
+
+
+def test_layers_above_those_that_are_kept_are_random(source, tmp_path):
+    layers = AutoConfig.from_pretrained(source).num_hidden_layers
+    made = backbones.reset(source, tmp_path / "made", 1, 5)
+    assert differences_by_layer(source, made) == ({*range(1, layers)}, False)
+    same = backbones.reset(source, tmp_path / "same", 1, 5)
+    assert differences_by_layer(made, same) == (set(), False)
+    other = backbones.reset(source, tmp_path / "other", 1, 6)
+    assert differences_by_layer(made, other) == ({*range(1, layers)}, False)
+
+
+def test_masked_words_train_a_random_backbone_and_go_on_after_a_stop(source, tmp_path, monkeypatch):
+    given = PLAIN, 4, 2, 16, 5  # texts, steps, texts of a step, tokens, seed
+    whole = backbones.adapted(source, tmp_path / "whole", *given)
+    layers, embeddings = differences_by_layer(source, whole)
+    assert layers == {*range(AutoConfig.from_pretrained(source).num_hidden_layers)}
+    assert embeddings
+    step, left = backbones.Trainer.training_step, [1, 1]
+    monkeypatch.setattr(backbones.Trainer, "training_step", lambda *some, **more: (left.pop(), step(*some, **more))[1])
+    with pytest.raises(IndexError):  # it is killed in its third step
+        backbones.adapted(source, tmp_path / "killed", *given)
+    assert (tmp_path / "killed-checkpoints").is_dir()
+    left += [1, 1, 1]
+    backbones.adapted(source, tmp_path / "killed", *given)
+    assert len(left) == 1  # two of four steps were left
+    assert differences_by_layer(source, tmp_path / "killed") == (layers, True)
+    assert not (tmp_path / "killed-checkpoints").exists()
+
+
+def test_a_rotary_backbone_is_trained_from_nothing(source, tmp_path):
+    made = backbones.rotary(source, tmp_path / "made", PLAIN, 2, 2, 16, 2, 64, 0)
+    model = cenote.load(made, pooling="mean", device="cpu")
+    config = model[0].model.config
+    assert (config.model_type, config.num_hidden_layers, config.hidden_size) == ("modernbert", 2, 64)
+    assert positions_of(model) is None or positions_of(model) >= 8192
+    assert np.isfinite(model.encode(PLAIN[0] * 40)).all()
 
 
 def test_data_that_are_missing_are_named_in_a_line(data, monkeypatch, tmp_path):

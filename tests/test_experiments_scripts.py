@@ -18,17 +18,23 @@ from .evaluation import labelled
 pytest.importorskip("mteb")
 
 HERE = Path(__file__).parents[1] / "experiments"
-# For each script: its arguments but for the model, and the beginnings of the lines that it has to print.
+# For each script, with what it is asked for: its other arguments, and the beginnings of the lines that it has to print.
 SCRIPTS = {
     "windows": ([], ["bert: 60 documents, 40 answers", "| truncate | 60 |", "| window-mean | 60 |", "| windows | "]),
     "segments": ([], ["bert: 60 documents of ", "| 1 | 60 | ", "| 2 | "]),
-    "positions": ([], ["40 queries", "| bert | tile | 256 to 512 | 1.000 | 1.000 |"]),
+    "positions": ([], ["70 queries", "| bert | tile | 256 to 512 | 1.000 | 1.000 |"]),
     "evaluations": (
         ["--data", "scifact", "imdb", "--beside", "windows"],
         ["| scifact | retrieval |", "| bert | imdb |"],
     ),
-    "diagnoses": (["--data", "imdb", "built-in"], ["#### bert, which reads 256 tokens", "| imdb | ", "| built-in |"]),
+    "diagnoses": (["--data", "imdb"], ["#### bert, which reads 256 tokens", "| imdb | "]),
     "stability": (["--data", "imdb"], ["| bert | imdb | search |", "| bert | imdb | pooling |"]),
+    "comparisons poolings": (
+        ["--data", "scifact", "imdb", "--together"],
+        ["| bert | scifact | retrieval |", "| bert | imdb | classification |", "| bert | all | all |"],
+    ),
+    "comparisons temperatures": (["--data", "imdb", "--quick"], ["| bert | imdb | classification |"]),
+    "comparisons tuned": (["--data", "scifact", "--by-role"], ["| bert | scifact |", "bert: "]),
     "validity": (
         ["--data", "scifact", "qmsum", "--limits", "16", "32"],
         ["| bert | qmsum |", "kept: mean ", "Over 2 rows"],
@@ -40,7 +46,7 @@ SCRIPTS = {
 def data(tmp_path_factory):
     """Small sets under the names that the scripts read, in compressed files as those that they were written for."""
     root = tmp_path_factory.mktemp("sets")
-    labelled.write_folder(replace(labelled.retrieval(), texts=tuple(sentences(60, 3))), root / "scifact")
+    labelled.write_folder(replace(labelled.retrieval(queries=70), texts=tuple(sentences(60, 3))), root / "scifact")
     labelled.write_folder(as_meetings(labelled.retrieval(), sentences(60, 20)), root / "qmsum")
     (root / "qmsum" / "queries_answer.jsonl").write_bytes((root / "qmsum" / "queries.jsonl").read_bytes())
     reviews = sentences(240, 4)
@@ -97,11 +103,12 @@ def start(monkeypatch):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_runs_to_its_end(script, data, start, tiny_st, tmp_path, monkeypatch, capsys):
     arguments, expected = SCRIPTS[script]
+    script, *asked = script.split()
     folder = tmp_path / "bert"
     folder.symlink_to(tiny_st("bert"))
     monkeypatch.setenv("CENOTE_DATA", str(data))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    start(script, "--models", folder, *arguments)
+    start(script, *asked, "--models", folder, *arguments)
     printed = capsys.readouterr().out
     for beginning in expected:
         assert f"\n{beginning}" in f"\n{printed}"
