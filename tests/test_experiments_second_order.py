@@ -1,6 +1,7 @@
 """Encoders made from one, comparisons with backbones, and gains of an order, each against an independent reference."""
 
 import copy
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ pytest.importorskip("matplotlib")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cenote
+from cenote.encoding.tokens import tokenise
 from experiments import lab
 from experiments.lab import Cell, Measured
-from experiments.poolings import similarity
+from experiments.poolings import details, similarity
 from experiments.second_order import fine_tuning, layers, pairs, scores
 from experiments.second_order.clouds import BACKBONES, TUNED_HERE, against_backbones, mean_change, read_clouds
 from experiments.second_order.encoders import encoders_of, perturb, shorten
@@ -195,6 +197,32 @@ def test_similarities_of_a_search(tiny_st, tmp_path):
     rows = {row["pooling"]: row for row in record["cells"][0]["rows"]}
     assert rows["mean"]["cosine"] == pytest.approx(rows["mean_sqrt_len"]["cosine"])  # only the norm differs
     assert rows["mean"]["dot"] != rows["mean_sqrt_len"]["dot"]
+
+
+def test_means_of_random_vectors_against_a_loop(tiny_bert):
+    tokens = tokenise(tiny_bert, TEXTS)
+    table = np.random.default_rng(0).normal(size=(len(tiny_bert.tokenizer), 5))
+    found = details.random_means(tokens, table)
+    for row, text in enumerate(TEXTS):
+        ids = tiny_bert.tokenizer(text)["input_ids"]
+        mean = np.mean([table[one] for one in ids], axis=0)
+        assert found[row] == pytest.approx(mean / np.linalg.norm(mean))
+
+
+def test_details_are_of_first_sentences_that_every_cut_holds(tiny_st, tmp_path, monkeypatch):
+    """Texts begin with a sentence of their own: tokens and vectors find it where nothing else is read beside it."""
+    model = cenote.load(str(tiny_st("bert")), device="cpu")
+    monkeypatch.setattr(details, "CUTS", (32, 64))
+    words = labelled.texts(40, 8, seed=3)
+    rest = [". ".join(labelled.texts(12, 8, seed=row)) for row in range(40)]
+    rows = [{"text": f"{first}. {other}."} for first, other in zip(words, rest, strict=True)]
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    found = details.measure(model, str(path), quick=True)
+    assert [row["tokens read"] for row in found.rows] == [32, 64]
+    assert found.rows[0]["sentences"] == len(set(words)) == 40
+    assert found.rows[0]["token match"] >= found.rows[0]["vector"] > 1 / 40
+    assert {one.claim for one in found.findings} == {*details.EXPERIMENT.claims}
 
 
 def test_a_pair_for_the_statements_on_fine_tuning_is_a_backbone_and_an_encoder_made_from_it(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from cenote.records import Estimate
 from experiments.data_sets import labelled_of
 from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, legend, looks, main
 from experiments.length.grid import decide, estimate
-from experiments.length.reading import interval
+from experiments.length.reading import interval, reading_to
 
 PLAIN, TEMPERED = 1.0, 0.8
 # Test texts. A quick run takes about 40 s of one core, a whole one 8 minutes.
@@ -82,17 +81,6 @@ def classify(model: SentenceTransformer, labelled: Labelled) -> tuple[TaskScore,
         table = pq.read_table(file)
     columns = (table[name].to_numpy() for name in ("text_tokens", "value", "entropy"))
     return evaluation.tasks[0], Texts(*columns)
-
-
-@contextmanager
-def reading_to(model: SentenceTransformer, limit: int) -> Iterator[None]:
-    """Make a model read so many tokens."""
-    before = model.max_seq_length
-    model.max_seq_length = limit
-    try:
-        yield
-    finally:
-        model.max_seq_length = before
 
 
 def rows_by_tokens(score: TaskScore, tau: float) -> list[dict[str, Any]]:

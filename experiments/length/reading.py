@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,17 @@ def cut_texts(model: SentenceTransformer, data: str, count: int, seed: int = 0) 
     texts = [text.text for text in texts_of(data, max(_LEAST, _DRAWN * count), seed)]
     cuts = tokenise_cuts(model, texts, count_tokens(model, texts), None, seed)
     return {cut: tokens.take(range(min(count, len(tokens)))) for cut, tokens in cuts.items()}
+
+
+@contextmanager
+def reading_to(model: SentenceTransformer, limit: int) -> Iterator[None]:
+    """Make a model read so many tokens."""
+    before = model.max_seq_length
+    model.max_seq_length = limit
+    try:
+        yield
+    finally:
+        model.max_seq_length = before
 
 
 def unit_vectors(model: SentenceTransformer, tokens: Tokens) -> Floats:
