@@ -96,7 +96,7 @@ def texts_of(name: str, count: int, seed: int = 0) -> list[Text]:
 
 
 def folder_of(name: str) -> str:
-    """Return the folder below the data that has a data set, or a path as it is given."""
+    """Return the folder below the data that has a data set, or the path that is given."""
     if name in DERIVED:
         return DERIVED[name][0]
     return str(Path(TEXTS[name][0]).parent) if name in TEXTS else name

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import cenote
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -125,3 +127,14 @@ def test_the_speed_of_embed_is_that_of_the_tables():
     assert f"by torch it is {ratio['torch']:.1f} and {ratio['torch, bfloat16']:.1f} times as fast on an EPYC" in README
     assert f"{ratio['batches']} to {ratio['batches at best']:.1f} times by batches of 8" in README
     assert f"{ratio['weights']:.1f} to {ratio['weights at best']:.1f} times by bfloat16" in README
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_the_picture_shows_what_make_demo_measures(page, demo):
+    """Docstrings differ with the version of Python, and so may the shares, a little."""
+    said = re.search(
+        r"(\d+) of 100 sentences find their text, (\d+) are lost to the cut, (\d+) to pooling, (\d+)", plain(page)
+    )
+    account = cenote.diagnose(demo, layers=False).models[0].account
+    shares = (account.found, account.lost_to_cut, account.lost_to_pooling, account.not_found)
+    assert [100 * one.value for one in shares] == pytest.approx([float(one) for one in said.groups()], abs=2)
