@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from cenote.cli import parser  # noqa: E402
-from experiments.claims import INDEX, Value, page, rows_of, verdict_of  # noqa: E402
+from experiments.claims import INDEX, RESULTS, Value, page, rows_of, verdict_of  # noqa: E402
 from experiments.statements import STATEMENTS  # noqa: E402
 
 CLAIM = {"source": "arXiv 2604.27398, Figure 1", "text": "It falls | rises", "measure": "Change"}
@@ -133,3 +133,14 @@ def test_commands_of_statements_are_ones_that_can_be_given(statement):
         else:
             path = words[0] if words[0] != "-m" else f"{words[1].replace('.', '/')}.py"
             assert (ROOT / path).is_file(), path
+
+
+def test_the_page_on_pooling_says_what_the_figure_shows():
+    """docs/concepts/pooling.md, on first sentences that find their text."""
+    page = " ".join((RESULTS.parent / "concepts" / "pooling.md").read_text("utf-8").split())
+    cells = json.loads((RESULTS / "experiments" / "pooling-details.json").read_text("utf-8"))["cells"]
+    found = {cell["data"]: [100 * row["vector"] for row in cell["rows"]] for cell in cells if cell["model"] == "minilm"}
+    assert f"{found['imdb'][0]:.0f} of 100 first sentences of film reviews" in page
+    assert f"and {found['imdb'][-1]:.0f} if 256 are" in page
+    assert f"these are {found['20news_full'][0]:.1f} and {found['20news_full'][-1]:.1f}" in page
+    assert f"hardly lose any: {found['scifact'][0]:.1f} and {found['scifact'][-1]:.1f}" in page
