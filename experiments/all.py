@@ -6,7 +6,7 @@
 
 `--quick` also trains models with landmark pooling at toy size, which takes a minute or two. Without it the page shows
 the trainings that are committed: `python -m experiments.landmark.run` repeats them in hours. Of the others
-pooling-intervals alone trains, six models from each that is given.
+pooling-trained and pooling-intervals train, twelve models from each that is given.
 
 Results go to build/experiments unless `-o` names another folder. docs/claims.md is made of those in
 docs/results/experiments: `--pages` measures nothing, and writes from the cells that are there index.json (all claims),
@@ -53,6 +53,7 @@ MODULES = (
     "second_order.scores",
     "poolings.similarity",
     "poolings.details",
+    "poolings.trained",
     "poolings.intervals",
 )
 

@@ -1,4 +1,4 @@
-"""The experiment on intervals of landmarks: planted differences, and trainings that are kept."""
+"""The experiments that train a model in several ways: planted differences, and trainings that are kept."""
 
 import sys
 from pathlib import Path
@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cenote
 from cenote.data.labelled import Retrieval
 from cenote.training.trainer import PairTrainer
-from experiments.poolings import intervals
-from experiments.poolings.intervals import DRAWN, FIXED, QUICK, Reading, paired_of, sources_of, summarise
+from experiments.poolings import intervals, trained, trainings
+from experiments.poolings.intervals import DRAWN, FIXED, summarise
+from experiments.poolings.trainings import QUICK, Reading, paired_of, sources_of
 
 SEEDS, QUERIES, READ = 3, 200, (16, 32, 64, 128)
 
@@ -56,6 +57,32 @@ def test_rows_are_means_over_seeds_and_queries():
     assert changes[0] == pytest.approx(means[0][0] - means[0][1])
 
 
+def by_pooling(landmark, cls, mean):
+    levels = {"cls": cls, "mean": mean, "landmark": landmark}
+    return {name: reading([level], spread=0.03, seed=seed) for seed, (name, level) in enumerate(levels.items())}
+
+
+@pytest.mark.parametrize(
+    ("words", "landmark", "expected"),
+    [
+        (50, 0.5, {"short, cls": True, "short, mean": False, "dilutes": False}),
+        (50, 0.6, {"short, cls": True, "short, mean": True, "dilutes": None}),
+        (50, 0.7, {"short, cls": True, "short, mean": True, "dilutes": True}),
+        (9000, 0.5, {"long, cls": True, "long, mean": False}),
+        (9000, 0.3, {"long, cls": False, "long, mean": False}),
+    ],
+)
+def test_a_planted_pooling_is_found(words, landmark, expected):
+    """CLS has .4 and the mean .6."""
+    found = trained.summarise(by_pooling(landmark, 0.4, 0.6), words)
+    assert {one.claim: one.holds for one in found.findings} == expected
+    assert {row["pooling"]: round(row["score"], 1) for row in found.rows} == {
+        "cls": 0.4,
+        "mean": 0.6,
+        "landmark": landmark,
+    }
+
+
 def width(values, sources):
     (one,) = intervals.compare_paired([paired_of(values, sources)], seed=0).tasks[0]
     assert one.value == pytest.approx(values.mean())
@@ -85,28 +112,24 @@ def test_queries_share_a_source_where_the_same_documents_are_relevant():
 
 
 def test_a_training_is_done_once_for_all_data(tiny_st, tmp_path, monkeypatch):
-    monkeypatch.setattr(intervals, "KEPT", tmp_path)
+    monkeypatch.setattr(trainings, "KEPT", tmp_path)
     model = cenote.load(str(tiny_st("bert")), device="cpu")
     step, steps = PairTrainer.training_step, []
     monkeypatch.setattr(PairTrainer, "training_step", lambda *given: (steps.append(1), step(*given))[1])
+    settings = {**QUICK, "pooling": "landmark", "intervals": (16, 32), "eval_interval": 32, "seed": 0}
     for _ in range(2):
-        with intervals.folder_of_trainings(model, quick=False) as folder:
-            backbone = intervals.saved(model, folder / "backbone")
-            made = intervals.trained(backbone, intervals.quick_pairs(), DRAWN, 0, QUICK)
+        with trainings.folder_of_trainings(model, quick=False) as folder:
+            backbone = trainings.saved(model, folder / "backbone")
+            made = trainings.trained(backbone, trainings.quick_pairs(), settings)
         assert len(steps) == QUICK["steps"]
     assert folder.is_relative_to(tmp_path)
     assert cenote.load(made, device="cpu", interval=16).encode("a pool").shape == model.encode("a pool").shape
+    other = trainings.trained(backbone, trainings.quick_pairs(), {**settings, "seed": 1})
+    assert other != made
+    assert len(steps) == 2 * QUICK["steps"]
 
 
 def test_data_to_train_on_are_needed_at_full_size_only():
     searched = intervals.EXPERIMENT.data
     assert intervals.EXPERIMENT.needed(searched, quick=True) == searched
     assert {*intervals.EXPERIMENT.needed(searched, quick=False)} > {"20news_full", "scifact", *searched}
-
-
-def test_other_settings_of_the_training_have_another_folder(tiny_st, monkeypatch):
-    model = cenote.load(str(tiny_st("bert")), device="cpu")
-    with intervals.folder_of_trainings(model, quick=False) as folder:
-        monkeypatch.setitem(intervals.FULL, "warmup", 0.2)
-    with intervals.folder_of_trainings(model, quick=False) as other:
-        assert folder != other

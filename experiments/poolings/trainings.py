@@ -1,0 +1,143 @@
+"""Models that are trained from one, equally but for their pooling, and the values of the queries that they search by.
+
+The experiments that use this say what they compare. Trainings of full size are kept in the user's cache, so that a run
+that was stopped goes on. A quick look trains a few steps on docstrings of Python, which test nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+import cenote
+from cenote.data.labelled import Retrieval
+from cenote.data.sampling import sample_texts
+from cenote.functional.paired import Paired
+from cenote.functional.sampling import Floats, Whole
+from cenote.models.provenance import versions_of
+from experiments.lab import fingerprint_of_model
+from experiments.landmark.material import Search, judged_searches, training_pairs
+from experiments.landmark.plan import CPU
+from experiments.landmark.training import score
+from experiments.length.grid import SEED
+
+KEPT = Path("~/.cache/cenote/trainings").expanduser()
+# Tokens that are read of a query or a document.
+LENGTH = 512
+# How models are trained, beside the pooling and the seed.
+FULL: dict[str, Any] = {"steps": 200, "batch_size": 24, "max_length": 128, "learning_rate": CPU.rate, "warmup": 0.1}
+QUICK: dict[str, Any] = FULL | {"steps": 4, "batch_size": 8, "max_length": 64}
+SEEDS, QUICK_SEEDS = 3, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The values of the queries of a search, after one way to train."""
+
+    values: Floats  # [S, R, Q] of S seeds, R ways to read and Q queries
+    sources: Whole  # [Q], the same for queries with the same relevant documents
+
+
+def read_all(
+    model: SentenceTransformer,
+    data: str,
+    trainings: Mapping[str, Mapping[str, Any]],
+    readings: Sequence[Mapping[str, Any]],
+    *,
+    quick: bool,
+) -> dict[str, Reading]:
+    """Train a model in several ways and read a search with each, by the name of the training.
+
+    Args:
+        model: from which each is trained.
+        data: the name of a search with judgments.
+        trainings: settings of `cenote.train` by name.
+        readings: settings of `cenote.load` with which each trained model is read.
+        quick: whether to take a quick look.
+    """
+    pairs, settings, seeds = (quick_pairs(), QUICK, QUICK_SEEDS) if quick else (full_pairs(), FULL, SEEDS)
+    search = judged_searches([data], pairs, sampled=quick).popitem()[1]
+    found = {}
+    with folder_of_trainings(model, quick=quick) as folder:
+        backbone = saved(model, folder / "backbone")
+        for name, training in trainings.items():
+            ways = ({**settings, **training, "seed": seed} for seed in range(seeds))
+            found[name] = read([trained(backbone, pairs, way) for way in ways], search, readings)
+    return found
+
+
+@cache
+def full_pairs() -> list[tuple[str, str]]:
+    """Return the pairs of the experiment on landmarks."""
+    return training_pairs(CPU.pairs)
+
+
+@cache
+def quick_pairs() -> list[tuple[str, str]]:
+    """Return spans of docstrings with what stands around them."""
+    texts = [one.text for one in sample_texts(None, 200, SEED)[0]]
+    return [(one.query, one.positive) for one in cenote.mine_pairs(texts, "spans", words=(8, 64)).pairs or ()]
+
+
+@contextmanager
+def folder_of_trainings(model: SentenceTransformer, *, quick: bool) -> Iterator[Path]:
+    """Yield the folder of the trainings from a model: one that stays, or a temporary one for a quick look."""
+    if quick:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        yield KEPT / name_of([fingerprint_of_model(model), CPU.pairs, versions_of()])
+
+
+def name_of(content: Any) -> str:
+    """Return a name for plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def saved(model: SentenceTransformer, folder: Path) -> Path:
+    """Return the folder of a model, which is written once."""
+    if not folder.exists():
+        part = folder.with_name(f"{folder.name}, being written")
+        model.save_pretrained(str(part))
+        part.rename(folder)
+    return folder
+
+
+def trained(backbone: Path, pairs: Sequence[tuple[str, str]], settings: Mapping[str, Any]) -> Path:
+    """Return the folder of a model that is trained with some settings, or was before."""
+    folder = backbone.parent / name_of(settings)
+    cenote.train(backbone, pairs, output=folder, **settings)
+    return folder
+
+
+def read(folders: Sequence[Path], search: Retrieval, readings: Sequence[Mapping[str, Any]]) -> Reading:
+    """Return the values of the queries by the models in folders, one for each seed."""
+    given = {"search": Search(LENGTH, search)}
+    found = [[score(folder, dict(way), given)["search"] for way in readings] for folder in folders]
+    queries = found[0][0]["items"]
+    if any(one["items"] != queries for row in found for one in row):
+        raise RuntimeError("queries of one reading are missing in another")
+    values = np.array([[one["values"] for one in row] for row in found])
+    return Reading(values, sources_of(search, queries))
+
+
+def sources_of(search: Retrieval, queries: Sequence[str]) -> Whole:
+    """Return a number for each query, which those with the same relevant documents share."""
+    relevant = [tuple(sorted(name for name, grade in search.judgments[one].items() if grade > 0)) for one in queries]
+    numbers = {one: place for place, one in enumerate(dict.fromkeys(relevant))}
+    return np.array([numbers[one] for one in relevant])
+
+
+def paired_of(values: Floats, sources: Whole) -> Paired:
+    """Return differences `[S, C, Q]` as means over seeds, which are draws beside the queries."""
+    return Paired(values.mean(0), sources, draws=values.mean(2).T if len(values) > 1 else None)
