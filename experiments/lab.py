@@ -419,9 +419,9 @@ MOST_COLUMNS = 4
 
 
 def cell_panels(figure: Figure, cells: Sequence[Cell]) -> list[tuple[Cell, Any]]:
-    """Return axes for each cell, titled with both names: a row of data sets for each model, two if they are many."""
+    """Return axes for each cell, titled with both names: a row of data sets for each model, more if they are many."""
     models, data = ([*dict.fromkeys(getattr(cell, by) for cell in cells)] for by in ("model", "data"))
-    lines = 1 if len(data) <= MOST_COLUMNS else 2
+    lines = -(-len(data) // MOST_COLUMNS)
     columns = -(-len(data) // lines)
     figure.set_size_inches(max(5.5, 3.8 * columns), 0.6 + 3.2 * lines * len(models))
     axes = figure.subplots(lines * len(models), columns, squeeze=False)

@@ -39,7 +39,12 @@ from experiments.length.sigma import Heads, printed_bound
 from experiments.length.sigma import findings as findings_of_sigma
 from experiments.length.words import shuffle_words
 
-DOCUMENTED = ("lab", "data_sets", *map("length.{}".format, ("accuracy", "corollary", "maps", "powers", "sigma")))
+DOCUMENTED = (
+    "lab",
+    "data_sets",
+    "poolings.details",
+    *map("length.{}".format, ("accuracy", "corollary", "maps", "powers", "sigma")),
+)
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ from cenote.data.labelled import Retrieval
 from cenote.training.trainer import PairTrainer
 from experiments.poolings import intervals, trained, trainings
 from experiments.poolings.intervals import DRAWN, FIXED, summarise
-from experiments.poolings.trainings import QUICK, Reading, paired_of, sources_of
+from experiments.poolings.trainings import QUICK, Reading, number_sources, pair_over_seeds
+
+from .evaluation import labelled
 
 SEEDS, QUERIES, READ = 3, 200, (16, 32, 64, 128)
 
@@ -37,11 +39,11 @@ def test_a_planted_distance_is_found(rarer, holds):
 
 @pytest.mark.parametrize(("fixed", "holds"), [(0.4, True), (0.5, None), (0.6, False)])
 def test_a_planted_training_is_found(fixed, holds):
-    """Where both are read every 32 tokens nothing differs, and every 128 is none of the drawn distances."""
-    other = reading([fixed, 0.5, fixed, 0.9], spread=0.1, seed=1)
+    """Both are read every 32 tokens: what the other distances give decides nothing."""
+    other = reading([0.9, fixed, 0.1, 0.9], spread=0.1, seed=1)
     found = {one.claim: one for one in summarise({DRAWN: reading([0.5] * 4, 0.1), FIXED: other}, READ).findings}
     assert found["drawn"].holds is holds
-    assert found["drawn"].low < 2 / 3 * (0.5 - fixed) < found["drawn"].high
+    assert found["drawn"].low < 0.5 - fixed < found["drawn"].high
 
 
 def test_rows_are_means_over_seeds_and_queries():
@@ -57,34 +59,49 @@ def test_rows_are_means_over_seeds_and_queries():
     assert changes[0] == pytest.approx(means[0][0] - means[0][1])
 
 
-def by_pooling(landmark, cls, mean):
-    levels = {"cls": cls, "mean": mean, "landmark": landmark}
-    return {name: reading([level], spread=0.03, seed=seed) for seed, (name, level) in enumerate(levels.items())}
-
-
-@pytest.mark.parametrize(
-    ("words", "landmark", "expected"),
-    [
-        (50, 0.5, {"short, cls": True, "short, mean": False, "dilutes": False}),
-        (50, 0.6, {"short, cls": True, "short, mean": True, "dilutes": None}),
-        (50, 0.7, {"short, cls": True, "short, mean": True, "dilutes": True}),
-        (9000, 0.5, {"long, cls": True, "long, mean": False}),
-        (9000, 0.3, {"long, cls": False, "long, mean": False}),
-    ],
-)
-def test_a_planted_pooling_is_found(words, landmark, expected):
-    """CLS has .4 and the mean .6."""
-    found = trained.summarise(by_pooling(landmark, 0.4, 0.6), words)
-    assert {one.claim: one.holds for one in found.findings} == expected
-    assert {row["pooling"]: round(row["score"], 1) for row in found.rows} == {
-        "cls": 0.4,
-        "mean": 0.6,
-        "landmark": landmark,
+def by_pooling(*levels):
+    """Return readings to each length by pooling; of each the level of CLS, the mean and landmarks."""
+    names = ("cls", "mean", "landmark")
+    return {
+        name: reading(list(some), 0.03, seed)
+        for seed, (name, some) in enumerate(zip(names, zip(*levels, strict=True), strict=True))
     }
 
 
+@pytest.mark.parametrize(
+    ("landmark", "short", "long"),
+    [
+        (0.3, {"short, cls": False, "short, mean": False, "dilutes": False}, {"long, cls": False, "long, mean": False}),
+        (0.5, {"short, cls": True, "short, mean": False, "dilutes": False}, {"long, cls": True, "long, mean": False}),
+        (0.6, {"short, cls": True, "short, mean": True, "dilutes": None}, {"long, cls": True, "long, mean": None}),
+        (0.7, {"short, cls": True, "short, mean": True, "dilutes": True}, {"long, cls": True, "long, mean": True}),
+    ],
+)
+def test_a_planted_pooling_is_found(landmark, short, long):
+    """CLS has .4 and the mean .6."""
+    levels = (0.4, 0.6, landmark)
+    found = {one.claim: one.holds for one in trained.summarise(by_pooling(levels), [trained.SHORT]).findings}
+    assert found == short
+    both = trained.summarise(by_pooling(levels, levels), [trained.SHORT, trained.LONG])
+    assert {one.claim: one.holds for one in both.findings} == short | long
+    rows = [(row["tokens read"], row["pooling"], round(row["score"], 1)) for row in both.rows]
+    assert rows == [
+        (length, *one) for length in (128, 512) for one in zip(("cls", "mean", "landmark"), levels, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("words", "lengths"), [(20, {128}), (200, {128, 512}), (900, {512})])
+def test_texts_are_read_to_the_lengths_that_they_have(words, lengths, tiny_st, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trained, "read_all", lambda *given, **more: asked.extend(given[-1]))
+    monkeypatch.setattr(trained, "summarise", lambda *_: None)
+    folder = labelled.write_folder(labelled.retrieval(words=words), tmp_path / "search")
+    trained.measure(cenote.load(str(tiny_st("bert")), device="cpu"), str(folder), quick=False)
+    assert {length for _, length in asked} == lengths
+
+
 def width(values, sources):
-    (one,) = intervals.compare_paired([paired_of(values, sources)], seed=0).tasks[0]
+    (one,) = intervals.compare_paired([pair_over_seeds(values, sources)], seed=0).tasks[0]
     assert one.value == pytest.approx(values.mean())
     return one.high - one.low
 
@@ -94,7 +111,7 @@ def test_trainings_that_differ_widen_the_interval():
     alike = np.random.default_rng(0).normal(0.05, 0.1, (SEEDS, 1, QUERIES))
     apart = alike + np.array([-0.1, 0.0, 0.1])[:, None, None]
     assert width(apart, np.arange(QUERIES)) > 2 * width(alike, np.arange(QUERIES))
-    assert paired_of(alike[:1], np.arange(QUERIES)).draws is None
+    assert pair_over_seeds(alike[:1], np.arange(QUERIES)).draws is None
 
 
 def test_queries_on_one_document_say_less_than_as_many_on_several():
@@ -108,23 +125,23 @@ def test_queries_on_one_document_say_less_than_as_many_on_several():
 def test_queries_share_a_source_where_the_same_documents_are_relevant():
     judgments = {"a": {"d": 1, "e": 0}, "b": {"e": 2, "d": 1}, "c": {"d": 2}, "f": {"d": 1, "e": 1}}
     search = Retrieval(("d", "e"), ("", ""), ("x", "y"), tuple(judgments), tuple(judgments), judgments)
-    assert sources_of(search, ["f", "a", "b", "c"]).tolist() == [0, 1, 0, 1]
+    assert number_sources(search, ["f", "a", "b", "c"]).tolist() == [0, 1, 0, 1]
 
 
 def test_a_training_is_done_once_for_all_data(tiny_st, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainings, "KEPT", tmp_path)
+    monkeypatch.setenv("CENOTE_CACHE", str(tmp_path))
     model = cenote.load(str(tiny_st("bert")), device="cpu")
     step, steps = PairTrainer.training_step, []
     monkeypatch.setattr(PairTrainer, "training_step", lambda *given: (steps.append(1), step(*given))[1])
     settings = {**QUICK, "pooling": "landmark", "intervals": (16, 32), "eval_interval": 32, "seed": 0}
     for _ in range(2):
-        with trainings.folder_of_trainings(model, quick=False) as folder:
-            backbone = trainings.saved(model, folder / "backbone")
-            made = trainings.trained(backbone, trainings.quick_pairs(), settings)
+        with trainings.folder_of_trainings(model, trainings.quick_pairs(), quick=False) as folder:
+            backbone = trainings.save_once(model, folder / "backbone")
+            made = trainings.train_once(backbone, trainings.quick_pairs(), settings)
         assert len(steps) == QUICK["steps"]
     assert folder.is_relative_to(tmp_path)
     assert cenote.load(made, device="cpu", interval=16).encode("a pool").shape == model.encode("a pool").shape
-    other = trainings.trained(backbone, trainings.quick_pairs(), {**settings, "seed": 1})
+    other = trainings.train_once(backbone, trainings.quick_pairs(), {**settings, "seed": 1})
     assert other != made
     assert len(steps) == 2 * QUICK["steps"]
 

@@ -3,11 +3,12 @@
 The blog post says that one vector cannot hold the fine details of a very long text. Texts are searched for by their
 own first sentences, among all texts. The same texts are read to several lengths, of which each holds the sentence, so
 that nothing is lost to the cut. Matching the tokens of the same passes stands beside the vectors: where tokens find the
-text, the detail was read. Means of random vectors of words show what any mean loses.
+text, the detail was read. Means of random vectors of the same words stand beside them, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,7 @@ from cenote.account.probes import draw_probes
 from cenote.account.texts import tokenise_account
 from cenote.encoding.tokens import Tokens, Whole
 from cenote.functional.items import mean_of_items
-from cenote.functional.retrieval import nearest, own_ranks, token_matches
+from cenote.functional.retrieval import own_ranks, token_matches
 from cenote.functional.sampling import Floats
 from cenote.functional.units import to_unit
 from cenote.models.properties import limit_of
@@ -34,24 +35,26 @@ CUTS = (32, 64, 128, 256)
 # How texts are searched: by the model's vectors, by its tokens, and by means of random vectors of words.
 VECTOR, MATCH, RANDOM = "vector", "token match", "random words"
 WIDTH = 384  # of random vectors
-# Texts that tokens rank anew, beside the sentence's own.
-MATCHED = 50
 FEWEST = 20
+# A line of the headers of a post.
+_HEADER = re.compile(r"[\w-]+: ")
 SOURCE = "Leys 2022, what are sentence embeddings"
 Flags = npt.NDArray[np.bool_]
 
 
 def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     """Return the share of sentences that find their text, by the tokens of it that are read."""
-    probes = draw_probes(texts_of(data, QUICK_TEXTS if quick else TEXTS, SEED), QUICK_TEXTS if quick else TEXTS, SEED)
+    count = QUICK_TEXTS if quick else TEXTS
+    probes = draw_probes([one._replace(text=body_of(one.text)) for one in texts_of(data, count, SEED)], count, SEED)
     cuts = [cut for cut in CUTS if cut <= (limit_of(model) or CUTS[-1])]
     each = {}
     for cut in cuts:
         with reading_to(model, cut):
             each[cut] = tokenise_account(model, probes, alternatives=False)
-    # First sentences that are read at every length, of texts that are cut at every length.
+    # First sentences that no other text holds and that are read at every length, of texts that are cut at every length.
     long = each[cuts[-1]].documents.truncated[probes.owners]
-    asked = np.flatnonzero(each[cuts[0]].read & long & (probes.positions == 0))
+    own_alone = [sum(one in text.text for text in probes.texts) == 1 for one in probes.sentences]
+    asked = np.flatnonzero(each[cuts[0]].read & long & (probes.positions == 0) & own_alone)
     if len(asked) < FEWEST:
         return Measured([{"sentences": len(asked), "needed": FEWEST}], [])
     queries, own = each[cuts[-1]].sentences.take(asked.tolist()), probes.owners[asked]
@@ -76,6 +79,17 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     return Measured(rows, findings)
 
 
+def body_of(text: str) -> str:
+    r"""Return a text without the headers of a post, if it begins with some.
+
+    >>> body_of("From: me\nSubject: a pool\n\nIs it deep?"), body_of("Note: it is deep.\n\nVery.")
+    ('Is it deep?', 'Note: it is deep.\n\nVery.')
+    """
+    head, _, body = text.partition("\n\n")
+    lines = head.split("\n")
+    return body if len(lines) > 1 and all(map(_HEADER.match, lines)) else text
+
+
 def random_means(tokens: Tokens, table: Floats) -> Floats:
     """Return for each text the mean of the random vectors of its tokens, of norm 1."""
     ends = tokens.offsets
@@ -84,12 +98,12 @@ def random_means(tokens: Tokens, table: Floats) -> Floats:
 
 
 def _found_by_tokens(sentences: Pooled, documents: Pooled, own: Whole) -> Flags:
-    """Return whether the tokens of each sentence match its own text best, among the nearest texts."""
-    near = nearest(sentences.vectors[OWN], documents.vectors[OWN], MATCHED)
-    candidates = np.concatenate([own[:, None], near], 1)
-    scores = token_matches(sentences.tokens, documents.tokens, np.arange(len(own)), candidates)
-    rivals = np.where(near == own[:, None], -np.inf, scores[:, 1:]).max(1)
-    found: Flags = scores[:, 0] > rivals
+    """Return whether the tokens of each sentence match its own text best."""
+    rows, count = np.arange(len(own)), len(documents.tokens)
+    scores = token_matches(sentences.tokens, documents.tokens, rows, np.tile(np.arange(count), (len(own), 1)))
+    best = scores[rows, own].copy()
+    scores[rows, own] = -np.inf
+    found: Flags = best > scores.max(1)
     return found
 
 
@@ -138,7 +152,8 @@ EXPERIMENT = Experiment(
     data=("scifact", "imdb", "20news_full"),
     notes=(
         "A sentence is searched for word by word, so this shows what a vector covers, not what is relevant. Sentences "
-        "end within 32 tokens, and their texts are longer than the longest cut; all texts are searched.",
+        "end within 32 tokens and stand in no other text, and their texts are longer than the longest cut. All texts "
+        "are searched, newsgroup posts without their headers.",
     ),
 )
 

@@ -22,20 +22,25 @@ from sentence_transformers import SentenceTransformer
 import cenote
 from cenote.data.labelled import Retrieval
 from cenote.data.sampling import sample_texts
+from cenote.evaluation.results import default_folder
 from cenote.functional.paired import Paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.models.provenance import versions_of
+from cenote.training import train as training_code
 from experiments.lab import fingerprint_of_model
 from experiments.landmark.material import Search, judged_searches, training_pairs
 from experiments.landmark.plan import CPU
 from experiments.landmark.training import score
 from experiments.length.grid import SEED
 
-KEPT = Path("~/.cache/cenote/trainings").expanduser()
-# Tokens that are read of a query or a document.
-LENGTH = 512
 # How models are trained, beside the pooling and the seed.
-FULL: dict[str, Any] = {"steps": 200, "batch_size": 24, "max_length": 128, "learning_rate": CPU.rate, "warmup": 0.1}
+FULL: dict[str, Any] = {
+    "steps": 200,
+    "batch_size": CPU.batch,
+    "max_length": CPU.train_length,
+    "learning_rate": CPU.rate,
+    "warmup": 0.1,
+}
 QUICK: dict[str, Any] = FULL | {"steps": 4, "batch_size": 8, "max_length": 64}
 SEEDS, QUICK_SEEDS = 3, 1
 
@@ -44,7 +49,7 @@ SEEDS, QUICK_SEEDS = 3, 1
 class Reading:
     """The values of the queries of a search, after one way to train."""
 
-    values: Floats  # [S, R, Q] of S seeds, R ways to read and Q queries
+    values: Floats  # [S, R, Q] of S seeds, R readings and Q queries
     sources: Whole  # [Q], the same for queries with the same relevant documents
 
 
@@ -52,7 +57,7 @@ def read_all(
     model: SentenceTransformer,
     data: str,
     trainings: Mapping[str, Mapping[str, Any]],
-    readings: Sequence[Mapping[str, Any]],
+    readings: Sequence[tuple[Mapping[str, Any], int]],
     *,
     quick: bool,
 ) -> dict[str, Reading]:
@@ -62,17 +67,17 @@ def read_all(
         model: from which each is trained.
         data: the name of a search with judgments.
         trainings: settings of `cenote.train` by name.
-        readings: settings of `cenote.load` with which each trained model is read.
+        readings: settings of `cenote.load` for the trained model, and the tokens that it reads of a text.
         quick: whether to take a quick look.
     """
     pairs, settings, seeds = (quick_pairs(), QUICK, QUICK_SEEDS) if quick else (full_pairs(), FULL, SEEDS)
     search = judged_searches([data], pairs, sampled=quick).popitem()[1]
     found = {}
-    with folder_of_trainings(model, quick=quick) as folder:
-        backbone = saved(model, folder / "backbone")
+    with folder_of_trainings(model, pairs, quick=quick) as folder:
+        backbone = save_once(model, folder / "backbone")
         for name, training in trainings.items():
             ways = ({**settings, **training, "seed": seed} for seed in range(seeds))
-            found[name] = read([trained(backbone, pairs, way) for way in ways], search, readings)
+            found[name] = read([train_once(backbone, pairs, way) for way in ways], search, readings)
     return found
 
 
@@ -90,22 +95,27 @@ def quick_pairs() -> list[tuple[str, str]]:
 
 
 @contextmanager
-def folder_of_trainings(model: SentenceTransformer, *, quick: bool) -> Iterator[Path]:
-    """Yield the folder of the trainings from a model: one that stays, or a temporary one for a quick look."""
+def folder_of_trainings(model: SentenceTransformer, pairs: Sequence[tuple[str, str]], *, quick: bool) -> Iterator[Path]:
+    """Yield the folder of the trainings from a model: one that stays, or a temporary one for a quick look.
+
+    What stays is found again by the same model, pairs, versions and code that trains.
+    """
     if quick:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     else:
-        yield KEPT / name_of([fingerprint_of_model(model), CPU.pairs, versions_of()])
+        code = {path.name: path.read_text("utf-8") for path in Path(training_code.__file__).parent.glob("*.py")}
+        name = digest_of([fingerprint_of_model(model), pairs, versions_of(), code])
+        yield default_folder().parent / "trainings" / name
 
 
-def name_of(content: Any) -> str:
-    """Return a name for plain data."""
+def digest_of(content: Any) -> str:
+    """Return a digest of plain data, short enough for the name of a folder."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def saved(model: SentenceTransformer, folder: Path) -> Path:
-    """Return the folder of a model, which is written once."""
+def save_once(model: SentenceTransformer, folder: Path) -> Path:
+    """Write a model, unless it was before; return its folder."""
     if not folder.exists():
         part = folder.with_name(f"{folder.name}, being written")
         model.save_pretrained(str(part))
@@ -113,31 +123,33 @@ def saved(model: SentenceTransformer, folder: Path) -> Path:
     return folder
 
 
-def trained(backbone: Path, pairs: Sequence[tuple[str, str]], settings: Mapping[str, Any]) -> Path:
-    """Return the folder of a model that is trained with some settings, or was before."""
-    folder = backbone.parent / name_of(settings)
+def train_once(backbone: Path, pairs: Sequence[tuple[str, str]], settings: Mapping[str, Any]) -> Path:
+    """Train a model with some settings, unless it was before; return its folder."""
+    folder = backbone.parent / digest_of(settings)
     cenote.train(backbone, pairs, output=folder, **settings)
     return folder
 
 
-def read(folders: Sequence[Path], search: Retrieval, readings: Sequence[Mapping[str, Any]]) -> Reading:
+def read(folders: Sequence[Path], search: Retrieval, readings: Sequence[tuple[Mapping[str, Any], int]]) -> Reading:
     """Return the values of the queries by the models in folders, one for each seed."""
-    given = {"search": Search(LENGTH, search)}
-    found = [[score(folder, dict(way), given)["search"] for way in readings] for folder in folders]
+    found = [
+        [score(folder, dict(settings), {"search": Search(length, search)})["search"] for settings, length in readings]
+        for folder in folders
+    ]
     queries = found[0][0]["items"]
     if any(one["items"] != queries for row in found for one in row):
         raise RuntimeError("queries of one reading are missing in another")
     values = np.array([[one["values"] for one in row] for row in found])
-    return Reading(values, sources_of(search, queries))
+    return Reading(values, number_sources(search, queries))
 
 
-def sources_of(search: Retrieval, queries: Sequence[str]) -> Whole:
+def number_sources(search: Retrieval, queries: Sequence[str]) -> Whole:
     """Return a number for each query, which those with the same relevant documents share."""
     relevant = [tuple(sorted(name for name, grade in search.judgments[one].items() if grade > 0)) for one in queries]
     numbers = {one: place for place, one in enumerate(dict.fromkeys(relevant))}
     return np.array([numbers[one] for one in relevant])
 
 
-def paired_of(values: Floats, sources: Whole) -> Paired:
+def pair_over_seeds(values: Floats, sources: Whole) -> Paired:
     """Return differences `[S, C, Q]` as means over seeds, which are draws beside the queries."""
     return Paired(values.mean(0), sources, draws=values.mean(2).T if len(values) > 1 else None)

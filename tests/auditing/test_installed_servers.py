@@ -29,28 +29,18 @@ def serving(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [
-        INFINITY,
-        "v2",
-        "--model-id",
-        folder,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--engine",
-        "torch",
-        "--device",
-        "cpu",
-    ]
-    quiet = {**os.environ, "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "INFINITY_BETTERTRANSFORMER": "false"}
-    process = subprocess.Popen([*map(str, words), "--no-compile"], env=quiet)
+    options = f"--host 127.0.0.1 --port {port} --engine torch --device cpu --no-compile --no-bettertransformer".split()
+    quiet = {**os.environ, "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen([INFINITY, "v2", "--model-id", str(folder), *options], env=quiet)
     try:
         wait_for(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def wait_for(port, process):

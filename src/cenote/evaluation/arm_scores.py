@@ -93,7 +93,7 @@ def score_passes(
     """Score all settings on every task: each pass reads the texts of a task once for all its settings.
 
     A task whose texts are all among those of the task before, as the clustering of a set may follow its
-    classification, takes the vectors that were read for that one, and their time.
+    classification, takes the vectors that were read for that one, and their share of the time.
 
     Args:
         passes: of all models.
@@ -109,7 +109,9 @@ def score_passes(
     models = {id(one.group.model): one.group.model for one in passes}
     weights = {key: fingerprint_of_weights(model, every=True) for key, model in models.items()}
     shared = SharedPasses(precision)
-    follows = [False, *(_is_read(*two) and len({one.name in by_graph for one in two}) == 1 for two in pairwise(tasks))]
+    follows = [False]
+    for before, task in pairwise(tasks):
+        follows.append(_is_read(before, task) and (before.name in by_graph) == (task.name in by_graph))
     for place, one in enumerate(in_order_of_graphs(passes), 1):
         model, reader = one.group.model, None
         for number, task in enumerate(tasks, 1):
@@ -169,15 +171,16 @@ def _score(task: ListedTask, arm: Arm, reader: TextReader, changed: str | None) 
     found = check_items(found, notes)
     items = found.items and found.items.for_comparison()
     width, neighbours = _neighbours(found.encoder)
-    work = reader.work
+    work, (texts, _) = reader.work, found.encoder.seen.counts
+    share = min(1.0, texts / max(1, work.texts))  # of what was read for the task before, too
     record = ArmScore(
         metric=found.metric,
         score=found.score,
         items=0 if items is None else len(items),
         dimensions=width,
         vectors=round(found.encoder.vectors_per_text, 3),
-        seconds=work.seconds + (work.seconds_of_windows if arm.long != "truncate" else 0),
-        texts=work.texts,
+        seconds=share * (work.seconds + (work.seconds_of_windows if arm.long != "truncate" else 0)),
+        texts=round(share * work.texts),
         neighbours=neighbours,
         notes=notes,
     )
