@@ -139,8 +139,22 @@ def test_the_page_on_pooling_says_what_the_figure_shows():
     """docs/concepts/pooling.md, on first sentences that find their text."""
     page = " ".join((RESULTS.parent / "concepts" / "pooling.md").read_text("utf-8").split())
     cells = json.loads((RESULTS / "experiments" / "pooling-details.json").read_text("utf-8"))["cells"]
-    found = {cell["data"]: [100 * row["vector"] for row in cell["rows"]] for cell in cells if cell["model"] == "minilm"}
-    assert f"{found['imdb'][0]:.0f} of 100 first sentences of film reviews" in page
-    assert f"and {found['imdb'][-1]:.0f} if 256 are" in page
-    assert f"these are {found['20news_full'][0]:.1f} and {found['20news_full'][-1]:.1f}" in page
-    assert f"hardly lose any: {found['scifact'][0]:.1f} and {found['scifact'][-1]:.1f}" in page
+    rows = {cell["data"]: cell["rows"] for cell in cells if cell["model"] == "minilm"}
+
+    def ends(data, how="vector"):
+        return [100 * rows[data][place][how] for place in (0, -1)]
+
+    first, last = ends("imdb")
+    assert f"{first:.0f} of 100 sentences of {rows['imdb'][0]['sentences']} film reviews" in page
+    assert f"and {last:.0f} if 256 are" in page
+    first, last = ends("20news_full")
+    assert (
+        f"Of {rows['20news_full'][0]['sentences']} newsgroup posts, without headers, these are {first:.0f} and {last:.0f}"
+        in page
+    )
+    first, last = ends("scifact")
+    assert f"hardly lose any: {first:.1f} and {last:.1f}" in page
+    assert ends("imdb", "token match")[1] == 100
+    assert f"still find all of the reviews and {ends('20news_full', 'token match')[1]:.0f} of 100 posts" in page
+    first, last = ends("imdb", "random words")
+    assert f"from {first:.0f} to {last:.0f} on reviews" in page
