@@ -148,10 +148,8 @@ def test_the_page_on_pooling_says_what_the_figure_shows():
     assert f"{first:.0f} of 100 sentences of {rows['imdb'][0]['sentences']} film reviews" in page
     assert f"and {last:.0f} if 256 are" in page
     first, last = ends("20news_full")
-    assert (
-        f"Of {rows['20news_full'][0]['sentences']} newsgroup posts, without headers, these are {first:.0f} and {last:.0f}"
-        in page
-    )
+    count = rows["20news_full"][0]["sentences"]
+    assert f"Of {count} newsgroup posts, without headers and quotes, these are {first:.0f} and {last:.0f}" in page
     first, last = ends("scifact")
     assert f"hardly lose any: {first:.1f} and {last:.1f}" in page
     assert ends("imdb", "token match")[1] == 100

@@ -27,6 +27,7 @@ from cenote.functional.units import to_unit
 from cenote.models.properties import limit_of
 from experiments.data_sets import texts_of
 from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, below, legend, main, panels
+from experiments.landmark.material import QUOTED
 from experiments.length.reading import reading_to
 
 TEXTS, QUICK_TEXTS, SEED = 500, 120, 0
@@ -80,14 +81,16 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
 
 
 def body_of(text: str) -> str:
-    r"""Return a text without the headers of a post, if it begins with some.
+    r"""Return a text unchanged, or what the author of a post wrote, if it begins with headers.
 
-    >>> body_of("From: me\nSubject: a pool\n\nIs it deep?"), body_of("Note: it is deep.\n\nVery.")
-    ('Is it deep?', 'Note: it is deep.\n\nVery.')
+    >>> body_of("From: me\nSubject: a pool\n\nYou wrote:\n> Is it deep?\nVery."), body_of("Note: it is deep.\n\nVery.")
+    ('Very.', 'Note: it is deep.\n\nVery.')
     """
     head, _, body = text.partition("\n\n")
     lines = head.split("\n")
-    return body if len(lines) > 1 and all(map(_HEADER.match, lines)) else text
+    if len(lines) < 2 or not all(map(_HEADER.match, lines)):
+        return text
+    return "\n".join(line for line in body.split("\n") if not QUOTED.match(line)).strip()
 
 
 def random_means(tokens: Tokens, table: Floats) -> Floats:
@@ -153,7 +156,7 @@ EXPERIMENT = Experiment(
     notes=(
         "A sentence is searched for word by word, so this shows what a vector covers, not what is relevant. Sentences "
         "end within 32 tokens and stand in no other text, and their texts are longer than the longest cut. All texts "
-        "are searched, newsgroup posts without their headers.",
+        "are searched, newsgroup posts without headers and quotes.",
     ),
 )
 

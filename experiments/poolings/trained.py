@@ -1,7 +1,7 @@
 """CLS, mean and landmark pooling, trained from the same model and tried on searches with judgments.
 
-The experiment on landmarks (`experiments.landmark.run`) begins with models whose last layers are drawn anew; here each
-model is trained as it is given, whatever its pooling was, and has an advantage with that. Full size: 200 steps of 24
+The experiment on landmarks (`experiments.landmark.run`) begins with models whose last layers are drawn anew. Here none
+is: a model has an advantage with the pooling that it was trained with before. Full size: 200 steps of 24
 pairs, three seeds.
 """
 
