@@ -70,16 +70,16 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     styles = looks(cell.model for cell in cells)
     for cell in cells:
         ax = axes[data.index(cell.data)]
-        for name, line in ((DRAWN, "-"), (FIXED, "--")):
+        for name, line, said in ((DRAWN, "-", "drawn distances"), (FIXED, "--", "32 alone")):
             rows = [row for row in cell.measured.rows if row["trained with"] == name]
             x, y = ([row[column] for row in rows] for column in ("read every", "score"))
-            ax.plot(x, y, line, ms=4, label=f"{cell.model}, trained with {name}", **styles[cell.model])
+            ax.plot(x, y, line, ms=4, label=f"{cell.model}, trained with {said}", **styles[cell.model])
     for name, ax in zip(data, axes, strict=True):
         ax.set_title(Path(name).name, fontsize=10)
         ax.set_xscale("log", base=2)
         ax.set_xticks(READ, [str(every) for every in READ])
         ax.set_xlabel("tokens between landmarks, in reading")
-        ax.set_ylim(0)
+        ax.set_ylim(0, 1.1 * ax.dataLim.ymax)
     axes[0].set_ylabel("nDCG@10")
     legend(figure)
 

@@ -81,8 +81,9 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
         ax.set_title(f"trained from {model}", fontsize=10)
         names = [f"{Path(data).name}, {length}" for data, length in searches]
         ax.set_xticks(range(len(searches)), names, rotation=30, ha="right")
+        ax.set_xlabel("data, and tokens that are read of a text")
         ax.set_ylabel("nDCG@10")
-        ax.set_ylim(0)
+        ax.set_ylim(0, 1.1 * ax.dataLim.ymax)
     legend(figure, 3)
 
 
@@ -92,7 +93,7 @@ _READ_LONG = f"nDCG@10, landmark minus {{}}, read to {LONG} tokens of texts that
 
 EXPERIMENT = Experiment(
     name="pooling-trained",
-    title="CLS, mean and landmark pooling, trained from the same model: score by data set and tokens read",
+    title="CLS, mean and landmark pooling, trained from the same model",
     claims={
         "short, cls": Claim(
             SOURCE,
