@@ -221,7 +221,7 @@ def test_details_are_of_first_sentences_that_every_cut_holds(tiny_st, tmp_path, 
     found = details.measure(model, str(path), quick=True)
     assert [row["tokens read"] for row in found.rows] == [32, 64]
     texts = [row["text"] for row in rows]
-    assert found.rows[0]["sentences"] == sum(sum(f"{first}." in text for text in texts) == 1 for first in words) > 30
+    assert found.rows[0]["sentences"] == sum(sum(first in text for text in texts) == 1 for first in words) > 30
     assert found.rows[0]["token match"] >= found.rows[0]["vector"] > 1 / 40
     assert {one.claim for one in found.findings} == {*details.EXPERIMENT.claims}
 

@@ -54,7 +54,7 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
             each[cut] = tokenise_account(model, probes, alternatives=False)
     # First sentences that no other text holds and that are read at every length, of texts that are cut at every length.
     long = each[cuts[-1]].documents.truncated[probes.owners]
-    own_alone = [sum(one in text.text for text in probes.texts) == 1 for one in probes.sentences]
+    own_alone = np.array([sum(one in text.text for text in probes.texts) == 1 for one in probes.sentences], bool)
     asked = np.flatnonzero(each[cuts[0]].read & long & (probes.positions == 0) & own_alone)
     if len(asked) < FEWEST:
         return Measured([{"sentences": len(asked), "needed": FEWEST}], [])
