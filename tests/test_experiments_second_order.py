@@ -213,7 +213,7 @@ def test_details_are_of_first_sentences_that_every_cut_holds(tiny_st, tmp_path, 
     """Texts begin with a sentence of their own: tokens and vectors find it where nothing else is read beside it."""
     model = cenote.load(str(tiny_st("bert")), device="cpu")
     monkeypatch.setattr(details, "CUTS", (32, 64))
-    words = labelled.texts(40, 8, seed=3)
+    words = [f"{text} pool" for text in labelled.texts(40, 8, seed=3)]  # "a." would be no end of a sentence
     rest = [". ".join(labelled.texts(12, 8, seed=100 + row)) for row in range(40)]
     rows = [{"text": f"{first}. {other}."} for first, other in zip(words, rest, strict=True)]
     path = tmp_path / "texts.jsonl"
