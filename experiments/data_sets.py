@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from cenote.data.labelled import Labelled, Retrieval, read_labelled
+import numpy as np
+
+from cenote.data.labelled import Classification, Labelled, Labels, Retrieval, read_labelled
 from cenote.data.labelled_samples import Sizes, sample_labelled
 from cenote.data.rows import Text
 from cenote.data.sampling import sample_texts
@@ -67,10 +70,39 @@ def reverse(search: Retrieval, _: Path) -> Retrieval:
     )
 
 
-# Searches with long queries, made of others: by name, the folder of the other one, and how they are made.
-DERIVED: dict[str, tuple[str, Callable[[Retrieval, Path], Retrieval]]] = {
+# Kinds of the meetings of QMSum, by the letters that their names begin with: the design of a remote control, three
+# research groups, and two committees. Two meetings are of no kind with others.
+MEETINGS = {"ES": "design", "IS": "design", "TS": "design"} | {
+    kind: kind for kind in ("Bed", "Bmr", "Bro", "education", "covid")
+}
+# Words of the shortest and the longest passages.
+PASSAGES = (32, 512)
+
+
+def cut_meetings(search: Retrieval, _: Path) -> Classification:
+    """Return passages of meetings with their kinds as labels: long texts, whose length says nothing of the label.
+
+    Names of speakers and marks such as `{laugh}` are left out, since they tell the kind.
+    """
+    random, (least, most) = np.random.default_rng(0), PASSAGES
+    found: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+    for name, text in zip(search.corpus_ids, search.texts, strict=True):
+        split, _, meeting = name.partition("_")
+        kind = MEETINGS.get(re.sub(r"[^A-Za-z].*", "", meeting))
+        words = re.sub(r"(?m)^[^:\n]*:|\{[^}]*\}", " ", text).split()
+        while kind is not None and len(words) >= least:
+            count = int(np.exp(random.uniform(np.log(least), np.log(most + 1))))  # as many of 32 to 64 as of 256 to 512
+            found[split == "train"].append((" ".join(words[:count]), kind))
+            del words[:count]
+    train, test = (Labels(*zip(*found[part], strict=True)) for part in (True, False))
+    return Classification(train, test)
+
+
+# Data that are made of searches: by name, the folder of the search, and how they are made.
+DERIVED: dict[str, tuple[str, Callable[[Retrieval, Path], Labelled]]] = {
     "qmsum_answers": ("qmsum", ask_by_answers),
     "scifact_abstracts": ("scifact", reverse),
+    "qmsum_passages": ("qmsum", cut_meetings),
 }
 
 
@@ -90,7 +122,7 @@ def texts_of(name: str, count: int, seed: int = 0) -> list[Text]:
     if name == BUILT_IN:
         return sample_texts(None, count, seed)[0]
     if name in DERIVED:
-        raise BadInput(f"{name} is a search with queries of its own: give {DERIVED[name][0]}, which has its texts.")
+        raise BadInput(f"{name} is made of {DERIVED[name][0]} with labels of its own: give {DERIVED[name][0]}.")
     path, columns = TEXTS.get(name, (name, None))
     return sample_texts(list(read(DATA / path if name in TEXTS else path, columns=columns)), count, seed, name)[0]
 
@@ -119,9 +151,11 @@ def fingerprint_of(name: str) -> str:
 def labelled_of(name: str, quick: bool = True, kind: str | None = None) -> Labelled:
     """Return labelled data by the name of their folder below the data, or by a path; a fixed sample where `quick`."""
     known = DATA / folder_of(name)
-    data = read_labelled(known if known.exists() else name, kind)
+    data = read_labelled(known if known.exists() else name, None if name in DERIVED else kind)
     if name in DERIVED:
         data = DERIVED[name][1](cast("Retrieval", data), known)
+        if kind not in (None, data.kind):
+            raise BadInput(f"{name} holds {data.kind}: give data for {kind}.")
     return sample_labelled(data) if quick else data
 
 

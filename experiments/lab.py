@@ -115,7 +115,6 @@ class Experiment:
         draw: draws all cells into a figure.
         data: names of the data sets that it uses unless others are given.
         kind: of these data: plain texts, or the kind of labelled data.
-        own: whether it measures data of its own, so that no others can be given.
         notes: sentences below the table: what differs from the source.
         trained_on: names of data sets that a run of full size trains on.
         across: compares models that were measured, such as a backbone with what was trained from it; returns a cell
@@ -129,14 +128,13 @@ class Experiment:
     draw: Callable[[Figure, Sequence[Cell]], None]
     data: tuple[str, ...]
     kind: Literal["texts", "retrieval", "classification", "sts"] = "texts"
-    own: bool = False
     notes: tuple[str, ...] = ()
     trained_on: tuple[str, ...] = ()
     across: Callable[[Sequence[Cell]], Sequence[Cell]] | None = None
 
     def needed(self, data: Sequence[str], *, quick: bool) -> tuple[str, ...]:
         """Return the names of all data sets that a run on some of them reads."""
-        return (*(() if self.own else data), *(() if quick else self.trained_on))
+        return (*data, *(() if quick else self.trained_on))
 
     def compared(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cells that were measured, and those that compare them."""
@@ -239,7 +237,7 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"{experiment.name}.json"
     known, code = _known(path), _code(experiment)
-    texts = dict.fromkeys(experiment.data, "") if experiment.own else {one: fingerprint_of(one) for one in data}
+    texts = {one: fingerprint_of(one) for one in data}
     cells: list[Cell] = []
     record: dict[str, Any] = {}
     for name in models:

@@ -15,6 +15,8 @@ import cenote
 from cenote.cli import COMMANDS, Exit, main
 from cenote.errors import CenoteError
 
+from .systems import posix
+
 
 def run(*arguments, stdin=""):
     """Run the whole program in a process."""
@@ -82,12 +84,14 @@ def test_a_process_has_exit_codes_clean_streams_and_no_noise_of_libraries(demo_p
     assert bad.stderr.startswith("cenote: error: unknown command")
 
 
+@posix
 def test_a_reader_that_leaves_early_is_no_error():
     command = f"{sys.executable} -m cenote poolings | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@posix
 def test_an_interrupt_exits_with_130():
     child = subprocess.Popen(
         [sys.executable, "-m", "cenote", "pool", "minilm", "-"],

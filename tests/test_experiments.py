@@ -136,9 +136,10 @@ def test_comparisons_are_those_of_all_cells_of_a_size(experiment, tiny_st, tmp_p
 def test_the_command_names_the_model_that_another_was_trained_from(experiment, tiny_st, tmp_path, monkeypatch):
     bert, mpnet = str(tiny_st("bert")), str(tiny_st("roberta"))
     tuned, start = Path(mpnet).name, Path(bert).name
-    compared = replace(experiment, own=True, across=lambda cells: [one for one in cells if one.backbone])
+    compared = replace(experiment, across=lambda cells: [one for one in cells if one.backbone])
+    (data := tmp_path / "a.txt").write_text("one\n")
     words = ["--model", bert, "--model", mpnet, "--backbone", f"{tuned}={start}", "-o", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", ["toy", *words])
+    monkeypatch.setattr("sys.argv", ["toy", "--data", str(data), *words])
     lab.main(compared)
     record = json.loads((tmp_path / "toy.json").read_text())
     assert [cell.get("backbone") for cell in record["cells"]] == [None, start]
@@ -150,12 +151,6 @@ def test_a_backbone_without_its_model_is_refused(experiment, monkeypatch, capsys
     with pytest.raises(SystemExit):
         lab.main(experiment)
     assert "'minilm' is not TUNED=BACKBONE, such as sre-minilm=minilm" in capsys.readouterr().err
-
-
-def test_an_experiment_with_data_of_its_own_takes_no_others(experiment, tiny_st, tmp_path):
-    own = replace(experiment, own=True)
-    record = lab.run(own, [str(tiny_st("bert"))], ["e", "f"], quick=True, output=tmp_path)
-    assert [cell["data"] for cell in record["cells"]] == ["d"]
 
 
 def test_cells_know_the_shared_code_that_measured_them(monkeypatch):

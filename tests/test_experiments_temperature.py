@@ -14,6 +14,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("mteb", reason="labelled data are scored by mteb: pip install 'cenote[eval]'")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from cenote.data.labelled import Retrieval
 from cenote.errors import BadInput
 from cenote.evaluation.items import Items
 from cenote.functional.paired import Paired
@@ -171,7 +172,7 @@ def test_searches_that_are_made_of_others(tmp_path, monkeypatch):
     texts = dict(zip(search.corpus_ids, search.documents, strict=True))
     assert turned.queries == tuple(texts[name] for name in turned.query_ids)
     assert turned.documents == list(search.queries)
-    with pytest.raises(BadInput, match="qmsum_answers is a search with queries of its own: give qmsum"):
+    with pytest.raises(BadInput, match="qmsum_answers is made of qmsum with labels of its own: give qmsum"):
         data_sets.texts_of("qmsum_answers", 10)
     with gzip.open(folder / "queries_answer.jsonl.gz", "wt", encoding="utf-8") as file:
         file.write(json.dumps(answers[0]) + "\n")
@@ -180,6 +181,32 @@ def test_searches_that_are_made_of_others(tmp_path, monkeypatch):
     (tmp_path / "qmsum").rename(tmp_path / "meetings")
     with pytest.raises(BadInput, match="no data set 'qmsum_answers'"):
         data_sets.refuse_missing_data(data_sets.DERIVED)
+
+
+def test_passages_of_meetings_are_labelled_by_kind_and_name_no_speaker():
+    words = [f"w{place}" for place in range(3000)]
+    turns = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
+    spoken = "\n".join(f"Grad {place}: {{laugh}} {turn}" for place, turn in enumerate(turns))
+    names = ("train_Bed003", "train_ES2002a", "test_TS3003a", "val_covid_9", "train_Bdb001")
+    meetings = Retrieval(names, ("",) * 5, (spoken,) * 4 + ("Grad 1: short",), ("q",), ("a?",), {"q": {names[0]: 1}})
+    found = data_sets.cut_meetings(meetings, Path())
+    assert list(dict.fromkeys(found.train.labels)) == ["Bed", "design"]
+    assert list(dict.fromkeys(found.test.labels)) == ["design", "covid"]
+    for part in (found.train, found.test):
+        lengths = [len(text.split()) for text in part.texts]
+        assert min(lengths) >= 32
+        assert max(lengths) <= 512
+        for label in set(part.labels):
+            joined = " ".join(text for text, one in zip(part.texts, part.labels, strict=True) if one == label)
+            assert joined.split() == words[: len(joined.split())]  # in order, nothing twice, no speaker
+            assert len(joined.split()) > len(words) - 32  # what is left is too short
+
+
+def test_made_data_are_of_one_kind(tmp_path, monkeypatch):
+    labelled.write_folder(labelled.retrieval(), tmp_path / "scifact")
+    monkeypatch.setattr(data_sets, "DATA", tmp_path)
+    with pytest.raises(BadInput, match="scifact_abstracts holds retrieval: give data for classification"):
+        data_sets.labelled_of("scifact_abstracts", kind="classification")
 
 
 # A temperature for each length.

@@ -26,6 +26,8 @@ from cenote.storage import (
     write_whole,
 )
 
+from .systems import posix
+
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a"
@@ -78,7 +80,7 @@ def test_devices_are_written_through():
         write_result(Path("/dev/full"), b"nothing")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no such modes")
+@posix
 def test_a_result_keeps_the_mode_of_the_file_before_and_a_new_one_is_readable(tmp_path):
     path, mask = tmp_path / "scores.json", os.umask(0o027)
     try:
@@ -170,7 +172,7 @@ def test_a_new_folder_keeps_nothing_of_interrupted_runs_and_shuts_out_another_ru
     assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="access is by the mask of a process")
+@posix
 def test_modes_that_cannot_be_changed_cost_no_folder_and_special_ones_stay(tmp_path, monkeypatch):
     tmp_path.chmod(0o2775)  # new folders have its group
     with new_folder(tmp_path / "one") as folder:
@@ -217,7 +219,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, there):
     assert [entry.name for entry in path.parent.iterdir()] == ["out"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="access is by the mask of a process")
+@posix
 def test_others_may_read_what_the_process_lets_them(tmp_path):
     mask = os.umask(0o027)
     try:

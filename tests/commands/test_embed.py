@@ -3,7 +3,6 @@
 import errno
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -244,7 +243,7 @@ def test_the_first_signal_lets_the_part_be_finished(embed, tmp_path, monkeypatch
     read, handler = embedding.SliceEncoder.read, signal.getsignal(number)
 
     def interrupted(self, *given):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         return read(self, *given)
 
     with monkeypatch.context() as patch:
@@ -274,7 +273,7 @@ def test_the_first_signal_says_how_long_the_part_takes(embed, monkeypatch, capsy
             seconds["now"] = 10.0 * reached
             report(self, reached)
             if reached == 12:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(command._Interruption, "reach", reach)
     assert embed() == Exit.INTERRUPTED
@@ -291,8 +290,8 @@ def test_where_parts_are_written_elsewhere_their_size_is_said():
 
 def test_the_second_signal_ends_the_run_at_once(embed, tmp_path, monkeypatch, capsys):
     def interrupted(self, *given):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         pytest.fail("it went on")
 
     with monkeypatch.context() as patch:
@@ -305,7 +304,7 @@ def test_the_second_signal_ends_the_run_at_once(embed, tmp_path, monkeypatch, ca
 
 def test_a_signal_before_any_part_ends_the_run_at_once(embed, tmp_path, monkeypatch, capsys):
     def interrupted(*_, **__):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         pytest.fail("it went on")
 
     monkeypatch.setattr(embedding, "survey", interrupted)

@@ -28,6 +28,8 @@ from cenote.data.rows import Fault
 from cenote.data.texts import READERS, Text, read, read_rows
 from cenote.errors import BadInput, CenoteWarning, UnknownName
 
+from ..systems import posix
+
 NUL = ["NUL\0inside"] if sys.version_info >= (3, 11) else []  # which the csv module of Python 3.10 does not write
 ODD = ["plain", "", "tab\tcomma, \"quote\" 'single'", *NUL, "sep\u2028\x0b\x0c\x85 not an end", "Ünï 池 🕳"]
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="" if NUL else "\0")
@@ -658,6 +660,7 @@ def growth(path):
     return tuple(map(int, done.stdout.split()))
 
 
+@posix
 @pytest.mark.parametrize("suffix", [".txt.gz", ".jsonl.gz"])
 def test_an_endless_line_is_a_fault_and_does_not_fill_the_memory(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
@@ -683,6 +686,7 @@ def test_a_long_line_is_named_and_the_next_one_is_read():
     assert "line 6: not UTF-8 (byte 58, 0xe9)" in found[-1][1].why
 
 
+@posix
 def test_a_long_file_of_one_text_is_a_fault(tmp_path):
     path = tmp_path / "a.md.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
@@ -693,6 +697,7 @@ def test_a_long_file_of_one_text_is_a_fault(tmp_path):
     assert growth(path)[2] < 300
 
 
+@posix
 def test_a_long_value_that_is_repeated_does_not_fill_the_memory(tmp_path):
     path = tmp_path / "a.parquet"
     values = pa.DictionaryArray.from_arrays(pa.array([0] * 700, pa.int32()), pa.array(["a" * 4_000_000]))

@@ -389,7 +389,7 @@ def test_distance_is_the_largest_difference_and_the_smallest_cosine():
 # OpenVINO in a process of its own. Two runners are deleted out of order and in another thread; then comes a signal, as
 # by Ctrl-C.
 OPENVINO = """
-import os, signal, sys, threading
+import signal, sys, threading
 from cenote.encoding.backends import openvino_runner
 from cenote.encoding.graphs import import_openvino
 openvino = import_openvino()
@@ -405,7 +405,7 @@ kept.pop(0)
 end = threading.Thread(target=kept.clear)
 end.start()
 end.join()
-os.kill(os.getpid(), signal.SIGTERM)
+signal.raise_signal(signal.SIGTERM)
 """
 
 

@@ -32,6 +32,7 @@ from cenote.evaluation import task_list
 from cenote.evaluation_records import Evaluation
 from cenote.models import hub
 
+from ..systems import posix
 from .labelled import EVERY, classification, clustering, retrieval, sts, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -221,6 +222,7 @@ cenote.evaluate(model, data=data, cache=cache, items=items, backend="torch", pro
 """
 
 
+@posix
 def test_a_process_that_is_killed_while_it_reads_goes_on_and_ends_with_the_same_bytes(tiny_st, tmp_path):
     path, cache = str(tiny_st("bert")), tmp_path / "cache"
     data = {kind: EVERY[kind] for kind in ("sts", "clustering", "retrieval")}

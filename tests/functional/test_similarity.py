@@ -18,6 +18,8 @@ from cenote.errors import BadInput
 from cenote.functional import similarity as room
 from cenote.functional.similarity import SIMILARITIES, similarity, similarity_blocks
 
+from ..systems import posix
+
 DISTANCES = [name for name, row in SIMILARITIES.items() if row.distance]
 CASES = [(name, 3) for name in SIMILARITIES] + [("minkowski", p) for p in (1, 1.5, 2, 4.0, 7, math.inf)]
 # Rows of either side: some below, some above what is worth a loop over dimensions, so that both codes are met.
@@ -327,7 +329,7 @@ assert first[:2] == (slice(0, 1024), slice(0, 1024)) and second[1] == slice(1024
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="resource is a Unix module")
+@posix
 @pytest.mark.parametrize("how", ["cosine", "euclidean"])
 def test_a_hundred_thousand_squared_is_walked_lazily(how):
     done = subprocess.run([sys.executable, "-c", BIG, how], capture_output=True, text=True, check=True)

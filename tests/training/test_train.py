@@ -28,6 +28,7 @@ from cenote.training import watching
 from cenote.training.backbone import prepare
 from cenote.training.train import recipe_of, train
 
+from ..systems import posix
 from .toys import KEYS, accuracy, near_model, save_near, toy_pairs
 
 INTERVALS = {"intervals": [2, 4, 8], "eval_interval": 4}
@@ -155,6 +156,7 @@ def whole(near_folder, tmp_path_factory):
     return output
 
 
+@posix
 @pytest.mark.parametrize("instant", [2, 7, "checkpoint"])
 def test_a_training_that_was_killed_goes_on_bit_for_bit(near_folder, killed, whole, instant):
     """Before the first checkpoint, within the second epoch, and in the middle of a checkpoint."""

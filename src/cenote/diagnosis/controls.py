@@ -5,7 +5,7 @@ Longer texts lie closer together already as averages of the word-embedding matri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -97,10 +97,12 @@ class RepeatedTexts:
     tokens: Tokens
 
 
-def tokenise_word_pairs(model: SentenceTransformer, prompt_name: str | None, limit: int) -> list[RepeatedTexts]:
-    """Return the texts of `WORD_PAIRS`, without those words that the tokenizer drops."""
+def tokenise_word_pairs(
+    model: SentenceTransformer, prompt_name: str | None, limit: int, pairs: Iterable[tuple[str, str]] | None = None
+) -> list[RepeatedTexts]:
+    """Return the texts of pairs of words (default: `WORD_PAIRS`), without those words that the tokenizer drops."""
     found = []
-    for words in WORD_PAIRS:
+    for words in WORD_PAIRS if pairs is None else pairs:
         with suppress(BadInput):
             found.append(tokenise_repeated(model, words, prompt_name=prompt_name, limit=limit))
     return found
