@@ -15,7 +15,6 @@ import csv
 import gzip
 import io
 import json
-import math
 import os
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
+from validity import gain_of_order, grades_of
 
 import cenote
 from cenote.data.texts import Text
@@ -82,8 +82,9 @@ def best_scores(scores: Floats, parents: np.ndarray, names: list[str]) -> Floats
 
 def mean_ndcg(scores: Floats, queries: list[Text], documents: list[Text], relevant: dict[str, set[str]]) -> float:
     """Return nDCG@10, the mean over queries."""
-    ranked = [_ndcg(row, documents, relevant[query.id]) for row, query in zip(scores, queries, strict=True)]
-    return float(np.mean(ranked))
+    judged = {query: dict.fromkeys(names, 1) for query, names in relevant.items()}
+    grades = grades_of([query.id for query in queries], [document.id for document in documents], judged)
+    return float(gain_of_order(np.argsort(-scores, axis=1, kind="stable"), grades).mean())
 
 
 def _texts(name: str) -> list[Text]:
@@ -100,12 +101,6 @@ def _relevant() -> dict[str, set[str]]:
             if row[-1] == "1":  # neither the header nor 0
                 found.setdefault(row[0], set()).add(row[-2])
     return found
-
-
-def _ndcg(scores: Floats, documents: list[Text], relevant: set[str]) -> float:
-    top = [documents[place].id for place in np.argsort(-scores, kind="stable")[:10]]
-    gain = sum(1 / math.log2(rank + 2) for rank, name in enumerate(top) if name in relevant)
-    return gain / sum(1 / math.log2(rank + 2) for rank in range(min(10, len(relevant))))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ import torch
 
 import cenote
 from benchmarks.timing import machine
+from cenote.evaluation.results import default_folder
 from cenote.models.provenance import versions_of
 from cenote.storage import write_text
 from experiments.data_sets import fingerprint_of, refuse_missing_data
@@ -41,7 +42,7 @@ from experiments.landmark.plan import SIZES, Size, of_model, trainings
 from experiments.landmark.summary import claim_lines, summarise
 from experiments.landmark.training import tell, train_and_score
 
-WORK = Path("~/.cache/cenote/landmark").expanduser()
+WORK = default_folder().parent / "landmark"
 QUICK = "toy"
 # Modules whose changes leave what was made.
 _SHOWING = ("run", "summary")

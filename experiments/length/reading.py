@@ -18,6 +18,7 @@ from cenote.encoding.vectors import Encoder
 from cenote.functional.intervals import mean_over_pairs
 from cenote.functional.sampling import Floats
 from cenote.functional.units import to_unit
+from cenote.models.properties import limits_kept, set_limit
 from cenote.records import Estimate, LengthCurve
 from cenote.surgery.attention import networks_of
 from cenote.surgery.profiles import Undefined
@@ -37,13 +38,10 @@ def cut_texts(model: SentenceTransformer, data: str, count: int, seed: int = 0) 
 
 @contextmanager
 def reading_to(model: SentenceTransformer, limit: int) -> Iterator[None]:
-    """Make a model read so many tokens."""
-    before = model.max_seq_length
-    model.max_seq_length = limit
-    try:
+    """Make a model read so many tokens of a text."""
+    with limits_kept(model):
+        set_limit(model, limit)
         yield
-    finally:
-        model.max_seq_length = before
 
 
 def unit_vectors(model: SentenceTransformer, tokens: Tokens) -> Floats:
