@@ -114,6 +114,7 @@ class Experiment:
         measure: measures a model on a data set, given its name, and whether to be quick.
         draw: draws all cells into a figure.
         data: names of the data sets that it uses unless others are given.
+        groups: data sets that are measured together, by the name of all in `data`.
         kind: of these data: plain texts, or the kind of labelled data.
         notes: sentences below the table: what differs from the source.
         trained_on: names of data sets that a run of full size trains on.
@@ -127,6 +128,7 @@ class Experiment:
     measure: Callable[[SentenceTransformer, str, bool], Measured]
     draw: Callable[[Figure, Sequence[Cell]], None]
     data: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kind: Literal["texts", "retrieval", "classification", "sts"] = "texts"
     notes: tuple[str, ...] = ()
     trained_on: tuple[str, ...] = ()
@@ -134,7 +136,11 @@ class Experiment:
 
     def needed(self, data: Sequence[str], *, quick: bool) -> tuple[str, ...]:
         """Return the names of all data sets that a run on some of them reads."""
-        return (*data, *(() if quick else self.trained_on))
+        return (*(one for name in data for one in self.sets_of(name)), *(() if quick else self.trained_on))
+
+    def sets_of(self, name: str) -> tuple[str, ...]:
+        """Return the names of the data sets that are measured under a name: a group, or one alone."""
+        return self.groups.get(name, (name,))
 
     def compared(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cells that were measured, and those that compare them."""
@@ -237,7 +243,7 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"{experiment.name}.json"
     known, code = _known(path), _code(experiment)
-    texts = {one: fingerprint_of(one) for one in data}
+    texts = {one: " ".join(fingerprint_of(name) for name in experiment.sets_of(one)) for one in data}
     cells: list[Cell] = []
     record: dict[str, Any] = {}
     for name in models:

@@ -153,6 +153,31 @@ def test_a_backbone_without_its_model_is_refused(experiment, monkeypatch, capsys
     assert "'minilm' is not TUNED=BACKBONE, such as sre-minilm=minilm" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("experiment", experiments(), ids=lambda one: one.name)
+def test_the_data_of_an_experiment_are_known(experiment, tmp_path, monkeypatch):
+    """All that is measured lies in folders of the suite or of TEXTS."""
+    from experiments.evaluations import SUITE
+
+    for path in [*(f"{folder}/test.jsonl.gz" for folder, *_ in SUITE), *(path for path, _ in data_sets.TEXTS.values())]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    monkeypatch.setattr(data_sets, "DATA", tmp_path)
+    data_sets.refuse_missing_data(experiment.needed(experiment.data, quick=True))
+
+
+def test_a_group_of_data_sets_is_measured_anew_where_one_of_them_changed(experiment, tiny_st, tmp_path):
+    data, bert = [tmp_path / "a.txt", tmp_path / "b.txt"], str(tiny_st("bert"))
+    grouped = replace(experiment, groups={"both": tuple(map(str, data))})
+    for texts, calls in ((("one", "two"), 1), (("one", "two"), 1), (("one", "three"), 2)):
+        for path, text in zip(data, texts, strict=True):
+            path.write_text(text)
+        lab.run(grouped, [bert], ["both"], quick=True, output=tmp_path / "out")
+        assert measure_nothing.calls == calls
+    data[1].unlink()
+    with pytest.raises(BadInput, match=r"no data set '.*b\.txt'"):
+        data_sets.refuse_missing_data(grouped.needed(["both"], quick=True))
+
+
 def test_cells_know_the_shared_code_that_measured_them(monkeypatch):
     from cenote.evaluation import evaluate
     from experiments.length import accuracy, cosine, reading

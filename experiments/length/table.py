@@ -201,6 +201,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     draw=draw,
     data=tuple(SETS),
+    groups={name: tuple(dict.fromkeys(folder for folder, *_ in sets)) for name, sets in SETS.items()},
     kind="retrieval",
     notes=(
         "These are not the paper's tasks but fixed samples of sets that are here offline. The mean is of relative "
