@@ -55,6 +55,7 @@ MODULES = (
     "poolings.details",
     "poolings.trained",
     "poolings.intervals",
+    "poolings.positions",
 )
 
 # The trainings of experiments.landmark.run, which have a frame of their own: they make the models that they measure.

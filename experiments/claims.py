@@ -15,18 +15,29 @@ from typing import Any, Literal
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 INDEX = "index.json"
-Found = Literal["holds", "in part", "mixed", "not here", "undecided", "undecided, one for", "undecided, one against"]
-Verdict = Found | Literal["by construction", "not run yet", "not testable offline"]
+Found = Literal[
+    "holds",
+    "in part",
+    "mixed",
+    "against in part",
+    "not here",
+    "undecided",
+    "undecided, one for",
+    "undecided, one against",
+]
+Verdict = Found | Literal["by construction", "not run yet", "no measurement", "not testable offline"]
 # In the order of their columns.
 VERDICTS: tuple[Verdict, ...] = (
     "holds",
     "by construction",
     "in part",
     "mixed",
+    "against in part",
     "not here",
     "undecided, one for",
     "undecided, one against",
     "undecided",
+    "no measurement",
     "not testable offline",
     "not run yet",
 )
@@ -91,9 +102,9 @@ def verdict_of(held: Sequence[bool | None]) -> Found:
     the wrong side, and of nine without any effect one does in 20 of 100 tries.
 
     >>> verdict_of([True, True]), verdict_of([True, True, None]), verdict_of([False, False, None]), verdict_of([])
-    ('holds', 'in part', 'not here', 'undecided')
-    >>> verdict_of([True, False, False])
-    'mixed'
+    ('holds', 'in part', 'against in part', 'undecided')
+    >>> verdict_of([True, False, False]), verdict_of([False, False])
+    ('mixed', 'not here')
     >>> verdict_of([False]), verdict_of([True, None]), verdict_of([False, None])
     ('not here', 'undecided, one for', 'undecided, one against')
     """
@@ -104,7 +115,9 @@ def verdict_of(held: Sequence[bool | None]) -> Found:
         return "holds"
     if not decided:
         return "undecided"
-    return "in part" if all(decided) else "mixed" if any(decided) else "not here"
+    if any(decided):
+        return "in part" if all(decided) else "mixed"
+    return "not here" if len(decided) == len(held) else "against in part"
 
 
 def conclude(claim: Mapping[str, Any], found: Mapping[str, Sequence[bool | None]]) -> Verdict:
@@ -336,11 +349,13 @@ opposite, ○ where it does not decide.
 | holds | ✓ everywhere |
 | in part | ✓ on some and ✗ on none, or a part of the statement is not tested |
 | mixed | ✓ on some and ✗ on others; a single one of a sign may be chance |
-| not here | ✗ on some and ✓ on none |
+| against in part | ✗ on some and ✓ on none |
+| not here | ✗ everywhere |
 | undecided | ○ everywhere |
 | undecided, one for; one against | a single one of several decides, which may be chance: of nine without any effect \
 one lies on a given side of 0 in 20 of 100 tries |
 | by construction | random vectors or a theorem give it too: it was checked, and says nothing about a model |
+| no measurement | a statement about practice or about another text |
 | not testable offline | models or data are on a hub; the command is there |
 
 A change of a score has a sign only if a test that flips the signs of items agrees with the interval (p below .05):

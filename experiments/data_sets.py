@@ -9,8 +9,8 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -70,32 +70,78 @@ def reverse(search: Retrieval, _: Path) -> Retrieval:
     )
 
 
+# A line of the headers of a post, and a line that quotes another post or says whom it quotes.
+_HEADER, _QUOTED = re.compile(r"[\w-]+: "), re.compile(r"\s*[>|:]|.*\b(?:writes|wrote|article)\b")
+
+
+def body_of(text: str) -> str:
+    r"""Return a text unchanged, or what the author of a post wrote, if it begins with headers.
+
+    >>> body_of("From: me\nSubject: a pool\n\nYou wrote:\n> Is it deep?\nVery."), body_of("Note: it is deep.\n\nVery.")
+    ('Very.', 'Note: it is deep.\n\nVery.')
+    """
+    head, _, body = text.partition("\n\n")
+    lines = head.split("\n")
+    return without_quotes(body) if len(lines) > 1 and all(map(_HEADER.match, lines)) else text
+
+
+def without_quotes(body: str) -> str:
+    """Return what the author of a post wrote."""
+    return "\n".join(line for line in body.split("\n") if not _QUOTED.match(line)).strip()
+
+
 # Kinds of the meetings of QMSum, by the letters that their names begin with: the design of a remote control, three
 # research groups, and two committees. Two meetings are of no kind with others.
 MEETINGS = {"ES": "design", "IS": "design", "TS": "design"} | {
     kind: kind for kind in ("Bed", "Bmr", "Bro", "education", "covid")
 }
-# Words of the shortest and the longest passages.
+# Words and punctuation marks of the shortest and the longest passages.
 PASSAGES = (32, 512)
 
 
-def cut_meetings(search: Retrieval, _: Path) -> Classification:
-    """Return passages of meetings with their kinds as labels: long texts, whose length says nothing of the label.
+@dataclass(frozen=True)
+class Passage:
+    """A part of a meeting."""
 
-    Names of speakers and marks such as `{laugh}` are left out, since they tell the kind.
+    text: str
+    kind: str
+    meeting: str  # or the series of meetings of one team
+    split: str
+
+
+def passages_of(search: Retrieval) -> Iterator[Passage]:
+    """Yield meetings in parts of random lengths, so that the length says nothing of the kind.
+
+    Names of speakers and marks such as `{laugh}` and `[Laughter.]` are left out, since they tell the kind. So does
+    punctuation that is part of a word in some transcripts and a word of its own in others: it is one of its own here,
+    and is counted.
     """
     random, (least, most) = np.random.default_rng(0), PASSAGES
-    found: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
     for name, text in zip(search.corpus_ids, search.texts, strict=True):
         split, _, meeting = name.partition("_")
-        kind = MEETINGS.get(re.sub(r"[^A-Za-z].*", "", meeting))
-        words = re.sub(r"(?m)^[^:\n]*:|\{[^}]*\}", " ", text).split()
-        while kind is not None and len(words) >= least:
+        letters = re.sub(r"[^A-Za-z].*", "", meeting)
+        marks = re.findall(r"\w+|[^\w\s]", re.sub(r"(?m)^[^:\n]*:|\{[^}]*\}|\[[^\]]*\]", " ", text))
+        while letters in MEETINGS and len(marks) >= least:
             count = int(np.exp(random.uniform(np.log(least), np.log(most + 1))))  # as many of 32 to 64 as of 256 to 512
-            found[split == "train"].append((" ".join(words[:count]), kind))
-            del words[:count]
-    train, test = (Labels(*zip(*found[part], strict=True)) for part in (True, False))
+            series = meeting[:-1] if MEETINGS[letters] == "design" else meeting
+            yield Passage(" ".join(marks[:count]), MEETINGS[letters], series, split)
+            del marks[:count]
+
+
+def cut_meetings(search: Retrieval, _: Path) -> Classification:
+    """Return passages of meetings with their kinds as labels."""
+    parts: dict[bool, list[Passage]] = {True: [], False: []}
+    for one in passages_of(search):
+        parts[one.split == "train"].append(one)
+    train, test = (Labels(tuple(one.text for one in some), tuple(one.kind for one in some)) for some in parts.values())
     return Classification(train, test)
+
+
+def sources_of(name: str) -> dict[str, str]:
+    """Return the meeting of each passage by its text; empty for data whose texts have each a source of their own."""
+    if name != "qmsum_passages":
+        return {}
+    return {one.text: one.meeting for one in passages_of(cast("Retrieval", read_labelled(DATA / folder_of(name))))}
 
 
 # Data that are made of searches: by name, the folder of the search, and how they are made.

@@ -25,6 +25,7 @@ _COLOURS = {
     "holds": "#00664b",
     "in part": "#8a5a00",
     "mixed": "#6a4c93",
+    "against in part": "#a33f00",
     "not here": "#a33f00",
 }
 _STYLE = """

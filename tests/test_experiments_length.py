@@ -145,6 +145,23 @@ def test_equal_items_have_no_interval():
     assert difference_of_means(np.zeros(20), np.ones(20)).low is None
 
 
+def test_a_difference_of_means_by_sources_has_the_interval_of_resampled_sources(generator):
+    """Forty meetings, whose passages are alike: each is resampled with all of them."""
+    sources = np.repeat(np.arange(40), 20)
+    long = generator.random(800) < 0.5
+    values = generator.normal(size=(2, 40))[long.astype(int), sources] + generator.normal(size=800) + 0.3 * long
+    drawn = []
+    for _ in range(2000):
+        rows = np.concatenate([np.flatnonzero(sources == one) for one in generator.integers(0, 40, 40)])
+        drawn.append(values[rows][long[rows]].mean() - values[rows][~long[rows]].mean())
+    apart = np.concatenate([sources[~long], sources[long]])
+    found = difference_of_means(values[~long], values[long], apart)
+    assert found.value == pytest.approx(values[long].mean() - values[~long].mean())
+    assert (found.low, found.high) == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.05)
+    alone = difference_of_means(values[~long], values[long])
+    assert found.high - found.low > 1.2 * (alone.high - alone.low)
+
+
 def test_findings_of_a_classification_that_gets_worse_with_length(generator):
     tokens = np.arange(10.0, 310.0)
     chance = generator.random(300)

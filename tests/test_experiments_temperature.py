@@ -183,23 +183,40 @@ def test_searches_that_are_made_of_others(tmp_path, monkeypatch):
         data_sets.refuse_missing_data(data_sets.DERIVED)
 
 
-def test_passages_of_meetings_are_labelled_by_kind_and_name_no_speaker():
+def test_passages_of_meetings_are_labelled_by_kind_and_name_no_speaker(tmp_path, monkeypatch):
     words = [f"w{place}" for place in range(3000)]
     turns = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
-    spoken = "\n".join(f"Grad {place}: {{laugh}} {turn}" for place, turn in enumerate(turns))
-    names = ("train_Bed003", "train_ES2002a", "test_TS3003a", "val_covid_9", "train_Bdb001")
-    meetings = Retrieval(names, ("",) * 5, (spoken,) * 4 + ("Grad 1: short",), ("q",), ("a?",), {"q": {names[0]: 1}})
+    spoken = "\n".join(f"Grad {place}: {{laugh}} {turn}[Laughter.]" for place, turn in enumerate(turns))
+    names = ("train_Bed003", "train_ES2002a", "test_TS3003a", "val_covid_9", "train_Bdb001", "test_TS3003b")
+    texts = (spoken, spoken.replace("w", "x"), spoken.replace("w", "y"), spoken.replace("w", "z"), "A: short", spoken)
+    meetings = Retrieval(names, ("",) * 6, texts, ("q",), ("a?",), {"q": {names[0]: 1}})
     found = data_sets.cut_meetings(meetings, Path())
     assert list(dict.fromkeys(found.train.labels)) == ["Bed", "design"]
     assert list(dict.fromkeys(found.test.labels)) == ["design", "covid"]
-    for part in (found.train, found.test):
-        lengths = [len(text.split()) for text in part.texts]
-        assert min(lengths) >= 32
-        assert max(lengths) <= 512
-        for label in set(part.labels):
-            joined = " ".join(text for text, one in zip(part.texts, part.labels, strict=True) if one == label)
-            assert joined.split() == words[: len(joined.split())]  # in order, nothing twice, no speaker
-            assert len(joined.split()) > len(words) - 32  # what is left is too short
+    parts = list(data_sets.passages_of(meetings))
+    assert [one.text for one in parts if one.split == "train"] == list(found.train.texts)
+    lengths = [len(one.text.split()) for one in parts]
+    assert min(lengths) >= 32
+    assert max(lengths) <= 512
+    assert {one.meeting for one in parts} == {"Bed003", "ES2002", "TS3003", "covid_9"}  # of a team all its meetings
+    joined = " ".join(one.text for one in parts if one.meeting == "Bed003").split()
+    assert joined == words[: len(joined)]  # in order, nothing twice, neither speaker nor mark
+    assert len(joined) > len(words) - 32  # what is left is too short
+    labelled.write_folder(meetings, tmp_path / "qmsum")
+    monkeypatch.setattr(data_sets, "DATA", tmp_path)
+    sources = data_sets.sources_of("qmsum_passages")
+    assert {sources[text] for text in found.test.texts} >= {"TS3003", "covid_9"}
+    assert data_sets.sources_of("imdb") == {}
+
+
+def test_a_mark_is_one_of_its_own_in_every_transcript():
+    meetings = [
+        Retrieval(("test_Bed1",), ("",), (text,), ("q",), ("a?",), {})
+        for text in ("A: " + "Yes. " * 99, "A: " + "Yes . " * 99)
+    ]
+    first, second = (" ".join(one.text for one in data_sets.passages_of(search)) for search in meetings)
+    assert first == second
+    assert first.startswith("Yes . Yes")
 
 
 def test_made_data_are_of_one_kind(tmp_path, monkeypatch):

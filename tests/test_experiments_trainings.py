@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cenote
 from cenote.data.labelled import Retrieval
 from cenote.training.trainer import PairTrainer
-from experiments.poolings import intervals, trained, trainings
+from experiments.poolings import intervals, positions, trained, trainings
 from experiments.poolings.intervals import DRAWN, FIXED, summarise
 from experiments.poolings.trainings import QUICK, Reading, number_sources, pair_over_seeds
 
@@ -57,6 +57,47 @@ def test_rows_are_means_over_seeds_and_queries():
     changes = [row.get("change") for row in rows[:4]]
     assert changes[1] is None
     assert changes[0] == pytest.approx(means[0][0] - means[0][1])
+
+
+def by_position(lost, spread=0.1):
+    """Return whether first, middle and last sentences are found, where the last are found less often by so much."""
+    levels = {name: (0.9, 0.9, 0.9 - part) for name, part in zip(("cls", "mean", "landmark"), lost, strict=True)}
+    generator = np.random.default_rng(0)
+    return {
+        name: (generator.random((SEEDS, 3, QUERIES)) < np.array(some)[None, :, None]).astype(float)
+        for name, some in levels.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("lost", "late", "more", "landmark"),
+    [
+        ((0.4, 0.0, 0.0), True, True, True),
+        ((0.4, 0.4, 0.0), True, None, True),
+        ((0.0, 0.0, 0.4), None, None, False),
+        ((0.0, 0.0, 0.0), None, None, None),
+    ],
+)
+def test_sentences_that_are_lost_by_their_place_are_found(lost, late, more, landmark):
+    found = positions.summarise(by_position(lost))
+    assert {one.claim: one.holds for one in found.findings} == {"late": late, "more": more, "landmark": landmark}
+    last = {row["pooling"]: row["found"] for row in found.rows if row["sentence"] == "last"}
+    assert list(last.values()) == pytest.approx([0.9 - part for part in lost], abs=0.05)
+
+
+def test_sentences_are_asked_for_that_are_read_and_in_no_other_text(tiny_st, tmp_path, monkeypatch):
+    monkeypatch.setattr(positions, "WORDS", (30, 60))
+    texts = [". ".join(labelled.texts(4, (11, 14), row)) + "." for row in range(30)]
+    texts[1] = texts[0].split(". ")[0] + ". " + texts[1]  # two texts begin alike
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    asked = positions.ask(cenote.load(tiny_st("bert")), str(tmp_path / "texts.txt"), 30)
+    sentences = [[asked.probes.sentences[at] for at in row] for row in asked.rows]
+    assert len(sentences) >= 20
+    for first, middle, last in sentences:
+        (own,) = [text for text in texts if first in text]
+        assert own.index(first) < own.index(middle) < own.index(last)
+    owners = {asked.probes.texts[one].text for one in asked.probes.owners[asked.rows[:, 0]]}
+    assert not any(text.startswith(texts[0].split(". ")[0]) for text in owners)
 
 
 def by_pooling(*levels):

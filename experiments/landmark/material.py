@@ -26,8 +26,6 @@ from experiments import data_sets
 SOURCES = ("20news_full", "scifact", "text_imdb_unsup", "text_wikitext2", "imdb")
 # Searches with judgments, unless others are given.
 JUDGED = ("cranfield",)
-# Lines of quoted posts, and those that introduce them.
-QUOTED = re.compile(r"\s*[>|:]|.*\b(?:writes|wrote|article)\b")
 # Places of the evidence in a longer text.
 PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
 # Tokens of a post, without special tokens: what a window of 128 holds, what one of 512 holds, and longer.
@@ -57,7 +55,7 @@ def read_posts(split: str) -> list[tuple[str, str]]:
         header, _, body = row["text"].partition("\n\n")
         found = re.search(r"^Subject:(.*)$", header, re.MULTILINE)
         subject = re.sub(r"^\s*(re\s*:\s*)+", "", found.group(1) if found else "", flags=re.IGNORECASE).strip()
-        body = "\n".join(line for line in body.split("\n") if not QUOTED.match(line)).strip()
+        body = data_sets.without_quotes(body)
         if subject.lower() not in seen and len(subject.split()) > 1 and len(body.split()) >= 20:
             seen.add(subject.lower())
             found_posts.append((subject, body))

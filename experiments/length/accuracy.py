@@ -8,7 +8,7 @@ whole; and the same long texts are classified twice, read to half of the limit a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from cenote.functional.paired import Difference, Paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.models.properties import limit_of
 from cenote.records import Estimate
-from experiments.data_sets import labelled_of
+from experiments.data_sets import labelled_of, sources_of
 from experiments.lab import Cell, Claim, Experiment, Finding, Measured, above, below, legend, looks, main
 from experiments.length.grid import decide, estimate
 from experiments.length.reading import interval, reading_to
@@ -52,27 +52,33 @@ class Texts:
     tokens: Floats  # of the whole text
     accuracy: Floats  # share of the classifiers that are right
     entropy: Floats  # of the predicted probabilities
+    sources: Whole | None = None  # texts of one source are one item; None where each has its own
+
+    def take(self, rows: Whole) -> Texts:
+        """Return some of the texts."""
+        sources = None if self.sources is None else self.sources[rows]
+        return Texts(self.tokens[rows], self.accuracy[rows], self.entropy[rows], sources)
 
 
 def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     """Return accuracy and entropy by length, plain and tempered, and what reading more of a text changes."""
     sizes = replace(QUICK, test=QUICK_TEXTS if quick else TEXTS)
     labelled = sample_labelled(labelled_of(data, quick=False, kind="classification"), sizes=sizes)
-    texts, rows, limit = {}, [], limit_of(model)
+    texts, rows, limit, sources = {}, [], limit_of(model), sources_of(data)
     for tau in (PLAIN, TEMPERED):
         with cenote.temper(model, tau):
-            score, texts[tau] = classify(model, labelled)
+            score, texts[tau] = classify(model, labelled, sources)
         rows += rows_by_tokens(score, tau)
     findings = [*by_length(texts[PLAIN], limit), *by_temperature(texts[PLAIN], texts[TEMPERED])]
     if limit is not None:
         with reading_to(model, limit // 2):
-            _, half = classify(model, labelled)
+            _, half = classify(model, labelled, sources)
         findings += by_reading(half, texts[PLAIN], limit)
     return Measured(rows, findings)
 
 
-def classify(model: SentenceTransformer, labelled: Labelled) -> tuple[TaskScore, Texts]:
-    """Return the score of a model on a classification, and its test texts one by one."""
+def classify(model: SentenceTransformer, labelled: Labelled, sources: Mapping[str, str]) -> tuple[TaskScore, Texts]:
+    """Return the score of a model on a classification, and its test texts one by one, with the source of each."""
     with tempfile.TemporaryDirectory() as folder:
         # One backend for all readings, so that nothing but the setting differs.
         reading = {"others": (), "backend": "torch", "precision": "float32"}
@@ -80,7 +86,9 @@ def classify(model: SentenceTransformer, labelled: Labelled) -> tuple[TaskScore,
         (file,) = Path(folder).glob("*.parquet")
         table = pq.read_table(file)
     columns = (table[name].to_numpy() for name in ("text_tokens", "value", "entropy"))
-    return evaluation.tasks[0], Texts(*columns)
+    numbers = {source: number for number, source in enumerate(dict.fromkeys(sources.values()))}
+    own = np.array([numbers[sources[text]] for text in table["text"].to_pylist()]) if sources else None
+    return evaluation.tasks[0], Texts(*columns, own)
 
 
 def rows_by_tokens(score: TaskScore, tau: float) -> list[dict[str, Any]]:
@@ -102,13 +110,19 @@ def ends(tokens: Floats) -> tuple[Whole, Whole]:
     return order[:count], order[len(order) - count :]
 
 
-def difference_of_means(first: Floats, second: Floats) -> Estimate:
+def difference_of_means(first: Floats, second: Floats, sources: Whole | None = None) -> Estimate:
     """Return the mean of other items minus that of the first ones, with Welch's t interval.
+
+    With the sources of the first and then of the other items, each source is resampled with what its items add to the
+    difference.
 
     >>> difference_of_means(np.array([0.0, 1.0]), np.array([1.0, 2.0])).value
     1.0
     """
     value = float(second.mean() - first.mean())
+    if sources is not None:
+        added = np.concatenate([(first.mean() - first) / len(first), (second - second.mean()) / len(second)])
+        return mean_of_items(value + len(added) * added, sources=sources)
     if not np.ptp(first) and not np.ptp(second):
         return Estimate(value, None, None)
     found = stats.ttest_ind(second, first, equal_var=False).confidence_interval()
@@ -117,36 +131,44 @@ def difference_of_means(first: Floats, second: Floats) -> Estimate:
 
 def by_length(texts: Texts, limit: int | None) -> Iterator[Finding]:
     """Yield how accuracy and entropy of the longest texts differ from those of the shortest."""
-    short, long = ends(texts.tokens)
-    if len(long) >= FEWEST:
-        yield below("falls", difference_of_means(texts.accuracy[short], texts.accuracy[long]))
-        yield above("entropy", difference_of_means(texts.entropy[short], texts.entropy[long]))
-    if len(long) >= FEWEST and np.ptp(texts.accuracy):
-        yield below("follows", rank_correlation_of_items(texts.entropy, texts.accuracy))
-    whole = np.flatnonzero(texts.tokens <= (limit or np.inf))
-    short, long = (whole[rows] for rows in ends(texts.tokens[whole]))
-    if len(long) >= FEWEST and len(whole) < len(texts.tokens):  # where all are read whole, it is the same difference
-        yield below("whole", difference_of_means(texts.accuracy[short], texts.accuracy[long]))
+    short, long = (texts.take(rows) for rows in ends(texts.tokens))
+    if len(long.tokens) >= FEWEST:
+        yield below("falls", difference_of_means(short.accuracy, long.accuracy, both_sources(short, long)))
+        yield above("entropy", difference_of_means(short.entropy, long.entropy, both_sources(short, long)))
+    if len(long.tokens) >= FEWEST and np.ptp(texts.accuracy):
+        yield below("follows", rank_correlation_of_items(texts.entropy, texts.accuracy, sources=texts.sources))
+    whole = texts.take(np.flatnonzero(texts.tokens <= (limit or np.inf)))
+    short, long = (whole.take(rows) for rows in ends(whole.tokens))
+    # Where all are read whole, it is the same difference.
+    if len(long.tokens) >= FEWEST and len(whole.tokens) < len(texts.tokens):
+        yield below("whole", difference_of_means(short.accuracy, long.accuracy, both_sources(short, long)))
+
+
+def both_sources(first: Texts, second: Texts) -> Whole | None:
+    """Return the sources of some texts and then of others."""
+    known = first.sources is not None and second.sources is not None
+    return np.concatenate([first.sources, second.sources]) if known else None  # type: ignore[list-item]
 
 
 def by_temperature(plain: Texts, tempered: Texts) -> Iterator[Finding]:
     """Yield what a temperature changes for the longest texts."""
     _, long = ends(plain.tokens)
     if len(long) >= FEWEST:
-        yield decide(above, "tempered", change_of_items((tempered.accuracy - plain.accuracy)[long]))
-        yield below("tempered entropy", mean_of_items((tempered.entropy - plain.entropy)[long]))
+        of_long = plain.take(long).sources
+        yield decide(above, "tempered", change_of_items((tempered.accuracy - plain.accuracy)[long], of_long))
+        yield below("tempered entropy", mean_of_items((tempered.entropy - plain.entropy)[long], sources=of_long))
 
 
 def by_reading(half: Texts, whole: Texts, limit: int) -> Iterator[Finding]:
     """Yield what reading to the limit changes for texts that reach it, beside reading to half of it."""
-    cut = whole.tokens >= limit
-    if cut.sum() >= FEWEST:
-        yield decide(below, "cut", change_of_items((whole.accuracy - half.accuracy)[cut]))
+    cut = np.flatnonzero(whole.tokens >= limit)
+    if len(cut) >= FEWEST:
+        yield decide(below, "cut", change_of_items((whole.accuracy - half.accuracy)[cut], whole.take(cut).sources))
 
 
-def change_of_items(values: Floats) -> Difference:
+def change_of_items(values: Floats, sources: Whole | None = None) -> Difference:
     """Return the mean change of a score with its interval and its test by flips."""
-    return estimate(Paired(values[None]))
+    return estimate(Paired(values[None], sources))
 
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:
@@ -233,8 +255,8 @@ EXPERIMENT = Experiment(
     kind="classification",
     notes=(
         "Intervals of accuracy are for other test texts, with the classifiers that were trained here.",
-        "qmsum_passages are passages of meetings, cut at random lengths from 32 to 512 words, and labelled by the kind "
-        "of meeting: their length says nothing of their label.",
+        "qmsum_passages are passages of meetings, cut at random lengths from 32 to 512 words and marks, and labelled "
+        "by the kind of meeting: their length says nothing of their label. Passages of one meeting count as one item.",
         "mr_sentences, of which all texts have fewer than 100 tokens, is shown by quarters, which share their ends.",
         "Any classifier that knows how sure it is has a lower accuracy where its entropy is higher: that claim is no "
         "sign of length collapse.",

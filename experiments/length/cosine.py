@@ -92,6 +92,8 @@ EXPERIMENT = Experiment(
             SOURCE,
             "Longer texts have higher cosines with each other",
             "Mean cosine of the longest bin minus that of the shortest",
+            note="The longest bin has the texts that reach the limit of 128 or 256 tokens; those of the shortest "
+            "have 87 to 191 tokens on average: lengths that differ little",
         ),
         "cut": Claim(
             SOURCE,

@@ -101,6 +101,7 @@ EXPERIMENT = Experiment(
             SOURCE,
             "Averages of the word embeddings of longer texts have higher cosines with each other",
             "Mean cosine of the longest bin minus that of the shortest",
+            "Averages of as many random words draw together as much or more (see the figure)",
         ),
         "cut": Claim(
             SOURCE,

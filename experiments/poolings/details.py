@@ -8,7 +8,6 @@ text, the detail was read. Means of random vectors of the same words stand besid
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,9 +24,8 @@ from cenote.functional.retrieval import own_ranks, token_matches
 from cenote.functional.sampling import Floats
 from cenote.functional.units import to_unit
 from cenote.models.properties import limit_of
-from experiments.data_sets import texts_of
+from experiments.data_sets import body_of, texts_of
 from experiments.lab import COLOURS, Cell, Claim, Experiment, Measured, above, below, legend, main, panels
-from experiments.landmark.material import QUOTED
 from experiments.length.reading import reading_to
 
 TEXTS, QUICK_TEXTS, SEED = 500, 120, 0
@@ -37,8 +35,6 @@ CUTS = (32, 64, 128, 256)
 VECTOR, MATCH, RANDOM = "vector", "token match", "random words"
 WIDTH = 384  # of random vectors
 FEWEST = 20
-# A line of the headers of a post.
-_HEADER = re.compile(r"[\w-]+: ")
 SOURCE = "Leys 2022, what are sentence embeddings"
 Flags = npt.NDArray[np.bool_]
 
@@ -78,19 +74,6 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
         above("model", mean_of_items(falls[VECTOR] - falls[RANDOM])),
     ]
     return Measured(rows, findings)
-
-
-def body_of(text: str) -> str:
-    r"""Return a text unchanged, or what the author of a post wrote, if it begins with headers.
-
-    >>> body_of("From: me\nSubject: a pool\n\nYou wrote:\n> Is it deep?\nVery."), body_of("Note: it is deep.\n\nVery.")
-    ('Very.', 'Note: it is deep.\n\nVery.')
-    """
-    head, _, body = text.partition("\n\n")
-    lines = head.split("\n")
-    if len(lines) < 2 or not all(map(_HEADER.match, lines)):
-        return text
-    return "\n".join(line for line in body.split("\n") if not QUOTED.match(line)).strip()
 
 
 def random_means(tokens: Tokens, table: Floats) -> Floats:

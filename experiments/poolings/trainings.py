@@ -70,15 +70,23 @@ def read_all(
         readings: settings of `cenote.load` for the trained model, and the tokens that it reads of a text.
         quick: whether to take a quick look.
     """
+    search = judged_searches([data], quick_pairs() if quick else full_pairs(), sampled=quick).popitem()[1]
+    with train_all(model, trainings, quick=quick) as folders:
+        return {name: read(some, search, readings) for name, some in folders.items()}
+
+
+@contextmanager
+def train_all(
+    model: SentenceTransformer, trainings: Mapping[str, Mapping[str, Any]], *, quick: bool
+) -> Iterator[dict[str, list[Path]]]:
+    """Train a model in several ways; yield the folders of the trained models, one a seed, by the name of the way."""
     pairs, settings, seeds = (quick_pairs(), QUICK, QUICK_SEEDS) if quick else (full_pairs(), FULL, SEEDS)
-    search = judged_searches([data], pairs, sampled=quick).popitem()[1]
-    found = {}
     with folder_of_trainings(model, pairs, quick=quick) as folder:
         backbone = save_once(model, folder / "backbone")
-        for name, training in trainings.items():
-            ways = ({**settings, **training, "seed": seed} for seed in range(seeds))
-            found[name] = read([train_once(backbone, pairs, way) for way in ways], search, readings)
-    return found
+        yield {
+            name: [train_once(backbone, pairs, {**settings, **training, "seed": seed}) for seed in range(seeds)]
+            for name, training in trainings.items()
+        }
 
 
 @cache
