@@ -41,7 +41,7 @@ FIRST, LAST = POSITIONS.index("first"), POSITIONS.index("last")
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """Sentences that are asked for: of each text as many as there are positions."""
+    """Sentences that are asked for: of each text one for each position."""
 
     probes: Probes
     rows: Whole  # [Q, P] the sentences of each text that is asked for

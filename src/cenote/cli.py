@@ -65,7 +65,7 @@ class _Parser(argparse.ArgumentParser):
 COMMANDS = {
     "diagnose": "show how many sentences of your texts find their text, and how many the cut and pooling lose",
     "evaluate": "score a model on tasks of MTEB or on your own labelled data, by length and with intervals",
-    "compare": "compare poolings, temperatures and windows of models on the same items, and say what the data can tell",
+    "compare": "compare poolings, temperatures, limits and models on the same items, and say what the data can tell",
     "tune": "choose an attention temperature on one half of labelled data, and confirm it on the other",
     "train": "train an embedding model on pairs, with any pooling",
     "pairs": "draw pairs for training from plain text: weak supervision",

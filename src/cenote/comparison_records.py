@@ -9,13 +9,17 @@ from typing import Any, Literal
 from cenote.json_records import Result
 from cenote.records import Estimate, Shares
 
-# How a setting stands to its baseline. `equal`: no item differs; `cannot be resolved`: so few differ
-# that no result could be significant; `too few items`, `items not known`: nothing is claimed.
+# How a setting stands to its baseline. `equal`: no item differs; `cannot be resolved`: so few differ that no result
+# could be significant, or without labels the temperature alone does; `too few items`, `items not known`: nothing is
+# claimed.
 Verdict = Literal[
     "baseline", "better", "worse", "not told apart", "equal", "cannot be resolved", "too few items", "items not known"
 ]
 # Verdicts on settings that were not tested.
 _NO_CLAIM: tuple[Verdict, ...] = ("too few items", "items not known")
+# Smaller differences of own sentences are not called better or worse: word weights raised the share found by .01 to
+# .02, and nDCG not.
+LEAST_WITHOUT_LABELS = 0.03
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,9 @@ class Cell:
     wins: int
     losses: int
     ties: int
-    resolvable: float | None  # the smallest difference that would be found four times of five
+    resolvable: float | None  # the smallest difference that would be found four times of five; .03 or more of sentences
     verdict: Verdict
-    neighbours: float | None  # share of the ten nearest texts that both settings have
+    neighbours: float | None  # average overlap of the ten nearest texts with those of the baseline
     by_length: tuple[ByLength, ...] = ()
     items: int = 0  # queries, texts, pairs or sentences
     reciprocal_rank: Estimate | None = None  # the mean over own sentences; None for labelled data
@@ -109,6 +113,8 @@ class Comparison(Result):
         if sizes:
             most = f", in some settings {sizes[-1]:.4f}" if sizes[-1] > sizes[0] else ""
             found += f" These items would show differences from {sizes[0]:.4f} on{most}."
+            if not self.labelled:
+                found += f" Without labels no difference below {LEAST_WITHOUT_LABELS:g} is claimed."
         return found
 
     @property

@@ -12,7 +12,7 @@ from cenote.cli import Exit, main
 from cenote.commands import compare
 from cenote.comparison_records import Comparison
 
-from ..report.comparisons import bare_comparison, own_sentences, rich_comparison
+from ..report.comparisons import bare_comparison, cell, comparison, cost, own_sentences, rich_comparison
 
 pytest.importorskip("mteb", reason="compare needs mteb: pip install 'cenote[eval]'")
 
@@ -116,10 +116,35 @@ def test_a_table_for_each_task_then_the_costs(given, model, pairs, capsys):
     assert "mean of all tasks, mean of scores, 300 items" in lines
     assert any(line.startswith("  Better than MiniLM: mean: ") for line in lines)
     assert "MiniLM: landmark".ljust(20) in shown
-    costs = shown[shown.index("seconds for 1,000 texts") :].splitlines()
-    assert costs[2].split()[-3:] == ["768", "1.25", "8.3"]
+    costs = lines[lines.index(next(line for line in lines if line.split() == ["setting", "size", "time"])) :]
+    assert costs[2].split() == ["MiniLM:", "cls", "768", "x", "1.25", "8.3"]
     assert "cenote: warning: On scifact, pooling landmark is better" in said
     assert "scifact: this is a fixed sample of 300 queries." in lines
+
+
+def test_size_and_time_stand_beside_the_score_where_they_fit_in_100_columns():
+    settings = (("mean", 0.0, "baseline"), ("cls", -0.04, "worse"), ("lasttoken", 0.01, "not told apart"))
+    costs = [cost("mean"), cost("cls", dimensions=768, seconds=123.4), cost("lasttoken", texts=300)]
+    found = comparison(*(cell(*one, baseline="mean") for one in settings), costs=tuple(costs))
+    lines = list(compare.lines_of(found))
+    assert lines[1].split() == ["setting", "score", "size", "time", "difference", "p", "resolvable", "verdict"]
+    assert lines[2].split() == ["mean", "0.6451", "384", "7.3", "baseline"]
+    assert lines[3].split()[:4] == ["cls", "0.6051", "768", "123"]
+    assert lines[4].split()[:4] == ["lasttoken", "0.6551", "384", "-"]
+    assert max(map(len, lines)) <= 100
+    assert not any(line.split() == ["setting", "size", "time"] for line in lines)
+    assert "time: seconds of reading for 1,000 texts; - for fewer than 500, which are too few to time" in lines
+
+
+def test_what_own_sentences_would_show_is_three_points_at_least():
+    lines = list(compare.lines_of(own_sentences()))
+    ends = (
+        "differences from 0.0300 on. Without labels no difference below 0.03 is claimed.",
+        "without labels 0.03 at least",
+    )
+    assert [sum(line.endswith(end) for line in lines) for end in ends] == [2, 1]
+    labelled = "\n".join(compare.lines_of(rich_comparison()))
+    assert "without labels" not in labelled.lower()
 
 
 def test_own_sentences_are_told_apart_by_what_they_are_lost_to():

@@ -23,10 +23,10 @@ import cenote
 from cenote.account import pooled_texts
 from cenote.account import texts as account_texts
 from cenote.account.fates import FATES
+from cenote.commands.compare import lines_of
 from cenote.comparison_records import Comparison, Cost
 from cenote.data import labelled_halves
-from cenote.data.labelled import Classification, Clustering, Retrieval, Sts
-from cenote.encoding import backends
+from cenote.data.labelled import Classification, Clustering, Labels, Retrieval, Sts
 from cenote.encoding.batches import NOT_FINITE
 from cenote.encoding.tokens import tokenise
 from cenote.errors import BadInput, UnknownName, UnsupportedModel
@@ -36,7 +36,7 @@ from cenote.evaluation.arms import Arm, check_grid, passes_of, set_to
 from cenote.evaluation.cells import build_cells, list_costs
 from cenote.evaluation.differences import count_sources, pair, sources_of, values_of
 from cenote.evaluation.items import Items
-from cenote.evaluation.own_sentences import score_own_sentences
+from cenote.evaluation.own_sentences import KEPT, LEFT_OUT, OwnSentences, limit_claims, score_own_sentences
 from cenote.evaluation.reading import TextReader, refuse_unread
 from cenote.evaluation.scoring import score_task
 from cenote.evaluation.tasks import local_task
@@ -44,9 +44,10 @@ from cenote.listener import Listener
 from cenote.models.properties import limit_of, readers_of
 from cenote.models.provenance import constant_of
 from cenote.models.repooling import repool
+from cenote.report.differences import build_chapters
 from cenote.wording import score_estimate
 
-from ..bags import load_bags, make_texts, plan
+from ..bags import TINY, load_bags, make_texts, plan
 from .labelled import EVERY, classification, retrieval, solved, sts, texts, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -92,6 +93,48 @@ def test_a_planted_pooling_is_better_and_the_declared_one_gets_a_warning(model):
     assert best.wins > best.losses
     assert best.score == max(cell.score for cell in found.cells)
     assert any("pooling max is better than the declared mean" in warning for warning in found.warnings)
+
+
+def planted_search(ask, answer, documents=300):
+    """Return a search whose relevant documents are found by two encoders, of queries and of documents, each by one."""
+    asked, contents = texts(5 * documents, (3, 12), 4), texts(documents, (3, 12), 5)
+    vectors = [encode(list(some), normalize_embeddings=True) for encode, some in ((ask, asked), (answer, contents))]
+    nearest, rows = np.unique((vectors[0] @ vectors[1].T).argmax(1), return_index=True)
+    ids, names = tuple(f"d{row}" for row in range(documents)), tuple(f"q{row}" for row in rows)
+    judgments = {name: {ids[row]: 1} for name, row in zip(names, nearest, strict=True)}
+    return Retrieval(ids, ("",) * documents, contents, names, tuple(asked[row] for row in rows), judgments)
+
+
+def planted_classes(model, train=200, test=300):
+    """Return a classification by the first principal component of the model's vectors, above its median or below."""
+    some = texts(3000, (3, 20), 6)
+    vectors = model.encode(list(some), normalize_embeddings=True)
+    centred = vectors - vectors.mean(0)
+    component = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    labels = ["above" if one else "below" for one in component > np.median(component)]
+    parts = (slice(train), slice(train, train + test))
+    return Classification(*(Labels(some[part], tuple(labels[part])) for part in parts))
+
+
+def test_a_planted_pooling_is_the_best_in_a_search(model):
+    planted_in = copy_with(model, "max")
+    data = planted_search(planted_in.encode_query, planted_in.encode_document)
+    found = cells(run(model, {"search": data}, poolings=[*POOLINGS, "lasttoken"]))
+    best = found["search", "max"]
+    assert (best.score, best.verdict) == (pytest.approx(1), "better")
+    assert best.difference.low > 0
+    assert best.wins > best.losses == 0
+    assert all(cell.score < 0.9 for (_, name), cell in found.items() if name != "max")
+
+
+def test_a_planted_pooling_is_the_best_in_a_classification(model):
+    data = planted_classes(copy_with(model, "max"))
+    found = cells(run(model, {"texts": data}, poolings=[*POOLINGS, "lasttoken"]))
+    best = found["texts", "max"]
+    assert best.verdict == "better"
+    assert best.difference.low > 0
+    assert best.score == max(cell.score for cell in found.values())
+    assert [cell.setting for cell in found.values() if cell.verdict == "better"] == ["max"]
 
 
 def test_a_planted_temperature_is_better(model):
@@ -204,20 +247,26 @@ def test_a_pooling_of_ones_own_is_a_module(model):
 # How it is done.
 
 
-def test_ten_poolings_take_no_more_passes_than_two(model, monkeypatch):
-    counted = []
-    own = backends.forward
+MANY = ["cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len", "every_k", "mean+max", "cls+max", "mean+cls"]
+# Texts that a pass reads: of 60 pairs both sides; of 60 texts each, three of its sentences, and the text without one.
+READ = {"labelled": 2 * 60, "unlabelled": 60 * (1 + 3 + 1)}
 
-    def count(*args):
-        counted.append(1)
-        return own(*args)
 
-    monkeypatch.setattr(backends, "forward", count)
-    run(model, {"pairs": sts(60)}, poolings=["max"])
-    two = len(counted)
-    many = ["cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len", "every_k", "mean+max", "cls+max", "mean+cls"]
-    run(model, {"pairs": sts(60)}, poolings=many)
-    assert len(counted) == 2 * two
+@pytest.mark.parametrize("poolings", [["max"], MANY], ids=len)
+@pytest.mark.parametrize("temperatures", [[1.0], [1.0, 0.5], [1.0, 0.5, 0.7]], ids=len)
+@pytest.mark.parametrize("way", READ)
+def test_each_text_is_read_once_at_each_temperature_for_all_poolings(model, way, temperatures, poolings):
+    pairs = sts(60)
+    assert len({*pairs.first, *pairs.second}) == READ["labelled"]
+    read = []
+    hook = model[0].register_forward_hook(lambda _, given, __: read.append(len(given[0]["input_ids"])))
+    try:
+        data = {"data": {"pairs": pairs}} if way == "labelled" else {"unlabelled": make_texts(60, vocabulary=TINY)}
+        found = run(model, **data, poolings=poolings, temperatures=temperatures)
+    finally:
+        hook.remove()
+    assert sum(read) == READ[way] * len(temperatures)
+    assert len({cell.setting for cell in found.cells}) == (1 + len(poolings)) * len(temperatures)
 
 
 def test_two_tasks_of_one_set_read_its_texts_once(model, monkeypatch, tmp_path):
@@ -297,8 +346,14 @@ def test_neighbours_agree_with_a_plain_loop(model):
         vectors = one.encode(every, normalize_embeddings=True)
         cosines = vectors @ vectors.T
         np.fill_diagonal(cosines, -2)
-        near.append([set(np.argsort(-row)[:10].tolist()) for row in cosines])
-    assert found == pytest.approx(np.mean([len(a & b) / 10 for a, b in zip(*near, strict=True)]), abs=0.002)
+        near.append([np.argsort(-row)[:10].tolist() for row in cosines])
+    overlaps = []
+    for one, other in zip(*near, strict=True):
+        shares = [len([text for text in one[:depth] if text in other[:depth]]) / depth for depth in range(1, 11)]
+        overlaps.append(sum(shares) / 10)
+    assert found == pytest.approx(np.mean(overlaps), abs=0.002)
+    shared = np.mean([len({*one} & {*other}) / 10 for one, other in zip(*near, strict=True)])
+    assert abs(found - shared) > 0.01  # the order counts
 
 
 # Items.
@@ -354,6 +409,54 @@ def test_items_that_one_setting_lacks_are_left_out():
 
     paired = pair("summarisation", [items(["a", "b", "c"], [1.0, 2, 3])], [items(["c", "a"], [5.0, 2])])
     assert paired.values.tolist() == [[1.0, 2.0]]
+
+
+def columns_of(count=40, start="text", **others):
+    """Return the items of a set without ids, which are numbered by row."""
+    rows = [str(row) for row in range(count)]
+    return Items({"item": rows, "text": [f"{start} {row}" for row in rows], "value": [*map(float, rows)], **others})
+
+
+def test_data_sets_are_the_same_items_only_where_their_texts_are_the_same():
+    def key(*columns):
+        return pair("summarisation", columns, columns).key
+
+    one = columns_of()
+    assert key(one) == key(columns_of()) == key(Items({name: column[::-1] for name, column in one.columns.items()}))
+    for other in (columns_of(start="other"), columns_of(41), columns_of(score=[0.5] * 40)):
+        assert key(one) != key(other)
+    assert columns_of(score=[0.5] * 40).columns["item"] == one.columns["item"]
+    nameless = pair("summarisation", *[[Items({"item": ["a", "b"], "value": [1.0, 0.5]})]] * 2)
+    assert nameless.key is None
+    ids = [pair("retrieval", [some], [some]).key for some in (columns_of(start="query"), columns_of(start="frage"))]
+    assert ids[0] != ids[1]
+
+
+UNLIKE = [
+    ("pairs", lambda data, text: replace(data, first=tuple(map(text, data.first)))),
+    ("texts", lambda data, text: replace(data, test=replace(data.test, texts=tuple(map(text, data.test.texts))))),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), UNLIKE, ids=[name for name, _ in UNLIKE])
+def test_unlike_sets_of_one_size_are_independent_and_one_set_given_twice_is_not(model, name, change):
+    """The tokenizer ignores case: unlike texts with the same vectors, so that the values agree row by row."""
+    data = {"pairs": planted(copy_with(model, "max"), 100, 0.1), "texts": classification(60, 90)}[name]
+    (once,) = [cell for cell in run(model, {"a": data}, poolings=["max"]).cells if cell.setting == "max"]
+    width = once.difference.high - once.difference.low
+    for other, expected in ((data, width), (change(data, str.upper), width / np.sqrt(2))):
+        found = cells(run(model, {"a": data, "b": other}, poolings=["max"]))
+        mean = found["all", "max"].difference
+        assert found["b", "max"].score == pytest.approx(found["a", "max"].score)
+        assert mean.high - mean.low == pytest.approx(expected, rel=0.1 if other is not data else 1e-6)
+
+
+def test_a_folder_under_two_names_is_one_set_of_items(model, tmp_path):
+    data = {name: write_folder(planted(model, 70), tmp_path / name) for name in ("one", "two")}
+    found = cells(run(model, data, poolings=["max"], cache=tmp_path / "cache"))
+    kept = cells(run(model, data, poolings=["max"], cache=tmp_path / "cache"))
+    assert found["all", "max"].p == found["one", "max"].p == kept["all", "max"].p
+    assert found["all", "max"].resolvable == pytest.approx(found["one", "max"].resolvable)
 
 
 def test_training_draws_are_what_the_classifiers_differ_by():
@@ -597,6 +700,90 @@ def test_own_sentences_are_those_of_the_account(bag_model):
         own = found[f"sentence {task}", "mean"].reciprocal_rank
         assert (own.value, own.low, own.high) == pytest.approx((known.value, known.low, known.high), abs=1e-6)
     assert found["sentence left out", "mean"].fates is None
+
+
+# Settings without labels: the pooling, the temperature, and what each gains in both forms, of 2,000 sentences.
+OWN_ARMS = [
+    Arm("m", "mean", "1", 256, "truncate"),
+    Arm("m", "cls", "1", 256, "truncate"),
+    Arm("m", "max", "1", 256, "truncate"),
+    Arm("m", "mean", "0.8", 256, "truncate"),
+    Arm("m", "max", "0.8", 256, "truncate"),
+]
+GAINS = {LEFT_OUT: (0, -40, 100, 200, 160), KEPT: (0, 40, 300, -120, 0)}  # sentences
+
+
+def own_comparison():
+    """Return a comparison of settings that find a few sentences more or fewer than the first; it misses all others."""
+    scored = []
+    for form, gains in GAINS.items():
+        for arm, gain in zip(OWN_ARMS, gains, strict=True):
+            found = np.zeros(2000)
+            found[: 1000 + gain] = 1
+            columns = {"item": [*map(str, range(2000))], "value": found.tolist(), "source": [*range(2000)]}
+            record = ArmScore("share found", found.mean(), 2000, 8, 1.0, 1.0, 9, [], [])
+            scored.append(ScoredArm(OwnSentences(form), arm, record, Items(columns)))
+    subjects = list(dict.fromkeys(one.task for one in scored))
+    made, _ = build_cells(subjects, OWN_ARMS, dict.fromkeys(OWN_ARMS, OWN_ARMS[0]), scored, 0, together=False)
+    settings = {"quick": False, "seed": 0}
+    return made, Comparison(1, ("m",), tuple(limit_claims(made)), (), False, (), (), settings, {})
+
+
+def test_a_significant_difference_below_three_points_is_neither_claimed_nor_resolvable_without_labels():
+    plain, found = own_comparison()
+    before, after = ({(one.task, one.setting): one for one in some} for some in (plain, found.cells))
+    for form in GAINS:
+        cell, own = before[form, "cls, temperature 1"], after[form, "cls, temperature 1"]
+        assert cell.p == own.p < 0.001
+        assert (cell.verdict, own.verdict) == ({LEFT_OUT: "worse", KEPT: "better"}[form], "not told apart")
+        assert cell.resolvable < abs(cell.difference.value) == pytest.approx(0.02)
+        assert own.resolvable == 0.03
+        assert found.answer(form).endswith(
+            "These items would show differences from 0.0300 on. Without labels no difference below 0.03 is claimed."
+        )
+    large = after[LEFT_OUT, "max, temperature 1"]
+    assert (large.verdict, large.difference.value) == ("better", pytest.approx(0.05))
+    assert (
+        len([line for line in lines_of(found) if line.endswith("four times of five; without labels 0.03 at least")])
+        == 1
+    )
+    band = build_chapters(found)[0].forest.rows[3]
+    assert (band.name, band.band, band.verdict) == ("mean, temperature 1", None, "baseline")
+    assert {row.band for one in build_chapters(found)[:2] for row in one.forest.rows} == {None, 0.03}
+    assert "below 0.03, and without labels not claimed" in build_chapters(found)[0].forest.reading
+
+
+def test_settings_that_differ_by_temperature_alone_cannot_be_resolved_without_labels():
+    plain, found = own_comparison()
+    before, after = ({(one.task, one.setting): one for one in some} for some in (plain, found.cells))
+    for form, verdict in ((LEFT_OUT, "better"), (KEPT, "worse")):
+        name = "mean, temperature 0.8"
+        assert before[form, name].verdict == verdict
+        assert abs(before[form, name].difference.value) >= 0.06
+        assert (after[form, name].verdict, after[form, name].resolvable) == ("cannot be resolved", None)
+    assert after[LEFT_OUT, "max, temperature 0.8"].verdict == "better"  # the pooling differs too
+
+
+def test_settings_without_labels_are_ranked_by_the_sentence_left_out():
+    found = own_comparison()[1]
+    ranked = ["mean, temperature 0.8", "max, temperature 0.8", "max, temperature 1", "mean, temperature 1"]
+    assert [cell.setting for cell in found.of(LEFT_OUT)] == [*ranked, "cls, temperature 1"]
+    assert [cell.setting for cell in found.of(KEPT)] == [*ranked, "cls, temperature 1"]
+    assert [cell.verdict for cell in found.of(KEPT)].index("baseline") == 3
+    assert [table.strong for table in (one.section.tables[0] for one in build_chapters(found)[:2])] == [(3,)] * 2
+
+
+def test_a_comparison_without_labels_is_ranked_and_claims_no_temperature(model):
+    options = {"poolings": ["cls", "max"], "temperatures": [0.1, 1.0], "limits": [12, 256]}
+    found = run(model, unlabelled=make_texts(60), **options)
+    scores = [cell.score for cell in found.of(LEFT_OUT)]
+    assert len(scores) == 12
+    assert scores == sorted(scores, reverse=True)
+    assert [cell.setting for cell in found.of(LEFT_OUT)] == [cell.setting for cell in found.of(KEPT)]
+    for cell in found.cells:
+        assert cell.resolvable is None or cell.resolvable >= 0.03
+        if (cell.pooling, cell.temperature, cell.limit) == ("mean", "0.1", 256):
+            assert cell.verdict in ("equal", "cannot be resolved")
 
 
 def test_what_each_setting_loses_to_the_cut_and_to_pooling_is_told_apart(bag_model):

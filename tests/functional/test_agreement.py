@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from cenote.errors import BadInput
-from cenote.functional.agreement import FEWEST_WITH_OTHERS, cosine_of, cosines, nearest_others, shared_nearest
+from cenote.functional.agreement import (
+    FEWEST_WITH_OTHERS,
+    average_overlap,
+    cosine_of,
+    cosines,
+    nearest_others,
+    shared_nearest,
+)
 from cenote.functional.units import to_unit
 
 DRAWN = np.random.default_rng(0)
@@ -46,3 +53,27 @@ def test_texts_all_of_whose_others_are_nearest_share_nothing_that_is_known(count
     with pytest.raises(BadInput, match=f"{count} texts share all of their 10 nearest others: pass 12 or more"):
         shared_nearest(LEFT[:count], RIGHT[:count])
     assert min(shared_nearest(LEFT[:FEWEST_WITH_OTHERS], RIGHT[:FEWEST_WITH_OTHERS])) < 1
+
+
+def test_average_overlap_is_the_mean_share_of_the_first_places():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        one, other = (generator.permutation(15)[:10].tolist() for _ in range(2))
+        shares = []
+        for depth in range(1, 11):
+            common = 0
+            for text in one[:depth]:
+                common += text in other[:depth]
+            shares.append(common / depth)
+        assert average_overlap(one, other) == pytest.approx(sum(shares) / 10)
+        assert average_overlap(one, one) == 1
+    turned = list(range(10))
+    assert average_overlap(turned, turned[::-1]) < 0.4  # all ten are shared, in another order
+    first, last = ([*turned[:place], 99, *turned[place + 1 :]] for place in (0, 9))
+    assert average_overlap(turned, first) < average_overlap(turned, last) == pytest.approx(0.99)
+
+
+def test_rankings_of_other_lengths_are_refused():
+    for one, other in (([], []), ([1], [1, 2])):
+        with pytest.raises(BadInput, match="pass as many of both, at least one"):
+            average_overlap(one, other)

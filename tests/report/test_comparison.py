@@ -152,8 +152,8 @@ def test_markdown_has_the_tables_of_the_page(rich):
     written = to_markdown(rich, COMMAND)
     assert written.startswith("# Cenote comparison: 7 settings of all-MiniLM-L6-v2 and &lt;i&gt;e5")
     assert (
-        "| MiniLM: cls | 0.6039 | −0.0412 (−0.0542 to −0.0282) | −6.39 % | &lt; 0.001 (&lt; 0.001) | −0.288 | "
-        "81 / 1,064 / 155 | 0.0187 | 74.3 % | worse |" in written
+        "| MiniLM: cls | 0.6039 | 768 x 1.25 | 8.31 | −0.0412 (−0.0542 to −0.0282) | −6.39 % | &lt; 0.001 "
+        "(&lt; 0.001) | −0.288 | 81 / 1,064 / 155 | 0.0187 | 74.3 % | worse |" in written
     )
     assert "| MiniLM: cls | document | quarter 2, 40 to 91 tokens | 76 | −0.0412 (−0.0612 to −0.0212) |" in written
     assert "| MiniLM: cls | 768 | 1.25 | 8.31 | 5,483 |" in written

@@ -26,12 +26,14 @@ def test_the_mean_of_all_tasks_comes_first(chapters):
 
 def test_a_row_holds_all_figures_of_a_cell(chapters):
     found = table(chapters["t1"])
-    assert found.head[:5] == ("setting", "score", "difference", "relative", "p (alone)")
-    assert found.head[5:] == ("effect", "won / lost / same", "resolvable", "same neighbours", "verdict")
+    assert found.head[:7] == ("setting", "score", "size", "time", "difference", "relative", "p (alone)")
+    assert found.head[7:] == ("effect", "won / lost / same", "resolvable", "neighbours", "verdict")
     rows = [tuple(part.replace("\N{NO-BREAK SPACE}", " ") for part in row) for row in found.rows]
     assert rows[1] == (
         "MiniLM: cls",
         "0.6039",
+        "768 x 1.25",
+        "8.31",
         "−0.0412 (−0.0542 to −0.0282)",
         "−6.39 %",
         "< 0.001 (< 0.001)",
@@ -41,12 +43,12 @@ def test_a_row_holds_all_figures_of_a_cell(chapters):
         "74.3 %",
         "worse",
     )
-    assert rows[0] == ("MiniLM: mean", "0.6451", *[""] * 7, "baseline")
-    assert rows[3][4] == "0.322 (0.088)"
+    assert rows[0] == ("MiniLM: mean", "0.6451", "384", "7.31", *[""] * 7, "baseline")
+    assert rows[3][6] == "0.322 (0.088)"
 
 
 def test_columns_without_values_are_left_out(chapters):
-    assert "same neighbours" not in table(chapters["t0"]).head
+    assert "neighbours" not in table(chapters["t0"]).head
     bare = differences.build_chapters(bare_comparison())[0]
     assert table(bare).head == ("setting", "score", "difference", "verdict")
     assert [row[-1] for row in table(bare).rows] == ["baseline", "too few items"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.comparison_records import Comparison
+from cenote.comparison_records import LEAST_WITHOUT_LABELS, Comparison
 from cenote.data import labelled_files, shards
 from cenote.data.labelled_schemas import TEST
 from cenote.data.texts import read
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 # Fewer texts are read too fast to time.
 _FEW_TEXTS = 500
+# What a setting costs, which stands in the tables of the tasks where these have room.
+_COSTS = ("size", "time")
+# Characters that a line may have on any terminal.
+_NARROW = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -178,27 +183,50 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 
 def lines_of(found: Comparison) -> Iterator[str]:
-    """Yield a table for each task, then the costs; warnings go to standard error between them."""
+    """Yield a table for each task, then the costs that these lack; warnings go to standard error between them."""
+    costs = {cost.setting: cost for cost in found.costs}
+    priced = True
     for task in found.tasks:
         cells = found.of(task)
         yield f"{'mean of all tasks' if task == ALL else task}, {cells[0].metric}, {cells[0].items:,} items"
-        rows = [("setting", "score", "difference", "p", "resolvable", "verdict"), *map(_row, cells)]
-        yield from (f"  {line}" for line in table(rows))
+        lines, fits = _lines_of_task(cells, costs)
+        priced &= fits
+        yield from (f"  {line}" for line in lines)
         yield f"  {found.answer(task)}"
         yield from _accounts(cells)
         yield ""
     yield "p and verdict allow for all settings and tasks; an interval is that of one difference alone"
-    yield "resolvable: the smallest difference that these data would show four times of five"
+    least = "" if found.labelled else f"; without labels {LEAST_WITHOUT_LABELS:g} at least"
+    yield f"resolvable: the smallest difference that these data would show four times of five{least}"
+    if found.costs:
+        few = f"; - for fewer than {_FEW_TEXTS}, which are too few to time"
+        timed = all(one.texts >= _FEW_TEXTS for one in found.costs)
+        yield "size: dimensions of a vector, times the vectors of a text where it has several"
+        yield f"time: seconds of reading for 1,000 texts{'' if timed else few}"
     for warning in found.warnings:
         say(f"warning: {warning}")
     yield ""
-    yield from table(
-        [
-            ("setting", "dimensions", "vectors a text", "seconds for 1,000 texts"),
-            *((one.setting, f"{one.dimensions:,}", f"{one.vectors:.2f}", _time(one)) for one in found.costs),
-        ]
-    )
+    if found.costs and not priced:
+        yield from table([("setting", *_COSTS), *((one.setting, *_price(one)) for one in found.costs)])
     yield from found.notes
+
+
+def _lines_of_task(cells: Sequence[Cell], costs: Mapping[str, Cost]) -> tuple[list[str], bool]:
+    """Return the table of a task, and whether it has room for what the settings cost."""
+    head = ("setting", "score", "difference", "p", "resolvable", "verdict")
+    rows = [*map(_row, cells)]
+    if all(cell.setting in costs for cell in cells):
+        prices = [_COSTS, *(_price(costs[cell.setting]) for cell in cells)]
+        wide = [(*row[:2], *price, *row[2:]) for row, price in zip([head, *rows], prices, strict=True)]
+        lines = [*table(wide)]
+        if max(map(len, lines)) <= _room():
+            return lines, True
+    return [*table([head, *rows])], False
+
+
+def _room() -> int:
+    """Return the characters of an indented line: those of the terminal, and 100 at least."""
+    return max(_NARROW, shutil.get_terminal_size().columns) - 2
 
 
 def _accounts(cells: Sequence[Cell]) -> Iterator[str]:
@@ -212,8 +240,12 @@ def _accounts(cells: Sequence[Cell]) -> Iterator[str]:
         yield from (f"  {line}" for line in table([*zip(*kept, strict=True)]))
 
 
-def _time(cost: Cost) -> str:
-    return f"{cost.seconds:.2g}" if cost.texts >= _FEW_TEXTS else "too few to time"
+def _price(cost: Cost) -> tuple[str, str]:
+    """Return the size and the time of a setting."""
+    from cenote.report.differences import format_vectors
+
+    seconds = f"{cost.seconds:.2g}" if cost.seconds < 10 else f"{cost.seconds:,.0f}"
+    return format_vectors(cost), seconds if cost.texts >= _FEW_TEXTS else "-"
 
 
 def _row(cell: Cell) -> tuple[str, ...]:

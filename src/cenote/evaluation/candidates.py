@@ -26,7 +26,7 @@ from cenote.evaluation.reading import Flags, Side, TextReader, Windows, blame_te
 from cenote.evaluation.results import Results
 from cenote.evaluation.scoring import Cut, Scored, check_items, cuts_of, score_task
 from cenote.evaluation.task_list import ListedTask
-from cenote.functional.temperature import LengthTemperature, OneTemperature, describe
+from cenote.functional.temperature import LengthTemperature, OneTemperature, check_temperature, describe
 from cenote.listener import Listener
 from cenote.models.properties import limit_of
 from cenote.models.provenance import constant_of
@@ -77,6 +77,17 @@ UNCHANGED = Candidate("constant", None, None)
 _OWN = "the model's own temperature"
 # The exponent of the slow schedule: .87 times as high at four times the length.
 _SLOW = 0.1
+
+
+def check_constants(given: Sequence[float]) -> list[float]:
+    """Return the constants to try, each once; raise for none, and for what is no constant."""
+    taus = [check_temperature(one) for one in given]
+    if bad := [one for one in taus if not isinstance(one, float)]:
+        raise BadInput(f"temperatures holds {bad[0]}: pass numbers; by_length and by_role combine them.")
+    found = [one for one in dict.fromkeys(taus) if isinstance(one, float)]
+    if not found:
+        raise BadInput("there is no temperature to try.")
+    return found
 
 
 def constants(taus: Sequence[float]) -> list[Candidate]:

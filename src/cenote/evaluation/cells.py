@@ -24,6 +24,7 @@ from cenote.evaluation.differences import (
 )
 from cenote.evaluation.items import Items
 from cenote.evaluation_records import FEWEST_ITEMS
+from cenote.functional.agreement import average_overlap
 from cenote.functional.paired import Difference, Paired, compare_paired
 from cenote.functional.sampling import Floats
 from cenote.records import ALL, Estimate
@@ -273,11 +274,10 @@ def _verdict(known: Difference | None) -> Verdict:
 
 
 def _agreement(one: ArmScore, other: ArmScore) -> float | None:
-    """Return the share of the nearest texts that two settings have in common."""
+    """Return the average overlap of the nearest texts of two settings, on average over the texts."""
     if not one.neighbours or len(one.neighbours) != len(other.neighbours):
         return None
-    pairs = zip(one.neighbours, other.neighbours, strict=True)
-    return float(np.mean([len({*a} & {*b}) / len(a) for a, b in pairs]))
+    return float(np.mean([average_overlap(*both) for both in zip(one.neighbours, other.neighbours, strict=True)]))
 
 
 def _by_length(grid: _Grid, subject: Subject, seed: int) -> dict[Arm, tuple[ByLength, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from scipy.stats import rankdata
@@ -21,6 +22,10 @@ from cenote.functional.intervals import effective_count
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats, Whole
 from cenote.records import Estimate
+
+# Columns that say what an item is, in all settings. Kept items lack the second text of a pair, so that its human score
+# stands for it.
+_CONTENT = ("text", "score")
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +182,23 @@ def pair(kind: str, baseline: Sequence[Items], settings: Sequence[Items]) -> Pai
         sources=_sources_by_name(kind, baseline[0], names),
         draws=None if any(one is None for one in draws) else np.array(draws),
         outcomes=None if any(one is None for one in outcomes) else np.array(outcomes),
-        names=names,
+        identity=_identify(baseline[0], names),
     )
+
+
+def _identify(items: Items, names: Sequence[str]) -> str | None:
+    """Return a digest of the names and texts of some items; None where the texts are not known.
+
+    Names alone do not tell data sets apart: the items of many are numbered by row.
+    """
+    if "text" not in items.columns:
+        return None
+    columns = [items.columns[name] for name in ("item", *_CONTENT) if name in items.columns]
+    known = {name: content for name, *content in zip(*columns, strict=True)}
+    digest = blake2b(digest_size=16)
+    for name in names:
+        digest.update(repr((name, *known[name])).encode())
+    return digest.hexdigest()
 
 
 def _sources_by_name(kind: str, items: Items, names: Sequence[str]) -> Whole | None:

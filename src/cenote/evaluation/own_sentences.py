@@ -24,7 +24,7 @@ from cenote.account.texts import (
     tokenise_account,
     tokenise_small_windows,
 )
-from cenote.comparison_records import Cell
+from cenote.comparison_records import LEAST_WITHOUT_LABELS, Cell
 from cenote.data.sampling import sample_texts
 from cenote.data.texts import Texts
 from cenote.encoding.backends import computing_in
@@ -52,8 +52,6 @@ KEPT = "sentence kept"
 _TEXTS, _QUICK = 1000, 200
 # Texts that are drawn from.
 _SAMPLE = 100_000
-# Smaller differences are not called better or worse: word weights raised the share found by .01 to .02, and nDCG not.
-LEAST = 0.03
 # Windows are read if they have at most so many times the tokens of a pass: nobody asked for them to take the night.
 _WINDOWS = 2
 _TOO_LARGE = (
@@ -68,8 +66,9 @@ _TOO_LONG = (
 LIMITS = (
     "Sentences of the texts are the queries: this is coverage, whether a vector leads back to what its text says. It "
     "is not relevance. Rank settings by the form with the sentence left out.",
-    "It tells unlike poolings and limits apart. Near-equal poolings and temperatures it does not: a difference below "
-    f"{100 * LEAST:.0f} points is called neither better nor worse.",
+    "It tells unlike poolings and limits apart, and not near-equal poolings: a difference below "
+    f"{100 * LEAST_WITHOUT_LABELS:.0f} points is called neither better nor worse whatever its p, and resolvable is "
+    f"{LEAST_WITHOUT_LABELS:g} or more. Settings that differ by temperature alone cannot be resolved.",
 )
 
 
@@ -247,10 +246,31 @@ def _scored(
 
 
 def limit_claims(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells without verdicts that labels would not bear out."""
-    return [
-        replace(cell, verdict="not told apart")
-        if cell.verdict in ("better", "worse") and abs(cell.difference.value) < LEAST
-        else cell
-        for cell in cells
-    ]
+    """Return the cells of each form by rank, the best first, without claims that labels would not bear out.
+
+    Both forms are ranked by the share with the sentence left out.
+    """
+    of_settings = {(cell.task, cell.setting): cell for cell in cells}
+    forms = list(dict.fromkeys(cell.task for cell in cells))
+
+    def rank(cell: Cell) -> tuple[int, float]:
+        return forms.index(cell.task), -of_settings[LEFT_OUT, cell.setting].score
+
+    limited = (_limit_claim(cell, of_settings[cell.task, cell.baseline]) for cell in cells)
+    return sorted(limited, key=rank)
+
+
+def _limit_claim(cell: Cell, base: Cell) -> Cell:
+    """Return a cell that claims neither a small difference nor one of temperatures."""
+    resolvable = None if cell.resolvable is None else max(cell.resolvable, LEAST_WITHOUT_LABELS)
+    if cell.verdict not in ("better", "worse", "not told apart"):
+        return replace(cell, resolvable=resolvable)
+    if _beside_temperature(cell) == _beside_temperature(base):
+        return replace(cell, verdict="cannot be resolved", resolvable=None)
+    small = abs(cell.difference.value) < LEAST_WITHOUT_LABELS
+    return replace(cell, resolvable=resolvable, verdict="not told apart" if small else cell.verdict)
+
+
+def _beside_temperature(cell: Cell) -> tuple[object, ...]:
+    """Return what a setting is, but for its temperature."""
+    return cell.model, cell.pooling, cell.limit, cell.long

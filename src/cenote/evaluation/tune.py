@@ -23,9 +23,27 @@ from cenote.data.labelled_halves import halve, sizes_of_sources
 from cenote.data.labelled_schemas import Asked
 from cenote.encoding.passes import SharedPasses, can_have_a_graph, packages
 from cenote.errors import BadInput, CenoteError, CenoteWarning, UnsupportedModel, check_at_least, choose
-from cenote.evaluation.candidates import UNCHANGED, Candidate, CandidateScores, KeptScore, KeptScores, Readers
+from cenote.evaluation.candidates import (
+    UNCHANGED,
+    Candidate,
+    CandidateScores,
+    KeptScore,
+    KeptScores,
+    Readers,
+    check_constants,
+)
 from cenote.evaluation.cells import SIGNIFICANT
-from cenote.evaluation.choosing import Half, Search, choose_best, list_tried, relative_changes, search, together
+from cenote.evaluation.choosing import (
+    PAPER_GAIN,
+    Half,
+    Search,
+    choose_best,
+    list_tried,
+    relative_changes,
+    search,
+    state_need,
+    together,
+)
 from cenote.evaluation.configuration import settings_of_data
 from cenote.evaluation.differences import state_variance
 from cenote.evaluation.reading import precision_of
@@ -44,7 +62,7 @@ from cenote.evaluation_records import FEWEST_ITEMS
 from cenote.functional.intervals import effective_count
 from cenote.functional.paired import Paired, compare_paired
 from cenote.functional.sampling import Floats
-from cenote.functional.temperature import check_temperature, to_json
+from cenote.functional.temperature import to_json
 from cenote.listener import Listener, Progress, silent
 from cenote.models.fingerprints import fingerprint_of_weights
 from cenote.models.loading import load
@@ -62,19 +80,12 @@ from cenote.surgery.tempering import bake, temper
 from cenote.tuning_records import Confirmed, Tried, Tuning
 from cenote.wording import pluralise, relative_estimate
 
-# The constants that are tried first, as in the paper; then halfway to the neighbours of the best.
+# The constants that are tried first, as in the paper; then halfway to the neighbours of the best, and below the lowest.
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-# The mean relative gain that the paper reports over 40 tasks.
-PAPER_GAIN = 0.0053
-# Items of the held-out half that would show such a gain of the demo model, as far as it was measured: one search, one
-# classification and three sets of pairs (docs/results.md).
-_NEEDED = {
-    "retrieval": "some hundreds to thousands of queries",
-    "reranking": "some hundreds to thousands of queries",
-    "classification": "some ten thousands of test texts",
-    "clustering": "more than can be had, since draws of the texts differ by more",
-    "sts": "200 to 5,000 pairs",
-}
+# How to look for more than was found.
+_NEW_DATA = (
+    "give new data: a second tuning of these data would use the held-out half again, and its p would be too small."
+)
 
 
 def tune(
@@ -129,7 +140,7 @@ def tune(
         A `Tuning`: its `recommendation` is a temperature, or None where no gain is confirmed.
     """
     listener, seed = Listener(progress or silent, notify or silent), check_at_least(0, seed, "seed")
-    taus = _check_temperatures(temperatures)
+    taus = check_constants(temperatures)
     choose(precision, dict.fromkeys((*PRECISIONS, AUTO)), "precision")
     if output is not None:
         refuse_unwritable(refuse_occupied(output))
@@ -330,16 +341,6 @@ def _notes(plan: _Plan, found: _Choice) -> Iterator[str]:
         yield from (f"{scores.task.name}, development half: {note}" for note in note_cuts(plan.name, scores.cuts))
 
 
-def _check_temperatures(given: Sequence[float]) -> list[float]:
-    taus = [check_temperature(one) for one in given]
-    if bad := [one for one in taus if not isinstance(one, float)]:
-        raise BadInput(f"temperatures holds {bad[0]}: pass numbers; by_length and by_role combine them.")
-    found = [one for one in dict.fromkeys(taus) if isinstance(one, float)]
-    if not found:
-        raise BadInput("there is no temperature to try.")
-    return found
-
-
 def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
     """Return both halves of a task; raise where one is too small."""
     if task.local is None:
@@ -348,8 +349,7 @@ def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
     if (count := len(sizes)) < 2 * FEWEST_ITEMS:
         raise BadInput(
             f"{task.name} has {count} {noun}, too few to choose on one half and confirm on the other: "
-            f"{2 * FEWEST_ITEMS} are the fewest. To show a gain like the paper's 0.53 % takes "
-            f"{_NEEDED.get(task.kind, 'many more')}."
+            f"{2 * FEWEST_ITEMS} are the fewest.{state_need(task.kind)}"
         )
     parts = halve(task.local, seed)
     if (fewest := min(effective_count(sizes_of_sources(part)[0]) for part in parts)) < FEWEST_ITEMS:
@@ -435,19 +435,19 @@ def _edge(chosen: Candidate | None, candidates: Sequence[Candidate], own: float 
     """Return a remark on a constant that is the lowest or the highest of those that were tried.
 
     >>> one, two = (Candidate("constant", tau, tau) for tau in (0.8, 0.9))
-    >>> _edge(one, [one, two], 1.0), _edge(two, [one, two], 1.0)
-    (' It is the lowest that was tried: try lower ones too.', '')
-    >>> _edge(one, [one], None)
-    ' It is the only one that was tried: try others too.'
+    >>> _edge(one, [one, two], 1.0), _edge(two, [one, two], 1.0)  # doctest: +ELLIPSIS
+    (' It is the lowest that was tried. To try lower ones, give new data: ...', '')
     """
     if chosen is None or chosen.form != "constant":
         return ""
     tried = [tau for tau in (own, *(one.query for one in candidates if one.form == "constant")) if tau is not None]
     if len({*tried}) == 1:
-        return " It is the only one that was tried: try others too."
+        return f" It is the only one that was tried. To try others, {_NEW_DATA}"
     ends = (("lowest", min(tried), "lower"), ("highest", max(tried), "higher"))
     return "".join(
-        f" It is the {end} that was tried: try {more} ones too." for end, tau, more in ends if chosen.query == tau
+        f" It is the {end} that was tried. To try {more} ones, {_NEW_DATA}"
+        for end, tau, more in ends
+        if chosen.query == tau
     )
 
 

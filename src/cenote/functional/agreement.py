@@ -1,7 +1,8 @@
-"""Whether two sets of vectors of the same texts agree: cosines, and the nearest others they share."""
+"""Whether two sets of vectors of the same texts agree: cosines, and the nearest others, in any order or by rank."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,20 @@ def nearest_others(unit: Vectors, count: int = NEIGHBOURS) -> list[list[int]]:
     """
     near = nearest(unit, unit, count + 1).tolist()
     return [[one for one in row if one != place][:count] for place, row in enumerate(near)]
+
+
+def average_overlap(one: Sequence[int], other: Sequence[int]) -> float:
+    """Return how far two rankings agree: the mean over depths k of the share of the first k that both have.
+
+    1 is the same order and 0 nothing in common; the first places weigh most (Webber, Moffat and Zobel, 2010).
+
+    >>> average_overlap([1, 2, 3], [1, 2, 3]), average_overlap([1, 2], [2, 1]), average_overlap([1, 2], [3, 4])
+    (1.0, 0.5, 0.0)
+    """
+    if not len(one) or len(one) != len(other):
+        raise BadInput(f"rankings of {len(one)} and {len(other)} texts: pass as many of both, at least one.")
+    depths = range(1, len(one) + 1)
+    return sum(len({*one[:depth]} & {*other[:depth]}) / depth for depth in depths) / len(one)
 
 
 def shared_nearest(left: npt.NDArray[Any], right: npt.NDArray[Any], count: int = NEIGHBOURS) -> Vectors:

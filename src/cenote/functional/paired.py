@@ -48,7 +48,7 @@ class Paired:
     sources: Whole | None = None  # [N], items of one source are flipped and resampled together
     draws: Floats | None = None  # [C, K], what repeated draws (of training texts, of starts) change besides the items
     outcomes: Floats | None = None  # [C, M], above 0 where the setting is better; None takes the values
-    names: Sequence[str] | None = None  # [N], of the items; see `key`
+    identity: str | None = None  # of the items, a digest of their names and texts; see `key`
 
     def __post_init__(self) -> None:
         shape = np.shape(self.values)
@@ -62,10 +62,8 @@ class Paired:
                 raise BadInput(f"{name} of shape {np.shape(one)} with {shape[0]} settings: pass a row for each.")
             if not np.isfinite(one).all():
                 raise BadInput(f"{name} with NaN or infinite numbers: leave such items out of all settings.")
-        for name in ("sources", "names"):
-            one = getattr(self, name)
-            if one is not None and np.shape(one) != shape[1:]:
-                raise BadInput(f"{name} of shape {np.shape(one)}: pass one for each of {shape[1]} items.")
+        if self.sources is not None and np.shape(self.sources) != shape[1:]:
+            raise BadInput(f"sources of shape {np.shape(self.sources)}: pass one for each of {shape[1]} items.")
 
     @property
     def units(self) -> tuple[Floats, Floats]:
@@ -77,15 +75,14 @@ class Paired:
 
     @property
     def key(self) -> int | None:
-        """A number that tasks of the same items share; None where the items have no names.
+        """A number that tasks of the same items share, such as a folder that is given twice; None without an identity.
 
-        Items with the same names and the same grouping by source are taken to be the same: those of a folder that is
-        given twice, or of a task in several languages.
+        Items are the same if they have the same identity, the same sources, and as many draws.
         """
-        if self.names is None:
+        if self.identity is None:
             return None
         places = None if self.sources is None else np.unique(self.sources, return_inverse=True)[1].tolist()
-        return number_of((list(self.names), places, None if self.draws is None else self.draws.shape[1]))
+        return number_of((self.identity, places, None if self.draws is None else self.draws.shape[1]))
 
     @property
     def count(self) -> int:
@@ -265,7 +262,7 @@ class _Group:
 
 
 def _grouped(tasks: Sequence[Paired], shares: Floats) -> list[_Group]:
-    """Return the tasks in groups of the same items; a task whose items have no names has a group of its own."""
+    """Return the tasks in groups of the same items; a task without an identity has a group of its own."""
     streams: dict[tuple[int, ...], list[int]] = {}
     counts: Counter[int] = Counter()
     for place, task in enumerate(tasks):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cenote.comparison_records import Cell, Comparison
+from cenote.comparison_records import LEAST_WITHOUT_LABELS, Cell, Comparison, Cost
 from cenote.records import ALL
 from cenote.report.account import KINDS
 from cenote.report.forest import VERDICTS, Forest, Row, build_axis
@@ -27,7 +27,10 @@ MEANINGS = {
     "brackets, as if this comparison were the only one",
     "effect": "the mean difference of items over its standard deviation",
     "resolvable": "the smallest difference that these data would show four times of five",
-    "same neighbours": "the share of the ten nearest texts that are the same as those of the baseline",
+    "size": "the dimensions of a vector, times the vectors of a text where it has several",
+    "time": "seconds of reading for 1,000 texts; settings that share a reading have its time",
+    "neighbours": "agreement with the baseline on the ten nearest texts of each text, by rank: average overlap, the "
+    "mean over k from 1 to 10 of the share of the k nearest that both have",
     "equal": "no item differs",
     "cannot be resolved": "so few items differ that no result could be significant",
     "too few items": "there are fewer than 30 items, or items of fewer than 30 sources (unequal ones count as fewer), "
@@ -37,11 +40,13 @@ MEANINGS = {
 
 
 _OF_SENTENCES = {
+    "resolvable": f"{MEANINGS['resolvable']}; without labels {LEAST_WITHOUT_LABELS:g} at least",
+    "cannot be resolved": f"{MEANINGS['cannot be resolved']}, or the setting differs by its temperature alone",
     **{kind.name: kind.meaning for kind in KINDS},
     "mean reciprocal rank": "the mean over sentences of one over the rank of their own text",
 }
 # What becomes of own sentences.
-ACCOUNT = tuple(_OF_SENTENCES)
+ACCOUNT = (*(kind.name for kind in KINDS), "mean reciprocal rank")
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,15 @@ def format_size(value: float | None) -> str:
     return MISSING if value is None else f"{value:.4f}"
 
 
+def format_vectors(cost: Cost) -> str:
+    """Format the size of a text's vectors: their dimensions, and how many a text has where it has several.
+
+    >>> format_vectors(Cost("cls", 384, 1.0, 7.3, 500)), format_vectors(Cost("windows", 1024, 2.5, 7.3, 500))
+    ('384', '1,024 x 2.5')
+    """
+    return f"{cost.dimensions:,}" + (f" x {cost.vectors:.3g}" if cost.vectors != 1 else "")
+
+
 def keep_together(text: str) -> str:
     r"""Return a text that breaks into lines only before its brackets.
 
@@ -155,6 +169,9 @@ def _task(key: str, task: str, comparison: Comparison) -> Chapter:
     mean = first.kind == ALL
     rows = tuple(Row(cell.setting, cell.difference, cell.resolvable, cell.verdict) for cell in cells)
     title = "All tasks" if mean else task
+    shown = "these data would show it less than four times of five"
+    if not comparison.labelled:
+        shown += f", or it is below {LEAST_WITHOUT_LABELS:g}, and without labels not claimed"
     measured = "The mean of the scores of all tasks." if mean else f"{first.kind}, scored by {first.metric}."
     return Chapter(
         section=Section(
@@ -163,14 +180,14 @@ def _task(key: str, task: str, comparison: Comparison) -> Chapter:
             title=title,
             intro=f"{measured} {comparison.answer(task)} {_summary(cells)}",
             figures=(),
-            tables=(_cells(key, title, cells), *_accounts(key, title, cells)),
+            tables=(_cells(key, title, cells, comparison.costs), *_accounts(key, title, cells)),
         ),
         forest=Forest(
             key=f"forest-{key}",
             title="Difference from the baseline",
             reading="A point is the difference of a setting, and its line the 95 % interval of this difference alone. "
             "The verdict allows for all settings and tasks, so a line may miss 0 without a finding. A difference "
-            "within the shaded band may exist, but these data would show it less than four times of five.",
+            f"within the shaded band may exist, but {shown}.",
             axis=build_axis(f"difference of {first.metric}", rows),
             rows=rows,
         ),
@@ -187,9 +204,11 @@ def _summary(cells: Sequence[Cell]) -> str:
     return f"{pluralise(len(judged), 'setting')} compared, {', '.join(counts) or 'none'}.{base}"
 
 
-def _cells(key: str, title: str, cells: Sequence[Cell]) -> Table:
-    """Return the table of all settings on a task."""
+def _cells(key: str, title: str, cells: Sequence[Cell], costs: Sequence[Cost]) -> Table:
+    """Return the table of all settings on a task, with what they cost over all tasks."""
     several = len({cell.baseline for cell in cells}) > 1
+    of_settings = {cost.setting: (format_vectors(cost), format_number(cost.seconds)) for cost in costs}
+    priced = [(cell, of_settings.get(cell.setting, (MISSING, MISSING))) for cell in cells]
     return drop_empty_columns(
         Table(
             key=f"cells-{key}",
@@ -197,18 +216,20 @@ def _cells(key: str, title: str, cells: Sequence[Cell]) -> Table:
             head=(
                 "setting",
                 "score",
+                "size",
+                "time",
                 "difference",
                 "relative",
                 "p (alone)",
                 "effect",
                 "won / lost / same",
                 "resolvable",
-                "same neighbours",
+                "neighbours",
                 "verdict",
                 "compared with",
             ),
-            rows=tuple((*_format_cell(cell), cell.baseline if several else MISSING) for cell in cells),
-            words=(9, 10),
+            rows=tuple((*_format_cell(cell, price), cell.baseline if several else MISSING) for cell, price in priced),
+            words=(11, 12),
             strong=tuple(place for place, cell in enumerate(cells) if cell.verdict == "baseline"),
             open=True,
             stacked=True,
@@ -216,14 +237,15 @@ def _cells(key: str, title: str, cells: Sequence[Cell]) -> Table:
     )
 
 
-def _format_cell(cell: Cell) -> tuple[str, ...]:
-    """Return the cells of a row; a baseline has a score only."""
+def _format_cell(cell: Cell, price: tuple[str, str]) -> tuple[str, ...]:
+    """Return the cells of a row; a baseline has a score and a price only."""
     if cell.verdict == "baseline":
-        return (cell.setting, f"{cell.score:.4f}".replace("-", "−"), *[""] * 7, "baseline")
+        return (cell.setting, f"{cell.score:.4f}".replace("-", "−"), *price, *[""] * 7, "baseline")
     alone = "" if cell.p_alone is None else f" ({format_p(cell.p_alone)})"
     return (
         cell.setting,
         f"{cell.score:.4f}".replace("-", "−"),
+        *price,
         keep_together(format_score(cell.difference, sign="+")),
         keep_together(format_relative(cell.relative)),
         keep_together(f"{format_p(cell.p)}{alone}"),
