@@ -175,16 +175,30 @@ def test_a_training_is_done_once_for_all_data(tiny_st, tmp_path, monkeypatch):
     step, steps = PairTrainer.training_step, []
     monkeypatch.setattr(PairTrainer, "training_step", lambda *given: (steps.append(1), step(*given))[1])
     settings = {**QUICK, "pooling": "landmark", "intervals": (16, 32), "eval_interval": 32, "seed": 0}
+    folder = trainings.folder_of_trainings(model, trainings.quick_pairs(), quick=False)
     for _ in range(2):
-        with trainings.folder_of_trainings(model, trainings.quick_pairs(), quick=False) as folder:
-            backbone = trainings.save_once(model, folder / "backbone")
-            made = trainings.train_once(backbone, trainings.quick_pairs(), settings)
+        backbone = trainings.save_once(model, folder / "backbone")
+        made = trainings.train_once(backbone, trainings.quick_pairs(), settings)
         assert len(steps) == QUICK["steps"]
     assert folder.is_relative_to(tmp_path)
     assert cenote.load(made, device="cpu", interval=16).encode("a pool").shape == model.encode("a pool").shape
     other = trainings.train_once(backbone, trainings.quick_pairs(), {**settings, "seed": 1})
     assert other != made
     assert len(steps) == 2 * QUICK["steps"]
+
+
+def test_a_quick_look_trains_once_in_a_process_and_keeps_nothing(tiny_st, tmp_path, monkeypatch):
+    monkeypatch.setenv("CENOTE_CACHE", str(tmp_path))
+    model = cenote.load(str(tiny_st("bert")), device="cpu")
+    step, steps = PairTrainer.training_step, []
+    monkeypatch.setattr(PairTrainer, "training_step", lambda *given: (steps.append(1), step(*given))[1])
+    ways = {"mean": {"pooling": "mean"}, "cls": {"pooling": "cls"}}
+    first, second = (trainings.train_all(model, ways, quick=True) for _ in range(2))
+    assert first == second
+    assert len(steps) == 2 * QUICK["steps"]
+    assert [len(folders) for folders in first.values()] == [1, 1]
+    assert not list(tmp_path.iterdir())
+    assert Path(first["cls"][0]).is_relative_to(trainings._of_process().name)
 
 
 def test_data_to_train_on_are_needed_at_full_size_only():

@@ -52,9 +52,10 @@ def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
     asked = ask(model, data, QUICK_TEXTS if quick else TEXTS)
     if len(asked.rows) < FEWEST:
         return Measured([{"texts": len(asked.rows), "needed": FEWEST}], [])
-    with train_all(model, {name: ARMS[name] for name in MAIN}, quick=quick) as folders:
-        found = {name: np.stack([find(cenote.load(one), asked) for one in some]) for name, some in folders.items()}
-    return summarise(found)
+    folders = train_all(model, {name: ARMS[name] for name in MAIN}, quick=quick)
+    return summarise(
+        {name: np.stack([find(cenote.load(one), asked) for one in some]) for name, some in folders.items()}
+    )
 
 
 def ask(model: SentenceTransformer, data: str, count: int) -> Asked:

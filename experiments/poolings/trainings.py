@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -71,22 +70,20 @@ def read_all(
         quick: whether to take a quick look.
     """
     search = judged_searches([data], quick_pairs() if quick else full_pairs(), sampled=quick).popitem()[1]
-    with train_all(model, trainings, quick=quick) as folders:
-        return {name: read(some, search, readings) for name, some in folders.items()}
+    return {name: read(some, search, readings) for name, some in train_all(model, trainings, quick=quick).items()}
 
 
-@contextmanager
 def train_all(
     model: SentenceTransformer, trainings: Mapping[str, Mapping[str, Any]], *, quick: bool
-) -> Iterator[dict[str, list[Path]]]:
-    """Train a model in several ways; yield the folders of the trained models, one a seed, by the name of the way."""
+) -> dict[str, list[Path]]:
+    """Train a model in several ways; return the folders of the trained models, one a seed, by the name of the way."""
     pairs, settings, seeds = (quick_pairs(), QUICK, QUICK_SEEDS) if quick else (full_pairs(), FULL, SEEDS)
-    with folder_of_trainings(model, pairs, quick=quick) as folder:
-        backbone = save_once(model, folder / "backbone")
-        yield {
-            name: [train_once(backbone, pairs, {**settings, **training, "seed": seed}) for seed in range(seeds)]
-            for name, training in trainings.items()
-        }
+    folder = folder_of_trainings(model, pairs, quick=quick)
+    backbone = save_once(model, folder / "backbone")
+    return {
+        name: [train_once(backbone, pairs, {**settings, **training, "seed": seed}) for seed in range(seeds)]
+        for name, training in trainings.items()
+    }
 
 
 @cache
@@ -102,19 +99,21 @@ def quick_pairs() -> list[tuple[str, str]]:
     return [(one.query, one.positive) for one in cenote.mine_pairs(texts, "spans", words=(8, 64)).pairs or ()]
 
 
-@contextmanager
-def folder_of_trainings(model: SentenceTransformer, pairs: Sequence[tuple[str, str]], *, quick: bool) -> Iterator[Path]:
-    """Yield the folder of the trainings from a model: one that stays, or a temporary one for a quick look.
+def folder_of_trainings(model: SentenceTransformer, pairs: Sequence[tuple[str, str]], *, quick: bool) -> Path:
+    """Return the folder of the trainings from a model: one that stays, or for a quick look one of this process.
 
-    What stays is found again by the same model, pairs, versions and code that trains.
+    It is found again by the same model, pairs, versions and code that trains.
     """
-    if quick:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-    else:
-        code = {path.name: path.read_text("utf-8") for path in Path(training_code.__file__).parent.glob("*.py")}
-        name = digest_of([fingerprint_of_model(model), pairs, versions_of(), code])
-        yield default_folder().parent / "trainings" / name
+    code = {path.name: path.read_text("utf-8") for path in Path(training_code.__file__).parent.glob("*.py")}
+    name = digest_of([fingerprint_of_model(model), pairs, versions_of(), code])
+    root = Path(_of_process().name) if quick else default_folder().parent / "trainings"
+    return root / name
+
+
+@cache
+def _of_process() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is deleted when the process ends."""
+    return tempfile.TemporaryDirectory()
 
 
 def digest_of(content: Any) -> str:
