@@ -20,9 +20,10 @@ from cenote.account.probes import POSITIONS, Probes, draw_probes
 from cenote.account.texts import tokenise_account
 from cenote.data.rows import Text
 from cenote.data.sentences import count_words, split_sentences
-from cenote.encoding.tokens import Whole
+from cenote.encoding.tokens import Whole, tokenise
 from cenote.functional.retrieval import own_ranks
 from cenote.functional.sampling import Floats
+from cenote.models.properties import prompt_name_for
 from experiments.data_sets import body_of, texts_of
 from experiments.lab import Cell, Claim, Experiment, Measured, below, legend, looks, main
 from experiments.landmark.material import SOURCES
@@ -32,7 +33,7 @@ from experiments.length.reading import reading_to
 from experiments.poolings.trainings import FULL, SEEDS, pair_over_seeds, train_all
 
 SOURCE = "arXiv 2601.21525, abstract"
-TEXTS, QUICK_TEXTS, SEED = 1500, 200, 0
+TEXTS, QUICK_TEXTS, SEED = 500, 120, 0
 # Words of the beginning that is kept of a text, and the tokens that are read of it: all of these words.
 WORDS, LENGTH = (100, 160), 256
 FEWEST = 20
@@ -84,11 +85,15 @@ def beginning(text: str) -> str:
 def find(model: SentenceTransformer, asked: Asked) -> Floats:
     """Return whether each sentence finds its text first, `[P, Q]`."""
     with reading_to(model, LENGTH):
-        texts = tokenise_account(model, asked.probes, alternatives=False)
-        documents = read_pooled(model, texts.documents, {}, task="document").vectors[OWN]
-        rows = asked.rows.T.ravel()
-        sentences = read_pooled(model, texts.sentences.take(rows.tolist()), {}, task="query").vectors[OWN]
-    found = own_ranks(sentences, documents, asked.probes.owners[rows]) == 1
+        rows, sentences = asked.rows.T.ravel(), asked.probes.sentences
+        sides = {"document": [text.text for text in asked.probes.texts], "query": [sentences[row] for row in rows]}
+        documents, queries = (
+            read_pooled(model, tokenise(model, some, prompt_name_for(model, None, task), task), {}, task=task).vectors[
+                OWN
+            ]
+            for task, some in sides.items()
+        )
+    found = own_ranks(queries, documents, asked.probes.owners[rows]) == 1
     return found.reshape(len(POSITIONS), -1).astype(np.float64)
 
 

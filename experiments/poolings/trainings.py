@@ -20,6 +20,7 @@ from sentence_transformers import SentenceTransformer
 
 import cenote
 from cenote.data.labelled import Retrieval
+from cenote.data.labelled_samples import Sizes, sample_labelled
 from cenote.data.sampling import sample_texts
 from cenote.evaluation.results import default_folder
 from cenote.functional.paired import Paired
@@ -41,7 +42,7 @@ FULL: dict[str, Any] = {
     "warmup": 0.1,
 }
 QUICK: dict[str, Any] = FULL | {"steps": 4, "batch_size": 8, "max_length": 64}
-SEEDS, QUICK_SEEDS = 3, 1
+SEEDS, QUICK_SEEDS, QUICK_SIZES = 3, 1, Sizes(queries=30, documents=150)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,8 @@ def read_all(
         quick: whether to take a quick look.
     """
     search = judged_searches([data], quick_pairs() if quick else full_pairs(), sampled=quick).popitem()[1]
+    if quick:
+        search = sample_labelled(search, sizes=QUICK_SIZES)
     return {name: read(some, search, readings) for name, some in train_all(model, trainings, quick=quick).items()}
 
 
