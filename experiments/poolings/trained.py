@@ -71,7 +71,9 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     """Draw a panel for each model: the scores on each data set and length, with the range of seeds."""
     searches = list(dict.fromkeys((cell.data, row["tokens read"]) for cell in cells for row in cell.measured.rows))
     styles = looks(MAIN)
-    for model, ax in panels(figure, cells, "model").items():
+    models = panels(figure, cells, "model")
+    figure.set_size_inches(5.5 * len(models), 5)
+    for model, ax in models.items():
         for cell in (one for one in cells if one.model == model):
             for row in cell.measured.rows:
                 x = searches.index((cell.data, row["tokens read"])) + 0.2 * (MAIN.index(row["pooling"]) - 1)
