@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -105,7 +106,10 @@ FAMILIES = {
     "found or not": of_hits,
     "pairs of a rank correlation": of_ranks,
     "texts of a classification, five draws": of_classifiers,
+    "texts of a classification, ten draws": partial(of_classifiers, draws=10),
     "texts of a clustering, four draws": of_clusters,
+    "texts of a clustering, ten draws": partial(of_clusters, draws=10),
+    "60 texts of a clustering, ten draws": partial(of_clusters, draws=10, count=60),
 }
 
 if __name__ == "__main__":

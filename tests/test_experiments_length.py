@@ -42,8 +42,8 @@ from experiments.length.words import shuffle_words
 DOCUMENTED = (
     "lab",
     "data_sets",
-    "poolings.details",
-    *map("length.{}".format, ("accuracy", "corollary", "maps", "powers", "sigma")),
+    "poolings.positions",
+    *map("length.{}".format, ("accuracy", "corollary", "maps", "powers", "repeated", "sigma")),
 )
 
 

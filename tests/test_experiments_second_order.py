@@ -179,7 +179,10 @@ def test_tokens_are_matched_with_documents_that_the_mean_ranks_low(monkeypatch):
     tokens = [vectors[[row]] for row in range(29)] + [np.array([[1, 0], [0, 1]], np.float32)]
     tokens[0] = vectors[[1]]
     query = np.array([[1, 0]], np.float32)
-    sides = {"query": ({"mean": query}, [query]), "document": ({"mean": vectors}, tokens)}
+    sides = {
+        "query": ({"mean": query, similarity.WORDS: query}, [query]),
+        "document": ({"mean": vectors, similarity.WORDS: vectors}, tokens),
+    }
     monkeypatch.setattr(similarity, "_read", lambda model, texts, poolings, task: sides[task])
     names = [str(row) for row in range(30)]
     judged = {"q": {"29": 1}}

@@ -1,6 +1,7 @@
 """The experiments that train a model in several ways: planted differences, and trainings that are kept."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def by_position(lost, spread=0.1):
 def test_sentences_that_are_lost_by_their_place_are_found(lost, late, more, landmark):
     found = positions.summarise(by_position(lost))
     assert {one.claim: one.holds for one in found.findings} == {"late": late, "more": more, "landmark": landmark}
-    last = {row["pooling"]: row["found"] for row in found.rows if row["sentence"] == "last"}
+    last = {row["pooling"]: row["found"] for row in found.rows if row["place"] == "last"}
     assert list(last.values()) == pytest.approx([0.9 - part for part in lost], abs=0.05)
 
 
@@ -91,13 +92,25 @@ def test_sentences_are_asked_for_that_are_read_and_in_no_other_text(tiny_st, tmp
     texts[1] = texts[0].split(". ")[0] + ". " + texts[1]  # two texts begin alike
     (tmp_path / "texts.txt").write_text("\n".join(texts))
     asked = positions.ask(cenote.load(tiny_st("bert")), str(tmp_path / "texts.txt"), 30)
-    sentences = [[asked.probes.sentences[at] for at in row] for row in asked.rows]
-    assert len(sentences) >= 20
-    for first, middle, last in sentences:
-        (own,) = [text for text in texts if first in text]
-        assert own.index(first) < own.index(middle) < own.index(last)
-    owners = {asked.probes.texts[one].text for one in asked.probes.owners[asked.rows[:, 0]]}
-    assert not any(text.startswith(texts[0].split(". ")[0]) for text in owners)
+    written, reverse = asked.orders
+    assert len(asked.own) >= 20
+    for owner, first, middle, last in zip(asked.own, *asked.sentences, strict=True):
+        assert [written[owner].index(one) for one in (first, middle, last)] == sorted(
+            written[owner].index(one) for one in (first, middle, last)
+        )
+        assert reverse[owner].index(last) < reverse[owner].index(middle) < reverse[owner].index(first)
+        assert sorted(written[owner].split()) == sorted(reverse[owner].split())
+    assert not any(written[one].startswith(texts[0].split(". ")[0]) for one in asked.own)
+
+
+def test_the_same_sentences_stand_first_and_last(monkeypatch):
+    """A sentence that is found wherever it stands shows no place: here the one that was written first."""
+    ranks = iter([np.array([1, 1, 2, 2, 2, 2]), np.array([1, 1, 2, 2, 2, 2])])
+    monkeypatch.setattr(positions, "own_ranks", lambda *_: next(ranks))
+    monkeypatch.setattr(positions, "_vectors", lambda *_: None)
+    monkeypatch.setattr(positions, "reading_to", lambda *_: nullcontext())
+    asked = positions.Asked((["a", "b"], ["a", "b"]), [["a", "b"]] * 3, np.arange(2))
+    assert positions.find(None, asked).tolist() == [[0.5, 0.5], [0, 0], [0.5, 0.5]]
 
 
 def by_pooling(*levels):
@@ -192,6 +205,7 @@ def test_a_quick_look_trains_once_in_a_process_and_keeps_nothing(tiny_st, tmp_pa
     model = cenote.load(str(tiny_st("bert")), device="cpu")
     step, steps = PairTrainer.training_step, []
     monkeypatch.setattr(PairTrainer, "training_step", lambda *given: (steps.append(1), step(*given))[1])
+    trainings._of_process.cache_clear()  # another test may have trained the same
     ways = {"mean": {"pooling": "mean"}, "cls": {"pooling": "cls"}}
     first, second = (trainings.train_all(model, ways, quick=True) for _ in range(2))
     assert first == second

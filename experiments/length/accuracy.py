@@ -256,7 +256,8 @@ EXPERIMENT = Experiment(
     notes=(
         "Intervals of accuracy are for other test texts, with the classifiers that were trained here.",
         "qmsum_passages are passages of meetings, cut at random lengths from 32 to 512 words and marks, and labelled "
-        "by the kind of meeting: their length says nothing of their label. Passages of one meeting count as one item.",
+        "by the kind of meeting: their length says nothing of their label. Passages of one meeting are resampled "
+        "together for the findings; the intervals of the figure take them to be independent.",
         "mr_sentences, of which all texts have fewer than 100 tokens, is shown by quarters, which share their ends.",
         "Any classifier that knows how sure it is has a lower accuracy where its entropy is higher: that claim is no "
         "sign of length collapse.",

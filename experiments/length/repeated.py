@@ -20,10 +20,11 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 import cenote
 from cenote.diagnosis.controls import read_repeated, tokenise_word_pairs
 from cenote.encoding.tokens import count_tokens
+from cenote.errors import BadInput
 from cenote.functional.items import mean_of_items
 from cenote.models.properties import limit_of
 from experiments.data_sets import body_of, texts_of
-from experiments.lab import Cell, Claim, Experiment, Measured, above, below, legend, looks, main
+from experiments.lab import Cell, Claim, Experiment, Measured, above, below, cell_panels, legend, looks, main
 from experiments.length.reading import interval
 
 PLAIN, TEMPERED = 1.0, 0.8
@@ -50,11 +51,16 @@ def common_words(texts: Iterable[str]) -> list[str]:
 
 
 def draw_pairs(model: SentenceTransformer, words: Sequence[str], count: int) -> list[tuple[str, str]]:
-    """Return pairs of different words, always the same ones; each is one token, so that all are repeated as often."""
-    tokens = count_tokens(model, words)
-    whole = [word for word, each in zip(words, tokens, strict=True) if each == tokens.min()]
-    drawn = np.random.default_rng(SEED).permutation(len(whole))[: 2 * count]
-    return [(whole[one], whole[other]) for one, other in zip(drawn[::2], drawn[1::2], strict=False)]
+    """Return pairs of different words, always the same ones; all have as few tokens, so that each is repeated as often.
+
+    Raise where there are too few such words.
+    """
+    tokens = count_tokens(model, words) if words else np.zeros(0)
+    shortest = [word for word, each in zip(words, tokens, strict=True) if each == tokens.min()]
+    if len(shortest) < 2 * count:
+        raise BadInput(f"of the texts {len(shortest)} common words have as few tokens: {2 * count} are needed.")
+    drawn = np.random.default_rng(SEED).permutation(len(shortest))[: 2 * count]
+    return [(shortest[one], shortest[other]) for one, other in zip(drawn[::2], drawn[1::2], strict=True)]
 
 
 def measure(model: SentenceTransformer, data: str, quick: bool) -> Measured:
@@ -94,24 +100,17 @@ def _rise(cosines: Any) -> Any:
 
 def draw(figure: Figure, cells: Sequence[Cell]) -> None:
     """Draw a row for each model: a thin line for each pair of a data set, the mean of all, and that tempered."""
-    models, data = (list(dict.fromkeys(getattr(cell, name) for cell in cells)) for name in ("model", "data"))
-    figure.set_size_inches(max(5.5, 3.4 * len(data)), 0.8 + 2.7 * len(models))
-    axes = figure.subplots(len(models), len(data), squeeze=False, sharex="row", sharey="row")
     styles = looks((PLAIN, TEMPERED))
-    for cell in cells:
-        ax = axes[models.index(cell.model), data.index(cell.data)]
+    for cell, ax in cell_panels(figure, cells):
         ax.plot(cell.measured.series["tokens"], np.transpose(cell.measured.series["pairs"]), color="#bbbbbb", lw=0.7)
         for tau, line in ((PLAIN, "-"), (TEMPERED, "--")):
             points = [row for row in cell.measured.rows if row["tau"] == tau]
             x, y = ([row[column] for row in points] for column in ("tokens", "cosine"))
             ax.plot(x, y, line, ms=4, label=f"mean of {points[0]['pairs']} pairs, τ {tau:g}", **styles[tau])
         ax.plot([], [], color="#bbbbbb", lw=0.7, label="a pair, τ 1")
-        ax.set_title(f"{cell.model}, {cell.data}", fontsize=10)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
-    for ax in axes[-1]:
         ax.set_xlabel("tokens read")
-    for ax in axes[:, 0]:
         ax.set_ylabel("cosine of the two words")
     legend(figure, columns=3)
 

@@ -188,8 +188,8 @@ EXPERIMENT = Experiment(
         ),
         "hard": Claim(
             f"{SOURCE}, mean SOCM over hard negatives",
-            "Mean SOCM of queries and their hard negatives is lower than of random passages (for seven of the paper's "
-            "ten models): tested here as that their shapes differ no more than those of other texts",
+            "The shapes of queries and their hard negatives differ no more than those of other texts (the paper has a "
+            "lower mean SOCM than of random passages for seven of ten models)",
             "d_sigma as a share of the spread, of queries with their own hard negatives minus with each other's",
             untested="Mean SOCM, which the paper compares, is not tested: of documents that were chosen as near it is "
             "low for random vectors too. In the figure it is higher with their own negatives in 7 of 15 cells, and "

@@ -20,6 +20,8 @@ _NO_CLAIM: tuple[Verdict, ...] = ("too few items", "items not known")
 # Smaller differences of own sentences are not called better or worse: word weights raised the share found by .01 to
 # .02, and nDCG not.
 LEAST_WITHOUT_LABELS = 0.03
+# Fewer texts are read too fast to time.
+FEW_TEXTS = 500
 
 
 @dataclass(frozen=True)

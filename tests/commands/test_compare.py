@@ -105,7 +105,8 @@ def test_standard_input_is_left_to_the_function(given, model):
     assert given["unlabelled"] == "-"
 
 
-def test_a_table_for_each_task_then_the_costs(given, model, pairs, capsys):
+def test_a_table_for_each_task_then_the_costs(given, model, pairs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["compare", model, "--data", pairs, "--poolings", "cls"]) == Exit.SUCCESS
     shown, said = capsys.readouterr()
     lines = shown.splitlines()

@@ -13,6 +13,7 @@ import pytest
 from cenote.cli import Exit, main
 from cenote.records import Diagnosis
 
+from ..systems import posix
 from ..words import WORDS
 
 QUICK = ["--quick", "--no-layers", "--device", "cpu"]
@@ -170,6 +171,7 @@ def test_a_failed_run_leaves_no_empty_report(tmp_path, demo_path, monkeypatch, c
     assert not out.exists()
 
 
+@posix
 def test_files_are_written_before_verdicts_are_printed(demo_path, corpus, tmp_path):
     files = [tmp_path / "page.md", tmp_path / "figures.json"]
     options = ["-o", str(files[0]), "--json", str(files[1]), "--sample", "5", *QUICK]

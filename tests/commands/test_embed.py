@@ -18,6 +18,7 @@ from cenote.embedding import embed as embedding
 from cenote.embedding import parts
 
 from ..folders import make_small_parts
+from ..systems import posix
 
 PLAIN = ["--device", "cpu", "--backend", "torch", "--precision", "float32"]
 
@@ -313,6 +314,7 @@ def test_a_signal_before_any_part_ends_the_run_at_once(embed, tmp_path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
+@posix
 def test_an_interrupted_process_holds_the_lock_until_it_ends(model, corpus, tmp_path):
     """In a process of its own, which has the handler of the signal, while this one meets its lock."""
     script = (

@@ -525,7 +525,7 @@ def test_links_to_folders_are_skipped_with_a_warning(tmp_path):
     (tmp_path / "out" / "b.txt").write_text("b")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
     (tmp_path / "in" / "c.txt").symlink_to(tmp_path / "out" / "b.txt")
-    with pytest.warns(CenoteWarning, match=r"links to folders are not followed: .*in/link"):
+    with pytest.warns(CenoteWarning, match=r"links to folders are not followed: .*in.link"):
         assert list(read(tmp_path / "in")) == [Text("a.txt", "a"), Text("c.txt", "b")]
 
 

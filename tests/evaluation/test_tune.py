@@ -708,14 +708,17 @@ def test_too_few_items_are_refused_with_how_many_are_needed(model):
     for data, said in (
         (
             sts(40),
-            f"40 first texts of pairs, {few}. To show {gain}, the demo model {needs} some hundreds in the second",
+            f"40 first texts of pairs, {few}. To show {gain}, the demo model {needs} some hundreds of first texts",
         ),
-        (retrieval(), f"40 sets of relevant documents, {few}. To show {gain}, the demo model {needs} some hundreds in"),
+        (
+            retrieval(),
+            f"40 sets of relevant documents, {few}. To show {gain}, the demo model {needs} some hundreds of sets of",
+        ),
         (
             classification(test=50),
-            f"50 test texts, {few}. To show {gain}, the demo model {needs} some ten thousands in",
+            f"50 test texts, {few}. To show {gain}, the demo model {needs} some ten thousands of test texts in",
         ),
-        (clustering(50), f"50 texts, {few}. No number of them shows {gain}, since draws of the texts differ by more."),
+        (clustering(50), f"50 texts, {few}. On two sets of titles no number of them showed {gain}: draws of the texts"),
         (summarisation(), f"35 texts, {few}."),
     ):
         with pytest.raises(BadInput, match=re.escape(f"data has {said}")):

@@ -26,7 +26,7 @@ from cenote.commands.labelled import add_cache, add_data, add_scoring, add_tasks
 from cenote.commands.outputs import check_outputs, deliver
 from cenote.commands.progress import progress
 from cenote.commands.terminal import say, table
-from cenote.comparison_records import LEAST_WITHOUT_LABELS, Comparison
+from cenote.comparison_records import FEW_TEXTS, LEAST_WITHOUT_LABELS, Comparison
 from cenote.data import labelled_files, shards
 from cenote.data.labelled_schemas import TEST
 from cenote.data.texts import read
@@ -38,8 +38,6 @@ from cenote.wording import probability, score_estimate
 if TYPE_CHECKING:
     from cenote.comparison_records import Cell, Cost
 
-# Fewer texts are read too fast to time.
-_FEW_TEXTS = 500
 # What a setting costs, which stands in the tables of the tasks where these have room.
 _COSTS = ("size", "time")
 # Characters that a line may have on any terminal.
@@ -199,8 +197,8 @@ def lines_of(found: Comparison) -> Iterator[str]:
     least = "" if found.labelled else f"; without labels {LEAST_WITHOUT_LABELS:g} at least"
     yield f"resolvable: the smallest difference that these data would show four times of five{least}"
     if found.costs:
-        few = f"; - for fewer than {_FEW_TEXTS}, which are too few to time"
-        timed = all(one.texts >= _FEW_TEXTS for one in found.costs)
+        few = f"; - for fewer than {FEW_TEXTS}, which are too few to time"
+        timed = all(one.texts >= FEW_TEXTS for one in found.costs)
         yield "size: dimensions of a vector, times the vectors of a text where it has several"
         yield f"time: seconds of reading for 1,000 texts{'' if timed else few}"
     for warning in found.warnings:
@@ -245,7 +243,7 @@ def _price(cost: Cost) -> tuple[str, str]:
     from cenote.report.differences import format_vectors
 
     seconds = f"{cost.seconds:.2g}" if cost.seconds < 10 else f"{cost.seconds:,.0f}"
-    return format_vectors(cost), seconds if cost.texts >= _FEW_TEXTS else "-"
+    return format_vectors(cost), seconds if cost.texts >= FEW_TEXTS else "-"
 
 
 def _row(cell: Cell) -> tuple[str, ...]:

@@ -28,7 +28,6 @@ PAPER_GAIN = 0.0053
 # classification and two sets of pairs, in which nearly every item is a source of its own (docs/results.md).
 _NEEDED = {
     "retrieval": "some hundreds",
-    "reranking": "some hundreds",
     "classification": "some ten thousands",
     "sts": "some hundreds",
 }
@@ -154,14 +153,14 @@ def _below(taus: Sequence[float], best: float) -> list[float]:
     return [round(max(best - near, best / 2, _LOWEST), 4)]
 
 
-def state_need(kind: str) -> str:
+def state_need(kind: str, noun: str) -> str:
     """Return a sentence on how many sources show a gain like the paper's; nothing for a kind that was not measured."""
     gain = f"{100 * PAPER_GAIN:.2f} %, the paper's mean gain"
     if kind == "clustering":
-        return f" No number of them shows {gain}, since draws of the texts differ by more."
+        return f" On two sets of titles no number of them showed {gain}: draws of the texts differed by more."
     if kind not in _NEEDED:
         return ""
-    return f" To show {gain}, the demo model at temperature 0.9 needs {_NEEDED[kind]} in the second half."
+    return f" To show {gain}, the demo model at temperature 0.9 needs {_NEEDED[kind]} of {noun} in the second half."
 
 
 def relative_changes(pairs: Sequence[Paired], before: Floats) -> Floats:

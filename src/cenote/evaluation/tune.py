@@ -349,7 +349,7 @@ def _halves(task: ListedTask, seed: int) -> tuple[ListedTask, ListedTask]:
     if (count := len(sizes)) < 2 * FEWEST_ITEMS:
         raise BadInput(
             f"{task.name} has {count} {noun}, too few to choose on one half and confirm on the other: "
-            f"{2 * FEWEST_ITEMS} are the fewest.{state_need(task.kind)}"
+            f"{2 * FEWEST_ITEMS} are the fewest.{state_need(task.kind, noun)}"
         )
     parts = halve(task.local, seed)
     if (fewest := min(effective_count(sizes_of_sources(part)[0]) for part in parts)) < FEWEST_ITEMS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cenote.comparison_records import LEAST_WITHOUT_LABELS, Cell, Comparison, Cost
+from cenote.comparison_records import FEW_TEXTS, LEAST_WITHOUT_LABELS, Cell, Comparison, Cost
 from cenote.records import ALL
 from cenote.report.account import KINDS
 from cenote.report.forest import VERDICTS, Forest, Row, build_axis
@@ -28,7 +28,8 @@ MEANINGS = {
     "effect": "the mean difference of items over its standard deviation",
     "resolvable": "the smallest difference that these data would show four times of five",
     "size": "the dimensions of a vector, times the vectors of a text where it has several",
-    "time": "seconds of reading for 1,000 texts; settings that share a reading have its time",
+    "time": "seconds of reading for 1,000 texts, unless so few are read that they cannot be timed; settings that share "
+    "a reading have its time",
     "neighbours": "agreement with the baseline on the ten nearest texts of each text, by rank: average overlap, the "
     "mean over k from 1 to 10 of the share of the k nearest that both have",
     "equal": "no item differs",
@@ -207,7 +208,8 @@ def _summary(cells: Sequence[Cell]) -> str:
 def _cells(key: str, title: str, cells: Sequence[Cell], costs: Sequence[Cost]) -> Table:
     """Return the table of all settings on a task, with what they cost over all tasks."""
     several = len({cell.baseline for cell in cells}) > 1
-    of_settings = {cost.setting: (format_vectors(cost), format_number(cost.seconds)) for cost in costs}
+    timed = {cost.setting: format_number(cost.seconds) if cost.texts >= FEW_TEXTS else MISSING for cost in costs}
+    of_settings = {cost.setting: (format_vectors(cost), timed[cost.setting]) for cost in costs}
     priced = [(cell, of_settings.get(cell.setting, (MISSING, MISSING))) for cell in cells]
     return drop_empty_columns(
         Table(
