@@ -140,7 +140,7 @@ def draw(figure: Figure, cells: Sequence[Cell]) -> None:
 _READ = f"texts of {WORDS[0]} to {WORDS[1]} words"
 EXPERIMENT = Experiment(
     name="pooling-positions",
-    title="Sentences that find their text, by their place in it",
+    title="Sentences that find their text, by their place in it, with poolings trained from each model",
     claims={
         "late": Claim(
             SOURCE,
