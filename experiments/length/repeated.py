@@ -51,14 +51,12 @@ def common_words(texts: Iterable[str]) -> list[str]:
 
 
 def draw_pairs(model: SentenceTransformer, words: Sequence[str], count: int) -> list[tuple[str, str]]:
-    """Return pairs of different words, always the same ones; all have as few tokens, so that each is repeated as often.
-
-    Raise where there are too few such words.
-    """
+    """Return pairs of different words, at most `count`; all have as few tokens, so that each is repeated as often."""
     tokens = count_tokens(model, words) if words else np.zeros(0)
     shortest = [word for word, each in zip(words, tokens, strict=True) if each == tokens.min()]
-    if len(shortest) < 2 * count:
-        raise BadInput(f"of the texts {len(shortest)} common words have as few tokens: {2 * count} are needed.")
+    count = min(count, len(shortest) // 2)
+    if not count:
+        raise BadInput(f"the texts have {len(words)} common words of {LETTERS} letters or more: give more texts.")
     drawn = np.random.default_rng(SEED).permutation(len(shortest))[: 2 * count]
     return [(shortest[one], shortest[other]) for one, other in zip(drawn[::2], drawn[1::2], strict=True)]
 
